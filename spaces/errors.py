@@ -1,0 +1,37 @@
+"""The root of the project's exceptions.
+
+Each class below the root is defined where it is raised::
+
+    YoloRetError                 message and hint; the command line prints both
+    ├── ArchitectureError        spaces.scale_set      a description that names no network
+    ├── SpaceError               spaces.space          a space, or its file, that makes no sense
+    ├── WeightsError             spaces.weights        pretrained weights that cannot be had
+    ├── DatasetError             trials.dataset        a dataset or one of its items is broken
+    ├── DeviceError              trials.device         a device cannot be reached or used
+    │   └── UnstableError        trials.device         a device gives no steady latency
+    ├── TrainingError            trials.training       NaN loss, out of memory
+    ├── ExportError              trials.onnx_export    ONNX cannot be written or disagrees with PyTorch
+    └── StudyError               search.study          a study cannot be opened or continued
+"""
+
+
+class YoloRetError(Exception):
+    """What went wrong in one sentence, and what to do about it in another.
+
+    Args:
+        message: Names the thing, the value received and what is allowed.
+        hint: The way out; empty where there is none.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle with the hint: errors cross process borders with their trials."""
+        return _rebuild, (type(self), self.message, self.hint)
+
+
+def _rebuild(kind: type[YoloRetError], message: str, hint: str) -> YoloRetError:
+    return kind(message, hint=hint)

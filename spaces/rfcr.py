@@ -1,0 +1,118 @@
+"""RFCR: collect raw features of several scales, fuse them once, hand the fusion back to every output scale.
+
+Legend: B batch, C channels, H W grid of a stride.
+
+Source: YOLO-ReT, section 3.1; the authors' code (prakharg24/yoloret), whose order of pooling and convolution is kept:
+the output scales are convolved before they are resampled, the shortcut's scale is pooled before it is convolved.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from spaces.architecture import Shortcut
+from spaces.scale_set import ScaleSet
+
+NORM_EPS = 1e-3
+"""Epsilon of every batch norm of neck and head, as in the authors' code."""
+NORM_MOMENTUM = 0.03
+"""Weight of the newest batch in the running statistics: short trainings outrun Keras's 0.01."""
+
+
+class Rfcr(nn.Module):
+    """The neck that hands one fusion of all collected scales back to each output scale.
+
+    Args:
+        channels: Stride in pixels to channels of the backbone's features at it.
+        scale_set: What is collected, where it is fused, to whom it is handed back.
+        shortcut: How the finer scale at `shortcut_stride` comes down, or "none".
+        shortcut_stride: Stride of that scale in pixels; None with "none".
+        width: Channels each collected scale is brought to.
+        out_channels: Channels of the fusion.
+        kernel: Odd kernel of the depthwise convolution that mixes the fusion.
+    """
+
+    def __init__(
+        self,
+        channels: Mapping[int, int],
+        *,
+        scale_set: ScaleSet,
+        shortcut: Shortcut,
+        shortcut_stride: int | None,
+        width: int,
+        out_channels: int,
+        kernel: int,
+    ) -> None:
+        super().__init__()
+        self.scale_set = scale_set
+        self.shortcut = shortcut
+        self.shortcut_stride = shortcut_stride
+        collected = tuple(reversed(scale_set.collect)) + ((shortcut_stride,) if shortcut_stride else ())
+        self.collected = collected
+        self.collect = nn.ModuleDict(
+            {f"s{stride}": self._collector(channels[stride], width, stride=stride) for stride in collected}
+        )
+        self.fuse_weights = nn.Parameter(torch.ones(len(collected)))  # in the order of `collected`, coarse to fine
+        self.mix = nn.Sequential(
+            nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width, bias=False),
+            nn.BatchNorm2d(width, eps=NORM_EPS, momentum=NORM_MOMENTUM),
+            nn.ReLU6(inplace=True),
+            nn.Conv2d(width, out_channels, 1, bias=False),
+            nn.BatchNorm2d(out_channels, eps=NORM_EPS, momentum=NORM_MOMENTUM),
+            nn.ReLU6(inplace=True),
+        )
+
+    def forward(self, features: Mapping[int, Tensor]) -> dict[int, Tensor]:
+        """Fuse and hand back.
+
+        Args:
+            features: Stride to (B, C, H, W), at least the collected strides and those handed back to.
+
+        Returns:
+            Stride to (B, C + out_channels, H, W): the raw features and the fusion, for each stride handed back to.
+        """
+        fusion = torch.stack([self._bring(features[stride], stride) for stride in self.collected])  # (taps, B, C, H, W)
+        fusion = (fusion * self.fuse_weights.view(-1, 1, 1, 1, 1)).sum(dim=0)  # (B, width, H, W)
+        fusion = self.mix(fusion)  # (B, out_channels, H, W)
+        fuse = self.scale_set.fuse
+        return {
+            stride: torch.cat([features[stride], resample(fusion, from_stride=fuse, to_stride=stride)], dim=1)
+            for stride in self.scale_set.hand_back
+        }
+
+    def _bring(self, raw: Tensor, stride: int) -> Tensor:
+        collector = self.collect[f"s{stride}"]
+        if stride != self.shortcut_stride:
+            return resample(collector(raw), from_stride=stride, to_stride=self.scale_set.fuse)
+        factor = self.scale_set.fuse // stride
+        if self.shortcut == "maxpool":
+            raw = F.max_pool2d(raw, factor)
+        elif self.shortcut == "avgpool":
+            raw = F.avg_pool2d(raw, factor)
+        return collector(raw)  # type: ignore[no-any-return]
+
+    def _collector(self, in_channels: int, width: int, *, stride: int) -> nn.Module:
+        if stride == self.shortcut_stride and self.shortcut == "conv":
+            factor = self.scale_set.fuse // stride
+            return nn.Conv2d(in_channels, width, factor, stride=factor, bias=False)
+        return nn.Conv2d(in_channels, width, 1, bias=False)
+
+
+def resample(features: Tensor, *, from_stride: int, to_stride: int) -> Tensor:
+    """Bring features to another stride: nearest upsampling to a finer one, max pooling to a coarser one.
+
+    Args:
+        features: (B, C, H, W) at `from_stride`.
+        from_stride: Pixels of the image for one cell of the input.
+        to_stride: The same for the output; one is a multiple of the other.
+
+    Returns:
+        (B, C, H * from_stride / to_stride, W * from_stride / to_stride).
+    """
+    if to_stride < from_stride:
+        return F.interpolate(features, scale_factor=float(from_stride // to_stride), mode="nearest")
+    if to_stride > from_stride:
+        return F.max_pool2d(features, to_stride // from_stride)
+    return features

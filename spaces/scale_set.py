@@ -1,0 +1,95 @@
+"""The scale set of the RFCR neck: which strides it collects, where it fuses them, and to whom it hands the fusion.
+
+Source: YOLO-ReT, section 3.1 (raw feature collection and redistribution).
+"""
+
+import re
+from dataclasses import dataclass
+
+from spaces.errors import YoloRetError
+
+STRIDES = (4, 8, 16, 32)
+"""Every stride a backbone of ours has features at, in pixels, fine to coarse."""
+
+_FORM = re.compile(r"(?P<collect>[\d+]+)@(?P<fuse>\d+)>(?P<hand_back>[\d+]+)")
+
+
+class ArchitectureError(YoloRetError, ValueError):
+    """A description names no network."""
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class ScaleSet:
+    """One way to collect and hand back, written ``8+16+32@16>8+16+32``: collect 8, 16 and 32, fuse at 16, hand to all.
+
+    >>> ScaleSet.parse("8+16@8>8+16")
+    ScaleSet(collect=(8, 16), fuse=8, hand_back=(8, 16))
+    >>> str(ScaleSet.parse("8+16@8>8+16"))
+    '8+16@8>8+16'
+    """
+
+    collect: tuple[int, ...]
+    """Strides whose raw backbone features are collected, fine to coarse; the shortcut's scale comes on top."""
+    fuse: int
+    """Stride at which they are summed; one between the finest and the coarsest collected."""
+    hand_back: tuple[int, ...]
+    """Output strides that get the fusion beside their raw features, fine to coarse."""
+
+    def __post_init__(self) -> None:
+        check_strides("scale set: collect", self.collect)
+        check_strides("scale set: hand back", self.hand_back)
+        if not self.collect[0] <= self.fuse <= self.collect[-1] or self.fuse not in STRIDES:
+            raise ArchitectureError(
+                f"scale set {self}: the fusion's stride {self.fuse} lies outside the collected {self.collect}",
+                hint=f"fuse at one of {[s for s in STRIDES if self.collect[0] <= s <= self.collect[-1]]}",
+            )
+
+    def __str__(self) -> str:
+        return f"{join_strides(self.collect)}@{self.fuse}>{join_strides(self.hand_back)}"
+
+    @classmethod
+    def parse(cls, text: str) -> "ScaleSet":
+        """Read the written form.
+
+        Raises:
+            ArchitectureError: the text has another form, or names strides that make no scale set.
+        """
+        match = _FORM.fullmatch(text)
+        if match is None:
+            raise ArchitectureError(
+                f"scale set {text!r} is not of the form COLLECT@FUSE>HAND_BACK", hint="for example 8+16+32@16>8+16+32"
+            )
+        return cls(
+            collect=parse_strides(match["collect"]),
+            fuse=int(match["fuse"]),
+            hand_back=parse_strides(match["hand_back"]),
+        )
+
+
+def parse_strides(text: str) -> tuple[int, ...]:
+    """Read strides written ``8+16+32``.
+
+    Raises:
+        ArchitectureError: the text is no such list.
+    """
+    if re.fullmatch(r"\d+(\+\d+)*", text) is None:
+        raise ArchitectureError(f"strides {text!r} are not numbers joined by +", hint="for example 8+16+32")
+    return tuple(int(part) for part in text.split("+"))
+
+
+def join_strides(strides: tuple[int, ...]) -> str:
+    """Write strides as ``8+16+32``."""
+    return "+".join(str(stride) for stride in strides)
+
+
+def check_strides(what: str, strides: tuple[int, ...]) -> None:
+    """Refuse strides that are unknown, repeated, out of order, or none at all."""
+    if not strides or any(s not in STRIDES for s in strides) or list(strides) != sorted(set(strides)):
+        raise ArchitectureError(
+            f"{what}: {join_strides(strides) or 'nothing'} is not a rising list of strides",
+            hint=f"choose some of {STRIDES}, fine to coarse, each once",
+        )
+
+
+PAPER_SCALE_SET = ScaleSet(collect=(8, 16, 32), fuse=16, hand_back=(8, 16, 32))
+"""The paper's: all three output scales are collected and get the fusion back."""

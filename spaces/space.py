@@ -1,0 +1,228 @@
+"""A space: a named set of choices, and the legal architectures they make.
+
+The rules couple only five axes (backbone, truncation, transfer, outputs, scale set) and the shortcut; the legal
+combinations of those are its *skeletons*. All other axes are free, but for the RFCR sizes, which mean nothing without a
+scale set. So a space of millions is counted, sampled evenly and searched by its few thousand skeletons.
+"""
+
+import dataclasses
+import itertools
+import math
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from spaces.architecture import Architecture, ParameterValue
+from spaces.errors import YoloRetError
+from spaces.legality import why_illegal
+from spaces.scale_set import ArchitectureError
+
+RFCR_AXES = ("rfcr_width", "rfcr_channels", "rfcr_kernel")
+FREE_AXES = (*RFCR_AXES, "head", "head_width", "prediction_bias", "input_size")
+SKELETON_AXES = ("backbone", "truncation", "transfer", "outputs", "scale_set", "shortcut")
+AXES = (*SKELETON_AXES, *FREE_AXES)
+"""Every axis, named as the architecture's field it sets."""
+
+ORDERED_AXES = frozenset(
+    {"truncation", "transfer", "rfcr_width", "rfcr_channels", "rfcr_kernel", "head_width", "input_size"}
+)
+"""Axes whose values are numbers with an order; the others are categories."""
+
+
+class SpaceError(YoloRetError, ValueError):
+    """A space makes no sense, or holds no architecture."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneChoice:
+    """What may be done with one backbone."""
+
+    truncation: tuple[int, ...]
+    """Blocks kept."""
+    transfer: tuple[int, ...] = (0,)
+    """Blocks started from ImageNet weights; those beyond a truncation mean all blocks it keeps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """A named set of architectures."""
+
+    name: str
+    """What the study records."""
+    description: str
+    """One sentence for people."""
+    backbones: Mapping[str, BackboneChoice]
+    """Backbone name to its truncations and transfer boundaries."""
+    axes: Mapping[str, tuple[ParameterValue, ...]]
+    """The other axes, in the architecture's flat form, each with a value at least; those left out keep the default."""
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(set(self.axes) - set(AXES[3:])):
+            raise SpaceError(
+                f"space {self.name!r}: unknown axis {unknown[0]!r}", hint=f"axes are {', '.join(AXES[3:])}"
+            )
+        if empty := [axis for axis, values in self.axes.items() if not values]:
+            raise SpaceError(f"space {self.name!r}: axis {empty[0]!r} has no value", hint="give it one or leave it out")
+        if not self.backbones:
+            raise SpaceError(f"space {self.name!r} names no backbone", hint="give it one under backbones:")
+        if not self.skeletons:
+            reasons = "; ".join(f"{reason} ({count}×)" for reason, count in self.exclusions.most_common(3))
+            raise SpaceError(f"space {self.name!r} holds no legal architecture: {reasons}")
+
+    @property
+    def skeletons(self) -> tuple[Architecture, ...]:
+        """The legal combinations of the coupled axes, each with the first value of every free axis."""
+        return self._legal_and_excluded[0]
+
+    @property
+    def exclusions(self) -> Counter[str]:
+        """Reason to how many combinations of the coupled axes it excludes."""
+        return self._legal_and_excluded[1]
+
+    @property
+    def size(self) -> int:
+        """How many architectures the space holds."""
+        return sum(self._multiplicity(skeleton) for skeleton in self.skeletons)
+
+    def values(self, axis: str) -> tuple[ParameterValue, ...]:
+        """Give the values an axis can take over the whole space, in their order."""
+        if axis == "backbone":
+            return tuple(self.backbones)
+        if axis in ("truncation", "transfer"):
+            return tuple(sorted({getattr(skeleton, axis) for skeleton in self.skeletons}))
+        return self.axes.get(axis, (_DEFAULTS[axis],))
+
+    def __contains__(self, architecture: object) -> bool:
+        return isinstance(architecture, Architecture) and self.why_outside(architecture) is None
+
+    def why_outside(self, architecture: Architecture) -> str | None:
+        """Say why an architecture is not in this space; None where it is."""
+        flat = architecture.to_dict()
+        for axis in ("backbone", "outputs", "scale_set", "shortcut"):
+            if flat[axis] not in self.values(axis):
+                return f"{axis} {flat[axis]} is none of {', '.join(map(str, self.values(axis)))}"
+        for axis in self._active_free_axes(architecture):
+            if flat[axis] not in self.values(axis):
+                return f"{axis} {flat[axis]} is none of {', '.join(map(str, self.values(axis)))}"
+        if reason := why_illegal(architecture):
+            return reason
+        choice = self.backbones[architecture.backbone]
+        if architecture.truncation not in choice.truncation:
+            return f"truncation {architecture.truncation} of {architecture.backbone} is none of {choice.truncation}"
+        if architecture.transfer not in _transfers(choice, architecture.truncation):
+            return f"transfer {architecture.transfer} is none of {_transfers(choice, architecture.truncation)}"
+        return None
+
+    def __iter__(self) -> Iterator[Architecture]:
+        """Enumerate the space, one architecture at a time, in a fixed order."""
+        for skeleton in self.skeletons:
+            axes = self._active_free_axes(skeleton)
+            for values in itertools.product(*(self.values(axis) for axis in axes)):
+                yield skeleton.replace(**dict(zip(axes, values, strict=True)))
+
+    def sample(self, rng: random.Random) -> Architecture:
+        """Draw one architecture; all are equally likely."""
+        skeleton = rng.choices(self.skeletons, weights=self._multiplicities)[0]
+        return skeleton.replace(**{axis: rng.choice(self.values(axis)) for axis in self._active_free_axes(skeleton)})
+
+    def nearest(self, parameters: Mapping[str, Any]) -> Architecture:
+        """Give the architecture closest to a point of the box the axes span.
+
+        Optimisers propose points of a box, and most boxes hold points that name no network. Categories count one for
+        each that differs, ordered axes the distance as a share of the axis's range; the backbone outweighs all others.
+        Ties go to the first in the space's order.
+
+        Args:
+            parameters: Axis to value, ordered axes anywhere in their range; axes left out are free.
+        """
+        wanted = {axis: value for axis, value in parameters.items() if axis in AXES}
+        skeleton = min(self.skeletons, key=lambda candidate: self._distance(candidate, wanted, SKELETON_AXES))
+        free = {}
+        for axis in self._active_free_axes(skeleton):
+            values = self.values(axis)
+            if axis in wanted and axis in ORDERED_AXES:
+                free[axis] = min(values, key=lambda value: abs(int(value) - wanted[axis]))
+            else:
+                free[axis] = wanted[axis] if wanted.get(axis) in values else values[0]
+        return skeleton.replace(**free)
+
+    def neighbours(self, architecture: Architecture) -> Iterator[Architecture]:
+        """Give the architectures one step away: another skeleton that differs in one axis, or one other free value."""
+        own = architecture.to_dict()
+        free = {axis: own[axis] for axis in self._active_free_axes(architecture)}
+        for axis, value in free.items():
+            for other in self.values(axis):
+                if other != value:
+                    yield architecture.replace(**{axis: other})
+        for skeleton in self.skeletons:
+            flat = skeleton.to_dict()
+            if sum(flat[axis] != own[axis] for axis in SKELETON_AXES) == 1:
+                keep = {axis: free[axis] for axis in self._active_free_axes(skeleton) if axis in free}
+                yield skeleton.replace(**keep)
+
+    def without_transfer(self) -> "Space":
+        """Give the same space from random weights only, for when no ImageNet weights can be had."""
+        backbones = {name: dataclasses.replace(choice, transfer=(0,)) for name, choice in self.backbones.items()}
+        return dataclasses.replace(self, backbones=backbones)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the form of the space's file, of YAML types only."""
+        backbones = {
+            name: {"truncation": list(choice.truncation), "transfer": list(choice.transfer)}
+            for name, choice in self.backbones.items()
+        }
+        axes = {axis: list(values) for axis, values in self.axes.items()}
+        return {"name": self.name, "description": self.description, "backbones": backbones, **axes}
+
+    @cached_property
+    def _legal_and_excluded(self) -> tuple[tuple[Architecture, ...], Counter[str]]:
+        legal, excluded = [], Counter[str]()
+        first = {axis: self.values(axis)[0] for axis in FREE_AXES}
+        combinations = itertools.product(*(self.values(axis) for axis in ("outputs", "scale_set", "shortcut")))
+        for (outputs, scale_set, shortcut), (name, choice) in itertools.product(combinations, self.backbones.items()):
+            for truncation in choice.truncation:
+                sizes = first if scale_set != "none" else {**first, **dict.fromkeys(RFCR_AXES, 0)}
+                flat = {"backbone": name, "truncation": truncation, "outputs": outputs, "scale_set": scale_set}
+                try:
+                    architecture = Architecture.from_dict({**flat, "shortcut": shortcut, **sizes})
+                except ArchitectureError as error:
+                    excluded[error.message] += 1
+                    continue
+                if reason := why_illegal(architecture):
+                    excluded[reason] += 1
+                    continue
+                legal += [architecture.replace(transfer=boundary) for boundary in _transfers(choice, truncation)]
+        return tuple(legal), excluded
+
+    @cached_property
+    def _multiplicities(self) -> list[int]:
+        return [self._multiplicity(skeleton) for skeleton in self.skeletons]
+
+    def _multiplicity(self, skeleton: Architecture) -> int:
+        return math.prod(len(self.values(axis)) for axis in self._active_free_axes(skeleton))
+
+    def _active_free_axes(self, architecture: Architecture) -> tuple[str, ...]:
+        return FREE_AXES if architecture.scale_set else tuple(axis for axis in FREE_AXES if axis not in RFCR_AXES)
+
+    def _distance(self, architecture: Architecture, wanted: Mapping[str, Any], axes: tuple[str, ...]) -> float:
+        flat = architecture.to_dict()
+        distance = 0.0
+        for axis in axes:
+            if axis not in wanted:
+                continue
+            if axis in ORDERED_AXES:
+                values = [int(value) for value in self.values(axis)]
+                distance += abs(int(flat[axis]) - wanted[axis]) / max(1, values[-1] - values[0])
+            else:
+                distance += (len(AXES) if axis == "backbone" else 1) * (flat[axis] != wanted[axis])
+        return distance
+
+
+def _transfers(choice: BackboneChoice, truncation: int) -> tuple[int, ...]:
+    return tuple(sorted({min(boundary, truncation) for boundary in choice.transfer}))
+
+
+_DEFAULTS = Architecture(backbone="", truncation=1).to_dict()

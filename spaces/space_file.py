@@ -1,0 +1,141 @@
+"""A space from a user's YAML file, with errors that name the line."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from spaces.architecture import Architecture
+from spaces.backbones import block_shapes
+from spaces.scale_set import ArchitectureError
+from spaces.space import AXES, BackboneChoice, Space, SpaceError
+
+_PROBE = {"backbone": "", "truncation": 1}
+_OWN_KEYS = ("name", "description", "backbones")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """Where in the file a value stands, for messages."""
+
+    path: Path
+    line: int
+
+    def error(self, message: str, *, hint: str = "") -> SpaceError:
+        return SpaceError(f"{self.path}:{self.line}: {message}", hint=hint)
+
+
+def read_space(path: Path) -> Space:
+    """Read a space.
+
+    Args:
+        path: A YAML file of the form `Space.to_dict` gives.
+
+    Raises:
+        SpaceError: the file is no YAML, an axis or value is unknown, or nothing legal is left; names file and line.
+    """
+    try:
+        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except OSError as error:
+        raise SpaceError(f"space file {path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SpaceError(f"space file {path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(root, yaml.MappingNode):
+        raise SpaceError(f"{path}:1: a space is a mapping of axes", hint="see: yoloret-nas space tiny --yaml")
+    entries = _mapping(root, path)
+    for key, (_, place) in entries.items():
+        if key not in (*_OWN_KEYS, *AXES[3:]):
+            raise place.error(f"unknown axis {key!r}", hint=f"a space has {', '.join((*_OWN_KEYS, *AXES[3:]))}")
+    if "backbones" not in entries:
+        raise SpaceError(f"{path}:1: the space names no backbone", hint="add backbones: with at least one")
+    axes = {key: _axis(key, *entries[key]) for key in entries if key not in _OWN_KEYS}
+    return Space(
+        name=_text(entries, "name", path.stem),
+        description=_text(entries, "description", f"From {path.name}."),
+        backbones=_backbones(*entries["backbones"]),
+        axes=axes,
+    )
+
+
+def _backbones(node: yaml.Node, place: _Place) -> dict[str, BackboneChoice]:
+    if not isinstance(node, yaml.MappingNode) or not node.value:
+        raise place.error(
+            "backbones is a mapping of names", hint="for example  mobilenetv2_050: {truncation: [14, 16]}"
+        )
+    return {name: _choice(name, inner, where) for name, (inner, where) in _mapping(node, place.path).items()}
+
+
+def _choice(name: str, node: yaml.Node, place: _Place) -> BackboneChoice:
+    try:
+        num_blocks = len(block_shapes(name))
+    except ArchitectureError as error:
+        raise place.error(error.message, hint=error.hint) from error
+    if not isinstance(node, yaml.MappingNode):
+        raise place.error(f"{name} needs its truncations", hint=f"for example  {name}: {{truncation: [{num_blocks}]}}")
+    parts = _mapping(node, place.path)
+    for key, (_, where) in parts.items():
+        if key not in ("truncation", "transfer"):
+            raise where.error(f"unknown key {key!r} under {name}", hint="it has truncation and transfer")
+    if "truncation" not in parts:
+        raise place.error(f"{name} has no truncation", hint=f"add truncation: with blocks kept, 1 to {num_blocks}")
+    numbers = {}
+    for key, (inner, where) in parts.items():
+        low = 1 if key == "truncation" else 0
+        numbers[key] = _values(inner, where)
+        for value in numbers[key]:
+            if type(value) is not int or value < low or (key == "truncation" and value > num_blocks):
+                raise where.error(f"{key} {value!r} of {name} is not a whole number from {low} to {num_blocks}")
+    return BackboneChoice(**numbers)
+
+
+def _axis(name: str, node: yaml.Node, place: _Place) -> tuple[Any, ...]:
+    values = _values(node, place)
+    for value in values:
+        try:
+            # Checked alone, beside values that accept it: combinations are the space's to judge.
+            Architecture.from_dict({**_PROBE, **_company(name, value), name: value})
+        except ArchitectureError as error:
+            raise place.error(error.message, hint=error.hint) from error
+    if len(set(values)) != len(values):
+        raise place.error(f"{name} lists a value twice: {list(values)}")
+    return values
+
+
+def _company(name: str, value: Any) -> dict[str, Any]:
+    if name == "scale_set" and value == "none":
+        return {"rfcr_width": 0, "rfcr_channels": 0, "rfcr_kernel": 0}
+    if name == "scale_set":
+        return {"outputs": "4+8+16+32"}
+    if name == "outputs":
+        return {"scale_set": "none", "rfcr_width": 0, "rfcr_channels": 0, "rfcr_kernel": 0}
+    return {}
+
+
+def _values(node: yaml.Node, place: _Place) -> tuple[Any, ...]:
+    loaded = yaml.SafeLoader("").construct_object(node, deep=True)
+    values = tuple(loaded) if isinstance(loaded, list) else (loaded,)
+    if not values:
+        raise place.error("an axis needs at least one value")
+    if any(isinstance(value, dict | list) for value in values):
+        raise place.error(f"an axis is a list of plain values, not {loaded!r}")
+    return values
+
+
+def _text(entries: dict[str, tuple[yaml.Node, _Place]], key: str, default: str) -> str:
+    if key not in entries:
+        return default
+    node, place = entries[key]
+    if not isinstance(node, yaml.ScalarNode) or not node.value:
+        raise place.error(f"{key} must be text")
+    return str(node.value)
+
+
+def _mapping(node: yaml.MappingNode, path: Path) -> dict[str, tuple[yaml.Node, _Place]]:
+    entries: dict[str, tuple[yaml.Node, _Place]] = {}
+    for key, value in node.value:
+        place = _Place(path=path, line=key.start_mark.line + 1)
+        if key.value in entries:
+            raise place.error(f"{key.value!r} stands twice")
+        entries[str(key.value)] = (value, place)
+    return entries
