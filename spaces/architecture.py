@@ -139,10 +139,12 @@ class Architecture:
     def _check_rfcr(self) -> None:
         sizes = (self.rfcr_width, self.rfcr_channels, self.rfcr_kernel)
         if self.scale_set is None:
-            if any(sizes) or self.shortcut != "none":
+            if self.shortcut != "none":
+                raise ArchitectureError("a shortcut needs a scale set to join", hint="set shortcut to none")
+            if any(sizes):
                 raise ArchitectureError(
-                    "without a scale set there is no RFCR to size and no shortcut to collect",
-                    hint="set rfcr_width, rfcr_channels and rfcr_kernel to 0 and shortcut to none",
+                    "without a scale set there is no RFCR to size",
+                    hint="set rfcr_width, rfcr_channels and rfcr_kernel to 0",
                 )
             return
         if min(sizes) <= 0 or self.rfcr_kernel % 2 == 0:

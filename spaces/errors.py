@@ -8,10 +8,13 @@ Each class below the root is defined where it is raised::
     ├── WeightsError             spaces.weights        pretrained weights that cannot be had
     ├── DatasetError             trials.dataset        a dataset or one of its items is broken
     ├── DeviceError              trials.device         a device cannot be reached or used
+    │   ├── UnknownDeviceError   trials.device         a text names no device
     │   └── UnstableError        trials.device         a device gives no steady latency
-    ├── TrainingError            trials.training       NaN loss, out of memory
+    ├── TrainingError            trials.epoch_reports  NaN loss, out of memory
     ├── ExportError              trials.onnx_export    ONNX cannot be written or disagrees with PyTorch
-    └── StudyError               search.study          a study cannot be opened or continued
+    └── StudyError               search.study_error    a study cannot be opened or continued
+
+Those that are also a `ValueError` say that what the user gave is wrong: the command line ends with 2 for them, 1 for others.
 """
 
 

@@ -73,8 +73,10 @@ class Rfcr(nn.Module):
         Returns:
             Stride to (B, C + out_channels, H, W): the raw features and the fusion, for each stride handed back to.
         """
-        fusion = torch.stack([self._bring(features[stride], stride) for stride in self.collected])  # (taps, B, C, H, W)
-        fusion = (fusion * self.fuse_weights.view(-1, 1, 1, 1, 1)).sum(dim=0)  # (B, width, H, W)
+        # One product and one sum a tap: a stacked sum would make five-dimensional tensors, slow on boards.
+        fusion = self.fuse_weights[0] * self._bring(features[self.collected[0]], self.collected[0])
+        for index, stride in enumerate(self.collected[1:], start=1):
+            fusion = fusion + self.fuse_weights[index] * self._bring(features[stride], stride)  # (B, width, H, W)
         fusion = self.mix(fusion)  # (B, out_channels, H, W)
         fuse = self.scale_set.fuse
         return {

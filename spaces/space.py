@@ -31,6 +31,9 @@ ORDERED_AXES = frozenset(
 )
 """Axes whose values are numbers with an order; the others are categories."""
 
+HEADS_BY_COST = ("fpn_pan", "fpn", "plain")
+"""The heads, costliest first."""
+
 
 class SpaceError(YoloRetError, ValueError):
     """A space makes no sense, or holds no architecture."""
@@ -159,9 +162,18 @@ class Space:
                     yield architecture.replace(**{axis: other})
         for skeleton in self.skeletons:
             flat = skeleton.to_dict()
-            if sum(flat[axis] != own[axis] for axis in SKELETON_AXES) == 1:
+            # Another backbone is one step however it is cut: few backbones have the same blocks.
+            axes = SKELETON_AXES if flat["backbone"] == own["backbone"] else ("backbone", *SKELETON_AXES[3:])
+            if sum(flat[axis] != own[axis] for axis in axes) == 1:
                 keep = {axis: free[axis] for axis in self._active_free_axes(skeleton) if axis in free}
                 yield skeleton.replace(**keep)
+
+    def largest(self) -> tuple[Architecture, ...]:
+        """Give, for each backbone, the architecture with the most of everything: one of them is the costliest network."""
+        return tuple(
+            self._enlarged(max(self._of_backbone(name), key=_weight))
+            for name in {one.backbone: None for one in self.skeletons}
+        )
 
     def without_transfer(self) -> "Space":
         """Give the same space from random weights only, for when no ImageNet weights can be had."""
@@ -207,6 +219,13 @@ class Space:
     def _active_free_axes(self, architecture: Architecture) -> tuple[str, ...]:
         return FREE_AXES if architecture.scale_set else tuple(axis for axis in FREE_AXES if axis not in RFCR_AXES)
 
+    def _of_backbone(self, name: str) -> list[Architecture]:
+        return [skeleton for skeleton in self.skeletons if skeleton.backbone == name]
+
+    def _enlarged(self, skeleton: Architecture) -> Architecture:
+        sizes = {axis: max(self.values(axis)) for axis in self._active_free_axes(skeleton) if axis in ORDERED_AXES}
+        return skeleton.replace(**sizes, head=min(self.values("head"), key=HEADS_BY_COST.index))
+
     def _distance(self, architecture: Architecture, wanted: Mapping[str, Any], axes: tuple[str, ...]) -> float:
         flat = architecture.to_dict()
         distance = 0.0
@@ -219,6 +238,11 @@ class Space:
             else:
                 distance += (len(AXES) if axis == "backbone" else 1) * (flat[axis] != wanted[axis])
         return distance
+
+
+def _weight(skeleton: Architecture) -> tuple[int, int, bool, int]:
+    collected = len(skeleton.scale_set.collect) if skeleton.scale_set else 0
+    return skeleton.truncation, collected, skeleton.shortcut != "none", -skeleton.transfer
 
 
 def _transfers(choice: BackboneChoice, truncation: int) -> tuple[int, ...]:

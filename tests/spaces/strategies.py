@@ -1,0 +1,21 @@
+"""Hypothesis strategies over the named spaces."""
+
+import random
+
+from hypothesis import strategies as st
+
+from spaces import SPACES, Architecture, Space
+
+_SPACES: dict[str, Space] = {name: make() for name, make in SPACES.items()}
+
+
+@st.composite
+def spaces_and_architectures(draw: st.DrawFn) -> tuple[Space, Architecture]:
+    """A named space and one of its architectures."""
+    space = _SPACES[draw(st.sampled_from(sorted(_SPACES)))]
+    return space, space.sample(random.Random(draw(st.integers(0, 2**32))))
+
+
+def architectures() -> st.SearchStrategy[Architecture]:
+    """Any architecture of a named space."""
+    return spaces_and_architectures().map(lambda pair: pair[1])

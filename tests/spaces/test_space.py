@@ -1,0 +1,151 @@
+"""Spaces: counting, sampling, enumerating, finding the nearest, and saying why not."""
+
+import dataclasses
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spaces import SPACES, Architecture, BackboneChoice, ScaleSet, Space, SpaceError, build_network, open_space
+from spaces.space import AXES
+from tests.spaces.strategies import spaces_and_architectures
+
+SMALL = Space(
+    name="small",
+    description="For tests.",
+    backbones={
+        "mobilenetv3_small_050": BackboneChoice(truncation=(8, 9, 11), transfer=(0, 5, 99)),
+        "mobilenetv2_035": BackboneChoice(truncation=(16,)),
+    },
+    axes={
+        "scale_set": ("none", "8+16+32@16>8+16+32"),
+        "shortcut": ("none", "maxpool"),
+        "rfcr_width": (8, 16),
+        "rfcr_channels": (16,),
+        "head": ("plain", "fpn"),
+        "input_size": (64, 96),
+    },
+)
+
+
+def test_size_is_what_enumeration_gives_and_all_are_distinct_members() -> None:
+    everything = list(SMALL)
+    # Cut at 8 there is no stride 32. Left: 2 truncations × 3 transfers + 1; without RFCR 4 free choices, with it 2 × 8.
+    assert SMALL.size == len(everything) == (2 * 3 + 1) * (4 + 2 * 8)
+    assert len({architecture.key for architecture in everything}) == len(everything)
+    assert all(architecture in SMALL for architecture in everything)
+
+
+def test_sampling_is_even() -> None:
+    rng = random.Random(0)
+    counts = Counter(SMALL.sample(rng).key for _ in range(14_000))
+    assert len(counts) == SMALL.size
+    assert 60 < min(counts.values()) <= max(counts.values()) < 150  # 100 expected, deviation 10
+
+
+def test_exclusions_say_why() -> None:
+    assert SMALL.exclusions["a shortcut needs a scale set to join"] == 4
+    assert SMALL.exclusions["mobilenetv3_small_050 cut at block 8 has no features at stride 32"] == 3
+
+
+@given(spaces_and_architectures())
+@settings(max_examples=60, deadline=None)
+def test_an_architecture_is_its_own_nearest_and_its_neighbours_are_members(pair: tuple[Space, Architecture]) -> None:
+    space, architecture = pair
+    assert architecture in space
+    assert space.nearest(architecture.to_dict()) == architecture
+    neighbours = list(space.neighbours(architecture))
+    assert neighbours
+    for neighbour in neighbours[:10]:
+        assert neighbour in space
+        assert neighbour != architecture
+
+
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=40, deadline=None)
+def test_any_point_of_the_box_has_a_legal_nearest(seed: int) -> None:
+    rng = random.Random(seed)
+    point = {axis: rng.choice(SMALL.values(axis)) for axis in AXES}
+    point["truncation"] = rng.randint(-5, 40)
+    point["rfcr_width"] = rng.randint(8, 16)
+    nearest = SMALL.nearest(point)
+    assert nearest in SMALL
+    assert nearest.backbone == point["backbone"]
+
+
+def test_neighbours_reach_the_whole_space() -> None:
+    seen = {next(iter(SMALL)).key: next(iter(SMALL))}
+    waiting = list(seen.values())
+    while waiting:
+        for neighbour in SMALL.neighbours(waiting.pop()):
+            if neighbour.key not in seen:
+                seen[neighbour.key] = neighbour
+                waiting.append(neighbour)
+    assert len(seen) == SMALL.size
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"backbone": "efficientnet_b0"}, "backbone efficientnet_b0 is none of"),
+        ({"truncation": 10}, "truncation 10 of mobilenetv3_small_050 is none of"),
+        ({"transfer": 3}, "transfer 3 is none of"),
+        ({"rfcr_width": 12}, "rfcr_width 12 is none of"),
+        ({"input_size": 128}, "input_size 128 is none of"),
+        ({"shortcut": "conv"}, "shortcut conv is none of"),
+        ({"scale_set": ScaleSet.parse("8@8>8")}, "scale_set 8@8>8 is none of"),
+    ],
+)
+def test_membership_is_explained(change: dict[str, object], reason: str) -> None:
+    member = SMALL.nearest({"backbone": "mobilenetv3_small_050", "truncation": 11, "scale_set": "8+16+32@16>8+16+32"})
+    assert member in SMALL
+    explanation = SMALL.why_outside(member.replace(**change))
+    assert explanation is not None
+    assert explanation.startswith(reason)
+
+
+def test_transfer_can_be_taken_out() -> None:
+    scratch = open_space("nano").without_transfer()
+    assert {skeleton.transfer for skeleton in scratch.skeletons} == {0}
+    assert scratch.size < open_space("nano").size
+
+
+def test_largest_holds_the_costliest_network() -> None:
+    def macs(architecture: Architecture) -> int:
+        import torch
+
+        from spaces.macs import count_macs
+
+        with torch.device("meta"):
+            return count_macs(build_network(architecture, num_classes=2), input_size=architecture.input_size)
+
+    assert max(map(macs, SMALL.largest())) == max(map(macs, SMALL))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"axes": {"colour": ("red",)}}, "unknown axis 'colour'"),
+        ({"axes": {"head": ()}}, "axis 'head' has no value"),
+        ({"backbones": {}}, "names no backbone"),
+        ({"backbones": {"mobilenetv2_035": BackboneChoice(truncation=(5,))}}, "holds no legal architecture"),
+    ],
+)
+def test_senseless_spaces_are_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(SpaceError, match=message):
+        dataclasses.replace(SMALL, **change)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_named_spaces_are_what_they_are_called(name: str) -> None:
+    space = open_space(name)
+    assert space.name == name
+    assert space.size > 1000
+
+
+def test_an_unknown_space_names_the_known() -> None:
+    with pytest.raises(SpaceError, match="'huge' is neither") as error:
+        open_space("huge")
+    assert "paper, nano, tiny" in error.value.hint

@@ -1,0 +1,73 @@
+"""A user's space: read, and refused by line."""
+
+from pathlib import Path
+
+import pytest
+
+from spaces import SpaceError, open_space
+from yoloret_nas.space_yaml import to_yaml
+
+GOOD = """\
+name: mine
+backbones:
+  mobilenetv2_050:
+    truncation: [14, 16]
+    transfer: [0, 8]
+scale_set: ["8+16+32@16>8+16+32", none]
+shortcut: [none, maxpool]
+input_size: 96
+"""
+
+
+def test_a_file_becomes_a_space(tmp_path: Path) -> None:
+    space = open_space(str(_write(tmp_path, GOOD)))
+    assert space.name == "mine"
+    assert space.size == 2 * 2 * (2 + 1)
+    assert space.values("input_size") == (96,)
+
+
+@pytest.mark.parametrize("name", ["paper", "nano", "tiny"])
+def test_what_is_printed_reads_back(tmp_path: Path, name: str) -> None:
+    assert open_space(str(_write(tmp_path, to_yaml(open_space(name))))) == open_space(name)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("mobilenetv2_050:", "mobilenet:", r"mine.yaml:3: backbone 'mobilenet' is unknown"),
+        ("[14, 16]", "[14, 19]", r"mine.yaml:4: truncation 19 of mobilenetv2_050 is not a whole number from 1 to 18"),
+        ("[14, 16]", "[14, deep]", r"mine.yaml:4: truncation 'deep'"),
+        ("transfer:", "transfers:", r"mine.yaml:5: unknown key 'transfers' under mobilenetv2_050"),
+        ("    truncation: [14, 16]\n", "", r"mine.yaml:3: mobilenetv2_050 has no truncation"),
+        ("8+16+32@16>8+16+32", "8+16@32>8", r"mine.yaml:6: scale set 8\+16@32>8"),
+        ("maxpool", "median", r"mine.yaml:7: shortcut 'median' is unknown"),
+        ("96", "[96, 100]", r"mine.yaml:8: input_size 100 is not a multiple"),
+        ("96", "[96, 96]", r"mine.yaml:8: input_size lists a value twice"),
+        ("96", "[]", r"mine.yaml:8: an axis needs at least one value"),
+        ("96", "[[96]]", r"mine.yaml:8: an axis is a list of plain values"),
+        ("input_size", "imagesize", r"mine.yaml:8: unknown axis 'imagesize'"),
+        ("input_size: 96", "shortcut: conv", r"mine.yaml:8: 'shortcut' stands twice"),
+        ("backbones:\n", "backbones: x\nother:\n", r"mine.yaml:3: unknown axis 'other'"),
+        ("[14, 16]", "[3]", r"holds no legal architecture"),
+        ("name: mine", "name: [a", r"is not YAML"),
+        ("name: mine", "name: [a]", r"mine.yaml:1: name must be text"),
+    ],
+)
+def test_mistakes_are_named_with_their_line(tmp_path: Path, before: str, after: str, message: str) -> None:
+    assert before in GOOD
+    with pytest.raises(SpaceError, match=message):
+        open_space(str(_write(tmp_path, GOOD.replace(before, after))))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("", "mapping of axes"), ("- a\n", "mapping of axes"), ("head: fpn\n", "no backbone")]
+)
+def test_files_that_are_no_space(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(SpaceError, match=message):
+        open_space(str(_write(tmp_path, text)))
+
+
+def _write(folder: Path, text: str) -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
