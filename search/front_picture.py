@@ -1,0 +1,56 @@
+"""The front as a picture."""
+
+from pathlib import Path
+
+from search.summary import Summary
+
+
+def draw_front(summary: Summary, path: Path, *, title: str) -> None:
+    """Draw all complete trials, the front as a staircase, and the trials over the limit, to a PNG.
+
+    Args:
+        summary: The study.
+        path: The PNG to write.
+        title: Above the axes: the study, its data, its device.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    dominated = [record for record in summary.records if record.point and record not in summary.front]
+    axes.scatter(
+        [record.point[1] for record in dominated if record.point],
+        [record.point[0] for record in dominated if record.point],
+        s=22,
+        color="#9aa5b1",
+        label="complete",
+    )
+    front = [(record, record.point) for record in summary.front if record.point]
+    if front:
+        latencies, aps = [point[1] for _, point in front], [point[0] for _, point in front]
+        axes.step(latencies, aps, where="post", color="#d1495b", linewidth=1.5, zorder=2)
+        axes.scatter(latencies, aps, s=42, color="#d1495b", zorder=3, label="front")
+        for record, (ap, latency_ms) in front:
+            axes.annotate(f"#{record.number}", (latency_ms, ap), xytext=(4, 5), textcoords="offset points", fontsize=8)
+    pruned = [r.result for r in summary.records if r.result.state == "pruned" and r.result.latency]
+    axes.scatter(
+        [result.latency.median_ms for result in pruned if result.latency],
+        [result.ap or 0.0 for result in pruned],
+        s=22,
+        marker="x",
+        linewidths=1,
+        color="#c9b458",
+        label="pruned (AP when stopped)",
+    )
+    axes.set_xlabel("latency, median (ms)")
+    axes.set_ylabel("AP@[.5:.95]")
+    axes.set_title(title, fontsize=10)
+    axes.grid(alpha=0.25)
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    axes.legend(loc="lower right", fontsize=8)
+    partial = path.with_name(path.name + ".partial")
+    figure.savefig(partial, format="png")
+    partial.replace(path)

@@ -1,0 +1,253 @@
+"""The search: ask for an architecture, run its trial, tell how it ended, until the budget is spent."""
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+import torch
+
+from search.driver_lock import driver_lock
+from search.executor import Died, Event, Executor, Progressed
+from search.front import Reference
+from search.pruning import cannot_reach_front
+from search.settings import StudySettings
+from search.study import Study
+from search.summary import Summary
+from search.tracking import Tracking, write_reports
+from search.view import View
+from spaces import Architecture, Space
+from spaces.macs import count_macs
+from spaces.network import build_network
+from trials.device import Device
+from trials.latency_cache import LatencyCache
+from trials.measurement import measure_architecture
+from trials.open_dataset import open_dataset
+from trials.open_device import open_device
+from trials.progress import Progress
+from trials.trial_result import TrialRequest, TrialResult
+
+_POLL_S = 0.25
+
+Interrupt = Literal["no", "finish", "now"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a search came to."""
+
+    summary: Summary
+    """All finished trials of the study."""
+    reports: tuple[Path, ...]
+    """Picture, tables and page of the front."""
+    tracking_uri: str
+    """MLflow's store."""
+    experiment_id: str
+    """MLflow's experiment."""
+    was_interrupted: bool
+    """Whether the user ended it before the budget was spent."""
+    seconds: float
+    """Wall-clock time of this run."""
+
+
+def run_search(
+    settings: StudySettings, *, executor: Executor, view: View, interrupted: Callable[[], Interrupt] = lambda: "no"
+) -> Outcome:
+    """Search until the study has its budget of finished trials.
+
+    Args:
+        settings: Which study, and how; an existing one goes on.
+        executor: Where trials run; closed at the end.
+        view: Who watches.
+        interrupted: Asked often: whether the user wants to end, after the running trials or now.
+
+    Raises:
+        StudyError: the study cannot be opened, or every architecture was tried.
+        DatasetError: the data cannot be read.
+        DeviceError: the device is not there.
+    """
+    started = time.monotonic()
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    with driver_lock(settings.folder), closing(executor):
+        search = _Search(settings, executor, view=view)
+        was_interrupted = search.run(interrupted)
+        reports = search.close(status="KILLED" if was_interrupted else "FINISHED")
+        return Outcome(
+            summary=search.summary,
+            reports=tuple(reports),
+            tracking_uri=search.tracking.uri,
+            experiment_id=search.tracking.experiment_id,
+            was_interrupted=was_interrupted,
+            seconds=time.monotonic() - started,
+        )
+
+
+class _Search:
+    """The driver's state while a search runs."""
+
+    def __init__(self, settings: StudySettings, executor: Executor, *, view: View) -> None:
+        self._settings, self._executor, self._view = settings, executor, view
+        dataset = open_dataset(settings.dataset, on_broken="skip" if settings.skip_broken else "stop")
+        for note in (*dataset.notes, *(f"left out: {line}" for line in dataset.left_out)):
+            view.noticed(note)
+        device = open_device(settings.device)
+        with closing(device):
+            identity = device.identity()
+            self.title = f"{settings.name} · {dataset.name} · {identity.board}"
+            self._study = Study(settings)
+            self._study.check_identity(dataset.fingerprint, identity)
+            self._study.recover()
+            self._study.queue_presets()
+            if self._study.reference_latency_ms is None:
+                self._study.reference_latency_ms = settings.max_latency_ms or slowest_latency_ms(
+                    settings.space, device, LatencyCache(settings.latency_cache), num_classes=len(dataset.class_names)
+                )
+        self._records = self._study.records()
+        self.tracking = Tracking(
+            settings,
+            description={
+                "space": f"{settings.space.name}: {settings.space.description}",
+                "dataset": f"{settings.dataset}: {len(dataset.splits['train'])} train, {len(dataset.splits['val'])} val",
+                "classes": ", ".join(dataset.class_names),
+                "device": str(identity),
+                "training": f"{settings.train.recipe}, {settings.train.epochs} epochs, batch {settings.train.batch_size}",
+                "max_latency_ms": str(settings.max_latency_ms),
+                "sampler": f"{settings.sampler}, seed {settings.seed}",
+                "reference_latency_ms": f"{self._study.reference_latency_ms:.3f}",
+            },
+        )
+        self.tracking.catch_up(self._records)
+        self._running: dict[int, tuple[Architecture, float]] = {}
+        self._scores: dict[int, list[tuple[int, float]]] = {}
+        self._latency_ms: dict[int, float] = {}
+        self._reasons: dict[int, str] = {}
+        self._is_ending = False
+
+    @property
+    def summary(self) -> Summary:
+        reference_ms = self._study.reference_latency_ms
+        assert reference_ms is not None
+        return Summary(records=tuple(self._records), reference=Reference(ap=0.0, latency_ms=reference_ms))
+
+    def run(self, interrupted: Callable[[], Interrupt]) -> bool:
+        """Run trials until the budget is spent; True where the user ended it before."""
+        self._view.opened(self.summary, budget=self._settings.budget)
+        while True:
+            wish = interrupted()
+            self._is_ending = wish != "no"
+            if wish == "now":
+                self._abandon()
+            elif wish == "no":
+                self._fill()
+            if not self._running:
+                return len(self._records) < self._settings.budget
+            for event in self._executor.events(timeout_s=_POLL_S):
+                self._handle(event)
+
+    def close(self, *, status: str) -> list[Path]:
+        reports = write_reports(self.summary, self._settings.folder, title=self.title)
+        self.tracking.close(self.summary, status=status, files=reports)
+        return reports
+
+    def _fill(self) -> None:
+        while len(self._running) < self._executor.capacity:
+            if len(self._records) + len(self._running) >= self._settings.budget:
+                return
+            number, architecture = self._study.ask()
+            self._running[number] = (architecture, time.monotonic())
+            self._scores[number] = []
+            settings = self._settings
+            self._executor.start(
+                TrialRequest(
+                    number=number,
+                    architecture=architecture,
+                    dataset=settings.dataset,
+                    skip_broken=settings.skip_broken,
+                    device=settings.device,
+                    max_latency_ms=settings.max_latency_ms,
+                    train=settings.train,
+                    work_dir=settings.trial_folder(number),
+                    latency_cache=settings.latency_cache,
+                )
+            )
+            self.tracking.started(number, architecture)
+            self._view.started(number, architecture)
+
+    def _abandon(self) -> None:
+        self._executor.close()
+        for number in list(self._running):
+            self._put_back(number)
+
+    def _put_back(self, number: int) -> None:
+        self._study.interrupt(number)
+        self.tracking.interrupted(number)
+        del self._running[number]
+
+    def _handle(self, event: Event) -> None:
+        if isinstance(event, Progressed):
+            self._on_progress(event.number, event.progress)
+        elif isinstance(event, Died):
+            if self._is_ending:  # the signal that ends the search may have ended its trials with it
+                self._put_back(event.number)
+            else:
+                self._on_end(event.number, TrialResult(state="failed", reason=event.reason))
+        else:
+            self._on_end(event.number, event.result)
+
+    def _on_progress(self, number: int, progress: Progress) -> None:
+        self._view.progressed(number, progress)
+        if progress.latency_ms is not None:
+            self._latency_ms[number] = progress.latency_ms
+        if progress.ap is None:
+            return
+        self._scores[number].append((progress.epoch, progress.ap))
+        reason = self._why_prune(number)
+        self._executor.answer(number, go_on=not reason)
+        self._reasons[number] = reason
+        self.tracking.scored(number, progress)
+
+    def _why_prune(self, number: int) -> str:
+        if not self._settings.prune or self._study.is_preset(self._running[number][0]):
+            return ""
+        return cannot_reach_front(
+            self._scores[number],
+            self._latency_ms[number],
+            num_epochs=self._settings.train.epochs,
+            finished=self._records,
+        )
+
+    def _on_end(self, number: int, result: TrialResult) -> None:
+        _, started = self._running.pop(number)
+        if result.state == "pruned":
+            result = replace(result, reason=self._reasons[number])
+        record = self._study.tell(number, result)
+        self._records = sorted([*self._records, record], key=lambda one: one.number)
+        self.tracking.finished(record, seconds=time.monotonic() - started)
+        self.tracking.stands(self.summary)
+        self._view.finished(record, self.summary)
+
+
+def slowest_latency_ms(space: Space, device: Device, cache: LatencyCache, *, num_classes: int) -> float:
+    """Measure the space's costliest network: the latency its hypervolumes are counted from.
+
+    Args:
+        space: Any.
+        device: Where to measure.
+        cache: Where a repeat is found.
+        num_classes: Classes of the detector.
+    """
+    largest = max(space.largest(), key=lambda one: _macs(one, num_classes))
+    with TemporaryDirectory() as folder:
+        latency, _ = measure_architecture(
+            largest, device, cache, num_classes=num_classes, onnx_path=Path(folder) / "largest.onnx"
+        )
+    return latency.median_ms
+
+
+def _macs(architecture: Architecture, num_classes: int) -> int:
+    with torch.device("meta"):  # counted without memory or time
+        network = build_network(architecture, num_classes=num_classes)
+    return count_macs(network, input_size=architecture.input_size)

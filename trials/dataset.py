@@ -1,0 +1,167 @@
+"""The one internal form of an annotated dataset, whatever it was read from.
+
+Legend: N boxes, H W image height and width in pixels.
+
+Boxes are float32 xyxy in absolute pixels of the original image, a continuous range: a box over the whole image
+is ``(0, 0, W, H)``. Labels are int64 from 0.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from spaces.errors import YoloRetError
+
+DatasetFormat = Literal["voc", "coco", "yolo", "shapes"]
+
+SPLITS: tuple[str, ...] = ("train", "val", "test")
+"""The names of splits, in the order they are shown."""
+
+VALIDATION_SHARE = 0.15
+"""Share of the training images set apart where a dataset brings no validation split."""
+
+
+class DatasetError(YoloRetError, ValueError):
+    """A dataset, or one of its items, is missing, broken or of no known format."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sample:
+    """One annotated image."""
+
+    name: str
+    """Path relative to the dataset, with forward slashes; ``shapes/train/17`` for a generated image."""
+    size_hw: tuple[int, int]
+    """Height and width of what ``load`` returns, pixels."""
+    boxes: npt.NDArray[np.float32]
+    """(N, 4) xyxy, pixels of the original image, within it; N may be 0."""
+    labels: npt.NDArray[np.int64]
+    """(N,) index into the dataset's ``class_names``."""
+    ignored: npt.NDArray[np.bool_]
+    """(N,) VOC's difficult and COCO's crowd: not trained on, neither rewarded nor punished in scoring."""
+    load: Callable[[], npt.NDArray[np.uint8]]
+    """Gives the (H, W, 3) RGB image; raises `DatasetError` naming file and reason. Picklable."""
+    num_bytes: int = 0
+    """Size of the image file, part of the fingerprint; 0 for a generated image."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dataset:
+    """Annotated images in named splits that share their classes; equal datasets have equal fingerprints."""
+
+    name: str
+    """Name of the folder, or the canonical ``shapes:...``."""
+    format: DatasetFormat
+    """What it was read from."""
+    class_names: tuple[str, ...]
+    """The classes; labels index into it."""
+    splits: Mapping[str, tuple[Sample, ...]]
+    """``train`` and ``val``, neither empty, and ``test`` where there is one."""
+    left_out: tuple[str, ...] = ()
+    """``file: reason`` for each broken item left out; empty unless opened with ``on_broken="skip"``."""
+    notes: tuple[str, ...] = ()
+    """What was decided or changed while reading, one sentence each."""
+    fingerprint: str
+    """Stable hash of classes, names, sizes and annotations: tells datasets apart."""
+
+
+def fingerprint_dataset(class_names: Sequence[str], splits: Mapping[str, Sequence[Sample]]) -> str:
+    """Gives 16 hexadecimal digits that change with classes, names, sizes or annotations.
+
+    Images enter by name, pixel size and file size: reading every pixel would make opening slow.
+    """
+    digest = hashlib.sha256("\0".join(class_names).encode())
+    for split in sorted(splits):
+        digest.update(f"\n{split}\n".encode())
+        for sample in splits[split]:
+            digest.update(f"{sample.name}\0{sample.size_hw}{sample.num_bytes}:{len(sample.labels)}\n".encode())
+            digest.update(sample.boxes.tobytes() + sample.labels.tobytes() + sample.ignored.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def split_off_validation(samples: Sequence[Sample]) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
+    """Divides training images into training and validation, always in the same way.
+
+    An image's place follows from a hash of its name alone, so adding images moves none of the others far.
+
+    Args:
+        samples: At least two images.
+
+    Returns:
+        The training images and the `VALIDATION_SHARE` of them set apart (at least one), both in the given order.
+
+    Raises:
+        DatasetError: There are fewer than two images.
+    """
+    if len(samples) < 2:
+        raise DatasetError(
+            f"the training split has {len(samples)} image(s), too few to set some apart for validation",
+            hint="add images, or a validation split",
+        )
+    ranked = sorted(samples, key=lambda sample: hashlib.sha256(sample.name.encode()).digest())
+    chosen = {sample.name for sample in ranked[: max(1, round(VALIDATION_SHARE * len(samples)))]}
+    train = tuple(sample for sample in samples if sample.name not in chosen)
+    return train, tuple(sample for sample in samples if sample.name in chosen)
+
+
+def assemble_dataset(
+    name: str,
+    format: DatasetFormat,
+    *,
+    class_names: Sequence[str],
+    splits: Mapping[str, Sequence[Sample]],
+    left_out: Sequence[str] = (),
+    notes: Sequence[str] = (),
+) -> Dataset:
+    """Gives the dataset of these splits, with a validation split taken from training where there is none.
+
+    Args:
+        name: Names the dataset in messages.
+        format: What it was read from.
+        class_names: The classes, in the order of the labels.
+        splits: ``train``, and ``val`` and ``test`` where the dataset brings them.
+        left_out: Broken items left out.
+        notes: What the reader decided.
+
+    Raises:
+        DatasetError: There are no classes, no training split, or a split is empty.
+    """
+    if not class_names:
+        raise DatasetError(f"{name}: no annotated object, so no classes")
+    if "train" not in splits:
+        raise DatasetError(f"{name}: no training split; found {', '.join(sorted(splits)) or 'none'}")
+    empty = [split for split, samples in splits.items() if not samples]
+    if empty:
+        raise DatasetError(
+            f"{name}: the {empty[0]} split is empty"
+            + (f" ({len(left_out)} broken items left out)" if left_out else ""),
+            hint="" if not left_out else f"the first: {left_out[0]}",
+        )
+    complete = {split: tuple(samples) for split, samples in splits.items()}
+    notes = list(notes)
+    if "val" not in complete:
+        complete["train"], complete["val"] = split_off_validation(complete["train"])
+        notes.append(
+            f"no validation split: {len(complete['val'])} of {len(splits['train'])} training images set apart for it"
+        )
+    notes += _shared_images(complete)
+    ordered = {split: complete[split] for split in SPLITS if split in complete}
+    return Dataset(
+        name=name,
+        format=format,
+        class_names=tuple(class_names),
+        splits=ordered,
+        left_out=tuple(left_out),
+        notes=tuple(notes),
+        fingerprint=fingerprint_dataset(class_names, ordered),
+    )
+
+
+def _shared_images(splits: Mapping[str, Sequence[Sample]]) -> list[str]:
+    train = {sample.name for sample in splits["train"]}
+    counts = {split: sum(s.name in train for s in splits[split]) for split in splits if split != "train"}
+    return [f"{count} image(s) are in both train and {split}" for split, count in counts.items() if count]

@@ -1,0 +1,58 @@
+"""An FP32 ONNX file as a strongly typed FP16 one, which TensorRT 11 and the Python runtime need: they choose no types.
+
+Up to 10.x ``trtexec --fp16`` does it by itself, and may keep single layers in FP32 where that is faster.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, numpy_helper
+
+_FLOAT32_INPUTS = {"Resize": (2,), "Upsample": (1,)}
+"""Inputs whose type the operator fixes to float32: the scales."""
+
+
+def write_half(source: Path, target: Path) -> None:
+    """Write a copy whose weights, activations, input and outputs are float16.
+
+    Args:
+        source: An FP32 file without control flow.
+        target: The file to write.
+    """
+    model = onnx.load(str(source))
+    kept = _names_kept(model)
+    for tensor in model.graph.initializer:
+        if tensor.name not in kept:
+            _halve(tensor)
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Constant" and attribute.HasField("t") and node.output[0] not in kept:
+                _halve(attribute.t)
+            if node.op_type == "ConstantOfShape" and attribute.HasField("t"):
+                _halve(attribute.t)
+            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT:
+                attribute.i = TensorProto.FLOAT16
+    del model.graph.value_info[:]  # said of the old types
+    for entry in (*model.graph.input, *model.graph.output):
+        if entry.type.tensor_type.elem_type == TensorProto.FLOAT:
+            entry.type.tensor_type.elem_type = TensorProto.FLOAT16
+    onnx.save(model, str(target))
+
+
+def _names_kept(model: onnx.ModelProto) -> set[str]:
+    return {
+        node.input[position]
+        for node in model.graph.node
+        for position in _FLOAT32_INPUTS.get(node.op_type, ())
+        if position < len(node.input) and node.input[position]
+    }
+
+
+def _halve(tensor: TensorProto) -> None:
+    if tensor.data_type != TensorProto.FLOAT:
+        return
+    values = numpy_helper.to_array(tensor)
+    largest = np.finfo(np.float16).max
+    halved = np.clip(values, -largest, largest).astype(np.float16)
+    tensor.CopyFrom(numpy_helper.from_array(halved, tensor.name))

@@ -1,0 +1,122 @@
+"""Fits an image of any shape into the network's square, and boxes there and back.
+
+Legend: B batch, N boxes, H W original size, S side of the square.
+"""
+
+from typing import NamedTuple, TypeVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+"""Mean of ImageNet's RGB values, of 1."""
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Standard deviation of ImageNet's RGB values, of 1."""
+PAD_RGB = (124, 116, 104)
+"""Colour of the margins: `IMAGENET_MEAN` in bytes, zero after normalisation like a convolution's padding."""
+
+Boxes = TypeVar("Boxes", Tensor, npt.NDArray[np.float32])
+
+
+class Letterbox(NamedTuple):
+    """How an image lies in its square: ``x' = x * scale + pad_x``, ``y' = y * scale + pad_y``."""
+
+    scale: float
+    """Pixels of the square per original pixel, the same in both directions."""
+    pad_x: int
+    """Margin on the left, pixels of the square."""
+    pad_y: int
+    """Margin at the top, pixels of the square."""
+
+
+def fit_letterbox(size_hw: tuple[int, int], size: int) -> Letterbox:
+    """Gives how an image of a size lies centred in a square.
+
+    Args:
+        size_hw: Height and width of the image, pixels.
+        size: Side of the square, pixels.
+    """
+    height, width = size_hw
+    scale = min(size / height, size / width)
+    return Letterbox(scale, (size - _scaled(width, scale)) // 2, (size - _scaled(height, scale)) // 2)
+
+
+def letterbox(image: npt.NDArray[np.uint8], size: int) -> tuple[npt.NDArray[np.uint8], Letterbox]:
+    """Scales an image to fit a square, keeping its proportions, and centres it on margins of `PAD_RGB`.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        size: S, pixels.
+
+    Returns:
+        The (S, S, 3) uint8 image, and where the original lies in it.
+    """
+    height, width = image.shape[:2]
+    place = fit_letterbox((height, width), size)
+    if (height, width) == (size, size):
+        return image, place
+    # OpenCV meets a given size by two scales that differ slightly; a given scale keeps boxes exact
+    is_sliver = min(height, width) * place.scale < 1
+    scaled = cv2.resize(
+        image,
+        (_scaled(width, place.scale), _scaled(height, place.scale)) if is_sliver else None,
+        fx=place.scale,
+        fy=place.scale,
+        interpolation=cv2.INTER_AREA if place.scale < 1 else cv2.INTER_LINEAR,
+    )
+    square = np.empty((size, size, 3), np.uint8)
+    square[:] = PAD_RGB
+    rows, columns = min(scaled.shape[0], size), min(scaled.shape[1], size)
+    square[place.pad_y : place.pad_y + rows, place.pad_x : place.pad_x + columns] = scaled[:rows, :columns]
+    return square, place
+
+
+def letterbox_boxes(boxes: Boxes, place: Letterbox) -> Boxes:
+    """Maps boxes, (N, 4) xyxy, from original pixels to those of the square."""
+    moved = boxes * place.scale
+    moved[..., 0::2] += place.pad_x
+    moved[..., 1::2] += place.pad_y
+    return moved
+
+
+def unletterbox_boxes(boxes: Boxes, place: Letterbox, *, size_hw: tuple[int, int] | None = None) -> Boxes:
+    """Maps boxes from the square back to original pixels.
+
+    Args:
+        boxes: (N, 4) xyxy, pixels of the square.
+        place: Where the original lies in the square.
+        size_hw: Height and width of the original, pixels: boxes are clipped to it. None leaves them as they are.
+
+    Returns:
+        (N, 4) xyxy, original pixels.
+    """
+    moved = boxes / place.scale
+    moved[..., 0::2] -= place.pad_x / place.scale
+    moved[..., 1::2] -= place.pad_y / place.scale
+    if size_hw is not None:
+        moved[..., 0::2] = moved[..., 0::2].clip(0, size_hw[1])
+        moved[..., 1::2] = moved[..., 1::2].clip(0, size_hw[0])
+    return moved
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Gives images as networks take them: ImageNet's mean and deviation removed.
+
+    Args:
+        images: (B, 3, S, S) uint8 RGB.
+
+    Returns:
+        (B, 3, S, S) float32 on the same device, in the same memory format.
+    """
+    scale = torch.tensor([1 / (255 * deviation) for deviation in IMAGENET_STD], device=images.device).view(3, 1, 1)
+    offset = torch.tensor(
+        [-mean / deviation for mean, deviation in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)], device=images.device
+    ).view(3, 1, 1)
+    return images.float().mul_(scale).add_(offset)
+
+
+def _scaled(length: int, scale: float) -> int:
+    return max(1, round(length * scale))

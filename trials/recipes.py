@@ -1,0 +1,45 @@
+"""Presets of training settings."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from trials.augmentation import modern_augmentation, paper_augmentation
+from trials.loss import modern_loss, paper_loss
+from trials.train_settings import TrainSettings
+
+RecipeName = Literal["modern", "paper"]
+
+
+def modern_recipe() -> TrainSettings:
+    """Give ours: AdamW, warm-up, cosine, an average of the weights, several anchors and neighbouring cells an object.
+
+    `yoloret-nas search`, the default.
+    """
+    return TrainSettings(recipe="modern", loss=modern_loss(), augmentation=modern_augmentation())
+
+
+def paper_recipe() -> TrainSettings:
+    """Give YOLO-ReT's: Adam, 100 epochs with the backbone frozen at 1e-3, 150 unfrozen at 1e-4, each with a cosine.
+
+    `--recipe paper`. Source: prakharg24/yoloret, `code/train.py` (MIT).
+    """
+    return TrainSettings(
+        recipe="paper",
+        epochs=250,
+        frozen_epochs=100,
+        frozen_learning_rate=1e-3,
+        learning_rate=1e-4,
+        final_learning_rate=0.0,
+        warmup_epochs=0.0,
+        batch_size=8,
+        optimiser="adam",
+        weight_decay=0.0,
+        clip_norm=0.0,
+        ema_decay=0.0,
+        loss=paper_loss(),
+        augmentation=paper_augmentation(),
+    )
+
+
+RECIPES: dict[RecipeName, Callable[[], TrainSettings]] = {"modern": modern_recipe, "paper": paper_recipe}
+"""Name to preset."""

@@ -1,0 +1,247 @@
+"""Trains a network on a dataset and scores it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback
+from torch import nn
+
+from trials.anchors import Anchors
+from trials.assignment import ASSIGNMENTS
+from trials.checkpoint import CHECKPOINT_FILE, Checkpoint, read_checkpoint, write_checkpoint
+from trials.dataset import Dataset
+from trials.detector import Detector, initialise_prediction_bias
+from trials.epoch_reports import (
+    LAST_FILE,
+    EpochRecord,
+    EpochReports,
+    Outcome,
+    TrainingError,
+)
+from trials.lightning_guard import named_errors, quiet_lightning
+from trials.loss import DetectionLoss
+from trials.network_scoring import Decoding, NetworkScorer, score_network
+from trials.optimiser import OptimiserFactory
+from trials.progress import Report
+from trials.report_pipe import ReportPipe
+from trials.train_settings import TrainSettings
+from trials.training_data import TrainingData, choose_num_workers, count_steps
+from trials.weight_average import WeightAverage
+
+__all__ = [
+    "CHECKPOINT_FILE",
+    "Checkpoint",
+    "Decoding",
+    "TrainResult",
+    "TrainSettings",
+    "TrainingError",
+    "read_checkpoint",
+    "score_network",
+    "train_network",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """What a training came to."""
+
+    state: Literal["complete", "pruned"]
+    """Pruned where a report said to stop before the last epoch."""
+    ap: float
+    """AP@[.5:.95] on the validation split, 0 to 1, of the last scored epoch: the last of all where complete."""
+    ap50: float
+    """AP at IoU 0.5, likewise."""
+    per_class_ap: Mapping[str, float]
+    """Class name to AP@[.5:.95]; classes without a validation object are left out."""
+    epochs: int
+    """Epochs done."""
+    loss: float
+    """Mean loss of the last epoch's batches."""
+    history: tuple[EpochRecord, ...]
+    """Epoch from 1, mean loss, AP and AP50 (None where not scored)."""
+    seconds_train: float
+    """Time of the training steps."""
+    seconds_score: float
+    """Time of the scorings."""
+    images_per_s: float
+    """Training images a second."""
+    checkpoint: Path
+    """The final weights, averaged where the settings say so; see `read_checkpoint`."""
+
+
+def train_network(
+    network: nn.Module,
+    *,
+    dataset: Dataset,
+    anchors: Anchors,
+    input_size: int,
+    settings: TrainSettings,
+    report: Report,
+    work_dir: Path,
+    resume: bool = False,
+) -> TrainResult:
+    """Train a network in place, score it, and write its weights.
+
+    On a CPU the same seed, settings and initial weights give the same result.
+
+    Args:
+        network: With `output_strides`, and `prediction_convs` where it has them; afterwards it holds the final weights.
+        dataset: Splits `train` and `val` are used.
+        anchors: Fitted at `input_size`.
+        input_size: Side of the square image, pixels.
+        settings: How.
+        report: Told how it goes; False at a score stops the training.
+        work_dir: An existing folder for `checkpoint.pt`, and `last.ckpt` where the settings are resumable.
+        resume: Goes on from `last.ckpt` where there is one.
+
+    Raises:
+        TrainingError: Nothing to learn or to score; its `DivergedError` for a loss that is not finite, its
+            `OutOfMemoryError` where memory ran out.
+        KeyboardInterrupt: As it comes.
+    """
+    _check_objects(dataset)
+    if settings.num_threads:
+        torch.set_num_threads(settings.num_threads)
+    decoding = Decoding(
+        anchors=anchors,
+        coding=ASSIGNMENTS[settings.loss.assignment].coding,
+        class_names=dataset.class_names,
+        input_size=input_size,
+    )
+    fit = _Fit(network, dataset, decoding=decoding, settings=settings, work_dir=work_dir)
+    last = work_dir / LAST_FILE
+    outcome = fit.run(report, last if resume and last.is_file() else None)
+    write_checkpoint(work_dir / CHECKPOINT_FILE, network, decoding)
+    assert outcome.scores is not None  # the last epoch is scored, and only a scored one stops the training
+    return TrainResult(
+        state="pruned" if outcome.is_pruned else "complete",
+        ap=outcome.scores.ap,
+        ap50=outcome.scores.ap50,
+        per_class_ap=outcome.scores.per_class_ap,
+        epochs=len(outcome.history),
+        loss=outcome.history[-1][1],
+        history=tuple(outcome.history),
+        seconds_train=outcome.seconds_train,
+        seconds_score=outcome.seconds_score,
+        images_per_s=outcome.num_images / max(outcome.seconds_train, 1e-9),
+        checkpoint=work_dir / CHECKPOINT_FILE,
+    )
+
+
+class _Fit:
+    """One run of Lightning's trainer."""
+
+    def __init__(
+        self, network: nn.Module, dataset: Dataset, *, decoding: Decoding, settings: TrainSettings, work_dir: Path
+    ) -> None:
+        train, val = dataset.splits["train"], dataset.splits["val"]
+        self._settings = settings
+        self._work_dir = work_dir if settings.is_resumable else None
+        self._is_gpu = settings.accelerator not in ("cpu", "tpu") and torch.cuda.is_available()
+        num_workers = choose_num_workers(settings, is_gpu=self._is_gpu)
+        network.to(memory_format=torch.channels_last)
+        initialise_prediction_bias(
+            network,
+            num_classes=len(dataset.class_names),
+            objects_per_image=sum(int((~sample.ignored).sum()) for sample in train) / len(train),
+            input_size=decoding.input_size,
+            num_anchors=len(decoding.anchors[0]),
+        )
+        strides: tuple[int, ...] = network.output_strides  # type: ignore[assignment]
+        self._detector = Detector(
+            network,
+            DetectionLoss(decoding.anchors, strides, settings.loss),
+            make_optimiser=OptimiserFactory(settings=settings, steps_per_epoch=count_steps(len(train), settings)),
+            frozen_epochs=settings.frozen_epochs,
+        )
+        self._data = TrainingData(train, decoding.input_size, settings=settings, num_workers=num_workers)
+        self._scorer = NetworkScorer(
+            val,
+            decoding,
+            batch_size=settings.batch_size // settings.devices,
+            num_workers=num_workers,
+            cache_mib=settings.cache_mib,
+        )
+
+    def run(self, report: Report, checkpoint: Path | None) -> Outcome:
+        """Train, in this process or in several."""
+        if self._settings.devices > 1:
+            with ReportPipe(report) as pipe:
+                self._run_here(pipe.remote, on_finish=pipe.remote.finish, checkpoint=checkpoint)
+            outcome = pipe.outcome
+        else:
+            outcome = self._run_here(report, on_finish=_keep, checkpoint=checkpoint)
+        if outcome is None:
+            raise TrainingError("the training processes ended without a result")
+        return outcome
+
+    def _run_here(self, report: Report, *, on_finish: Callable[[Outcome], None], checkpoint: Path | None) -> Outcome:
+        settings = self._settings
+        average = WeightAverage(settings.ema_decay) if settings.ema_decay else None
+        reports = EpochReports(
+            report,
+            self._scorer,
+            average=average,
+            num_epochs=settings.epochs,
+            score_every=settings.score_every,
+            work_dir=self._work_dir,
+            on_finish=on_finish,
+        )
+        callbacks: list[Callback] = [reports] if average is None else [average, reports]
+        with quiet_lightning(), named_errors(settings.batch_size):
+            trainer = self._make_trainer(callbacks)
+            trainer.fit(self._detector, datamodule=self._data, ckpt_path=checkpoint, weights_only=True)
+        if average is not None:
+            average.leave_in(self._detector)
+        return reports.outcome
+
+    def _make_trainer(self, callbacks: list[Callback]) -> Trainer:
+        settings = self._settings
+        return Trainer(
+            accelerator=settings.accelerator,
+            devices=settings.devices,
+            strategy=_choose_strategy(settings),
+            precision=_choose_precision(settings, is_gpu=self._is_gpu),
+            max_epochs=settings.epochs,
+            gradient_clip_val=settings.clip_norm or None,
+            callbacks=callbacks,
+            use_distributed_sampler=False,  # the data's own sampler knows its share
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            default_root_dir=self._work_dir,
+        )
+
+
+def _keep(outcome: Outcome) -> None:
+    """Do nothing: in one process the callback's outcome is at hand."""
+
+
+def _check_objects(dataset: Dataset) -> None:
+    for split in ("train", "val"):
+        samples = dataset.splits[split]
+        if not any((~sample.ignored).any() for sample in samples):
+            raise TrainingError(
+                f"{dataset.name}: none of the {len(samples)} images of its {split} split has an object",
+                hint="an image without objects is fine, a split without any is not",
+            )
+
+
+def _choose_strategy(settings: TrainSettings) -> str:
+    if settings.strategy != "auto" or settings.devices == 1:
+        return settings.strategy
+    # Lightning's own choice would start this script anew, and a trial's process has none
+    return "ddp_spawn_find_unused_parameters_true" if settings.frozen_epochs else "ddp_spawn"
+
+
+def _choose_precision(settings: TrainSettings, *, is_gpu: bool) -> Literal["32-true", "bf16-mixed"]:
+    is_bf16 = settings.precision == "bf16"
+    if settings.precision == "auto":
+        is_bf16 = is_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16-mixed" if is_bf16 else "32-true"

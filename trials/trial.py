@@ -1,0 +1,150 @@
+"""What happens to one architecture: written, measured, gated, trained, scored.
+
+Latency does not depend on the weights, so it comes first: a network that misses the limit is never trained.
+A trial ends *complete*, *pruned*, *infeasible* or *failed*, with its reason; a failure is never a number.
+"""
+
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from spaces import YoloRetError, build_network
+from spaces.macs import count_macs, count_params
+from spaces.weights import load_pretrained
+from trials.anchors import fit_anchors
+from trials.latency_cache import LatencyCache
+from trials.measurement import measure_architecture
+from trials.onnx_export import fill_weights
+from trials.open_dataset import open_dataset
+from trials.open_device import open_device
+from trials.progress import Progress, Report
+from trials.training import TrainResult, train_network
+from trials.trial_result import (
+    ARCHITECTURE_FILE,
+    ONNX_FILE,
+    RESULT_FILE,
+    State,
+    TrialRequest,
+    TrialResult,
+    write_json,
+)
+
+
+def run_trial(request: TrialRequest, report: Report) -> TrialResult:
+    """Run one trial to its end, whatever that is, and write its result into its folder.
+
+    Only an interrupt, or a bug's own exception after it was written down as the reason, leaves by another way.
+
+    Args:
+        request: What to try, and on what.
+        report: Told how it goes; False at a score prunes the trial.
+    """
+    trial = _Trial(request, report)
+    try:
+        result = trial.run()
+    except YoloRetError as error:
+        result = trial.end("failed", reason=f"{error.message}{f' ({error.hint})' if error.hint else ''}")
+    except Exception as error:  # the one place that turns what nobody foresaw into a state; the traceback is kept
+        (request.work_dir / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        result = trial.end("failed", reason=f"{type(error).__name__}: {error} (see traceback.txt in its folder)")
+    write_json(request.work_dir / RESULT_FILE, result.to_dict())
+    return result
+
+
+class _Trial:
+    """What is known of a running trial, so that any end can report it."""
+
+    def __init__(self, request: TrialRequest, report: Report) -> None:
+        self._request = request
+        self._report = report
+        self._known: dict[str, Any] = {}
+        self._seconds = {"build": 0.0, "measure": 0.0, "train": 0.0, "score": 0.0}
+        request.work_dir.mkdir(parents=True, exist_ok=True)
+
+    def run(self) -> TrialResult:
+        request = self._request
+        write_json(request.work_dir / ARCHITECTURE_FILE, request.architecture.to_dict())
+        self._report(Progress(phase="build"))
+        dataset = self._timed(
+            "build",
+            lambda: open_dataset(request.dataset, on_broken="skip" if request.skip_broken else "stop"),
+        )
+        self._measure(num_classes=len(dataset.class_names))
+        if reason := self._over_limit():
+            return self.end("infeasible", reason=reason)
+        trained = self._train(dataset)
+        if trained.state == "pruned":
+            return self.end("pruned", reason=f"stopped after epoch {trained.epochs} of {request.train.epochs}")
+        return self.end("complete")
+
+    def end(self, state: State, *, reason: str = "") -> TrialResult:
+        return TrialResult(state=state, reason=reason, seconds=dict(self._seconds), **self._known)
+
+    def _measure(self, *, num_classes: int) -> None:
+        request, architecture = self._request, self._request.architecture
+        network = self._timed("build", lambda: build_network(architecture, num_classes=num_classes))
+        self._known["macs"] = count_macs(network, input_size=architecture.input_size)
+        self._known["params"] = count_params(network)
+        device = open_device(request.device)
+        onnx_path = request.work_dir / ONNX_FILE
+        self._report(Progress(phase="measure"))
+        try:
+            self._known["latency"], self._known["is_latency_cached"] = self._timed(
+                "measure",
+                lambda: measure_architecture(
+                    architecture,
+                    device,
+                    LatencyCache(request.latency_cache),
+                    num_classes=num_classes,
+                    onnx_path=onnx_path,
+                ),
+            )
+        finally:
+            device.close()
+        self._report(Progress(phase="measure", latency_ms=self._known["latency"].median_ms))
+
+    def _over_limit(self) -> str:
+        limit, latency = self._request.max_latency_ms, self._known["latency"]
+        if limit is None or latency.median_ms <= limit:
+            return ""
+        return f"{latency.median_ms:.2f} ms is over the limit of {limit:g} ms"
+
+    def _train(self, dataset: Any) -> TrainResult:
+        request, architecture = self._request, self._request.architecture
+        torch.manual_seed(request.train.seed)
+        network = build_network(architecture, num_classes=len(dataset.class_names))
+        load_pretrained(network, architecture)
+        anchors = fit_anchors(
+            dataset.splits["train"], input_size=architecture.input_size, output_strides=network.output_strides
+        )
+        trained = train_network(
+            network,
+            dataset=dataset,
+            anchors=anchors,
+            input_size=architecture.input_size,
+            settings=request.train,
+            report=self._report,
+            work_dir=request.work_dir,
+        )
+        self._seconds["train"] += trained.seconds_train
+        self._seconds["score"] += trained.seconds_score
+        self._known.update(
+            ap=trained.ap,
+            ap50=trained.ap50,
+            per_class_ap=trained.per_class_ap,
+            epochs=trained.epochs,
+            history=trained.history,
+        )
+        network.cpu()
+        self._timed("build", lambda: fill_weights(request.work_dir / ONNX_FILE, network))
+        return trained
+
+    def _timed(self, phase: str, work: Callable[[], Any]) -> Any:
+        before = time.perf_counter()
+        try:
+            return work()
+        finally:
+            self._seconds[phase] += time.perf_counter() - before

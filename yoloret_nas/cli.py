@@ -1,0 +1,135 @@
+"""The command line: finds the command, turns errors into exit codes.
+
+Nothing heavy is imported until a command runs: `--help` and bad usage answer at once.
+"""
+
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from pathlib import Path
+
+import click
+
+from yoloret_nas.project_file import ProjectFileError, read_project_file
+
+COMMANDS = {
+    "search": "Search for the detectors on your device's accuracy-latency front.",
+    "ui": "Open the studies in the MLflow UI.",
+    "export": "Write a detector of a study as files that run.",
+    "predict": "Draw an exported detector's boxes on images.",
+    "space": "Show a space: its axes, its size, what it excludes and why.",
+    "data": "Describe a dataset and draw some of it.",
+    "init": "Write a project file, so that the short command does your job.",
+}
+"""Name, also of the module under `yoloret_nas.commands`, to its line in the help."""
+
+_QUIET = {
+    "ORT_DISABLE_TELEMETRY": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+"""Telemetry of the libraries is off, in this process and its children, unless the user's environment says otherwise."""
+
+_PACKAGES = ("search", "trials", "spaces")
+
+
+class _Commands(click.Group):
+    """A group that imports a command's module when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(importlib.import_module(f"yoloret_nas.commands.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 110},
+    epilog="Start with:  yoloret-nas search --budget 50",
+)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.version_option(package_name="yoloret-nas")
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
+    """Find the YOLO-ReT detectors on the accuracy-latency front of your own board."""
+    ctx.obj = {"debug": debug}
+    ctx.default_map = read_project_file(Path("yoloret-nas.yaml"))
+
+
+def main() -> None:
+    """Run the command line and end the process: 0 done, 1 the run failed, 2 wrong usage, 130 interrupted."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    debug = "--debug" in sys.argv
+    try:
+        check_packages()
+        sys.exit(cli.main(standalone_mode=False) or 0)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of a pipe went away: nothing is wrong, and nothing more can be said
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        sys.exit(_explain(error, debug=debug))
+
+
+def check_packages() -> None:
+    """Refuse to run on another distribution's top-level packages of the same names.
+
+    Raises:
+        click.ClickException: one of ours is shadowed; names the file that would be imported.
+    """
+    home = Path(__file__).resolve().parents[1]
+    for name in _PACKAGES:
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None or Path(spec.origin).resolve().parents[1] != home:
+            found = spec.origin if spec else "nothing"
+            raise click.ClickException(
+                f"the package {name!r} is not yoloret-nas's own: found {found}, expected it in {home}.\n"
+                "Another distribution installs the same name; install yoloret-nas in an environment of its own."
+            )
+
+
+def _explain(error: Exception, *, debug: bool) -> int:
+    """Print an error and give the exit code it stands for."""
+    from spaces.errors import YoloRetError
+
+    if isinstance(error, YoloRetError):
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {error.message}", err=True)
+        if error.hint:
+            click.echo(f"{click.style('hint:', fg='cyan')} {error.hint}", err=True)
+        return 2 if isinstance(error, ValueError) else 1
+    if isinstance(error, ProjectFileError):
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+        return 2
+    if isinstance(error, OSError) and error.filename:
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {error.strerror}: {error.filename}", err=True)
+        return 1
+    message = f"{type(error).__name__}: {error}"
+    click.echo(f"{click.style('error:', fg='red', bold=True)} this is a fault of yoloret-nas: {message}", err=True)
+    if not debug:
+        click.echo(
+            f"{click.style('hint:', fg='cyan')} run it again with `yoloret-nas --debug …` to see where", err=True
+        )
+    return 1

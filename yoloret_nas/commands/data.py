@@ -1,0 +1,93 @@
+"""``yoloret-nas data``: describes a dataset before hours are spent on it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from trials.dataset_report import DatasetReport
+
+_SHOWN_LEFT_OUT = 20
+
+
+@click.command("data")
+@click.argument("path")
+@click.option("--skip-broken", is_flag=True, help="Leave broken items out and list them, instead of stopping.")
+@click.option("--samples", type=click.IntRange(min=0), default=9, show_default=True, help="Images to draw; 0 for none.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("dataset.png"),
+    show_default=True,
+    help="Where the drawn images go.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of tables.")
+def data(path: str, skip_broken: bool, samples: int, out: Path, as_json: bool) -> None:
+    """Describe the dataset at PATH and draw a few of its images with their boxes.
+
+    PATH is a Pascal VOC folder, a COCO folder or JSON file, a YOLO folder or data.yaml, or "shapes" for the generated
+    dataset ("shapes:train=240,val=80,size=160").
+    """
+    from trials.dataset_report import describe_dataset, draw_samples
+    from trials.open_dataset import open_dataset
+
+    dataset = open_dataset(path, on_broken="skip" if skip_broken else "stop")
+    report = describe_dataset(dataset)
+    picture = draw_samples(dataset, out, samples) if samples else None
+    if as_json:
+        click.echo(json.dumps(report.to_json() | {"picture": str(picture) if picture else None}, indent=2))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    _print_report(report, console)
+    if picture:
+        console.print(f"Drawn images: {picture}", markup=False, soft_wrap=True)
+    console.print(f"Next: yoloret-nas search --data {path} --budget 50", markup=False, soft_wrap=True)
+
+
+def _print_report(report: DatasetReport, console: Console) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    console.print(f"{report.name}: {report.format}, fingerprint {report.fingerprint}", markup=False)
+    columns = list(report.splits)
+    overview = Table("", *columns, title="Splits", title_justify="left")
+    for name, values in _overview_rows(report).items():
+        overview.add_row(name, *values)
+    console.print(overview)
+    classes = Table("label", "class", *columns, title="Objects by class", title_justify="left")
+    for label, name in enumerate(report.class_names):
+        classes.add_row(str(label), escape(name), *(str(s.num_by_class[name]) for s in report.splits.values()))
+    console.print(classes)
+    for note in report.notes:
+        console.print(f"Note: {note}", markup=False, soft_wrap=True)
+    if report.left_out:
+        console.print(f"Left out as broken: {len(report.left_out)}", markup=False)
+    for entry in report.left_out[:_SHOWN_LEFT_OUT]:
+        console.print(f"  {entry}", markup=False, soft_wrap=True)
+    if len(report.left_out) > _SHOWN_LEFT_OUT:
+        console.print(f"  and {len(report.left_out) - _SHOWN_LEFT_OUT} more (all with --json)", markup=False)
+
+
+def _overview_rows(report: DatasetReport) -> dict[str, list[str]]:
+    splits = report.splits.values()
+    return {
+        "images": [str(s.num_images) for s in splits],
+        "  without objects": [str(s.num_empty_images) for s in splits],
+        "  smallest, px": ["{1}×{0}".format(*s.smallest_image_hw) for s in splits],
+        "  largest, px": ["{1}×{0}".format(*s.largest_image_hw) for s in splits],
+        "objects": [str(s.num_objects) for s in splits],
+        "  small, under 32² px": [str(s.num_small) for s in splits],
+        "  medium": [str(s.num_medium) for s in splits],
+        "  large, 96² px and more": [str(s.num_large) for s in splits],
+        "  shortest side, px": ["-" if s.smallest_side_px is None else f"{s.smallest_side_px:.1f}" for s in splits],
+        "  median size, % of image": ["-" if s.median_share is None else f"{100 * s.median_share:.1f}" for s in splits],
+        "ignored (difficult, crowd)": [str(s.num_ignored) for s in splits],
+    }

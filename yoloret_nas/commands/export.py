@@ -1,0 +1,55 @@
+"""`yoloret-nas export`: a detector of a study as files that run."""
+
+from pathlib import Path
+
+import click
+
+from yoloret_nas.quantities import Milliseconds
+
+
+@click.command()
+@click.option("--study", required=True, help="Which study.")
+@click.option("--trial", type=click.IntRange(0), default=None, help="This trial.  [default: the knee of the front]")
+@click.option("--best", is_flag=True, help="The most accurate of the front.")
+@click.option("--max-latency", type=Milliseconds(), help="The most accurate that is at most so slow, e.g. 33ms.")
+@click.option("--out", type=click.Path(path_type=Path), default=None, help="Folder.  [default: exports/STUDY-TRIAL]")
+@click.option("--force", is_flag=True, help="Replace an export that is there already.")
+@click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
+def export(
+    study: str,
+    trial: int | None,
+    best: bool,
+    max_latency: float | None,
+    out: Path | None,
+    force: bool,
+    root: Path,
+) -> None:
+    """Write a detector of a study as files that run.
+
+    The folder holds the ONNX that was measured, with the trained weights in it, the checkpoint, the architecture, the
+    class names, the metrics and the device they were measured on. PyTorch and ONNX Runtime must agree on it.
+    """
+    if trial is not None and (best or max_latency is not None):
+        raise click.UsageError("--trial names one trial; leave out --best and --max-latency")
+    from search.read_study import read_study
+    from search.selection import select_trial
+    from trials.open_device import open_device
+    from yoloret_nas.export_bundle import write_bundle
+    from yoloret_nas.trial_lines import short
+
+    opened = read_study(root, study)
+    record = select_trial(opened.summary, number=trial, best=best, max_latency_ms=max_latency)
+    folder = out or Path("exports") / f"{study}-{record.number}"
+    difference = write_bundle(
+        record,
+        folder,
+        trial_folder=opened.trial_folder(record.number),
+        study=study,
+        opset=open_device(opened.device).opset,
+        replace=force,
+    )
+    assert record.point is not None
+    ap, latency_ms = record.point
+    click.echo(f"trial {record.number}: {short(record.architecture)}")
+    click.echo(f"AP {ap:.4f}, {latency_ms:.3f} ms; ONNX Runtime and PyTorch agree to {difference:.1g}")
+    click.echo(f"wrote {folder}\nnext: yoloret-nas predict {folder} IMAGE.jpg")

@@ -1,0 +1,61 @@
+"""`yoloret-nas predict`: draw an exported detector's boxes on images."""
+
+import json
+from pathlib import Path
+
+import click
+
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+
+
+@click.command()
+@click.argument("bundle", metavar="EXPORT", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--out", type=click.Path(path_type=Path), default=Path("predictions"), help="Folder for the pictures.")
+@click.option("--score", type=click.FloatRange(0, 1), default=0.3, help="Least score of a box to draw.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of lines.")
+def predict(bundle: Path, images: tuple[Path, ...], out: Path, score: float, as_json: bool) -> None:
+    """Draw the boxes that the detector in EXPORT finds on images, or on all images of folders."""
+    from trials.detections import DetectionSettings
+    from trials.image_file import ImageFile
+    from trials.onnx_detector import OnnxDetector
+    from yoloret_nas.drawing import draw_detections
+    from yoloret_nas.export_bundle import open_bundle
+
+    opened = open_bundle(bundle)
+    detector = OnnxDetector(
+        opened.onnx_path,
+        opened.decoding,
+        strides=opened.strides,
+        settings=DetectionSettings(score_threshold=score, nms_iou=0.5),
+    )
+    names = opened.decoding.class_names
+    out.mkdir(parents=True, exist_ok=True)
+    document = []
+    for path in _files(images):
+        image = ImageFile(path, is_upright=True)()
+        found = detector.detect(image)
+        picture = out / f"{path.stem}.png"
+        draw_detections(image, found, names).save(picture)
+        rows = [
+            {"class": names[label], "score": round(value, 4), "box_xyxy": [round(side, 1) for side in box]}
+            for box, value, label in zip(
+                found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
+            )
+        ]
+        document.append({"image": str(path), "picture": str(picture), "detections": rows})
+        if not as_json:
+            counts = ", ".join(f"{sum(row['class'] == name for row in rows)} {name}" for name in names)
+            click.echo(f"{path}: {counts} → {picture}")
+    if as_json:
+        click.echo(json.dumps(document, indent=1))
+
+
+def _files(given: tuple[Path, ...]) -> list[Path]:
+    files: list[Path] = []
+    for path in given:
+        inside = sorted(p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES) if path.is_dir() else [path]
+        if not inside:
+            raise click.UsageError(f"there is no image in {path}")
+        files += inside
+    return files

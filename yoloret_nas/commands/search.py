@@ -1,0 +1,163 @@
+"""`yoloret-nas search`: the main job."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from yoloret_nas.quantities import Milliseconds
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from search.search_loop import Outcome
+    from search.settings import StudySettings
+
+
+@click.command()
+@click.option("--budget", type=click.IntRange(1), default=50, help="Finished trials in all, earlier runs counted.")
+@click.option("--data", default="shapes", help="Dataset: a VOC, COCO or YOLO folder, or generated shapes.")
+@click.option("--device", default="cpu", help="Where latency is measured: cpu, cpu:threads=N.")
+@click.option("--max-latency", type=Milliseconds(), help="Do not train what is slower, e.g. 33ms.")
+@click.option("--space", default=None, help="paper, nano, tiny, or a YAML file.  [default: tiny; with a GPU nano]")
+@click.option("--study", default=None, help="Its name; the same name goes on.  [default: from space, data and device]")
+@click.option("--epochs", type=click.IntRange(1), default=None, help="Of each trial.  [default: 12 on shapes, else 30]")
+@click.option("--recipe", default="modern", help="How trials train: modern, or paper.")
+@click.option("--batch-size", type=click.IntRange(1), default=16, help="Images of a training step.")
+@click.option("--sampler", default="tpe", help="Who proposes architectures: tpe, gp, nsga2, random.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Of the search and of each training.")
+@click.option("--workers", type=click.IntRange(1), default=None, help="Trials at once.  [default: one a GPU, else 1]")
+@click.option("--no-prune", is_flag=True, help="Train every trial to its end.")
+@click.option("--skip-broken", is_flag=True, help="Leave broken images and annotations out instead of stopping.")
+@click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
+def search(**flags: Any) -> None:
+    """Search for the detectors on your device's accuracy-latency front.
+
+    With no flag it needs nothing but this machine: generated images, latency in ONNX Runtime on this CPU, results in
+    SQLite. Run it again to go on where it stopped.
+    """
+    from rich.console import Console
+
+    from search.local_executor import LocalExecutor
+    from search.search_loop import run_search
+    from yoloret_nas.accelerators import visible_gpus
+    from yoloret_nas.interrupts import interrupts
+    from yoloret_nas.live_view import LiveView
+
+    console = Console(highlight=False)
+    gpus = visible_gpus()
+    settings = _settings(flags, has_gpu=bool(gpus))
+    _check_writable(settings.root)
+    _announce(console, settings, gpus=gpus)
+    view = LiveView(console)
+
+    def tell(message: str) -> None:
+        view.ending = message
+        if not console.is_terminal:
+            click.echo(message, err=True)
+
+    executor = LocalExecutor(workers=flags["workers"] or max(1, len(gpus)), gpus=gpus)
+    with view.showing(), interrupts(tell) as wish:
+        outcome = run_search(settings, executor=executor, view=view, interrupted=wish)
+    _conclude(console, settings, outcome)
+    if outcome.was_interrupted:
+        raise click.exceptions.Exit(130)
+    if not outcome.summary.front:
+        raise click.exceptions.Exit(1)
+
+
+def _settings(flags: dict[str, Any], *, has_gpu: bool) -> "StudySettings":
+    import dataclasses
+
+    from search.sampler import SAMPLERS
+    from search.settings import StudySettings
+    from spaces import open_space
+    from trials.recipes import RECIPES
+
+    for flag, table in (("sampler", SAMPLERS), ("recipe", RECIPES)):
+        if flags[flag] not in table:
+            raise click.BadParameter(f"{flags[flag]!r} is none of {', '.join(table)}", param_hint=f"--{flag}")
+    generated = flags["data"].split(":")[0] == "shapes"
+    space = open_space(flags["space"] or ("nano" if has_gpu else "tiny"))
+    recipe = RECIPES[flags["recipe"]]()
+    epochs = flags["epochs"] or (12 if generated else recipe.epochs)
+    frozen = recipe.frozen_epochs * epochs // recipe.epochs
+    train = dataclasses.replace(
+        recipe, epochs=epochs, frozen_epochs=frozen, batch_size=flags["batch_size"], seed=flags["seed"]
+    )
+    data = flags["data"] if generated else str(Path(flags["data"]))
+    return StudySettings(
+        name=flags["study"] or _study_name(space.name, data, flags["device"]),
+        space=space,
+        dataset=data,
+        device=flags["device"],
+        train=train,
+        budget=flags["budget"],
+        max_latency_ms=flags["max_latency"],
+        sampler=flags["sampler"],
+        seed=flags["seed"],
+        prune=not flags["no_prune"],
+        skip_broken=flags["skip_broken"],
+        root=flags["root"],
+    )
+
+
+def _study_name(space: str, data: str, device: str) -> str:
+    words = [space, Path(data).name or data, device]
+    return "-".join(re.sub(r"[^A-Za-z0-9]+", "-", word).strip("-") for word in words)
+
+
+def _check_writable(root: Path) -> None:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        probe = root / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise click.UsageError(f"cannot write to {root}: {error.strerror}; choose another folder with --dir") from error
+
+
+def _announce(console: "Console", settings: "StudySettings", *, gpus: tuple[str, ...]) -> None:
+    train = settings.train
+    generated = settings.dataset.split(":")[0] == "shapes"
+    where = f"{len(gpus)} GPU{'s' if len(gpus) > 1 else ''}" if gpus else "this CPU"
+    lines = [
+        f"study {settings.name}: space {settings.space.name}, {settings.space.size:,} architectures",
+        f"  data    {settings.dataset}{' (generated; --data PATH for your own)' if generated else ''}",
+        f"  latency {settings.device}"
+        f"{' (ONNX Runtime on this machine)' if settings.device.startswith('cpu') else ''}"
+        f"{f', at most {settings.max_latency_ms:g} ms' if settings.max_latency_ms else ''}",
+        f"  trials  {settings.budget}, {train.epochs} epochs each on {where}, recipe {train.recipe}",
+    ]
+    console.print("\n".join(lines), markup=False, soft_wrap=True)
+
+
+def _conclude(console: "Console", settings: "StudySettings", outcome: "Outcome") -> None:
+    from yoloret_nas.trial_lines import front_table
+
+    summary = outcome.summary
+    done = len(summary.records)
+    if summary.front:
+        title = (
+            f"front of {settings.name}: {len(summary.front)} of {done} trials, hypervolume {summary.hypervolume:.4f}"
+        )
+        width = console.width if console.is_terminal else 200
+        console.print(front_table(summary.front, knee=summary.knee, title=title), width=width)
+    else:
+        reasons = {record.result.reason for record in summary.records}
+        console.print(f"no trial is complete: {'; '.join(sorted(reasons)[:3]) or 'none was run'}", markup=False)
+    folder = settings.folder
+    here = "" if settings.root == Path("runs") else f" --dir {settings.root}"
+    lines = [
+        f"wrote {folder}/front.png, front.csv, front.html, trials.csv, trials/; MLflow {outcome.tracking_uri}",
+        f"took {outcome.seconds:.0f} s",
+    ]
+    if outcome.was_interrupted:
+        lines.append(
+            f"{done} of {settings.budget} trials are finished; the same command goes on (--study {settings.name})"
+        )
+    if summary.front:
+        lines.append(f"next: yoloret-nas ui{here}")
+        lines.append(f"      yoloret-nas export --study {settings.name}{here}")
+    console.print("\n".join(lines), markup=False, soft_wrap=True)

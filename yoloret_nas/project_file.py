@@ -1,0 +1,54 @@
+"""The project file: a user's data, device and limits, so that the short command does their job."""
+
+from pathlib import Path
+from typing import Any
+
+PROJECT_FILE = "yoloret-nas.yaml"
+
+TEMPLATE = """\
+# yoloret-nas reads this file from the folder it is called in. Every line is a flag of `yoloret-nas search`;
+# what is given on the command line wins. Take the # away from the lines you need.
+
+# data: path/to/dataset        # Pascal VOC, COCO or YOLO folder (look at it first: yoloret-nas data PATH)
+# device: cpu                  # where latency is measured
+# max_latency: 33ms            # slower networks are not trained
+# space: tiny                  # paper, nano, tiny, or your own file (yoloret-nas space tiny --yaml > my.yaml)
+# epochs: 30                   # of each trial
+# budget: 50                   # finished trials in all
+"""
+"""What `yoloret-nas init` writes."""
+
+_SEARCH_ALONE = "search"
+_SHARED = ("dir",)
+
+
+class ProjectFileError(ValueError):
+    """The project file cannot be read, or names a flag that does not exist."""
+
+
+def read_project_file(path: Path) -> dict[str, dict[str, Any]]:
+    """Give the file's flags as click's default map; empty where there is no file.
+
+    Raises:
+        ProjectFileError: the file is no mapping of flags.
+    """
+    if not path.is_file():
+        return {}
+    import yaml
+
+    from yoloret_nas.commands.search import search
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ProjectFileError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ProjectFileError(f"{path} must hold lines of the form  flag: value")
+    known = [parameter.name for parameter in search.params if parameter.name]
+    flags = {str(name).replace("-", "_"): value for name, value in values.items()}
+    if unknown := sorted(set(flags) - set(known)):
+        raise ProjectFileError(f"{path}: {unknown[0]!r} is no flag of search; there are {', '.join(known)}")
+    shared = {name: flags[name] for name in _SHARED if name in flags}
+    return {_SEARCH_ALONE: flags, "ui": shared, "export": shared}
