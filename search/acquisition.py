@@ -65,8 +65,8 @@ def log_probability_of_joining(
 ) -> FloatArray:
     """Return the logarithm of the probability that each candidate joins the front; arguments as above.
 
-    It still tells candidates apart where every expected improvement has underflowed to 0. Beyond the reference's latency
-    the last step of the front counts.
+    It still tells candidates apart where every expected improvement has underflowed to 0. Beyond the reference's
+    latency the last step of the front counts.
 
     Returns:
         (N,), at most 0.

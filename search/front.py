@@ -16,7 +16,7 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """The worst corner a hypervolume is counted from; a trial that is not better than it on both axes counts nothing."""
+    """The worst corner a hypervolume is counted from; only a trial better than it on both axes counts."""
 
     ap: float
     """AP in [0, 1]; less is worthless."""

@@ -7,8 +7,8 @@ candidate. A resumed study that passes the same history and the same latencies g
 1. **Latencies.** A spread of candidates is measured at the start and predicts the others (:mod:`search.lookups`). A
    candidate that is about to be named is measured first, and named only if it is still the best.
 2. **First trainings.** Evenly spread over log latency; within each range, far from what is already trained.
-3. **Afterwards.** A Gaussian process on AP, over the encoding and log latency, and the candidate of the largest expected
-   hypervolume improvement at its latency.
+3. **Afterwards.** A Gaussian process on AP, over the encoding and log latency, and the candidate of the largest
+   expected hypervolume improvement at its latency.
 
 AP is maximised, latency minimised. N counts candidates; indices point into them.
 """
@@ -32,19 +32,21 @@ class StrategySettings:
     max_latency_ms: float | None = None
     """Candidates slower than this are not named; None for no limit; more than 0."""
     reference: Reference | None = None
-    """The corner the user counts hypervolume from; None lets the strategy choose one (:func:`choose_reference`)."""
+    """The corner the user counts hypervolume from; None lets the strategy choose one (:func:`choose_reference`).
+
+    With a reference or a limit, latency is on a linear axis. With neither, on a logarithmic one, so that halving the
+    latency is worth as much at both ends: linearly, the slowest candidates would outweigh the rest of the front."""
     num_first: int = 8
     """Trainings spread over latency before the model of AP is trusted, at least 1."""
     num_first_lookups: int = 32
     """Latencies measured before the first training, at least 1."""
-    num_lookups: int = 4
-    """Latencies measured at most for one suggestion afterwards, at least 1."""
+    num_lookups: int = 6
+    """Latencies measured at most for one suggestion, at least 1."""
+    num_hopeful_std: float = 2.0
+    """Predicted latencies count as so many standard deviations faster when deciding what to measure, at least 0."""
     max_lookups: int = 300
     """Latencies measured altogether, those of trained candidates included; at least 1. Once spent, only candidates of
     known latency are named, while there are any."""
-    slow_tail: float = 0.1
-    """Where neither reference nor limit is given: the share of the front's range of AP, at its slow end, that is left
-    alone; in [0, 1)."""
     surrogate: SurrogateSettings = field(default_factory=SurrogateSettings)
     """Of both Gaussian processes."""
 
@@ -55,8 +57,8 @@ class StrategySettings:
         for name in ("num_first", "num_first_lookups", "num_lookups", "max_lookups"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if not 0 <= self.slow_tail < 1:
-            raise ValueError(f"slow_tail is {self.slow_tail}; it must be in [0, 1)")
+        if not self.num_hopeful_std >= 0:
+            raise ValueError(f"num_hopeful_std is {self.num_hopeful_std}; it must be at least 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +93,7 @@ class Suggestion:
     ap_std: float | None = None
     """Standard deviation of that expectation; None for "spread"."""
     gain: float | None = None
-    """Expected hypervolume improvement in AP times ms; None for "spread"."""
+    """Expected hypervolume improvement, in AP times ms or, on a logarithmic axis, times e-folds; None for "spread"."""
     reference: Reference | None = None
     """The corner `gain` is counted from; None for "spread"."""
 
@@ -151,30 +153,16 @@ def suggest(
     return None if chosen is None else promise.suggestion(chosen)
 
 
-def choose_reference(
-    observed_ap: FloatArray, mean: FloatArray, latency_ms: FloatArray, *, settings: StrategySettings
-) -> Reference:
+def choose_reference(observed_ap: FloatArray, slowest_ms: float, *, max_latency_ms: float | None) -> Reference:
     """Choose the corner to count hypervolume from where the user has named none.
 
-    Its AP is slightly below the lowest observed. Its latency is slightly above the limit where there is one, so that the
-    most accurate candidate at the limit still counts; otherwise slightly above where the expected front has all but
-    `settings.slow_tail` of its range of AP. Behind that point a little AP costs several times the latency, and on a
-    linear axis that end would outweigh the rest of the front.
-
     Args:
-        observed_ap: (K,) AP so far, K at least 1.
-        mean: (M,) expected AP of the candidates that may be named or are trained, M at least 1.
-        latency_ms: (M,) their latencies.
-        settings: Limit and slow tail.
+        observed_ap: (K,) AP so far, K at least 1; the corner is slightly below the lowest.
+        slowest_ms: The latency of the slowest candidate; the corner is slightly above it,
+        max_latency_ms: or slightly above the limit where there is one, so that a candidate just within it still counts.
     """
     lowest = float(observed_ap.min() - 0.05 * max(float(np.ptp(observed_ap)), 0.02))
-    if settings.max_latency_ms is not None:
-        return Reference(ap=lowest, latency_ms=1.1 * settings.max_latency_ms)
-    order = np.argsort(latency_ms, kind="stable")
-    best = np.maximum.accumulate(mean[order])
-    floor = min(float(observed_ap.min()), float(best[0]))
-    reached = int(np.searchsorted(best, best[-1] - settings.slow_tail * (best[-1] - floor)))
-    return Reference(ap=lowest, latency_ms=1.1 * float(latency_ms[order[min(reached, len(order) - 1)]]))
+    return Reference(ap=lowest, latency_ms=1.1 * (slowest_ms if max_latency_ms is None else max_latency_ms))
 
 
 def _settle(
@@ -258,7 +246,7 @@ class _Promise:
         seed: int,
     ) -> None:
         self._lookups = lookups
-        self._limit_ms = settings.max_latency_ms
+        self._limit_ms, self._num_hopeful_std = settings.max_latency_ms, settings.num_hopeful_std
         trained = np.array([observation.candidate for observation in observations], dtype=np.int64)
         ap = np.array([observation.ap for observation in observations])
         ap_std = np.array([observation.ap_std for observation in observations])
@@ -275,24 +263,29 @@ class _Promise:
         finished = trained[ap_std == 0]
         # The model's mean, not the score: a lucky score would hide everything near it.
         self._front_ap, self._front_ms = self._mean[finished], lookups.latency_ms[finished]
-        counts = is_free & (lookups.probability_within(self._limit_ms) >= 0.5)
+        counts = is_free & (lookups.probability_within(self._limit_ms) > 0)
         counts[trained] = True
         self._reference = settings.reference or choose_reference(
-            ap, self._mean[counts], lookups.latency_ms[counts], settings=settings
+            ap, float(lookups.latency_ms[counts].max()), max_latency_ms=self._limit_ms
         )
+        is_linear = settings.reference is not None or self._limit_ms is not None
+        self._log_origin_ms = None if is_linear else 0.1 * float(lookups.latency_ms[counts].min())
 
     def score(self, is_free: BoolArray) -> FloatArray:
         """Return (N,); -inf if taken, over the limit or without a latency."""
         self._update()
+        hopeful_ms = self._lookups.hopeful_ms(self._num_hopeful_std)
         within = self._lookups.probability_within(self._limit_ms)
         possible = is_free & (within > 0)
         with np.errstate(divide="ignore"):
             log_within = np.log(within)
-            scores = np.where(possible, np.log(self._gain()) + log_within, -np.inf)
+            scores = np.where(possible, np.log(self._gain(hopeful_ms)) + log_within, -np.inf)
         if (scores > -np.inf).any():
             return scores
         # Nothing promises a gain that a float can hold: the likeliest to join the front leads.
-        joining = log_probability_of_joining(self._mean, self._std, self._lookups.latency_ms, **self._front())
+        joining = log_probability_of_joining(
+            self._mean, self._std, self._on_axis(self._lookups.latency_ms), **self._front()
+        )
         return np.where(possible, joining + log_within, -np.inf)
 
     def suggestion(self, candidate: int) -> Suggestion:
@@ -301,15 +294,24 @@ class _Promise:
             _suggestion(self._lookups, candidate, "hypervolume"),
             ap_mean=float(self._mean[candidate]),
             ap_std=float(self._std[candidate]),
-            gain=float(self._gain()[candidate]),
+            gain=float(self._gain(self._lookups.latency_ms)[candidate]),
             reference=self._reference,
         )
 
-    def _gain(self) -> FloatArray:
-        return expected_hypervolume_improvement(self._mean, self._std, self._lookups.latency_ms, **self._front())
+    def _gain(self, latency_ms: FloatArray) -> FloatArray:
+        return expected_hypervolume_improvement(self._mean, self._std, self._on_axis(latency_ms), **self._front())
 
     def _front(self) -> _FrontArguments:
-        return {"front_ap": self._front_ap, "front_latency_ms": self._front_ms, "reference": self._reference}
+        edge = float(self._on_axis(np.array([self._reference.latency_ms]))[0])
+        return {
+            "front_ap": self._front_ap,
+            "front_latency_ms": self._on_axis(self._front_ms),
+            "reference": Reference(ap=self._reference.ap, latency_ms=edge),
+        }
+
+    def _on_axis(self, latency_ms: FloatArray) -> FloatArray:
+        """Return latencies on the axis that hypervolume is counted on: ms, or e-folds above a tenth of the fastest."""
+        return latency_ms if self._log_origin_ms is None else np.log(latency_ms / self._log_origin_ms)
 
     def _update(self) -> None:
         """Predict AP again where a look-up has changed the latency, which is one of the model's inputs."""

@@ -10,7 +10,7 @@ Each class below the root is defined where it is raised::
     ├── DeviceError              trials.device         a device cannot be reached or used
     │   ├── UnknownDeviceError   trials.device         a text names no device
     │   └── UnstableError        trials.device         a device gives no steady latency
-    ├── TrainingError            trials.epoch_reports  NaN loss, out of memory
+    ├── TrainingError            trials.training_error NaN loss, out of memory
     ├── ExportError              trials.onnx_export    ONNX cannot be written or disagrees with PyTorch
     └── StudyError               search.study_error    a study cannot be opened or continued
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trials.epoch_reports import TrainingError
-from trials.network_scoring import Decoding
+from trials.decoding import Decoding
+from trials.training_error import TrainingError
 
 CHECKPOINT_FILE = "checkpoint.pt"
 """The final weights, in the trial's folder."""

@@ -1,11 +1,4 @@
-"""Watches a training: progress, finite loss, scores by epoch, stopping early.
-
-The tree of its errors::
-
-    TrainingError            a training that cannot go on; `kind` says why in one word
-    ├── DivergedError        the loss is NaN or infinite
-    └── OutOfMemoryError     no memory left, on the CPU or the GPU
-"""
+"""Watches a training: progress, finite loss, scores by epoch, stopping early."""
 
 import math
 import os
@@ -14,39 +7,21 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from spaces.errors import YoloRetError
 from trials.network_scoring import REPORT_EVERY_S, NetworkScorer
 from trials.progress import Progress, Report
 from trials.scoring import Scores
+from trials.training_error import DivergedError
 from trials.weight_average import WeightAverage
 
 LAST_FILE = "last.ckpt"
 """Lightning's checkpoint, for going on after an interruption."""
-
-
-class TrainingError(YoloRetError):
-    """A training cannot start or go on."""
-
-    kind: ClassVar[str] = "failed"
-
-
-class DivergedError(TrainingError):
-    """The loss is not finite any more."""
-
-    kind: ClassVar[str] = "diverged"
-
-
-class OutOfMemoryError(TrainingError):
-    """Memory ran out."""
-
-    kind: ClassVar[str] = "out_of_memory"
 
 
 EpochRecord = tuple[int, float, float | None, float | None]

@@ -27,12 +27,10 @@ def write_half(source: Path, target: Path) -> None:
             _halve(tensor)
     for node in model.graph.node:
         for attribute in node.attribute:
-            if node.op_type == "Constant" and attribute.HasField("t") and node.output[0] not in kept:
+            if node.op_type in ("Constant", "ConstantOfShape") and node.output[0] not in kept and attribute.HasField("t"):
                 _halve(attribute.t)
-            if node.op_type == "ConstantOfShape" and attribute.HasField("t"):
-                _halve(attribute.t)
-            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT:
-                attribute.i = TensorProto.FLOAT16
+            if node.op_type == "Cast" and attribute.name == "to" and node.output[0] not in kept:
+                attribute.i = TensorProto.FLOAT16 if attribute.i == TensorProto.FLOAT else attribute.i
     del model.graph.value_info[:]  # said of the old types
     for entry in (*model.graph.input, *model.graph.output):
         if entry.type.tensor_type.elem_type == TensorProto.FLOAT:
@@ -41,12 +39,24 @@ def write_half(source: Path, target: Path) -> None:
 
 
 def _names_kept(model: onnx.ModelProto) -> set[str]:
-    return {
+    """Name the values that stay float32: the inputs whose type is fixed, and all they are computed from."""
+    producers = {output: node for node in model.graph.node for output in node.output}
+    waiting = [
         node.input[position]
         for node in model.graph.node
         for position in _FLOAT32_INPUTS.get(node.op_type, ())
         if position < len(node.input) and node.input[position]
-    }
+    ]
+    kept: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in kept:
+            continue
+        kept.add(name)
+        producer = producers.get(name)
+        if producer is not None and producer.op_type not in ("Cast", "Shape"):  # beyond these the type is another
+            waiting += producer.input
+    return kept
 
 
 def _halve(tensor: TensorProto) -> None:

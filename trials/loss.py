@@ -34,8 +34,9 @@ ObjectnessTarget = Literal["one", "iou"]
 Reduction = Literal["images", "positives"]
 """How terms of unequal counts are put together.
 
-Each term is summed over its predictions (and the classes), then divided: ``images`` by the images of the batch, as the paper
-does; ``positives`` by the positives of the batch, so that the weights mean the same at any input size and number of objects.
+Each term is summed over its predictions (and the classes), then divided: ``images`` by the images of the batch, as the
+paper does; ``positives`` by the positives of the batch, so that the weights mean the same at any input size and number
+of objects.
 """
 
 
@@ -99,7 +100,7 @@ def paper_loss() -> LossSettings:
 def modern_loss() -> LossSettings:
     """Give ours: several anchors and cells an object, CIoU, objectness that tells how good the box is.
 
-    Source: YOLOv5, ``utils/loss.py``.
+    Source: YOLOv5, ``utils/loss.py``, for assignment, coding and targets; the terms are counted as YOLOX counts them.
     """
     return LossSettings()
 

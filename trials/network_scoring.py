@@ -2,16 +2,15 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from trials.anchors import Anchors
 from trials.batches import Item, ScoringBatches, collate
-from trials.boxes import BoxCoding, anchors_tensor, decode_maps
+from trials.boxes import anchors_tensor, decode_maps
 from trials.dataset import Sample
+from trials.decoding import Decoding
 from trials.detections import Detections, DetectionSettings, select_detections, unletterbox_detections
 from trials.detector import as_network_input
 from trials.letterbox import fit_letterbox
@@ -20,20 +19,6 @@ from trials.scoring import Scores, score_detections
 
 REPORT_EVERY_S = 0.5
 """Least time between two progress messages that end nothing."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decoding:
-    """What it takes to read a network's raw maps; it is saved with the weights."""
-
-    anchors: Anchors
-    """For each output stride, pixels at `input_size`."""
-    coding: BoxCoding
-    """As the network was trained."""
-    class_names: tuple[str, ...]
-    """What labels stand for."""
-    input_size: int
-    """Side of the square image, pixels."""
 
 
 class NetworkScorer:

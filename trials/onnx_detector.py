@@ -22,7 +22,9 @@ class OnnxDetector:
         settings: Which detections are kept.
     """
 
-    def __init__(self, path: Path, decoding: Decoding, *, strides: tuple[int, ...], settings: DetectionSettings) -> None:
+    def __init__(
+        self, path: Path, decoding: Decoding, *, strides: tuple[int, ...], settings: DetectionSettings
+    ) -> None:
         import onnxruntime
 
         self._session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

@@ -1,13 +1,24 @@
 """A device from what the user typed."""
 
+import dataclasses
 import re
 
 from trials.cpu_device import CpuDevice
+from trials.cuda_device import CudaDevice
 from trials.device import Device, UnknownDeviceError
+from trials.ssh_device import SshDevice
+from trials.ssh_settings import SshSettings
 
 
-def open_device(spec: str) -> Device:
-    """Give the device a text names: ``cpu`` or ``cpu:threads=N``.
+def open_device(spec: str, *, patience_s: float | None = None) -> Device:
+    """Give the device a text names: ``cpu``, ``cpu:threads=N``, ``cuda``, or ``ssh://[user@]host[:port]``.
+
+    Nothing is reached yet.
+
+    Args:
+        spec: What the user typed.
+        patience_s: How long calls wait for a device that cannot be reached; 0 fails at once, None is the device's own
+            default (5 minutes over ssh).
 
     Raises:
         UnknownDeviceError: the text names no device, or one that is not there.
@@ -16,4 +27,13 @@ def open_device(spec: str) -> Device:
         return CpuDevice()
     if match := re.fullmatch(r"cpu:threads=(\d+)", spec):
         return CpuDevice(threads=int(match[1]))
-    raise UnknownDeviceError(f"device {spec!r} is unknown", hint="say cpu, or cpu:threads=2 for two threads")
+    if spec == "cuda":
+        return CudaDevice()
+    if spec.startswith("ssh://"):
+        settings = SshSettings()
+        if patience_s is not None:
+            settings = dataclasses.replace(settings, patience_s=patience_s)
+        return SshDevice(name=spec, settings=settings)
+    raise UnknownDeviceError(
+        f"device {spec!r} is unknown", hint="say cpu, cpu:threads=2 for two threads, cuda, or ssh://nano for a board"
+    )

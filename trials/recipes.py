@@ -1,13 +1,14 @@
 """Presets of training settings."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 from trials.augmentation import modern_augmentation, paper_augmentation
 from trials.loss import modern_loss, paper_loss
 from trials.train_settings import TrainSettings
 
-RecipeName = Literal["modern", "paper"]
+RecipeName = Literal["modern", "quick", "paper"]
 
 
 def modern_recipe() -> TrainSettings:
@@ -16,6 +17,15 @@ def modern_recipe() -> TrainSettings:
     `yoloret-nas search`, the default.
     """
     return TrainSettings(recipe="modern", loss=modern_loss(), augmentation=modern_augmentation())
+
+
+def quick_recipe() -> TrainSettings:
+    """Give `modern_recipe` for a few hundred steps from random weights: many small steps at a high rate.
+
+    `yoloret-nas search` without `--data`: 400 generated images, 300 steps, some 10 s a trial on two cores. There, at 96 px,
+    mobilenetv2_035 came to AP 0.03 with the modern rate of 2e-3, and to 0.13 with 1e-2.
+    """
+    return replace(modern_recipe(), recipe="quick", epochs=6, batch_size=8, learning_rate=1e-2, score_every=2)
 
 
 def paper_recipe() -> TrainSettings:
@@ -41,5 +51,9 @@ def paper_recipe() -> TrainSettings:
     )
 
 
-RECIPES: dict[RecipeName, Callable[[], TrainSettings]] = {"modern": modern_recipe, "paper": paper_recipe}
+RECIPES: dict[RecipeName, Callable[[], TrainSettings]] = {
+    "modern": modern_recipe,
+    "quick": quick_recipe,
+    "paper": paper_recipe,
+}
 """Name to preset."""

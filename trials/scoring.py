@@ -9,11 +9,16 @@ from dataclasses import dataclass
 from math import nan
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from trials.dataset import Sample
 from trials.detections import Detections
+
+# torchmetrics' own are float32, where 0.1 is more than 0.1: a recall that meets a threshold would miss it
+_IOU_THRESHOLDS: list[float] = np.linspace(0.5, 0.95, 10).tolist()
+_RECALL_THRESHOLDS: list[float] = np.linspace(0, 1, 101).tolist()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +68,12 @@ def _compare(found: Sequence[Detections], samples: Sequence[Sample]) -> dict[str
 
     logging.getLogger("faster_coco_eval").setLevel(logging.WARNING)  # it logs its table of stats at each call
     # extended_summary holds the precision by class; class_metrics would evaluate once more for each class
-    metric = MeanAveragePrecision(backend="faster_coco_eval", extended_summary=True)
+    metric = MeanAveragePrecision(
+        iou_thresholds=_IOU_THRESHOLDS,
+        rec_thresholds=_RECALL_THRESHOLDS,
+        extended_summary=True,
+        backend="faster_coco_eval",
+    )
     metric.warn_on_many_detections = False
     metric.update(
         [{"boxes": one.boxes.cpu(), "scores": one.scores.cpu(), "labels": one.labels.cpu()} for one in found],

@@ -32,15 +32,15 @@ class ShapesSettings:
     """Validation images, at least 1."""
     num_test: int = 0
     """Test images; 0 leaves the split out."""
-    size: int = 160
+    size: int = 128
     """Side of the square images, pixels, 32 to 2048."""
-    num_classes: int = 4
+    num_classes: int = 3
     """How many of the shapes of `SHAPE_CLASSES`, in order."""
     seed: int = 0
     """Any non-negative integer; each gives other images."""
-    max_objects: int = 6
+    max_objects: int = 3
     """Most objects in an image; their number is uniform from 1."""
-    min_share: float = 0.08
+    min_share: float = 0.15
     """Smallest size of a shape as a share of the image's side; sizes are log-uniform."""
     max_share: float = 0.6
     """Largest size of a shape as a share of the image's side."""

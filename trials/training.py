@@ -1,12 +1,13 @@
 """Trains a network on a dataset and scores it."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 
@@ -14,22 +15,23 @@ from trials.anchors import Anchors
 from trials.assignment import ASSIGNMENTS
 from trials.checkpoint import CHECKPOINT_FILE, Checkpoint, read_checkpoint, write_checkpoint
 from trials.dataset import Dataset
+from trials.decoding import Decoding
 from trials.detector import Detector, initialise_prediction_bias
 from trials.epoch_reports import (
     LAST_FILE,
     EpochRecord,
     EpochReports,
     Outcome,
-    TrainingError,
 )
 from trials.lightning_guard import named_errors, quiet_lightning
 from trials.loss import DetectionLoss
-from trials.network_scoring import Decoding, NetworkScorer, score_network
+from trials.network_scoring import NetworkScorer, score_network
 from trials.optimiser import OptimiserFactory
 from trials.progress import Report
 from trials.report_pipe import ReportPipe
 from trials.train_settings import TrainSettings
 from trials.training_data import TrainingData, choose_num_workers, count_steps
+from trials.training_error import TrainingError
 from trials.weight_average import WeightAverage
 
 __all__ = [
@@ -83,6 +85,7 @@ def train_network(
     report: Report,
     work_dir: Path,
     resume: bool = False,
+    between_steps: Callable[[], None] | None = None,
 ) -> TrainResult:
     """Train a network in place, score it, and write its weights.
 
@@ -97,6 +100,7 @@ def train_network(
         report: Told how it goes; False at a score stops the training.
         work_dir: An existing folder for `checkpoint.pt`, and `last.ckpt` where the settings are resumable.
         resume: Goes on from `last.ckpt` where there is one.
+        between_steps: Called before each training step; the time it takes does not count as training. Needs one device.
 
     Raises:
         TrainingError: Nothing to learn or to score; its `DivergedError` for a loss that is not finite, its
@@ -114,7 +118,8 @@ def train_network(
     )
     fit = _Fit(network, dataset, decoding=decoding, settings=settings, work_dir=work_dir)
     last = work_dir / LAST_FILE
-    outcome = fit.run(report, last if resume and last.is_file() else None)
+    pauses = _Pauses(between_steps) if between_steps else None
+    outcome = fit.run(report, last if resume and last.is_file() else None, pauses=pauses)
     write_checkpoint(work_dir / CHECKPOINT_FILE, network, decoding)
     assert outcome.scores is not None  # the last epoch is scored, and only a scored one stops the training
     return TrainResult(
@@ -125,7 +130,7 @@ def train_network(
         epochs=len(outcome.history),
         loss=outcome.history[-1][1],
         history=tuple(outcome.history),
-        seconds_train=outcome.seconds_train,
+        seconds_train=outcome.seconds_train - (pauses.seconds if pauses else 0.0),
         seconds_score=outcome.seconds_score,
         images_per_s=outcome.num_images / max(outcome.seconds_train, 1e-9),
         checkpoint=work_dir / CHECKPOINT_FILE,
@@ -167,19 +172,26 @@ class _Fit:
             cache_mib=settings.cache_mib,
         )
 
-    def run(self, report: Report, checkpoint: Path | None) -> Outcome:
+    def run(self, report: Report, checkpoint: Path | None, *, pauses: "_Pauses | None") -> Outcome:
         """Train, in this process or in several."""
         if self._settings.devices > 1:
             with ReportPipe(report) as pipe:
-                self._run_here(pipe.remote, on_finish=pipe.remote.finish, checkpoint=checkpoint)
+                self._run_here(pipe.remote, on_finish=pipe.remote.finish, checkpoint=checkpoint, pauses=None)
             outcome = pipe.outcome
         else:
-            outcome = self._run_here(report, on_finish=_keep, checkpoint=checkpoint)
+            outcome = self._run_here(report, on_finish=_keep, checkpoint=checkpoint, pauses=pauses)
         if outcome is None:
             raise TrainingError("the training processes ended without a result")
         return outcome
 
-    def _run_here(self, report: Report, *, on_finish: Callable[[Outcome], None], checkpoint: Path | None) -> Outcome:
+    def _run_here(
+        self,
+        report: Report,
+        *,
+        on_finish: Callable[[Outcome], None],
+        checkpoint: Path | None,
+        pauses: "_Pauses | None",
+    ) -> Outcome:
         settings = self._settings
         average = WeightAverage(settings.ema_decay) if settings.ema_decay else None
         reports = EpochReports(
@@ -191,7 +203,7 @@ class _Fit:
             work_dir=self._work_dir,
             on_finish=on_finish,
         )
-        callbacks: list[Callback] = [reports] if average is None else [average, reports]
+        callbacks: list[Callback] = [one for one in (average, pauses, reports) if one is not None]
         with quiet_lightning(), named_errors(settings.batch_size):
             trainer = self._make_trainer(callbacks)
             trainer.fit(self._detector, datamodule=self._data, ckpt_path=checkpoint, weights_only=True)
@@ -217,6 +229,20 @@ class _Fit:
             num_sanity_val_steps=0,
             default_root_dir=self._work_dir,
         )
+
+
+class _Pauses(Callback):
+    """Gives way before each step, and knows how long that took."""
+
+    def __init__(self, give_way: Callable[[], None]) -> None:
+        self._give_way = give_way
+        self.seconds = 0.0
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int) -> None:
+        """Give way."""
+        before = time.perf_counter()
+        self._give_way()
+        self.seconds += time.perf_counter() - before
 
 
 def _keep(outcome: Outcome) -> None:

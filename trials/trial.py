@@ -7,20 +7,24 @@ A trial ends *complete*, *pruned*, *infeasible* or *failed*, with its reason; a 
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
+import cv2
 import torch
 
 from spaces import YoloRetError, build_network
 from spaces.macs import count_macs, count_params
 from spaces.weights import load_pretrained
 from trials.anchors import fit_anchors
+from trials.device import Device, Latency
 from trials.latency_cache import LatencyCache
-from trials.measurement import measure_architecture
-from trials.onnx_export import fill_weights
+from trials.onnx_export import export_for_timing, fill_weights
 from trials.open_dataset import open_dataset
 from trials.open_device import open_device
 from trials.progress import Progress, Report
+from trials.quiet_machine import QuietMachine
 from trials.training import TrainResult, train_network
 from trials.trial_result import (
     ARCHITECTURE_FILE,
@@ -32,6 +36,8 @@ from trials.trial_result import (
     write_json,
 )
 
+_ON_THIS_MACHINE = ("cpu", "cuda")
+
 
 def run_trial(request: TrialRequest, report: Report) -> TrialResult:
     """Run one trial to its end, whatever that is, and write its result into its folder.
@@ -42,6 +48,9 @@ def run_trial(request: TrialRequest, report: Report) -> TrialResult:
         request: What to try, and on what.
         report: Told how it goes; False at a score prunes the trial.
     """
+    if request.train.num_threads:
+        torch.set_num_threads(request.train.num_threads)
+        cv2.setNumThreads(request.train.num_threads)
     trial = _Trial(request, report)
     try:
         result = trial.run()
@@ -60,11 +69,16 @@ class _Trial:
     def __init__(self, request: TrialRequest, report: Report) -> None:
         self._request = request
         self._report = report
+        self._machine = QuietMachine(request.latency_cache.parent)
         self._known: dict[str, Any] = {}
         self._seconds = {"build": 0.0, "measure": 0.0, "train": 0.0, "score": 0.0}
         request.work_dir.mkdir(parents=True, exist_ok=True)
 
     def run(self) -> TrialResult:
+        with self._machine:
+            return self._run()
+
+    def _run(self) -> TrialResult:
         request = self._request
         write_json(request.work_dir / ARCHITECTURE_FILE, request.architecture.to_dict())
         self._report(Progress(phase="build"))
@@ -92,19 +106,24 @@ class _Trial:
         onnx_path = request.work_dir / ONNX_FILE
         self._report(Progress(phase="measure"))
         try:
-            self._known["latency"], self._known["is_latency_cached"] = self._timed(
+            self._timed(
                 "measure",
-                lambda: measure_architecture(
-                    architecture,
-                    device,
-                    LatencyCache(request.latency_cache),
-                    num_classes=num_classes,
-                    onnx_path=onnx_path,
-                ),
+                lambda: export_for_timing(architecture, onnx_path, num_classes=num_classes, opset=device.opset),
+            )
+            self._known["latency"], self._known["is_latency_cached"] = self._timed(
+                "measure", lambda: self._time(device, onnx_path)
             )
         finally:
             device.close()
         self._report(Progress(phase="measure", latency_ms=self._known["latency"].median_ms))
+
+    def _time(self, device: Device, onnx_path: Path) -> tuple[Latency, bool]:
+        """Find the latency in the cache, or time it while this machine's other trials wait, where it is the device."""
+        cache = LatencyCache(self._request.latency_cache)
+        if known := cache.get(onnx_path, device.identity()):
+            return known, True
+        with self._machine.alone() if device.identity().kind in _ON_THIS_MACHINE else nullcontext():
+            return cache.measure(device, onnx_path)
 
     def _over_limit(self) -> str:
         limit, latency = self._request.max_latency_ms, self._known["latency"]
@@ -128,6 +147,7 @@ class _Trial:
             settings=request.train,
             report=self._report,
             work_dir=request.work_dir,
+            between_steps=self._machine.step_aside if request.train.devices == 1 else None,
         )
         self._seconds["train"] += trained.seconds_train
         self._seconds["score"] += trained.seconds_score

@@ -167,7 +167,10 @@ _SIGNS: tuple[tuple[str, Callable[[re.Match[str]], Failure]], ...] = (
     (r"could not find plugin:? (\w+)", _missing_operator),
     (r"No importer registered for op: (\w+)", _missing_operator),
     (r"In function import(?!FallbackPlugin)(\w+):\n(?:\[\d+\] )?(.*)", _refused_operator),
-    (r"incompatible serialization version|kPLAN_MAGIC_TAG|compiled with (a )?different|not compatible with this version", _other_version),
+    (
+        r"incompatible serialization version|kPLAN_MAGIC_TAG|compiled with (a )?different|not compatible with this version",
+        _other_version,
+    ),
     (r"Requested amount of GPU memory|OutOfMemory|\(out of memory\)|std::bad_alloc", _out_of_memory),
     (r"Could not find any implementation for node (.+?)\.\)", _no_implementation),
     (r"^(.*Error Code \d+: .*)$(?=[\s\S]*Failed to parse onnx file)", _refused),

@@ -91,7 +91,9 @@ def _summary(text: str) -> Summary | None:
 
 def _summary_of_7(text: str) -> Summary | None:
     """Read 7.x: a line ``GPU Compute`` and below it ``min: 55.14 ms``, one value a line."""
-    blocks = re.findall(r"^.*\] GPU Compute\s*$\n((?:.*\] (?:min|max|mean|median|percentile): .*\n?)+)", text, re.MULTILINE)
+    blocks = re.findall(
+        r"^.*\] GPU Compute\s*$\n((?:.*\] (?:min|max|mean|median|percentile): .*\n?)+)", text, re.MULTILINE
+    )
     if not blocks:
         return None
     values = dict(re.findall(r"\] (min|max|mean|median): (\S+) ms\s*$", blocks[-1], re.MULTILINE))
@@ -100,7 +102,9 @@ def _summary_of_7(text: str) -> Summary | None:
 
 
 def _checked(values: Mapping[str, str], percentiles: Mapping[int, float]) -> Summary | None:
-    numbers = {name: number for name in ("min", "max", "mean", "median") if (number := _float(values.get(name))) is not None}
+    numbers = {
+        name: number for name in ("min", "max", "mean", "median") if (number := _float(values.get(name))) is not None
+    }
     if not 0 < numbers.get("median", math.nan) < math.inf:
         return None
     return Summary(

@@ -21,7 +21,8 @@ def draw_detections(image: npt.NDArray[np.uint8], found: Detections, class_names
     picture = Image.fromarray(image)
     canvas = ImageDraw.Draw(picture)
     width = max(1, round(min(picture.size) / 240))
-    font = ImageFont.load_default(max(9, round(min(picture.size) / 36)))
+    size = max(9, round(min(picture.size) / 36))
+    font = ImageFont.load_default(size)
     for box, score, label in reversed(
         list(zip(found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True))
     ):
@@ -29,7 +30,7 @@ def draw_detections(image: npt.NDArray[np.uint8], found: Detections, class_names
         colour = (red, green, blue)
         canvas.rectangle(box, outline=colour, width=width)
         text = f"{class_names[label]} {score:.2f}"
-        left, top = box[0], max(0, box[1] - font.size - 2)
+        left, top = box[0], max(0, box[1] - size - 2)
         canvas.rectangle(canvas.textbbox((left, top), text, font=font), fill=colour)
         canvas.text((left, top), text, fill="white", font=font)
     return picture

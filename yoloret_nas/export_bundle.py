@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trials.decoding import Decoding
-
 from search.record import TrialRecord
 from spaces import YoloRetError, build_network
 from trials.checkpoint import CHECKPOINT_FILE, read_checkpoint
+from trials.decoding import Decoding
 from trials.letterbox import IMAGENET_MEAN, IMAGENET_STD, PAD_RGB
 from trials.onnx_export import check_agreement, export_for_timing, fill_weights, read_opset
 from trials.trial_result import ARCHITECTURE_FILE, ONNX_FILE

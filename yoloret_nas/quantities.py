@@ -5,7 +5,7 @@ import re
 import click
 
 
-class Milliseconds(click.ParamType):
+class Milliseconds(click.ParamType[float]):
     """A latency: ``33``, ``33ms`` or ``0.033s``, in milliseconds."""
 
     name = "latency"

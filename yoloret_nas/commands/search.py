@@ -1,11 +1,14 @@
 """`yoloret-nas search`: the main job."""
 
+import os
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from yoloret_nas.choices import RECIPES, SAMPLERS, SPACES
 from yoloret_nas.quantities import Milliseconds
 
 if TYPE_CHECKING:
@@ -22,12 +25,14 @@ if TYPE_CHECKING:
 @click.option("--max-latency", type=Milliseconds(), help="Do not train what is slower, e.g. 33ms.")
 @click.option("--space", default=None, help="paper, nano, tiny, or a YAML file.  [default: tiny; with a GPU nano]")
 @click.option("--study", default=None, help="Its name; the same name goes on.  [default: from space, data and device]")
-@click.option("--epochs", type=click.IntRange(1), default=None, help="Of each trial.  [default: 12 on shapes, else 30]")
-@click.option("--recipe", default="modern", help="How trials train: modern, or paper.")
-@click.option("--batch-size", type=click.IntRange(1), default=16, help="Images of a training step.")
-@click.option("--sampler", default="tpe", help="Who proposes architectures: tpe, gp, nsga2, random.")
+@click.option("--epochs", type=click.IntRange(1), default=None, help="Of each trial.  [default: the recipe's]")
+@click.option("--recipe", type=click.Choice(RECIPES), help="How trials train.  [default: quick on shapes, else modern]")
+@click.option("--batch-size", type=click.IntRange(1), default=None, help="Images of a step.  [default: the recipe's]")
+@click.option("--sampler", type=click.Choice(SAMPLERS), default="tpe", help="Who proposes architectures.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of the search and of each training.")
-@click.option("--workers", type=click.IntRange(1), default=None, help="Trials at once.  [default: one a GPU, else 1]")
+@click.option(
+    "--workers", type=click.IntRange(1), default=None, help="Trials at once.  [default: one a GPU, else one a core]"
+)
 @click.option("--no-prune", is_flag=True, help="Train every trial to its end.")
 @click.option("--skip-broken", is_flag=True, help="Leave broken images and annotations out instead of stopping.")
 @click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
@@ -37,6 +42,7 @@ def search(**flags: Any) -> None:
     With no flag it needs nothing but this machine: generated images, latency in ONNX Runtime on this CPU, results in
     SQLite. Run it again to go on where it stopped.
     """
+    _check_cheaply(flags)
     from rich.console import Console
 
     from search.local_executor import LocalExecutor
@@ -45,11 +51,13 @@ def search(**flags: Any) -> None:
     from yoloret_nas.interrupts import interrupts
     from yoloret_nas.live_view import LiveView
 
-    console = Console(highlight=False)
+    # A file has no width of its own: lines there are as long as they need to be.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 250)
     gpus = visible_gpus()
-    settings = _settings(flags, has_gpu=bool(gpus))
+    workers = flags["workers"] or len(gpus) or len(os.sched_getaffinity(0))
+    settings = _settings(flags, gpus=gpus, workers=workers)
     _check_writable(settings.root)
-    _announce(console, settings, gpus=gpus)
+    _announce(console, settings, gpus=gpus, workers=workers)
     view = LiveView(console)
 
     def tell(message: str) -> None:
@@ -57,7 +65,7 @@ def search(**flags: Any) -> None:
         if not console.is_terminal:
             click.echo(message, err=True)
 
-    executor = LocalExecutor(workers=flags["workers"] or max(1, len(gpus)), gpus=gpus)
+    executor = LocalExecutor(workers=workers, gpus=gpus)
     with view.showing(), interrupts(tell) as wish:
         outcome = run_search(settings, executor=executor, view=view, interrupted=wish)
     _conclude(console, settings, outcome)
@@ -67,24 +75,26 @@ def search(**flags: Any) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _settings(flags: dict[str, Any], *, has_gpu: bool) -> "StudySettings":
+def _settings(flags: dict[str, Any], *, gpus: tuple[str, ...], workers: int) -> "StudySettings":
     import dataclasses
 
-    from search.sampler import SAMPLERS
     from search.settings import StudySettings
     from spaces import open_space
-    from trials.recipes import RECIPES
+    from trials import recipes
 
-    for flag, table in (("sampler", SAMPLERS), ("recipe", RECIPES)):
-        if flags[flag] not in table:
-            raise click.BadParameter(f"{flags[flag]!r} is none of {', '.join(table)}", param_hint=f"--{flag}")
-    generated = flags["data"].split(":")[0] == "shapes"
-    space = open_space(flags["space"] or ("nano" if has_gpu else "tiny"))
-    recipe = RECIPES[flags["recipe"]]()
-    epochs = flags["epochs"] or (12 if generated else recipe.epochs)
-    frozen = recipe.frozen_epochs * epochs // recipe.epochs
+    generated = _is_generated(flags["data"])
+    space = open_space(flags["space"] or ("nano" if gpus else "tiny"))
+    recipe = recipes.RECIPES[flags["recipe"] or ("quick" if generated else "modern")]()
+    epochs = flags["epochs"] or recipe.epochs
     train = dataclasses.replace(
-        recipe, epochs=epochs, frozen_epochs=frozen, batch_size=flags["batch_size"], seed=flags["seed"]
+        recipe,
+        epochs=epochs,
+        frozen_epochs=recipe.frozen_epochs * epochs // recipe.epochs,
+        batch_size=flags["batch_size"] or recipe.batch_size,
+        # Small networks gain nothing from a second thread, and two trials that share cores by threads lose an order of
+        # magnitude to each other's spinning: each trial on a CPU gets its share of the cores.
+        num_threads=0 if gpus else max(1, len(os.sched_getaffinity(0)) // workers),
+        seed=flags["seed"],
     )
     data = flags["data"] if generated else str(Path(flags["data"]))
     return StudySettings(
@@ -103,6 +113,20 @@ def _settings(flags: dict[str, Any], *, has_gpu: bool) -> "StudySettings":
     )
 
 
+def _check_cheaply(flags: dict[str, Any]) -> None:
+    """Refuse what can be refused before anything heavy is imported."""
+    if not _is_generated(flags["data"]) and not Path(flags["data"]).exists():
+        raise click.BadParameter(f"{flags['data']!r} does not exist", param_hint="--data")
+    if flags["space"] and flags["space"] not in SPACES and not Path(flags["space"]).is_file():
+        raise click.BadParameter(
+            f"{flags['space']!r} is none of {', '.join(SPACES)}, and no file", param_hint="--space"
+        )
+
+
+def _is_generated(data: str) -> bool:
+    return data.partition(":")[0] == "shapes"
+
+
 def _study_name(space: str, data: str, device: str) -> str:
     words = [space, Path(data).name or data, device]
     return "-".join(re.sub(r"[^A-Za-z0-9]+", "-", word).strip("-") for word in words)
@@ -118,17 +142,18 @@ def _check_writable(root: Path) -> None:
         raise click.UsageError(f"cannot write to {root}: {error.strerror}; choose another folder with --dir") from error
 
 
-def _announce(console: "Console", settings: "StudySettings", *, gpus: tuple[str, ...]) -> None:
+def _announce(console: "Console", settings: "StudySettings", *, gpus: tuple[str, ...], workers: int) -> None:
     train = settings.train
-    generated = settings.dataset.split(":")[0] == "shapes"
+    generated = _is_generated(settings.dataset)
     where = f"{len(gpus)} GPU{'s' if len(gpus) > 1 else ''}" if gpus else "this CPU"
+    at_once = f", {workers} at once" if workers > 1 else ""
     lines = [
         f"study {settings.name}: space {settings.space.name}, {settings.space.size:,} architectures",
         f"  data    {settings.dataset}{' (generated; --data PATH for your own)' if generated else ''}",
         f"  latency {settings.device}"
         f"{' (ONNX Runtime on this machine)' if settings.device.startswith('cpu') else ''}"
         f"{f', at most {settings.max_latency_ms:g} ms' if settings.max_latency_ms else ''}",
-        f"  trials  {settings.budget}, {train.epochs} epochs each on {where}, recipe {train.recipe}",
+        f"  trials  {settings.budget}, {train.epochs} epochs each on {where}{at_once}, recipe {train.recipe}",
     ]
     console.print("\n".join(lines), markup=False, soft_wrap=True)
 
@@ -142,8 +167,7 @@ def _conclude(console: "Console", settings: "StudySettings", outcome: "Outcome")
         title = (
             f"front of {settings.name}: {len(summary.front)} of {done} trials, hypervolume {summary.hypervolume:.4f}"
         )
-        width = console.width if console.is_terminal else 200
-        console.print(front_table(summary.front, knee=summary.knee, title=title), width=width)
+        console.print(front_table(summary.front, knee=summary.knee, title=title))
     else:
         reasons = {record.result.reason for record in summary.records}
         console.print(f"no trial is complete: {'; '.join(sorted(reasons)[:3]) or 'none was run'}", markup=False)

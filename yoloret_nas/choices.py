@@ -1,0 +1,5 @@
+"""Names the command line offers before it imports the tables they stand in; a test holds the two together."""
+
+SPACES = ("paper", "nano", "tiny")
+SAMPLERS = ("tpe", "gp", "nsga2", "random")
+RECIPES = ("modern", "quick", "paper")

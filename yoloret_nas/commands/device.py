@@ -1,0 +1,52 @@
+"""`yoloret-nas device`: what a device is like, how steady, and what to do about it."""
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from trials.device_doctor import DeviceReport
+
+_SIGNS = {"good": ("ok", "green"), "note": ("note", "yellow"), "problem": ("problem", "red")}
+
+
+@click.command("device")
+@click.argument("spec", default="cpu")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")
+def device(spec: str, as_json: bool) -> None:
+    """Reach the device SPEC, tell what it is, and time a small reference network three times.
+
+    SPEC is cpu, cpu:threads=N, cuda, or ssh://[user@]host[:port], where host may be an alias of your ssh_config.
+    """
+    from trials.device_doctor import examine_device
+    from trials.open_device import open_device
+
+    opened = open_device(spec, patience_s=0)
+    try:
+        report = examine_device(opened)
+    finally:
+        opened.close()
+    if as_json:
+        click.echo(json.dumps(report.to_dict(), indent=2))
+    else:
+        _print(report)
+    if not report.is_steady:
+        raise click.exceptions.Exit(1)
+
+
+def _print(report: "DeviceReport") -> None:
+    width = max(map(len, report.facts))
+    click.echo(report.device)
+    for name, value in report.facts.items():
+        click.echo(f"  {name:<{width}}  {value}")
+    if report.reference_ms:
+        times = ", ".join(f"{milliseconds:.3f}" for milliseconds in report.reference_ms)
+        click.echo(f"  {'reference':<{width}}  {times} ms")
+    for finding in report.findings:
+        sign, colour = _SIGNS[finding.level]
+        click.echo(f"{click.style(sign, fg=colour)}: {finding.text}")
+        if finding.advice:
+            click.echo(f"  {finding.advice}")
+    if report.is_steady:
+        click.echo(f"next: yoloret-nas search --device {report.device} --budget 50 --max-latency 33ms")

@@ -1,0 +1,115 @@
+"""`yoloret-nas latency`: networks on devices, as a table."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from spaces import Architecture
+    from trials.latency_comparison import Row
+
+
+@click.command("latency")
+@click.option(
+    "--device", "specs", multiple=True, default=("cpu",), help="Where to measure; may be given several times."
+)
+@click.option("--classes", type=click.IntRange(1), default=20, help="Classes of detectors built from an architecture.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, samples included.")
+@click.argument("models", nargs=-1, required=True)
+def latency(specs: tuple[str, ...], classes: int, as_json: bool, models: tuple[str, ...]) -> None:
+    """Measure the latency of MODELS on devices.
+
+    A model is a preset's name (yoloret-m0.75), a YAML or JSON file of one architecture, or an ONNX file.
+    """
+    from trials.latency_comparison import compare_latencies
+    from trials.open_device import open_device
+
+    named = [(model, _read(model)) for model in models]
+    devices = [open_device(spec, patience_s=0) for spec in specs]
+    rows = []
+    try:
+        for row in compare_latencies(devices, named, num_classes=classes):
+            rows.append(row)
+            if row.latency is None:
+                click.echo(f"{row.model} on {row.device}: {row.reason}", err=True)
+    finally:
+        for device in devices:
+            device.close()
+    if as_json:
+        click.echo(json.dumps([_as_json(row) for row in rows], indent=2))
+    else:
+        _print(rows)
+    if any(row.latency is None for row in rows):
+        raise click.exceptions.Exit(1)
+
+
+def _read(model: str) -> "Architecture | Path":
+    import yaml
+
+    from spaces import Architecture
+    from spaces.presets import PRESETS
+
+    path = Path(model)
+    if model in PRESETS:
+        return PRESETS[model]
+    if not path.is_file():
+        raise click.BadParameter(f"{model!r} is no preset ({', '.join(PRESETS)}) and no file", param_hint="MODELS")
+    if path.suffix == ".onnx":
+        return path
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{path} is neither YAML, JSON nor .onnx: {error}", param_hint="MODELS") from error
+    if not isinstance(values, dict):
+        raise click.BadParameter(f"{path} holds no architecture", param_hint="MODELS")
+    return Architecture.from_dict(values)
+
+
+def _print(rows: "list[Row]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from trials.latency_comparison import MEASURED
+
+    table = Table("model", "device", "median ms", "p90", "p99", "spread", "per second", "precision", "notes")
+    for row in rows:
+        if row.latency is None:
+            table.add_row(row.model, row.device, "failed", "", "", "", "", "", row.reason)
+            continue
+        measured = row.latency
+        rate = "" if measured.throughput_per_s is None else f"{measured.throughput_per_s:.1f}"
+        figures = [f"{value:.3f}" for value in (measured.median_ms, measured.p90_ms, measured.p99_ms)]
+        table.add_row(
+            row.model,
+            row.device,
+            *figures,
+            f"{measured.spread:.1%}",
+            rate,
+            measured.device.precision,
+            "; ".join(measured.notes),
+        )
+    console = Console(highlight=False)
+    console.print(table, width=console.width if console.is_terminal else 200)
+    for kind in dict.fromkeys(row.latency.device.kind for row in rows if row.latency):
+        console.print(f"{kind}: {MEASURED[kind]}", soft_wrap=True)
+    for identity in dict.fromkeys(str(row.latency.device) for row in rows if row.latency):
+        console.print(f"on {identity}", markup=False, soft_wrap=True)
+
+
+def _as_json(row: "Row") -> dict[str, object]:
+    from trials.latency_comparison import MEASURED
+
+    document: dict[str, object] = {"model": row.model, "device": row.device, "reason": row.reason}
+    if row.latency is not None:
+        measured = row.latency
+        document |= {
+            "median_ms": measured.median_ms,
+            "p90_ms": measured.p90_ms,
+            "p99_ms": measured.p99_ms,
+            "spread": measured.spread,
+            "what": MEASURED[measured.device.kind],
+            "latency": measured.to_dict(),
+        }
+    return document
