@@ -22,6 +22,7 @@ from search.view import View
 from spaces import Architecture, Space
 from spaces.macs import count_macs
 from spaces.network import build_network
+from spaces.weights import why_unavailable
 from trials.device import Device
 from trials.latency_cache import LatencyCache
 from trials.measurement import measure_architecture
@@ -70,6 +71,7 @@ def run_search(
         DeviceError: the device is not there.
     """
     started = time.monotonic()
+    settings = with_available_weights(settings, view)
     settings.folder.mkdir(parents=True, exist_ok=True)
     with driver_lock(settings.folder), closing(executor):
         search = _Search(settings, executor, view=view)
@@ -228,6 +230,22 @@ class _Search:
         self.tracking.finished(record, seconds=time.monotonic() - started)
         self.tracking.stands(self.summary)
         self._view.finished(record, self.summary)
+
+
+def with_available_weights(settings: StudySettings, view: View) -> StudySettings:
+    """Take the transfer axis off backbones whose ImageNet weights cannot be had: their trials would all be alike.
+
+    Args:
+        settings: The study.
+        view: Told once.
+    """
+    wanted = {skeleton.backbone for skeleton in settings.space.skeletons if skeleton.transfer}
+    reasons = {name: reason for name in sorted(wanted) if (reason := why_unavailable(name))}
+    if not reasons:
+        return settings
+    first = next(iter(reasons.values()))
+    view.noticed(f"{', '.join(reasons)} start from random weights in this study ({first})")
+    return replace(settings, space=settings.space.without_transfer(set(reasons)))
 
 
 def slowest_latency_ms(space: Space, device: Device, cache: LatencyCache, *, num_classes: int) -> float:

@@ -10,7 +10,7 @@ import itertools
 import math
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -175,9 +175,12 @@ class Space:
             for name in {one.backbone: None for one in self.skeletons}
         )
 
-    def without_transfer(self) -> "Space":
-        """Give the same space from random weights only, for when no ImageNet weights can be had."""
-        backbones = {name: dataclasses.replace(choice, transfer=(0,)) for name, choice in self.backbones.items()}
+    def without_transfer(self, names: Collection[str]) -> "Space":
+        """Give the same space with some backbones from random weights only, for when theirs cannot be had."""
+        backbones = {
+            name: dataclasses.replace(choice, transfer=(0,)) if name in names else choice
+            for name, choice in self.backbones.items()
+        }
         return dataclasses.replace(self, backbones=backbones)
 
     def to_dict(self) -> dict[str, Any]:

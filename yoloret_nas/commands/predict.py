@@ -12,7 +12,7 @@ _SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 @click.argument("bundle", metavar="EXPORT", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--out", type=click.Path(path_type=Path), default=Path("predictions"), help="Folder for the pictures.")
-@click.option("--score", type=click.FloatRange(0, 1), default=0.3, help="Least score of a box to draw.")
+@click.option("--score", type=click.FloatRange(0, 1), default=0.25, help="Least score of a box to draw.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of lines.")
 def predict(bundle: Path, images: tuple[Path, ...], out: Path, score: float, as_json: bool) -> None:
     """Draw the boxes that the detector in EXPORT finds on images, or on all images of folders."""
