@@ -18,8 +18,9 @@ def write_front_page(summary: Summary, path: Path, *, title: str) -> None:
     """
     front = {record.number for record in summary.front}
     rows = [{**record_row(record), "front": record.number in front} for record in summary.records]
-    data = json.dumps({"rows": rows, "hypervolume": summary.hypervolume_by_trial}).replace("</", "<\\/")
-    page = _PAGE.replace("{{title}}", html.escape(title)).replace("{{data}}", data)
+    data = json.dumps({"rows": rows, "hypervolume": summary.hypervolume_by_trial}).replace("<", "\\u003c")
+    # Data first, without a pair of braces in it: neither may hold what stands for the other.
+    page = _PAGE.replace("{{data}}", data.replace("{{", "{\\u007b")).replace("{{title}}", html.escape(title))
     partial = path.with_name(path.name + ".partial")
     partial.write_text(page, encoding="utf-8")
     partial.replace(path)

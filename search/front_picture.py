@@ -46,7 +46,7 @@ def draw_front(summary: Summary, path: Path, *, title: str) -> None:
     )
     axes.set_xlabel("latency, median (ms)")
     axes.set_ylabel("AP@[.5:.95]")
-    axes.set_title(title, fontsize=10)
+    axes.set_title(title, fontsize=10, parse_math=False)
     axes.grid(alpha=0.25)
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)

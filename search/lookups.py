@@ -141,9 +141,10 @@ class LatencyLookups:
         """Return the probability that each candidate can be measured and is not over the limit, (N,)."""
         if limit_ms is None:
             return np.isfinite(self.latency_ms).astype(np.float64)
-        certain = (self.latency_ms <= limit_ms).astype(np.float64)
-        margin = np.log(limit_ms / self.latency_ms)
-        return np.where(self.is_known, certain, ndtr(margin / np.where(self.is_known, 1.0, self._log_std)))
+        probability = (self.latency_ms <= limit_ms).astype(np.float64)
+        unknown = ~self.is_known
+        probability[unknown] = ndtr(np.log(limit_ms / self.latency_ms[unknown]) / self._log_std[unknown])
+        return probability
 
     def hopeful_ms(self, num_std: float) -> FloatArray:
         """Return latencies, (N,), the predicted ones lowered by `num_std` standard deviations."""

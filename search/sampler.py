@@ -21,11 +21,9 @@ INTERRUPTED = "interrupted"
 
 _STARTUP_TRIALS = 10
 
-SAMPLERS: dict[SamplerName, Callable[[int], BaseSampler]] = {
-    "tpe": lambda seed: TPESampler(
-        seed=seed, multivariate=True, n_startup_trials=_STARTUP_TRIALS, warn_independent_sampling=False
-    ),
-    "gp": lambda seed: GPSampler(seed=seed, n_startup_trials=_STARTUP_TRIALS, warn_independent_sampling=False),
+OPTUNA_SAMPLERS: dict[SamplerName, Callable[[int], BaseSampler]] = {
+    "tpe": lambda seed: TPESampler(seed=seed, multivariate=True, n_startup_trials=_STARTUP_TRIALS),
+    "gp": lambda seed: GPSampler(seed=seed, n_startup_trials=_STARTUP_TRIALS),
     # Optuna's default population of 50 would make the first 50 trials random.
     "nsga2": lambda seed: NSGAIISampler(seed=seed, population_size=_STARTUP_TRIALS),
     "random": lambda seed: RandomSampler(seed=seed),
@@ -37,8 +35,8 @@ class SpaceSampler(BaseSampler):
     """Wraps a sampler of a box: its proposal becomes the nearest architecture that was not tried yet.
 
     Where the inner sampler has nothing to say yet, the space is sampled evenly, which its box would not be. The inner
-    sampler is built anew for each proposal, seeded by study seed and trial number, so that a resumed study proposes what
-    an unbroken one would have.
+    sampler is built anew for each proposal, seeded by the study's seed and how many architectures were tried, so that a
+    resumed study proposes what an unbroken one would have (interrupted trials use up numbers, so those would not do).
 
     Args:
         space: Where proposals must lie.
@@ -64,10 +62,11 @@ class SpaceSampler(BaseSampler):
         Raises:
             StudyError: every architecture of the space was tried.
         """
-        rng = random.Random(f"{self._seed}/{trial.number}")
+        tried = self._tried(study)
+        rng = random.Random(f"{self._seed}/{len(tried)}")
         proposal = self._propose(study, trial, search_space, seed=rng.randrange(2**31))
         wanted = from_parameters(self._space, proposal) if proposal else self._space.sample(rng)
-        return to_parameters(self._space, first_untried(wanted, self._space, tried=self._tried(study)))
+        return to_parameters(self._space, first_untried(wanted, self._space, tried=tried))
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -83,7 +82,7 @@ class SpaceSampler(BaseSampler):
         finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if len(finished) < _STARTUP_TRIALS:
             return {}
-        inner = SAMPLERS[self._name](seed)
+        inner = OPTUNA_SAMPLERS[self._name](seed)
         try:
             optuna.logging.disable_propagation()
             return inner.sample_relative(study, trial, search_space)
@@ -108,7 +107,7 @@ def first_untried(wanted: Architecture, space: Space, *, tried: set[str]) -> Arc
         tried: Keys of the architectures not to give.
 
     Raises:
-        StudyError: every architecture that can be reached was tried.
+        StudyError: every architecture was tried.
     """
     seen, waiting = {wanted.key}, deque([wanted])
     while waiting:
@@ -119,4 +118,8 @@ def first_untried(wanted: Architecture, space: Space, *, tried: set[str]) -> Arc
             if neighbour.key not in seen:
                 seen.add(neighbour.key)
                 waiting.append(neighbour)
+    # Steps of one axis do not join every space: a coarser output may need a longer backbone with it.
+    for candidate in space:
+        if candidate.key not in tried:
+            return candidate
     raise StudyError(f"all {space.size} architectures of space {space.name!r} were tried", hint="search a larger space")

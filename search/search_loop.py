@@ -1,7 +1,8 @@
 """The search: ask for an architecture, run its trial, tell how it ended, until the budget is spent."""
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,13 +10,18 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 import torch
+from optuna.samplers import BaseSampler
 
 from search.driver_lock import driver_lock
 from search.executor import Died, Event, Executor, Progressed
 from search.front import Reference
+from search.front_sampler import FrontSampler
 from search.pruning import cannot_reach_front
+from search.sampler import SpaceSampler
 from search.settings import StudySettings
+from search.strategy import StrategySettings
 from search.study import Study
+from search.study_error import StudyError
 from search.summary import Summary
 from search.tracking import Tracking, write_reports
 from search.view import View
@@ -29,6 +35,7 @@ from trials.measurement import measure_architecture
 from trials.open_dataset import open_dataset
 from trials.open_device import open_device
 from trials.progress import Progress
+from trials.quiet_machine import QuietMachine
 from trials.trial_result import TrialRequest, TrialResult
 
 _POLL_S = 0.25
@@ -52,6 +59,8 @@ class Outcome:
     """Whether the user ended it before the budget was spent."""
     seconds: float
     """Wall-clock time of this run."""
+    seconds_by_phase: Mapping[str, float]
+    """What the trials of this run spent their time on, summed over those that ran at once."""
 
 
 def run_search(
@@ -75,7 +84,11 @@ def run_search(
     settings.folder.mkdir(parents=True, exist_ok=True)
     with driver_lock(settings.folder), closing(executor):
         search = _Search(settings, executor, view=view)
-        was_interrupted = search.run(interrupted)
+        try:
+            was_interrupted = search.run(interrupted)
+        except StudyError:  # the space is used up: what was found stands all the same
+            search.close(status="FINISHED")
+            raise
         reports = search.close(status="KILLED" if was_interrupted else "FINISHED")
         return Outcome(
             summary=search.summary,
@@ -84,6 +97,7 @@ def run_search(
             experiment_id=search.tracking.experiment_id,
             was_interrupted=was_interrupted,
             seconds=time.monotonic() - started,
+            seconds_by_phase=dict(search.seconds_by_phase),
         )
 
 
@@ -99,7 +113,7 @@ class _Search:
         with closing(device):
             identity = device.identity()
             self.title = f"{settings.name} · {dataset.name} · {identity.board}"
-            self._study = Study(settings)
+            self._study = Study(settings, make_sampler(settings, num_classes=len(dataset.class_names)))
             self._study.check_identity(dataset.fingerprint, identity)
             self._study.recover()
             self._study.queue_presets()
@@ -126,7 +140,8 @@ class _Search:
         self._scores: dict[int, list[tuple[int, float]]] = {}
         self._latency_ms: dict[int, float] = {}
         self._reasons: dict[int, str] = {}
-        self._is_ending = False
+        self._is_ending = self._is_used_up = False
+        self.seconds_by_phase: Counter[str] = Counter()
 
     @property
     def summary(self) -> Summary:
@@ -158,7 +173,15 @@ class _Search:
         while len(self._running) < self._executor.capacity:
             if len(self._records) + len(self._running) >= self._settings.budget:
                 return
-            number, architecture = self._study.ask()
+            if self._is_used_up and self._running:
+                return
+            try:
+                number, architecture = self._study.ask()
+            except StudyError:
+                if not self._running:
+                    raise
+                self._is_used_up = True  # but the trials that run go on to their end
+                return
             self._running[number] = (architecture, time.monotonic())
             self._scores[number] = []
             settings = self._settings
@@ -225,6 +248,7 @@ class _Search:
         _, started = self._running.pop(number)
         if result.state == "pruned":
             result = replace(result, reason=self._reasons[number])
+        self.seconds_by_phase.update(result.seconds)
         record = self._study.tell(number, result)
         self._records = sorted([*self._records, record], key=lambda one: one.number)
         self.tracking.finished(record, seconds=time.monotonic() - started)
@@ -246,6 +270,33 @@ def with_available_weights(settings: StudySettings, view: View) -> StudySettings
     first = next(iter(reasons.values()))
     view.noticed(f"{', '.join(reasons)} start from random weights in this study ({first})")
     return replace(settings, space=settings.space.without_transfer(set(reasons)))
+
+
+def make_sampler(settings: StudySettings, *, num_classes: int) -> BaseSampler:
+    """Give the study's sampler.
+
+    Args:
+        settings: The study.
+        num_classes: Classes of its detectors, for those that measure.
+    """
+    if settings.sampler != "front":
+        return SpaceSampler(settings.space, name=settings.sampler, seed=settings.seed)
+
+    def measure_ms(architecture: Architecture) -> float:
+        with QuietMachine(settings.root) as machine, machine.alone(), closing(open_device(settings.device)) as device:
+            cache = LatencyCache(settings.latency_cache)
+            with TemporaryDirectory() as folder:
+                path = Path(folder) / "candidate.onnx"
+                latency, _ = measure_architecture(architecture, device, cache, num_classes=num_classes, onnx_path=path)
+        return latency.median_ms
+
+    return FrontSampler(
+        settings.space,
+        measure_ms,
+        lookup_file=settings.folder / "lookups.jsonl",
+        settings=StrategySettings(max_latency_ms=settings.max_latency_ms, num_first_lookups=16, num_lookups=2),
+        seed=settings.seed,
+    )
 
 
 def slowest_latency_ms(space: Space, device: Device, cache: LatencyCache, *, num_classes: int) -> float:

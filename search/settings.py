@@ -9,7 +9,10 @@ from search.study_error import StudyError
 from spaces import Space
 from trials.train_settings import TrainSettings
 
-SamplerName = Literal["tpe", "gp", "nsga2", "random"]
+SamplerName = Literal["tpe", "gp", "nsga2", "random", "front"]
+
+_OF_THE_MACHINE = ("num_threads", "num_workers", "cache_mib")
+"""Training settings that say how much of the machine a trial takes, which follows from how many run at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +75,7 @@ class StudySettings:
             "dataset": self.dataset,
             "device": self.device,
             "max_latency_ms": self.max_latency_ms,
-            "train": dataclasses.asdict(self.train),
+            "train": {k: v for k, v in dataclasses.asdict(self.train).items() if k not in _OF_THE_MACHINE},
             "sampler": self.sampler,
             "seed": self.seed,
             "prune": self.prune,

@@ -22,12 +22,13 @@ from typing import Any
 
 import numpy as np
 import optuna
+from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from search.parameters import distributions, from_parameters, to_parameters
 from search.record import TrialRecord
-from search.sampler import INTERRUPTED, SpaceSampler
+from search.sampler import INTERRUPTED
 from search.settings import StudySettings, changes
 from search.stores import optuna_path
 from search.study_error import StudyError
@@ -47,12 +48,13 @@ class Study:
 
     Args:
         settings: Which one, and how.
+        sampler: Who proposes; proposes points of architectures only.
 
     Raises:
         StudyError: the study exists with other settings.
     """
 
-    def __init__(self, settings: StudySettings) -> None:
+    def __init__(self, settings: StudySettings, sampler: BaseSampler) -> None:
         self._settings = settings
         settings.folder.mkdir(parents=True, exist_ok=True)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -60,7 +62,7 @@ class Study:
             storage=open_storage(settings.root),
             study_name=settings.name,
             directions=["maximize", "minimize"],
-            sampler=SpaceSampler(settings.space, name=settings.sampler, seed=settings.seed),
+            sampler=sampler,
             load_if_exists=True,
         )
         self._distributions = distributions(settings.space)
@@ -106,7 +108,9 @@ class Study:
         """
         found = []
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if (result := read_result(self._settings.trial_folder(trial.number))) and trial.params:
+            if (
+                result := read_result(self._settings.trial_folder(trial.number))
+            ) and "architecture" in trial.user_attrs:
                 found.append(self.tell(trial.number, result))
                 continue
             self.interrupt(trial.number)
@@ -115,8 +119,9 @@ class Study:
     def interrupt(self, number: int) -> None:
         """Give up a running trial without a result; its architecture is tried again first thing."""
         trial = self._study.get_trials(deepcopy=False)[number]
-        if trial.params:
-            self._study.enqueue_trial(trial.params, skip_if_exists=False)
+        point = {**trial.params, **trial.system_attrs.get("fixed_params", {})}
+        if set(point) == set(self._distributions):  # a driver killed while asking leaves less: it is asked for anew
+            self._study.enqueue_trial(point, skip_if_exists=False)
         optuna.trial.Trial(self._study, trial._trial_id).set_user_attr(INTERRUPTED, True)
         self._study.tell(number, state=TrialState.FAIL)
 
@@ -126,12 +131,17 @@ class Study:
         Raises:
             StudyError: every architecture of the space was tried.
         """
+        space = self._settings.space
         tried = {record.architecture.key for record in self.records()} | self._running_keys()
+        if len(tried) >= space.size:
+            raise StudyError(
+                f"all {space.size} architectures of space {space.name!r} were tried", hint="search a larger space"
+            )
         while True:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                trial = self._study.ask(self._distributions)
-            architecture = from_parameters(self._settings.space, trial.params)
+                trial = self._ask()
+            architecture = from_parameters(space, trial.params)
             if architecture.key not in tried:
                 trial.set_user_attr("architecture", architecture.to_dict())
                 return trial.number, architecture
@@ -175,9 +185,20 @@ class Study:
         """Tell whether this is one of the paper's networks."""
         return architecture.key in self._presets
 
+    def _ask(self) -> optuna.trial.Trial:
+        try:
+            return self._study.ask(self._distributions)
+        except StudyError:
+            # Optuna writes a trial down before it asks the sampler: one that got no architecture is none.
+            for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                if "architecture" not in trial.user_attrs:
+                    self.interrupt(trial.number)
+            raise
+
     def _running_keys(self) -> set[str]:
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        return {from_parameters(self._settings.space, trial.params).key for trial in running if trial.params}
+        known = [trial.user_attrs["architecture"] for trial in running if "architecture" in trial.user_attrs]
+        return {Architecture.from_dict(values).key for values in known}
 
     def _check_settings(self) -> None:
         fixed = self._settings.fixed()

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import cho_solve, solve_triangular
 from scipy.optimize import minimize
+from scipy.spatial.distance import cdist
 
 from search.front import FloatArray, IntArray
 
@@ -91,7 +92,7 @@ class Surrogate:
         self._inputs = inputs
         self._theta = theta
         self._centre, self._scale = _centre_and_scale(targets)
-        covariance = _Pairs(inputs, inputs).covariance(theta)
+        covariance = _covariance(inputs, inputs, theta)
         covariance[np.diag_indices(len(inputs))] += np.exp(theta[-1]) + _JITTER + (noise_std / self._scale) ** 2
         self._cholesky = np.linalg.cholesky(covariance)
         self._weights = cho_solve((self._cholesky, True), (targets - self._centre) / self._scale)
@@ -107,7 +108,7 @@ class Surrogate:
 
     def predict(self, inputs: Inputs) -> tuple[FloatArray, FloatArray]:
         """Return mean and standard deviation of the noise-free targets, (M,) each."""
-        covariance = _Pairs(inputs, self._inputs).covariance(self._theta)  # (M, N)
+        covariance = _covariance(inputs, self._inputs, self._theta)  # (M, N)
         explained = solve_triangular(self._cholesky, covariance.T, lower=True)  # (N, M)
         trend = _TREND_VARIANCE * ((inputs.ordered - 0.5) ** 2).sum(axis=1)
         variance = np.exp(self._theta[-2]) + trend + _CONSTANT_VARIANCE - (explained**2).sum(axis=0)
@@ -173,27 +174,19 @@ def _maximise(objective: "_Posterior", settings: SurrogateSettings, seed: int) -
     return np.asarray(best_theta, dtype=np.float64)
 
 
-class _Pairs:
-    """Differences of every architecture of one set to every one of another, computed once for many hyperparameters."""
+def _covariance(left: Inputs, right: Inputs, theta: FloatArray) -> FloatArray:
+    """Return the covariances of M architectures with N others, (M, N), without an array for each column."""
+    num_ordered = left.ordered.shape[1]
+    lengths = np.exp(theta[:num_ordered])
+    distance = _SQRT5 * cdist(left.ordered / lengths, right.ordered / lengths) if num_ordered else 0.0
+    log_variance = np.full((len(left), len(right)), theta[-2])
+    for column, rate in enumerate(np.exp(theta[num_ordered:-2])):
+        log_variance -= rate * (left.categories[:, None, column] != right.categories[None, :, column])
+    return (1 + distance + distance**2 / 3) * np.exp(log_variance - distance) + _trend(left, right)
 
-    def __init__(self, left: Inputs, right: Inputs) -> None:
-        difference = left.ordered[:, None] - right.ordered[None]
-        self.squares = np.ascontiguousarray(np.moveaxis(difference**2, 2, 0))  # (P, M, N)
-        differs = left.categories[:, None] != right.categories[None]
-        self.differs = np.ascontiguousarray(np.moveaxis(differs.astype(np.float64), 2, 0))  # (Q, M, N)
-        self.trend = _TREND_VARIANCE * (left.ordered - 0.5) @ (right.ordered - 0.5).T + _CONSTANT_VARIANCE
 
-    def factors(self, theta: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Return scaled distances, their exponentials, and variance times category factor, (M, N) each."""
-        num_ordered, num_categories = len(self.squares), len(self.differs)
-        distance = _SQRT5 * np.sqrt(np.tensordot(np.exp(-2 * theta[:num_ordered]), self.squares, axes=1))
-        rates = np.exp(theta[num_ordered : num_ordered + num_categories])
-        variance = np.exp(theta[-2] - np.tensordot(rates, self.differs, axes=1))
-        return distance, np.exp(-distance), variance
-
-    def covariance(self, theta: FloatArray) -> FloatArray:
-        distance, decay, variance = self.factors(theta)
-        return np.asarray(variance * (1 + distance + distance**2 / 3) * decay + self.trend)
+def _trend(left: Inputs, right: Inputs) -> FloatArray:
+    return np.asarray(_TREND_VARIANCE * (left.ordered - 0.5) @ (right.ordered - 0.5).T + _CONSTANT_VARIANCE)
 
 
 class _Posterior:
@@ -203,17 +196,23 @@ class _Posterior:
         centre, scale = _centre_and_scale(targets)
         self._targets = (targets - centre) / scale
         self._known_noise = (noise_std / scale) ** 2 + _JITTER
-        self._pairs = _Pairs(inputs, inputs)
+        difference = inputs.ordered[:, None] - inputs.ordered[None]
+        self._squares = np.ascontiguousarray(np.moveaxis(difference**2, 2, 0))  # (P, N, N)
+        differs = inputs.categories[:, None] != inputs.categories[None]
+        self._differs = np.ascontiguousarray(np.moveaxis(differs.astype(np.float64), 2, 0))  # (Q, N, N)
+        self._trend = _trend(inputs, inputs)
         num_ordered, num_categories = inputs.ordered.shape[1], inputs.categories.shape[1]
         medians = [settings.length_median] * num_ordered + [settings.category_median] * num_categories
         self.prior_mean = np.log(np.array([*medians, 1.0, settings.noise_median]))
         self.prior_std = np.array([0.8] * num_ordered + [1.0] * num_categories + [1.0, 1.5])
 
     def loss_and_gradient(self, theta: FloatArray) -> tuple[float, FloatArray]:
-        pairs, count = self._pairs, len(self._targets)
-        distance, decay, variance = pairs.factors(theta)
-        matern = variance * (1 + distance + distance**2 / 3) * decay
-        covariance = matern + pairs.trend
+        count, num_ordered = len(self._targets), len(self._squares)
+        distance = _SQRT5 * np.sqrt(np.tensordot(np.exp(-2 * theta[:num_ordered]), self._squares, axes=1))
+        log_variance = theta[-2] - np.tensordot(np.exp(theta[num_ordered:-2]), self._differs, axes=1)
+        decay = np.exp(log_variance - distance)
+        matern = (1 + distance + distance**2 / 3) * decay
+        covariance = matern + self._trend
         noise = np.exp(theta[-1])
         covariance[np.diag_indices(count)] += noise + self._known_noise
         try:
@@ -226,19 +225,18 @@ class _Posterior:
         loss = 0.5 * self._targets @ weights + np.log(np.diag(cholesky)).sum()
         residual = np.outer(weights, weights) - inverse  # -2 d loss / d covariance
         offset = (theta - self.prior_mean) / self.prior_std
-        gradient = self._gradient(theta, residual, variance * (1 + distance) * decay * (5 / 3), matern)
+        gradient = self._gradient(theta, residual, (1 + distance) * decay * (5 / 3), matern)
         gradient[-1] = -0.5 * np.trace(residual) * noise
         return float(loss + 0.5 * offset @ offset), gradient + offset / self.prior_std
 
     def _gradient(
         self, theta: FloatArray, residual: FloatArray, by_square: FloatArray, matern: FloatArray
     ) -> FloatArray:
-        num_ordered, num_categories = len(self._pairs.squares), len(self._pairs.differs)
+        num_ordered = len(self._squares)
         gradient = np.zeros_like(theta)
-        by_length = np.tensordot(self._pairs.squares, residual * by_square, axes=2)  # (P,)
+        by_length = np.tensordot(self._squares, residual * by_square, axes=2)  # (P,)
         gradient[:num_ordered] = -0.5 * by_length * np.exp(-2 * theta[:num_ordered])
-        by_category = np.tensordot(self._pairs.differs, residual * matern, axes=2)  # (Q,)
-        rates = np.exp(theta[num_ordered : num_ordered + num_categories])
-        gradient[num_ordered : num_ordered + num_categories] = 0.5 * by_category * rates
+        by_category = np.tensordot(self._differs, residual * matern, axes=2)  # (Q,)
+        gradient[num_ordered:-2] = 0.5 * by_category * np.exp(theta[num_ordered:-2])
         gradient[-2] = -0.5 * np.sum(residual * matern)
         return gradient

@@ -55,7 +55,8 @@ class Tracking:
             self._client = MlflowClient(tracking_uri=self.uri)
             self.experiment_id = self._open_experiment()
             self._parent = self._open_parent(description)
-            self._children = {int(run.data.tags[TRIAL_TAG]): run for run in self._find(f"{TRIAL_TAG} != ''")}
+            children = self._find(f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self.parent_run_id}'")
+            self._children = {int(run.data.tags[TRIAL_TAG]): run for run in children}
         except MlflowException as error:
             raise StudyError(
                 f"MLflow store {self.uri} cannot be used: {error.message}", hint="check MLFLOW_TRACKING_URI"
@@ -116,6 +117,7 @@ class Tracking:
             tags.append(RunTag("yoloret.latency_notes", "; ".join(result.latency.notes)))
         now_ms = _now_ms()
         metrics = [Metric(name, value, now_ms, 0) for name, value in figures.items()]
+        metrics += self._missing_curves(record)
         self._client.log_batch(run_id, metrics=metrics, tags=[tag for tag in tags if tag.value])
         folder = self._settings.trial_folder(record.number)
         names = [ARCHITECTURE_FILE, RESULT_FILE, "traceback.txt"] + ([ONNX_FILE] if result.state == "complete" else [])
@@ -148,6 +150,17 @@ class Tracking:
             self._client.log_artifact(self.parent_run_id, str(path))
         self._client.set_terminated(self.parent_run_id, status=status)
 
+    def _missing_curves(self, record: TrialRecord) -> list[Metric]:
+        """Give what `scored` did not write: the loss of epochs without a score, and all that a killed driver missed."""
+        run_id, now_ms = self._children[record.number].info.run_id, _now_ms()
+        written = {metric.step for metric in self._client.get_metric_history(run_id, "train_loss")}
+        return [
+            Metric(name, value, now_ms, epoch)
+            for epoch, loss, ap, _ in record.result.history
+            for name, value in (("train_loss", loss), ("val_ap", ap))
+            if epoch not in written and value is not None
+        ]
+
     def _open_experiment(self) -> str:
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or self._settings.name
         found = self._client.get_experiment_by_name(name)
@@ -161,8 +174,8 @@ class Tracking:
         return str(self._client.create_experiment(name, artifact_location=location))
 
     def _open_parent(self, description: Mapping[str, str]) -> Run:
-        tag = f"{KIND_TAG} = '{_PARENT_KIND}' and tags.`yoloret.study` = '{self._settings.name}'"
-        if found := self._find(tag):
+        tags_wanted = f"tags.`{KIND_TAG}` = '{_PARENT_KIND}' and tags.`yoloret.study` = '{self._settings.name}'"
+        if found := self._find(tags_wanted):
             self._client.update_run(found[0].info.run_id, status="RUNNING")
             return found[0]
         note = "\n".join(f"- **{name}**: {value}" for name, value in description.items())
@@ -171,11 +184,9 @@ class Tracking:
         self._client.log_batch(run.info.run_id, params=[Param(k, v[:6000]) for k, v in description.items()])
         return run
 
-    def _find(self, tag_filter: str) -> list[Run]:
+    def _find(self, query: str) -> list[Run]:
         found: list[Run] = []
         token: str | None = None
-        prefix = "tags." if not tag_filter.startswith("tags.") else ""
-        query = prefix + tag_filter.replace(KIND_TAG, f"`{KIND_TAG}`").replace(TRIAL_TAG, f"`{TRIAL_TAG}`")
         while True:
             page = self._client.search_runs(
                 [self.experiment_id], query, run_view_type=ViewType.ACTIVE_ONLY, max_results=1000, page_token=token

@@ -198,10 +198,13 @@ KEEP = (
 folder=$cache/$1 work=$2 most=$3 engine=${4:-}
 mkdir -p "$folder" || exit 1
 if [ -n "$engine" ]; then mv "$work/$engine" "$folder/$engine" || exit 1; fi
-if [ -s "$work/timing.cache" ]; then mv "$work/timing.cache" "$folder/timing.cache"; fi
+if [ -s "$work/timing.cache" ]; then  # copied, since the next build of this visit goes on with it; moved, to be whole
+    new=$folder/timing.new
+    cp "$work/timing.cache" "$new" && mv "$new" "$folder/timing.cache" || rm -f "$new"
+fi
 total=0
 ls -t "$cache"/*/*.engine "$cache"/*/timing.cache 2>/dev/null | while IFS= read -r file; do
-    total=$((total + $(wc -c <"$file") / 1024))
+    total=$((total + ($(wc -c <"$file") + 1023) / 1024))
     if [ "$total" -gt $((most * 1024)) ]; then rm -f "$file"; fi
 done
 """

@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
+from torch.multiprocessing.spawn import ProcessRaisedException
 
 from trials.network_scoring import REPORT_EVERY_S, NetworkScorer
 from trials.progress import Progress, Report
@@ -185,4 +186,4 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     marks = ("DefaultCPUAllocator", "can't allocate memory", "OutOfMemoryError", "CUDA out of memory")
-    return isinstance(error, RuntimeError) and any(mark in str(error) for mark in marks)
+    return isinstance(error, RuntimeError | ProcessRaisedException) and any(mark in str(error) for mark in marks)

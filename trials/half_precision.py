@@ -27,7 +27,11 @@ def write_half(source: Path, target: Path) -> None:
             _halve(tensor)
     for node in model.graph.node:
         for attribute in node.attribute:
-            if node.op_type in ("Constant", "ConstantOfShape") and node.output[0] not in kept and attribute.HasField("t"):
+            if (
+                node.op_type in ("Constant", "ConstantOfShape")
+                and node.output[0] not in kept
+                and attribute.HasField("t")
+            ):
                 _halve(attribute.t)
             if node.op_type == "Cast" and attribute.name == "to" and node.output[0] not in kept:
                 attribute.i = TensorProto.FLOAT16 if attribute.i == TensorProto.FLOAT else attribute.i

@@ -41,6 +41,7 @@ class ReportPipe:
     def __init__(self, report: Report) -> None:
         self.outcome: Outcome | None = None
         self._report = report
+        self._failure: Exception | None = None
         self._here, there = get_context("spawn").Pipe()
         self.remote = RemoteReport(there)
         self._is_over = threading.Event()
@@ -55,6 +56,8 @@ class ReportPipe:
     ) -> None:
         self._is_over.set()
         self._thread.join()
+        if error is None and self._failure is not None:
+            raise self._failure
 
     def _listen(self) -> None:
         while not (self._is_over.is_set() and not self._here.poll()):
@@ -64,4 +67,13 @@ class ReportPipe:
             if isinstance(message, Outcome):
                 self.outcome = message
             else:
-                self._here.send(self._report(message))
+                self._here.send(self._answer(message))
+
+    def _answer(self, progress: Progress) -> bool:
+        if self._failure is not None:
+            return False
+        try:
+            return self._report(progress)
+        except Exception as error:  # raised again in the process's own thread; the training must not wait for ever
+            self._failure = error
+            return False

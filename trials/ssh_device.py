@@ -182,7 +182,7 @@ class _Measurement:
         repeats: list[str] = []
         for attempt in range(settings.num_attempts):
             self.device.pause(settings.cooling_s * attempt)
-            is_due = bool(attempt) or visit.num_since_reference > settings.reference_every
+            is_due = bool(attempt) or visit.num_since_reference >= settings.reference_every
             moved = self._look_at_reference(bench, reference, is_due=is_due)
             engine, timed = self._time(bench, engine)
             self._check_identity(timed)

@@ -71,7 +71,7 @@ class _Trial:
         self._report = report
         self._machine = QuietMachine(request.latency_cache.parent)
         self._known: dict[str, Any] = {}
-        self._seconds = {"build": 0.0, "measure": 0.0, "train": 0.0, "score": 0.0}
+        self._seconds = {"build": 0.0, "measure": 0.0, "train": 0.0, "score": 0.0, "aside": 0.0}
         request.work_dir.mkdir(parents=True, exist_ok=True)
 
     def run(self) -> TrialResult:
@@ -151,6 +151,7 @@ class _Trial:
         )
         self._seconds["train"] += trained.seconds_train
         self._seconds["score"] += trained.seconds_score
+        self._seconds["aside"] += trained.seconds_aside
         self._known.update(
             ap=trained.ap,
             ap50=trained.ap50,

@@ -67,7 +67,8 @@ class TrialResult:
     history: tuple[tuple[int, float, float | None, float | None], ...] = ()
     """Epoch, mean loss, AP and AP50 (None where not scored)."""
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Where the time went: build (data, network, ONNX), measure, train, score."""
+    """Where the time went: build (data, network), measure (ONNX, waiting for a quiet machine, timing), train, score, and
+    aside: waiting while another trial of this machine measured."""
     is_latency_cached: bool = False
     """Whether the latency came from the cache."""
 

@@ -102,7 +102,7 @@ def _wrong_shape(name: str, dimensions: tuple[int, ...], shape: tuple[int, ...] 
     return Failure(
         kind="wrong_shape",
         message=f"trtexec measured input {name} at {got}{wanted}",
-        hint="a file with dynamic shapes is silently measured at one pixel: export static shapes",
+        hint="trtexec measures a file with dynamic shapes at one pixel, and says nothing: export static shapes",
     )
 
 

@@ -46,9 +46,15 @@ def read_project_file(path: Path) -> dict[str, dict[str, Any]]:
         return {}
     if not isinstance(values, dict):
         raise ProjectFileError(f"{path} must hold lines of the form  flag: value")
-    known = [parameter.name for parameter in search.params if parameter.name]
-    flags = {str(name).replace("-", "_"): value for name, value in values.items()}
-    if unknown := sorted(set(flags) - set(known)):
+    # As people type them: --dir is `dir`, whatever the parameter is called.
+    known = {_plain(option): str(parameter.name) for parameter in search.params for option in parameter.opts}
+    given = {_plain(str(name)): value for name, value in values.items()}
+    if unknown := sorted(set(given) - set(known)):
         raise ProjectFileError(f"{path}: {unknown[0]!r} is no flag of search; there are {', '.join(known)}")
-    shared = {name: flags[name] for name in _SHARED if name in flags}
+    flags = {known[name]: value for name, value in given.items()}
+    shared = {known[name]: given[name] for name in _SHARED if name in given}
     return {_SEARCH_ALONE: flags, "ui": shared, "export": shared}
+
+
+def _plain(option: str) -> str:
+    return option.lstrip("-").replace("-", "_")

@@ -68,7 +68,7 @@ def search(**flags: Any) -> None:
     executor = LocalExecutor(workers=workers, gpus=gpus)
     with view.showing(), interrupts(tell) as wish:
         outcome = run_search(settings, executor=executor, view=view, interrupted=wish)
-    _conclude(console, settings, outcome)
+    _conclude(console, settings, outcome, workers=workers)
     if outcome.was_interrupted:
         raise click.exceptions.Exit(130)
     if not outcome.summary.front:
@@ -158,7 +158,19 @@ def _announce(console: "Console", settings: "StudySettings", *, gpus: tuple[str,
     console.print("\n".join(lines), markup=False, soft_wrap=True)
 
 
-def _conclude(console: "Console", settings: "StudySettings", outcome: "Outcome") -> None:
+def _where_time_went(outcome: "Outcome", *, workers: int) -> str:
+    """Give this run's time and its shares, of the time of all workers; the rest is neither training nor measuring."""
+    spent, whole = outcome.seconds_by_phase, outcome.seconds * workers
+    shares = {
+        "training": spent.get("train", 0.0),
+        "scoring": spent.get("score", 0.0),
+        "measuring": spent.get("measure", 0.0) + spent.get("aside", 0.0),
+    }
+    shares["the rest"] = max(0.0, whole - sum(shares.values()))
+    return f"took {outcome.seconds:.0f} s: " + ", ".join(f"{name} {part / whole:.1%}" for name, part in shares.items())
+
+
+def _conclude(console: "Console", settings: "StudySettings", outcome: "Outcome", *, workers: int) -> None:
     from yoloret_nas.trial_lines import front_table
 
     summary = outcome.summary
@@ -175,7 +187,7 @@ def _conclude(console: "Console", settings: "StudySettings", outcome: "Outcome")
     here = "" if settings.root == Path("runs") else f" --dir {settings.root}"
     lines = [
         f"wrote {folder}/front.png, front.csv, front.html, trials.csv, trials/; MLflow {outcome.tracking_uri}",
-        f"took {outcome.seconds:.0f} s",
+        _where_time_went(outcome, workers=workers),
     ]
     if outcome.was_interrupted:
         lines.append(

@@ -1,0 +1,171 @@
+"""Our own strategy as an Optuna sampler: latency is known or predicted, accuracy is modelled, hypervolume is sought.
+
+Spaces are too large to enumerate, so the strategy chooses from a pool: an even sample of the space, drawn once from the
+study's seed, and the neighbours of the front's members as the search goes.
+"""
+
+import json
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from search.front import front_indices
+from search.lookups import Candidates
+from search.parameters import distributions, from_parameters, to_parameters
+from search.sampler import INTERRUPTED
+from search.strategy import Observation, StrategySettings, suggest
+from search.study_error import StudyError
+from spaces import Architecture, Space, YoloRetError
+from spaces.space import AXES, ORDERED_AXES
+
+POOL_SIZE = 1500
+"""Architectures drawn from the space: the Gaussian process answers for so many in a few hundredths of a second."""
+_NEIGHBOURS = 40
+_ORDERED = tuple(axis for axis in AXES if axis in ORDERED_AXES)
+_CATEGORIES = tuple(axis for axis in AXES if axis not in ORDERED_AXES)
+
+
+class FrontSampler(BaseSampler):
+    """Names the architecture that promises the most new hypervolume at its latency.
+
+    It keeps nothing that is not in the study or its look-up file, so a resumed study goes on as an unbroken one would.
+
+    Args:
+        space: Where proposals lie.
+        measure_ms: Measures an architecture's latency in milliseconds; raises a `YoloRetError` where it cannot be.
+        lookup_file: Where measured latencies are kept, one JSON object a line.
+        settings: What the strategy aims at and may spend.
+        seed: Of the study.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        measure_ms: Callable[[Architecture], float],
+        *,
+        lookup_file: Path,
+        settings: StrategySettings,
+        seed: int,
+    ) -> None:
+        self._space = space
+        self._measure_ms = measure_ms
+        self._lookup_file = lookup_file
+        self._settings = settings
+        self._seed = seed
+        self._distributions = distributions(space)
+        self._known_ms = _read_lookups(lookup_file)
+        self._pool = _draw_pool(space, seed)
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Give the whole space: every parameter is proposed together."""
+        return dict(self._distributions)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Propose the strategy's next architecture.
+
+        Raises:
+            StudyError: nothing is left that may be tried.
+        """
+        past = [one for one in study.get_trials(deepcopy=False) if one.params and not one.user_attrs.get(INTERRUPTED)]
+        tried = {one.number: from_parameters(self._space, one.params) for one in past}
+        candidates = self._candidates(list(tried.values()), past)
+        index = {architecture.key: place for place, architecture in enumerate(candidates)}
+        observations = [
+            Observation(candidate=index[tried[one.number].key], ap=one.values[0], latency_ms=one.values[1])
+            for one in past
+            if one.user_attrs.get("state") == "complete"
+        ]
+        observed = {observation.candidate for observation in observations}
+        running = {index[tried[one.number].key] for one in past if one.state == TrialState.RUNNING} - observed
+        ended = {index[tried[one.number].key] for one in past} - observed - running
+        suggestion = suggest(
+            _encode(candidates),
+            observations,
+            latency_ms=np.array([self._known_ms.get(one.key, np.nan) for one in candidates]),
+            measure=lambda wanted: self._look_up([candidates[place] for place in wanted]),
+            settings=self._settings,
+            pending=sorted(running),
+            excluded=sorted(ended),
+            seed=self._seed,
+        )
+        if suggestion is None:
+            raise StudyError(
+                f"no architecture of space {self._space.name!r} is left to try", hint="search a larger space"
+            )
+        return to_parameters(self._space, candidates[suggestion.candidate])
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Refuse: a parameter outside the space means the study was made for another one."""
+        raise StudyError(f"parameter {param_name!r} is not of space {self._space.name!r}")
+
+    def _candidates(self, tried: Sequence[Architecture], past: Sequence[FrozenTrial]) -> list[Architecture]:
+        """Give the pool, what was tried, and a seeded choice of the front's neighbours, each once."""
+        complete = [one for one in past if one.user_attrs.get("state") == "complete"]
+        ap, latency_ms = (np.array([one.values[axis] for one in complete]) for axis in (0, 1))
+        by_number = dict(zip((one.number for one in past), tried, strict=True))
+        found = {one.key: one for one in (*self._pool, *tried)}
+        rng = random.Random(f"{self._seed}/{len(past)}")
+        for member in front_indices(ap, latency_ms) if len(complete) else ():
+            around = list(self._space.neighbours(by_number[complete[member].number]))
+            found |= {one.key: one for one in rng.sample(around, min(_NEIGHBOURS, len(around)))}
+        return list(found.values())
+
+    def _look_up(self, wanted: Sequence[Architecture]) -> list[float]:
+        answers = []
+        for architecture in wanted:
+            try:
+                latency_ms = self._measure_ms(architecture)
+            except YoloRetError:
+                latency_ms = np.inf  # the device cannot time it; its own trial would say why
+            self._known_ms[architecture.key] = latency_ms
+            with self._lookup_file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"architecture": architecture.key, "latency_ms": latency_ms}) + "\n")
+            answers.append(latency_ms)
+        return answers
+
+
+def _draw_pool(space: Space, seed: int) -> list[Architecture]:
+    if space.size <= POOL_SIZE:
+        return list(space)
+    rng = random.Random(f"{seed}/pool")
+    found: dict[str, Architecture] = {}
+    while len(found) < POOL_SIZE:
+        drawn = space.sample(rng)
+        found[drawn.key] = drawn
+    return list(found.values())
+
+
+def _encode(architectures: Sequence[Architecture]) -> Candidates:
+    """Encode: numbers for ordered axes (RFCR sizes are 0 without RFCR), category numbers for the others."""
+    rows = [architecture.to_dict() for architecture in architectures]
+    categories = []
+    for axis in _CATEGORIES:
+        names = sorted({str(row[axis]) for row in rows})
+        categories.append([names.index(str(row[axis])) for row in rows])
+    return Candidates(
+        ordered=np.array([[float(row[axis]) for axis in _ORDERED] for row in rows]),
+        categories=np.array(categories, dtype=np.int64).T,
+    )
+
+
+def _read_lookups(path: Path) -> dict[str, float]:
+    """Read what was looked up; a last line cut short by a kill is left out."""
+    if not path.is_file():
+        return {}
+    known = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.endswith("}"):
+            entry = json.loads(line)
+            known[str(entry["architecture"])] = float(entry["latency_ms"])
+    return known
