@@ -38,7 +38,7 @@ font-size:12px;white-space:pre;display:none;z-index:9}
 table{border-collapse:collapse;margin-top:18px;font-variant-numeric:tabular-nums}
 th,td{padding:3px 9px;text-align:right;border-bottom:1px solid #e4e7eb;white-space:nowrap}
 th{cursor:pointer;position:sticky;top:0;background:#fff}
-td.t,th.t{text-align:left}tr.front td{background:#fdf0f1}
+td.t,th.t{text-align:left}td.t{max-width:260px;overflow:hidden;text-overflow:ellipsis}tr.front td{background:#fdf0f1}
 .wrap{overflow-x:auto}
 </style></head><body>
 <h1>{{title}}</h1>
@@ -133,7 +133,7 @@ function table(list) {
     for (const c of columns) {
       const td = tr.insertCell();
       td.textContent = r[c] === null ? "" : r[c];
-      if (typeof r[c] === "string") td.className = "t";
+      if (typeof r[c] === "string") { td.className = "t"; td.title = r[c]; }
     }
   }
 }

@@ -27,9 +27,9 @@ class TrainSettings:
     """The preset these settings came from, for the record."""
     epochs: int = 30
     """Passes over the training split, at least 1, frozen ones included."""
-    batch_size: int = 16
+    batch_size: int = 8
     """Images of an optimiser step, over all devices; a multiple of `devices`."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-2
     """The highest, above 0; it falls by a half cosine to `final_learning_rate` of itself."""
     final_learning_rate: float = 0.01
     """Share of `learning_rate` at the end, 0 to 1."""
