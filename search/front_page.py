@@ -4,7 +4,7 @@ import html
 import json
 from pathlib import Path
 
-from search.front_table import record_row
+from search.front_table import record_rows
 from search.summary import Summary
 
 
@@ -17,7 +17,7 @@ def write_front_page(summary: Summary, path: Path, *, title: str) -> None:
         title: The study, its data and its device.
     """
     front = {record.number for record in summary.front}
-    rows = [{**record_row(record), "front": record.number in front} for record in summary.records]
+    rows = [{**row, "front": row["trial"] in front} for row in record_rows(summary.records)]
     data = json.dumps({"rows": rows, "hypervolume": summary.hypervolume_by_trial}).replace("<", "\\u003c")
     # Data first, without a pair of braces in it: neither may hold what stands for the other.
     page = _PAGE.replace("{{data}}", data.replace("{{", "{\\u007b")).replace("{{title}}", html.escape(title))

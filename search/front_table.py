@@ -2,10 +2,9 @@
 
 import csv
 import io
+from collections.abc import Sequence
 
 from search.record import TrialRecord
-
-COLUMNS = ("trial", "state", "ap", "ap50", "latency_ms", "p99_ms", "macs_m", "params_m", "seconds", "reason")
 
 
 def record_row(record: TrialRecord) -> dict[str, str | int | float | None]:
@@ -18,6 +17,7 @@ def record_row(record: TrialRecord) -> dict[str, str | int | float | None]:
         "ap50": _rounded(result.ap50, 4),
         "latency_ms": _rounded(latency.median_ms if latency else None, 3),
         "p99_ms": _rounded(latency.p99_ms if latency else None, 3),
+        **{f"latency_ms {device}": _rounded(other.median_ms, 3) for device, other in result.also.items()},
         "macs_m": _rounded(result.macs / 1e6 if result.macs is not None else None, 1),
         "params_m": _rounded(result.params / 1e6 if result.params is not None else None, 3),
         "seconds": round(sum(result.seconds.values()), 1),
@@ -26,9 +26,16 @@ def record_row(record: TrialRecord) -> dict[str, str | int | float | None]:
     return {**figures, **record.architecture.to_dict()}
 
 
+def record_rows(records: Sequence[TrialRecord]) -> list[dict[str, str | int | float | None]]:
+    """Give the rows of several trials with the same columns in each: a further device may be missing in some."""
+    rows = [record_row(record) for record in records]
+    columns = dict.fromkeys(name for row in rows for name in row)
+    return [{name: row.get(name) for name in columns} for row in rows]
+
+
 def to_csv(records: tuple[TrialRecord, ...]) -> str:
     """Give trials as CSV with a header."""
-    rows = [record_row(record) for record in records]
+    rows = record_rows(records)
     text = io.StringIO()
     if rows:
         writer = csv.DictWriter(text, fieldnames=list(rows[0]))

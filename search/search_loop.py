@@ -111,7 +111,9 @@ class _Search:
         dataset = open_dataset(settings.dataset, on_broken="skip" if settings.skip_broken else "stop")
         for note in (*dataset.notes, *(f"left out: {line}" for line in dataset.left_out)):
             view.noticed(note)
-        device = open_device(settings.device)
+        for spec in settings.also_measure:
+            open_device(spec).close()  # refuses what names no device
+        device = open_device(settings.device, patience_s=0)
         with closing(device):
             identity = device.identity()
             self.title = f"{settings.name} · {dataset.name} · {identity.board}"
@@ -194,6 +196,7 @@ class _Search:
                     dataset=settings.dataset,
                     skip_broken=settings.skip_broken,
                     device=settings.device,
+                    also_measure=settings.also_measure,
                     max_latency_ms=settings.max_latency_ms,
                     train=settings.train,
                     work_dir=settings.trial_folder(number),

@@ -29,6 +29,8 @@ class StudySettings:
     """What the user typed for the device."""
     train: TrainSettings
     """How each trial trains."""
+    also_measure: tuple[str, ...] = ()
+    """Further devices whose latency is recorded beside the objective's."""
     budget: int = 50
     """Finished trials in all, earlier runs counted."""
     max_latency_ms: float | None = None
@@ -74,6 +76,7 @@ class StudySettings:
             "space": self.space.to_dict(),
             "dataset": self.dataset,
             "device": self.device,
+            "also_measure": list(self.also_measure),
             "max_latency_ms": self.max_latency_ms,
             "train": {k: v for k, v in dataclasses.asdict(self.train).items() if k not in _OF_THE_MACHINE},
             "sampler": self.sampler,

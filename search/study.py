@@ -153,8 +153,12 @@ class Study:
         """Record a trial's end, once."""
         trial = self._study.get_trials(deepcopy=False)[number]
         handle = optuna.trial.Trial(self._study, trial._trial_id)
-        thin = replace(result, latency=_thinned(result.latency)) if result.latency else result
-        handle.set_user_attr("result", thin.to_dict())
+        thinned = replace(
+            result,
+            latency=_thinned(result.latency) if result.latency else None,
+            also={device: _thinned(latency) for device, latency in result.also.items()},
+        )
+        handle.set_user_attr("result", thinned.to_dict())
         handle.set_user_attr("state", result.state)
         limit = self._settings.max_latency_ms
         if limit is not None and result.latency is not None:

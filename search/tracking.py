@@ -5,6 +5,7 @@ is, for trials whose driver was killed before MLflow heard of them.
 """
 
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -112,6 +113,8 @@ class Tracking:
             RunTag(REASON_TAG, result.reason),
             RunTag("yoloret.preset", record.preset),
         ]
+        if result.notes:
+            tags.append(RunTag("yoloret.notes", "; ".join(result.notes)))
         if result.latency is not None:
             tags.append(RunTag("yoloret.device", str(result.latency.device)))
             tags.append(RunTag("yoloret.latency_notes", "; ".join(result.latency.notes)))
@@ -221,4 +224,6 @@ def _figures(record: TrialRecord) -> dict[str, float]:
         figures |= {"ap": result.ap, "ap50": result.ap50}
     if latency is not None:
         figures |= {"latency_ms": latency.median_ms, "latency_p99_ms": latency.p99_ms}
+    for device, other in result.also.items():
+        figures[f"latency_ms_{re.sub(r'[^A-Za-z0-9]+', '_', device).strip('_')}"] = other.median_ms
     return {name: float(value) for name, value in figures.items() if value is not None}

@@ -74,9 +74,10 @@ def why_unavailable(backbone: str) -> str:
 
 
 def _is_cached(backbone: str) -> bool:
-    repository = timm.get_pretrained_cfg(backbone).hf_hub_id
-    if not repository:
+    published = timm.get_pretrained_cfg(backbone)
+    if published is None or not published.hf_hub_id:
         return False
+    repository = published.hf_hub_id
     return any(
         isinstance(try_to_load_from_cache(repository, name), str) for name in ("model.safetensors", "pytorch_model.bin")
     )

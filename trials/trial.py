@@ -7,7 +7,7 @@ A trial ends *complete*, *pruned*, *infeasible* or *failed*, with its reason; a 
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from spaces import YoloRetError, build_network
 from spaces.macs import count_macs, count_params
 from spaces.weights import load_pretrained
 from trials.anchors import fit_anchors
-from trials.device import Device, Latency
+from trials.device import Device, DeviceError, Latency
 from trials.latency_cache import LatencyCache
 from trials.onnx_export import export_for_timing, fill_weights
 from trials.open_dataset import open_dataset
@@ -89,6 +89,7 @@ class _Trial:
         self._measure(num_classes=len(dataset.class_names))
         if reason := self._over_limit():
             return self.end("infeasible", reason=reason)
+        self._measure_elsewhere(num_classes=len(dataset.class_names))
         trained = self._train(dataset)
         if trained.state == "pruned":
             return self.end("pruned", reason=f"stopped after epoch {trained.epochs} of {request.train.epochs}")
@@ -116,6 +117,20 @@ class _Trial:
         finally:
             device.close()
         self._report(Progress(phase="measure", latency_ms=self._known["latency"].median_ms))
+
+    def _measure_elsewhere(self, *, num_classes: int) -> None:
+        """Record the further devices' latencies; one that cannot measure is a note, since it is no objective."""
+        request, measured, notes = self._request, {}, []
+        for spec in request.also_measure:
+            path = request.work_dir / "elsewhere.onnx"
+            try:
+                with closing(open_device(spec)) as device:
+                    export_for_timing(request.architecture, path, num_classes=num_classes, opset=device.opset)
+                    measured[spec], _ = self._timed("measure", lambda: self._time(device, path))  # noqa: B023
+            except DeviceError as error:
+                notes.append(f"{spec}: {error.message}")
+            path.unlink(missing_ok=True)
+        self._known.update(also=measured, notes=tuple(notes))
 
     def _time(self, device: Device, onnx_path: Path) -> tuple[Latency, bool]:
         """Find the latency in the cache, or time it while this machine's other trials wait, where it is the device."""

@@ -32,6 +32,8 @@ class TrialRequest:
     """Whether broken items are left out rather than ending the trial."""
     device: str
     """What the user typed for the device."""
+    also_measure: tuple[str, ...] = ()
+    """Further devices whose latency is recorded beside it; no objective, no gate."""
     max_latency_ms: float | None
     """The gate: a median above it ends the trial infeasible; None lets all pass."""
     train: TrainSettings
@@ -69,6 +71,10 @@ class TrialResult:
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Where the time went: build (data, network), measure (ONNX, waiting for a quiet machine, timing), train, score, and
     aside: waiting while another trial of this machine measured."""
+    also: Mapping[str, Latency] = field(default_factory=dict)
+    """What the further devices measured, by what the user typed for them."""
+    notes: tuple[str, ...] = ()
+    """What went wrong beside the trial: a further device that could not measure."""
     is_latency_cached: bool = False
     """Whether the latency came from the cache."""
 
@@ -76,13 +82,16 @@ class TrialResult:
         """Give the form of JSON."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         values["latency"] = self.latency.to_dict() if self.latency else None
-        return {**values, "per_class_ap": dict(self.per_class_ap), "seconds": dict(self.seconds)}
+        also = {device: latency.to_dict() for device, latency in self.also.items()}
+        return {**values, "per_class_ap": dict(self.per_class_ap), "seconds": dict(self.seconds), "also": also}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrialResult":
         """Invert `to_dict`."""
         latency = Latency.from_dict(values["latency"]) if values["latency"] else None
-        return cls(**{**values, "latency": latency, "history": tuple(tuple(row) for row in values["history"])})
+        also = {device: Latency.from_dict(measured) for device, measured in values["also"].items()}
+        history = tuple(tuple(row) for row in values["history"])
+        return cls(**{**values, "latency": latency, "also": also, "history": history, "notes": tuple(values["notes"])})
 
 
 def read_result(work_dir: Path) -> TrialResult | None:

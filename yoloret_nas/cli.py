@@ -19,6 +19,8 @@ COMMANDS = {
     "ui": "Open the studies in the MLflow UI.",
     "export": "Write a detector of a study as files that run.",
     "predict": "Draw an exported detector's boxes on images.",
+    "device": "Reach a device: what it is, how steady it is, what to do about it.",
+    "latency": "Time networks on one or several devices.",
     "space": "Show a space: its axes, its size, what it excludes and why.",
     "data": "Describe a dataset and draw some of it.",
     "init": "Write a project file, so that the short command does your job.",

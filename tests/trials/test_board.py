@@ -42,7 +42,9 @@ def test_a_desktop_with_a_card() -> None:
     assert (state.temperature_c, state.memory_mib, state.free_memory_mib) == (41, 12288, 11000)
 
 
-@pytest.mark.parametrize("text", ["", "devfreq x 1 2\nthermal hot\nnvidia-smi\ndisk many\n", "nvidia-smi Orin, [N/A], [N/A]\n"])
+@pytest.mark.parametrize(
+    "text", ["", "devfreq x 1 2\nthermal hot\nnvidia-smi\ndisk many\n", "nvidia-smi Orin, [N/A], [N/A]\n"]
+)
 def test_a_board_that_tells_little(text: str) -> None:
     state = read_state(text)
     assert (state.gpu_mhz, state.temperature_c, state.free_disk_mib, state.is_clock_locked) == (None,) * 4
@@ -53,7 +55,9 @@ def test_only_marks_with_the_nonce_count() -> None:
     assert split_parts(text, "abc") == {"board": "model X\n@zzz end\n", "end": "0 1\n"}
 
 
-@pytest.mark.parametrize("version", ["7.1.3", "8.0.1", "8.2.1", "8.4.1", "8.5.2", "8.6.2", "10.3.0", "10.13.3", "11.2.1"])
+@pytest.mark.parametrize(
+    "version", ["7.1.3", "8.0.1", "8.2.1", "8.4.1", "8.5.2", "8.6.2", "10.3.0", "10.13.3", "11.2.1"]
+)
 def test_each_version_is_read_from_the_board(put_up_board: PutUpBoard, version: str) -> None:
     stand_in = put_up_board(version=version)
     host = SshHost(parse_address(stand_in.spec), config=stand_in.config)

@@ -85,7 +85,22 @@ def test_a_command_leaves_one_record(host: SshHost) -> None:
 
 
 @pytest.mark.parametrize(
-    "word", ["a b", "$(touch pwned)", "`touch pwned`", "a'b", 'a"b', "a\nb", "-rf", "*", "$HOME", "\\", "; touch pwned", "", "ä €"]
+    "word",
+    [
+        "a b",
+        "$(touch pwned)",
+        "`touch pwned`",
+        "a'b",
+        'a"b',
+        "a\nb",
+        "-rf",
+        "*",
+        "$HOME",
+        "\\",
+        "; touch pwned",
+        "",
+        "ä €",
+    ],
 )
 def test_words_arrive_as_they_are(host: SshHost, board: LoopbackBoard, word: str) -> None:
     assert host.run('printf "%s" "$1"', word, what="x", limit_s=10).stdout == word
@@ -132,7 +147,7 @@ def test_a_key_that_is_not_let_in(board: LoopbackBoard) -> None:
 
 def test_a_board_that_is_off(board: LoopbackBoard) -> None:
     board.stop()
-    with pytest.raises(DeviceAwayError, match="board cannot be reached, after .*Connection refused"):
+    with pytest.raises(DeviceAwayError, match=r"board cannot be reached, after .*Connection refused"):
         SshHost(parse_address(board.spec)).run("true", what="x", limit_s=10)
 
 

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from tests.trials.tiny_network import ANCHORS, TinyNetwork, tiny_network
 from trials.augmentation import AugmentSettings
 from trials.dataset import Dataset
+from trials.epoch_reports import Outcome
 from trials.network_scoring import score_network
 from trials.progress import Progress, Report, ignore_progress
 from trials.recipes import paper_recipe
+from trials.report_pipe import ReportPipe
 from trials.shapes import ShapesSettings, make_shapes
 from trials.training import TrainResult, TrainSettings, read_checkpoint, train_network
 from trials.training_error import DivergedError, OutOfMemoryError, TrainingError
@@ -260,3 +262,23 @@ def test_two_processes_train_report_and_stop(train: Train) -> None:
 def test_a_loss_that_is_not_finite_in_one_of_two_processes_is_named(train: Train) -> None:
     with pytest.raises(DivergedError, match="the loss is nan at epoch 1"):
         train(replace(QUICK, devices=2, num_threads=1), network=Exploding())
+
+
+def test_a_report_that_fails_in_the_listening_thread_stops_and_is_raised() -> None:
+    def fail(progress: Progress) -> bool:
+        raise OSError("nobody is there")
+
+    answers = []
+    with pytest.raises(OSError, match="nobody is there"), ReportPipe(fail) as pipe:
+        answers.extend(pipe.remote(Progress(phase="train")) for _ in range(2))
+    assert answers == [False, False]
+
+
+def test_reports_pass_through_the_pipe_with_their_answers_and_the_outcome() -> None:
+    recorder = Recorder(stop_at=2)
+    with ReportPipe(recorder) as pipe:
+        answers = [pipe.remote(Progress(phase="train", epoch=epoch, ap=0.5)) for epoch in (1, 2)]
+        pipe.remote.finish(Outcome(num_images=7))
+    assert answers == [True, False]
+    assert [one.epoch for one in recorder.seen] == [1, 2]
+    assert pipe.outcome == Outcome(num_images=7)

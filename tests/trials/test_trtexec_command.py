@@ -70,7 +70,13 @@ def test_the_workspace_is_spelled_as_each_version_reads_it() -> None:
 @pytest.mark.parametrize("version", FLAGS)
 def test_the_timed_run_has_no_profiler(version: str) -> None:
     words = _trtexec(version).time_command(engine="a.engine", times="t.json", timing=Timing(warm_up_ms=1000))
-    assert {"--loadEngine=a.engine", "--warmUp=1000", "--duration=5", "--iterations=100", "--exportTimes=t.json"} <= set(words)
+    assert {
+        "--loadEngine=a.engine",
+        "--warmUp=1000",
+        "--duration=5",
+        "--iterations=100",
+        "--exportTimes=t.json",
+    } <= set(words)
     assert not {"dumpProfile", "exportProfile"} & set(_flags(words))
 
 
@@ -100,7 +106,8 @@ def test_what_is_no_help(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "opset"), [((7, 1, 3), 11), ((7, 2, 0), 13), ((8, 2, 1), 13), ((8, 4, 1), 17), ((10, 3, 0), 17), ((11, 2, 1), 17)]
+    ("version", "opset"),
+    [((7, 1, 3), 11), ((7, 2, 0), 13), ((8, 2, 1), 13), ((8, 4, 1), 17), ((10, 3, 0), 17), ((11, 2, 1), 17)],
 )
 def test_the_opset_of_a_version(version: tuple[int, int, int], opset: int) -> None:
     assert TensorRTVersion(*version).opset == opset

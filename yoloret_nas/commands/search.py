@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--budget", type=click.IntRange(1), default=50, help="Finished trials in all, earlier runs counted.")
 @click.option("--data", default="shapes", help="Dataset: a VOC, COCO or YOLO folder, or generated shapes.")
-@click.option("--device", default="cpu", help="Where latency is measured: cpu, cpu:threads=N.")
+@click.option("--device", default="cpu", help="Where latency is measured: cpu, cpu:threads=N, cuda, ssh://host.")
+@click.option("--also-measure", multiple=True, help="Record this device's latency too; may be given several times.")
 @click.option("--max-latency", type=Milliseconds(), help="Do not train what is slower, e.g. 33ms.")
 @click.option("--space", default=None, help="paper, nano, tiny, or a YAML file.  [default: tiny; with a GPU nano]")
 @click.option("--study", default=None, help="Its name; the same name goes on.  [default: from space, data and device]")
@@ -103,6 +104,7 @@ def _settings(flags: dict[str, Any], *, gpus: tuple[str, ...], workers: int) -> 
         dataset=data,
         device=flags["device"],
         train=train,
+        also_measure=tuple(flags["also_measure"]),
         budget=flags["budget"],
         max_latency_ms=flags["max_latency"],
         sampler=flags["sampler"],

@@ -93,7 +93,7 @@ class LoopbackBoard:
         for entry in Path("/proc").iterdir():
             with contextlib.suppress(OSError):
                 if f"YOLORET_NAS_BOARD_ROOT={self.root}".encode() in (entry / "environ").read_bytes().split(b"\0"):
-                    found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")[:200])
+                    found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")[:8000])
         return found
 
     def wait_until_quiet(self, seconds: float = 15.0) -> list[str]:

@@ -3,7 +3,7 @@
 It really loads the ONNX file and runs it when it builds, so that bigger networks take longer; the figure goes into the
 "engine", and timed runs scatter around it as a steady board's do. Files of the board it stands on:
 
-    board.json   {"version": "8.2.1", "noise": 0.002, …}
+    board.json   {"version": "8.2.1", "noise": 0.002, "slowdown": 1.0, "guess": false}
     faults.json  {"build": ["oom"], "time": [...], …}: each call takes the first fault of its kind off the list
     calls.jsonl  one line a call: its words, its seconds, its fault
 
@@ -33,12 +33,15 @@ def main(words: list[str]) -> int:
         return show_help()
     options = dict(word.lstrip("-").partition("=")[::2] for word in words)
     fault = take_fault("build" if "onnx" in options else "time")
+    if fault == "garbage":
+        sys.stdout.buffer.write(bytes(range(256)) * 20)
+        return 0
     say(f"&&&& RUNNING TensorRT.trtexec{banner(VERSION)} # trtexec {' '.join(words)}")
     is_refused = refuses(options)
     status = 1 if is_refused else (build if "onnx" in options else run)(options, fault)
     if not is_refused or numbers(VERSION) < (11, 0, 0):  # 11 says no FAILED of a bad option
         say(f"&&&& {'FAILED' if status else 'PASSED'} TensorRT.trtexec{banner(VERSION)} # trtexec {' '.join(words)}")
-    call = {"words": words, "seconds": time.time() - started_at(), "fault": fault, "pid": os.getpid(), "status": status}
+    call = {"words": words, "fault": fault, "status": status, "began": started_at(), "ended": time.time()}
     with (BOARD / "calls.jsonl").open("a") as calls:
         calls.write(json.dumps(call) + "\n")
     return status
@@ -83,7 +86,7 @@ def build(options: dict[str, str], fault: str) -> int:
     if fault == "disk_full":
         error(f"Could not write {engine.name}: No space left on device")
         return 1
-    milliseconds, shape, opset = time_network(options["onnx"])
+    milliseconds, shape, opset = (guess if STATE.get("guess") else time_network)(options["onnx"])
     if opset > HIGHEST_OPSET.get(VERSION, 20):
         error(f"[TRT] ModelImporter.cpp: opset {opset} is not supported")
         error("Failed to parse onnx file")
@@ -100,6 +103,12 @@ def build(options: dict[str, str], fault: str) -> int:
     if numbers(VERSION) >= (8, 0, 0):
         info(f"Engine built in {time.time() - STARTED:.5f} sec.")
     return 0
+
+
+def guess(path: str) -> tuple[float, list[int], int]:
+    """Take a figure from the file's size: for tests of what goes wrong, where ONNX Runtime's start is most of the time."""
+    side = 96 if b"yoloret-nas reference" in Path(path).read_bytes() else 32
+    return Path(path).stat().st_size / 1e5, [1, 3, side, side], 0
 
 
 def time_network(path: str) -> tuple[float, list[int], int]:
@@ -224,10 +233,6 @@ def suffer(fault: str) -> None:
 
         cut_connection()
         time.sleep(3600)
-    if fault == "garbage":
-        sys.stdout.buffer.write(bytes(range(256)) * 20)
-        sys.stdout.flush()
-        os._exit(0)
 
 
 def throttle() -> None:

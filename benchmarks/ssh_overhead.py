@@ -1,0 +1,69 @@
+"""What a measurement over ssh costs beyond trtexec's own runs, on loopback.
+
+    python benchmarks/ssh_overhead.py [--repeats 5]
+
+Puts up OpenSSH's server on a free port with a stand-in for trtexec behind it (tests/trials/board), measures networks that
+are new to the board (built and timed) and known to it (only timed), and takes off the time the stand-in itself ran, its
+interpreter's start included.
+
+Bar: under 1 s a measurement, one connection reused.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.trials.board.loopback import loopback_board
+from trials.reference_network import write_reference
+from trials.ssh_device import SshDevice
+from trials.ssh_settings import SshSettings
+
+
+def main() -> None:
+    """Print the overheads in seconds."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=5)
+    repeats = parser.parse_args().repeats
+    with tempfile.TemporaryDirectory() as folder, loopback_board(Path(folder) / "board") as board:
+        device = SshDevice(name=board.spec, config=board.config, settings=SshSettings(reference_every=1000))
+        started = time.perf_counter()
+        device.identity()
+        _say("connect and identify, once", [time.perf_counter() - started])
+        _overhead(board, device, _network(Path(folder) / "first.onnx", "first"))  # builds the reference too
+        networks = [_network(Path(folder) / f"{number}.onnx", f"network {number}") for number in range(repeats)]
+        _say("build and time", [_overhead(board, device, network) for network in networks])
+        _say("time a kept engine", [_overhead(board, device, network) for network in networks])
+        device.close()
+
+
+def _overhead(board: Any, device: SshDevice, network: Path) -> float:
+    num_before = len(board.calls())
+    started = time.perf_counter()
+    device.measure(network)
+    seconds = time.perf_counter() - started
+    return seconds - sum(call["ended"] - call["began"] for call in board.calls()[num_before:])
+
+
+def _network(path: Path, name: str) -> Path:
+    write_reference(path)
+    model = onnx.load(str(path))
+    model.producer_name = name
+    onnx.save(model, str(path))
+    return path
+
+
+def _say(what: str, seconds: list[float]) -> None:
+    median, most = statistics.median(seconds), max(seconds)
+    sys.stdout.write(f"{what:<28} median {median:.2f} s, most {most:.2f} s, n={len(seconds)}\n")
+
+
+if __name__ == "__main__":
+    main()

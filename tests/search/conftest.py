@@ -1,0 +1,85 @@
+"""Studies in a folder of the test's own, on stores that need not be made anew for each test."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.tracking import MlflowClient
+from sqlalchemy import Engine, event
+
+from search.settings import StudySettings
+from search.stores import optuna_path
+from search.study import open_storage
+from tests.search.scripted import SPACE, RecordingTracking, Runs, StandInDevice
+from trials.train_settings import TrainSettings
+
+
+@event.listens_for(Engine, "connect")
+def _need_not_last(connection: Any, record: Any) -> None:
+    """Spare the databases of tests the wait for the disk."""
+    connection.execute("PRAGMA synchronous=OFF")
+
+
+MakeSettings = Callable[..., StudySettings]
+
+DATASET = "shapes:train=4,val=2,size=32"
+
+
+@pytest.fixture(scope="session")
+def empty_stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with both databases, their tables made and empty: making them takes seconds, copying them does not."""
+    root = tmp_path_factory.mktemp("stores")
+    MlflowClient(tracking_uri=f"sqlite:///{root / 'mlflow.db'}").search_experiments()
+    open_storage(root)
+    return root
+
+
+@pytest.fixture
+def root(tmp_path: Path, empty_stores: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of studies, with empty stores; no variable of the user's points elsewhere."""
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_REGISTRY_URI"):
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    for path in (optuna_path(empty_stores), empty_stores / "mlflow.db"):
+        shutil.copyfile(path, folder / path.name)
+    return folder
+
+
+@pytest.fixture
+def settings(root: Path) -> MakeSettings:
+    """Makes a study's settings, each as given or a test's default."""
+
+    def make(**changes: Any) -> StudySettings:
+        values: dict[str, Any] = {
+            "name": "study",
+            "space": SPACE,
+            "dataset": DATASET,
+            "device": "cpu",
+            "train": TrainSettings(epochs=2),
+            "budget": 4,
+            "root": root,
+        }
+        return StudySettings(**{**values, **changes})
+
+    return make
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> StandInDevice:
+    """The device that every search of the test opens; the hypervolume's reference is 100 ms."""
+    found = StandInDevice()
+    monkeypatch.setattr("search.search_loop.open_device", lambda spec: found)
+    monkeypatch.setattr("search.search_loop.slowest_latency_ms", lambda *args, **kwargs: 100.0)
+    return found
+
+
+@pytest.fixture
+def tracking(monkeypatch: pytest.MonkeyPatch) -> Runs:
+    """What the searches of the test tell MLflow, whose place a stand-in takes; with the picture, it costs the most."""
+    runs = Runs()
+    monkeypatch.setattr("search.tracking.draw_front", lambda summary, path, *, title: path.touch())
+    monkeypatch.setattr("search.search_loop.Tracking", lambda settings, *, description: RecordingTracking(runs))
+    return runs

@@ -1,0 +1,180 @@
+"""Samplers, each by the same bars: what they propose is legal, new, and the same again for the same seed."""
+
+import random
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import get_args
+
+import optuna
+import pytest
+from hypothesis import given, settings
+from optuna.samplers import BaseSampler
+from optuna.trial import TrialState
+
+from search.front_sampler import FrontSampler
+from search.parameters import distributions, from_parameters, to_parameters
+from search.sampler import INTERRUPTED, OPTUNA_SAMPLERS, SpaceSampler, first_untried
+from search.settings import SamplerName
+from search.strategy import StrategySettings
+from search.study_error import StudyError
+from spaces import Architecture, BackboneChoice, Space, open_space
+from tests.search.scripted import FEW, SPACE, fake_ap, fake_latency_ms
+from tests.spaces.strategies import spaces_and_architectures
+
+pytestmark = pytest.mark.filterwarnings("error", "ignore::optuna.exceptions.ExperimentalWarning")
+
+NAMES = get_args(SamplerName)
+
+ISLANDS = Space(
+    name="islands",
+    description="Two outputs, each with a cut of its own: no step of one axis leads from one to the other.",
+    backbones={"mobilenetv2_035": BackboneChoice(truncation=(13, 16))},
+    axes={"outputs": ("8+16", "8+16+32"), "scale_set": ("none",), "head_width": (32, 48), "input_size": (64,)},
+)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_optuna() -> Iterator[None]:
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    yield
+    optuna.logging.set_verbosity(before)
+
+
+def make(name: str, space: Space, folder: Path, *, seed: int = 0) -> BaseSampler:
+    if name == "front":
+        return FrontSampler(
+            space,
+            fake_latency_ms,
+            lookup_file=folder / "lookups.jsonl",
+            settings=StrategySettings(num_first_lookups=16, num_lookups=2),
+            seed=seed,
+        )
+    return SpaceSampler(space, name=name, seed=seed)
+
+
+def ask_and_tell(sampler: BaseSampler, space: Space, count: int) -> list[Architecture]:
+    """Ask so often; every fifth trial fails, every seventh is pruned, and slow ones are infeasible, as in a study."""
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+    asked = []
+    for number in range(count):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            trial = study.ask(distributions(space))
+        architecture = from_parameters(space, trial.params)
+        asked.append(architecture)
+        latency_ms = fake_latency_ms(architecture)
+        if number % 7 == 6 or number % 5 == 4:
+            study.tell(trial, state=TrialState.PRUNED if number % 7 == 6 else TrialState.FAIL)
+            continue
+        is_feasible = latency_ms < 45
+        trial.set_user_attr("state", "complete" if is_feasible else "infeasible")
+        study.tell(trial, [fake_ap(architecture) if is_feasible else 0.0, latency_ms])
+    return asked
+
+
+def test_every_name_has_a_sampler() -> None:
+    assert set(NAMES) == {*OPTUNA_SAMPLERS, "front"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_proposals_are_legal_and_new(name: SamplerName, tmp_path: Path) -> None:
+    asked = ask_and_tell(make(name, SPACE, tmp_path), SPACE, 40)
+    assert all(architecture in SPACE for architecture in asked)
+    assert len({architecture.key for architecture in asked}) == 40
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_seed_proposes_one_sequence(name: SamplerName, tmp_path: Path) -> None:
+    sequences = []
+    for run, seed in enumerate((3, 3, 4)):
+        (tmp_path / str(run)).mkdir()
+        sequences.append(ask_and_tell(make(name, SPACE, tmp_path / str(run), seed=seed), SPACE, 15))
+    assert sequences[0] == sequences[1] != sequences[2]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_space_is_used_up_to_its_last_architecture_and_no_further(name: SamplerName, tmp_path: Path) -> None:
+    sampler = make(name, FEW, tmp_path)
+    assert {one.key for one in ask_and_tell(sampler, FEW, 4)} == {one.key for one in FEW}
+    with pytest.raises(StudyError, match="four"):
+        ask_and_tell(make(name, FEW, tmp_path), FEW, 5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_trial_that_was_interrupted_counts_for_nothing(name: SamplerName, tmp_path: Path) -> None:
+    (tmp_path / "whole").mkdir()
+    whole = ask_and_tell(make(name, SPACE, tmp_path / "whole"), SPACE, 1)[0]
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=make(name, SPACE, tmp_path))
+    for _ in range(3):
+        trial = study.ask(distributions(SPACE))
+        assert from_parameters(SPACE, trial.params) == whole
+        trial.set_user_attr(INTERRUPTED, True)
+        study.tell(trial, state=TrialState.FAIL)
+
+
+def test_the_first_proposals_are_spread_evenly() -> None:
+    """Not over the box, in which the few networks without RFCR would take half of all places."""
+    share = sum(architecture.scale_set is None for architecture in SPACE) / SPACE.size
+    asked = ask_and_tell(SpaceSampler(SPACE, name="random", seed=0), SPACE, 100)
+    assert sum(architecture.scale_set is None for architecture in asked) / 100 == pytest.approx(share, abs=0.1)
+
+
+def test_a_parameter_of_another_space_is_refused() -> None:
+    study = optuna.create_study(sampler=SpaceSampler(SPACE, name="tpe", seed=0))
+    trial = study.ask()
+    with pytest.raises(StudyError, match="parameter 'depth' is not of space 'some-hundred'"):
+        trial.suggest_int("depth", 1, 3)
+
+
+# --- parameters ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("space", [SPACE, FEW, ISLANDS], ids=lambda space: space.name)
+def test_every_architecture_of_a_small_space_round_trips_through_parameters(space: Space) -> None:
+    for architecture in space:
+        point = to_parameters(space, architecture)
+        assert from_parameters(space, point) == architecture
+        for axis, distribution in distributions(space).items():
+            assert distribution._contains(distribution.to_internal_repr(point[axis]))
+
+
+@given(spaces_and_architectures())
+@settings(max_examples=40, deadline=None)
+def test_architectures_of_named_spaces_round_trip_through_parameters(pair: tuple[Space, Architecture]) -> None:
+    space, architecture = pair
+    assert from_parameters(space, to_parameters(space, architecture)) == architecture
+
+
+def test_an_axis_without_a_choice_is_no_parameter() -> None:
+    assert set(distributions(FEW)) == {"truncation", "head"}
+
+
+# --- the nearest that was not tried -------------------------------------------------------------------------------
+
+
+def keys(architectures: Sequence[Architecture]) -> set[str]:
+    return {architecture.key for architecture in architectures}
+
+
+def test_an_untried_architecture_stays_as_it_is() -> None:
+    wanted = SPACE.sample(random.Random(0))
+    assert first_untried(wanted, SPACE, tried=set()) == wanted
+
+
+def test_a_tried_one_becomes_a_neighbour() -> None:
+    space = open_space("tiny")
+    wanted = space.sample(random.Random(0))
+    found = first_untried(wanted, space, tried={wanted.key})
+    assert found.key in keys(list(space.neighbours(wanted)))
+
+
+def test_the_last_one_is_found_wherever_it_is() -> None:
+    everything = list(ISLANDS)
+    assert len({architecture.outputs for architecture in everything}) == 2
+    for last in everything:
+        tried = keys(everything) - {last.key}
+        assert first_untried(everything[0], ISLANDS, tried=tried) == last
+    with pytest.raises(StudyError, match=f"all {ISLANDS.size} architectures of space 'islands' were tried"):
+        first_untried(everything[0], ISLANDS, tried=keys(everything))
