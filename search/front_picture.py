@@ -49,7 +49,8 @@ def draw_front(summary: Summary, path: Path, *, title: str) -> None:
     axes.set_title(title, fontsize=10, parse_math=False)
     axes.grid(alpha=0.25)
     axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(bottom=0, top=axes.get_ylim()[1] * 1.06)  # room for the labels
+    axes.set_xlim(right=axes.get_xlim()[1] * 1.03)
     axes.legend(loc="lower right", fontsize=8)
     partial = path.with_name(path.name + ".partial")
     figure.savefig(partial, format="png")

@@ -87,11 +87,14 @@ class TrialResult:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrialResult":
-        """Invert `to_dict`."""
-        latency = Latency.from_dict(values["latency"]) if values["latency"] else None
-        also = {device: Latency.from_dict(measured) for device, measured in values["also"].items()}
-        history = tuple(tuple(row) for row in values["history"])
-        return cls(**{**values, "latency": latency, "also": also, "history": history, "notes": tuple(values["notes"])})
+        """Invert `to_dict`; fields that an earlier version did not know take their defaults."""
+        decoded = dict(values)
+        if values.get("latency"):
+            decoded["latency"] = Latency.from_dict(values["latency"])
+        decoded["also"] = {name: Latency.from_dict(one) for name, one in values.get("also", {}).items()}
+        decoded["history"] = tuple(tuple(row) for row in values.get("history", ()))
+        decoded["notes"] = tuple(values.get("notes", ()))
+        return cls(**decoded)
 
 
 def read_result(work_dir: Path) -> TrialResult | None:

@@ -71,7 +71,7 @@ def settings(root: Path) -> MakeSettings:
 def device(monkeypatch: pytest.MonkeyPatch) -> StandInDevice:
     """The device that every search of the test opens; the hypervolume's reference is 100 ms."""
     found = StandInDevice()
-    monkeypatch.setattr("search.search_loop.open_device", lambda spec: found)
+    monkeypatch.setattr("search.search_loop.open_device", lambda spec, **options: found)
     monkeypatch.setattr("search.search_loop.slowest_latency_ms", lambda *args, **kwargs: 100.0)
     return found
 

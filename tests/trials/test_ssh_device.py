@@ -374,11 +374,12 @@ def test_a_killed_client_leaves_the_board_free(board: LoopbackBoard, device: Ssh
         f"open_device({board.spec!r}).measure(Path({str(other)!r}))"
     )
     client = subprocess.Popen([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": _ROOT})
-    _wait_for_process(board, "--saveEngine")
+    _wait_for_process(board, "trtexec_stand_in.py --onnx")
     client.kill()
     client.wait()
     assert board.wait_until_quiet(10) == []
     assert _is_clean(board)
+    board.fail()
     assert device.measure(other).median_ms > 0
     device.close()
 
@@ -414,7 +415,7 @@ def test_a_board_in_others_use_is_waited_for_only_so_long(board: LoopbackBoard, 
     holder = _with(board)
     thread = threading.Thread(target=holder.measure, args=(network,))
     thread.start()
-    _wait_for_process(board, "--saveEngine")
+    _wait_for_process(board, "trtexec_stand_in.py --onnx")
     late = _with(board, queue_limit_s=1)
     with pytest.raises(DeviceAwayError, match=r"board has been in use by .*, process \d+ for 1 s"):
         late.measure(network)

@@ -268,7 +268,7 @@ def test_a_report_that_fails_in_the_listening_thread_stops_and_is_raised() -> No
     def fail(progress: Progress) -> bool:
         raise OSError("nobody is there")
 
-    answers = []
+    answers: list[bool] = []
     with pytest.raises(OSError, match="nobody is there"), ReportPipe(fail) as pipe:
         answers.extend(pipe.remote(Progress(phase="train")) for _ in range(2))
     assert answers == [False, False]

@@ -1,0 +1,282 @@
+"""One architecture from its ONNX to its score, and every way that can end."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from spaces import Architecture, build_network
+from spaces.macs import count_macs, count_params
+from trials.checkpoint import CHECKPOINT_FILE, read_checkpoint
+from trials.device import DeviceIdentity, Latency
+from trials.latency_cache import LatencyCache
+from trials.onnx_export import check_agreement
+from trials.progress import Progress, ignore_progress
+from trials.train_settings import TrainSettings
+from trials.trial import run_trial
+from trials.trial_result import (
+    ARCHITECTURE_FILE,
+    ONNX_FILE,
+    RESULT_FILE,
+    TrialRequest,
+    TrialResult,
+    read_result,
+    write_json,
+)
+
+ARCHITECTURE = Architecture(backbone="mobilenetv3_small_050", truncation=11, head="plain", head_width=32, input_size=64)
+TRAIN = TrainSettings(epochs=1, batch_size=8, accelerator="cpu", num_threads=1, cache_mib=16)
+IDENTITY = DeviceIdentity(kind="cpu", board="stand-in", backend="none", precision="fp32")
+
+MakeRequest = Callable[..., TrialRequest]
+
+
+@dataclasses.dataclass
+class StandInDevice:
+    """A `Device` of 10 ms for every network."""
+
+    name: str = "cpu"
+    opset: int = 13
+    num_measured: int = 0
+    num_closed: int = 0
+
+    def identity(self) -> DeviceIdentity:
+        return IDENTITY
+
+    def measure(self, onnx_path: Path) -> Latency:
+        assert onnx_path.is_file()
+        self.num_measured += 1
+        return Latency(samples_ms=(9.0, 10.0, 12.0), device=IDENTITY)
+
+    def close(self) -> None:
+        self.num_closed += 1
+
+
+@pytest.fixture
+def make_request(tmp_path: Path) -> MakeRequest:
+    def make(**changes: Any) -> TrialRequest:
+        values: dict[str, Any] = {
+            "number": 0,
+            "architecture": ARCHITECTURE,
+            "dataset": "shapes:train=16,val=8,size=64",
+            "skip_broken": False,
+            "device": "cpu",
+            "max_latency_ms": None,
+            "train": TRAIN,
+            "work_dir": tmp_path / "trials" / "0000",
+            "latency_cache": tmp_path / "latency.db",
+        }
+        return TrialRequest(**{**values, **changes})
+
+    return make
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> StandInDevice:
+    """The device the test's trials measure on."""
+    found = StandInDevice()
+    monkeypatch.setattr("trials.trial.open_device", lambda spec, **options: found)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _same_threads() -> Iterator[None]:
+    """A trial sets its process's threads, which here is the process of all tests."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_trial_is_measured_on_the_cpu_trained_scored_and_written_down(make_request: MakeRequest) -> None:
+    request, heard = make_request(), []
+
+    def report(progress: Progress) -> bool:
+        heard.append(progress)
+        return True
+
+    result = run_trial(request, report)
+    assert (result.state, result.reason) == ("complete", "")
+    assert result == read_result(request.work_dir)
+    network = build_network(ARCHITECTURE, num_classes=3)
+    assert result.macs == count_macs(network, input_size=64)
+    assert result.params == count_params(network)
+    assert result.latency is not None
+    assert result.latency.device.kind == "cpu"
+    assert result.ap is not None
+    assert 0 <= result.ap <= 1
+    assert [row[0] for row in result.history] == [1]
+    assert set(result.seconds) == {"build", "measure", "train", "score"}
+    assert min(result.seconds.values()) > 0
+    assert not result.is_latency_cached
+
+    phases = list(dict.fromkeys(progress.phase for progress in heard))
+    assert phases[:3] == ["build", "measure", "train"]
+    assert [one.latency_ms for one in heard if one.latency_ms is not None] == [result.latency.median_ms]
+    assert [one.ap for one in heard if one.ap is not None] == [result.ap]
+
+    names = {path.name for path in request.work_dir.iterdir()}
+    assert names == {ARCHITECTURE_FILE, ONNX_FILE, CHECKPOINT_FILE, RESULT_FILE}
+    stored = json.loads((request.work_dir / ARCHITECTURE_FILE).read_text(encoding="utf-8"))
+    assert Architecture.from_dict(stored) == ARCHITECTURE
+    # The very file whose latency was measured holds the weights that were scored.
+    checkpoint = read_checkpoint(request.work_dir / CHECKPOINT_FILE)
+    network.load_state_dict(dict(checkpoint.weights))
+    check_agreement(network, request.work_dir / ONNX_FILE, input_size=64)
+
+
+def test_a_repeat_takes_the_latency_from_the_cache_and_comes_to_the_same(
+    make_request: MakeRequest, device: StandInDevice, tmp_path: Path
+) -> None:
+    first = run_trial(make_request(), ignore_progress)
+    again = run_trial(make_request(work_dir=tmp_path / "trials" / "0001"), ignore_progress)
+    assert device.num_measured == 1
+    assert device.num_closed == 2
+    assert (first.is_latency_cached, again.is_latency_cached) == (False, True)
+    assert again.latency == first.latency
+    assert (again.ap, again.history) == (first.ap, first.history)
+
+
+def test_what_misses_the_limit_is_never_trained(make_request: MakeRequest, device: StandInDevice) -> None:
+    request = make_request(max_latency_ms=9.9)
+    result = run_trial(request, ignore_progress)
+    assert (result.state, result.reason) == ("infeasible", "10.00 ms is over the limit of 9.9 ms")
+    assert result.latency is not None
+    assert (result.ap, result.ap50, result.epochs, result.history) == (None, None, 0, ())
+    assert result.macs
+    assert result.seconds["train"] == 0
+    assert not (request.work_dir / CHECKPOINT_FILE).exists()
+    assert read_result(request.work_dir) == result
+
+
+def test_what_just_meets_the_limit_is_trained(make_request: MakeRequest, device: StandInDevice) -> None:
+    assert run_trial(make_request(max_latency_ms=10.0), ignore_progress).state == "complete"
+
+
+def test_an_answer_of_no_prunes(make_request: MakeRequest, device: StandInDevice) -> None:
+    request = make_request(train=dataclasses.replace(TRAIN, epochs=3))
+    result = run_trial(request, lambda progress: progress.ap is None)
+    assert (result.state, result.reason) == ("pruned", "stopped after epoch 1 of 3")
+    assert result.epochs == 1
+    assert result.ap is not None
+    assert result.latency is not None
+
+
+def test_a_loss_that_is_no_number_fails_with_the_reason(make_request: MakeRequest, device: StandInDevice) -> None:
+    request = make_request(train=dataclasses.replace(TRAIN, learning_rate=1e30, warmup_epochs=0.0, clip_norm=0.0))
+    result = run_trial(request, ignore_progress)
+    assert result.state == "failed"
+    assert result.reason.startswith("the loss is ")
+    assert "lower the learning rate" in result.reason
+    assert (result.ap, result.latency is not None) == (None, True)  # what is known is kept
+    assert not (request.work_dir / CHECKPOINT_FILE).exists()
+    assert not (request.work_dir / "traceback.txt").exists()
+    assert read_result(request.work_dir) == result
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"dataset": "nowhere/at/all"}, "dataset 'nowhere/at/all' does not exist (give a folder"),
+        ({"device": "abacus"}, "device 'abacus' is unknown (say cpu"),
+        ({"architecture": ARCHITECTURE.replace(truncation=10_000)}, "is beyond it"),
+    ],
+    ids=["data", "device", "architecture"],
+)
+def test_an_error_of_ours_is_a_failed_trial_with_its_words(
+    make_request: MakeRequest, change: dict[str, Any], reason: str
+) -> None:
+    request = make_request(**change)
+    result = run_trial(request, ignore_progress)
+    assert result.state == "failed"
+    assert reason in result.reason
+    assert result.latency is None
+    assert not (request.work_dir / "traceback.txt").exists()
+    assert read_result(request.work_dir) == result
+
+
+def test_out_of_memory_is_a_failed_trial_with_its_reason(
+    make_request: MakeRequest, device: StandInDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_memory(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes")
+
+    monkeypatch.setattr("trials.loss.DetectionLoss.forward", fill_memory)
+    result = run_trial(make_request(), ignore_progress)
+    assert result.state == "failed"
+    assert "memory" in result.reason
+    assert "DefaultCPUAllocator" not in result.reason
+
+
+def test_what_nobody_foresaw_is_a_failed_trial_with_its_traceback(
+    make_request: MakeRequest, device: StandInDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trials.trial.fit_anchors", lambda *args, **kwargs: 1 / 0)
+    request = make_request()
+    result = run_trial(request, ignore_progress)
+    assert result.state == "failed"
+    assert result.reason == "ZeroDivisionError: division by zero (see traceback.txt in its folder)"
+    assert "fit_anchors" in (request.work_dir / "traceback.txt").read_text(encoding="utf-8")
+
+
+def test_an_interrupt_passes_through_and_leaves_no_result(make_request: MakeRequest, device: StandInDevice) -> None:
+    def interrupt(progress: Progress) -> bool:
+        raise KeyboardInterrupt
+
+    request = make_request()
+    with pytest.raises(KeyboardInterrupt):
+        run_trial(request, interrupt)
+    assert read_result(request.work_dir) is None
+
+
+def test_the_onnx_of_a_pruned_trial_holds_its_weights_too(make_request: MakeRequest, device: StandInDevice) -> None:
+    request = make_request(train=dataclasses.replace(TRAIN, epochs=2))
+    run_trial(request, lambda progress: progress.ap is None)
+    network = build_network(ARCHITECTURE, num_classes=3).eval()
+    network.load_state_dict(dict(read_checkpoint(request.work_dir / CHECKPOINT_FILE).weights))
+    image = torch.rand(1, 3, 64, 64)
+    session = onnxruntime.InferenceSession(str(request.work_dir / ONNX_FILE), providers=["CPUExecutionProvider"])
+    theirs = session.run(["s8"], {"images": image.numpy()})[0]
+    with torch.no_grad():
+        np.testing.assert_allclose(network(image)[0].numpy(), theirs, atol=1e-3)
+
+
+def test_the_cache_is_where_the_request_says(make_request: MakeRequest, device: StandInDevice, tmp_path: Path) -> None:
+    request = make_request(max_latency_ms=1.0)
+    run_trial(request, ignore_progress)
+    assert LatencyCache(tmp_path / "latency.db").get(request.work_dir / ONNX_FILE, IDENTITY) is not None
+
+
+# --- results ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        TrialResult(state="failed", reason="ü"),
+        TrialResult(
+            state="complete",
+            latency=Latency(samples_ms=(1.0, 2.0), device=IDENTITY, notes=("odd",), before={"gpu_mhz": 9.0}),
+            ap=0.25,
+            ap50=0.5,
+            per_class_ap={"circle": 0.25},
+            macs=5,
+            params=6,
+            epochs=2,
+            history=((1, 0.5, None, None), (2, 0.25, 0.25, 0.5)),
+            seconds={"train": 1.5},
+            is_latency_cached=True,
+        ),
+    ],
+    ids=lambda result: result.state,
+)
+def test_results_round_trip_through_their_file(tmp_path: Path, result: TrialResult) -> None:
+    assert read_result(tmp_path) is None
+    write_json(tmp_path / RESULT_FILE, result.to_dict())
+    assert read_result(tmp_path) == result
+    assert [path.name for path in tmp_path.iterdir()] == [RESULT_FILE]
