@@ -49,7 +49,7 @@ def _overhead(board: Any, device: SshDevice, network: Path) -> float:
     started = time.perf_counter()
     device.measure(network)
     seconds = time.perf_counter() - started
-    return seconds - sum(call["ended"] - call["began"] for call in board.calls()[num_before:])
+    return seconds - sum(float(call["ended"]) - float(call["began"]) for call in board.calls()[num_before:])
 
 
 def _network(path: Path, name: str) -> Path:

@@ -31,3 +31,22 @@ def board(put_up_board: PutUpBoard, monkeypatch: pytest.MonkeyPatch) -> Loopback
     found = put_up_board()
     monkeypatch.setenv("YOLORET_NAS_SSH_CONFIG", str(found.config))
     return found
+
+
+@pytest.fixture(scope="session")
+def empty_stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with both databases, their tables made and empty: making them takes seconds, copying them does not."""
+    from mlflow.tracking import MlflowClient
+    from sqlalchemy import Engine, event
+
+    from search.study import open_storage
+
+    @event.listens_for(Engine, "connect")
+    def need_not_last(connection: Any, record: Any) -> None:
+        """Spare the databases of tests the wait for the disk."""
+        connection.execute("PRAGMA synchronous=OFF")
+
+    root = tmp_path_factory.mktemp("stores")
+    MlflowClient(tracking_uri=f"sqlite:///{root / 'mlflow.db'}").search_experiments()
+    open_storage(root)
+    return root

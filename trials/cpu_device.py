@@ -116,7 +116,14 @@ class _Runner:
 
     def __init__(self, path: Path, *, threads: int, clock: Callable[[], float]) -> None:
         import onnxruntime
-        from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, InvalidProtobuf, NotImplemented
+        from onnxruntime.capi.onnxruntime_pybind11_state import (
+            Fail,
+            InvalidArgument,
+            InvalidGraph,
+            InvalidProtobuf,
+            NoSuchFile,
+            NotImplemented,
+        )
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -124,7 +131,7 @@ class _Runner:
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except (Fail, InvalidGraph, InvalidProtobuf, NotImplemented) as error:
+        except (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile, NotImplemented) as error:
             raise DeviceError(f"ONNX Runtime cannot run {path.name}: {error}") from error
         self._clock = clock
         self._feed = {entry.name: _input(entry) for entry in self._session.get_inputs()}

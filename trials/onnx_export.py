@@ -100,6 +100,8 @@ def fill_weights(path: Path, network: nn.Module) -> None:
     initializers = {tensor.name: tensor for tensor in model.graph.initializer}
     if missing := sorted(needed - set(initializers)):
         raise ExportError(f"{path.name} lacks {len(missing)} of the network's weights, {missing[0]} among them")
+    if spare := sorted(name for name in set(initializers) - needed if "::" not in name):  # the exporter's own constants
+        raise ExportError(f"{path.name} has {len(spare)} weights that the network has not, {spare[0]} among them")
     for name in needed:
         tensor = initializers[name]
         values = state[tensor.name].detach().cpu().numpy()

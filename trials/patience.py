@@ -8,10 +8,11 @@ from trials.device import DeviceAwayError
 
 Result = TypeVar("Result")
 
-_MOST_ATTEMPTS = 20
 _FEWEST_ATTEMPTS = 4
 """Made even where they take longer than the patience: a build that was cut off late deserves another."""
-_LONGEST_PAUSE_S = 15.0
+_FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE = 1 / 12
+"""As a share of the patience."""
 
 
 def try_patiently(
@@ -34,17 +35,16 @@ def try_patiently(
     Raises:
         DeviceAwayError: it was still away; names attempts and seconds.
     """
-    started, pause_s = clock(), 0.5
-    for attempt in range(1, _MOST_ATTEMPTS + 1):
+    started, pause_s, attempt = clock(), _FIRST_PAUSE_S, 0
+    while True:
+        attempt += 1
         try:
             return work()
         except DeviceAwayError as error:
             waited = clock() - started
-            is_over = waited >= patience_s and (attempt >= _FEWEST_ATTEMPTS or patience_s == 0)
-            if is_over or attempt == _MOST_ATTEMPTS:
+            if waited >= patience_s and (attempt >= _FEWEST_ATTEMPTS or patience_s == 0):
                 tries = f" ({attempt} attempts in {waited:.0f} s)" if attempt > 1 else ""
                 raise DeviceAwayError(f"{error.message}{tries}", hint=error.hint) from error
-            forget()
-            sleep(pause_s)
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-    raise AssertionError("the loop returns or raises")
+        forget()
+        sleep(pause_s)
+        pause_s = min(2 * pause_s, max(_FIRST_PAUSE_S, patience_s * _LONGEST_PAUSE))

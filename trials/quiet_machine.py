@@ -58,6 +58,15 @@ class QuietMachine:
             fcntl.flock(self._gate, fcntl.LOCK_UN)
             self._come_in()
 
+    @contextmanager
+    def outside(self) -> Iterator[None]:
+        """Leave the room while the block waits for somebody else, who may want to measure before he answers."""
+        fcntl.flock(self._room, fcntl.LOCK_UN)
+        try:
+            yield
+        finally:
+            self._come_in()
+
     def _come_in(self) -> None:
         fcntl.flock(self._gate, fcntl.LOCK_SH)
         fcntl.flock(self._room, fcntl.LOCK_SH)

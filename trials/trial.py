@@ -68,7 +68,7 @@ class _Trial:
 
     def __init__(self, request: TrialRequest, report: Report) -> None:
         self._request = request
-        self._report = report
+        self._driver = report
         self._machine = QuietMachine(request.latency_cache.parent)
         self._known: dict[str, Any] = {}
         self._seconds = {"build": 0.0, "measure": 0.0, "train": 0.0, "score": 0.0, "aside": 0.0}
@@ -94,6 +94,13 @@ class _Trial:
         if trained.state == "pruned":
             return self.end("pruned", reason=f"stopped after epoch {trained.epochs} of {request.train.epochs}")
         return self.end("complete")
+
+    def _report(self, progress: Progress) -> bool:
+        """Report; where the driver answers, wait outside: it may be measuring, and measures alone."""
+        if progress.ap is None:
+            return self._driver(progress)
+        with self._machine.outside():
+            return self._driver(progress)
 
     def end(self, state: State, *, reason: str = "") -> TrialResult:
         return TrialResult(state=state, reason=reason, seconds=dict(self._seconds), **self._known)

@@ -6,34 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlflow.tracking import MlflowClient
-from sqlalchemy import Engine, event
 
 from search.settings import StudySettings
 from search.stores import optuna_path
-from search.study import open_storage
-from tests.search.scripted import SPACE, RecordingTracking, Runs, StandInDevice
+from tests.search.scripted import SPACE, RecordingTracking, Runs, StandInDevice, fake_latency_ms, latency
 from trials.train_settings import TrainSettings
-
-
-@event.listens_for(Engine, "connect")
-def _need_not_last(connection: Any, record: Any) -> None:
-    """Spare the databases of tests the wait for the disk."""
-    connection.execute("PRAGMA synchronous=OFF")
-
 
 MakeSettings = Callable[..., StudySettings]
 
 DATASET = "shapes:train=4,val=2,size=32"
-
-
-@pytest.fixture(scope="session")
-def empty_stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with both databases, their tables made and empty: making them takes seconds, copying them does not."""
-    root = tmp_path_factory.mktemp("stores")
-    MlflowClient(tracking_uri=f"sqlite:///{root / 'mlflow.db'}").search_experiments()
-    open_storage(root)
-    return root
 
 
 @pytest.fixture
@@ -69,10 +50,14 @@ def settings(root: Path) -> MakeSettings:
 
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> StandInDevice:
-    """The device that every search of the test opens; the hypervolume's reference is 100 ms."""
+    """The device every search of the test opens; architectures have made-up latencies, the reference is 100 ms."""
     found = StandInDevice()
     monkeypatch.setattr("search.search_loop.open_device", lambda spec, **options: found)
     monkeypatch.setattr("search.search_loop.slowest_latency_ms", lambda *args, **kwargs: 100.0)
+    monkeypatch.setattr(
+        "search.search_loop.measure_architecture",
+        lambda architecture, *args, **kwargs: (latency(fake_latency_ms(architecture)), False),
+    )
     return found
 
 

@@ -348,7 +348,7 @@ def _played(request: Any) -> list[TrialResult]:
 # --- repeatability ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "front"])
 def test_one_seed_gives_one_search_also_when_it_is_interrupted_and_killed(
     settings: MakeSettings, device: StandInDevice, tracking: Runs, sampler: str
 ) -> None:
@@ -493,9 +493,10 @@ def test_settings_without_meaning_are_refused(settings: MakeSettings, change: di
 
 def test_without_a_limit_the_reference_is_the_costliest_network_s_latency(root: Path) -> None:
     device = StandInDevice()
-    assert slowest_latency_ms(FEW, device, LatencyCache(root / "latency.db"), num_classes=3) == 100.0
+    slowest_ms = slowest_latency_ms(FEW, device, LatencyCache(root / "latency.db"), num_classes=3)
+    assert slowest_ms == pytest.approx(110.0)  # and a margin
     assert len(device.measured) == 1
-    assert slowest_latency_ms(FEW, device, LatencyCache(root / "latency.db"), num_classes=3) == 100.0
+    assert slowest_latency_ms(FEW, device, LatencyCache(root / "latency.db"), num_classes=3) == slowest_ms
     assert len(device.measured) == 1  # found in the cache
 
 

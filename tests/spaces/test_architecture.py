@@ -4,7 +4,6 @@ import json
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from spaces import PRESETS, Architecture, ArchitectureError, ScaleSet, Space, open_space, preset, presets_in
 from tests.spaces.strategies import architectures

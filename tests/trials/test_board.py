@@ -4,6 +4,7 @@ import pytest
 
 from tests.conftest import PutUpBoard
 from tests.trials.board.loopback import LoopbackBoard
+from tests.trials.board.versions import FLAGS
 from trials.board import BoardState, probe_board, read_state, split_parts
 from trials.board_identity import identity_of
 from trials.device import DeviceError
@@ -56,7 +57,7 @@ def test_only_marks_with_the_nonce_count() -> None:
 
 
 @pytest.mark.parametrize(
-    "version", ["7.1.3", "8.0.1", "8.2.1", "8.4.1", "8.5.2", "8.6.2", "10.3.0", "10.13.3", "11.2.1"]
+    "version", [v if v in ("7.1.3", "10.13.3") else pytest.param(v, marks=pytest.mark.slow) for v in FLAGS]
 )
 def test_each_version_is_read_from_the_board(put_up_board: PutUpBoard, version: str) -> None:
     stand_in = put_up_board(version=version)

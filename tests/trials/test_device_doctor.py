@@ -6,13 +6,33 @@ from pathlib import Path
 import pytest
 
 from tests.trials.board.loopback import LoopbackBoard
-from trials.board import BoardState, probe_board
+from trials.board import Board, BoardState
 from trials.device import Device, DeviceError, DeviceIdentity, Latency, UnstableError
 from trials.device_doctor import DeviceReport, _look_at, examine_device
-from trials.ssh import SshHost
-from trials.ssh_address import parse_address
 from trials.ssh_device import SshDevice
 from trials.ssh_settings import SshSettings
+from trials.tensorrt_version import TensorRTVersion
+from trials.trtexec_command import Trtexec
+
+NANO = Board(
+    model="NVIDIA Jetson Nano Developer Kit",
+    l4t="32.7.4",
+    trtexec=Trtexec(path="/usr/src/tensorrt/bin/trtexec", version=TensorRTVersion(8, 2, 1), flags=frozenset({"fp16"})),
+    has_flock=True,
+    has_timeout=True,
+    desktop=(),
+    load=0.1,
+    state=BoardState(
+        gpu_mhz=921.6,
+        gpu_min_mhz=921.6,
+        gpu_max_mhz=921.6,
+        temperatures_c={"GPU-therm": 37.0},
+        memory_mib=3964,
+        free_memory_mib=2792,
+        free_disk_mib=20_000,
+        power_mode="MAXN",
+    ),
+)
 
 
 def _examine(board: LoopbackBoard) -> DeviceReport:
@@ -78,23 +98,15 @@ def _stand_in(board: LoopbackBoard) -> str:
         ({"free_disk_mib": 100.0}, "problem", "only 100 MiB of disk are free", "free some"),
     ],
 )
-def test_what_is_said_of_a_state(
-    board: LoopbackBoard, state: dict[str, object], level: str, text: str, advice: str
-) -> None:
-    host = SshHost(parse_address(board.spec))
-    found = probe_board(host)
-    host.close()
-    changed = dataclasses.replace(found, state=dataclasses.replace(found.state, **state))  # type: ignore[arg-type]
+def test_what_is_said_of_a_state(state: dict[str, object], level: str, text: str, advice: str) -> None:
+    changed = dataclasses.replace(NANO, state=dataclasses.replace(NANO.state, **state))  # type: ignore[arg-type]
     (finding,) = [finding for finding in _look_at(changed) if text in finding.text]
     assert finding.level == level
     assert advice in finding.advice
 
 
-def test_what_is_said_of_the_rest(board: LoopbackBoard) -> None:
-    host = SshHost(parse_address(board.spec))
-    found = probe_board(host)
-    host.close()
-    odd = dataclasses.replace(found, has_flock=False, has_timeout=False, desktop=("gnome-shell", "Xorg"), load=3.0)
+def test_what_is_said_of_the_rest() -> None:
+    odd = dataclasses.replace(NANO, has_flock=False, has_timeout=False, desktop=("gnome-shell", "Xorg"), load=3.0)
     texts = [finding.text for finding in _look_at(odd) if finding.level == "note"]
     assert texts == [
         "a desktop is running (gnome-shell, Xorg): it takes memory and GPU time",

@@ -14,7 +14,7 @@ import torch
 from spaces import Architecture, build_network
 from spaces.macs import count_macs, count_params
 from trials.checkpoint import CHECKPOINT_FILE, read_checkpoint
-from trials.device import DeviceIdentity, Latency
+from trials.device import DeviceError, DeviceIdentity, Latency
 from trials.latency_cache import LatencyCache
 from trials.onnx_export import check_agreement
 from trials.progress import Progress, ignore_progress
@@ -43,16 +43,17 @@ class StandInDevice:
 
     name: str = "cpu"
     opset: int = 13
+    known: DeviceIdentity = IDENTITY
     num_measured: int = 0
     num_closed: int = 0
 
     def identity(self) -> DeviceIdentity:
-        return IDENTITY
+        return self.known
 
     def measure(self, onnx_path: Path) -> Latency:
         assert onnx_path.is_file()
         self.num_measured += 1
-        return Latency(samples_ms=(9.0, 10.0, 12.0), device=IDENTITY)
+        return Latency(samples_ms=(9.0, 10.0, 12.0), device=self.known)
 
     def close(self) -> None:
         self.num_closed += 1
@@ -111,8 +112,7 @@ def test_a_trial_is_measured_on_the_cpu_trained_scored_and_written_down(make_req
     assert result.ap is not None
     assert 0 <= result.ap <= 1
     assert [row[0] for row in result.history] == [1]
-    assert set(result.seconds) == {"build", "measure", "train", "score"}
-    assert min(result.seconds.values()) > 0
+    assert all(result.seconds[phase] > 0 for phase in ("build", "measure", "train", "score"))
     assert not result.is_latency_cached
 
     phases = list(dict.fromkeys(progress.phase for progress in heard))
@@ -151,6 +151,28 @@ def test_what_misses_the_limit_is_never_trained(make_request: MakeRequest, devic
     assert result.macs
     assert result.seconds["train"] == 0
     assert not (request.work_dir / CHECKPOINT_FILE).exists()
+    assert read_result(request.work_dir) == result
+
+
+def test_further_devices_are_measured_beside_it_and_one_that_cannot_is_a_note(
+    make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(StandInDevice):
+        def measure(self, onnx_path: Path) -> Latency:
+            raise DeviceError("it is on fire")
+
+    other = dataclasses.replace(IDENTITY, board="other")
+    devices = {"cpu": StandInDevice(), "cuda": StandInDevice(known=other), "ssh://board": Broken(known=other)}
+    monkeypatch.setattr("trials.trial.open_device", lambda spec, **options: devices[spec])
+    request = make_request(also_measure=("ssh://board", "cuda"))
+    result = run_trial(request, ignore_progress)
+    assert result.state == "complete"
+    assert {spec: measured.device for spec, measured in result.also.items()} == {"cuda": other}
+    assert result.notes == ("ssh://board: it is on fire",)
+    assert result.latency is not None
+    assert result.latency.device == IDENTITY
+    assert [device.num_closed for device in devices.values()] == [1, 1, 1]
+    assert {path.name for path in request.work_dir.glob("*.onnx")} == {ONNX_FILE}
     assert read_result(request.work_dir) == result
 
 

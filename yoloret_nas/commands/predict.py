@@ -1,6 +1,7 @@
 """`yoloret-nas predict`: draw an exported detector's boxes on images."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import click
@@ -32,10 +33,9 @@ def predict(bundle: Path, images: tuple[Path, ...], out: Path, score: float, as_
     names = opened.decoding.class_names
     out.mkdir(parents=True, exist_ok=True)
     document = []
-    for path in _files(images):
+    for path, picture in _pictures(_files(images), out).items():
         image = ImageFile(path, is_upright=True)()
         found = detector.detect(image)
-        picture = out / f"{path.stem}.png"
         draw_detections(image, found, names).save(picture)
         rows = [
             {"class": names[label], "score": round(value, 4), "box_xyxy": [round(side, 1) for side in box]}
@@ -49,6 +49,16 @@ def predict(bundle: Path, images: tuple[Path, ...], out: Path, score: float, as_
             click.echo(f"{path}: {counts} → {picture}")
     if as_json:
         click.echo(json.dumps(document, indent=1))
+
+
+def _pictures(files: list[Path], out: Path) -> dict[Path, Path]:
+    """Give each image the file its picture goes to, named after it; never one of the images themselves."""
+    stems = Counter(path.stem for path in set(files))
+    pictures = {path: out / f"{path.stem if stems[path.stem] == 1 else path.name}.png" for path in files}
+    originals = {path.resolve() for path in files}
+    if taken := [picture for picture in pictures.values() if picture.resolve() in originals]:
+        raise click.UsageError(f"the picture would overwrite the image {taken[0]}; choose another folder with --out")
+    return pictures
 
 
 def _files(given: tuple[Path, ...]) -> list[Path]:

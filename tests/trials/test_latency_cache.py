@@ -1,0 +1,104 @@
+import dataclasses
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from trials.device import DeviceError, DeviceIdentity, Latency
+from trials.latency_cache import LatencyCache, cache_key
+
+IDENTITY = DeviceIdentity(kind="cpu", board="x", backend="y 1.0", precision="fp32", settings={"threads": "1"})
+MEASURED = Latency(
+    samples_ms=(1.0, 2.0, 4.5), device=IDENTITY, reference_ms=0.5, notes=("odd",), after={"temperature_c": 60.0}
+)
+
+
+class Device:
+    name, opset = "cpu", 13
+
+    def __init__(self, *, identity: DeviceIdentity = IDENTITY, fails: bool = False) -> None:
+        self._identity, self._fails, self.num_measured = identity, fails, 0
+
+    def identity(self) -> DeviceIdentity:
+        return self._identity
+
+    def measure(self, onnx_path: Path) -> Latency:
+        self.num_measured += 1
+        if self._fails:
+            raise DeviceError("it is on fire")
+        return dataclasses.replace(MEASURED, device=self._identity)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"a network")
+    return path
+
+
+def test_a_repeat_is_free_and_whole(tmp_path: Path, model: Path) -> None:
+    device = Device()
+    cache = LatencyCache(tmp_path / "new" / "folder" / "latency.db")
+    assert cache.get(model, IDENTITY) is None
+    assert cache.measure(device, model) == (MEASURED, False)
+    assert LatencyCache(tmp_path / "new" / "folder" / "latency.db").measure(device, model) == (MEASURED, True)
+    assert device.num_measured == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "cuda"},
+        {"board": "z"},
+        {"backend": "y 1.1"},
+        {"precision": "fp16"},
+        {"settings": {"threads": "2"}},
+        {"settings": {"threads": "1", "power_mode": "MAXN"}},
+    ],
+)
+def test_another_device_is_another_measurement(tmp_path: Path, model: Path, change: dict) -> None:
+    cache = LatencyCache(tmp_path / "latency.db")
+    cache.put(model, MEASURED)
+    other = dataclasses.replace(IDENTITY, **change)
+    assert cache.get(model, other) is None
+    assert cache_key(model, other) != cache_key(model, IDENTITY)
+
+
+def test_the_file_s_content_counts_and_not_its_name(tmp_path: Path, model: Path) -> None:
+    cache = LatencyCache(tmp_path / "latency.db")
+    cache.put(model, MEASURED)
+    moved = model.rename(tmp_path / "moved.onnx")
+    assert cache.get(moved, IDENTITY) == MEASURED
+    moved.write_bytes(b"another network")
+    assert cache.get(moved, IDENTITY) is None
+
+
+def test_a_newer_measurement_takes_the_older_one_s_place(tmp_path: Path, model: Path) -> None:
+    cache = LatencyCache(tmp_path / "latency.db")
+    cache.put(model, MEASURED)
+    newer = dataclasses.replace(MEASURED, samples_ms=(9.0,))
+    cache.put(model, newer)
+    assert cache.get(model, IDENTITY) == newer
+
+
+def test_a_failure_is_not_kept(tmp_path: Path, model: Path) -> None:
+    cache = LatencyCache(tmp_path / "latency.db")
+    with pytest.raises(DeviceError, match="on fire"):
+        cache.measure(Device(fails=True), model)
+    assert cache.measure(Device(), model) == (MEASURED, False)
+
+
+def test_several_may_write_at_once(tmp_path: Path) -> None:
+    def keep(number: int) -> None:
+        path = tmp_path / f"{number}.onnx"
+        path.write_bytes(bytes([number]))
+        LatencyCache(tmp_path / "latency.db").put(path, MEASURED)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(keep, range(24)))
+    with sqlite3.connect(tmp_path / "latency.db") as connection:
+        assert connection.execute("SELECT COUNT(*) FROM latency").fetchone() == (24,)
