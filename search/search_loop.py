@@ -116,6 +116,7 @@ class _Search:
         device = open_device(settings.device, patience_s=0)
         with closing(device):
             identity = device.identity()
+            self._device_key = identity.key
             self.title = f"{settings.name} · {dataset.name} · {identity.board}"
             self._study = Study(settings, make_sampler(settings, num_classes=len(dataset.class_names)))
             self._study.check_identity(dataset.fingerprint, identity)
@@ -196,6 +197,7 @@ class _Search:
                     dataset=settings.dataset,
                     skip_broken=settings.skip_broken,
                     device=settings.device,
+                    device_key=self._device_key,
                     also_measure=settings.also_measure,
                     max_latency_ms=settings.max_latency_ms,
                     train=settings.train,

@@ -8,6 +8,7 @@ Each class below the root is defined where it is raised::
     ├── WeightsError             spaces.weights        pretrained weights that cannot be had
     ├── DatasetError             trials.dataset        a dataset or one of its items is broken
     ├── DeviceError              trials.device         a device cannot be reached or used
+    │   ├── DeviceAwayError      trials.device         a device stayed out of reach after all patience
     │   ├── UnknownDeviceError   trials.device         a text names no device
     │   └── UnstableError        trials.device         a device gives no steady latency
     ├── TrainingError            trials.training_error NaN loss, out of memory

@@ -123,6 +123,12 @@ class _Trial:
             )
         finally:
             device.close()
+        if request.device_key and self._known["latency"].device.key != request.device_key:
+            now = self._known.pop("latency").device
+            raise DeviceError(
+                f"device {request.device} has changed since the study began, it is now {now}",
+                hint="set it back, or begin another study",
+            )
         self._report(Progress(phase="measure", latency_ms=self._known["latency"].median_ms))
 
     def _measure_elsewhere(self, *, num_classes: int) -> None:

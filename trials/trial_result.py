@@ -32,6 +32,8 @@ class TrialRequest:
     """Whether broken items are left out rather than ending the trial."""
     device: str
     """What the user typed for the device."""
+    device_key: str = ""
+    """Key of the identity the study began on; a device that has become another one ends the trial. Empty for any."""
     also_measure: tuple[str, ...] = ()
     """Further devices whose latency is recorded beside it; no objective, no gate."""
     max_latency_ms: float | None

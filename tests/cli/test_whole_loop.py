@@ -18,7 +18,7 @@ from PIL import Image
 from search.read_study import read_study
 from search.study import open_storage
 from search.tracking import STATE_TAG, TRIAL_TAG
-from tests.cli.conftest import SHAPES, SPACE_YAML
+from tests.cli.conftest import SHAPES, SPACE_YAML, Call
 from trials.trial_result import read_result
 
 HOME = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ PATIENCE_S = 240.0
 BUDGET = 3
 SEARCH = (
     *("search", "--budget", str(BUDGET), "--data", SHAPES, "--space", "handful.yaml", "--study", "loop"),
-    *("--epochs", "12", "--max-latency", "999ms", "--workers", "1"),
+    *("--epochs", "4", "--max-latency", "999ms", "--workers", "1"),
 )
 
 
@@ -57,6 +57,12 @@ class Command:
     def finish(self) -> tuple[int, str, str]:
         out, err = self.process.communicate(timeout=PATIENCE_S)
         return self.process.returncode, out, err
+
+    def wait_until_nothing_is_left(self) -> None:
+        until = time.monotonic() + 10.0
+        while self.processes():
+            assert time.monotonic() < until, f"still there after 10 s: {self.processes()}"
+            time.sleep(0.05)
 
     def processes(self) -> list[int]:
         """Give what runs in its session; a process that is over and only not waited for does not."""
@@ -120,7 +126,9 @@ def check_stores(root: Path) -> None:
     assert artifacts == {"front.png", "front.csv", "front.html", "trials.csv"}
 
 
-def test_a_search_interrupted_killed_resumed_exported_and_tried(start: Callable[..., Command], tmp_path: Path) -> None:
+def test_a_search_interrupted_killed_resumed_exported_and_tried(
+    start: Callable[..., Command], call: Call, tmp_path: Path
+) -> None:
     trials = tmp_path / "runs" / "loop" / "trials"
 
     # Ctrl-C once: the running trial goes to its end, and the last lines say how to go on.
@@ -132,7 +140,7 @@ def test_a_search_interrupted_killed_resumed_exported_and_tried(start: Callable[
     assert "ending after the running trial; Ctrl-C again ends now" in err
     assert "Traceback" not in err
     assert f"1 of {BUDGET} trials are finished; the same command goes on (--study loop)" in out
-    assert first.processes() == []
+    first.wait_until_nothing_is_left()
 
     # Killed in the midst of a trial: nothing of it is left running.
     second = start(*SEARCH)
@@ -141,10 +149,7 @@ def test_a_search_interrupted_killed_resumed_exported_and_tried(start: Callable[
     assert len(second.processes()) >= 2
     second.process.kill()
     second.process.wait()
-    until = time.monotonic() + 10.0
-    while second.processes():
-        assert time.monotonic() < until, f"still there after 10 s: {second.processes()}"
-        time.sleep(0.05)
+    second.wait_until_nothing_is_left()
 
     # The same command goes on to exactly the budget.
     code, out, err = start(*SEARCH).finish()
@@ -159,11 +164,12 @@ def test_a_search_interrupted_killed_resumed_exported_and_tried(start: Callable[
         assert result is not None
         assert (result.state, result.ap) == ("complete", record.result.ap)
 
-    code, out, err = start("export", "--study", "loop", "--best", "--out", "best").finish()
-    assert code == 0, err
-    assert f"trial {summary.front[-1].number}:" in out
-    Image.effect_noise((100, 70), 80).convert("RGB").save(tmp_path / "image.jpg")
-    code, out, err = start("predict", "best", "image.jpg").finish()
-    assert code == 0, err
-    with Image.open(tmp_path / "predictions" / "image.png") as picture:
+    # Two processes less: these two commands have nothing that runs beside them.
+    called = call("export", "--study", "loop", "--best", "--dir", tmp_path / "runs", "--out", "best")
+    assert called.code == 0, called.said
+    assert f"trial {summary.front[-1].number}:" in called.out
+    Image.effect_noise((100, 70), 80).convert("RGB").save("image.jpg")
+    called = call("predict", "best", "image.jpg")
+    assert called.code == 0, called.said
+    with Image.open("predictions/image.png") as picture:
         assert picture.size == (100, 70)
