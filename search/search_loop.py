@@ -39,6 +39,8 @@ from trials.quiet_machine import QuietMachine
 from trials.trial_result import TrialRequest, TrialResult
 
 _POLL_S = 0.25
+_FIRST_PATIENCE_S = 15.0
+"""A device that is away when a search begins is said soon; one that goes away later is waited for longer."""
 _MARGIN = 1.1
 """The network with the most multiply-adds need not be the slowest, and measurements differ by some percent."""
 
@@ -113,18 +115,20 @@ class _Search:
             view.noticed(note)
         for spec in settings.also_measure:
             open_device(spec).close()  # refuses what names no device
-        device = open_device(settings.device, patience_s=0)
-        with closing(device):
+        with closing(open_device(settings.device, patience_s=_FIRST_PATIENCE_S)) as device:
             identity = device.identity()
-            self._device_key = identity.key
-            self.title = f"{settings.name} · {dataset.name} · {identity.board}"
-            self._study = Study(settings, make_sampler(settings, num_classes=len(dataset.class_names)))
-            self._study.check_identity(dataset.fingerprint, identity)
-            self._study.recover()
-            self._study.queue_presets()
-            if self._study.reference_latency_ms is None:
+        self._device_key = identity.key
+        self.title = f"{settings.name} · {dataset.name} · {identity.board}"
+        num_classes = len(dataset.class_names)
+        self._study = Study(settings, make_sampler(settings, num_classes=num_classes))
+        self._study.check_identity(dataset.fingerprint, identity)
+        self._study.recover()
+        self._study.queue_presets()
+        if self._study.reference_latency_ms is None:
+            cache = LatencyCache(settings.latency_cache)
+            with closing(open_device(settings.device)) as device:
                 self._study.reference_latency_ms = settings.max_latency_ms or slowest_latency_ms(
-                    settings.space, device, LatencyCache(settings.latency_cache), num_classes=len(dataset.class_names)
+                    settings.space, device, cache, num_classes=num_classes
                 )
         self._records = self._study.records()
         self.tracking = Tracking(
@@ -317,9 +321,8 @@ def slowest_latency_ms(space: Space, device: Device, cache: LatencyCache, *, num
     """
     largest = max(space.largest(), key=lambda one: _macs(one, num_classes))
     with TemporaryDirectory() as folder:
-        latency, _ = measure_architecture(
-            largest, device, cache, num_classes=num_classes, onnx_path=Path(folder) / "largest.onnx"
-        )
+        path = Path(folder) / "largest.onnx"
+        latency, _ = measure_architecture(largest, device, cache, num_classes=num_classes, onnx_path=path)
     return latency.median_ms * _MARGIN
 
 
