@@ -121,6 +121,24 @@ def test_a_new_trial_does_not_come_in_while_somebody_measures(tmp_path: Path) ->
         join(newcomer)
 
 
+def test_who_waits_for_somebody_who_measures_waits_outside(tmp_path: Path) -> None:
+    """As a trial does that waits for its driver's answer: the driver may want to measure before it gives one."""
+    answered = threading.Event()
+
+    def drive() -> None:
+        with QuietMachine(tmp_path) as driver, driver.alone():
+            answered.set()
+
+    with QuietMachine(tmp_path) as trial:
+        driver = start(drive)
+        driver.join(0.1)
+        assert not answered.is_set()  # not while the trial is in the room
+        with trial.outside():
+            assert answered.wait(PATIENCE_S)
+        join(driver)
+        trial.step_aside()
+
+
 def test_a_failed_measurement_gives_the_machine_back(tmp_path: Path) -> None:
     with QuietMachine(tmp_path) as machine, pytest.raises(ZeroDivisionError), machine.alone():
         raise ZeroDivisionError

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from trials.device import DeviceError, DeviceIdentity, Latency
 from trials.latency_cache import LatencyCache
 from trials.onnx_export import check_agreement
 from trials.progress import Progress, ignore_progress
+from trials.quiet_machine import QuietMachine
 from trials.train_settings import TrainSettings
 from trials.trial import run_trial
 from trials.trial_result import (
@@ -174,6 +176,33 @@ def test_further_devices_are_measured_beside_it_and_one_that_cannot_is_a_note(
     assert [device.num_closed for device in devices.values()] == [1, 1, 1]
     assert {path.name for path in request.work_dir.glob("*.onnx")} == {ONNX_FILE}
     assert read_result(request.work_dir) == result
+
+
+def test_a_device_that_became_another_one_fails_the_trial(make_request: MakeRequest, device: StandInDevice) -> None:
+    assert run_trial(make_request(device_key=IDENTITY.key, max_latency_ms=1.0), ignore_progress).state == "infeasible"
+    device.known = dataclasses.replace(IDENTITY, settings={"power_mode": "5W"})
+    result = run_trial(make_request(device_key=IDENTITY.key), ignore_progress)
+    assert result.state == "failed"
+    assert (
+        "device cpu has changed since the study began, it is now stand-in · none · fp32, power_mode 5W" in result.reason
+    )
+    assert result.latency is None  # it holds for another device than the study's
+
+
+def test_an_answer_is_awaited_outside_of_the_room(
+    make_request: MakeRequest, device: StandInDevice, tmp_path: Path
+) -> None:
+    def answer(progress: Progress) -> bool:
+        if progress.ap is not None:  # the driver measures a candidate before it answers
+            with QuietMachine(tmp_path) as driver, driver.alone():
+                pass
+        return True
+
+    ended: list[TrialResult] = []
+    trial = threading.Thread(target=lambda: ended.append(run_trial(make_request(), answer)), daemon=True)
+    trial.start()
+    trial.join(60.0)
+    assert [result.state for result in ended] == ["complete"], "the trial and its driver wait for each other"
 
 
 def test_what_just_meets_the_limit_is_trained(make_request: MakeRequest, device: StandInDevice) -> None:
