@@ -96,7 +96,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Command]]:
         command.process.communicate()
 
 
-def check_stores(root: Path) -> None:
+def check_stores(root: Path, *, num_interrupted: int = 1) -> None:
     """Hold Optuna and MLflow to exactly the budget: as many trials finished, none twice, none left running."""
     trials = optuna.load_study(study_name="loop", storage=open_storage(root)).get_trials()
     assert not [trial for trial in trials if trial.state in (TrialState.RUNNING, TrialState.WAITING)]
@@ -114,7 +114,7 @@ def check_stores(root: Path) -> None:
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
     states = Counter(run.data.tags[STATE_TAG] for run in children)
     assert states["complete"] == BUDGET
-    assert states["interrupted"] == len(children) - BUDGET > 0
+    assert states["interrupted"] == len(children) - BUDGET == num_interrupted
     complete = [run for run in children if run.data.tags[STATE_TAG] == "complete"]
     assert {int(run.data.tags[TRIAL_TAG]) for run in complete} == {trial.number for trial in finished}
     assert len({run.data.params["architecture"] for run in complete}) == BUDGET
@@ -126,30 +126,19 @@ def check_stores(root: Path) -> None:
     assert artifacts == {"front.png", "front.csv", "front.html", "trials.csv"}
 
 
-def test_a_search_interrupted_killed_resumed_exported_and_tried(
+def test_a_search_that_is_killed_resumed_exported_and_tried(
     start: Callable[..., Command], call: Call, tmp_path: Path
 ) -> None:
     trials = tmp_path / "runs" / "loop" / "trials"
 
-    # Ctrl-C once: the running trial goes to its end, and the last lines say how to go on.
-    first = start(*SEARCH)
-    first.wait_until(lambda: (trials / "0000" / "model.onnx").is_file())
-    os.killpg(first.process.pid, signal.SIGINT)
-    code, out, err = first.finish()
-    assert code == 130, err
-    assert "ending after the running trial; Ctrl-C again ends now" in err
-    assert "Traceback" not in err
-    assert f"1 of {BUDGET} trials are finished; the same command goes on (--study loop)" in out
-    first.wait_until_nothing_is_left()
-
-    # Killed in the midst of a trial: nothing of it is left running.
-    second = start(*SEARCH)
-    second.wait_until(lambda: (trials / "0001" / "model.onnx").is_file())
+    # Killed in the midst of its second trial: nothing of it is left running.
+    killed = start(*SEARCH)
+    killed.wait_until((trials / "0001" / "model.onnx").is_file)
     assert read_result(trials / "0001") is None
-    assert len(second.processes()) >= 2
-    second.process.kill()
-    second.process.wait()
-    second.wait_until_nothing_is_left()
+    assert len(killed.processes()) >= 2
+    killed.process.kill()
+    killed.process.wait()
+    killed.wait_until_nothing_is_left()
 
     # The same command goes on to exactly the budget.
     code, out, err = start(*SEARCH).finish()
@@ -173,3 +162,28 @@ def test_a_search_interrupted_killed_resumed_exported_and_tried(
     assert called.code == 0, called.said
     with Image.open("predictions/image.png") as picture:
         assert picture.size == (100, 70)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_interrupted_search_ends_cleanly_and_says_how_to_go_on(
+    start: Callable[..., Command], tmp_path: Path, times: int
+) -> None:
+    trials = tmp_path / "runs" / "loop" / "trials"
+    interrupted = start(*SEARCH)
+    interrupted.wait_until((trials / "0001" / "model.onnx").is_file)
+    for _ in range(times):
+        os.killpg(interrupted.process.pid, signal.SIGINT)
+        time.sleep(0.1)  # two signals at once are one
+    code, out, err = interrupted.finish()
+    assert code == 130, err
+    assert "ending after the running trial; Ctrl-C again ends now" in err
+    assert "Traceback" not in err
+    done = 2 if times == 1 else 1
+    assert f"{done} of {BUDGET} trials are finished; the same command goes on (--study loop)" in out
+    interrupted.wait_until_nothing_is_left()
+
+    code, out, err = start(*SEARCH).finish()
+    assert code == 0, err
+    assert f"the study goes on: {done} trials are finished" in out
+    check_stores(tmp_path / "runs", num_interrupted=times - 1)

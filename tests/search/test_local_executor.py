@@ -165,6 +165,7 @@ def test_a_trial_does_not_hear_the_terminal_s_interrupt(
     assert is_alive(pid)
 
 
+# The default run sees the same in tests/cli/test_whole_loop.py.
 DRIVER = """
 import sys
 from pathlib import Path
@@ -195,6 +196,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_the_driver_s_death_ends_its_trials(tmp_path: Path) -> None:
     script = tmp_path / "driver.py"
     script.write_text(DRIVER, encoding="utf-8")
