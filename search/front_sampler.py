@@ -18,8 +18,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.front import front_indices
 from search.lookups import Candidates
-from search.parameters import distributions, from_parameters, to_parameters
-from search.sampler import INTERRUPTED
+from search.parameters import distributions, to_parameters
+from search.sampler import INTERRUPTED, tried_architecture
 from search.strategy import Observation, StrategySettings, suggest
 from search.study_error import StudyError
 from spaces import Architecture, Space, YoloRetError
@@ -76,7 +76,7 @@ class FrontSampler(BaseSampler):
             StudyError: nothing is left that may be tried.
         """
         past = [one for one in study.get_trials(deepcopy=False) if one.params and not one.user_attrs.get(INTERRUPTED)]
-        tried = {one.number: from_parameters(self._space, one.params) for one in past}
+        tried = {one.number: tried_architecture(self._space, one) for one in past}
         candidates = self._candidates(list(tried.values()), past)
         index = {architecture.key: place for place, architecture in enumerate(candidates)}
         observations = [

@@ -92,10 +92,17 @@ class SpaceSampler(BaseSampler):
     def _tried(self, study: Study) -> set[str]:
         trials = study.get_trials(deepcopy=False)
         return {
-            from_parameters(self._space, trial.params).key
+            tried_architecture(self._space, trial).key
             for trial in trials
             if trial.params and not trial.user_attrs.get(INTERRUPTED)
         }
+
+
+def tried_architecture(space: Space, trial: FrozenTrial) -> Architecture:
+    """Give what a trial tries: as its driver noted it, or as its parameters say where it has not yet."""
+    if noted := trial.user_attrs.get("architecture"):
+        return Architecture.from_dict(noted)
+    return from_parameters(space, trial.params)
 
 
 def first_untried(wanted: Architecture, space: Space, *, tried: set[str]) -> Architecture:

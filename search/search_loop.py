@@ -262,6 +262,8 @@ class _Search:
         self.seconds_by_phase.update(result.seconds)
         record = self._study.tell(number, result)
         self._records = sorted([*self._records, record], key=lambda one: one.number)
+        if not self._is_ending:
+            self._fill()  # before the bookkeeping below, so that no worker waits for it
         self.tracking.finished(record, seconds=time.monotonic() - started)
         self.tracking.stands(self.summary)
         self._view.finished(record, self.summary)
