@@ -4,6 +4,8 @@ Source: YOLO-ReT, section 4, and the authors' code; with 20 classes their weight
 3 798 567 and 8 064 149 values.
 """
 
+import itertools
+
 from spaces.architecture import Architecture
 from spaces.scale_set import ArchitectureError
 from spaces.space import Space
@@ -31,12 +33,14 @@ def presets_in(space: Space) -> dict[str, Architecture]:
     """Give the presets that lie in a space, by name.
 
     The bias of the last convolution is the space's to choose for all its networks (it adds some dozen values and no
-    time), so a preset counts as inside with the space's choice.
+    time), so a preset counts as inside with the space's choice; likewise from random weights, where the space has no
+    other.
     """
     found = {}
     for name, architecture in PRESETS.items():
-        for bias in (architecture.prediction_bias, not architecture.prediction_bias):
-            twin = architecture.replace(prediction_bias=bias)
+        biases = (architecture.prediction_bias, not architecture.prediction_bias)
+        for transfer, bias in itertools.product((architecture.transfer, 0), biases):
+            twin = architecture.replace(transfer=transfer, prediction_bias=bias)
             if name not in found and twin in space:
                 found[name] = twin
     return found

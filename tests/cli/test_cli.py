@@ -228,8 +228,12 @@ def test_a_gpu_that_is_not_there_is_refused(call: Call, played: ScriptedExecutor
 
 
 @pytest.mark.skipif(shutil.which("ssh") is None, reason="there is no ssh here")
-def test_a_board_that_is_not_there_is_refused_at_once(call: Call, played: ScriptedExecutor) -> None:
+def test_a_board_that_is_not_there_is_refused(
+    call: Call, played: ScriptedExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.search_loop._FIRST_PATIENCE_S", 0.0)
     assert_refused(call("search", "--device", "ssh://nobody@127.0.0.1:1"), 1, "error: .*127.0.0.1")
+    assert played.started == []
 
 
 @pytest.mark.parametrize(
