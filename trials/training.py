@@ -23,6 +23,7 @@ from trials.epoch_reports import (
     EpochReports,
     Outcome,
 )
+from trials.kept_memory import keep_freed_memory
 from trials.lightning_guard import named_errors, quiet_lightning
 from trials.loss import DetectionLoss
 from trials.network_scoring import NetworkScorer, score_network
@@ -110,6 +111,7 @@ def train_network(
         KeyboardInterrupt: As it comes.
     """
     _check_objects(dataset)
+    keep_freed_memory()
     if settings.num_threads:
         torch.set_num_threads(settings.num_threads)
     decoding = Decoding(
