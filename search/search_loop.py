@@ -1,7 +1,7 @@
 """The search: ask for an architecture, run its trial, tell how it ended, until the budget is spent."""
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -25,11 +25,11 @@ from search.study_error import StudyError
 from search.summary import Summary
 from search.tracking import Tracking, write_reports
 from search.view import View
-from spaces import Architecture, Space
+from spaces import Architecture
 from spaces.macs import count_macs
 from spaces.network import build_network
 from spaces.weights import why_unavailable
-from trials.device import Device
+from trials.device import DeviceAwayError, DeviceError
 from trials.latency_cache import LatencyCache
 from trials.measurement import measure_architecture
 from trials.open_dataset import open_dataset
@@ -41,6 +41,8 @@ from trials.trial_result import TrialRequest, TrialResult
 _POLL_S = 0.25
 _FIRST_PATIENCE_S = 15.0
 """A device that is away when a search begins is said soon; one that goes away later is waited for longer."""
+_MOST_TIMES_AWAY = 4
+"""Trials in a row of each worker that end for the device being away (5 minutes each over ssh) before the search gives up."""
 _MARGIN = 1.1
 """The network with the most multiply-adds need not be the slowest, and measurements differ by some percent."""
 
@@ -64,7 +66,8 @@ class Outcome:
     seconds: float
     """Wall-clock time of this run."""
     seconds_by_phase: Mapping[str, float]
-    """What the trials of this run spent their time on, summed over those that ran at once."""
+    """What the workers of this run spent their time on, summed over them: the phases of `TrialResult.seconds`, and idle:
+    waiting without a trial at the end, while others finished the last ones of the budget."""
 
 
 def run_search(
@@ -92,6 +95,9 @@ def run_search(
             was_interrupted = search.run(interrupted)
         except StudyError:  # the space is used up: what was found stands all the same
             search.close(status="FINISHED")
+            raise
+        except DeviceAwayError:
+            search.give_up()
             raise
         reports = search.close(status="KILLED" if was_interrupted else "FINISHED")
         return Outcome(
@@ -124,15 +130,17 @@ class _Search:
         self._study.check_identity(dataset.fingerprint, identity)
         self._study.recover()
         self._study.queue_presets()
+        self.seconds_by_phase: dict[str, float] = defaultdict(float)
         if self._study.reference_latency_ms is None:
-            cache = LatencyCache(settings.latency_cache)
-            with closing(open_device(settings.device)) as device:
-                self._study.reference_latency_ms = settings.max_latency_ms or slowest_latency_ms(
-                    settings.space, device, cache, num_classes=num_classes
-                )
+            began = time.monotonic()
+            self._study.reference_latency_ms = settings.max_latency_ms or slowest_latency_ms(
+                settings, num_classes=num_classes
+            )
+            self.seconds_by_phase["measure"] += (time.monotonic() - began) * executor.capacity  # all workers wait
         self._records = self._study.records()
         self.tracking = Tracking(
             settings,
+            study_id=self._study.id,
             description={
                 "space": f"{settings.space.name}: {settings.space.description}",
                 "dataset": f"{settings.dataset}: {len(dataset.splits['train'])} train, {len(dataset.splits['val'])} val",
@@ -150,7 +158,7 @@ class _Search:
         self._latency_ms: dict[int, float] = {}
         self._reasons: dict[int, str] = {}
         self._is_ending = self._is_used_up = False
-        self.seconds_by_phase: Counter[str] = Counter()
+        self._times_away = 0
 
     @property
     def summary(self) -> Summary:
@@ -170,8 +178,15 @@ class _Search:
                 self._fill()
             if not self._running:
                 return len(self._records) < self._settings.budget
+            num_idle, began = self._executor.capacity - len(self._running), time.monotonic()
             for event in self._executor.events(timeout_s=_POLL_S):
                 self._handle(event)
+            self.seconds_by_phase["idle"] += num_idle * (time.monotonic() - began)
+
+    def give_up(self) -> None:
+        """End the running trials, to be tried again, and the study's run."""
+        self._abandon()
+        self.close(status="KILLED")
 
     def close(self, *, status: str) -> list[Path]:
         reports = write_reports(self.summary, self._settings.folder, title=self.title)
@@ -220,6 +235,7 @@ class _Search:
     def _put_back(self, number: int) -> None:
         self._study.interrupt(number)
         self.tracking.interrupted(number)
+        self._view.put_back(number)
         del self._running[number]
 
     def _handle(self, event: Event) -> None:
@@ -256,10 +272,15 @@ class _Search:
         )
 
     def _on_end(self, number: int, result: TrialResult) -> None:
+        if result.is_device_away:
+            self._wait_for_device(number, result)
+            return
+        self._times_away = 0
         _, started = self._running.pop(number)
         if result.state == "pruned":
             result = replace(result, reason=self._reasons[number])
-        self.seconds_by_phase.update(result.seconds)
+        for phase, seconds in result.seconds.items():
+            self.seconds_by_phase[phase] += seconds
         record = self._study.tell(number, result)
         self._records = sorted([*self._records, record], key=lambda one: one.number)
         if not self._is_ending:
@@ -267,6 +288,17 @@ class _Search:
         self.tracking.finished(record, seconds=time.monotonic() - started)
         self.tracking.stands(self.summary)
         self._view.finished(record, self.summary)
+
+    def _wait_for_device(self, number: int, result: TrialResult) -> None:
+        """Put a trial back whose device stayed away longer than its own patience; give up where it keeps doing so."""
+        self._times_away += 1
+        self._put_back(number)
+        if not self._is_ending and self._times_away >= _MOST_TIMES_AWAY * self._executor.capacity:
+            raise DeviceAwayError(
+                f"{result.reason}; {len(self._records)} of {self._settings.budget} trials are finished, none was lost",
+                hint="bring the device back, then run the same command again: it goes on from here",
+            )
+        self._view.noticed(f"trial {number} waits for its device and will be tried again: {result.reason}")
 
 
 def with_available_weights(settings: StudySettings, view: View) -> StudySettings:
@@ -296,12 +328,7 @@ def make_sampler(settings: StudySettings, *, num_classes: int) -> BaseSampler:
         return SpaceSampler(settings.space, name=settings.sampler, seed=settings.seed)
 
     def measure_ms(architecture: Architecture) -> float:
-        with QuietMachine(settings.root) as machine, machine.alone(), closing(open_device(settings.device)) as device:
-            cache = LatencyCache(settings.latency_cache)
-            with TemporaryDirectory() as folder:
-                path = Path(folder) / "candidate.onnx"
-                latency, _ = measure_architecture(architecture, device, cache, num_classes=num_classes, onnx_path=path)
-        return latency.median_ms
+        return _measure_ms(architecture, settings, num_classes=num_classes)
 
     return FrontSampler(
         settings.space,
@@ -312,20 +339,41 @@ def make_sampler(settings: StudySettings, *, num_classes: int) -> BaseSampler:
     )
 
 
-def slowest_latency_ms(space: Space, device: Device, cache: LatencyCache, *, num_classes: int) -> float:
+def slowest_latency_ms(settings: StudySettings, *, num_classes: int) -> float:
     """Measure the space's costliest network: a tenth more is the latency its hypervolumes are counted from.
 
+    One that the device cannot run, for want of memory say, is passed over for the next.
+
     Args:
-        space: Any.
-        device: Where to measure.
-        cache: Where a repeat is found.
-        num_classes: Classes of the detector.
+        settings: The study.
+        num_classes: Classes of its detectors.
+
+    Raises:
+        DeviceError: the device is away, or cannot run the costliest network of any backbone.
     """
-    largest = max(space.largest(), key=lambda one: _macs(one, num_classes))
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "largest.onnx"
-        latency, _ = measure_architecture(largest, device, cache, num_classes=num_classes, onnx_path=path)
-    return latency.median_ms * _MARGIN
+    by_cost = sorted(settings.space.largest(), key=lambda one: -_macs(one, num_classes))
+    for architecture in by_cost[:-1]:
+        try:
+            return _measure_ms(architecture, settings, num_classes=num_classes) * _MARGIN
+        except DeviceAwayError:
+            raise
+        except DeviceError:
+            continue
+    return _measure_ms(by_cost[-1], settings, num_classes=num_classes) * _MARGIN
+
+
+def _measure_ms(architecture: Architecture, settings: StudySettings, *, num_classes: int) -> float:
+    cache = LatencyCache(settings.latency_cache)
+    with (
+        QuietMachine(settings.root) as machine,
+        closing(open_device(settings.device)) as device,
+        TemporaryDirectory() as folder,
+    ):
+        path = Path(folder) / "candidate.onnx"
+        latency, _ = measure_architecture(
+            architecture, device, cache, machine=machine, num_classes=num_classes, onnx_path=path
+        )
+    return latency.median_ms
 
 
 def _macs(architecture: Architecture, num_classes: int) -> int:

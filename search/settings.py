@@ -11,7 +11,7 @@ from trials.train_settings import TrainSettings
 
 SamplerName = Literal["tpe", "gp", "nsga2", "random", "front"]
 
-_OF_THE_MACHINE = ("num_threads", "num_workers", "cache_mib")
+OF_THE_MACHINE = ("num_threads", "num_workers", "cache_mib")
 """Training settings that say how much of the machine a trial takes, which follows from how many run at once."""
 
 
@@ -47,10 +47,7 @@ class StudySettings:
     """Folder of all studies, stores and caches."""
 
     def __post_init__(self) -> None:
-        if not self.name or self.name.startswith(".") or not all(c.isalnum() or c in "._-" for c in self.name):
-            raise StudyError(
-                f"study name {self.name!r} cannot name a folder", hint="use letters, digits, dots, dashes, underscores"
-            )
+        check_name(self.name)
         if self.budget < 1:
             raise StudyError(f"a budget of {self.budget} trials finds nothing", hint="give at least 1")
         if self.max_latency_ms is not None and self.max_latency_ms <= 0:
@@ -78,12 +75,24 @@ class StudySettings:
             "device": self.device,
             "also_measure": list(self.also_measure),
             "max_latency_ms": self.max_latency_ms,
-            "train": {k: v for k, v in dataclasses.asdict(self.train).items() if k not in _OF_THE_MACHINE},
+            "train": {k: v for k, v in dataclasses.asdict(self.train).items() if k not in OF_THE_MACHINE},
             "sampler": self.sampler,
             "seed": self.seed,
             "prune": self.prune,
             "skip_broken": self.skip_broken,
         }
+
+
+def check_name(name: str) -> None:
+    """Refuse a study's or experiment's name that cannot name a folder.
+
+    Raises:
+        StudyError: it cannot.
+    """
+    if not name or name.startswith(".") or not all(c.isalnum() or c in "._-" for c in name):
+        raise StudyError(
+            f"study name {name!r} cannot name a folder", hint="use letters, digits, dots, dashes, underscores"
+        )
 
 
 def changes(before: dict[str, Any], after: dict[str, Any], *, prefix: str = "") -> list[str]:

@@ -14,6 +14,7 @@ failed     FAIL              none
 ========== ================= ==================================================================================
 """
 
+import uuid
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -90,6 +91,15 @@ class Study:
             )
         self._study.set_user_attr("dataset_fingerprint", dataset_fingerprint)
         self._study.set_user_attr("device", now)
+
+    @property
+    def id(self) -> str:
+        """What tells this study from others of its name in a shared MLflow store."""
+        known = self._study.user_attrs.get("id")
+        if known is None:
+            known = uuid.uuid4().hex
+            self._study.set_user_attr("id", known)
+        return str(known)
 
     @property
     def reference_latency_ms(self) -> float | None:
@@ -180,10 +190,11 @@ class Study:
 
     def queue_presets(self) -> None:
         """Put the paper's presets that lie in the space before everything else, if this study is new."""
-        if self._study.get_trials(deepcopy=False):
+        if self._study.user_attrs.get("presets_queued"):
             return
         for architecture in presets_in(self._settings.space).values():
             self._study.enqueue_trial(to_parameters(self._settings.space, architecture), skip_if_exists=True)
+        self._study.set_user_attr("presets_queued", True)  # a driver killed before this queues the missing ones again
 
     def is_preset(self, architecture: Architecture) -> bool:
         """Tell whether this is one of the paper's networks."""

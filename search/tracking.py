@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mlflow.entities import Metric, Param, Run, RunStatus, RunTag, ViewType
 from mlflow.exceptions import MlflowException
@@ -20,7 +20,6 @@ from search.front_page import write_front_page
 from search.front_picture import draw_front
 from search.front_table import to_csv
 from search.record import TrialRecord
-from search.settings import StudySettings
 from search.stores import artifact_root, tracking_uri
 from search.study_error import StudyError
 from search.summary import Summary
@@ -34,8 +33,24 @@ STATE_TAG = "yoloret.state"
 REASON_TAG = "yoloret.reason"
 FRONT_TAG = "yoloret.front"
 KIND_TAG = "yoloret.kind"
+STUDY_TAG = "yoloret.study_id"
 _PARENT_KIND = "study"
 _STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "infeasible": "FINISHED", "failed": "FAILED"}
+
+
+class Tracked(Protocol):
+    """What has runs in MLflow: a study, or an experiment."""
+
+    @property
+    def name(self) -> str:
+        """Of the MLflow experiment, unless the user's environment names another."""
+
+    @property
+    def root(self) -> Path:
+        """Where the store is."""
+
+    def trial_folder(self, number: int) -> Path:
+        """Where a trial's files are."""
 
 
 class Tracking:
@@ -43,14 +58,16 @@ class Tracking:
 
     Args:
         settings: The study.
+        study_id: Its own, found again when it goes on: a shared store may hold others of its name.
         description: What the study is, by short names; parameters of its run.
 
     Raises:
         StudyError: the store cannot be reached or opened.
     """
 
-    def __init__(self, settings: StudySettings, *, description: Mapping[str, str]) -> None:
+    def __init__(self, settings: Tracked, *, study_id: str, description: Mapping[str, str]) -> None:
         self._settings = settings
+        self._study_id = study_id
         self.uri = tracking_uri(settings.root)
         try:
             self._client = MlflowClient(tracking_uri=self.uri)
@@ -113,11 +130,11 @@ class Tracking:
             RunTag(REASON_TAG, result.reason),
             RunTag("yoloret.preset", record.preset),
         ]
-        if result.notes:
-            tags.append(RunTag("yoloret.notes", "; ".join(result.notes)))
-        if result.latency is not None:
-            tags.append(RunTag("yoloret.device", str(result.latency.device)))
-            tags.append(RunTag("yoloret.latency_notes", "; ".join(result.latency.notes)))
+        tags.append(RunTag("yoloret.notes", "; ".join(result.notes)))
+        if latency := result.latency:
+            tags.append(RunTag("yoloret.device", str(latency.device)))
+            tags.append(RunTag("yoloret.latency_notes", "; ".join(latency.notes)))
+            tags.append(RunTag("yoloret.engine", latency.engine))
         now_ms = _now_ms()
         metrics = [Metric(name, value, now_ms, 0) for name, value in figures.items()]
         metrics += self._missing_curves(record)
@@ -174,15 +191,16 @@ class Tracking:
         location = None
         if "MLFLOW_TRACKING_URI" not in os.environ:
             location = (artifact_root(self._settings.root) / self._settings.name).as_uri()
-        return str(self._client.create_experiment(name, artifact_location=location))
+        # The UI opens an experiment as what this tag says, and without one by guessing, as traces of language models.
+        tags = {"mlflow.experimentKind": "custom_model_development"}
+        return str(self._client.create_experiment(name, artifact_location=location, tags=tags))
 
     def _open_parent(self, description: Mapping[str, str]) -> Run:
-        tags_wanted = f"tags.`{KIND_TAG}` = '{_PARENT_KIND}' and tags.`yoloret.study` = '{self._settings.name}'"
-        if found := self._find(tags_wanted):
+        if found := self._find(f"tags.`{KIND_TAG}` = '{_PARENT_KIND}' and tags.`{STUDY_TAG}` = '{self._study_id}'"):
             self._client.update_run(found[0].info.run_id, status="RUNNING")
             return found[0]
         note = "\n".join(f"- **{name}**: {value}" for name, value in description.items())
-        tags = {KIND_TAG: _PARENT_KIND, "yoloret.study": self._settings.name, MLFLOW_RUN_NOTE: note}
+        tags = {KIND_TAG: _PARENT_KIND, STUDY_TAG: self._study_id, MLFLOW_RUN_NOTE: note}
         run = self._client.create_run(self.experiment_id, run_name=f"study {self._settings.name}", tags=tags)
         self._client.log_batch(run.info.run_id, params=[Param(k, v[:6000]) for k, v in description.items()])
         return run
@@ -223,7 +241,16 @@ def _figures(record: TrialRecord) -> dict[str, float]:
     if result.state == "complete":
         figures |= {"ap": result.ap, "ap50": result.ap50}
     if latency is not None:
-        figures |= {"latency_ms": latency.median_ms, "latency_p99_ms": latency.p99_ms}
+        figures |= {
+            "latency_ms": latency.median_ms,
+            "latency_p99_ms": latency.p99_ms,
+            "latency_spread": latency.spread,
+            "latency_reference_ms": latency.reference_ms,
+            "throughput_per_s": latency.throughput_per_s,
+            "build_seconds": latency.build_s,
+            **{f"before_{name}": value for name, value in latency.before.items()},
+            **{f"after_{name}": value for name, value in latency.after.items()},
+        }
     for device, other in result.also.items():
         figures[f"latency_ms_{re.sub(r'[^A-Za-z0-9]+', '_', device).strip('_')}"] = other.median_ms
     return {name: float(value) for name, value in figures.items() if value is not None}

@@ -23,5 +23,8 @@ class View(Protocol):
     def finished(self, record: TrialRecord, summary: Summary) -> None:
         """A trial ended, and the study stands so."""
 
+    def put_back(self, number: int) -> None:
+        """A running trial was given up without a result; its architecture will be tried again."""
+
     def noticed(self, message: str) -> None:
         """Something a person should read, once."""

@@ -5,10 +5,12 @@ Each class below the root is defined where it is raised::
     YoloRetError                 message and hint; the command line prints both
     ├── ArchitectureError        spaces.scale_set      a description that names no network
     ├── SpaceError               spaces.space          a space, or its file, that makes no sense
+    ├── DownloadError            spaces.download       a file cannot be fetched, or is another
     ├── WeightsError             spaces.weights        pretrained weights that cannot be had
     ├── DatasetError             trials.dataset        a dataset or one of its items is broken
     ├── DeviceError              trials.device         a device cannot be reached or used
     │   ├── DeviceAwayError      trials.device         a device stayed out of reach after all patience
+    │   ├── DiskFullError        trials.board_visit    a board has no room for a measurement
     │   ├── UnknownDeviceError   trials.device         a text names no device
     │   └── UnstableError        trials.device         a device gives no steady latency
     ├── TrainingError            trials.training_error NaN loss, out of memory

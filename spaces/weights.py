@@ -1,23 +1,41 @@
 """ImageNet weights for the blocks below the transfer boundary.
 
-timm fetches and caches them from the model hub; its environment variables (``HF_HOME``, ``HF_ENDPOINT``,
-``HF_HUB_OFFLINE``) mean what they mean there.
+They come from the first of these that has them:
+
+1. the folder that ``YOLORET_NAS_WEIGHTS_DIR`` names (`--weights-dir`): ``<backbone>.safetensors``, ``.pth``, ``.pt`` or
+   ``.bin`` as timm lays them out, or a file of `spaces.published_weights` under its own name;
+2. `spaces.published_weights`, for backbones timm has no weights for;
+3. timm's hub, fetched and cached by timm; its variables (``HF_HOME``, ``HF_ENDPOINT``, ``HF_HUB_OFFLINE``) mean what they
+   mean there.
+
+No file is ever executed: pickles are read as bare tensors.
 """
 
+import os
+import pickle
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import timm
 import torch
 from huggingface_hub import constants, try_to_load_from_cache
-from torch import nn
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from spaces.architecture import Architecture
 from spaces.backbones import check_backbone, split_blocks
+from spaces.download import DownloadError
 from spaces.errors import YoloRetError
 from spaces.network import YoloReT
+from spaces.published_weights import PUBLISHED, convert, fetch_published
+
+WEIGHTS_DIR = "YOLORET_NAS_WEIGHTS_DIR"
+"""The environment variable; it reaches the processes of trials."""
 
 _PATIENCE_S = 5.0
+_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 
 
 class WeightsError(YoloRetError):
@@ -25,28 +43,69 @@ class WeightsError(YoloRetError):
 
 
 def fetch_pretrained(backbone: str) -> nn.Module:
-    """Give a whole timm classifier with its ImageNet weights, from the local cache or the hub.
+    """Give a whole timm classifier with its ImageNet weights.
 
     Raises:
-        WeightsError: timm has no weights for it, or they cannot be reached.
+        WeightsError: there are none for it, they cannot be reached, or a file does not hold them.
     """
     check_backbone(backbone)
+    if path := _find_file(backbone):
+        return _fill(backbone, _read_file(path, backbone), source=str(path))
+    if backbone in PUBLISHED:
+        try:
+            return _fill(backbone, fetch_published(backbone), source=PUBLISHED[backbone])
+        except DownloadError as error:
+            raise _out_of_reach(backbone, error.message) from error
     if not timm.models.is_model_pretrained(backbone):
-        raise WeightsError(f"timm has no ImageNet weights for {backbone}", hint="use transfer 0, or another backbone")
+        raise WeightsError(
+            f"there are no known ImageNet weights for {backbone}",
+            hint="put a file of them into --weights-dir, use transfer 0, or another backbone",
+        )
     if not _is_cached(backbone) and (reason := _why_hub_is_out_of_reach()):
         # Asked first: the hub's own client tries for most of a minute before it gives up.
-        raise WeightsError(
-            f"ImageNet weights of {backbone} are not in the cache, and the hub is out of reach: {reason}",
-            hint="check the network, or set HF_HOME to a cache that holds them, or use transfer 0",
-        )
+        raise _out_of_reach(backbone, f"not in the cache, and the hub is out of reach: {reason}")
     try:
         return timm.create_model(backbone, pretrained=True)
     except (OSError, RuntimeError, ValueError) as error:  # the hub's client raises all three for a hub out of reach
+        raise _out_of_reach(backbone, str(error).strip().splitlines()[0]) from error
+
+
+def _out_of_reach(backbone: str, reason: str) -> WeightsError:
+    return WeightsError(
+        f"ImageNet weights of {backbone} cannot be fetched: {reason}",
+        hint="check the network, name a folder that holds them with --weights-dir, set HF_HOME or TORCH_HOME to a cache "
+        "that does, or use transfer 0",
+    )
+
+
+def _find_file(backbone: str) -> Path | None:
+    if not (folder := os.environ.get(WEIGHTS_DIR)):
+        return None
+    names = [backbone + suffix for suffix in _SUFFIXES] + ([PUBLISHED[backbone]] if backbone in PUBLISHED else [])
+    return next((path for name in names if (path := Path(folder) / name).is_file()), None)
+
+
+def _read_file(path: Path, backbone: str) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        values = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise WeightsError(
-            f"ImageNet weights of {backbone} cannot be fetched: {reason}",
-            hint="check the network, or set HF_HOME to a cache that holds them, or use transfer 0",
-        ) from error
+        raise WeightsError(f"{path} cannot be read as weights: {reason}") from error
+    if not isinstance(values, dict) or not all(isinstance(value, Tensor) for value in values.values()):
+        raise WeightsError(f"{path} holds no table of tensors", hint="save the state_dict of the timm model")
+    return convert(values) if path.name == PUBLISHED.get(backbone) else values
+
+
+def _fill(backbone: str, values: dict[str, Tensor], *, source: str) -> nn.Module:
+    model: nn.Module = timm.create_model(backbone, pretrained=False)
+    try:
+        model.load_state_dict(values)
+    except RuntimeError as error:
+        lines = str(error).strip().splitlines()
+        raise WeightsError(f"{source} does not hold {backbone}: {' '.join(lines[1:2]).strip()[:300]}") from error
+    return model
 
 
 def load_pretrained(network: YoloReT, architecture: Architecture) -> None:

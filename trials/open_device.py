@@ -6,6 +6,7 @@ import re
 from trials.cpu_device import CpuDevice
 from trials.cuda_device import CudaDevice
 from trials.device import Device, UnknownDeviceError
+from trials.ssh_address import parse_address
 from trials.ssh_device import SshDevice
 from trials.ssh_settings import SshSettings
 
@@ -30,9 +31,13 @@ def open_device(spec: str, *, patience_s: float | None = None) -> Device:
     if spec == "cuda":
         return CudaDevice()
     if spec.startswith("ssh://"):
-        settings = SshSettings()
+        times = dict(parse_address(spec).times)
         if patience_s is not None:
-            settings = dataclasses.replace(settings, patience_s=patience_s)
+            times["patience_s"] = patience_s
+        try:
+            settings = dataclasses.replace(SshSettings(), **times)  # type: ignore[arg-type]
+        except ValueError as error:
+            raise UnknownDeviceError(f"device {spec!r} cannot be used: {error}") from error
         return SshDevice(name=spec, settings=settings)
     raise UnknownDeviceError(
         f"device {spec!r} is unknown", hint="say cpu, cpu:threads=2 for two threads, cuda, or ssh://nano for a board"

@@ -7,7 +7,8 @@ A trial ends *complete*, *pruned*, *infeasible* or *failed*, with its reason; a 
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import closing, nullcontext
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from spaces import YoloRetError, build_network
 from spaces.macs import count_macs, count_params
 from spaces.weights import load_pretrained
 from trials.anchors import fit_anchors
-from trials.device import Device, DeviceError, Latency
+from trials.device import Device, DeviceAwayError, DeviceError, Latency
 from trials.latency_cache import LatencyCache
+from trials.measurement import measure_quietly
 from trials.onnx_export import export_for_timing, fill_weights
 from trials.open_dataset import open_dataset
 from trials.open_device import open_device
@@ -35,8 +37,6 @@ from trials.trial_result import (
     TrialResult,
     write_json,
 )
-
-_ON_THIS_MACHINE = ("cpu", "cuda")
 
 
 def run_trial(request: TrialRequest, report: Report) -> TrialResult:
@@ -54,13 +54,21 @@ def run_trial(request: TrialRequest, report: Report) -> TrialResult:
     trial = _Trial(request, report)
     try:
         result = trial.run()
+    except (
+        DeviceAwayError
+    ) as error:  # nothing about the architecture: no result is left, so that nobody takes it for one
+        return replace(trial.end("failed", reason=_in_words(error)), is_device_away=True)
     except YoloRetError as error:
-        result = trial.end("failed", reason=f"{error.message}{f' ({error.hint})' if error.hint else ''}")
+        result = trial.end("failed", reason=_in_words(error))
     except Exception as error:  # the one place that turns what nobody foresaw into a state; the traceback is kept
         (request.work_dir / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
         result = trial.end("failed", reason=f"{type(error).__name__}: {error} (see traceback.txt in its folder)")
     write_json(request.work_dir / RESULT_FILE, result.to_dict())
     return result
+
+
+def _in_words(error: YoloRetError) -> str:
+    return f"{error.message}{f' ({error.hint})' if error.hint else ''}"
 
 
 class _Trial:
@@ -146,12 +154,7 @@ class _Trial:
         self._known.update(also=measured, notes=tuple(notes))
 
     def _time(self, device: Device, onnx_path: Path) -> tuple[Latency, bool]:
-        """Find the latency in the cache, or time it while this machine's other trials wait, where it is the device."""
-        cache = LatencyCache(self._request.latency_cache)
-        if known := cache.get(onnx_path, device.identity()):
-            return known, True
-        with self._machine.alone() if device.identity().kind in _ON_THIS_MACHINE else nullcontext():
-            return cache.measure(device, onnx_path)
+        return measure_quietly(onnx_path, device, LatencyCache(self._request.latency_cache), machine=self._machine)
 
     def _over_limit(self) -> str:
         limit, latency = self._request.max_latency_ms, self._known["latency"]
@@ -160,7 +163,7 @@ class _Trial:
         return f"{latency.median_ms:.2f} ms is over the limit of {limit:g} ms"
 
     def _train(self, dataset: Any) -> TrainResult:
-        request, architecture = self._request, self._request.architecture
+        request, architecture, began = self._request, self._request.architecture, time.perf_counter()
         torch.manual_seed(request.train.seed)
         network = build_network(architecture, num_classes=len(dataset.class_names))
         load_pretrained(network, architecture)
@@ -175,11 +178,9 @@ class _Trial:
             settings=request.train,
             report=self._report,
             work_dir=request.work_dir,
+            resume=request.train.is_resumable,
             between_steps=self._machine.step_aside if request.train.devices == 1 else None,
         )
-        self._seconds["train"] += trained.seconds_train
-        self._seconds["score"] += trained.seconds_score
-        self._seconds["aside"] += trained.seconds_aside
         self._known.update(
             ap=trained.ap,
             ap50=trained.ap50,
@@ -188,7 +189,11 @@ class _Trial:
             history=trained.history,
         )
         network.cpu()
-        self._timed("build", lambda: fill_weights(request.work_dir / ONNX_FILE, network))
+        fill_weights(request.work_dir / ONNX_FILE, network)
+        whole_s = time.perf_counter() - began
+        self._seconds["score"] += trained.seconds_score
+        self._seconds["aside"] += trained.seconds_aside
+        self._seconds["train"] += whole_s - trained.seconds_score - trained.seconds_aside
         return trained
 
     def _timed(self, phase: str, work: Callable[[], Any]) -> Any:

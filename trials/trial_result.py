@@ -71,14 +71,16 @@ class TrialResult:
     history: tuple[tuple[int, float, float | None, float | None], ...] = ()
     """Epoch, mean loss, AP and AP50 (None where not scored)."""
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Where the time went: build (data, network), measure (ONNX, waiting for a quiet machine, timing), train, score, and
-    aside: waiting while another trial of this machine measured."""
+    """Where the time went: build (data, network), measure (ONNX, waiting for a quiet machine, timing), train (anchors and
+    Lightning's set-up to the written weights), score, and aside: waiting while another trial of this machine measured."""
     also: Mapping[str, Latency] = field(default_factory=dict)
     """What the further devices measured, by what the user typed for them."""
     notes: tuple[str, ...] = ()
     """What went wrong beside the trial: a further device that could not measure."""
     is_latency_cached: bool = False
     """Whether the latency came from the cache."""
+    is_device_away: bool = False
+    """Whether it failed for the device alone, which stayed out of reach: the same trial may well succeed later."""
 
     def to_dict(self) -> dict[str, Any]:
         """Give the form of JSON."""

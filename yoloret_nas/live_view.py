@@ -25,8 +25,10 @@ class LiveView:
 
     Args:
         console: Where to write.
-        seconds: A clock.
     """
+
+    _unit = "trials"
+    _shows_front = True
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -55,7 +57,7 @@ class LiveView:
         self._began, self._began_with = time.monotonic(), len(summary.records)
         front = {record.number for record in summary.front}
         if summary.records:
-            self._print(Text(f"the study goes on: {len(summary.records)} trials are finished"))
+            self._print(Text(f"it goes on: {len(summary.records)} {self._unit} are finished"))
         self._print(Text(header_line(), style="bold"))
         for record in summary.records:
             self._print(trial_line(record, on_front=record.number in front))
@@ -79,6 +81,10 @@ class LiveView:
         self._summary = summary
         self._print(trial_line(record, on_front=record.number in {one.number for one in summary.front}))
 
+    def put_back(self, number: int) -> None:
+        """Show it no longer."""
+        self._running.pop(number, None)
+
     def noticed(self, message: str) -> None:
         """Print a note."""
         self._print(Text(f"note: {message}", style="yellow"))
@@ -98,14 +104,14 @@ class LiveView:
         head = Table.grid(padding=(0, 2))
         head.add_row(
             ProgressBar(total=self._budget, completed=min(done, self._budget), width=30),
-            Text(f"{done}/{self._budget} trials"),
+            Text(f"{done}/{self._budget} {self._unit}"),
             Text(f"{_clock(time.monotonic() - self._began)} elapsed, {self._time_left(done)}"),
-            Text(f"hypervolume {summary.hypervolume:.4f}", style="bold"),
+            *([Text(f"hypervolume {summary.hypervolume:.4f}", style="bold")] if self._shows_front else []),
             Text(states, style="dim"),
         )
         running = [_running_line(number, *pair) for number, pair in self._running.items()]
         parts: list[RenderableType] = [Text(""), head, *running]
-        if summary.front:
+        if summary.front and self._shows_front:
             title = f"front ({len(summary.front)} members)"
             parts.append(front_table(summary.front, knee=None, title=title, limit=_FRONT_ROWS))
         if self.ending:

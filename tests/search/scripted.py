@@ -115,6 +115,12 @@ def fail_with(reason: str) -> Script:
     return play
 
 
+def find_device_away(request: TrialRequest) -> Generator[Event, bool | None, None]:
+    """Play a trial whose device stays out of reach."""
+    result = TrialResult(state="failed", reason="nano cannot be reached", is_device_away=True)
+    yield Finished(number=request.number, result=result)
+
+
 def kill_driver(request: TrialRequest) -> Generator[Event, bool | None, None]:
     """Play a trial in whose midst the driver is killed."""
     yield Progressed(number=request.number, progress=Progress(phase="build"))
@@ -166,6 +172,7 @@ class RecordingView:
     progress: list[tuple[int, Progress]] = field(default_factory=list)
     ended: list[TrialRecord] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
+    given_up: list[int] = field(default_factory=list)
 
     def opened(self, summary: Summary, *, budget: int) -> None:
         self.opened_with.append((len(summary.records), budget))
@@ -180,6 +187,9 @@ class RecordingView:
         assert summary.records[-1].number >= record.number
         self.ended.append(record)
 
+    def put_back(self, number: int) -> None:
+        self.given_up.append(number)
+
     def noticed(self, message: str) -> None:
         self.notices.append(message)
 
@@ -192,11 +202,15 @@ class StandInDevice:
     opset: int = 13
     known: DeviceIdentity = IDENTITY
     measured: list[Path] = field(default_factory=list)
+    faults: list[Exception] = field(default_factory=list)
+    """Raised by the next measurements, in turn."""
 
     def identity(self) -> DeviceIdentity:
         return self.known
 
     def measure(self, onnx_path: Path) -> Latency:
+        if self.faults:
+            raise self.faults.pop(0)
         self.measured.append(onnx_path)
         return latency(100.0)
 

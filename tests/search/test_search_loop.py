@@ -30,12 +30,12 @@ from tests.search.scripted import (
     fail_with,
     fake_ap,
     fake_latency_ms,
+    find_device_away,
     kill_driver,
     play_trial,
 )
 from trials.dataset import DatasetError
-from trials.device import UnknownDeviceError
-from trials.latency_cache import LatencyCache
+from trials.device import DeviceAwayError, DeviceError, UnknownDeviceError
 from trials.trial_result import RESULT_FILE, TrialResult, write_json
 
 Story = list[tuple[str, str, str, float | None]]
@@ -488,16 +488,71 @@ def test_settings_without_meaning_are_refused(settings: MakeSettings, change: di
         settings(**change)
 
 
+# --- a device that is away ----------------------------------------------------------------------------------------
+
+
+def test_a_trial_whose_device_is_away_is_tried_again_and_spends_no_budget(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    undisturbed = search(settings(name="undisturbed", budget=5)).summary
+    executor, view = ScriptedExecutor(scripts={1: find_device_away, 2: find_device_away}), RecordingView()
+    outcome = run_search(settings(budget=5), executor=executor, view=view)
+    assert story(outcome.summary) == story(undisturbed)
+    assert [record.number for record in outcome.summary.records] == [0, 3, 4, 5, 6]
+    assert view.given_up == tracking.interrupted == [1, 2]
+    assert ["cannot be reached" in notice for notice in view.notices] == [True, True]
+
+
+@pytest.mark.parametrize("capacity", [1, 2])
+def test_a_device_that_stays_away_ends_the_search_and_loses_nothing(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, capacity: int
+) -> None:
+    executor = ScriptedExecutor(scripts=dict.fromkeys(range(2, 40), find_device_away), capacity=capacity)
+    with pytest.raises(DeviceAwayError, match="2 of 6 trials are finished") as caught:
+        run_search(settings(budget=6), executor=executor, view=RecordingView())
+    assert "same command again" in caught.value.hint
+    assert len(executor.started) >= 2 + 4 * capacity
+    assert tracking.status[-1] == "KILLED"
+    resumed = search(settings(budget=6)).summary
+    assert len(resumed.records) == len({record.architecture.key for record in resumed.records}) == 6
+    assert {record.result.state for record in resumed.records} <= {"complete", "pruned"}
+
+
 # --- the hypervolume's reference ----------------------------------------------------------------------------------
 
 
-def test_without_a_limit_the_reference_is_the_costliest_network_s_latency(root: Path) -> None:
-    device = StandInDevice()
-    slowest_ms = slowest_latency_ms(FEW, device, LatencyCache(root / "latency.db"), num_classes=3)
+@pytest.fixture
+def costly(monkeypatch: pytest.MonkeyPatch) -> StandInDevice:
+    """A device whose reference is really measured."""
+    found = StandInDevice()
+    monkeypatch.setattr("search.search_loop.open_device", lambda spec, **options: found)
+    return found
+
+
+def test_without_a_limit_the_reference_is_the_costliest_network_s_latency(
+    settings: MakeSettings, costly: StandInDevice, root: Path
+) -> None:
+    root.mkdir(exist_ok=True)
+    slowest_ms = slowest_latency_ms(settings(space=FEW), num_classes=3)
     assert slowest_ms == pytest.approx(110.0)  # and a margin
-    assert len(device.measured) == 1
-    assert slowest_latency_ms(FEW, device, LatencyCache(root / "latency.db"), num_classes=3) == slowest_ms
-    assert len(device.measured) == 1  # found in the cache
+    assert len(costly.measured) == 1
+    assert slowest_latency_ms(settings(space=FEW), num_classes=3) == slowest_ms
+    assert len(costly.measured) == 1  # found in the cache
+
+
+def test_a_costliest_network_that_the_device_cannot_run_is_passed_over(
+    settings: MakeSettings, costly: StandInDevice, root: Path
+) -> None:
+    root.mkdir(exist_ok=True)
+    costly.faults = [DeviceError("out of memory")]
+    assert slowest_latency_ms(settings(space=SPACE), num_classes=3) == pytest.approx(110.0)
+    costly.known = dataclasses.replace(IDENTITY, board="another")
+    costly.faults = [DeviceError("out of memory"), DeviceError("again")]
+    with pytest.raises(DeviceError, match="again"):
+        slowest_latency_ms(settings(space=SPACE), num_classes=3)
+    costly.faults = [DeviceAwayError("gone")]
+    with pytest.raises(DeviceAwayError, match="gone"):
+        slowest_latency_ms(settings(space=SPACE), num_classes=3)
 
 
 def test_the_reference_stays_as_it_was_set(

@@ -1,5 +1,6 @@
 """What stands in MLflow, on a real store in SQLite."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from search.search_loop import run_search
 from search.settings import StudySettings
 from search.stores import tracking_uri
 from search.study_error import StudyError
-from search.tracking import FRONT_TAG, REASON_TAG, STATE_TAG, TRIAL_TAG, Tracking, write_reports
+from search.tracking import FRONT_TAG, KIND_TAG, REASON_TAG, STATE_TAG, STUDY_TAG, TRIAL_TAG, Tracking, write_reports
 from tests.search.conftest import MakeSettings
 from tests.search.records import record, summary
 from tests.search.scripted import DriverKilledError, RecordingView, ScriptedExecutor, StandInDevice, kill_driver
@@ -23,20 +24,21 @@ PARENT = "mlflow.parentRunId"
 HISTORY = ((1, 2.0, None, None), (2, 1.0, 0.3, 0.5), (3, 0.9, None, None), (4, 0.8, 0.4, 0.6))
 
 
-def open_tracking(settings: StudySettings) -> Tracking:
-    return Tracking(settings, description={"space": "some", "dataset": "shapes"})
+def open_tracking(settings: StudySettings, *, study_id: str = "one") -> Tracking:
+    return Tracking(settings, study_id=study_id, description={"space": "some", "dataset": "shapes"})
 
 
 def client(settings: StudySettings) -> MlflowClient:
     return MlflowClient(tracking_uri=tracking_uri(settings.root))
 
 
-def runs(settings: StudySettings, experiment: str = "study") -> tuple[Run, dict[int, Run]]:
+def runs(settings: StudySettings, experiment: str = "study", *, study_id: str = "one") -> tuple[Run, dict[int, Run]]:
     """Give the study's run and those of its trials, the newest of each number."""
     found = client(settings).get_experiment_by_name(experiment)
     assert found is not None
     everything = client(settings).search_runs([found.experiment_id], order_by=["attributes.start_time ASC"])
-    (parent,) = [run for run in everything if run.data.tags.get("yoloret.study") == settings.name]
+    studies = [run for run in everything if run.data.tags.get(KIND_TAG) == "study"]
+    (parent,) = [run for run in studies if len(studies) == 1 or run.data.tags[STUDY_TAG] == study_id]
     children = [run for run in everything if run.data.tags.get(PARENT) == parent.info.run_id]
     assert len({run.data.tags[TRIAL_TAG] for run in children}) == len(children)
     return parent, {int(run.data.tags[TRIAL_TAG]): run for run in children}
@@ -85,6 +87,41 @@ def test_a_trial_has_its_axes_its_curves_its_objectives_and_its_files(settings: 
     assert artifacts(chosen, run) == {ARCHITECTURE_FILE, RESULT_FILE, ONNX_FILE}
     assert curve(chosen, run, "train_loss") == [(2, 1.0), (4, 0.8), (1, 2.0), (3, 0.9)]  # the scored ones came first
     assert curve(chosen, run, "val_ap") == [(2, 0.3), (4, 0.4)]
+
+
+def test_what_a_board_tells_beside_the_figure_stands_there_too(settings: MakeSettings) -> None:
+    chosen = settings()
+    trial = record(0, 0.4, 20.0)
+    assert trial.result.latency is not None
+    told = replace(
+        trial.result.latency,
+        engine="e1",
+        build_s=90.0,
+        throughput_per_s=49.0,
+        reference_ms=1.5,
+        before={"gpu_mhz": 921.6},
+        after={"gpu_mhz": 920.0},
+        notes=("measured again",),
+    )
+    tracking = open_tracking(chosen)
+    tracking.finished(replace(trial, result=replace(trial.result, latency=told)), seconds=1.0)
+    run = runs(chosen)[1][0]
+    wanted = {
+        "build_seconds": 90.0,
+        "throughput_per_s": 49.0,
+        "latency_reference_ms": 1.5,
+        "before_gpu_mhz": 921.6,
+        "after_gpu_mhz": 920.0,
+    }
+    assert {name: run.data.metrics[name] for name in wanted} == wanted
+    assert (run.data.tags["yoloret.engine"], run.data.tags["yoloret.latency_notes"]) == ("e1", "measured again")
+
+
+def test_two_studies_of_one_name_in_one_store_have_runs_of_their_own(settings: MakeSettings) -> None:
+    mine, yours = open_tracking(settings()), open_tracking(settings(), study_id="two")
+    assert mine.experiment_id == yours.experiment_id
+    assert mine.parent_run_id != yours.parent_run_id
+    assert open_tracking(settings()).parent_run_id == mine.parent_run_id
 
 
 @pytest.mark.parametrize(
@@ -238,14 +275,14 @@ def test_studies_that_share_an_experiment_leave_each_other_alone(
     trial = record(0, 0.4, 20.0)
     running = open_tracking(one)
     running.started(0, trial.architecture)
-    second = open_tracking(other)
+    second = open_tracking(other, study_id="two")
     second.catch_up([trial])
     second.close(summary(trial), status="FINISHED", files=[])
     parent, children = runs(one, "shared")
     assert parent.info.status == "RUNNING"
     assert children[0].info.status == "RUNNING"
     assert FRONT_TAG not in children[0].data.tags
-    parent, children = runs(other, "shared")
+    parent, children = runs(other, "shared", study_id="two")
     assert children[0].info.status == "FINISHED"
     assert children[0].data.tags[FRONT_TAG] == "yes"
 

@@ -32,5 +32,7 @@ def test_freed_memory_is_not_faulted_in_again() -> None:
     for mode in ("keep", "leave"):
         done = subprocess.run([sys.executable, "-c", SCRIPT, mode], capture_output=True, text=True, check=True)
         faults[mode] = int(done.stdout)
-    assert faults["leave"] >= 32, "the C library no longer gives large blocks back by itself"  # even with pages of 2 MiB
+    assert faults["leave"] >= 32, (
+        "the C library no longer gives large blocks back by itself"
+    )  # even with pages of 2 MiB
     assert faults["keep"] < 8

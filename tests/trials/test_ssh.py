@@ -16,6 +16,7 @@ from trials.open_device import open_device
 from trials.remote_process import RemoteEndError, explain_loss
 from trials.ssh import SshHost
 from trials.ssh_address import SshAddress, parse_address
+from trials.ssh_device import SshDevice
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,10 @@ from trials.ssh_address import SshAddress, parse_address
         ("ssh://me@[fe80::1%eth0]:22", SshAddress(host="fe80::1%eth0", user="me", port=22)),
         ("ssh://nano?trtexec=/opt/my trt/trtexec", SshAddress(host="nano", trtexec="/opt/my trt/trtexec")),
         ("ssh://nano?trtexec=/opt/%24x/trtexec", SshAddress(host="nano", trtexec="/opt/$x/trtexec")),
+        (
+            "ssh://nano?trtexec=/t&build_limit_s=3600&patience_s=0",
+            SshAddress(host="nano", trtexec="/t", times=(("build_limit_s", 3600.0), ("patience_s", 0.0))),
+        ),
     ],
 )
 def test_addresses(spec: str, address: SshAddress) -> None:
@@ -58,6 +63,14 @@ def test_addresses(spec: str, address: SshAddress) -> None:
         "ssh://nano?trtexec=relative/trtexec",
         "ssh://nano?trtexec=/a%0Ab",
         "ssh://nano?other=1",
+        "ssh://nano?",
+        "ssh://nano?&",
+        "ssh://nano?num_attempts=1",
+        "ssh://nano?patience_s=-1",
+        "ssh://nano?patience_s=1e9",
+        "ssh://nano?patience_s=nan",
+        "ssh://nano?patience_s=",
+        "ssh://nano?trtexec=/t&build_limit_s=$(id)",
         "ssh://nänö",
         "ssh://'nano'",
     ],
@@ -65,6 +78,17 @@ def test_addresses(spec: str, address: SshAddress) -> None:
 def test_hostile_addresses_are_refused(spec: str) -> None:
     with pytest.raises(UnknownDeviceError, match="is no address of a board"):
         open_device(spec)
+
+
+def test_times_given_with_the_address_are_the_measurement_s() -> None:
+    device = open_device("ssh://nano?build_limit_s=3600&patience_s=9")
+    assert isinstance(device, SshDevice)
+    assert (device.settings.build_limit_s, device.settings.patience_s) == (3600.0, 9.0)
+    hurried = open_device("ssh://nano?patience_s=9", patience_s=1.0)
+    assert isinstance(hurried, SshDevice)
+    assert hurried.settings.patience_s == 1.0
+    with pytest.raises(UnknownDeviceError, match=r"limits.*are at least 1"):
+        open_device("ssh://nano?run_limit_s=0")
 
 
 def test_the_host_comes_last_and_after_two_dashes() -> None:

@@ -8,7 +8,7 @@ from yoloret_nas.quantities import Milliseconds
 
 
 @click.command()
-@click.option("--study", required=True, help="Which study.")
+@click.option("--study", required=True, help="Which study or training.")
 @click.option("--trial", type=click.IntRange(0), default=None, help="This trial.  [default: the knee of the front]")
 @click.option("--best", is_flag=True, help="The most accurate of the front.")
 @click.option("--max-latency", type=Milliseconds(), help="The most accurate that is at most so slow, e.g. 33ms.")
@@ -31,13 +31,14 @@ def export(
     """
     if trial is not None and (best or max_latency is not None):
         raise click.UsageError("--trial names one trial; leave out --best and --max-latency")
+    from search.experiment import read_experiment
     from search.read_study import read_study
     from search.selection import select_trial
     from trials.open_device import open_device
     from yoloret_nas.export_bundle import write_bundle
     from yoloret_nas.trial_lines import short
 
-    opened = read_study(root, study)
+    opened = read_experiment(root, study) or read_study(root, study)
     record = select_trial(opened.summary, number=trial, best=best, max_latency_ms=max_latency)
     folder = out or Path("exports") / f"{study}-{record.number}"
     difference = write_bundle(

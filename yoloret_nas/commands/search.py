@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 @click.option("--device", default="cpu", help="Where latency is measured: cpu, cpu:threads=N, cuda, ssh://host.")
 @click.option("--also-measure", multiple=True, help="Record this device's latency too; may be given several times.")
 @click.option("--max-latency", type=Milliseconds(), help="Do not train what is slower, e.g. 33ms.")
-@click.option("--space", default=None, help="paper, nano, tiny, or a YAML file.  [default: tiny; with a GPU nano]")
+@click.option(
+    "--space", default=None, help="paper, nano, tiny, or a YAML file.  [default: nano with a GPU or a board, else tiny]"
+)
 @click.option("--study", default=None, help="Its name; the same name goes on.  [default: from space, data and device]")
 @click.option("--epochs", type=click.IntRange(1), default=None, help="Of each trial.  [default: the recipe's]")
 @click.option("--recipe", type=click.Choice(RECIPES), help="How trials train.  [default: quick on shapes, else modern]")
@@ -84,7 +86,8 @@ def _settings(flags: dict[str, Any], *, gpus: tuple[str, ...], workers: int) -> 
     from trials import recipes
 
     generated = _is_generated(flags["data"])
-    space = open_space(flags["space"] or ("nano" if gpus else "tiny"))
+    is_board = flags["device"].startswith("ssh://")
+    space = open_space(flags["space"] or ("nano" if gpus or is_board else "tiny"))
     recipe = recipes.RECIPES[flags["recipe"] or ("quick" if generated else "modern")]()
     epochs = flags["epochs"] or recipe.epochs
     train = dataclasses.replace(
@@ -130,7 +133,7 @@ def _is_generated(data: str) -> bool:
 
 
 def _study_name(space: str, data: str, device: str) -> str:
-    words = [space, Path(data).name or data, device]
+    words = [space, data if _is_generated(data) else Path(data).resolve().name, device]
     return "-".join(re.sub(r"[^A-Za-z0-9]+", "-", word).strip("-") for word in words)
 
 
@@ -157,6 +160,10 @@ def _announce(console: "Console", settings: "StudySettings", *, gpus: tuple[str,
         f"{f', at most {settings.max_latency_ms:g} ms' if settings.max_latency_ms else ''}",
         f"  trials  {settings.budget}, {train.epochs} epochs each on {where}{at_once}, recipe {train.recipe}",
     ]
+    if not gpus and settings.space.name == "nano":
+        lines.append(
+            "  note    there is no GPU here: each trial of this space may train for hours; --space tiny is for that"
+        )
     console.print("\n".join(lines), markup=False, soft_wrap=True)
 
 
@@ -167,6 +174,7 @@ def _where_time_went(outcome: "Outcome", *, workers: int) -> str:
         "training": spent.get("train", 0.0),
         "scoring": spent.get("score", 0.0),
         "measuring": spent.get("measure", 0.0) + spent.get("aside", 0.0),
+        "no trial left to begin": spent.get("idle", 0.0),
     }
     shares["the rest"] = max(0.0, whole - sum(shares.values()))
     return f"took {outcome.seconds:.0f} s: " + ", ".join(f"{name} {part / whole:.1%}" for name, part in shares.items())

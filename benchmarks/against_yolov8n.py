@@ -1,0 +1,176 @@
+"""Our recipe against Ultralytics' YOLOv8n: same images, same cores, one after the other, from random weights.
+
+    python -m venv other && other/bin/pip install ultralytics     # AGPL: an environment of its own
+    python benchmarks/against_yolov8n.py --data DATA --python other/bin/python --seeds 3
+
+Both detectors are scored by our scorer (COCO's AP, on each network's own detections of the validation images). Ours trains
+as many epochs as fit into the time of YOLOv8n's; validation counts for neither. Each training runs in a process of its own.
+
+Bars: AP50 0.85 and AP 0.50 in no more time; an epoch in 0.6 times YOLOv8n's or less.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+from PIL import Image
+
+from spaces import PRESETS, build_network
+from trials.anchors import fit_anchors
+from trials.dataset import Dataset
+from trials.detections import Detections
+from trials.open_dataset import open_dataset
+from trials.progress import ignore_progress
+from trials.recipes import modern_recipe
+from trials.scoring import score_detections
+from trials.training import train_network
+
+
+def main() -> None:
+    """Train both for each seed; print a line each, then the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--python", required=True, help="of the environment that has ultralytics")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=30, help="YOLOv8n's")
+    parser.add_argument("--our-epochs", type=int, default=0, help="0: as many as fit into YOLOv8n's time")
+    parser.add_argument("--size", type=int, default=320)
+    parser.add_argument("--batch", type=int, default=16, help="YOLOv8n's")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--ours", help=argparse.SUPPRESS)  # how this script starts our training in its own process
+    given = parser.parse_args()
+    if given.ours:
+        train_ours(given)
+        return
+    dataset = open_dataset(given.data, on_broken="stop")
+    rows = []
+    for seed in range(given.seeds):
+        with TemporaryDirectory() as folder:
+            theirs = run_theirs(dataset, given, seed=seed, folder=Path(folder))
+            epochs = given.our_epochs or epochs_within(given, seconds=theirs["train_s"], folder=Path(folder))
+            ours = run_ours(given, seed=seed, epochs=epochs, folder=Path(folder))
+        for name, row in (("yolov8n", theirs), ("yoloret-m0.75", ours)):
+            print(f"seed {seed}  {name:14}{row['epochs']:4d} epochs  {row['train_s']:7.1f} s  ", end="")
+            print(f"{row['epoch_s']:6.2f} s an epoch  AP50 {row['ap50']:.4f}  AP {row['ap']:.4f}", flush=True)
+        rows.append((theirs, ours))
+    print()
+    for name in ("ap50", "ap"):
+        means = [statistics.mean(pair[side][name] for pair in rows) for side in (0, 1)]
+        print(f"{name:5} mean of {len(rows)} seeds: yolov8n {means[0]:.4f}, ours {means[1]:.4f}")
+    for name in ("train_s", "epoch_s"):
+        ratio = statistics.mean(ours[name] / theirs[name] for theirs, ours in rows)
+        print(f"{name:8} ours over yolov8n's: {ratio:.3f}")
+
+
+def run_theirs(dataset: Dataset, given: argparse.Namespace, *, seed: int, folder: Path) -> dict[str, Any]:
+    """Train YOLOv8n in its own environment."""
+    data, out = write_yolo(dataset, folder / "data"), folder / "theirs.json"
+    options = {"epochs": given.epochs, "size": given.size, "batch": given.batch, "seed": seed, "threads": given.threads}
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    script = Path(__file__).with_name("yolov8n_run.py")
+    subprocess.run([given.python, str(script), str(data), str(out), *words], check=True, stdout=subprocess.DEVNULL)
+    told = json.loads(out.read_text())
+    samples = dataset.splits["val"]
+    found = [as_detections(told["found"][f"{number:05d}.png"]) for number in range(len(samples))]
+    scores = score_detections(found, samples, class_names=dataset.class_names)
+    return figures(scores.ap, scores.ap50, train_s=sum(told["epoch_s"]), epochs=len(told["epoch_s"]))
+
+
+def run_ours(given: argparse.Namespace, *, seed: int, epochs: int, folder: Path) -> dict[str, Any]:
+    """Train ours in a process of its own."""
+    wish, out = {"seed": seed, "epochs": epochs, "folder": str(folder)}, folder / "ours.json"
+    command = [sys.executable, __file__, "--data", given.data, "--python", given.python, "--ours", json.dumps(wish)]
+    command += ["--size", str(given.size), "--threads", str(given.threads)]
+    subprocess.run(command, check=True)
+    row: dict[str, Any] = json.loads(out.read_text())
+    return row
+
+
+def epochs_within(given: argparse.Namespace, *, seconds: float, folder: Path) -> int:
+    """Tell how many of our epochs fit into a time: two are tried."""
+    tried = run_ours(given, seed=0, epochs=2, folder=folder)
+    return max(1, int(seconds / tried["epoch_s"] * 0.97))  # the machine is noisy
+
+
+def train_ours(given: argparse.Namespace) -> None:
+    """Train ours in this process, and write the figures."""
+    wish = json.loads(given.ours)
+    torch.manual_seed(wish["seed"])
+    dataset = open_dataset(given.data, on_broken="stop")
+    architecture = PRESETS["yoloret-m0.75"].replace(input_size=given.size, prediction_bias=True)
+    network = build_network(architecture, num_classes=len(dataset.class_names))
+    anchors = fit_anchors(dataset.splits["train"], input_size=given.size, output_strides=network.output_strides)
+    settings = replace(
+        modern_recipe(),
+        epochs=wish["epochs"],
+        score_every=wish["epochs"],
+        seed=wish["seed"],
+        num_threads=given.threads,
+        **wish.get("settings", {}),
+    )
+    began = time.perf_counter()
+    result = train_network(
+        network,
+        dataset=dataset,
+        anchors=anchors,
+        input_size=given.size,
+        settings=settings,
+        report=ignore_progress,
+        work_dir=Path(wish["folder"]),
+    )
+    whole_s = time.perf_counter() - began - result.seconds_score  # start-up and all: what a user waits for
+    row = figures(result.ap, result.ap50, train_s=whole_s, epochs=wish["epochs"])
+    row["epoch_s"] = result.seconds_train / wish["epochs"]
+    (Path(wish["folder"]) / "ours.json").write_text(json.dumps(row))
+
+
+def figures(ap: float, ap50: float, *, train_s: float, epochs: int) -> dict[str, Any]:
+    """Give a training's row."""
+    return {"ap": ap, "ap50": ap50, "train_s": train_s, "epochs": epochs, "epoch_s": train_s / epochs}
+
+
+def as_detections(one: Mapping[str, Any]) -> Detections:
+    """Read what YOLOv8n found in an image."""
+    return Detections(
+        boxes=torch.tensor(one["boxes"], dtype=torch.float32).reshape(-1, 4),
+        scores=torch.tensor(one["scores"], dtype=torch.float32),
+        labels=torch.tensor(one["labels"], dtype=torch.int64),
+    )
+
+
+def write_yolo(dataset: Dataset, folder: Path) -> Path:
+    """Write a dataset as YOLOv8n reads it; images lossless, named by their place."""
+    for split in ("train", "val"):
+        for kind in ("images", "labels"):
+            (folder / kind / split).mkdir(parents=True, exist_ok=True)
+        for number, sample in enumerate(dataset.splits[split]):
+            Image.fromarray(sample.load()).save(folder / "images" / split / f"{number:05d}.png")
+            height, width = sample.size_hw
+            boxes = sample.boxes[~sample.ignored] / np.array([width, height, width, height], dtype=np.float32)
+            lines = [
+                f"{label} {(x1 + x2) / 2:.6f} {(y1 + y2) / 2:.6f} {x2 - x1:.6f} {y2 - y1:.6f}"
+                for label, (x1, y1, x2, y2) in zip(sample.labels[~sample.ignored], boxes, strict=True)
+            ]
+            (folder / "labels" / split / f"{number:05d}.txt").write_text("\n".join(lines))
+    path = folder / "data.yaml"
+    names = json.dumps(list(dataset.class_names))
+    path.write_text(f"path: {folder}\ntrain: images/train\nval: images/val\nnames: {names}\n")
+    return path
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""`yoloret-nas train`: one architecture in full."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from yoloret_nas.training_options import training_options
+
+if TYPE_CHECKING:
+    from search.record import TrialRecord
+
+
+@click.command()
+@click.argument("source", metavar="NETWORK")
+@training_options
+@click.option("--name", default=None, help="Of the training; the same name goes on.  [default: from network and data]")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Of initial weights, order and augmentation.")
+def train(source: str, name: str | None, seed: int, **flags: Any) -> None:
+    """Train NETWORK in full: measured, scored, tracked in MLflow like a search's trial.
+
+    NETWORK is a preset (yoloret-m0.75), a YAML or JSON file of one architecture, STUDY:TRIAL, or an export's folder; what
+    weights it has are not used. Run it again to go on where it stopped.
+    """
+    from search.experiment import Variant
+    from yoloret_nas.experiments import open_experiment, prepare, run
+    from yoloret_nas.sources import find_source
+
+    found = find_source(source, root=flags["root"])
+    architecture = prepare(found.architecture, flags)
+    label = re.sub(r"[^A-Za-z0-9._]+", "-", found.label)
+    experiment = open_experiment(name or f"train-{label}", flags)
+    variant = Variant(label=found.label, architecture=architecture, seed=seed)
+    results = run(experiment, [variant], flags, workers=1)
+    if results:
+        _conclude(experiment.name, results[0][1], root=flags["root"])
+
+
+def _conclude(name: str, record: "TrialRecord", *, root: Path) -> None:
+    result = record.result
+    if result.state != "complete":
+        raise click.ClickException(f"the training failed: {result.reason}")
+    assert result.latency is not None
+    for label, ap in result.per_class_ap.items():
+        click.echo(f"  {label}: AP {ap:.4f}")
+    seconds = ", ".join(f"{phase} {value:.0f} s" for phase, value in result.seconds.items() if value >= 0.5)
+    click.echo(f"AP {result.ap:.4f}, AP50 {result.ap50:.4f}, {result.latency.median_ms:.3f} ms ({seconds})")
+    here = "" if root == Path("runs") else f" --dir {root}"
+    click.echo(f"wrote {root / name}\nnext: yoloret-nas export --study {name}{here}")

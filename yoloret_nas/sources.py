@@ -1,0 +1,91 @@
+"""What people name a network by: a preset, a file, a trial of a study, an export."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from search.experiment import read_experiment
+from search.read_study import read_study, study_names
+from search.record import TrialRecord
+from search.selection import select_trial
+from spaces import PRESETS, Architecture, YoloRetError
+from trials.checkpoint import CHECKPOINT_FILE
+from trials.trial_result import ARCHITECTURE_FILE
+from yoloret_nas.export_bundle import DETECTOR_FILE
+
+FORMS = "a preset (yoloret-m0.75), a YAML or JSON file of one architecture, STUDY:TRIAL, STUDY, or an export's folder"
+
+
+class SourceError(YoloRetError, ValueError):
+    """A text names no network, or none with weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A network that was named."""
+
+    label: str
+    """Short, for tables and names."""
+    architecture: Architecture
+    folder: Path | None = None
+    """Where its `checkpoint.pt` is; None where it was never trained."""
+    record: TrialRecord | None = None
+    """The trial it is."""
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file of its weights.
+
+        Raises:
+            SourceError: there is none.
+        """
+        if self.folder is None or not (self.folder / CHECKPOINT_FILE).is_file():
+            where = f"{self.folder} holds no {CHECKPOINT_FILE}" if self.folder else "it is an architecture only"
+            raise SourceError(
+                f"{self.label} has no trained weights: {where}", hint="train it: yoloret-nas train … --data …"
+            )
+        return self.folder / CHECKPOINT_FILE
+
+
+def find_source(text: str, *, root: Path) -> Source:
+    """Find what a text names.
+
+    Args:
+        text: Of one of the `FORMS`; a study alone means the knee of its front.
+        root: Folder of the studies.
+
+    Raises:
+        SourceError: nothing is called so.
+        ArchitectureError: the file holds no legal architecture.
+        StudyError: the study has no such trial.
+    """
+    if text in PRESETS:
+        return Source(label=text, architecture=PRESETS[text])
+    path = Path(text)
+    if (path / DETECTOR_FILE).is_file():
+        return Source(label=path.name, architecture=_read(path / ARCHITECTURE_FILE), folder=path)
+    if path.is_file():
+        return Source(label=path.stem, architecture=_read(path))
+    study, _, number = text.partition(":")
+    if (not number or number.isdigit()) and (root / study).is_dir():
+        opened = read_experiment(root, study) or (read_study(root, study) if study in study_names(root) else None)
+        if opened is not None:
+            record = select_trial(opened.summary, number=int(number) if number else None)
+            return Source(
+                label=f"{study}:{record.number}",
+                architecture=record.architecture,
+                folder=opened.trial_folder(record.number),
+                record=record,
+            )
+    raise SourceError(f"{text!r} names no network", hint=f"say {FORMS}; presets are {', '.join(PRESETS)}")
+
+
+def _read(path: Path) -> Architecture:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SourceError(f"{path} is neither YAML nor JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise SourceError(f"{path} holds no architecture", hint="write one with: yoloret-nas export")
+    return Architecture.from_dict(values)
