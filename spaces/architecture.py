@@ -22,8 +22,9 @@ Shortcut = Literal["none", "maxpool", "avgpool", "conv"]
 whose kernel equals its stride, so that no value is dropped before it is weighed.
 """
 
-HeadName = Literal["fpn_pan", "fpn", "plain"]
-"""``fpn_pan`` is the paper's; ``fpn`` leaves out the way back up; ``plain`` detects at each scale by itself."""
+HeadName = Literal["fpn_pan", "bifpn", "fpn", "plain"]
+"""``fpn_pan`` is the paper's; ``fpn`` leaves out the way back up; ``plain`` detects at each scale by itself; ``bifpn``
+joins the scales by `spaces.bifpn` before it detects at each by itself."""
 
 ParameterValue = int | str | bool
 """What a flat search parameter can hold."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from spaces.architecture import HeadName
+from spaces.bifpn import BiFpn
 from spaces.rfcr import NORM_EPS, NORM_MOMENTUM, resample
 
 SE_REDUCTION = 4
@@ -60,6 +61,9 @@ class Head(nn.Module):
     ) -> None:
         super().__init__()
         self.strides = tuple(sorted(channels))
+        self.join = BiFpn(channels, width=width) if name == "bifpn" else None
+        if self.join is not None:
+            channels, name = dict.fromkeys(self.strides, width), "plain"
         pairs = list(zip(self.strides[:-1], self.strides[1:], strict=True)) if name != "plain" else []
         widths = {stride: width * 2**step for step, stride in enumerate(self.strides)}
         # A path carries as many channels as the finer of the scales it joins is wide, either way.
@@ -92,6 +96,8 @@ class Head(nn.Module):
         Returns:
             One map an output stride, fine to coarse, each (B, A·(5 + K), H, W).
         """
+        if self.join is not None:
+            features = self.join(features)
         maps: dict[int, Tensor] = {}
         for coarser, stride in zip((0, *self.strides[:0:-1]), self.strides[::-1], strict=True):
             maps[stride] = self._layer("top_down", features[stride], stride, maps.get(coarser), coarser)

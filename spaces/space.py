@@ -31,7 +31,7 @@ ORDERED_AXES = frozenset(
 )
 """Axes whose values are numbers with an order; the others are categories."""
 
-HEADS_BY_COST = ("fpn_pan", "fpn", "plain")
+HEADS_BY_COST = ("fpn_pan", "bifpn", "fpn", "plain")
 """The heads, costliest first."""
 
 

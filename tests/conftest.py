@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.file_server import FileServer, serve_files
 from tests.trials.board.loopback import LoopbackBoard, loopback_board, missing
 
 PutUpBoard = Callable[..., LoopbackBoard]
@@ -50,3 +51,10 @@ def empty_stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     MlflowClient(tracking_uri=f"sqlite:///{root / 'mlflow.db'}").search_experiments()
     open_storage(root)
     return root
+
+
+@pytest.fixture
+def server() -> Iterator[FileServer]:
+    """A web server of files on this machine."""
+    with serve_files() as state:
+        yield state

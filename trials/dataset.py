@@ -83,16 +83,19 @@ def fingerprint_dataset(class_names: Sequence[str], splits: Mapping[str, Sequenc
     return digest.hexdigest()[:16]
 
 
-def split_off_validation(samples: Sequence[Sample]) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
+def split_off_validation(
+    samples: Sequence[Sample], *, count: int | None = None
+) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
     """Divides training images into training and validation, always in the same way.
 
     An image's place follows from a hash of its name alone, so adding images moves none of the others far.
 
     Args:
         samples: At least two images.
+        count: How many are set apart; None for the `VALIDATION_SHARE` of them, at least one.
 
     Returns:
-        The training images and the `VALIDATION_SHARE` of them set apart (at least one), both in the given order.
+        The training images and those set apart, both in the given order.
 
     Raises:
         DatasetError: There are fewer than two images.
@@ -103,7 +106,8 @@ def split_off_validation(samples: Sequence[Sample]) -> tuple[tuple[Sample, ...],
             hint="add images, or a validation split",
         )
     ranked = sorted(samples, key=lambda sample: hashlib.sha256(sample.name.encode()).digest())
-    chosen = {sample.name for sample in ranked[: max(1, round(VALIDATION_SHARE * len(samples)))]}
+    count = max(1, round(VALIDATION_SHARE * len(samples))) if count is None else count
+    chosen = {sample.name for sample in ranked[:count]}
     train = tuple(sample for sample in samples if sample.name not in chosen)
     return train, tuple(sample for sample in samples if sample.name in chosen)
 

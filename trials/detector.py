@@ -48,6 +48,13 @@ class Detector(LightningModule):
         optimiser, schedule = self._make_optimiser(self.network)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Scale a long gradient down; Lightning's own refuses fused optimisers in bfloat16, which needs no unscaling."""
+        if gradient_clip_val:
+            nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+
     def on_train_epoch_start(self) -> None:
         """Set modes anew, since scoring changes them."""
         self.network.train()

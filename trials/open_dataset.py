@@ -5,6 +5,7 @@ from pathlib import Path
 from trials.broken_items import OnBroken
 from trials.coco import find_coco_files, read_coco
 from trials.dataset import Dataset, DatasetError
+from trials.known_datasets import KNOWN, open_known
 from trials.shapes import is_shapes_spec, make_shapes, parse_shapes
 from trials.voc import find_voc_folders, read_voc
 from trials.yolo import find_yolo_file, read_yolo
@@ -21,7 +22,8 @@ def open_dataset(spec: str, *, on_broken: OnBroken = "stop") -> Dataset:
 
     Args:
         spec: A Pascal VOC folder, a COCO folder or JSON file, a YOLO folder or its ``data.yaml``, or
-            ``shapes[:key=value,...]`` for generated images (see `trials.shapes`).
+            ``shapes[:key=value,...]`` for generated images (see `trials.shapes`), or ``voc`` or ``coco`` for the originals,
+            fetched where they are missing (see `trials.known_datasets`); a folder of such a name is ``./voc``.
         on_broken: ``stop`` raises at the first broken item; ``skip`` leaves it out and lists it in ``left_out``.
 
     Raises:
@@ -29,10 +31,12 @@ def open_dataset(spec: str, *, on_broken: OnBroken = "stop") -> Dataset:
     """
     if is_shapes_spec(spec):
         return make_shapes(parse_shapes(spec))
+    if spec in KNOWN:
+        return open_known(spec, on_broken=on_broken)
     path = Path(spec).expanduser()
     if not path.exists():
         raise DatasetError(
-            f"dataset {spec!r} does not exist", hint="give a folder, or 'shapes' for a generated dataset"
+            f"dataset {spec!r} does not exist", hint="give a folder, voc, coco, or 'shapes' for a generated dataset"
         )
     if folders := find_voc_folders(path):
         return read_voc(path, folders, on_broken=on_broken)

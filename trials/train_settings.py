@@ -13,10 +13,12 @@ OptimiserName = Literal["adamw", "adam", "sgd"]
 Precision = Literal["auto", "fp32", "bf16"]
 """``fp32``, or ``bf16`` autocast with float32 weights and loss.
 
-``auto`` is bf16 on a GPU that computes in it, else fp32. On a CPU that has AVX512-BF16 a training step in bf16, against
-float32, both channels-last, took 1.30 times as long for mobilenetv2_035 at 128 px, 1.44 for mobilenetv4_conv_small, 1.6
-for mobilenetv3_large_100 and 2.0 for efficientnet_lite0 at 160 px; only mobilenetv2_075 at 320 px gained (0.90).
+``auto`` is bf16 on a GPU that computes in it, and on a CPU that has AVX512-BF16 from `BF16_FROM_PX` on, else fp32.
 """
+
+BF16_FROM_PX = 256
+"""Input size from which bfloat16 pays on a CPU: activations no longer fit its caches. A training step of yoloret-m0.75 took
+0.7 times as long at 320 px, as long at 160 px; smaller networks gain nothing there (`benchmarks/training_step.py`)."""
 
 
 @dataclass(frozen=True, kw_only=True)

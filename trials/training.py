@@ -26,11 +26,12 @@ from trials.epoch_reports import (
 from trials.kept_memory import keep_freed_memory
 from trials.lightning_guard import named_errors, quiet_lightning
 from trials.loss import DetectionLoss
+from trials.mixed_depthwise import mix_depthwise
 from trials.network_scoring import NetworkScorer, score_network
 from trials.optimiser import OptimiserFactory
 from trials.progress import Report
 from trials.report_pipe import ReportPipe
-from trials.train_settings import TrainSettings
+from trials.train_settings import BF16_FROM_PX, TrainSettings
 from trials.training_data import TrainingData, choose_num_workers, count_steps
 from trials.training_error import TrainingError
 from trials.weight_average import WeightAverage
@@ -153,7 +154,10 @@ class _Fit:
         self._work_dir = work_dir if settings.is_resumable else None
         self._is_gpu = settings.accelerator not in ("cpu", "tpu") and torch.cuda.is_available()
         num_workers = choose_num_workers(settings, is_gpu=self._is_gpu)
+        self._precision = choose_precision(settings, is_gpu=self._is_gpu, input_size=decoding.input_size)
         network.to(memory_format=torch.channels_last)
+        if self._precision == "bf16-mixed" and not self._is_gpu:
+            mix_depthwise(network)
         initialise_prediction_bias(
             network,
             num_classes=len(dataset.class_names),
@@ -222,7 +226,7 @@ class _Fit:
             accelerator=settings.accelerator,
             devices=settings.devices,
             strategy=_choose_strategy(settings),
-            precision=_choose_precision(settings, is_gpu=self._is_gpu),
+            precision=self._precision,
             max_epochs=settings.epochs,
             gradient_clip_val=settings.clip_norm or None,
             callbacks=callbacks,
@@ -271,8 +275,11 @@ def _choose_strategy(settings: TrainSettings) -> str:
     return "ddp_spawn_find_unused_parameters_true" if settings.frozen_epochs else "ddp_spawn"
 
 
-def _choose_precision(settings: TrainSettings, *, is_gpu: bool) -> Literal["32-true", "bf16-mixed"]:
+def choose_precision(settings: TrainSettings, *, is_gpu: bool, input_size: int) -> Literal["32-true", "bf16-mixed"]:
+    """Give the number format of the training steps, in Lightning's words; see `trials.train_settings.Precision`."""
     is_bf16 = settings.precision == "bf16"
-    if settings.precision == "auto":
-        is_bf16 = is_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+    if settings.precision == "auto" and is_gpu:
+        is_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif settings.precision == "auto":
+        is_bf16 = input_size >= BF16_FROM_PX and torch.cpu._is_avx512_bf16_supported()
     return "bf16-mixed" if is_bf16 else "32-true"

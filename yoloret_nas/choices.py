@@ -3,3 +3,4 @@
 SPACES = ("paper", "nano", "tiny")
 SAMPLERS = ("tpe", "gp", "nsga2", "random", "front")
 RECIPES = ("modern", "quick", "paper")
+KNOWN_DATASETS = ("voc", "coco")

@@ -17,6 +17,11 @@ from yoloret_nas.project_file import ProjectFileError, read_project_file
 COMMANDS = {
     "search": "Search for the detectors on your device's accuracy-latency front.",
     "ui": "Open the studies in the MLflow UI.",
+    "train": "Train one architecture in full.",
+    "eval": "Score a trained network on a dataset.",
+    "compare": "Set networks side by side: accuracy, latency on devices, size.",
+    "ablation": "Train the paper's ablation, or RFCR against other necks.",
+    "transfer-curve": "Train the paper's transfer-learning curve.",
     "export": "Write a detector of a study as files that run.",
     "predict": "Draw an exported detector's boxes on images.",
     "device": "Reach a device: what it is, how steady it is, what to do about it.",
@@ -49,7 +54,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(importlib.import_module(f"yoloret_nas.commands.{cmd_name}"), cmd_name)
+        module = cmd_name.replace("-", "_")
+        command = getattr(importlib.import_module(f"yoloret_nas.commands.{module}"), module)
         assert isinstance(command, click.Command)
         return command
 

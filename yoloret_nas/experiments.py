@@ -5,27 +5,25 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import click
 from rich.console import Console
 
 from search.experiment import ExperimentSettings, Variant, run_experiment
+from search.experiment_reports import to_rows, write_rows
 from search.local_executor import LocalExecutor
 from search.record import TrialRecord
 from spaces import Architecture
 from spaces.weights import WEIGHTS_DIR, WeightsError, why_unavailable
 from trials.recipes import RECIPES
 from yoloret_nas.accelerators import visible_gpus
+from yoloret_nas.data_option import check_data, fetch_data, is_generated
 from yoloret_nas.interrupts import interrupts
 from yoloret_nas.training_view import TrainingView
 
 Results = Sequence[tuple[Variant, TrialRecord]]
-
-
-def is_generated(data: str) -> bool:
-    """Tell whether the data is the generated dataset's name rather than a path."""
-    return data.partition(":")[0] == "shapes"
 
 
 def prepare(architecture: Architecture, flags: Mapping[str, Any]) -> Architecture:
@@ -41,7 +39,7 @@ def prepare(architecture: Architecture, flags: Mapping[str, Any]) -> Architectur
         architecture = architecture.replace(input_size=flags["input_size"])
     if flags["weights"] == "random":
         return architecture.replace(transfer=0)
-    if flags["weights"] == "imagenet" and architecture.transfer == 0:
+    if flags["weights"] == "imagenet" and architecture.transfer == 0 and not flags.get("keep_transfer"):
         architecture = architecture.replace(transfer=architecture.truncation)
     if architecture.transfer and (reason := why_unavailable(architecture.backbone)):
         if flags["weights"] == "imagenet":
@@ -58,9 +56,7 @@ def open_experiment(name: str, flags: Mapping[str, Any]) -> ExperimentSettings:
         click.BadParameter: the data is not there.
         StudyError: the name cannot name a folder.
     """
-    data = flags["data"]
-    if not is_generated(data) and not Path(data).exists():
-        raise click.BadParameter(f"{data!r} does not exist", param_hint="--data")
+    data = check_data(flags["data"])
     recipe = RECIPES[flags["recipe"] or ("quick" if is_generated(data) else "modern")]()
     epochs = flags["epochs"] or recipe.epochs
     train = replace(
@@ -73,12 +69,64 @@ def open_experiment(name: str, flags: Mapping[str, Any]) -> ExperimentSettings:
     )
     return ExperimentSettings(
         name=name,
-        dataset=data if is_generated(data) else str(Path(data)),
+        dataset=data,
         device=flags["device"],
         train=train,
         skip_broken=flags["skip_broken"],
         root=flags["root"],
     )
+
+
+def compare_variants(
+    name: str,
+    architectures: Mapping[str, Architecture],
+    flags: Mapping[str, Any],
+    *,
+    seeds: int,
+    title: str,
+    draw: Callable[..., None],
+) -> None:
+    """Train labelled architectures with several seeds; print the table, write it and its picture.
+
+    Args:
+        name: Of the experiment.
+        architectures: By label.
+        flags: The command's.
+        seeds: Trainings of each.
+        title: Of the picture.
+        draw: Takes rows, the PNG's path and the title.
+
+    Raises:
+        click.exceptions.Exit: no training is complete, or it was interrupted.
+    """
+    prepared = {label: prepare(architecture, flags) for label, architecture in architectures.items()}
+    experiment = open_experiment(name, flags)
+    variants = [
+        Variant(label=label, architecture=architecture, seed=seed)
+        for seed in range(seeds)
+        for label, architecture in prepared.items()
+    ]
+    table, picture = experiment.folder / "results.csv", experiment.folder / "results.png"
+
+    def report(results: Results) -> Sequence[Path]:
+        rows = to_rows(results)
+        if not rows:
+            return []
+        write_rows(rows, table)
+        first = f"{title} · {experiment.dataset} · {experiment.device}"
+        draw(rows, picture, title=f"{first} · {experiment.train.epochs} epochs, {seeds} seeds")
+        return [table, picture]
+
+    rows = to_rows(run(experiment, variants, flags, reports=report))
+    if not rows:
+        raise click.ClickException(f"no training of {name} is complete")
+    click.echo(f"{'':14}{'AP':>8}{'±':>8}{'AP50':>8}{'median':>12}{'MACs':>11}{'params':>10}")
+    for row in rows:
+        click.echo(
+            f"{row.label:14}{row.mean_ap:8.4f}{row.spread_ap:8.4f}{mean(row.ap50):8.4f}{row.latency_ms:9.3f} ms"
+            f"{row.macs / 1e6:9.1f} M{row.params / 1e6:8.2f} M"
+        )
+    click.echo(f"wrote {table} and {picture.name}")
 
 
 def run(
@@ -107,6 +155,7 @@ def run(
     threads = 0 if gpus else max(1, cores // (at_once * flags["devices"]))
     experiment = replace(experiment, train=replace(experiment.train, num_threads=threads))
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 250)
+    fetch_data(experiment.dataset, console)
     view = TrainingView(console)
 
     def tell(message: str) -> None:

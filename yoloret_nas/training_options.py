@@ -7,9 +7,10 @@ from typing import Any
 import click
 
 from yoloret_nas.choices import RECIPES
+from yoloret_nas.data_option import DATA_HELP
 
 _OPTIONS = (
-    click.option("--data", default="shapes", help="Dataset: a VOC, COCO or YOLO folder, or generated shapes."),
+    click.option("--data", default="shapes", help=DATA_HELP),
     click.option("--device", default="cpu", help="Where latency is measured: cpu, cpu:threads=N, cuda, ssh://host."),
     click.option("--recipe", type=click.Choice(RECIPES), help="How to train.  [default: quick on shapes, else modern]"),
     click.option("--epochs", type=click.IntRange(1), default=None, help="[default: the recipe's]"),

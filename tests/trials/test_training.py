@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from spaces import Architecture, build_network
 from tests.trials.tiny_network import ANCHORS, TinyNetwork, tiny_network
 from trials.augmentation import AugmentSettings
 from trials.dataset import Dataset
@@ -18,7 +19,7 @@ from trials.progress import Progress, Report, ignore_progress
 from trials.recipes import paper_recipe
 from trials.report_pipe import ReportPipe
 from trials.shapes import ShapesSettings, make_shapes
-from trials.training import TrainResult, TrainSettings, read_checkpoint, train_network
+from trials.training import TrainResult, TrainSettings, choose_precision, read_checkpoint, train_network
 from trials.training_error import DivergedError, OutOfMemoryError, TrainingError
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -75,6 +76,38 @@ def test_a_tiny_network_learns_a_few_images(train: Train, tmp_path: Path) -> Non
     assert result.state == "complete"
     assert result.ap50 > 0.5
     assert [row[0] for row in result.history if row[2] is not None] == [50, 100]
+
+
+def test_bfloat16_trains_with_gradient_clipping_on_a_network_with_strided_depthwise_convolutions(train: Train) -> None:
+    architecture = Architecture(
+        backbone="mobilenetv3_small_050", truncation=9, head="plain", head_width=32, input_size=64
+    )
+    torch.manual_seed(0)
+    network = build_network(architecture, num_classes=2)
+    before = {name: value.clone() for name, value in network.named_parameters()}
+    result = train(replace(QUICK, precision="bf16", clip_norm=1.0, epochs=2), network=network)
+    assert result.state == "complete"
+    assert math.isfinite(result.loss)
+    changed = [name for name, value in network.named_parameters() if not torch.equal(value, before[name])]
+    assert len(changed) > 0.9 * len(before)
+    assert all(value.dtype == torch.float32 for value in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("precision", "is_gpu", "input_size", "is_fast", "expected"),
+    [
+        ("auto", False, 320, True, "bf16-mixed"),
+        ("auto", False, 160, True, "32-true"),
+        ("auto", False, 320, False, "32-true"),
+        ("bf16", False, 64, False, "bf16-mixed"),
+        ("fp32", False, 416, True, "32-true"),
+    ],
+)
+def test_the_number_format_follows_from_size_and_processor(
+    monkeypatch: pytest.MonkeyPatch, precision: Any, is_gpu: bool, input_size: int, is_fast: bool, expected: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: is_fast)
+    assert choose_precision(TrainSettings(precision=precision), is_gpu=is_gpu, input_size=input_size) == expected
 
 
 def test_the_result_tells_what_was_done(train: Train) -> None:

@@ -31,9 +31,15 @@ _SHOWN_LEFT_OUT = 20
 def data(path: str, skip_broken: bool, samples: int, out: Path, as_json: bool) -> None:
     """Describe the dataset at PATH and draw a few of its images with their boxes.
 
-    PATH is a Pascal VOC folder, a COCO folder or JSON file, a YOLO folder or data.yaml, or "shapes" for the generated
-    dataset ("shapes:train=240,val=80,size=160").
+    PATH is a Pascal VOC folder, a COCO folder or JSON file, a YOLO folder or data.yaml, "shapes" for the generated
+    dataset ("shapes:train=240,val=80,size=160"), or voc or coco for the originals, fetched where they are missing.
     """
+    from rich.console import Console
+
+    from yoloret_nas.data_option import fetch_data
+
+    console = Console(highlight=False)
+    fetch_data(path, Console(stderr=True) if as_json else console)
     from trials.dataset_report import describe_dataset, draw_samples
     from trials.open_dataset import open_dataset
 
@@ -43,9 +49,6 @@ def data(path: str, skip_broken: bool, samples: int, out: Path, as_json: bool) -
     if as_json:
         click.echo(json.dumps(report.to_json() | {"picture": str(picture) if picture else None}, indent=2))
         return
-    from rich.console import Console
-
-    console = Console(highlight=False)
     _print_report(report, console)
     if picture:
         console.print(f"Drawn images: {picture}", markup=False, soft_wrap=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from yoloret_nas.choices import RECIPES, SAMPLERS, SPACES
+from yoloret_nas.data_option import DATA_HELP, check_data, fetch_data, is_generated
 from yoloret_nas.quantities import Milliseconds
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--budget", type=click.IntRange(1), default=50, help="Finished trials in all, earlier runs counted.")
-@click.option("--data", default="shapes", help="Dataset: a VOC, COCO or YOLO folder, or generated shapes.")
+@click.option("--data", default="shapes", help=DATA_HELP)
 @click.option("--device", default="cpu", help="Where latency is measured: cpu, cpu:threads=N, cuda, ssh://host.")
 @click.option("--also-measure", multiple=True, help="Record this device's latency too; may be given several times.")
 @click.option("--max-latency", type=Milliseconds(), help="Do not train what is slower, e.g. 33ms.")
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 @click.option("--epochs", type=click.IntRange(1), default=None, help="Of each trial.  [default: the recipe's]")
 @click.option("--recipe", type=click.Choice(RECIPES), help="How trials train.  [default: quick on shapes, else modern]")
 @click.option("--batch-size", type=click.IntRange(1), default=None, help="Images of a step.  [default: the recipe's]")
+@click.option(
+    "--weights-dir",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of ImageNet weights that comes before the network's.",
+)
 @click.option("--sampler", type=click.Choice(SAMPLERS), default="tpe", help="Who proposes architectures.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of the search and of each training.")
 @click.option(
@@ -46,6 +52,8 @@ def search(**flags: Any) -> None:
     SQLite. Run it again to go on where it stopped.
     """
     _check_cheaply(flags)
+    if flags["weights_dir"]:
+        os.environ["YOLORET_NAS_WEIGHTS_DIR"] = str(flags["weights_dir"].resolve())  # the trials' processes read it
     from rich.console import Console
 
     from search.local_executor import LocalExecutor
@@ -61,6 +69,7 @@ def search(**flags: Any) -> None:
     settings = _settings(flags, gpus=gpus, workers=workers)
     _check_writable(settings.root)
     _announce(console, settings, gpus=gpus, workers=workers)
+    fetch_data(settings.dataset, console)
     view = LiveView(console)
 
     def tell(message: str) -> None:
@@ -85,7 +94,7 @@ def _settings(flags: dict[str, Any], *, gpus: tuple[str, ...], workers: int) -> 
     from spaces import open_space
     from trials import recipes
 
-    generated = _is_generated(flags["data"])
+    generated = is_generated(flags["data"])
     is_board = flags["device"].startswith("ssh://")
     space = open_space(flags["space"] or ("nano" if gpus or is_board else "tiny"))
     recipe = recipes.RECIPES[flags["recipe"] or ("quick" if generated else "modern")]()
@@ -100,7 +109,7 @@ def _settings(flags: dict[str, Any], *, gpus: tuple[str, ...], workers: int) -> 
         num_threads=0 if gpus else max(1, len(os.sched_getaffinity(0)) // workers),
         seed=flags["seed"],
     )
-    data = flags["data"] if generated else str(Path(flags["data"]))
+    data = check_data(flags["data"])
     return StudySettings(
         name=flags["study"] or _study_name(space.name, data, flags["device"]),
         space=space,
@@ -120,20 +129,15 @@ def _settings(flags: dict[str, Any], *, gpus: tuple[str, ...], workers: int) -> 
 
 def _check_cheaply(flags: dict[str, Any]) -> None:
     """Refuse what can be refused before anything heavy is imported."""
-    if not _is_generated(flags["data"]) and not Path(flags["data"]).exists():
-        raise click.BadParameter(f"{flags['data']!r} does not exist", param_hint="--data")
+    check_data(flags["data"])
     if flags["space"] and flags["space"] not in SPACES and not Path(flags["space"]).is_file():
         raise click.BadParameter(
             f"{flags['space']!r} is none of {', '.join(SPACES)}, and no file", param_hint="--space"
         )
 
 
-def _is_generated(data: str) -> bool:
-    return data.partition(":")[0] == "shapes"
-
-
 def _study_name(space: str, data: str, device: str) -> str:
-    words = [space, data if _is_generated(data) else Path(data).resolve().name, device]
+    words = [space, Path(data).resolve().name if Path(data).exists() else data, device]
     return "-".join(re.sub(r"[^A-Za-z0-9]+", "-", word).strip("-") for word in words)
 
 
@@ -149,7 +153,7 @@ def _check_writable(root: Path) -> None:
 
 def _announce(console: "Console", settings: "StudySettings", *, gpus: tuple[str, ...], workers: int) -> None:
     train = settings.train
-    generated = _is_generated(settings.dataset)
+    generated = is_generated(settings.dataset)
     where = f"{len(gpus)} GPU{'s' if len(gpus) > 1 else ''}" if gpus else "this CPU"
     at_once = f", {workers} at once" if workers > 1 else ""
     lines = [

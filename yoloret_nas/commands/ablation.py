@@ -1,0 +1,33 @@
+"""`yoloret-nas ablation`: what each of the paper's ideas is worth, and RFCR against other necks."""
+
+from typing import Any
+
+import click
+
+from yoloret_nas.training_options import training_options
+
+
+@click.command()
+@click.option("--backbone", default="mobilenetv2_075", help="See the list in `yoloret-nas space paper`.")
+@click.option(
+    "--of",
+    "which",
+    type=click.Choice(("steps", "necks")),
+    default="steps",
+    help="steps: head, + RFCR, + truncation, + shortcut; necks: none, FPN, PAN, BiFPN, RFCR on one backbone.",
+)
+@click.option("--seeds", type=click.IntRange(1), default=1, help="Trainings of each.")
+@click.option("--name", default=None, help="The same name goes on.  [default: ablation-OF-BACKBONE]")
+@training_options
+def ablation(backbone: str, which: str, seeds: int, name: str | None, **flags: Any) -> None:
+    """Train the paper's ablation on your data and measure it on your device, as a table and a plot."""
+    from search.experiment_reports import draw_steps
+    from spaces.paper_experiments import ablation as steps
+    from spaces.paper_experiments import necks
+    from yoloret_nas.experiments import compare_variants
+
+    architectures = (steps if which == "steps" else necks)(backbone, input_size=flags["input_size"] or 320)
+    title = f"{'ablation' if which == 'steps' else 'necks'} of {backbone}"
+    compare_variants(
+        name or f"ablation-{which}-{backbone}", architectures, flags, seeds=seeds, title=title, draw=draw_steps
+    )

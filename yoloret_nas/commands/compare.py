@@ -1,0 +1,126 @@
+"""`yoloret-nas compare`: networks against each other on devices, the paper's tables from one's own measurements."""
+
+import csv
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from trials.latency_comparison import Row
+    from yoloret_nas.sources import Source
+
+
+@click.command()
+@click.argument("sources", metavar="NETWORKS...", nargs=-1, required=True)
+@click.option(
+    "--device", "specs", multiple=True, default=("cpu",), help="Where to measure; may be given several times."
+)
+@click.option("--data", default=None, help="Score the trained ones on this dataset.  [default: their own record]")
+@click.option("--split", type=click.Choice(("train", "val", "test")), default="val", help="Of --data.")
+@click.option("--classes", type=click.IntRange(1), default=20, help="Classes of networks that were never trained.")
+@click.option("--out", type=click.Path(path_type=Path), default=None, help="Write the table there as CSV.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
+def compare(
+    sources: tuple[str, ...],
+    specs: tuple[str, ...],
+    data: str | None,
+    split: str,
+    classes: int,
+    out: Path | None,
+    as_json: bool,
+    root: Path,
+) -> None:
+    """Compare NETWORKS: presets, YAML or JSON files of architectures, STUDY:TRIAL, exports.
+
+    Accuracy is of trained networks only; latency is measured now, on each device.
+    """
+    from trials.latency_comparison import compare_latencies
+    from trials.open_device import open_device
+    from yoloret_nas.sources import find_source
+
+    found = [find_source(text, root=root) for text in sources]
+    rows = [_describe(source, data=data, split=split, classes=classes) for source in found]
+    devices = [open_device(spec, patience_s=0) for spec in specs]
+    try:
+        for source, row in zip(found, rows, strict=True):
+            named = [(source.label, source.architecture)]
+            for measured in compare_latencies(devices, named, num_classes=row["classes"]):
+                row[f"ms on {measured.device}"] = _median(measured)
+    finally:
+        for device in devices:
+            device.close()
+    if out is not None:
+        _write(rows, out)
+    click.echo(json.dumps(rows, indent=1) if as_json else _table(rows))
+    if any(row[f"ms on {spec}"] is None for row in rows for spec in specs):
+        raise click.exceptions.Exit(1)
+
+
+def _describe(source: "Source", *, data: str | None, split: str, classes: int) -> dict[str, Any]:
+    from spaces.macs import count_macs, count_params
+    from spaces.network import build_network
+    from trials.checkpoint import CHECKPOINT_FILE, read_checkpoint
+
+    is_trained = source.folder is not None and (source.folder / CHECKPOINT_FILE).is_file()
+    checkpoint = read_checkpoint(source.checkpoint) if is_trained else None
+    num_classes = len(checkpoint.decoding.class_names) if checkpoint else classes
+    network = build_network(source.architecture, num_classes=num_classes)
+    ap, ap50 = _accuracy(source, data=data, split=split) if checkpoint else (None, None)
+    return {
+        "network": source.label,
+        "size": source.architecture.input_size,
+        "classes": num_classes,
+        "AP": ap,
+        "AP50": ap50,
+        "MACs M": count_macs(network, input_size=source.architecture.input_size) / 1e6,
+        "params M": count_params(network) / 1e6,
+    }
+
+
+def _accuracy(source: "Source", *, data: str | None, split: str) -> tuple[float | None, float | None]:
+    from yoloret_nas.export_bundle import METRICS_FILE
+
+    if data is not None:
+        from yoloret_nas.scoring import score_source
+
+        scores = score_source(source, data=data, split=split)
+        return scores.ap, scores.ap50
+    if source.record is not None:
+        return source.record.result.ap, source.record.result.ap50
+    assert source.folder is not None
+    metrics = json.loads((source.folder / METRICS_FILE).read_text(encoding="utf-8"))
+    return metrics["ap"], metrics["ap50"]
+
+
+def _median(row: "Row") -> float | None:
+    if row.latency is None:
+        click.echo(f"{row.model} on {row.device}: {row.reason}", err=True)
+        return None
+    return row.latency.median_ms
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    forms = {"AP": ".4f", "AP50": ".4f", "MACs M": ".1f", "params M": ".2f"}
+    names = list(rows[0])
+    cells = [names] + [
+        [
+            "–" if row[name] is None else format(row[name], forms.get(name, ".3f" if name.startswith("ms on") else ""))
+            for name in names
+        ]
+        for row in rows
+    ]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
+    return "\n".join(
+        "  ".join([line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))])
+        for line in cells
+    )
+
+
+def _write(rows: list[dict[str, Any]], path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,39 @@
+"""`yoloret-nas transfer-curve`: accuracy against how many blocks start from ImageNet weights."""
+
+from typing import Any
+
+import click
+
+from yoloret_nas.training_options import training_options
+
+
+@click.command("transfer-curve")
+@click.option("--backbone", default="mobilenetv2_075", help="See the list in `yoloret-nas space paper`.")
+@click.option("--blocks", default="", help="How many start from weights, e.g. 0,6,12,19.  [default: seven, spread]")
+@click.option("--seeds", type=click.IntRange(1), default=3, help="Trainings of each.")
+@click.option("--name", default=None, help="The same name goes on.  [default: transfer-curve-BACKBONE]")
+@training_options
+def transfer_curve(backbone: str, blocks: str, seeds: int, name: str | None, **flags: Any) -> None:
+    """Train the paper's transfer-learning curve (its Fig. 2): nothing is cut off, the last blocks start at random."""
+    words = [word.strip() for word in blocks.split(",") if word.strip()]
+    if not all(word.isdigit() for word in words):
+        raise click.BadParameter(f"{blocks!r} is no list of whole numbers; say 0,6,12,19", param_hint="--blocks")
+    if flags["weights"] == "random":
+        raise click.BadParameter("without ImageNet weights there is no curve", param_hint="--weights")
+    from functools import partial
+
+    from search.experiment_reports import draw_curve
+    from spaces.paper_experiments import transfer_curve as curve
+    from yoloret_nas.experiments import compare_variants
+
+    boundaries = tuple(int(word) for word in words)
+    architectures = curve(backbone, input_size=flags["input_size"] or 320, boundaries=boundaries)
+    compare_variants(
+        name or f"transfer-curve-{backbone}",
+        architectures,
+        # A curve without the weights would be flat and mean nothing: they are asked for by name.
+        {**flags, "weights": "imagenet", "keep_transfer": True},
+        seeds=seeds,
+        title=f"transfer learning of {backbone}",
+        draw=partial(draw_curve, axis="blocks that start from ImageNet weights"),
+    )

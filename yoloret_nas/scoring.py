@@ -1,0 +1,30 @@
+"""Scores what the user named on data the user named."""
+
+import click
+import torch
+
+from trials.checkpoint import read_checkpoint
+from trials.network_scoring import score_network
+from trials.open_dataset import open_dataset
+from trials.scoring import Scores
+from trials.trained_network import check_classes, load_trained
+from yoloret_nas.sources import Source
+
+
+def score_source(source: Source, *, data: str, split: str, batch_size: int = 16, skip_broken: bool = False) -> Scores:
+    """Score a trained network on a split of a dataset, on a GPU where there is one.
+
+    Raises:
+        SourceError: it has no weights.
+        DatasetError: the data cannot be read, or has other classes.
+        click.BadParameter: there is no such split.
+    """
+    checkpoint = read_checkpoint(source.checkpoint)
+    dataset = open_dataset(data, on_broken="skip" if skip_broken else "stop")
+    if split not in dataset.splits:
+        raise click.BadParameter(
+            f"{dataset.name} has no split {split!r}, only {', '.join(dataset.splits)}", param_hint="--split"
+        )
+    check_classes(checkpoint, dataset, name=source.label)
+    network = load_trained(source.architecture, checkpoint).to("cuda" if torch.cuda.is_available() else "cpu")
+    return score_network(network, dataset.splits[split], decoding=checkpoint.decoding, batch_size=batch_size)
