@@ -19,7 +19,7 @@ from trials.reference_network import write_reference
 _ROUND_S = 0.05
 """Seconds given to the candidate, and to the reference, before they take turns again."""
 _MIN_ROUNDS = 6
-_MAX_ROUNDS = 60
+_MAX_ROUNDS = 40
 _STEADY = 0.01
 """The median counts as steady when its standard error over the rounds is below this share of it."""
 _USABLE = 0.05

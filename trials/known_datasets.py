@@ -4,7 +4,7 @@
 (4 952). ``coco`` is COCO 2017: its train, its val (5 000). Archives are fetched with resume, verified and unpacked into
 ``YOLORET_NAS_DATA`` (``~/.cache/yoloret-nas/data`` where it is not set), once.
 
-Source: host.robots.ox.ac.uk/pascal/VOC and cocodataset.org; digests of VOC's archives as in torchvision.datasets.voc.
+Source: thor.robots.ox.ac.uk/pascal/VOC and cocodataset.org; digests of VOC's archives as in torchvision.datasets.voc.
 """
 
 import os
@@ -20,7 +20,7 @@ from trials.coco import find_coco_files, read_coco
 from trials.dataset import Dataset, DatasetError, assemble_dataset, split_off_validation
 from trials.voc import find_voc_folders, read_voc
 
-_VOC = "http://host.robots.ox.ac.uk/pascal/VOC"
+_VOC = "https://thor.robots.ox.ac.uk/pascal/VOC"
 _COCO = "http://images.cocodataset.org"
 _NUM_VOC_VAL = 1641
 

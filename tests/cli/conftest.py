@@ -46,6 +46,14 @@ class Called:
 Call = Callable[..., Called]
 
 
+@pytest.fixture(autouse=True, scope="session")
+def any_machine() -> Iterator[None]:
+    """Latencies are real here, and the machine may be busy: a figure that is hardly known will do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trials.cpu_device._USABLE", 100.0)
+        yield
+
+
 @pytest.fixture
 def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Call]:
     """Calls `yoloret-nas` with arguments, in a folder of the test's own."""

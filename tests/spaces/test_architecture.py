@@ -52,7 +52,7 @@ def test_wrong_scale_sets_are_refused(text: str, message: str) -> None:
         ({"transfer": -1}, "not within the 16 blocks"),
         ({"input_size": 300}, "nearest below is 288"),
         ({"shortcut": "median"}, "'median' is unknown"),
-        ({"head": "bifpn"}, "'bifpn' is unknown"),
+        ({"head": "nasfpn"}, "'nasfpn' is unknown"),
         ({"rfcr_kernel": 4}, "the kernel odd"),
         ({"rfcr_width": 0}, "above 0"),
         ({"scale_set": None}, "a shortcut needs a scale set"),

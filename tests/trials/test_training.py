@@ -80,7 +80,16 @@ def test_a_tiny_network_learns_a_few_images(train: Train, tmp_path: Path) -> Non
 
 def test_bfloat16_trains_with_gradient_clipping_on_a_network_with_strided_depthwise_convolutions(train: Train) -> None:
     architecture = Architecture(
-        backbone="mobilenetv3_small_050", truncation=9, head="plain", head_width=32, input_size=64
+        backbone="mobilenetv3_small_050",
+        truncation=8,
+        outputs=(8, 16),
+        scale_set=None,
+        rfcr_width=0,
+        rfcr_channels=0,
+        rfcr_kernel=0,
+        head="plain",
+        head_width=32,
+        input_size=64,
     )
     torch.manual_seed(0)
     network = build_network(architecture, num_classes=2)
