@@ -17,10 +17,10 @@ from search.local_executor import LocalExecutor
 from search.record import TrialRecord
 from spaces import Architecture
 from spaces.weights import WEIGHTS_DIR, WeightsError, why_unavailable
-from trials.recipes import RECIPES
 from yoloret_nas.accelerators import visible_gpus
-from yoloret_nas.data_option import check_data, fetch_data, is_generated
+from yoloret_nas.data_option import check_data, fetch_data
 from yoloret_nas.interrupts import interrupts
+from yoloret_nas.recipe_choice import choose_training
 from yoloret_nas.training_view import TrainingView
 
 Results = Sequence[tuple[Variant, TrialRecord]]
@@ -57,16 +57,7 @@ def open_experiment(name: str, flags: Mapping[str, Any]) -> ExperimentSettings:
         StudyError: the name cannot name a folder.
     """
     data = check_data(flags["data"])
-    recipe = RECIPES[flags["recipe"] or ("quick" if is_generated(data) else "modern")]()
-    epochs = flags["epochs"] or recipe.epochs
-    train = replace(
-        recipe,
-        epochs=epochs,
-        frozen_epochs=recipe.frozen_epochs * epochs // recipe.epochs,
-        batch_size=flags["batch_size"] or recipe.batch_size,
-        devices=flags["devices"],
-        precision=flags["precision"],
-    )
+    train = replace(choose_training(flags), devices=flags["devices"], precision=flags["precision"])
     return ExperimentSettings(
         name=name,
         dataset=data,

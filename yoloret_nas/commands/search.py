@@ -92,18 +92,12 @@ def _settings(flags: dict[str, Any], *, gpus: tuple[str, ...], workers: int) -> 
 
     from search.settings import StudySettings
     from spaces import open_space
-    from trials import recipes
+    from yoloret_nas.recipe_choice import choose_training
 
-    generated = is_generated(flags["data"])
     is_board = flags["device"].startswith("ssh://")
     space = open_space(flags["space"] or ("nano" if gpus or is_board else "tiny"))
-    recipe = recipes.RECIPES[flags["recipe"] or ("quick" if generated else "modern")]()
-    epochs = flags["epochs"] or recipe.epochs
     train = dataclasses.replace(
-        recipe,
-        epochs=epochs,
-        frozen_epochs=recipe.frozen_epochs * epochs // recipe.epochs,
-        batch_size=flags["batch_size"] or recipe.batch_size,
+        choose_training(flags),
         # Small networks gain nothing from a second thread, and two trials that share cores by threads lose an order of
         # magnitude to each other's spinning: each trial on a CPU gets its share of the cores.
         num_threads=0 if gpus else max(1, len(os.sched_getaffinity(0)) // workers),
