@@ -20,6 +20,9 @@ _ROUND_S = 0.05
 """Seconds given to the candidate, and to the reference, before they take turns again."""
 _MIN_ROUNDS = 6
 _MAX_ROUNDS = 40
+"""The newest so many count."""
+_MAX_WINDOWS = 3
+"""A machine too busy for a usable figure gets so many times as long to calm down."""
 _STEADY = 0.01
 """The median counts as steady when its standard error over the rounds is below this share of it."""
 _USABLE = 0.05
@@ -87,15 +90,17 @@ class CpuDevice:
         references: list[float] = []
         for runner in (candidate, reference):
             runner.run_for(_ROUND_S)  # warm-up: caches, clocks, memory arena
-        while len(rounds) < _MAX_ROUNDS:
-            rounds.append(candidate.run_for(_ROUND_S))
-            references.append(float(np.median(reference.run_for(_ROUND_S))))
-            if len(rounds) >= _MIN_ROUNDS and _median_error(rounds) < _STEADY:
+        for count in range(1, _MAX_WINDOWS * _MAX_ROUNDS + 1):
+            rounds = [*rounds[1 - _MAX_ROUNDS :], candidate.run_for(_ROUND_S)]
+            references = [*references[1 - _MAX_ROUNDS :], float(np.median(reference.run_for(_ROUND_S)))]
+            if count < _MIN_ROUNDS:
+                continue
+            error = _median_error(rounds)
+            if error < _STEADY or (count >= _MAX_ROUNDS and error <= _USABLE):
                 break
-        error = _median_error(rounds)
-        if error > _USABLE:
+        else:
             raise UnstableError(
-                f"device {self.name}: after {len(rounds)} rounds the median of {onnx_path.name} is known to "
+                f"device {self.name}: after {count} rounds the median of {onnx_path.name} is known to "
                 f"{error:.0%} only (5 % needed); the reference moved by {_range(references):.0%} meanwhile",
                 hint="stop other work on this machine, then run the same command again",
             )
