@@ -8,19 +8,21 @@ from search.front_table import record_rows
 from search.summary import Summary
 
 
-def write_front_page(summary: Summary, path: Path, *, title: str) -> None:
+def write_front_page(summary: Summary, path: Path, *, title: str, sections: str = "") -> None:
     """Write the page, whole or not at all.
 
     Args:
         summary: The study.
         path: The HTML file.
         title: The study, its data and its device.
+        sections: HTML between the pictures and the table.
     """
     front = {record.number for record in summary.front}
     rows = [{**row, "front": row["trial"] in front} for row in record_rows(summary.records)]
     data = json.dumps({"rows": rows, "hypervolume": summary.hypervolume_by_trial}).replace("<", "\\u003c")
     # Data first, without a pair of braces in it: neither may hold what stands for the other.
     page = _PAGE.replace("{{data}}", data.replace("{{", "{\\u007b")).replace("{{title}}", html.escape(title))
+    page = page.replace("{{sections}}", sections)
     partial = path.with_name(path.name + ".partial")
     partial.write_text(page, encoding="utf-8")
     partial.replace(path)
@@ -40,10 +42,12 @@ th,td{padding:3px 9px;text-align:right;border-bottom:1px solid #e4e7eb;white-spa
 th{cursor:pointer;position:sticky;top:0;background:#fff}
 td.t,th.t{text-align:left}td.t{max-width:260px;overflow:hidden;text-overflow:ellipsis}tr.front td{background:#fdf0f1}
 .wrap{overflow-x:auto}
+h2{font-size:15px;margin:22px 0 4px}p{max-width:820px;margin:4px 0}.unclear{color:#9aa5b1}
 </style></head><body>
 <h1>{{title}}</h1>
 <svg id="front" viewBox="0 0 900 420"></svg>
 <svg id="hv" viewBox="0 0 900 160"></svg>
+{{sections}}
 <div class="wrap"><table id="table"></table></div><div class="tip" id="tip"></div>
 <script>
 "use strict";

@@ -17,19 +17,14 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from search.front import front_indices
-from search.lookups import Candidates
 from search.parameters import distributions, to_parameters
+from search.pool import draw_pool, encode
 from search.sampler import INTERRUPTED, tried_architecture
 from search.strategy import Observation, StrategySettings, suggest
 from search.study_error import StudyError
 from spaces import Architecture, Space, YoloRetError
-from spaces.space import AXES, ORDERED_AXES
 
-POOL_SIZE = 1500
-"""Architectures drawn from the space: the Gaussian process answers for so many in a few hundredths of a second."""
 _NEIGHBOURS = 40
-_ORDERED = tuple(axis for axis in AXES if axis in ORDERED_AXES)
-_CATEGORIES = tuple(axis for axis in AXES if axis not in ORDERED_AXES)
 
 
 class FrontSampler(BaseSampler):
@@ -61,7 +56,7 @@ class FrontSampler(BaseSampler):
         self._seed = seed
         self._distributions = distributions(space)
         self._known_ms = _read_lookups(lookup_file)
-        self._pool = _draw_pool(space, seed)
+        self._pool = draw_pool(space, seed)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Give the whole space: every parameter is proposed together."""
@@ -88,7 +83,7 @@ class FrontSampler(BaseSampler):
         running = {index[tried[one.number].key] for one in past if one.state == TrialState.RUNNING} - observed
         ended = {index[tried[one.number].key] for one in past} - observed - running
         suggestion = suggest(
-            _encode(candidates),
+            encode(candidates),
             observations,
             latency_ms=np.array([self._known_ms.get(one.key, np.nan) for one in candidates]),
             measure=lambda wanted: self._look_up([candidates[place] for place in wanted]),
@@ -133,30 +128,6 @@ class FrontSampler(BaseSampler):
                 file.write(json.dumps({"architecture": architecture.key, "latency_ms": latency_ms}) + "\n")
             answers.append(latency_ms)
         return answers
-
-
-def _draw_pool(space: Space, seed: int) -> list[Architecture]:
-    if space.size <= POOL_SIZE:
-        return list(space)
-    rng = random.Random(f"{seed}/pool")
-    found: dict[str, Architecture] = {}
-    while len(found) < POOL_SIZE:
-        drawn = space.sample(rng)
-        found[drawn.key] = drawn
-    return list(found.values())
-
-
-def _encode(architectures: Sequence[Architecture]) -> Candidates:
-    """Encode: numbers for ordered axes (RFCR sizes are 0 without RFCR), category numbers for the others."""
-    rows = [architecture.to_dict() for architecture in architectures]
-    categories = []
-    for axis in _CATEGORIES:
-        names = sorted({str(row[axis]) for row in rows})
-        categories.append([names.index(str(row[axis])) for row in rows])
-    return Candidates(
-        ordered=np.array([[float(row[axis]) for axis in _ORDERED] for row in rows]),
-        categories=np.array(categories, dtype=np.int64).T,
-    )
 
 
 def _read_lookups(path: Path) -> dict[str, float]:

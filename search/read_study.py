@@ -10,6 +10,7 @@ from search.stores import optuna_path
 from search.study import open_storage, space_from_dict, to_record
 from search.study_error import StudyError
 from search.summary import Summary
+from spaces import Space
 from spaces.presets import presets_in
 
 
@@ -22,6 +23,10 @@ class ReadStudy:
     summary: Summary
     device: str
     """What the user typed for it."""
+    id: str = ""
+    """What tells it from others of its name in MLflow."""
+    space: Space | None = None
+    """Where its architectures came from; None for an experiment, which names its own."""
 
     def trial_folder(self, number: int) -> Path:
         """Where a trial's files are."""
@@ -42,9 +47,8 @@ def read_study(root: Path, name: str) -> ReadStudy:
     attributes = study.user_attrs
     if "reference_latency_ms" not in attributes:
         raise StudyError(f"study {name!r} was never begun in earnest", hint="run its search again")
-    presets = {
-        twin.key: preset for preset, twin in presets_in(space_from_dict(attributes["settings"]["space"])).items()
-    }
+    space = space_from_dict(attributes["settings"]["space"])
+    presets = {twin.key: preset for preset, twin in presets_in(space).items()}
     trials = [trial for trial in study.get_trials(deepcopy=False) if "result" in trial.user_attrs]
     return ReadStudy(
         name=name,
@@ -54,6 +58,8 @@ def read_study(root: Path, name: str) -> ReadStudy:
             reference=Reference(ap=0.0, latency_ms=attributes["reference_latency_ms"]),
         ),
         device=attributes["settings"]["device"],
+        id=attributes.get("id", ""),
+        space=space,
     )
 
 

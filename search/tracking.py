@@ -218,6 +218,27 @@ class Tracking:
                 return found
 
 
+def log_report(root: Path, study: str, study_id: str, path: Path) -> bool:
+    """Put a file onto a study's run in MLflow; False where it has none.
+
+    Raises:
+        StudyError: the store cannot be reached.
+    """
+    uri = tracking_uri(root)
+    try:
+        client = MlflowClient(tracking_uri=uri)
+        experiment = client.get_experiment_by_name(os.environ.get("MLFLOW_EXPERIMENT_NAME") or study)
+        if experiment is None:
+            return False
+        query = f"tags.`{KIND_TAG}` = '{_PARENT_KIND}' and tags.`{STUDY_TAG}` = '{study_id}'"
+        runs = client.search_runs([experiment.experiment_id], query, max_results=1)
+        if runs:
+            client.log_artifact(runs[0].info.run_id, str(path))
+        return bool(runs)
+    except MlflowException as error:
+        raise StudyError(f"MLflow store {uri} cannot be used: {error.message}") from error
+
+
 def write_reports(summary: Summary, folder: Path, *, title: str) -> list[Path]:
     """Write the front as picture, table and interactive page into the study's folder; give the files."""
     picture, table, page = folder / "front.png", folder / "front.csv", folder / "front.html"

@@ -17,6 +17,7 @@ from yoloret_nas.project_file import ProjectFileError, read_project_file
 COMMANDS = {
     "search": "Search for the detectors on your device's accuracy-latency front.",
     "ui": "Open the studies in the MLflow UI.",
+    "report": "Explain a study: what mattered, and whether more budget may pay.",
     "train": "Train one architecture in full.",
     "eval": "Score a trained network on a dataset.",
     "compare": "Set networks side by side: accuracy, latency on devices, size.",

@@ -23,9 +23,11 @@ from spaces.space_file import read_space
 from tests.cli.conftest import SHAPES, SPACE_YAML, Call, RealStudy
 from tests.search.scripted import ScriptedExecutor, fail_with
 from trials.checkpoint import read_checkpoint
+from trials.known_datasets import KNOWN
 from trials.recipes import RECIPES, RecipeName
 from yoloret_nas import choices
 from yoloret_nas.cli import COMMANDS
+from yoloret_nas.commands.search import study_name
 from yoloret_nas.project_file import TEMPLATE, read_project_file
 
 HOME = Path(__file__).parents[2]
@@ -130,7 +132,8 @@ def test_names_offered_before_their_tables_are_imported_are_the_tables() -> None
     assert get_args(SamplerName) == choices.SAMPLERS
     assert tuple(RECIPES) == get_args(RecipeName) == choices.RECIPES
     modules = {path.stem for path in (HOME / "yoloret_nas" / "commands").glob("*.py")} - {"__init__"}
-    assert set(COMMANDS) == modules
+    assert {command.replace("-", "_") for command in COMMANDS} == modules
+    assert tuple(KNOWN) == choices.KNOWN_DATASETS
 
 
 def test_help_names_every_command_and_where_to_start(call: Call) -> None:
@@ -234,6 +237,27 @@ def test_a_board_that_is_not_there_is_refused(
     monkeypatch.setattr("search.search_loop._FIRST_PATIENCE_S", 0.0)
     assert_refused(call("search", "--device", "ssh://nobody@127.0.0.1:1"), 1, "error: .*127.0.0.1")
     assert played.started == []
+
+
+def test_a_study_is_named_after_its_space_its_data_s_folder_and_its_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "blood cells").mkdir()
+    monkeypatch.chdir(tmp_path / "blood cells")
+    assert study_name("tiny", ".", "cpu") == "tiny-blood-cells-cpu"
+    assert study_name("nano", str(tmp_path / "blood cells"), "ssh://me@nano") == "nano-blood-cells-ssh-me-nano"
+    assert study_name("tiny", "shapes:train=4", "cpu") == "tiny-shapes-train-4-cpu"
+
+
+def test_a_board_is_searched_for_what_it_can_run(
+    call: Call, played: ScriptedExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.search_loop._FIRST_PATIENCE_S", 0.0)
+    called = call("search", "--device", "ssh://nobody@127.0.0.1:1")
+    assert "space nano" in called.out
+    if not torch.cuda.is_available():
+        assert "there is no GPU here" in called.said
+    assert "space paper" in call("search", "--device", "ssh://nobody@127.0.0.1:1", "--space", "paper").out
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def _settings(flags: dict[str, Any], *, gpus: tuple[str, ...], workers: int) -> 
     )
     data = check_data(flags["data"])
     return StudySettings(
-        name=flags["study"] or _study_name(space.name, data, flags["device"]),
+        name=flags["study"] or study_name(space.name, data, flags["device"]),
         space=space,
         dataset=data,
         device=flags["device"],
@@ -130,7 +130,8 @@ def _check_cheaply(flags: dict[str, Any]) -> None:
         )
 
 
-def _study_name(space: str, data: str, device: str) -> str:
+def study_name(space: str, data: str, device: str) -> str:
+    """Give the name of a study that was given none."""
     words = [space, Path(data).resolve().name if Path(data).exists() else data, device]
     return "-".join(re.sub(r"[^A-Za-z0-9]+", "-", word).strip("-") for word in words)
 

@@ -1,0 +1,58 @@
+"""`yoloret-nas report`: what a study says for itself."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("study")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=None, help="The page.  [default: in the study's folder]"
+)
+@click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
+def report(study: str, out: Path | None, root: Path) -> None:
+    """Explain STUDY: its front, what was stopped and why, which choices matter, and whether more budget may pay.
+
+    The same goes into one HTML page that needs no network, and onto the study's run in MLflow.
+    """
+    import sys
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from search.read_study import read_study
+    from search.report import make_report, write_report_page
+    from search.tracking import log_report
+    from yoloret_nas.trial_lines import front_table, short
+
+    opened = read_study(root, study)
+    found = make_report(opened)
+    summary = found.summary
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    states = ", ".join(f"{count} {state}" for state, count in summary.states.items())
+    title = f"front of {study}: {len(summary.front)} of {len(summary.records)} trials ({states})"
+    console.print(front_table(summary.front, knee=summary.knee, title=title))
+    minutes = found.by_minute[-1][0] if found.by_minute else 0.0
+    console.print(f"hypervolume {summary.hypervolume:.4f} after {minutes:.1f} minutes of work, all workers together")
+    if found.effects:
+        table = Table(title="which choices matter, against the mean of the trials", title_justify="left", box=None)
+        for name in ("axis", "value", "trials", "AP", "5–95 %", "latency"):
+            table.add_column(name, justify="left" if name in ("axis", "value") else "right", no_wrap=True)
+        for effect in found.effects:
+            span = f"{effect.ap_range[0]:+.3f} to {effect.ap_range[1]:+.3f}"
+            cells = (effect.axis, effect.value, str(effect.trials), f"{effect.ap:+.3f}", span, f"×{effect.latency:.2f}")
+            table.add_row(*cells, style="" if effect.is_clear else "dim")
+        console.print(table)
+    if found.forecast.candidates:
+        console.print("worth a larger budget (predicted):")
+        for one in found.forecast.candidates:
+            figures = f"AP {one.ap:.3f} ± {one.ap_std:.3f}, {one.latency_ms:.3f} ms, {one.gain:+.1%} hypervolume"
+            console.print(f"  {figures}  {short(one.architecture)}", markup=False)
+    for record in found.stopped:
+        console.print(f"trial {record.number} {record.result.state}: {record.result.reason}", markup=False)
+    console.print(found.verdict, style="bold")
+    page = out or root / study / "report.html"
+    write_report_page(found, page)
+    where = " and MLflow" if log_report(root, study, opened.id, page) else ""
+    console.print(f"wrote {page}{where}", markup=False)
