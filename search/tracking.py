@@ -191,9 +191,7 @@ class Tracking:
         location = None
         if "MLFLOW_TRACKING_URI" not in os.environ:
             location = (artifact_root(self._settings.root) / self._settings.name).as_uri()
-        # The UI opens an experiment as what this tag says, and without one by guessing, as traces of language models.
-        tags = {"mlflow.experimentKind": "custom_model_development"}
-        return str(self._client.create_experiment(name, artifact_location=location, tags=tags))
+        return str(self._client.create_experiment(name, artifact_location=location))
 
     def _open_parent(self, description: Mapping[str, str]) -> Run:
         if found := self._find(f"tags.`{KIND_TAG}` = '{_PARENT_KIND}' and tags.`{STUDY_TAG}` = '{self._study_id}'"):
@@ -216,6 +214,19 @@ class Tracking:
             token = page.token
             if not token:
                 return found
+
+
+def experiment_pages(uri: str) -> dict[str, str]:
+    """Give the experiments of a store, newest first: name to the path of its runs in MLflow's UI.
+
+    The path asks for the view of model training; by itself the UI opens on traces of language models.
+    """
+    experiments = MlflowClient(tracking_uri=uri).search_experiments(order_by=["last_update_time DESC"])
+    return {
+        experiment.name: f"/#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning"
+        for experiment in experiments
+        if experiment.name != "Default"
+    }
 
 
 def log_report(root: Path, study: str, study_id: str, path: Path) -> bool:

@@ -62,8 +62,10 @@ def front_table(
 ) -> Table:
     """Give the front as a table, fastest first; with a limit, its most accurate members."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for name in ("trial", "AP", "AP50", "median", "p99", "MACs", "params"):
-        table.add_column(name, justify="right", no_wrap=True)
+    # In a narrow terminal the architecture gives way, not the figures.
+    widths = {"trial": 5, "AP": 6, "AP50": 6, "median": 8, "p99": 8, "MACs": 7, "params": 6}
+    for name, width in widths.items():
+        table.add_column(name, justify="right", no_wrap=True, min_width=width)
     table.add_column("architecture", no_wrap=True, overflow="ellipsis")
     for record in front if limit is None else front[-limit:]:
         result, latency = record.result, record.result.latency

@@ -22,7 +22,11 @@ def ui(root: Path, port: int, host: str) -> None:
     if uri.startswith(("http://", "https://")):
         click.echo(f"the studies are on a server already: {uri}")
         return
-    click.echo(f"MLflow UI of {uri}\nhttp://{host}:{port}  (Ctrl-C ends it)")
+    from search.tracking import experiment_pages
+
+    click.echo(f"MLflow UI of {uri}  (Ctrl-C ends it)")
+    for name, page in experiment_pages(uri).items():
+        click.echo(f"  {name}: http://{host}:{port}{page}")
     # Without the job runner it is two processes and half the memory, and nothing here runs jobs.
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", host, "--port", str(port)]
