@@ -27,6 +27,7 @@ class LiveView:
         console: Where to write.
     """
 
+    _whole = "the study"
     _unit = "trials"
     _shows_front = True
 
@@ -57,7 +58,7 @@ class LiveView:
         self._began, self._began_with = time.monotonic(), len(summary.records)
         front = {record.number for record in summary.front}
         if summary.records:
-            self._print(Text(f"it goes on: {len(summary.records)} {self._unit} are finished"))
+            self._print(Text(f"{self._whole} goes on: {len(summary.records)} {self._unit} are finished"))
         self._print(Text(header_line(), style="bold"))
         for record in summary.records:
             self._print(trial_line(record, on_front=record.number in front))
@@ -113,7 +114,8 @@ class LiveView:
         parts: list[RenderableType] = [Text(""), head, *running]
         if summary.front and self._shows_front:
             title = f"front ({len(summary.front)} members)"
-            parts.append(front_table(summary.front, knee=None, title=title, limit=_FRONT_ROWS))
+            table = front_table(summary.front, knee=None, title=title, limit=_FRONT_ROWS, width=self._console.width)
+            parts.append(table)
         if self.ending:
             parts.append(Text(self.ending, style="bold yellow"))
         return Group(*parts)

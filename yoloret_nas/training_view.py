@@ -11,6 +11,7 @@ from yoloret_nas.trial_lines import short
 class TrainingView(LiveView):
     """Watches an experiment on a console."""
 
+    _whole = "it"
     _unit = "trainings"
     _shows_front = False
 

@@ -9,6 +9,10 @@ from search.record import TrialRecord
 from spaces import Architecture
 
 _COLOURS = {"complete": "green", "pruned": "yellow", "infeasible": "blue", "failed": "red"}
+_FRONT_COLUMNS = {"trial": 5, "AP": 6, "AP50": 6, "median": 10, "p99": 10, "MACs": 7, "params": 6}
+"""Name to characters it needs."""
+_FRONT_MOST_WANTED = ("trial", "AP", "median")
+_WIDE = 100
 _HEADER = (
     f"{'trial':>5}  {'state':<10}  {'AP':>6}  {'AP50':>6}  {'median':>9}  {'p99':>9}"
     f"  {'MACs':>7}  {'params':>7}  {'time':>7}"
@@ -58,28 +62,41 @@ def short(architecture: Architecture) -> str:
 
 
 def front_table(
-    front: Sequence[TrialRecord], *, knee: TrialRecord | None, title: str, limit: int | None = None
+    front: Sequence[TrialRecord],
+    *,
+    knee: TrialRecord | None,
+    title: str,
+    limit: int | None = None,
+    width: int = 200,
 ) -> Table:
-    """Give the front as a table, fastest first; with a limit, its most accurate members."""
+    """Give the front as a table, fastest first.
+
+    Args:
+        front: Its members.
+        knee: Marked where it is one of them.
+        title: Above the table.
+        limit: Shows so many of the most accurate; None for all.
+        width: Of the terminal in characters; a narrow one gets fewer figures, and all of those.
+    """
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    # In a narrow terminal the architecture gives way, not the figures.
-    widths = {"trial": 5, "AP": 6, "AP50": 6, "median": 8, "p99": 8, "MACs": 7, "params": 6}
-    for name, width in widths.items():
-        table.add_column(name, justify="right", no_wrap=True, min_width=width)
+    figures = {name: size for name, size in _FRONT_COLUMNS.items() if width >= _WIDE or name in _FRONT_MOST_WANTED}
+    for name, size in figures.items():
+        table.add_column(name, justify="right", no_wrap=True, min_width=size)
     table.add_column("architecture", no_wrap=True, overflow="ellipsis")
     for record in front if limit is None else front[-limit:]:
         result, latency = record.result, record.result.latency
         assert latency is not None
-        table.add_row(
-            f"{record.number}",
-            _number(result.ap, ".4f"),
-            _number(result.ap50, ".4f"),
-            f"{latency.median_ms:.3f} ms",
-            f"{latency.p99_ms:.3f} ms",
-            _number(result.macs / 1e6 if result.macs else None, ".1f", " M"),
-            _number(result.params / 1e6 if result.params else None, ".2f", " M"),
-            f"{short(record.architecture)}{'  ← knee' if knee is not None and record.number == knee.number else ''}",
-        )
+        cells = {
+            "trial": f"{record.number}",
+            "AP": _number(result.ap, ".4f"),
+            "AP50": _number(result.ap50, ".4f"),
+            "median": f"{latency.median_ms:.3f} ms",
+            "p99": f"{latency.p99_ms:.3f} ms",
+            "MACs": _number(result.macs / 1e6 if result.macs else None, ".1f", " M"),
+            "params": _number(result.params / 1e6 if result.params else None, ".2f", " M"),
+        }
+        mark = "  ← knee" if knee is not None and record.number == knee.number else ""
+        table.add_row(*(cells[name] for name in figures), f"{short(record.architecture)}{mark}")
     return table
 
 

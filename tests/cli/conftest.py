@@ -46,7 +46,7 @@ class Called:
 Call = Callable[..., Called]
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="package")
 def any_machine() -> Iterator[None]:
     """Latencies are real here, and the machine may be busy: a figure that is hardly known will do."""
     with pytest.MonkeyPatch.context() as patch:

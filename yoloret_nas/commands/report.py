@@ -32,7 +32,7 @@ def report(study: str, out: Path | None, root: Path) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     states = ", ".join(f"{count} {state}" for state, count in summary.states.items())
     title = f"front of {study}: {len(summary.front)} of {len(summary.records)} trials ({states})"
-    console.print(front_table(summary.front, knee=summary.knee, title=title))
+    console.print(front_table(summary.front, knee=summary.knee, title=title, width=console.width))
     minutes = found.by_minute[-1][0] if found.by_minute else 0.0
     console.print(f"hypervolume {summary.hypervolume:.4f} after {minutes:.1f} minutes of work, all workers together")
     if found.effects:

@@ -188,7 +188,7 @@ def _conclude(console: "Console", settings: "StudySettings", outcome: "Outcome",
         title = (
             f"front of {settings.name}: {len(summary.front)} of {done} trials, hypervolume {summary.hypervolume:.4f}"
         )
-        console.print(front_table(summary.front, knee=summary.knee, title=title))
+        console.print(front_table(summary.front, knee=summary.knee, title=title, width=console.width))
     else:
         reasons = {record.result.reason for record in summary.records}
         console.print(f"no trial is complete: {'; '.join(sorted(reasons)[:3]) or 'none was run'}", markup=False)
