@@ -1,5 +1,6 @@
 """What `--data` may be, checked before anything heavy is imported, and fetched with a progress bar."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,12 @@ def check_data(data: str) -> str:
     if not Path(data).exists():
         raise click.BadParameter(f"{data!r} does not exist", param_hint="--data")
     return str(Path(data))
+
+
+def data_name(data: str) -> str:
+    """Give a word for what the user typed: the folder's name, or the generated dataset's description."""
+    word = Path(data).resolve().name if Path(data).exists() else data
+    return re.sub(r"[^A-Za-z0-9]+", "-", word).strip("-")
 
 
 def fetch_data(data: str, console: "Console") -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from yoloret_nas.data_option import data_name
 from yoloret_nas.training_options import training_options
 
 
@@ -17,7 +18,7 @@ from yoloret_nas.training_options import training_options
     help="steps: head, + RFCR, + truncation, + shortcut; necks: none, FPN, PAN, BiFPN, RFCR on one backbone.",
 )
 @click.option("--seeds", type=click.IntRange(1), default=1, help="Trainings of each.")
-@click.option("--name", default=None, help="The same name goes on.  [default: ablation-OF-BACKBONE]")
+@click.option("--name", default=None, help="The same name goes on.  [default: ablation-OF-BACKBONE-DATA]")
 @training_options
 def ablation(backbone: str, which: str, seeds: int, name: str | None, **flags: Any) -> None:
     """Train the paper's ablation on your data and measure it on your device, as a table and a plot."""
@@ -29,5 +30,10 @@ def ablation(backbone: str, which: str, seeds: int, name: str | None, **flags: A
     architectures = (steps if which == "steps" else necks)(backbone, input_size=flags["input_size"] or 320)
     title = f"{'ablation' if which == 'steps' else 'necks'} of {backbone}"
     compare_variants(
-        name or f"ablation-{which}-{backbone}", architectures, flags, seeds=seeds, title=title, draw=draw_steps
+        name or f"ablation-{which}-{backbone}-{data_name(flags['data'])}",
+        architectures,
+        flags,
+        seeds=seeds,
+        title=title,
+        draw=draw_steps,
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from yoloret_nas.choices import RECIPES, SAMPLERS, SPACES
-from yoloret_nas.data_option import DATA_HELP, check_data, fetch_data, is_generated
+from yoloret_nas.data_option import DATA_HELP, check_data, data_name, fetch_data, is_generated
 from yoloret_nas.quantities import Milliseconds
 
 if TYPE_CHECKING:
@@ -132,8 +132,8 @@ def _check_cheaply(flags: dict[str, Any]) -> None:
 
 def study_name(space: str, data: str, device: str) -> str:
     """Give the name of a study that was given none."""
-    words = [space, Path(data).resolve().name if Path(data).exists() else data, device]
-    return "-".join(re.sub(r"[^A-Za-z0-9]+", "-", word).strip("-") for word in words)
+    words = [re.sub(r"[^A-Za-z0-9]+", "-", word).strip("-") for word in (space, device)]
+    return "-".join((words[0], data_name(data), words[1]))
 
 
 def _check_writable(root: Path) -> None:

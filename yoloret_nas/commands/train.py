@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from yoloret_nas.data_option import data_name
 from yoloret_nas.training_options import training_options
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def train(source: str, name: str | None, seed: int, **flags: Any) -> None:
     found = find_source(source, root=flags["root"])
     architecture = prepare(found.architecture, flags)
     label = re.sub(r"[^A-Za-z0-9._]+", "-", found.label)
-    experiment = open_experiment(name or f"train-{label}", flags)
+    experiment = open_experiment(name or f"train-{label}-{data_name(flags['data'])}", flags)
     variant = Variant(label=found.label, architecture=architecture, seed=seed)
     results = run(experiment, [variant], flags, workers=1)
     if results:

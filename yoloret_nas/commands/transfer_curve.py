@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from yoloret_nas.data_option import data_name
 from yoloret_nas.training_options import training_options
 
 
@@ -11,7 +12,7 @@ from yoloret_nas.training_options import training_options
 @click.option("--backbone", default="mobilenetv2_075", help="See the list in `yoloret-nas space paper`.")
 @click.option("--blocks", default="", help="How many start from weights, e.g. 0,6,12,19.  [default: seven, spread]")
 @click.option("--seeds", type=click.IntRange(1), default=3, help="Trainings of each.")
-@click.option("--name", default=None, help="The same name goes on.  [default: transfer-curve-BACKBONE]")
+@click.option("--name", default=None, help="The same name goes on.  [default: transfer-curve-BACKBONE-DATA]")
 @training_options
 def transfer_curve(backbone: str, blocks: str, seeds: int, name: str | None, **flags: Any) -> None:
     """Train the paper's transfer-learning curve (its Fig. 2): nothing is cut off, the last blocks start at random."""
@@ -29,7 +30,7 @@ def transfer_curve(backbone: str, blocks: str, seeds: int, name: str | None, **f
     boundaries = tuple(int(word) for word in words)
     architectures = curve(backbone, input_size=flags["input_size"] or 320, boundaries=boundaries)
     compare_variants(
-        name or f"transfer-curve-{backbone}",
+        name or f"transfer-curve-{backbone}-{data_name(flags['data'])}",
         architectures,
         # A curve without the weights would be flat and mean nothing: they are asked for by name.
         {**flags, "weights": "imagenet", "keep_transfer": True},
