@@ -23,6 +23,7 @@ from search.sampler import INTERRUPTED, tried_architecture
 from search.strategy import Observation, StrategySettings, suggest
 from search.study_error import StudyError
 from spaces import Architecture, Space, YoloRetError
+from trials.device import DeviceAwayError
 
 _NEIGHBOURS = 40
 
@@ -69,6 +70,7 @@ class FrontSampler(BaseSampler):
 
         Raises:
             StudyError: nothing is left that may be tried.
+            DeviceAwayError: the device that is to be asked for latencies is out of reach.
         """
         past = [one for one in study.get_trials(deepcopy=False) if one.params and not one.user_attrs.get(INTERRUPTED)]
         tried = {one.number: tried_architecture(self._space, one) for one in past}
@@ -121,6 +123,8 @@ class FrontSampler(BaseSampler):
         for architecture in wanted:
             try:
                 latency_ms = self._measure_ms(architecture)
+            except DeviceAwayError:
+                raise  # that says nothing about the architecture
             except YoloRetError:
                 latency_ms = np.inf  # the device cannot time it; its own trial would say why
             self._known_ms[architecture.key] = latency_ms

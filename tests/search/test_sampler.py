@@ -21,6 +21,7 @@ from search.study_error import StudyError
 from spaces import Architecture, BackboneChoice, Space, open_space
 from tests.search.scripted import FEW, SPACE, fake_ap, fake_latency_ms
 from tests.spaces.strategies import spaces_and_architectures
+from trials.device import DeviceAwayError, DeviceError
 
 pytestmark = pytest.mark.filterwarnings("error", "ignore::optuna.exceptions.ExperimentalWarning")
 
@@ -179,3 +180,35 @@ def test_the_last_one_is_found_wherever_it_is() -> None:
         assert first_untried(everything[0], ISLANDS, tried=tried) == last
     with pytest.raises(StudyError, match=f"all {ISLANDS.size} architectures of space 'islands' were tried"):
         first_untried(everything[0], ISLANDS, tried=keys(everything))
+
+
+@pytest.mark.parametrize(
+    ("error", "is_passed_on"), [(DeviceAwayError("out of reach"), True), (DeviceError("out of memory"), False)]
+)
+def test_a_latency_that_cannot_be_had_counts_as_endless_unless_the_device_is_away(
+    tmp_path: Path, error: DeviceError, is_passed_on: bool
+) -> None:
+    asked: list[Architecture] = []
+
+    def measure_ms(architecture: Architecture) -> float:
+        asked.append(architecture)
+        if len(asked) == 3:
+            raise error
+        return fake_latency_ms(architecture)
+
+    sampler = FrontSampler(
+        SPACE,
+        measure_ms,
+        lookup_file=tmp_path / "lookups.jsonl",
+        settings=StrategySettings(num_first_lookups=6, num_lookups=2),
+        seed=0,
+    )
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+    if is_passed_on:
+        with pytest.raises(DeviceAwayError):
+            study.ask(distributions(SPACE))
+        assert len((tmp_path / "lookups.jsonl").read_text().splitlines()) == 2  # what is known is kept
+    else:
+        chosen = from_parameters(SPACE, study.ask(distributions(SPACE)).params)
+        assert chosen.key != asked[2].key
+        assert "Infinity" in (tmp_path / "lookups.jsonl").read_text()
