@@ -149,13 +149,8 @@ def run(
     fetch_data(experiment.dataset, console)
     view = TrainingView(console)
 
-    def tell(message: str) -> None:
-        view.ending = message
-        if not console.is_terminal:
-            click.echo(message, err=True)
-
     executor = LocalExecutor(workers=at_once, gpus=() if flags["devices"] > 1 else gpus)
-    with view.showing(), interrupts(tell) as wish:
+    with view.showing(), interrupts(view.say_ending) as wish:
         outcome = run_experiment(experiment, variants, executor=executor, view=view, interrupted=wish, reports=reports)
     if outcome.was_interrupted:
         click.echo(f"{len(outcome.results)} of {len(variants)} trainings are finished; the same command goes on")

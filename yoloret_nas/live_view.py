@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import click
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -39,7 +40,7 @@ class LiveView:
         self._budget = 0
         self._began = time.monotonic()
         self._began_with = 0
-        self.ending = ""
+        self._ending = ""
 
     @contextmanager
     def showing(self) -> Iterator["LiveView"]:
@@ -90,6 +91,12 @@ class LiveView:
         """Print a note."""
         self._print(Text(f"note: {message}", style="yellow"))
 
+    def say_ending(self, message: str) -> None:
+        """Say what an interrupt will do: below the live part, or where there is none on the error stream."""
+        self._ending = message
+        if not self._console.is_terminal:
+            click.echo(message, err=True)
+
     def _print(self, text: Text) -> None:
         if self._console.is_terminal:
             self._console.print(text, soft_wrap=False, crop=True)
@@ -116,8 +123,8 @@ class LiveView:
             title = f"front ({len(summary.front)} members)"
             table = front_table(summary.front, knee=None, title=title, limit=_FRONT_ROWS, width=self._console.width)
             parts.append(table)
-        if self.ending:
-            parts.append(Text(self.ending, style="bold yellow"))
+        if self._ending:
+            parts.append(Text(self._ending, style="bold yellow"))
         return Group(*parts)
 
     def _time_left(self, done: int) -> str:

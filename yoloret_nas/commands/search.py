@@ -72,13 +72,8 @@ def search(**flags: Any) -> None:
     fetch_data(settings.dataset, console)
     view = LiveView(console)
 
-    def tell(message: str) -> None:
-        view.ending = message
-        if not console.is_terminal:
-            click.echo(message, err=True)
-
     executor = LocalExecutor(workers=workers, gpus=gpus)
-    with view.showing(), interrupts(tell) as wish:
+    with view.showing(), interrupts(view.say_ending) as wish:
         outcome = run_search(settings, executor=executor, view=view, interrupted=wish)
     _conclude(console, settings, outcome, workers=workers)
     if outcome.was_interrupted:
