@@ -18,7 +18,7 @@ from search.record import TrialRecord
 from spaces import Architecture
 from spaces.weights import WEIGHTS_DIR, WeightsError, why_unavailable
 from yoloret_nas.accelerators import visible_gpus
-from yoloret_nas.data_option import check_data, fetch_data
+from yoloret_nas.data_option import check_data, data_name, fetch_data
 from yoloret_nas.interrupts import interrupts
 from yoloret_nas.recipe_choice import choose_training
 from yoloret_nas.training_view import TrainingView
@@ -104,8 +104,9 @@ def compare_variants(
         if not rows:
             return []
         write_rows(rows, table)
-        first = f"{title} · {experiment.dataset} · {experiment.device}"
-        draw(rows, picture, title=f"{first} · {experiment.train.epochs} epochs, {seeds} seeds")
+        plural = "" if seeds == 1 else "s"
+        where = f"{data_name(experiment.dataset)} · {experiment.device}"
+        draw(rows, picture, title=f"{title} · {where} · {experiment.train.epochs} epochs, {seeds} seed{plural}")
         return [table, picture]
 
     rows = to_rows(run(experiment, variants, flags, reports=report))
