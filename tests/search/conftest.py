@@ -66,5 +66,6 @@ def tracking(monkeypatch: pytest.MonkeyPatch) -> Runs:
     """What the searches of the test tell MLflow, whose place a stand-in takes; with the picture, it costs the most."""
     runs = Runs()
     monkeypatch.setattr("search.tracking.draw_front", lambda summary, path, *, title: path.touch())
-    monkeypatch.setattr("search.search_loop.Tracking", lambda settings, **_: RecordingTracking(runs))
+    for driver in ("search.search_loop", "search.experiment"):
+        monkeypatch.setattr(f"{driver}.Tracking", lambda settings, **_: RecordingTracking(runs))
     return runs

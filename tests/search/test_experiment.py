@@ -16,7 +16,7 @@ from search.study_error import StudyError
 from spaces import Architecture
 from tests.search.conftest import DATASET
 from tests.search.records import record
-from tests.search.scripted import RecordingView, Runs, ScriptedExecutor, StandInDevice, fail_with, play_trial
+from tests.search.scripted import RecordingView, Runs, Script, ScriptedExecutor, StandInDevice, fail_with, play_trial
 from trials.train_settings import TrainSettings
 from trials.trial_result import RESULT_FILE, TrialRequest, write_json
 
@@ -45,12 +45,11 @@ def play_and_write(request: TrialRequest) -> Generator[Event, bool | None, None]
 @pytest.fixture
 def run(root: Path, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setattr("search.experiment.open_device", lambda spec, **options: device)
-    monkeypatch.setattr("search.experiment.Tracking", __import__("search.search_loop").search_loop.Tracking)
 
     def start(
         variants: list[Variant] = VARIANTS,
         *,
-        scripts: dict[int, object] | None = None,
+        scripts: dict[int, Script] | None = None,
         capacity: int = 1,
         name: str = "few",
         epochs: int = 2,
@@ -59,8 +58,8 @@ def run(root: Path, device: StandInDevice, tracking: Runs, monkeypatch: pytest.M
         settings = ExperimentSettings(
             name=name, dataset=DATASET, device="cpu", train=TrainSettings(epochs=epochs), root=root
         )
-        every = {number: play_and_write for number in range(50)} | (scripts or {})
-        executor = ScriptedExecutor(scripts=every, capacity=capacity)  # type: ignore[arg-type]
+        every: dict[int, Script] = dict.fromkeys(range(50), play_and_write) | (scripts or {})
+        executor = ScriptedExecutor(scripts=every, capacity=capacity)
         outcome = run_experiment(settings, variants, executor=executor, view=RecordingView(), interrupted=interrupted)
         assert executor.is_closed
         return list(outcome.results), executor
