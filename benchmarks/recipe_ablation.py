@@ -42,7 +42,7 @@ CHANGES: dict[str, Change] = {
     ),
     "GIoU instead of CIoU": lambda s: replace(s, loss=replace(s.loss, box_loss="giou")),
     "objectness target 1 instead of IoU": lambda s: replace(s, loss=replace(s.loss, objectness_target="one")),
-    "loss counted by image instead of by positive": lambda s: replace(s, loss=replace(s.loss, reduction="images")),
+    "loss counted by positive instead of by image": lambda s: replace(s, loss=replace(s.loss, reduction="positives")),
     "no average of the weights": lambda s: replace(s, ema_decay=0.0),
     "no warm-up": lambda s: replace(s, warmup_epochs=0.0),
     "no gradient clipping": lambda s: replace(s, clip_norm=0.0),

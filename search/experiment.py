@@ -68,6 +68,8 @@ class ExperimentSettings:
     """Further devices whose latency is recorded."""
     skip_broken: bool = False
     """Whether broken items are left out rather than ending the training."""
+    measures_anew: bool = False
+    """Whether latencies are measured for this experiment alone, rather than taken from the cache of the root."""
     root: Path = Path("runs")
     """Folder of all studies and experiments, stores and caches."""
 
@@ -78,6 +80,11 @@ class ExperimentSettings:
     def folder(self) -> Path:
         """Where the experiment's files are."""
         return self.root / self.name
+
+    @property
+    def latency_cache(self) -> Path:
+        """Where latencies are kept; beside the root's own, since quiet machines are agreed on there."""
+        return self.root / (f"latency-{self.name}.db" if self.measures_anew else "latency.db")
 
     def trial_folder(self, number: int) -> Path:
         """Where one variant's files are."""
@@ -226,7 +233,7 @@ class _Run:
                 max_latency_ms=None,
                 train=replace(settings.train, seed=variant.seed, is_resumable=True),
                 work_dir=settings.trial_folder(number),
-                latency_cache=settings.root / "latency.db",
+                latency_cache=settings.latency_cache,
             )
         )
         self.tracking.started(number, variant.architecture)

@@ -7,6 +7,7 @@ study's seed, and the neighbours of the front's members as the search goes.
 import json
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from search.front import front_indices
+from search.front import Reference, front_indices
 from search.parameters import distributions, to_parameters
 from search.pool import draw_pool, encode
+from search.pruning import extrapolate
 from search.sampler import INTERRUPTED, tried_architecture
 from search.strategy import Observation, StrategySettings, suggest
+from search.study import to_record
 from search.study_error import StudyError
 from spaces import Architecture, Space, YoloRetError
 from trials.device import DeviceAwayError
@@ -76,11 +79,7 @@ class FrontSampler(BaseSampler):
         tried = {one.number: tried_architecture(self._space, one) for one in past}
         candidates = self._candidates(list(tried.values()), past)
         index = {architecture.key: place for place, architecture in enumerate(candidates)}
-        observations = [
-            Observation(candidate=index[tried[one.number].key], ap=one.values[0], latency_ms=one.values[1])
-            for one in past
-            if one.user_attrs.get("state") == "complete"
-        ]
+        observations = self._observe(past, place=lambda one: index[tried[one.number].key])
         observed = {observation.candidate for observation in observations}
         running = {index[tried[one.number].key] for one in past if one.state == TrialState.RUNNING} - observed
         ended = {index[tried[one.number].key] for one in past} - observed - running
@@ -89,7 +88,7 @@ class FrontSampler(BaseSampler):
             observations,
             latency_ms=np.array([self._known_ms.get(one.key, np.nan) for one in candidates]),
             measure=lambda wanted: self._look_up([candidates[place] for place in wanted]),
-            settings=self._settings,
+            settings=replace(self._settings, reference=_reference(study)),
             pending=sorted(running),
             excluded=sorted(ended),
             seed=self._seed,
@@ -118,6 +117,28 @@ class FrontSampler(BaseSampler):
             found |= {one.key: one for one in rng.sample(around, min(_NEIGHBOURS, len(around)))}
         return list(found.values())
 
+    def _observe(self, past: Sequence[FrozenTrial], *, place: Callable[[FrozenTrial], int]) -> list[Observation]:
+        """Give what trainings say of AP: complete ones as they ended, pruned ones as they were expected to end."""
+        records = {one.number: to_record(one, {}) for one in past if "result" in one.user_attrs}
+        complete = [record for record in records.values() if record.point is not None]
+        observations = []
+        for one in past:
+            record = records.get(one.number)
+            if record is None or record.result.latency is None:
+                continue
+            ap, ap_std = record.result.ap, 0.0
+            if record.result.state == "pruned":
+                end = extrapolate(record.curve, complete)
+                if end is None:
+                    continue
+                ap, ap_std = end.ap, end.ap_std
+            elif record.point is None:
+                continue
+            assert ap is not None  # a scored trial has one
+            latency_ms = record.result.latency.median_ms
+            observations.append(Observation(candidate=place(one), ap=ap, latency_ms=latency_ms, ap_std=ap_std))
+        return observations
+
     def _look_up(self, wanted: Sequence[Architecture]) -> list[float]:
         answers = []
         for architecture in wanted:
@@ -132,6 +153,12 @@ class FrontSampler(BaseSampler):
                 file.write(json.dumps({"architecture": architecture.key, "latency_ms": latency_ms}) + "\n")
             answers.append(latency_ms)
         return answers
+
+
+def _reference(study: Study) -> Reference | None:
+    """Give the corner that the study's hypervolume is counted from, so that what is sought is what is reported."""
+    latency_ms = study.user_attrs.get("reference_latency_ms")
+    return None if latency_ms is None else Reference(ap=0.0, latency_ms=latency_ms)
 
 
 def _read_lookups(path: Path) -> dict[str, float]:

@@ -1,53 +1,121 @@
-"""When to stop a trial that cannot reach the front any more.
+"""When to stop a trial that cannot be expected to reach the front any more.
 
 Its latency is known before it trains, so what it has to beat is one number: the best AP among finished trials at or under
-its latency.
+its latency. Where its own curve leads is read off the finished ones: AP at the end is regressed on AP at the same epoch,
+and the prediction's own uncertainty (Student's t of few curves, seed noise included, since it is in their residuals) gives
+the probability that it still gets there. Below `RISK` it is stopped: that is the share of such decisions that would take
+a member from the front, were every stopped trial to be trained on.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import t as student
 
 from search.record import TrialRecord
 
+RISK = 0.05
+"""A trial goes on while its probability of reaching the front is at least this."""
 MIN_CURVES = 8
 """Finished trials needed before any is stopped: fewer say too little about how curves go on."""
-MIN_SHARE = 0.5
+MIN_SHARE = 1 / 3
 """Share of its epochs every trial may run."""
+_LEAST_NOISE = 0.005
+"""AP. Few curves may happen to lie on a line; trainings do not repeat themselves to better than that."""
+_STEADY = 2
+"""Scores that must agree: one noisy epoch stops nothing."""
+
+Curve = Sequence[tuple[int, float]]
+"""Epochs, from 1, and AP then; only those that were scored."""
 
 
-def cannot_reach_front(
-    scores: Sequence[tuple[int, float]], latency_ms: float, *, num_epochs: int, finished: Sequence[TrialRecord]
-) -> str:
-    """Say why a trial is not worth going on with; empty where it is.
+@dataclass(frozen=True, kw_only=True)
+class Extrapolation:
+    """Where a curve is expected to end."""
 
-    It is given the better of its last two scores, and from there the largest gain that any finished trial made from that
-    epoch to its end. If even so it ends below a finished trial that is at most as slow, it is not on the front.
+    ap: float
+    """Expected AP of the last epoch."""
+    ap_std: float
+    """Scale of its Student's t distribution."""
+    num_curves: int
+    """Finished curves it was read off, at least `MIN_CURVES`."""
+
+    def probability_of_reaching(self, level: float) -> float:
+        """Give the probability that AP ends at `level` or above."""
+        return float(student.sf((level - self.ap) / self.ap_std, df=self.num_curves - 2))
+
+
+def extrapolate(curve: Curve, finished: Sequence[TrialRecord]) -> Extrapolation | None:
+    """Say where a curve leads, by linear regression of the finished trials' last AP on theirs at the same epoch.
 
     Args:
-        scores: The trial's epochs (from 1) and AP so far.
-        latency_ms: Its median latency.
-        num_epochs: Epochs a whole training has.
-        finished: The study's finished trials.
+        curve: At least one score; the last is gone on from.
+        finished: The study's finished trials; complete ones that were scored at that epoch count.
+
+    Returns:
+        None where fewer than `MIN_CURVES` count.
     """
-    epoch = scores[-1][0]
-    complete = [record for record in finished if record.result.state == "complete"]
-    if epoch < MIN_SHARE * num_epochs or epoch >= num_epochs or len(complete) < MIN_CURVES:
-        return ""
-    rivals = [ap for ap, rival_ms in filter(None, (record.point for record in complete)) if rival_ms <= latency_ms]
-    gains = [gain for record in complete if (gain := _gain_after(record, epoch)) is not None]
-    if not rivals or len(gains) < MIN_CURVES:
-        return ""
-    now = max(ap for _, ap in scores[-2:])
-    if now + max(gains) >= max(rivals):
-        return ""
-    return (
-        f"AP {now:.3f} after epoch {epoch} of {num_epochs}; with the largest gain seen from there ({max(gains):.3f}) it "
-        f"would still miss the {max(rivals):.3f} of a trial that is no slower"
+    epoch, now = curve[-1]
+    pairs = [(then, record.result.ap) for record in finished if (then := _ap_at(record, epoch)) is not None]
+    if len(pairs) < MIN_CURVES:
+        return None
+    at_epoch, at_end = np.array(pairs, dtype=np.float64).T
+    centre, spread = at_epoch.mean(), float(((at_epoch - at_epoch.mean()) ** 2).sum())
+    # All alike: no slope can be told, and what is far from them is as uncertain as it is far.
+    slope = float(((at_epoch - centre) * at_end).sum() / spread) if spread > 1e-12 else 1.0
+    slope = max(slope, 0.0)  # a higher score never speaks for a lower end
+    residuals = at_end - at_end.mean() - slope * (at_epoch - centre)
+    noise = float(np.sqrt((residuals**2).sum() / (len(pairs) - 2)))
+    leverage = (now - centre) ** 2 / spread if spread > 1e-12 else 0.0
+    return Extrapolation(
+        ap=float(at_end.mean() + slope * (now - centre)),
+        ap_std=max(noise, _LEAST_NOISE) * float(np.sqrt(1 + 1 / len(pairs) + leverage)),
+        num_curves=len(pairs),
     )
 
 
-def _gain_after(record: TrialRecord, epoch: int) -> float | None:
-    """Give how much a finished trial gained from an epoch to its end, None where it was not scored then."""
-    scored = {row[0]: row[2] for row in record.result.history if row[2] is not None}
-    if epoch not in scored or record.result.ap is None:
+def cannot_reach_front(
+    curve: Curve, latency_ms: float, *, num_epochs: int, finished: Sequence[TrialRecord], risk: float = RISK
+) -> str:
+    """Say why a trial is not worth going on with, with the decision's figures; empty where it is.
+
+    The last two scores must both say so: one noisy epoch stops nothing.
+
+    Args:
+        curve: The trial's so far.
+        latency_ms: Its median latency.
+        num_epochs: Epochs a whole training has.
+        finished: The study's finished trials.
+        risk: Probability of reaching the front below which a trial is stopped, 0 (never) to 1.
+    """
+    epoch, now = curve[-1]
+    if epoch < MIN_SHARE * num_epochs or epoch >= num_epochs or len(curve) < _STEADY:
+        return ""
+    rivals = [(ap, record.number) for record in finished if (ap := _rival_ap(record, latency_ms)) is not None]
+    if not rivals:
+        return ""
+    level, rival = max(rivals)
+    views = [extrapolate(curve[: len(curve) - back], finished) for back in range(_STEADY)]
+    chances = [0.0 if view is None else view.probability_of_reaching(level) for view in views]
+    if None in views or max(chances) >= risk:
+        return ""
+    view = views[0]
+    assert view is not None
+    return (
+        f"AP {now:.3f} after epoch {epoch} of {num_epochs}; expected to end at {view.ap:.3f} ± {view.ap_std:.3f} (from "
+        f"{view.num_curves} finished curves), it reaches the {level:.3f} of trial {rival}, which is no slower, with a "
+        f"probability of {max(chances):.1%}, below the {risk:.0%} that is risked"
+    )
+
+
+def _rival_ap(record: TrialRecord, latency_ms: float) -> float | None:
+    point = record.point
+    return point[0] if point is not None and point[1] <= latency_ms else None
+
+
+def _ap_at(record: TrialRecord, epoch: int) -> float | None:
+    """Give a complete trial's AP at an epoch, None where it was not scored then."""
+    if record.point is None:
         return None
-    return record.result.ap - scored[epoch]
+    return dict(record.curve).get(epoch)

@@ -24,3 +24,8 @@ class TrialRecord:
         if result.state != "complete" or result.ap is None or result.latency is None:
             return None
         return result.ap, result.latency.median_ms
+
+    @property
+    def curve(self) -> tuple[tuple[int, float], ...]:
+        """Scored epochs, from 1, and AP then."""
+        return tuple((epoch, ap) for epoch, _, ap, _ in self.result.history if ap is not None)

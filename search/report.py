@@ -1,7 +1,7 @@
 """What a study says for itself: its front, how it came to it, what mattered, and what more budget may bring."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -11,7 +11,10 @@ from search.forecast import Forecast, forecast
 from search.front_page import write_front_page
 from search.read_study import ReadStudy
 from search.record import TrialRecord
+from search.refit import Refit, read_refit
 from search.summary import Summary
+
+_KINDS = ("training kept", "training not kept", "scoring", "measuring", "full trainings", "the rest")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +28,11 @@ class StudyReport:
     forecast: Forecast
     by_minute: tuple[tuple[float, float], ...]
     """Minutes of work, all workers together, and the hypervolume then; a point after each trial."""
+    seconds_by_kind: Mapping[str, float]
+    """What the work went into, all workers together: training that was kept, training that was stopped or failed,
+    measuring, full trainings (with their scoring), scoring, and the rest."""
+    refit: Refit | None = None
+    """Full trainings of the front, None where there are none yet."""
 
     @property
     def stopped(self) -> tuple[TrialRecord, ...]:
@@ -46,7 +54,7 @@ class StudyReport:
 
 def make_report(study: ReadStudy) -> StudyReport:
     """Work a study through; some seconds."""
-    summary = study.summary
+    summary, refit = study.summary, read_refit(study)
     minutes = accumulate(sum(record.result.seconds.values()) / 60 for record in summary.records)
     return StudyReport(
         name=study.name,
@@ -54,14 +62,33 @@ def make_report(study: ReadStudy) -> StudyReport:
         effects=tuple(estimate_effects(summary.records)),
         forecast=forecast(summary, study.space) if study.space is not None else Forecast(candidates=()),
         by_minute=tuple(zip(minutes, summary.hypervolume_by_trial, strict=True)),
+        seconds_by_kind=_sort_seconds(summary, refit),
+        refit=refit,
     )
+
+
+def _sort_seconds(summary: Summary, refit: Refit | None) -> dict[str, float]:
+    spent = dict.fromkeys(_KINDS, 0.0)
+    kinds = {"score": "scoring", "measure": "measuring", "aside": "measuring"}
+    for record in summary.records:
+        kinds["train"] = "training kept" if record.point is not None else "training not kept"
+        for phase, seconds in record.result.seconds.items():
+            spent[kinds.get(phase, "the rest")] += seconds
+    for record in refit.summary.records if refit else ():
+        spent["full trainings"] += sum(record.result.seconds.values())
+    return spent
 
 
 def write_report_page(report: StudyReport, path: Path) -> None:
     """Write one self-contained HTML page, readable offline."""
     sections = [f"<p><b>{html.escape(report.verdict)}</b></p>", _effects(report.effects), _forecast(report.forecast)]
+    if report.refit is not None:
+        sections.insert(0, _refit(report.refit))
     if report.by_minute:
         sections.append(_by_minute(report.by_minute))
+        whole = sum(report.seconds_by_kind.values())
+        spent = [(kind, f"{s / 60:.1f}", f"{s / whole:.1%}") for kind, s in report.seconds_by_kind.items() if s]
+        sections.append(_table("Where the work went, all workers together", ("", "minutes", "share"), spent))
     if report.stopped:
         rows = [(str(record.number), record.result.state, record.result.reason) for record in report.stopped]
         sections.append(_table("Not complete, and why", ("trial", "state", "reason"), rows))
@@ -86,6 +113,22 @@ def _effects(effects: Sequence[Effect]) -> str:
     columns = ("axis", "value", "trials", "AP", "5–95 %", "latency", "5–95 %")
     note = "Against the mean of the trials, all else being equal; a range across 0 says nothing certain."
     return _table("Which choices matter", columns, rows, note=note)
+
+
+def _refit(refit: Refit) -> str:
+    front = {record.number for record in refit.summary.front}
+    rows = []
+    for trial, record in refit.pairs:
+        assert record.point is not None  # a pair is complete
+        ap, latency_ms = record.point
+        mark = "★" if record.number in front else ""
+        axes = ", ".join(f"{axis} {value}" for axis, value in record.architecture.to_dict().items())
+        cells = (f"{trial.result.ap:.4f}", f"{ap:.4f}", f"{latency_ms:.3f} ms", mark, axes)
+        rows.append((str(record.number), str(trial.number), *cells))
+    tau = "too few to compare" if refit.tau is None else f"{refit.tau:.2f} (1: alike; 0: by chance)"
+    note = f"Kendall's tau of short and full ranking: {tau}. Export one: yoloret-nas export --study {refit.name}"
+    columns = ("full", "trial", "AP short", "AP full", "latency", "front", "architecture")
+    return _table("The final front: trained in full", columns, rows, note=note)
 
 
 def _forecast(outlook: Forecast) -> str:

@@ -20,6 +20,8 @@ INTERRUPTED = "interrupted"
 """User attribute of a trial that ended with its driver; its architecture is free again."""
 
 _STARTUP_TRIALS = 10
+_GOLDEN_RATIO = (5**0.5 - 1) / 2
+"""Multiples of it fill the unit interval evenly at any length, and fall in with no axis's period."""
 
 OPTUNA_SAMPLERS: dict[SamplerName, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: TPESampler(seed=seed, multivariate=True, n_startup_trials=_STARTUP_TRIALS),
@@ -33,6 +35,8 @@ OPTUNA_SAMPLERS: dict[SamplerName, Callable[[int], BaseSampler]] = {
 
 class SpaceSampler(BaseSampler):
     """Wraps a sampler of a box: its proposal becomes the nearest architecture that was not tried yet.
+
+    The grid needs no inner sampler: it goes through the space in strides that are even at any length, to its end.
 
     Where the inner sampler has nothing to say yet, the space is sampled evenly, which its box would not be. The inner
     sampler is built anew for each proposal, seeded by the study's seed and how many architectures were tried, so that a
@@ -65,7 +69,11 @@ class SpaceSampler(BaseSampler):
         tried = self._tried(study)
         rng = random.Random(f"{self._seed}/{len(tried)}")
         proposal = self._propose(study, trial, search_space, seed=rng.randrange(2**31))
-        wanted = from_parameters(self._space, proposal) if proposal else self._space.sample(rng)
+        if self._name == "grid":
+            start = random.Random(self._seed).random()
+            wanted = self._space[int((start + len(tried) * _GOLDEN_RATIO) % 1 * self._space.size)]
+        else:
+            wanted = from_parameters(self._space, proposal) if proposal else self._space.sample(rng)
         return to_parameters(self._space, first_untried(wanted, self._space, tried=tried))
 
     def sample_independent(
@@ -77,7 +85,7 @@ class SpaceSampler(BaseSampler):
     def _propose(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution], *, seed: int
     ) -> dict[str, Any]:
-        if self._name == "random":
+        if self._name in ("random", "grid"):
             return {}
         finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if len(finished) < _STARTUP_TRIALS:

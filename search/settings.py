@@ -9,7 +9,7 @@ from search.study_error import StudyError
 from spaces import Space
 from trials.train_settings import TrainSettings
 
-SamplerName = Literal["tpe", "gp", "nsga2", "random", "front"]
+SamplerName = Literal["front", "gp", "tpe", "nsga2", "random", "grid"]
 
 OF_THE_MACHINE = ("num_threads", "num_workers", "cache_mib")
 """Training settings that say how much of the machine a trial takes, which follows from how many run at once."""
@@ -35,7 +35,7 @@ class StudySettings:
     """Finished trials in all, earlier runs counted."""
     max_latency_ms: float | None = None
     """Trials slower than this are not trained."""
-    sampler: SamplerName = "tpe"
+    sampler: SamplerName = "front"
     """Who proposes architectures."""
     seed: int = 0
     """Of the sampler."""

@@ -9,6 +9,7 @@ import dataclasses
 import itertools
 import math
 import random
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ class Space:
     @property
     def size(self) -> int:
         """How many architectures the space holds."""
-        return sum(self._multiplicity(skeleton) for skeleton in self.skeletons)
+        return self._ends[-1]
 
     def values(self, axis: str) -> tuple[ParameterValue, ...]:
         """Give the values an axis can take over the whole space, in their order."""
@@ -125,6 +126,19 @@ class Space:
             axes = self._active_free_axes(skeleton)
             for values in itertools.product(*(self.values(axis) for axis in axes)):
                 yield skeleton.replace(**dict(zip(axes, values, strict=True)))
+
+    def __getitem__(self, index: int) -> Architecture:
+        """Give the architecture at a place of that order, 0 to `size` - 1, without enumerating those before it."""
+        if not 0 <= index < self._ends[-1]:
+            raise IndexError(f"architecture {index} of space {self.name!r}, which has {self._ends[-1]}")
+        number = bisect_right(self._ends, index)
+        skeleton = self.skeletons[number]
+        within = index - (self._ends[number - 1] if number else 0)
+        values = {}
+        for axis in reversed(self._active_free_axes(skeleton)):
+            within, place = divmod(within, len(self.values(axis)))
+            values[axis] = self.values(axis)[place]
+        return skeleton.replace(**values)
 
     def sample(self, rng: random.Random) -> Architecture:
         """Draw one architecture; all are equally likely."""
@@ -215,6 +229,10 @@ class Space:
     @cached_property
     def _multiplicities(self) -> list[int]:
         return [self._multiplicity(skeleton) for skeleton in self.skeletons]
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        return list(itertools.accumulate(self._multiplicities))
 
     def _multiplicity(self, skeleton: Architecture) -> int:
         return math.prod(len(self.values(axis)) for axis in self._active_free_axes(skeleton))

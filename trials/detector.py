@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from trials.assignment import Targets
 from trials.batches import Batch
+from trials.kept_memory import keep_freed_memory
 from trials.letterbox import normalise
 from trials.loss import DetectionLoss
 
@@ -42,6 +43,10 @@ class Detector(LightningModule):
         self.loss = loss
         self._make_optimiser = make_optimiser
         self._frozen_epochs = frozen_epochs
+
+    def setup(self, stage: str) -> None:
+        """Set what every process of a training sets for itself; Lightning calls it in each."""
+        keep_freed_memory()
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Make optimiser and schedule."""

@@ -23,7 +23,6 @@ from trials.epoch_reports import (
     EpochReports,
     Outcome,
 )
-from trials.kept_memory import keep_freed_memory
 from trials.lightning_guard import named_errors, quiet_lightning
 from trials.loss import DetectionLoss
 from trials.mixed_depthwise import mix_depthwise
@@ -89,6 +88,7 @@ def train_network(
     report: Report,
     work_dir: Path,
     resume: bool = False,
+    is_trained: bool = False,
     between_steps: Callable[[], None] | None = None,
 ) -> TrainResult:
     """Train a network in place, score it, and write its weights.
@@ -104,6 +104,7 @@ def train_network(
         report: Told how it goes; False at a score stops the training.
         work_dir: An existing folder for `checkpoint.pt`, and `last.ckpt` where the settings are resumable.
         resume: Goes on from `last.ckpt` where there is one.
+        is_trained: The network was trained on this data before: the biases of its predictions stay as they are.
         between_steps: Called before each training step; the time it takes does not count as training. Needs one device.
 
     Raises:
@@ -112,7 +113,6 @@ def train_network(
         KeyboardInterrupt: As it comes.
     """
     _check_objects(dataset)
-    keep_freed_memory()
     if settings.num_threads:
         torch.set_num_threads(settings.num_threads)
     decoding = Decoding(
@@ -121,6 +121,14 @@ def train_network(
         class_names=dataset.class_names,
         input_size=input_size,
     )
+    if not is_trained:
+        initialise_prediction_bias(
+            network,
+            num_classes=len(dataset.class_names),
+            objects_per_image=_mean_objects(dataset),
+            input_size=input_size,
+            num_anchors=len(anchors[0]),
+        )
     fit = _Fit(network, dataset, decoding=decoding, settings=settings, work_dir=work_dir)
     last = work_dir / LAST_FILE
     pauses = _Pauses(between_steps) if between_steps else None
@@ -158,13 +166,6 @@ class _Fit:
         network.to(memory_format=torch.channels_last)
         if self._precision == "bf16-mixed" and not self._is_gpu:
             mix_depthwise(network)
-        initialise_prediction_bias(
-            network,
-            num_classes=len(dataset.class_names),
-            objects_per_image=sum(int((~sample.ignored).sum()) for sample in train) / len(train),
-            input_size=decoding.input_size,
-            num_anchors=len(decoding.anchors[0]),
-        )
         strides: tuple[int, ...] = network.output_strides  # type: ignore[assignment]
         self._detector = Detector(
             network,
@@ -266,6 +267,11 @@ def _check_objects(dataset: Dataset) -> None:
                 f"{dataset.name}: none of the {len(samples)} images of its {split} split has an object",
                 hint="an image without objects is fine, a split without any is not",
             )
+
+
+def _mean_objects(dataset: Dataset) -> float:
+    train = dataset.splits["train"]
+    return sum(int((~sample.ignored).sum()) for sample in train) / len(train)
 
 
 def _choose_strategy(settings: TrainSettings) -> str:

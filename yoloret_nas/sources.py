@@ -10,9 +10,9 @@ from search.read_study import read_study, study_names
 from search.record import TrialRecord
 from search.selection import select_trial
 from spaces import PRESETS, Architecture, YoloRetError
-from trials.checkpoint import CHECKPOINT_FILE
-from trials.trial_result import ARCHITECTURE_FILE
-from yoloret_nas.export_bundle import DETECTOR_FILE
+from trials.checkpoint import CHECKPOINT_FILE, read_checkpoint
+from trials.trial_result import ARCHITECTURE_FILE, ONNX_FILE
+from yoloret_nas.export_bundle import DETECTOR_FILE, Bundle
 
 FORMS = "a preset (yoloret-m0.75), a YAML or JSON file of one architecture, STUDY:TRIAL, STUDY, or an export's folder"
 
@@ -46,6 +46,20 @@ class Source:
                 f"{self.label} has no trained weights: {where}", hint="train it: yoloret-nas train … --data …"
             )
         return self.folder / CHECKPOINT_FILE
+
+
+def open_trial(source: Source) -> Bundle:
+    """Open a trained trial as an export is opened: its own ONNX file holds the weights.
+
+    Raises:
+        SourceError: it was never trained.
+    """
+    checkpoint = source.checkpoint
+    return Bundle(
+        onnx_path=checkpoint.with_name(ONNX_FILE),
+        decoding=read_checkpoint(checkpoint).decoding,
+        strides=source.architecture.outputs,
+    )
 
 
 def find_source(text: str, *, root: Path) -> Source:

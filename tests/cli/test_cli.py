@@ -444,6 +444,17 @@ def test_predict_draws_the_boxes_of_images_and_folders(call: Call, exported: Pat
     assert all(set(row) == {"class", "score", "box_xyxy"} for row in entry["detections"])
 
 
+def test_predict_takes_a_trial_as_well_as_its_export(call: Call, exported: Path, real_study: RealStudy) -> None:
+    Image.effect_noise((64, 64), 90).convert("RGB").save("noise.png")
+    number = json.loads((exported / "metrics.json").read_text())["trial"]
+    words = ("noise.png", "--score", "0.01", "--json")
+    of_trial = call("predict", f"real:{number}", *words, "--dir", real_study.root)
+    assert of_trial.code == 0, of_trial.said
+    assert json.loads(of_trial.out) == json.loads(call("predict", exported, *words).out)
+    assert_refused(call("predict", "yoloret-m0.75", *words), 2, "has no trained weights: it is an architecture only")
+    assert_refused(call("predict", "real:99", *words, "--dir", real_study.root), 2, "trial 99 is not a complete trial")
+
+
 def test_predict_refuses_what_is_no_export_and_no_image(call: Call, exported: Path) -> None:
     Path("empty").mkdir()
     Image.new("RGB", (8, 8)).save("fine.png")

@@ -10,6 +10,7 @@ from spaces import ArchitectureError
 from tests.trials.board.loopback import LoopbackBoard
 from trials.reference_network import write_reference
 from yoloret_nas.commands.latency import latency
+from yoloret_nas.sources import SourceError
 
 
 def _run(*words: str) -> Result:
@@ -63,10 +64,13 @@ def test_a_preset_on_two_devices(board: LoopbackBoard) -> None:
 
 
 def test_what_is_no_model(tmp_path: Path) -> None:
-    result = _run("nothing")
-    assert (result.exit_code, "is no preset (yoloret-m0.75" in result.output) == (2, True)
+    with pytest.raises(SourceError, match="'nothing' names no network"):
+        _run("nothing")
+    with pytest.raises(SourceError, match=r"absent\.onnx' names no network"):
+        _run(str(tmp_path / "absent.onnx"))
     (tmp_path / "list.yaml").write_text("- 1\n")
-    assert "holds no architecture" in _run(str(tmp_path / "list.yaml")).output
+    with pytest.raises(SourceError, match="holds no architecture"):
+        _run(str(tmp_path / "list.yaml"))
     (tmp_path / "a.yaml").write_text("backbone: nothing\n")
     with pytest.raises(ArchitectureError, match="truncation"):
         _run(str(tmp_path / "a.yaml"))

@@ -41,6 +41,7 @@ def settings(root: Path) -> MakeSettings:
             "device": "cpu",
             "train": TrainSettings(epochs=2),
             "budget": 4,
+            "sampler": "tpe",
             "root": root,
         }
         return StudySettings(**{**values, **changes})

@@ -19,9 +19,10 @@ from search.settings import SamplerName
 from search.strategy import StrategySettings
 from search.study_error import StudyError
 from spaces import Architecture, BackboneChoice, Space, open_space
-from tests.search.scripted import FEW, SPACE, fake_ap, fake_latency_ms
+from tests.search.scripted import FEW, SPACE, fake_ap, fake_latency_ms, latency
 from tests.spaces.strategies import spaces_and_architectures
 from trials.device import DeviceAwayError, DeviceError
+from trials.trial_result import TrialResult
 
 pytestmark = pytest.mark.filterwarnings("error", "ignore::optuna.exceptions.ExperimentalWarning")
 
@@ -70,13 +71,20 @@ def ask_and_tell(sampler: BaseSampler, space: Space, count: int) -> list[Archite
             study.tell(trial, state=TrialState.PRUNED if number % 7 == 6 else TrialState.FAIL)
             continue
         is_feasible = latency_ms < 45
-        trial.set_user_attr("state", "complete" if is_feasible else "infeasible")
+        result = TrialResult(
+            state="complete" if is_feasible else "infeasible",
+            latency=latency(latency_ms),
+            ap=fake_ap(architecture) if is_feasible else None,
+        )
+        trial.set_user_attr("architecture", architecture.to_dict())
+        trial.set_user_attr("result", result.to_dict())
+        trial.set_user_attr("state", result.state)
         study.tell(trial, [fake_ap(architecture) if is_feasible else 0.0, latency_ms])
     return asked
 
 
 def test_every_name_has_a_sampler() -> None:
-    assert set(NAMES) == {*OPTUNA_SAMPLERS, "front"}
+    assert set(NAMES) == {*OPTUNA_SAMPLERS, "front", "grid"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -121,6 +129,68 @@ def test_the_first_proposals_are_spread_evenly() -> None:
     share = sum(architecture.scale_set is None for architecture in SPACE) / SPACE.size
     asked = ask_and_tell(SpaceSampler(SPACE, name="random", seed=0), SPACE, 100)
     assert sum(architecture.scale_set is None for architecture in asked) / 100 == pytest.approx(share, abs=0.1)
+
+
+def test_any_beginning_of_the_grid_is_even() -> None:
+    space = open_space("tiny")
+    asked = ask_and_tell(SpaceSampler(space, name="grid", seed=0), space, 60)
+    for axis in ("backbone", "head", "input_size"):
+        counts = [sum(getattr(one, axis) == value for one in asked) for value in space.values(axis)]
+        share = [sum(getattr(one, axis) == value for one in space.skeletons) for value in space.values(axis)]
+        expected = [1 / len(counts)] * len(counts) if axis != "backbone" else [n / sum(share) for n in share]
+        assert [count / 60 for count in counts] == pytest.approx(expected, abs=0.1)
+
+
+def test_a_pruned_trial_counts_as_what_it_was_expected_to_end_at(tmp_path: Path) -> None:
+    """Nine curves double from half-way to the end; the pruned one, of the costliest networks, stood at nothing there."""
+    space = SPACE
+    sampler = FrontSampler(
+        space,
+        fake_latency_ms,
+        lookup_file=tmp_path / "lookups.jsonl",
+        settings=StrategySettings(num_first_lookups=16, num_lookups=2),
+        seed=0,
+    )
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+    rng = random.Random(1)
+    architectures = [space.sample(rng) for _ in range(10)]
+    for number, architecture in enumerate(architectures):
+        study.enqueue_trial(to_parameters(space, architecture))
+        trial = study.ask(distributions(space))
+        ap, state = 0.2 + 0.02 * number, "pruned" if number == 9 else "complete"
+        history = ((5, 1.0, ap / 2, ap / 2), (10, 1.0, ap, ap)) if number < 9 else ((5, 1.0, 0.05, 0.05),)
+        result = TrialResult(state=state, latency=latency(10.0 + number), ap=history[-1][2], history=history)  # type: ignore[arg-type]
+        trial.set_user_attr("architecture", architecture.to_dict())
+        trial.set_user_attr("result", result.to_dict())
+        trial.set_user_attr("state", state)
+        if state == "complete":
+            study.tell(trial, [ap, 10.0 + number])
+        else:
+            study.tell(trial, state=TrialState.PRUNED)
+    seen = sampler._observe(study.get_trials(), place=lambda one: one.number)
+    assert [one.candidate for one in seen] == list(range(10))
+    assert [one.ap_std for one in seen[:9]] == [0.0] * 9
+    assert seen[9].ap == pytest.approx(0.1)
+    assert seen[9].ap_std > 0
+
+
+def test_the_hypervolume_sought_is_the_study_s_own(tmp_path: Path) -> None:
+    """Beyond the study's reference latency nothing counts, so nothing there is named once a model guides the search."""
+    sampler = make("front", SPACE, tmp_path)
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+    study.set_user_attr("reference_latency_ms", 30.0)
+    asked = []
+    for _ in range(16):
+        trial = study.ask(distributions(SPACE))
+        architecture = from_parameters(SPACE, trial.params)
+        asked.append(fake_latency_ms(architecture))
+        result = TrialResult(state="complete", latency=latency(asked[-1]), ap=fake_ap(architecture))
+        trial.set_user_attr("architecture", architecture.to_dict())
+        trial.set_user_attr("result", result.to_dict())
+        trial.set_user_attr("state", "complete")
+        study.tell(trial, [fake_ap(architecture), asked[-1]])
+    assert max(asked[8:]) < 30.0
+    assert max(fake_latency_ms(one) for one in SPACE) > 30.0
 
 
 def test_a_parameter_of_another_space_is_refused() -> None:

@@ -1,6 +1,7 @@
 """Spaces: counting, sampling, enumerating, finding the nearest, and saying why not."""
 
 import dataclasses
+import itertools
 import random
 from collections import Counter
 
@@ -150,3 +151,14 @@ def test_an_unknown_space_names_the_known() -> None:
     with pytest.raises(SpaceError, match="'huge' is neither") as error:
         open_space("huge")
     assert "paper, nano, tiny" in error.value.hint
+
+
+@pytest.mark.parametrize("name", ["tiny", "paper"])
+def test_places_are_those_of_the_enumeration(name: str) -> None:
+    space = open_space(name)
+    for index, architecture in enumerate(itertools.islice(space, 400)):
+        assert space[index] == architecture
+    assert space[space.size - 1] in space
+    for outside in (-1, space.size):
+        with pytest.raises(IndexError, match=f"architecture {outside} of space {name!r}"):
+            space[outside]

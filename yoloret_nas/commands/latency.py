@@ -17,16 +17,18 @@ if TYPE_CHECKING:
 )
 @click.option("--classes", type=click.IntRange(1), default=20, help="Classes of detectors built from an architecture.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, samples included.")
+@click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
 @click.argument("models", nargs=-1, required=True)
-def latency(specs: tuple[str, ...], classes: int, as_json: bool, models: tuple[str, ...]) -> None:
+def latency(specs: tuple[str, ...], classes: int, as_json: bool, root: Path, models: tuple[str, ...]) -> None:
     """Measure the latency of MODELS on devices.
 
-    A model is a preset's name (yoloret-m0.75), a YAML or JSON file of one architecture, or an ONNX file.
+    A model is a preset's name (yoloret-m0.75), a YAML or JSON file of one architecture, STUDY:TRIAL, an export's folder,
+    or an ONNX file.
     """
     from trials.latency_comparison import compare_latencies
     from trials.open_device import open_device
 
-    named = [(model, _read(model)) for model in models]
+    named = [(model, _find(model, root=root)) for model in models]
     devices = [open_device(spec, patience_s=0) for spec in specs]
     rows = []
     try:
@@ -45,26 +47,11 @@ def latency(specs: tuple[str, ...], classes: int, as_json: bool, models: tuple[s
         raise click.exceptions.Exit(1)
 
 
-def _read(model: str) -> "Architecture | Path":
-    import yaml
-
-    from spaces import Architecture
-    from spaces.presets import PRESETS
+def _find(model: str, *, root: Path) -> "Architecture | Path":
+    from yoloret_nas.sources import find_source
 
     path = Path(model)
-    if model in PRESETS:
-        return PRESETS[model]
-    if not path.is_file():
-        raise click.BadParameter(f"{model!r} is no preset ({', '.join(PRESETS)}) and no file", param_hint="MODELS")
-    if path.suffix == ".onnx":
-        return path
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise click.BadParameter(f"{path} is neither YAML, JSON nor .onnx: {error}", param_hint="MODELS") from error
-    if not isinstance(values, dict):
-        raise click.BadParameter(f"{path} holds no architecture", param_hint="MODELS")
-    return Architecture.from_dict(values)
+    return path if path.suffix == ".onnx" and path.is_file() else find_source(model, root=root).architecture
 
 
 def _print(rows: "list[Row]") -> None:

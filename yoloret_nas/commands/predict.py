@@ -10,20 +10,25 @@ _SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
 
 @click.command()
-@click.argument("bundle", metavar="EXPORT", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("network", metavar="NETWORK")
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--out", type=click.Path(path_type=Path), default=Path("predictions"), help="Folder for the pictures.")
 @click.option("--score", type=click.FloatRange(0, 1), default=0.25, help="Least score of a box to draw.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of lines.")
-def predict(bundle: Path, images: tuple[Path, ...], out: Path, score: float, as_json: bool) -> None:
-    """Draw the boxes that the detector in EXPORT finds on images, or on all images of folders."""
+@click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
+def predict(network: str, images: tuple[Path, ...], out: Path, score: float, as_json: bool, root: Path) -> None:
+    """Draw the boxes that NETWORK finds on images, or on all images of folders.
+
+    NETWORK is an export's folder, or STUDY:TRIAL.
+    """
     from trials.detections import DetectionSettings
     from trials.image_file import ImageFile
     from trials.onnx_detector import OnnxDetector
     from yoloret_nas.drawing import draw_detections
     from yoloret_nas.export_bundle import open_bundle
+    from yoloret_nas.sources import find_source, open_trial
 
-    opened = open_bundle(bundle)
+    opened = open_bundle(Path(network)) if Path(network).is_dir() else open_trial(find_source(network, root=root))
     detector = OnnxDetector(
         opened.onnx_path,
         opened.decoding,

@@ -24,6 +24,7 @@ def report(study: str, out: Path | None, root: Path) -> None:
     from search.read_study import read_study
     from search.report import make_report, write_report_page
     from search.tracking import log_report
+    from yoloret_nas.refitting import show_refit
     from yoloret_nas.trial_lines import front_table, short
 
     opened = read_study(root, study)
@@ -49,8 +50,14 @@ def report(study: str, out: Path | None, root: Path) -> None:
         for one in found.forecast.candidates:
             figures = f"AP {one.ap:.3f} ± {one.ap_std:.3f}, {one.latency_ms:.3f} ms, {one.gain:+.1%} hypervolume"
             console.print(f"  {figures}  {short(one.architecture)}", markup=False)
+    whole = sum(found.seconds_by_kind.values())
+    if whole:
+        spent = (f"{kind} {seconds / whole:.1%}" for kind, seconds in found.seconds_by_kind.items() if seconds)
+        console.print(f"where the work went: {', '.join(spent)}", markup=False)
     for record in found.stopped:
         console.print(f"trial {record.number} {record.result.state}: {record.result.reason}", markup=False)
+    if found.refit is not None:
+        show_refit(found.refit, console, root=root)
     console.print(found.verdict, style="bold")
     page = out or root / study / "report.html"
     write_report_page(found, page)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from search.search_loop import Outcome
     from search.settings import StudySettings
 
+_REFIT_FACTOR = 3
+"""Epochs of a full training in epochs of a trial."""
+
 
 @click.command()
 @click.option("--budget", type=click.IntRange(1), default=50, help="Finished trials in all, earlier runs counted.")
@@ -37,12 +40,19 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Folder of ImageNet weights that comes before the network's.",
 )
-@click.option("--sampler", type=click.Choice(SAMPLERS), default="tpe", help="Who proposes architectures.")
+@click.option("--sampler", type=click.Choice(SAMPLERS), default="front", help="Who proposes architectures.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of the search and of each training.")
 @click.option(
     "--workers", type=click.IntRange(1), default=None, help="Trials at once.  [default: one a GPU, else one a core]"
 )
 @click.option("--no-prune", is_flag=True, help="Train every trial to its end.")
+@click.option(
+    "--refit",
+    "refit_epochs",
+    type=click.IntRange(0),
+    default=None,
+    help="Epochs of the front's full trainings at the end, 0 for none.  [default: 3 times a trial's, 0 on shapes]",
+)
 @click.option("--skip-broken", is_flag=True, help="Leave broken images and annotations out instead of stopping.")
 @click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
 def search(**flags: Any) -> None:
@@ -68,7 +78,10 @@ def search(**flags: Any) -> None:
     workers = flags["workers"] or len(gpus) or len(os.sched_getaffinity(0))
     settings = _settings(flags, gpus=gpus, workers=workers)
     _check_writable(settings.root)
-    _announce(console, settings, gpus=gpus, workers=workers)
+    refit_epochs = flags["refit_epochs"]
+    if refit_epochs is None:
+        refit_epochs = 0 if is_generated(settings.dataset) else _REFIT_FACTOR * settings.train.epochs
+    _announce(console, settings, gpus=gpus, workers=workers, refit_epochs=refit_epochs)
     fetch_data(settings.dataset, console)
     view = LiveView(console)
 
@@ -80,6 +93,10 @@ def search(**flags: Any) -> None:
         raise click.exceptions.Exit(130)
     if not outcome.summary.front:
         raise click.exceptions.Exit(1)
+    if refit_epochs:
+        from yoloret_nas.refitting import refit
+
+        refit(settings, outcome.summary, epochs=refit_epochs, console=console)
 
 
 def _settings(flags: dict[str, Any], *, gpus: tuple[str, ...], workers: int) -> "StudySettings":
@@ -141,7 +158,9 @@ def _check_writable(root: Path) -> None:
         raise click.UsageError(f"cannot write to {root}: {error.strerror}; choose another folder with --dir") from error
 
 
-def _announce(console: "Console", settings: "StudySettings", *, gpus: tuple[str, ...], workers: int) -> None:
+def _announce(
+    console: "Console", settings: "StudySettings", *, gpus: tuple[str, ...], workers: int, refit_epochs: int
+) -> None:
     train = settings.train
     generated = is_generated(settings.dataset)
     where = f"{len(gpus)} GPU{'s' if len(gpus) > 1 else ''}" if gpus else "this CPU"
@@ -154,6 +173,10 @@ def _announce(console: "Console", settings: "StudySettings", *, gpus: tuple[str,
         f"{f', at most {settings.max_latency_ms:g} ms' if settings.max_latency_ms else ''}",
         f"  trials  {settings.budget}, {train.epochs} epochs each on {where}{at_once}, recipe {train.recipe}",
     ]
+    if refit_epochs:
+        lines.append(
+            f"  then    the front and what noise kept off it in full, {refit_epochs} epochs each (--refit 0: not)"
+        )
     if not gpus and settings.space.name == "nano":
         lines.append(
             "  note    there is no GPU here: each trial of this space may train for hours; --space tiny is for that"

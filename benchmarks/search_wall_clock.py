@@ -1,0 +1,126 @@
+"""How long until our search has the front that plain Optuna ends with?
+
+    python benchmarks/search_wall_clock.py [--data shapes:train=200,val=100] [--budget 50] [--seeds 3]
+
+For each seed one after the other, each as a user starts it, in a folder of its own with nothing cached: plain Optuna with
+every trial trained to its end, and `yoloret-nas search` as it comes. Same space, data, recipe and epochs. The table gives
+the hypervolume each baseline ends with, and the share of its wall-clock time (start-up included) after which ours has as
+much; hypervolumes are counted from one reference, AP 0 and the slowest network as the seed's first run measured it.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import optuna
+
+from search.front import Reference
+from search.read_study import read_study
+from search.report import make_report
+from search.study import open_storage
+from search.summary import Summary
+
+_STUDY = "timed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One search."""
+
+    seconds: float
+    """Of the whole command."""
+    at_s: tuple[float, ...]
+    """When each trial ended, after the command's start, in the order of their ends."""
+    summary: Summary
+    """Trials in that order."""
+    spent: dict[str, float]
+    """Seconds of work by kind."""
+
+    def hypervolumes(self, reference: Reference) -> tuple[float, ...]:
+        """Give the hypervolume after each trial."""
+        return replace(self.summary, reference=reference).hypervolume_by_trial
+
+
+def main() -> None:
+    """Print a line for each search, then the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="shapes:train=200,val=100")
+    parser.add_argument("--budget", type=int, default=50)
+    parser.add_argument("--our-budget", type=int, help="trials of ours; by default as many")
+    parser.add_argument("--epochs", type=int, help="of each trial; by default the recipe's")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--baselines", nargs="+", default=["random", "tpe"])
+    parser.add_argument("--extra", nargs="*", default=[], help="further words for every search")
+    given = parser.parse_args()
+    ratios: dict[str, list[float]] = {name: [] for name in given.baselines}
+    for seed in range(given.first_seed, given.first_seed + given.seeds):
+        runs = {name: run(given, seed, "--sampler", name, "--no-prune") for name in given.baselines}
+        reference = next(iter(runs.values())).summary.reference
+        ours = run(given, seed, budget=given.our_budget)
+        for name, one in (*runs.items(), ("ours", ours)):
+            show(f"seed {seed}  {name}", one, reference)
+        for name, one in runs.items():
+            goal = one.hypervolumes(reference)[-1]
+            reached = [at for at, value in zip(ours.at_s, ours.hypervolumes(reference), strict=True) if value >= goal]
+            ratios[name].append(reached[0] / one.seconds if reached else float("inf"))
+            when = f"after {reached[0]:.0f} s, {ratios[name][-1]:.2f} of its time" if reached else "never"
+            print(f"  ours has {name}'s final hypervolume {when}", flush=True)
+    for name, values in ratios.items():
+        listed = ", ".join(f"{value:.2f}" for value in values)
+        print(
+            f"{name}: ours needs {statistics.median(values):.2f} of its time in the median of {len(values)} seeds ({listed})"
+        )
+
+
+def run(given: argparse.Namespace, seed: int, *words: str, budget: int | None = None) -> Run:
+    """Run one search."""
+    with TemporaryDirectory() as folder:
+        command = [
+            str(Path(sys.executable).with_name("yoloret-nas")),
+            "search",
+            "--study",
+            _STUDY,
+            "--dir",
+            folder,
+            *words,
+        ]
+        command += ["--data", given.data, "--budget", str(budget or given.budget), "--seed", str(seed), "--refit", "0"]
+        command += [*(["--epochs", str(given.epochs)] if given.epochs else []), *given.extra]
+        began, clock = datetime.now(), time.monotonic()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        seconds = time.monotonic() - clock
+        root = Path(folder)
+        study = read_study(root, _STUDY)
+        ends = {
+            trial.number: (trial.datetime_complete - began).total_seconds()
+            for trial in optuna.load_study(study_name=_STUDY, storage=open_storage(root)).get_trials()
+            if trial.datetime_complete is not None
+        }
+        records = sorted(study.summary.records, key=lambda record: ends[record.number])
+        return Run(
+            seconds=seconds,
+            at_s=tuple(ends[record.number] for record in records),
+            summary=replace(study.summary, records=tuple(records)),
+            spent=dict(make_report(study).seconds_by_kind),
+        )
+
+
+def show(title: str, one: Run, reference: Reference) -> None:
+    """Print a search's line."""
+    states = ", ".join(f"{count} {state}" for state, count in one.summary.states.items())
+    whole = sum(one.spent.values())
+    spent = ", ".join(f"{kind} {seconds / whole:.0%}" for kind, seconds in one.spent.items() if seconds > 0.005 * whole)
+    print(f"{title:16}{one.seconds:7.0f} s  hypervolume {one.hypervolumes(reference)[-1]:.4f}  ({states}; {spent})")
+
+
+if __name__ == "__main__":
+    main()
