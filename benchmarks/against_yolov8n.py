@@ -1,10 +1,11 @@
-"""Our recipe against Ultralytics' YOLOv8n: same images, same cores, one after the other, from random weights.
+"""Our recipe against Ultralytics' YOLOv8n: same images, from random weights, on the same cores one after the other.
 
     python -m venv other && other/bin/pip install ultralytics     # AGPL: an environment of its own
     python benchmarks/against_yolov8n.py --data DATA --python other/bin/python --seeds 3
 
 Both detectors are scored by our scorer (COCO's AP, on each network's own detections of the validation images). Ours trains
 as many epochs as fit into the time of YOLOv8n's; validation counts for neither. Each training runs in a process of its own.
+With `--at-once --our-epochs N` both train at the same time, each with a core of its own.
 
 Bars: AP50 0.85 and AP 0.50 in no more time; an epoch in 0.6 times YOLOv8n's or less.
 """
@@ -16,7 +17,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,6 +41,9 @@ from trials.recipes import modern_recipe
 from trials.scoring import score_detections
 from trials.training import train_network
 
+Pair = tuple[dict[str, Any], dict[str, Any]]
+"""YOLOv8n's row and ours."""
+
 
 def main() -> None:
     """Train both for each seed; print a line each, then the ratios."""
@@ -51,22 +56,16 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=320)
     parser.add_argument("--batch", type=int, default=16, help="YOLOv8n's")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--at-once", action="store_true", help="side by side, a core each; needs --our-epochs")
     parser.add_argument("--ours", help=argparse.SUPPRESS)  # how this script starts our training in its own process
     given = parser.parse_args()
     if given.ours:
         train_ours(given)
         return
     dataset = open_dataset(given.data, on_broken="stop")
-    rows = []
-    for seed in range(given.seeds):
-        with TemporaryDirectory() as folder:
-            theirs = run_theirs(dataset, given, seed=seed, folder=Path(folder))
-            epochs = given.our_epochs or epochs_within(given, seconds=theirs["train_s"], folder=Path(folder))
-            ours = run_ours(given, seed=seed, epochs=epochs, folder=Path(folder))
-        for name, row in (("yolov8n", theirs), ("yoloret-m0.75", ours)):
-            print(f"seed {seed}  {name:14}{row['epochs']:4d} epochs  {row['train_s']:7.1f} s  ", end="")
-            print(f"{row['epoch_s']:6.2f} s an epoch  AP50 {row['ap50']:.4f}  AP {row['ap']:.4f}", flush=True)
-        rows.append((theirs, ours))
+    if given.at_once and not given.our_epochs:
+        parser.error("--at-once needs --our-epochs: YOLOv8n's time is not known before it ends")
+    rows = list(side_by_side(dataset, given) if given.at_once else one_after_the_other(dataset, given))
     print()
     for name in ("ap50", "ap"):
         means = [statistics.mean(pair[side][name] for pair in rows) for side in (0, 1)]
@@ -76,13 +75,55 @@ def main() -> None:
         print(f"{name:8} ours over yolov8n's: {ratio:.3f}")
 
 
-def run_theirs(dataset: Dataset, given: argparse.Namespace, *, seed: int, folder: Path) -> dict[str, Any]:
+def one_after_the_other(dataset: Dataset, given: argparse.Namespace) -> Iterator[Pair]:
+    """Train YOLOv8n, then ours for as long, for each seed; each has all cores."""
+    for seed in range(given.seeds):
+        with TemporaryDirectory() as folder:
+            theirs = run_theirs(dataset, given, seed=seed, folder=Path(folder))
+            epochs = given.our_epochs or epochs_within(given, seconds=theirs["train_s"], folder=Path(folder))
+            ours = run_ours(given, seed=seed, epochs=epochs, folder=Path(folder))
+        show(seed, "yolov8n", theirs)
+        show(seed, "yoloret-m0.75", ours)
+        yield theirs, ours
+
+
+def side_by_side(dataset: Dataset, given: argparse.Namespace) -> list[Pair]:
+    """Train all seeds of both at the same time, each network on a core of its own."""
+    given.threads, cores = 1, sorted(os.sched_getaffinity(0))
+
+    def train(name: str, core: int) -> list[dict[str, Any]]:
+        rows = []
+        for seed in range(given.seeds):
+            with TemporaryDirectory() as folder:
+                if name == "yolov8n":
+                    row = run_theirs(dataset, given, seed=seed, folder=Path(folder), core=core)
+                else:
+                    row = run_ours(given, seed=seed, epochs=given.our_epochs, folder=Path(folder), core=core)
+            show(seed, name, row)
+            rows.append(row)
+        return rows
+
+    with ThreadPoolExecutor(2) as pool:
+        theirs, ours = pool.map(train, ("yolov8n", "yoloret-m0.75"), cores[:2])
+    return list(zip(theirs, ours, strict=True))
+
+
+def show(seed: int, name: str, row: Mapping[str, Any]) -> None:
+    """Print a training's line."""
+    print(f"seed {seed}  {name:14}{row['epochs']:4d} epochs  {row['train_s']:7.1f} s  ", end="")
+    print(f"{row['epoch_s']:6.2f} s an epoch  AP50 {row['ap50']:.4f}  AP {row['ap']:.4f}", flush=True)
+
+
+def run_theirs(
+    dataset: Dataset, given: argparse.Namespace, *, seed: int, folder: Path, core: int | None = None
+) -> dict[str, Any]:
     """Train YOLOv8n in its own environment."""
     data, out = write_yolo(dataset, folder / "data"), folder / "theirs.json"
     options = {"epochs": given.epochs, "size": given.size, "batch": given.batch, "seed": seed, "threads": given.threads}
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     script = Path(__file__).with_name("yolov8n_run.py")
-    subprocess.run([given.python, str(script), str(data), str(out), *words], check=True, stdout=subprocess.DEVNULL)
+    command = [given.python, str(script), str(data), str(out), *words]
+    subprocess.run(pinned(command, core), check=True, stdout=subprocess.DEVNULL)
     told = json.loads(out.read_text())
     samples = dataset.splits["val"]
     found = [as_detections(told["found"][f"{number:05d}.png"]) for number in range(len(samples))]
@@ -90,14 +131,21 @@ def run_theirs(dataset: Dataset, given: argparse.Namespace, *, seed: int, folder
     return figures(scores.ap, scores.ap50, train_s=sum(told["epoch_s"]), epochs=len(told["epoch_s"]))
 
 
-def run_ours(given: argparse.Namespace, *, seed: int, epochs: int, folder: Path) -> dict[str, Any]:
+def run_ours(
+    given: argparse.Namespace, *, seed: int, epochs: int, folder: Path, core: int | None = None
+) -> dict[str, Any]:
     """Train ours in a process of its own."""
     wish, out = {"seed": seed, "epochs": epochs, "folder": str(folder)}, folder / "ours.json"
     command = [sys.executable, __file__, "--data", given.data, "--python", given.python, "--ours", json.dumps(wish)]
     command += ["--size", str(given.size), "--threads", str(given.threads)]
-    subprocess.run(command, check=True)
+    subprocess.run(pinned(command, core), check=True)
     row: dict[str, Any] = json.loads(out.read_text())
     return row
+
+
+def pinned(command: list[str], core: int | None) -> list[str]:
+    """Give a command that stays on one core; None for any."""
+    return command if core is None else ["taskset", "--cpu-list", str(core), *command]
 
 
 def epochs_within(given: argparse.Namespace, *, seconds: float, folder: Path) -> int:

@@ -16,6 +16,7 @@ from search.driver_lock import driver_lock
 from search.executor import Died, Event, Executor, Progressed
 from search.front import Reference
 from search.front_sampler import FrontSampler
+from search.parents import best_parent
 from search.pruning import cannot_reach_front
 from search.sampler import SpaceSampler
 from search.settings import StudySettings
@@ -29,6 +30,7 @@ from spaces import Architecture
 from spaces.macs import count_macs
 from spaces.network import build_network
 from spaces.weights import why_unavailable
+from trials.checkpoint import CHECKPOINT_FILE
 from trials.device import DeviceAwayError, DeviceError
 from trials.latency_cache import LatencyCache
 from trials.measurement import measure_architecture
@@ -220,12 +222,25 @@ class _Search:
                     also_measure=settings.also_measure,
                     max_latency_ms=settings.max_latency_ms,
                     train=settings.train,
+                    parent=self._find_parent(architecture) if settings.inherit else None,
                     work_dir=settings.trial_folder(number),
                     latency_cache=settings.latency_cache,
                 )
             )
             self.tracking.started(number, architecture)
             self._view.started(number, architecture)
+
+    def _find_parent(self, architecture: Architecture) -> Path | None:
+        checkpoints = {
+            record.number: self._settings.trial_folder(record.number) / CHECKPOINT_FILE
+            for record in self._records
+            if record.point is not None
+        }
+        there = [
+            record for record in self._records if record.number in checkpoints and checkpoints[record.number].is_file()
+        ]
+        parent = best_parent(architecture, there)
+        return None if parent is None else checkpoints[parent.number]
 
     def _abandon(self) -> None:
         self._executor.close()

@@ -41,6 +41,8 @@ class StudySettings:
     """Of the sampler."""
     prune: bool = True
     """Whether a trial that cannot reach the front is stopped early."""
+    inherit: bool = False
+    """Whether a trial starts from the weights of the finished one that fits best, rather than from nothing."""
     skip_broken: bool = False
     """Whether broken images and annotations are left out rather than ending the study."""
     root: Path = Path("runs")
@@ -79,6 +81,7 @@ class StudySettings:
             "sampler": self.sampler,
             "seed": self.seed,
             "prune": self.prune,
+            "inherit": self.inherit,
             "skip_broken": self.skip_broken,
         }
 

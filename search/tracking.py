@@ -269,6 +269,7 @@ def _figures(record: TrialRecord) -> dict[str, float]:
     figures: dict[str, Any] = {
         "macs_m": result.macs / 1e6 if result.macs is not None else None,
         "params_m": result.params / 1e6 if result.params is not None else None,
+        "inherited": result.inherited or None,
     }
     if result.state == "complete":
         figures |= {"ap": result.ap, "ap50": result.ap50}

@@ -19,7 +19,9 @@ from spaces import YoloRetError, build_network
 from spaces.macs import count_macs, count_params
 from spaces.weights import load_pretrained
 from trials.anchors import fit_anchors
+from trials.checkpoint import read_checkpoint
 from trials.device import Device, DeviceAwayError, DeviceError, Latency
+from trials.inheritance import inherit_weights
 from trials.latency_cache import LatencyCache
 from trials.measurement import measure_quietly
 from trials.onnx_export import export_for_timing, fill_weights
@@ -167,6 +169,8 @@ class _Trial:
         torch.manual_seed(request.train.seed)
         network = build_network(architecture, num_classes=len(dataset.class_names))
         load_pretrained(network, architecture)
+        if request.parent is not None:
+            self._known["inherited"] = inherit_weights(network, read_checkpoint(request.parent).weights)
         anchors = fit_anchors(
             dataset.splits["train"], input_size=architecture.input_size, output_strides=network.output_strides
         )
@@ -179,6 +183,7 @@ class _Trial:
             report=self._report,
             work_dir=request.work_dir,
             resume=request.train.is_resumable,
+            is_trained=request.parent is not None,
             between_steps=self._machine.step_aside if request.train.devices == 1 else None,
         )
         self._known.update(

@@ -40,6 +40,8 @@ class TrialRequest:
     """The gate: a median above it ends the trial infeasible; None lets all pass."""
     train: TrainSettings
     """How to train."""
+    parent: Path | None = None
+    """Checkpoint of the trial whose weights this one starts from where they fit; None for from nothing (or ImageNet)."""
     work_dir: Path
     """The trial's own folder: architecture, ONNX, checkpoint and result are written there."""
     latency_cache: Path
@@ -70,6 +72,8 @@ class TrialResult:
     """Epochs trained."""
     history: tuple[tuple[int, float, float | None, float | None], ...] = ()
     """Epoch, mean loss, AP and AP50 (None where not scored)."""
+    inherited: float = 0.0
+    """Share of the network's values that came from another trial, 0 to 1."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Where the time went: build (data, network), measure (ONNX, waiting for a quiet machine, timing), train (anchors and
     Lightning's set-up to the written weights), score, and aside: waiting while another trial of this machine measured."""

@@ -140,3 +140,10 @@ def real_study(tmp_path_factory: pytest.TempPathFactory, empty_stores: Path) -> 
     for name in set(os.environ) - set(before):
         del os.environ[name]
     return RealStudy(root=root / "runs", space=space, output=written.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def copied_study(real_study: RealStudy, tmp_path: Path) -> RealStudy:
+    """A copy of the real study, to be changed."""
+    shutil.copytree(real_study.root, tmp_path / "copied")
+    return RealStudy(root=tmp_path / "copied", space=real_study.space, output=real_study.output)

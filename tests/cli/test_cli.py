@@ -63,13 +63,6 @@ def stores(call: Call, empty_stores: Path) -> Path:
     return Path("runs")
 
 
-@pytest.fixture
-def copied_study(real_study: RealStudy, tmp_path: Path) -> RealStudy:
-    """A copy of the real study, to be changed."""
-    shutil.copytree(real_study.root, tmp_path / "copied")
-    return RealStudy(root=tmp_path / "copied", space=real_study.space, output=real_study.output)
-
-
 def assert_refused(called: Any, code: int, message: str) -> None:
     """Hold a refusal to the bar: its exit code, one clear message, no traceback."""
     assert called.code == code, called.said

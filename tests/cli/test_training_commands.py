@@ -9,6 +9,8 @@ import pytest
 import timm
 import torch
 
+from search.experiment import read_experiment
+from search.read_study import read_study
 from tests.cli.conftest import SHAPES, Call, InlineExecutor, RealStudy
 
 TINY = {"backbone": "mobilenetv3_small_050", "truncation": 9, "head": "plain", "head_width": 32, "input_size": 64}
@@ -127,3 +129,30 @@ def test_a_search_cannot_be_continued_as_a_training(call: Call, tiny: Path, real
     called = call("train", tiny, *QUICK, "--name", "real", "--dir", real_study.root)
     assert called.code == 2
     assert "belongs to a search" in called.said
+
+
+def test_a_search_ends_with_full_trainings_of_its_front(call: Call, inline: None, copied_study: RealStudy) -> None:
+    """The search's own command, its budget spent, goes on with the refit, and later finds that done too."""
+    flags = f"--budget 2 --data {SHAPES} --epochs 1 --space {copied_study.space} --max-latency 999 --study real"
+    words = ("search", *flags.split(), "--refit", "2", "--dir", copied_study.root)
+    called = call(*words)
+    assert called.code == 0, called.said
+    members = len(read_study(copied_study.root, "real").summary.front)
+    assert re.search(rf"refit: {members} of the front and \d within the noise of it", called.out)
+    assert "full trainings of real-refit-2" in called.out
+    experiment = read_experiment(copied_study.root, "real-refit-2")
+    assert experiment is not None
+    refitted = experiment.summary.records
+    assert {record.result.epochs for record in refitted} == {2}
+    assert not any(record.result.is_latency_cached for record in refitted)
+    for name in ("front.png", "front.csv", "front.html"):
+        assert (copied_study.root / "real-refit-2" / name).is_file()
+
+    again = call(*words)
+    assert again.code == 0, again.said
+    assert f"it goes on: {len(refitted)} trainings are finished" in again.out
+    exported = call("export", "--study", "real-refit-2", "--dir", copied_study.root, "--out", "final")
+    assert exported.code == 0, exported.said
+    report = call("report", "real", "--dir", copied_study.root)
+    assert "full trainings of real-refit-2" in report.out
+    assert "where the work went: training kept" in report.out

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from search.driver_lock import driver_lock
+from search.executor import Event
 from search.read_study import read_study, study_names
 from search.search_loop import Interrupt, Outcome, run_search, slowest_latency_ms
 from search.study_error import StudyError
@@ -34,9 +35,10 @@ from tests.search.scripted import (
     kill_driver,
     play_trial,
 )
+from trials.checkpoint import CHECKPOINT_FILE
 from trials.dataset import DatasetError
 from trials.device import DeviceAwayError, DeviceError, UnknownDeviceError
-from trials.trial_result import RESULT_FILE, TrialResult, write_json
+from trials.trial_result import RESULT_FILE, TrialRequest, TrialResult, write_json
 
 Story = list[tuple[str, str, str, float | None]]
 Interrupted = Callable[[], Interrupt]
@@ -239,6 +241,35 @@ def test_without_pruning_every_trial_goes_to_its_end(
     summary = run_search(settings(budget=12, prune=False), executor=executor, view=RecordingView()).summary
     assert summary.states == {"complete": 12}
     assert all(go_on for _, go_on in executor.answers)
+
+
+def play_with_weights(request: TrialRequest) -> Generator[Event, bool | None, None]:
+    """Play a trial that leaves a checkpoint; it is never read here."""
+    request.work_dir.mkdir(parents=True, exist_ok=True)
+    (request.work_dir / CHECKPOINT_FILE).touch()
+    return (yield from play_trial(request))
+
+
+def test_a_trial_inherits_from_a_finished_one_of_its_backbone_whose_weights_are_there(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    scripts: dict[int, Script] = {number: play_with_weights for number in range(8) if number != 1}
+    executor = ScriptedExecutor(scripts=scripts)
+    chosen = settings(budget=8, inherit=True)
+    run_search(chosen, executor=executor, view=RecordingView())
+    by_number = {request.number: request.architecture for request in executor.started}
+    assert executor.started[0].parent is None
+    heirs = [request for request in executor.started if request.parent is not None]
+    assert heirs
+    for request in heirs:
+        assert request.parent is not None
+        parent = int(request.parent.parent.name)
+        assert parent < request.number
+        assert parent != 1  # it left no weights
+        assert by_number[parent].backbone == request.architecture.backbone
+    alone = ScriptedExecutor(scripts=scripts)
+    run_search(settings(name="alone", budget=8), executor=alone, view=RecordingView())
+    assert all(request.parent is None for request in alone.started)
 
 
 # --- interrupts ---------------------------------------------------------------------------------------------------

@@ -331,3 +331,24 @@ def test_results_round_trip_through_their_file(tmp_path: Path, result: TrialResu
     write_json(tmp_path / RESULT_FILE, result.to_dict())
     assert read_result(tmp_path) == result
     assert [path.name for path in tmp_path.iterdir()] == [RESULT_FILE]
+
+
+def test_a_trial_starts_from_the_weights_of_its_parent(make_request: MakeRequest, device: StandInDevice) -> None:
+    first = make_request()
+    assert run_trial(first, ignore_progress).inherited == 0.0
+    longer = ARCHITECTURE.replace(head_width=48)
+    still = dataclasses.replace(TRAIN, learning_rate=1e-12, ema_decay=0.0)  # it stays where it begins
+    second = make_request(
+        number=1,
+        architecture=longer,
+        parent=first.work_dir / CHECKPOINT_FILE,
+        train=still,
+        work_dir=first.work_dir.with_name("0001"),
+    )
+    result = run_trial(second, ignore_progress)
+    assert 0.3 < result.inherited < 1
+    assert read_result(second.work_dir) == result
+    given, taken = (read_checkpoint(one.work_dir / CHECKPOINT_FILE).weights for one in (first, second))
+    stem = "backbone.stem.0.weight"
+    assert stem in given
+    assert torch.allclose(given[stem], taken[stem], atol=1e-9)

@@ -46,6 +46,7 @@ _REFIT_FACTOR = 3
     "--workers", type=click.IntRange(1), default=None, help="Trials at once.  [default: one a GPU, else one a core]"
 )
 @click.option("--no-prune", is_flag=True, help="Train every trial to its end.")
+@click.option("--inherit", is_flag=True, help="Start trials from finished ones' weights; see docs/strategy.md first.")
 @click.option(
     "--refit",
     "refit_epochs",
@@ -128,6 +129,7 @@ def _settings(flags: dict[str, Any], *, gpus: tuple[str, ...], workers: int) -> 
         sampler=flags["sampler"],
         seed=flags["seed"],
         prune=not flags["no_prune"],
+        inherit=flags["inherit"],
         skip_broken=flags["skip_broken"],
         root=flags["root"],
     )
