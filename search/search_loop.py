@@ -128,7 +128,8 @@ class _Search:
         self._device_key = identity.key
         self.title = f"{settings.name} · {dataset.name} · {identity.board}"
         num_classes = len(dataset.class_names)
-        self._study = Study(settings, make_sampler(settings, num_classes=num_classes))
+        self._look_ups_s = 0.0
+        self._study = Study(settings, make_sampler(settings, num_classes=num_classes, on_look_up=self._count_look_up))
         self._study.check_identity(dataset.fingerprint, identity)
         self._study.recover()
         self._study.queue_presets()
@@ -201,6 +202,7 @@ class _Search:
                 return
             if self._is_used_up and self._running:
                 return
+            before = self._look_ups_s
             try:
                 number, architecture = self._study.ask()
             except StudyError:
@@ -208,6 +210,8 @@ class _Search:
                     raise
                 self._is_used_up = True  # but the trials that run go on to their end
                 return
+            num_waiting = self._executor.capacity - len(self._running)  # the others count the time as theirs, aside
+            self.seconds_by_phase["measure"] += (self._look_ups_s - before) * num_waiting
             self._running[number] = (architecture, time.monotonic())
             self._scores[number] = []
             settings = self._settings
@@ -229,6 +233,9 @@ class _Search:
             )
             self.tracking.started(number, architecture)
             self._view.started(number, architecture)
+
+    def _count_look_up(self, seconds: float) -> None:
+        self._look_ups_s += seconds
 
     def _find_parent(self, architecture: Architecture) -> Path | None:
         checkpoints = {
@@ -332,18 +339,23 @@ def with_available_weights(settings: StudySettings, view: View) -> StudySettings
     return replace(settings, space=settings.space.without_transfer(set(reasons)))
 
 
-def make_sampler(settings: StudySettings, *, num_classes: int) -> BaseSampler:
+def make_sampler(settings: StudySettings, *, num_classes: int, on_look_up: Callable[[float], None]) -> BaseSampler:
     """Give the study's sampler.
 
     Args:
         settings: The study.
         num_classes: Classes of its detectors, for those that measure.
+        on_look_up: Told the seconds that each measurement for a proposal took.
     """
     if settings.sampler != "front":
         return SpaceSampler(settings.space, name=settings.sampler, seed=settings.seed)
 
     def measure_ms(architecture: Architecture) -> float:
-        return _measure_ms(architecture, settings, num_classes=num_classes)
+        began = time.monotonic()
+        try:
+            return _measure_ms(architecture, settings, num_classes=num_classes)
+        finally:
+            on_look_up(time.monotonic() - began)
 
     return FrontSampler(
         settings.space,

@@ -1,6 +1,7 @@
 """The loop over ask, run and tell, with trials that are played rather than run."""
 
 import dataclasses
+import time
 from collections import Counter
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -15,7 +16,7 @@ from search.read_study import read_study, study_names
 from search.search_loop import Interrupt, Outcome, run_search, slowest_latency_ms
 from search.study_error import StudyError
 from search.summary import Summary
-from spaces import PRESETS, BackboneChoice, Space
+from spaces import PRESETS, Architecture, BackboneChoice, Space
 from tests.search.conftest import MakeSettings
 from tests.search.scripted import (
     FEW,
@@ -33,11 +34,12 @@ from tests.search.scripted import (
     fake_latency_ms,
     find_device_away,
     kill_driver,
+    latency,
     play_trial,
 )
 from trials.checkpoint import CHECKPOINT_FILE
 from trials.dataset import DatasetError
-from trials.device import DeviceAwayError, DeviceError, UnknownDeviceError
+from trials.device import DeviceAwayError, DeviceError, Latency, UnknownDeviceError
 from trials.trial_result import RESULT_FILE, TrialRequest, TrialResult, write_json
 
 Story = list[tuple[str, str, str, float | None]]
@@ -270,6 +272,22 @@ def test_a_trial_inherits_from_a_finished_one_of_its_backbone_whose_weights_are_
     alone = ScriptedExecutor(scripts=scripts)
     run_search(settings(name="alone", budget=8), executor=alone, view=RecordingView())
     assert all(request.parent is None for request in alone.started)
+
+
+def test_what_a_proposal_measures_counts_as_measuring(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Architecture] = []
+
+    def measure(architecture: Architecture, *args: object, **options: object) -> tuple[Latency, bool]:
+        asked.append(architecture)
+        time.sleep(0.01)
+        return latency(fake_latency_ms(architecture)), False
+
+    monkeypatch.setattr("search.search_loop.measure_architecture", measure)
+    outcome = search(settings(budget=2, sampler="front"))
+    assert len(asked) >= 16
+    assert outcome.seconds_by_phase["measure"] >= 0.01 * len(asked)
 
 
 # --- interrupts ---------------------------------------------------------------------------------------------------
