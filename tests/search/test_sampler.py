@@ -143,20 +143,14 @@ def test_any_beginning_of_the_grid_is_even() -> None:
 
 def test_a_pruned_trial_counts_as_what_it_was_expected_to_end_at(tmp_path: Path) -> None:
     """Nine curves double from half-way to the end; the pruned one, of the costliest networks, stood at nothing there."""
-    space = SPACE
-    sampler = FrontSampler(
-        space,
-        fake_latency_ms,
-        lookup_file=tmp_path / "lookups.jsonl",
-        settings=StrategySettings(num_first_lookups=16, num_lookups=2),
-        seed=0,
-    )
+    sampler = make("front", SPACE, tmp_path)
+    assert isinstance(sampler, FrontSampler)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
     rng = random.Random(1)
-    architectures = [space.sample(rng) for _ in range(10)]
+    architectures = [SPACE.sample(rng) for _ in range(10)]
     for number, architecture in enumerate(architectures):
-        study.enqueue_trial(to_parameters(space, architecture))
-        trial = study.ask(distributions(space))
+        study.enqueue_trial(to_parameters(SPACE, architecture))
+        trial = study.ask(distributions(SPACE))
         ap, state = 0.2 + 0.02 * number, "pruned" if number == 9 else "complete"
         history = ((5, 1.0, ap / 2, ap / 2), (10, 1.0, ap, ap)) if number < 9 else ((5, 1.0, 0.05, 0.05),)
         result = TrialResult(state=state, latency=latency(10.0 + number), ap=history[-1][2], history=history)  # type: ignore[arg-type]
