@@ -3,8 +3,8 @@
 Its latency is known before it trains, so what it has to beat is one number: the best AP among finished trials at or under
 its latency. Where its own curve leads is read off the finished ones: AP at the end is regressed on AP at the same epoch,
 and the prediction's own uncertainty (Student's t of few curves, seed noise included, since it is in their residuals) gives
-the probability that it still gets there. Below `RISK` it is stopped: that is the share of such decisions that would take
-a member from the front, were every stopped trial to be trained on.
+the probability that it still gets there. Below `RISK` it is stopped: that is the most that is risked with each such
+decision to lose a member of the front.
 """
 
 from collections.abc import Sequence
@@ -62,7 +62,7 @@ def extrapolate(curve: Curve, finished: Sequence[TrialRecord]) -> Extrapolation 
         return None
     at_epoch, at_end = np.array(pairs, dtype=np.float64).T
     centre, spread = at_epoch.mean(), float(((at_epoch - at_epoch.mean()) ** 2).sum())
-    # All alike: no slope can be told, and what is far from them is as uncertain as it is far.
+    # Where all were alike no slope can be told: what is above or below them is taken to stay so.
     slope = float(((at_epoch - centre) * at_end).sum() / spread) if spread > 1e-12 else 1.0
     slope = max(slope, 0.0)  # a higher score never speaks for a lower end
     residuals = at_end - at_end.mean() - slope * (at_epoch - centre)

@@ -106,7 +106,8 @@ def compare_refit(name: str, study: Summary, refit: Sequence[TrialRecord]) -> Re
     short: Mapping[int, TrialRecord] = {record.number: record for record in study.records}
     pairs = []
     for record in refit:
-        trial = short.get(int(record.preset.removeprefix(_LABEL)))
+        number = record.preset.removeprefix(_LABEL)
+        trial = short.get(int(number)) if number.isdigit() else None  # an experiment of the user's may be called so too
         if trial is not None and trial.point is not None and record.point is not None:
             pairs.append((record.point[1], trial, record))
     pairs.sort(key=lambda row: row[0])

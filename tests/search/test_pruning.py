@@ -11,7 +11,7 @@ from tests.search.records import record
 NUM_EPOCHS = 12
 
 
-def finished(number: int, ap: float, latency_ms: float = 20.0, *, early: float) -> TrialRecord:
+def complete(number: int, ap: float, latency_ms: float = 20.0, *, early: float) -> TrialRecord:
     """A complete trial that had `early` after epochs 3 and 4."""
     history = ((3, 1.0, early, early), (4, 1.0, early, early), (12, 0.5, ap, ap))
     return record(number, ap, latency_ms, history=history)
@@ -20,15 +20,23 @@ def finished(number: int, ap: float, latency_ms: float = 20.0, *, early: float) 
 def rivals(count: int = MIN_CURVES) -> list[TrialRecord]:
     """Trials of 20 ms that end at 0.2 more than they began with, give or take 0.01; the best comes to 0.48 or so."""
     return [
-        finished(number, 0.4 + 0.01 * number + 0.01 * (-1) ** number, early=0.2 + 0.01 * number)
+        complete(number, 0.4 + 0.01 * number + 0.01 * (-1) ** number, early=0.2 + 0.01 * number)
         for number in range(count)
     ]
 
 
-def why(ap: float, *, before: float | None = None, latency_ms: float = 30.0, epoch: int = 4, **changes: object) -> str:
+def why(
+    ap: float,
+    *,
+    before: float | None = None,
+    latency_ms: float = 30.0,
+    epoch: int = 4,
+    finished: Sequence[TrialRecord] | None = None,
+    risk: float = RISK,
+) -> str:
     curve = [(epoch - 1, ap if before is None else before), (epoch, ap)]
-    values = {"num_epochs": NUM_EPOCHS, "finished": rivals(), **changes}
-    return cannot_reach_front(curve, latency_ms, **values)  # type: ignore[arg-type]
+    among = rivals() if finished is None else finished
+    return cannot_reach_front(curve, latency_ms, num_epochs=NUM_EPOCHS, finished=among, risk=risk)
 
 
 def test_what_cannot_be_expected_to_reach_a_trial_that_is_no_slower_is_stopped_with_the_figures() -> None:
@@ -86,7 +94,7 @@ def test_other_ends_than_complete_count_for_nothing() -> None:
 
 
 def test_curves_that_were_all_alike_tell_no_slope() -> None:
-    alike = [finished(number, 0.5 + 0.001 * (-1) ** number, early=0.3) for number in range(MIN_CURVES)]
+    alike = [complete(number, 0.5 + 0.001 * (-1) ** number, early=0.3) for number in range(MIN_CURVES)]
     view = extrapolate([(4, 0.2)], alike)
     assert view is not None
     assert view.ap == pytest.approx(0.4)
@@ -96,7 +104,7 @@ def test_the_extrapolation_is_least_squares_with_its_prediction_interval() -> No
     rng = np.random.default_rng(0)
     early = rng.uniform(0.1, 0.3, 15)
     end = 0.1 + 1.2 * early + rng.normal(0, 0.02, 15)
-    view = extrapolate([(4, 0.25)], [finished(n, e, early=x) for n, (x, e) in enumerate(zip(early, end, strict=True))])
+    view = extrapolate([(4, 0.25)], [complete(n, e, early=x) for n, (x, e) in enumerate(zip(early, end, strict=True))])
     assert view is not None
     design = np.column_stack((np.ones(15), early))
     weights, squares, _, _ = np.linalg.lstsq(design, end)
@@ -117,7 +125,7 @@ def test_the_risk_is_kept() -> None:
 
     stopped = wrongly = 0
     for _ in range(60):
-        among = [finished(n, end, early=early) for n, (early, end) in enumerate(draw(12))]
+        among = [complete(n, end, early=early) for n, (early, end) in enumerate(draw(12))]
         level = max(one.result.ap or 0.0 for one in among)
         for early, end in draw(60):
             if why(early, finished=among):

@@ -22,7 +22,7 @@ from spaces import Architecture, BackboneChoice, Space, open_space
 from tests.search.scripted import FEW, SPACE, fake_ap, fake_latency_ms, latency
 from tests.spaces.strategies import spaces_and_architectures
 from trials.device import DeviceAwayError, DeviceError
-from trials.trial_result import TrialResult
+from trials.trial_result import State, TrialResult
 
 pytestmark = pytest.mark.filterwarnings("error", "ignore::optuna.exceptions.ExperimentalWarning")
 
@@ -151,9 +151,10 @@ def test_a_pruned_trial_counts_as_what_it_was_expected_to_end_at(tmp_path: Path)
     for number, architecture in enumerate(architectures):
         study.enqueue_trial(to_parameters(SPACE, architecture))
         trial = study.ask(distributions(SPACE))
-        ap, state = 0.2 + 0.02 * number, "pruned" if number == 9 else "complete"
+        ap = 0.2 + 0.02 * number
+        state: State = "pruned" if number == 9 else "complete"
         history = ((5, 1.0, ap / 2, ap / 2), (10, 1.0, ap, ap)) if number < 9 else ((5, 1.0, 0.05, 0.05),)
-        result = TrialResult(state=state, latency=latency(10.0 + number), ap=history[-1][2], history=history)  # type: ignore[arg-type]
+        result = TrialResult(state=state, latency=latency(10.0 + number), ap=history[-1][2], history=history)
         trial.set_user_attr("architecture", architecture.to_dict())
         trial.set_user_attr("result", result.to_dict())
         trial.set_user_attr("state", state)

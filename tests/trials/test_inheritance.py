@@ -35,13 +35,15 @@ def test_a_longer_backbone_takes_the_blocks_of_a_shorter_one_and_computes_the_sa
 def test_other_widths_are_not_taken_and_no_module_by_halves() -> None:
     """A convolution whose weight does not fit keeps its bias too."""
 
-    def make(inputs: int) -> nn.Sequential:
-        return nn.Sequential(nn.Conv2d(inputs, 4, 1), nn.BatchNorm2d(4))
-
-    network, source = make(2), make(3)
-    before = network[0].bias.detach().clone()  # type: ignore[union-attr]
-    source[1].running_mean.fill_(7.0)  # type: ignore[union-attr]
-    norm = 4 * 4 + 1
-    assert inherit_weights(network, source.state_dict()) == norm / (norm + 2 * 4 + 4)
-    assert torch.equal(network[0].bias, before)  # type: ignore[arg-type]
-    assert torch.equal(network[1].running_mean, torch.full((4,), 7.0))  # type: ignore[arg-type]
+    conv, norm = nn.Conv2d(2, 4, 1), nn.BatchNorm2d(4)
+    other_conv, other_norm = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)
+    before = conv.bias.detach().clone() if conv.bias is not None else None
+    other_norm.register_buffer("running_mean", torch.full((4,), 7.0))
+    share = inherit_weights(nn.Sequential(conv, norm), nn.Sequential(other_conv, other_norm).state_dict())
+    values_of_norm = 4 * 4 + 1
+    assert share == values_of_norm / (values_of_norm + 2 * 4 + 4)
+    assert before is not None
+    assert conv.bias is not None
+    assert torch.equal(conv.bias, before)
+    assert norm.running_mean is not None
+    assert torch.equal(norm.running_mean, torch.full((4,), 7.0))
