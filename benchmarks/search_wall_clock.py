@@ -6,9 +6,13 @@ For each seed one after the other, each as a user starts it, in a folder of its 
 every trial trained to its end, and `yoloret-nas search` as it comes. Same space, data, recipe and epochs. The table gives
 the hypervolume each baseline ends with, and the share of its wall-clock time (start-up included) after which ours has as
 much; hypervolumes are counted from one reference, AP 0 and the slowest network as the seed's first run measured it.
+
+With --dir the searches stay where they ran, and one that is there whole is not run again.
 """
 
 import argparse
+import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -59,15 +63,28 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--baselines", nargs="+", default=["random", "tpe"])
+    parser.add_argument("--dir", type=Path, help="where the searches stay; by default nowhere")
+    parser.add_argument("--baselines-only", action="store_true", help="for what --dir keeps")
     parser.add_argument("--extra", nargs="*", default=[], help="further words for every search")
     given = parser.parse_args()
+    with TemporaryDirectory() as temporary:
+        compare(given, given.dir or Path(temporary))
+
+
+def compare(given: argparse.Namespace, root: Path) -> None:
+    """Run the searches of all seeds."""
     ratios: dict[str, list[float]] = {name: [] for name in given.baselines}
     for seed in range(given.first_seed, given.first_seed + given.seeds):
-        runs = {name: run(given, seed, "--sampler", name, "--no-prune") for name in given.baselines}
+        runs = {
+            name: run(given, root / f"{name}-{seed}", seed, "--sampler", name, "--no-prune") for name in given.baselines
+        }
         reference = next(iter(runs.values())).summary.reference
-        ours = run(given, seed, budget=given.our_budget)
-        for name, one in (*runs.items(), ("ours", ours)):
+        for name, one in runs.items():
             show(f"seed {seed}  {name}", one, reference)
+        if given.baselines_only:
+            continue
+        ours = run(given, root / f"ours-{seed}", seed, budget=given.our_budget)
+        show(f"seed {seed}  ours", ours, reference)
         for name, one in runs.items():
             goal = one.hypervolumes(reference)[-1]
             reached = [at for at, value in zip(ours.at_s, ours.hypervolumes(reference), strict=True) if value >= goal]
@@ -75,43 +92,46 @@ def main() -> None:
             when = f"after {reached[0]:.0f} s, {ratios[name][-1]:.2f} of its time" if reached else "never"
             print(f"  ours has {name}'s final hypervolume {when}", flush=True)
     for name, values in ratios.items():
-        listed = ", ".join(f"{value:.2f}" for value in values)
-        print(
-            f"{name}: ours needs {statistics.median(values):.2f} of its time in the median of {len(values)} seeds ({listed})"
-        )
+        if values:
+            listed = ", ".join(f"{value:.2f}" for value in values)
+            median = statistics.median(values)
+            print(f"{name}: ours needs {median:.2f} of its time in the median of {len(values)} seeds ({listed})")
 
 
-def run(given: argparse.Namespace, seed: int, *words: str, budget: int | None = None) -> Run:
-    """Run one search."""
-    with TemporaryDirectory() as folder:
+def run(given: argparse.Namespace, folder: Path, seed: int, *words: str, budget: int | None = None) -> Run:
+    """Run one search, or read the one that is there."""
+    clock_file = folder / "clock.json"
+    if not clock_file.is_file():
+        shutil.rmtree(folder, ignore_errors=True)  # one that was cut short
         command = [
             str(Path(sys.executable).with_name("yoloret-nas")),
             "search",
             "--study",
             _STUDY,
             "--dir",
-            folder,
+            str(folder),
             *words,
         ]
         command += ["--data", given.data, "--budget", str(budget or given.budget), "--seed", str(seed), "--refit", "0"]
         command += [*(["--epochs", str(given.epochs)] if given.epochs else []), *given.extra]
         began, clock = datetime.now(), time.monotonic()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        seconds = time.monotonic() - clock
-        root = Path(folder)
-        study = read_study(root, _STUDY)
-        ends = {
-            trial.number: (trial.datetime_complete - began).total_seconds()
-            for trial in optuna.load_study(study_name=_STUDY, storage=open_storage(root)).get_trials()
-            if trial.datetime_complete is not None
-        }
-        records = sorted(study.summary.records, key=lambda record: ends[record.number])
-        return Run(
-            seconds=seconds,
-            at_s=tuple(ends[record.number] for record in records),
-            summary=replace(study.summary, records=tuple(records)),
-            spent=dict(make_report(study).seconds_by_kind),
-        )
+        clock_file.write_text(json.dumps({"began": began.isoformat(), "seconds": time.monotonic() - clock}))
+    times = json.loads(clock_file.read_text())
+    began = datetime.fromisoformat(times["began"])
+    study = read_study(folder, _STUDY)
+    ends = {
+        trial.number: (trial.datetime_complete - began).total_seconds()
+        for trial in optuna.load_study(study_name=_STUDY, storage=open_storage(folder)).get_trials()
+        if trial.datetime_complete is not None
+    }
+    records = sorted(study.summary.records, key=lambda record: ends[record.number])
+    return Run(
+        seconds=times["seconds"],
+        at_s=tuple(ends[record.number] for record in records),
+        summary=replace(study.summary, records=tuple(records)),
+        spent=dict(make_report(study).seconds_by_kind),
+    )
 
 
 def show(title: str, one: Run, reference: Reference) -> None:
