@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.front import Reference, front_indices
 from search.parameters import distributions, to_parameters
-from search.pool import draw_pool, encode
+from search.pool import Encoder, draw_pool
 from search.pruning import extrapolate
 from search.sampler import INTERRUPTED, tried_architecture
 from search.strategy import Observation, StrategySettings, suggest
@@ -39,6 +39,7 @@ class FrontSampler(BaseSampler):
     Args:
         space: Where proposals lie.
         measure_ms: Measures an architecture's latency in milliseconds; raises a `YoloRetError` where it cannot be.
+        num_classes: Classes of the detectors, on which their cost depends.
         lookup_file: Where measured latencies are kept, one JSON object a line.
         settings: What the strategy aims at and may spend.
         seed: Of the study.
@@ -49,6 +50,7 @@ class FrontSampler(BaseSampler):
         space: Space,
         measure_ms: Callable[[Architecture], float],
         *,
+        num_classes: int,
         lookup_file: Path,
         settings: StrategySettings,
         seed: int,
@@ -61,6 +63,7 @@ class FrontSampler(BaseSampler):
         self._distributions = distributions(space)
         self._known_ms = _read_lookups(lookup_file)
         self._pool = draw_pool(space, seed)
+        self._encoder = Encoder(num_classes=num_classes)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Give the whole space: every parameter is proposed together."""
@@ -84,7 +87,7 @@ class FrontSampler(BaseSampler):
         running = {index[tried[one.number].key] for one in past if one.state == TrialState.RUNNING} - observed
         ended = {index[tried[one.number].key] for one in past} - observed - running
         suggestion = suggest(
-            encode(candidates),
+            self._encoder.encode(candidates),
             observations,
             latency_ms=np.array([self._known_ms.get(one.key, np.nan) for one in candidates]),
             measure=lambda wanted: self._look_up([candidates[place] for place in wanted]),

@@ -16,6 +16,9 @@ from scipy.special import ndtr
 from search.front import FloatArray, IntArray
 from search.surrogate import Inputs, SurrogateSettings, fit_surrogate
 
+_LATENCY_EXPONENT = 0.7
+"""Latency is expected to grow with this power of the multiply-adds before any is measured; measurements correct it."""
+
 BoolArray = npt.NDArray[np.bool_]
 
 Measure = Callable[[Sequence[int]], Sequence[float]]
@@ -31,7 +34,7 @@ class Candidates:
     categories: IntArray
     """(N, Q) choices in which it does not, as category numbers; Q may be 0."""
     proxies: FloatArray | None = None
-    """(N, R) what is cheap to know of each and tells of AP and latency (log MACs, log params); None for nothing."""
+    """(N, R) what is cheap to know of each and tells of AP and latency, log MACs first; None for nothing."""
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not describe the same candidates."""
@@ -81,6 +84,7 @@ class LatencyLookups:
         self._max_lookups = max_lookups
         self._surrogate = surrogate
         self._seed = seed
+        self._expected_log_ms = _LATENCY_EXPONENT * proxies[:, 0] if proxies.shape[1] else np.zeros(len(candidates))
         self.latency_ms = latency_ms
         self.is_known: BoolArray = ~np.isnan(latency_ms)
         self._log_std = np.zeros(len(candidates))
@@ -118,13 +122,13 @@ class LatencyLookups:
         measured = np.flatnonzero(self.is_known & np.isfinite(self.latency_ms))
         unknown = np.flatnonzero(~self.is_known)
         if len(unknown) and len(measured):
-            log_ms = np.log(self.latency_ms[measured])
-            model = fit_surrogate(self._inputs.take(measured), log_ms, settings=self._surrogate, seed=self._seed)
+            beyond = np.log(self.latency_ms[measured]) - self._expected_log_ms[measured]
+            model = fit_surrogate(self._inputs.take(measured), beyond, settings=self._surrogate, seed=self._seed)
             mean, std = model.predict(self._inputs.take(unknown))
-            self.latency_ms[unknown] = np.exp(mean)
+            self.latency_ms[unknown] = np.exp(mean + self._expected_log_ms[unknown])
             self._log_std[unknown] = np.hypot(std, model.noise_std)
-        elif len(unknown):  # this device could run none of the first: every other candidate is as good
-            self.latency_ms[unknown], self._log_std[unknown] = 1.0, 1.0
+        elif len(unknown):  # nothing is known but what they cost on paper: only their order means something
+            self.latency_ms[unknown], self._log_std[unknown] = np.exp(self._expected_log_ms[unknown]), 1.0
         finite = np.log(self.latency_ms[np.isfinite(self.latency_ms)])
         self._log_range = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
 

@@ -4,6 +4,7 @@ Spaces are too large to enumerate: a pool is an even sample, drawn once from a s
 front's members.
 """
 
+import math
 import random
 from collections.abc import Sequence
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from search.lookups import Candidates
 from spaces import Architecture, Space
+from spaces.cost import count_cost
 from spaces.space import AXES, ORDERED_AXES
 
 POOL_SIZE = 1500
@@ -32,14 +34,36 @@ def draw_pool(space: Space, seed: int) -> list[Architecture]:
     return list(found.values())
 
 
-def encode(architectures: Sequence[Architecture]) -> Candidates:
-    """Encode: numbers for ordered axes (RFCR sizes are 0 without RFCR), category numbers for the others."""
-    rows = [architecture.to_dict() for architecture in architectures]
-    categories = []
-    for axis in _CATEGORIES:
-        names = sorted({str(row[axis]) for row in rows})
-        categories.append([names.index(str(row[axis])) for row in rows])
-    return Candidates(
-        ordered=np.array([[float(row[axis]) for axis in _ORDERED] for row in rows]),
-        categories=np.array(categories, dtype=np.int64).T,
-    )
+class Encoder:
+    """Encodes architectures for the models of accuracy and latency; remembers what they cost on paper.
+
+    Args:
+        num_classes: Classes of the detectors.
+    """
+
+    def __init__(self, *, num_classes: int) -> None:
+        self._num_classes = num_classes
+        self._rows: dict[str, tuple[list[float], list[str], list[float]]] = {}
+
+    def encode(self, architectures: Sequence[Architecture]) -> Candidates:
+        """Give numbers for ordered axes (RFCR sizes are 0 without RFCR), category numbers for the others, and log costs."""
+        rows = [self._row(architecture) for architecture in architectures]
+        categories = []
+        for column in zip(*(names for _, names, _ in rows), strict=True):
+            numbers = {name: number for number, name in enumerate(sorted(set(column)))}
+            categories.append([numbers[name] for name in column])
+        return Candidates(
+            ordered=np.array([ordered for ordered, _, _ in rows]),
+            categories=np.array(categories, dtype=np.int64).T,
+            proxies=np.array([costs for _, _, costs in rows]),
+        )
+
+    def _row(self, architecture: Architecture) -> tuple[list[float], list[str], list[float]]:
+        if architecture.key not in self._rows:
+            values, cost = architecture.to_dict(), count_cost(architecture, num_classes=self._num_classes)
+            self._rows[architecture.key] = (
+                [float(values[axis]) for axis in _ORDERED],
+                [str(values[axis]) for axis in _CATEGORIES],
+                [math.log(cost.macs), math.log(cost.params)],
+            )
+        return self._rows[architecture.key]

@@ -9,7 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
-import torch
 from optuna.samplers import BaseSampler
 
 from search.driver_lock import driver_lock
@@ -27,8 +26,7 @@ from search.summary import Summary
 from search.tracking import Tracking, write_reports
 from search.view import View
 from spaces import Architecture
-from spaces.macs import count_macs
-from spaces.network import build_network
+from spaces.cost import count_cost
 from spaces.weights import why_unavailable
 from trials.checkpoint import CHECKPOINT_FILE
 from trials.device import DeviceAwayError, DeviceError
@@ -360,6 +358,7 @@ def make_sampler(settings: StudySettings, *, num_classes: int, on_look_up: Calla
     return FrontSampler(
         settings.space,
         measure_ms,
+        num_classes=num_classes,
         lookup_file=settings.folder / "lookups.jsonl",
         settings=_aim(settings),
         seed=settings.seed,
@@ -373,12 +372,18 @@ def _aim(settings: StudySettings) -> StrategySettings:
     spreads the front evenly over the logarithm of latency, and does not spend the minutes on the slowest networks.
 
     A look-up stops every trial of this machine for two seconds, or builds an engine on a board. Trainings of minutes repay
-    that; those of the quick recipe take seconds. On YOLOBench's table 16, and 2 a suggestion, find 93.7 % of the
-    hypervolume in 20 trainings and 99.1 % in 50, with 100 look-ups; 6 and none find 92.4 % and 98.7 %, with 52 (8 seeds).
+    that; those of the quick recipe take seconds, and tell latencies from what networks cost on paper until the trials' own
+    measurements say better. Where there is a limit, paper cannot say what is within it.
     """
     limit_ms = settings.max_latency_ms
     if settings.train.recipe == "quick":
-        return StrategySettings(max_latency_ms=limit_ms, num_first_lookups=6, num_lookups=0, cost_exponent=1.0)
+        return StrategySettings(
+            max_latency_ms=limit_ms,
+            num_first=6,
+            num_first_lookups=0 if limit_ms is None else 6,
+            num_lookups=0,
+            cost_exponent=1.0,
+        )
     return StrategySettings(max_latency_ms=limit_ms, num_first_lookups=16, num_lookups=2)
 
 
@@ -394,7 +399,7 @@ def slowest_latency_ms(settings: StudySettings, *, num_classes: int) -> float:
     Raises:
         DeviceError: the device is away, or cannot run the costliest network of any backbone.
     """
-    by_cost = sorted(settings.space.largest(), key=lambda one: -_macs(one, num_classes))
+    by_cost = sorted(settings.space.largest(), key=lambda one: -count_cost(one, num_classes=num_classes).macs)
     for architecture in by_cost[:-1]:
         try:
             return _measure_ms(architecture, settings, num_classes=num_classes) * _MARGIN
@@ -417,9 +422,3 @@ def _measure_ms(architecture: Architecture, settings: StudySettings, *, num_clas
             architecture, device, cache, machine=machine, num_classes=num_classes, onnx_path=path
         )
     return latency.median_ms
-
-
-def _macs(architecture: Architecture, num_classes: int) -> int:
-    with torch.device("meta"):  # counted without memory or time
-        network = build_network(architecture, num_classes=num_classes)
-    return count_macs(network, input_size=architecture.input_size)

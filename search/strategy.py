@@ -39,7 +39,7 @@ class StrategySettings:
     num_first: int = 8
     """Trainings spread over latency before the model of AP is trusted, at least 1."""
     num_first_lookups: int = 32
-    """Latencies measured before the first training, at least 1."""
+    """Latencies measured before the first training; 0 tells them from what candidates cost on paper until trials end."""
     num_lookups: int = 6
     """Latencies measured at most for one suggestion. 0 names candidates by their predicted latency: where a training begins
     with its own measurement, that is the look-up, and it costs nothing more."""
@@ -60,9 +60,10 @@ class StrategySettings:
         """Refuse values without meaning."""
         if self.max_latency_ms is not None and not self.max_latency_ms > 0:
             raise ValueError(f"max_latency_ms is {self.max_latency_ms}; it must be above 0, or None for no limit")
-        if self.num_lookups < 0:
-            raise ValueError(f"num_lookups is {self.num_lookups}; it must be at least 0")
-        for name in ("num_first", "num_first_lookups", "max_lookups"):
+        for name in ("num_first_lookups", "num_lookups"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0")
+        for name in ("num_first", "max_lookups"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
         for name in ("num_hopeful_std", "cost_exponent"):

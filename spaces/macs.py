@@ -5,6 +5,8 @@ and sums do not, as in the paper's tables.
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -17,26 +19,37 @@ def count_macs(network: nn.Module, *, input_size: int) -> int:
         network: Takes (1, 3, input_size, input_size); its weights are not touched, its mode is restored.
         input_size: Pixels.
     """
-    total = 0
-
-    def add(module: nn.Module, _inputs: object, output: Tensor) -> None:
-        nonlocal total
-        if isinstance(module, nn.Conv2d):
-            total += output.numel() * module.in_channels // module.groups * math.prod(module.kernel_size)
-        elif isinstance(module, nn.Linear):
-            total += output.numel() * module.in_features
-
-    hooks = [m.register_forward_hook(add) for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    was_training = network.training
     device = next(network.parameters()).device
+    with counting_macs(network) as counted:
+        network(torch.zeros(1, 3, input_size, input_size, device=device))
+    return sum(counted)
+
+
+@contextmanager
+def counting_macs(module: nn.Module) -> Iterator[list[int]]:
+    """Collect the multiply-adds of each convolution and linear layer that runs within, in the order they run.
+
+    Args:
+        module: Runs within in evaluation mode and without gradients; its mode is restored.
+    """
+    counted: list[int] = []
+
+    def add(layer: nn.Module, _inputs: object, output: Tensor) -> None:
+        if isinstance(layer, nn.Conv2d):
+            counted.append(output.numel() * layer.in_channels // layer.groups * math.prod(layer.kernel_size))
+        elif isinstance(layer, nn.Linear):
+            counted.append(output.numel() * layer.in_features)
+
+    hooks = [one.register_forward_hook(add) for one in module.modules() if isinstance(one, nn.Conv2d | nn.Linear)]
+    was_training = module.training
     try:
         with torch.no_grad():
-            network.eval()(torch.zeros(1, 3, input_size, input_size, device=device))
+            module.eval()
+            yield counted
     finally:
-        network.train(was_training)
+        module.train(was_training)
         for hook in hooks:
             hook.remove()
-    return total
 
 
 def count_params(network: nn.Module) -> int:

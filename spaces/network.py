@@ -3,6 +3,8 @@
 Legend: B batch, H W height and width of the image, A anchors a cell, K classes.
 """
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 
 from spaces.architecture import Architecture
@@ -71,24 +73,32 @@ def build_network(architecture: Architecture, *, num_classes: int) -> YoloReT:
     if num_classes < 1:
         raise ArchitectureError(f"a detector of {num_classes} classes detects nothing", hint="name at least one class")
     check_legal(architecture)
-    shapes = block_shapes(architecture.backbone)
-    last = last_block_of_each_stride(shapes[: architecture.truncation])
-    taps = {stride: last[stride] for stride in architecture.taps}
-    channels = {stride: shapes[index].channels for stride, index in taps.items()}
+    channels = feature_channels(architecture)
     stem, blocks = build_blocks(architecture.backbone)
-    backbone = Backbone(stem, blocks[: architecture.truncation], taps=taps)
-    neck = _build_neck(architecture, channels)
-    head = Head(
-        _neck_channels(architecture, channels),
-        name=architecture.head,
-        width=architecture.head_width,
-        out_channels=NUM_ANCHORS * (5 + num_classes),
-        prediction_bias=architecture.prediction_bias,
-    )
-    return YoloReT(backbone, neck, head)
+    backbone = Backbone(stem, blocks[: architecture.truncation], taps=find_taps(architecture))
+    neck = build_neck(architecture, channels)
+    return YoloReT(backbone, neck, build_head(architecture, channels, num_classes=num_classes))
 
 
-def _build_neck(architecture: Architecture, channels: dict[int, int]) -> Rfcr | None:
+def find_taps(architecture: Architecture) -> dict[int, int]:
+    """Map the strides that neck and head use to the backbone's blocks that are tapped for them."""
+    last = last_block_of_each_stride(block_shapes(architecture.backbone)[: architecture.truncation])
+    return {stride: last[stride] for stride in architecture.taps}
+
+
+def feature_channels(architecture: Architecture) -> dict[int, int]:
+    """Map the same strides to the channels of the backbone's features there."""
+    shapes = block_shapes(architecture.backbone)
+    return {stride: shapes[index].channels for stride, index in find_taps(architecture).items()}
+
+
+def build_neck(architecture: Architecture, channels: Mapping[int, int]) -> Rfcr | None:
+    """Build the neck of an architecture; None where it has none.
+
+    Args:
+        architecture: Any legal one.
+        channels: Stride to channels of the backbone's features.
+    """
     if architecture.scale_set is None:
         return None
     return Rfcr(
@@ -102,6 +112,29 @@ def _build_neck(architecture: Architecture, channels: dict[int, int]) -> Rfcr | 
     )
 
 
-def _neck_channels(architecture: Architecture, channels: dict[int, int]) -> dict[int, int]:
+def build_head(architecture: Architecture, channels: Mapping[int, int], *, num_classes: int) -> Head:
+    """Build the head of an architecture.
+
+    Args:
+        architecture: Any legal one.
+        channels: Stride to channels of the backbone's features.
+        num_classes: K, at least 1.
+    """
+    return Head(
+        head_channels(architecture, channels),
+        name=architecture.head,
+        width=architecture.head_width,
+        out_channels=NUM_ANCHORS * (5 + num_classes),
+        prediction_bias=architecture.prediction_bias,
+    )
+
+
+def head_channels(architecture: Architecture, channels: Mapping[int, int]) -> dict[int, int]:
+    """Map the output strides to the channels that reach the head: the backbone's, and RFCR's where it hands back.
+
+    Args:
+        architecture: Any legal one.
+        channels: Stride to channels of the backbone's features.
+    """
     handed = architecture.scale_set.hand_back if architecture.scale_set else ()
     return {s: channels[s] + (architecture.rfcr_channels if s in handed else 0) for s in architecture.outputs}

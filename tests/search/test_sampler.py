@@ -49,6 +49,7 @@ def make(name: str, space: Space, folder: Path, *, seed: int = 0) -> BaseSampler
         return FrontSampler(
             space,
             fake_latency_ms,
+            num_classes=3,
             lookup_file=folder / "lookups.jsonl",
             settings=StrategySettings(num_first_lookups=16, num_lookups=2),
             seed=seed,
@@ -264,6 +265,7 @@ def test_a_latency_that_cannot_be_had_counts_as_endless_unless_the_device_is_awa
     sampler = FrontSampler(
         SPACE,
         measure_ms,
+        num_classes=3,
         lookup_file=tmp_path / "lookups.jsonl",
         settings=StrategySettings(num_first_lookups=6, num_lookups=2),
         seed=0,

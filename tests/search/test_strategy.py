@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from search.front import Reference, hypervolume
-from search.lookups import Candidates
+from search.lookups import Candidates, LatencyLookups
 from search.strategy import Observation, StrategySettings, Suggestion, choose_reference, suggest
+from search.surrogate import SurrogateSettings
 
 CORNER = Reference(ap=0.1, latency_ms=120.0)
 
@@ -212,3 +213,39 @@ def test_settings_without_meaning_are_refused(name: str, value: Any) -> None:
 
 def _free(observations: Sequence[Observation]) -> int:
     return min(set(range(360)) - {observation.candidate for observation in observations})
+
+
+def test_without_look_ups_the_first_trainings_spread_over_what_candidates_cost_on_paper() -> None:
+    macs = np.geomspace(1e6, 1e9, 31)
+    candidates = Candidates(
+        ordered=np.zeros((31, 1)), categories=np.zeros((31, 0), dtype=np.int64), proxies=np.log(macs)[:, None]
+    )
+    settings = StrategySettings(reference=CORNER, num_first=4, num_first_lookups=0, num_lookups=0)
+
+    def measure(wanted: Sequence[int]) -> Sequence[float]:
+        raise AssertionError(f"{wanted} were looked up")
+
+    started: list[int] = []
+    for _ in range(4):
+        found = suggest(
+            candidates, [], latency_ms=np.full(31, np.nan), measure=measure, settings=settings, pending=started
+        )
+        assert found is not None
+        assert not found.is_latency_measured
+        started.append(found.candidate)
+    assert sorted(round(place / 10) for place in started) == [0, 1, 2, 3]  # one near each quarter of the logarithm
+
+
+def test_one_measured_latency_tells_the_others_by_what_they_cost_on_paper() -> None:
+    macs = np.geomspace(1e6, 1e9, 31)
+    candidates = Candidates(
+        ordered=np.zeros((31, 1)), categories=np.zeros((31, 0), dtype=np.int64), proxies=np.log(macs)[:, None]
+    )
+    known = np.full(31, np.nan)
+    known[10] = 5.0
+    lookups = LatencyLookups(
+        candidates, known, measure=lambda _: [], max_lookups=9, surrogate=SurrogateSettings(), seed=0
+    )
+    lookups.predict()
+    assert lookups.latency_ms[20] / 5.0 == pytest.approx(10**0.7, rel=0.2)
+    assert np.all(np.diff(lookups.latency_ms) > 0)
