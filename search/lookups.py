@@ -95,6 +95,11 @@ class LatencyLookups:
         """How many may still be measured."""
         return max(0, self._max_lookups - int(self.is_known.sum()))
 
+    @property
+    def has_scale(self) -> bool:
+        """Whether any latency is measured; without one only the predictions' ratios mean something."""
+        return bool((self.is_known & np.isfinite(self.latency_ms)).any())
+
     def look_up(self, wanted: IntArray) -> None:
         """Measure those of `wanted` that are not known, as far as the budget goes."""
         new = wanted[~self.is_known[wanted]][: self.num_left]
@@ -127,7 +132,7 @@ class LatencyLookups:
             mean, std = model.predict(self._inputs.take(unknown))
             self.latency_ms[unknown] = np.exp(mean + self._expected_log_ms[unknown])
             self._log_std[unknown] = np.hypot(std, model.noise_std)
-        elif len(unknown):  # nothing is known but what they cost on paper: only their order means something
+        elif len(unknown):  # nothing but what they cost on paper: `has_scale` is False
             self.latency_ms[unknown], self._log_std[unknown] = np.exp(self._expected_log_ms[unknown]), 1.0
         finite = np.log(self.latency_ms[np.isfinite(self.latency_ms)])
         self._log_range = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)

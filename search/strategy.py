@@ -213,6 +213,8 @@ class _Spread:
         self._lookups = lookups
         limits = [settings.max_latency_ms, settings.reference.latency_ms if settings.reference else None]
         self._limit_ms = min((limit for limit in limits if limit is not None), default=None)
+        if not lookups.has_scale:
+            self._limit_ms = None
         random = np.random.default_rng([seed, len(started)])
         self._distance = np.minimum(lookups.distance_to(np.array(started, dtype=np.int64)), 100.0)
         self._distance += 1e-3 * random.random(len(self._distance))

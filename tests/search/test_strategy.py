@@ -233,7 +233,12 @@ def test_without_look_ups_the_first_trainings_spread_over_what_candidates_cost_o
         assert found is not None
         assert not found.is_latency_measured
         started.append(found.candidate)
-    assert sorted(round(place / 10) for place in started) == [0, 1, 2, 3]  # one near each quarter of the logarithm
+    assert sorted(round(place / 10) for place in started) == [
+        0,
+        1,
+        2,
+        3,
+    ]  # one near each of four latencies, evenly spread in the logarithm
 
 
 def test_one_measured_latency_tells_the_others_by_what_they_cost_on_paper() -> None:
