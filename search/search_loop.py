@@ -366,10 +366,7 @@ def make_sampler(settings: StudySettings, *, num_classes: int, on_look_up: Calla
 
 
 def _aim(settings: StudySettings) -> StrategySettings:
-    """Give the strategy's limit, what a training costs it, and how many latencies are worth measuring beside the trials'.
-
-    Trainings of the quick recipe are for a first look within minutes: a candidate's promise counts by its latency, which
-    spreads the front evenly over the logarithm of latency, and does not spend the minutes on the slowest networks.
+    """Give the strategy's limit, and how many latencies are worth measuring beside the trials'.
 
     A look-up stops every trial of this machine for two seconds, or builds an engine on a board. Trainings of minutes repay
     that; those of the quick recipe take seconds, and tell latencies from what networks cost on paper until the trials' own
@@ -382,7 +379,6 @@ def _aim(settings: StudySettings) -> StrategySettings:
             num_first=6,
             num_first_lookups=0 if limit_ms is None else 6,
             num_lookups=0,
-            cost_exponent=1.0,
         )
     return StrategySettings(max_latency_ms=limit_ms, num_first_lookups=16, num_lookups=2)
 

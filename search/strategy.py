@@ -48,11 +48,12 @@ class StrategySettings:
     max_lookups: int = 300
     """Latencies measured altogether, those of trained candidates included; at least 1. Once spent, only candidates of
     known latency are named, while there are any."""
-    cost_exponent: float = 0.5
-    """The promise of a candidate is divided by its latency to this power, at least 0: a network that is slow to run is
-    slow to train. Measured on YOLOBench with the latency of a CPU as the cost of a training, 8 seeds, exponents 0 to 1: no
-    loss by trainings up to 0.6, and Optuna's multivariate TPE's result for 0.25 of its cost at 0 and 0.22 at 1; without a
-    reference 1.0 and 0.68. It depends on no clock, so that a repeated search proposes the same."""
+    fixed_cost: float = 1.0
+    """The promise of a candidate is divided by what its training costs: its latency, for a network that is slow to run is slow
+    to train, and this many times the candidates' median latency, for what every training costs whatever its network; at
+    least 0. It depends on no clock, so that a repeated search proposes the same. 450 trainings of space tiny on two cores took
+    10.4 s and 8.5 s a millisecond, which is 2; in a simulation of them 0.5, 1 and 2 did as well as another, 0 worse, since it
+    spent half of the trainings on the fastest tenth of the space."""
     surrogate: SurrogateSettings = field(default_factory=SurrogateSettings)
     """Of both Gaussian processes."""
 
@@ -66,7 +67,7 @@ class StrategySettings:
         for name in ("num_first", "max_lookups"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("num_hopeful_std", "cost_exponent"):
+        for name in ("num_hopeful_std", "fixed_cost"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0")
 
@@ -261,7 +262,7 @@ class _Promise:
         self._limit_ms = settings.max_latency_ms
         # Hope is for choosing what to measure; what is named unmeasured is judged by what is expected of it.
         self._num_hopeful_std = settings.num_hopeful_std if settings.num_lookups else 0.0
-        self._cost_exponent = settings.cost_exponent
+        self._fixed_cost = settings.fixed_cost
         trained = np.array([observation.candidate for observation in observations], dtype=np.int64)
         ap = np.array([observation.ap for observation in observations])
         ap_std = np.array([observation.ap_std for observation in observations])
@@ -305,7 +306,8 @@ class _Promise:
 
     def _log_cost(self) -> FloatArray:
         latency_ms = self._lookups.latency_ms
-        return self._cost_exponent * np.log(np.where(np.isfinite(latency_ms), latency_ms, 1.0))
+        median_ms = float(np.median(latency_ms[np.isfinite(latency_ms)]))
+        return np.log(np.where(np.isfinite(latency_ms), latency_ms, 0.0) + self._fixed_cost * median_ms)
 
     def suggestion(self, candidate: int) -> Suggestion:
         """Return the candidate with the figures it was chosen for."""
