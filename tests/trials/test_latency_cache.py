@@ -102,3 +102,51 @@ def test_several_may_write_at_once(tmp_path: Path) -> None:
         list(pool.map(keep, range(24)))
     with sqlite3.connect(tmp_path / "latency.db") as connection:
         assert connection.execute("SELECT COUNT(*) FROM latency").fetchone() == (24,)
+
+
+class SlowedDevice(Device):
+    """Its reference takes what it is told, measurement after measurement."""
+
+    def __init__(self, *references_ms: float) -> None:
+        super().__init__()
+        self._references_ms = references_ms
+
+    def measure(self, onnx_path: Path) -> Latency:
+        measured = dataclasses.replace(super().measure(onnx_path), notes=())
+        return dataclasses.replace(measured, reference_ms=self._references_ms[self.num_measured - 1])
+
+
+def fill(cache: LatencyCache, folder: Path, *, count: int, reference_ms: float = 0.5) -> None:
+    for number in range(count):
+        path = folder / f"before-{number}.onnx"
+        path.write_bytes(bytes([number]))
+        cache.put(path, dataclasses.replace(MEASURED, reference_ms=reference_ms))
+
+
+@pytest.mark.parametrize(
+    ("known", "references_ms", "num_measured", "is_kept"),
+    [
+        (6, (0.7, 0.5), 1, True),  # within what machines do
+        (6, (1.2, 0.5), 2, True),  # slowed once
+        (6, (1.2, 0.9), 2, False),
+        (3, (1.2, 0.9), 1, True),  # nothing is usual yet
+    ],
+)
+def test_what_something_slowed_is_measured_again_and_not_kept(
+    tmp_path: Path, model: Path, known: int, references_ms: tuple[float, ...], num_measured: int, is_kept: bool
+) -> None:
+    cache, device = LatencyCache(tmp_path / "latency.db"), SlowedDevice(*references_ms)
+    fill(cache, tmp_path, count=known)
+    latency, was_known = cache.measure(device, model)
+    assert device.num_measured == num_measured
+    assert not was_known
+    assert (cache.get(model, IDENTITY) is not None) == is_kept
+    slowed = ("something slowed the device: its reference took 0.90 ms, usually 0.50 ms",)
+    assert latency.notes == (() if is_kept else slowed)
+
+
+def test_another_device_s_references_say_nothing(tmp_path: Path, model: Path) -> None:
+    cache, device = LatencyCache(tmp_path / "latency.db"), SlowedDevice(1.2)
+    fill(cache, tmp_path, count=6)
+    device._identity = dataclasses.replace(IDENTITY, board="z")
+    assert cache.measure(device, model)[0].notes == ()
