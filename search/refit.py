@@ -5,7 +5,7 @@ kept off it; how far both rankings agree is Kendall's tau. The trainings are an 
 after the study and its epochs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,9 +39,14 @@ class Finalists:
         """Members and near ones."""
         return (*self.members, *self.near)
 
-    def seconds(self, epochs: int) -> float:
-        """Expected work of training all for so many epochs, one after the other, by what their trials took."""
-        spent = [(record.result.seconds, record.result.epochs) for record in self.all]
+    def seconds(self, epochs: int, *, done: Set[int] = frozenset()) -> float:
+        """Expected work of training all for so many epochs, one after the other, by what their trials took.
+
+        Args:
+            epochs: Of each.
+            done: Numbers of the trials that need it no more.
+        """
+        spent = [(record.result.seconds, record.result.epochs) for record in self.all if record.number not in done]
         return sum((s.get("train", 0.0) + s.get("score", 0.0)) / max(1, done) * epochs for s, done in spent)
 
 

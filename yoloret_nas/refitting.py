@@ -1,6 +1,6 @@
 """The full trainings at the end of a search, in the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,9 +8,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from search.experiment import ExperimentSettings, Variant
+from search.experiment import ExperimentSettings, Variant, read_experiment
 from search.record import TrialRecord
-from search.refit import NOISE, Refit, compare_refit, find_finalists, refit_name, to_variants
+from search.refit import NOISE, Finalists, Refit, compare_refit, find_finalists, refit_name, to_variants
 from search.settings import StudySettings
 from search.summary import Summary
 from search.tracking import write_reports
@@ -48,9 +48,11 @@ def refit(settings: StudySettings, summary: Summary, *, epochs: int, console: Co
         measures_anew=True,
         root=settings.root,
     )
+    there = read_experiment(settings.root, experiment.name)
+    before = compare_refit(experiment.name, summary, there.summary.records if there else ())
     console.print(
         f"\nrefit: {len(finalists.members)} of the front and {len(finalists.near)} within the noise of it (AP {NOISE}), "
-        f"{epochs} epochs each: about {_in_words(finalists.seconds(epochs))} of work in all",
+        f"{epochs} epochs each: {_what_it_costs(finalists, epochs, done={trial.number for trial, _ in before.pairs})}",
         markup=False,
         soft_wrap=True,
     )
@@ -107,6 +109,15 @@ def agreement_words(found: Refit) -> str:
         f"short and full trainings rank {len(found.pairs)} architectures with Kendall's tau {found.tau:.2f} "
         "(1: alike; 0: by chance)"
     )
+
+
+def _what_it_costs(finalists: Finalists, epochs: int, *, done: Set[int]) -> str:
+    left = [record for record in finalists.all if record.number not in done]
+    if not left:
+        return "all are done already"
+    work = f"about {_in_words(finalists.seconds(epochs, done=done))} of work"
+    num_done = len(finalists.all) - len(left)
+    return f"{num_done} are done already, {work} for the others" if num_done else f"{work} in all"
 
 
 def _in_words(seconds: float) -> str:

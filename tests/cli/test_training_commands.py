@@ -138,7 +138,7 @@ def test_a_search_ends_with_full_trainings_of_its_front(call: Call, inline: None
     called = call(*words)
     assert called.code == 0, called.said
     members = len(read_study(copied_study.root, "real").summary.front)
-    assert re.search(rf"refit: {members} of the front and \d within the noise of it", called.out)
+    assert re.search(rf"refit: {members} of the front and \d within the noise of it .* of work in all", called.out)
     assert "full trainings of real-refit-2" in called.out
     experiment = read_experiment(copied_study.root, "real-refit-2")
     assert experiment is not None
@@ -151,6 +151,7 @@ def test_a_search_ends_with_full_trainings_of_its_front(call: Call, inline: None
     again = call(*words)
     assert again.code == 0, again.said
     assert f"it goes on: {len(refitted)} trainings are finished" in again.out
+    assert "2 epochs each: all are done already" in again.out
     exported = call("export", "--study", "real-refit-2", "--dir", copied_study.root, "--out", "final")
     assert exported.code == 0, exported.said
     report = call("report", "real", "--dir", copied_study.root)

@@ -40,6 +40,7 @@ def test_what_it_will_cost_is_what_the_trials_took() -> None:
     took = {"train": 8.0, "score": 2.0, "measure": 50.0}
     found = find_finalists(summary(record(0, 0.2, 10.0, seconds=took, epochs=5), record(1, 0.4, 20.0, epochs=0)))
     assert found.seconds(15) == pytest.approx(30.0)
+    assert found.seconds(15, done={0}) == 0
 
 
 def test_variants_say_which_trials_they_were() -> None:
