@@ -49,11 +49,11 @@ class StrategySettings:
     """Latencies measured altogether, those of trained candidates included; at least 1. Once spent, only candidates of
     known latency are named, while there are any."""
     fixed_cost: float = 1.0
-    """The promise of a candidate is divided by what its training costs: its latency, for a network that is slow to run is slow
-    to train, and this many times the candidates' median latency, for what every training costs whatever its network; at
-    least 0. It depends on no clock, so that a repeated search proposes the same. 450 trainings of space tiny on two cores took
-    10.4 s and 8.5 s a millisecond, which is 2; in a simulation of them 0.5, 1 and 2 did as well as another, 0 worse, since it
-    spent half of the trainings on the fastest tenth of the space."""
+    """The promise of a candidate is divided by what its training costs: its latency, for a network that is slow to run is
+    slow to train, and this many times the candidates' median latency, for what every training costs whatever its network;
+    at least 0. It depends on no clock, so that a repeated search proposes the same. 397 trainings of space tiny on two cores
+    took 10.4 s and 8.5 s a millisecond, which is 2; in a simulation of them 0.5 to 4 did equally well, 0 worse, since
+    it spent half of the trainings on the fastest networks."""
     surrogate: SurrogateSettings = field(default_factory=SurrogateSettings)
     """Of both Gaussian processes."""
 
