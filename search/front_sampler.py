@@ -131,7 +131,7 @@ class FrontSampler(BaseSampler):
                 continue
             ap, ap_std = record.result.ap, 0.0
             if record.result.state == "pruned":
-                end = extrapolate(record.curve, complete)
+                end = extrapolate(record.curve, record.result.latency.median_ms, complete)
                 if end is None:
                     continue
                 ap, ap_std = end.ap, end.ap_std

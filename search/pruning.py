@@ -1,10 +1,10 @@
 """When to stop a trial that cannot be expected to reach the front any more.
 
 Its latency is known before it trains, so what it has to beat is one number: the best AP among finished trials at or under
-its latency. Where its own curve leads is read off the finished ones: AP at the end is regressed on AP at the same epoch,
-and the prediction's own uncertainty (Student's t of few curves, seed noise included, since it is in their residuals) gives
-the probability that it still gets there. Below `RISK` it is stopped: that is the most that is risked with each such
-decision to lose a member of the front.
+its latency. Where its own curve leads is read off the finished ones: AP at the end is regressed on AP at the same epoch and
+on log latency, since large networks begin as low as small ones and end higher. The prediction's own uncertainty (Student's t
+of few curves, seed noise included, since it is in their residuals) gives the probability that it still gets there. Below
+`RISK` it is stopped: that is the most that is risked with each such decision to lose a member of the front.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t as student
 
+from search.front import FloatArray
 from search.record import TrialRecord
 
 RISK = 0.05
@@ -40,39 +41,66 @@ class Extrapolation:
     """Scale of its Student's t distribution."""
     num_curves: int
     """Finished curves it was read off, at least `MIN_CURVES`."""
+    freedom: int
+    """Degrees of freedom of its Student's t distribution, at least 1."""
 
     def probability_of_reaching(self, level: float) -> float:
         """Give the probability that AP ends at `level` or above."""
-        return float(student.sf((level - self.ap) / self.ap_std, df=self.num_curves - 2))
+        return float(student.sf((level - self.ap) / self.ap_std, df=self.freedom))
 
 
-def extrapolate(curve: Curve, finished: Sequence[TrialRecord]) -> Extrapolation | None:
+def extrapolate(curve: Curve, latency_ms: float, finished: Sequence[TrialRecord]) -> Extrapolation | None:
     """Say where a curve leads, by linear regression of the finished trials' last AP on theirs at the same epoch.
 
     Args:
         curve: At least one score; the last is gone on from.
+        latency_ms: The trial's median latency, the regression's second variable.
         finished: The study's finished trials; complete ones that were scored at that epoch count.
 
     Returns:
         None where fewer than `MIN_CURVES` count.
     """
     epoch, now = curve[-1]
-    pairs = [(then, record.result.ap) for record in finished if (then := _ap_at(record, epoch)) is not None]
-    if len(pairs) < MIN_CURVES:
+    rows = [
+        (then, record.point[1], record.point[0])
+        for record in finished
+        if record.point is not None and (then := _ap_at(record, epoch)) is not None
+    ]
+    if len(rows) < MIN_CURVES:
         return None
-    at_epoch, at_end = np.array(pairs, dtype=np.float64).T
-    centre, spread = at_epoch.mean(), float(((at_epoch - at_epoch.mean()) ** 2).sum())
+    at_epoch, finished_ms, at_end = np.array(rows, dtype=np.float64).T
     # Where all were alike no slope can be told: what is above or below them is taken to stay so.
-    slope = float(((at_epoch - centre) * at_end).sum() / spread) if spread > 1e-12 else 1.0
-    slope = max(slope, 0.0)  # a higher score never speaks for a lower end
-    residuals = at_end - at_end.mean() - slope * (at_epoch - centre)
-    noise = float(np.sqrt((residuals**2).sum() / (len(pairs) - 2)))
-    leverage = (now - centre) ** 2 / spread if spread > 1e-12 else 0.0
+    is_alike = float(np.ptp(at_epoch)) < 1e-6
+    target = at_end - at_epoch if is_alike else at_end
+    known = {"log_ms": (np.log(finished_ms), np.log(latency_ms)), "at_epoch": (at_epoch, now)}
+    names = [name for name, (values, _) in known.items() if np.ptp(values) >= 1e-6]
+    fit = _Line([known[name] for name in names], target)
+    if "at_epoch" in names and fit.weights[-1] < 0:  # a higher score never speaks for a lower end
+        fit = _Line([known[name] for name in names[:-1]], target)
     return Extrapolation(
-        ap=float(at_end.mean() + slope * (now - centre)),
-        ap_std=max(noise, _LEAST_NOISE) * float(np.sqrt(1 + 1 / len(pairs) + leverage)),
-        num_curves=len(pairs),
+        ap=fit.expected + (now if is_alike else 0.0),
+        ap_std=max(fit.noise, _LEAST_NOISE) * float(np.sqrt(1 + fit.leverage)),
+        num_curves=len(rows),
+        freedom=fit.freedom,
     )
+
+
+class _Line:
+    """A least-squares line through points, and what it expects at one more.
+
+    Args:
+        variables: Each variable's values at the points, and its value where something is to be expected.
+        target: (N,), of the points.
+    """
+
+    def __init__(self, variables: Sequence[tuple[FloatArray, float]], target: FloatArray) -> None:
+        design = np.column_stack((np.ones(len(target)), *(values - values.mean() for values, _ in variables)))
+        at = np.array([1.0, *(wanted - values.mean() for values, wanted in variables)])
+        self.weights = np.linalg.pinv(design) @ target
+        self.expected = float(at @ self.weights)
+        self.freedom = len(target) - design.shape[1]
+        self.noise = float(np.sqrt(((target - design @ self.weights) ** 2).sum() / self.freedom))
+        self.leverage = float(at @ np.linalg.pinv(design.T @ design) @ at)
 
 
 def cannot_reach_front(
@@ -96,7 +124,7 @@ def cannot_reach_front(
     if not rivals:
         return ""
     level, rival = max(rivals)
-    views = [extrapolate(curve[: len(curve) - back], finished) for back in range(_STEADY)]
+    views = [extrapolate(curve[: len(curve) - back], latency_ms, finished) for back in range(_STEADY)]
     chances = [0.0 if view is None else view.probability_of_reaching(level) for view in views]
     if None in views or max(chances) >= risk:
         return ""

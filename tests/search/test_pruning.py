@@ -50,7 +50,7 @@ def test_what_may_still_reach_it_goes_on() -> None:
 
 
 def test_the_risk_decides() -> None:
-    view = extrapolate([(4, 0.22)], rivals())
+    view = extrapolate([(4, 0.22)], 30.0, rivals())
     assert view is not None
     chance = view.probability_of_reaching(0.47)
     assert 0 < chance < 0.5
@@ -95,24 +95,45 @@ def test_other_ends_than_complete_count_for_nothing() -> None:
 
 def test_curves_that_were_all_alike_tell_no_slope() -> None:
     alike = [complete(number, 0.5 + 0.001 * (-1) ** number, early=0.3) for number in range(MIN_CURVES)]
-    view = extrapolate([(4, 0.2)], alike)
+    view = extrapolate([(4, 0.2)], 20.0, alike)
     assert view is not None
     assert view.ap == pytest.approx(0.4)
 
 
 def test_the_extrapolation_is_least_squares_with_its_prediction_interval() -> None:
     rng = np.random.default_rng(0)
-    early = rng.uniform(0.1, 0.3, 15)
-    end = 0.1 + 1.2 * early + rng.normal(0, 0.02, 15)
-    view = extrapolate([(4, 0.25)], [complete(n, e, early=x) for n, (x, e) in enumerate(zip(early, end, strict=True))])
+    early, latency_ms = rng.uniform(0.1, 0.3, 15), rng.uniform(5, 50, 15)
+    end = 0.1 + 1.2 * early + 0.1 * np.log(latency_ms / 20) + rng.normal(0, 0.02, 15)
+    among = [complete(n, e, ms, early=x) for n, (x, ms, e) in enumerate(zip(early, latency_ms, end, strict=True))]
+    view = extrapolate([(4, 0.25)], 40.0, among)
     assert view is not None
-    design = np.column_stack((np.ones(15), early))
+    design = np.column_stack((np.ones(15), np.log(latency_ms), early))
     weights, squares, _, _ = np.linalg.lstsq(design, end)
-    at = np.array([1.0, 0.25])
-    std = np.sqrt(squares[0] / 13 * (1 + at @ np.linalg.inv(design.T @ design) @ at))
+    at = np.array([1.0, np.log(40.0), 0.25])
+    std = np.sqrt(squares[0] / 12 * (1 + at @ np.linalg.inv(design.T @ design) @ at))
     assert view.ap == pytest.approx(at @ weights)
     assert view.ap_std == pytest.approx(std)
-    assert view.probability_of_reaching(0.45) == pytest.approx(student.sf((0.45 - at @ weights) / std, df=13))
+    assert view.probability_of_reaching(0.45) == pytest.approx(student.sf((0.45 - at @ weights) / std, df=12))
+
+
+def test_a_large_network_that_begins_as_low_as_small_ones_is_expected_to_end_as_large_ones_do() -> None:
+    """The curves of a search: at 64 px AP 0.05 leads to 0.10, at 160 px to 0.30."""
+    among = [complete(n, 0.10 + 0.001 * n, 0.2 + 0.01 * n, early=0.05 + 0.001 * n) for n in range(12)]
+    among += [complete(n, 0.29 + 0.001 * (n % 3), 1.2 + 0.02 * n, early=0.05 + 0.001 * n) for n in range(12, 16)]
+    assert why(0.048, latency_ms=1.5, finished=among) == ""
+    small, large = (extrapolate([(4, 0.055)], latency_ms, among) for latency_ms in (0.25, 1.5))
+    assert small is not None
+    assert large is not None
+    assert small.ap == pytest.approx(0.10, abs=0.03)
+    assert large.ap == pytest.approx(0.29, abs=0.03)
+
+
+def test_a_higher_score_never_speaks_for_a_lower_end() -> None:
+    among = [complete(n, 0.5 - 0.01 * n, early=0.1 + 0.01 * n) for n in range(MIN_CURVES)]
+    low, high = (extrapolate([(4, early)], 20.0, among) for early in (0.1, 0.2))
+    assert low is not None
+    assert high is not None
+    assert low.ap == pytest.approx(high.ap)
 
 
 def test_the_risk_is_kept() -> None:
