@@ -47,7 +47,7 @@ class Finalists:
             done: Numbers of the trials that need it no more.
         """
         spent = [(record.result.seconds, record.result.epochs) for record in self.all if record.number not in done]
-        return sum((s.get("train", 0.0) + s.get("score", 0.0)) / max(1, done) * epochs for s, done in spent)
+        return sum((s.get("train", 0.0) + s.get("score", 0.0)) / max(1, trained) * epochs for s, trained in spent)
 
 
 def find_finalists(summary: Summary) -> Finalists:
