@@ -1,8 +1,14 @@
 """The front as a picture."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from search.summary import Summary
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.text import Annotation
 
 
 def draw_front(summary: Summary, path: Path, *, title: str) -> None:
@@ -32,8 +38,6 @@ def draw_front(summary: Summary, path: Path, *, title: str) -> None:
         latencies, aps = [point[1] for _, point in front], [point[0] for _, point in front]
         axes.step(latencies, aps, where="post", color="#d1495b", linewidth=1.5, zorder=2)
         axes.scatter(latencies, aps, s=42, color="#d1495b", zorder=3, label="front")
-        for record, (ap, latency_ms) in front:
-            axes.annotate(f"#{record.number}", (latency_ms, ap), xytext=(4, 5), textcoords="offset points", fontsize=8)
     pruned = [r.result for r in summary.records if r.result.state == "pruned" and r.result.latency]
     axes.scatter(
         [result.latency.median_ms for result in pruned if result.latency],
@@ -52,6 +56,27 @@ def draw_front(summary: Summary, path: Path, *, title: str) -> None:
     axes.set_ylim(bottom=0, top=axes.get_ylim()[1] * 1.06)  # room for the labels
     axes.set_xlim(right=axes.get_xlim()[1] * 1.03)
     axes.legend(loc="lower right", fontsize=8)
+    _number(axes, [(record.number, *point) for record, point in front])
     partial = path.with_name(path.name + ".partial")
     figure.savefig(partial, format="png")
     partial.replace(path)
+
+
+def _number(axes: "Axes", points: Sequence[tuple[int, float, float]]) -> None:
+    """Write trials' numbers above and left of their points, where no front has anything; crowded ones stay without.
+
+    Args:
+        axes: With their limits set.
+        points: Number, AP and latency in ms of the front's trials.
+    """
+    axes.figure.draw_without_rendering()  # type: ignore[union-attr]  # lays the axes out: texts have no place before
+    kept: list[Annotation] = []
+    for number, ap, latency_ms in reversed(points):
+        text = axes.annotate(
+            f"#{number}", (latency_ms, ap), xytext=(-3, 4), textcoords="offset points", fontsize=8, ha="right"
+        )
+        box = text.get_window_extent()
+        if any(box.overlaps(other.get_window_extent()) for other in kept):
+            text.remove()
+        else:
+            kept.append(text)

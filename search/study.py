@@ -142,7 +142,7 @@ class Study:
             StudyError: every architecture of the space was tried.
         """
         space = self._settings.space
-        tried = {record.architecture.key for record in self.records()} | self._running_keys()
+        tried = self._tried_keys()
         if len(tried) >= space.size:
             raise StudyError(
                 f"all {space.size} architectures of space {space.name!r} were tried", hint="search a larger space"
@@ -210,10 +210,15 @@ class Study:
                     self.interrupt(trial.number)
             raise
 
-    def _running_keys(self) -> set[str]:
-        running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        known = [trial.user_attrs["architecture"] for trial in running if "architecture" in trial.user_attrs]
-        return {Architecture.from_dict(values).key for values in known}
+    def _tried_keys(self) -> set[str]:
+        """Give the keys of the architectures that run or have a result; reading the results would take longer."""
+        trials = self._study.get_trials(deepcopy=False)
+        return {
+            Architecture.from_dict(trial.user_attrs["architecture"]).key
+            for trial in trials
+            if "architecture" in trial.user_attrs
+            and (trial.state == TrialState.RUNNING or "result" in trial.user_attrs)
+        }
 
     def _check_settings(self) -> None:
         fixed = self._settings.fixed()

@@ -174,8 +174,7 @@ class Space:
             for other in self.values(axis):
                 if other != value:
                     yield architecture.replace(**{axis: other})
-        for skeleton in self.skeletons:
-            flat = skeleton.to_dict()
+        for skeleton, flat in self._flat_skeletons:
             # Another backbone is one step however it is cut: few backbones have the same blocks.
             axes = SKELETON_AXES if flat["backbone"] == own["backbone"] else ("backbone", *SKELETON_AXES[3:])
             if sum(flat[axis] != own[axis] for axis in axes) == 1:
@@ -205,6 +204,10 @@ class Space:
         }
         axes = {axis: list(values) for axis, values in self.axes.items()}
         return {"name": self.name, "description": self.description, "backbones": backbones, **axes}
+
+    @cached_property
+    def _flat_skeletons(self) -> tuple[tuple[Architecture, dict[str, Any]], ...]:
+        return tuple((skeleton, skeleton.to_dict()) for skeleton in self.skeletons)
 
     @cached_property
     def _legal_and_excluded(self) -> tuple[tuple[Architecture, ...], Counter[str]]:

@@ -98,7 +98,7 @@ class Latency:
         if not self.samples_ms or not all(math.isfinite(sample) and sample > 0 for sample in self.samples_ms):
             raise ValueError("a latency needs at least one sample, each finite and above 0 ms")
 
-    @property
+    @cached_property
     def median_ms(self) -> float:
         """The objective."""
         return self.percentile_ms(50)

@@ -85,7 +85,9 @@ class _Trial:
         request.work_dir.mkdir(parents=True, exist_ok=True)
 
     def run(self) -> TrialResult:
+        began = time.perf_counter()
         with self._machine:
+            self._seconds["aside"] += time.perf_counter() - began
             return self._run()
 
     def _run(self) -> TrialResult:
