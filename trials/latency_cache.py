@@ -7,16 +7,19 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
+
+import numpy as np
 
 from trials.device import Device, DeviceIdentity, Latency
 
-_SLOWED = 1.5
-"""A reference network that takes so many times as long as it usually does on a device says that something else ran there."""
+_SLOWED = 1.15
+"""A reference network that takes so many times as long as on the quiet device says that something else ran there."""
+_QUIET_PERCENT = 10
+"""The percentile of the references that counts as quiet: a busy machine may be slowed more often than not."""
 _MIN_REFERENCES = 5
-"""Measurements before anything is usual."""
+"""Measurements before anything is known of it."""
 _MAX_REFERENCES = 200
-"""The newest so many say what is usual."""
+"""The newest so many say what quiet is."""
 _TRIES = 2
 
 
@@ -47,14 +50,15 @@ class LatencyCache:
         key = cache_key(onnx_path, latency.device)
         with self._connect() as connection:
             connection.execute("REPLACE INTO latency VALUES (?, ?)", (key, json.dumps(latency.to_dict())))
-            if latency.reference_ms is not None:
-                connection.execute("INSERT INTO reference VALUES (?, ?)", (latency.device.key, latency.reference_ms))
+        if latency.reference_ms is not None:
+            self._add_reference(latency)
 
     def measure(self, device: Device, onnx_path: Path) -> tuple[Latency, bool]:
         """Give a file's latency, from here or from the device.
 
         What was measured while something else slowed the device down, as its reference network shows, is measured once
-        more; if it is no better then, it is given with a note, and not kept.
+        more. If that is no better it is divided by how much slower the reference was, so that a study's latencies stay
+        comparable; it says so in a note, and is not kept.
 
         Returns:
             The measurement, and whether it was here already.
@@ -64,20 +68,28 @@ class LatencyCache:
         """
         if known := self.get(onnx_path, device.identity()):
             return known, True
-        usual_ms = self._usual_reference_ms(device.identity())
+        quiet_ms = self._quiet_reference_ms(device.identity())
         for _ in range(_TRIES):
             measured = device.measure(onnx_path)
-            if not (slowed := _what_slowed(measured, usual_ms)):
+            slowdown = _slowdown(measured, quiet_ms)
+            if slowdown <= _SLOWED:
                 self.put(onnx_path, measured)
                 return measured, False
-        return replace(measured, notes=(*measured.notes, slowed)), False
+        self._add_reference(measured)
+        return _corrected(measured, slowdown), False
 
-    def _usual_reference_ms(self, identity: DeviceIdentity) -> float | None:
+    def _add_reference(self, latency: Latency) -> None:
+        with self._connect() as connection:
+            connection.execute("INSERT INTO reference VALUES (?, ?)", (latency.device.key, latency.reference_ms))
+
+    def _quiet_reference_ms(self, identity: DeviceIdentity) -> float | None:
         with self._connect() as connection:
             newest = connection.execute(
                 "SELECT ms FROM reference WHERE device = ? ORDER BY rowid DESC LIMIT ?", (identity.key, _MAX_REFERENCES)
             ).fetchall()
-        return median(ms for (ms,) in newest) if len(newest) >= _MIN_REFERENCES else None
+        if len(newest) < _MIN_REFERENCES:
+            return None
+        return float(np.percentile([ms for (ms,) in newest], _QUIET_PERCENT))
 
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
@@ -92,8 +104,16 @@ def cache_key(onnx_path: Path, identity: DeviceIdentity) -> str:
     return f"{content[:32]}-{identity.key}"
 
 
-def _what_slowed(measured: Latency, usual_ms: float | None) -> str:
-    """Say how far something slowed the device down; empty where nothing did, or nothing is known."""
-    if usual_ms is None or measured.reference_ms is None or measured.reference_ms <= _SLOWED * usual_ms:
-        return ""
-    return f"something slowed the device: its reference took {measured.reference_ms:.2f} ms, usually {usual_ms:.2f} ms"
+def _slowdown(measured: Latency, quiet_ms: float | None) -> float:
+    """Give how many times as long the reference took as on the quiet device; 1 where nothing is known."""
+    return 1.0 if quiet_ms is None or measured.reference_ms is None else measured.reference_ms / quiet_ms
+
+
+def _corrected(measured: Latency, slowdown: float) -> Latency:
+    """Give a measurement as it would have been on the quiet device, by its reference; the reference stays as measured."""
+    note = (
+        f"something slowed the device: its reference took {slowdown:.2f} times as long as it does when quiet; "
+        "what was measured is divided by that"
+    )
+    samples_ms = tuple(sample / slowdown for sample in measured.samples_ms)
+    return replace(measured, samples_ms=samples_ms, notes=(*measured.notes, note))
