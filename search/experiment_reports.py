@@ -31,9 +31,9 @@ class Row:
         return mean(self.ap)
 
     @property
-    def spread_ap(self) -> float:
-        """Standard deviation over the seeds, 0 for a single one."""
-        return stdev(self.ap) if len(self.ap) > 1 else 0.0
+    def spread_ap(self) -> float | None:
+        """Standard deviation over the seeds, None where there is a single one."""
+        return stdev(self.ap) if len(self.ap) > 1 else None
 
 
 def to_rows(results: Sequence[tuple[Variant, TrialRecord]]) -> list[Row]:
@@ -51,7 +51,8 @@ def write_rows(rows: Sequence[Row], path: Path) -> None:
         writer = csv.writer(file)
         writer.writerow(["label", "ap", "ap_std", "ap50", "seeds", "latency_ms", "macs_m", "params_m"])
         for row in rows:
-            figures = [f"{row.mean_ap:.4f}", f"{row.spread_ap:.4f}", f"{mean(row.ap50):.4f}", len(row.ap)]
+            spread = "" if row.spread_ap is None else f"{row.spread_ap:.4f}"
+            figures = [f"{row.mean_ap:.4f}", spread, f"{mean(row.ap50):.4f}", len(row.ap)]
             sizes = [f"{row.latency_ms:.4f}", f"{row.macs / 1e6:.2f}", f"{row.params / 1e6:.4f}"]
             writer.writerow([row.label, *figures, *sizes])
 
@@ -60,7 +61,8 @@ def draw_steps(rows: Sequence[Row], path: Path, *, title: str) -> None:
     """Draw labels beside each other: accuracy with its spread above, latency below."""
     figure, (upper, lower) = _figure(2)
     places = range(len(rows))
-    upper.bar(places, [row.mean_ap for row in rows], yerr=[row.spread_ap for row in rows], color="#4c78a8", capsize=4)
+    spreads = [row.spread_ap or 0.0 for row in rows]
+    upper.bar(places, [row.mean_ap for row in rows], yerr=spreads, color="#4c78a8", capsize=4 if any(spreads) else 0)
     for place, row in zip(places, rows, strict=True):
         upper.plot([place] * len(row.ap), row.ap, "o", color="#1f2d3d", markersize=3)
         upper.annotate(f"{row.mean_ap:.3f}", (place, 0), xytext=(0, 4), textcoords="offset points", ha="center",
@@ -82,7 +84,7 @@ def draw_curve(rows: Sequence[Row], path: Path, *, title: str, axis: str) -> Non
     """Draw accuracy along an axis, labels in order, with a band of one standard deviation over the seeds."""
     figure, (axes,) = _figure(1)
     places = list(range(len(rows)))
-    means, spreads = [row.mean_ap for row in rows], [row.spread_ap for row in rows]
+    means, spreads = [row.mean_ap for row in rows], [row.spread_ap or 0.0 for row in rows]
     axes.fill_between(
         places,
         [centre - spread for centre, spread in zip(means, spreads, strict=True)],

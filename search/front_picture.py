@@ -56,7 +56,8 @@ def draw_front(summary: Summary, path: Path, *, title: str) -> None:
     axes.set_ylim(bottom=0, top=axes.get_ylim()[1] * 1.06)  # room for the labels
     axes.set_xlim(right=axes.get_xlim()[1] * 1.03)
     axes.legend(loc="lower right", fontsize=8)
-    _number(axes, [(record.number, *point) for record, point in front])
+    knee_first = sorted(reversed(front), key=lambda pair: pair[0] != summary.knee)
+    _number(axes, [(record.number, *point) for record, point in knee_first])
     partial = path.with_name(path.name + ".partial")
     figure.savefig(partial, format="png")
     partial.replace(path)
@@ -67,11 +68,11 @@ def _number(axes: "Axes", points: Sequence[tuple[int, float, float]]) -> None:
 
     Args:
         axes: With their limits set.
-        points: Number, AP and latency in ms of the front's trials.
+        points: Number, AP and latency in ms of the front's trials, those first that come first where it is crowded.
     """
     axes.figure.draw_without_rendering()  # type: ignore[union-attr]  # lays the axes out: texts have no place before
     kept: list[Annotation] = []
-    for number, ap, latency_ms in reversed(points):
+    for number, ap, latency_ms in points:
         text = axes.annotate(
             f"#{number}", (latency_ms, ap), xytext=(-3, 4), textcoords="offset points", fontsize=8, ha="right"
         )
