@@ -39,15 +39,16 @@ def draw_front(summary: Summary, path: Path, *, title: str) -> None:
         axes.step(latencies, aps, where="post", color="#d1495b", linewidth=1.5, zorder=2)
         axes.scatter(latencies, aps, s=42, color="#d1495b", zorder=3, label="front")
     pruned = [r.result for r in summary.records if r.result.state == "pruned" and r.result.latency]
-    axes.scatter(
-        [result.latency.median_ms for result in pruned if result.latency],
-        [result.ap or 0.0 for result in pruned],
-        s=22,
-        marker="x",
-        linewidths=1,
-        color="#c9b458",
-        label="pruned (AP when stopped)",
-    )
+    if pruned:
+        axes.scatter(
+            [result.latency.median_ms for result in pruned if result.latency],
+            [result.ap or 0.0 for result in pruned],
+            s=22,
+            marker="x",
+            linewidths=1,
+            color="#c9b458",
+            label="pruned (AP when stopped)",
+        )
     axes.set_xlabel("latency, median (ms)")
     axes.set_ylabel("AP@[.5:.95]")
     axes.set_title(title, fontsize=10, parse_math=False)
