@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def draw_front(summary: Summary, path: Path, *, title: str) -> None:
-    """Draw all complete trials, the front as a staircase, and the trials over the limit, to a PNG.
+    """Draw all complete trials, the front as a staircase, and the pruned ones where they stopped, to a PNG.
 
     Args:
         summary: The study.

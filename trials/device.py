@@ -74,7 +74,7 @@ class Latency:
     """One measurement of one network: forward passes at batch 1, without pre-processing and NMS."""
 
     samples_ms: tuple[float, ...]
-    """Every timed pass after warm-up, in order, in milliseconds."""
+    """The timed passes that count, in order, in milliseconds; divided by a slowdown where the notes say so."""
     device: DeviceIdentity
     """What it holds for."""
     reference_ms: float | None = None
