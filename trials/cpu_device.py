@@ -110,6 +110,7 @@ class CpuDevice:
             samples_ms=tuple(sample for index in quiet for sample in rounds[index]),
             device=self.identity(),
             reference_ms=float(np.median([references[index] for index in quiet])),
+            is_reference_in_turn=True,
             notes=_notes(error, references),
             seconds=self.clock() - started,
         )

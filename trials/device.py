@@ -78,7 +78,9 @@ class Latency:
     device: DeviceIdentity
     """What it holds for."""
     reference_ms: float | None = None
-    """Median of the fixed reference network, timed in turn with this one so that the machine's own drift shows."""
+    """Median of the fixed reference network, so that the machine's own drift shows."""
+    is_reference_in_turn: bool = False
+    """Whether the reference was timed in turn with this network: what slowed it slowed this one too."""
     notes: tuple[str, ...] = ()
     """What was odd: drift, repeats, spread."""
     seconds: float = 0.0

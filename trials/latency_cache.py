@@ -50,13 +50,13 @@ class LatencyCache:
         key = cache_key(onnx_path, latency.device)
         with self._connect() as connection:
             connection.execute("REPLACE INTO latency VALUES (?, ?)", (key, json.dumps(latency.to_dict())))
-        if latency.reference_ms is not None:
+        if latency.is_reference_in_turn:
             self._add_reference(latency)
 
     def measure(self, device: Device, onnx_path: Path) -> tuple[Latency, bool]:
         """Give a file's latency, from here or from the device.
 
-        What was measured while something else slowed the device down, as its reference network shows, is measured once
+        What was measured while something else slowed the device down, as a reference timed in turn shows, is measured once
         more. If that is no better it is divided by how much slower the reference was, so that a study's latencies stay
         comparable; it says so in a note, and is not kept.
 
@@ -105,8 +105,13 @@ def cache_key(onnx_path: Path, identity: DeviceIdentity) -> str:
 
 
 def _slowdown(measured: Latency, quiet_ms: float | None) -> float:
-    """Give how many times as long the reference took as on the quiet device; 1 where nothing is known."""
-    return 1.0 if quiet_ms is None or measured.reference_ms is None else measured.reference_ms / quiet_ms
+    """Give how many times as long the reference took as on the quiet device; 1 where nothing is known.
+
+    A board's reference is timed now and then and watched by the board's own rules; it says nothing about one measurement.
+    """
+    if quiet_ms is None or measured.reference_ms is None or not measured.is_reference_in_turn:
+        return 1.0
+    return measured.reference_ms / quiet_ms
 
 
 def _corrected(measured: Latency, slowdown: float) -> Latency:

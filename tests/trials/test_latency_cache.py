@@ -10,7 +10,12 @@ from trials.latency_cache import LatencyCache, cache_key
 
 IDENTITY = DeviceIdentity(kind="cpu", board="x", backend="y 1.0", precision="fp32", settings={"threads": "1"})
 MEASURED = Latency(
-    samples_ms=(1.0, 2.0, 4.5), device=IDENTITY, reference_ms=0.5, notes=("odd",), after={"temperature_c": 60.0}
+    samples_ms=(1.0, 2.0, 4.5),
+    device=IDENTITY,
+    reference_ms=0.5,
+    is_reference_in_turn=True,
+    notes=("odd",),
+    after={"temperature_c": 60.0},
 )
 
 
@@ -164,3 +169,16 @@ def test_another_device_s_references_say_nothing(tmp_path: Path, model: Path) ->
     fill(cache, tmp_path, count=6)
     device._identity = dataclasses.replace(IDENTITY, board="z")
     assert cache.measure(device, model)[0].notes == ()
+
+
+def test_a_reference_that_was_not_timed_in_turn_corrects_nothing(tmp_path: Path, model: Path) -> None:
+    class Board(SlowedDevice):
+        def measure(self, onnx_path: Path) -> Latency:
+            return dataclasses.replace(super().measure(onnx_path), is_reference_in_turn=False)
+
+    cache, device = LatencyCache(tmp_path / "latency.db"), Board(1.2)
+    fill(cache, tmp_path, count=6)
+    latency, _ = cache.measure(device, model)
+    assert device.num_measured == 1
+    assert latency.samples_ms == MEASURED.samples_ms
+    assert cache.get(model, IDENTITY) is not None
