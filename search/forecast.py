@@ -10,7 +10,7 @@ from search.acquisition import expected_hypervolume_improvement
 from search.lookups import LatencyLookups
 from search.pool import Encoder, draw_pool
 from search.summary import Summary
-from search.surrogate import SurrogateSettings, fit_surrogate
+from search.surrogate import fit_surrogate
 from spaces import Architecture, Space
 
 _MIN_TRIALS = 8
@@ -68,15 +68,14 @@ def forecast(summary: Summary, space: Space, *, count: int = 5, seed: int = 0) -
     for record in summary.records:
         if record.result.latency is not None:
             latency_ms[place[record.architecture.key]] = record.result.latency.median_ms
-    settings = SurrogateSettings()
     num_classes = max(len(record.result.per_class_ap) for record in summary.records if record.point is not None)
     encoded = Encoder(num_classes=max(1, num_classes)).encode(architectures)
-    lookups = LatencyLookups(encoded, latency_ms, measure=_never, max_lookups=0, surrogate=settings, seed=seed)
+    lookups = LatencyLookups(encoded, latency_ms, measure=_never, max_lookups=0, seed=seed)
     lookups.predict()
     trained = np.array([place[architecture.key] for architecture, _ in complete])
     ap = np.array([point[0] for _, point in complete if point is not None])
     inputs = lookups.inputs()
-    model = fit_surrogate(inputs.take(trained), ap, settings=settings, seed=seed)
+    model = fit_surrogate(inputs.take(trained), ap, seed=seed)
     mean, std = model.predict(inputs)
     gain = expected_hypervolume_improvement(
         mean,

@@ -19,6 +19,13 @@ from search.surrogate import Inputs, SurrogateSettings, fit_surrogate
 _LATENCY_EXPONENT = 0.7
 """Latency is expected to grow with this power of the multiply-adds before any is measured; measurements correct it."""
 
+_SURROGATE = SurrogateSettings(noise_median=3e-3, trend_variance=1.0, category_variance=0.25)
+"""Of log latency beyond what the multiply-adds tell: measurements repeat themselves better than trainings."""
+
+_SLOPE = 1.0
+"""Before any training, AP is expected to rise by so many of its standard deviations over the range of log MACs, of log
+latency and of each rising choice: what works more or sees more is more accurate. Each study's trainings correct it."""
+
 BoolArray = npt.NDArray[np.bool_]
 
 Measure = Callable[[Sequence[int]], Sequence[float]]
@@ -35,6 +42,8 @@ class Candidates:
     """(N, Q) choices in which it does not, as category numbers; Q may be 0."""
     proxies: FloatArray | None = None
     """(N, R) what is cheap to know of each and tells of AP and latency, log MACs first; None for nothing."""
+    is_rising: BoolArray | None = None
+    """(P,) ordered choices with which AP is expected to rise, such as the input size; None for none."""
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not describe the same candidates."""
@@ -45,6 +54,8 @@ class Candidates:
             )
         if not all(np.isfinite(table).all() for table in tables):
             raise ValueError("candidates hold a value that is not finite")
+        if self.is_rising is not None and self.is_rising.shape != self.ordered.shape[1:]:
+            raise ValueError(f"is_rising has shape {self.is_rising.shape}; it must be {self.ordered.shape[1:]}")
 
     def __len__(self) -> int:
         return len(self.ordered)
@@ -58,7 +69,6 @@ class LatencyLookups:
         latency_ms: (N,) measured so far; NaN where not, infinity where it cannot be. Copied.
         measure: Answers a look-up.
         max_lookups: How many may be known in the end.
-        surrogate: Of the Gaussian process on log latency.
         seed: Of the spread and of the fit's starts.
     """
 
@@ -69,7 +79,6 @@ class LatencyLookups:
         *,
         measure: Measure,
         max_lookups: int,
-        surrogate: SurrogateSettings,
         seed: int,
     ) -> None:
         latency_ms = np.array(latency_ms, dtype=np.float64)
@@ -82,8 +91,10 @@ class LatencyLookups:
         )
         self._measure = measure
         self._max_lookups = max_lookups
-        self._surrogate = surrogate
         self._seed = seed
+        is_rising = np.zeros(candidates.ordered.shape[1]) if candidates.is_rising is None else candidates.is_rising
+        is_macs = np.arange(proxies.shape[1]) == 0
+        self._slopes = _SLOPE * np.concatenate((is_rising, is_macs, [True]))  # latency is the last column
         self._expected_log_ms = _LATENCY_EXPONENT * proxies[:, 0] if proxies.shape[1] else np.zeros(len(candidates))
         self.latency_ms = latency_ms
         self.is_known: BoolArray = ~np.isnan(latency_ms)
@@ -128,7 +139,7 @@ class LatencyLookups:
         unknown = np.flatnonzero(~self.is_known)
         if len(unknown) and len(measured):
             beyond = np.log(self.latency_ms[measured]) - self._expected_log_ms[measured]
-            model = fit_surrogate(self._inputs.take(measured), beyond, settings=self._surrogate, seed=self._seed)
+            model = fit_surrogate(self._inputs.take(measured), beyond, settings=_SURROGATE, seed=self._seed)
             mean, std = model.predict(self._inputs.take(unknown))
             self.latency_ms[unknown] = np.exp(mean + self._expected_log_ms[unknown])
             self._log_std[unknown] = np.hypot(std, model.noise_std)
@@ -160,11 +171,12 @@ class LatencyLookups:
         return self.latency_ms * np.exp(-num_std * self._log_std)
 
     def inputs(self) -> Inputs:
-        """Return the encoding, the proxies and, as one more ordered column, log latency scaled at the prediction."""
+        """Return what AP is predicted from: encoding, proxies and, as one more ordered column, log latency; and slopes."""
         low, high = self._log_range
         log_ms = np.log(np.where(np.isfinite(self.latency_ms), self.latency_ms, np.exp(high)))
         column = (log_ms - low) / (high - low) if high > low else np.full(len(log_ms), 0.5)
-        return Inputs(ordered=np.column_stack((self._inputs.ordered, column)), categories=self._inputs.categories)
+        ordered = np.column_stack((self._inputs.ordered, column))
+        return Inputs(ordered=ordered, categories=self._inputs.categories, slopes=self._slopes)
 
 
 def _unit_range(columns: FloatArray) -> FloatArray:

@@ -56,6 +56,7 @@ class Encoder:
             ordered=np.array([ordered for ordered, _, _ in rows]),
             categories=np.array(categories, dtype=np.int64).T,
             proxies=np.array([costs for _, _, costs in rows]),
+            is_rising=np.array([axis == "input_size" for axis in _ORDERED]),
         )
 
     def _row(self, architecture: Architecture) -> tuple[list[float], list[str], list[float]]:

@@ -55,7 +55,7 @@ class StrategySettings:
     took 10.4 s and 8.5 s a millisecond, which is 2; in a simulation of them 0.5 to 4 did equally well, 0 worse, since
     it spent half of the trainings on the fastest networks."""
     surrogate: SurrogateSettings = field(default_factory=SurrogateSettings)
-    """Of both Gaussian processes."""
+    """Of the Gaussian process on AP."""
 
     def __post_init__(self) -> None:
         """Refuse values without meaning."""
@@ -148,7 +148,6 @@ def suggest(
         latency_ms,
         measure=measure,
         max_lookups=settings.max_lookups,
-        surrogate=settings.surrogate,
         seed=seed,
     )
     lookups.look_up_spread(settings.num_first_lookups)

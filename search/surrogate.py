@@ -4,12 +4,13 @@ Letters: N observations, M candidates, P ordered inputs, Q categories, H = P + Q
 
 The covariance of two architectures x, x' is
 
-    s² · matern52(|(x - x') / lengths|) · exp(-Σ_q θ_q [c_q ≠ c'_q])  +  (x - ½)·(x' - ½)  +  ¼ Σ_q [c_q = c'_q]  +  4
+    s² · matern52(|(x - x') / lengths|) · exp(-Σ_q θ_q [c_q ≠ c'_q])  +  t (x - ½)·(x' - ½)  +  u Σ_q [c_q = c'_q]  +  4
 
 the last three terms being main effects, integrated out: a linear trend over the ordered inputs, a value of its own for each
 category, and a constant. Accuracy and log latency grow along nearly every ordered choice, a head is better on every
-backbone if it is on one, and with ten observations that is most of what can be known. Targets are standardised, ordered
-inputs must come scaled to [0, 1] over the candidates.
+backbone if it is on one, and with ten observations that is most of what can be known. What is known of the trend before
+any observation is its mean (`Inputs.slopes`). Targets are standardised, ordered inputs must come scaled to [0, 1] over the
+candidates.
 
 Hyperparameters are the maximum of marginal likelihood times log-normal priors. Averaging over a slice sampler's draws
 from the same posterior was measured on the benchmark and gained nothing for eight times the time.
@@ -18,7 +19,7 @@ Source:
     Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, equations 2.25, 4.17, 5.8 and 5.9.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg import cho_solve, solve_triangular
@@ -27,9 +28,7 @@ from scipy.spatial.distance import cdist
 
 from search.front import FloatArray, IntArray
 
-_TREND_VARIANCE = 1.0
 _CONSTANT_VARIANCE = 4.0
-_CATEGORY_VARIANCE = 0.25
 _JITTER = 1e-6
 _SQRT5 = float(np.sqrt(5.0))
 
@@ -42,8 +41,12 @@ class SurrogateSettings:
     """Prior median of the Matérn length of each ordered input, in units of its range; more than 0."""
     category_median: float = 0.4
     """Prior median of θ: two categories correlate by exp(-θ); more than 0."""
-    noise_median: float = 3e-3
+    noise_median: float = 1e-2
     """Prior median of the noise variance, as a share of the targets' variance; more than 0."""
+    trend_variance: float = 0.3
+    """t, the prior variance of an ordered input's slope over its range; more than 0."""
+    category_variance: float = 0.1
+    """u, the prior variance of a category's main effect; more than 0."""
     num_starts: int = 2
     """Starting points of the likelihood's maximisation, at least 1."""
     max_iterations: int = 40
@@ -54,7 +57,7 @@ class SurrogateSettings:
 
     def __post_init__(self) -> None:
         """Refuse values without meaning."""
-        for name in ("length_median", "category_median", "noise_median"):
+        for name in ("length_median", "category_median", "noise_median", "trend_variance", "category_variance"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
         for name in ("num_starts", "max_iterations", "max_fit_points"):
@@ -70,6 +73,9 @@ class Inputs:
     """(N, P), each column scaled to [0, 1]; P may be 0."""
     categories: IntArray
     """(N, Q) category numbers; only equality counts; Q may be 0."""
+    slopes: FloatArray | None = None
+    """(P,) what is expected of the targets over each ordered column's range before any is known, in their standard
+    deviations; None for nothing."""
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not describe the same architectures."""
@@ -78,26 +84,41 @@ class Inputs:
                 f"ordered has shape {self.ordered.shape}, categories {self.categories.shape}; "
                 "they must be (N, P) and (N, Q)"
             )
+        if self.slopes is not None and self.slopes.shape != self.ordered.shape[1:]:
+            raise ValueError(f"slopes have shape {self.slopes.shape}; they must be {self.ordered.shape[1:]}")
 
     def __len__(self) -> int:
         return len(self.ordered)
 
     def take(self, indices: IntArray) -> "Inputs":
         """Return the architectures at `indices`, in that order."""
-        return Inputs(ordered=self.ordered[indices], categories=self.categories[indices])
+        return replace(self, ordered=self.ordered[indices], categories=self.categories[indices])
+
+    def expected(self) -> FloatArray:
+        """Return what the slopes alone expect of standardised targets, (N,); 0 in the middle of every column."""
+        return np.zeros(len(self)) if self.slopes is None else (self.ordered - 0.5) @ self.slopes
 
 
 class Surrogate:
     """A fitted Gaussian process; made by :func:`fit_surrogate`."""
 
-    def __init__(self, inputs: Inputs, targets: FloatArray, *, noise_std: FloatArray, theta: FloatArray) -> None:
+    def __init__(
+        self,
+        inputs: Inputs,
+        targets: FloatArray,
+        *,
+        noise_std: FloatArray,
+        theta: FloatArray,
+        settings: SurrogateSettings,
+    ) -> None:
         self._inputs = inputs
         self._theta = theta
+        self._settings = settings
         self._centre, self._scale = _centre_and_scale(targets)
-        covariance = _covariance(inputs, inputs, theta)
+        covariance = _covariance(inputs, inputs, theta, settings)
         covariance[np.diag_indices(len(inputs))] += np.exp(theta[-1]) + _JITTER + (noise_std / self._scale) ** 2
         self._cholesky = np.linalg.cholesky(covariance)
-        self._weights = cho_solve((self._cholesky, True), (targets - self._centre) / self._scale)
+        self._weights = cho_solve((self._cholesky, True), (targets - self._centre) / self._scale - inputs.expected())
 
     @property
     def noise_std(self) -> float:
@@ -106,16 +127,16 @@ class Surrogate:
 
     def given(self, inputs: Inputs, targets: FloatArray, *, noise_std: FloatArray) -> "Surrogate":
         """Return the process of the same hyperparameters after other observations."""
-        return Surrogate(inputs, targets, noise_std=noise_std, theta=self._theta)
+        return Surrogate(inputs, targets, noise_std=noise_std, theta=self._theta, settings=self._settings)
 
     def predict(self, inputs: Inputs) -> tuple[FloatArray, FloatArray]:
         """Return mean and standard deviation of the noise-free targets, (M,) each."""
-        covariance = _covariance(inputs, self._inputs, self._theta)  # (M, N)
+        covariance = _covariance(inputs, self._inputs, self._theta, self._settings)  # (M, N)
         explained = solve_triangular(self._cholesky, covariance.T, lower=True)  # (N, M)
-        trend = _TREND_VARIANCE * ((inputs.ordered - 0.5) ** 2).sum(axis=1)
-        alike = _CATEGORY_VARIANCE * inputs.categories.shape[1]
+        trend = self._settings.trend_variance * ((inputs.ordered - 0.5) ** 2).sum(axis=1)
+        alike = self._settings.category_variance * inputs.categories.shape[1]
         variance = np.exp(self._theta[-2]) + trend + alike + _CONSTANT_VARIANCE - (explained**2).sum(axis=0)
-        mean = covariance @ self._weights
+        mean = covariance @ self._weights + inputs.expected()
         return mean * self._scale + self._centre, np.sqrt(np.maximum(variance, 1e-10)) * self._scale
 
 
@@ -148,7 +169,8 @@ def fit_surrogate(
     count = min(len(targets), settings.max_fit_points)
     fitted = np.linspace(0, len(targets) - 1, count).round().astype(np.int64)
     objective = _Posterior(inputs.take(fitted), targets[fitted], noise_std[fitted], settings)
-    return Surrogate(inputs, targets, noise_std=noise_std, theta=_maximise(objective, settings, seed))
+    theta = _maximise(objective, settings, seed)
+    return Surrogate(inputs, targets, noise_std=noise_std, theta=theta, settings=settings)
 
 
 def _centre_and_scale(targets: FloatArray) -> tuple[float, float]:
@@ -177,7 +199,7 @@ def _maximise(objective: "_Posterior", settings: SurrogateSettings, seed: int) -
     return np.asarray(best_theta, dtype=np.float64)
 
 
-def _covariance(left: Inputs, right: Inputs, theta: FloatArray) -> FloatArray:
+def _covariance(left: Inputs, right: Inputs, theta: FloatArray, settings: SurrogateSettings) -> FloatArray:
     """Return the covariances of M architectures with N others, (M, N), without an array for each column."""
     num_ordered = left.ordered.shape[1]
     lengths = np.exp(theta[:num_ordered])
@@ -185,13 +207,13 @@ def _covariance(left: Inputs, right: Inputs, theta: FloatArray) -> FloatArray:
     log_variance = np.full((len(left), len(right)), theta[-2])
     for column, rate in enumerate(np.exp(theta[num_ordered:-2])):
         log_variance -= rate * (left.categories[:, None, column] != right.categories[None, :, column])
-    return (1 + distance + distance**2 / 3) * np.exp(log_variance - distance) + _trend(left, right)
+    return (1 + distance + distance**2 / 3) * np.exp(log_variance - distance) + _main_effects(left, right, settings)
 
 
-def _trend(left: Inputs, right: Inputs) -> FloatArray:
-    linear = _TREND_VARIANCE * (left.ordered - 0.5) @ (right.ordered - 0.5).T
+def _main_effects(left: Inputs, right: Inputs, settings: SurrogateSettings) -> FloatArray:
+    linear = settings.trend_variance * (left.ordered - 0.5) @ (right.ordered - 0.5).T
     alike = (left.categories[:, None] == right.categories[None]).sum(axis=2)  # (M, N)
-    return np.asarray(linear + _CATEGORY_VARIANCE * alike + _CONSTANT_VARIANCE)
+    return np.asarray(linear + settings.category_variance * alike + _CONSTANT_VARIANCE)
 
 
 class _Posterior:
@@ -199,13 +221,13 @@ class _Posterior:
 
     def __init__(self, inputs: Inputs, targets: FloatArray, noise_std: FloatArray, settings: SurrogateSettings) -> None:
         centre, scale = _centre_and_scale(targets)
-        self._targets = (targets - centre) / scale
+        self._targets = (targets - centre) / scale - inputs.expected()
         self._known_noise = (noise_std / scale) ** 2 + _JITTER
         difference = inputs.ordered[:, None] - inputs.ordered[None]
         self._squares = np.ascontiguousarray(np.moveaxis(difference**2, 2, 0))  # (P, N, N)
         differs = inputs.categories[:, None] != inputs.categories[None]
         self._differs = np.ascontiguousarray(np.moveaxis(differs.astype(np.float64), 2, 0))  # (Q, N, N)
-        self._trend = _trend(inputs, inputs)
+        self._main_effects = _main_effects(inputs, inputs, settings)
         num_ordered, num_categories = inputs.ordered.shape[1], inputs.categories.shape[1]
         medians = [settings.length_median] * num_ordered + [settings.category_median] * num_categories
         self.prior_mean = np.log(np.array([*medians, 1.0, settings.noise_median]))
@@ -217,7 +239,7 @@ class _Posterior:
         log_variance = theta[-2] - np.tensordot(np.exp(theta[num_ordered:-2]), self._differs, axes=1)
         decay = np.exp(log_variance - distance)
         matern = (1 + distance + distance**2 / 3) * decay
-        covariance = matern + self._trend
+        covariance = matern + self._main_effects
         noise = np.exp(theta[-1])
         covariance[np.diag_indices(count)] += noise + self._known_noise
         try:

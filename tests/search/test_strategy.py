@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,6 @@ import pytest
 from search.front import Reference, hypervolume
 from search.lookups import Candidates, LatencyLookups
 from search.strategy import Observation, StrategySettings, Suggestion, choose_reference, suggest
-from search.surrogate import SurrogateSettings
 
 CORNER = Reference(ap=0.1, latency_ms=120.0)
 
@@ -248,9 +247,23 @@ def test_one_measured_latency_tells_the_others_by_what_they_cost_on_paper() -> N
     )
     known = np.full(31, np.nan)
     known[10] = 5.0
-    lookups = LatencyLookups(
-        candidates, known, measure=lambda _: [], max_lookups=9, surrogate=SurrogateSettings(), seed=0
-    )
+    lookups = LatencyLookups(candidates, known, measure=lambda _: [], max_lookups=9, seed=0)
     lookups.predict()
     assert lookups.latency_ms[20] / 5.0 == pytest.approx(10**0.7, rel=0.2)
     assert np.all(np.diff(lookups.latency_ms) > 0)
+
+
+def test_ap_is_expected_to_rise_with_macs_latency_and_what_is_said_to_rise() -> None:
+    rng = np.random.default_rng(0)
+    candidates = Candidates(
+        ordered=rng.random((9, 2)),
+        categories=np.zeros((9, 1), dtype=np.int64),
+        proxies=rng.random((9, 2)),
+        is_rising=np.array([False, True]),
+    )
+    lookups = LatencyLookups(candidates, np.linspace(1, 2, 9), measure=lambda _: [], max_lookups=9, seed=0)
+    slopes = lookups.inputs().slopes
+    assert slopes is not None
+    assert slopes.tolist() == [0, 1, 1, 0, 1]  # two choices, log MACs, log parameters, log latency
+    with pytest.raises(ValueError, match="is_rising has shape"):
+        replace(candidates, is_rising=np.array([True]))

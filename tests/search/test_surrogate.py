@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
@@ -78,6 +80,21 @@ def test_the_same_seed_gives_the_same_prediction() -> None:
     inputs, chosen = grid(), some(grid(), 10)
     first, second = (fit_surrogate(inputs.take(chosen), truth(inputs)[chosen], seed=5).predict(inputs) for _ in "ab")
     assert np.array_equal(first, second)
+
+
+def test_expected_slopes_rank_what_no_observation_tells_apart_and_are_corrected_by_many() -> None:
+    inputs = replace(grid(), slopes=np.array([1.0, -1.0]))
+    middle = int(np.argmin(np.abs(inputs.ordered - 0.5).sum(axis=1)))
+    few, _ = fit_surrogate(inputs.take(np.array([middle])), np.array([0.4])).predict(inputs)
+    assert np.corrcoef(few, inputs.ordered @ [1.0, -1.0])[0, 1] > 0.95
+    chosen = some(inputs, 30)  # the second slope is wrong: the truth rises there too
+    many, _ = fit_surrogate(inputs.take(chosen), truth(inputs)[chosen]).predict(inputs)
+    assert many == pytest.approx(truth(inputs), abs=0.02)
+
+
+def test_slopes_of_other_columns_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"slopes have shape \(3,\); they must be \(2,\)"):
+        replace(grid(), slopes=np.ones(3))
 
 
 def test_targets_that_teach_nothing_are_refused() -> None:
