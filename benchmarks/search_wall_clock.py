@@ -1,6 +1,6 @@
 """How long until our search has the front that plain Optuna ends with?
 
-    python benchmarks/search_wall_clock.py [--data shapes:train=200,val=100] [--budget 50] [--seeds 3]
+    python benchmarks/search_wall_clock.py [--data shapes] [--budget 50] [--seeds 3]
 
 For each seed one after the other, each as a user starts it, in a folder of its own with nothing cached: plain Optuna with
 every trial trained to its end, and `yoloret-nas search` as it comes. Same space, data, recipe and epochs. The table gives
@@ -56,7 +56,7 @@ class Run:
 def main() -> None:
     """Print a line for each search, then the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="shapes:train=200,val=100")
+    parser.add_argument("--data", default="shapes")
     parser.add_argument("--budget", type=int, default=50)
     parser.add_argument("--our-budget", type=int, help="trials of ours; by default as many")
     parser.add_argument("--epochs", type=int, help="of each trial; by default the recipe's")

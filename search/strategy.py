@@ -7,8 +7,8 @@ candidate. A resumed study that passes the same history and the same latencies g
 1. **Latencies.** A spread of candidates is measured at the start and predicts the others (:mod:`search.lookups`). A
    candidate that is about to be named is measured first, and named only if it is still the best.
 2. **First trainings.** Evenly spread over log latency; within each range, far from what is already trained.
-3. **Afterwards.** A Gaussian process on AP, over the encoding and log latency, and the candidate of the largest
-   expected hypervolume improvement at its latency.
+3. **Afterwards.** A Gaussian process on AP, over the encoding and log latency, which expects more of what costs more or
+   sees more until trainings say otherwise, and the candidate of the largest expected hypervolume improvement at its latency.
 
 AP is maximised, latency minimised. N counts candidates; indices point into them.
 """
