@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from trials.network_scoring import REPORT_EVERY_S, NetworkScorer
+from trials.norm_statistics import NormStatistics
 from trials.progress import Progress, Report
 from trials.scoring import Scores
 from trials.training_error import DivergedError
@@ -54,6 +55,7 @@ class EpochReports(Callback):
         report: Told of each epoch, and every half second in between.
         scorer: Of the validation split.
         average: Whose weights are scored; None scores the network as it is.
+        norm_statistics: Computed anew for what is scored; None leaves the running ones.
         num_epochs: Of the whole training.
         score_every: Epochs between scorings; the last is always scored.
         work_dir: Where `last.ckpt` is written after each epoch, None for nowhere.
@@ -66,6 +68,7 @@ class EpochReports(Callback):
         scorer: NetworkScorer,
         *,
         average: WeightAverage | None,
+        norm_statistics: NormStatistics | None,
         num_epochs: int,
         score_every: int,
         work_dir: Path | None,
@@ -75,6 +78,7 @@ class EpochReports(Callback):
         self._report = report
         self._scorer = scorer
         self._average = average
+        self._norm_statistics = norm_statistics
         self._num_epochs = num_epochs
         self._score_every = score_every
         self._work_dir = work_dir
@@ -149,6 +153,8 @@ class EpochReports(Callback):
             return self._report(replace(progress, phase="score", step=scored.step, num_steps=scored.num_steps))
 
         with self._average.averaged(pl_module) if self._average else nullcontext():
+            if self._norm_statistics is not None:
+                self._norm_statistics.compute(pl_module.network)  # type: ignore[arg-type]
             scores = self._scorer.score(pl_module.network, report_scoring)  # type: ignore[arg-type]
         self.outcome.scores = scores
         self.outcome.seconds_score += time.monotonic() - started_at

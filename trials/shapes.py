@@ -26,9 +26,9 @@ _LAYOUT, _DRAWING = 0, 1  # boxes are known before anything is drawn: each has a
 class ShapesSettings:
     """How many images of which difficulty."""
 
-    num_train: int = 400
+    num_train: int = 320
     """Training images, at least 1."""
-    num_val: int = 100
+    num_val: int = 200
     """Validation images, at least 1."""
     num_test: int = 0
     """Test images; 0 leaves the split out."""

@@ -49,6 +49,9 @@ class TrainSettings:
     """The highest learning rate of the frozen epochs, which have a cosine of their own; above 0."""
     ema_decay: float = 0.999
     """Of the average of the weights that is scored and kept; it starts low. 0 to below 1, 0 for no average."""
+    norm_images: int = 0
+    """Training images from which the statistics of batch norms are computed anew before each scoring, not negative; 0
+    leaves the running ones. See `trials.norm_statistics`."""
     loss: LossSettings = field(default_factory=LossSettings)
     """What is minimised, assignment included."""
     augmentation: AugmentSettings = field(default_factory=modern_augmentation)
@@ -76,8 +79,8 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         at_least = {"epochs": 1, "batch_size": 1, "score_every": 1, "devices": 1, "num_workers": -1, "seed": 0}
-        not_negative = ("warmup_epochs", "weight_decay", "clip_norm", "frozen_epochs", "num_threads", "cache_mib")
-        for name, lowest in {**at_least, **dict.fromkeys(not_negative, 0)}.items():
+        not_negative = ("warmup_epochs", "weight_decay", "clip_norm", "frozen_epochs", "norm_images", "num_threads")
+        for name, lowest in {**at_least, **dict.fromkeys((*not_negative, "cache_mib"), 0)}.items():
             if getattr(self, name) < lowest:
                 raise ValueError(f"{name} is {getattr(self, name)}; it is at least {lowest}")
         for name in ("learning_rate", "frozen_learning_rate"):

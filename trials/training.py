@@ -27,6 +27,7 @@ from trials.lightning_guard import named_errors, quiet_lightning
 from trials.loss import DetectionLoss
 from trials.mixed_depthwise import mix_depthwise
 from trials.network_scoring import NetworkScorer, score_network
+from trials.norm_statistics import NormStatistics
 from trials.optimiser import OptimiserFactory
 from trials.progress import Report
 from trials.report_pipe import ReportPipe
@@ -181,6 +182,17 @@ class _Fit:
             num_workers=num_workers,
             cache_mib=settings.cache_mib,
         )
+        self._norm_statistics = (
+            NormStatistics(
+                train,
+                decoding.input_size,
+                num_images=settings.norm_images,
+                num_workers=num_workers,
+                cache_mib=settings.cache_mib,
+            )
+            if settings.norm_images
+            else None
+        )
 
     def run(self, report: Report, checkpoint: Path | None, *, pauses: "_Pauses | None") -> Outcome:
         """Train, in this process or in several."""
@@ -208,6 +220,7 @@ class _Fit:
             report,
             self._scorer,
             average=average,
+            norm_statistics=self._norm_statistics,
             num_epochs=settings.epochs,
             score_every=settings.score_every,
             work_dir=self._work_dir,
