@@ -28,9 +28,9 @@ def quick_recipe() -> TrainSettings:
     themselves: without augmentation mobilenetv3_small_050 at 96 px came to AP 0.16 instead of 0.12. Every second epoch is
     scored, so that a hopeless trial can be stopped at two thirds of them.
 
-    So few steps differ from one seed to the next by as much as networks do, unless they go far and what is scored is as it
-    was trained: twice the learning rate, no average over weights that change so fast, statistics of batch norms computed
-    anew (`benchmarks/quick_recipe.py`).
+    So few steps differ from one seed to the next by as much as networks do, unless they go far: twice the learning rate, no
+    average over weights that change so fast, six passes rather than four (`benchmarks/quick_recipe.py`). Statistics of batch
+    norms computed anew were worth it at four.
     """
     return replace(
         modern_recipe(),
