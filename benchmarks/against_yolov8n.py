@@ -31,15 +31,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from PIL import Image
 
-from spaces import PRESETS, build_network
-from trials.anchors import fit_anchors
-from trials.dataset import Dataset
-from trials.detections import Detections
-from trials.open_dataset import open_dataset
+from spaces.networks.network import build_network
+from spaces.presets import PRESETS
+from trials.data.dataset import Dataset
+from trials.data.open_dataset import open_dataset
+from trials.detections.anchors import fit_anchors
+from trials.detections.nms import Detections
 from trials.progress import ignore_progress
-from trials.recipes import modern_recipe
-from trials.scoring import score_detections
-from trials.training import train_network
+from trials.scoring.average_precision import score_detections
+from trials.training.recipes import modern_recipe
+from trials.training.train import train_network
 
 Pair = tuple[dict[str, Any], dict[str, Any]]
 """YOLOv8n's row and ours."""

@@ -24,14 +24,16 @@ import cv2
 import torch
 from scipy.stats import kendalltau
 
-from spaces import Architecture, build_network, open_space
-from trials.anchors import fit_anchors
-from trials.checkpoint import CHECKPOINT_FILE, read_checkpoint
-from trials.inheritance import inherit_weights
-from trials.open_dataset import open_dataset
+from spaces import Architecture
+from spaces.named_spaces import open_space
+from spaces.networks.network import build_network
+from trials.data.open_dataset import open_dataset
+from trials.detections.anchors import fit_anchors
 from trials.progress import ignore_progress
-from trials.recipes import RECIPES
-from trials.training import train_network
+from trials.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
+from trials.training.inheritance import inherit_weights
+from trials.training.recipes import RECIPES
+from trials.training.train import train_network
 
 _FULL = 3
 

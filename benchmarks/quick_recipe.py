@@ -24,13 +24,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import cv2
 import torch
 
-from spaces import Architecture, build_network, open_space
-from trials.anchors import fit_anchors
-from trials.open_dataset import open_dataset
+from spaces import Architecture
+from spaces.named_spaces import open_space
+from spaces.networks.network import build_network
+from trials.data.open_dataset import open_dataset
+from trials.detections.anchors import fit_anchors
 from trials.progress import ignore_progress
-from trials.recipes import quick_recipe
-from trials.train_settings import TrainSettings
-from trials.training import train_network
+from trials.training.recipes import quick_recipe
+from trials.training.settings import TrainSettings
+from trials.training.train import train_network
 
 _NOW = quick_recipe()
 _FOUR_EPOCHS = replace(_NOW, epochs=4, score_every=1)

@@ -23,14 +23,15 @@ import cv2
 import numpy as np
 import torch
 
-from spaces import PRESETS, build_network
-from trials.anchors import Anchors, fit_anchors
-from trials.augmentation import AugmentSettings
-from trials.open_dataset import open_dataset
+from spaces.networks.network import build_network
+from spaces.presets import PRESETS
+from trials.data.augmentation import AugmentSettings
+from trials.data.open_dataset import open_dataset
+from trials.detections.anchors import Anchors, fit_anchors
 from trials.progress import ignore_progress
-from trials.recipes import modern_recipe
-from trials.train_settings import TrainSettings
-from trials.training import train_network
+from trials.training.recipes import modern_recipe
+from trials.training.settings import TrainSettings
+from trials.training.train import train_network
 
 Change = Callable[[TrainSettings], TrainSettings]
 

@@ -26,11 +26,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import optuna
 
-from search.front import Reference
-from search.read_study import read_study
-from search.report import make_report
-from search.study import open_storage
-from search.summary import Summary
+from search.reports.report import make_report
+from search.study.pareto import Reference
+from search.study.read_study import read_study
+from search.study.study import open_storage
+from search.study.summary import Summary
 
 _STUDY = "timed"
 

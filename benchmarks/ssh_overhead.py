@@ -2,7 +2,7 @@
 
     python benchmarks/ssh_overhead.py [--repeats 5]
 
-Puts up OpenSSH's server on a free port with a stand-in for trtexec behind it (tests/trials/board), measures networks that
+Puts up OpenSSH's server on a free port with a stand-in for trtexec behind it (tests/trials/latency/board), measures networks that
 are new to the board (built and timed) and known to it (only timed), and takes off the time the stand-in itself ran, its
 interpreter's start included.
 
@@ -21,10 +21,10 @@ import onnx
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.trials.board.loopback import loopback_board
-from trials.reference_network import write_reference
-from trials.ssh_device import SshDevice
-from trials.ssh_settings import SshSettings
+from tests.trials.latency.board.loopback import loopback_board
+from trials.latency.board.device import SshDevice
+from trials.latency.board.settings import SshSettings
+from trials.latency.reference_network import write_reference
 
 
 def main() -> None:

@@ -18,13 +18,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import timm
 import torch
 
-from spaces import Architecture, build_network
-from spaces.backbones import block_shapes, split_blocks
-from trials.anchors import fit_anchors
-from trials.open_dataset import open_dataset
+from spaces import Architecture
+from spaces.networks.backbones import block_shapes, split_blocks
+from spaces.networks.network import build_network
+from trials.data.open_dataset import open_dataset
+from trials.detections.anchors import fit_anchors
 from trials.progress import ignore_progress
-from trials.recipes import quick_recipe
-from trials.training import train_network
+from trials.training.recipes import quick_recipe
+from trials.training.train import train_network
 
 
 def main() -> None:

@@ -23,18 +23,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from torch import Tensor
 
-from spaces import PRESETS, build_network
-from trials.anchors import fit_anchors
-from trials.detector import Detector, as_network_input, split_targets
-from trials.kept_memory import keep_freed_memory
-from trials.loss import DetectionLoss, modern_loss
-from trials.mixed_depthwise import mix_depthwise
-from trials.open_dataset import open_dataset
-from trials.optimiser import OptimiserFactory
+from spaces.networks.network import build_network
+from spaces.presets import PRESETS
+from trials.data.open_dataset import open_dataset
+from trials.detections.anchors import fit_anchors
 from trials.progress import ignore_progress
-from trials.recipes import modern_recipe
-from trials.training import train_network
-from trials.training_data import TrainingData
+from trials.training.data_module import TrainingData
+from trials.training.detector import Detector, as_network_input, split_targets
+from trials.training.kept_memory import keep_freed_memory
+from trials.training.loss import DetectionLoss, modern_loss
+from trials.training.mixed_depthwise import mix_depthwise
+from trials.training.optimiser import OptimiserFactory
+from trials.training.recipes import modern_recipe
+from trials.training.train import train_network
 
 VARIANTS = {
     "float32": ("fp32",),

@@ -25,11 +25,11 @@ from pathlib import Path
 import numpy as np
 import optuna
 
-from search.acquisition import expected_hypervolume_improvement
-from search.front import FloatArray, IntArray, Reference, hypervolume
-from search.lookups import Candidates
-from search.strategy import Observation, StrategySettings, suggest
-from search.surrogate import Inputs, SurrogateSettings, fit_surrogate
+from search.strategy.acquisition import expected_hypervolume_improvement
+from search.strategy.latencies import Candidates
+from search.strategy.suggest import Observation, StrategySettings, suggest
+from search.strategy.surrogate import Inputs, SurrogateSettings, fit_surrogate
+from search.study.pareto import FloatArray, IntArray, Reference, hypervolume
 
 AXES = ("version", "depth", "width", "resolution")
 VERSIONS = ("3", "4", "5", "6s", "6m", "6l", "8")
@@ -121,7 +121,7 @@ def subset(problem: Problem, versions: Sequence[str]) -> Problem:
 
 
 def run_ours(problem: Problem, seed: int, num_trainings: int) -> Run:
-    """Train what :func:`search.strategy.suggest` names."""
+    """Train what :func:`search.strategy.suggest.suggest` names."""
     candidates = Candidates(
         ordered=problem.columns(ordered=True).astype(np.float64),
         categories=problem.columns(ordered=False),

@@ -1,7 +1,7 @@
 """The frozen description of one network.
 
 An architecture is a value: it hashes, compares, and round-trips through JSON and through flat search parameters.
-Nothing reads one back out of a network. Whether it is legal for its backbone is `spaces.legality`'s to say, since that
+Nothing reads one back out of a network. Whether it is legal for its backbone is `spaces.networks.legality`'s to say, since that
 needs the backbone's blocks; what can be told from the value alone is checked here.
 """
 
@@ -24,7 +24,7 @@ whose kernel equals its stride, so that no value is dropped before it is weighed
 
 HeadName = Literal["fpn_pan", "bifpn", "fpn", "plain"]
 """``fpn_pan`` is the paper's; ``fpn`` leaves out the way back up; ``plain`` detects at each scale by itself; ``bifpn``
-joins the scales by `spaces.bifpn` before it detects at each by itself."""
+joins the scales by `spaces.networks.bifpn` before it detects at each by itself."""
 
 ParameterValue = int | str | bool
 """What a flat search parameter can hold."""
@@ -35,7 +35,7 @@ class Architecture:
     """One YOLO-ReT network, but for its number of classes."""
 
     backbone: str
-    """A name in `spaces.backbones.BACKBONES`."""
+    """A name in `spaces.networks.backbones.BACKBONES`."""
     truncation: int
     """Blocks kept: the backbone is cut before its block of this index (blocks count from 0, the stem is none)."""
     transfer: int = 0

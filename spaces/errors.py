@@ -6,16 +6,16 @@ Each class below the root is defined where it is raised::
     ├── ArchitectureError        spaces.scale_set      a description that names no network
     ├── SpaceError               spaces.space          a space, or its file, that makes no sense
     ├── DownloadError            spaces.download       a file cannot be fetched, or is another
-    ├── WeightsError             spaces.weights        pretrained weights that cannot be had
-    ├── DatasetError             trials.dataset        a dataset or one of its items is broken
-    ├── DeviceError              trials.device         a device cannot be reached or used
-    │   ├── DeviceAwayError      trials.device         a device stayed out of reach after all patience
-    │   ├── DiskFullError        trials.board_visit    a board has no room for a measurement
-    │   ├── UnknownDeviceError   trials.device         a text names no device
-    │   └── UnstableError        trials.device         a device gives no steady latency
-    ├── TrainingError            trials.training_error NaN loss, out of memory
-    ├── ExportError              trials.onnx_export    ONNX cannot be written or disagrees with PyTorch
-    └── StudyError               search.study_error    a study cannot be opened or continued
+    ├── WeightsError             spaces.weights.imagenet        pretrained weights that cannot be had
+    ├── DatasetError             trials.data.dataset        a dataset or one of its items is broken
+    ├── DeviceError              trials.latency.device         a device cannot be reached or used
+    │   ├── DeviceAwayError      trials.latency.device         a device stayed out of reach after all patience
+    │   ├── DiskFullError        trials.latency.board.session    a board has no room for a measurement
+    │   ├── UnknownDeviceError   trials.latency.device         a text names no device
+    │   └── UnstableError        trials.latency.device         a device gives no steady latency
+    ├── TrainingError            trials.training.errors NaN loss, out of memory
+    ├── ExportError              trials.onnx.export    ONNX cannot be written or disagrees with PyTorch
+    └── StudyError               search.study.errors    a study cannot be opened or continued
 
 Those that are also a `ValueError` say that what the user gave is wrong: the command line ends with 2 for them, 1 for others.
 """

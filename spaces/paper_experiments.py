@@ -4,7 +4,7 @@ Source: YOLO-ReT, Fig. 2 (transfer learning), the ablation, and the comparison o
 """
 
 from spaces.architecture import Architecture
-from spaces.backbones import block_shapes, check_backbone
+from spaces.networks.backbones import block_shapes, check_backbone
 from spaces.presets import PRESETS
 
 _DROPPED = {"efficientnet_b3": 3}

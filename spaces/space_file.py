@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from spaces.architecture import Architecture
-from spaces.backbones import block_shapes
+from spaces.networks.backbones import block_shapes
 from spaces.scale_set import ArchitectureError
 from spaces.space import AXES, BackboneChoice, Space, SpaceError
 

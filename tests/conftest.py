@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.file_server import FileServer, serve_files
-from tests.trials.board.loopback import LoopbackBoard, loopback_board, missing
+from tests.trials.latency.board.loopback import LoopbackBoard, loopback_board, missing
 
 PutUpBoard = Callable[..., LoopbackBoard]
 
@@ -40,7 +40,7 @@ def empty_stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from mlflow.tracking import MlflowClient
     from sqlalchemy import Engine, event
 
-    from search.study import open_storage
+    from search.study.study import open_storage
 
     @event.listens_for(Engine, "connect")
     def need_not_last(connection: Any, record: Any) -> None:

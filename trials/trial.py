@@ -15,21 +15,22 @@ from typing import Any
 import cv2
 import torch
 
-from spaces import YoloRetError, build_network
-from spaces.macs import count_macs, count_params
-from spaces.weights import load_pretrained
-from trials.anchors import fit_anchors
-from trials.checkpoint import read_checkpoint
-from trials.device import Device, DeviceAwayError, DeviceError, Latency
-from trials.inheritance import inherit_weights
-from trials.latency_cache import LatencyCache
-from trials.measurement import measure_quietly
-from trials.onnx_export import export_for_timing, fill_weights
-from trials.open_dataset import open_dataset
-from trials.open_device import open_device
+from spaces import YoloRetError
+from spaces.networks.macs import count_macs, count_params
+from spaces.networks.network import build_network
+from spaces.weights.imagenet import load_pretrained
+from trials.data.open_dataset import open_dataset
+from trials.detections.anchors import fit_anchors
+from trials.latency.cache import LatencyCache
+from trials.latency.device import Device, DeviceAwayError, DeviceError, Latency
+from trials.latency.measure import measure_quietly
+from trials.latency.measurement_lock import QuietMachine
+from trials.latency.open_device import open_device
+from trials.onnx.export import export_for_timing, fill_weights
 from trials.progress import Progress, Report
-from trials.quiet_machine import QuietMachine
-from trials.training import TrainResult, train_network
+from trials.training.checkpoint import read_checkpoint
+from trials.training.inheritance import inherit_weights
+from trials.training.train import TrainResult, train_network
 from trials.trial_result import (
     ARCHITECTURE_FILE,
     ONNX_FILE,

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from spaces import Architecture
-from trials.device import Latency
-from trials.train_settings import TrainSettings
+from trials.latency.device import Latency
+from trials.training.settings import TrainSettings
 
 State = Literal["complete", "pruned", "infeasible", "failed"]
 

@@ -3,11 +3,11 @@
 import click
 import torch
 
-from trials.checkpoint import read_checkpoint
-from trials.network_scoring import score_network
-from trials.open_dataset import open_dataset
-from trials.scoring import Scores
-from trials.trained_network import check_classes, load_trained
+from trials.data.open_dataset import open_dataset
+from trials.scoring.average_precision import Scores
+from trials.scoring.network_scorer import score_network
+from trials.training.checkpoint import read_checkpoint
+from trials.training.trained_network import check_classes, load_trained
 from yoloret_nas.sources import Source
 
 

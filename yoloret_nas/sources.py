@@ -5,14 +5,15 @@ from pathlib import Path
 
 import yaml
 
-from search.experiment import read_experiment
-from search.read_study import read_study, study_names
-from search.record import TrialRecord
-from search.selection import select_trial
-from spaces import PRESETS, Architecture, YoloRetError
-from trials.checkpoint import CHECKPOINT_FILE, read_checkpoint
+from search.driver.experiment import read_experiment
+from search.study.read_study import read_study, study_names
+from search.study.record import TrialRecord
+from search.study.selection import select_trial
+from spaces import Architecture, YoloRetError
+from spaces.presets import PRESETS
+from trials.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
 from trials.trial_result import ARCHITECTURE_FILE, ONNX_FILE
-from yoloret_nas.export_bundle import DETECTOR_FILE, Bundle
+from yoloret_nas.export.bundle import DETECTOR_FILE, Bundle
 
 FORMS = "a preset (yoloret-m0.75), a YAML or JSON file of one architecture, STUDY:TRIAL, STUDY, or an export's folder"
 

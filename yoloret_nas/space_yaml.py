@@ -2,7 +2,7 @@
 
 import yaml
 
-from spaces import Space
+from spaces.space import Space
 
 _HEAD = """\
 # A search space for: yoloret-nas search --space THIS_FILE     (look at it: yoloret-nas space THIS_FILE)

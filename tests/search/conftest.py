@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from search.settings import StudySettings
-from search.stores import optuna_path
-from tests.search.scripted import SPACE, RecordingTracking, Runs, StandInDevice, fake_latency_ms, latency
-from trials.train_settings import TrainSettings
+from search.study.settings import StudySettings
+from search.study.stores import optuna_path
+from tests.search.driver.scripted import SPACE, RecordingTracking, Runs, StandInDevice, fake_latency_ms, latency
+from trials.training.settings import TrainSettings
 
 MakeSettings = Callable[..., StudySettings]
 
@@ -53,10 +53,10 @@ def settings(root: Path) -> MakeSettings:
 def device(monkeypatch: pytest.MonkeyPatch) -> StandInDevice:
     """The device every search of the test opens; architectures have made-up latencies, the reference is 100 ms."""
     found = StandInDevice()
-    monkeypatch.setattr("search.search_loop.open_device", lambda spec, **options: found)
-    monkeypatch.setattr("search.search_loop.slowest_latency_ms", lambda *args, **kwargs: 100.0)
+    monkeypatch.setattr("search.driver.search.open_device", lambda spec, **options: found)
+    monkeypatch.setattr("search.driver.search.slowest_latency_ms", lambda *args, **kwargs: 100.0)
     monkeypatch.setattr(
-        "search.search_loop.measure_architecture",
+        "search.driver.search.measure_architecture",
         lambda architecture, *args, **kwargs: (latency(fake_latency_ms(architecture)), False),
     )
     return found
@@ -66,7 +66,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> StandInDevice:
 def tracking(monkeypatch: pytest.MonkeyPatch) -> Runs:
     """What the searches of the test tell MLflow, whose place a stand-in takes; with the picture, it costs the most."""
     runs = Runs()
-    monkeypatch.setattr("search.tracking.draw_front", lambda summary, path, *, title: path.touch())
-    for driver in ("search.search_loop", "search.experiment"):
+    monkeypatch.setattr("search.tracking.runs.draw_front", lambda summary, path, *, title: path.touch())
+    for driver in ("search.driver.search", "search.driver.experiment"):
         monkeypatch.setattr(f"{driver}.Tracking", lambda settings, **_: RecordingTracking(runs))
     return runs

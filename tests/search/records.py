@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from search.front import Reference
-from search.record import TrialRecord
-from search.summary import Summary
-from tests.search.scripted import SPACE, latency
+from search.study.pareto import Reference
+from search.study.record import TrialRecord
+from search.study.summary import Summary
+from tests.search.driver.scripted import SPACE, latency
 from trials.trial_result import TrialResult
 
 ARCHITECTURES = list(SPACE)

@@ -4,7 +4,9 @@ import random
 
 from hypothesis import strategies as st
 
-from spaces import SPACES, Architecture, Space
+from spaces import Architecture
+from spaces.named_spaces import SPACES
+from spaces.space import Space
 
 _SPACES: dict[str, Space] = {name: make() for name, make in SPACES.items()}
 

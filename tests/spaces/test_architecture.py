@@ -5,7 +5,10 @@ import json
 import pytest
 from hypothesis import given, settings
 
-from spaces import PRESETS, Architecture, ArchitectureError, ScaleSet, Space, open_space, preset, presets_in
+from spaces import Architecture, ArchitectureError, ScaleSet
+from spaces.named_spaces import open_space
+from spaces.presets import PRESETS, preset, presets_in
+from spaces.space import Space
 from tests.spaces.strategies import architectures
 
 

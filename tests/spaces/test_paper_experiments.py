@@ -1,9 +1,11 @@
 import pytest
 import torch
 
-from spaces import PRESETS, ArchitectureError, build_network
-from spaces.bifpn import BiFpn
+from spaces import ArchitectureError
+from spaces.networks.bifpn import BiFpn
+from spaces.networks.network import build_network
 from spaces.paper_experiments import ablation, necks, transfer_curve, truncated_length
+from spaces.presets import PRESETS
 
 
 def test_the_ablation_ends_at_the_preset() -> None:

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spaces import SPACES, Architecture, BackboneChoice, ScaleSet, Space, SpaceError, build_network, open_space
-from spaces.space import AXES
+from spaces import Architecture, ScaleSet
+from spaces.named_spaces import SPACES, open_space
+from spaces.networks.network import build_network
+from spaces.space import AXES, BackboneChoice, Space, SpaceError
 from tests.spaces.strategies import spaces_and_architectures
 
 SMALL = Space(
@@ -118,7 +120,7 @@ def test_largest_holds_the_costliest_network() -> None:
     def macs(architecture: Architecture) -> int:
         import torch
 
-        from spaces.macs import count_macs
+        from spaces.networks.macs import count_macs
 
         with torch.device("meta"):
             return count_macs(build_network(architecture, num_classes=2), input_size=architecture.input_size)

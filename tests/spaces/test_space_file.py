@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from spaces import SpaceError, open_space
+from spaces.named_spaces import open_space
+from spaces.space import SpaceError
 from yoloret_nas.space_yaml import to_yaml
 
 GOOD = """\

@@ -12,15 +12,16 @@ import onnxruntime
 import pytest
 import torch
 
-from spaces import Architecture, build_network
-from spaces.macs import count_macs, count_params
-from trials.checkpoint import CHECKPOINT_FILE, read_checkpoint
-from trials.device import DeviceError, DeviceIdentity, Latency
-from trials.latency_cache import LatencyCache
-from trials.onnx_export import check_agreement
+from spaces import Architecture
+from spaces.networks.macs import count_macs, count_params
+from spaces.networks.network import build_network
+from trials.latency.cache import LatencyCache
+from trials.latency.device import DeviceError, DeviceIdentity, Latency
+from trials.latency.measurement_lock import QuietMachine
+from trials.onnx.export import check_agreement
 from trials.progress import Progress, ignore_progress
-from trials.quiet_machine import QuietMachine
-from trials.train_settings import TrainSettings
+from trials.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
+from trials.training.settings import TrainSettings
 from trials.trial import run_trial
 from trials.trial_result import (
     ARCHITECTURE_FILE,
@@ -257,7 +258,7 @@ def test_out_of_memory_is_a_failed_trial_with_its_reason(
     def fill_memory(*args: object, **kwargs: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes")
 
-    monkeypatch.setattr("trials.loss.DetectionLoss.forward", fill_memory)
+    monkeypatch.setattr("trials.training.loss.DetectionLoss.forward", fill_memory)
     result = run_trial(make_request(), ignore_progress)
     assert result.state == "failed"
     assert "memory" in result.reason

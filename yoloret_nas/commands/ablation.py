@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from yoloret_nas.data_option import data_name
-from yoloret_nas.training_options import training_options
+from yoloret_nas.options.data import data_name
+from yoloret_nas.options.training import training_options
 
 
 @click.command()
@@ -22,10 +22,10 @@ from yoloret_nas.training_options import training_options
 @training_options
 def ablation(backbone: str, which: str, seeds: int, name: str | None, **flags: Any) -> None:
     """Train the paper's ablation on your data and measure it on your device, as a table and a plot."""
-    from search.experiment_reports import draw_steps
+    from search.reports.experiment import draw_steps
     from spaces.paper_experiments import ablation as steps
     from spaces.paper_experiments import necks
-    from yoloret_nas.experiments import compare_variants
+    from yoloret_nas.terminal.experiments import compare_variants
 
     architectures = (steps if which == "steps" else necks)(backbone, input_size=flags["input_size"] or 320)
     title = f"{'ablation' if which == 'steps' else 'necks'} of {backbone}"

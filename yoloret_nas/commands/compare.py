@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from trials.latency_comparison import Row
+    from trials.latency.comparison import Row
     from yoloret_nas.sources import Source
 
 
@@ -37,8 +37,8 @@ def compare(
 
     Accuracy is of trained networks only; latency is measured now, on each device.
     """
-    from trials.latency_comparison import compare_latencies
-    from trials.open_device import open_device
+    from trials.latency.comparison import compare_latencies
+    from trials.latency.open_device import open_device
     from yoloret_nas.sources import find_source
 
     found = [find_source(text, root=root) for text in sources]
@@ -60,9 +60,9 @@ def compare(
 
 
 def _describe(source: "Source", *, data: str | None, split: str, classes: int) -> dict[str, Any]:
-    from spaces.macs import count_macs, count_params
-    from spaces.network import build_network
-    from trials.checkpoint import CHECKPOINT_FILE, read_checkpoint
+    from spaces.networks.macs import count_macs, count_params
+    from spaces.networks.network import build_network
+    from trials.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
 
     is_trained = source.folder is not None and (source.folder / CHECKPOINT_FILE).is_file()
     checkpoint = read_checkpoint(source.checkpoint) if is_trained else None
@@ -81,7 +81,7 @@ def _describe(source: "Source", *, data: str | None, split: str, classes: int) -
 
 
 def _accuracy(source: "Source", *, data: str | None, split: str) -> tuple[float | None, float | None]:
-    from yoloret_nas.export_bundle import METRICS_FILE
+    from yoloret_nas.export.bundle import METRICS_FILE
 
     if data is not None:
         from yoloret_nas.scoring import score_source

@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from trials.dataset_report import DatasetReport
+    from trials.data.report import DatasetReport
 
 _SHOWN_LEFT_OUT = 20
 
@@ -36,12 +36,12 @@ def data(path: str, skip_broken: bool, samples: int, out: Path, as_json: bool) -
     """
     from rich.console import Console
 
-    from yoloret_nas.data_option import fetch_data
+    from yoloret_nas.options.data import fetch_data
 
     console = Console(highlight=False)
     fetch_data(path, Console(stderr=True) if as_json else console)
-    from trials.dataset_report import describe_dataset, draw_samples
-    from trials.open_dataset import open_dataset
+    from trials.data.open_dataset import open_dataset
+    from trials.data.report import describe_dataset, draw_samples
 
     dataset = open_dataset(path, on_broken="skip" if skip_broken else "stop")
     report = describe_dataset(dataset)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from trials.device_doctor import DeviceReport
+    from trials.latency.doctor import DeviceReport
 
 _SIGNS = {"good": ("ok", "green"), "note": ("note", "yellow"), "problem": ("problem", "red")}
 
@@ -19,8 +19,8 @@ def device(spec: str, as_json: bool) -> None:
 
     SPEC is cpu, cpu:threads=N, cuda, or ssh://[user@]host[:port], where host may be an alias of your ssh_config.
     """
-    from trials.device_doctor import examine_device
-    from trials.open_device import open_device
+    from trials.latency.doctor import examine_device
+    from trials.latency.open_device import open_device
 
     opened = open_device(spec, patience_s=0)
     try:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from yoloret_nas.quantities import Milliseconds
+from yoloret_nas.options.quantities import Milliseconds
 
 
 @click.command()
@@ -31,12 +31,12 @@ def export(
     """
     if trial is not None and (best or max_latency is not None):
         raise click.UsageError("--trial names one trial; leave out --best and --max-latency")
-    from search.experiment import read_experiment
-    from search.read_study import read_study
-    from search.selection import select_trial
-    from trials.open_device import open_device
-    from yoloret_nas.export_bundle import write_bundle
-    from yoloret_nas.trial_lines import short
+    from search.driver.experiment import read_experiment
+    from search.study.read_study import read_study
+    from search.study.selection import select_trial
+    from trials.latency.open_device import open_device
+    from yoloret_nas.export.bundle import write_bundle
+    from yoloret_nas.terminal.trial_lines import short
 
     opened = read_experiment(root, study) or read_study(root, study)
     record = select_trial(opened.summary, number=trial, best=best, max_latency_ms=max_latency)

@@ -8,7 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from spaces import Architecture
-    from trials.latency_comparison import Row
+    from trials.latency.comparison import Row
 
 
 @click.command("latency")
@@ -25,8 +25,8 @@ def latency(specs: tuple[str, ...], classes: int, as_json: bool, root: Path, mod
     A model is a preset's name (yoloret-m0.75), a YAML or JSON file of one architecture, STUDY:TRIAL, an export's folder,
     or an ONNX file.
     """
-    from trials.latency_comparison import compare_latencies
-    from trials.open_device import open_device
+    from trials.latency.comparison import compare_latencies
+    from trials.latency.open_device import open_device
 
     named = [(model, _find(model, root=root)) for model in models]
     devices = [open_device(spec, patience_s=0) for spec in specs]
@@ -58,7 +58,7 @@ def _print(rows: "list[Row]") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from trials.latency_comparison import MEASURED
+    from trials.latency.comparison import MEASURED
 
     table = Table("model", "device", "median ms", "p90", "p99", "spread", "per second", "precision", "notes")
     for row in rows:
@@ -86,7 +86,7 @@ def _print(rows: "list[Row]") -> None:
 
 
 def _as_json(row: "Row") -> dict[str, object]:
-    from trials.latency_comparison import MEASURED
+    from trials.latency.comparison import MEASURED
 
     document: dict[str, object] = {"model": row.model, "device": row.device, "reason": row.reason}
     if row.latency is not None:

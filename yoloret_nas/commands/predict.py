@@ -21,11 +21,11 @@ def predict(network: str, images: tuple[Path, ...], out: Path, score: float, as_
 
     NETWORK is an export's folder, or STUDY:TRIAL.
     """
-    from trials.detections import DetectionSettings
-    from trials.image_file import ImageFile
-    from trials.onnx_detector import OnnxDetector
-    from yoloret_nas.drawing import draw_detections
-    from yoloret_nas.export_bundle import open_bundle
+    from trials.data.image_file import ImageFile
+    from trials.detections.nms import DetectionSettings
+    from trials.onnx.detector import OnnxDetector
+    from yoloret_nas.export.bundle import open_bundle
+    from yoloret_nas.export.drawing import draw_detections
     from yoloret_nas.sources import find_source, open_trial
 
     opened = open_bundle(Path(network)) if Path(network).is_dir() else open_trial(find_source(network, root=root))

@@ -21,11 +21,11 @@ def report(study: str, out: Path | None, root: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from search.read_study import read_study
-    from search.report import make_report, write_report_page
-    from search.tracking import log_report
-    from yoloret_nas.refitting import show_refit
-    from yoloret_nas.trial_lines import front_table, short
+    from search.reports.report import make_report, write_report_page
+    from search.study.read_study import read_study
+    from search.tracking.runs import log_report
+    from yoloret_nas.terminal.refit import show_refit
+    from yoloret_nas.terminal.trial_lines import front_table, short
 
     opened = read_study(root, study)
     found = make_report(opened)

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from yoloret_nas.choices import RECIPES, SAMPLERS, SPACES
-from yoloret_nas.data_option import DATA_HELP, check_data, data_name, fetch_data, is_generated
-from yoloret_nas.quantities import Milliseconds
+from yoloret_nas.options.choices import RECIPES, SAMPLERS, SPACES
+from yoloret_nas.options.data import DATA_HELP, check_data, data_name, fetch_data, is_generated
+from yoloret_nas.options.quantities import Milliseconds
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from search.search_loop import Outcome
-    from search.settings import StudySettings
+    from search.driver.search import Outcome
+    from search.study.settings import StudySettings
 
 _REFIT_FACTOR = 3
 """Epochs of a full training in epochs of a trial."""
@@ -67,11 +67,11 @@ def search(**flags: Any) -> None:
         os.environ["YOLORET_NAS_WEIGHTS_DIR"] = str(flags["weights_dir"].resolve())  # the trials' processes read it
     from rich.console import Console
 
-    from search.local_executor import LocalExecutor
-    from search.search_loop import run_search
+    from search.driver.local_executor import LocalExecutor
+    from search.driver.search import run_search
     from yoloret_nas.accelerators import visible_gpus
-    from yoloret_nas.interrupts import interrupts
-    from yoloret_nas.live_view import LiveView
+    from yoloret_nas.terminal.interrupts import interrupts
+    from yoloret_nas.terminal.live_view import LiveView
 
     # A file has no width of its own: lines there are as long as they need to be.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 250)
@@ -95,7 +95,7 @@ def search(**flags: Any) -> None:
     if not outcome.summary.front:
         raise click.exceptions.Exit(1)
     if refit_epochs:
-        from yoloret_nas.refitting import refit
+        from yoloret_nas.terminal.refit import refit
 
         refit(settings, outcome.summary, epochs=refit_epochs, console=console)
 
@@ -103,9 +103,9 @@ def search(**flags: Any) -> None:
 def _settings(flags: dict[str, Any], *, gpus: tuple[str, ...], workers: int) -> "StudySettings":
     import dataclasses
 
-    from search.settings import StudySettings
-    from spaces import open_space
-    from yoloret_nas.recipe_choice import choose_training
+    from search.study.settings import StudySettings
+    from spaces.named_spaces import open_space
+    from yoloret_nas.options.recipe_choice import choose_training
 
     is_board = flags["device"].startswith("ssh://")
     space = open_space(flags["space"] or ("nano" if gpus or is_board else "tiny"))
@@ -200,7 +200,7 @@ def _where_time_went(outcome: "Outcome", *, workers: int) -> str:
 
 
 def _conclude(console: "Console", settings: "StudySettings", outcome: "Outcome", *, workers: int) -> None:
-    from yoloret_nas.trial_lines import front_table
+    from yoloret_nas.terminal.trial_lines import front_table
 
     summary = outcome.summary
     done = len(summary.records)

@@ -15,11 +15,12 @@ def space(name: str, as_yaml: bool, sample: int, seed: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from spaces import PRESETS, open_space, presets_in
-    from spaces.backbones import BACKBONES
+    from spaces.named_spaces import open_space
+    from spaces.networks.backbones import BACKBONES
+    from spaces.presets import PRESETS, presets_in
     from spaces.space import AXES
     from yoloret_nas.space_yaml import to_yaml
-    from yoloret_nas.trial_lines import short
+    from yoloret_nas.terminal.trial_lines import short
 
     opened = open_space(name)
     if as_yaml:
@@ -57,8 +58,9 @@ def _boundaries(transfer: tuple[int, ...]) -> str:
 def _mega_macs(architecture: "object") -> float:
     import torch
 
-    from spaces import Architecture, build_network
-    from spaces.macs import count_macs
+    from spaces import Architecture
+    from spaces.networks.macs import count_macs
+    from spaces.networks.network import build_network
 
     assert isinstance(architecture, Architecture)
     with torch.device("meta"):

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from yoloret_nas.data_option import data_name
-from yoloret_nas.training_options import training_options
+from yoloret_nas.options.data import data_name
+from yoloret_nas.options.training import training_options
 
 if TYPE_CHECKING:
-    from search.record import TrialRecord
+    from search.study.record import TrialRecord
 
 
 @click.command()
@@ -24,9 +24,9 @@ def train(source: str, name: str | None, seed: int, **flags: Any) -> None:
     NETWORK is a preset (yoloret-m0.75), a YAML or JSON file of one architecture, STUDY:TRIAL, or an export's folder; what
     weights it has are not used. Run it again to go on where it stopped.
     """
-    from search.experiment import Variant
-    from yoloret_nas.experiments import open_experiment, prepare, run
+    from search.driver.experiment import Variant
     from yoloret_nas.sources import find_source
+    from yoloret_nas.terminal.experiments import open_experiment, prepare, run
 
     found = find_source(source, root=flags["root"])
     architecture = prepare(found.architecture, flags)

@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from yoloret_nas.data_option import data_name
-from yoloret_nas.training_options import training_options
+from yoloret_nas.options.data import data_name
+from yoloret_nas.options.training import training_options
 
 
 @click.command("transfer-curve")
@@ -23,9 +23,9 @@ def transfer_curve(backbone: str, blocks: str, seeds: int, name: str | None, **f
         raise click.BadParameter("without ImageNet weights there is no curve", param_hint="--weights")
     from functools import partial
 
-    from search.experiment_reports import draw_curve
+    from search.reports.experiment import draw_curve
     from spaces.paper_experiments import transfer_curve as curve
-    from yoloret_nas.experiments import compare_variants
+    from yoloret_nas.terminal.experiments import compare_variants
 
     boundaries = tuple(int(word) for word in words)
     architectures = curve(backbone, input_size=flags["input_size"] or 320, boundaries=boundaries)

@@ -1,0 +1,135 @@
+"""An experiment's results by label: mean and spread over seeds, as a table and as pictures."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from search.driver.experiment import Variant
+from search.study.record import TrialRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One label's figures."""
+
+    label: str
+    ap: tuple[float, ...]
+    """AP@[.5:.95] of each seed."""
+    ap50: tuple[float, ...]
+    """AP at IoU 0.5 of each seed."""
+    latency_ms: float
+    """Median latency: seeds share one network."""
+    macs: int
+    params: int
+
+    @property
+    def mean_ap(self) -> float:
+        """Over the seeds."""
+        return mean(self.ap)
+
+    @property
+    def spread_ap(self) -> float | None:
+        """Standard deviation over the seeds, None where there is a single one."""
+        return stdev(self.ap) if len(self.ap) > 1 else None
+
+
+def to_rows(results: Sequence[tuple[Variant, TrialRecord]]) -> list[Row]:
+    """Give each label's complete trainings together, in the order the labels came."""
+    by_label: dict[str, list[TrialRecord]] = {}
+    for variant, record in results:
+        if record.point is not None:
+            by_label.setdefault(variant.label, []).append(record)
+    return [_row(label, records) for label, records in by_label.items()]
+
+
+def write_rows(rows: Sequence[Row], path: Path) -> None:
+    """Write a CSV, one label a line."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["label", "ap", "ap_std", "ap50", "seeds", "latency_ms", "macs_m", "params_m"])
+        for row in rows:
+            spread = "" if row.spread_ap is None else f"{row.spread_ap:.4f}"
+            figures = [f"{row.mean_ap:.4f}", spread, f"{mean(row.ap50):.4f}", len(row.ap)]
+            sizes = [f"{row.latency_ms:.4f}", f"{row.macs / 1e6:.2f}", f"{row.params / 1e6:.4f}"]
+            writer.writerow([row.label, *figures, *sizes])
+
+
+def draw_steps(rows: Sequence[Row], path: Path, *, title: str) -> None:
+    """Draw labels beside each other: accuracy with its spread above, latency below."""
+    figure, (upper, lower) = _figure(2)
+    places = range(len(rows))
+    spreads = [row.spread_ap or 0.0 for row in rows]
+    upper.bar(places, [row.mean_ap for row in rows], yerr=spreads, color="#4c78a8", capsize=4 if any(spreads) else 0)
+    for place, row in zip(places, rows, strict=True):
+        upper.plot([place] * len(row.ap), row.ap, "o", color="#1f2d3d", markersize=3)
+        upper.annotate(f"{row.mean_ap:.3f}", (place, 0), xytext=(0, 4), textcoords="offset points", ha="center",
+                       color="white")  # fmt: skip
+    upper.set_ylabel("AP@[.5:.95]")
+    upper.set_title(title, fontsize=10, parse_math=False)
+    lower.bar(places, [row.latency_ms for row in rows], color="#d1495b")
+    for place, row in zip(places, rows, strict=True):
+        lower.annotate(f"{row.latency_ms:.2f}", (place, 0), xytext=(0, 4), textcoords="offset points", ha="center",
+                       color="white")  # fmt: skip
+    lower.set_ylabel("latency, median (ms)")
+    for axes in (upper, lower):
+        axes.set_xticks(list(places), [row.label for row in rows])
+        axes.grid(axis="y", alpha=0.25)
+    _save(figure, path)
+
+
+def draw_curve(rows: Sequence[Row], path: Path, *, title: str, axis: str) -> None:
+    """Draw accuracy along an axis, labels in order, with a band of one standard deviation over the seeds."""
+    figure, (axes,) = _figure(1)
+    places = list(range(len(rows)))
+    means, spreads = [row.mean_ap for row in rows], [row.spread_ap or 0.0 for row in rows]
+    axes.fill_between(
+        places,
+        [centre - spread for centre, spread in zip(means, spreads, strict=True)],
+        [centre + spread for centre, spread in zip(means, spreads, strict=True)],
+        color="#4c78a8",
+        alpha=0.25,
+        label="± one standard deviation",
+    )
+    axes.plot(places, means, "o-", color="#4c78a8", label="mean of the seeds")
+    for place, row in zip(places, rows, strict=True):
+        axes.plot([place] * len(row.ap), row.ap, ".", color="#1f2d3d", markersize=4)
+    axes.set_xticks(places, [row.label for row in rows])
+    axes.set_xlabel(axis)
+    axes.set_ylabel("AP@[.5:.95]")
+    axes.set_title(title, fontsize=10, parse_math=False)
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize=8)
+    _save(figure, path)
+
+
+def _row(label: str, records: Sequence[TrialRecord]) -> Row:
+    points = [record.point for record in records if record.point is not None]
+    first = records[0].result
+    assert first.macs is not None
+    assert first.params is not None
+    return Row(
+        label=label,
+        ap=tuple(ap for ap, _ in points),
+        ap50=tuple(record.result.ap50 or 0.0 for record in records),
+        latency_ms=mean(latency_ms for _, latency_ms in points),
+        macs=first.macs,
+        params=first.params,
+    )
+
+
+def _figure(num_panels: int) -> tuple[Any, Any]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.2 * num_panels + 1), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(num_panels, 1, squeeze=False)[:, 0]
+
+
+def _save(figure: Any, path: Path) -> None:
+    partial = path.with_name(path.name + ".partial")
+    figure.savefig(partial, format="png")
+    partial.replace(path)

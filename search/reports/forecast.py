@@ -1,0 +1,112 @@
+"""Where the front may still go: what the model of accuracy expects of architectures that were not tried."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from search.strategy.acquisition import expected_hypervolume_improvement
+from search.strategy.candidates import Encoder, draw_pool
+from search.strategy.latencies import LatencyLookups
+from search.strategy.surrogate import fit_surrogate
+from search.study.summary import Summary
+from spaces import Architecture
+from spaces.space import Space
+
+_MIN_TRIALS = 8
+_NEIGHBOURS = 40
+_WORTH_IT = 0.005
+"""Expected growth of the hypervolume by one more training, as a share, below which more budget hardly pays."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """An architecture that was not tried, and what is expected of it."""
+
+    architecture: Architecture
+    ap: float
+    """Expected AP."""
+    ap_std: float
+    """Its standard deviation."""
+    latency_ms: float
+    """Predicted from the trials' latencies; some 10 % wrong."""
+    gain: float
+    """Expected growth of the hypervolume, as a share of what it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What more budget may bring."""
+
+    candidates: tuple[Candidate, ...]
+    """The most promising first; none where too few trials are complete."""
+
+    @property
+    def is_worth_it(self) -> bool:
+        """Whether one more training is expected to let the hypervolume grow noticeably."""
+        return bool(self.candidates) and self.candidates[0].gain >= _WORTH_IT
+
+
+def forecast(summary: Summary, space: Space, *, count: int = 5, seed: int = 0) -> Forecast:
+    """Predict accuracy and latency over a pool of the space, and name what promises the most hypervolume.
+
+    Args:
+        summary: The study.
+        space: Its space.
+        count: How many to name.
+        seed: Of the pool and the fit.
+    """
+    complete = [(record.architecture, record.point) for record in summary.records if record.point is not None]
+    if len(complete) < _MIN_TRIALS or summary.hypervolume == 0:
+        return Forecast(candidates=())
+    tried = [record.architecture for record in summary.records]
+    around = [one for member in summary.front for one in _neighbours(space, member.architecture, seed)]
+    found = {one.key: one for one in (*tried, *draw_pool(space, seed), *around)}
+    architectures = list(found.values())
+    place = {key: index for index, key in enumerate(found)}
+    latency_ms = np.full(len(architectures), np.nan)
+    for record in summary.records:
+        if record.result.latency is not None:
+            latency_ms[place[record.architecture.key]] = record.result.latency.median_ms
+    num_classes = max(len(record.result.per_class_ap) for record in summary.records if record.point is not None)
+    encoded = Encoder(num_classes=max(1, num_classes)).encode(architectures)
+    lookups = LatencyLookups(encoded, latency_ms, measure=_never, max_lookups=0, seed=seed)
+    lookups.predict()
+    trained = np.array([place[architecture.key] for architecture, _ in complete])
+    ap = np.array([point[0] for _, point in complete if point is not None])
+    inputs = lookups.inputs()
+    model = fit_surrogate(inputs.take(trained), ap, seed=seed)
+    mean, std = model.predict(inputs)
+    gain = expected_hypervolume_improvement(
+        mean,
+        std,
+        lookups.latency_ms,
+        front_ap=ap,
+        front_latency_ms=lookups.latency_ms[trained],
+        reference=summary.reference,
+    )
+    gain[[place[architecture.key] for architecture in tried]] = -np.inf
+    whole = summary.hypervolume * summary.reference.latency_ms
+    best = [index for index in np.argsort(-gain)[:count] if gain[index] > 0]
+    return Forecast(
+        candidates=tuple(
+            Candidate(
+                architecture=architectures[index],
+                ap=float(mean[index]),
+                ap_std=float(std[index]),
+                latency_ms=float(lookups.latency_ms[index]),
+                gain=float(gain[index] / whole),
+            )
+            for index in best
+        )
+    )
+
+
+def _neighbours(space: Space, architecture: Architecture, seed: int) -> list[Architecture]:
+    around = list(space.neighbours(architecture))
+    return random.Random(f"{seed}/{architecture.key}").sample(around, min(_NEIGHBOURS, len(around)))
+
+
+def _never(wanted: Sequence[int]) -> Sequence[float]:
+    raise AssertionError(f"a forecast measures nothing, {len(wanted)} were asked for")

@@ -1,0 +1,84 @@
+"""The front as a picture."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search.study.summary import Summary
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.text import Annotation
+
+
+def draw_front(summary: Summary, path: Path, *, title: str) -> None:
+    """Draw all complete trials, the front as a staircase, and the pruned ones where they stopped, to a PNG.
+
+    Args:
+        summary: The study.
+        path: The PNG to write.
+        title: Above the axes: the study, its data, its device.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    dominated = [record for record in summary.records if record.point and record not in summary.front]
+    axes.scatter(
+        [record.point[1] for record in dominated if record.point],
+        [record.point[0] for record in dominated if record.point],
+        s=22,
+        color="#9aa5b1",
+        label="complete",
+    )
+    front = [(record, record.point) for record in summary.front if record.point]
+    if front:
+        latencies, aps = [point[1] for _, point in front], [point[0] for _, point in front]
+        axes.step(latencies, aps, where="post", color="#d1495b", linewidth=1.5, zorder=2)
+        axes.scatter(latencies, aps, s=42, color="#d1495b", zorder=3, label="front")
+    pruned = [r.result for r in summary.records if r.result.state == "pruned" and r.result.latency]
+    if pruned:
+        axes.scatter(
+            [result.latency.median_ms for result in pruned if result.latency],
+            [result.ap or 0.0 for result in pruned],
+            s=22,
+            marker="x",
+            linewidths=1,
+            color="#c9b458",
+            label="pruned (AP when stopped)",
+        )
+    axes.set_xlabel("latency, median (ms)")
+    axes.set_ylabel("AP@[.5:.95]")
+    axes.set_title(title, fontsize=10, parse_math=False)
+    axes.grid(alpha=0.25)
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0, top=axes.get_ylim()[1] * 1.06)  # room for the labels
+    axes.set_xlim(right=axes.get_xlim()[1] * 1.03)
+    axes.legend(loc="lower right", fontsize=8)
+    knee_first = sorted(reversed(front), key=lambda pair: pair[0] != summary.knee)
+    _number(axes, [(record.number, *point) for record, point in knee_first])
+    partial = path.with_name(path.name + ".partial")
+    figure.savefig(partial, format="png")
+    partial.replace(path)
+
+
+def _number(axes: "Axes", points: Sequence[tuple[int, float, float]]) -> None:
+    """Write trials' numbers above and left of their points, where no front has anything; crowded ones stay without.
+
+    Args:
+        axes: With their limits set.
+        points: Number, AP and latency in ms of the front's trials, those first that come first where it is crowded.
+    """
+    axes.figure.draw_without_rendering()  # type: ignore[union-attr]  # lays the axes out: texts have no place before
+    kept: list[Annotation] = []
+    for number, ap, latency_ms in points:
+        text = axes.annotate(
+            f"#{number}", (latency_ms, ap), xytext=(-3, 4), textcoords="offset points", fontsize=8, ha="right"
+        )
+        box = text.get_window_extent()
+        if any(box.overlaps(other.get_window_extent()) for other in kept):
+            text.remove()
+        else:
+            kept.append(text)

@@ -1,0 +1,48 @@
+"""The front as rows, for tables of any kind."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+from search.study.record import TrialRecord
+
+
+def record_row(record: TrialRecord) -> dict[str, str | int | float | None]:
+    """Give a trial's figures, rounded to the digits they are worth, with its architecture's axes behind."""
+    result, latency = record.result, record.result.latency
+    figures: dict[str, str | int | float | None] = {
+        "trial": record.number,
+        "state": result.state,
+        "ap": _rounded(result.ap, 4),
+        "ap50": _rounded(result.ap50, 4),
+        "latency_ms": _rounded(latency.median_ms if latency else None, 3),
+        "p99_ms": _rounded(latency.p99_ms if latency else None, 3),
+        **{f"latency_ms {device}": _rounded(other.median_ms, 3) for device, other in result.also.items()},
+        "macs_m": _rounded(result.macs / 1e6 if result.macs is not None else None, 1),
+        "params_m": _rounded(result.params / 1e6 if result.params is not None else None, 3),
+        "seconds": round(sum(result.seconds.values()), 1),
+        "reason": result.reason,
+    }
+    return {**figures, **record.architecture.to_dict()}
+
+
+def record_rows(records: Sequence[TrialRecord]) -> list[dict[str, str | int | float | None]]:
+    """Give the rows of several trials with the same columns in each: a further device may be missing in some."""
+    rows = [record_row(record) for record in records]
+    columns = dict.fromkeys(name for row in rows for name in row)
+    return [{name: row.get(name) for name in columns} for row in rows]
+
+
+def to_csv(records: tuple[TrialRecord, ...]) -> str:
+    """Give trials as CSV with a header."""
+    rows = record_rows(records)
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return text.getvalue()
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)

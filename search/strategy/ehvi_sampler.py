@@ -1,0 +1,177 @@
+"""Our own strategy as an Optuna sampler: latency is known or predicted, accuracy is modelled, hypervolume is sought.
+
+Spaces are too large to enumerate, so the strategy chooses from a pool: an even sample of the space, drawn once from the
+study's seed, and the neighbours of the front's members as the search goes.
+"""
+
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from search.strategy.candidates import Encoder, draw_pool
+from search.strategy.pruning import extrapolate
+from search.strategy.sampler import INTERRUPTED, tried_architecture
+from search.strategy.suggest import Observation, StrategySettings, suggest
+from search.study.errors import StudyError
+from search.study.parameters import distributions, to_parameters
+from search.study.pareto import Reference, front_indices
+from search.study.study import to_record
+from spaces import Architecture, YoloRetError
+from spaces.space import Space
+from trials.latency.device import DeviceAwayError
+
+_NEIGHBOURS = 40
+
+
+class FrontSampler(BaseSampler):
+    """Names the architecture that promises the most new hypervolume at its latency.
+
+    It keeps nothing that is not in the study or its look-up file, so a resumed study goes on as an unbroken one would.
+
+    Args:
+        space: Where proposals lie.
+        measure_ms: Measures an architecture's latency in milliseconds; raises a `YoloRetError` where it cannot be.
+        num_classes: Classes of the detectors, on which their cost depends.
+        lookup_file: Where measured latencies are kept, one JSON object a line.
+        settings: What the strategy aims at and may spend.
+        seed: Of the study.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        measure_ms: Callable[[Architecture], float],
+        *,
+        num_classes: int,
+        lookup_file: Path,
+        settings: StrategySettings,
+        seed: int,
+    ) -> None:
+        self._space = space
+        self._measure_ms = measure_ms
+        self._lookup_file = lookup_file
+        self._settings = settings
+        self._seed = seed
+        self._distributions = distributions(space)
+        self._known_ms = _read_lookups(lookup_file)
+        self._pool = draw_pool(space, seed)
+        self._encoder = Encoder(num_classes=num_classes)
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Give the whole space: every parameter is proposed together."""
+        return dict(self._distributions)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Propose the strategy's next architecture.
+
+        Raises:
+            StudyError: nothing is left that may be tried.
+            DeviceAwayError: the device that is to be asked for latencies is out of reach.
+        """
+        past = [one for one in study.get_trials(deepcopy=False) if one.params and not one.user_attrs.get(INTERRUPTED)]
+        tried = {one.number: tried_architecture(self._space, one) for one in past}
+        candidates = self._candidates(list(tried.values()), past)
+        index = {architecture.key: place for place, architecture in enumerate(candidates)}
+        observations = self._observe(past, place=lambda one: index[tried[one.number].key])
+        observed = {observation.candidate for observation in observations}
+        running = {index[tried[one.number].key] for one in past if one.state == TrialState.RUNNING} - observed
+        ended = {index[tried[one.number].key] for one in past} - observed - running
+        suggestion = suggest(
+            self._encoder.encode(candidates),
+            observations,
+            latency_ms=np.array([self._known_ms.get(one.key, np.nan) for one in candidates]),
+            measure=lambda wanted: self._look_up([candidates[place] for place in wanted]),
+            settings=replace(self._settings, reference=_reference(study)),
+            pending=sorted(running),
+            excluded=sorted(ended),
+            seed=self._seed,
+        )
+        if suggestion is None:
+            raise StudyError(
+                f"no architecture of space {self._space.name!r} is left to try", hint="search a larger space"
+            )
+        return to_parameters(self._space, candidates[suggestion.candidate])
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Refuse: a parameter outside the space means the study was made for another one."""
+        raise StudyError(f"parameter {param_name!r} is not of space {self._space.name!r}")
+
+    def _candidates(self, tried: Sequence[Architecture], past: Sequence[FrozenTrial]) -> list[Architecture]:
+        """Give the pool, what was tried, and a seeded choice of the front's neighbours, each once."""
+        complete = [one for one in past if one.user_attrs.get("state") == "complete"]
+        ap, latency_ms = (np.array([one.values[axis] for one in complete]) for axis in (0, 1))
+        by_number = dict(zip((one.number for one in past), tried, strict=True))
+        found = {one.key: one for one in (*self._pool, *tried)}
+        rng = random.Random(f"{self._seed}/{len(past)}")
+        for member in front_indices(ap, latency_ms) if len(complete) else ():
+            around = list(self._space.neighbours(by_number[complete[member].number]))
+            found |= {one.key: one for one in rng.sample(around, min(_NEIGHBOURS, len(around)))}
+        return list(found.values())
+
+    def _observe(self, past: Sequence[FrozenTrial], *, place: Callable[[FrozenTrial], int]) -> list[Observation]:
+        """Give what trainings say of AP: complete ones as they ended, pruned ones as they were expected to end."""
+        records = {one.number: to_record(one, {}) for one in past if "result" in one.user_attrs}
+        complete = [record for record in records.values() if record.point is not None]
+        observations = []
+        for one in past:
+            record = records.get(one.number)
+            if record is None or record.result.latency is None:
+                continue
+            ap, ap_std = record.result.ap, 0.0
+            if record.result.state == "pruned":
+                end = extrapolate(record.curve, record.result.latency.median_ms, complete)
+                if end is None:
+                    continue
+                ap, ap_std = end.ap, end.ap_std
+            elif record.point is None:
+                continue
+            assert ap is not None  # a scored trial has one
+            latency_ms = record.result.latency.median_ms
+            observations.append(Observation(candidate=place(one), ap=ap, latency_ms=latency_ms, ap_std=ap_std))
+        return observations
+
+    def _look_up(self, wanted: Sequence[Architecture]) -> list[float]:
+        answers = []
+        for architecture in wanted:
+            try:
+                latency_ms = self._measure_ms(architecture)
+            except DeviceAwayError:
+                raise  # that says nothing about the architecture
+            except YoloRetError:
+                latency_ms = np.inf  # the device cannot time it; its own trial would say why
+            self._known_ms[architecture.key] = latency_ms
+            with self._lookup_file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"architecture": architecture.key, "latency_ms": latency_ms}) + "\n")
+            answers.append(latency_ms)
+        return answers
+
+
+def _reference(study: Study) -> Reference | None:
+    """Give the corner that the study's hypervolume is counted from, so that what is sought is what is reported."""
+    latency_ms = study.user_attrs.get("reference_latency_ms")
+    return None if latency_ms is None else Reference(ap=0.0, latency_ms=latency_ms)
+
+
+def _read_lookups(path: Path) -> dict[str, float]:
+    """Read what was looked up; a last line cut short by a kill is left out."""
+    if not path.is_file():
+        return {}
+    known = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.endswith("}"):
+            entry = json.loads(line)
+            known[str(entry["architecture"])] = float(entry["latency_ms"])
+    return known

@@ -1,0 +1,30 @@
+"""Whose weights a trial starts from, where a study inherits."""
+
+from collections.abc import Sequence
+
+from search.study.record import TrialRecord
+from spaces import Architecture
+
+_SHAPES = ("scale_set", "shortcut", "rfcr_width", "rfcr_channels", "rfcr_kernel", "head", "head_width")
+"""Axes that decide which of the neck's and head's weights there are, and their shapes."""
+
+
+def best_parent(architecture: Architecture, complete: Sequence[TrialRecord]) -> TrialRecord | None:
+    """Choose the trial of the same backbone that has most in common: blocks kept, then shapes, then accuracy.
+
+    Args:
+        architecture: Of the trial that is to begin.
+        complete: Trials to choose from; all complete.
+
+    Returns:
+        None where no trial has the backbone.
+    """
+    own = architecture.to_dict()
+
+    def in_common(record: TrialRecord) -> tuple[int, int, float]:
+        theirs = record.architecture.to_dict()
+        blocks = min(architecture.truncation, record.architecture.truncation)
+        return blocks, sum(own[axis] == theirs[axis] for axis in _SHAPES), record.result.ap or 0.0
+
+    of_backbone = [record for record in complete if record.architecture.backbone == architecture.backbone]
+    return max(of_backbone, key=in_common, default=None)

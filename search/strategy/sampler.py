@@ -1,0 +1,141 @@
+"""Samplers over a space: any of Optuna's, made to propose legal architectures, each once."""
+
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from search.study.errors import StudyError
+from search.study.parameters import distributions, from_parameters, to_parameters
+from search.study.settings import SamplerName
+from spaces import Architecture
+from spaces.space import Space
+
+INTERRUPTED = "interrupted"
+"""User attribute of a trial that ended with its driver; its architecture is free again."""
+
+_STARTUP_TRIALS = 10
+_GOLDEN_RATIO = (5**0.5 - 1) / 2
+"""Multiples of it fill the unit interval evenly at any length, and fall in with no axis's period."""
+
+OPTUNA_SAMPLERS: dict[SamplerName, Callable[[int], BaseSampler]] = {
+    "tpe": lambda seed: TPESampler(seed=seed, multivariate=True, n_startup_trials=_STARTUP_TRIALS),
+    "gp": lambda seed: GPSampler(seed=seed, n_startup_trials=_STARTUP_TRIALS),
+    # Optuna's default population of 50 would make the first 50 trials random.
+    "nsga2": lambda seed: NSGAIISampler(seed=seed, population_size=_STARTUP_TRIALS),
+    "random": lambda seed: RandomSampler(seed=seed),
+}
+"""Name to a function from a seed to Optuna's sampler."""
+
+
+class SpaceSampler(BaseSampler):
+    """Wraps a sampler of a box: its proposal becomes the nearest architecture that was not tried yet.
+
+    The grid needs no inner sampler: it goes through the space in strides that are even at any length, to its end.
+
+    Where the inner sampler has nothing to say yet, the space is sampled evenly, which its box would not be. The inner
+    sampler is built anew for each proposal, seeded by the study's seed and how many architectures were tried, so that a
+    resumed study proposes what an unbroken one would have (interrupted trials use up numbers, so those would not do).
+
+    Args:
+        space: Where proposals must lie.
+        name: The inner sampler.
+        seed: Of the study.
+    """
+
+    def __init__(self, space: Space, *, name: SamplerName, seed: int) -> None:
+        self._space = space
+        self._name = name
+        self._seed = seed
+        self._distributions = distributions(space)
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Give the whole space: every parameter is proposed together."""
+        return dict(self._distributions)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Propose a point that is an architecture no trial of the study has tried.
+
+        Raises:
+            StudyError: every architecture of the space was tried.
+        """
+        tried = self._tried(study)
+        rng = random.Random(f"{self._seed}/{len(tried)}")
+        proposal = self._propose(study, trial, search_space, seed=rng.randrange(2**31))
+        if self._name == "grid":
+            start = random.Random(self._seed).random()
+            wanted = self._space[int((start + len(tried) * _GOLDEN_RATIO) % 1 * self._space.size)]
+        else:
+            wanted = from_parameters(self._space, proposal) if proposal else self._space.sample(rng)
+        return to_parameters(self._space, first_untried(wanted, self._space, tried=tried))
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Refuse: a parameter outside the space means the study was made for another one."""
+        raise StudyError(f"parameter {param_name!r} is not of space {self._space.name!r}")
+
+    def _propose(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution], *, seed: int
+    ) -> dict[str, Any]:
+        if self._name in ("random", "grid"):
+            return {}
+        finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if len(finished) < _STARTUP_TRIALS:
+            return {}
+        inner = OPTUNA_SAMPLERS[self._name](seed)
+        try:
+            optuna.logging.disable_propagation()
+            return inner.sample_relative(study, trial, search_space)
+        finally:
+            optuna.logging.enable_propagation()
+
+    def _tried(self, study: Study) -> set[str]:
+        trials = study.get_trials(deepcopy=False)
+        return {
+            tried_architecture(self._space, trial).key
+            for trial in trials
+            if trial.params and not trial.user_attrs.get(INTERRUPTED)
+        }
+
+
+def tried_architecture(space: Space, trial: FrozenTrial) -> Architecture:
+    """Give what a trial tries: as its driver noted it, or as its parameters say where it has not yet."""
+    if noted := trial.user_attrs.get("architecture"):
+        return Architecture.from_dict(noted)
+    return from_parameters(space, trial.params)
+
+
+def first_untried(wanted: Architecture, space: Space, *, tried: set[str]) -> Architecture:
+    """Give the architecture itself, or the fewest steps away one that was not tried.
+
+    Args:
+        wanted: Where to begin.
+        space: Where to stay.
+        tried: Keys of the architectures not to give.
+
+    Raises:
+        StudyError: every architecture was tried.
+    """
+    seen, waiting = {wanted.key}, deque([wanted])
+    while waiting:
+        candidate = waiting.popleft()
+        if candidate.key not in tried:
+            return candidate
+        for neighbour in space.neighbours(candidate):
+            if neighbour.key not in seen:
+                seen.add(neighbour.key)
+                waiting.append(neighbour)
+    # Steps of one axis do not join every space: a coarser output may need a longer backbone with it.
+    for candidate in space:
+        if candidate.key not in tried:
+            return candidate
+    raise StudyError(f"all {space.size} architectures of space {space.name!r} were tried", hint="search a larger space")

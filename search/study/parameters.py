@@ -1,0 +1,43 @@
+"""A space as Optuna's parameters, and architectures as points among them.
+
+The parameters form a flat box: one for each axis with a choice. Not every point of the box is an architecture (a
+truncation may not exist in a backbone), so `Space.nearest` reads points, and only points of architectures are stored.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+
+from spaces import Architecture
+from spaces.space import AXES, ORDERED_AXES, Space
+
+
+def distributions(space: Space) -> dict[str, BaseDistribution]:
+    """Give a distribution for each axis that has a choice: integers where its values have an order."""
+    found: dict[str, BaseDistribution] = {}
+    for axis in AXES:
+        values = space.values(axis)
+        if len(values) < 2:
+            continue
+        if axis in ORDERED_AXES:
+            numbers = [int(value) for value in values]
+            found[axis] = IntDistribution(min(numbers), max(numbers))
+        else:
+            found[axis] = CategoricalDistribution(values)
+    return found
+
+
+def to_parameters(space: Space, architecture: Architecture) -> dict[str, Any]:
+    """Give an architecture's point; axes that mean nothing for it (RFCR sizes without RFCR) take their first value."""
+    flat = architecture.to_dict()
+    point = {}
+    for axis in distributions(space):
+        values = space.values(axis)
+        point[axis] = flat[axis] if flat[axis] in values else values[0]
+    return point
+
+
+def from_parameters(space: Space, parameters: Mapping[str, Any]) -> Architecture:
+    """Give the architecture of a point, the nearest one where the point is none itself."""
+    return space.nearest(parameters)

@@ -1,0 +1,70 @@
+"""A study read by those who do not drive it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+
+from search.study.errors import StudyError
+from search.study.pareto import Reference
+from search.study.stores import optuna_path
+from search.study.study import open_storage, space_from_dict, to_record
+from search.study.summary import Summary
+from spaces.presets import presets_in
+from spaces.space import Space
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadStudy:
+    """What a study holds."""
+
+    name: str
+    root: Path
+    summary: Summary
+    device: str
+    """What the user typed for it."""
+    id: str = ""
+    """What tells it from others of its name in MLflow."""
+    space: Space | None = None
+    """Where its architectures came from; None for an experiment, which names its own."""
+
+    def trial_folder(self, number: int) -> Path:
+        """Where a trial's files are."""
+        return self.root / self.name / "trials" / f"{number:04d}"
+
+
+def read_study(root: Path, name: str) -> ReadStudy:
+    """Read a study.
+
+    Raises:
+        StudyError: there is no such study, or it has no trial yet; names those there are.
+    """
+    known = study_names(root)
+    if name not in known:
+        there = f"there are {', '.join(known)}" if known else "there is none yet: yoloret-nas search --budget 50"
+        raise StudyError(f"no study {name!r} in {root}", hint=there)
+    study = optuna.load_study(study_name=name, storage=open_storage(root))
+    attributes = study.user_attrs
+    if "reference_latency_ms" not in attributes:
+        raise StudyError(f"study {name!r} was never begun in earnest", hint="run its search again")
+    space = space_from_dict(attributes["settings"]["space"])
+    presets = {twin.key: preset for preset, twin in presets_in(space).items()}
+    trials = [trial for trial in study.get_trials(deepcopy=False) if "result" in trial.user_attrs]
+    return ReadStudy(
+        name=name,
+        root=root,
+        summary=Summary(
+            records=tuple(to_record(trial, presets) for trial in trials),
+            reference=Reference(ap=0.0, latency_ms=attributes["reference_latency_ms"]),
+        ),
+        device=attributes["settings"]["device"],
+        id=attributes.get("id", ""),
+        space=space,
+    )
+
+
+def study_names(root: Path) -> list[str]:
+    """Give the studies of a folder, the newest last."""
+    if not optuna_path(root).is_file():
+        return []
+    return [study.study_name for study in optuna.get_all_study_summaries(open_storage(root), include_best_trial=False)]

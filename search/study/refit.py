@@ -1,0 +1,139 @@
+"""From short trainings to full ones: who is trained again, and whether the short ones ranked right.
+
+Short trainings rank, full ones decide. Beside the front's members those are trained in full that noise alone may have
+kept off it; how far both rankings agree is Kendall's tau. The trainings are an experiment (`search.driver.experiment`) named
+after the study and its epochs.
+"""
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import kendalltau
+
+from search.driver.experiment import EXPERIMENT_FILE, Variant, read_experiment
+from search.study.read_study import ReadStudy
+from search.study.record import TrialRecord
+from search.study.summary import Summary
+
+_LABEL = "trial "
+NOISE = 0.02
+"""AP by which a short training may err: two of one network on 205 images that differed by the seed alone differed by 0.03
+in the mean (`benchmarks/recipe_ablation.py`), which is a standard deviation of 0.02. No study could tell its own: each
+architecture is trained once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finalists:
+    """Who is trained in full."""
+
+    members: tuple[TrialRecord, ...]
+    """The front's members."""
+    near: tuple[TrialRecord, ...]
+    """Others whose AP misses the best at or under their latency by less than `NOISE`: at most as many as the front has,
+    those that miss it by least."""
+
+    @property
+    def all(self) -> tuple[TrialRecord, ...]:
+        """Members and near ones."""
+        return (*self.members, *self.near)
+
+    def seconds(self, epochs: int, *, done: Set[int] = frozenset()) -> float:
+        """Expected work of training all for so many epochs, one after the other, by what their trials took.
+
+        Args:
+            epochs: Of each.
+            done: Numbers of the trials that need it no more.
+        """
+        spent = [(record.result.seconds, record.result.epochs) for record in self.all if record.number not in done]
+        return sum((s.get("train", 0.0) + s.get("score", 0.0)) / max(1, trained) * epochs for s, trained in spent)
+
+
+def find_finalists(summary: Summary) -> Finalists:
+    """Choose who is trained in full: the front, and who misses it by no more than noise.
+
+    Args:
+        summary: The study.
+    """
+    front = {record.number for record in summary.front}
+    missing: list[tuple[float, TrialRecord]] = []
+    for record in summary.records:
+        if record.number in front or record.point is None:
+            continue
+        ap, latency_ms = record.point
+        level = max(m.point[0] for m in summary.front if m.point is not None and m.point[1] <= latency_ms)
+        if level - ap < NOISE:
+            missing.append((level - ap, record))
+    missing.sort(key=lambda pair: pair[0])
+    return Finalists(members=summary.front, near=tuple(record for _, record in missing[: len(front)]))
+
+
+def refit_name(study: str, epochs: int) -> str:
+    """Name the experiment of a study's full trainings."""
+    return f"{study}-refit-{epochs}"
+
+
+def to_variants(finalists: Finalists, *, seed: int) -> list[Variant]:
+    """Give the experiment's variants; their labels say which trials they were."""
+    return [Variant(label=f"{_LABEL}{one.number}", architecture=one.architecture, seed=seed) for one in finalists.all]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refit:
+    """The full trainings of a study, beside the short ones."""
+
+    name: str
+    """Of the experiment."""
+    summary: Summary
+    """Of the full trainings, with the study's reference."""
+    pairs: tuple[tuple[TrialRecord, TrialRecord], ...]
+    """Short and full training of each architecture that completed both, fastest first."""
+
+    @property
+    def tau(self) -> float | None:
+        """Kendall's tau-b of the AP of short and full trainings, -1 to 1; None for fewer than three or equal ones."""
+        if len(self.pairs) < 3:
+            return None
+        short, full = np.array([(one.result.ap, other.result.ap) for one, other in self.pairs], dtype=np.float64).T
+        tau = float(kendalltau(short, full).statistic)
+        return tau if np.isfinite(tau) else None
+
+
+def compare_refit(name: str, study: Summary, refit: Sequence[TrialRecord]) -> Refit:
+    """Put full trainings beside the short ones.
+
+    Args:
+        name: Of the experiment.
+        study: The search's trials.
+        refit: The experiment's.
+    """
+    short: Mapping[int, TrialRecord] = {record.number: record for record in study.records}
+    pairs = []
+    for record in refit:
+        number = record.preset.removeprefix(_LABEL)
+        trial = short.get(int(number)) if number.isdigit() else None  # an experiment of the user's may be called so too
+        if trial is not None and trial.point is not None and record.point is not None:
+            pairs.append((record.point[1], trial, record))
+    pairs.sort(key=lambda row: row[0])
+    return Refit(
+        name=name,
+        summary=Summary(records=tuple(refit), reference=study.reference),
+        pairs=tuple((trial, record) for _, trial, record in pairs),
+    )
+
+
+def read_refit(study: ReadStudy) -> Refit | None:
+    """Read a study's full trainings, the longest where there are several; None where there are none."""
+    found: dict[int, Path] = {}
+    for path in study.root.glob(f"{study.name}-refit-*/{EXPERIMENT_FILE}"):
+        epochs = path.parent.name.removeprefix(f"{study.name}-refit-")
+        if epochs.isdigit():
+            found[int(epochs)] = path.parent
+    if not found:
+        return None
+    name = found[max(found)].name
+    experiment = read_experiment(study.root, name)
+    if experiment is None or not experiment.summary.records:
+        return None
+    return compare_refit(name, study.summary, experiment.summary.records)

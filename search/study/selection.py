@@ -1,0 +1,43 @@
+"""Which trial of a study to take home."""
+
+from search.study.errors import StudyError
+from search.study.record import TrialRecord
+from search.study.summary import Summary
+
+
+def select_trial(
+    summary: Summary, *, number: int | None = None, best: bool = False, max_latency_ms: float | None = None
+) -> TrialRecord:
+    """Choose a complete trial.
+
+    Args:
+        summary: The study.
+        number: This one, whether or not it is on the front.
+        best: The most accurate of the front, rather than its knee.
+        max_latency_ms: Only among trials at most as slow; then the most accurate one is meant.
+
+    Raises:
+        StudyError: there is none; says what there is.
+    """
+    complete = {record.number: record for record in summary.records if record.point}
+    if not complete:
+        raise StudyError("the study has no complete trial", hint="go on with it: yoloret-nas search")
+    if number is not None:
+        if number not in complete:
+            raise StudyError(
+                f"trial {number} is not a complete trial of the study",
+                hint=f"its front has {', '.join(str(record.number) for record in summary.front)}",
+            )
+        return complete[number]
+    if max_latency_ms is not None:
+        fast = [record for record in summary.front if record.point and record.point[1] <= max_latency_ms]
+        if not fast:
+            fastest = summary.front[0].point
+            assert fastest is not None
+            raise StudyError(
+                f"no trial is at most {max_latency_ms:g} ms slow", hint=f"the fastest takes {fastest[1]:.3f} ms"
+            )
+        return fast[-1]
+    chosen = summary.front[-1] if best else summary.knee
+    assert chosen is not None
+    return chosen

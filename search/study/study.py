@@ -1,0 +1,280 @@
+"""The study: Optuna's record of what was tried, opened, continued, asked and told by its one driver.
+
+Optuna's database is the truth of what finished. A trial is told once, at its end, in one of four states (the user
+attribute ``state``; Optuna's own states know no *infeasible*):
+
+========== ================= ==================================================================================
+state      Optuna's state    values
+========== ================= ==================================================================================
+complete   COMPLETE          AP, latency
+infeasible COMPLETE          0, latency, and a constraint above 0: samplers learn where not to look, Optuna's own
+                             best trials leave it out; the 0 is never shown
+pruned     PRUNED            none
+failed     FAIL              none
+========== ================= ==================================================================================
+"""
+
+import uuid
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.samplers import BaseSampler
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from search.strategy.sampler import INTERRUPTED
+from search.study.errors import StudyError
+from search.study.parameters import distributions, from_parameters, to_parameters
+from search.study.record import TrialRecord
+from search.study.settings import StudySettings, changes
+from search.study.stores import optuna_path
+from spaces import Architecture
+from spaces.presets import presets_in
+from spaces.space import BackboneChoice, Space
+from trials.latency.device import DeviceIdentity, Latency
+from trials.trial_result import TrialResult, read_result
+
+_KEPT_SAMPLES = 101
+"""Latency samples kept in the database: the percentiles 0 to 100. All of them are in the trial's folder."""
+_CONSTRAINT = "latency_ms_over_limit"
+
+
+class Study:
+    """One study, open in its driver.
+
+    Args:
+        settings: Which one, and how.
+        sampler: Who proposes; proposes points of architectures only.
+
+    Raises:
+        StudyError: the study exists with other settings.
+    """
+
+    def __init__(self, settings: StudySettings, sampler: BaseSampler) -> None:
+        self._settings = settings
+        settings.folder.mkdir(parents=True, exist_ok=True)
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._study = optuna.create_study(
+            storage=open_storage(settings.root),
+            study_name=settings.name,
+            directions=["maximize", "minimize"],
+            sampler=sampler,
+            load_if_exists=True,
+        )
+        self._distributions = distributions(settings.space)
+        self._presets = {twin.key: name for name, twin in presets_in(settings.space).items()}
+        self._check_settings()
+
+    def check_identity(self, dataset_fingerprint: str, device: DeviceIdentity) -> None:
+        """Refuse to go on with other data or another device than the study began with.
+
+        Raises:
+            StudyError: with what changed.
+        """
+        attributes = self._study.user_attrs
+        if attributes.setdefault("dataset_fingerprint", dataset_fingerprint) != dataset_fingerprint:
+            raise StudyError(
+                f"the data of study {self._settings.name!r} changed since it began: {self._settings.dataset}",
+                hint="put the data back, or begin another study with --study NAME",
+            )
+        now = {"kind": device.kind, "board": device.board, "backend": device.backend, "precision": device.precision}
+        now["settings"] = dict(device.settings)  # type: ignore[assignment]
+        if (before := attributes.get("device")) and (lines := device.differences(DeviceIdentity(**before))):
+            raise StudyError(
+                f"the device of study {self._settings.name!r} is not the one it began on: {'; '.join(lines)}",
+                hint="set it back, or begin another study with --study NAME",
+            )
+        self._study.set_user_attr("dataset_fingerprint", dataset_fingerprint)
+        self._study.set_user_attr("device", now)
+
+    @property
+    def id(self) -> str:
+        """What tells this study from others of its name in a shared MLflow store."""
+        known = self._study.user_attrs.get("id")
+        if known is None:
+            known = uuid.uuid4().hex
+            self._study.set_user_attr("id", known)
+        return str(known)
+
+    @property
+    def reference_latency_ms(self) -> float | None:
+        """Latency of the hypervolume's reference point, fixed for the study's whole life once it is set."""
+        return self._study.user_attrs.get("reference_latency_ms")
+
+    @reference_latency_ms.setter
+    def reference_latency_ms(self, value: float) -> None:
+        self._study.set_user_attr("reference_latency_ms", value)
+
+    def recover(self) -> list[TrialRecord]:
+        """Settle what a killed driver left running: its result is taken where it is written, else it is queued again.
+
+        Returns:
+            The trials whose results were found.
+        """
+        found = []
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if (
+                result := read_result(self._settings.trial_folder(trial.number))
+            ) and "architecture" in trial.user_attrs:
+                found.append(self.tell(trial.number, result))
+                continue
+            self.interrupt(trial.number)
+        return found
+
+    def interrupt(self, number: int) -> None:
+        """Give up a running trial without a result; its architecture is tried again first thing."""
+        trial = self._study.get_trials(deepcopy=False)[number]
+        point = {**trial.params, **trial.system_attrs.get("fixed_params", {})}
+        if set(point) == set(self._distributions):  # a driver killed while asking leaves less: it is asked for anew
+            self._study.enqueue_trial(point, skip_if_exists=False)
+        optuna.trial.Trial(self._study, trial._trial_id).set_user_attr(INTERRUPTED, True)
+        self._study.tell(number, state=TrialState.FAIL)
+
+    def ask(self) -> tuple[int, Architecture]:
+        """Give the next trial's number and what to try.
+
+        Raises:
+            StudyError: every architecture of the space was tried.
+        """
+        space = self._settings.space
+        tried = self._tried_keys()
+        if len(tried) >= space.size:
+            raise StudyError(
+                f"all {space.size} architectures of space {space.name!r} were tried", hint="search a larger space"
+            )
+        while True:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                trial = self._ask()
+            architecture = from_parameters(space, trial.params)
+            if architecture.key not in tried:
+                trial.set_user_attr("architecture", architecture.to_dict())
+                return trial.number, architecture
+            # Queued twice by drivers killed between queueing and telling: once is enough.
+            trial.set_user_attr(INTERRUPTED, True)
+            self._study.tell(trial, state=TrialState.FAIL)
+
+    def tell(self, number: int, result: TrialResult) -> TrialRecord:
+        """Record a trial's end, once."""
+        trial = self._study.get_trials(deepcopy=False)[number]
+        handle = optuna.trial.Trial(self._study, trial._trial_id)
+        thinned = replace(
+            result,
+            latency=_thinned(result.latency) if result.latency else None,
+            also={device: _thinned(latency) for device, latency in result.also.items()},
+        )
+        handle.set_user_attr("result", thinned.to_dict())
+        handle.set_user_attr("state", result.state)
+        limit = self._settings.max_latency_ms
+        if limit is not None and result.latency is not None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                handle.set_constraint(_CONSTRAINT, result.latency.median_ms - limit)
+        if result.state in ("complete", "infeasible"):
+            assert result.latency is not None
+            self._study.tell(number, [result.ap or 0.0, result.latency.median_ms])
+        else:
+            self._study.tell(number, state=TrialState.PRUNED if result.state == "pruned" else TrialState.FAIL)
+        return to_record(self._study.get_trials(deepcopy=False)[number], self._presets)
+
+    def records(self) -> list[TrialRecord]:
+        """Give the finished trials, by number; interrupted ones are none."""
+        trials = self._study.get_trials(deepcopy=False)
+        finished = [trial for trial in trials if trial.state.is_finished() and "result" in trial.user_attrs]
+        return [to_record(trial, self._presets) for trial in finished]
+
+    def queue_presets(self) -> None:
+        """Put the paper's presets that lie in the space before everything else, if this study is new."""
+        if self._study.user_attrs.get("presets_queued"):
+            return
+        for architecture in presets_in(self._settings.space).values():
+            self._study.enqueue_trial(to_parameters(self._settings.space, architecture), skip_if_exists=True)
+        self._study.set_user_attr("presets_queued", True)  # a driver killed before this queues the missing ones again
+
+    def is_preset(self, architecture: Architecture) -> bool:
+        """Tell whether this is one of the paper's networks."""
+        return architecture.key in self._presets
+
+    def _ask(self) -> optuna.trial.Trial:
+        try:
+            return self._study.ask(self._distributions)
+        except StudyError:
+            # Optuna writes a trial down before it asks the sampler: one that got no architecture is none.
+            for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                if "architecture" not in trial.user_attrs:
+                    self.interrupt(trial.number)
+            raise
+
+    def _tried_keys(self) -> set[str]:
+        """Give the keys of the architectures that run or have a result; reading the results would take longer."""
+        trials = self._study.get_trials(deepcopy=False)
+        return {
+            Architecture.from_dict(trial.user_attrs["architecture"]).key
+            for trial in trials
+            if "architecture" in trial.user_attrs
+            and (trial.state == TrialState.RUNNING or "result" in trial.user_attrs)
+        }
+
+    def _check_settings(self) -> None:
+        fixed = self._settings.fixed()
+        before = self._study.user_attrs.get("settings")
+        if before is None:
+            self._study.set_user_attr("settings", fixed)
+        elif lines := changes(before, _as_json(fixed)):
+            shown = "; ".join(lines[:3]) + (f"; and {len(lines) - 3} more" if len(lines) > 3 else "")
+            raise StudyError(
+                f"study {self._settings.name!r} exists with other settings: {shown}",
+                hint="give the same settings to go on, or another --study NAME to begin anew",
+            )
+
+
+def open_storage(root: Path) -> RDBStorage:
+    """Open Optuna's SQLite database of a folder of studies, made where it is missing."""
+    path = optuna_path(root)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
+
+
+def to_record(trial: FrozenTrial, presets: Mapping[str, str]) -> TrialRecord:
+    """Give what a finished trial's attributes hold.
+
+    Args:
+        trial: With its architecture and its result.
+        presets: Architecture key to the name of the preset it is.
+    """
+    architecture = Architecture.from_dict(trial.user_attrs["architecture"])
+    return TrialRecord(
+        number=trial.number,
+        architecture=architecture,
+        result=TrialResult.from_dict(trial.user_attrs["result"]),
+        preset=presets.get(architecture.key, ""),
+    )
+
+
+def space_from_dict(values: dict[str, Any]) -> Space:
+    """Build the space a study recorded."""
+    backbones = {
+        name: BackboneChoice(truncation=tuple(choice["truncation"]), transfer=tuple(choice["transfer"]))
+        for name, choice in values["backbones"].items()
+    }
+    axes = {name: tuple(v) for name, v in values.items() if name not in ("name", "description", "backbones")}
+    return Space(name=values["name"], description=values["description"], backbones=backbones, axes=axes)
+
+
+def _thinned(latency: Latency) -> Latency:
+    if len(latency.samples_ms) <= _KEPT_SAMPLES:
+        return latency
+    kept = np.percentile(latency.samples_ms, np.linspace(0, 100, _KEPT_SAMPLES))
+    return replace(latency, samples_ms=tuple(float(sample) for sample in kept))
+
+
+def _as_json(values: Any) -> Any:
+    """Bring tuples to lists, as a round trip through JSON does."""
+    if isinstance(values, dict):
+        return {key: _as_json(value) for key, value in values.items()}
+    return [_as_json(value) for value in values] if isinstance(values, tuple | list) else values

@@ -1,0 +1,289 @@
+"""The study in MLflow: a parent run for the study, a child run for each trial.
+
+Optuna's database is the truth; MLflow is what people look at. So everything here can be written again from the study, and
+is, for trials whose driver was killed before MLflow heard of them.
+"""
+
+import os
+import re
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from mlflow.entities import Metric, Param, Run, RunStatus, RunTag, ViewType
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
+
+from search.reports.page import write_front_page
+from search.reports.picture import draw_front
+from search.reports.table import to_csv
+from search.study.errors import StudyError
+from search.study.record import TrialRecord
+from search.study.stores import artifact_root, tracking_uri
+from search.study.summary import Summary
+from spaces import Architecture
+from trials.progress import Progress
+from trials.training.checkpoint import CHECKPOINT_FILE
+from trials.trial_result import ARCHITECTURE_FILE, ONNX_FILE, RESULT_FILE
+
+TRIAL_TAG = "yoloret.trial"
+STATE_TAG = "yoloret.state"
+REASON_TAG = "yoloret.reason"
+FRONT_TAG = "yoloret.front"
+KIND_TAG = "yoloret.kind"
+STUDY_TAG = "yoloret.study_id"
+_PARENT_KIND = "study"
+_STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "infeasible": "FINISHED", "failed": "FAILED"}
+
+
+class Tracked(Protocol):
+    """What has runs in MLflow: a study, or an experiment."""
+
+    @property
+    def name(self) -> str:
+        """Of the MLflow experiment, unless the user's environment names another."""
+
+    @property
+    def root(self) -> Path:
+        """Where the store is."""
+
+    def trial_folder(self, number: int) -> Path:
+        """Where a trial's files are."""
+
+
+class Tracking:
+    """A study's runs in MLflow.
+
+    Args:
+        settings: The study.
+        study_id: Its own, found again when it goes on: a shared store may hold others of its name.
+        description: What the study is, by short names; parameters of its run.
+
+    Raises:
+        StudyError: the store cannot be reached or opened.
+    """
+
+    def __init__(self, settings: Tracked, *, study_id: str, description: Mapping[str, str]) -> None:
+        self._settings = settings
+        self._study_id = study_id
+        self.uri = tracking_uri(settings.root)
+        try:
+            self._client = MlflowClient(tracking_uri=self.uri)
+            self.experiment_id = self._open_experiment()
+            self._parent = self._open_parent(description)
+            children = self._find(f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self.parent_run_id}'")
+            self._children = {int(run.data.tags[TRIAL_TAG]): run for run in children}
+        except MlflowException as error:
+            raise StudyError(
+                f"MLflow store {self.uri} cannot be used: {error.message}", hint="check MLFLOW_TRACKING_URI"
+            ) from error
+
+    @property
+    def parent_run_id(self) -> str:
+        """The study's own run."""
+        return str(self._parent.info.run_id)
+
+    def catch_up(self, records: Sequence[TrialRecord]) -> None:
+        """Write what is missing of finished trials, and end runs whose trial was interrupted."""
+        for record in records:
+            run = self._children.get(record.number)
+            if run is None or run.info.status == RunStatus.to_string(RunStatus.RUNNING):
+                self.finished(record, seconds=None)
+        known = {record.number for record in records}
+        for number, run in self._children.items():
+            if number not in known and run.info.status == RunStatus.to_string(RunStatus.RUNNING):
+                self.interrupted(number)
+
+    def started(self, number: int, architecture: Architecture) -> None:
+        """Open a trial's run, with its axes as parameters."""
+        tags = {MLFLOW_PARENT_RUN_ID: self.parent_run_id, TRIAL_TAG: str(number), STATE_TAG: "running"}
+        run = self._client.create_run(self.experiment_id, run_name=f"trial {number:03d}", tags=tags)
+        params = [Param(axis, str(value)) for axis, value in architecture.to_dict().items()]
+        self._client.log_batch(run.info.run_id, params=[*params, Param("architecture", architecture.key)])
+        self._children[number] = run
+
+    def scored(self, number: int, progress: Progress) -> None:
+        """Add one epoch to a trial's curves."""
+        now_ms = _now_ms()
+        values = {"train_loss": progress.loss, "val_ap": progress.ap}
+        metrics = [Metric(name, float(v), now_ms, progress.epoch) for name, v in values.items() if v is not None]
+        self._client.log_batch(self._children[number].info.run_id, metrics=metrics)
+
+    def interrupted(self, number: int) -> None:
+        """End the run of a trial that will be tried again."""
+        run_id = self._children[number].info.run_id
+        self._client.set_tag(run_id, STATE_TAG, "interrupted")
+        self._client.set_terminated(run_id, status="KILLED")
+
+    def finished(self, record: TrialRecord, *, seconds: float | None) -> None:
+        """Write a trial's objectives, state and files, and end its run."""
+        if record.number not in self._children:
+            self.started(record.number, record.architecture)
+        run_id, result = self._children[record.number].info.run_id, record.result
+        figures = _figures(record)
+        if seconds is not None:
+            figures["seconds"] = seconds
+        tags = [
+            RunTag(STATE_TAG, result.state),
+            RunTag(REASON_TAG, result.reason),
+            RunTag("yoloret.preset", record.preset),
+        ]
+        tags.append(RunTag("yoloret.notes", "; ".join(result.notes)))
+        if latency := result.latency:
+            tags.append(RunTag("yoloret.device", str(latency.device)))
+            tags.append(RunTag("yoloret.latency_notes", "; ".join(latency.notes)))
+            tags.append(RunTag("yoloret.engine", latency.engine))
+        now_ms = _now_ms()
+        metrics = [Metric(name, value, now_ms, 0) for name, value in figures.items()]
+        metrics += self._missing_curves(record)
+        self._client.log_batch(run_id, metrics=metrics, tags=[tag for tag in tags if tag.value])
+        folder = self._settings.trial_folder(record.number)
+        names = [ARCHITECTURE_FILE, RESULT_FILE, "traceback.txt"] + ([ONNX_FILE] if result.state == "complete" else [])
+        for name in names:
+            if (folder / name).is_file():
+                self._client.log_artifact(run_id, str(folder / name))
+        self._client.set_terminated(run_id, status=_STATUS[result.state])
+        self._children[record.number] = self._client.get_run(run_id)
+
+    def stands(self, summary: Summary) -> None:
+        """Write the hypervolume after the newest trial onto the study's run."""
+        states = {f"trials_{state}": float(count) for state, count in summary.states.items()}
+        values = {"hypervolume": summary.hypervolume, "front_size": float(len(summary.front)), **states}
+        now_ms, step = _now_ms(), len(summary.records)
+        self._client.log_batch(self.parent_run_id, metrics=[Metric(k, v, now_ms, step) for k, v in values.items()])
+
+    def close(self, summary: Summary, *, status: str, files: Sequence[Path]) -> None:
+        """Write the front onto the study's run, checkpoints onto its members' runs, and end the study's run."""
+        front = {record.number for record in summary.front}
+        for number, run in self._children.items():
+            was_member = run.data.tags.get(FRONT_TAG) == "yes"
+            if number in front and not was_member:
+                self._client.set_tag(run.info.run_id, FRONT_TAG, "yes")
+                checkpoint = self._settings.trial_folder(number) / CHECKPOINT_FILE
+                if checkpoint.is_file():
+                    self._client.log_artifact(run.info.run_id, str(checkpoint))
+            elif was_member and number not in front:
+                self._client.set_tag(run.info.run_id, FRONT_TAG, "no")
+        for path in files:
+            self._client.log_artifact(self.parent_run_id, str(path))
+        self._client.set_terminated(self.parent_run_id, status=status)
+
+    def _missing_curves(self, record: TrialRecord) -> list[Metric]:
+        """Give what `scored` did not write: the loss of epochs without a score, and all that a killed driver missed."""
+        run_id, now_ms = self._children[record.number].info.run_id, _now_ms()
+        written = {metric.step for metric in self._client.get_metric_history(run_id, "train_loss")}
+        return [
+            Metric(name, value, now_ms, epoch)
+            for epoch, loss, ap, _ in record.result.history
+            for name, value in (("train_loss", loss), ("val_ap", ap))
+            if epoch not in written and value is not None
+        ]
+
+    def _open_experiment(self) -> str:
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or self._settings.name
+        found = self._client.get_experiment_by_name(name)
+        if found is not None:
+            if found.lifecycle_stage == "deleted":
+                raise StudyError(f"MLflow experiment {name!r} is deleted", hint="restore it, or choose another --study")
+            return str(found.experiment_id)
+        location = None
+        if "MLFLOW_TRACKING_URI" not in os.environ:
+            location = (artifact_root(self._settings.root) / self._settings.name).as_uri()
+        return str(self._client.create_experiment(name, artifact_location=location))
+
+    def _open_parent(self, description: Mapping[str, str]) -> Run:
+        if found := self._find(f"tags.`{KIND_TAG}` = '{_PARENT_KIND}' and tags.`{STUDY_TAG}` = '{self._study_id}'"):
+            self._client.update_run(found[0].info.run_id, status="RUNNING")
+            return found[0]
+        note = "\n".join(f"- **{name}**: {value}" for name, value in description.items())
+        tags = {KIND_TAG: _PARENT_KIND, STUDY_TAG: self._study_id, MLFLOW_RUN_NOTE: note}
+        run = self._client.create_run(self.experiment_id, run_name=f"study {self._settings.name}", tags=tags)
+        self._client.log_batch(run.info.run_id, params=[Param(k, v[:6000]) for k, v in description.items()])
+        return run
+
+    def _find(self, query: str) -> list[Run]:
+        found: list[Run] = []
+        token: str | None = None
+        while True:
+            page = self._client.search_runs(
+                [self.experiment_id], query, run_view_type=ViewType.ACTIVE_ONLY, max_results=1000, page_token=token
+            )
+            found += page
+            token = page.token
+            if not token:
+                return found
+
+
+def experiment_pages(uri: str) -> dict[str, str]:
+    """Give the experiments of a store, newest first: name to the path of its runs in MLflow's UI.
+
+    The path asks for the view of model training; by itself the UI opens on traces of language models.
+    """
+    experiments = MlflowClient(tracking_uri=uri).search_experiments(order_by=["last_update_time DESC"])
+    return {
+        experiment.name: f"/#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning"
+        for experiment in experiments
+        if experiment.name != "Default"
+    }
+
+
+def log_report(root: Path, study: str, study_id: str, path: Path) -> bool:
+    """Put a file onto a study's run in MLflow; False where it has none.
+
+    Raises:
+        StudyError: the store cannot be reached.
+    """
+    uri = tracking_uri(root)
+    try:
+        client = MlflowClient(tracking_uri=uri)
+        experiment = client.get_experiment_by_name(os.environ.get("MLFLOW_EXPERIMENT_NAME") or study)
+        if experiment is None:
+            return False
+        query = f"tags.`{KIND_TAG}` = '{_PARENT_KIND}' and tags.`{STUDY_TAG}` = '{study_id}'"
+        runs = client.search_runs([experiment.experiment_id], query, max_results=1)
+        if runs:
+            client.log_artifact(runs[0].info.run_id, str(path))
+        return bool(runs)
+    except MlflowException as error:
+        raise StudyError(f"MLflow store {uri} cannot be used: {error.message}") from error
+
+
+def write_reports(summary: Summary, folder: Path, *, title: str) -> list[Path]:
+    """Write the front as picture, table and interactive page into the study's folder; give the files."""
+    picture, table, page = folder / "front.png", folder / "front.csv", folder / "front.html"
+    draw_front(summary, picture, title=title)
+    table.write_text(to_csv(summary.front), encoding="utf-8")
+    (folder / "trials.csv").write_text(to_csv(summary.records), encoding="utf-8")
+    write_front_page(summary, page, title=title)
+    return [picture, table, folder / "trials.csv", page]
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+def _figures(record: TrialRecord) -> dict[str, float]:
+    result, latency = record.result, record.result.latency
+    figures: dict[str, Any] = {
+        "macs_m": result.macs / 1e6 if result.macs is not None else None,
+        "params_m": result.params / 1e6 if result.params is not None else None,
+        "inherited": result.inherited or None,
+    }
+    if result.state == "complete":
+        figures |= {"ap": result.ap, "ap50": result.ap50}
+    if latency is not None:
+        figures |= {
+            "latency_ms": latency.median_ms,
+            "latency_p99_ms": latency.p99_ms,
+            "latency_spread": latency.spread,
+            "latency_reference_ms": latency.reference_ms,
+            "throughput_per_s": latency.throughput_per_s,
+            "build_seconds": latency.build_s,
+            **{f"before_{name}": value for name, value in latency.before.items()},
+            **{f"after_{name}": value for name, value in latency.after.items()},
+        }
+    for device, other in result.also.items():
+        figures[f"latency_ms_{re.sub(r'[^A-Za-z0-9]+', '_', device).strip('_')}"] = other.median_ms
+    return {name: float(value) for name, value in figures.items() if value is not None}

@@ -1,0 +1,77 @@
+"""BiFPN, the neck RFCR is compared with: scales weighed against each other on the way down and back up.
+
+Legend: B batch, C channels, H W grid of a stride.
+
+Source: Tan, Pang and Le, EfficientDet, section 3 (one layer, fast normalised fusion); norms are those of our head.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from spaces.networks.rfcr import NORM_EPS, NORM_MOMENTUM, resample
+
+_EPS = 1e-4
+
+
+class BiFpn(nn.Module):
+    """One layer of BiFPN.
+
+    Args:
+        channels: Stride in pixels to channels of the features there.
+        width: Channels of every scale afterwards.
+    """
+
+    def __init__(self, channels: Mapping[int, int], *, width: int) -> None:
+        super().__init__()
+        self.strides = tuple(sorted(channels))
+        self.lateral = nn.ModuleDict(
+            {f"s{s}": nn.Sequential(nn.Conv2d(channels[s], width, 1, bias=False), _norm(width)) for s in self.strides}
+        )
+        self.top_down = nn.ModuleDict({f"s{s}": _Fusion(2, width) for s in self.strides[:-1]})
+        # On the way up the ends have two inputs: the coarsest has no node of the way down, the finest is its end.
+        self.bottom_up = nn.ModuleDict(
+            {f"s{s}": _Fusion(2 if s == self.strides[-1] else 3, width) for s in self.strides[1:]}
+        )
+
+    def forward(self, features: Mapping[int, Tensor]) -> dict[int, Tensor]:
+        """Give stride to (B, width, H, W) from stride to (B, C, H, W)."""
+        lateral = {stride: self.lateral[f"s{stride}"](features[stride]) for stride in self.strides}
+        coarsest = self.strides[-1]
+        down = {coarsest: lateral[coarsest]}
+        for coarser, stride in zip(self.strides[:0:-1], self.strides[-2::-1], strict=True):
+            handed = resample(down[coarser], from_stride=coarser, to_stride=stride)
+            down[stride] = self.top_down[f"s{stride}"]([lateral[stride], handed])
+        up = {self.strides[0]: down[self.strides[0]]}
+        for finer, stride in zip(self.strides[:-1], self.strides[1:], strict=True):
+            handed = resample(up[finer], from_stride=finer, to_stride=stride)
+            own = [lateral[stride]] if stride == coarsest else [lateral[stride], down[stride]]
+            up[stride] = self.bottom_up[f"s{stride}"]([*own, handed])
+        return up
+
+
+class _Fusion(nn.Module):
+    """A sum whose weights are at least 0 and add up to 1, then a depthwise-separable convolution."""
+
+    def __init__(self, num_inputs: int, width: int) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.ones(num_inputs))
+        self.mix = nn.Sequential(
+            nn.SiLU(),
+            nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False),
+            nn.Conv2d(width, width, 1, bias=False),
+            _norm(width),
+        )
+
+    def forward(self, inputs: list[Tensor]) -> Tensor:
+        weights = torch.relu(self.weights)
+        weights = weights / (weights.sum() + _EPS)
+        total = weights[0] * inputs[0]
+        for index, one in enumerate(inputs[1:], start=1):
+            total = total + weights[index] * one
+        return self.mix(total)  # type: ignore[no-any-return]
+
+
+def _norm(width: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(width, eps=NORM_EPS, momentum=NORM_MOMENTUM)

@@ -1,0 +1,140 @@
+"""Named trainings, played rather than run."""
+
+from collections.abc import Callable, Generator
+from pathlib import Path
+from statistics import stdev
+
+import pytest
+
+from search.driver.executor import Event, Finished
+from search.driver.experiment import ExperimentSettings, Variant, read_experiment, run_experiment
+from search.driver.search import Interrupt
+from search.reports.experiment import draw_curve, draw_steps, to_rows, write_rows
+from search.study.errors import StudyError
+from search.study.pareto import Reference
+from search.study.record import TrialRecord
+from spaces import Architecture
+from tests.search.conftest import DATASET
+from tests.search.driver.scripted import (
+    RecordingView,
+    Runs,
+    Script,
+    ScriptedExecutor,
+    StandInDevice,
+    fail_with,
+    play_trial,
+)
+from tests.search.records import record
+from trials.training.settings import TrainSettings
+from trials.trial_result import RESULT_FILE, TrialRequest, write_json
+
+BASE = Architecture(backbone="mobilenetv2_035", truncation=16, input_size=64)
+VARIANTS = [
+    Variant(label=label, architecture=architecture, seed=seed)
+    for label, architecture in (("small", BASE), ("large", BASE.replace(input_size=128)))
+    for seed in (0, 1)
+]
+Run = Callable[..., tuple[list[tuple[Variant, TrialRecord]], ScriptedExecutor]]
+
+
+def play_and_write(request: TrialRequest) -> Generator[Event, bool | None, None]:
+    """Play a trial that leaves its result in its folder, as a real one does."""
+    play = play_trial(request)
+    event = next(play)
+    while True:
+        if isinstance(event, Finished):
+            request.work_dir.mkdir(parents=True, exist_ok=True)
+            write_json(request.work_dir / RESULT_FILE, event.result.to_dict())
+            yield event
+            return
+        event = play.send((yield event))
+
+
+@pytest.fixture
+def run(root: Path, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setattr("search.driver.experiment.open_device", lambda spec, **options: device)
+
+    def start(
+        variants: list[Variant] = VARIANTS,
+        *,
+        scripts: dict[int, Script] | None = None,
+        capacity: int = 1,
+        name: str = "few",
+        epochs: int = 2,
+        interrupted: Callable[[], Interrupt] = lambda: "no",
+    ) -> tuple[list[tuple[Variant, TrialRecord]], ScriptedExecutor]:
+        settings = ExperimentSettings(
+            name=name, dataset=DATASET, device="cpu", train=TrainSettings(epochs=epochs), root=root
+        )
+        every: dict[int, Script] = dict.fromkeys(range(50), play_and_write) | (scripts or {})
+        executor = ScriptedExecutor(scripts=every, capacity=capacity)
+        outcome = run_experiment(settings, variants, executor=executor, view=RecordingView(), interrupted=interrupted)
+        assert executor.is_closed
+        return list(outcome.results), executor
+
+    return start
+
+
+def test_every_variant_is_trained_once_with_its_own_seed_and_resumable(run: Run) -> None:
+    results, executor = run(capacity=2)
+    assert [variant for variant, _ in results] == VARIANTS
+    assert executor.most_at_once == 2
+    assert [request.train.seed for request in executor.started] == [0, 1, 0, 1]
+    assert all(request.train.is_resumable for request in executor.started)
+    _, again = run()
+    assert again.started == []
+
+
+def test_further_variants_join_and_failed_ones_are_run_again(run: Run, tracking: Runs) -> None:
+    results, _ = run(VARIANTS[:2], scripts={1: fail_with("out of memory")})
+    assert [record.result.state for _, record in results] == ["complete", "failed"]
+    results, executor = run(VARIANTS)
+    assert [request.number for request in executor.started] == [1, 2, 3]
+    assert {record.result.state for _, record in results} == {"complete"}
+
+
+def test_an_interrupted_experiment_goes_on(run: Run, root: Path, tracking: Runs) -> None:
+    wishes = iter(["no", "no", "no", "no", "no", "no"])
+    results, _ = run(interrupted=lambda: next(wishes, "now"))
+    assert len(results) < len(VARIANTS)
+    assert tracking.status[-1] == "KILLED"
+    results, _ = run()
+    assert len(results) == len(VARIANTS)
+    assert tracking.status[-1] == "FINISHED"
+
+
+def test_other_settings_and_a_search_of_the_name_are_refused(run: Run, root: Path) -> None:
+    run(VARIANTS[:1])
+    with pytest.raises(StudyError, match=r"'few' exists with other settings: train\.epochs was 2, is 3"):
+        run(VARIANTS[:1], epochs=3)
+    (root / "studied" / "trials").mkdir(parents=True)
+    with pytest.raises(StudyError, match="belongs to a search"):
+        run(name="studied")
+
+
+def test_an_experiment_reads_like_a_study(run: Run, root: Path) -> None:
+    run(VARIANTS[:2])
+    opened = read_experiment(root, "few")
+    assert opened is not None
+    assert [record.preset for record in opened.summary.records] == ["small", "small"]
+    assert opened.trial_folder(1) == root / "few" / "trials" / "0001"
+    assert read_experiment(root, "none") is None
+    assert opened.summary.reference == Reference(ap=0.0, latency_ms=opened.summary.reference.latency_ms)
+
+
+def test_seeds_of_a_label_make_one_row(tmp_path: Path) -> None:
+    records = [record(0, 0.30, 2.0), record(1, 0.34, 2.0), record(2, 0.5, 4.0), record(3, None, None, state="failed")]
+    rows = to_rows(list(zip(VARIANTS, records, strict=True)))
+    assert [(row.label, row.mean_ap, row.latency_ms) for row in rows] == [
+        ("small", pytest.approx(0.32), 2.0),
+        ("large", 0.5, 4.0),
+    ]
+    assert rows[0].spread_ap == pytest.approx(stdev([0.30, 0.34]))
+    assert rows[1].spread_ap is None
+    write_rows(rows, tmp_path / "rows.csv")
+    lines = (tmp_path / "rows.csv").read_text().splitlines()
+    assert lines[0].startswith("label,ap,ap_std,ap50,seeds,latency_ms")
+    assert lines[1].startswith("small,0.3200,0.0283,")
+    draw_steps(rows, tmp_path / "steps.png", title="steps")
+    draw_curve(rows, tmp_path / "curve.png", title="curve", axis="blocks")
+    assert (tmp_path / "steps.png").read_bytes()[:4] == (tmp_path / "curve.png").read_bytes()[:4] == b"\x89PNG"

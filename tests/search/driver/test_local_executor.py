@@ -1,0 +1,223 @@
+"""Trials in real processes: how they talk, and all the ways they can end."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from search.driver.executor import Died, Event, Finished, Progressed
+from search.driver.local_executor import LocalExecutor
+from tests.search.driver.bombs import Exits, Kills, Raises, Waits
+from tests.search.driver.scripted import FEW
+from trials.training.settings import TrainSettings
+from trials.trial_result import RESULT_FILE, TrialRequest, read_result
+
+PATIENCE_S = 120.0
+TRAIN = TrainSettings(epochs=2, batch_size=8, accelerator="cpu", num_threads=1, cache_mib=16)
+MakeRequest = Callable[..., TrialRequest]
+
+
+@pytest.fixture
+def request_for(tmp_path: Path) -> MakeRequest:
+    def make(dataset: str, *, number: int = 0, max_latency_ms: float | None = None) -> TrialRequest:
+        return TrialRequest(
+            number=number,
+            architecture=next(iter(FEW)),
+            dataset=dataset,
+            skip_broken=False,
+            device="cpu",
+            max_latency_ms=max_latency_ms,
+            train=TRAIN,
+            work_dir=tmp_path / f"{number:04d}",
+            latency_cache=tmp_path / "latency.db",
+        )
+
+    return make
+
+
+@pytest.fixture
+def executor() -> Iterator[LocalExecutor]:
+    with closing(LocalExecutor(workers=2)) as found:
+        yield found
+
+
+def last_event(executor: LocalExecutor) -> tuple[list[Progressed], Event]:
+    """Say "stop" to the first score, and give what was heard before the end, and the end."""
+    heard: list[Progressed] = []
+    until = time.monotonic() + PATIENCE_S
+    while time.monotonic() < until:
+        for event in executor.events(timeout_s=1.0):
+            if not isinstance(event, Progressed):
+                return heard, event
+            heard.append(event)
+            if event.progress.ap is not None:
+                executor.answer(event.number, go_on=False)
+    pytest.fail("the trial did not end")
+
+
+def wait_for(path: Path) -> str:
+    until = time.monotonic() + PATIENCE_S
+    while not path.is_file():
+        assert time.monotonic() < until, f"{path} did not come"
+        time.sleep(0.02)
+    return path.read_text(encoding="utf-8")
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process runs; one that is over and only not waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_until_gone(pid: int, *, seconds: float = 10.0) -> None:
+    until = time.monotonic() + seconds
+    while is_alive(pid):
+        assert time.monotonic() < until, f"process {pid} is still there after {seconds} s"
+        time.sleep(0.02)
+
+
+def test_a_trial_reports_and_heeds_the_answer(executor: LocalExecutor, request_for: MakeRequest) -> None:
+    request = request_for("shapes:train=8,val=4,size=64")
+    executor.start(request)
+    heard, end = last_event(executor)
+    assert isinstance(end, Finished)
+    assert end.result.state == "pruned"
+    assert end.result.epochs == 1
+    assert end.result == read_result(request.work_dir)
+    phases = [event.progress.phase for event in heard]
+    assert phases[0] == "build"
+    assert phases.index("measure") < phases.index("train")
+    assert [event.progress.latency_ms for event in heard if event.progress.latency_ms] == [
+        end.result.latency.median_ms if end.result.latency else None
+    ]
+    assert executor.events(timeout_s=0.0) == ()
+
+
+@pytest.mark.parametrize(
+    ("bomb", "reason"),
+    [
+        (Exits, "its process ended by exit code 7 without a result"),
+        (Kills, "its process was killed, most likely for want of memory (exit by SIGKILL)"),
+    ],
+)
+def test_a_process_that_is_gone_is_buried_with_the_reason(
+    executor: LocalExecutor, request_for: MakeRequest, bomb: type[str], reason: str
+) -> None:
+    executor.start(request_for(bomb("x"), number=3))
+    assert last_event(executor)[1] == Died(number=3, reason=reason)
+    executor.start(request_for(bomb("x"), number=4))  # its seat is free again
+    assert last_event(executor)[1] == Died(number=4, reason=reason)
+
+
+def test_a_process_that_died_after_its_result_was_written_is_finished(
+    executor: LocalExecutor, request_for: MakeRequest
+) -> None:
+    request = request_for(Raises("x"))
+    executor.start(request)
+    result = last_event(executor)[1]
+    again = request_for(Exits("x"))
+    assert (again.work_dir / RESULT_FILE).is_file()
+    executor.start(again)
+    assert last_event(executor)[1] == result
+
+
+def test_an_exception_nobody_foresaw_is_a_failed_trial_with_its_traceback(
+    executor: LocalExecutor, request_for: MakeRequest
+) -> None:
+    request = request_for(Raises("x"))
+    executor.start(request)
+    _, end = last_event(executor)
+    assert isinstance(end, Finished)
+    assert end.result.state == "failed"
+    assert end.result.reason == "ZeroDivisionError: nobody foresaw this (see traceback.txt in its folder)"
+    assert "bombs.py" in (request.work_dir / "traceback.txt").read_text(encoding="utf-8")
+
+
+def test_closing_ends_what_runs_at_once_and_may_be_repeated(
+    executor: LocalExecutor, request_for: MakeRequest, tmp_path: Path
+) -> None:
+    for number in range(2):
+        executor.start(request_for(Waits(str(tmp_path / f"pid-{number}")), number=number))
+    pids = [int(wait_for(tmp_path / f"pid-{number}")) for number in range(2)]
+    assert all(is_alive(pid) for pid in pids)
+    executor.close()
+    assert not any(is_alive(pid) for pid in pids)
+    executor.close()
+    executor.answer(0, go_on=True)  # too late, and harmless
+
+
+def test_a_trial_does_not_hear_the_terminal_s_interrupt(
+    executor: LocalExecutor, request_for: MakeRequest, tmp_path: Path
+) -> None:
+    executor.start(request_for(Waits(str(tmp_path / "pid"))))
+    pid = int(wait_for(tmp_path / "pid"))
+    os.kill(pid, signal.SIGINT)
+    heard = [*executor.events(timeout_s=0.2), *executor.events(timeout_s=0.2)]
+    assert [type(event) for event in heard] == [Progressed]
+    assert is_alive(pid)
+
+
+# The default run sees the same in tests/yoloret_nas/test_whole_loop.py.
+DRIVER = """
+import sys
+from pathlib import Path
+from search.driver.local_executor import LocalExecutor
+from spaces import Architecture
+from tests.search.driver.bombs import Waits
+from trials.training.settings import TrainSettings
+from trials.trial_result import TrialRequest
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    executor = LocalExecutor(workers=1)
+    executor.start(
+        TrialRequest(
+            number=0,
+            architecture=Architecture(backbone="mobilenetv3_small_050", truncation=11, input_size=64),
+            dataset=Waits(folder / "pid"),
+            skip_broken=False,
+            device="cpu",
+            max_latency_ms=None,
+            train=TrainSettings(),
+            work_dir=folder / "0000",
+            latency_cache=folder / "latency.db",
+        )
+    )
+    while True:
+        executor.events(timeout_s=1.0)
+"""
+
+
+@pytest.mark.slow
+def test_the_driver_s_death_ends_its_trials(tmp_path: Path) -> None:
+    script = tmp_path / "driver.py"
+    script.write_text(DRIVER, encoding="utf-8")
+    root = str(Path(__file__).parents[3])
+    driver = subprocess.Popen([sys.executable, str(script), str(tmp_path)], env={**os.environ, "PYTHONPATH": root})
+    try:
+        trial = int(wait_for(tmp_path / "pid"))
+        children = [int(line) for line in _children(driver.pid)]
+        assert children
+    finally:
+        driver.kill()
+        driver.wait()
+    for pid in (trial, *children):  # the trial, and the server that forked it
+        wait_until_gone(pid)
+
+
+def _children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_no_worker_cannot_run_a_trial(workers: int) -> None:
+    with pytest.raises(ValueError, match=f"{workers} workers cannot run a trial"):
+        LocalExecutor(workers=workers)

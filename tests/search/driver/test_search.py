@@ -1,0 +1,616 @@
+"""The loop over ask, run and tell, with trials that are played rather than run."""
+
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from search.driver.executor import Event
+from search.driver.lock import driver_lock
+from search.driver.search import Interrupt, Outcome, run_search, slowest_latency_ms
+from search.study.errors import StudyError
+from search.study.read_study import read_study, study_names
+from search.study.summary import Summary
+from spaces import Architecture
+from spaces.presets import PRESETS
+from spaces.space import BackboneChoice, Space
+from tests.search.conftest import MakeSettings
+from tests.search.driver.scripted import (
+    FEW,
+    IDENTITY,
+    SPACE,
+    DriverKilledError,
+    RecordingView,
+    Runs,
+    Script,
+    ScriptedExecutor,
+    StandInDevice,
+    die_of,
+    fail_with,
+    fake_ap,
+    fake_latency_ms,
+    find_device_away,
+    kill_driver,
+    latency,
+    play_trial,
+)
+from trials.data.dataset import DatasetError
+from trials.latency.device import DeviceAwayError, DeviceError, Latency, UnknownDeviceError
+from trials.training.checkpoint import CHECKPOINT_FILE
+from trials.trial_result import RESULT_FILE, TrialRequest, TrialResult, write_json
+
+Story = list[tuple[str, str, str, float | None]]
+Interrupted = Callable[[], Interrupt]
+
+
+def search(settings: Any, *, scripts: dict[int, Script] | None = None, capacity: int = 1, **arguments: Any) -> Outcome:
+    executor = ScriptedExecutor(scripts=scripts or {}, capacity=capacity)
+    outcome = run_search(settings, executor=executor, view=RecordingView(), **arguments)
+    assert executor.is_closed
+    return outcome
+
+
+def story(summary: Summary) -> Story:
+    """What was tried in which order, and how it ended; the trials' numbers left out, which interruptions use up."""
+    results = [(record.architecture.key, record.result) for record in summary.records]
+    return [(key, result.state, result.reason, result.ap) for key, result in results]
+
+
+def write_yolo(folder: Path, *, num_train: int) -> Path:
+    """Write a YOLO folder of small grey images with one object each."""
+    for split, count in (("train", num_train), ("val", 1)):
+        for kind in ("images", "labels"):
+            (folder / kind / split).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            Image.new("RGB", (32, 32), "grey").save(folder / "images" / split / f"{number}.png")
+            (folder / "labels" / split / f"{number}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (folder / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [thing]\n")
+    return folder
+
+
+def once_started(executor: ScriptedExecutor, count: int, wish: Interrupt) -> Interrupted:
+    """Say nothing until so many trials were started, then always the same."""
+    return lambda: wish if len(executor.started) >= count else "no"
+
+
+# --- the budget ---------------------------------------------------------------------------------------------------
+
+
+def test_the_budget_counts_finished_trials_in_all_runs_together(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    assert len(search(settings(budget=3)).summary.records) == 3
+    executor, view = ScriptedExecutor(), RecordingView()
+    outcome = run_search(settings(budget=5), executor=executor, view=view)
+    assert [record.number for record in outcome.summary.records] == [0, 1, 2, 3, 4]
+    assert [request.number for request in executor.started] == [3, 4]
+    assert view.opened_with == [(3, 5)]
+    assert not outcome.was_interrupted
+
+
+@pytest.mark.parametrize("budget", [2, 3])
+def test_a_spent_budget_starts_nothing(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, budget: int
+) -> None:
+    search(settings(budget=3))
+    executor = ScriptedExecutor()
+    outcome = run_search(settings(budget=budget), executor=executor, view=RecordingView())
+    assert executor.started == []
+    assert len(outcome.summary.records) == 3
+    assert not outcome.was_interrupted
+
+
+def test_every_way_to_end_spends_budget_and_no_architecture_is_tried_twice(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    scripts = {1: die_of("its process was killed"), 4: fail_with("the loss is nan")}
+    outcome = search(settings(budget=12, max_latency_ms=30.0), scripts=scripts)
+    records = outcome.summary.records
+    assert len(records) == 12
+    assert len({record.architecture.key for record in records}) == 12
+    assert all(record.architecture in SPACE for record in records)
+    states = Counter(record.result.state for record in records)
+    assert states["failed"] == 2
+    assert states["infeasible"] > 0
+    assert states["complete"] > 0
+
+
+def test_several_at_once_stay_within_the_executor_s_room_and_the_budget(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    executor = ScriptedExecutor(capacity=3)
+    outcome = run_search(settings(budget=7), executor=executor, view=RecordingView())
+    assert executor.most_at_once == 3
+    assert len(executor.started) == 7
+    assert [record.number for record in outcome.summary.records] == list(range(7))
+    assert len({record.architecture.key for record in outcome.summary.records}) == 7
+
+
+def test_a_trial_is_told_all_it_needs(settings: MakeSettings, device: StandInDevice, tracking: Runs) -> None:
+    chosen = settings(budget=1, max_latency_ms=50.0, skip_broken=True)
+    executor = ScriptedExecutor()
+    run_search(chosen, executor=executor, view=RecordingView())
+    (request,) = executor.started
+    assert (request.dataset, request.skip_broken, request.device) == (chosen.dataset, True, "cpu")
+    assert (request.max_latency_ms, request.train) == (50.0, chosen.train)
+    assert request.work_dir == chosen.folder / "trials" / "0000"
+    assert request.latency_cache == chosen.root / "latency.db"
+
+
+# --- presets ------------------------------------------------------------------------------------------------------
+
+
+def with_presets() -> Space:
+    return Space(
+        name="with-presets",
+        description="Holds one preset.",
+        backbones={"mobilenetv2_075": BackboneChoice(truncation=(14, 16), transfer=(0, 99))},
+        axes={"shortcut": ("none", "maxpool"), "prediction_bias": (True,), "input_size": (224, 320)},
+    )
+
+
+def test_presets_come_first_and_carry_their_name(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.driver.search.why_unavailable", lambda backbone: "")
+    records = search(settings(space=with_presets(), budget=3)).summary.records
+    # The bias of the last convolution is the space's own choice; all else is the paper's.
+    assert records[0].architecture == PRESETS["yoloret-m0.75"].replace(prediction_bias=True)
+    assert [record.preset for record in records] == ["yoloret-m0.75", "", ""]
+
+
+def test_weights_that_cannot_be_had_are_told_once_and_leave_no_transfer_axis(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.driver.search.why_unavailable", lambda backbone: "the hub is out of reach")
+    view = RecordingView()
+    outcome = run_search(settings(space=with_presets()), executor=ScriptedExecutor(), view=view)
+    assert [notice for notice in view.notices if "out of reach" in notice] == [
+        "mobilenetv2_075 start from random weights in this study (the hub is out of reach)"
+    ]
+    assert {record.architecture.transfer for record in outcome.summary.records} == {0}
+
+
+# --- what ends a trial --------------------------------------------------------------------------------------------
+
+
+def test_infeasible_trials_keep_their_latency_and_are_nowhere_an_accuracy(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    chosen = settings(budget=12, max_latency_ms=25.0)
+    summary = search(chosen).summary
+    infeasible = [record for record in summary.records if record.result.state == "infeasible"]
+    assert infeasible
+    for record in infeasible:
+        assert record.point is None
+        assert record.result.ap is None
+        assert record.result.reason == "it is over the limit"
+        assert record.result.latency is not None
+        assert record.result.latency.median_ms == pytest.approx(fake_latency_ms(record.architecture))
+    assert not {record.number for record in summary.front} & {record.number for record in infeasible}
+    complete = [record for record in summary.records if record.point]
+    alone = dataclasses.replace(summary, records=tuple(complete))
+    assert summary.hypervolume == alone.hypervolume > 0
+    # Read again from the database, where Optuna holds an accuracy of 0 for them, they are the same.
+    assert read_study(chosen.root, "study").summary == summary
+    table = (chosen.folder / "trials.csv").read_text(encoding="utf-8").splitlines()
+    rows = [line.split(",") for line in table if ",infeasible," in line]
+    assert len(rows) == len(infeasible)
+    assert {tuple(row[2:4]) for row in rows} == {("", "")}  # ap, ap50
+
+
+def test_a_death_and_a_failure_are_told_with_their_reason_and_the_search_goes_on(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    view = RecordingView()
+    executor = ScriptedExecutor(scripts={0: die_of("killed, for want of memory"), 1: fail_with("the loss is nan")})
+    outcome = run_search(settings(budget=3), executor=executor, view=view)
+    results = [record.result for record in outcome.summary.records]
+    assert [(result.state, result.reason) for result in results] == [
+        ("failed", "killed, for want of memory"),
+        ("failed", "the loss is nan"),
+        ("complete", ""),
+    ]
+    assert results[0].ap is None
+    assert [record.number for record in view.ended] == [0, 1, 2]
+    assert [record.number for record in outcome.summary.front] == [2]
+
+
+def test_a_hopeless_trial_is_stopped_with_the_reason(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    chosen = settings(budget=16, train=dataclasses.replace(settings().train, epochs=4))
+    executor = ScriptedExecutor()
+    summary = run_search(chosen, executor=executor, view=RecordingView()).summary
+    pruned = [record for record in summary.records if record.result.state == "pruned"]
+    assert pruned
+    assert {number for number, go_on in executor.answers if not go_on} == {record.number for record in pruned}
+    for record in pruned:
+        assert "which is no slower, with a probability of" in record.result.reason
+        assert record.point is None
+        fast = [r for r in summary.records if r.point and r.point[1] <= fake_latency_ms(record.architecture)]
+        assert max(r.point[0] for r in fast if r.point) > fake_ap(record.architecture)
+    assert set(summary.states) == {"complete", "pruned"}
+
+
+def test_without_pruning_every_trial_goes_to_its_end(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    executor = ScriptedExecutor()
+    summary = run_search(settings(budget=12, prune=False), executor=executor, view=RecordingView()).summary
+    assert summary.states == {"complete": 12}
+    assert all(go_on for _, go_on in executor.answers)
+
+
+def play_with_weights(request: TrialRequest) -> Generator[Event, bool | None, None]:
+    """Play a trial that leaves a checkpoint; it is never read here."""
+    request.work_dir.mkdir(parents=True, exist_ok=True)
+    (request.work_dir / CHECKPOINT_FILE).touch()
+    return (yield from play_trial(request))
+
+
+def test_a_trial_inherits_from_a_finished_one_of_its_backbone_whose_weights_are_there(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    scripts: dict[int, Script] = {number: play_with_weights for number in range(8) if number != 1}
+    executor = ScriptedExecutor(scripts=scripts)
+    chosen = settings(budget=8, inherit=True)
+    run_search(chosen, executor=executor, view=RecordingView())
+    by_number = {request.number: request.architecture for request in executor.started}
+    assert executor.started[0].parent is None
+    heirs = [request for request in executor.started if request.parent is not None]
+    assert heirs
+    for request in heirs:
+        assert request.parent is not None
+        parent = int(request.parent.parent.name)
+        assert parent < request.number
+        assert parent != 1  # it left no weights
+        assert by_number[parent].backbone == request.architecture.backbone
+    alone = ScriptedExecutor(scripts=scripts)
+    run_search(settings(name="alone", budget=8), executor=alone, view=RecordingView())
+    assert all(request.parent is None for request in alone.started)
+
+
+def test_what_a_proposal_measures_counts_as_measuring(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Architecture] = []
+
+    def measure(architecture: Architecture, *args: object, **options: object) -> tuple[Latency, bool]:
+        asked.append(architecture)
+        time.sleep(0.01)
+        return latency(fake_latency_ms(architecture)), False
+
+    monkeypatch.setattr("search.driver.search.measure_architecture", measure)
+    outcome = search(settings(budget=2, sampler="front"))
+    assert len(asked) >= 16
+    assert outcome.seconds_by_phase["measure"] >= 0.01 * len(asked)
+
+
+# --- interrupts ---------------------------------------------------------------------------------------------------
+
+
+def test_finish_ends_after_the_running_trials(settings: MakeSettings, device: StandInDevice, tracking: Runs) -> None:
+    executor = ScriptedExecutor(capacity=2)
+    outcome = run_search(
+        settings(budget=9), executor=executor, view=RecordingView(), interrupted=once_started(executor, 4, "finish")
+    )
+    assert outcome.was_interrupted
+    assert len(executor.started) == len(outcome.summary.records) == 4
+    assert {record.result.state for record in outcome.summary.records} == {"complete"}
+    assert tracking.status == ["KILLED"]
+
+
+def test_now_puts_running_trials_back_and_resuming_tries_them_first(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    executor = ScriptedExecutor(capacity=2)
+    outcome = run_search(
+        settings(budget=6), executor=executor, view=RecordingView(), interrupted=once_started(executor, 4, "now")
+    )
+    assert outcome.was_interrupted
+    done = {record.number for record in outcome.summary.records}
+    put_back = [request for request in executor.started if request.number not in done]
+    assert len(put_back) == 2
+    assert tracking.interrupted == [request.number for request in put_back]
+
+    again = ScriptedExecutor(capacity=2)
+    resumed = run_search(settings(budget=6), executor=again, view=RecordingView())
+    first = [request.architecture for request in again.started[:2]]
+    assert first == [request.architecture for request in put_back]
+    assert len(resumed.summary.records) == 6
+    assert len({record.architecture.key for record in resumed.summary.records}) == 6
+    assert not resumed.was_interrupted
+
+
+def test_a_trial_that_dies_while_the_search_ends_is_put_back_and_not_failed(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    executor = ScriptedExecutor(scripts={1: die_of("signal SIGINT")})
+    outcome = run_search(
+        settings(), executor=executor, view=RecordingView(), interrupted=once_started(executor, 2, "finish")
+    )
+    assert [record.number for record in outcome.summary.records] == [0]
+    again = ScriptedExecutor()
+    run_search(settings(), executor=again, view=RecordingView())
+    assert again.started[0].architecture == executor.started[1].architecture
+
+
+def test_an_interrupt_after_the_last_trial_is_none(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    executor = ScriptedExecutor()
+    outcome = run_search(
+        settings(budget=2), executor=executor, view=RecordingView(), interrupted=once_started(executor, 2, "finish")
+    )
+    assert len(outcome.summary.records) == 2
+    assert not outcome.was_interrupted
+
+
+def test_a_killed_driver_leaves_nothing_twice_and_nothing_out(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    first = ScriptedExecutor(scripts={2: kill_driver})
+    with pytest.raises(DriverKilledError):
+        run_search(settings(), executor=first, view=RecordingView())
+    again = ScriptedExecutor()
+    outcome = run_search(settings(), executor=again, view=RecordingView())
+    assert again.started[0].architecture == first.started[2].architecture
+    assert len(outcome.summary.records) == 4
+    assert len({record.architecture.key for record in outcome.summary.records}) == 4
+
+
+def test_a_result_written_before_the_driver_was_killed_is_taken(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    def finish_unheard(request: Any) -> Any:
+        *_, last = _played(request)
+        request.work_dir.mkdir(parents=True)
+        write_json(request.work_dir / RESULT_FILE, last.to_dict())
+        yield from kill_driver(request)
+
+    first = ScriptedExecutor(scripts={1: finish_unheard})
+    with pytest.raises(DriverKilledError):
+        run_search(settings(), executor=first, view=RecordingView())
+    again = ScriptedExecutor()
+    outcome = run_search(settings(), executor=again, view=RecordingView())
+    assert [request.number for request in again.started] == [2, 3]
+    assert outcome.summary.records[1].architecture == first.started[1].architecture
+    assert outcome.summary.records[1].result.state == "complete"
+
+
+def _played(request: Any) -> list[TrialResult]:
+    play, answer, results = play_trial(request), None, []
+    while True:
+        try:
+            event = play.send(answer)
+        except StopIteration:
+            return results
+        answer = True if getattr(event, "progress", None) else None
+        if hasattr(event, "result"):
+            results.append(event.result)
+
+
+# --- repeatability ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "front"])
+def test_one_seed_gives_one_search_also_when_it_is_interrupted_and_killed(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, sampler: str
+) -> None:
+    whole = search(settings(name="whole", sampler=sampler, budget=13, max_latency_ms=40.0))
+
+    broken = settings(name="broken", sampler=sampler, budget=13, max_latency_ms=40.0)
+    executor = ScriptedExecutor()
+    run_search(broken, executor=executor, view=RecordingView(), interrupted=once_started(executor, 3, "now"))
+    with pytest.raises(DriverKilledError):
+        search(broken, scripts={8: kill_driver})
+    executor = ScriptedExecutor()
+    run_search(broken, executor=executor, view=RecordingView(), interrupted=once_started(executor, 5, "finish"))
+    with pytest.raises(DriverKilledError):
+        search(broken, scripts={14: kill_driver})
+    resumed = search(broken)
+
+    assert story(resumed.summary) == story(whole.summary)
+    assert len(story(whole.summary)) == 13
+
+
+def test_another_seed_gives_another_search(settings: MakeSettings, device: StandInDevice, tracking: Runs) -> None:
+    one, other = (search(settings(name=f"seed-{seed}", seed=seed)) for seed in (0, 1))
+    assert story(one.summary) != story(other.summary)
+
+
+# --- what is refused ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"sampler": "random"}, "sampler was tpe, is random"),
+        ({"seed": 7}, "seed was 0, is 7"),
+        ({"max_latency_ms": 9.0}, "max_latency_ms was None, is 9"),
+        ({"space": FEW}, "space.name was some-hundred, is four"),
+        ({"dataset": "shapes:train=5,val=2,size=32"}, "dataset was .*train=4.* is .*train=5"),
+    ],
+)
+def test_a_study_does_not_go_on_with_other_settings(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, change: dict[str, Any], named: str
+) -> None:
+    search(settings(budget=1))
+    with pytest.raises(StudyError, match=named) as caught:
+        search(settings(budget=2, **change))
+    assert "--study" in caught.value.hint
+    assert len(search(settings(budget=1)).summary.records) == 1  # nothing happened to it
+
+
+def test_a_study_does_not_go_on_with_other_training(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    chosen = settings(budget=1)
+    search(chosen)
+    other = dataclasses.replace(chosen.train, epochs=3)
+    with pytest.raises(StudyError, match=r"train\.epochs was 2, is 3"):
+        search(settings(train=other))
+
+
+def test_how_much_of_the_machine_a_training_takes_may_change(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    chosen = settings(budget=1)
+    search(chosen)
+    other = dataclasses.replace(chosen.train, num_threads=3, num_workers=2, cache_mib=8)
+    assert len(search(settings(budget=2, train=other)).summary.records) == 2
+
+
+def test_a_study_does_not_go_on_with_data_that_changed(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, tmp_path: Path
+) -> None:
+    data = write_yolo(tmp_path / "data", num_train=3)
+    search(settings(budget=1, dataset=str(data)))
+    write_yolo(tmp_path / "data", num_train=4)
+    with pytest.raises(StudyError, match="the data of study 'study' changed since it began"):
+        search(settings(budget=2, dataset=str(data)))
+
+
+def test_a_study_does_not_go_on_on_another_device(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    search(settings(budget=1))
+    device.known = dataclasses.replace(IDENTITY, board="another", settings={"threads": "2"})
+    with pytest.raises(StudyError, match="board: stand-in → another; threads: 1 → 2"):
+        search(settings(budget=2))
+
+
+@pytest.mark.parametrize("capacity", [1, 3])
+def test_a_space_that_is_used_up_says_so_with_everything_written(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, capacity: int
+) -> None:
+    chosen = settings(space=FEW, budget=9)
+    with pytest.raises(StudyError, match="all 4 architectures of space 'four' were tried") as caught:
+        search(chosen, capacity=capacity)
+    assert "larger space" in caught.value.hint
+    summary = read_study(chosen.root, "study").summary
+    assert len({record.architecture.key for record in summary.records}) == len(summary.records) == 4
+    assert (chosen.folder / "front.csv").is_file()
+    assert tracking.status == ["FINISHED"]
+    with pytest.raises(StudyError, match="all 4 architectures"):  # and again, without another trial
+        search(chosen)
+    assert len(read_study(chosen.root, "study").summary.records) == 4
+
+
+def test_a_second_driver_is_refused_with_the_first_one_s_process(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    chosen = settings()
+    chosen.folder.mkdir()
+    with driver_lock(chosen.folder), pytest.raises(StudyError, match=r"'study' is being searched by process \d+"):
+        search(chosen)
+    assert len(search(chosen).summary.records) == 4
+
+
+def test_data_or_a_device_that_is_not_there_begins_no_study(
+    settings: MakeSettings, tracking: Runs, tmp_path: Path
+) -> None:
+    with pytest.raises(DatasetError, match="does not exist"):
+        search(settings(dataset=str(tmp_path / "nowhere")))
+    with pytest.raises(UnknownDeviceError, match="device 'abacus' is unknown"):
+        search(settings(device="abacus"))
+    assert study_names(settings().root) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"budget": 0}, "a budget of 0 trials finds nothing"),
+        ({"budget": -3}, "a budget of -3 trials"),
+        ({"max_latency_ms": 0.0}, "excludes every network"),
+        ({"name": ""}, "study name '' cannot name a folder"),
+        ({"name": "../elsewhere"}, "cannot name a folder"),
+        ({"name": ".hidden"}, "cannot name a folder"),
+    ],
+)
+def test_settings_without_meaning_are_refused(settings: MakeSettings, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(StudyError, match=message):
+        settings(**change)
+
+
+# --- a device that is away ----------------------------------------------------------------------------------------
+
+
+def test_a_trial_whose_device_is_away_is_tried_again_and_spends_no_budget(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    undisturbed = search(settings(name="undisturbed", budget=5)).summary
+    executor, view = ScriptedExecutor(scripts={1: find_device_away, 2: find_device_away}), RecordingView()
+    outcome = run_search(settings(budget=5), executor=executor, view=view)
+    assert story(outcome.summary) == story(undisturbed)
+    assert [record.number for record in outcome.summary.records] == [0, 3, 4, 5, 6]
+    assert view.given_up == tracking.interrupted == [1, 2]
+    assert ["cannot be reached" in notice for notice in view.notices] == [True, True]
+
+
+@pytest.mark.parametrize("capacity", [1, 2])
+def test_a_device_that_stays_away_ends_the_search_and_loses_nothing(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, capacity: int
+) -> None:
+    executor = ScriptedExecutor(scripts=dict.fromkeys(range(2, 40), find_device_away), capacity=capacity)
+    with pytest.raises(DeviceAwayError, match="2 of 6 trials are finished") as caught:
+        run_search(settings(budget=6), executor=executor, view=RecordingView())
+    assert "same command again" in caught.value.hint
+    assert len(executor.started) >= 2 + 4 * capacity
+    assert tracking.status[-1] == "KILLED"
+    resumed = search(settings(budget=6)).summary
+    assert len(resumed.records) == len({record.architecture.key for record in resumed.records}) == 6
+    assert {record.result.state for record in resumed.records} <= {"complete", "pruned"}
+
+
+# --- the hypervolume's reference ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def costly(monkeypatch: pytest.MonkeyPatch) -> StandInDevice:
+    """A device whose reference is really measured."""
+    found = StandInDevice()
+    monkeypatch.setattr("search.driver.search.open_device", lambda spec, **options: found)
+    return found
+
+
+def test_without_a_limit_the_reference_is_the_costliest_network_s_latency(
+    settings: MakeSettings, costly: StandInDevice, root: Path
+) -> None:
+    root.mkdir(exist_ok=True)
+    slowest_ms = slowest_latency_ms(settings(space=FEW), num_classes=3)
+    assert slowest_ms == pytest.approx(110.0)  # and a margin
+    assert len(costly.measured) == 1
+    assert slowest_latency_ms(settings(space=FEW), num_classes=3) == slowest_ms
+    assert len(costly.measured) == 1  # found in the cache
+
+
+def test_a_costliest_network_that_the_device_cannot_run_is_passed_over(
+    settings: MakeSettings, costly: StandInDevice, root: Path
+) -> None:
+    root.mkdir(exist_ok=True)
+    costly.faults = [DeviceError("out of memory")]
+    assert slowest_latency_ms(settings(space=SPACE), num_classes=3) == pytest.approx(110.0)
+    costly.known = dataclasses.replace(IDENTITY, board="another")
+    costly.faults = [DeviceError("out of memory"), DeviceError("again")]
+    with pytest.raises(DeviceError, match="again"):
+        slowest_latency_ms(settings(space=SPACE), num_classes=3)
+    costly.faults = [DeviceAwayError("gone")]
+    with pytest.raises(DeviceAwayError, match="gone"):
+        slowest_latency_ms(settings(space=SPACE), num_classes=3)
+
+
+def test_the_reference_stays_as_it_was_set(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = search(settings(budget=2)).summary.reference
+    monkeypatch.setattr("search.driver.search.slowest_latency_ms", lambda *args, **kwargs: 500.0)
+    assert search(settings(budget=3)).summary.reference == before
+    limited = settings(name="limited", budget=1, max_latency_ms=30.0)
+    assert search(limited).summary.reference.latency_ms == 30.0

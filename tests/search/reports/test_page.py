@@ -1,0 +1,102 @@
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from search.reports.page import write_front_page
+from search.reports.picture import draw_front
+from search.reports.table import to_csv
+from tests.search.records import STAIRCASE, record, summary
+
+HOSTILE = "</script><script>alert(1)</script><!--<script> {{title}} {{data}} & \" ' \u2028 é"
+
+
+class Outline(HTMLParser):
+    """The tags of a page and what its script holds; the parser knows, as browsers do, where a script ends."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.opened: list[str] = []
+        self.unclosed: list[str] = []
+        self.addresses: list[str] = []
+        self.text: dict[str, str] = {}
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.opened.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "action", "data")]
+        if tag != "meta":
+            self.unclosed.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.unclosed.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.unclosed:
+            self.text[self.unclosed[-1]] = self.text.get(self.unclosed[-1], "") + data
+
+
+def read(path: Path) -> Outline:
+    outline = Outline()
+    outline.feed(path.read_text(encoding="utf-8"))
+    outline.close()
+    return outline
+
+
+def embedded(outline: Outline) -> dict:
+    line = next(line for line in outline.text["script"].splitlines() if line.startswith("const {rows"))
+    return json.loads(line.removeprefix("const {rows, hypervolume} = ").removesuffix(";"))
+
+
+def test_the_page_is_well_formed_and_loads_nothing(tmp_path: Path) -> None:
+    write_front_page(summary(*STAIRCASE), tmp_path / "front.html", title="study")
+    outline = read(tmp_path / "front.html")
+    assert outline.unclosed == []
+    assert outline.opened.count("script") == outline.opened.count("svg") - 1 == 1
+    assert outline.addresses == []
+    text = (tmp_path / "front.html").read_text(encoding="utf-8")
+    assert set(re.findall(r"https?://[^\"' ]*", text)) == {"http://www.w3.org/2000/svg"}  # a name, not an address
+    assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|import\(|<link|<img", text)
+
+
+def test_the_page_holds_every_trial_and_the_hypervolume(tmp_path: Path) -> None:
+    whole = summary(*STAIRCASE)
+    write_front_page(whole, tmp_path / "front.html", title="study")
+    data = embedded(read(tmp_path / "front.html"))
+    assert [row["trial"] for row in data["rows"]] == list(range(7))
+    assert [row["trial"] for row in data["rows"] if row["front"]] == [0, 2, 6]
+    assert data["rows"][1]["ap"] is None
+    assert data["rows"][5]["latency_ms"] is None
+    assert data["hypervolume"] == list(whole.hypervolume_by_trial)
+
+
+def test_hostile_names_stay_text(tmp_path: Path) -> None:
+    failed = record(0, None, None, state="failed", reason=HOSTILE)
+    write_front_page(summary(failed), tmp_path / "front.html", title=HOSTILE)
+    outline = read(tmp_path / "front.html")
+    assert outline.opened.count("script") == 1
+    assert outline.text["title"] == outline.text["h1"] == HOSTILE
+    assert embedded(outline)["rows"][0]["reason"] == HOSTILE
+    assert "<!--" not in (tmp_path / "front.html").read_text(encoding="utf-8")
+
+
+def test_an_empty_study_has_a_page_a_picture_and_an_empty_table(tmp_path: Path) -> None:
+    write_front_page(summary(), tmp_path / "front.html", title="study")
+    assert embedded(read(tmp_path / "front.html")) == {"rows": [], "hypervolume": []}
+    draw_front(summary(), tmp_path / "front.png", title="study")
+    assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
+    assert to_csv(()) == ""
+
+
+@pytest.mark.parametrize("title", ["cost in $ and $", r"$\frac$ {", "a_b^c %s"])
+def test_a_title_is_no_formula(tmp_path: Path, title: str) -> None:
+    draw_front(summary(*STAIRCASE), tmp_path / "front.png", title=title)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["front.png"]
+
+
+def test_the_table_quotes_what_needs_it() -> None:
+    failed = record(0, None, None, state="failed", reason='a, "b"\nc')
+    header, rest = to_csv((failed,)).split("\r\n", 1)
+    assert header.startswith("trial,state,ap,ap50,latency_ms,p99_ms,macs_m,params_m,seconds,reason,backbone")
+    assert '"a, ""b""\nc"' in rest

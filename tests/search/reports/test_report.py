@@ -1,0 +1,110 @@
+"""What a study says for itself, on trials whose truth is known."""
+
+import random
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from search.reports.effects import estimate_effects
+from search.reports.forecast import forecast
+from search.reports.report import make_report, write_report_page
+from search.study.pareto import Reference
+from search.study.read_study import ReadStudy
+from search.study.record import TrialRecord
+from search.study.summary import Summary
+from tests.search.driver.scripted import SPACE, latency
+from tests.search.records import record
+from trials.trial_result import TrialResult
+
+
+def true_ap(size: int, head: str) -> float:
+    return 0.2 + 0.1 * (size == 128) - 0.05 * (head == "plain")
+
+
+def true_ms(size: int, head: str) -> float:
+    return (size / 32) ** 2 * (1.5 if head == "fpn_pan" else 1.0)
+
+
+def trials(count: int, *, noise: float = 0.003) -> tuple[TrialRecord, ...]:
+    """Trials of which only input size and head matter."""
+    rng, noises = random.Random(0), np.random.default_rng(0)
+    found = []
+    for number in range(count):
+        architecture = SPACE.sample(rng)
+        size, head = architecture.input_size, architecture.head
+        result = TrialResult(
+            state="complete",
+            ap=true_ap(size, head) + noises.normal(0, noise),
+            ap50=0.5,
+            latency=latency(true_ms(size, head) * np.exp(noises.normal(0, 0.01))),
+            seconds={"train": 30.0},
+        )
+        found.append(TrialRecord(number=number, architecture=architecture, result=result))
+    return tuple(found)
+
+
+def study(records: tuple[TrialRecord, ...]) -> ReadStudy:
+    reference = Reference(ap=0.0, latency_ms=30.0)
+    return ReadStudy(
+        name="known", root=Path(), summary=Summary(records=records, reference=reference), device="cpu", space=SPACE
+    )
+
+
+def test_effects_find_what_matters_and_say_what_does_not() -> None:
+    effects = {(one.axis, one.value): one for one in estimate_effects(trials(80))}
+    sizes = [effects["input_size", size] for size in ("64", "96", "128")]
+    assert sizes[2].ap - sizes[0].ap == pytest.approx(0.1, abs=0.015)
+    assert sizes[2].is_clear
+    assert effects["head", "fpn"].ap - effects["head", "plain"].ap == pytest.approx(0.05, abs=0.015)
+    assert sizes[2].latency / sizes[0].latency == pytest.approx(4.0, rel=0.15)
+    assert effects["head", "fpn_pan"].latency / effects["head", "fpn"].latency == pytest.approx(1.5, rel=0.15)
+    assert abs(effects["shortcut", "maxpool"].ap) < 0.01
+    axes = list(dict.fromkeys(axis for axis, _ in effects))
+    assert axes[:2] == ["input_size", "head"]
+    for one in effects.values():
+        assert one.ap_range[0] <= one.ap_range[1]
+        assert one.latency_range[0] <= one.latency_range[1]
+    assert sum(one.trials * one.ap for (axis, _), one in effects.items() if axis == "head") == pytest.approx(
+        0, abs=1e-9
+    )
+
+
+def test_a_forecast_sees_the_gap_in_the_front() -> None:
+    records = tuple(one for one in trials(60) if one.architecture.input_size != 128)
+    found = forecast(study(records).summary, SPACE)
+    assert len(found.candidates) == 5
+    gains = [one.gain for one in found.candidates]
+    assert gains == sorted(gains, reverse=True)
+    tried = {one.architecture.key for one in records}
+    for one in found.candidates:
+        assert one.architecture.key not in tried
+        assert one.ap_std > 0
+    within = [true_ms(one.architecture.input_size, one.architecture.head) for one in found.candidates]
+    assert [one.latency_ms for one in found.candidates] == pytest.approx(within, rel=0.5)
+
+
+def test_too_little_is_said_to_be_too_little(tmp_path: Path) -> None:
+    few = make_report(study((record(0, 0.3, 2.0), record(1, None, None, state="failed", reason="out of memory"))))
+    assert few.effects == ()
+    assert few.forecast.candidates == ()
+    assert few.verdict == "too few trials are complete to say whether more budget will pay"
+    write_report_page(few, tmp_path / "few.html")
+    assert "out of memory" in (tmp_path / "few.html").read_text()
+    assert make_report(study(())).by_minute == ()
+
+
+def test_the_page_holds_every_section_and_fetches_nothing(tmp_path: Path) -> None:
+    stopped = record(90, 0.1, 9.0, state="pruned", reason="<hopeless> {{data}}")
+    found = make_report(study((*trials(40), stopped)))
+    assert found.by_minute[-2][0] == pytest.approx(40 * 0.5)
+    assert [one.number for one in found.stopped] == [90]
+    assert re.search(r"more budget is (un)?likely to pay: the last quarter", found.verdict)
+    write_report_page(found, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    for title in ("Which choices matter", "Worth a larger budget", "Hypervolume by minute", "Not complete, and why"):
+        assert f"<h2>{title}" in page
+    assert "&lt;hopeless&gt;" in page
+    assert "{{sections}}" not in page
+    assert not re.search(r"(?:src|href)=|https?://(?!www\.w3\.org)", page)

@@ -1,0 +1,283 @@
+"""Samplers, each by the same bars: what they propose is legal, new, and the same again for the same seed."""
+
+import random
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import get_args
+
+import optuna
+import pytest
+from hypothesis import given, settings
+from optuna.samplers import BaseSampler
+from optuna.trial import TrialState
+
+from search.strategy.ehvi_sampler import FrontSampler
+from search.strategy.sampler import INTERRUPTED, OPTUNA_SAMPLERS, SpaceSampler, first_untried
+from search.strategy.suggest import StrategySettings
+from search.study.errors import StudyError
+from search.study.parameters import distributions, from_parameters, to_parameters
+from search.study.settings import SamplerName
+from spaces import Architecture
+from spaces.named_spaces import open_space
+from spaces.space import BackboneChoice, Space
+from tests.search.driver.scripted import FEW, SPACE, fake_ap, fake_latency_ms, latency
+from tests.spaces.strategies import spaces_and_architectures
+from trials.latency.device import DeviceAwayError, DeviceError
+from trials.trial_result import State, TrialResult
+
+pytestmark = pytest.mark.filterwarnings("error", "ignore::optuna.exceptions.ExperimentalWarning")
+
+NAMES = get_args(SamplerName)
+
+ISLANDS = Space(
+    name="islands",
+    description="Two outputs, each with a cut of its own: no step of one axis leads from one to the other.",
+    backbones={"mobilenetv2_035": BackboneChoice(truncation=(13, 16))},
+    axes={"outputs": ("8+16", "8+16+32"), "scale_set": ("none",), "head_width": (32, 48), "input_size": (64,)},
+)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_optuna() -> Iterator[None]:
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    yield
+    optuna.logging.set_verbosity(before)
+
+
+def make(name: str, space: Space, folder: Path, *, seed: int = 0) -> BaseSampler:
+    if name == "front":
+        return FrontSampler(
+            space,
+            fake_latency_ms,
+            num_classes=3,
+            lookup_file=folder / "lookups.jsonl",
+            settings=StrategySettings(num_first_lookups=16, num_lookups=2),
+            seed=seed,
+        )
+    return SpaceSampler(space, name=name, seed=seed)
+
+
+def ask_and_tell(sampler: BaseSampler, space: Space, count: int) -> list[Architecture]:
+    """Ask so often; every fifth trial fails, every seventh is pruned, and slow ones are infeasible, as in a study."""
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+    asked = []
+    for number in range(count):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            trial = study.ask(distributions(space))
+        architecture = from_parameters(space, trial.params)
+        asked.append(architecture)
+        latency_ms = fake_latency_ms(architecture)
+        if number % 7 == 6 or number % 5 == 4:
+            study.tell(trial, state=TrialState.PRUNED if number % 7 == 6 else TrialState.FAIL)
+            continue
+        is_feasible = latency_ms < 45
+        result = TrialResult(
+            state="complete" if is_feasible else "infeasible",
+            latency=latency(latency_ms),
+            ap=fake_ap(architecture) if is_feasible else None,
+        )
+        trial.set_user_attr("architecture", architecture.to_dict())
+        trial.set_user_attr("result", result.to_dict())
+        trial.set_user_attr("state", result.state)
+        study.tell(trial, [fake_ap(architecture) if is_feasible else 0.0, latency_ms])
+    return asked
+
+
+def test_every_name_has_a_sampler() -> None:
+    assert set(NAMES) == {*OPTUNA_SAMPLERS, "front", "grid"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_proposals_are_legal_and_new(name: SamplerName, tmp_path: Path) -> None:
+    count = 18 if name == "gp" else 40  # a Gaussian process takes a third of a second for each
+    asked = ask_and_tell(make(name, SPACE, tmp_path), SPACE, count)
+    assert all(architecture in SPACE for architecture in asked)
+    assert len({architecture.key for architecture in asked}) == count
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_seed_proposes_one_sequence(name: SamplerName, tmp_path: Path) -> None:
+    sequences = []
+    for run, seed in enumerate((3, 3, 4)):
+        (tmp_path / str(run)).mkdir()
+        sequences.append(ask_and_tell(make(name, SPACE, tmp_path / str(run), seed=seed), SPACE, 15))
+    assert sequences[0] == sequences[1] != sequences[2]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_space_is_used_up_to_its_last_architecture_and_no_further(name: SamplerName, tmp_path: Path) -> None:
+    sampler = make(name, FEW, tmp_path)
+    assert {one.key for one in ask_and_tell(sampler, FEW, 4)} == {one.key for one in FEW}
+    with pytest.raises(StudyError, match="four"):
+        ask_and_tell(make(name, FEW, tmp_path), FEW, 5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_trial_that_was_interrupted_counts_for_nothing(name: SamplerName, tmp_path: Path) -> None:
+    (tmp_path / "whole").mkdir()
+    whole = ask_and_tell(make(name, SPACE, tmp_path / "whole"), SPACE, 1)[0]
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=make(name, SPACE, tmp_path))
+    for _ in range(3):
+        trial = study.ask(distributions(SPACE))
+        assert from_parameters(SPACE, trial.params) == whole
+        trial.set_user_attr(INTERRUPTED, True)
+        study.tell(trial, state=TrialState.FAIL)
+
+
+def test_the_first_proposals_are_spread_evenly() -> None:
+    """Not over the box, in which the few networks without RFCR would take half of all places."""
+    share = sum(architecture.scale_set is None for architecture in SPACE) / SPACE.size
+    asked = ask_and_tell(SpaceSampler(SPACE, name="random", seed=0), SPACE, 100)
+    assert sum(architecture.scale_set is None for architecture in asked) / 100 == pytest.approx(share, abs=0.1)
+
+
+def test_any_beginning_of_the_grid_is_even() -> None:
+    space = open_space("tiny")
+    asked = ask_and_tell(SpaceSampler(space, name="grid", seed=0), space, 60)
+    for axis in ("backbone", "head", "input_size"):
+        counts = [sum(getattr(one, axis) == value for one in asked) for value in space.values(axis)]
+        share = [sum(getattr(one, axis) == value for one in space.skeletons) for value in space.values(axis)]
+        expected = [1 / len(counts)] * len(counts) if axis != "backbone" else [n / sum(share) for n in share]
+        assert [count / 60 for count in counts] == pytest.approx(expected, abs=0.1)
+
+
+def test_a_pruned_trial_counts_as_what_it_was_expected_to_end_at(tmp_path: Path) -> None:
+    """Nine curves double from half-way to the end; the pruned one, of the costliest networks, stood at nothing there."""
+    sampler = make("front", SPACE, tmp_path)
+    assert isinstance(sampler, FrontSampler)
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+    rng = random.Random(1)
+    architectures = [SPACE.sample(rng) for _ in range(10)]
+    for number, architecture in enumerate(architectures):
+        study.enqueue_trial(to_parameters(SPACE, architecture))
+        trial = study.ask(distributions(SPACE))
+        ap = 0.2 + 0.02 * number
+        state: State = "pruned" if number == 9 else "complete"
+        history = ((5, 1.0, ap / 2, ap / 2), (10, 1.0, ap, ap)) if number < 9 else ((5, 1.0, 0.05, 0.05),)
+        result = TrialResult(state=state, latency=latency(10.0 + number), ap=history[-1][2], history=history)
+        trial.set_user_attr("architecture", architecture.to_dict())
+        trial.set_user_attr("result", result.to_dict())
+        trial.set_user_attr("state", state)
+        if state == "complete":
+            study.tell(trial, [ap, 10.0 + number])
+        else:
+            study.tell(trial, state=TrialState.PRUNED)
+    seen = sampler._observe(study.get_trials(), place=lambda one: one.number)
+    assert [one.candidate for one in seen] == list(range(10))
+    assert [one.ap_std for one in seen[:9]] == [0.0] * 9
+    assert seen[9].ap == pytest.approx(0.1)
+    assert seen[9].ap_std > 0
+
+
+def test_the_hypervolume_sought_is_the_study_s_own(tmp_path: Path) -> None:
+    """Beyond the study's reference latency nothing counts, so nothing there is named once a model guides the search."""
+    sampler = make("front", SPACE, tmp_path)
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+    study.set_user_attr("reference_latency_ms", 30.0)
+    asked = []
+    for _ in range(16):
+        trial = study.ask(distributions(SPACE))
+        architecture = from_parameters(SPACE, trial.params)
+        asked.append(fake_latency_ms(architecture))
+        result = TrialResult(state="complete", latency=latency(asked[-1]), ap=fake_ap(architecture))
+        trial.set_user_attr("architecture", architecture.to_dict())
+        trial.set_user_attr("result", result.to_dict())
+        trial.set_user_attr("state", "complete")
+        study.tell(trial, [fake_ap(architecture), asked[-1]])
+    assert max(asked[8:]) < 30.0
+    assert max(fake_latency_ms(one) for one in SPACE) > 30.0
+
+
+def test_a_parameter_of_another_space_is_refused() -> None:
+    study = optuna.create_study(sampler=SpaceSampler(SPACE, name="tpe", seed=0))
+    trial = study.ask()
+    with pytest.raises(StudyError, match="parameter 'depth' is not of space 'some-hundred'"):
+        trial.suggest_int("depth", 1, 3)
+
+
+# --- parameters ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("space", [SPACE, FEW, ISLANDS], ids=lambda space: space.name)
+def test_every_architecture_of_a_small_space_round_trips_through_parameters(space: Space) -> None:
+    for architecture in space:
+        point = to_parameters(space, architecture)
+        assert from_parameters(space, point) == architecture
+        for axis, distribution in distributions(space).items():
+            assert distribution._contains(distribution.to_internal_repr(point[axis]))
+
+
+@given(spaces_and_architectures())
+@settings(max_examples=40, deadline=None)
+def test_architectures_of_named_spaces_round_trip_through_parameters(pair: tuple[Space, Architecture]) -> None:
+    space, architecture = pair
+    assert from_parameters(space, to_parameters(space, architecture)) == architecture
+
+
+def test_an_axis_without_a_choice_is_no_parameter() -> None:
+    assert set(distributions(FEW)) == {"truncation", "head"}
+
+
+# --- the nearest that was not tried -------------------------------------------------------------------------------
+
+
+def keys(architectures: Sequence[Architecture]) -> set[str]:
+    return {architecture.key for architecture in architectures}
+
+
+def test_an_untried_architecture_stays_as_it_is() -> None:
+    wanted = SPACE.sample(random.Random(0))
+    assert first_untried(wanted, SPACE, tried=set()) == wanted
+
+
+def test_a_tried_one_becomes_a_neighbour() -> None:
+    space = open_space("tiny")
+    wanted = space.sample(random.Random(0))
+    found = first_untried(wanted, space, tried={wanted.key})
+    assert found.key in keys(list(space.neighbours(wanted)))
+
+
+def test_the_last_one_is_found_wherever_it_is() -> None:
+    everything = list(ISLANDS)
+    assert len({architecture.outputs for architecture in everything}) == 2
+    for last in everything:
+        tried = keys(everything) - {last.key}
+        assert first_untried(everything[0], ISLANDS, tried=tried) == last
+    with pytest.raises(StudyError, match=f"all {ISLANDS.size} architectures of space 'islands' were tried"):
+        first_untried(everything[0], ISLANDS, tried=keys(everything))
+
+
+@pytest.mark.parametrize(
+    ("error", "is_passed_on"), [(DeviceAwayError("out of reach"), True), (DeviceError("out of memory"), False)]
+)
+def test_a_latency_that_cannot_be_had_counts_as_endless_unless_the_device_is_away(
+    tmp_path: Path, error: DeviceError, is_passed_on: bool
+) -> None:
+    asked: list[Architecture] = []
+
+    def measure_ms(architecture: Architecture) -> float:
+        asked.append(architecture)
+        if len(asked) == 3:
+            raise error
+        return fake_latency_ms(architecture)
+
+    sampler = FrontSampler(
+        SPACE,
+        measure_ms,
+        num_classes=3,
+        lookup_file=tmp_path / "lookups.jsonl",
+        settings=StrategySettings(num_first_lookups=6, num_lookups=2),
+        seed=0,
+    )
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+    if is_passed_on:
+        with pytest.raises(DeviceAwayError):
+            study.ask(distributions(SPACE))
+        assert len((tmp_path / "lookups.jsonl").read_text().splitlines()) == 2  # what is known is kept
+    else:
+        chosen = from_parameters(SPACE, study.ask(distributions(SPACE)).params)
+        assert chosen.key != asked[2].key
+        assert "Infinity" in (tmp_path / "lookups.jsonl").read_text()

@@ -1,0 +1,269 @@
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from search.strategy.latencies import Candidates, LatencyLookups
+from search.strategy.suggest import Observation, StrategySettings, Suggestion, choose_reference, suggest
+from search.study.pareto import Reference, hypervolume
+
+CORNER = Reference(ap=0.1, latency_ms=120.0)
+
+
+@dataclass
+class Table:
+    """A made-up board: 360 candidates, AP with interactions, latency with the irregularities of a real one."""
+
+    seed: int = 0
+    candidates: Candidates = field(init=False)
+    ap: np.ndarray = field(init=False)
+    latency_ms: np.ndarray = field(init=False)
+    measured_ms: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        random = np.random.default_rng(self.seed)
+        axes = np.meshgrid(np.arange(5), np.arange(4), np.arange(6), np.arange(3), indexing="ij")
+        depth, width, size, kind = (axis.ravel().astype(np.float64) for axis in axes)
+        self.candidates = Candidates(
+            ordered=np.column_stack((depth, width, size)), categories=kind[:, None].astype(np.int64)
+        )
+        work = np.log((1 + depth) * (1 + width) ** 1.5 * (2 + size) ** 2)
+        self.latency_ms = 2.0 * np.exp(0.7 * work + 0.2 * kind + 0.1 * random.standard_normal(len(kind)))
+        rise = 0.15 * depth + 0.35 * width + 0.3 * size - 0.05 * (width - size / 2) ** 2
+        self.ap = 0.65 - 0.5 * np.exp(-0.35 * rise - 0.1 * kind) + 0.01 * random.standard_normal(len(kind))
+        self.measured_ms = np.full(len(kind), np.nan)
+
+    def measure(self, wanted: Sequence[int]) -> list[float]:
+        assert np.isnan(self.measured_ms[list(wanted)]).all(), "a latency was looked up twice"
+        self.measured_ms[list(wanted)] = self.latency_ms[list(wanted)]
+        return [float(self.latency_ms[index]) for index in wanted]
+
+    def observe(self, candidate: int) -> Observation:
+        self.measured_ms[candidate] = self.latency_ms[candidate]
+        ap, latency_ms = float(self.ap[candidate]), float(self.latency_ms[candidate])
+        return Observation(candidate=candidate, ap=ap, latency_ms=latency_ms)
+
+    def suggest(self, observations: Sequence[Observation], **arguments: Any) -> Suggestion | None:
+        arguments = {"settings": StrategySettings(reference=CORNER), **arguments}
+        return suggest(self.candidates, observations, latency_ms=self.measured_ms, measure=self.measure, **arguments)
+
+    def search(self, num_trainings: int, **arguments: Any) -> list[Observation]:
+        observations: list[Observation] = []
+        while len(observations) < num_trainings and (chosen := self.suggest(observations, **arguments)):
+            observations.append(self.observe(chosen.candidate))
+        return observations
+
+    def share(self, observations: Sequence[Observation]) -> float:
+        chosen = [observation.candidate for observation in observations]
+        found = hypervolume(self.ap[chosen], self.latency_ms[chosen], reference=CORNER)
+        return found / hypervolume(self.ap, self.latency_ms, reference=CORNER)
+
+
+def test_twenty_trainings_find_nearly_all_of_the_front_and_no_candidate_twice() -> None:
+    table = Table()
+    observations = table.search(20)
+    assert len({observation.candidate for observation in observations}) == 20
+    assert table.share(observations) > 0.95
+    random = [Table().observe(index) for index in np.random.default_rng(0).choice(360, 20, replace=False)]
+    assert table.share(observations) > table.share(random) + 0.03
+
+
+def test_a_resumed_search_names_the_same() -> None:
+    table, whole = Table(), Table().search(14, seed=3)
+    observations = table.search(7, seed=3)
+    while len(observations) < 14:
+        chosen = table.suggest([*observations], seed=3)
+        assert chosen is not None
+        observations.append(table.observe(chosen.candidate))
+    assert observations == whole
+    assert Table().search(3, seed=4) != whole[:3]
+
+
+def test_look_ups_stay_within_their_budget() -> None:
+    table = Table()
+    settings = StrategySettings(reference=CORNER, num_first_lookups=12, max_lookups=25)
+    observations = table.search(20, settings=settings)
+    assert len(observations) == 20
+    assert np.isfinite(table.measured_ms).sum() <= 25
+
+
+def test_the_first_trainings_are_spread_over_log_latency_and_the_named_latency_is_measured() -> None:
+    table = Table()
+    first = table.suggest([])
+    assert first is not None
+    assert first.reason == "spread"
+    assert first.is_latency_measured
+    observations = table.search(8)
+    latencies = np.sort(np.log([observation.latency_ms for observation in observations]))
+    assert latencies[-1] <= np.log(120.0)
+    assert np.diff(latencies).max() < 0.4 * np.ptp(np.log(table.latency_ms))
+
+
+def test_after_the_first_the_reason_is_hypervolume_with_its_figures() -> None:
+    table = Table()
+    observations = table.search(8)
+    chosen = table.suggest(observations)
+    assert chosen is not None
+    assert (chosen.reason, chosen.reference) == ("hypervolume", CORNER)
+    assert chosen.gain is not None
+    assert chosen.gain > 0
+    assert chosen.ap_mean == pytest.approx(table.ap[chosen.candidate], abs=0.15)
+
+
+def test_nothing_over_the_limit_is_trained() -> None:
+    table = Table()
+    observations = table.search(15, settings=StrategySettings(max_latency_ms=25.0))
+    assert len(observations) == 15
+    assert all(observation.latency_ms <= 25.0 for observation in observations)
+    best_within = table.ap[table.latency_ms <= 25.0].max()
+    assert max(observation.ap for observation in observations) > best_within - 0.02
+
+
+def test_no_reference_and_no_limit_covers_both_ends() -> None:
+    table = Table()
+    observations = table.search(20, settings=StrategySettings())
+    latencies = [observation.latency_ms for observation in observations]
+    assert min(latencies) < np.quantile(table.latency_ms, 0.05)
+    assert max(observation.ap for observation in observations) > table.ap.max() - 0.02
+
+
+def test_what_cannot_be_measured_is_not_named() -> None:
+    table = Table()
+    table.latency_ms = np.where(table.candidates.categories[:, 0] == 1, np.inf, table.latency_ms)
+    observations = table.search(14)
+    assert all(np.isfinite(observation.latency_ms) for observation in observations)
+
+
+def test_a_device_that_can_run_nothing_ends_the_search() -> None:
+    table = Table()
+    table.latency_ms = np.full(360, np.inf)
+    assert table.suggest([], settings=StrategySettings(num_first_lookups=400, max_lookups=400)) is None
+
+
+def test_pending_and_excluded_candidates_are_left_alone_and_change_the_choice() -> None:
+    table = Table()
+    observations = table.search(9)
+    first = table.suggest(observations)
+    assert first is not None
+    second = table.suggest(observations, pending=[first.candidate])
+    third = table.suggest(observations, excluded=[first.candidate])
+    assert second is not None
+    assert third is not None
+    assert first.candidate not in {second.candidate, third.candidate}
+    assert table.suggest([], pending=[first.candidate]) is not None
+
+
+def test_a_pruned_training_teaches_but_is_not_on_the_front() -> None:
+    table = Table()
+    observations = table.search(10)
+    lucky = Observation(candidate=_free(observations), ap=0.99, latency_ms=1.0, ap_std=0.05)
+    with_pruned = table.suggest([*observations, lucky])
+    assert with_pruned is not None
+    assert with_pruned.gain is not None
+    assert with_pruned.gain > 0
+
+
+def test_every_candidate_is_named_once_and_then_none() -> None:
+    table = Table()
+    few = np.arange(0, 360, 30)
+    table.candidates = Candidates(
+        ordered=table.candidates.ordered[few],
+        categories=table.candidates.categories[few],
+        proxies=np.log1p(table.candidates.ordered[few].sum(axis=1))[:, None],
+    )
+    table.ap, table.latency_ms, table.measured_ms = table.ap[few], table.latency_ms[few], table.measured_ms[few]
+    observations = table.search(20)
+    assert sorted(observation.candidate for observation in observations) == list(range(12))
+
+
+def test_two_hundred_trials_are_still_followed_by_an_untried_candidate() -> None:
+    table = Table()
+    trained = [int(index) for index in np.random.default_rng(0).choice(360, 200, replace=False)]
+    suggestion = table.suggest([table.observe(index) for index in trained])
+    assert suggestion is not None
+    assert suggestion.candidate not in trained
+
+
+def test_the_chosen_reference_is_slightly_worse_than_everything() -> None:
+    ap = np.array([0.2, 0.5])
+    free = choose_reference(ap, 80.0, max_latency_ms=None)
+    assert (free.ap, free.latency_ms) == pytest.approx((0.185, 88.0))
+    assert choose_reference(ap, 80.0, max_latency_ms=40.0).latency_ms == pytest.approx(44.0)
+
+
+def test_arrays_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"latency_ms has shape \(3,\)"):
+        suggest(Table().candidates, [], latency_ms=np.ones(3), measure=lambda _: [])
+    with pytest.raises(ValueError, match="candidates have shapes"):
+        Candidates(ordered=np.zeros((2, 1)), categories=np.zeros((3, 0), dtype=np.int64))
+    with pytest.raises(ValueError, match="not finite"):
+        Candidates(ordered=np.full((2, 1), np.nan), categories=np.zeros((2, 0), dtype=np.int64))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("max_latency_ms", 0.0), ("num_first", 0), ("max_lookups", 0), ("num_hopeful_std", -1.0)]
+)
+def test_settings_without_meaning_are_refused(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"{name} is {value}"):
+        StrategySettings(**{name: value})
+
+
+def _free(observations: Sequence[Observation]) -> int:
+    return min(set(range(360)) - {observation.candidate for observation in observations})
+
+
+def test_without_look_ups_the_first_trainings_spread_over_what_candidates_cost_on_paper() -> None:
+    macs = np.geomspace(1e6, 1e9, 31)
+    candidates = Candidates(
+        ordered=np.zeros((31, 1)), categories=np.zeros((31, 0), dtype=np.int64), proxies=np.log(macs)[:, None]
+    )
+    settings = StrategySettings(reference=CORNER, num_first=4, num_first_lookups=0, num_lookups=0)
+
+    def measure(wanted: Sequence[int]) -> Sequence[float]:
+        raise AssertionError(f"{wanted} were looked up")
+
+    started: list[int] = []
+    for _ in range(4):
+        found = suggest(
+            candidates, [], latency_ms=np.full(31, np.nan), measure=measure, settings=settings, pending=started
+        )
+        assert found is not None
+        assert not found.is_latency_measured
+        started.append(found.candidate)
+    assert sorted(round(place / 10) for place in started) == [
+        0,
+        1,
+        2,
+        3,
+    ]  # one near each of four latencies, evenly spread in the logarithm
+
+
+def test_one_measured_latency_tells_the_others_by_what_they_cost_on_paper() -> None:
+    macs = np.geomspace(1e6, 1e9, 31)
+    candidates = Candidates(
+        ordered=np.zeros((31, 1)), categories=np.zeros((31, 0), dtype=np.int64), proxies=np.log(macs)[:, None]
+    )
+    known = np.full(31, np.nan)
+    known[10] = 5.0
+    lookups = LatencyLookups(candidates, known, measure=lambda _: [], max_lookups=9, seed=0)
+    lookups.predict()
+    assert lookups.latency_ms[20] / 5.0 == pytest.approx(10**0.7, rel=0.2)
+    assert np.all(np.diff(lookups.latency_ms) > 0)
+
+
+def test_ap_is_expected_to_rise_with_macs_latency_and_what_is_said_to_rise() -> None:
+    rng = np.random.default_rng(0)
+    candidates = Candidates(
+        ordered=rng.random((9, 2)),
+        categories=np.zeros((9, 1), dtype=np.int64),
+        proxies=rng.random((9, 2)),
+        is_rising=np.array([False, True]),
+    )
+    lookups = LatencyLookups(candidates, np.linspace(1, 2, 9), measure=lambda _: [], max_lookups=9, seed=0)
+    slopes = lookups.inputs().slopes
+    assert slopes is not None
+    assert slopes.tolist() == [0, 1, 1, 0, 1]  # two choices, log MACs, log parameters, log latency
+    with pytest.raises(ValueError, match="is_rising has shape"):
+        replace(candidates, is_rising=np.array([True]))

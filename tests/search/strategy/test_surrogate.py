@@ -1,0 +1,112 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.optimize import approx_fprime
+
+from search.strategy.surrogate import Inputs, SurrogateSettings, _Posterior, fit_surrogate
+
+
+def grid(num_categories: int = 3) -> Inputs:
+    a, b, c = np.meshgrid(np.linspace(0, 1, 6), np.linspace(0, 1, 4), np.arange(num_categories), indexing="ij")
+    return Inputs(ordered=np.column_stack((a.ravel(), b.ravel())), categories=c.ravel()[:, None])
+
+
+def truth(inputs: Inputs) -> np.ndarray:
+    return 0.3 + 0.2 * inputs.ordered[:, 0] + 0.1 * inputs.ordered[:, 1] ** 2 + 0.03 * inputs.categories[:, 0]
+
+
+def some(inputs: Inputs, count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).choice(len(inputs), count, replace=False)
+
+
+def test_the_gradient_of_the_posterior_is_its_finite_difference() -> None:
+    inputs = grid().take(some(grid(), 15))
+    objective = _Posterior(inputs, truth(inputs), np.full(15, 0.01), SurrogateSettings())
+    for shift in (0.0, 0.7, -1.1):
+        theta = objective.prior_mean + shift
+        numeric = approx_fprime(theta, lambda point: objective.loss_and_gradient(point)[0], 1e-6)
+        assert objective.loss_and_gradient(theta)[1] == pytest.approx(numeric, rel=1e-3, abs=1e-3)
+
+
+def test_one_observation_of_a_constant_predicts_it_and_doubts() -> None:
+    inputs = grid()
+    mean, std = fit_surrogate(inputs.take(np.array([0])), np.array([0.4])).predict(inputs)
+    assert mean == pytest.approx(np.full(len(inputs), 0.4))
+    assert std[0] < 0.2 * std.max()
+
+
+def test_it_passes_through_observations_without_noise_and_is_sure_there() -> None:
+    inputs, chosen = grid(), some(grid(), 20)
+    mean, std = fit_surrogate(inputs.take(chosen), truth(inputs)[chosen]).predict(inputs)
+    assert mean[chosen] == pytest.approx(truth(inputs)[chosen], abs=3e-3)
+    assert std[chosen].mean() < 0.5 * np.delete(std, chosen).mean()
+    assert np.sqrt(np.mean((mean - truth(inputs)) ** 2)) < 0.01
+
+
+def test_the_noise_is_learnt() -> None:
+    inputs, random = grid(), np.random.default_rng(1)
+    noisy = truth(inputs) + 0.02 * random.standard_normal(len(inputs))
+    assert fit_surrogate(inputs, noisy).noise_std == pytest.approx(0.02, rel=0.4)
+
+
+def test_an_observation_known_to_be_poor_moves_the_mean_less() -> None:
+    inputs, chosen = grid(), some(grid(), 12)
+    targets = truth(inputs)[chosen]
+    targets[0] += 0.2
+    off = [
+        abs(fit_surrogate(inputs.take(chosen), targets, noise_std=noise).predict(inputs)[0][chosen[0]] - targets[0])
+        for noise in (np.zeros(12), np.array([0.3] + [0.0] * 11))
+    ]
+    assert off[1] > 2 * off[0]
+
+
+@pytest.mark.parametrize(("num_ordered", "num_categories"), [(0, 2), (3, 0), (0, 0)])
+def test_either_kind_of_column_may_be_missing(num_ordered: int, num_categories: int) -> None:
+    random = np.random.default_rng(0)
+    inputs = Inputs(ordered=random.random((9, num_ordered)), categories=random.integers(0, 2, (9, num_categories)))
+    mean, std = fit_surrogate(inputs, random.random(9)).predict(inputs)
+    assert np.isfinite(mean).all()
+    assert (std > 0).all()
+
+
+def test_many_observations_are_fitted_on_some_and_predicted_with_all() -> None:
+    inputs, settings = grid(), SurrogateSettings(max_fit_points=10)
+    mean, _ = fit_surrogate(inputs, truth(inputs), settings=settings).predict(inputs)
+    assert mean == pytest.approx(truth(inputs), abs=5e-3)
+
+
+def test_the_same_seed_gives_the_same_prediction() -> None:
+    inputs, chosen = grid(), some(grid(), 10)
+    first, second = (fit_surrogate(inputs.take(chosen), truth(inputs)[chosen], seed=5).predict(inputs) for _ in "ab")
+    assert np.array_equal(first, second)
+
+
+def test_expected_slopes_rank_what_no_observation_tells_apart_and_are_corrected_by_many() -> None:
+    inputs = replace(grid(), slopes=np.array([1.0, -1.0]))
+    middle = int(np.argmin(np.abs(inputs.ordered - 0.5).sum(axis=1)))
+    few, _ = fit_surrogate(inputs.take(np.array([middle])), np.array([0.4])).predict(inputs)
+    assert np.corrcoef(few, inputs.ordered @ [1.0, -1.0])[0, 1] > 0.95
+    chosen = some(inputs, 30)  # the second slope is wrong: the truth rises there too
+    many, _ = fit_surrogate(inputs.take(chosen), truth(inputs)[chosen]).predict(inputs)
+    assert many == pytest.approx(truth(inputs), abs=0.02)
+
+
+def test_slopes_of_other_columns_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"slopes have shape \(3,\); they must be \(2,\)"):
+        replace(grid(), slopes=np.ones(3))
+
+
+def test_targets_that_teach_nothing_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        fit_surrogate(grid().take(np.array([], dtype=np.int64)), np.zeros(0))
+    with pytest.raises(ValueError, match="finite values"):
+        fit_surrogate(grid().take(np.array([0])), np.array([np.nan]))
+    with pytest.raises(ValueError, match=r"\(N, P\) and \(N, Q\)"):
+        Inputs(ordered=np.zeros((2, 1)), categories=np.zeros((3, 1), dtype=np.int64))
+
+
+@pytest.mark.parametrize("name", ["length_median", "category_median", "noise_median", "num_starts", "max_fit_points"])
+def test_settings_without_meaning_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} is 0"):
+        SurrogateSettings(**{name: 0})

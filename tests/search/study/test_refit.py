@@ -1,0 +1,108 @@
+"""Who is trained in full, and what comes of it."""
+
+from pathlib import Path
+
+import pytest
+
+from search.driver.experiment import EXPERIMENT_FILE
+from search.reports.report import make_report, write_report_page
+from search.study.read_study import ReadStudy
+from search.study.record import TrialRecord
+from search.study.refit import compare_refit, find_finalists, read_refit, refit_name, to_variants
+from tests.search.records import STAIRCASE, record, summary
+from trials.trial_result import RESULT_FILE, write_json
+
+
+def full(number: int, trial: int, ap: float | None, latency_ms: float | None, **changes: object) -> TrialRecord:
+    return TrialRecord(
+        number=number,
+        architecture=record(trial, ap, latency_ms).architecture,
+        result=record(trial, ap, latency_ms, **changes).result,
+        preset=f"trial {trial}",
+    )
+
+
+def test_the_front_and_what_noise_may_have_kept_off_it_are_finalists() -> None:
+    near, nearer, far = record(7, 0.385, 31.0), record(8, 0.39, 35.0), record(9, 0.379, 35.0)
+    found = find_finalists(summary(*STAIRCASE, near, nearer, far))
+    assert [one.number for one in found.members] == [0, 2, 6]
+    assert [one.number for one in found.near] == [8, 7]
+    assert [one.number for one in found.all] == [0, 2, 6, 8, 7]
+
+
+def test_there_are_at_most_twice_as_many_finalists_as_members() -> None:
+    crowd = [record(number, 0.5 - 0.0001 * number, 10.0 + number) for number in range(30)]
+    found = find_finalists(summary(*crowd))
+    assert ([one.number for one in found.members], [one.number for one in found.near]) == ([0], [1])
+
+
+def test_what_it_will_cost_is_what_the_trials_took() -> None:
+    took = {"train": 8.0, "score": 2.0, "measure": 50.0}
+    found = find_finalists(summary(record(0, 0.2, 10.0, seconds=took, epochs=5), record(1, 0.4, 20.0, epochs=0)))
+    assert found.seconds(15) == pytest.approx(30.0)
+    assert found.seconds(15, done={0}) == 0
+
+
+def test_variants_say_which_trials_they_were() -> None:
+    variants = to_variants(find_finalists(summary(*STAIRCASE)), seed=3)
+    assert [(one.label, one.seed) for one in variants] == [("trial 0", 3), ("trial 2", 3), ("trial 6", 3)]
+    assert variants[0].architecture == STAIRCASE[0].architecture
+
+
+def test_rankings_are_compared_over_what_completed_both() -> None:
+    refit = [
+        full(0, 0, 0.5, 10.0),
+        full(1, 2, 0.7, 31.0),
+        full(2, 6, 0.6, 59.0),
+        full(3, 3, None, None, state="failed", reason="the loss is nan"),
+    ]
+    found = compare_refit("s-refit-9", summary(*STAIRCASE), refit)
+    assert [(trial.number, one.number) for trial, one in found.pairs] == [(0, 0), (2, 1), (6, 2)]
+    assert found.tau == pytest.approx(1 / 3)  # of three pairs two agree, one does not
+    assert [one.number for one in found.summary.front] == [0, 1]
+    assert found.summary.reference == summary().reference
+    assert compare_refit("s", summary(*STAIRCASE), refit[:2]).tau is None
+    alike = [full(0, 0, 0.5, 10.0), full(1, 2, 0.5, 31.0), full(2, 6, 0.5, 59.0)]
+    assert compare_refit("s", summary(*STAIRCASE), alike).tau is None
+
+
+def write_refit(root: Path, name: str, *records: TrialRecord) -> None:
+    variants = [{"label": one.preset, "architecture": one.architecture.to_dict(), "seed": 0} for one in records]
+    (root / name).mkdir(parents=True)
+    write_json(root / name / EXPERIMENT_FILE, {"id": "1", "settings": {"device": "cpu"}, "variants": variants})
+    for number, one in enumerate(records):
+        folder = root / name / "trials" / f"{number:04d}"
+        folder.mkdir(parents=True)
+        write_json(folder / RESULT_FILE, one.result.to_dict())
+
+
+def test_a_report_has_the_longest_refit(tmp_path: Path) -> None:
+    study = ReadStudy(name="s", root=tmp_path, summary=summary(*STAIRCASE), device="cpu")
+    assert read_refit(study) is None
+    write_refit(tmp_path, refit_name("s", 9), full(0, 0, 0.3, 10.0))
+    write_refit(tmp_path, refit_name("s", 30), full(0, 0, 0.5, 10.0), full(1, 2, 0.7, 31.0), full(2, 6, 0.8, 59.0))
+    write_refit(tmp_path, refit_name("s-other", 90), full(0, 0, 0.9, 10.0))
+    found = read_refit(study)
+    assert found is not None
+    assert (found.name, found.tau) == ("s-refit-30", pytest.approx(1.0))
+    report = make_report(study)
+    assert report.refit == found
+    write_report_page(report, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "The final front: trained in full" in page
+    assert "s-refit-30" in page
+
+
+def test_a_report_says_where_the_work_went(tmp_path: Path) -> None:
+    kept = record(0, 0.2, 10.0, seconds={"train": 6.0, "score": 1.0, "measure": 1.0, "build": 0.5})
+    pruned = record(1, 0.1, 20.0, state="pruned", seconds={"train": 2.0, "aside": 0.25})
+    write_refit(tmp_path, refit_name("s", 9), full(0, 0, 0.3, 10.0, seconds={"train": 20.0, "score": 2.0}))
+    study = ReadStudy(name="s", root=tmp_path, summary=summary(kept, pruned), device="cpu")
+    assert make_report(study).seconds_by_kind == {
+        "training kept": 6.0,
+        "training not kept": 2.0,
+        "scoring": 1.0,
+        "measuring": 1.25,
+        "full trainings": 22.0,
+        "the rest": 0.5,
+    }

@@ -1,0 +1,43 @@
+import pytest
+
+from search.study.errors import StudyError
+from search.study.selection import select_trial
+from tests.search.records import STAIRCASE, record, summary
+
+BENT = summary(record(0, 0.1, 10.0), record(1, 0.5, 20.0), record(2, 0.55, 50.0), record(3, 0.6, 90.0))
+
+
+def test_the_knee_is_meant_where_nothing_is_said() -> None:
+    assert select_trial(BENT).number == 1
+
+
+def test_best_is_the_most_accurate() -> None:
+    assert select_trial(BENT, best=True).number == 3
+
+
+@pytest.mark.parametrize(("limit_ms", "number"), [(10.0, 0), (49.9, 1), (50.0, 2), (1e9, 3)])
+@pytest.mark.parametrize("best", [False, True])
+def test_under_a_latency_the_most_accurate_is_meant(limit_ms: float, number: int, best: bool) -> None:
+    assert select_trial(BENT, max_latency_ms=limit_ms, best=best).number == number
+
+
+def test_a_number_need_not_be_on_the_front() -> None:
+    assert select_trial(summary(*STAIRCASE), number=3).number == 3
+
+
+@pytest.mark.parametrize("number", [1, 4, 5, 77])
+def test_a_number_without_a_complete_trial_is_refused_with_the_front(number: int) -> None:
+    with pytest.raises(StudyError, match=f"trial {number} is not a complete trial") as caught:
+        select_trial(summary(*STAIRCASE), number=number)
+    assert caught.value.hint == "its front has 0, 2, 6"
+
+
+def test_a_latency_that_no_trial_meets_is_refused_with_the_fastest() -> None:
+    with pytest.raises(StudyError, match="no trial is at most 5 ms slow") as caught:
+        select_trial(BENT, max_latency_ms=5.0)
+    assert caught.value.hint == "the fastest takes 10.000 ms"
+
+
+def test_a_study_without_a_complete_trial_has_nothing_to_choose() -> None:
+    with pytest.raises(StudyError, match="no complete trial"):
+        select_trial(summary(*STAIRCASE[4:6]))

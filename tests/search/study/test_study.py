@@ -1,0 +1,210 @@
+"""Optuna's record of a study: what is asked, told, recovered and read again."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from search.strategy.sampler import SpaceSampler
+from search.study.errors import StudyError
+from search.study.read_study import read_study, study_names
+from search.study.settings import StudySettings, changes
+from search.study.stores import optuna_path
+from search.study.study import Study, open_storage, space_from_dict
+from spaces.named_spaces import SPACES
+from spaces.space import BackboneChoice, Space
+from tests.search.conftest import MakeSettings
+from tests.search.driver.scripted import FEW, IDENTITY, SPACE, latency
+from trials.latency.device import Latency
+from trials.trial_result import RESULT_FILE, TrialResult, write_json
+
+COMPLETE = TrialResult(state="complete", latency=latency(20.0), ap=0.4, ap50=0.6, history=((1, 2.0, 0.4, 0.6),))
+
+
+def open_study(settings: StudySettings) -> Study:
+    return Study(settings, SpaceSampler(settings.space, name="tpe", seed=settings.seed))
+
+
+def in_optuna(settings: StudySettings) -> list[FrozenTrial]:
+    return optuna.load_study(study_name=settings.name, storage=open_storage(settings.root)).get_trials()
+
+
+def test_each_end_has_its_state_in_optuna(settings: MakeSettings) -> None:
+    chosen = settings(max_latency_ms=50.0)
+    study = open_study(chosen)
+    ends = [
+        COMPLETE,
+        TrialResult(state="infeasible", reason="too slow", latency=latency(80.0)),
+        TrialResult(state="pruned", reason="hopeless", latency=latency(30.0), ap=0.1),
+        TrialResult(state="failed", reason="the loss is nan", latency=latency(30.0)),
+        TrialResult(state="failed", reason="killed"),
+    ]
+    for end in ends:
+        number, _ = study.ask()
+        assert study.tell(number, end).result == end
+    trials = in_optuna(chosen)
+    assert [trial.state for trial in trials] == [
+        TrialState.COMPLETE,
+        TrialState.COMPLETE,
+        TrialState.PRUNED,
+        TrialState.FAIL,
+        TrialState.FAIL,
+    ]
+    assert [trial.values for trial in trials] == [[0.4, 20.0], [0.0, 80.0], None, None, None]
+    assert [trial.user_attrs["state"] for trial in trials] == [end.state for end in ends]
+    assert [record.result for record in open_study(chosen).records()] == ends
+    best = optuna.load_study(study_name=chosen.name, storage=open_storage(chosen.root)).best_trials
+    assert [trial.number for trial in best] == [0]  # the infeasible one is none of Optuna's best either
+
+
+def test_long_measurements_are_thinned_but_keep_their_percentiles(settings: MakeSettings) -> None:
+    samples = tuple(float(value) for value in np.random.default_rng(0).lognormal(3, 0.2, 5000))
+    long = Latency(samples_ms=samples, device=IDENTITY, notes=("odd",))
+    study = open_study(settings())
+    kept = study.tell(study.ask()[0], dataclasses.replace(COMPLETE, latency=long)).result.latency
+    assert kept is not None
+    assert len(kept.samples_ms) == 101
+    for percent in (50, 90, 99):
+        assert kept.percentile_ms(percent) == pytest.approx(long.percentile_ms(percent))
+    assert kept.notes == ("odd",)
+
+
+def test_what_a_killed_driver_left_running_is_queued_again_unless_its_result_is_there(settings: MakeSettings) -> None:
+    chosen = settings()
+    left = open_study(chosen)
+    asked = [left.ask() for _ in range(3)]
+    chosen.trial_folder(1).mkdir(parents=True)
+    write_json(chosen.trial_folder(1) / RESULT_FILE, COMPLETE.to_dict())
+
+    study = open_study(chosen)
+    found = study.recover()
+    assert [(record.number, record.architecture) for record in found] == [asked[1]]
+    assert [record.number for record in study.records()] == [1]
+    assert [study.ask()[1] for _ in range(2)] == [asked[0][1], asked[2][1]]
+    assert not [trial for trial in in_optuna(chosen) if trial.state == TrialState.WAITING]
+
+
+def test_what_two_drivers_queued_again_is_tried_once(settings: MakeSettings) -> None:
+    chosen = settings()
+    study = open_study(chosen)
+    number, architecture = study.ask()
+    point = in_optuna(chosen)[0].params
+    # As a driver killed after it queued the trial, and before it told that the trial is over:
+    optuna.load_study(study_name=chosen.name, storage=open_storage(chosen.root)).enqueue_trial(point)
+    study = open_study(chosen)
+    study.recover()
+    first, second = study.ask(), study.ask()
+    assert first[1] == architecture
+    assert second[1] != architecture
+    assert number not in (first[0], second[0])
+
+
+def test_a_queued_trial_whose_driver_was_killed_while_asking_is_still_queued(settings: MakeSettings) -> None:
+    chosen = settings()
+    study = open_study(chosen)
+    number, architecture = study.ask()
+    study.interrupt(number)
+    storage = open_storage(chosen.root)
+    # What Optuna does first of all when it is asked: take the trial from the queue.
+    storage.set_trial_state_values(in_optuna(chosen)[1]._trial_id, TrialState.RUNNING)
+    study = open_study(chosen)
+    study.recover()
+    assert study.ask()[1] == architecture
+
+
+def test_presets_are_queued_once(settings: MakeSettings) -> None:
+    space = Space(
+        name="presets",
+        description="Two presets.",
+        backbones={
+            "mobilenetv2_075": BackboneChoice(truncation=(15, 16), transfer=(0, 99)),
+            "mobilenetv2_140": BackboneChoice(truncation=(15, 16), transfer=(0, 99)),
+        },
+        axes={"shortcut": ("none", "maxpool"), "prediction_bias": (False,)},
+    )
+    chosen = settings(space=space)
+    study = open_study(chosen)
+    study.queue_presets()
+    open_study(chosen).queue_presets()
+    asked = [study.ask() for _ in range(3)]
+    records = [study.tell(number, COMPLETE) for number, _ in asked]
+    assert [record.preset for record in records] == ["yoloret-m0.75", "yoloret-m1.4", ""]
+    assert [study.is_preset(architecture) for _, architecture in asked] == [True, True, False]
+
+
+@pytest.mark.parametrize("num_at_once", [1, 2])
+def test_a_space_of_one_architecture_is_tried_once(settings: MakeSettings, num_at_once: int) -> None:
+    one = Space(
+        name="one",
+        description="Of one architecture.",
+        backbones={"mobilenetv3_small_050": BackboneChoice(truncation=(11,))},
+        axes={"scale_set": ("none",), "input_size": (64,)},
+    )
+    chosen = settings(space=one)
+    study = open_study(chosen)
+    number, architecture = study.ask()
+    if num_at_once == 1:
+        study.interrupt(number)
+        number, again = study.ask()
+        assert again == architecture
+        study.tell(number, COMPLETE)
+    with pytest.raises(StudyError, match="all 1 architectures of space 'one' were tried"):
+        study.ask()
+
+
+def test_asking_a_used_up_space_leaves_no_trial_behind(settings: MakeSettings) -> None:
+    chosen = settings(space=FEW)
+    study = open_study(chosen)
+    for _ in range(4):
+        study.tell(study.ask()[0], COMPLETE)
+    for _ in range(2):
+        with pytest.raises(StudyError, match="all 4"):
+            study.ask()
+    assert len(in_optuna(chosen)) == 4
+
+
+def test_the_device_is_told_apart_by_what_moves_its_latency(settings: MakeSettings) -> None:
+    study = open_study(settings())
+    study.check_identity("abc", IDENTITY)
+    study.check_identity("abc", IDENTITY)
+    with pytest.raises(StudyError, match="backend: none → another") as caught:
+        study.check_identity("abc", dataclasses.replace(IDENTITY, backend="another"))
+    assert "--study NAME" in caught.value.hint
+    with pytest.raises(StudyError, match="the data of study 'study' changed"):
+        study.check_identity("def", IDENTITY)
+    open_study(settings()).check_identity("abc", IDENTITY)  # refused changes were not written
+
+
+@pytest.mark.parametrize("make_space", SPACES.values(), ids=SPACES)
+def test_a_space_round_trips_through_what_a_study_records(make_space: object) -> None:
+    space = make_space() if callable(make_space) else SPACE
+    assert space_from_dict(space.to_dict()) == space
+
+
+def test_changes_name_nested_settings() -> None:
+    before = {"a": 1, "train": {"epochs": 3, "loss": {"gain": 2}}, "gone": True}
+    after = {"a": 1, "train": {"epochs": 4, "loss": {"gain": 2.5}}, "new": "x"}
+    assert changes(before, after) == [
+        "train.epochs was 3, is 4",
+        "train.loss.gain was 2, is 2.5",
+        "gone was True, is None",
+        "new was None, is x",
+    ]
+
+
+def test_a_study_that_is_not_there_is_refused_with_those_that_are(settings: MakeSettings, tmp_path: Path) -> None:
+    chosen = settings()
+    open_study(chosen)
+    with pytest.raises(StudyError, match="no study 'other'") as caught:
+        read_study(chosen.root, "other")
+    assert caught.value.hint == "there are study"
+    with pytest.raises(StudyError, match="never begun in earnest"):
+        read_study(chosen.root, "study")
+    with pytest.raises(StudyError, match="no study 'other'") as caught:
+        read_study(tmp_path / "nowhere", "other")
+    assert "yoloret-nas search" in caught.value.hint
+    assert study_names(tmp_path / "nowhere") == []
+    assert not optuna_path(tmp_path / "nowhere").exists()  # reading makes nothing

@@ -1,0 +1,304 @@
+"""What stands in MLflow, on a real store in SQLite."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from search.driver.search import run_search
+from search.study.errors import StudyError
+from search.study.record import TrialRecord
+from search.study.settings import StudySettings
+from search.study.stores import tracking_uri
+from search.tracking.runs import (
+    FRONT_TAG,
+    KIND_TAG,
+    REASON_TAG,
+    STATE_TAG,
+    STUDY_TAG,
+    TRIAL_TAG,
+    Tracking,
+    write_reports,
+)
+from tests.search.conftest import MakeSettings
+from tests.search.driver.scripted import DriverKilledError, RecordingView, ScriptedExecutor, StandInDevice, kill_driver
+from tests.search.records import record, summary
+from trials.progress import Progress
+from trials.training.checkpoint import CHECKPOINT_FILE
+from trials.trial_result import ARCHITECTURE_FILE, ONNX_FILE, RESULT_FILE
+
+PARENT = "mlflow.parentRunId"
+HISTORY = ((1, 2.0, None, None), (2, 1.0, 0.3, 0.5), (3, 0.9, None, None), (4, 0.8, 0.4, 0.6))
+
+
+def open_tracking(settings: StudySettings, *, study_id: str = "one") -> Tracking:
+    return Tracking(settings, study_id=study_id, description={"space": "some", "dataset": "shapes"})
+
+
+def client(settings: StudySettings) -> MlflowClient:
+    return MlflowClient(tracking_uri=tracking_uri(settings.root))
+
+
+def runs(settings: StudySettings, experiment: str = "study", *, study_id: str = "one") -> tuple[Run, dict[int, Run]]:
+    """Give the study's run and those of its trials, the newest of each number."""
+    found = client(settings).get_experiment_by_name(experiment)
+    assert found is not None
+    everything = client(settings).search_runs([found.experiment_id], order_by=["attributes.start_time ASC"])
+    studies = [run for run in everything if run.data.tags.get(KIND_TAG) == "study"]
+    (parent,) = [run for run in studies if len(studies) == 1 or run.data.tags[STUDY_TAG] == study_id]
+    children = [run for run in everything if run.data.tags.get(PARENT) == parent.info.run_id]
+    assert len({run.data.tags[TRIAL_TAG] for run in children}) == len(children)
+    return parent, {int(run.data.tags[TRIAL_TAG]): run for run in children}
+
+
+def curve(settings: StudySettings, run: Run, name: str) -> list[tuple[int, float]]:
+    return [(point.step, point.value) for point in client(settings).get_metric_history(run.info.run_id, name)]
+
+
+def artifacts(settings: StudySettings, run: Run) -> set[str]:
+    return {entry.path for entry in client(settings).list_artifacts(run.info.run_id)}
+
+
+def leave_files(settings: StudySettings, number: int) -> None:
+    folder = settings.trial_folder(number)
+    folder.mkdir(parents=True)
+    for name in (ARCHITECTURE_FILE, RESULT_FILE, ONNX_FILE, CHECKPOINT_FILE):
+        (folder / name).write_text("{}")
+
+
+def test_a_trial_has_its_axes_its_curves_its_objectives_and_its_files(settings: MakeSettings) -> None:
+    chosen = settings()
+    tracking, trial = open_tracking(chosen), record(0, 0.4, 20.0, history=HISTORY)
+    leave_files(chosen, 0)
+    tracking.started(0, trial.architecture)
+    assert runs(chosen)[1][0].data.tags[STATE_TAG] == "running"
+    for epoch, loss, ap, _ in HISTORY:
+        if ap is not None:
+            tracking.scored(0, Progress(phase="train", epoch=epoch, loss=loss, ap=ap))
+    tracking.finished(trial, seconds=12.5)
+
+    run = runs(chosen)[1][0]
+    assert run.info.status == "FINISHED"
+    axes = {name: str(value) for name, value in trial.architecture.to_dict().items()}
+    assert run.data.params == {**axes, "architecture": trial.architecture.key}
+    assert {name: run.data.metrics[name] for name in ("ap", "ap50", "latency_ms", "seconds")} == {
+        "ap": 0.4,
+        "ap50": 0.4,
+        "latency_ms": 20.0,
+        "seconds": 12.5,
+    }
+    assert run.data.metrics["macs_m"] == 3.0
+    assert run.data.metrics["latency_p99_ms"] > 20.0
+    assert run.data.tags[STATE_TAG] == "complete"
+    assert run.data.tags["yoloret.device"] == "stand-in · none · fp32, threads 1"
+    assert artifacts(chosen, run) == {ARCHITECTURE_FILE, RESULT_FILE, ONNX_FILE}
+    assert curve(chosen, run, "train_loss") == [(2, 1.0), (4, 0.8), (1, 2.0), (3, 0.9)]  # the scored ones came first
+    assert curve(chosen, run, "val_ap") == [(2, 0.3), (4, 0.4)]
+
+
+def test_what_a_board_tells_beside_the_figure_stands_there_too(settings: MakeSettings) -> None:
+    chosen = settings()
+    trial = record(0, 0.4, 20.0)
+    assert trial.result.latency is not None
+    told = replace(
+        trial.result.latency,
+        engine="e1",
+        build_s=90.0,
+        throughput_per_s=49.0,
+        reference_ms=1.5,
+        before={"gpu_mhz": 921.6},
+        after={"gpu_mhz": 920.0},
+        notes=("measured again",),
+    )
+    tracking = open_tracking(chosen)
+    tracking.finished(replace(trial, result=replace(trial.result, latency=told)), seconds=1.0)
+    run = runs(chosen)[1][0]
+    wanted = {
+        "build_seconds": 90.0,
+        "throughput_per_s": 49.0,
+        "latency_reference_ms": 1.5,
+        "before_gpu_mhz": 921.6,
+        "after_gpu_mhz": 920.0,
+    }
+    assert {name: run.data.metrics[name] for name in wanted} == wanted
+    assert (run.data.tags["yoloret.engine"], run.data.tags["yoloret.latency_notes"]) == ("e1", "measured again")
+
+
+def test_two_studies_of_one_name_in_one_store_have_runs_of_their_own(settings: MakeSettings) -> None:
+    mine, yours = open_tracking(settings()), open_tracking(settings(), study_id="two")
+    assert mine.experiment_id == yours.experiment_id
+    assert mine.parent_run_id != yours.parent_run_id
+    assert open_tracking(settings()).parent_run_id == mine.parent_run_id
+
+
+@pytest.mark.parametrize(
+    ("trial", "status", "without"),
+    [
+        (record(0, None, 90.0, state="infeasible", reason="over the limit"), "FINISHED", {"ap", "ap50"}),
+        (record(0, 0.1, 30.0, state="pruned", reason="hopeless"), "FINISHED", {"ap", "ap50"}),
+        (record(0, None, None, state="failed", reason="out of memory"), "FAILED", {"ap", "ap50", "latency_ms"}),
+    ],
+    ids=["infeasible", "pruned", "failed"],
+)
+def test_other_ends_have_a_reason_and_no_objective(
+    settings: MakeSettings, trial: TrialRecord, status: str, without: set[str]
+) -> None:
+    chosen = settings()
+    leave_files(chosen, 0)
+    (chosen.trial_folder(0) / "traceback.txt").write_text("Traceback …")
+    tracking = open_tracking(chosen)
+    tracking.started(0, trial.architecture)
+    tracking.finished(trial, seconds=1.0)
+    run = runs(chosen)[1][0]
+    assert run.info.status == status
+    assert (run.data.tags[STATE_TAG], run.data.tags[REASON_TAG]) == (trial.result.state, trial.result.reason)
+    assert not without & set(run.data.metrics)
+    assert artifacts(chosen, run) == {ARCHITECTURE_FILE, RESULT_FILE, "traceback.txt"}  # and no ONNX of no use
+
+
+def test_the_study_s_run_has_the_front_and_the_hypervolume_and_members_their_checkpoint(
+    settings: MakeSettings,
+) -> None:
+    chosen = settings()
+    chosen.folder.mkdir()
+    tracking = open_tracking(chosen)
+    first, second, third = record(0, 0.2, 30.0), record(1, 0.3, 50.0), record(2, 0.4, 20.0)
+    for count, trial in enumerate((first, second), start=1):
+        leave_files(chosen, trial.number)
+        tracking.finished(trial, seconds=1.0)
+        tracking.stands(summary(*(first, second)[:count]))
+    tracking.close(summary(first, second), status="KILLED", files=[])
+    parent, children = runs(chosen)
+    assert parent.info.status == "KILLED"
+    assert {number: run.data.tags[FRONT_TAG] for number, run in children.items()} == {0: "yes", 1: "yes"}
+
+    again = open_tracking(chosen)
+    assert runs(chosen)[0].info.status == "RUNNING"
+    leave_files(chosen, 2)
+    again.finished(third, seconds=1.0)
+    whole = summary(first, second, third)
+    again.stands(whole)
+    again.close(whole, status="FINISHED", files=write_reports(whole, chosen.folder, title="a study"))
+
+    parent, children = runs(chosen)
+    assert again.parent_run_id == tracking.parent_run_id == parent.info.run_id
+    assert parent.info.status == "FINISHED"
+    assert parent.data.params == {"space": "some", "dataset": "shapes"}
+    assert artifacts(chosen, parent) == {"front.png", "front.csv", "front.html", "trials.csv"}
+    assert [step for step, _ in curve(chosen, parent, "hypervolume")] == [1, 2, 3]
+    assert curve(chosen, parent, "hypervolume")[-1][1] == whole.hypervolume
+    assert parent.data.metrics["trials_complete"] == 3.0
+    assert {number: run.data.tags[FRONT_TAG] for number, run in children.items()} == {0: "no", 1: "no", 2: "yes"}
+    assert CHECKPOINT_FILE in artifacts(chosen, children[2])
+
+
+def test_what_a_killed_driver_did_not_write_is_written_on_resume(settings: MakeSettings) -> None:
+    chosen = settings()
+    killed = open_tracking(chosen)
+    trials = [record(number, 0.4, 20.0, history=HISTORY) for number in range(4)]
+    killed.finished(trials[0], seconds=5.0)
+    killed.started(1, trials[1].architecture)  # its result stands in the study, its end not here
+    killed.scored(1, Progress(phase="train", epoch=2, loss=1.0, ap=0.3))
+    killed.started(3, trials[3].architecture)  # it was interrupted: the study knows no result of it
+
+    open_tracking(chosen).catch_up(trials[:3])  # number 2 is not here at all
+    parent, children = runs(chosen)
+    assert parent.info.status == "RUNNING"
+    assert {number: run.info.status for number, run in children.items()} == {
+        0: "FINISHED",
+        1: "FINISHED",
+        2: "FINISHED",
+        3: "KILLED",
+    }
+    assert children[3].data.tags[STATE_TAG] == "interrupted"
+    for number in range(3):
+        assert children[number].data.metrics["ap"] == 0.4
+        assert sorted(curve(chosen, children[number], "train_loss")) == [(1, 2.0), (2, 1.0), (3, 0.9), (4, 0.8)]
+        assert sorted(curve(chosen, children[number], "val_ap")) == [(2, 0.3), (4, 0.4)]
+    assert children[0].data.metrics["seconds"] == 5.0
+
+    before = {number: run.info.end_time for number, run in children.items()}
+    open_tracking(chosen).catch_up(trials[:3])  # all is there: nothing is written again
+    assert {number: run.info.end_time for number, run in runs(chosen)[1].items()} == before
+
+
+def test_a_search_ended_now_and_one_whose_driver_was_killed(settings: MakeSettings, device: StandInDevice) -> None:
+    chosen = settings(budget=3)
+    executor = ScriptedExecutor()
+    run_search(
+        chosen,
+        executor=executor,
+        view=RecordingView(),
+        interrupted=lambda: "now" if len(executor.started) > 1 else "no",
+    )
+    parent, children = runs(chosen)
+    assert parent.info.status == "KILLED"
+    assert {number: run.info.status for number, run in children.items()} == {0: "FINISHED", 1: "KILLED"}
+
+    numbers = [request.number for request in executor.started]
+    killed = ScriptedExecutor(scripts={numbers[-1] + 1: kill_driver})
+    with pytest.raises(DriverKilledError):
+        run_search(chosen, executor=killed, view=RecordingView())
+    assert runs(chosen)[1][2].info.status == "RUNNING"
+
+    outcome = run_search(chosen, executor=ScriptedExecutor(), view=RecordingView())
+    parent, children = runs(chosen)
+    assert parent.info.status == "FINISHED"
+    done = {number for number, run in children.items() if run.info.status == "FINISHED"}
+    assert done == {trial.number for trial in outcome.summary.records}
+    assert len(done) == 3
+    assert {run.info.status for number, run in children.items() if number not in done} == {"KILLED"}
+    keys = [children[number].data.params["architecture"] for number in done]
+    assert sorted(keys) == sorted(trial.architecture.key for trial in outcome.summary.records)
+
+
+def test_the_user_s_store_is_used_where_there_is_one(
+    settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = settings()
+    elsewhere = f"sqlite:///{tmp_path / 'elsewhere.db'}"
+    (tmp_path / "elsewhere.db").write_bytes((chosen.root / "mlflow.db").read_bytes())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", elsewhere)
+    tracking = open_tracking(chosen)
+    tracking.finished(record(0, 0.4, 20.0), seconds=1.0)
+    assert tracking.uri == elsewhere
+    assert MlflowClient(tracking_uri=elsewhere).get_run(tracking.parent_run_id).info.status == "RUNNING"
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert client(chosen).get_experiment_by_name("study") is None
+
+
+def test_a_store_that_cannot_be_used_is_named(settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "gopher://nowhere")
+    with pytest.raises(StudyError, match="MLflow store gopher://nowhere cannot be used") as caught:
+        open_tracking(settings())
+    assert "MLFLOW_TRACKING_URI" in caught.value.hint
+
+
+def test_studies_that_share_an_experiment_leave_each_other_alone(
+    settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "shared")
+    one, other = settings(name="one"), settings(name="other")
+    trial = record(0, 0.4, 20.0)
+    running = open_tracking(one)
+    running.started(0, trial.architecture)
+    second = open_tracking(other, study_id="two")
+    second.catch_up([trial])
+    second.close(summary(trial), status="FINISHED", files=[])
+    parent, children = runs(one, "shared")
+    assert parent.info.status == "RUNNING"
+    assert children[0].info.status == "RUNNING"
+    assert FRONT_TAG not in children[0].data.tags
+    parent, children = runs(other, "shared", study_id="two")
+    assert children[0].info.status == "FINISHED"
+    assert children[0].data.tags[FRONT_TAG] == "yes"
+
+
+def test_a_deleted_experiment_is_named(settings: MakeSettings) -> None:
+    chosen = settings()
+    tracking = open_tracking(chosen)
+    client(chosen).delete_experiment(tracking.experiment_id)
+    with pytest.raises(StudyError, match="MLflow experiment 'study' is deleted"):
+        open_tracking(chosen)

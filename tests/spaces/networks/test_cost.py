@@ -1,0 +1,60 @@
+"""Costs on paper, against those of whole networks."""
+
+import random
+
+import pytest
+import torch
+
+from spaces import Architecture
+from spaces.named_spaces import SPACES
+from spaces.networks.cost import count_cost
+from spaces.networks.macs import count_macs, count_params
+from spaces.networks.network import build_network
+
+
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("num_classes", [1, 20])
+def test_the_cost_is_that_of_the_built_network(space: str, num_classes: int) -> None:
+    rng, drawn = random.Random(5), SPACES[space]()
+    for _ in range(12):
+        check(drawn.sample(rng), num_classes=num_classes)
+
+
+@pytest.mark.parametrize("head", ["plain", "fpn", "fpn_pan", "bifpn"])
+@pytest.mark.parametrize(
+    ("scale_set", "shortcut", "outputs"),
+    [
+        ("none", "none", "8+16+32"),
+        ("none", "none", "16+32"),
+        ("8+16+32@8>8+16+32", "maxpool", "8+16+32"),
+        ("8+16+32@16>8+32", "conv", "8+16+32"),
+        ("16+32@32>16+32", "none", "16+32"),
+        ("16+32@32>16+32", "conv", "16+32"),
+    ],
+)
+@pytest.mark.parametrize("bias", [False, True])
+def test_every_neck_and_head_is_counted(head: str, scale_set: str, shortcut: str, outputs: str, bias: bool) -> None:
+    sizes = {"rfcr_width": 24, "rfcr_channels": 40, "rfcr_kernel": 5}
+    architecture = Architecture.from_dict(
+        {
+            "backbone": "mobilenetv3_small_050",
+            "truncation": 11,
+            "input_size": 96,
+            "head": head,
+            "head_width": 20,
+            "outputs": outputs,
+            "scale_set": scale_set,
+            "shortcut": shortcut,
+            "prediction_bias": bias,
+            **(sizes if scale_set != "none" else dict.fromkeys(sizes, 0)),
+        }
+    )
+    check(architecture, num_classes=3)
+
+
+def check(architecture: Architecture, *, num_classes: int) -> None:
+    with torch.device("meta"):
+        network = build_network(architecture, num_classes=num_classes)
+    cost = count_cost(architecture, num_classes=num_classes)
+    assert cost.params == count_params(network)
+    assert cost.macs == count_macs(network, input_size=architecture.input_size)

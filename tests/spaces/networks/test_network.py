@@ -1,0 +1,210 @@
+"""The networks against the authors' figures, and every axis against its promise."""
+
+import itertools
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from spaces import Architecture, ArchitectureError, ScaleSet
+from spaces.named_spaces import open_space
+from spaces.networks.backbones import BACKBONES, block_shapes, build_blocks
+from spaces.networks.macs import count_macs, count_params
+from spaces.networks.network import YoloReT, build_network
+from spaces.presets import PRESETS, preset
+
+REFERENCE = Path(__file__).parents[4] / "shared" / "paper" / "yoloret_m075_voc_neck_head.npz"
+SMALL = Architecture(backbone="mobilenetv3_small_050", truncation=10, input_size=64, head_width=16, rfcr_width=8)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "backbone_values", "gmacs"),
+    [
+        ("yoloret-m0.75", 1_887_687, 797_344, 0.633),
+        ("yoloret-m1.4", 3_798_567, 2_625_920, 1.299),
+        ("yoloret-effb3", 8_064_149, 6_887_022, 3.246),
+    ],
+)
+def test_presets_count_as_the_authors_code_does(name: str, values: int, backbone_values: int, gmacs: float) -> None:
+    with torch.device("meta"):
+        network = build_network(preset(name), num_classes=20)
+    assert _num_values(network) == values
+    assert _num_values(network.backbone) == backbone_values
+    assert count_macs(network, input_size=preset(name).input_size) / 1e9 == pytest.approx(gmacs, abs=6e-4)
+
+
+@pytest.mark.skipif(
+    not REFERENCE.is_file(), reason="the numeric reference of the authors' code lies beside the project"
+)
+def test_neck_and_head_compute_what_the_authors_code_does() -> None:
+    reference = {name: torch.from_numpy(array) for name, array in np.load(REFERENCE).items()}
+    network = build_network(preset("yoloret-m0.75"), num_classes=20).eval()
+    used = _load_reference(network, reference)
+    assert used == {name for name in reference if not name.startswith(("input.", "rfcr.s", "output."))}
+    features = {stride: reference[f"input.s{stride}"] for stride in (4, 8, 16, 32)}
+    with torch.no_grad():
+        assert network.neck is not None
+        handed = network.neck(features)
+        outputs = network.head(handed)
+    for stride in (8, 16, 32):
+        torch.testing.assert_close(handed[stride], reference[f"rfcr.s{stride}"], atol=1e-4, rtol=0)
+    for stride, output in zip((8, 16, 32), outputs, strict=True):
+        torch.testing.assert_close(output, reference[f"output.s{stride}"], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_declared_blocks_are_what_the_backbone_gives(name: str) -> None:
+    stem, blocks = build_blocks(name)
+    shapes = block_shapes(name)
+    features = stem.eval()(torch.zeros(1, 3, 96, 96))
+    for block, shape in zip(blocks, shapes, strict=True):
+        features = block.eval()(features)
+        assert features.shape == (1, shape.channels, 96 // shape.stride, 96 // shape.stride)
+    assert [shape.stride for shape in shapes] == sorted(shape.stride for shape in shapes)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("size", [64, 128])
+def test_every_backbone_trains_a_step_at_two_sizes(name: str, size: int) -> None:
+    truncation = len(block_shapes(name))
+    network = build_network(SMALL.replace(backbone=name, truncation=truncation, shortcut="maxpool"), num_classes=2)
+    outputs = network(torch.randn(2, 3, size, size))
+    assert [tuple(output.shape) for output in outputs] == [(2, 21, size // s, size // s) for s in (8, 16, 32)]
+    sum(output.square().sum() for output in outputs).backward()
+    assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
+
+
+@pytest.mark.parametrize("space_name", ["tiny", "nano", "paper"])
+def test_any_architecture_of_a_space_builds_and_runs(space_name: str) -> None:
+    space, rng = open_space(space_name), random.Random(0)
+    with torch.device("meta"):
+        for architecture in (space.sample(rng) for _ in range(15)):
+            size = architecture.input_size
+            outputs = build_network(architecture, num_classes=3)(torch.zeros(1, 3, size, size))
+            assert [output.shape[-1] for output in outputs] == [size // s for s in architecture.outputs]
+
+
+CHANGES = {
+    "backbone": {"backbone": "mobilenetv3_small_100"},
+    "truncation": {"truncation": 9},
+    "outputs": {"outputs": (16, 32), "scale_set": ScaleSet.parse("8+16+32@16>16+32")},
+    "collect": {"scale_set": ScaleSet.parse("16+32@16>8+16+32")},
+    "fuse": {"scale_set": ScaleSet.parse("8+16+32@8>8+16+32")},
+    "hand back": {"scale_set": ScaleSet.parse("8+16+32@16>8+16")},
+    "no RFCR": {"scale_set": None, "rfcr_width": 0, "rfcr_channels": 0, "rfcr_kernel": 0},
+    "max-pooled shortcut": {"shortcut": "maxpool"},
+    "averaged shortcut": {"shortcut": "avgpool"},
+    "convolved shortcut": {"shortcut": "conv"},
+    "rfcr_width": {"rfcr_width": 16},
+    "rfcr_channels": {"rfcr_channels": 48},
+    "rfcr_kernel": {"rfcr_kernel": 3},
+    "fpn": {"head": "fpn"},
+    "plain": {"head": "plain"},
+    "head_width": {"head_width": 32},
+    "prediction_bias": {"prediction_bias": False},
+    "input_size": {"input_size": 96},
+}
+
+
+def test_every_axis_changes_the_network() -> None:
+    """Users of another tuner found all their trials identical: ours must differ in what they compute, pair by pair."""
+    architectures = {"base": SMALL, **{name: SMALL.replace(**change) for name, change in CHANGES.items()}}
+    fingerprints = {name: _fingerprint(architecture) for name, architecture in architectures.items()}
+    for one, other in itertools.combinations(fingerprints, 2):
+        assert fingerprints[one] != fingerprints[other], f"{one} and {other} compute the same"
+
+
+def test_macs_agree_with_an_independent_counter() -> None:
+    space, rng = open_space("tiny"), random.Random(1)
+    for architecture in [*(space.sample(rng) for _ in range(5)), PRESETS["yoloret-m0.75"]]:
+        with torch.device("meta"):
+            network = build_network(architecture, num_classes=4).eval()
+            images = torch.zeros(1, 3, architecture.input_size, architecture.input_size)
+        with FlopCounterMode(display=False) as counter:
+            network(images)
+        ours = count_macs(network, input_size=architecture.input_size)
+        assert ours == pytest.approx(counter.get_total_flops() / 2, rel=0.01)
+
+
+def test_macs_and_params_of_one_convolution() -> None:
+    convolution = torch.nn.Conv2d(4, 8, 3, padding=1, groups=2)
+    stack = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1, stride=2, bias=False), convolution)
+    assert count_macs(stack, input_size=10) == 5 * 5 * 4 * 3 + 5 * 5 * 8 * 2 * 9
+    assert count_params(stack) == 12 + 8 * 2 * 9 + 8
+
+
+def test_a_detector_without_classes_is_refused() -> None:
+    with pytest.raises(ArchitectureError, match="0 classes"):
+        build_network(SMALL, num_classes=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"truncation": 13}, "has 12 blocks"),
+        ({"truncation": 8}, "no features at stride 32"),
+        ({"backbone": "resnet50"}, "unknown"),
+        (
+            {"outputs": (8, 16), "scale_set": ScaleSet.parse("8+16@8>8+16")},
+            "keeps blocks of stride 32 that nothing reads",
+        ),
+    ],
+)
+def test_illegal_architectures_are_refused_with_the_reason(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ArchitectureError, match=message):
+        build_network(SMALL.replace(**change), num_classes=1)
+
+
+def _num_values(module: torch.nn.Module) -> int:
+    return sum(value.numel() for name, value in module.state_dict().items() if not name.endswith("num_batches_tracked"))
+
+
+def _fingerprint(architecture: Architecture) -> tuple[object, ...]:
+    """What the network computes on one image from seeded weights, with its size."""
+    torch.manual_seed(0)
+    network = build_network(architecture, num_classes=1).train()
+    images = torch.randn(2, 3, architecture.input_size, architecture.input_size)
+    outputs = network(images)
+    sums = tuple(round(float(output.detach().double().abs().sum()), 6) for output in outputs)
+    return count_params(network), count_macs(network, input_size=architecture.input_size), sums
+
+
+def _load_reference(network: YoloReT, reference: dict[str, torch.Tensor]) -> set[str]:
+    """Copy every weight of the reference into our names; give the names used."""
+    state = {**network.neck.state_dict(prefix="neck."), **network.head.state_dict(prefix="head.")}  # type: ignore[union-attr]
+    used: set[str] = set()
+
+    def take(ours: str, theirs: str) -> None:
+        assert state[ours].shape == reference[theirs].shape, (ours, theirs)
+        state[ours].copy_(reference[theirs])
+        used.add(theirs)
+
+    def take_norm(ours: str, theirs: str) -> None:
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            take(f"{ours}.{part}", f"{theirs}.{part}")
+
+    for stride in (4, 8, 16, 32):
+        take(f"neck.collect.s{stride}.weight", f"rfcr.collect.s{stride}.weight")
+    take("neck.fuse_weights", "rfcr.fuse.weights_s32_s16_s8_s4")
+    for ours, theirs in (("0", "mix_depthwise"), ("3", "mix_pointwise")):
+        take(f"neck.mix.{ours}.weight", f"rfcr.{theirs}.weight")
+        take_norm(f"neck.mix.{int(ours) + 1}", f"rfcr.{theirs}_bn")
+    for way, stride in itertools.product(("top_down", "bottom_up"), (8, 16, 32)):
+        own, their = f"head.{way}.s{stride}", f"{way}.s{stride}"
+        for part in ("expand", "depthwise", "project"):
+            take(f"{own}.{part}.0.weight", f"{their}.{part}.weight")
+            take_norm(f"{own}.{part}.1", f"{their}.{part}_bn")
+        for ours, theirs in (("1", "se_reduce"), ("3", "se_expand")):
+            take(f"{own}.gate.{ours}.weight", f"{their}.{theirs}.weight")
+            take(f"{own}.gate.{ours}.bias", f"{their}.{theirs}.bias")
+    paths = {"down": ("s32_to_s16", "s16_to_s8"), "up": ("s8_to_s16", "s16_to_s32")}
+    for (ours, names), theirs in zip(paths.items(), ("top_down", "bottom_up"), strict=True):
+        for name in names:
+            take(f"head.{ours}.{name}.0.weight", f"{theirs}.{name}.weight")
+            take_norm(f"head.{ours}.{name}.1", f"{theirs}.{name}_bn")
+    for stride in (8, 16, 32):
+        take(f"head.predict.s{stride}.weight", f"predict.s{stride}.weight")
+    return used

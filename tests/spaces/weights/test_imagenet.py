@@ -1,0 +1,274 @@
+"""Where ImageNet weights come from: a folder, the published files by a local server, timm's hub when it is out of reach."""
+
+import hashlib
+import pickle
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import timm
+import torch
+from torch import Tensor, nn
+
+import spaces.download
+from spaces import Architecture, published_weights
+from spaces.download import DownloadError, fetch_file
+from spaces.networks.backbones import split_blocks
+from spaces.networks.network import build_network
+from spaces.weights.imagenet import WEIGHTS_DIR, WeightsError, fetch_pretrained, load_pretrained, why_unavailable
+from tests.file_server import FileServer
+
+
+def sha256(content: bytes) -> str:
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+# --- files --------------------------------------------------------------------------------------------------------
+
+CONTENT = bytes(range(256)) * 5000
+
+
+@pytest.mark.parametrize("knows_ranges", [True, False])
+def test_a_fetch_that_breaks_off_goes_on(server: FileServer, tmp_path: Path, knows_ranges: bool) -> None:
+    server.files["file"], server.break_after, server.knows_ranges = CONTENT, [1000, 3000], knows_ranges
+    heard: list[tuple[int, int | None]] = []
+    path = fetch_file(
+        f"{server.url}/file",
+        tmp_path / "new" / "file",
+        checksum=sha256(CONTENT),
+        report=lambda done, whole: heard.append((done, whole)),
+    )
+    assert path.read_bytes() == CONTENT
+    assert heard[-1] == (len(CONTENT), len(CONTENT))
+    assert server.asked == [None, "bytes=1000-", f"bytes={4000 if knows_ranges else 3000}-"]
+    assert [one.name for one in path.parent.iterdir()] == ["file"]
+    fetch_file(f"{server.url}/file", path, checksum=sha256(CONTENT))
+    assert len(server.asked) == 3  # it is there
+
+
+def test_another_run_goes_on_where_an_earlier_one_gave_up(server: FileServer, tmp_path: Path) -> None:
+    server.files["file"], server.break_after = CONTENT, [1000, 0]
+    with pytest.raises(DownloadError, match="broke off after 1000 of 1280000 bytes"):
+        fetch_file(f"{server.url}/file", tmp_path / "file", checksum=sha256(CONTENT))
+    assert [one.name for one in tmp_path.iterdir()] == ["file.partial"]
+    assert fetch_file(f"{server.url}/file", tmp_path / "file", checksum=sha256(CONTENT)).read_bytes() == CONTENT
+    assert server.asked[-1] == "bytes=1000-"
+
+
+def test_a_partial_file_that_is_whole_is_verified_and_taken(server: FileServer, tmp_path: Path) -> None:
+    server.files["file"] = CONTENT
+    (tmp_path / "file.partial").write_bytes(CONTENT)
+    assert fetch_file(f"{server.url}/file", tmp_path / "file", checksum=sha256(CONTENT)).read_bytes() == CONTENT
+
+
+def test_other_content_is_refused_and_leaves_nothing(server: FileServer, tmp_path: Path) -> None:
+    server.files["file"] = CONTENT
+    with pytest.raises(DownloadError, match=r"is not what was expected: its md5 is .*, not 0000"):
+        fetch_file(f"{server.url}/file", tmp_path / "file", checksum="md5:0000")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_not_there_or_out_of_reach_is_said_so(
+    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(DownloadError, match=r"/none cannot be fetched: 404"):
+        fetch_file(f"{server.url}/none", tmp_path / "none", checksum="md5:0")
+    monkeypatch.setattr(spaces.download, "_PATIENCE_S", 2.0)
+    with pytest.raises(DownloadError, match="refused") as caught:
+        fetch_file("http://127.0.0.1:9/file", tmp_path / "file", checksum="md5:0", hint="plug it in")
+    assert caught.value.hint == "plug it in"
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- the published MobileNetV2 ------------------------------------------------------------------------------------
+
+
+class PublishedMobileNetV2(nn.Module):
+    """The published network as its definition reads, under its names: what the files hold the weights of."""
+
+    def __init__(self, multiplier: float) -> None:
+        super().__init__()
+
+        def channels(count: int) -> int:
+            rounded = max(8, int(count * multiplier + 4) // 8 * 8)
+            return rounded + 8 if rounded < 0.9 * count * multiplier else rounded
+
+        width = channels(32)
+        layers: list[nn.Module] = [nn.Sequential(*self.unit(3, width, 3, stride=2), nn.ReLU6())]
+        self.has_shortcut = [False]
+        for expansion, count, repeats, first_stride in (
+            (1, 16, 1, 1),
+            (6, 24, 2, 2),
+            (6, 32, 3, 2),
+            (6, 64, 4, 2),
+            (6, 96, 3, 1),
+            (6, 160, 3, 2),
+            (6, 320, 1, 1),
+        ):
+            for repeat in range(repeats):
+                stride, out = (1 if repeat else first_stride), channels(count)
+                hidden = width * expansion
+                expand = [*self.unit(width, hidden, 1), nn.ReLU6()] if expansion > 1 else []
+                around = [*self.unit(hidden, hidden, 3, stride=stride, groups=hidden), nn.ReLU6()]
+                block = nn.Module()
+                block.conv = nn.Sequential(*expand, *around, *self.unit(hidden, out, 1))
+                layers.append(block)
+                self.has_shortcut.append(stride == 1 and width == out)
+                width = out
+        self.features = nn.ModuleList(layers)
+        self.conv = nn.Sequential(*self.unit(width, 1280, 1), nn.ReLU6())
+        self.classifier = nn.Linear(1280, 1000)
+
+    @staticmethod
+    def unit(inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1) -> list[nn.Module]:
+        conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+        return [conv, nn.BatchNorm2d(outputs)]
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        features = [self.features[0](images)]
+        for block, has_shortcut in zip(self.features[1:], self.has_shortcut[1:], strict=True):
+            fresh = block.conv(features[-1])
+            features.append(features[-1] + fresh if has_shortcut else fresh)
+        features.append(self.conv(features[-1]))
+        return [*features, self.classifier(features[-1].mean(dim=(2, 3)))]
+
+
+@pytest.fixture
+def published(
+    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[str, PublishedMobileNetV2, bytes]:
+    """A published file of random weights on a local mirror, and the network it belongs to."""
+    torch.manual_seed(0)
+    network = PublishedMobileNetV2(0.75)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, std=0.3)
+            nn.init.normal_(module.running_mean, std=0.3)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+    torch.save(network.state_dict(), tmp_path / "saved.pth")
+    content = (tmp_path / "saved.pth").read_bytes()
+    name = f"mobilenetv2_0.75-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+    server.files[name] = content
+    monkeypatch.setitem(published_weights.PUBLISHED, "mobilenetv2_075", name)
+    monkeypatch.setenv("YOLORET_NAS_WEIGHTS_URL", server.url + "/")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.delenv(WEIGHTS_DIR, raising=False)
+    return name, network.eval(), content
+
+
+def test_the_converted_network_gives_the_published_one_s_features(
+    published: tuple[str, PublishedMobileNetV2, bytes], server: FileServer
+) -> None:
+    _, network, _ = published
+    images = torch.randn(2, 3, 96, 96)
+    with torch.no_grad():
+        expected = network(images)
+        model = fetch_pretrained("mobilenetv2_075").eval()
+        stem, blocks = split_blocks(model)
+        features = [stem(images)]
+        for block in blocks:
+            features.append(block(features[-1]))
+        scores = model(images)
+    assert len(features) == len(expected) - 1 == 19
+    for own, theirs in zip([*features, scores], expected, strict=True):
+        torch.testing.assert_close(own, theirs, rtol=1e-4, atol=1e-4)
+    fetch_pretrained("mobilenetv2_075")
+    assert len(server.asked) == 1  # kept
+
+
+@pytest.mark.parametrize(("backbone", "multiplier"), [("mobilenetv2_035", 0.35), ("mobilenetv2_075", 0.75)])
+def test_each_published_width_fills_its_timm_network(backbone: str, multiplier: float) -> None:
+    converted = published_weights.convert(PublishedMobileNetV2(multiplier).state_dict())
+    timm.create_model(backbone).load_state_dict(converted)
+
+
+def test_only_the_blocks_below_the_boundary_take_weights(
+    published: tuple[str, PublishedMobileNetV2, bytes],
+) -> None:
+    architecture = Architecture(backbone="mobilenetv2_075", truncation=16, transfer=5)
+    network = build_network(architecture, num_classes=3)
+    fresh = {name: value.clone() for name, value in network.state_dict().items()}
+    load_pretrained(network, architecture)
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, fresh[name])}
+    assert changed
+    blocks = {int(name.split(".")[2]) for name in changed if name.startswith("backbone.blocks")}
+    assert blocks == set(range(5))
+    assert all(name.startswith("backbone.") for name in changed)
+
+
+def test_a_file_of_another_hash_is_refused(
+    published: tuple[str, PublishedMobileNetV2, bytes], server: FileServer
+) -> None:
+    name, _, content = published
+    server.files[name] = content[:-1] + b"x"
+    with pytest.raises(WeightsError, match="is not what was expected: its sha256"):
+        fetch_pretrained("mobilenetv2_075")
+
+
+def test_out_of_reach_is_one_line(
+    published: tuple[str, PublishedMobileNetV2, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("YOLORET_NAS_WEIGHTS_URL", "http://127.0.0.1:9")
+    reason = why_unavailable("mobilenetv2_075")
+    assert "mobilenetv2_075" in reason
+    assert "\n" not in reason
+
+
+# --- a folder of weights ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_a_folder_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    model = timm.create_model("mobilenetv3_small_050")
+    path = tmp_path / f"mobilenetv3_small_050{suffix}"
+    if suffix == ".pth":
+        torch.save(model.state_dict(), path)
+    else:
+        safetensors.torch.save_file(model.state_dict(), path)
+    monkeypatch.setenv(WEIGHTS_DIR, str(tmp_path))
+    loaded = fetch_pretrained("mobilenetv3_small_050").state_dict()
+    assert all(torch.equal(value, loaded[name]) for name, value in model.state_dict().items())
+
+
+def test_a_published_file_in_the_folder_is_converted(
+    published: tuple[str, PublishedMobileNetV2, bytes],
+    server: FileServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name, network, content = published
+    (tmp_path / name).write_bytes(content)
+    monkeypatch.setenv(WEIGHTS_DIR, str(tmp_path))
+    model = fetch_pretrained("mobilenetv2_075")
+    assert torch.equal(model.state_dict()["conv_stem.weight"], network.features[0][0].weight)
+    assert server.asked == []
+
+
+class _Bomb:
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path.touch, (Path(_Bomb.target),))
+
+    target = ""
+
+
+def test_a_file_s_code_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _Bomb.target = str(tmp_path / "exploded")
+    (tmp_path / "mobilenetv2_100.pth").write_bytes(pickle.dumps({"conv_stem.weight": _Bomb()}))
+    monkeypatch.setenv(WEIGHTS_DIR, str(tmp_path))
+    with pytest.raises(WeightsError, match=r"mobilenetv2_100\.pth cannot be read as weights"):
+        fetch_pretrained("mobilenetv2_100")
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [([1, 2], "holds no table of tensors"), ({"conv_stem.weight": torch.zeros(3)}, "does not hold mobilenetv2_100")],
+)
+def test_a_file_of_something_else_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: object, message: str
+) -> None:
+    torch.save(values, tmp_path / "mobilenetv2_100.pt")
+    monkeypatch.setenv(WEIGHTS_DIR, str(tmp_path))
+    with pytest.raises(WeightsError, match=message):
+        fetch_pretrained("mobilenetv2_100")

@@ -1,1 +1,0 @@
-"""A board on loopback: a real sshd, and behind it a stand-in for trtexec."""

@@ -1,0 +1,155 @@
+import time
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from trials.data.augmentation import (
+    AugmentSettings,
+    Labelled,
+    augment,
+    augment_mosaic,
+    modern_augmentation,
+    paper_augmentation,
+)
+from trials.data.letterbox import fit_letterbox, letterbox, letterbox_boxes
+
+GEOMETRY = AugmentSettings(
+    scale=(0.5, 1.5), aspect=0.3, placement=1.0, translate=0.1, flip_horizontal=0.5, flip_vertical=0.5
+)
+
+
+def _scene(*, height: int = 90, width: int = 120) -> Labelled:
+    """Two white rectangles on black, and their boxes."""
+    boxes = np.array([[10, 20, 50, 60], [70, 40, 110, 85]], np.float32)
+    image = np.zeros((height, width, 3), np.uint8)
+    for left, top, right, bottom in boxes.astype(int):
+        cv2.rectangle(image, (left, top), (right - 1, bottom - 1), (255, 255, 255), -1)
+    return Labelled(image, boxes, np.array([0, 1]), np.array([False, True]))
+
+
+def test_defaults_are_the_letterbox() -> None:
+    scene = _scene()
+    result = augment(scene, 120, settings=AugmentSettings(), rng=np.random.default_rng(0))
+    expected, place = letterbox(scene.image, 120)
+    np.testing.assert_array_equal(result.image, expected)
+    np.testing.assert_allclose(result.boxes, letterbox_boxes(scene.boxes, place), atol=1e-4)
+    assert result.labels.tolist() == [0, 1]
+    assert result.ignored.tolist() == [False, True]
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_boxes_follow_the_pixels(seed: int) -> None:
+    result = augment(_scene(), 160, settings=GEOMETRY, rng=np.random.default_rng(seed))
+    for box in result.boxes:
+        left, top, right, bottom = box.round().astype(int)
+        inside = result.image[top:bottom, left:right, 0]
+        assert (inside > 127).mean() > 0.93
+    covered = sum(float((box[2] - box[0]) * (box[3] - box[1])) for box in result.boxes)
+    if len(result.boxes) == 2:
+        assert (result.image.min(axis=2) > 127).sum() == pytest.approx(covered, rel=0.06)
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_mosaic_boxes_follow_the_pixels(seed: int) -> None:
+    settings = replace(GEOMETRY, mosaic=1.0)
+    result = augment_mosaic([_scene()] * 4, 160, settings=settings, rng=np.random.default_rng(seed))
+    assert result.image.shape == (160, 160, 3)
+    assert len(result.boxes) == len(result.labels) == len(result.ignored)
+    for left, top, right, bottom in result.boxes.round().astype(int):
+        assert (result.image[top:bottom, left:right, 0] > 127).mean() > 0.85
+
+
+@pytest.mark.parametrize("settings", [modern_augmentation(), paper_augmentation(), GEOMETRY])
+def test_same_generator_same_result(settings: AugmentSettings) -> None:
+    first, second, other = (
+        augment(_scene(), 96, settings=settings, rng=np.random.default_rng(seed)) for seed in (3, 3, 4)
+    )
+    np.testing.assert_array_equal(first.image, second.image)
+    np.testing.assert_array_equal(first.boxes, second.boxes)
+    assert not np.array_equal(first.image, other.image)
+
+
+def test_flips_twice_are_none() -> None:
+    scene, settings = _scene(width=90), AugmentSettings(flip_horizontal=1.0, flip_vertical=1.0)
+    scene = scene._replace(boxes=scene.boxes[:1], labels=scene.labels[:1], ignored=scene.ignored[:1])
+    once = augment(scene, 90, settings=settings, rng=np.random.default_rng(0))
+    np.testing.assert_array_equal(once.image, scene.image[::-1, ::-1])
+    np.testing.assert_allclose(once.boxes, [[40, 30, 80, 70]])
+
+
+def test_boxes_left_too_small_are_dropped() -> None:
+    settings = AugmentSettings(scale=(2.0, 2.0), placement=1.0, min_visible=0.5)
+    for seed in range(20):
+        scene = _scene(width=90)
+        result = augment(scene, 90, settings=settings, rng=np.random.default_rng(seed))
+        areas = (result.boxes[:, 2:] - result.boxes[:, :2]).prod(axis=1)
+        whole = np.array([1600, 1800])[result.labels] * 4
+        assert (areas >= 0.5 * whole - 1).all()
+    tiny = augment(scene, 4, settings=AugmentSettings(min_side_px=2.0), rng=np.random.default_rng(0))
+    assert len(tiny.boxes) == 0
+
+
+def test_number_of_boxes_is_limited() -> None:
+    settings = AugmentSettings(max_boxes=1)
+    kept = {
+        int(augment(_scene(), 90, settings=settings, rng=np.random.default_rng(s)).labels.item()) for s in range(20)
+    }
+    assert kept == {0, 1}
+
+
+def test_image_without_boxes() -> None:
+    empty = Labelled(_scene().image, np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.bool_))
+    for settings in (modern_augmentation(), paper_augmentation()):
+        assert augment(empty, 64, settings=settings, rng=np.random.default_rng(0)).boxes.shape == (0, 4)
+    joined = augment_mosaic([empty] * 4, 64, settings=modern_augmentation(), rng=np.random.default_rng(0))
+    assert joined.boxes.shape == (0, 4)
+
+
+def test_grey_stays_grey_under_hue_and_saturation() -> None:
+    grey = Labelled(np.full((32, 32, 3), 90, np.uint8), *_scene()[1:])
+    settings = AugmentSettings(hue=90, saturation=0.8)
+    result = augment(grey, 32, settings=settings, rng=np.random.default_rng(1))
+    assert np.abs(result.image.astype(int) - 90).max() <= 1
+
+
+def test_hue_turns_colours() -> None:
+    red = np.zeros((32, 32, 3), np.uint8)
+    red[..., 0] = 200
+    turned = augment(Labelled(red, *_scene()[1:]), 32, settings=AugmentSettings(hue=120), rng=np.random.default_rng(5))
+    assert turned.image[0, 0, 1:].max() > 60
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"scale": (2.0, 1.0)}, "scale .* is not an increasing pair"),
+        ({"mosaic": 1.5}, "mosaic is 1.5, not from 0 to 1"),
+        ({"hue": -1.0}, "hue is -1.0"),
+        ({"jpeg_quality": 0}, "jpeg_quality is 0"),
+        ({"max_boxes": -1}, "max_boxes and min_side_px"),
+    ],
+)
+def test_bad_settings(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        AugmentSettings(**wrong)
+
+
+@pytest.mark.parametrize(("settings", "limit_ms"), [(modern_augmentation(), 3.0), (paper_augmentation(), 6.0)])
+def test_an_image_takes_a_few_milliseconds(settings: AugmentSettings, limit_ms: float) -> None:
+    scene = _scene()._replace(image=cv2.resize(_scene().image, (480, 360)))
+    times = []
+    for seed in range(15):
+        start = time.perf_counter()
+        augment(scene, 320, settings=settings, rng=np.random.default_rng(seed))
+        times.append(1e3 * (time.perf_counter() - start))
+    assert min(times) < limit_ms
+
+
+def test_a_shrunk_image_gives_the_same_boxes() -> None:
+    scene = _scene()
+    half = Labelled(cv2.resize(scene.image, (60, 45)), scene.boxes / 2, scene.labels, scene.ignored)
+    whole, shrunk = (augment(s, 96, settings=GEOMETRY, rng=np.random.default_rng(7)) for s in (scene, half))
+    np.testing.assert_allclose(whole.boxes, shrunk.boxes, atol=1e-3)
+    assert fit_letterbox((90, 120), 96).scale * 2 == fit_letterbox((45, 60), 96).scale

@@ -1,0 +1,128 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from trials.data.augmentation import AugmentSettings, modern_augmentation
+from trials.data.batches import Batch, ScoringBatches, TrainingBatches, collate
+from trials.data.dataset import Sample
+from trials.data.letterbox import fit_letterbox, letterbox_boxes, unletterbox_boxes
+from trials.data.shapes import ShapesSettings, make_shapes
+
+SAMPLES = make_shapes(ShapesSettings(num_train=8, num_val=4, size=64)).splits["train"]
+
+
+def _counting_sample(calls: list[int], *, height: int = 60, width: int = 200) -> Sample:
+    def load() -> np.ndarray:
+        calls.append(1)
+        return np.full((height, width, 3), 7, np.uint8)
+
+    return Sample(
+        name="one",
+        size_hw=(height, width),
+        boxes=np.array([[20, 10, 100, 50]], np.float32),
+        labels=np.array([2]),
+        ignored=np.array([True]),
+        load=load,
+    )
+
+
+def _without_boxes(sample: Sample) -> Sample:
+    return replace(sample, boxes=sample.boxes[:0], labels=sample.labels[:0], ignored=sample.ignored[:0])
+
+
+def _batches(dataset: TrainingBatches, *, num_workers: int = 0, epochs: int = 1) -> list[Batch]:
+    loader = DataLoader(
+        dataset, batch_size=3, collate_fn=collate, num_workers=num_workers, persistent_workers=num_workers > 0
+    )
+    result = []
+    for epoch in range(epochs):
+        dataset.set_epoch(epoch)
+        result += list(loader)
+    return result
+
+
+def test_batch_has_the_stated_shapes() -> None:
+    batch = _batches(TrainingBatches(SAMPLES, 96, augmentation=modern_augmentation()))[0]
+    count = len(batch.labels)
+    assert (batch.images.shape, batch.images.dtype) == ((3, 3, 96, 96), torch.uint8)
+    assert (batch.boxes.shape, batch.boxes.dtype) == ((count, 4), torch.float32)
+    assert (batch.labels.dtype, batch.image_index.dtype, batch.ignored.dtype) == (torch.int64, torch.int64, torch.bool)
+    assert batch.image_index.tolist() == sorted(batch.image_index.tolist())
+    assert batch.sample_index.tolist() == [0, 1, 2]
+
+
+def test_batch_without_boxes() -> None:
+    batch = collate([TrainingBatches([_without_boxes(SAMPLES[0])], 64, augmentation=AugmentSettings())[0]] * 2)
+    assert batch.boxes.shape == (0, 4)
+    assert batch.image_index.shape == (0,)
+
+
+def test_items_change_with_epoch_and_seed_alone() -> None:
+    first, again, other_seed = (
+        TrainingBatches(SAMPLES, 64, augmentation=modern_augmentation(), seed=seed) for seed in (1, 1, 2)
+    )
+    torch.testing.assert_close(first[3], again[3])
+    assert not torch.equal(first[3].image, other_seed[3].image)
+    before = first[3].image
+    first.set_epoch(1)
+    assert not torch.equal(before, first[3].image)
+    first.set_epoch(0)
+    assert torch.equal(before, first[3].image)
+
+
+@pytest.mark.parametrize("mosaic", [0.0, 1.0])
+def test_workers_that_outlive_an_epoch_give_the_same(mosaic: float) -> None:
+    settings = replace(modern_augmentation(), mosaic=mosaic)
+    alone, shared = (
+        _batches(TrainingBatches(SAMPLES, 64, augmentation=settings), num_workers=n, epochs=2) for n in (0, 2)
+    )
+    for one, other in zip(alone, shared, strict=True):
+        torch.testing.assert_close(tuple(one), tuple(other))
+
+
+def test_scoring_is_exact_in_original_pixels() -> None:
+    sample = _counting_sample([])
+    item = ScoringBatches([sample], 96)[0]
+    place = fit_letterbox(sample.size_hw, 96)
+    np.testing.assert_allclose(item.boxes.numpy(), letterbox_boxes(sample.boxes, place))
+    np.testing.assert_allclose(unletterbox_boxes(item.boxes, place).numpy(), sample.boxes, atol=1e-4)
+    assert item.ignored.tolist() == [True]
+    assert item.image.shape == (3, 96, 96)
+
+
+def test_large_images_are_kept_shrunk_and_boxes_agree() -> None:
+    calls: list[int] = []
+    dataset = TrainingBatches([_counting_sample(calls)], 32, augmentation=AugmentSettings())
+    item = dataset[0]
+    assert dataset._load(0).image.shape == (10, 32, 3)
+    expected = letterbox_boxes(_counting_sample([]).boxes, fit_letterbox((60, 200), 32))
+    np.testing.assert_allclose(item.boxes.numpy(), expected, atol=0.5)
+
+
+@pytest.mark.parametrize(("cache_mib", "num_loads"), [(1, 1), (0, 3)])
+def test_images_are_decoded_once_within_the_bound(cache_mib: int, num_loads: int) -> None:
+    for make in (
+        lambda sample: TrainingBatches([sample], 64, augmentation=modern_augmentation(), cache_mib=cache_mib),
+        lambda sample: ScoringBatches([sample], 64, cache_mib=cache_mib),
+    ):
+        calls: list[int] = []
+        dataset = make(_counting_sample(calls))
+        for _ in range(3):
+            dataset[0]
+        assert len(calls) == num_loads
+
+
+def test_cache_bound_is_checked() -> None:
+    with pytest.raises(ValueError, match="cache_mib is -1"):
+        ScoringBatches(SAMPLES, 64, cache_mib=-1)
+
+
+def test_full_cache_stays_within_its_bound() -> None:
+    samples = [_counting_sample([], height=600, width=600) for _ in range(4)]
+    dataset = ScoringBatches(samples, 416, cache_mib=1)  # two images of 0.5 MiB fit
+    for index in range(4):
+        dataset[index]
+    assert len(dataset._cache._images) == 2

@@ -1,0 +1,152 @@
+"""Datasets by name, from small archives of the originals' layout on a local server."""
+
+import hashlib
+import io
+import json
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from torchvision.datasets.voc import DATASET_YEAR_DICT
+
+from tests.file_server import FileServer
+from trials import known_datasets
+from trials.data.dataset import DatasetError
+from trials.data.known_datasets import KNOWN, Archive, fetch_known
+from trials.data.open_dataset import open_dataset
+
+
+def image_bytes() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 30), "grey").save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+ANNOTATION = """<annotation><filename>{0}.jpg</filename><size><width>40</width><height>30</height><depth>3</depth></size>
+<object><name>{1}</name><difficult>0</difficult>
+<bndbox><xmin>3</xmin><ymin>4</ymin><xmax>20</xmax><ymax>25</ymax></bndbox></object></annotation>"""
+
+
+def voc_archive(year: str, lists: dict[str, list[str]]) -> bytes:
+    files = {}
+    for split, stems in lists.items():
+        files[f"ImageSets/Main/{split}.txt"] = "\n".join(stems).encode()
+        for stem in stems:
+            files[f"JPEGImages/{stem}.jpg"] = image_bytes()
+            files[f"Annotations/{stem}.xml"] = ANNOTATION.format(stem, "cat" if stem < "1" else "dog").encode()
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(f"VOCdevkit/VOC{year}/{name}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def put_up(server: FileServer, name: str, contents: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    server.files |= contents
+    archives = tuple(
+        Archive(url=f"{server.url}/{file}", checksum=f"md5:{hashlib.md5(content).hexdigest()}")
+        for file, content in contents.items()
+    )
+    monkeypatch.setitem(KNOWN, name, archives)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("YOLORET_NAS_DATA", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def voc(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    contents = {
+        "trainval.tar": voc_archive("2007", {"train": ["001", "002", "003"], "val": ["004", "005"]}),
+        "test.tar": voc_archive("2007", {"test": ["008", "009"]}),
+        "2012.tar": voc_archive("2012", {"train": ["2008_1", "2008_2"], "val": ["2008_3"]}),
+    }
+    put_up(server, "voc", contents, monkeypatch)
+    monkeypatch.setattr(known_datasets, "_NUM_VOC_VAL", 3)
+    return contents
+
+
+def test_both_years_make_one_dataset_of_the_paper_s_splits(
+    voc: dict[str, bytes], server: FileServer, home: Path
+) -> None:
+    dataset = open_dataset("voc")
+    assert {split: len(samples) for split, samples in dataset.splits.items()} == {"train": 5, "val": 3, "test": 2}
+    everything = [sample.name for samples in dataset.splits.values() for sample in samples]
+    assert len(set(everything)) == 10
+    assert dataset.class_names == ("cat", "dog")
+    assert dataset.splits["val"][0].load().shape == (30, 40, 3)
+    again = open_dataset("voc")
+    assert again.fingerprint == dataset.fingerprint
+    assert len(server.asked) == 3  # fetched once
+    assert not list(home.rglob("*.tar*"))[3:]  # the archives went, their marks stayed
+    assert {path.suffix for path in home.rglob("*.tar*")} == {".unpacked"}
+
+
+def test_a_fetch_that_broke_off_goes_on_with_progress(voc: dict[str, bytes], server: FileServer, home: Path) -> None:
+    server.break_after = [5000, 0]
+    with pytest.raises(DatasetError, match=r"dataset voc is not here, and .* broke off after 5000") as caught:
+        open_dataset("voc")
+    assert "goes on where it stopped" in caught.value.hint
+    heard: list[tuple[str, int, int | None]] = []
+    fetch_known("voc", lambda archive, done, whole: heard.append((archive, done, whole)))
+    assert "bytes=5000-" in server.asked
+    assert heard[-1] == ("2012.tar", len(voc["2012.tar"]), len(voc["2012.tar"]))
+
+
+def test_an_archive_of_other_content_is_refused(voc: dict[str, bytes], server: FileServer, home: Path) -> None:
+    server.files["test.tar"] = voc["test.tar"][:-1] + b"x"
+    with pytest.raises(DatasetError, match="is not what was expected: its md5"):
+        open_dataset("voc")
+    assert not (home / "voc" / "test.tar").exists()
+
+
+def test_coco_is_read_as_it_comes(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pack(files: dict[str, bytes]) -> bytes:
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+        return buffer.getvalue()
+
+    def instances(stem: str) -> bytes:
+        return json.dumps(
+            {
+                "images": [{"id": 1, "file_name": f"{stem}.jpg", "width": 40, "height": 30}],
+                "annotations": [{"id": 1, "image_id": 1, "category_id": 7, "bbox": [2, 3, 10, 10], "iscrowd": 0}],
+                "categories": [{"id": 7, "name": "train"}],
+            }
+        ).encode()
+
+    contents = {
+        "annotations.zip": pack(
+            {
+                "annotations/instances_train2017.json": instances("a"),
+                "annotations/instances_val2017.json": instances("b"),
+            }
+        ),
+        "val2017.zip": pack({"val2017/b.jpg": image_bytes()}),
+        "train2017.zip": pack({"train2017/a.jpg": image_bytes()}),
+    }
+    put_up(server, "coco", contents, monkeypatch)
+    dataset = open_dataset("coco")
+    assert {split: [s.name for s in samples] for split, samples in dataset.splits.items()} == {
+        "train": ["train2017/a.jpg"],
+        "val": ["val2017/b.jpg"],
+    }
+
+
+def test_offline_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(KNOWN, "voc", (Archive(url="http://127.0.0.1:9/voc.tar", checksum="md5:0"),))
+    with pytest.raises(DatasetError, match=r"dataset voc is not here, and http://127\.0\.0\.1:9/voc\.tar cannot be"):
+        open_dataset("voc")
+
+
+def test_voc_s_archives_are_those_of_the_library() -> None:
+    known = {(DATASET_YEAR_DICT[year]["url"], DATASET_YEAR_DICT[year]["md5"]) for year in ("2007", "2007-test", "2012")}
+    assert {(archive.url, archive.checksum.removeprefix("md5:")) for archive in KNOWN["voc"]} == known

@@ -1,0 +1,189 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trials.data.dataset import DatasetError
+from trials.data.open_dataset import open_dataset
+
+ONE_CAT = [("cat", 1, 1, 64, 48)]
+
+
+def test_coordinates_count_from_one_and_include_the_last_pixel(write_voc) -> None:
+    root = write_voc(
+        {"a": [("dog", 11, 6, 20, 15), ("cat", 1, 1, 64, 48, "difficult")], "b": []}, splits={"train": "a", "val": "b"}
+    )
+    dataset = open_dataset(str(root))
+    sample = dataset.splits["train"][0]
+    assert dataset.format == "voc"
+    assert dataset.class_names == ("cat", "dog")
+    np.testing.assert_array_equal(sample.boxes, [[10, 5, 20, 15], [0, 0, 64, 48]])
+    assert sample.boxes.dtype == np.float32
+    assert sample.labels.tolist() == [1, 0]
+    assert sample.ignored.tolist() == [False, True]
+    assert sample.name == "JPEGImages/a.jpg"
+    assert sample.size_hw == (48, 64)
+    assert sample.load().shape == (48, 64, 3)
+    assert dataset.notes == ()
+
+
+def test_image_without_objects_is_legal(write_voc) -> None:
+    root = write_voc({"a": ONE_CAT, "b": []}, splits={"train": ["a", "b"], "val": ["b"]})
+    empty = open_dataset(str(root)).splits["val"][0]
+    assert (empty.boxes.shape, empty.labels.shape, empty.ignored.shape) == ((0, 4), (0,), (0,))
+
+
+def test_coordinates_from_zero_are_recognised(write_voc) -> None:
+    dataset = open_dataset(str(write_voc({"a": [("cat", 0, 0, 64, 48)], "b": [("cat", 5, 6, 7, 8)]})))
+    boxes = {sample.name[-5]: sample.boxes[0].tolist() for split in dataset.splits.values() for sample in split}
+    assert boxes == {"a": [0, 0, 64, 48], "b": [5, 6, 7, 8]}
+    assert any("counted from 0" in note for note in dataset.notes)
+
+
+def test_validation_is_split_off_and_said(write_voc) -> None:
+    root = write_voc({f"i{n}": ONE_CAT for n in range(20)})
+    first, second = open_dataset(str(root)), open_dataset(str(root))
+    assert [len(first.splits[split]) for split in ("train", "val")] == [17, 3]
+    assert [s.name for s in first.splits["val"]] == [s.name for s in second.splits["val"]]
+    assert first.fingerprint == second.fingerprint
+    assert "no validation split: 3 of 20 training images set apart for it" in first.notes
+
+
+def test_trainval_less_val_is_train(write_voc) -> None:
+    root = write_voc({name: ONE_CAT for name in "abc"}, splits={"trainval": ["a", "b", "c"], "val": ["c"]})
+    dataset = open_dataset(str(root))
+    assert [sample.name for sample in dataset.splits["train"]] == ["JPEGImages/a.jpg", "JPEGImages/b.jpg"]
+
+
+@pytest.mark.parametrize("parent", ["", "VOCdevkit/"])
+def test_years_are_joined(write_voc, parent: str) -> None:
+    write_voc({"a": ONE_CAT, "b": ONE_CAT}, splits={"train": ["a"], "val": ["b"]}, folder=f"{parent}VOC2007")
+    root = write_voc({"a": [("dog", 1, 1, 9, 9)]}, splits={"train": ["a"]}, folder=f"{parent}VOC2012")
+    dataset = open_dataset(str(root))
+    names = [sample.name for sample in dataset.splits["train"]]
+    assert names == [f"{parent}VOC2007/JPEGImages/a.jpg", f"{parent}VOC2012/JPEGImages/a.jpg"]
+    assert dataset.class_names == ("cat", "dog")
+
+
+def test_an_image_in_two_splits_is_told(write_voc) -> None:
+    root = write_voc({"a": ONE_CAT, "b": ONE_CAT}, splits={"train": ["a", "b", "b"], "val": ["b"]})
+    assert open_dataset(str(root)).notes == (
+        "1 image(s) are listed twice in train",
+        "1 image(s) are in both train and val",
+    )
+
+
+@pytest.mark.parametrize(
+    ("box", "reason"),
+    [
+        ((30, 5, 20, 15), r"box 1 \(29\.0, 4\.0, 20\.0, 15\.0\) is inverted"),
+        ((21, 5, 20, 15), r"has no area"),
+        ((70, 5, 80, 15), r"lies outside its image \(64×48\)"),
+        (("nan", 5, 20, 15), r"is not finite"),
+        (("left", 5, 20, 15), r"object 1: could not convert string to float: 'left'"),
+    ],
+)
+def test_broken_box_is_named_or_left_out(write_voc, box: tuple[object, ...], reason: str) -> None:
+    root = write_voc({"a": [("cat", *box), *ONE_CAT], "b": ONE_CAT}, splits={"train": ["a"], "val": ["b"]})
+    with pytest.raises(DatasetError, match=rf"Annotations/a\.xml: .*{reason}") as caught:
+        open_dataset(str(root))
+    assert "--skip-broken" in caught.value.hint
+    dataset = open_dataset(str(root), on_broken="skip")
+    assert len(dataset.left_out) == 1
+    assert dataset.splits["train"][0].boxes.tolist() == [[0, 0, 64, 48]]
+
+
+def test_box_partly_outside_is_clipped_and_counted(write_voc) -> None:
+    root = write_voc({"a": [("cat", -9, 1, 80, 20)], "b": ONE_CAT}, splits={"train": ["a"], "val": ["b"]})
+    dataset = open_dataset(str(root))
+    assert dataset.splits["train"][0].boxes.tolist() == [[0, 0, 64, 20]]
+    assert dataset.notes == ("1 box(es) reached outside their image and were clipped",)
+
+
+def test_one_pixel_box_is_legal(write_voc) -> None:
+    root = write_voc({"a": [("cat", 7, 7, 7, 7)], "b": ONE_CAT}, splits={"train": ["a"], "val": ["b"]})
+    assert open_dataset(str(root)).splits["train"][0].boxes.tolist() == [[6, 6, 7, 7]]
+
+
+def _remove_image(root: Path) -> None:
+    (root / "JPEGImages/a.jpg").unlink()
+
+
+def _remove_annotation(root: Path) -> None:
+    (root / "Annotations/a.xml").unlink()
+
+
+def _break_xml(root: Path) -> None:
+    (root / "Annotations/a.xml").write_text("<annotation><object>")
+
+
+def _replace_image(root: Path) -> None:
+    (root / "JPEGImages/a.jpg").write_text("no picture")
+
+
+def _truncate_image(root: Path) -> None:
+    path = root / "JPEGImages/a.jpg"
+    path.write_bytes(path.read_bytes()[:-400])
+
+
+def _shrink_image(root: Path) -> None:
+    Image.new("RGB", (32, 24)).save(root / "JPEGImages/a.jpg")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_remove_image, r"JPEGImages/a\.jpg: the image is missing"),
+        (_remove_annotation, r"Annotations/a\.xml: the annotation is missing"),
+        (_break_xml, r"Annotations/a\.xml: the XML is broken: no element found"),
+        (_replace_image, r"JPEGImages/a\.jpg: it is not an image of a known kind"),
+        (_truncate_image, r"JPEGImages/a\.jpg: the image cannot be read: .*truncated"),
+        (_shrink_image, r"JPEGImages/a\.jpg: the annotation says 64×48 pixels, the image has 32×24"),
+    ],
+)
+def test_broken_file_is_named_or_left_out(write_voc, damage, message: str) -> None:
+    root = write_voc({"a": ONE_CAT, "b": ONE_CAT, "c": ONE_CAT}, splits={"train": ["a", "b"], "val": ["c"]})
+    damage(root)
+    with pytest.raises(DatasetError, match=message):
+        open_dataset(str(root))
+    dataset = open_dataset(str(root), on_broken="skip")
+    assert [sample.name for sample in dataset.splits["train"]] == ["JPEGImages/b.jpg"]
+    assert len(dataset.left_out) == 1
+
+
+def test_split_whose_items_are_all_broken_is_an_error(write_voc) -> None:
+    root = write_voc({"a": ONE_CAT, "b": ONE_CAT}, splits={"train": ["a"], "val": ["b"]})
+    _remove_image(root)
+    with pytest.raises(DatasetError, match=r"the train split is empty \(1 broken items left out\)") as caught:
+        open_dataset(str(root), on_broken="skip")
+    assert "JPEGImages/a.jpg: the image is missing" in caught.value.hint
+
+
+def test_image_that_breaks_later_names_itself(write_voc) -> None:
+    root = write_voc({"a": ONE_CAT, "b": ONE_CAT}, splits={"train": ["a"], "val": ["b"]})
+    sample = open_dataset(str(root)).splits["train"][0]
+    _truncate_image(root)
+    with pytest.raises(DatasetError, match=r"a\.jpg: the image cannot be read: .*truncated"):
+        sample.load()
+
+
+@pytest.mark.parametrize(("stated", "is_turned"), [((64, 48), True), ((48, 64), False)])
+def test_orientation_follows_the_stated_size(write_voc, stated: tuple[int, int], is_turned: bool) -> None:
+    root = write_voc({"a": [("cat", 2, 2, 9, 9)], "b": ONE_CAT}, splits={"train": ["a"], "val": ["b"]})
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying on its side
+    Image.new("RGB", (64, 48)).save(root / "JPEGImages/a.jpg", exif=exif)
+    path, (height, width) = root / "Annotations/a.xml", stated
+    path.write_text(path.read_text().replace("<width>64</width><height>48", f"<width>{width}</width><height>{height}"))
+    sample = open_dataset(str(root)).splits["train"][0]
+    assert sample.size_hw == stated == sample.load().shape[:2]
+    assert sample.load.is_upright == is_turned
+
+
+def test_blood_cells(bccd: Path) -> None:
+    dataset = open_dataset(str(bccd))
+    assert {split: len(samples) for split, samples in dataset.splits.items()} == {"train": 205, "val": 87, "test": 72}
+    assert dataset.class_names == ("Platelets", "RBC", "WBC")
+    assert sum(len(s.labels) for samples in dataset.splits.values() for s in samples) == 4888
+    assert dataset.left_out == ()

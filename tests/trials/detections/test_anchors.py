@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trials.data.dataset import Sample
+from trials.data.open_dataset import open_dataset
+from trials.detections.anchors import fit_anchors, mean_best_iou
+
+
+def _samples(sizes: list[tuple[float, float]], *, ignored: bool = False) -> list[Sample]:
+    boxes = np.array([[0, 0, width, height] for width, height in sizes], np.float32).reshape(-1, 4)
+    count = len(boxes)
+    return [
+        Sample(
+            name="one",
+            size_hw=(400, 400),
+            boxes=boxes,
+            labels=np.zeros(count, np.int64),
+            ignored=np.full(count, ignored),
+            load=lambda: np.zeros((400, 400, 3), np.uint8),
+        )
+    ]
+
+
+def test_finds_the_sizes_that_are_there() -> None:
+    sizes = [(20.0, 20.0), (40.0, 30.0), (50.0, 90.0), (100.0, 80.0), (150.0, 150.0), (300.0, 200.0)]
+    anchors = fit_anchors(_samples(sizes * 20), input_size=200, output_strides=(16, 32))
+    expected = np.array(sizes).reshape(2, 3, 2) / 2
+    np.testing.assert_allclose(anchors, expected, rtol=1e-3)
+
+
+def test_better_than_the_stock_anchors_and_repeatable(bccd: Path) -> None:
+    samples = open_dataset(str(bccd)).splits["train"]
+    anchors = fit_anchors(samples, input_size=320, output_strides=(8, 16, 32))
+    assert anchors == fit_anchors(samples, input_size=320, output_strides=(8, 16, 32))
+    stock = fit_anchors([], input_size=320, output_strides=(8, 16, 32))
+    assert mean_best_iou(samples, anchors, input_size=320) > 0.85
+    assert mean_best_iou(samples, stock, input_size=320) < 0.75
+
+
+@pytest.mark.parametrize("strides", [(32,), (16, 32), (8, 16, 32), (4, 8, 16, 32)])
+@pytest.mark.parametrize("num_anchors", [1, 3, 4])
+def test_shape_and_order(strides: tuple[int, ...], num_anchors: int) -> None:
+    rng = np.random.default_rng(0)
+    samples = _samples([(float(w), float(h)) for w, h in np.exp(rng.uniform(1, 6, (500, 2))).clip(max=400)])
+    anchors = fit_anchors(samples, input_size=416, output_strides=strides, num_anchors=num_anchors)
+    assert [len(group) for group in anchors] == [num_anchors] * len(strides)
+    areas = [width * height for group in anchors for width, height in group]
+    assert areas == sorted(areas)
+    assert min(areas) > 0
+
+
+def test_without_boxes_the_stock_anchors_scale_with_the_input() -> None:
+    anchors = fit_anchors([], input_size=208, output_strides=(8, 16, 32))
+    assert anchors[0][0] == (5.0, 6.5)
+    assert anchors[2][2] == (186.5, 163.0)
+
+
+def test_few_sizes_give_scaled_stock_anchors() -> None:
+    anchors = fit_anchors(_samples([(40.0, 40.0)] * 50), input_size=400, output_strides=(8, 16, 32))
+    pairs = np.array([pair for group in anchors for pair in group])
+    assert np.exp(np.log(pairs).mean()) == pytest.approx(40, rel=1e-3)
+    assert len(np.unique(pairs, axis=0)) == 9
+
+
+def test_ignored_and_tiny_boxes_do_not_count() -> None:
+    stock = fit_anchors([], input_size=416, output_strides=(8, 16, 32))
+    many = [(10.0 + n, 20.0) for n in range(50)]
+    assert fit_anchors(_samples(many, ignored=True), input_size=416, output_strides=(8, 16, 32)) == stock
+    assert fit_anchors(_samples([(1.0, 1.0)] * 50), input_size=416, output_strides=(8, 16, 32)) == stock
+
+
+def test_fit_of_nothing_is_nan() -> None:
+    assert np.isnan(mean_best_iou([], (((1.0, 1.0),),), input_size=64))

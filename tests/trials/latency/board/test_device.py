@@ -1,0 +1,543 @@
+"""The whole way of a measurement, over OpenSSH on loopback to a stand-in board, and every way it can go wrong."""
+
+import dataclasses
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from tests.conftest import PutUpBoard
+from tests.trials.latency.board.loopback import LoopbackBoard
+from tests.trials.latency.board.versions import FLAGS
+from trials.latency.board.device import SshDevice
+from trials.latency.board.settings import SshSettings
+from trials.latency.board.trtexec_command import Timing
+from trials.latency.cache import LatencyCache
+from trials.latency.device import DeviceAwayError, DeviceError, Latency, UnstableError
+from trials.onnx.export import read_opset
+
+QUICK = SshSettings(patience_s=0, cooling_s=0, reference_every=100)
+
+
+def _network(path: Path, *, width: int = 8, opset: int = 11, operator: str = "Relu") -> Path:
+    weight = np.random.default_rng(width).standard_normal((width, 3, 3, 3)).astype(np.float32)
+    nodes = [
+        helper.make_node("Conv", ["images", "w"], ["a"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        helper.make_node(operator, ["a"], ["out"]),
+    ]
+    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 32, 32])
+    out = helper.make_tensor_value_info("out", TensorProto.FLOAT, [1, width, 32, 32])
+    graph = helper.make_graph(nodes, "g", [images], [out], initializer=[numpy_helper.from_array(weight, "w")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=7)
+    onnx.save(model, str(path))
+    return path
+
+
+@pytest.fixture
+def board(board: LoopbackBoard) -> LoopbackBoard:
+    """One whose stand-in guesses, where a test does not say otherwise: most are about what goes wrong."""
+    board.set(guess=True)
+    return board
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Path:
+    return _network(tmp_path / "network.onnx")
+
+
+@pytest.fixture
+def device(board: LoopbackBoard) -> Iterator[SshDevice]:
+    opened = SshDevice(name=board.spec, settings=QUICK)
+    yield opened
+    opened.close()
+
+
+def _with(board: LoopbackBoard, **settings: object) -> SshDevice:
+    return SshDevice(name=board.spec, settings=dataclasses.replace(QUICK, **settings))  # type: ignore[arg-type]
+
+
+def _kinds(board: LoopbackBoard) -> list[str]:
+    """Tell what the stand-in was asked to do: build or time."""
+    return ["build" if call["words"][0].startswith("--onnx") else "time" for call in board.calls()]
+
+
+def _is_clean(board: LoopbackBoard) -> bool:
+    assert board.wait_until_quiet() == []
+    names = {Path(name).name for name in board.files()}
+    return all(name.endswith(".engine") or name in {"timing.cache", "reference", "timed"} for name in names)
+
+
+def test_a_measurement_and_its_record(board: LoopbackBoard, device: SshDevice, network: Path) -> None:
+    board.set(guess=False)
+    latency = device.measure(network)
+    assert len(latency.samples_ms) == 100  # as the stand-in has them after its warm-up
+    assert latency.median_ms > 0
+    assert latency.spread < 0.01
+    assert latency.device == device.identity()
+    assert latency.reference_ms is not None
+    assert latency.build_s is not None
+    assert latency.throughput_per_s == pytest.approx(1000 / latency.median_ms, rel=0.05)
+    assert latency.before == {
+        "gpu_mhz": 921.6,
+        "temperature_c": 37.0,
+        "free_memory_mib": pytest.approx(2792.4, abs=0.1),
+    }
+    assert latency.after["gpu_mhz"] == 921.6
+    assert latency.notes == ()
+    assert Latency.from_dict(latency.to_dict()) == latency
+    device.close()
+    assert _kinds(board) == ["build", "build", "time", "time"]  # the reference first
+    assert _is_clean(board)
+
+
+def test_an_engine_is_built_once(board: LoopbackBoard, device: SshDevice, network: Path) -> None:
+    first, second = device.measure(network), device.measure(network)
+    assert first.engine == second.engine
+    assert (first.build_s is None, second.build_s is None) == (False, True)
+    assert abs(first.median_ms / second.median_ms - 1) < 0.01
+    device.close()
+    other = _with(board)  # another process, another day
+    assert other.measure(network).engine == first.engine
+    other.close()
+    assert _kinds(board).count("build") == 2
+
+
+def test_two_builds_are_told_apart_and_agree(board: LoopbackBoard, device: SshDevice, network: Path) -> None:
+    board.set(guess=False)
+    first = device.measure(network)
+    for engine in board.cache.glob("*/*.engine"):
+        engine.unlink()
+    second = device.measure(network)
+    assert first.engine != second.engine
+    assert second.build_s is not None
+    assert abs(first.median_ms / second.median_ms - 1) < 0.03  # the timing cache keeps the choices
+
+
+def test_bigger_networks_take_longer(board: LoopbackBoard, device: SshDevice, tmp_path: Path) -> None:
+    board.set(guess=False)
+    small, large = (_network(tmp_path / f"{width}.onnx", width=width) for width in (4, 512))
+    assert device.measure(large).median_ms > 2 * device.measure(small).median_ms
+
+
+@pytest.mark.parametrize(
+    "version", [v if v in ("7.1.3", "11.2.1") else pytest.param(v, marks=pytest.mark.slow) for v in FLAGS]
+)
+def test_every_version(put_up_board: PutUpBoard, version: str, tmp_path: Path) -> None:
+    board = put_up_board(version=version, guess=version != "11.2.1")
+    device = SshDevice(name=board.spec, config=board.config, settings=QUICK)
+    network = _network(tmp_path / "n.onnx", opset=device.opset)
+    assert read_opset(network) == {"7.1.3": 11, "8.0.1": 13, "8.2.1": 13}.get(version, 17)
+    latency = device.measure(network)
+    assert latency.device.backend == f"TensorRT {version}"
+    assert len(latency.samples_ms) == 100
+    device.close()
+    assert _is_clean(board)
+
+
+def test_the_reference_is_timed_every_few_measurements(board: LoopbackBoard, network: Path) -> None:
+    device = _with(board, reference_every=2)
+    for _ in range(5):
+        device.measure(network)
+    device.close()
+    assert _kinds(board)[2:] == ["time"] * 8  # the reference with the first, third and fifth
+
+
+def test_without_a_times_file_the_summary_counts(board: LoopbackBoard, device: SshDevice, network: Path) -> None:
+    board.fail(time=["", "no_times"])
+    latency = device.measure(network)
+    assert len(latency.samples_ms) == 1
+    assert latency.notes == ("no times file: only trtexec's own median is known",)
+
+
+def test_the_cache_keeps_a_measurement(board: LoopbackBoard, device: SshDevice, network: Path, tmp_path: Path) -> None:
+    cache = LatencyCache(tmp_path / "cache.sqlite")
+    first, was_known = cache.measure(device, network)
+    assert not was_known
+    assert cache.measure(device, network) == (first, True)
+    board.power("5W")
+    other = _with(board)
+    assert cache.get(network, other.identity()) is None
+    assert other.identity().differences(device.identity()) == ["power mode: MAXN → 5W"]
+    other.close()
+
+
+# ---- what TensorRT refuses ----
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("operator", "this TensorRT has no operator Frobnicate"),
+        ("killed!", "the kernel killed trtexec"),
+        pytest.param("oom!", r"ran out of GPU memory \(3707 MiB asked for\)", marks=pytest.mark.slow),
+        pytest.param("garbage!", "is no output of trtexec", marks=pytest.mark.slow),
+        pytest.param("disk_full!", "the disk of board is full", marks=pytest.mark.slow),
+    ],
+)
+def test_builds_that_fail_for_good(
+    board: LoopbackBoard, device: SshDevice, network: Path, fault: str, words: str
+) -> None:
+    device.measure(network)
+    other = _network(network.with_name("other.onnx"), width=9)
+    board.fail(build=[fault])
+    with pytest.raises(DeviceError, match=words) as caught:
+        device.measure(other)
+    assert not isinstance(caught.value, DeviceAwayError)
+    board.fail()
+    assert device.measure(other).median_ms > 0  # and the next one is none the worse
+    device.close()
+    assert _is_clean(board)
+
+
+@pytest.mark.parametrize("fault", ["killed", pytest.param("oom", marks=pytest.mark.slow)])
+def test_a_build_short_of_memory_is_tried_with_less(
+    board: LoopbackBoard, device: SshDevice, network: Path, fault: str
+) -> None:
+    board.fail(build=["", fault])
+    latency = device.measure(network)
+    assert "built with 247 MiB of workspace after" in latency.notes[0]
+
+
+def test_a_full_disk_is_emptied_of_engines(board: LoopbackBoard, device: SshDevice, network: Path) -> None:
+    device.measure(network)
+    board.fail(build=["disk_full"])
+    device.measure(_network(network.with_name("other.onnx"), width=9))
+    device.close()
+    assert _is_clean(board)
+    assert len(list(board.cache.glob("*/*.engine"))) == 2  # this one and the reference, built again
+
+
+def test_skipped_tactics_are_noted(board: LoopbackBoard, device: SshDevice, network: Path) -> None:
+    board.fail(build=["", "low_memory"])
+    assert device.measure(network).notes == ("1 tactics were skipped for want of memory: it may run faster than this",)
+
+
+def test_operators_are_checked_before_the_board_is_asked(
+    board: LoopbackBoard, device: SshDevice, tmp_path: Path
+) -> None:
+    with pytest.raises(DeviceError, match=r"TensorRT 8.2.1 has no operator Shrink"):
+        device.measure(_network(tmp_path / "n.onnx", operator="Shrink"))
+    with pytest.raises(DeviceError, match=r"in opset 17, TensorRT 8.2.1 reads up to 13"):
+        device.measure(_network(tmp_path / "n.onnx", opset=17))
+    assert board.calls() == []
+
+
+@pytest.mark.parametrize("fault", ["garbage", pytest.param("truncated", marks=pytest.mark.slow)])
+def test_a_run_without_sense_is_repeated(board: LoopbackBoard, device: SshDevice, network: Path, fault: str) -> None:
+    board.fail(time=["", fault])
+    assert len(device.measure(network).samples_ms) == 100
+
+
+@pytest.mark.slow
+def test_a_run_cut_short_gives_no_number(board: LoopbackBoard, device: SshDevice, network: Path) -> None:
+    board.fail(time=["", "truncated!"])
+    with pytest.raises(DeviceError, match="output ends before its end"):
+        device.measure(network)
+
+
+@pytest.mark.slow
+def test_a_kept_engine_that_does_not_load_is_built_again(
+    board: LoopbackBoard, device: SshDevice, network: Path
+) -> None:
+    first = device.measure(network)
+    (board.cache / device.identity().key / f"{first.engine}.engine").write_text('{"version": "8.0.1"}')
+    second = device.measure(network)
+    assert second.engine != first.engine
+    assert second.build_s is not None
+
+
+def test_the_caches_stay_within_their_bound(board: LoopbackBoard, network: Path) -> None:
+    device = _with(board, cache_mib=1)
+    device.measure(network)
+    kept = board.cache / device.identity().key
+    for number in range(4):
+        (kept / f"{number:016d}-00000000.engine").write_bytes(bytes(400 * 1024))
+        os.utime(kept / f"{number:016d}-00000000.engine", (1000 + number, 1000 + number))
+    device.measure(_network(network.with_name("other.onnx"), width=9))
+    device.close()
+    left = sorted(path.name for path in kept.glob("0*.engine"))
+    assert left == ["0000000000000002-00000000.engine", "0000000000000003-00000000.engine"]
+
+
+# ---- what is not steady ----
+
+
+def test_drift_is_measured_again(board: LoopbackBoard, device: SshDevice, network: Path) -> None:
+    board.fail(time=["", "drift"])
+    latency = device.measure(network)
+    (note,) = latency.notes
+    assert note.startswith("measured again, since it ran ")
+    assert "slower at the end of the run" in note
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("drift!", "slower at the end of the run"),
+        pytest.param("noise!", r"passes vary by \d+.\d% \(at most 5%\)", marks=pytest.mark.slow),
+    ],
+)
+def test_what_stays_unsteady_is_refused(
+    board: LoopbackBoard, device: SshDevice, network: Path, fault: str, words: str
+) -> None:
+    board.fail(time=["", fault, fault, fault, fault, fault])
+    with pytest.raises(UnstableError, match=rf"gave no steady figure in 3 runs: .*{words}"):
+        device.measure(network)
+    device.close()
+    assert _is_clean(board)
+
+
+def test_throttling_is_refused(board: LoopbackBoard, device: SshDevice, network: Path) -> None:
+    board.fail(time=["", "throttle"])
+    with pytest.raises(UnstableError, match="the GPU's clock fell from 922 to 307 MHz at 37 °C") as caught:
+        device.measure(network)
+    assert "cool the board" in caught.value.hint
+
+
+def test_a_board_that_became_slower_is_refused(board: LoopbackBoard, device: SshDevice, network: Path) -> None:
+    device.measure(network)
+    board.set(slowdown=1.2)
+    other = _with(board, reference_every=1)
+    with pytest.raises(UnstableError, match=r"the reference network took \d.\d+ ms on this board at first and takes"):
+        other.measure(network)
+    other.close()
+
+
+def test_an_unlocked_clock_is_noted(board: LoopbackBoard, device: SshDevice, network: Path) -> None:
+    board.clock(76.8, low=76.8, high=921.6)
+    latency = device.measure(network)
+    assert latency.notes == ("the GPU's clock was not locked",)
+    assert latency.device.settings["GPU clock"] == "free up to 922 MHz"
+
+
+def test_a_power_mode_that_changes_meanwhile(board: LoopbackBoard, device: SshDevice, network: Path) -> None:
+    device.identity()
+    board.power("5W")
+    with pytest.raises(DeviceError, match="changed while it was in use: power mode: MAXN → 5W"):
+        device.measure(network)
+
+
+# ---- what breaks ----
+
+
+def test_a_connection_cut_in_the_middle_of_a_build(board: LoopbackBoard, network: Path) -> None:
+    board.fail(build=["", "cut"])
+    device = _with(board, patience_s=60)
+    assert device.measure(network).median_ms > 0
+    device.close()
+    assert _is_clean(board)
+
+
+def test_a_board_that_is_away_for_a_while(board: LoopbackBoard, network: Path) -> None:
+    device = _with(board, patience_s=60)
+    device.identity()
+    board.stop()
+    threading.Timer(2.0, board.start).start()
+    assert device.measure(network).median_ms > 0
+    device.close()
+    assert _is_clean(board)
+
+
+def test_a_board_that_stays_away(board: LoopbackBoard, network: Path) -> None:
+    device = _with(board, patience_s=2)
+    device.identity()
+    board.stop()
+    with pytest.raises(DeviceAwayError, match=r"board cannot be reached.*attempts in"):
+        device.measure(network)
+    device.close()
+
+
+@pytest.mark.parametrize("fault", ["hang", pytest.param("stubborn", marks=pytest.mark.slow)])
+def test_a_build_that_exceeds_its_time(board: LoopbackBoard, network: Path, fault: str) -> None:
+    device = _with(board, build_limit_s=2)
+    device.measure(network)
+    board.fail(build=[fault])
+    started = time.monotonic()
+    with pytest.raises(DeviceError, match="building the engine: trtexec did not end within its time"):
+        device.measure(_network(network.with_name("other.onnx"), width=9))
+    assert time.monotonic() - started < 20
+    device.close()
+    assert _is_clean(board)
+
+
+def test_a_killed_client_leaves_the_board_free(board: LoopbackBoard, device: SshDevice, network: Path) -> None:
+    device.measure(network)
+    device.close()
+    board.fail(build=["hang"])
+    other = _network(network.with_name("other.onnx"), width=9)
+    program = (
+        "import sys; from pathlib import Path; from trials.latency.open_device import open_device\n"
+        f"open_device({board.spec!r}).measure(Path({str(other)!r}))"
+    )
+    client = subprocess.Popen([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": _ROOT})
+    _wait_for_process(board, "trtexec_stand_in.py --onnx")
+    client.kill()
+    client.wait()
+    assert board.wait_until_quiet(10) == []
+    assert _is_clean(board)
+    board.fail()
+    assert device.measure(other).median_ms > 0
+    device.close()
+
+
+@pytest.mark.slow
+def test_a_client_that_falls_silent_is_given_up(board: LoopbackBoard, device: SshDevice, network: Path) -> None:
+    board.fail(build=["hang"])
+    program = (
+        "from pathlib import Path; from trials.latency.open_device import open_device\n"
+        f"open_device({board.spec!r}).measure(Path({str(network)!r}))"
+    )
+    client = subprocess.Popen([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": _ROOT})
+    _wait_for_process(board, "trtexec_stand_in.py --onnx")
+    client.send_signal(signal.SIGSTOP)  # as a sleeping laptop, or a network that drops every packet
+    until = time.monotonic() + 75
+    while any("trtexec_stand_in" in line for line in board.processes()) and time.monotonic() < until:
+        time.sleep(0.5)
+    board.fail()
+    assert device.measure(network).median_ms > 0
+    client.kill()
+    client.wait()
+    device.close()
+    assert _is_clean(board)
+
+
+def test_one_board_is_one_queue(board: LoopbackBoard, tmp_path: Path) -> None:
+    networks = [_network(tmp_path / f"{width}.onnx", width=width) for width in (8, 9, 10)]
+    board.fail(build=["sleep:0.3"] * 4, time=["sleep:0.2"] * 4)
+    found: list[Latency] = []
+
+    def measure(path: Path) -> None:
+        own = _with(board)
+        found.append(own.measure(path))
+        own.close()
+
+    threads = [threading.Thread(target=measure, args=(path,)) for path in networks]
+    for thread in threads:
+        thread.start()
+    most = 0
+    while any(thread.is_alive() for thread in threads):
+        most = max(
+            most, len({line for line in board.processes() if "trtexec_stand_in" in line and "--help" not in line})
+        )
+        time.sleep(0.02)
+    assert len(found) == 3
+    assert most <= 3  # a shell, timeout and the stand-in: of one run
+    spans = sorted((call["began"], call["ended"]) for call in board.calls())
+    assert all(one[1] <= two[0] for one, two in itertools.pairwise(spans))
+    assert _is_clean(board)
+
+
+@pytest.mark.slow
+def test_a_board_in_others_use_is_waited_for_only_so_long(board: LoopbackBoard, network: Path) -> None:
+    board.fail(build=["sleep:3"])
+    holder = _with(board)
+    thread = threading.Thread(target=holder.measure, args=(network,))
+    thread.start()
+    _wait_for_process(board, "trtexec_stand_in.py --onnx")
+    late = _with(board, queue_limit_s=1)
+    with pytest.raises(DeviceAwayError, match=r"board has been in use by .*, process \d+ for 1 s"):
+        late.measure(network)
+    late.close()
+    thread.join()
+    holder.close()
+
+
+def test_a_board_without_flock_is_told(board: LoopbackBoard, network: Path) -> None:
+    (board.folder / "session.sh").write_text(
+        (board.folder / "session.sh")
+        .read_text()
+        .replace(f"PATH={board.root}/bin:$PATH", f"PATH={_path_without(board, 'flock')}")
+    )
+    device = _with(board)
+    assert device.measure(network).notes == (
+        "the board has no flock: nothing keeps others from measuring at the same time",
+    )
+    device.close()
+    assert _is_clean(board)
+
+
+def test_a_home_that_cannot_be_written(board: LoopbackBoard, device: SshDevice, network: Path) -> None:
+    (board.home / ".cache").write_text("a file in its place")
+    with pytest.raises(DeviceError, match="cannot write to"):
+        device.measure(network)
+
+
+def test_names_with_anything_in_them(board: LoopbackBoard, device: SshDevice, tmp_path: Path) -> None:
+    path = _network(tmp_path / "$(touch pwned) 'x'\n.onnx")
+    assert device.measure(path).median_ms > 0
+    device.close()
+    assert not list(board.folder.rglob("pwned"))
+
+
+@pytest.mark.slow
+def test_twenty_measurements_with_a_fifth_of_all_calls_failing(board: LoopbackBoard, tmp_path: Path) -> None:
+    board.fail(failing=0.2)
+    for width in range(1, 21):
+        device = _with(board, patience_s=300)
+        assert device.measure(_network(tmp_path / f"{width}.onnx", width=width)).median_ms > 0
+        device.close()
+    assert (board.folder / "failures.txt").read_text().count("\n") > 10
+    assert _is_clean(board)
+
+
+@pytest.mark.slow
+def test_a_board_that_is_away_for_a_minute(board: LoopbackBoard, network: Path) -> None:
+    device = _with(board, patience_s=300)
+    device.identity()
+    board.stop()
+    threading.Timer(60.0, board.start).start()
+    assert device.measure(network).median_ms > 0
+    device.close()
+
+
+def test_settings_are_checked() -> None:
+    with pytest.raises(ValueError, match="no time and no bound is below 0"):
+        SshSettings(patience_s=-1)
+    with pytest.raises(ValueError, match="at least 1"):
+        SshSettings(num_attempts=0)
+    assert SshSettings().timing == Timing(warm_up_ms=1000, duration_s=5, iterations=100)
+
+
+@pytest.mark.jetson
+def test_a_real_board(tmp_path: Path) -> None:
+    spec = os.environ.get("YOLORET_NAS_JETSON")
+    if not spec:
+        pytest.skip("set YOLORET_NAS_JETSON=ssh://… to a board")
+    device = SshDevice(name=spec)
+    network = _network(tmp_path / "n.onnx", width=64, opset=device.opset)
+    first, second = device.measure(network), device.measure(network)
+    device.close()
+    assert first.engine == second.engine
+    assert abs(first.median_ms / second.median_ms - 1) < 0.01
+
+
+_ROOT = str(Path(__file__).parents[4])
+
+
+def _wait_for_process(board: LoopbackBoard, words: str) -> None:
+    until = time.monotonic() + 20
+    while not any(words in line for line in board.processes()):
+        assert time.monotonic() < until, "it never ran"
+        time.sleep(0.02)
+
+
+def _path_without(board: LoopbackBoard, program: str) -> Path:
+    """A folder of links to all programs but one."""
+    folder = board.folder / "programs"
+    folder.mkdir()
+    for source in (Path("/usr/bin"), Path("/bin"), board.root / "bin"):
+        for path in source.iterdir():
+            link = folder / path.name
+            if path.name != program and not link.is_symlink():
+                link.symlink_to(path)
+    return folder

@@ -1,0 +1,117 @@
+"""What boards say of themselves."""
+
+import pytest
+
+from tests.conftest import PutUpBoard
+from tests.trials.latency.board.loopback import LoopbackBoard
+from tests.trials.latency.board.versions import FLAGS
+from trials.latency.board.address import parse_address
+from trials.latency.board.identity import identity_of
+from trials.latency.board.probe import BoardState, probe_board, read_state, split_parts
+from trials.latency.board.ssh import SshHost
+from trials.latency.device import DeviceError
+
+ORIN = """\
+devfreq 15340000.vic 115200000 115200000 729600000
+devfreq 17000000.gpu 306000000 306000000 1020000000
+thermal cpu-thermal 48500
+thermal gpu-thermal 46218
+thermal cv0-thermal -256000
+thermal PMIC-Die 50000
+memory MemTotal 7802880
+memory MemFree 1000000
+memory MemAvailable 5242880
+power 15W
+disk 52428800
+"""
+
+
+def test_the_state_of_a_board() -> None:
+    state = read_state(ORIN)
+    assert (state.gpu_mhz, state.gpu_min_mhz, state.gpu_max_mhz) == (306, 306, 1020)
+    assert state.is_clock_locked is False
+    assert state.temperatures_c == {"cpu-thermal": 48.5, "gpu-thermal": 46.218}
+    assert (state.temperature_c, state.power_mode) == (46.218, "15W")
+    assert (state.memory_mib, state.free_memory_mib, state.free_disk_mib) == (7620, 5120, 51200)
+
+
+def test_a_desktop_with_a_card() -> None:
+    state = read_state("nvidia-smi NVIDIA GeForce RTX 3060, 1777, 2100, 41, 12288, 11000\nmemory MemTotal 99\n")
+    assert (state.gpu, state.gpu_mhz, state.gpu_max_mhz, state.is_clock_locked) == (
+        "NVIDIA GeForce RTX 3060", 1777, 2100, None,
+    )  # fmt: skip
+    assert (state.temperature_c, state.memory_mib, state.free_memory_mib) == (41, 12288, 11000)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "devfreq x 1 2\nthermal hot\nnvidia-smi\ndisk many\n", "nvidia-smi Orin, [N/A], [N/A]\n"]
+)
+def test_a_board_that_tells_little(text: str) -> None:
+    state = read_state(text)
+    assert (state.gpu_mhz, state.temperature_c, state.free_disk_mib, state.is_clock_locked) == (None,) * 4
+
+
+def test_only_marks_with_the_nonce_count() -> None:
+    text = "motd\n@abc board\nmodel X\n@zzz end\n@abc end\n0 1\n"
+    assert split_parts(text, "abc") == {"board": "model X\n@zzz end\n", "end": "0 1\n"}
+
+
+@pytest.mark.parametrize(
+    "version", [v if v in ("7.1.3", "10.13.3") else pytest.param(v, marks=pytest.mark.slow) for v in FLAGS]
+)
+def test_each_version_is_read_from_the_board(put_up_board: PutUpBoard, version: str) -> None:
+    stand_in = put_up_board(version=version)
+    host = SshHost(parse_address(stand_in.spec), config=stand_in.config)
+    board = probe_board(host)
+    assert str(board.trtexec.version) == version
+    assert board.model == "NVIDIA Jetson Nano Developer Kit"
+    assert (board.l4t, board.has_flock, board.has_timeout, board.load) == ("32.7.4", True, True, 0.1)
+    host.close()
+
+
+def test_the_identity_of_a_board(board: LoopbackBoard) -> None:
+    host = SshHost(parse_address(board.spec))
+    found = probe_board(host)
+    host.close()
+    identity = identity_of(found, found.state)
+    assert str(identity) == (
+        "NVIDIA Jetson Nano Developer Kit · TensorRT 8.2.1 · fp16, L4T 32.7.4, power mode MAXN, "
+        "GPU clock locked at 922 MHz, launch CUDA graph"
+    )
+    slower = BoardState(gpu_mhz=76.8, gpu_min_mhz=76.8, gpu_max_mhz=921.6, power_mode="5W", temperatures_c={})
+    assert identity_of(found, slower).differences(identity) == [
+        "power mode: MAXN → 5W",
+        "GPU clock: locked at 922 MHz → free up to 922 MHz",
+    ]
+
+
+def test_a_board_without_trtexec(board: LoopbackBoard) -> None:
+    (board.root / "usr/src/tensorrt/bin/trtexec").unlink()
+    with pytest.raises(DeviceError, match="board has no trtexec") as caught:
+        probe_board(SshHost(parse_address(board.spec)))
+    assert "?trtexec=" in caught.value.hint
+
+
+def test_a_trtexec_of_another_place(board: LoopbackBoard) -> None:
+    (board.root / "my own").mkdir()
+    (board.root / "usr/src/tensorrt/bin/trtexec").rename(board.root / "my own/trtexec $(id)")
+    spec = f"ssh://board?trtexec={board.root}/my own/trtexec %24(id)"
+    assert probe_board(SshHost(parse_address(spec))).trtexec.path.endswith("/my own/trtexec $(id)")
+
+
+def test_a_trtexec_that_does_not_run(board: LoopbackBoard) -> None:
+    (board.root / "usr/src/tensorrt/bin/trtexec").write_text("#!/bin/sh\necho libnvinfer.so.8: cannot open\nexit 127\n")
+    with pytest.raises(DeviceError, match=r"does not say what it can: libnvinfer.so.8: cannot open"):
+        probe_board(SshHost(parse_address(board.spec)))
+
+
+def test_a_login_shell_that_refuses(board: LoopbackBoard) -> None:
+    (board.folder / "session.sh").write_text("echo This account is not available; exit 1\n")
+    with pytest.raises(DeviceError, match="cannot be reached"):
+        probe_board(SshHost(parse_address(board.spec)))
+
+
+def test_a_login_shell_that_talks(board: LoopbackBoard) -> None:
+    session = (board.folder / "session.sh").read_text()
+    (board.folder / "session.sh").write_text("echo 'Welcome! work /etc'; echo error 1\n" + session)
+    assert probe_board(SshHost(parse_address(board.spec))).trtexec.version == (8, 2, 1)

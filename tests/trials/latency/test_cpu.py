@@ -1,0 +1,132 @@
+"""The CPU as a device, with a clock of the test's own: what it reports, and what it refuses."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from trials.latency.cpu import CpuDevice
+from trials.latency.device import DeviceError, UnknownDeviceError, UnstableError
+from trials.latency.open_device import open_device
+from trials.latency.reference_network import write_reference
+
+
+class Clock:
+    """Advances by a millisecond times a factor each time it is read; a timed pass reads it at both ends."""
+
+    def __init__(self, factors: "list[float]", *, reads_each: int) -> None:
+        self._factors, self._reads_each = factors, reads_each
+        self._now_s, self._num_read = 0.0, 0
+
+    def __call__(self) -> float:
+        factor = self._factors[min(self._num_read // self._reads_each, len(self._factors) - 1)]
+        self._num_read += 1
+        self._now_s += 1e-3 * factor
+        return self._now_s
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "model.onnx"
+    write_reference(path)
+    return path
+
+
+def write_relu(path: Path, shape: list[int | str], *, opset: int = 13, name: str = "Relu") -> Path:
+    value = helper.make_tensor_value_info("images", TensorProto.FLOAT, shape)
+    result = helper.make_tensor_value_info("out", TensorProto.FLOAT, shape)
+    graph = helper.make_graph([helper.make_node(name, ["images"], ["out"])], "one", [value], [result])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=7)
+    onnx.save(model, str(path))
+    return path
+
+
+def test_a_steady_machine_gives_its_median_without_a_note(model: Path) -> None:
+    latency = CpuDevice(clock=Clock([1.0], reads_each=1)).measure(model)
+    assert latency.median_ms == pytest.approx(1.0)
+    assert latency.spread == pytest.approx(0.0, abs=1e-6)
+    assert latency.reference_ms == pytest.approx(1.0)
+    assert latency.notes == ()
+    assert latency.device.kind == "cpu"
+    assert latency.device.settings == {"threads": "1"}
+    assert latency.device.backend.startswith("ONNX Runtime ")
+    assert latency.device.board
+    assert latency.seconds > 0
+
+
+def test_a_machine_that_slows_down_once_is_told_by_its_reference(model: Path) -> None:
+    latency = CpuDevice(clock=Clock([1.0, 1.3], reads_each=700)).measure(model)
+    (note,) = latency.notes
+    assert note.startswith("reference moved by ")
+    assert latency.reference_ms == pytest.approx(1.0)
+    assert latency.percentile_ms(99) == pytest.approx(1.0)  # the slow rounds do not count
+
+
+def test_a_restless_machine_is_refused_with_what_moved(model: Path) -> None:
+    factors = np.random.default_rng(0).lognormal(0, 1, 400).tolist()
+    with pytest.raises(
+        UnstableError, match=r"after 120 rounds the median of model.onnx is known to \d+% only"
+    ) as caught:
+        CpuDevice(clock=Clock(factors, reads_each=60)).measure(model)
+    assert "the reference moved by" in caught.value.message
+    assert "stop other work" in caught.value.hint
+
+
+def test_a_machine_that_calms_down_is_measured_once_it_has(model: Path) -> None:
+    busy = np.random.default_rng(0).lognormal(0, 1, 60).tolist()
+    latency = CpuDevice(clock=Clock([*busy, 1.0], reads_each=70)).measure(model)
+    assert latency.median_ms == pytest.approx(1.0, rel=0.05)
+
+
+def test_the_same_machine_is_the_same_device() -> None:
+    assert CpuDevice().identity() == CpuDevice().identity()
+    assert CpuDevice().identity().key == CpuDevice().identity().key
+    assert CpuDevice().opset == 13
+
+
+def test_threads_are_part_of_the_device_s_name_and_identity() -> None:
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("one core only")
+    two = open_device("cpu:threads=2")
+    assert two.name == "cpu:threads=2"
+    assert two.identity().differences(CpuDevice().identity()) == ["threads: 1 → 2"]
+    assert open_device("cpu:threads=1").name == open_device("cpu").name == "cpu"
+
+
+@pytest.mark.parametrize("threads", [0, 99_999])
+def test_threads_that_are_not_there_are_refused(threads: int) -> None:
+    with pytest.raises(UnknownDeviceError, match=f"{threads} threads asked for, this process may use") as caught:
+        open_device(f"cpu:threads={threads}")
+    assert "cpu:threads=1" in caught.value.hint
+
+
+@pytest.mark.parametrize("spec", ["", "CPU", "cpu:", "cpu:threads=two", "gpu", "cuda:0:1", "tpu"])
+def test_other_texts_name_no_device(spec: str) -> None:
+    with pytest.raises(UnknownDeviceError, match="is unknown") as caught:
+        open_device(spec)
+    assert "say cpu" in caught.value.hint
+
+
+@pytest.mark.parametrize("content", [b"", b"not a network", None])
+def test_a_file_that_is_no_network_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "bad.onnx"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DeviceError, match=r"ONNX Runtime cannot run bad.onnx"):
+        CpuDevice().measure(path)
+
+
+def test_an_operator_that_the_runtime_has_not_is_refused(tmp_path: Path) -> None:
+    path = write_relu(tmp_path / "odd.onnx", [1, 3, 8, 8], name="FrobnicateImage")
+    with pytest.raises(DeviceError, match=r"ONNX Runtime cannot run odd.onnx.*FrobnicateImage"):
+        CpuDevice().measure(path)
+
+
+@pytest.mark.parametrize("shape", [["batch", 3, 8, 8], [1, 3, "h", "w"]])
+def test_a_dynamic_shape_is_refused(tmp_path: Path, shape: list[int | str]) -> None:
+    path = write_relu(tmp_path / "dynamic.onnx", shape)
+    with pytest.raises(DeviceError, match=r"input images has the shape .* only static shapes can be timed"):
+        CpuDevice().measure(path)

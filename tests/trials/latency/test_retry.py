@@ -1,0 +1,69 @@
+import pytest
+
+from trials.latency.device import DeviceAwayError, DeviceError
+from trials.latency.retry import try_patiently
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class _Away:
+    """Is away so many times, each attempt taking so long."""
+
+    def __init__(self, clock: _Clock, times: int, *, seconds: float = 0.0) -> None:
+        self.clock, self.left, self.seconds, self.forgotten = clock, times, seconds, 0
+
+    def __call__(self) -> str:
+        self.clock.now += self.seconds
+        if self.left:
+            self.left -= 1
+            raise DeviceAwayError("nano is away", hint="switch it on")
+        return "here"
+
+    def forget(self) -> None:
+        self.forgotten += 1
+
+
+def _try(times: int, *, patience_s: float, seconds: float = 0.0) -> tuple[str, _Away]:
+    clock = _Clock()
+    away = _Away(clock, times, seconds=seconds)
+    return try_patiently(away, patience_s=patience_s, forget=away.forget, clock=clock, sleep=clock.sleep), away
+
+
+def test_it_waits_for_a_minute() -> None:
+    result, away = _try(8, patience_s=300)
+    assert (result, away.forgotten) == ("here", 8)
+    assert 60 < away.clock.now < 120
+
+
+def test_without_patience_there_is_one_attempt() -> None:
+    with pytest.raises(DeviceAwayError, match=r"^nano is away$"):
+        _try(1, patience_s=0)
+
+
+def test_it_gives_up_and_says_how_long_it_tried() -> None:
+    with pytest.raises(DeviceAwayError, match=r"nano is away \(\d+ attempts in 3\d\d s\)") as caught:
+        _try(100, patience_s=300)
+    assert caught.value.hint == "switch it on"
+
+
+def test_long_attempts_are_made_a_few_times_all_the_same() -> None:
+    assert _try(3, patience_s=300, seconds=1200)[0] == "here"
+    with pytest.raises(DeviceAwayError, match="4 attempts"):
+        _try(4, patience_s=300, seconds=1200)
+
+
+def test_other_errors_are_final() -> None:
+    def fail() -> str:
+        raise DeviceError("no operator")
+
+    with pytest.raises(DeviceError, match="no operator"):
+        try_patiently(fail, patience_s=300, forget=lambda: None)

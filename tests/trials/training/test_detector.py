@@ -1,0 +1,180 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from tests.trials.training.tiny_network import ANCHORS, STRIDES, TinyNetwork, tiny_network
+from trials.data.batches import Batch
+from trials.training.detector import Detector, as_network_input, initialise_prediction_bias, set_frozen, split_targets
+from trials.training.loss import DetectionLoss, modern_loss
+from trials.training.optimiser import OptimiserFactory, learning_rate_at, plan_stages
+from trials.training.recipes import RECIPES, paper_recipe
+from trials.training.settings import TrainSettings
+
+NUM_CLASSES = 4
+
+
+def random_batch(*, num_images: int = 2, size: int = 64) -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    return Batch(
+        images=torch.randint(256, (num_images, 3, size, size), dtype=torch.uint8, generator=generator),
+        boxes=torch.tensor([[4.0, 4.0, 20.0, 24.0], [30.0, 30.0, 60.0, 62.0], [0.0, 0.0, 64.0, 64.0]]),
+        labels=torch.tensor([0, 3, 1]),
+        image_index=torch.tensor([0, 1, 1]),
+        ignored=torch.tensor([False, False, True]),
+        sample_index=torch.arange(num_images),
+    )
+
+
+def make_detector(network: nn.Module, settings: TrainSettings) -> Detector:
+    return Detector(
+        network,
+        DetectionLoss(ANCHORS, STRIDES, settings.loss),
+        make_optimiser=OptimiserFactory(settings=settings, steps_per_epoch=10),
+        frozen_epochs=settings.frozen_epochs,
+    )
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_step_gives_every_parameter_a_gradient(recipe: str) -> None:
+    detector = make_detector(tiny_network(NUM_CLASSES), RECIPES[recipe]())  # type: ignore[index]
+    loss = detector.training_step(random_batch(), 0)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert loss.isfinite()
+    assert all(parameter.grad is not None for parameter in detector.parameters())
+
+
+def test_the_state_of_a_detector_is_the_network_s() -> None:
+    network = tiny_network(NUM_CLASSES)
+    detector = make_detector(network, TrainSettings())
+    assert set(detector.state_dict()) == {f"network.{name}" for name in network.state_dict()}
+
+
+def test_ignored_boxes_are_set_apart() -> None:
+    objects, ignored = split_targets(random_batch())
+    assert objects.labels.tolist() == [0, 3]
+    assert ignored.labels.tolist() == [1]
+    assert ignored.images.tolist() == [1]
+
+
+def test_images_enter_normalised_and_channels_last() -> None:
+    images = as_network_input(torch.full((2, 3, 8, 8), 255, dtype=torch.uint8))
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert images[0, :, 0, 0].tolist() == pytest.approx([(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225])
+
+
+def test_a_frozen_backbone_neither_learns_nor_counts() -> None:
+    network = tiny_network(NUM_CLASSES)
+    detector = make_detector(network, TrainSettings(frozen_epochs=1))
+    optimiser, _ = OptimiserFactory(settings=TrainSettings(), steps_per_epoch=10)(network)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    network.train()
+    set_frozen(network, is_frozen=True)
+    detector.training_step(random_batch(), 0).backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    assert not any(name.startswith("backbone.") for name in changed)
+    assert any(name.startswith("coarser.") for name in changed)
+    set_frozen(network, is_frozen=False)
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    assert network.backbone.training
+
+
+def test_a_network_without_a_backbone_module_cannot_be_frozen() -> None:
+    network = nn.Conv2d(3, 3, 1)
+    network.backbone = "none"  # type: ignore[assignment]
+    with pytest.raises(TypeError, match="backbone of Conv2d is no module"):
+        set_frozen(network, is_frozen=True)
+
+
+def bias_of(network: TinyNetwork, scale: int) -> torch.Tensor:
+    conv = network.prediction_convs[scale]
+    assert isinstance(conv, nn.Conv2d)
+    assert conv.bias is not None
+    return conv.bias.detach().view(3, 5 + NUM_CLASSES)
+
+
+def test_the_prior_sets_objectness_and_classes_and_leaves_boxes() -> None:
+    network, untouched = tiny_network(NUM_CLASSES), tiny_network(NUM_CLASSES)
+    initialise_prediction_bias(network, num_classes=NUM_CLASSES, objects_per_image=4, input_size=64)
+    for scale, stride in enumerate(STRIDES):
+        share = 4 / (64 / stride) ** 2
+        bias = bias_of(network, scale)
+        assert bias[:, 4].tolist() == pytest.approx([math.log(share / (1 - share))] * 3)
+        assert bias[:, 5:].sigmoid().flatten().tolist() == pytest.approx([0.15] * 12)
+        assert torch.equal(bias[:, :4], bias_of(untouched, scale)[:, :4])
+
+
+def test_a_prior_without_a_bias_to_hold_it_changes_nothing() -> None:
+    network, untouched = tiny_network(NUM_CLASSES, has_bias=False), tiny_network(NUM_CLASSES, has_bias=False)
+    initialise_prediction_bias(network, num_classes=NUM_CLASSES, objects_per_image=4, input_size=64)
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, untouched.state_dict()[name])
+
+
+def test_norms_and_biases_do_not_decay() -> None:
+    network = tiny_network(NUM_CLASSES)
+    optimiser, _ = OptimiserFactory(settings=TrainSettings(weight_decay=0.1), steps_per_epoch=10)(network)
+    decays = {id(p): group["weight_decay"] for group in optimiser.param_groups for p in group["params"]}
+    assert len(decays) == len(list(network.parameters()))
+    for name, parameter in network.named_parameters():
+        is_weight = "conv" in name or parameter.ndim > 1
+        assert decays[id(parameter)] == (0.1 if is_weight and not name.endswith("bias") else 0.0)
+
+
+@pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
+def test_every_optimiser_follows_the_schedule(name: str) -> None:
+    settings = TrainSettings(epochs=4, optimiser=name, warmup_epochs=1)  # type: ignore[arg-type]
+    optimiser, schedule = OptimiserFactory(settings=settings, steps_per_epoch=10)(tiny_network(NUM_CLASSES))
+    stages = plan_stages(settings, 10)
+    for step in range(40):
+        assert optimiser.param_groups[1]["lr"] == pytest.approx(learning_rate_at(stages, step))
+        optimiser.step()
+        schedule.step()
+
+
+def test_the_rate_warms_up_peaks_and_falls_to_its_floor() -> None:
+    settings = TrainSettings(epochs=10, learning_rate=1.0, final_learning_rate=0.1, warmup_epochs=2)
+    rates = [learning_rate_at(plan_stages(settings, 10), step) for step in range(101)]
+    assert rates[0] == pytest.approx(1 / 21)
+    assert rates[20] == pytest.approx(1)
+    assert rates[60] == pytest.approx(0.55)
+    assert rates[100] == pytest.approx(0.1)
+    assert rates[:21] == sorted(rates[:21])
+    assert rates[20:] == sorted(rates[20:], reverse=True)
+
+
+def test_a_short_training_warms_up_for_a_third_of_it_at_most() -> None:
+    (stage,) = plan_stages(TrainSettings(epochs=3, warmup_epochs=3), 10)
+    assert stage.warmup_steps == 10
+
+
+def test_the_paper_s_two_stages_have_a_cosine_each() -> None:
+    stages = plan_stages(paper_recipe(), 10)
+    rates = [learning_rate_at(stages, step) for step in (0, 500, 999, 1000, 1750, 2499)]
+    assert rates == pytest.approx([1e-3, 5e-4, 0, 1e-4, 5e-5, 0], abs=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, "epochs is 0; it is at least 1"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0; it is above 0"),
+        ({"optimiser": "lion"}, "optimiser 'lion' is unknown; choose one of adamw, adam, sgd"),
+        ({"precision": "fp16"}, "precision 'fp16' is unknown; choose one of auto, fp32, bf16"),
+        ({"ema_decay": 1.0}, "ema_decay is 1.0; it is from 0 to below 1"),
+        ({"epochs": 3, "frozen_epochs": 3}, "frozen_epochs is 3 of 3 epochs"),
+        ({"devices": 3, "batch_size": 16}, "batch_size 16 is not a multiple of the 3 devices"),
+        ({"final_learning_rate": 2.0}, "final_learning_rate is 2.0; it is from 0 to 1"),
+        ({"seed": -1}, "seed is -1; it is at least 0"),
+    ],
+)
+def test_bad_settings_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrainSettings(**changes)  # type: ignore[arg-type]
+
+
+def test_the_defaults_are_the_modern_recipe() -> None:
+    assert TrainSettings() == RECIPES["modern"]()
+    assert TrainSettings().loss == modern_loss()

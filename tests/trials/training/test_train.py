@@ -1,0 +1,327 @@
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from spaces import Architecture
+from spaces.networks.network import build_network
+from tests.trials.training.tiny_network import ANCHORS, TinyNetwork, tiny_network
+from trials.data.augmentation import AugmentSettings
+from trials.data.dataset import Dataset
+from trials.data.shapes import ShapesSettings, make_shapes
+from trials.progress import Progress, Report, ignore_progress
+from trials.scoring.network_scorer import score_network
+from trials.training.epoch_reports import Outcome
+from trials.training.errors import DivergedError, OutOfMemoryError, TrainingError
+from trials.training.recipes import paper_recipe
+from trials.training.report_pipe import ReportPipe
+from trials.training.train import TrainResult, TrainSettings, choose_precision, read_checkpoint, train_network
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+DATASET = make_shapes(ShapesSettings(num_train=16, num_val=6, size=64, num_classes=2, max_objects=2))
+QUICK = TrainSettings(epochs=3, batch_size=4, accelerator="cpu", learning_rate=5e-3)
+Train = Callable[..., TrainResult]
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Train:
+    def run(
+        settings: TrainSettings = QUICK,
+        *,
+        network: nn.Module | None = None,
+        report: Report = ignore_progress,
+        dataset: Dataset = DATASET,
+        resume: bool = False,
+    ) -> TrainResult:
+        return train_network(
+            network or tiny_network(2),
+            dataset=dataset,
+            anchors=ANCHORS,
+            input_size=64,
+            settings=settings,
+            report=report,
+            work_dir=tmp_path,
+            resume=resume,
+        )
+
+    return run
+
+
+class Recorder:
+    """Keeps what was reported, and says stop at the scores of one epoch."""
+
+    def __init__(self, *, stop_at: int = 0) -> None:
+        self.seen: list[Progress] = []
+        self._stop_at = stop_at
+
+    def __call__(self, progress: Progress) -> bool:
+        self.seen.append(progress)
+        return progress.ap is None or progress.epoch != self._stop_at
+
+
+def test_a_tiny_network_learns_a_few_images(train: Train, tmp_path: Path) -> None:
+    few = DATASET.splits["train"][:8]
+    dataset = replace(DATASET, splits={"train": few, "val": few})
+    settings = replace(
+        QUICK, epochs=100, batch_size=8, learning_rate=2e-2, score_every=50, augmentation=AugmentSettings()
+    )
+    network = TinyNetwork(2, width=32)
+    result = train(settings, network=network, dataset=dataset)
+    assert result.state == "complete"
+    assert result.ap50 > 0.5
+    assert [row[0] for row in result.history if row[2] is not None] == [50, 100]
+
+
+def test_bfloat16_trains_with_gradient_clipping_on_a_network_with_strided_depthwise_convolutions(train: Train) -> None:
+    architecture = Architecture(
+        backbone="mobilenetv3_small_050",
+        truncation=8,
+        outputs=(8, 16),
+        scale_set=None,
+        rfcr_width=0,
+        rfcr_channels=0,
+        rfcr_kernel=0,
+        head="plain",
+        head_width=32,
+        input_size=64,
+    )
+    torch.manual_seed(0)
+    network = build_network(architecture, num_classes=2)
+    before = {name: value.clone() for name, value in network.named_parameters()}
+    result = train(replace(QUICK, precision="bf16", clip_norm=1.0, epochs=2), network=network)
+    assert result.state == "complete"
+    assert math.isfinite(result.loss)
+    changed = [name for name, value in network.named_parameters() if not torch.equal(value, before[name])]
+    assert len(changed) > 0.9 * len(before)
+    assert all(value.dtype == torch.float32 for value in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("precision", "is_gpu", "input_size", "is_fast", "expected"),
+    [
+        ("auto", False, 320, True, "bf16-mixed"),
+        ("auto", False, 160, True, "32-true"),
+        ("auto", False, 320, False, "32-true"),
+        ("bf16", False, 64, False, "bf16-mixed"),
+        ("fp32", False, 416, True, "32-true"),
+    ],
+)
+def test_the_number_format_follows_from_size_and_processor(
+    monkeypatch: pytest.MonkeyPatch, precision: Any, is_gpu: bool, input_size: int, is_fast: bool, expected: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: is_fast)
+    assert choose_precision(TrainSettings(precision=precision), is_gpu=is_gpu, input_size=input_size) == expected
+
+
+def test_the_result_tells_what_was_done(train: Train) -> None:
+    recorder = Recorder()
+    result = train(replace(QUICK, score_every=2), report=recorder)
+    assert (result.state, result.epochs, len(result.history)) == ("complete", 3, 3)
+    assert [epoch for epoch, _, ap, _ in result.history if ap is not None] == [2, 3]
+    assert result.history[-1] == (3, result.loss, result.ap, result.ap50)
+    assert set(result.per_class_ap) <= set(DATASET.class_names)
+    assert result.seconds_train > 0
+    assert result.images_per_s == pytest.approx(48 / result.seconds_train)
+    ends = [one for one in recorder.seen if one.phase == "train" and one.step == one.num_steps]
+    assert [(one.epoch, one.num_epochs, one.num_steps) for one in ends] == [(1, 3, 4), (2, 3, 4), (3, 3, 4)]
+    assert [(one.ap, one.ap50) for one in ends] == [row[2:] for row in result.history]
+
+
+def test_the_same_seed_gives_the_same_result_and_another_does_not(train: Train) -> None:
+    first, again, other = train(), train(), train(replace(QUICK, seed=1))
+    assert first.history == again.history
+    assert first.history != other.history
+
+
+def test_one_line_is_neither_printed_nor_warned(train: Train, capfd: pytest.CaptureFixture[str]) -> None:
+    train(replace(QUICK, epochs=1))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_checkpoint_gives_the_score_again(train: Train) -> None:
+    network = tiny_network(2)
+    result = train(network=network)
+    checkpoint = read_checkpoint(result.checkpoint)
+    assert checkpoint.decoding.anchors == ANCHORS
+    assert checkpoint.decoding.class_names == DATASET.class_names
+    assert (checkpoint.decoding.coding, checkpoint.decoding.input_size) == ("bounded", 64)
+    fresh = tiny_network(2, seed=9)
+    fresh.load_state_dict(dict(checkpoint.weights))
+    for one in (fresh, network):
+        scores = score_network(one, DATASET.splits["val"], decoding=checkpoint.decoding)
+        assert scores.ap == pytest.approx(result.ap, abs=1e-6)
+
+
+def test_another_file_is_no_checkpoint(tmp_path: Path) -> None:
+    torch.save({"weights": torch.zeros(1)}, tmp_path / "other.pt")
+    with pytest.raises(TrainingError, match=r"other\.pt is no checkpoint of this version"):
+        read_checkpoint(tmp_path / "other.pt")
+
+
+def test_a_stop_at_a_score_prunes(train: Train) -> None:
+    result = train(report=Recorder(stop_at=2))
+    assert (result.state, result.epochs) == ("pruned", 2)
+    assert result.history[-1][2] == result.ap
+    assert result.checkpoint.is_file()
+
+
+def test_a_stop_at_the_last_epoch_is_complete(train: Train) -> None:
+    assert train(report=Recorder(stop_at=3)).state == "complete"
+
+
+def test_a_resumed_training_ends_as_an_uninterrupted_one(train: Train, tmp_path: Path) -> None:
+    settings = replace(QUICK, epochs=4, is_resumable=True)
+    whole = train(settings)
+    (tmp_path / "last.ckpt").unlink()
+
+    def interrupt(progress: Progress) -> bool:
+        if progress.epoch == 3:
+            raise KeyboardInterrupt
+        return True
+
+    with pytest.raises(KeyboardInterrupt):
+        train(settings, report=interrupt)
+    seen = Recorder()
+    resumed = train(settings, network=tiny_network(2, seed=5), report=seen, resume=True)
+    assert min(one.epoch for one in seen.seen) == 3
+    assert resumed.history == whole.history
+
+
+def test_a_training_that_was_over_resumes_to_its_result(train: Train) -> None:
+    settings = replace(QUICK, is_resumable=True)
+    network = tiny_network(2)
+    whole, resumed = train(settings), train(settings, network=network, resume=True)
+    assert resumed.history == whole.history
+    again = score_network(network, DATASET.splits["val"], decoding=read_checkpoint(resumed.checkpoint).decoding)
+    assert again.ap == pytest.approx(whole.ap, abs=1e-6)
+
+
+def test_without_an_average_the_last_weights_are_scored(train: Train) -> None:
+    assert train(replace(QUICK, ema_decay=0.0)).history != train().history
+
+
+def test_the_paper_s_recipe_runs_frozen_then_thawed(train: Train) -> None:
+    network = tiny_network(2, has_bias=False)
+    before = {name: value.clone() for name, value in network.backbone.state_dict().items()}
+    changed: dict[int, bool] = {}
+
+    def watch(progress: Progress) -> bool:
+        state = network.backbone.state_dict()
+        changed[progress.epoch] = any(not torch.equal(value, before[name]) for name, value in state.items())
+        return True
+
+    settings = replace(paper_recipe(), epochs=3, frozen_epochs=2, batch_size=4, accelerator="cpu")
+    train(settings, network=network, report=watch)
+    assert changed == {1: False, 2: False, 3: True}
+
+
+class Exploding(TinyNetwork):
+    """Gives NaN, or fails, at its third batch."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        super().__init__(2)
+        self._failure = failure
+        self._batches = 0
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        self._batches += 1
+        maps = super().forward(images)
+        if self._batches < 3:
+            return maps
+        if self._failure is not None:
+            raise self._failure
+        return tuple(one * math.nan for one in maps)
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(train: Train) -> None:
+    with pytest.raises(DivergedError, match=r"the loss is nan at epoch 1, step 3, learning rate 0\.\d+"):
+        train(network=Exploding())
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+        MemoryError(),
+    ],
+)
+def test_memory_that_runs_out_is_named(train: Train, failure: Exception) -> None:
+    with pytest.raises(OutOfMemoryError, match="memory ran out in training with batches of 4") as caught:
+        train(network=Exploding(failure))
+    assert (caught.value.kind, caught.value.hint) == ("out_of_memory", "lower the batch size")
+
+
+def test_another_error_stays_what_it_is(train: Train) -> None:
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        train(network=Exploding(RuntimeError("shapes do not fit")))
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_split_without_objects_is_refused(train: Train, split: str) -> None:
+    empty = tuple(replace(one, ignored=np.ones_like(one.ignored)) for one in DATASET.splits[split])
+    dataset = replace(DATASET, splits={**DATASET.splits, split: empty})
+    with pytest.raises(TrainingError, match=f"none of the {len(empty)} images of its {split} split has an object"):
+        train(dataset=dataset)
+
+
+def test_images_without_objects_are_fine(train: Train) -> None:
+    def without_objects(one: Any) -> Any:
+        return replace(one, boxes=one.boxes[:0], labels=one.labels[:0], ignored=one.ignored[:0])
+
+    samples = DATASET.splits["train"]
+    mixed = (samples[0], *(without_objects(one) for one in samples[1:]))
+    assert train(dataset=replace(DATASET, splits={**DATASET.splits, "train": mixed})).state == "complete"
+
+
+def test_fewer_images_than_a_batch_make_one_step(train: Train) -> None:
+    recorder = Recorder()
+    few = replace(DATASET, splits={**DATASET.splits, "train": DATASET.splits["train"][:3]})
+    train(dataset=few, report=recorder)
+    assert {one.num_steps for one in recorder.seen if one.ap is not None} == {1}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_two_processes_train_report_and_stop(train: Train) -> None:
+    recorder = Recorder(stop_at=2)
+    network = tiny_network(2)
+    result = train(replace(QUICK, devices=2, num_threads=1), network=network, report=recorder)
+    assert (result.state, result.epochs) == ("pruned", 2)
+    assert [one.epoch for one in recorder.seen if one.ap is not None] == [1, 2]
+    scores = score_network(network, DATASET.splits["val"], decoding=read_checkpoint(result.checkpoint).decoding)
+    assert scores.ap == pytest.approx(result.ap, abs=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_a_loss_that_is_not_finite_in_one_of_two_processes_is_named(train: Train) -> None:
+    with pytest.raises(DivergedError, match="the loss is nan at epoch 1"):
+        train(replace(QUICK, devices=2, num_threads=1), network=Exploding())
+
+
+def test_a_report_that_fails_in_the_listening_thread_stops_and_is_raised() -> None:
+    def fail(progress: Progress) -> bool:
+        raise OSError("nobody is there")
+
+    answers: list[bool] = []
+    with pytest.raises(OSError, match="nobody is there"), ReportPipe(fail) as pipe:
+        answers.extend(pipe.remote(Progress(phase="train")) for _ in range(2))
+    assert answers == [False, False]
+
+
+def test_reports_pass_through_the_pipe_with_their_answers_and_the_outcome() -> None:
+    recorder = Recorder(stop_at=2)
+    with ReportPipe(recorder) as pipe:
+        answers = [pipe.remote(Progress(phase="train", epoch=epoch, ap=0.5)) for epoch in (1, 2)]
+        pipe.remote.finish(Outcome(num_images=7))
+    assert answers == [True, False]
+    assert [one.epoch for one in recorder.seen] == [1, 2]
+    assert pipe.outcome == Outcome(num_images=7)

@@ -1,0 +1,106 @@
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from trials.training.lightning_guard import quiet_lightning
+from trials.training.weight_average import WeightAverage
+
+
+class Line(LightningModule):
+    """A batch norm and a weight, so that there are parameters, float buffers and a counter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        loss: Tensor = self.net(batch).square().mean()
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+class Witness(Callback):
+    """Averages by hand, and looks at what `averaged` holds."""
+
+    def __init__(self, average: WeightAverage) -> None:
+        self.average = average
+        self.expected: dict[str, Tensor] = {}
+        self.steps = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.expected = {name: value.clone() for name, value in pl_module.state_dict().items()}
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *rest: object) -> None:
+        self.steps += 1
+        decay = min(self.average.decay, (1 + self.steps) / (10 + self.steps))
+        for name, value in pl_module.state_dict().items():
+            if value.is_floating_point():
+                self.expected[name] = decay * self.expected[name] + (1 - decay) * value
+            else:
+                self.expected[name] = value.clone()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        own = {name: value.clone() for name, value in pl_module.state_dict().items()}
+        with self.average.averaged(pl_module):
+            torch.testing.assert_close(pl_module.state_dict(), self.expected)
+        torch.testing.assert_close(pl_module.state_dict(), own, atol=0, rtol=0)
+
+
+def train(
+    module: Line, callbacks: list[Callback], *, epochs: int = 2, num_batches: int = 6, **flags: object
+) -> Trainer:
+    data = [torch.randn(3, generator=torch.Generator().manual_seed(index)) for index in range(4 * num_batches)]
+    trainer = Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **flags,  # type: ignore[arg-type]
+    )
+    with quiet_lightning():
+        trainer.fit(module, DataLoader(data, batch_size=4))  # type: ignore[arg-type]
+    return trainer
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.3, 0.999])
+def test_the_average_equals_one_kept_by_hand_and_is_left_in_the_module(decay: float) -> None:
+    average, module = WeightAverage(decay), Line()
+    witness = Witness(average)
+    train(module, [average, witness])
+    assert average.num_updates == witness.steps == 12
+    torch.testing.assert_close(module.state_dict(), witness.expected)
+
+
+def test_without_a_step_the_module_keeps_its_weights() -> None:
+    module = Line()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    average = WeightAverage(0.9)
+    train(module, [average], limit_train_batches=0)
+    assert average.num_updates == 0
+    torch.testing.assert_close(module.state_dict(), before, atol=0, rtol=0)
+
+
+def test_a_checkpoint_holds_average_and_ramp(tmp_path: Path) -> None:
+    average, module = WeightAverage(0.9), Line()
+    trainer = train(module, [average])
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    saved = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert saved["callbacks"]["WeightAverage"] == {"num_updates": 12}
+    torch.testing.assert_close(saved["state_dict"], dict(module.state_dict()))
+
+
+@pytest.mark.parametrize("decay", [-0.1, 1.0])
+def test_a_bad_decay_is_refused(decay: float) -> None:
+    with pytest.raises(ValueError, match=f"decay {decay} is not from 0 to below 1"):
+        WeightAverage(decay)

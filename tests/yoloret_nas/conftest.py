@@ -1,0 +1,149 @@
+"""The command line, called as a process would call it, and a small real study for the commands that read one."""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import torch
+
+from search.driver.executor import Event, Finished, Progressed
+from trials.progress import Progress
+from trials.trial import run_trial
+from trials.trial_result import TrialRequest
+from yoloret_nas.cli import main
+
+SPACE_YAML = """\
+name: handful
+description: For tests.
+backbones:
+  mobilenetv3_small_050: {truncation: [9, 11]}
+scale_set: [none]
+head: [plain, fpn]
+head_width: [32]
+input_size: [64]
+"""
+SHAPES = "shapes:train=16,val=8,size=64"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Called:
+    """What a call came to."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def said(self) -> str:
+        """Both outputs, blanks and frames of messages taken out."""
+        return " ".join((self.out + self.err).replace("│", " ").split())
+
+
+Call = Callable[..., Called]
+
+
+@pytest.fixture(autouse=True, scope="package")
+def any_machine() -> Iterator[None]:
+    """Latencies are real here, and the machine may be busy: a figure that is hardly known will do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trials.latency.cpu._USABLE", 100.0)
+        yield
+
+
+@pytest.fixture
+def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Call]:
+    """Calls `yoloret-nas` with arguments, in a folder of the test's own."""
+    before = dict(os.environ)
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    def run(*arguments: object) -> Called:
+        monkeypatch.setattr(sys, "argv", ["yoloret-nas", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capfd.readouterr()
+        return Called(code=int(ended.value.code or 0), out=captured.out, err=captured.err)
+
+    yield run
+    for name in set(os.environ) - set(before):  # what `main` sets for the libraries
+        del os.environ[name]
+
+
+@dataclass
+class InlineExecutor:
+    """Runs real trials in the test's own process, which saves them a process each."""
+
+    capacity: int = 1
+    _waiting: list[TrialRequest] = field(default_factory=list)
+
+    def start(self, request: TrialRequest) -> None:
+        self._waiting.append(request)
+
+    def events(self, *, timeout_s: float) -> Sequence[Event]:
+        request, heard = self._waiting.pop(0), []
+
+        def report(progress: Progress) -> bool:
+            heard.append(Progressed(number=request.number, progress=progress))
+            return True
+
+        result = run_trial(request, report)
+        return [*heard, Finished(number=request.number, result=result)]
+
+    def answer(self, number: int, *, go_on: bool) -> None:
+        pass
+
+    def close(self) -> None:
+        self._waiting.clear()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RealStudy:
+    """A study of real trials."""
+
+    root: Path
+    space: Path
+    output: str
+    """What its search printed, into a pipe."""
+
+
+@pytest.fixture(scope="package")
+def real_study(tmp_path_factory: pytest.TempPathFactory, empty_stores: Path) -> RealStudy:
+    """Two real trials of a handful of networks, searched once for all tests; they must leave it as it is."""
+    root = tmp_path_factory.mktemp("real")
+    shutil.copytree(empty_stores, root / "runs")
+    space = root / "handful.yaml"
+    space.write_text(SPACE_YAML, encoding="utf-8")
+    flags = (
+        f"--budget 2 --data {SHAPES} --epochs 1 --space {space} --max-latency 999 --study real --dir {root / 'runs'}"
+    )
+    threads = torch.get_num_threads()
+    before = dict(os.environ)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
+            patch.delenv(name, raising=False)
+        patch.chdir(root)
+        patch.setattr("search.driver.local_executor.LocalExecutor", lambda **options: InlineExecutor())
+        patch.setattr(sys, "argv", ["yoloret-nas", "search", *flags.split()])
+        written = root / "output.txt"
+        with written.open("w", encoding="utf-8") as file:
+            patch.setattr(sys, "stdout", file)
+            with pytest.raises(SystemExit, match="0"):
+                main()
+    torch.set_num_threads(threads)
+    for name in set(os.environ) - set(before):
+        del os.environ[name]
+    return RealStudy(root=root / "runs", space=space, output=written.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def copied_study(real_study: RealStudy, tmp_path: Path) -> RealStudy:
+    """A copy of the real study, to be changed."""
+    shutil.copytree(real_study.root, tmp_path / "copied")
+    return RealStudy(root=tmp_path / "copied", space=real_study.space, output=real_study.output)

@@ -1,0 +1,563 @@
+"""What is typed and what it gives: exit codes, messages, files."""
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+
+from search.study.read_study import read_study
+from search.study.settings import SamplerName
+from spaces import Architecture
+from spaces.named_spaces import SPACES, open_space
+from spaces.networks.network import build_network
+from spaces.space_file import read_space
+from tests.search.driver.scripted import ScriptedExecutor, fail_with
+from tests.yoloret_nas.conftest import SHAPES, SPACE_YAML, Call, RealStudy
+from trials.data.known_datasets import KNOWN
+from trials.training.checkpoint import read_checkpoint
+from trials.training.recipes import RECIPES, RecipeName
+from yoloret_nas import choices
+from yoloret_nas.cli import COMMANDS
+from yoloret_nas.commands.search import study_name
+from yoloret_nas.project_file import TEMPLATE, read_project_file
+
+HOME = Path(__file__).parents[2]
+HEAVY = ("torch", "mlflow", "lightning", "optuna", "timm", "onnx", "onnxruntime", "numpy", "matplotlib", "cv2", "PIL")
+
+
+def write_yolo(folder: Path, *, label: str = "0 0.5 0.5 0.5 0.5\n", val_images: int = 1) -> Path:
+    """Write a YOLO folder of three grey images and one class."""
+    for split, count in (("train", 2), ("val", val_images)):
+        for kind in ("images", "labels"):
+            (folder / kind / split).mkdir(parents=True)
+        for number in range(count):
+            Image.new("RGB", (32, 32), "grey").save(folder / "images" / split / f"{number}.png")
+            (folder / "labels" / split / f"{number}.txt").write_text(label)
+    (folder / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [thing]\n")
+    return folder
+
+
+@pytest.fixture
+def played(monkeypatch: pytest.MonkeyPatch) -> ScriptedExecutor:
+    """Every search of the test plays its trials."""
+    executor = ScriptedExecutor()
+    monkeypatch.setattr("search.driver.local_executor.LocalExecutor", lambda **options: executor)
+    return executor
+
+
+@pytest.fixture
+def stores(call: Call, empty_stores: Path) -> Path:
+    """The folder of studies where `yoloret-nas` is called, with empty stores in it."""
+    Path("runs").mkdir()
+    for name in ("optuna.db", "mlflow.db"):
+        shutil.copyfile(empty_stores / name, Path("runs") / name)
+    return Path("runs")
+
+
+def assert_refused(called: Any, code: int, message: str) -> None:
+    """Hold a refusal to the bar: its exit code, one clear message, no traceback."""
+    assert called.code == code, called.said
+    assert len(re.findall(message, called.said)) == 1, called.said
+    assert "Traceback" not in called.said
+    assert "fault of yoloret-nas" not in called.said
+
+
+# --- fast answers -------------------------------------------------------------------------------------------------
+
+
+def test_help_and_bad_usage_import_nothing_heavy(tmp_path: Path) -> None:
+    cases = [
+        (["--help"], 0),
+        (["--version"], 0),
+        *(([command, "--help"], 0) for command in COMMANDS),
+        (["serch"], 2),
+        (["--nonsense"], 2),
+        (["search", "--nonsense"], 2),
+        (["search", "--budget", "many"], 2),
+        (["search", "--budget", "-3"], 2),
+        (["search", "--sampler", "dice"], 2),
+        (["search", "--max-latency", "soon"], 2),
+        (["search", "--data", "nowhere"], 2),
+        (["search", "--space", "nowhere"], 2),
+        (["export"], 2),
+        (["export", "--study", "x", "--trial", "1", "--best"], 2),
+        (["predict", "nowhere", "image.jpg"], 2),
+        (["ui", "--port", "0"], 2),
+        (["ui", "--dir", "nowhere"], 2),
+        (["init"], 0),
+        (["init"], 2),
+    ]
+    script = f"""
+import sys
+from yoloret_nas.cli import main
+codes = []
+for arguments in {[arguments for arguments, _ in cases]!r}:
+    sys.argv = ["yoloret-nas", *arguments]
+    try:
+        main()
+    except SystemExit as end:
+        codes.append(end.code)
+    heavy = sorted(set({HEAVY!r}) & set(sys.modules))
+    assert not heavy, f"{{arguments}} imported {{heavy}}"
+print("codes", codes)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(HOME)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    codes = ast.literal_eval(done.stdout.rpartition("codes ")[2])
+    assert [(arguments, code) for (arguments, _), code in zip(cases, codes, strict=True)] == cases
+    assert "Traceback" not in done.stderr
+
+
+def test_names_offered_before_their_tables_are_imported_are_the_tables() -> None:
+    assert tuple(SPACES) == choices.SPACES
+    assert get_args(SamplerName) == choices.SAMPLERS
+    assert tuple(RECIPES) == get_args(RecipeName) == choices.RECIPES
+    modules = {path.stem for path in (HOME / "yoloret_nas" / "commands").glob("*.py")} - {"__init__"}
+    assert {command.replace("-", "_") for command in COMMANDS} == modules
+    assert tuple(KNOWN) == choices.KNOWN_DATASETS
+
+
+def test_help_names_every_command_and_where_to_start(call: Call) -> None:
+    called = call("--help")
+    assert called.code == 0
+    assert all(command in called.out for command in COMMANDS)
+    assert "yoloret-nas search --budget 50" in called.out
+
+
+@pytest.mark.parametrize("name", ["search", "trials", "spaces"])
+def test_another_distribution_s_package_of_our_name_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "__init__.py").write_text("")
+    script = f"import sys; sys.path[:0] = [{str(HOME)!r}]; from yoloret_nas.cli import main; " + (
+        f"sys.path[:0] = [{str(tmp_path)!r}]; sys.argv = ['yoloret-nas', 'space']; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 1
+    assert f"the package '{name}' is not yoloret-nas's own: found {tmp_path}" in done.stderr
+    assert "environment of its own" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# --- what is refused ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ("search --data nowhere", 2, "'nowhere' does not exist"),
+        ("search --data shapes:train=0", 2, "shapes: num_train is 0, not from 1"),
+        ("search --data shapes:colour=3", 2, "'colour=3' is not key=number"),
+        ("search --budget -1", 2, "-1 is not in the range x>=1"),
+        ("search --epochs 0", 2, "0 is not in the range x>=1"),
+        ("search --max-latency 33min", 2, "'33min' is no latency; say 33ms"),
+        ("search --max-latency 0ms", 2, "'0ms' is no latency"),
+        ("search --space no.yaml", 2, "'no.yaml' is none of paper, nano, tiny, and no file"),
+        ("search --study ../up", 2, "study name '../up' cannot name a folder"),
+        ("search --device abacus", 2, "device 'abacus' is unknown"),
+        ("search --device cpu:threads=99999", 2, "99999 threads asked for"),
+        ("search --also-measure abacus", 2, "device 'abacus' is unknown"),
+        ("export --study none", 2, "no study 'none' in runs"),
+        ("predict . x.jpg", 2, "'x.jpg' does not exist"),
+        ("ui", 2, "there is no study in runs yet; begin one with: yoloret-nas search"),
+        ("space no.yaml", 2, "space 'no.yaml' is neither a known name nor a file"),
+        ("data nowhere", 2, "dataset 'nowhere' does not exist"),
+    ],
+)
+def test_bad_input_is_one_clear_message(
+    call: Call, played: ScriptedExecutor, arguments: str, code: int, message: str
+) -> None:
+    assert_refused(call(*arguments.split()), code, re.escape(message))
+    assert played.started == []
+
+
+def test_a_folder_that_cannot_be_written_is_refused(call: Call, played: ScriptedExecutor) -> None:
+    Path("file").write_text("in the way")
+    assert_refused(
+        call("search", "--dir", "file/runs"), 2, "cannot write to file/runs: Not a directory; choose another"
+    )
+    assert_refused(call("search", "--dir", "file"), 2, "cannot write to file: File exists")
+
+
+def test_a_folder_without_a_dataset_is_refused_with_what_it_holds(call: Call, played: ScriptedExecutor) -> None:
+    Path("folder").mkdir()
+    assert_refused(call("search", "--data", "folder"), 2, "'folder' is no dataset of a known format: it is empty")
+    Path("folder/notes.txt").write_text("")
+    assert_refused(call("data", "folder"), 2, "'folder' is no dataset of a known format: it holds notes.txt")
+
+
+def test_a_split_without_an_image_is_refused(call: Call, played: ScriptedExecutor) -> None:
+    data = write_yolo(Path("data"), val_images=0)
+    for command in ("search", "data"):
+        arguments = ("--data", data) if command == "search" else (data,)
+        assert_refused(call(command, *arguments), 2, "val.*(empty|no image)")
+
+
+def test_an_unknown_class_is_refused_with_its_file_unless_left_out(
+    call: Call, played: ScriptedExecutor, stores: Path
+) -> None:
+    data = write_yolo(Path("data"))
+    (data / "labels" / "train" / "1.txt").write_text("7 0.5 0.5 0.5 0.5\n")
+    assert_refused(call("search", "--data", data), 2, r"1\.txt.*class 7")
+    flags = ("--skip-broken", "--max-latency", "999", "--budget", "1")
+    called = call("search", "--data", data, *flags)
+    assert called.code == 0, called.said
+    assert re.search(r"note: left out: .*1\.txt", called.out)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_refused(call: Call, played: ScriptedExecutor) -> None:
+    called = call("search", "--device", "cuda")
+    assert called.code in (1, 2)
+    assert_refused(called, called.code, "error: .*(GPU|cuda|CUDA)")
+
+
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="there is no ssh here")
+def test_a_board_that_is_not_there_is_refused(
+    call: Call, played: ScriptedExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.driver.search._FIRST_PATIENCE_S", 0.0)
+    assert_refused(call("search", "--device", "ssh://nobody@127.0.0.1:1"), 1, "error: .*127.0.0.1")
+    assert played.started == []
+
+
+def test_a_study_is_named_after_its_space_its_data_s_folder_and_its_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "blood cells").mkdir()
+    monkeypatch.chdir(tmp_path / "blood cells")
+    assert study_name("tiny", ".", "cpu") == "tiny-blood-cells-cpu"
+    assert study_name("nano", str(tmp_path / "blood cells"), "ssh://me@nano") == "nano-blood-cells-ssh-me-nano"
+    assert study_name("tiny", "shapes:train=4", "cpu") == "tiny-shapes-train-4-cpu"
+
+
+def test_a_board_is_searched_for_what_it_can_run(
+    call: Call, played: ScriptedExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.driver.search._FIRST_PATIENCE_S", 0.0)
+    called = call("search", "--device", "ssh://nobody@127.0.0.1:1")
+    assert "space nano" in called.out
+    if not torch.cuda.is_available():
+        assert "there is no GPU here" in called.said
+    assert "space paper" in call("search", "--device", "ssh://nobody@127.0.0.1:1", "--space", "paper").out
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("backbones: {mobilenetv3_small_050: {truncation: [11]}}\nhat: [1]\n", r"own\.yaml:2: unknown axis 'hat'"),
+        ("backbones: {resnet9000: {truncation: [3]}}\n", r"own\.yaml:1: .*resnet9000"),
+        ("backbones: [", r"space file own\.yaml is not YAML"),
+        ("input_size: [64]\n", r"own\.yaml:1: the space names no backbone"),
+    ],
+)
+def test_a_space_file_that_is_wrong_is_refused_with_its_line(
+    call: Call, played: ScriptedExecutor, text: str, message: str
+) -> None:
+    Path("own.yaml").write_text(text)
+    for arguments in (("search", "--space", "own.yaml"), ("space", "own.yaml")):
+        assert_refused(call(*arguments), 2, message)
+
+
+def test_another_study_s_space_is_refused_and_its_own_goes_on(
+    call: Call, played: ScriptedExecutor, copied_study: RealStudy
+) -> None:
+    flags = ("--data", SHAPES, "--epochs", "1", "--max-latency", "999", "--study", "real", "--dir", copied_study.root)
+    assert_refused(call("search", *flags, "--budget", "2"), 2, "study 'real' exists with other settings: space")
+    other = call("search", *flags, "--space", copied_study.space, "--budget", "2", "--seed", "4")
+    assert_refused(other, 2, "; seed was 0, is 4")
+    called = call("search", *flags, "--space", copied_study.space, "--budget", "2")
+    assert called.code == 0, called.said
+    assert "the study goes on: 2 trials are finished" in called.out
+    assert played.started == []
+
+
+def test_a_tracking_server_that_cannot_be_is_refused(
+    call: Call, played: ScriptedExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "gopher://nowhere")
+    assert_refused(call("search", "--max-latency", "999"), 2, "MLflow store gopher://nowhere cannot be used")
+
+
+def test_a_fault_of_ours_says_so_and_debug_shows_where(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spaces.named_spaces.open_space", lambda name: 1 / 0)
+    monkeypatch.setattr("spaces.open_space", lambda name: 1 / 0, raising=False)
+    called = call("space")
+    assert called.code == 1
+    assert "error: this is a fault of yoloret-nas: ZeroDivisionError: division by zero" in called.err
+    assert "yoloret-nas --debug" in called.err
+    assert "Traceback" not in called.err
+    called = call("--debug", "space")
+    assert called.code == 1
+    assert "Traceback" in called.err
+    assert "open_space" in called.err
+
+
+def test_an_interrupt_ends_with_130(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(spec: str, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("trials.data.open_dataset.open_dataset", interrupt)
+    called = call("data", "shapes")
+    assert (called.code, called.err) == (130, "\ninterrupted\n")
+
+
+def test_a_search_without_a_complete_trial_has_failed(call: Call, played: ScriptedExecutor, stores: Path) -> None:
+    played.scripts.update({number: fail_with("the loss is nan") for number in range(2)})
+    called = call("search", "--budget", "2", "--max-latency", "999")
+    assert called.code == 1
+    assert "no trial is complete: the loss is nan" in called.out
+    assert "export" not in called.out
+    assert "Traceback" not in called.said
+
+
+# --- the search's output ------------------------------------------------------------------------------------------
+
+
+def test_a_search_says_what_it_does_what_came_out_and_what_to_type_next(real_study: RealStudy) -> None:
+    lines = real_study.output.splitlines()
+    assert lines[0] == "study real: space handful, 4 architectures"
+    assert any(line.startswith("  data    shapes:train=16") and "generated" in line for line in lines)
+    (header,) = [line for line in lines if line.startswith("trial  state")]
+    trials = [line for line in lines if re.match(r" +\d+  complete ", line)]
+    assert len(trials) == 2
+    for name in ("AP", "AP50", "median", "p99", "MACs", "params", "time"):
+        assert name in header
+    assert "\x1b" not in real_study.output
+    assert "\r" not in real_study.output
+    front = read_study(real_study.root, "real").summary.front
+    assert f"front of real: {len(front)} of 2 trials, hypervolume" in real_study.output
+    for name in ("front.png", "front.csv", "front.html", "trials.csv"):
+        assert (real_study.root / "real" / name).is_file()
+        assert name in real_study.output
+    assert f"next: yoloret-nas ui --dir {real_study.root}" in lines
+    assert f"      yoloret-nas export --study real --dir {real_study.root}" in lines
+
+
+def test_each_trial_leaves_its_files(real_study: RealStudy) -> None:
+    for record in read_study(real_study.root, "real").summary.records:
+        folder = real_study.root / "real" / "trials" / f"{record.number:04d}"
+        names = {path.name for path in folder.iterdir()}
+        assert names == {"architecture.json", "checkpoint.pt", "model.onnx", "result.json"}
+        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        assert result["state"] == "complete"
+        assert result["ap"] == record.result.ap
+
+
+# --- export and predict -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def exported(call: Call, real_study: RealStudy) -> Path:
+    called = call("export", "--study", "real", "--dir", real_study.root, "--out", "detector")
+    assert called.code == 0, called.said
+    return Path("detector").resolve()
+
+
+def test_an_export_holds_all_it_takes_and_agrees_with_pytorch(exported: Path, real_study: RealStudy) -> None:
+    names = {path.name for path in exported.iterdir()}
+    files = ("architecture.json", "checkpoint.pt", "classes.txt", "detector.json", "metrics.json", "model.onnx")
+    assert names == {*files, "README.md"}
+    detector = json.loads((exported / "detector.json").read_text(encoding="utf-8"))
+    metrics = json.loads((exported / "metrics.json").read_text(encoding="utf-8"))
+    record = read_study(real_study.root, "real").summary.knee
+    assert record is not None
+    assert record.result.latency is not None
+    assert (exported / "classes.txt").read_text(encoding="utf-8").split() == detector["class_names"]
+    assert detector["opset"] == 13
+    assert (metrics["study"], metrics["trial"], metrics["ap"]) == ("real", record.number, record.result.ap)
+    assert metrics["latency_ms"]["median"] == pytest.approx(record.result.latency.median_ms, rel=0.02)
+    assert metrics["device"]["kind"] == "cpu"
+
+    stored = json.loads((exported / "architecture.json").read_text(encoding="utf-8"))
+    network = build_network(Architecture.from_dict(stored), num_classes=len(detector["class_names"])).eval()
+    network.load_state_dict(dict(read_checkpoint(exported / "checkpoint.pt").weights))
+    image = torch.rand(*detector["input"]["shape"])
+    session = onnxruntime.InferenceSession(str(exported / "model.onnx"), providers=["CPUExecutionProvider"])
+    theirs = session.run(detector["outputs"], {detector["input"]["name"]: image.numpy()})
+    with torch.no_grad():
+        for a, b in zip(network(image), theirs, strict=True):
+            np.testing.assert_allclose(a.numpy(), b, atol=1e-3)
+
+
+def test_an_export_chooses_among_the_front(call: Call, real_study: RealStudy) -> None:
+    base = ("export", "--study", "real", "--dir", real_study.root)
+    front = read_study(real_study.root, "real").summary.front
+    called = call(*base, "--best")
+    assert called.code == 0, called.said
+    assert f"trial {front[-1].number}:" in called.out
+    assert f"next: yoloret-nas predict exports/real-{front[-1].number} IMAGE.jpg" in called.out
+    assert Path(f"exports/real-{front[-1].number}/model.onnx").is_file()
+    called = call(*base, "--trial", "1", "--out", "one")
+    assert "trial 1:" in called.out
+
+
+def test_an_export_that_cannot_be_is_refused(call: Call, exported: Path, copied_study: RealStudy) -> None:
+    base = ("export", "--study", "real", "--dir", copied_study.root)
+    before = (exported / "metrics.json").stat().st_mtime_ns
+    assert_refused(call(*base, "--out", exported), 2, "detector exists already")
+    assert (exported / "metrics.json").stat().st_mtime_ns == before
+    assert call(*base, "--out", exported, "--force").code == 0
+    assert_refused(call(*base, "--trial", "7"), 2, "trial 7 is not a complete trial of the study")
+    assert_refused(call(*base, "--trial", "1", "--best"), 2, "--trial names one trial")
+    assert_refused(call(*base, "--max-latency", "0.0001ms"), 2, "no trial is at most 0.0001 ms slow")
+    Path("file").write_text("")
+    assert_refused(call(*base, "--out", "file/export"), 1, "Not a directory|File exists")
+    Path("mine").mkdir()
+    assert_refused(call(*base, "--out", "mine", "--force"), 2, "mine exists already")  # it is no export
+    (copied_study.root / "real" / "trials" / "0000" / "checkpoint.pt").unlink()
+    assert_refused(call(*base, "--trial", "0", "--out", "gone"), 2, "the weights of trial 0 are gone")
+    assert not Path("gone").exists()
+    assert not list(Path().glob(".*-*"))  # nothing half done
+
+
+def test_predict_draws_the_boxes_of_images_and_folders(call: Call, exported: Path) -> None:
+    Path("photos").mkdir()
+    for name, size in (("a.png", (64, 64)), ("b.jpg", (120, 80))):
+        Image.effect_noise(size, 90).convert("RGB").save(Path("photos") / name)
+    called = call("predict", exported, "photos/a.png", "photos", "--score", "0.01")
+    assert called.code == 0, called.said
+    assert re.search(r"photos/a\.png: \d+ \w+, .* → predictions/a\.png", called.out)
+    with Image.open("predictions/b.png") as picture:
+        assert picture.size == (120, 80)
+    called = call("predict", exported, "photos/b.jpg", "--score", "0.01", "--json", "--out", "elsewhere")
+    (entry,) = json.loads(called.out)
+    assert entry["picture"] == "elsewhere/b.png"
+    assert all(set(row) == {"class", "score", "box_xyxy"} for row in entry["detections"])
+
+
+def test_predict_takes_a_trial_as_well_as_its_export(call: Call, exported: Path, real_study: RealStudy) -> None:
+    Image.effect_noise((64, 64), 90).convert("RGB").save("noise.png")
+    number = json.loads((exported / "metrics.json").read_text())["trial"]
+    words = ("noise.png", "--score", "0.01", "--json")
+    of_trial = call("predict", f"real:{number}", *words, "--dir", real_study.root)
+    assert of_trial.code == 0, of_trial.said
+    assert json.loads(of_trial.out) == json.loads(call("predict", exported, *words).out)
+    assert_refused(call("predict", "yoloret-m0.75", *words), 2, "has no trained weights: it is an architecture only")
+    assert_refused(call("predict", "real:99", *words, "--dir", real_study.root), 2, "trial 99 is not a complete trial")
+
+
+def test_predict_refuses_what_is_no_export_and_no_image(call: Call, exported: Path) -> None:
+    Path("empty").mkdir()
+    Image.new("RGB", (8, 8)).save("fine.png")
+    Path("broken.jpg").write_bytes(b"\xff\xd8 not an image")
+    assert_refused(call("predict", "empty", "fine.png"), 2, "empty is no export")
+    assert_refused(call("predict", exported, "empty"), 2, "there is no image in empty")
+    assert_refused(call("predict", exported, "broken.jpg"), 2, r"error: broken\.jpg: the image cannot be read")
+    assert_refused(call("predict", exported, "fine.png", "--out", "fine.png/x"), 1, "Not a directory")
+
+
+def test_predictions_never_take_the_place_of_what_they_were_drawn_on(call: Call, exported: Path) -> None:
+    Path("photos").mkdir()
+    Image.new("RGB", (32, 32), "grey").save("photos/a.png")
+    Image.new("RGB", (32, 32), "red").save("photos/a.jpg")
+    before = Path("photos/a.png").read_bytes()
+    assert_refused(
+        call("predict", exported, "photos/a.png", "--out", "photos"), 2, "would overwrite the image photos/a.png"
+    )
+    assert Path("photos/a.png").read_bytes() == before
+    # Nor do two images of one stem share a picture.
+    assert call("predict", exported, "photos").code == 0
+    assert {path.name for path in Path("predictions").iterdir()} == {"a.png.png", "a.jpg.png"}
+
+
+# --- project file, spaces, data -----------------------------------------------------------------------------------
+
+
+def test_init_writes_a_file_that_changes_nothing_and_explains_valid_flags(call: Call, tmp_path: Path) -> None:
+    assert "wrote yoloret-nas.yaml" in call("init").out
+    assert Path("yoloret-nas.yaml").read_text(encoding="utf-8") == TEMPLATE
+    assert read_project_file(Path("yoloret-nas.yaml")) == {}
+    assert_refused(call("init"), 2, "yoloret-nas.yaml exists already")
+    every = tmp_path / "every.yaml"
+    every.write_text(re.sub(r"(?m)^# (?=\w+: )", "", TEMPLATE), encoding="utf-8")
+    assert set(read_project_file(every)["search"]) == {"data", "device", "max_latency", "space", "epochs", "budget"}
+
+
+def test_the_project_file_stands_for_flags_and_flags_win(call: Call, played: ScriptedExecutor, stores: Path) -> None:
+    stores.rename("elsewhere")
+    Path("own.yaml").write_text(SPACE_YAML)
+    lines = ("budget: 3", "max-latency: 999ms", "space: own.yaml", "dir: elsewhere", "study: named", "no-prune: true")
+    Path("yoloret-nas.yaml").write_text("\n".join(lines))
+    called = call("search", "--budget", "2")
+    assert called.code == 0, called.said
+    assert called.out.startswith("study named: space handful")
+    assert len(played.started) == 2
+    assert played.started[0].max_latency_ms == 999.0
+    assert Path("elsewhere/named").is_dir()
+    # The other commands look where the search wrote.
+    assert_refused(call("export", "--study", "other"), 2, "no study 'other' in elsewhere")
+    shutil.rmtree("elsewhere")
+    assert_refused(call("ui"), 2, "there is no study in elsewhere yet")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("budgte: 3", "yoloret-nas.yaml: 'budgte' is no flag of search; there are budget, data, .* dir"),
+        ("[budget", "yoloret-nas.yaml is not YAML"),
+        ("just text", "yoloret-nas.yaml must hold lines of the form flag: value"),
+        ("- budget: 3", "yoloret-nas.yaml must hold lines of the form flag: value"),
+        ("budget: many", "'many' is not a valid integer"),
+        ("budget: -2", "-2 is not in the range"),
+        ("data: nowhere", "'nowhere' does not exist"),
+        ("max_latency: soon", "'soon' is no latency"),
+    ],
+)
+def test_a_project_file_that_is_wrong_is_refused(call: Call, played: ScriptedExecutor, text: str, message: str) -> None:
+    Path("yoloret-nas.yaml").write_text(text)
+    assert_refused(call("search"), 2, message)
+    assert call("--help").code == 0
+
+
+def test_an_empty_project_file_is_none(call: Call) -> None:
+    Path("yoloret-nas.yaml").write_text("# nothing yet\n")
+    assert call("space", "tiny").code == 0
+
+
+@pytest.mark.parametrize("name", choices.SPACES)
+def test_a_space_is_shown_with_its_size_its_axes_and_what_it_excludes(call: Call, name: str) -> None:
+    called = call("space", name)
+    space = open_space(name)
+    assert called.code == 0
+    assert called.said.startswith(f"{name}: {space.description}")
+    assert f"{space.size:,} architectures" in called.out
+    for axis in ("backbone", "scale_set", "shortcut", "head", "input_size"):
+        assert axis in called.out
+    reason, count = space.exclusions.most_common(1)[0]
+    assert f"{count} × {reason}" in called.said
+    assert "presets inside" in called.out
+
+
+@pytest.mark.parametrize("name", choices.SPACES)
+def test_a_space_as_a_file_is_the_same_space(call: Call, name: str) -> None:
+    Path("mine.yaml").write_text(call("space", name, "--yaml").out, encoding="utf-8")
+    assert read_space(Path("mine.yaml")) == open_space(name)
+
+
+def test_a_space_can_draw_samples(call: Call) -> None:
+    lines = [line for line in call("space", "tiny", "--sample", "3").out.splitlines() if "M MACs" in line]
+    assert len(lines) == 3
+    assert lines == [line for line in call("space", "tiny", "--sample", "3").out.splitlines() if "M MACs" in line]
+
+
+def test_data_describes_and_draws(call: Call) -> None:
+    called = call("data", write_yolo(Path("data")))
+    assert called.code == 0, called.said
+    assert "thing" in called.out
+    assert "next: yoloret-nas search --data data" in called.out.lower()
+    assert Path("dataset.png").is_file()
+    assert json.loads(call("data", "data", "--json", "--samples", "0").out)["picture"] is None

@@ -1,0 +1,40 @@
+"""`yoloret-nas device`, against a stand-in board."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from spaces import YoloRetError
+from tests.trials.latency.board.loopback import LoopbackBoard
+from yoloret_nas.commands.device import device
+
+
+def test_the_doctor_speaks(board: LoopbackBoard) -> None:
+    board.set(guess=True)
+    result = CliRunner().invoke(device, [board.spec], catch_exceptions=False)
+    assert result.exit_code == 0
+    lines = result.output.splitlines()
+    assert lines[0] == "ssh://board"
+    assert "  power mode    MAXN" in lines
+    assert "  networks      fp16, ONNX opset 13" in lines
+    assert "ok: the GPU's clock is locked at 922 MHz" in lines
+    assert lines[-1] == "next: yoloret-nas search --device ssh://board --budget 50 --max-latency 33ms"
+
+
+def test_the_doctor_warns(board: LoopbackBoard) -> None:
+    board.set(guess=True)
+    board.clock(76.8, low=76.8, high=921.6)
+    result = CliRunner().invoke(device, [board.spec, "--json"], catch_exceptions=False)
+    assert result.exit_code == 1
+    document = json.loads(result.output)
+    assert document["is_steady"] is False
+    assert document["identity"]["backend"] == "TensorRT 8.2.1"
+    assert any("sudo jetson_clocks" in finding["advice"] for finding in document["findings"])
+
+
+@pytest.mark.parametrize("spec", ["ssh://-oProxyCommand=x", "toaster"])
+def test_what_is_no_device(spec: str) -> None:
+    with pytest.raises(YoloRetError, match="device") as caught:
+        CliRunner().invoke(device, [spec], catch_exceptions=False)
+    assert isinstance(caught.value, ValueError)  # wrong usage

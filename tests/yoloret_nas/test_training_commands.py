@@ -1,0 +1,159 @@
+"""The commands that train and compare named networks, on real trainings of a few seconds."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+
+from search.driver.experiment import read_experiment
+from search.study.read_study import read_study
+from tests.yoloret_nas.conftest import SHAPES, Call, InlineExecutor, RealStudy
+
+TINY = {"backbone": "mobilenetv3_small_050", "truncation": 9, "head": "plain", "head_width": 32, "input_size": 64}
+QUICK = ("--data", SHAPES, "--epochs", "1", "--batch-size", "8")
+
+
+@pytest.fixture
+def inline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings run in this process, and leave the number of threads as it is."""
+    threads = torch.get_num_threads()
+    monkeypatch.setattr("yoloret_nas.terminal.experiments.LocalExecutor", lambda **options: InlineExecutor())
+    monkeypatch.setattr("torch.set_num_threads", lambda number: None)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def tiny() -> Path:
+    path = Path("tiny.yaml")
+    path.write_text(json.dumps(TINY))
+    return path
+
+
+def test_train_eval_export_predict_and_compare_one_network(call: Call, inline: None, tiny: Path) -> None:
+    trained = call("train", tiny, *QUICK, "--name", "first")
+    assert trained.code == 0, trained.said
+    assert re.search(r"training 0: epoch 1/1  loss \d+\.\d+  AP \d\.\d+  AP50", trained.out)
+    ap = re.search(r"^AP (\d\.\d{4}), AP50 (\d\.\d{4}), (\d+\.\d+) ms", trained.out, re.MULTILINE)
+    assert ap is not None
+    again = call("train", tiny, *QUICK, "--name", "first")
+    assert again.code == 0
+    assert "it goes on: 1 trainings are finished" in again.out
+    assert ap[0] in again.out  # nothing was trained anew
+
+    evaluated = call("eval", "first:0", "--data", SHAPES)
+    assert f"AP {ap[1]}, AP50 {ap[2]}" in evaluated.out
+    document = json.loads(call("eval", "first", "--data", SHAPES, "--json").out)
+    assert f"{document['ap']:.4f}" == ap[1]
+
+    exported = call("export", "--study", "first", "--out", "out")
+    assert exported.code == 0, exported.said
+    compared = call("compare", "first:0", "out", "yoloret-m0.75", "--out", "table.csv", "--classes", "4")
+    assert compared.code == 0, compared.said
+    with Path("table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["network"] for row in rows] == ["first:0", "out", "yoloret-m0.75"]
+    assert [f"{float(row['AP']):.4f}" if row["AP"] else "" for row in rows] == [ap[1], ap[1], ""]
+    assert float(rows[2]["MACs M"]) > 10 * float(rows[0]["MACs M"])
+    assert all(float(row["ms on cpu"]) > 0 for row in rows)
+
+
+def test_an_experiment_s_table_and_picture(call: Call, inline: None) -> None:
+    call_of = ("ablation", "--backbone", "mobilenetv3_small_050", "--of", "necks", "--input-size", "64")
+    done = call(*call_of, "--weights", "random", *QUICK, "--name", "necks")
+    assert done.code == 0, done.said
+    with Path("runs/necks/results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["label"] for row in rows] == ["no neck", "FPN", "PAN", "BiFPN", "RFCR", "RFCR + PAN"]
+    assert all(re.search(rf"^{re.escape(row['label'])} ", done.out, re.MULTILINE) for row in rows)
+    assert Path("runs/necks/results.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_transfer_curve_starts_from_the_weights_it_is_given(call: Call, inline: None) -> None:
+    Path("weights").mkdir()
+    model = timm.create_model("mobilenetv3_small_050")
+    torch.save(model.state_dict(), "weights/mobilenetv3_small_050.pth")
+    flags = ("--backbone", "mobilenetv3_small_050", "--blocks", "0,12", "--input-size", "64", "--seeds", "2")
+    done = call("transfer-curve", *flags, "--weights-dir", "weights", *QUICK, "--name", "curve")
+    assert done.code == 0, done.said
+    with Path("runs/curve/results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["label"], row["seeds"]) for row in rows] == [("0 of 12", "2"), ("12 of 12", "2")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ("train nothing --data shapes", 2, "'nothing' names no network"),
+        ("train yoloret-m0.75 --data nowhere", 2, "'nowhere' does not exist"),
+        ("train yoloret-m0.75 --weights random --name ../up", 2, "study name '../up' cannot name a folder"),
+        ("train yoloret-m0.75 --weights random --input-size 100", 2, "input_size 100 is not a multiple"),
+        ("eval yoloret-m0.75 --data shapes", 2, "yoloret-m0.75 has no trained weights: it is an architecture only"),
+        ("eval nothing:3 --data shapes", 2, "'nothing:3' names no network"),
+        ("compare nothing", 2, "'nothing' names no network"),
+        ("ablation --backbone abacus", 2, "backbone 'abacus' is unknown"),
+        ("transfer-curve --blocks 1,x", 2, "'1,x' is no list of whole numbers"),
+        ("transfer-curve --weights random", 2, "without ImageNet weights there is no curve"),
+    ],
+)
+def test_bad_input_is_one_clear_message(call: Call, arguments: str, code: int, message: str) -> None:
+    called = call(*arguments.split())
+    assert called.code == code, called.said
+    assert message in called.said
+    assert "Traceback" not in called.said
+
+
+def test_weights_asked_for_by_name_must_be_had_and_others_may_be_missed(
+    call: Call, inline: None, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("yoloret_nas.terminal.experiments.why_unavailable", lambda backbone: "the hub is out of reach")
+    refused = call("train", tiny, *QUICK, "--weights", "imagenet")
+    assert refused.code == 1
+    assert "the hub is out of reach" in refused.said
+    tiny.write_text(json.dumps({**TINY, "transfer": 9}))
+    done = call("train", tiny, *QUICK)
+    assert done.code == 0
+    assert "note: starting from random weights: the hub is out of reach" in done.said
+
+
+def test_data_of_other_classes_is_refused(call: Call, real_study: RealStudy) -> None:
+    called = call("eval", "real:0", "--dir", real_study.root, "--data", f"{SHAPES},classes=2")
+    assert called.code == 2
+    assert "knows the classes" in called.said
+
+
+def test_a_search_cannot_be_continued_as_a_training(call: Call, tiny: Path, real_study: RealStudy) -> None:
+    called = call("train", tiny, *QUICK, "--name", "real", "--dir", real_study.root)
+    assert called.code == 2
+    assert "belongs to a search" in called.said
+
+
+def test_a_search_ends_with_full_trainings_of_its_front(call: Call, inline: None, copied_study: RealStudy) -> None:
+    """The search's own command, its budget spent, goes on with the refit, and later finds that done too."""
+    flags = f"--budget 2 --data {SHAPES} --epochs 1 --space {copied_study.space} --max-latency 999 --study real"
+    words = ("search", *flags.split(), "--refit", "2", "--dir", copied_study.root)
+    called = call(*words)
+    assert called.code == 0, called.said
+    members = len(read_study(copied_study.root, "real").summary.front)
+    assert re.search(rf"refit: {members} of the front and \d within the noise of it .* of work in all", called.out)
+    assert "full trainings of real-refit-2" in called.out
+    experiment = read_experiment(copied_study.root, "real-refit-2")
+    assert experiment is not None
+    refitted = experiment.summary.records
+    assert {record.result.epochs for record in refitted} == {2}
+    assert not any(record.result.is_latency_cached for record in refitted)
+    for name in ("front.png", "front.csv", "front.html"):
+        assert (copied_study.root / "real-refit-2" / name).is_file()
+
+    again = call(*words)
+    assert again.code == 0, again.said
+    assert f"it goes on: {len(refitted)} trainings are finished" in again.out
+    assert "2 epochs each: all are done already" in again.out
+    exported = call("export", "--study", "real-refit-2", "--dir", copied_study.root, "--out", "final")
+    assert exported.code == 0, exported.said
+    report = call("report", "real", "--dir", copied_study.root)
+    assert "full trainings of real-refit-2" in report.out
+    assert "where the work went: training kept" in report.out

@@ -1,0 +1,201 @@
+"""Batches of images for training and scoring.
+
+Legend: B batch, S side of the square images, M boxes of a whole batch, N boxes of one image.
+
+Both datasets work with any number of ``DataLoader`` workers; none is right on a CPU that also trains. Decoded images
+are kept in memory up to a stated bound, so that later epochs read no files.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, get_worker_info
+
+from trials.data.augmentation import AugmentSettings, Labelled, augment, augment_mosaic
+from trials.data.dataset import Sample
+from trials.data.letterbox import fit_letterbox, letterbox, letterbox_boxes
+
+DEFAULT_CACHE_MIB = 1024
+"""Memory for decoded images, over all workers of one loader together."""
+
+_MAX_KEPT_SCALE = 1.5  # images are kept at most this much larger than the network's input: zooming further adds little
+
+
+class Item(NamedTuple):
+    """One image of a batch to be."""
+
+    image: Tensor
+    """(3, S, S) uint8 RGB."""
+    boxes: Tensor
+    """(N, 4) float32 xyxy, pixels of the square."""
+    labels: Tensor
+    """(N,) int64."""
+    ignored: Tensor
+    """(N,) bool."""
+    sample_index: int
+    """Which of the given samples it is."""
+
+
+class Batch(NamedTuple):
+    """What networks train on and are scored on."""
+
+    images: Tensor
+    """(B, 3, S, S) uint8 RGB, letterboxed; see `trials.data.letterbox.normalise`."""
+    boxes: Tensor
+    """(M, 4) float32 xyxy, pixels of the S×S image."""
+    labels: Tensor
+    """(M,) int64."""
+    image_index: Tensor
+    """(M,) int64: which image of the batch each box belongs to, ascending."""
+    ignored: Tensor
+    """(M,) bool: neither trained on nor scored."""
+    sample_index: Tensor
+    """(B,) int64: which of the dataset's samples each image is."""
+
+
+def collate(items: Sequence[Item]) -> Batch:
+    """Joins items into a batch; a batch without any box is legal."""
+    counts = torch.tensor([len(item.labels) for item in items])
+    return Batch(
+        images=torch.stack([item.image for item in items]),
+        boxes=torch.cat([item.boxes for item in items]),
+        labels=torch.cat([item.labels for item in items]),
+        image_index=torch.repeat_interleave(torch.arange(len(items)), counts),
+        ignored=torch.cat([item.ignored for item in items]),
+        sample_index=torch.tensor([item.sample_index for item in items]),
+    )
+
+
+class TrainingBatches(Dataset[Item]):
+    """Samples as changed at random for training.
+
+    What an item looks like follows from (seed, epoch, index) alone, whatever the number of workers.
+
+    Args:
+        samples: The training split.
+        size: S, pixels.
+        augmentation: How far images are changed.
+        seed: Non-negative.
+        cache_mib: Memory for decoded images, over all workers together; 0 keeps none. Images are kept at most 1.5
+            times as large as the square.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        size: int,
+        *,
+        augmentation: AugmentSettings,
+        seed: int = 0,
+        cache_mib: int = DEFAULT_CACHE_MIB,
+    ) -> None:
+        self._samples = samples
+        self._size = size
+        self._augmentation = augmentation
+        self._seed = seed
+        self._longest_side = round(size * min(_MAX_KEPT_SCALE, max(1.0, augmentation.scale[1])))
+        self._cache = _ImageCache(cache_mib)
+        # shared memory, so that workers that outlive an epoch see the next one
+        self._epoch = torch.zeros((), dtype=torch.int64)
+        self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses which random changes the items get; call it before each epoch."""
+        self._epoch.fill_(epoch)
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> Item:
+        settings = self._augmentation
+        rng = np.random.default_rng((self._seed, int(self._epoch), index))
+        if rng.uniform() < settings.mosaic:
+            chosen = rng.permutation(np.append(rng.integers(len(self._samples), size=3), index))
+            parts = [self._load(int(one)) for one in chosen]
+            return _to_item(augment_mosaic(parts, self._size, settings=settings, rng=rng), index)
+        return _to_item(augment(self._load(index), self._size, settings=settings, rng=rng), index)
+
+    def _load(self, index: int) -> Labelled:
+        sample = self._samples[index]
+        image = self._cache.get(index, lambda: _shrink(sample.load(), self._longest_side))
+        ratio_y, ratio_x = (kept / whole for kept, whole in zip(image.shape[:2], sample.size_hw, strict=True))
+        boxes = sample.boxes * np.array([ratio_x, ratio_y, ratio_x, ratio_y], np.float32)
+        return Labelled(image, boxes, sample.labels, sample.ignored)
+
+
+class ScoringBatches(Dataset[Item]):
+    """Samples as they are, letterboxed from the full image.
+
+    Args:
+        samples: The split to score on.
+        size: S, pixels.
+        cache_mib: Memory for letterboxed images, over all workers together; 0 keeps none.
+    """
+
+    def __init__(self, samples: Sequence[Sample], size: int, *, cache_mib: int = DEFAULT_CACHE_MIB) -> None:
+        self._samples = samples
+        self._size = size
+        self._cache = _ImageCache(cache_mib)
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> Item:
+        sample = self._samples[index]
+        image = self._cache.get(index, lambda: letterbox(sample.load(), self._size)[0])
+        boxes = letterbox_boxes(sample.boxes, fit_letterbox(sample.size_hw, self._size))
+        return _to_item(Labelled(image, boxes, sample.labels, sample.ignored), index)
+
+
+class _ImageCache:
+    """Keeps images by index until a bound is reached; those that come later are made anew each time."""
+
+    def __init__(self, cache_mib: int) -> None:
+        if cache_mib < 0:
+            raise ValueError(f"cache_mib is {cache_mib}, not 0 or more")
+        self._max_bytes = cache_mib * 2**20
+        self._num_bytes = 0
+        self._images: dict[int, npt.NDArray[np.uint8]] = {}
+        self._is_settled = False
+
+    def get(self, index: int, make: Callable[[], npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
+        self._settle_in_process()
+        if (kept := self._images.get(index)) is not None:
+            return kept
+        image = make()
+        if self._num_bytes + image.nbytes <= self._max_bytes:
+            self._images[index] = image
+            self._num_bytes += image.nbytes
+        return image
+
+    def _settle_in_process(self) -> None:
+        """Takes this worker's share of the bound, and keeps OpenCV from starting threads beside the other workers'."""
+        worker = None if self._is_settled else get_worker_info()
+        self._is_settled = True
+        if worker is not None:
+            self._max_bytes //= worker.num_workers
+            cv2.setNumThreads(0)
+
+
+def _shrink(image: npt.NDArray[np.uint8], longest_side: int) -> npt.NDArray[np.uint8]:
+    height, width = image.shape[:2]
+    scale = longest_side / max(height, width)
+    if scale >= 1:
+        return image
+    smaller = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return cv2.resize(image, smaller, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+def _to_item(labelled: Labelled, sample_index: int) -> Item:
+    return Item(
+        image=torch.from_numpy(np.ascontiguousarray(labelled.image.transpose(2, 0, 1))),
+        boxes=torch.from_numpy(labelled.boxes),
+        labels=torch.from_numpy(labelled.labels),
+        ignored=torch.from_numpy(labelled.ignored),
+        sample_index=sample_index,
+    )

@@ -1,0 +1,198 @@
+"""Describes a dataset in numbers and in a picture.
+
+Legend: N boxes of a split, ignored ones included where not said otherwise.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from trials.data.dataset import Dataset, DatasetError, Sample
+
+SMALL_AREA = 32**2
+"""Boxes under this area, in pixels of the original image, are small. Source: COCO's evaluation."""
+LARGE_AREA = 96**2
+"""Boxes of this area and more are large. Source: COCO's evaluation."""
+
+_SLIVER_PX = 2  # a narrower box is most likely a slip of annotation
+_TILE = 320  # longer side of one image on the contact sheet, pixels
+_GAP = 8
+_CAPTION = 18
+_COLOURS = (
+    (230, 25, 75),
+    (60, 180, 75),
+    (0, 130, 200),
+    (245, 130, 48),
+    (145, 30, 180),
+    (0, 160, 160),
+    (240, 50, 230),
+    (128, 128, 0),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitReport:
+    """One split in numbers."""
+
+    num_images: int
+    """Images of the split."""
+    num_empty_images: int
+    """Images without objects: legal, they teach what is background."""
+    num_objects: int
+    """Boxes that are trained on and scored."""
+    num_ignored: int
+    """Boxes that are neither (VOC's difficult, COCO's crowd)."""
+    num_by_class: dict[str, int]
+    """Objects by class, every class listed."""
+    num_small: int
+    """Objects under 32² pixels."""
+    num_medium: int
+    """Objects from 32² to under 96² pixels."""
+    num_large: int
+    """Objects of 96² pixels and more."""
+    smallest_side_px: float | None
+    """Shortest side of any object, original pixels; None without objects."""
+    median_share: float | None
+    """Median of the square root of an object's share of its image, 0 to 1; None without objects."""
+    smallest_image_hw: tuple[int, int]
+    """The image of fewest pixels."""
+    largest_image_hw: tuple[int, int]
+    """The image of most pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetReport:
+    """A dataset in numbers."""
+
+    name: str
+    """The dataset's name."""
+    format: str
+    """What it was read from."""
+    fingerprint: str
+    """Tells datasets apart."""
+    class_names: tuple[str, ...]
+    """The classes in the order of their labels."""
+    splits: dict[str, SplitReport]
+    """By split."""
+    left_out: tuple[str, ...]
+    """``file: reason`` for each broken item left out."""
+    notes: tuple[str, ...]
+    """What was decided while reading, and what deserves a look."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Gives plain dicts, lists and numbers."""
+        return asdict(self)
+
+
+def describe_dataset(dataset: Dataset) -> DatasetReport:
+    """Counts what is in a dataset; reads no pixels."""
+    splits = {split: _describe_split(samples, dataset.class_names) for split, samples in dataset.splits.items()}
+    absent = [name for name in dataset.class_names if not splits["train"].num_by_class[name]]
+    notes = list(dataset.notes)
+    if absent:
+        notes.append(f"no training image shows {', '.join(absent)}")
+    for split, samples in dataset.splits.items():
+        slivers = [sample.name for sample in samples if _has_sliver(sample)]
+        if slivers:
+            notes.append(f"{split}: {len(slivers)} image(s) have boxes under 2 px wide or high, first {slivers[0]}")
+    return DatasetReport(
+        name=dataset.name,
+        format=dataset.format,
+        fingerprint=dataset.fingerprint,
+        class_names=dataset.class_names,
+        splits=splits,
+        left_out=dataset.left_out,
+        notes=tuple(notes),
+    )
+
+
+def draw_samples(dataset: Dataset, path: Path, count: int) -> Path:
+    """Writes a contact sheet: images evenly spread over the training split, with boxes and class names.
+
+    Ignored boxes are drawn in grey.
+
+    Args:
+        dataset: Any.
+        path: Where to; the suffix decides the kind (``.png``, ``.jpg``).
+        count: How many images, at least 1; fewer where the split has fewer.
+
+    Returns:
+        The path.
+
+    Raises:
+        DatasetError: An image cannot be read, or the sheet cannot be written.
+    """
+    samples = dataset.splits["train"]
+    places = np.unique(np.linspace(0, len(samples) - 1, min(count, len(samples))).astype(int))
+    chosen = [samples[place] for place in places]
+    columns = int(np.ceil(np.sqrt(len(chosen))))
+    rows = -(-len(chosen) // columns)
+    tile_height = max(_fit_tile(sample)[1] for sample in chosen)
+    pitch_x, pitch_y = _TILE + _GAP, tile_height + _CAPTION + _GAP
+    sheet = Image.new("RGB", (columns * pitch_x + _GAP, rows * pitch_y + _GAP), "white")
+    for place, sample in enumerate(chosen):
+        left, top = _GAP + place % columns * pitch_x, _GAP + place // columns * pitch_y
+        sheet.paste(_draw_tile(sample, dataset.class_names), (left, top))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(path)
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path}: the picture cannot be written: {error}", hint="give another --out") from error
+    return path
+
+
+def _has_sliver(sample: Sample) -> bool:
+    return bool(((sample.boxes[:, 2:] - sample.boxes[:, :2]) < _SLIVER_PX).any())
+
+
+def _describe_split(samples: Sequence[Sample], class_names: Sequence[str]) -> SplitReport:
+    ignored = np.concatenate([sample.ignored for sample in samples])
+    boxes = np.concatenate([sample.boxes for sample in samples])[~ignored]
+    labels = np.concatenate([sample.labels for sample in samples])[~ignored]
+    image_areas = np.concatenate([np.full(len(s.labels), s.size_hw[0] * s.size_hw[1]) for s in samples])[~ignored]
+    sides = boxes[:, 2:] - boxes[:, :2]  # (N, 2)
+    areas = sides.prod(axis=1)
+    counts = np.bincount(labels, minlength=len(class_names))
+    by_pixels = sorted((sample.size_hw for sample in samples), key=lambda size: size[0] * size[1])
+    return SplitReport(
+        num_images=len(samples),
+        num_empty_images=sum(not len(sample.labels) for sample in samples),
+        num_objects=len(labels),
+        num_ignored=int(ignored.sum()),
+        num_by_class={name: int(n) for name, n in zip(class_names, counts, strict=True)},
+        num_small=int((areas < SMALL_AREA).sum()),
+        num_medium=int(((areas >= SMALL_AREA) & (areas < LARGE_AREA)).sum()),
+        num_large=int((areas >= LARGE_AREA).sum()),
+        smallest_side_px=round(float(sides.min()), 2) if len(sides) else None,
+        median_share=round(float(np.median(np.sqrt(areas / image_areas))), 4) if len(sides) else None,
+        smallest_image_hw=by_pixels[0],
+        largest_image_hw=by_pixels[-1],
+    )
+
+
+def _fit_tile(sample: Sample) -> tuple[int, int]:
+    height, width = sample.size_hw
+    scale = _TILE / max(height, width)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _draw_tile(sample: Sample, class_names: Sequence[str]) -> Image.Image:
+    width, height = _fit_tile(sample)
+    scale = width / sample.size_hw[1]
+    tile = Image.new("RGB", (_TILE, height + _CAPTION), "white")
+    tile.paste(Image.fromarray(sample.load()).resize((width, height)), (0, 0))
+    draw = ImageDraw.Draw(tile)
+    font = ImageFont.load_default(11)
+    for box, label, is_ignored in zip(sample.boxes, sample.labels, sample.ignored, strict=True):
+        colour = (128, 128, 128) if is_ignored else _COLOURS[label % len(_COLOURS)]
+        left, top, right, bottom = (float(value) * scale for value in box)
+        draw.rectangle((left, top, right, bottom), outline=colour, width=2)
+        place = (left + 2, max(0.0, top - 13))
+        draw.rectangle(draw.textbbox(place, class_names[label], font=font), fill=colour)
+        draw.text(place, class_names[label], fill="white", font=font)
+    draw.text((2, height + 2), sample.name[-50:], fill="black", font=font)
+    return tile

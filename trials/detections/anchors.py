@@ -1,0 +1,141 @@
+"""Fits anchor sizes to a dataset.
+
+Legend: N boxes, A anchors per output stride, L output strides, K = A * L anchors in all.
+
+k-means on (width, height) where the distance is 1 - IoU of boxes with a common corner, from several starts, then random
+changes that are kept when they raise the mean best IoU. Source: Redmon and Farhadi, YOLO9000, section 2 ("Dimension
+Clusters"); the refinement is in the manner of ultralytics' ``autoanchor`` (here it climbs the mean best IoU).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from trials.data.dataset import Sample
+from trials.data.letterbox import fit_letterbox
+
+Anchors = tuple[tuple[tuple[float, float], ...], ...]
+"""For each output stride, fine to coarse, its (width, height) pairs in pixels, by area."""
+
+_Sizes = npt.NDArray[np.float64]  # (N, 2) width, height, pixels
+
+_STOCK_416 = np.array(
+    [(10, 13), (16, 30), (33, 23), (30, 61), (62, 45), (59, 119), (116, 90), (156, 198), (373, 326)], dtype=np.float64
+)
+"""YOLOv3's anchors for COCO at 416 px, by area."""
+_STOCK_SIZE = 416
+_SMALLEST_SIDE_PX = 2.0  # smaller boxes teach nothing, and training drops them too
+_MAX_BOXES = 4000  # more move the anchors by less than a pixel
+_NUM_STARTS = 8
+_NUM_ROUNDS = 50
+_NUM_MUTATIONS = 400
+_MUTATION = 0.1  # standard deviation, of a side
+
+
+def fit_anchors(
+    samples: Sequence[Sample],
+    *,
+    input_size: int,
+    output_strides: Sequence[int],
+    num_anchors: int = 3,
+    seed: int = 0,
+) -> Anchors:
+    """Gives the anchors that fit a training split best; the smallest go to the finest stride.
+
+    With fewer distinct box sizes than anchors, YOLOv3's stock anchors are taken, scaled to the boxes' mean size, or to
+    the input size where there are no boxes at all.
+
+    Args:
+        samples: The training split; ignored boxes and those under 2 px in the letterboxed image do not count.
+        input_size: Side of the network's input, pixels.
+        output_strides: L strides, fine to coarse.
+        num_anchors: A.
+        seed: Decides the starts.
+
+    Returns:
+        L tuples of A (width, height) pairs in pixels of the letterboxed image, sorted by area.
+    """
+    count = num_anchors * len(output_strides)
+    rng = np.random.default_rng(seed)
+    sizes = _box_sizes(samples, input_size)
+    if len(np.unique(sizes, axis=0)) < count:
+        fitted = _stock_anchors(sizes, count, input_size=input_size)
+    else:
+        if len(sizes) > _MAX_BOXES:
+            sizes = sizes[rng.choice(len(sizes), _MAX_BOXES, replace=False)]
+        starts = [_cluster(sizes, _spread_start(sizes, count, rng)) for _ in range(_NUM_STARTS)]
+        fitted = _refine(sizes, max(starts, key=lambda start: _mean_best_iou(sizes, start)), rng)
+    ordered = fitted[np.argsort(fitted.prod(axis=1), kind="stable")]
+    pairs = [(round(float(width), 2), round(float(height), 2)) for width, height in ordered]
+    return tuple(tuple(pairs[i : i + num_anchors]) for i in range(0, count, num_anchors))
+
+
+def mean_best_iou(samples: Sequence[Sample], anchors: Anchors, *, input_size: int) -> float:
+    """Gives how well anchors fit: the mean over boxes of the best IoU in size, 0 to 1; NaN without boxes."""
+    sizes = _box_sizes(samples, input_size)
+    return (
+        _mean_best_iou(sizes, np.array([pair for group in anchors for pair in group])) if len(sizes) else float("nan")
+    )
+
+
+def _box_sizes(samples: Sequence[Sample], input_size: int) -> _Sizes:
+    sizes = [np.zeros((0, 2))]
+    for sample in samples:
+        boxes = sample.boxes[~sample.ignored].astype(np.float64)
+        sizes.append((boxes[:, 2:] - boxes[:, :2]) * fit_letterbox(sample.size_hw, input_size).scale)
+    joined = np.concatenate(sizes)
+    usable: _Sizes = joined[(joined >= _SMALLEST_SIDE_PX).all(axis=1)]
+    return usable
+
+
+def _iou(sizes: _Sizes, anchors: _Sizes) -> npt.NDArray[np.float64]:
+    """Gives the (N, K) IoU of boxes and anchors that share a corner."""
+    shared = np.minimum(sizes[:, None, 0], anchors[:, 0]) * np.minimum(sizes[:, None, 1], anchors[:, 1])
+    iou: npt.NDArray[np.float64] = shared / (sizes.prod(axis=1)[:, None] + anchors.prod(axis=1) - shared)
+    return iou
+
+
+def _mean_best_iou(sizes: _Sizes, anchors: _Sizes) -> float:
+    return float(_iou(sizes, anchors).max(axis=1).mean())
+
+
+def _spread_start(sizes: _Sizes, count: int, rng: np.random.Generator) -> _Sizes:
+    """Draws boxes as starting centres, each far from those before it (k-means++)."""
+    centres: _Sizes = sizes[rng.integers(len(sizes))][None]
+    while len(centres) < count:
+        distance = (1 - _iou(sizes, centres).max(axis=1)).clip(min=0) ** 2
+        chosen = rng.choice(len(sizes), p=distance / distance.sum())
+        centres = np.concatenate([centres, sizes[chosen][None]])
+    return centres
+
+
+def _cluster(sizes: _Sizes, centres: _Sizes) -> _Sizes:
+    nearest = np.full(len(sizes), -1)
+    for _ in range(_NUM_ROUNDS):
+        previous, nearest = nearest, _iou(sizes, centres).argmax(axis=1)
+        if (nearest == previous).all():
+            break
+        members = np.bincount(nearest, minlength=len(centres))
+        sums = np.stack([np.bincount(nearest, sizes[:, side], len(centres)) for side in (0, 1)], axis=1)
+        centres = np.where(members[:, None] > 0, sums / np.maximum(members, 1)[:, None], centres)
+    return centres
+
+
+def _refine(sizes: _Sizes, anchors: _Sizes, rng: np.random.Generator) -> _Sizes:
+    best, best_fit = anchors, _mean_best_iou(sizes, anchors)
+    for _ in range(_NUM_MUTATIONS):
+        changed = rng.uniform(size=anchors.shape) < 0.3
+        tried = (best * np.exp(_MUTATION * rng.standard_normal(anchors.shape) * changed)).clip(min=_SMALLEST_SIDE_PX)
+        fit = _mean_best_iou(sizes, tried)
+        if fit > best_fit:
+            best, best_fit = tried, fit
+    return best
+
+
+def _stock_anchors(sizes: _Sizes, count: int, *, input_size: int) -> _Sizes:
+    places = np.linspace(0, len(_STOCK_416) - 1, count)
+    logs = [np.interp(places, range(len(_STOCK_416)), np.log(_STOCK_416[:, side])) for side in (0, 1)]
+    stock = np.exp(np.stack(logs, axis=1))
+    scale = np.exp(np.log(sizes).mean() - np.log(stock).mean()) if len(sizes) else input_size / _STOCK_SIZE
+    return (stock * scale).clip(min=_SMALLEST_SIDE_PX, max=input_size)

@@ -1,0 +1,81 @@
+"""Detections from decoded predictions: score threshold, then non-maximum suppression class by class.
+
+Legend: B batch, P predictions of an image, K classes, N detections of one image.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+from trials.data.letterbox import Letterbox, unletterbox_boxes
+from trials.detections.boxes import Predictions
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionSettings:
+    """What of an image's predictions is kept; the defaults are for scoring, a user wants a threshold near 0.25."""
+
+    score_threshold: float = 0.001
+    """Smallest score kept, 0 to 1."""
+    nms_iou: float = 0.6
+    """A box that overlaps a better one of its class by more than this IoU is dropped, above 0 and at most 1."""
+    max_detections: int = 100
+    """Most detections of an image, the best; at least 1. COCO's scoring reads 100."""
+    max_candidates: int = 1000
+    """Most pairs of prediction and class that enter the suppression, the best; at least 1. It bounds the time."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.score_threshold <= 1:
+            raise ValueError(f"score_threshold {self.score_threshold} is not from 0 to 1")
+        if not 0 < self.nms_iou <= 1:
+            raise ValueError(f"nms_iou {self.nms_iou} is not above 0 and at most 1")
+        if self.max_detections < 1 or self.max_candidates < 1:
+            raise ValueError("max_detections and max_candidates are at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detections:
+    """What was found in one image, best first."""
+
+    boxes: Tensor
+    """(N, 4) float32 xyxy in pixels; N may be 0."""
+    scores: Tensor
+    """(N,) float32, 0 to 1, descending: objectness times class score."""
+    labels: Tensor
+    """(N,) int64 classes from 0."""
+
+
+def select_detections(predictions: Predictions, settings: DetectionSettings) -> list[Detections]:
+    """Keep each image's best boxes; one box may be kept for several classes.
+
+    Args:
+        predictions: Of B images.
+        settings: What is kept.
+
+    Returns:
+        B results, in pixels of the network's input.
+    """
+    num_classes = predictions.class_scores.shape[-1]
+    scores = (predictions.objectness[..., None] * predictions.class_scores).flatten(1)  # (B, P·K)
+    best, places = scores.topk(min(settings.max_candidates, scores.shape[1]), dim=1)
+    counts = (best > settings.score_threshold).sum(dim=1).tolist()  # best are sorted: the first ones pass
+    found = []
+    for boxes, image_scores, image_places, count in zip(predictions.boxes, best, places, counts, strict=True):
+        rows, labels = image_places[:count] // num_classes, image_places[:count] % num_classes
+        candidates = boxes[rows]  # (count, 4)
+        kept = batched_nms(candidates, image_scores[:count], labels, settings.nms_iou)[: settings.max_detections]
+        found.append(Detections(boxes=candidates[kept], scores=image_scores[kept], labels=labels[kept]))
+    return found
+
+
+def unletterbox_detections(detections: Detections, place: Letterbox, *, size_hw: tuple[int, int]) -> Detections:
+    """Bring detections back to the original image.
+
+    Args:
+        detections: In pixels of the letterboxed image.
+        place: Where the original lies in it.
+        size_hw: Height and width of the original in pixels; boxes are clipped to it.
+    """
+    boxes = unletterbox_boxes(detections.boxes, place, size_hw=size_hw)
+    return Detections(boxes=boxes, scores=detections.scores, labels=detections.labels)

@@ -1,0 +1,87 @@
+"""Where a board is: ``ssh://[user@]host[:port][?name=value&…]``, taken apart so that no part can become an option.
+
+Names are ``trtexec``, a path on the board, and times in seconds: ``patience_s``, ``queue_limit_s``, ``build_limit_s`` and
+``run_limit_s``, which `trials.latency.board.settings.SshSettings` explains.
+"""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from trials.latency.device import UnknownDeviceError
+
+_SPEC = re.compile(
+    r"ssh://"
+    r"(?:(?P<user>[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63})@)?"
+    r"(?P<host>[A-Za-z0-9_][A-Za-z0-9_.\-]{0,252}|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9]+)?\])"
+    r"(?::(?P<port>[0-9]{1,5}))?/?"
+    r"(?:\?(?P<query>[^?#]+))?"
+)
+"""First characters are no dash; no part before the query has spaces, quotes, ``$`` or control characters."""
+
+TIMES = ("patience_s", "queue_limit_s", "build_limit_s", "run_limit_s")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SshAddress:
+    """A host of the user's ssh."""
+
+    host: str
+    """Name, alias of the ssh_config, or address (IPv6 without brackets)."""
+    user: str = ""
+    """Empty where the ssh_config says."""
+    port: int | None = None
+    """None where the ssh_config says."""
+    trtexec: str = ""
+    """Absolute path of trtexec on the board; empty where it is to be found."""
+    times: tuple[tuple[str, float], ...] = ()
+    """Settings of the measurement given with the address, name and seconds."""
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.user}@{host}" if self.user else host
+
+    @property
+    def arguments(self) -> list[str]:
+        """The words for ssh, the host last and after ``--``."""
+        user = ["-l", self.user] if self.user else []
+        port = ["-p", str(self.port)] if self.port else []
+        return [*user, *port, "--", self.host]
+
+
+def parse_address(spec: str) -> SshAddress:
+    """Read a device's name.
+
+    Raises:
+        UnknownDeviceError: it is not of that form.
+    """
+    match = _SPEC.fullmatch(spec)
+    port = int(match["port"]) if match and match["port"] else None
+    if match is None or (port is not None and not 1 <= port <= 65535):
+        raise _unknown(spec)
+    trtexec, times = "", {}
+    for part in (match["query"] or "").split("&") if match["query"] else ():
+        name, _, value = part.partition("=")
+        text = unquote(value)
+        if name == "trtexec" and text.startswith("/") and text.isprintable():
+            trtexec = text
+        elif name in TIMES and re.fullmatch(r"[0-9]{1,6}", value):
+            times[name] = float(value)
+        else:
+            raise _unknown(spec)
+    return SshAddress(
+        host=match["host"].strip("[]"),
+        user=match["user"] or "",
+        port=port,
+        trtexec=trtexec,
+        times=tuple(sorted(times.items())),
+    )
+
+
+def _unknown(spec: str) -> UnknownDeviceError:
+    return UnknownDeviceError(
+        f"device {spec!r} is no address of a board",
+        hint="say ssh://nano, ssh://user@host, ssh://user@host:2222, ssh://nano?trtexec=/path/of/trtexec or "
+        f"ssh://nano?build_limit_s=3600 (times in whole seconds: {', '.join(TIMES)}); whatever else ssh needs belongs "
+        "into your ssh_config, under an alias",
+    )

@@ -1,0 +1,259 @@
+"""A board over ssh as a device: TensorRT's GPU compute time at batch 1, by the trtexec that lies on it."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from trials.latency.board.address import parse_address
+from trials.latency.board.engine import Engine, EngineBench, TimedRun
+from trials.latency.board.identity import identity_of
+from trials.latency.board.probe import Board, probe_board
+from trials.latency.board.session import DiskFullError, Reference, Visit, visit_board
+from trials.latency.board.settings import SshSettings
+from trials.latency.board.ssh import SshHost
+from trials.latency.board.trtexec_command import workspace_mib
+from trials.latency.device import DeviceError, DeviceIdentity, Latency, UnstableError
+from trials.latency.reference_network import write_reference
+from trials.latency.retry import try_patiently
+from trials.latency.steadiness import Verdict, judge_run
+from trials.onnx.half_precision import write_half
+from trials.onnx.requirements import check_onnx
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SshDevice:
+    """A Jetson, or another machine with trtexec, reached by the system's ssh."""
+
+    name: str
+    """What the user typed: ``ssh://[user@]host[:port]``."""
+    settings: SshSettings = field(default_factory=SshSettings)
+    """Times and bounds."""
+    config: Path | None = None
+    """A file in place of the user's ssh_config."""
+    clock: Callable[[], float] = time.monotonic
+    """Seconds; tests bring their own."""
+
+    def __post_init__(self) -> None:
+        parse_address(self.name)  # refused here, before anything is reached
+
+    @property
+    def opset(self) -> int:
+        """What this board's TensorRT reads.
+
+        Raises:
+            DeviceError: the board cannot be asked.
+        """
+        return self.board.trtexec.version.opset
+
+    @cached_property
+    def board(self) -> Board:
+        """What the board said it is, asked once.
+
+        Raises:
+            DeviceAwayError: it cannot be reached.
+            DeviceError: it has no usable trtexec.
+        """
+        return self._patiently(lambda: probe_board(self._host))
+
+    def identity(self) -> DeviceIdentity:
+        """Tell board, L4T, TensorRT, precision, power mode and clock.
+
+        Raises:
+            DeviceError: the board cannot be asked.
+        """
+        return identity_of(self.board, self.board.state)
+
+    def measure(self, onnx_path: Path) -> Latency:
+        """Build a network's engine on the board, or find it there, and time it.
+
+        Raises:
+            DeviceAwayError: the board stayed out of reach, or in others' use.
+            DeviceError: the board cannot run the network, or is not what it was any more.
+            UnstableError: it gave no steady figure, after repeats.
+        """
+        started = self.clock()
+        version = self.board.trtexec.version
+        shape = check_onnx(onnx_path, version=version)
+        with self._as_taken(onnx_path) as path, self._reference_file() as reference:
+            work = _Measurement(device=self, onnx_path=path, shape=shape, reference_path=reference, started=started)
+            return self._patiently(lambda: self._visiting(work.measure))
+
+    def time_reference(self, times: int) -> list[TimedRun]:
+        """Time the reference network some times, judge nothing, and take a steady result for its new first figure.
+
+        Raises:
+            DeviceError: the board cannot be reached, or cannot run it.
+        """
+        with self._reference_file() as path:
+            shape = check_onnx(path, version=self.board.trtexec.version)
+
+            def work(visit: Visit) -> list[TimedRun]:
+                bench = self.bench(visit)
+                engine = bench.find_or_build(path, shape=shape)
+                runs = [bench.time(engine, shape=shape) for _ in range(times)]
+                medians = [float(np.median(run.samples_ms)) for run in runs]
+                if max(medians) / min(medians) - 1 < self.settings.reference_tolerance:
+                    middle = float(np.median(medians))
+                    visit.refer(Reference(engine=engine.file, first_ms=middle, last_ms=middle))
+                return runs
+
+            return self._patiently(lambda: self._visiting(work))
+
+    def close(self) -> None:
+        """End the connection."""
+        self._host.close()
+
+    def bench(self, visit: Visit) -> EngineBench:
+        """Give what builds and times during a visit."""
+        return EngineBench(
+            visit=visit,
+            trtexec=self.board.trtexec,
+            settings=self.settings,
+            workspace_mib=workspace_mib(self.board.state.memory_mib or 0),
+        )
+
+    def pause(self, seconds: float) -> None:
+        """Wait while holding the board."""
+        self._host.pause(seconds)
+
+    @cached_property
+    def _host(self) -> SshHost:
+        return SshHost(parse_address(self.name), config=self.config, clock=self.clock)
+
+    def _patiently(self, work: Callable[[], Result]) -> Result:
+        return try_patiently(work, patience_s=self.settings.patience_s, forget=self._host.close, clock=self.clock)
+
+    def _visiting(self, work: Callable[[Visit], Result]) -> Result:
+        """Do some work while holding the board; once more, with its engines dropped, where its disk is full."""
+        folder = self.identity().key
+        with visit_board(self._host, folder, queue_limit_s=self.settings.queue_limit_s) as visit:
+            try:
+                return work(visit)
+            except DiskFullError:
+                visit.make_room()
+                return work(visit)
+
+    @contextmanager
+    def _as_taken(self, onnx_path: Path) -> "Iterator[Path]":
+        """Give the file as this board's TensorRT takes it: FP16 by itself where trtexec does not make it so."""
+        if self.board.trtexec.takes_fp16:
+            yield onnx_path
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            write_half(onnx_path, Path(folder) / "half.onnx")
+            yield Path(folder) / "half.onnx"
+
+    @contextmanager
+    def _reference_file(self) -> "Iterator[Path]":
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "reference.onnx"
+            write_reference(path, opset=self.opset)
+            with self._as_taken(path) as taken:
+                yield taken
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Measurement:
+    """One network's way to a figure that can be trusted."""
+
+    device: SshDevice
+    onnx_path: Path
+    shape: tuple[int, ...]
+    reference_path: Path
+    started: float
+
+    def measure(self, visit: Visit) -> Latency:
+        settings = self.device.settings
+        bench = self.device.bench(visit)
+        reference = bench.find_or_build(self.reference_path, shape=_REFERENCE_SHAPE)
+        engine = bench.find_or_build(self.onnx_path, shape=self.shape)
+        repeats: list[str] = []
+        for attempt in range(settings.num_attempts):
+            self.device.pause(settings.cooling_s * attempt)
+            is_due = bool(attempt) or visit.num_since_reference >= settings.reference_every
+            moved = self._look_at_reference(bench, reference, is_due=is_due)
+            engine, timed = self._time(bench, engine)
+            self._check_identity(timed)
+            verdict = judge_run(timed.samples_ms, before=timed.run.before, after=timed.run.after)
+            faults = [*moved, *verdict.faults]
+            if not faults:
+                return self._latency(visit, engine, timed, [*repeats, *verdict.notes])
+            repeats.append(f"measured again, since {'; '.join(faults)}")
+        raise self._unsteady(faults, timed, verdict)
+
+    def _look_at_reference(self, bench: EngineBench, engine: Engine, *, is_due: bool) -> list[str]:
+        """Time the reference where it is due, and tell whether the board is not what it was."""
+        visit, known = bench.visit, bench.visit.reference
+        if known is not None and known.engine != engine.file:
+            known = None  # another build of it, which may differ by the builder's choices
+        if known is not None and not is_due:
+            return []
+        median = float(np.median(bench.time(engine, shape=_REFERENCE_SHAPE).samples_ms))
+        first = known.first_ms if known else median
+        visit.refer(Reference(engine=engine.file, first_ms=first, last_ms=median))
+        if abs(median / first - 1) <= self.device.settings.reference_tolerance:
+            return []
+        return [f"the reference network took {first:.3f} ms on this board at first and takes {median:.3f} ms now"]
+
+    def _time(self, bench: EngineBench, engine: Engine) -> tuple[Engine, TimedRun]:
+        """Time an engine; one kept from before that does not run any more is built again."""
+        try:
+            return engine, bench.time(engine, shape=self.shape)
+        except DiskFullError:
+            raise
+        except DeviceError as error:
+            if engine.build_s is not None or type(error) is not DeviceError:
+                raise
+            bench.visit.engines.remove(engine.file)
+            again = bench.find_or_build(self.onnx_path, shape=self.shape)
+            return again, bench.time(again, shape=self.shape)
+
+    def _check_identity(self, timed: TimedRun) -> None:
+        was, now = self.device.identity(), identity_of(self.device.board, timed.run.after)
+        if was != now:
+            raise DeviceError(
+                f"{self.device.name} changed while it was in use: {'; '.join(now.differences(was))}",
+                hint="set it back, or start a study of another name",
+            )
+
+    def _latency(self, visit: Visit, engine: Engine, timed: TimedRun, notes: list[str]) -> Latency:
+        return Latency(
+            samples_ms=timed.samples_ms,
+            device=self.device.identity(),
+            reference_ms=visit.reference.last_ms if visit.reference else None,
+            notes=tuple([*visit.notes, *engine.notes, *timed.notes, *notes]),
+            seconds=self.device.clock() - self.started,
+            throughput_per_s=timed.throughput_per_s,
+            engine=engine.file.removesuffix(".engine"),
+            build_s=engine.build_s,
+            before=timed.run.before.figures(),
+            after=timed.run.after.figures(),
+        )
+
+    def _unsteady(self, faults: list[str], timed: TimedRun, verdict: Verdict) -> UnstableError:
+        state = timed.run.after
+        if state.is_clock_locked is False:
+            hint = "lock the clocks on the board (sudo jetson_clocks), then run the same command again"
+        elif any("throttles" in fault for fault in verdict.faults):
+            hint = "cool the board, or give it a lower power mode (sudo nvpmodel -m …), then run the same command again"
+        else:
+            hint = f"stop other work on the board; `yoloret-nas device {self.device.name}` says more"
+        times = self.device.settings.num_attempts
+        return UnstableError(
+            f"{self.device.name} gave no steady figure in {times} runs: {'; '.join(faults)}", hint=hint
+        )
+
+
+_REFERENCE_SHAPE = (1, 3, 96, 96)

@@ -1,0 +1,149 @@
+"""Engines on a board: built once there, then timed as often as wanted."""
+
+import hashlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from trials.latency.board.session import BoardRun, Visit
+from trials.latency.board.settings import SshSettings
+from trials.latency.board.trtexec_command import Trtexec
+from trials.latency.board.trtexec_failure import Failure, find_failure
+from trials.latency.board.trtexec_log import TrtexecLog, parse_log
+from trials.latency.board.trtexec_times import parse_times
+from trials.latency.device import DeviceError
+
+_GARBLED = ("garbage", "truncated")
+_MEMORY = ("out_of_memory", "killed", "no_implementation")
+_TRIES = 3
+"""Runs whose output makes no sense before that is taken for the board's way."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """A network, built for a board."""
+
+    file: str
+    """Its name among the kept engines: which network, with which flags, and which build of it."""
+    build_s: float | None
+    """None for one kept from before."""
+    notes: tuple[str, ...] = ()
+    """What was odd about its build."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimedRun:
+    """One timed run that succeeded."""
+
+    samples_ms: tuple[float, ...]
+    throughput_per_s: float | None
+    run: BoardRun
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineBench:
+    """Builds and times on a board that is held."""
+
+    visit: Visit
+    trtexec: Trtexec
+    settings: SshSettings
+    workspace_mib: int
+    """Scratch memory for the builder."""
+
+    def find_or_build(self, onnx_path: Path, *, shape: tuple[int, ...]) -> Engine:
+        """Give a network's engine, built where none is kept.
+
+        Args:
+            onnx_path: As this board's TensorRT takes it.
+            shape: Of its input.
+
+        Raises:
+            DeviceAwayError: the connection broke.
+            DeviceError: TensorRT cannot build it; says why.
+        """
+        content = hashlib.sha256(onnx_path.read_bytes() + f"workspace {self.workspace_mib}".encode()).hexdigest()[:16]
+        kept = [name for name in self.visit.engines if name.startswith(f"{content}-")]
+        return Engine(file=kept[-1], build_s=None) if kept else self._build(onnx_path, content, shape)
+
+    def time(self, engine: Engine, *, shape: tuple[int, ...]) -> TimedRun:
+        """Load an engine and time it.
+
+        Raises:
+            DeviceAwayError: the connection broke.
+            DeviceError: it cannot be timed; says why.
+        """
+        timing, times = self.settings.timing, f"{self.visit.work}/times.json"
+        path = self.visit.path_of(engine.file)
+        command = self.trtexec.time_command(engine=path, times=times, timing=timing)
+        limit_s = self.settings.run_limit_s
+
+        def attempt() -> BoardRun:
+            return self.visit.run(command, what="timing", limit_s=limit_s, times=times, engine=path)
+
+        run, log, failure = _sensible(attempt, shape=shape, is_timed=True)
+        if failure:
+            raise refusal(failure, during="timing")
+        assert log.compute is not None
+        samples = parse_times(run.times, warm_up_ms=timing.warm_up_ms)
+        notes = [] if samples else ["no times file: only trtexec's own median is known"]
+        if log.variation is not None:
+            notes.append(f"trtexec calls the GPU compute time unstable ({log.variation:.1%})")
+        return TimedRun(
+            samples_ms=samples or (log.compute.median_ms,),
+            throughput_per_s=log.throughput_per_s,
+            run=run,
+            notes=tuple(notes),
+        )
+
+    def _build(self, onnx_path: Path, content: str, shape: tuple[int, ...]) -> Engine:
+        model = self.visit.upload(onnx_path, "model.onnx")
+        engine = f"{content}-{secrets.token_hex(4)}.engine"
+        notes = []
+        run, log, failure = self._run_builder(model, engine, shape, self.workspace_mib)
+        if failure and failure.kind in _MEMORY:
+            smaller = max(64, self.workspace_mib // 2)
+            notes.append(f"built with {smaller} MiB of workspace after {failure.message}")
+            run, log, failure = self._run_builder(model, engine, shape, smaller)
+        if failure and failure.kind == "disk_full":
+            raise self.visit.disk_full()
+        if failure:
+            raise refusal(failure, during="building")
+        if log.num_skipped_tactics:
+            notes.append(
+                f"{log.num_skipped_tactics} tactics were skipped for want of memory: it may run faster than this"
+            )
+        self.visit.keep(engine, most_mib=self.settings.cache_mib)
+        return Engine(file=engine, build_s=log.build_s or run.seconds, notes=tuple(notes))
+
+    def _run_builder(
+        self, model: str, engine: str, shape: tuple[int, ...], workspace_mib: int
+    ) -> tuple[BoardRun, TrtexecLog, Failure | None]:
+        work = self.visit.work
+        command = self.trtexec.build_command(
+            onnx=model, engine=f"{work}/{engine}", timing_cache=f"{work}/timing.cache", workspace_mib=workspace_mib
+        )
+
+        def attempt() -> BoardRun:
+            return self.visit.run(command, what="building an engine", limit_s=self.settings.build_limit_s)
+
+        return _sensible(attempt, shape=shape, is_timed=False)
+
+
+def refusal(failure: Failure, *, during: str) -> DeviceError:
+    """Give the error for a run that failed for good."""
+    return DeviceError(f"{during} the engine: {failure.message}", hint=failure.hint)
+
+
+def _sensible(
+    attempt: Callable[[], BoardRun], *, shape: tuple[int, ...], is_timed: bool
+) -> tuple[BoardRun, TrtexecLog, Failure | None]:
+    """Run until the output makes sense, three times at most."""
+    for _ in range(_TRIES):
+        run = attempt()
+        log = parse_log(run.log)
+        failure = find_failure(log, exit_status=run.exit_status, is_timed=is_timed, shape=shape)
+        if failure is None or failure.kind not in _GARBLED:
+            break
+    return run, log, failure

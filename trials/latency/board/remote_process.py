@@ -1,0 +1,180 @@
+"""A command on another host while it runs, and what is left of it when it has ended.
+
+Its standard input is a pipe from this process that carries a beat: a line every few seconds. The scripts on the board end
+what they run when the beat ends.
+"""
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import IO
+
+from trials.latency.device import DeviceAwayError, DeviceError
+
+BEAT_S = 10.0
+"""Seconds between two beats; the board waits for four of them in vain before it gives up."""
+_MOST_OUTPUT = 128 * 2**20
+_LOST = 255
+"""Exit status by which ssh tells that the transport failed."""
+
+_FINAL = (
+    ("Host key verification failed", "accept the board's host key once: run ssh to it by hand"),
+    ("REMOTE HOST IDENTIFICATION HAS CHANGED", "check that it is your board, then follow ssh's advice"),
+    ("Permission denied", "log in without a password: run ssh-copy-id, or name your key in the ssh_config"),
+    ("Too many authentication failures", "name the key to use in the ssh_config (IdentityFile, IdentitiesOnly)"),
+    ("Bad configuration option", "correct your ssh_config"),
+    ("terminating,", "correct your ssh_config"),
+)
+"""What ssh says when trying again cannot help, and what can."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteResult:
+    """One command on a host, ended."""
+
+    host: str
+    """As the user names it."""
+    command: str
+    """What it was for."""
+    exit_status: int | None
+    """None when it did not end in its time and was cut off here."""
+    stdout: str
+    stderr: str
+    seconds: float
+    """Wall clock, transport included."""
+
+
+class RemoteProcess:
+    """A command on the host that has not ended yet."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        *,
+        host: str,
+        what: str,
+        output: tuple[IO[bytes], IO[bytes]],
+        beat_all: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._process = process
+        self._host = host
+        self._beat_all = beat_all
+        self._what = what
+        self._output = output
+        self._clock = clock
+        self._started = clock()
+
+    def wait(self, limit_s: float) -> RemoteResult:
+        """Wait for its end, keeping the beat.
+
+        Raises:
+            DeviceAwayError: the connection broke.
+            DeviceError: ssh refuses for good, or the output is endless.
+        """
+        until = self._started + limit_s
+        while (left := until - self._clock()) > 0:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(min(left, BEAT_S))
+                break
+            self._beat_all()
+            self._check_size()
+        return self._result()
+
+    def wait_for(self, words: tuple[str, ...], limit_s: float) -> list[str]:
+        """Wait, keeping the beat, for a line of output that starts with one of some words.
+
+        Returns:
+            All lines up to it.
+
+        Raises:
+            DeviceAwayError: the connection broke before.
+            RemoteEndError: the command ended before, or did not say it in time.
+        """
+        until, beaten = self._started + limit_s, self._clock()
+        while True:
+            lines = self._read(0).splitlines(keepends=True)
+            found = [n for n, line in enumerate(lines) if line.startswith(words) and line.endswith("\n")]
+            if found:
+                return [line.rstrip("\n") for line in lines[: found[0] + 1]]
+            if self._process.poll() is not None or self._clock() > until:
+                raise RemoteEndError(self._result())
+            if self._clock() - beaten > BEAT_S:
+                self._beat_all()
+                beaten = self._clock()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.02)
+
+    def beat(self) -> None:
+        """Tell the board that this side is alive."""
+        if self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.write(b"\n")
+                self._process.stdin.flush()
+
+    def end(self) -> None:
+        """End its input, and it; harmless when it has ended."""
+        end_process(self._process)
+
+    def _check_size(self) -> None:
+        if os.fstat(self._output[0].fileno()).st_size > _MOST_OUTPUT:
+            self._process.kill()
+            raise DeviceError(f"{self._what} on {self._host} wrote more than {_MOST_OUTPUT >> 20} MiB of output")
+
+    def _result(self) -> RemoteResult:
+        status = self._process.poll()
+        result = RemoteResult(
+            host=self._host,
+            command=self._what,
+            exit_status=status,
+            stdout=self._read(0),
+            stderr=self._read(1),
+            seconds=self._clock() - self._started,
+        )
+        if status is None:
+            self._process.kill()
+        elif status == _LOST or status < 0:
+            raise explain_loss(result.host, result.stderr, seconds=result.seconds, what=self._what)
+        return result
+
+    def _read(self, which: int) -> str:
+        size = os.fstat(self._output[which].fileno()).st_size
+        return os.pread(self._output[which].fileno(), min(size, _MOST_OUTPUT), 0).decode(errors="replace")
+
+
+class RemoteEndError(Exception):
+    """A command ended, or ran out of time, before it said what was waited for."""
+
+    def __init__(self, result: RemoteResult) -> None:
+        super().__init__(result.command)
+        self.result = result
+
+
+def explain_loss(host: str, said: str, *, seconds: float, what: str = "") -> DeviceError:
+    """Give the error for a failed transport: final where trying again cannot help, else `DeviceAwayError`."""
+    words = " ".join(line.strip() for line in said.splitlines() if line.strip() and "ControlSocket" not in line)[-400:]
+    while_ = f" during {what}" if what else ""
+    for sign, way_out in _FINAL:
+        if sign in said:
+            return DeviceError(f"ssh to {host} failed: {words}", hint=way_out)
+    return DeviceAwayError(
+        f"{host} cannot be reached{while_}, after {seconds:.0f} s: {words or 'the connection closed'}",
+        hint="see that it is switched on and that `ssh` reaches it; the same command goes on where it stopped",
+    )
+
+
+def end_process(process: subprocess.Popen[bytes]) -> None:
+    """Close a process's input, give it a moment to end by itself, then end it."""
+    if process.stdin is not None:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+    for push in (None, process.terminate, process.kill):
+        if push is not None:
+            push()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(3)
+            break
+    if process.stdout is not None:
+        process.stdout.close()

@@ -1,0 +1,179 @@
+"""Why a run of trtexec gave no figure, in words of someone who wants a latency."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from trials.latency.board.trtexec_log import TrtexecLog
+
+FailureKind = Literal[
+    "disk_full",
+    "garbage",
+    "killed",
+    "no_implementation",
+    "other",
+    "other_version",
+    "out_of_memory",
+    "profiled",
+    "refused",
+    "timeout",
+    "truncated",
+    "unknown_flag",
+    "unsupported_operator",
+    "wrong_shape",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """What kept a run from giving a figure."""
+
+    kind: FailureKind
+    message: str
+    """One sentence."""
+    hint: str = ""
+    """The way out, where one is known."""
+
+
+def find_failure(
+    log: TrtexecLog, *, exit_status: int | None, is_timed: bool, shape: tuple[int, ...] | None = None
+) -> Failure | None:
+    """Tell why a run must not be used; None where it succeeded.
+
+    Args:
+        log: What it printed.
+        exit_status: Its exit status; None where only the log is known.
+        is_timed: Whether it was meant to give a latency.
+        shape: Of the network's only input; checked against the binding where the log tells it (from 8.0 on).
+    """
+    if log.is_profiled and is_timed:
+        return Failure(
+            kind="profiled",
+            message="the profiler was attached: its figures are no latency",
+            hint="time without --dumpProfile and --exportProfile",
+        )
+    is_complete = log.has_passed and exit_status in (0, None) and (log.compute is not None or not is_timed)
+    if not is_complete:
+        return _explain(log, exit_status)
+    for name, dimensions in log.bindings.items():
+        if shape is not None and dimensions != shape:
+            return _wrong_shape(name, dimensions, shape)
+    return None
+
+
+def _explain(log: TrtexecLog, exit_status: int | None) -> Failure:
+    for pattern, explain in _SIGNS:
+        if match := re.search(pattern, log.text, re.MULTILINE):
+            return explain(match)
+    for name, dimensions in log.bindings.items():
+        if dimensions[2:] and all(side == 1 for side in dimensions[2:]):
+            return _wrong_shape(name, dimensions, None)
+    if exit_status == 124:
+        return Failure(kind="timeout", message="trtexec did not end within its time")
+    if exit_status == 137 or re.search(r"^Killed\s*$", log.text, re.MULTILINE):
+        return Failure(
+            kind="killed",
+            message="the kernel killed trtexec, as it does when memory runs out",
+            hint="close the desktop and other programs on the board, or search a space of smaller networks",
+        )
+    if log.has_failed or exit_status not in (0, None):
+        return Failure(
+            kind="other", message=f"trtexec failed (exit status {exit_status}): {last_words(log.text) or 'no word why'}"
+        )
+    if "trtexec" not in log.text and " [I] " not in log.text:
+        return Failure(kind="garbage", message=f"what came back is no output of trtexec: {last_words(log.text)!r}")
+    return Failure(
+        kind="truncated", message=f"trtexec's output ends before its end, after: {last_words(log.text) or 'nothing'}"
+    )
+
+
+def last_words(text: str) -> str:
+    """Give the last error, or else the last line, without its time stamp, at most 300 characters."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if "[E]" in line or line.startswith("ERROR")]
+    chosen = (errors or lines or [""])[-1]
+    return re.sub(r"^(\[[\d/]+-[\d:]+\]\s*)?(\[[A-Z]\]\s*)?(\[TRT\]\s*)?", "", chosen)[:300]
+
+
+def _wrong_shape(name: str, dimensions: tuple[int, ...], shape: tuple[int, ...] | None) -> Failure:
+    got = "×".join(map(str, dimensions))
+    wanted = f", not at {'×'.join(map(str, shape))}" if shape else ""
+    return Failure(
+        kind="wrong_shape",
+        message=f"trtexec measured input {name} at {got}{wanted}",
+        hint="trtexec measures a file with dynamic shapes at one pixel, and says nothing: export static shapes",
+    )
+
+
+def _unknown_flag(match: re.Match[str]) -> Failure:
+    flags = sorted(set(re.findall(r"Unknown option: (\S+)", match.string)))
+    return Failure(kind="unknown_flag", message=f"this board's trtexec does not know {', '.join(flags)}")
+
+
+def _missing_operator(match: re.Match[str]) -> Failure:
+    return Failure(
+        kind="unsupported_operator",
+        message=f"this TensorRT has no operator {match[1]}",
+        hint="choose a space without it, or a board with a newer TensorRT",
+    )
+
+
+def _refused_operator(match: re.Match[str]) -> Failure:
+    return Failure(
+        kind="unsupported_operator",
+        message=f"this TensorRT cannot take the operator {match[1]} as the network uses it: {match[2].strip()}",
+        hint="choose a space without it, or a board with a newer TensorRT",
+    )
+
+
+def _no_implementation(match: re.Match[str]) -> Failure:
+    return Failure(
+        kind="no_implementation",
+        message=f"TensorRT found no way to run the node {match[1]}",
+        hint="most often the workspace, or the board's free memory, is too small: close other programs on the board",
+    )
+
+
+def _out_of_memory(match: re.Match[str]) -> Failure:
+    sizes = re.findall(r"(?:Requested size was|GPU memory \()\s*(\d+) bytes", match.string)
+    asked = f" ({max(map(int, sizes)) / 2**20:.0f} MiB asked for)" if sizes else ""
+    return Failure(
+        kind="out_of_memory",
+        message=f"the board ran out of GPU memory{asked}",
+        hint="close the desktop and other programs on the board, or search a space of smaller networks",
+    )
+
+
+def _other_version(match: re.Match[str]) -> Failure:
+    return Failure(
+        kind="other_version",
+        message="the engine was built by another version of TensorRT, or for another GPU",
+        hint="engines hold for one board and one version: build it again on this board",
+    )
+
+
+def _disk_full(match: re.Match[str]) -> Failure:
+    return Failure(kind="disk_full", message="the board's disk is full", hint="free some space on the board (df -h)")
+
+
+def _refused(match: re.Match[str]) -> Failure:
+    return Failure(kind="refused", message=f"TensorRT refuses the network: {last_words(match[1])}")
+
+
+_SIGNS: tuple[tuple[str, Callable[[re.Match[str]], Failure]], ...] = (
+    (r"Unknown option: ", _unknown_flag),
+    (r"No space left on device", _disk_full),
+    (r"could not find plugin:? (\w+)", _missing_operator),
+    (r"No importer registered for op: (\w+)", _missing_operator),
+    (r"In function import(?!FallbackPlugin)(\w+):\n(?:\[\d+\] )?(.*)", _refused_operator),
+    (
+        r"incompatible serialization version|kPLAN_MAGIC_TAG|compiled with (a )?different|not compatible with this version",
+        _other_version,
+    ),
+    (r"Requested amount of GPU memory|OutOfMemory|\(out of memory\)|std::bad_alloc", _out_of_memory),
+    (r"Could not find any implementation for node (.+?)\.\)", _no_implementation),
+    (r"^(.*Error Code \d+: .*)$(?=[\s\S]*Failed to parse onnx file)", _refused),
+    (r"^(.*\n.*)Failed to parse onnx file", _refused),
+)
+"""Words of a failed run and what they mean, the more telling first; a run that succeeded may hold some of them too."""

@@ -1,0 +1,60 @@
+"""Several networks on several devices, each pair with its figure or its reason."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from spaces import Architecture, YoloRetError
+from trials.latency.device import Device, Latency
+from trials.onnx.export import export_for_timing
+
+MEASURED = {
+    "cpu": "forward pass in ONNX Runtime on the CPU, batch 1, without pre-processing and NMS",
+    "cuda": "GPU compute time in TensorRT, batch 1, without transfers, pre-processing and NMS",
+    "ssh": "GPU compute time in TensorRT (trtexec), batch 1, without transfers, pre-processing and NMS",
+}
+"""What a figure means, by the device's kind."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One network on one device."""
+
+    device: str
+    model: str
+    latency: Latency | None
+    """None where it failed."""
+    reason: str = ""
+    """Why it failed."""
+
+
+def compare_latencies(
+    devices: Sequence[Device], models: Sequence[tuple[str, Architecture | Path]], *, num_classes: int
+) -> Iterator[Row]:
+    """Measure each network on each device.
+
+    Args:
+        devices: Where.
+        models: Name and either an architecture or an ONNX file.
+        num_classes: Of detectors built from architectures.
+
+    Yields:
+        A row a pair, device by device; a pair that fails does not keep the others from being measured.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for device in devices:
+            for number, (name, model) in enumerate(models):
+                try:
+                    path = _written(model, Path(folder) / f"{number}.onnx", device=device, num_classes=num_classes)
+                    yield Row(device=device.name, model=name, latency=device.measure(path))
+                except YoloRetError as error:
+                    hint = f" ({error.hint})" if error.hint else ""
+                    yield Row(device=device.name, model=name, latency=None, reason=f"{error.message}{hint}")
+
+
+def _written(model: Architecture | Path, path: Path, *, device: Device, num_classes: int) -> Path:
+    if isinstance(model, Path):
+        return model
+    export_for_timing(model, path, num_classes=num_classes, opset=device.opset)
+    return path

@@ -1,0 +1,200 @@
+"""The machine at hand as a device: ONNX Runtime on its CPU, batch 1, float32."""
+
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trials.latency.device import DeviceError, DeviceIdentity, Latency, UnknownDeviceError, UnstableError
+from trials.latency.reference_network import write_reference
+
+_ROUND_S = 0.05
+"""Seconds given to the candidate, and to the reference, before they take turns again."""
+_MIN_ROUNDS = 6
+_MAX_ROUNDS = 40
+"""The newest so many count."""
+_MAX_WINDOWS = 3
+"""A machine too busy for a usable figure gets so many times as long to calm down."""
+_STEADY = 0.01
+"""The median counts as steady when its standard error over the rounds is below this share of it."""
+_USABLE = 0.05
+"""Above this share, after all rounds, the measurement is refused."""
+_DRIFT = 0.10
+"""A reference that moves by more within a measurement is worth a note, and the rounds in which it was so slow do not count:
+a virtual machine whose neighbours work runs 1.3 times as long for seconds to minutes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CpuDevice:
+    """ONNX Runtime on this machine."""
+
+    threads: int = 1
+    """Threads of one inference. One is the steadiest where a search runs beside it."""
+    clock: Callable[[], float] = time.perf_counter
+    """Seconds; tests bring their own."""
+
+    def __post_init__(self) -> None:
+        available = len(os.sched_getaffinity(0))
+        if not 1 <= self.threads <= available:
+            raise UnknownDeviceError(
+                f"device cpu: {self.threads} threads asked for, this process may use {available} cores",
+                hint=f"say cpu:threads=1 to cpu:threads={available}",
+            )
+
+    @property
+    def name(self) -> str:
+        """What the user typed."""
+        return "cpu" if self.threads == 1 else f"cpu:threads={self.threads}"
+
+    @property
+    def opset(self) -> int:
+        """ONNX Runtime reads what a Jetson Nano does."""
+        return 13
+
+    @cached_property
+    def _identity(self) -> DeviceIdentity:
+        import onnxruntime
+
+        return DeviceIdentity(
+            kind="cpu",
+            board=_processor(),
+            backend=f"ONNX Runtime {onnxruntime.__version__}",
+            precision="fp32",
+            settings={"threads": str(self.threads)},
+        )
+
+    def identity(self) -> DeviceIdentity:
+        """Tell processor, runtime and threads."""
+        return self._identity
+
+    def measure(self, onnx_path: Path) -> Latency:
+        """Time a network in turn with the reference until its median over the quiet rounds is steady.
+
+        Raises:
+            DeviceError: ONNX Runtime cannot run the file.
+            UnstableError: the median still moved by more than 5 % after all rounds.
+        """
+        started = self.clock()
+        candidate = _Runner(onnx_path, threads=self.threads, clock=self.clock)
+        with tempfile.TemporaryDirectory() as folder:
+            write_reference(Path(folder) / "reference.onnx")
+            reference = _Runner(Path(folder) / "reference.onnx", threads=self.threads, clock=self.clock)
+        rounds: list[list[float]] = []
+        references: list[float] = []
+        for runner in (candidate, reference):
+            runner.run_for(_ROUND_S)  # warm-up: caches, clocks, memory arena
+        for count in range(1, _MAX_WINDOWS * _MAX_ROUNDS + 1):
+            rounds = [*rounds[1 - _MAX_ROUNDS :], candidate.run_for(_ROUND_S)]
+            references = [*references[1 - _MAX_ROUNDS :], float(np.median(reference.run_for(_ROUND_S)))]
+            if count < _MIN_ROUNDS:
+                continue
+            quiet = _quiet_rounds(references)
+            error = _median_error([rounds[index] for index in quiet])
+            if error < _STEADY or (count >= _MAX_ROUNDS and error <= _USABLE):
+                break
+        else:
+            raise UnstableError(
+                f"device {self.name}: after {count} rounds the median of {onnx_path.name} is known to "
+                f"{error:.0%} only (5 % needed); the reference moved by {_range(references):.0%} meanwhile",
+                hint="stop other work on this machine, then run the same command again",
+            )
+        return Latency(
+            samples_ms=tuple(sample for index in quiet for sample in rounds[index]),
+            device=self.identity(),
+            reference_ms=float(np.median([references[index] for index in quiet])),
+            is_reference_in_turn=True,
+            notes=_notes(error, references),
+            seconds=self.clock() - started,
+        )
+
+    def close(self) -> None:
+        """Do nothing: sessions end with their measurement."""
+
+
+class _Runner:
+    """One ONNX Runtime session with a fixed input."""
+
+    def __init__(self, path: Path, *, threads: int, clock: Callable[[], float]) -> None:
+        import onnxruntime
+        from onnxruntime.capi.onnxruntime_pybind11_state import (
+            Fail,
+            InvalidArgument,
+            InvalidGraph,
+            InvalidProtobuf,
+            NoSuchFile,
+            NotImplemented,
+        )
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile, NotImplemented) as error:
+            raise DeviceError(f"ONNX Runtime cannot run {path.name}: {error}") from error
+        self._clock = clock
+        self._feed = {entry.name: _input(entry) for entry in self._session.get_inputs()}
+
+    def run_for(self, seconds: float) -> list[float]:
+        """Run for some time, at least three times; give each pass in milliseconds."""
+        samples: list[float] = []
+        until = self._clock() + seconds
+        while len(samples) < 3 or self._clock() < until:
+            before = self._clock()
+            self._session.run(None, self._feed)
+            samples.append((self._clock() - before) * 1e3)
+        return samples
+
+
+def _input(entry: Any) -> NDArray[np.float32]:
+    if not all(isinstance(side, int) for side in entry.shape):
+        raise DeviceError(f"input {entry.name} has the shape {entry.shape}; only static shapes can be timed")
+    values: NDArray[np.float32] = np.random.default_rng(0).standard_normal(entry.shape).astype(np.float32)
+    return values
+
+
+def _quiet_rounds(references: list[float]) -> list[int]:
+    """Give the places of the rounds in which the reference was about as quick as it gets, of six at least."""
+    limit = max((1 + _DRIFT) * float(np.percentile(references, 10)), sorted(references)[_MIN_ROUNDS - 1])
+    return [index for index, milliseconds in enumerate(references) if milliseconds <= limit]
+
+
+def _median_error(rounds: list[list[float]]) -> float:
+    """Estimate the standard error of the median over the rounds, as a share of it, robust to one-off hiccups."""
+    medians = np.array([np.median(part) for part in rounds])
+    centre = np.median(medians)
+    deviation = 1.4826 * np.median(np.abs(medians - centre))
+    return float(1.2533 * deviation / np.sqrt(len(medians)) / centre)
+
+
+def _range(values: list[float]) -> float:
+    low, high = np.percentile(values, [10, 90])
+    return float((high - low) / np.median(values))
+
+
+def _notes(error: float, references: list[float]) -> tuple[str, ...]:
+    notes = []
+    if error >= _STEADY:
+        notes.append(f"median known to {error:.1%}")
+    if (moved := _range(references)) > _DRIFT:
+        notes.append(f"reference moved by {moved:.0%}")
+    return tuple(notes)
+
+
+def _processor() -> str:
+    """Name the processor and its cores, as Linux tells it."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith(("model name", "Model")):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

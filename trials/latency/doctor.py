@@ -1,0 +1,225 @@
+"""What a device is like, how steady it is, and what to do about it, in plain words."""
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from trials.latency.board.device import SshDevice
+from trials.latency.board.probe import Board
+from trials.latency.device import Device, DeviceIdentity, UnstableError
+from trials.latency.reference_network import write_reference
+
+_RUNS = 3
+_STEADY = 0.01
+"""Two measurements of one engine on a steady board agree within this share."""
+_USABLE = 0.03
+_HOT_C = 75.0
+_LITTLE_MEMORY_MIB = 1024.0
+_LITTLE_DISK_MIB = 1024.0
+_BUSY_LOAD = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing about a device."""
+
+    level: Literal["good", "note", "problem"]
+    """A problem spoils measurements."""
+    text: str
+    """What was found."""
+    advice: str = ""
+    """What to do about it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceReport:
+    """What a device is like."""
+
+    device: str
+    """What the user typed."""
+    identity: DeviceIdentity
+    opset: int
+    """Operator set networks are written in for it."""
+    facts: dict[str, str]
+    """Name to value with unit, for reading."""
+    reference_ms: tuple[float, ...]
+    """Medians of the reference network's runs; empty where the device gave none."""
+    findings: tuple[Finding, ...]
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether nothing found spoils measurements."""
+        return not any(finding.level == "problem" for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the form of JSON."""
+        return {**dataclasses.asdict(self), "key": self.identity.key, "is_steady": self.is_steady}
+
+
+def examine_device(device: Device) -> DeviceReport:
+    """Reach a device, time the reference network three times, and judge.
+
+    Raises:
+        DeviceError: it cannot be reached, or cannot run the reference network.
+    """
+    identity = device.identity()
+    if isinstance(device, SshDevice):
+        board = device.board
+        medians = [float(np.median(run.samples_ms)) for run in device.time_reference(_RUNS)]
+        findings = [*_look_at(board), _steadiness(medians)]
+        facts = _facts(board)
+    else:
+        medians, trouble = _time_reference(device)
+        findings = trouble or [_steadiness(medians)]
+        facts = {"model": identity.board, "runtime": identity.backend, **identity.settings}
+    return DeviceReport(
+        device=device.name,
+        identity=identity,
+        opset=device.opset,
+        facts={**facts, "networks": f"{identity.precision}, ONNX opset {device.opset}"},
+        reference_ms=tuple(medians),
+        findings=tuple(findings),
+    )
+
+
+def _time_reference(device: Device) -> tuple[list[float], list[Finding]]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "reference.onnx"
+        write_reference(path, opset=device.opset)
+        try:
+            return [device.measure(path).median_ms for _ in range(_RUNS)], []
+        except UnstableError as error:
+            return [], [Finding(level="problem", text=error.message, advice=error.hint)]
+
+
+def _steadiness(medians: list[float]) -> Finding:
+    apart = max(medians) / min(medians) - 1
+    text = f"{len(medians)} runs of the reference network agree within {apart:.2%}"
+    if apart <= _STEADY:
+        return Finding(level="good", text=f"steady: {text}")
+    if apart <= _USABLE:
+        return Finding(level="note", text=f"fairly steady: {text}", advice="stop other work on it for better figures")
+    advice = "stop other work on it, see to clocks and temperature as told above, then run this again"
+    return Finding(level="problem", text=f"not steady: {text}", advice=advice)
+
+
+def _facts(board: Board) -> dict[str, str]:
+    state = board.state
+    locked = {True: "locked", False: "not locked", None: "lock unknown"}[state.is_clock_locked]
+    temperatures = ", ".join(f"{name} {value:.0f} °C" for name, value in state.temperatures_c.items())
+    facts = {
+        "model": board.model,
+        "L4T": board.l4t,
+        "TensorRT": f"{board.trtexec.version} ({board.trtexec.path})",
+        "power mode": state.power_mode,
+        "GPU clock": "" if state.gpu_mhz is None else f"{state.gpu_mhz:.0f} of {state.gpu_max_mhz:.0f} MHz, {locked}",
+        "temperatures": temperatures,
+        "memory": _mib(state.free_memory_mib, state.memory_mib),
+        "disk": "" if state.free_disk_mib is None else f"{state.free_disk_mib / 1024:.1f} GiB free",
+    }
+    return {name: value or "not told" for name, value in facts.items()}
+
+
+def _mib(free: float | None, total: float | None) -> str:
+    return "" if free is None or total is None else f"{free:.0f} of {total:.0f} MiB free"
+
+
+def _look_at(board: Board) -> Iterator[Finding]:
+    for look in _LOOKS:
+        if finding := look(board):
+            yield finding
+
+
+def _clock(board: Board) -> Finding | None:
+    state = board.state
+    if state.is_clock_locked is None:
+        return Finding(level="note", text="the board does not tell its GPU clock: throttling shows only as drift")
+    if not state.is_clock_locked:
+        return Finding(
+            level="problem",
+            text="the clocks are not locked: latency can swing by a factor of two",
+            advice="run `sudo jetson_clocks` on the board (until its next start; `sudo jetson_clocks --restore` undoes it)",
+        )
+    if state.gpu_mhz is not None and state.gpu_max_mhz is not None and state.gpu_mhz < state.gpu_max_mhz * 0.98:
+        return Finding(
+            level="problem",
+            text=f"the GPU runs at {state.gpu_mhz:.0f} MHz though locked at {state.gpu_max_mhz:.0f}: it throttles",
+            advice="cool the board, use its own power supply, or choose a lower power mode (sudo nvpmodel -m …)",
+        )
+    return Finding(level="good", text=f"the GPU's clock is locked at {state.gpu_max_mhz:.0f} MHz")
+
+
+def _power(board: Board) -> Finding | None:
+    mode = board.state.power_mode
+    if not mode or mode.upper().startswith("MAXN"):
+        return None
+    return Finding(
+        level="note",
+        text=f"power mode {mode}: figures hold for it only, and another mode is another device",
+        advice="for the fastest one most boards want `sudo nvpmodel -m 0`; `sudo nvpmodel -p --verbose` lists them",
+    )
+
+
+def _heat(board: Board) -> Finding | None:
+    heat = board.state.temperature_c
+    if heat is None or heat < _HOT_C:
+        return None
+    return Finding(
+        level="problem", text=f"it is {heat:.0f} °C hot: it may throttle", advice="cool it, with a fan or a pause"
+    )
+
+
+def _desktop(board: Board) -> Finding | None:
+    if not board.desktop:
+        return None
+    return Finding(
+        level="note",
+        text=f"a desktop is running ({', '.join(board.desktop)}): it takes memory and GPU time",
+        advice="close it with `sudo systemctl isolate multi-user.target` (`… graphical.target` brings it back)",
+    )
+
+
+def _memory(board: Board) -> Finding | None:
+    free = board.state.free_memory_mib
+    if free is None or free >= _LITTLE_MEMORY_MIB:
+        return None
+    return Finding(
+        level="problem",
+        text=f"only {free:.0f} MiB of memory are free: builds may be killed, or leave out faster tactics",
+        advice="close the desktop and other programs; swap does not help the GPU",
+    )
+
+
+def _disk(board: Board) -> Finding | None:
+    free = board.state.free_disk_mib
+    if free is None or free >= _LITTLE_DISK_MIB:
+        return None
+    return Finding(
+        level="problem",
+        text=f"only {free:.0f} MiB of disk are free",
+        advice="free some; ~/.cache/yoloret-nas on the board may be deleted as a whole",
+    )
+
+
+def _load(board: Board) -> Finding | None:
+    if board.load is None or board.load < _BUSY_LOAD:
+        return None
+    return Finding(level="note", text=f"its CPU is busy (load {board.load:.1f})", advice="see `top` on the board")
+
+
+def _tools(board: Board) -> Finding | None:
+    missing = [name for name, there in (("flock", board.has_flock), ("timeout", board.has_timeout)) if not there]
+    if not missing:
+        return None
+    text = f"the board has no {' and no '.join(missing)}"
+    if "flock" in missing:
+        text += ": nothing keeps two measurements from running at once"
+    return Finding(level="note", text=text, advice="flock is in util-linux, timeout in coreutils")
+
+
+_LOOKS: tuple[Callable[[Board], Finding | None], ...] = (_clock, _power, _heat, _desktop, _memory, _disk, _load, _tools)

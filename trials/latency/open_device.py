@@ -1,0 +1,44 @@
+"""A device from what the user typed."""
+
+import dataclasses
+import re
+
+from trials.latency.board.address import parse_address
+from trials.latency.board.device import SshDevice
+from trials.latency.board.settings import SshSettings
+from trials.latency.cpu import CpuDevice
+from trials.latency.cuda import CudaDevice
+from trials.latency.device import Device, UnknownDeviceError
+
+
+def open_device(spec: str, *, patience_s: float | None = None) -> Device:
+    """Give the device a text names: ``cpu``, ``cpu:threads=N``, ``cuda``, or ``ssh://[user@]host[:port]``.
+
+    Nothing is reached yet.
+
+    Args:
+        spec: What the user typed.
+        patience_s: How long calls wait for a device that cannot be reached; 0 fails at once, None is the device's own
+            default (5 minutes over ssh).
+
+    Raises:
+        UnknownDeviceError: the text names no device, or one that is not there.
+    """
+    if spec == "cpu":
+        return CpuDevice()
+    if match := re.fullmatch(r"cpu:threads=(\d+)", spec):
+        return CpuDevice(threads=int(match[1]))
+    if spec == "cuda":
+        return CudaDevice()
+    if spec.startswith("ssh://"):
+        times = dict(parse_address(spec).times)
+        if patience_s is not None:
+            times["patience_s"] = patience_s
+        try:
+            settings = dataclasses.replace(SshSettings(), **times)  # type: ignore[arg-type]
+        except ValueError as error:
+            raise UnknownDeviceError(f"device {spec!r} cannot be used: {error}") from error
+        return SshDevice(name=spec, settings=settings)
+    raise UnknownDeviceError(
+        f"device {spec!r} is unknown", hint="say cpu, cpu:threads=2 for two threads, cuda, or ssh://nano for a board"
+    )

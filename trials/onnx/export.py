@@ -1,0 +1,149 @@
+"""A network as an ONNX file: static shapes, batch 1, one output an output stride, no NMS."""
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import nn
+from torch.jit._trace import TracerWarning
+
+from spaces import Architecture, YoloRetError
+from spaces.networks.network import YoloReT, build_network
+
+DEFAULT_OPSET = 13
+"""What TensorRT 8.2 reads, the last one for Jetson Nano; every later runtime reads it too."""
+
+
+class ExportError(YoloRetError):
+    """ONNX cannot be written, or disagrees with the network it was written from."""
+
+
+def export_onnx(network: YoloReT, path: Path, *, input_size: int, opset: int = DEFAULT_OPSET) -> None:
+    """Write a network, in evaluation mode, its weights under their own names.
+
+    Batch norms stay as they are (ONNX Runtime and TensorRT fold them when they load the file), so that `fill_weights` can
+    put trained weights into the very graph whose latency was measured.
+
+    The input is ``images`` (1, 3, input_size, input_size) float32; the outputs ``s8``, ``s16``, … are named after
+    their strides.
+
+    Args:
+        network: Any; its mode is restored.
+        path: The file to write.
+        input_size: Pixels.
+        opset: The exact operator set of the file.
+
+    Raises:
+        ExportError: the exporter left another operator set than asked for.
+    """
+    was_training = network.training
+    device = next(network.parameters()).device
+    example = torch.zeros(1, 3, input_size, input_size, device=device)
+    try:
+        with warnings.catch_warnings():
+            # dynamo=True cannot write below opset 16, and a Jetson Nano reads 13: the exporter's deprecation is known.
+            warnings.filterwarnings("ignore", category=DeprecationWarning)
+            warnings.filterwarnings("ignore", category=TracerWarning)
+            torch.onnx.export(
+                network.eval(),
+                (example,),
+                str(path),
+                dynamo=False,
+                training=torch.onnx.TrainingMode.PRESERVE,
+                do_constant_folding=False,
+                opset_version=opset,
+                input_names=["images"],
+                output_names=[f"s{stride}" for stride in network.output_strides],
+            )
+    finally:
+        network.train(was_training)
+    if (written := read_opset(path)) != opset:
+        raise ExportError(f"asked for opset {opset}, the exporter wrote {written} to {path}")
+
+
+def export_for_timing(architecture: Architecture, path: Path, *, num_classes: int, opset: int = DEFAULT_OPSET) -> None:
+    """Write an architecture's network with weights that depend on nothing but the architecture.
+
+    Latency does not depend on the weights, and equal files make equal keys in the latency cache.
+
+    Raises:
+        ArchitectureError: the architecture is not legal.
+        ExportError: it cannot be written.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = build_network(architecture.replace(transfer=0), num_classes=num_classes)
+        with torch.no_grad():
+            # The exporter merges weights of equal values, as fresh batch norms have; `fill_weights` needs each by itself.
+            for tensor in network.state_dict().values():
+                if tensor.is_floating_point():
+                    tensor.add_(torch.rand_like(tensor) * 0.01)
+    export_onnx(network, path, input_size=architecture.input_size, opset=opset)
+
+
+def fill_weights(path: Path, network: nn.Module) -> None:
+    """Put a network's weights into the ONNX file that was written from its architecture.
+
+    Args:
+        path: What `export_for_timing` wrote; replaced as a whole.
+        network: The same architecture, with the weights wanted.
+
+    Raises:
+        ExportError: the file holds other weights than the network has.
+    """
+    model = onnx.load(str(path))
+    state = network.state_dict()
+    needed = {name for name in state if not name.endswith("num_batches_tracked")}
+    initializers = {tensor.name: tensor for tensor in model.graph.initializer}
+    if missing := sorted(needed - set(initializers)):
+        raise ExportError(f"{path.name} lacks {len(missing)} of the network's weights, {missing[0]} among them")
+    if spare := sorted(name for name in set(initializers) - needed if "::" not in name):  # the exporter's own constants
+        raise ExportError(f"{path.name} has {len(spare)} weights that the network has not, {spare[0]} among them")
+    for name in needed:
+        tensor = initializers[name]
+        values = state[tensor.name].detach().cpu().numpy()
+        if tuple(tensor.dims) != values.shape:
+            raise ExportError(f"{tensor.name} is {tuple(tensor.dims)} in {path.name}, {values.shape} in the network")
+        tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    partial = path.with_suffix(".partial")
+    onnx.save(model, str(partial))
+    os.replace(partial, path)
+
+
+def read_opset(path: Path) -> int:
+    """Read the version of the default operator set from an ONNX file."""
+    model = onnx.load(str(path), load_external_data=False)
+    return next(int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+
+
+def check_agreement(network: nn.Module, path: Path, *, input_size: int, tolerance: float = 1e-3) -> float:
+    """Run PyTorch and ONNX Runtime on one random image and give their largest difference.
+
+    Args:
+        network: The network the file was written from, on the CPU.
+        path: The ONNX file.
+        input_size: Pixels.
+        tolerance: Largest difference allowed, as a share of the largest output where that is above 1.
+
+    Returns:
+        The largest absolute difference of any output value.
+
+    Raises:
+        ExportError: they differ by more.
+    """
+    import onnxruntime
+
+    image = torch.rand(1, 3, input_size, input_size, generator=torch.Generator().manual_seed(0)) * 4 - 2
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    theirs = session.run(None, {"images": image.numpy()})
+    with torch.no_grad():
+        ours = network.eval()(image)
+    scale = max(1.0, *(float(output.abs().max()) for output in ours))
+    difference = max(float(np.abs(a.numpy() - b).max()) for a, b in zip(ours, theirs, strict=True))
+    if not difference <= tolerance * scale:
+        raise ExportError(f"{path.name} differs from PyTorch by {difference:.2g} (allowed {tolerance * scale:.2g})")
+    return difference

@@ -1,0 +1,92 @@
+"""Average precision as COCO defines it.
+
+Legend: N boxes of one image, T IoU thresholds, R recall thresholds, K classes that occur.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import nan
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trials.data.dataset import Sample
+from trials.detections.nms import Detections
+
+# torchmetrics' own are float32, where 0.1 is more than 0.1: a recall that meets a threshold would miss it
+_IOU_THRESHOLDS: list[float] = np.linspace(0.5, 0.95, 10).tolist()
+_RECALL_THRESHOLDS: list[float] = np.linspace(0, 1, 101).tolist()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """How good detections are."""
+
+    ap: float
+    """AP@[.5:.95], the mean over IoU 0.5 to 0.95 by 0.05 and over classes, 0 to 1; NaN if there is nothing to find."""
+    ap50: float
+    """AP at IoU 0.5, likewise."""
+    per_class_ap: Mapping[str, float]
+    """Class name to AP@[.5:.95]; classes of which there is nothing to find are left out."""
+
+
+def score_detections(found: Sequence[Detections], samples: Sequence[Sample], *, class_names: Sequence[str]) -> Scores:
+    """Score detections against annotations; digits equal pycocotools'.
+
+    Ignored objects count as COCO's crowd: they need not be found, and a detection that has most of its area inside
+    one is not wrong. At most 100 detections an image are read.
+
+    Args:
+        found: One result for each sample, in original pixels.
+        samples: The annotated images.
+        class_names: What labels stand for.
+
+    Returns:
+        AP 0 where there are objects and no detections.
+    """
+    to_find = sorted({int(label) for sample in samples for label in sample.labels[~sample.ignored]})
+    if not to_find:
+        return Scores(ap=nan, ap50=nan, per_class_ap={})
+    if not any(len(one.labels) for one in found):
+        return Scores(ap=0.0, ap50=0.0, per_class_ap={class_names[label]: 0.0 for label in to_find})
+    result = _compare(found, samples)
+    precision = result["precision"][..., 0, -1]  # (T, R, K), all sizes, 100 detections
+    by_label = dict(zip(result["classes"].reshape(-1).tolist(), precision.mean(dim=(0, 1)).tolist(), strict=True))
+    return Scores(
+        ap=float(result["map"]),
+        ap50=float(result["map_50"]),
+        per_class_ap={class_names[label]: by_label[label] for label in to_find},
+    )
+
+
+def _compare(found: Sequence[Detections], samples: Sequence[Sample]) -> dict[str, Tensor]:
+    # Imported where it is used: 4 s, which a command that only predicts need not wait for.
+    from torchmetrics.detection import MeanAveragePrecision
+
+    logging.getLogger("faster_coco_eval").setLevel(logging.WARNING)  # it logs its table of stats at each call
+    # extended_summary holds the precision by class; class_metrics would evaluate once more for each class
+    metric = MeanAveragePrecision(
+        iou_thresholds=_IOU_THRESHOLDS,
+        rec_thresholds=_RECALL_THRESHOLDS,
+        extended_summary=True,
+        sync_on_compute=False,  # in a training of several processes only the first one scores
+        backend="faster_coco_eval",
+    )
+    metric.warn_on_many_detections = False
+    metric.update(
+        [{"boxes": one.boxes.cpu(), "scores": one.scores.cpu(), "labels": one.labels.cpu()} for one in found],
+        [_as_target(sample) for sample in samples],
+    )
+    result: dict[str, Any] = metric.compute()
+    return result
+
+
+def _as_target(sample: Sample) -> dict[str, Tensor]:
+    return {
+        "boxes": torch.from_numpy(sample.boxes),
+        "labels": torch.from_numpy(sample.labels),
+        "iscrowd": torch.from_numpy(sample.ignored).long(),
+    }

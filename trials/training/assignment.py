@@ -1,0 +1,189 @@
+"""Which predictions answer for which object.
+
+Legend: M boxes of the batch, S output strides, A anchors a cell, P predictions of an image (as `trials.detections.boxes` orders
+them), N positives.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torchvision.ops import box_area, box_iou
+
+from trials.detections.boxes import BoxCoding, PredictionGrid
+
+Assignment = Literal["single", "neighbours"]
+"""How objects are given to predictions: `assign_single` is the paper's, `assign_neighbours` is ours."""
+
+_IGNORED_SHARE = 0.5  # of a prediction's own area inside an ignored box: what COCO's scoring forgives at IoU 0.5
+_MAX_SIZE_FACTOR = 4.0  # (2σ)² of the bounded coding reaches 4 anchors, so no further anchor can learn the box
+
+
+class Targets(NamedTuple):
+    """The annotated boxes of a batch."""
+
+    boxes: Tensor
+    """(M, 4) float32 xyxy, pixels of the network's input; M may be 0."""
+    labels: Tensor
+    """(M,) int64 classes from 0."""
+    images: Tensor
+    """(M,) int64, index in the batch."""
+
+    def take(self, rows: Tensor) -> "Targets":
+        """Take some boxes, by mask or index."""
+        return Targets(self.boxes[rows], self.labels[rows], self.images[rows])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Positives:
+    """The predictions that answer for an object, one row each; a prediction may answer for two under `neighbours`."""
+
+    images: Tensor
+    """(N,) int64, index in the batch."""
+    predictions: Tensor
+    """(N,) int64, 0 to P − 1."""
+    targets: Tensor
+    """(N,) int64, 0 to M − 1, which of the given boxes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssignmentRule:
+    """An assignment, and the coding its predictions need to reach their objects."""
+
+    assign: Callable[[Targets, Tensor, PredictionGrid], Positives]
+    """From objects, anchors and grid to positives."""
+    coding: BoxCoding
+    """How the box logits are read."""
+
+
+def assign_single(objects: Targets, anchors: Tensor, grid: PredictionGrid) -> Positives:
+    """Give each object to the one anchor, over all strides, that is closest to its shape, at the cell of its centre.
+
+    Where two objects want the same prediction, the later one gets it, as in the authors' code.
+
+    Args:
+        objects: M boxes, none of them ignored.
+        anchors: (S, A, 2) pixels.
+        grid: Of the maps at hand.
+
+    Source: YOLOv3, section 2.1; the authors' ``preprocess_true_boxes``.
+    """
+    sizes = objects.boxes[:, 2:] - objects.boxes[:, :2]
+    flat = anchors.view(-1, 2)  # (S·A, 2)
+    overlap = torch.minimum(sizes[:, None], flat).prod(dim=-1)  # (M, S·A)
+    union = sizes.prod(dim=-1)[:, None] + flat.prod(dim=-1) - overlap
+    best = (overlap / union).argmax(dim=1)  # (M,)
+    stride_index, anchor_index = best // anchors.shape[1], best % anchors.shape[1]
+    strides, sizes_wh, starts = _layout(anchors, grid)
+    cells = _cells_of(objects.boxes, strides).floor()[torch.arange(len(best), device=best.device), stride_index]
+    cells = torch.minimum(cells.clamp(min=0), sizes_wh[stride_index] - 1).long()  # an edge belongs to the last cell
+    width = sizes_wh[stride_index, 0].long()
+    rows = starts[stride_index] + (cells[:, 1] * width + cells[:, 0]) * anchors.shape[1] + anchor_index
+    return _keep_last(objects.images, rows, num_predictions=len(grid.cells))
+
+
+def assign_neighbours(objects: Targets, anchors: Tensor, grid: PredictionGrid) -> Positives:
+    """Give each object to every anchor within a factor of 4 of its width and height, at its cell and the two nearest.
+
+    Args:
+        objects: M boxes, none of them ignored.
+        anchors: (S, A, 2) pixels.
+        grid: Of the maps at hand.
+
+    Returns:
+        Positives in order of object, stride, anchor, cell; an object of a shape far from all anchors has none.
+
+    Source: YOLOv5, ``utils/loss.py`` (build_targets); here a centre in the middle of a cell takes the right and
+    lower neighbour, and neighbours are taken up to the border.
+    """
+    sizes = (objects.boxes[:, 2:] - objects.boxes[:, :2])[:, None, None]  # (M, 1, 1, 2)
+    ratios = sizes / anchors  # (M, S, A, 2)
+    fits = torch.maximum(ratios, 1 / ratios).amax(dim=-1) < _MAX_SIZE_FACTOR  # (M, S, A)
+    strides, sizes_wh, starts = _layout(anchors, grid)
+    centres = _cells_of(objects.boxes, strides)  # (M, S, 2), in cells
+    own = torch.minimum(centres.floor().clamp(min=0), sizes_wh - 1)
+    step = torch.where(centres - own < 0.5, -1.0, 1.0)  # towards the nearer neighbour on each axis
+    steps = torch.stack((torch.zeros_like(step), step * step.new_tensor((1, 0)), step * step.new_tensor((0, 1))), dim=2)
+    cells = own[:, :, None] + steps  # (M, S, 3, 2)
+    inside = ((cells >= 0) & (cells < sizes_wh[:, None])).all(dim=-1)  # (M, S, 3)
+    chosen = (fits[..., None] & inside[:, :, None]).nonzero()  # (N, 4): object, stride, anchor, cell
+    target, stride_index, anchor_index, cell_index = chosen.unbind(dim=1)
+    columns, rows = cells[target, stride_index, cell_index].long().unbind(dim=-1)
+    width = sizes_wh[stride_index, 0].long()
+    predictions = starts[stride_index] + (rows * width + columns) * anchors.shape[1] + anchor_index
+    return Positives(images=objects.images[target], predictions=predictions, targets=target)
+
+
+ASSIGNMENTS: dict[Assignment, AssignmentRule] = {
+    "single": AssignmentRule(assign=assign_single, coding="exponential"),
+    "neighbours": AssignmentRule(assign=assign_neighbours, coding="bounded"),
+}
+"""Name to rule."""
+
+
+def overlapping(predicted: Tensor, objects: Targets, *, min_iou: float) -> Tensor:
+    """Tell which predictions overlap an object of their image.
+
+    Args:
+        predicted: (B, P, 4) xyxy.
+        objects: M boxes; M may be 0.
+        min_iou: 0 to 1.
+
+    Returns:
+        (B, P) bool.
+    """
+    iou: Tensor = box_iou(predicted, _by_image(objects, len(predicted)))  # (B, P, M')
+    return (iou >= min_iou).any(dim=-1)
+
+
+def inside_ignored(predicted: Tensor, ignored: Targets) -> Tensor:
+    """Tell which predictions lie with at least half of their area inside an ignored box of their image.
+
+    Args:
+        predicted: (B, P, 4) xyxy.
+        ignored: M boxes; M may be 0.
+
+    Returns:
+        (B, P) bool.
+    """
+    regions = _by_image(ignored, len(predicted))[:, None]  # (B, 1, M', 4)
+    boxes = predicted[:, :, None]  # (B, P, 1, 4)
+    sides = torch.minimum(boxes[..., 2:], regions[..., 2:]) - torch.maximum(boxes[..., :2], regions[..., :2])
+    overlap = sides.clamp(min=0).prod(dim=-1)  # (B, P, M')
+    area: Tensor = box_area(predicted)
+    return (overlap >= _IGNORED_SHARE * area[..., None]).any(dim=-1)
+
+
+def _by_image(targets: Targets, num_images: int) -> Tensor:
+    """Lay boxes out by image, (B, M', 4): M' is the most an image has, the others are filled with empty boxes."""
+    images, order = targets.images.sort(stable=True)
+    counts = torch.bincount(images, minlength=num_images)
+    place = torch.arange(len(images), device=images.device) - (counts.cumsum(dim=0) - counts)[images]
+    laid = targets.boxes.new_zeros(num_images, int(counts.max()), 4)
+    laid[images, place] = targets.boxes[order]
+    return laid
+
+
+def _layout(anchors: Tensor, grid: PredictionGrid) -> tuple[Tensor, Tensor, Tensor]:
+    """Give strides (S,), map widths and heights (S, 2) in cells, and the first prediction (S,) of each stride."""
+    sizes_hw = torch.tensor(grid.sizes_hw, device=anchors.device)  # (S, 2)
+    counts = sizes_hw.prod(dim=1) * anchors.shape[1]
+    starts = counts.cumsum(dim=0) - counts
+    return grid.strides[starts, 0], sizes_hw.flip(1).float(), starts
+
+
+def _cells_of(boxes: Tensor, strides: Tensor) -> Tensor:
+    """Give the boxes' centres in cells of each stride, (M, S, 2) float32."""
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    return centres[:, None] / strides[:, None]
+
+
+def _keep_last(images: Tensor, predictions: Tensor, *, num_predictions: int) -> Positives:
+    """Of the objects that want one prediction of one image, keep the last."""
+    order = torch.arange(len(images), device=images.device)
+    wanted, group = torch.unique(images * num_predictions + predictions, return_inverse=True)
+    # amax, not index assignment: with duplicate indices the latter's winner is undefined
+    targets = torch.zeros_like(wanted).scatter_reduce(0, group, order, "amax", include_self=True)
+    return Positives(images=images[targets], predictions=predictions[targets], targets=targets)

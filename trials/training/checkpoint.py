@@ -1,0 +1,56 @@
+"""The final weights of a training, with what it takes to use them."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trials.detections.decoding import Decoding
+from trials.training.errors import TrainingError
+
+CHECKPOINT_FILE = "checkpoint.pt"
+"""The final weights, in the trial's folder."""
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """Final weights and what it takes to use them."""
+
+    weights: Mapping[str, Tensor]
+    """The network's `state_dict`, on the CPU."""
+    decoding: Decoding
+    """How its maps are read."""
+
+
+def write_checkpoint(path: Path, network: nn.Module, decoding: Decoding) -> None:
+    """Write weights and decoding, whole or not at all."""
+    values = {
+        "format": _FORMAT,
+        "state_dict": {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()},
+        "anchors": decoding.anchors,
+        "coding": decoding.coding,
+        "class_names": decoding.class_names,
+        "input_size": decoding.input_size,
+    }
+    partial = path.with_suffix(".partial")
+    torch.save(values, partial)
+    os.replace(partial, path)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read what `write_checkpoint` wrote; no code from the file is run.
+
+    Raises:
+        TrainingError: It is another kind of file.
+    """
+    values: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(values, dict) or values.get("format") != _FORMAT:
+        raise TrainingError(f"{path} is no checkpoint of this version", hint="take the checkpoint.pt of a trial")
+    names = ("anchors", "coding", "class_names", "input_size")
+    return Checkpoint(weights=values["state_dict"], decoding=Decoding(**{name: values[name] for name in names}))

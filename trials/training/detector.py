@@ -1,0 +1,127 @@
+"""The training step around a network.
+
+Legend: B batch, S side of the square images, A anchors a cell, K classes.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from trials.data.batches import Batch
+from trials.data.letterbox import normalise
+from trials.training.assignment import Targets
+from trials.training.kept_memory import keep_freed_memory
+from trials.training.loss import DetectionLoss
+
+
+class Detector(LightningModule):
+    """A network with its loss and its optimiser; only steps, no settings, no reporting.
+
+    Args:
+        network: Gives raw maps; has a `backbone` where `frozen_epochs` is above 0.
+        loss: Of its maps.
+        make_optimiser: From the network to optimiser and schedule, the latter stepped at each step.
+        frozen_epochs: Epochs at the start in which the backbone is left as it is.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: DetectionLoss,
+        *,
+        make_optimiser: Callable[[nn.Module], tuple[Optimizer, LRScheduler]],
+        frozen_epochs: int = 0,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.loss = loss
+        self._make_optimiser = make_optimiser
+        self._frozen_epochs = frozen_epochs
+
+    def setup(self, stage: str) -> None:
+        """Set what every process of a training sets for itself; Lightning calls it in each."""
+        keep_freed_memory()
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Make optimiser and schedule."""
+        optimiser, schedule = self._make_optimiser(self.network)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Scale a long gradient down; Lightning's own refuses fused optimisers in bfloat16, which needs no unscaling."""
+        if gradient_clip_val:
+            nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+
+    def on_train_epoch_start(self) -> None:
+        """Set modes anew, since scoring changes them."""
+        self.network.train()
+        if self._frozen_epochs:
+            set_frozen(self.network, is_frozen=self.current_epoch < self._frozen_epochs)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Give the loss of a batch."""
+        maps = self.network(as_network_input(batch.images))
+        objects, ignored = split_targets(batch)
+        total: Tensor = self.loss(maps, objects, ignored).total
+        return total
+
+
+def as_network_input(images: Tensor) -> Tensor:
+    """Give (B, 3, S, S) uint8 images as float32, normalised and channels-last (1.2 to 1.8 times as fast on a CPU)."""
+    return normalise(images.contiguous(memory_format=torch.channels_last))
+
+
+def split_targets(batch: Batch) -> tuple[Targets, Targets]:
+    """Divide a batch's boxes into those to be found and those to be ignored."""
+    targets = Targets(batch.boxes, batch.labels, batch.image_index)
+    return targets.take(~batch.ignored), targets.take(batch.ignored)
+
+
+def set_frozen(network: nn.Module, *, is_frozen: bool) -> None:
+    """Freeze or thaw the backbone: no gradients, and its norms keep their statistics."""
+    backbone = network.backbone
+    if not isinstance(backbone, nn.Module):
+        raise TypeError(f"backbone of {type(network).__name__} is no module")
+    backbone.requires_grad_(not is_frozen)
+    backbone.train(not is_frozen)
+
+
+def initialise_prediction_bias(
+    network: nn.Module, *, num_classes: int, objects_per_image: float, input_size: int, num_anchors: int = 3
+) -> None:
+    """Start objectness and class scores at what they are on average, so that the first steps need not learn it.
+
+    Does nothing for last convolutions without a bias, such as the paper's, or a network that does not name them.
+
+    Args:
+        network: Its `prediction_convs` are the last convolutions, its `output_strides` their strides in pixels.
+        num_classes: K.
+        objects_per_image: Mean over the training split, above 0.
+        input_size: Side of the image, pixels.
+        num_anchors: A.
+
+    Source: Lin et al., Focal Loss, section 3.3; the values are YOLOv5's.
+    """
+    convs: list[nn.Conv2d] = getattr(network, "prediction_convs", [])
+    strides: tuple[int, ...] = getattr(network, "output_strides", ())
+    for conv, stride in zip(convs, strides, strict=False):
+        if conv.bias is None:
+            continue
+        num_cells = (input_size / stride) ** 2
+        objectness = min(0.5, max(1e-4, objects_per_image / num_cells))
+        with torch.no_grad():
+            bias = conv.bias.view(num_anchors, 5 + num_classes)
+            bias[:, 4] = _logit(objectness)
+            bias[:, 5:] = _logit(min(0.9, 0.6 / num_classes))
+
+
+def _logit(share: float) -> float:
+    return math.log(share / (1 - share))

@@ -1,0 +1,56 @@
+"""What keeps Lightning's noise and its ways of ending apart from ours."""
+
+import logging
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch.multiprocessing.spawn import ProcessRaisedException
+
+from trials.training.epoch_reports import is_out_of_memory
+from trials.training.errors import DivergedError, OutOfMemoryError
+
+
+@contextmanager
+def named_errors(batch_size: int) -> Iterator[None]:
+    """Turn what a training can die of into errors that say so."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        # Lightning makes an interrupt an exit with code 1, and leaves the process deaf to further ones
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from error
+    except (RuntimeError, MemoryError, ProcessRaisedException) as error:
+        if is_out_of_memory(error):
+            raise OutOfMemoryError(
+                f"memory ran out in training with batches of {batch_size}", hint="lower the batch size"
+            ) from error
+        if isinstance(error, ProcessRaisedException) and DivergedError.__name__ in str(error):
+            raise DivergedError(str(error).strip().splitlines()[-1].partition(": ")[2]) from error
+        raise
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Leave out Lightning's banners, and those of its warnings that are about choices made here on purpose."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)  # devices found, tips, "max_epochs reached"
+    try:
+        with warnings.catch_warnings():
+            for message in _EXPECTED_WARNINGS:
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+_EXPECTED_WARNINGS = (
+    r".*does not have many workers.*",  # none is right on a CPU that also trains
+    r".*treespec, LeafSpec.*",  # Lightning 2.6 calls what torch 2.15 deprecates
+    r".*GPU available but not used.*",  # the user's accelerator flag
+)

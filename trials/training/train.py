@@ -1,0 +1,304 @@
+"""Trains a network on a dataset and scores it."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from torch import nn
+
+from trials.data.dataset import Dataset
+from trials.detections.anchors import Anchors
+from trials.detections.decoding import Decoding
+from trials.progress import Report
+from trials.scoring.network_scorer import NetworkScorer, score_network
+from trials.training.assignment import ASSIGNMENTS
+from trials.training.checkpoint import CHECKPOINT_FILE, Checkpoint, read_checkpoint, write_checkpoint
+from trials.training.data_module import TrainingData, choose_num_workers, count_steps
+from trials.training.detector import Detector, initialise_prediction_bias
+from trials.training.epoch_reports import (
+    LAST_FILE,
+    EpochRecord,
+    EpochReports,
+    Outcome,
+)
+from trials.training.errors import TrainingError
+from trials.training.lightning_guard import named_errors, quiet_lightning
+from trials.training.loss import DetectionLoss
+from trials.training.mixed_depthwise import mix_depthwise
+from trials.training.norm_statistics import NormStatistics
+from trials.training.optimiser import OptimiserFactory
+from trials.training.report_pipe import ReportPipe
+from trials.training.settings import BF16_FROM_PX, TrainSettings
+from trials.training.weight_average import WeightAverage
+
+__all__ = [
+    "CHECKPOINT_FILE",
+    "Checkpoint",
+    "Decoding",
+    "TrainResult",
+    "TrainSettings",
+    "TrainingError",
+    "read_checkpoint",
+    "score_network",
+    "train_network",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """What a training came to."""
+
+    state: Literal["complete", "pruned"]
+    """Pruned where a report said to stop before the last epoch."""
+    ap: float
+    """AP@[.5:.95] on the validation split, 0 to 1, of the last scored epoch: the last of all where complete."""
+    ap50: float
+    """AP at IoU 0.5, likewise."""
+    per_class_ap: Mapping[str, float]
+    """Class name to AP@[.5:.95]; classes without a validation object are left out."""
+    epochs: int
+    """Epochs done."""
+    loss: float
+    """Mean loss of the last epoch's batches."""
+    history: tuple[EpochRecord, ...]
+    """Epoch from 1, mean loss, AP and AP50 (None where not scored)."""
+    seconds_train: float
+    """Time of the training steps."""
+    seconds_score: float
+    """Time of the scorings."""
+    seconds_aside: float
+    """Time given away between steps."""
+    images_per_s: float
+    """Training images a second."""
+    checkpoint: Path
+    """The final weights, averaged where the settings say so; see `read_checkpoint`."""
+
+
+def train_network(
+    network: nn.Module,
+    *,
+    dataset: Dataset,
+    anchors: Anchors,
+    input_size: int,
+    settings: TrainSettings,
+    report: Report,
+    work_dir: Path,
+    resume: bool = False,
+    is_trained: bool = False,
+    between_steps: Callable[[], None] | None = None,
+) -> TrainResult:
+    """Train a network in place, score it, and write its weights.
+
+    On a CPU the same seed, settings and initial weights give the same result.
+
+    Args:
+        network: With `output_strides`, and `prediction_convs` where it has them; afterwards it holds the final weights.
+        dataset: Splits `train` and `val` are used.
+        anchors: Fitted at `input_size`.
+        input_size: Side of the square image, pixels.
+        settings: How.
+        report: Told how it goes; False at a score stops the training.
+        work_dir: An existing folder for `checkpoint.pt`, and `last.ckpt` where the settings are resumable.
+        resume: Goes on from `last.ckpt` where there is one.
+        is_trained: The network was trained on this data before: the biases of its predictions stay as they are.
+        between_steps: Called before each training step; the time it takes does not count as training. Needs one device.
+
+    Raises:
+        TrainingError: Nothing to learn or to score; its `DivergedError` for a loss that is not finite, its
+            `OutOfMemoryError` where memory ran out.
+        KeyboardInterrupt: As it comes.
+    """
+    _check_objects(dataset)
+    if settings.num_threads:
+        torch.set_num_threads(settings.num_threads)
+    decoding = Decoding(
+        anchors=anchors,
+        coding=ASSIGNMENTS[settings.loss.assignment].coding,
+        class_names=dataset.class_names,
+        input_size=input_size,
+    )
+    if not is_trained:
+        initialise_prediction_bias(
+            network,
+            num_classes=len(dataset.class_names),
+            objects_per_image=_mean_objects(dataset),
+            input_size=input_size,
+            num_anchors=len(anchors[0]),
+        )
+    fit = _Fit(network, dataset, decoding=decoding, settings=settings, work_dir=work_dir)
+    last = work_dir / LAST_FILE
+    pauses = _Pauses(between_steps) if between_steps else None
+    outcome = fit.run(report, last if resume and last.is_file() else None, pauses=pauses)
+    write_checkpoint(work_dir / CHECKPOINT_FILE, network, decoding)
+    assert outcome.scores is not None  # the last epoch is scored, and only a scored one stops the training
+    return TrainResult(
+        state="pruned" if outcome.is_pruned else "complete",
+        ap=outcome.scores.ap,
+        ap50=outcome.scores.ap50,
+        per_class_ap=outcome.scores.per_class_ap,
+        epochs=len(outcome.history),
+        loss=outcome.history[-1][1],
+        history=tuple(outcome.history),
+        seconds_train=outcome.seconds_train - (pauses.seconds if pauses else 0.0),
+        seconds_score=outcome.seconds_score,
+        seconds_aside=pauses.seconds if pauses else 0.0,
+        images_per_s=outcome.num_images / max(outcome.seconds_train, 1e-9),
+        checkpoint=work_dir / CHECKPOINT_FILE,
+    )
+
+
+class _Fit:
+    """One run of Lightning's trainer."""
+
+    def __init__(
+        self, network: nn.Module, dataset: Dataset, *, decoding: Decoding, settings: TrainSettings, work_dir: Path
+    ) -> None:
+        train, val = dataset.splits["train"], dataset.splits["val"]
+        self._settings = settings
+        self._work_dir = work_dir if settings.is_resumable else None
+        self._is_gpu = settings.accelerator not in ("cpu", "tpu") and torch.cuda.is_available()
+        num_workers = choose_num_workers(settings, is_gpu=self._is_gpu)
+        self._precision = choose_precision(settings, is_gpu=self._is_gpu, input_size=decoding.input_size)
+        network.to(memory_format=torch.channels_last)
+        if self._precision == "bf16-mixed" and not self._is_gpu:
+            mix_depthwise(network)
+        strides: tuple[int, ...] = network.output_strides  # type: ignore[assignment]
+        self._detector = Detector(
+            network,
+            DetectionLoss(decoding.anchors, strides, settings.loss),
+            make_optimiser=OptimiserFactory(settings=settings, steps_per_epoch=count_steps(len(train), settings)),
+            frozen_epochs=settings.frozen_epochs,
+        )
+        self._data = TrainingData(train, decoding.input_size, settings=settings, num_workers=num_workers)
+        self._scorer = NetworkScorer(
+            val,
+            decoding,
+            batch_size=settings.batch_size // settings.devices,
+            num_workers=num_workers,
+            cache_mib=settings.cache_mib,
+        )
+        self._norm_statistics = (
+            NormStatistics(
+                train,
+                decoding.input_size,
+                num_images=settings.norm_images,
+                num_workers=num_workers,
+                cache_mib=settings.cache_mib,
+            )
+            if settings.norm_images
+            else None
+        )
+
+    def run(self, report: Report, checkpoint: Path | None, *, pauses: "_Pauses | None") -> Outcome:
+        """Train, in this process or in several."""
+        if self._settings.devices > 1:
+            with ReportPipe(report) as pipe:
+                self._run_here(pipe.remote, on_finish=pipe.remote.finish, checkpoint=checkpoint, pauses=None)
+            outcome = pipe.outcome
+        else:
+            outcome = self._run_here(report, on_finish=_keep, checkpoint=checkpoint, pauses=pauses)
+        if outcome is None:
+            raise TrainingError("the training processes ended without a result")
+        return outcome
+
+    def _run_here(
+        self,
+        report: Report,
+        *,
+        on_finish: Callable[[Outcome], None],
+        checkpoint: Path | None,
+        pauses: "_Pauses | None",
+    ) -> Outcome:
+        settings = self._settings
+        average = WeightAverage(settings.ema_decay) if settings.ema_decay else None
+        reports = EpochReports(
+            report,
+            self._scorer,
+            average=average,
+            norm_statistics=self._norm_statistics,
+            num_epochs=settings.epochs,
+            score_every=settings.score_every,
+            work_dir=self._work_dir,
+            on_finish=on_finish,
+        )
+        callbacks: list[Callback] = [one for one in (average, pauses, reports) if one is not None]
+        with quiet_lightning(), named_errors(settings.batch_size):
+            trainer = self._make_trainer(callbacks)
+            trainer.fit(self._detector, datamodule=self._data, ckpt_path=checkpoint, weights_only=True)
+        if average is not None:
+            average.leave_in(self._detector)
+        return reports.outcome
+
+    def _make_trainer(self, callbacks: list[Callback]) -> Trainer:
+        settings = self._settings
+        return Trainer(
+            accelerator=settings.accelerator,
+            devices=settings.devices,
+            strategy=_choose_strategy(settings),
+            precision=self._precision,
+            max_epochs=settings.epochs,
+            gradient_clip_val=settings.clip_norm or None,
+            callbacks=callbacks,
+            use_distributed_sampler=False,  # the data's own sampler knows its share
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            default_root_dir=self._work_dir,
+        )
+
+
+class _Pauses(Callback):
+    """Gives way before each step, and knows how long that took."""
+
+    def __init__(self, give_way: Callable[[], None]) -> None:
+        self._give_way = give_way
+        self.seconds = 0.0
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int) -> None:
+        """Give way."""
+        before = time.perf_counter()
+        self._give_way()
+        self.seconds += time.perf_counter() - before
+
+
+def _keep(outcome: Outcome) -> None:
+    """Do nothing: in one process the callback's outcome is at hand."""
+
+
+def _check_objects(dataset: Dataset) -> None:
+    for split in ("train", "val"):
+        samples = dataset.splits[split]
+        if not any((~sample.ignored).any() for sample in samples):
+            raise TrainingError(
+                f"{dataset.name}: none of the {len(samples)} images of its {split} split has an object",
+                hint="an image without objects is fine, a split without any is not",
+            )
+
+
+def _mean_objects(dataset: Dataset) -> float:
+    train = dataset.splits["train"]
+    return sum(int((~sample.ignored).sum()) for sample in train) / len(train)
+
+
+def _choose_strategy(settings: TrainSettings) -> str:
+    if settings.strategy != "auto" or settings.devices == 1:
+        return settings.strategy
+    # Lightning's own choice would start this script anew, and a trial's process has none
+    return "ddp_spawn_find_unused_parameters_true" if settings.frozen_epochs else "ddp_spawn"
+
+
+def choose_precision(settings: TrainSettings, *, is_gpu: bool, input_size: int) -> Literal["32-true", "bf16-mixed"]:
+    """Give the number format of the training steps, in Lightning's words; see `trials.training.settings.Precision`."""
+    is_bf16 = settings.precision == "bf16"
+    if settings.precision == "auto" and is_gpu:
+        is_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif settings.precision == "auto":
+        is_bf16 = input_size >= BF16_FROM_PX and torch.cpu._is_avx512_bf16_supported()
+    return "bf16-mixed" if is_bf16 else "32-true"

@@ -1,0 +1,166 @@
+"""The folder an export is: everything it takes to run a detector, and to know where its figures come from."""
+
+import dataclasses
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from search.study.record import TrialRecord
+from spaces import YoloRetError
+from spaces.networks.network import build_network
+from trials.data.letterbox import IMAGENET_MEAN, IMAGENET_STD, PAD_RGB
+from trials.detections.decoding import Decoding
+from trials.onnx.export import check_agreement, export_for_timing, fill_weights, read_opset
+from trials.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
+from trials.trial_result import ARCHITECTURE_FILE, ONNX_FILE
+
+DETECTOR_FILE = "detector.json"
+METRICS_FILE = "metrics.json"
+CLASSES_FILE = "classes.txt"
+README_FILE = "README.md"
+
+
+class BundleError(YoloRetError, ValueError):
+    """A folder is no export, or cannot become one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """An export, opened."""
+
+    onnx_path: Path
+    decoding: Decoding
+    strides: tuple[int, ...]
+
+
+def write_bundle(
+    record: TrialRecord, folder: Path, *, trial_folder: Path, study: str, opset: int, replace: bool = False
+) -> float:
+    """Write an export, whole or not at all.
+
+    Args:
+        record: The trial.
+        folder: Where to; must not exist unless it is to be replaced.
+        trial_folder: Where the trial's checkpoint is.
+        study: The study's name, for the record.
+        opset: Of the ONNX file: what the trial's device asked for.
+        replace: Whether an export that is there already goes.
+
+    Returns:
+        The largest difference between PyTorch's and ONNX Runtime's outputs on a random image.
+
+    Raises:
+        BundleError: the folder exists, or the trial's checkpoint is gone.
+        ExportError: ONNX Runtime and PyTorch disagree.
+    """
+    if folder.exists() and not (replace and (folder / DETECTOR_FILE).is_file()):
+        raise BundleError(f"{folder} exists already", hint="choose another --out, or --force to replace an export")
+    checkpoint_path = trial_folder / CHECKPOINT_FILE
+    if not checkpoint_path.is_file():
+        raise BundleError(f"the weights of trial {record.number} are gone: {checkpoint_path} does not exist")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as partial:
+        difference = _fill(Path(partial), record, checkpoint_path, study=study, opset=opset)
+        if folder.exists():
+            shutil.rmtree(folder)
+        shutil.copytree(partial, folder)
+    return difference
+
+
+def open_bundle(folder: Path) -> Bundle:
+    """Open an export.
+
+    Raises:
+        BundleError: it is none.
+    """
+    path = folder / DETECTOR_FILE
+    if not path.is_file() or not (folder / ONNX_FILE).is_file():
+        raise BundleError(f"{folder} is no export", hint="write one with: yoloret-nas export --study NAME")
+    values = json.loads(path.read_text(encoding="utf-8"))
+    anchors = tuple(tuple((w, h) for w, h in scale) for scale in values["anchors"])
+    return Bundle(
+        onnx_path=folder / ONNX_FILE,
+        decoding=Decoding(
+            anchors=anchors,
+            coding=values["coding"],
+            class_names=tuple(values["class_names"]),
+            input_size=values["input_size"],
+        ),
+        strides=tuple(values["strides"]),
+    )
+
+
+def _fill(folder: Path, record: TrialRecord, checkpoint_path: Path, *, study: str, opset: int) -> float:
+    architecture, checkpoint = record.architecture, read_checkpoint(checkpoint_path)
+    decoding = checkpoint.decoding
+    network = build_network(architecture, num_classes=len(decoding.class_names))
+    network.load_state_dict(dict(checkpoint.weights))
+    export_for_timing(architecture, folder / ONNX_FILE, num_classes=len(decoding.class_names), opset=opset)
+    fill_weights(folder / ONNX_FILE, network)
+    difference = check_agreement(network, folder / ONNX_FILE, input_size=architecture.input_size)
+    shutil.copyfile(checkpoint_path, folder / CHECKPOINT_FILE)
+    _write(folder / ARCHITECTURE_FILE, architecture.to_dict())
+    (folder / CLASSES_FILE).write_text("".join(f"{name}\n" for name in decoding.class_names), encoding="utf-8")
+    detector = {
+        **dataclasses.asdict(decoding),
+        "strides": network.output_strides,
+        "input": {"name": "images", "shape": [1, 3, architecture.input_size, architecture.input_size], "order": "RGB"},
+        "normalisation": {"scale": 1 / 255, "mean": IMAGENET_MEAN, "std": IMAGENET_STD},
+        "letterbox_rgb": PAD_RGB,
+        "outputs": [f"s{stride}" for stride in network.output_strides],
+        "opset": read_opset(folder / ONNX_FILE),
+    }
+    _write(folder / DETECTOR_FILE, detector)
+    _write(folder / METRICS_FILE, _metrics(record, study=study, difference=difference))
+    (folder / README_FILE).write_text(_readme(record, decoding, study=study), encoding="utf-8")
+    return difference
+
+
+def _metrics(record: TrialRecord, *, study: str, difference: float) -> dict[str, Any]:
+    result, latency = record.result, record.result.latency
+    assert latency is not None
+    return {
+        "study": study,
+        "trial": record.number,
+        "architecture": record.architecture.key,
+        "ap": result.ap,
+        "ap50": result.ap50,
+        "per_class_ap": dict(result.per_class_ap),
+        "epochs": result.epochs,
+        "macs": result.macs,
+        "params": result.params,
+        "latency_ms": {
+            "median": latency.median_ms,
+            "p90": latency.p90_ms,
+            "p99": latency.p99_ms,
+            "spread": latency.spread,
+        },
+        "latency_notes": list(latency.notes),
+        "device": dataclasses.asdict(latency.device),
+        "onnx_max_difference": difference,
+    }
+
+
+def _readme(record: TrialRecord, decoding: Decoding, *, study: str) -> str:
+    result, latency = record.result, record.result.latency
+    assert latency is not None
+    assert result.ap is not None
+    return f"""# Detector of trial {record.number}, study {study}
+
+AP@[.5:.95] {result.ap:.4f} on the validation split; {latency.median_ms:.3f} ms median on {latency.device}
+(forward pass at batch 1, without pre-processing and NMS).
+
+- `model.onnx`: from `images` (1, 3, {decoding.input_size}, {decoding.input_size}) float32 RGB to raw maps, fine to coarse.
+- `detector.json`: how to prepare an image and to read the maps: letterbox, normalisation, anchors, box coding.
+- `checkpoint.pt`, `architecture.json`: the same network for PyTorch. `classes.txt`, `metrics.json`: names and figures.
+
+Try it: `yoloret-nas predict THIS_FOLDER image.jpg`
+"""
+
+
+def _write(path: Path, values: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,1 @@
+"""yoloret_nas/options."""

@@ -1,0 +1,156 @@
+"""The search in the terminal: live where someone watches, plain lines where the output goes to a file."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from search.study.record import TrialRecord
+from search.study.summary import Summary
+from spaces import Architecture
+from trials.progress import Progress
+from yoloret_nas.terminal.trial_lines import front_table, header_line, short, trial_line
+
+_FRONT_ROWS = 8
+_PLAIN_WIDTH = 220
+
+
+class LiveView:
+    """Watches a search on a console.
+
+    Args:
+        console: Where to write.
+    """
+
+    _whole = "the study"
+    _unit = "trials"
+    _shows_front = True
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live: Live | None = None
+        self._running: dict[int, tuple[Architecture, Progress]] = {}
+        self._summary: Summary | None = None
+        self._budget = 0
+        self._began = time.monotonic()
+        self._began_with = 0
+        self._ending = ""
+
+    @contextmanager
+    def showing(self) -> Iterator["LiveView"]:
+        """Keep the live part at the bottom of a terminal while the block runs; elsewhere there is none."""
+        if not self._console.is_terminal:
+            yield self
+            return
+        with Live(console=self._console, refresh_per_second=4, get_renderable=self._render, transient=True) as live:
+            self._live = live
+            yield self
+        self._live = None
+
+    def opened(self, summary: Summary, *, budget: int) -> None:
+        """Print the columns, and the trials there are already."""
+        self._summary, self._budget = summary, budget
+        self._began, self._began_with = time.monotonic(), len(summary.records)
+        front = {record.number for record in summary.front}
+        if summary.records:
+            self._print(Text(f"{self._whole} goes on: {len(summary.records)} {self._unit} are finished"))
+        self._print(Text(header_line(), style="bold"))
+        for record in summary.records:
+            self._print(trial_line(record, on_front=record.number in front))
+
+    def started(self, number: int, architecture: Architecture) -> None:
+        """Show a running trial."""
+        self._running[number] = (architecture, Progress(phase="build"))
+
+    def progressed(self, number: int, progress: Progress) -> None:
+        """Show where it stands."""
+        architecture, before = self._running[number]
+        if progress.phase == "score" and progress.loss is None:
+            progress = Progress(
+                phase="score", epoch=before.epoch, num_epochs=before.num_epochs, loss=before.loss, ap=before.ap
+            )
+        self._running[number] = (architecture, progress)
+
+    def finished(self, record: TrialRecord, summary: Summary) -> None:
+        """Print its line."""
+        self._running.pop(record.number, None)
+        self._summary = summary
+        self._print(trial_line(record, on_front=record.number in {one.number for one in summary.front}))
+
+    def put_back(self, number: int) -> None:
+        """Show it no longer."""
+        self._running.pop(number, None)
+
+    def noticed(self, message: str) -> None:
+        """Print a note."""
+        self._print(Text(f"note: {message}", style="yellow"))
+
+    def say_ending(self, message: str) -> None:
+        """Say what an interrupt will do: below the live part, or where there is none on the error stream."""
+        self._ending = message
+        if not self._console.is_terminal:
+            click.echo(message, err=True)
+
+    def _print(self, text: Text) -> None:
+        if self._console.is_terminal:
+            self._console.print(text, soft_wrap=False, crop=True)
+        else:
+            self._console.print(text.plain, markup=False, highlight=False, soft_wrap=True)
+
+    def _render(self) -> RenderableType:
+        summary = self._summary
+        if summary is None:
+            return Text("opening the study …", style="dim")
+        done = len(summary.records)
+        states = ", ".join(f"{count} {state}" for state, count in summary.states.items())
+        head = Table.grid(padding=(0, 2))
+        head.add_row(
+            ProgressBar(total=self._budget, completed=min(done, self._budget), width=30),
+            Text(f"{done}/{self._budget} {self._unit}"),
+            Text(f"{_clock(time.monotonic() - self._began)} elapsed, {self._time_left(done)}"),
+            *([Text(f"hypervolume {summary.hypervolume:.4f}", style="bold")] if self._shows_front else []),
+            Text(states, style="dim"),
+        )
+        running = [_running_line(number, *pair) for number, pair in self._running.items()]
+        parts: list[RenderableType] = [Text(""), head, *running]
+        if summary.front and self._shows_front:
+            title = f"front ({len(summary.front)} members)"
+            table = front_table(summary.front, knee=None, title=title, limit=_FRONT_ROWS, width=self._console.width)
+            parts.append(table)
+        if self._ending:
+            parts.append(Text(self._ending, style="bold yellow"))
+        return Group(*parts)
+
+    def _time_left(self, done: int) -> str:
+        new = done - self._began_with
+        if new < 2:
+            return "time left not known yet"
+        left = (time.monotonic() - self._began) / new * max(0, self._budget - done)
+        return f"about {_clock(left)} left"
+
+
+def _running_line(number: int, architecture: Architecture, progress: Progress) -> Text:
+    text = Text(f"▶ trial {number}: ", style="cyan", no_wrap=True, overflow="ellipsis")
+    if progress.epoch:
+        text.append(f"epoch {progress.epoch}/{progress.num_epochs}")
+        if progress.num_steps and progress.phase == "train":
+            text.append(f" step {progress.step}/{progress.num_steps}")
+        if progress.loss is not None:
+            text.append(f", loss {progress.loss:.3f}")
+        if progress.ap is not None:
+            text.append(f", AP {progress.ap:.4f}")
+    words = {"build": "building", "measure": "measuring latency", "score": "scoring", "train": "training"}
+    text.append(f" {words[progress.phase]}", style="dim")
+    return text.append(f"  {short(architecture)}", style="dim")
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

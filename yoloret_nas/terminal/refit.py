@@ -1,0 +1,126 @@
+"""The full trainings at the end of a search, in the terminal."""
+
+from collections.abc import Sequence, Set
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from search.driver.experiment import ExperimentSettings, Variant, read_experiment
+from search.study.record import TrialRecord
+from search.study.refit import NOISE, Finalists, Refit, compare_refit, find_finalists, refit_name, to_variants
+from search.study.settings import StudySettings
+from search.study.summary import Summary
+from search.tracking.runs import write_reports
+from yoloret_nas.terminal.experiments import run
+from yoloret_nas.terminal.trial_lines import short
+
+
+def refit(settings: StudySettings, summary: Summary, *, epochs: int, console: Console) -> None:
+    """Train a study's finalists in full, and say what their front is and whether the short trainings ranked right.
+
+    Finished ones are not run again, so the search's own command goes on here too.
+
+    Args:
+        settings: The study.
+        summary: Its trials, with a front.
+        epochs: Of each full training.
+        console: Where to write.
+
+    Raises:
+        click.exceptions.Exit: it was interrupted.
+    """
+    finalists = find_finalists(summary)
+    experiment = ExperimentSettings(
+        name=refit_name(settings.name, epochs),
+        dataset=settings.dataset,
+        device=settings.device,
+        train=replace(
+            settings.train,
+            epochs=epochs,
+            frozen_epochs=settings.train.frozen_epochs * epochs // settings.train.epochs,
+            score_every=max(settings.train.score_every, epochs // 10),
+        ),
+        also_measure=settings.also_measure,
+        skip_broken=settings.skip_broken,
+        measures_anew=True,
+        root=settings.root,
+    )
+    there = read_experiment(settings.root, experiment.name)
+    before = compare_refit(experiment.name, summary, there.summary.records if there else ())
+    console.print(
+        f"\nrefit: {len(finalists.members)} of the front and {len(finalists.near)} within the noise of it (AP {NOISE}), "
+        f"{epochs} epochs each: {_what_it_costs(finalists, epochs, done={trial.number for trial, _ in before.pairs})}",
+        markup=False,
+        soft_wrap=True,
+    )
+
+    def report(results: Sequence[tuple[Variant, TrialRecord]]) -> Sequence[Path]:
+        found = compare_refit(experiment.name, summary, [record for _, record in results])
+        if not found.summary.front:
+            return []
+        return write_reports(found.summary, experiment.folder, title=f"{settings.name} · {epochs} epochs each")
+
+    flags: dict[str, Any] = {"devices": 1}
+    results = run(experiment, to_variants(finalists, seed=settings.seed), flags, reports=report)
+    show_refit(compare_refit(experiment.name, summary, [record for _, record in results]), console, root=settings.root)
+
+
+def show_refit(found: Refit, console: Console, *, root: Path) -> None:
+    """Print full trainings beside short ones, and how far they agree."""
+    front = {record.number for record in found.summary.front}
+    table = Table(
+        title=f"full trainings of {found.name}: a front of {len(front)}, ★",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    for name in ("full", "trial", "AP short", "AP full", "AP50", "median"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("architecture", no_wrap=True, overflow="ellipsis")
+    for trial, record in found.pairs:
+        result = record.result
+        assert result.latency is not None  # a pair is complete
+        table.add_row(
+            str(record.number),
+            str(trial.number),
+            f"{trial.result.ap:.4f}",
+            f"{result.ap:.4f}",
+            f"{result.ap50:.4f}",
+            f"{result.latency.median_ms:.3f} ms",
+            f"{'★ ' if record.number in front else '  '}{short(record.architecture)}",
+        )
+    console.print(table)
+    for record in found.summary.records:
+        if record.point is None:
+            console.print(f"full training {record.number} {record.result.state}: {record.result.reason}", markup=False)
+    console.print(agreement_words(found), markup=False, soft_wrap=True)
+    here = "" if root == Path("runs") else f" --dir {root}"
+    console.print(f"next: yoloret-nas export --study {found.name}{here}", markup=False, soft_wrap=True)
+
+
+def agreement_words(found: Refit) -> str:
+    """Say in a sentence how far short and full trainings rank alike."""
+    if found.tau is None:
+        return "too few full trainings to say whether the short ones ranked right"
+    return (
+        f"short and full trainings rank {len(found.pairs)} architectures with Kendall's tau {found.tau:.2f} "
+        "(1: alike; 0: by chance)"
+    )
+
+
+def _what_it_costs(finalists: Finalists, epochs: int, *, done: Set[int]) -> str:
+    left = [record for record in finalists.all if record.number not in done]
+    if not left:
+        return "all are done already"
+    work = f"about {_in_words(finalists.seconds(epochs, done=done))} of work"
+    num_done = len(finalists.all) - len(left)
+    return f"{num_done} are done already, {work} for the others" if num_done else f"{work} in all"
+
+
+def _in_words(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,31 @@
+"""Trainings in the terminal: a line for each scored epoch, and what runs now below them."""
+
+from rich.text import Text
+
+from spaces import Architecture
+from trials.progress import Progress
+from yoloret_nas.terminal.live_view import LiveView
+from yoloret_nas.terminal.trial_lines import short
+
+
+class TrainingView(LiveView):
+    """Watches an experiment on a console."""
+
+    _whole = "it"
+    _unit = "trainings"
+    _shows_front = False
+
+    def started(self, number: int, architecture: Architecture) -> None:
+        """Say what begins."""
+        super().started(number, architecture)
+        self._print(Text(f"training {number}: {short(architecture)}", style="bold"))
+
+    def progressed(self, number: int, progress: Progress) -> None:
+        """Print a latency, and each scored epoch."""
+        super().progressed(number, progress)
+        if progress.latency_ms is not None:
+            self._print(Text(f"training {number}: {progress.latency_ms:.3f} ms"))
+        if progress.ap is not None:
+            epoch = f"epoch {progress.epoch:>{len(str(progress.num_epochs))}}/{progress.num_epochs}"
+            figures = f"loss {progress.loss:.4f}  AP {progress.ap:.4f}  AP50 {progress.ap50 or 0.0:.4f}"
+            self._print(Text(f"training {number}: {epoch}  {figures}"))

@@ -1,0 +1,104 @@
+"""Trials and fronts as lines and tables of text."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from search.study.record import TrialRecord
+from spaces import Architecture
+
+_COLOURS = {"complete": "green", "pruned": "yellow", "infeasible": "blue", "failed": "red"}
+_FRONT_COLUMNS = {"trial": 5, "AP": 6, "AP50": 6, "median": 10, "p99": 10, "MACs": 7, "params": 6}
+"""Name to characters it needs."""
+_FRONT_MOST_WANTED = ("trial", "AP", "median")
+_WIDE = 100
+_HEADER = (
+    f"{'trial':>5}  {'state':<10}  {'AP':>6}  {'AP50':>6}  {'median':>9}  {'p99':>9}"
+    f"  {'MACs':>7}  {'params':>7}  {'time':>7}"
+)
+
+
+def header_line() -> str:
+    """Give the columns of `trial_line`."""
+    return f"{_HEADER}  architecture, or reason"
+
+
+def trial_line(record: TrialRecord, *, on_front: bool) -> Text:
+    """Give a finished trial in one line: number, state, AP, AP50, latencies, MACs, parameters, seconds, reason."""
+    result, latency = record.result, record.result.latency
+    cells = [
+        f"{record.number:>5}",
+        f"{result.state:<10}",
+        f"{_number(result.ap, '.4f'):>6}",
+        f"{_number(result.ap50, '.4f'):>6}",
+        f"{_number(latency.median_ms if latency else None, '.3f', ' ms'):>9}",
+        f"{_number(latency.p99_ms if latency else None, '.3f', ' ms'):>9}",
+        f"{_number(result.macs / 1e6 if result.macs else None, '.1f', ' M'):>7}",
+        f"{_number(result.params / 1e6 if result.params else None, '.2f', ' M'):>7}",
+        f"{sum(result.seconds.values()):>5.1f} s",
+    ]
+    line = Text("  ".join(cells), no_wrap=True, overflow="ellipsis")
+    line.stylize(_COLOURS[result.state], 7, 17)
+    tail = f"{'★ ' if on_front else ''}{record.preset + ' ' if record.preset else ''}{short(record.architecture)}"
+    if result.state != "complete":
+        tail = result.reason
+    elif latency and latency.notes:
+        tail += f" ({'; '.join(latency.notes)})"
+    return line.append(f"  {tail}", style="bold" if on_front else "")
+
+
+def short(architecture: Architecture) -> str:
+    """Give an architecture's choices in few words."""
+    neck = "no RFCR"
+    if architecture.scale_set is not None:
+        sizes = f"{architecture.rfcr_width}/{architecture.rfcr_channels}/k{architecture.rfcr_kernel}"
+        neck = f"{architecture.scale_set} {sizes} {architecture.shortcut}"
+    transfer = f"^{architecture.transfer}" if architecture.transfer else ""
+    return (
+        f"{architecture.backbone}[:{architecture.truncation}]{transfer} {architecture.input_size}px {neck} "
+        f"{architecture.head}×{architecture.head_width}"
+    )
+
+
+def front_table(
+    front: Sequence[TrialRecord],
+    *,
+    knee: TrialRecord | None,
+    title: str,
+    limit: int | None = None,
+    width: int = 200,
+) -> Table:
+    """Give the front as a table, fastest first.
+
+    Args:
+        front: Its members.
+        knee: Marked where it is one of them.
+        title: Above the table.
+        limit: Shows so many of the most accurate; None for all.
+        width: Of the terminal in characters; a narrow one gets fewer figures, and all of those.
+    """
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    figures = {name: size for name, size in _FRONT_COLUMNS.items() if width >= _WIDE or name in _FRONT_MOST_WANTED}
+    for name, size in figures.items():
+        table.add_column(name, justify="right", no_wrap=True, min_width=size)
+    table.add_column("architecture", no_wrap=True, overflow="ellipsis")
+    for record in front if limit is None else front[-limit:]:
+        result, latency = record.result, record.result.latency
+        assert latency is not None
+        cells = {
+            "trial": f"{record.number}",
+            "AP": _number(result.ap, ".4f"),
+            "AP50": _number(result.ap50, ".4f"),
+            "median": f"{latency.median_ms:.3f} ms",
+            "p99": f"{latency.p99_ms:.3f} ms",
+            "MACs": _number(result.macs / 1e6 if result.macs else None, ".1f", " M"),
+            "params": _number(result.params / 1e6 if result.params else None, ".2f", " M"),
+        }
+        mark = "  ← knee" if knee is not None and record.number == knee.number else ""
+        table.add_row(*(cells[name] for name in figures), f"{short(record.architecture)}{mark}")
+    return table
+
+
+def _number(value: float | None, form: str, unit: str = "") -> str:
+    return "–" if value is None else f"{value:{form}}{unit}"
