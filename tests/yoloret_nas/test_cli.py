@@ -27,9 +27,9 @@ from tests.yoloret_nas.conftest import SHAPES, SPACE_YAML, Call, RealStudy
 from trials.data.known_datasets import KNOWN
 from trials.training.checkpoint import read_checkpoint
 from trials.training.recipes import RECIPES, RecipeName
-from yoloret_nas import choices
 from yoloret_nas.cli import COMMANDS
 from yoloret_nas.commands.search import study_name
+from yoloret_nas.options import choices
 from yoloret_nas.project_file import TEMPLATE, read_project_file
 
 HOME = Path(__file__).parents[2]

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 import spaces.download
-from spaces import Architecture, published_weights
+from spaces import Architecture
 from spaces.download import DownloadError, fetch_file
 from spaces.networks.backbones import split_blocks
 from spaces.networks.network import build_network
+from spaces.weights import published as published_weights
 from spaces.weights.imagenet import WEIGHTS_DIR, WeightsError, fetch_pretrained, load_pretrained, why_unavailable
 from tests.file_server import FileServer
 

@@ -12,7 +12,7 @@ from PIL import Image
 from torchvision.datasets.voc import DATASET_YEAR_DICT
 
 from tests.file_server import FileServer
-from trials import known_datasets
+from trials.data import known_datasets
 from trials.data.dataset import DatasetError
 from trials.data.known_datasets import KNOWN, Archive, fetch_known
 from trials.data.open_dataset import open_dataset
