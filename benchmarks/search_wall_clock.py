@@ -29,7 +29,7 @@ import optuna
 from search.reports.report import make_report
 from search.study.pareto import Reference
 from search.study.read_study import read_study
-from search.study.study import open_storage
+from search.study.storage import open_storage
 from search.study.summary import Summary
 
 _STUDY = "timed"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from search.driver.experiment import read_experiment
+from search.study.experiment import read_experiment
 from search.study.read_study import read_study, study_names
 from search.study.record import TrialRecord
 from search.study.selection import select_trial

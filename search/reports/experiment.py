@@ -7,7 +7,6 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from search.driver.experiment import Variant
 from search.study.record import TrialRecord
 
 
@@ -36,13 +35,13 @@ class Row:
         return stdev(self.ap) if len(self.ap) > 1 else None
 
 
-def to_rows(results: Sequence[tuple[Variant, TrialRecord]]) -> list[Row]:
-    """Give each label's complete trainings together, in the order the labels came."""
+def to_rows(records: Sequence[TrialRecord]) -> list[Row]:
+    """Return each label's complete trainings as one row, in the order the labels came."""
     by_label: dict[str, list[TrialRecord]] = {}
-    for variant, record in results:
+    for record in records:
         if record.point is not None:
-            by_label.setdefault(variant.label, []).append(record)
-    return [_row(label, records) for label, records in by_label.items()]
+            by_label.setdefault(record.label, []).append(record)
+    return [_row(label, complete) for label, complete in by_label.items()]
 
 
 def write_rows(rows: Sequence[Row], path: Path) -> None:

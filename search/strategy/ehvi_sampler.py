@@ -21,7 +21,7 @@ from search.strategy.candidates import Encoder, draw_pool
 from search.strategy.pruning import extrapolate
 from search.strategy.sampler import INTERRUPTED, tried_architecture
 from search.strategy.suggest import Observation, StrategySettings, suggest
-from search.study.errors import StudyError
+from search.study.errors import SpaceExhaustedError, StudyError
 from search.study.parameters import distributions, to_parameters
 from search.study.pareto import Reference, front_indices
 from search.study.study import to_record
@@ -98,7 +98,7 @@ class FrontSampler(BaseSampler):
             seed=self._seed,
         )
         if suggestion is None:
-            raise StudyError(
+            raise SpaceExhaustedError(
                 f"no architecture of space {self._space.name!r} is left to try", hint="search a larger space"
             )
         return to_parameters(self._space, candidates[suggestion.candidate])

@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from search.study.errors import StudyError
+from search.study.errors import SpaceExhaustedError, StudyError
 from search.study.parameters import distributions, from_parameters, to_parameters
 from search.study.settings import SamplerName
 from spaces import Architecture
@@ -138,4 +138,6 @@ def first_untried(wanted: Architecture, space: Space, *, tried: set[str]) -> Arc
     for candidate in space:
         if candidate.key not in tried:
             return candidate
-    raise StudyError(f"all {space.size} architectures of space {space.name!r} were tried", hint="search a larger space")
+    raise SpaceExhaustedError(
+        f"all {space.size} architectures of space {space.name!r} were tried", hint="search a larger space"
+    )

@@ -4,4 +4,8 @@ from spaces import YoloRetError
 
 
 class StudyError(YoloRetError, ValueError):
-    """A study cannot be opened, continued or read."""
+    """A study cannot be opened, resumed or read."""
+
+
+class SpaceExhaustedError(StudyError):
+    """Every architecture of the space was tried."""

@@ -7,8 +7,8 @@ import optuna
 
 from search.study.errors import StudyError
 from search.study.pareto import Reference
-from search.study.stores import optuna_path
-from search.study.study import open_storage, space_from_dict, to_record
+from search.study.storage import open_storage, optuna_path
+from search.study.study import space_from_dict, to_record
 from search.study.summary import Summary
 from spaces.presets import presets_in
 from spaces.space import Space

@@ -1,4 +1,4 @@
-"""What the study remembers of a trial."""
+"""A finished trial as its study keeps it."""
 
 from dataclasses import dataclass
 
@@ -8,18 +8,18 @@ from trials.trial_result import TrialResult
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRecord:
-    """A finished trial: its number, what was tried, how it ended."""
+    """A finished trial: its number, its architecture, how it ended."""
 
     number: int
-    """From 0; numbers of interrupted trials are not used again, so there can be gaps."""
+    """From 0; numbers of interrupted trials are not reused, so there can be gaps."""
     architecture: Architecture
     result: TrialResult
-    preset: str = ""
-    """Name of the paper's preset this is, empty where it is none."""
+    label: str = ""
+    """Name of the preset or of the experiment's variant; empty for any other trial."""
 
     @property
     def point(self) -> tuple[float, float] | None:
-        """AP and median latency in ms where the trial is complete, None elsewhere."""
+        """AP and median latency in ms of a complete trial; None of any other."""
         result = self.result
         if result.state != "complete" or result.ap is None or result.latency is None:
             return None
@@ -27,5 +27,5 @@ class TrialRecord:
 
     @property
     def curve(self) -> tuple[tuple[int, float], ...]:
-        """Scored epochs, from 1, and AP then."""
+        """Scored epochs, from 1, and their AP."""
         return tuple((epoch, ap) for epoch, _, ap, _ in self.result.history if ap is not None)

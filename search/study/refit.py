@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import kendalltau
 
-from search.driver.experiment import EXPERIMENT_FILE, Variant, read_experiment
+from search.study.experiment import EXPERIMENT_FILE, Variant, read_experiment
 from search.study.read_study import ReadStudy
 from search.study.record import TrialRecord
 from search.study.summary import Summary
@@ -111,7 +111,7 @@ def compare_refit(name: str, study: Summary, refit: Sequence[TrialRecord]) -> Re
     short: Mapping[int, TrialRecord] = {record.number: record for record in study.records}
     pairs = []
     for record in refit:
-        number = record.preset.removeprefix(_LABEL)
+        number = record.label.removeprefix(_LABEL)
         trial = short.get(int(number)) if number.isdigit() else None  # an experiment of the user's may be called so too
         if trial is not None and trial.point is not None and record.point is not None:
             pairs.append((record.point[1], trial, record))

@@ -1,6 +1,8 @@
-"""What makes a study, and what may change when it goes on."""
+"""What makes a study, and what may change when it is resumed."""
 
 import dataclasses
+import json
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,26 +13,75 @@ from trials.training.settings import TrainSettings
 
 SamplerName = Literal["front", "gp", "tpe", "nsga2", "random", "grid"]
 
-OF_THE_MACHINE = ("num_threads", "num_workers", "cache_mib")
-"""Training settings that say how much of the machine a trial takes, which follows from how many run at once."""
+MACHINE_SETTINGS = ("num_threads", "num_workers", "cache_mib")
+"""Training settings that follow from the machine and from how many trials run at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudySettings:
-    """All a study depends on."""
+class RunSettings(ABC):
+    """What a search and an experiment have in common: where trials train, where they are timed, where files go."""
 
     name: str
-    """Names the study's folder and its MLflow experiment: letters, digits, dot, dash, underscore."""
-    space: Space
-    """Where architectures come from."""
+    """Names the folder and the MLflow experiment: letters, digits, dot, dash, underscore."""
     dataset: str
-    """What the user typed for the data."""
+    """The data as the user typed it."""
     device: str
-    """What the user typed for the device."""
+    """The latency device as the user typed it."""
     train: TrainSettings
     """How each trial trains."""
     also_measure: tuple[str, ...] = ()
     """Further devices whose latency is recorded beside the objective's."""
+    skip_broken: bool = False
+    """Whether broken images and annotations are left out rather than ending the run."""
+    root: Path = Path("runs")
+    """Folder of all studies and experiments, stores and caches."""
+
+    def __post_init__(self) -> None:
+        if not self.name or self.name.startswith(".") or not all(c.isalnum() or c in "._-" for c in self.name):
+            raise StudyError(
+                f"study name {self.name!r} cannot name a folder", hint="use letters, digits, dots, dashes, underscores"
+            )
+
+    @property
+    def folder(self) -> Path:
+        """The folder of its files."""
+        return self.root / self.name
+
+    @property
+    def latency_cache(self) -> Path:
+        """The latency cache, shared by everything under the root."""
+        return self.root / "latency.db"
+
+    def trial_folder(self, number: int) -> Path:
+        """Return the folder of one trial's files."""
+        return self.folder / "trials" / f"{number:04d}"
+
+    @abstractmethod
+    def fixed(self) -> dict[str, Any]:
+        """Return what must stay the same when the run is resumed, of JSON types only."""
+
+    def check_unchanged(self, before: dict[str, Any], *, hint: str) -> None:
+        """Refuse to resume with other settings than the run began with.
+
+        Args:
+            before: `fixed` of when it began.
+            hint: The way out.
+
+        Raises:
+            StudyError: with the first three differences.
+        """
+        lines = differences(before, json.loads(json.dumps(self.fixed())))
+        if lines:
+            shown = "; ".join(lines[:3]) + (f"; and {len(lines) - 3} more" if len(lines) > 3 else "")
+            raise StudyError(f"study {self.name!r} exists with other settings: {shown}", hint=hint)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySettings(RunSettings):
+    """All a study depends on."""
+
+    space: Space
+    """Where architectures come from."""
     budget: int = 50
     """Finished trials in all, earlier runs counted."""
     max_latency_ms: float | None = None
@@ -38,46 +89,28 @@ class StudySettings:
     sampler: SamplerName = "front"
     """Who proposes architectures."""
     seed: int = 0
-    """Of the sampler."""
+    """Seed of the sampler."""
     prune: bool = True
     """Whether a trial that cannot reach the front is stopped early."""
     inherit: bool = False
-    """Whether a trial starts from the weights of the finished one that fits best, rather than from nothing."""
-    skip_broken: bool = False
-    """Whether broken images and annotations are left out rather than ending the study."""
-    root: Path = Path("runs")
-    """Folder of all studies, stores and caches."""
+    """Whether a trial starts from the weights of the finished trial that fits best."""
 
     def __post_init__(self) -> None:
-        check_name(self.name)
+        super().__post_init__()
         if self.budget < 1:
             raise StudyError(f"a budget of {self.budget} trials finds nothing", hint="give at least 1")
         if self.max_latency_ms is not None and self.max_latency_ms <= 0:
             raise StudyError(f"a latency limit of {self.max_latency_ms} ms excludes every network")
 
-    @property
-    def folder(self) -> Path:
-        """Where the study's files are."""
-        return self.root / self.name
-
-    @property
-    def latency_cache(self) -> Path:
-        """The latency cache, shared by all studies of the root."""
-        return self.root / "latency.db"
-
-    def trial_folder(self, number: int) -> Path:
-        """Where one trial's files are."""
-        return self.folder / "trials" / f"{number:04d}"
-
     def fixed(self) -> dict[str, Any]:
-        """Give what must stay the same when the study goes on, of JSON types only."""
+        """Return what must stay the same when the study is resumed."""
         return {
             "space": self.space.to_dict(),
             "dataset": self.dataset,
             "device": self.device,
             "also_measure": list(self.also_measure),
             "max_latency_ms": self.max_latency_ms,
-            "train": {k: v for k, v in dataclasses.asdict(self.train).items() if k not in OF_THE_MACHINE},
+            "train": fixed_training(self.train),
             "sampler": self.sampler,
             "seed": self.seed,
             "prune": self.prune,
@@ -86,25 +119,19 @@ class StudySettings:
         }
 
 
-def check_name(name: str) -> None:
-    """Refuse a study's or experiment's name that cannot name a folder.
-
-    Raises:
-        StudyError: it cannot.
-    """
-    if not name or name.startswith(".") or not all(c.isalnum() or c in "._-" for c in name):
-        raise StudyError(
-            f"study name {name!r} cannot name a folder", hint="use letters, digits, dots, dashes, underscores"
-        )
+def fixed_training(train: TrainSettings, *, leave_out: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the training settings that must stay the same when a run is resumed."""
+    skipped = (*MACHINE_SETTINGS, *leave_out)
+    return {name: value for name, value in dataclasses.asdict(train).items() if name not in skipped}
 
 
-def changes(before: dict[str, Any], after: dict[str, Any], *, prefix: str = "") -> list[str]:
-    """Say what differs between two fixed parts of settings, one line each, nested names joined by dots."""
+def differences(before: dict[str, Any], after: dict[str, Any], *, prefix: str = "") -> list[str]:
+    """Return what differs between two settings, one line each, nested names joined by dots."""
     lines = []
     for name in {**before, **after}:
         old, new = before.get(name), after.get(name)
         if isinstance(old, dict) and isinstance(new, dict):
-            lines += changes(old, new, prefix=f"{prefix}{name}.")
+            lines += differences(old, new, prefix=f"{prefix}{name}.")
         elif old != new:
             lines.append(f"{prefix}{name} was {old}, is {new}")
     return lines

@@ -18,21 +18,19 @@ import uuid
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna.samplers import BaseSampler
-from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from search.strategy.sampler import INTERRUPTED
-from search.study.errors import StudyError
+from search.study.errors import SpaceExhaustedError, StudyError
 from search.study.parameters import distributions, from_parameters, to_parameters
 from search.study.record import TrialRecord
-from search.study.settings import StudySettings, changes
-from search.study.stores import optuna_path
+from search.study.settings import StudySettings
+from search.study.storage import open_storage
 from spaces import Architecture
 from spaces.presets import presets_in
 from spaces.space import BackboneChoice, Space
@@ -42,6 +40,8 @@ from trials.trial_result import TrialResult, read_result
 _KEPT_SAMPLES = 101
 """Latency samples kept in the database: the percentiles 0 to 100. All of them are in the trial's folder."""
 _CONSTRAINT = "latency_ms_over_limit"
+WHY = "why"
+"""User attribute of a trial: why its architecture was proposed, in one sentence."""
 
 
 class Study:
@@ -135,29 +135,25 @@ class Study:
         optuna.trial.Trial(self._study, trial._trial_id).set_user_attr(INTERRUPTED, True)
         self._study.tell(number, state=TrialState.FAIL)
 
-    def ask(self) -> tuple[int, Architecture]:
-        """Give the next trial's number and what to try.
-
-        Raises:
-            StudyError: every architecture of the space was tried.
-        """
-        space = self._settings.space
+    def ask(self) -> tuple[int, Architecture, str] | None:
+        """Return the next trial's number, what to try, and why; None where every architecture was tried."""
         tried = self._tried_keys()
-        if len(tried) >= space.size:
-            raise StudyError(
-                f"all {space.size} architectures of space {space.name!r} were tried", hint="search a larger space"
-            )
-        while True:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                trial = self._ask()
-            architecture = from_parameters(space, trial.params)
+        while len(tried) < self._settings.space.size:
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                    trial = self._study.ask(self._distributions)
+            except SpaceExhaustedError:
+                self._end_unproposed()
+                return None
+            architecture = from_parameters(self._settings.space, trial.params)
             if architecture.key not in tried:
                 trial.set_user_attr("architecture", architecture.to_dict())
-                return trial.number, architecture
+                return trial.number, architecture, str(trial.user_attrs.get(WHY, ""))
             # Queued twice by drivers killed between queueing and telling: once is enough.
             trial.set_user_attr(INTERRUPTED, True)
             self._study.tell(trial, state=TrialState.FAIL)
+        return None
 
     def tell(self, number: int, result: TrialResult) -> TrialRecord:
         """Record a trial's end, once."""
@@ -200,15 +196,11 @@ class Study:
         """Tell whether this is one of the paper's networks."""
         return architecture.key in self._presets
 
-    def _ask(self) -> optuna.trial.Trial:
-        try:
-            return self._study.ask(self._distributions)
-        except StudyError:
-            # Optuna writes a trial down before it asks the sampler: one that got no architecture is none.
-            for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                if "architecture" not in trial.user_attrs:
-                    self.interrupt(trial.number)
-            raise
+    def _end_unproposed(self) -> None:
+        """End trials without an architecture: Optuna records a trial before it asks the sampler."""
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if "architecture" not in trial.user_attrs:
+                self.interrupt(trial.number)
 
     def _tried_keys(self) -> set[str]:
         """Give the keys of the architectures that run or have a result; reading the results would take longer."""
@@ -221,23 +213,13 @@ class Study:
         }
 
     def _check_settings(self) -> None:
-        fixed = self._settings.fixed()
         before = self._study.user_attrs.get("settings")
         if before is None:
-            self._study.set_user_attr("settings", fixed)
-        elif lines := changes(before, _as_json(fixed)):
-            shown = "; ".join(lines[:3]) + (f"; and {len(lines) - 3} more" if len(lines) > 3 else "")
-            raise StudyError(
-                f"study {self._settings.name!r} exists with other settings: {shown}",
-                hint="give the same settings to go on, or another --study NAME to begin anew",
+            self._study.set_user_attr("settings", self._settings.fixed())
+        else:
+            self._settings.check_unchanged(
+                before, hint="give the same settings to resume it, or another --study NAME to begin a new one"
             )
-
-
-def open_storage(root: Path) -> RDBStorage:
-    """Open Optuna's SQLite database of a folder of studies, made where it is missing."""
-    path = optuna_path(root)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
 
 
 def to_record(trial: FrozenTrial, presets: Mapping[str, str]) -> TrialRecord:
@@ -252,7 +234,7 @@ def to_record(trial: FrozenTrial, presets: Mapping[str, str]) -> TrialRecord:
         number=trial.number,
         architecture=architecture,
         result=TrialResult.from_dict(trial.user_attrs["result"]),
-        preset=presets.get(architecture.key, ""),
+        label=presets.get(architecture.key, ""),
     )
 
 
@@ -271,10 +253,3 @@ def _thinned(latency: Latency) -> Latency:
         return latency
     kept = np.percentile(latency.samples_ms, np.linspace(0, 100, _KEPT_SAMPLES))
     return replace(latency, samples_ms=tuple(float(sample) for sample in kept))
-
-
-def _as_json(values: Any) -> Any:
-    """Bring tuples to lists, as a round trip through JSON does."""
-    if isinstance(values, dict):
-        return {key: _as_json(value) for key, value in values.items()}
-    return [_as_json(value) for value in values] if isinstance(values, tuple | list) else values

@@ -1,7 +1,7 @@
-"""The study in MLflow: a parent run for the study, a child run for each trial.
+"""A study's runs in MLflow: a parent run for the study, a child run for each trial.
 
-Optuna's database is the truth; MLflow is what people look at. So everything here can be written again from the study, and
-is, for trials whose driver was killed before MLflow heard of them.
+Optuna's database is the record of what finished; MLflow is what people look at. So every run can be written again from
+the study, and is, for trials whose driver was killed before it wrote them here.
 """
 
 import os
@@ -9,20 +9,18 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from mlflow.entities import Metric, Param, Run, RunStatus, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
-from search.reports.page import write_front_page
-from search.reports.picture import draw_front
-from search.reports.table import to_csv
 from search.study.errors import StudyError
 from search.study.record import TrialRecord
-from search.study.stores import artifact_root, tracking_uri
+from search.study.settings import RunSettings
 from search.study.summary import Summary
+from search.tracking.store import artifact_root, tracking_uri
 from spaces import Architecture
 from trials.progress import Progress
 from trials.training.checkpoint import CHECKPOINT_FILE
@@ -31,6 +29,7 @@ from trials.trial_result import ARCHITECTURE_FILE, ONNX_FILE, RESULT_FILE
 TRIAL_TAG = "yoloret.trial"
 STATE_TAG = "yoloret.state"
 REASON_TAG = "yoloret.reason"
+WHY_TAG = "yoloret.why"
 FRONT_TAG = "yoloret.front"
 KIND_TAG = "yoloret.kind"
 STUDY_TAG = "yoloret.study_id"
@@ -38,34 +37,19 @@ _PARENT_KIND = "study"
 _STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "infeasible": "FINISHED", "failed": "FAILED"}
 
 
-class Tracked(Protocol):
-    """What has runs in MLflow: a study, or an experiment."""
-
-    @property
-    def name(self) -> str:
-        """Of the MLflow experiment, unless the user's environment names another."""
-
-    @property
-    def root(self) -> Path:
-        """Where the store is."""
-
-    def trial_folder(self, number: int) -> Path:
-        """Where a trial's files are."""
-
-
 class Tracking:
     """A study's runs in MLflow.
 
     Args:
-        settings: The study.
-        study_id: Its own, found again when it goes on: a shared store may hold others of its name.
+        settings: The study or experiment.
+        study_id: Its own id, by which its parent run is found again: a shared store may hold others of its name.
         description: What the study is, by short names; parameters of its run.
 
     Raises:
         StudyError: the store cannot be reached or opened.
     """
 
-    def __init__(self, settings: Tracked, *, study_id: str, description: Mapping[str, str]) -> None:
+    def __init__(self, settings: RunSettings, *, study_id: str, description: Mapping[str, str]) -> None:
         self._settings = settings
         self._study_id = study_id
         self.uri = tracking_uri(settings.root)
@@ -86,7 +70,7 @@ class Tracking:
         return str(self._parent.info.run_id)
 
     def catch_up(self, records: Sequence[TrialRecord]) -> None:
-        """Write what is missing of finished trials, and end runs whose trial was interrupted."""
+        """Write what is missing of finished trials, and end the runs of interrupted trials."""
         for record in records:
             run = self._children.get(record.number)
             if run is None or run.info.status == RunStatus.to_string(RunStatus.RUNNING):
@@ -96,10 +80,18 @@ class Tracking:
             if number not in known and run.info.status == RunStatus.to_string(RunStatus.RUNNING):
                 self.interrupted(number)
 
-    def started(self, number: int, architecture: Architecture) -> None:
-        """Open a trial's run, with its axes as parameters."""
+    def started(self, number: int, architecture: Architecture, *, why: str = "") -> None:
+        """Open a trial's run, with its axes as parameters.
+
+        Args:
+            number: The trial.
+            architecture: What it tries.
+            why: The sampler's reason to try it.
+        """
         tags = {MLFLOW_PARENT_RUN_ID: self.parent_run_id, TRIAL_TAG: str(number), STATE_TAG: "running"}
-        run = self._client.create_run(self.experiment_id, run_name=f"trial {number:03d}", tags=tags)
+        run = self._client.create_run(
+            self.experiment_id, run_name=f"trial {number:03d}", tags={**tags, **({WHY_TAG: why} if why else {})}
+        )
         params = [Param(axis, str(value)) for axis, value in architecture.to_dict().items()]
         self._client.log_batch(run.info.run_id, params=[*params, Param("architecture", architecture.key)])
         self._children[number] = run
@@ -121,33 +113,20 @@ class Tracking:
         """Write a trial's objectives, state and files, and end its run."""
         if record.number not in self._children:
             self.started(record.number, record.architecture)
-        run_id, result = self._children[record.number].info.run_id, record.result
-        figures = _figures(record)
-        if seconds is not None:
-            figures["seconds"] = seconds
-        tags = [
-            RunTag(STATE_TAG, result.state),
-            RunTag(REASON_TAG, result.reason),
-            RunTag("yoloret.preset", record.preset),
-        ]
-        tags.append(RunTag("yoloret.notes", "; ".join(result.notes)))
-        if latency := result.latency:
-            tags.append(RunTag("yoloret.device", str(latency.device)))
-            tags.append(RunTag("yoloret.latency_notes", "; ".join(latency.notes)))
-            tags.append(RunTag("yoloret.engine", latency.engine))
-        now_ms = _now_ms()
-        metrics = [Metric(name, value, now_ms, 0) for name, value in figures.items()]
+        run_id, state = self._children[record.number].info.run_id, record.result.state
+        figures = _figures(record) | ({} if seconds is None else {"seconds": seconds})
+        metrics = [Metric(name, value, _now_ms(), 0) for name, value in figures.items()]
         metrics += self._missing_curves(record)
-        self._client.log_batch(run_id, metrics=metrics, tags=[tag for tag in tags if tag.value])
+        self._client.log_batch(run_id, metrics=metrics, tags=_tags(record))
         folder = self._settings.trial_folder(record.number)
-        names = [ARCHITECTURE_FILE, RESULT_FILE, "traceback.txt"] + ([ONNX_FILE] if result.state == "complete" else [])
+        names = [ARCHITECTURE_FILE, RESULT_FILE, "traceback.txt"] + ([ONNX_FILE] if state == "complete" else [])
         for name in names:
             if (folder / name).is_file():
                 self._client.log_artifact(run_id, str(folder / name))
-        self._client.set_terminated(run_id, status=_STATUS[result.state])
+        self._client.set_terminated(run_id, status=_STATUS[state])
         self._children[record.number] = self._client.get_run(run_id)
 
-    def stands(self, summary: Summary) -> None:
+    def update(self, summary: Summary) -> None:
         """Write the hypervolume after the newest trial onto the study's run."""
         states = {f"trials_{state}": float(count) for state, count in summary.states.items()}
         values = {"hypervolume": summary.hypervolume, "front_size": float(len(summary.front)), **states}
@@ -171,7 +150,7 @@ class Tracking:
         self._client.set_terminated(self.parent_run_id, status=status)
 
     def _missing_curves(self, record: TrialRecord) -> list[Metric]:
-        """Give what `scored` did not write: the loss of epochs without a score, and all that a killed driver missed."""
+        """Return what `scored` did not write: the loss of unscored epochs, and all that a killed driver missed."""
         run_id, now_ms = self._children[record.number].info.run_id, _now_ms()
         written = {metric.step for metric in self._client.get_metric_history(run_id, "train_loss")}
         return [
@@ -182,7 +161,7 @@ class Tracking:
         ]
 
     def _open_experiment(self) -> str:
-        name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or self._settings.name
+        name = _experiment_name(self._settings.name)
         found = self._client.get_experiment_by_name(name)
         if found is not None:
             if found.lifecycle_stage == "deleted":
@@ -194,7 +173,7 @@ class Tracking:
         return str(self._client.create_experiment(name, artifact_location=location))
 
     def _open_parent(self, description: Mapping[str, str]) -> Run:
-        if found := self._find(f"tags.`{KIND_TAG}` = '{_PARENT_KIND}' and tags.`{STUDY_TAG}` = '{self._study_id}'"):
+        if found := self._find(_parent_query(self._study_id)):
             self._client.update_run(found[0].info.run_id, status="RUNNING")
             return found[0]
         note = "\n".join(f"- **{name}**: {value}" for name, value in description.items())
@@ -216,21 +195,11 @@ class Tracking:
                 return found
 
 
-def experiment_pages(uri: str) -> dict[str, str]:
-    """Give the experiments of a store, newest first: name to the path of its runs in MLflow's UI.
-
-    The path asks for the view of model training; by itself the UI opens on traces of language models.
-    """
-    experiments = MlflowClient(tracking_uri=uri).search_experiments(order_by=["last_update_time DESC"])
-    return {
-        experiment.name: f"/#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning"
-        for experiment in experiments
-        if experiment.name != "Default"
-    }
-
-
 def log_report(root: Path, study: str, study_id: str, path: Path) -> bool:
-    """Put a file onto a study's run in MLflow; False where it has none.
+    """Attach a file to a study's run in MLflow.
+
+    Returns:
+        False where the study has no run.
 
     Raises:
         StudyError: the store cannot be reached.
@@ -238,11 +207,10 @@ def log_report(root: Path, study: str, study_id: str, path: Path) -> bool:
     uri = tracking_uri(root)
     try:
         client = MlflowClient(tracking_uri=uri)
-        experiment = client.get_experiment_by_name(os.environ.get("MLFLOW_EXPERIMENT_NAME") or study)
+        experiment = client.get_experiment_by_name(_experiment_name(study))
         if experiment is None:
             return False
-        query = f"tags.`{KIND_TAG}` = '{_PARENT_KIND}' and tags.`{STUDY_TAG}` = '{study_id}'"
-        runs = client.search_runs([experiment.experiment_id], query, max_results=1)
+        runs = client.search_runs([experiment.experiment_id], _parent_query(study_id), max_results=1)
         if runs:
             client.log_artifact(runs[0].info.run_id, str(path))
         return bool(runs)
@@ -250,18 +218,31 @@ def log_report(root: Path, study: str, study_id: str, path: Path) -> bool:
         raise StudyError(f"MLflow store {uri} cannot be used: {error.message}") from error
 
 
-def write_reports(summary: Summary, folder: Path, *, title: str) -> list[Path]:
-    """Write the front as picture, table and interactive page into the study's folder; give the files."""
-    picture, table, page = folder / "front.png", folder / "front.csv", folder / "front.html"
-    draw_front(summary, picture, title=title)
-    table.write_text(to_csv(summary.front), encoding="utf-8")
-    (folder / "trials.csv").write_text(to_csv(summary.records), encoding="utf-8")
-    write_front_page(summary, page, title=title)
-    return [picture, table, folder / "trials.csv", page]
+def _experiment_name(study: str) -> str:
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or study
+
+
+def _parent_query(study_id: str) -> str:
+    return f"tags.`{KIND_TAG}` = '{_PARENT_KIND}' and tags.`{STUDY_TAG}` = '{study_id}'"
 
 
 def _now_ms() -> int:
     return int(time.time() * 1000)
+
+
+def _tags(record: TrialRecord) -> list[RunTag]:
+    result, latency = record.result, record.result.latency
+    values = {
+        STATE_TAG: result.state,
+        REASON_TAG: result.reason,
+        "yoloret.preset": record.label,
+        "yoloret.notes": "; ".join(result.notes),
+    }
+    if latency is not None:
+        values["yoloret.device"] = str(latency.device)
+        values["yoloret.latency_notes"] = "; ".join(latency.notes)
+        values["yoloret.engine"] = latency.engine
+    return [RunTag(name, value) for name, value in values.items() if value]
 
 
 def _figures(record: TrialRecord) -> dict[str, float]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from search.study.settings import StudySettings
-from search.study.stores import optuna_path
+from search.study.storage import optuna_path
 from tests.search.driver.scripted import SPACE, RecordingTracking, Runs, StandInDevice, fake_latency_ms, latency
 from trials.training.settings import TrainSettings
 
@@ -53,10 +53,11 @@ def settings(root: Path) -> MakeSettings:
 def device(monkeypatch: pytest.MonkeyPatch) -> StandInDevice:
     """The device every search of the test opens; architectures have made-up latencies, the reference is 100 ms."""
     found = StandInDevice()
-    monkeypatch.setattr("search.driver.search.open_device", lambda spec, **options: found)
+    for module in ("opening", "latencies"):
+        monkeypatch.setattr(f"search.driver.{module}.open_device", lambda spec, **options: found)
     monkeypatch.setattr("search.driver.search.slowest_latency_ms", lambda *args, **kwargs: 100.0)
     monkeypatch.setattr(
-        "search.driver.search.measure_architecture",
+        "search.driver.latencies.measure_architecture",
         lambda architecture, *args, **kwargs: (latency(fake_latency_ms(architecture)), False),
     )
     return found
@@ -64,9 +65,8 @@ def device(monkeypatch: pytest.MonkeyPatch) -> StandInDevice:
 
 @pytest.fixture
 def tracking(monkeypatch: pytest.MonkeyPatch) -> Runs:
-    """What the searches of the test tell MLflow, whose place a stand-in takes; with the picture, it costs the most."""
+    """What the searches of the test write to MLflow, replaced by a stand-in; with the picture, it costs the most."""
     runs = Runs()
-    monkeypatch.setattr("search.tracking.runs.draw_front", lambda summary, path, *, title: path.touch())
-    for driver in ("search.driver.search", "search.driver.experiment"):
-        monkeypatch.setattr(f"{driver}.Tracking", lambda settings, **_: RecordingTracking(runs))
+    monkeypatch.setattr("search.reports.files.draw_front", lambda summary, path, *, title: path.touch())
+    monkeypatch.setattr("search.driver.opening.Tracking", lambda settings, **_: RecordingTracking(runs))
     return runs

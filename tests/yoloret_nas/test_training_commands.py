@@ -9,7 +9,7 @@ import pytest
 import timm
 import torch
 
-from search.driver.experiment import read_experiment
+from search.study.experiment import read_experiment
 from search.study.read_study import read_study
 from tests.yoloret_nas.conftest import SHAPES, Call, InlineExecutor, RealStudy
 

@@ -1,11 +1,11 @@
 """`yoloret-nas ablation`: what each of the paper's ideas is worth, and RFCR against other necks."""
 
-from typing import Any
+from typing import Literal
 
 import click
 
 from yoloret_nas.options.data import data_name
-from yoloret_nas.options.training import training_options
+from yoloret_nas.options.training import TrainingOptions, training_options
 
 
 @click.command()
@@ -18,22 +18,22 @@ from yoloret_nas.options.training import training_options
     help="steps: head, + RFCR, + truncation, + shortcut; necks: none, FPN, PAN, BiFPN, RFCR on one backbone.",
 )
 @click.option("--seeds", type=click.IntRange(1), default=1, help="Trainings of each.")
-@click.option("--name", default=None, help="The same name goes on.  [default: ablation-OF-BACKBONE-DATA]")
+@click.option("--name", default=None, help="The same name resumes.  [default: ablation-OF-BACKBONE-DATA]")
 @training_options
-def ablation(backbone: str, which: str, seeds: int, name: str | None, **flags: Any) -> None:
+def ablation(
+    backbone: str, which: Literal["steps", "necks"], seeds: int, name: str | None, options: TrainingOptions
+) -> None:
     """Train the paper's ablation on your data and measure it on your device, as a table and a plot."""
     from search.reports.experiment import draw_steps
     from spaces.paper_experiments import ablation as steps
     from spaces.paper_experiments import necks
-    from yoloret_nas.terminal.experiments import compare_variants
+    from yoloret_nas.terminal.experiments import compare_variants, prepare, to_settings
 
-    architectures = (steps if which == "steps" else necks)(backbone, input_size=flags["input_size"] or 320)
-    title = f"{'ablation' if which == 'steps' else 'necks'} of {backbone}"
+    architectures = (steps if which == "steps" else necks)(backbone, input_size=options.input_size or 320)
     compare_variants(
-        name or f"ablation-{which}-{backbone}-{data_name(flags['data'])}",
-        architectures,
-        flags,
+        to_settings(name or f"ablation-{which}-{backbone}-{data_name(options.data)}", options),
+        {label: prepare(architecture, options) for label, architecture in architectures.items()},
         seeds=seeds,
-        title=title,
+        title=f"{'ablation' if which == 'steps' else 'necks'} of {backbone}",
         draw=draw_steps,
     )

@@ -31,7 +31,7 @@ def export(
     """
     if trial is not None and (best or max_latency is not None):
         raise click.UsageError("--trial names one trial; leave out --best and --max-latency")
-    from search.driver.experiment import read_experiment
+    from search.study.experiment import read_experiment
     from search.study.read_study import read_study
     from search.study.selection import select_trial
     from trials.latency.open_device import open_device

@@ -4,7 +4,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,8 +15,9 @@ from yoloret_nas.options.quantities import Milliseconds
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from search.driver.search import Outcome
-    from search.study.settings import StudySettings
+    from search.driver.driver import RunResult
+    from search.study.settings import SamplerName, StudySettings
+    from trials.training.recipes import RecipeName
 
 _REFIT_FACTOR = 3
 """Epochs of a full training in epochs of a trial."""
@@ -31,14 +32,14 @@ _REFIT_FACTOR = 3
 @click.option(
     "--space", default=None, help="paper, nano, tiny, or a YAML file.  [default: nano with a GPU or a board, else tiny]"
 )
-@click.option("--study", default=None, help="Its name; the same name goes on.  [default: from space, data and device]")
+@click.option("--study", default=None, help="Its name; the same name resumes.  [default: from space, data and device]")
 @click.option("--epochs", type=click.IntRange(1), default=None, help="Of each trial.  [default: the recipe's]")
 @click.option("--recipe", type=click.Choice(RECIPES), help="How trials train.  [default: quick on shapes, else modern]")
 @click.option("--batch-size", type=click.IntRange(1), default=None, help="Images of a step.  [default: the recipe's]")
 @click.option(
     "--weights-dir",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder of ImageNet weights that comes before the network's.",
+    help="Folder of ImageNet weights, searched before any download.",
 )
 @click.option("--sampler", type=click.Choice(SAMPLERS), default="front", help="Who proposes architectures.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of the search and of each training.")
@@ -46,106 +47,114 @@ _REFIT_FACTOR = 3
     "--workers", type=click.IntRange(1), default=None, help="Trials at once.  [default: one a GPU, else one a core]"
 )
 @click.option("--no-prune", is_flag=True, help="Train every trial to its end.")
-@click.option("--inherit", is_flag=True, help="Start trials from finished ones' weights; see docs/strategy.md first.")
+@click.option("--inherit", is_flag=True, help="Start trials from finished trials' weights; see docs/strategy.md first.")
 @click.option(
     "--refit",
     "refit_epochs",
     type=click.IntRange(0),
     default=None,
-    help="Epochs of the front's full trainings at the end, 0 for none.  [default: 3 times a trial's, 0 on shapes]",
+    help="Epochs of retraining the front at the end, 0 for none.  [default: 3 times a trial's, 0 on shapes]",
 )
 @click.option("--skip-broken", is_flag=True, help="Leave broken images and annotations out instead of stopping.")
 @click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
-def search(**flags: Any) -> None:
+def search(
+    budget: int,
+    data: str,
+    device: str,
+    also_measure: tuple[str, ...],
+    max_latency: float | None,
+    space: str | None,
+    study: str | None,
+    epochs: int | None,
+    recipe: "RecipeName | None",
+    batch_size: int | None,
+    weights_dir: Path | None,
+    sampler: "SamplerName",
+    seed: int,
+    workers: int | None,
+    no_prune: bool,
+    inherit: bool,
+    refit_epochs: int | None,
+    skip_broken: bool,
+    root: Path,
+) -> None:
     """Search for the detectors on your device's accuracy-latency front.
 
-    With no flag it needs nothing but this machine: generated images, latency in ONNX Runtime on this CPU, results in
-    SQLite. Run it again to go on where it stopped.
+    Without options it needs only this machine: generated images, latency in ONNX Runtime on this CPU, results in SQLite
+    files. Run the same command again to resume.
     """
-    _check_cheaply(flags)
-    if flags["weights_dir"]:
-        os.environ["YOLORET_NAS_WEIGHTS_DIR"] = str(flags["weights_dir"].resolve())  # the trials' processes read it
+    data = check_data(data)
+    _check_space(space)
+    if weights_dir:
+        os.environ["YOLORET_NAS_WEIGHTS_DIR"] = str(weights_dir.resolve())  # read in the trials' processes
+    from dataclasses import replace
+
+    from search.study.settings import StudySettings
+    from spaces.named_spaces import open_space
+    from yoloret_nas.machine import threads_of_each, usable_cores, visible_gpus
+    from yoloret_nas.options.recipe import choose_training
+
+    gpus = visible_gpus()
+    workers = workers or len(gpus) or usable_cores()
+    opened = open_space(space or ("nano" if gpus or device.startswith("ssh://") else "tiny"))
+    train = choose_training(recipe, data=data, epochs=epochs, batch_size=batch_size)
+    settings = StudySettings(
+        name=study or study_name(opened.name, data, device),
+        space=opened,
+        dataset=data,
+        device=device,
+        train=replace(train, num_threads=threads_of_each(workers, gpus=gpus), seed=seed),
+        also_measure=also_measure,
+        budget=budget,
+        max_latency_ms=max_latency,
+        sampler=sampler,
+        seed=seed,
+        prune=not no_prune,
+        inherit=inherit,
+        skip_broken=skip_broken,
+        root=root,
+    )
+    if refit_epochs is None:
+        refit_epochs = 0 if is_generated(data) else _REFIT_FACTOR * train.epochs
+    _run(settings, gpus=gpus, workers=workers, refit_epochs=refit_epochs)
+
+
+def _run(settings: "StudySettings", *, gpus: tuple[str, ...], workers: int, refit_epochs: int) -> None:
     from rich.console import Console
 
     from search.driver.local_executor import LocalExecutor
     from search.driver.search import run_search
-    from yoloret_nas.accelerators import visible_gpus
     from yoloret_nas.terminal.interrupts import interrupts
     from yoloret_nas.terminal.live_view import LiveView
 
     # A file has no width of its own: lines there are as long as they need to be.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 250)
-    gpus = visible_gpus()
-    workers = flags["workers"] or len(gpus) or len(os.sched_getaffinity(0))
-    settings = _settings(flags, gpus=gpus, workers=workers)
     _check_writable(settings.root)
-    refit_epochs = flags["refit_epochs"]
-    if refit_epochs is None:
-        refit_epochs = 0 if is_generated(settings.dataset) else _REFIT_FACTOR * settings.train.epochs
     _announce(console, settings, gpus=gpus, workers=workers, refit_epochs=refit_epochs)
     fetch_data(settings.dataset, console)
     view = LiveView(console)
-
     executor = LocalExecutor(workers=workers, gpus=gpus)
-    with view.showing(), interrupts(view.say_ending) as wish:
-        outcome = run_search(settings, executor=executor, view=view, interrupted=wish)
-    _conclude(console, settings, outcome, workers=workers)
-    if outcome.was_interrupted:
+    with view.showing(), interrupts(view.say_ending) as stop_requested:
+        result = run_search(settings, executor=executor, view=view, stop_requested=stop_requested)
+    _conclude(console, settings, result, workers=workers)
+    if result.ending == "interrupted":
         raise click.exceptions.Exit(130)
-    if not outcome.summary.front:
+    if not result.summary.front:
         raise click.exceptions.Exit(1)
     if refit_epochs:
         from yoloret_nas.terminal.refit import refit
 
-        refit(settings, outcome.summary, epochs=refit_epochs, console=console)
+        refit(settings, result.summary, epochs=refit_epochs, console=console)
 
 
-def _settings(flags: dict[str, Any], *, gpus: tuple[str, ...], workers: int) -> "StudySettings":
-    import dataclasses
-
-    from search.study.settings import StudySettings
-    from spaces.named_spaces import open_space
-    from yoloret_nas.options.recipe_choice import choose_training
-
-    is_board = flags["device"].startswith("ssh://")
-    space = open_space(flags["space"] or ("nano" if gpus or is_board else "tiny"))
-    train = dataclasses.replace(
-        choose_training(flags),
-        # Small networks gain nothing from a second thread, and two trials that share cores by threads lose an order of
-        # magnitude to each other's spinning: each trial on a CPU gets its share of the cores.
-        num_threads=0 if gpus else max(1, len(os.sched_getaffinity(0)) // workers),
-        seed=flags["seed"],
-    )
-    data = check_data(flags["data"])
-    return StudySettings(
-        name=flags["study"] or study_name(space.name, data, flags["device"]),
-        space=space,
-        dataset=data,
-        device=flags["device"],
-        train=train,
-        also_measure=tuple(flags["also_measure"]),
-        budget=flags["budget"],
-        max_latency_ms=flags["max_latency"],
-        sampler=flags["sampler"],
-        seed=flags["seed"],
-        prune=not flags["no_prune"],
-        inherit=flags["inherit"],
-        skip_broken=flags["skip_broken"],
-        root=flags["root"],
-    )
-
-
-def _check_cheaply(flags: dict[str, Any]) -> None:
-    """Refuse what can be refused before anything heavy is imported."""
-    check_data(flags["data"])
-    if flags["space"] and flags["space"] not in SPACES and not Path(flags["space"]).is_file():
-        raise click.BadParameter(
-            f"{flags['space']!r} is none of {', '.join(SPACES)}, and no file", param_hint="--space"
-        )
+def _check_space(space: str | None) -> None:
+    """Refuse an unknown space before anything heavy is imported."""
+    if space and space not in SPACES and not Path(space).is_file():
+        raise click.BadParameter(f"{space!r} is none of {', '.join(SPACES)}, and no file", param_hint="--space")
 
 
 def study_name(space: str, data: str, device: str) -> str:
-    """Give the name of a study that was given none."""
+    """Return the default name of a study."""
     words = [re.sub(r"[^A-Za-z0-9]+", "-", word).strip("-") for word in (space, device)]
     return "-".join((words[0], data_name(data), words[1]))
 
@@ -176,33 +185,29 @@ def _announce(
         f"  trials  {settings.budget}, {train.epochs} epochs each on {where}{at_once}, recipe {train.recipe}",
     ]
     if refit_epochs:
-        lines.append(
-            f"  then    the front and what noise kept off it in full, {refit_epochs} epochs each (--refit 0: not)"
-        )
+        lines.append(f"  then    retrain the front and near-front trials for {refit_epochs} epochs (--refit 0 to skip)")
     if not gpus and settings.space.name == "nano":
-        lines.append(
-            "  note    there is no GPU here: each trial of this space may train for hours; --space tiny is for that"
-        )
+        lines.append("  note    without a GPU each trial of this space may train for hours; --space tiny suits a CPU")
     console.print("\n".join(lines), markup=False, soft_wrap=True)
 
 
-def _where_time_went(outcome: "Outcome", *, workers: int) -> str:
-    """Give this run's time and its shares, of the time of all workers; the rest is neither training nor measuring."""
-    spent, whole = outcome.seconds_by_phase, outcome.seconds * workers
+def _where_time_went(result: "RunResult", *, workers: int) -> str:
+    """Return this run's time and what share of all workers' time went into what."""
+    spent, whole = result.seconds_by_phase, result.seconds * workers
     shares = {
         "training": spent.get("train", 0.0),
         "scoring": spent.get("score", 0.0),
         "measuring": spent.get("measure", 0.0) + spent.get("aside", 0.0),
-        "no trial left to begin": spent.get("idle", 0.0),
+        "idle": spent.get("idle", 0.0),
     }
-    shares["the rest"] = max(0.0, whole - sum(shares.values()))
-    return f"took {outcome.seconds:.0f} s: " + ", ".join(f"{name} {part / whole:.1%}" for name, part in shares.items())
+    shares["other"] = max(0.0, whole - sum(shares.values()))
+    return f"took {result.seconds:.0f} s: " + ", ".join(f"{name} {part / whole:.1%}" for name, part in shares.items())
 
 
-def _conclude(console: "Console", settings: "StudySettings", outcome: "Outcome", *, workers: int) -> None:
+def _conclude(console: "Console", settings: "StudySettings", result: "RunResult", *, workers: int) -> None:
     from yoloret_nas.terminal.trial_lines import front_table
 
-    summary = outcome.summary
+    summary = result.summary
     done = len(summary.records)
     if summary.front:
         title = (
@@ -215,12 +220,17 @@ def _conclude(console: "Console", settings: "StudySettings", outcome: "Outcome",
     folder = settings.folder
     here = "" if settings.root == Path("runs") else f" --dir {settings.root}"
     lines = [
-        f"wrote {folder}/front.png, front.csv, front.html, trials.csv, trials/; MLflow {outcome.tracking_uri}",
-        _where_time_went(outcome, workers=workers),
+        f"wrote {folder}/front.png, front.csv, front.html, trials.csv, trials/; MLflow {result.tracking_uri}",
+        _where_time_went(result, workers=workers),
     ]
-    if outcome.was_interrupted:
+    if result.ending == "interrupted":
         lines.append(
-            f"{done} of {settings.budget} trials are finished; the same command goes on (--study {settings.name})"
+            f"{done} of {settings.budget} trials are finished; the same command resumes (--study {settings.name})"
+        )
+    if result.ending == "exhausted":
+        lines.append(
+            f"ended early: all {settings.space.size} architectures of space {settings.space.name} were tried; "
+            "search a larger space for more"
         )
     if summary.front:
         lines.append(f"next: yoloret-nas ui{here}")

@@ -2,12 +2,12 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from yoloret_nas.options.data import data_name
-from yoloret_nas.options.training import training_options
+from yoloret_nas.options.training import TrainingOptions, training_options
 
 if TYPE_CHECKING:
     from search.study.record import TrialRecord
@@ -16,26 +16,25 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("source", metavar="NETWORK")
 @training_options
-@click.option("--name", default=None, help="Of the training; the same name goes on.  [default: from network and data]")
+@click.option("--name", default=None, help="Of the training; the same name resumes.  [default: from network and data]")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of initial weights, order and augmentation.")
-def train(source: str, name: str | None, seed: int, **flags: Any) -> None:
+def train(source: str, name: str | None, seed: int, options: TrainingOptions) -> None:
     """Train NETWORK in full: measured, scored, tracked in MLflow like a search's trial.
 
-    NETWORK is a preset (yoloret-m0.75), a YAML or JSON file of one architecture, STUDY:TRIAL, or an export's folder; what
-    weights it has are not used. Run it again to go on where it stopped.
+    NETWORK is a preset (yoloret-m0.75), a YAML or JSON file of one architecture, STUDY:TRIAL, or an export's folder; its
+    weights are not used. Run the same command again to resume.
     """
-    from search.driver.experiment import Variant
+    from search.study.experiment import Variant
     from yoloret_nas.sources import find_source
-    from yoloret_nas.terminal.experiments import open_experiment, prepare, run
+    from yoloret_nas.terminal.experiments import prepare, run, to_settings
 
-    found = find_source(source, root=flags["root"])
-    architecture = prepare(found.architecture, flags)
+    found = find_source(source, root=options.root)
+    architecture = prepare(found.architecture, options)
     label = re.sub(r"[^A-Za-z0-9._]+", "-", found.label)
-    experiment = open_experiment(name or f"train-{label}-{data_name(flags['data'])}", flags)
-    variant = Variant(label=found.label, architecture=architecture, seed=seed)
-    results = run(experiment, [variant], flags, workers=1)
-    if results:
-        _conclude(experiment.name, results[0][1], root=flags["root"])
+    settings = to_settings(name or f"train-{label}-{data_name(options.data)}", options)
+    records = run(settings, [Variant(label=found.label, architecture=architecture, seed=seed)])
+    if records:
+        _conclude(settings.name, records[0], root=options.root)
 
 
 def _conclude(name: str, record: "TrialRecord", *, root: Path) -> None:

@@ -1,39 +1,38 @@
 """`yoloret-nas transfer-curve`: accuracy against how many blocks start from ImageNet weights."""
 
-from typing import Any
+from dataclasses import replace
+from functools import partial
 
 import click
 
 from yoloret_nas.options.data import data_name
-from yoloret_nas.options.training import training_options
+from yoloret_nas.options.training import TrainingOptions, training_options
 
 
 @click.command("transfer-curve")
 @click.option("--backbone", default="mobilenetv2_075", help="See the list in `yoloret-nas space paper`.")
 @click.option("--blocks", default="", help="How many start from weights, e.g. 0,6,12,19.  [default: seven, spread]")
 @click.option("--seeds", type=click.IntRange(1), default=3, help="Trainings of each.")
-@click.option("--name", default=None, help="The same name goes on.  [default: transfer-curve-BACKBONE-DATA]")
+@click.option("--name", default=None, help="The same name resumes.  [default: transfer-curve-BACKBONE-DATA]")
 @training_options
-def transfer_curve(backbone: str, blocks: str, seeds: int, name: str | None, **flags: Any) -> None:
+def transfer_curve(backbone: str, blocks: str, seeds: int, name: str | None, options: TrainingOptions) -> None:
     """Train the paper's transfer-learning curve (its Fig. 2): nothing is cut off, the last blocks start at random."""
     words = [word.strip() for word in blocks.split(",") if word.strip()]
     if not all(word.isdigit() for word in words):
-        raise click.BadParameter(f"{blocks!r} is no list of whole numbers; say 0,6,12,19", param_hint="--blocks")
-    if flags["weights"] == "random":
+        raise click.BadParameter(f"{blocks!r} is not a list of whole numbers such as 0,6,12,19", param_hint="--blocks")
+    if options.weights == "random":
         raise click.BadParameter("without ImageNet weights there is no curve", param_hint="--weights")
-    from functools import partial
-
     from search.reports.experiment import draw_curve
     from spaces.paper_experiments import transfer_curve as curve
-    from yoloret_nas.terminal.experiments import compare_variants
+    from yoloret_nas.terminal.experiments import compare_variants, prepare, to_settings
 
+    # A curve without the weights would be flat and mean nothing, so they are required.
+    options = replace(options, weights="imagenet")
     boundaries = tuple(int(word) for word in words)
-    architectures = curve(backbone, input_size=flags["input_size"] or 320, boundaries=boundaries)
+    architectures = curve(backbone, input_size=options.input_size or 320, boundaries=boundaries)
     compare_variants(
-        name or f"transfer-curve-{backbone}-{data_name(flags['data'])}",
-        architectures,
-        # A curve without the weights would be flat and mean nothing: they are asked for by name.
-        {**flags, "weights": "imagenet", "keep_transfer": True},
+        to_settings(name or f"transfer-curve-{backbone}-{data_name(options.data)}", options),
+        {label: prepare(one, options, keeps_transfer=True) for label, one in architectures.items()},
         seeds=seeds,
         title=f"transfer learning of {backbone}",
         draw=partial(draw_curve, axis="blocks that start from ImageNet weights"),

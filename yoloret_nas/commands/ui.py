@@ -14,7 +14,7 @@ import click
 @click.option("--host", default="127.0.0.1", help="Address to serve on; others than this machine's are unprotected.")
 def ui(root: Path, port: int, host: str) -> None:
     """Open the MLflow UI on the store of the studies (MLFLOW_TRACKING_URI, or the one in --dir)."""
-    from search.study.stores import tracking_uri
+    from search.tracking.store import tracking_uri
 
     uri = tracking_uri(root)
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
@@ -22,7 +22,7 @@ def ui(root: Path, port: int, host: str) -> None:
     if uri.startswith(("http://", "https://")):
         click.echo(f"the studies are on a server already: {uri}")
         return
-    from search.tracking.runs import experiment_pages
+    from search.tracking.store import experiment_pages
 
     click.echo(f"MLflow UI of {uri}  (Ctrl-C ends it)")
     for name, page in experiment_pages(uri).items():

@@ -1,13 +1,37 @@
-"""The options that all commands which train named networks share."""
+"""The options shared by all commands that train named networks."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from yoloret_nas.options.choices import RECIPES
 from yoloret_nas.options.data import DATA_HELP
+
+if TYPE_CHECKING:
+    from trials.training.recipes import RecipeName
+    from trials.training.settings import Precision
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """What the user gave for them; None is the default that the help names."""
+
+    data: str
+    device: str
+    recipe: "RecipeName | None"
+    epochs: int | None
+    batch_size: int | None
+    input_size: int | None
+    weights: Literal["auto", "imagenet", "random"]
+    weights_dir: Path | None
+    precision: "Precision"
+    skip_broken: bool
+    root: Path
+
 
 _OPTIONS = (
     click.option("--data", default="shapes", help=DATA_HELP),
@@ -20,22 +44,28 @@ _OPTIONS = (
         "--weights",
         type=click.Choice(("auto", "imagenet", "random")),
         default="auto",
-        help="Start: auto takes ImageNet's where the network says so and they can be had.",
+        help="Initial weights: auto takes ImageNet's where the network asks for them and they are available.",
     ),
     click.option(
         "--weights-dir",
         type=click.Path(path_type=Path, exists=True, file_okay=False),
-        help="Folder of ImageNet weights that comes before the network's.",
+        help="Folder of ImageNet weights, searched before any download.",
     ),
-    click.option("--devices", type=click.IntRange(1), default=1, help="GPUs of a training, or CPU processes."),
     click.option("--precision", type=click.Choice(("auto", "fp32", "bf16")), default="auto", help="Of training."),
     click.option("--skip-broken", is_flag=True, help="Leave broken images and annotations out instead of stopping."),
     click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies."),
 )
 
 
-def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the shared options, in the order above."""
+def training_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the shared options to a command, which takes them as one argument ``options``."""
+
+    @wraps(command)
+    def collected(**values: Any) -> None:
+        shared = {field.name: values.pop(field.name) for field in fields(TrainingOptions)}
+        command(options=TrainingOptions(**shared), **values)
+
+    decorated: Callable[..., None] = collected
     for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+        decorated = option(decorated)
+    return decorated

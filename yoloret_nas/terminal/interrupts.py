@@ -5,18 +5,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from search.driver.search import Interrupt
+from search.driver.driver import StopRequest
 
 
 @contextmanager
-def interrupts(tell: Callable[[str], None]) -> Iterator[Callable[[], Interrupt]]:
+def interrupts(tell: Callable[[str], None]) -> Iterator[Callable[[], StopRequest]]:
     """Count interrupts instead of raising them while the block runs.
 
     Args:
-        tell: Told what an interrupt will do.
+        tell: Called with what an interrupt will do.
 
     Yields:
-        A function that says what the user wants so far.
+        A function that returns what the user has requested so far.
     """
     count = 0
 
@@ -24,7 +24,7 @@ def interrupts(tell: Callable[[str], None]) -> Iterator[Callable[[], Interrupt]]
         nonlocal count
         count += 1 if number == signal.SIGINT else 2  # whoever sends SIGTERM does not wait
         if count == 1:
-            tell("ending after the running trial; Ctrl-C again ends now (the trial is then run again on resume)")
+            tell("ending after the running trials; Ctrl-C again ends now (they are then run again on resume)")
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

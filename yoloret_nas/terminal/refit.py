@@ -3,25 +3,24 @@
 from collections.abc import Sequence, Set
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from search.driver.experiment import ExperimentSettings, Variant, read_experiment
+from search.reports.files import write_reports
+from search.study.experiment import ExperimentSettings, read_experiment
 from search.study.record import TrialRecord
 from search.study.refit import NOISE, Finalists, Refit, compare_refit, find_finalists, refit_name, to_variants
 from search.study.settings import StudySettings
 from search.study.summary import Summary
-from search.tracking.runs import write_reports
 from yoloret_nas.terminal.experiments import run
 from yoloret_nas.terminal.trial_lines import short
 
 
 def refit(settings: StudySettings, summary: Summary, *, epochs: int, console: Console) -> None:
-    """Train a study's finalists in full, and say what their front is and whether the short trainings ranked right.
+    """Retrain a study's finalists in full; report their front and whether the short trainings ranked alike.
 
-    Finished ones are not run again, so the search's own command goes on here too.
+    Finished ones are not run again, so the search's own command resumes here too.
 
     Args:
         settings: The study.
@@ -51,21 +50,20 @@ def refit(settings: StudySettings, summary: Summary, *, epochs: int, console: Co
     there = read_experiment(settings.root, experiment.name)
     before = compare_refit(experiment.name, summary, there.summary.records if there else ())
     console.print(
-        f"\nrefit: {len(finalists.members)} of the front and {len(finalists.near)} within the noise of it (AP {NOISE}), "
+        f"\nrefit: {len(finalists.members)} trials of the front and {len(finalists.near)} within {NOISE} AP of it, "
         f"{epochs} epochs each: {_what_it_costs(finalists, epochs, done={trial.number for trial, _ in before.pairs})}",
         markup=False,
         soft_wrap=True,
     )
 
-    def report(results: Sequence[tuple[Variant, TrialRecord]]) -> Sequence[Path]:
-        found = compare_refit(experiment.name, summary, [record for _, record in results])
+    def write_refit_reports(records: Sequence[TrialRecord]) -> Sequence[Path]:
+        found = compare_refit(experiment.name, summary, records)
         if not found.summary.front:
             return []
         return write_reports(found.summary, experiment.folder, title=f"{settings.name} · {epochs} epochs each")
 
-    flags: dict[str, Any] = {"devices": 1}
-    results = run(experiment, to_variants(finalists, seed=settings.seed), flags, reports=report)
-    show_refit(compare_refit(experiment.name, summary, [record for _, record in results]), console, root=settings.root)
+    records = run(experiment, to_variants(finalists, seed=settings.seed), write_reports=write_refit_reports)
+    show_refit(compare_refit(experiment.name, summary, records), console, root=settings.root)
 
 
 def show_refit(found: Refit, console: Console, *, root: Path) -> None:

@@ -40,7 +40,7 @@ def trial_line(record: TrialRecord, *, on_front: bool) -> Text:
     ]
     line = Text("  ".join(cells), no_wrap=True, overflow="ellipsis")
     line.stylize(_COLOURS[result.state], 7, 17)
-    tail = f"{'★ ' if on_front else ''}{record.preset + ' ' if record.preset else ''}{short(record.architecture)}"
+    tail = f"{'★ ' if on_front else ''}{record.label + ' ' if record.label else ''}{short(record.architecture)}"
     if result.state != "complete":
         tail = result.reason
     elif latency and latency.notes:

@@ -229,7 +229,7 @@ class RecordingTracking:
     def catch_up(self, records: Sequence[TrialRecord]) -> None:
         self._runs.caught_up.append([record.number for record in records])
 
-    def started(self, number: int, architecture: Architecture) -> None:
+    def started(self, number: int, architecture: Architecture, *, why: str = "") -> None:
         self._runs.started.append(number)
 
     def scored(self, number: int, progress: Progress) -> None:
@@ -241,7 +241,7 @@ class RecordingTracking:
     def finished(self, record: TrialRecord, *, seconds: float | None) -> None:
         self._runs.finished.append(record.number)
 
-    def stands(self, summary: Summary) -> None:
+    def update(self, summary: Summary) -> None:
         self._runs.hypervolumes.append(summary.hypervolume)
 
     def close(self, summary: Summary, *, status: str, files: Sequence[Path]) -> None:

@@ -1,16 +1,18 @@
 """Named trainings, played rather than run."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from statistics import stdev
 
 import pytest
 
+from search.driver.driver import StopRequest
 from search.driver.executor import Event, Finished
-from search.driver.experiment import ExperimentSettings, Variant, read_experiment, run_experiment
-from search.driver.search import Interrupt
+from search.driver.experiment import run_experiment
 from search.reports.experiment import draw_curve, draw_steps, to_rows, write_rows
 from search.study.errors import StudyError
+from search.study.experiment import ExperimentSettings, Variant, read_experiment
 from search.study.pareto import Reference
 from search.study.record import TrialRecord
 from spaces import Architecture
@@ -22,6 +24,7 @@ from tests.search.driver.scripted import (
     ScriptedExecutor,
     StandInDevice,
     fail_with,
+    find_device_away,
     play_trial,
 )
 from tests.search.records import record
@@ -34,7 +37,7 @@ VARIANTS = [
     for label, architecture in (("small", BASE), ("large", BASE.replace(input_size=128)))
     for seed in (0, 1)
 ]
-Run = Callable[..., tuple[list[tuple[Variant, TrialRecord]], ScriptedExecutor]]
+Run = Callable[..., tuple[list[TrialRecord], ScriptedExecutor]]
 
 
 def play_and_write(request: TrialRequest) -> Generator[Event, bool | None, None]:
@@ -51,9 +54,7 @@ def play_and_write(request: TrialRequest) -> Generator[Event, bool | None, None]
 
 
 @pytest.fixture
-def run(root: Path, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setattr("search.driver.experiment.open_device", lambda spec, **options: device)
-
+def run(root: Path, device: StandInDevice, tracking: Runs) -> Run:
     def start(
         variants: list[Variant] = VARIANTS,
         *,
@@ -61,23 +62,26 @@ def run(root: Path, device: StandInDevice, tracking: Runs, monkeypatch: pytest.M
         capacity: int = 1,
         name: str = "few",
         epochs: int = 2,
-        interrupted: Callable[[], Interrupt] = lambda: "no",
-    ) -> tuple[list[tuple[Variant, TrialRecord]], ScriptedExecutor]:
+        stop_requested: Callable[[], StopRequest] = lambda: "no",
+    ) -> tuple[list[TrialRecord], ScriptedExecutor]:
         settings = ExperimentSettings(
             name=name, dataset=DATASET, device="cpu", train=TrainSettings(epochs=epochs), root=root
         )
         every: dict[int, Script] = dict.fromkeys(range(50), play_and_write) | (scripts or {})
         executor = ScriptedExecutor(scripts=every, capacity=capacity)
-        outcome = run_experiment(settings, variants, executor=executor, view=RecordingView(), interrupted=interrupted)
+        _, records = run_experiment(
+            settings, variants, executor=executor, view=RecordingView(), stop_requested=stop_requested
+        )
         assert executor.is_closed
-        return list(outcome.results), executor
+        return records, executor
 
     return start
 
 
 def test_every_variant_is_trained_once_with_its_own_seed_and_resumable(run: Run) -> None:
-    results, executor = run(capacity=2)
-    assert [variant for variant, _ in results] == VARIANTS
+    records, executor = run(capacity=2)
+    assert [record.label for record in records] == [variant.label for variant in VARIANTS]
+    assert [record.architecture for record in records] == [variant.architecture for variant in VARIANTS]
     assert executor.most_at_once == 2
     assert [request.train.seed for request in executor.started] == [0, 1, 0, 1]
     assert all(request.train.is_resumable for request in executor.started)
@@ -87,20 +91,28 @@ def test_every_variant_is_trained_once_with_its_own_seed_and_resumable(run: Run)
 
 def test_further_variants_join_and_failed_ones_are_run_again(run: Run, tracking: Runs) -> None:
     results, _ = run(VARIANTS[:2], scripts={1: fail_with("out of memory")})
-    assert [record.result.state for _, record in results] == ["complete", "failed"]
+    assert [record.result.state for record in results] == ["complete", "failed"]
     results, executor = run(VARIANTS)
     assert [request.number for request in executor.started] == [1, 2, 3]
-    assert {record.result.state for _, record in results} == {"complete"}
+    assert {record.result.state for record in results} == {"complete"}
 
 
 def test_an_interrupted_experiment_goes_on(run: Run, root: Path, tracking: Runs) -> None:
-    wishes = iter(["no", "no", "no", "no", "no", "no"])
-    results, _ = run(interrupted=lambda: next(wishes, "now"))
+    requests: Iterator[StopRequest] = iter(["no"] * 6)
+    results, _ = run(stop_requested=lambda: next(requests, "now"))
     assert len(results) < len(VARIANTS)
     assert tracking.status[-1] == "KILLED"
     results, _ = run()
     assert len(results) == len(VARIANTS)
     assert tracking.status[-1] == "FINISHED"
+
+
+def test_a_training_whose_device_is_away_is_tried_again(run: Run, tracking: Runs) -> None:
+    times = iter([find_device_away])
+    results, executor = run(scripts={1: lambda request: next(times, play_and_write)(request)})
+    assert [request.number for request in executor.started] == [0, 1, 1, 2, 3]
+    assert {record.result.state for record in results} == {"complete"}
+    assert tracking.interrupted == [1]
 
 
 def test_other_settings_and_a_search_of_the_name_are_refused(run: Run, root: Path) -> None:
@@ -116,7 +128,7 @@ def test_an_experiment_reads_like_a_study(run: Run, root: Path) -> None:
     run(VARIANTS[:2])
     opened = read_experiment(root, "few")
     assert opened is not None
-    assert [record.preset for record in opened.summary.records] == ["small", "small"]
+    assert [record.label for record in opened.summary.records] == ["small", "small"]
     assert opened.trial_folder(1) == root / "few" / "trials" / "0001"
     assert read_experiment(root, "none") is None
     assert opened.summary.reference == Reference(ap=0.0, latency_ms=opened.summary.reference.latency_ms)
@@ -124,7 +136,7 @@ def test_an_experiment_reads_like_a_study(run: Run, root: Path) -> None:
 
 def test_seeds_of_a_label_make_one_row(tmp_path: Path) -> None:
     records = [record(0, 0.30, 2.0), record(1, 0.34, 2.0), record(2, 0.5, 4.0), record(3, None, None, state="failed")]
-    rows = to_rows(list(zip(VARIANTS, records, strict=True)))
+    rows = to_rows([replace(one, label=v.label) for v, one in zip(VARIANTS, records, strict=True)])
     assert [(row.label, row.mean_ap, row.latency_ms) for row in rows] == [
         ("small", pytest.approx(0.32), 2.0),
         ("large", 0.5, 4.0),

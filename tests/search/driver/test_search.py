@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from search.driver.driver import RunResult, StopRequest
 from search.driver.executor import Event
+from search.driver.latencies import slowest_latency_ms
 from search.driver.lock import driver_lock
-from search.driver.search import Interrupt, Outcome, run_search, slowest_latency_ms
+from search.driver.search import run_search
 from search.study.errors import StudyError
 from search.study.read_study import read_study, study_names
 from search.study.summary import Summary
@@ -45,10 +47,12 @@ from trials.training.checkpoint import CHECKPOINT_FILE
 from trials.trial_result import RESULT_FILE, TrialRequest, TrialResult, write_json
 
 Story = list[tuple[str, str, str, float | None]]
-Interrupted = Callable[[], Interrupt]
+Interrupted = Callable[[], StopRequest]
 
 
-def search(settings: Any, *, scripts: dict[int, Script] | None = None, capacity: int = 1, **arguments: Any) -> Outcome:
+def search(
+    settings: Any, *, scripts: dict[int, Script] | None = None, capacity: int = 1, **arguments: Any
+) -> RunResult:
     executor = ScriptedExecutor(scripts=scripts or {}, capacity=capacity)
     outcome = run_search(settings, executor=executor, view=RecordingView(), **arguments)
     assert executor.is_closed
@@ -73,9 +77,9 @@ def write_yolo(folder: Path, *, num_train: int) -> Path:
     return folder
 
 
-def once_started(executor: ScriptedExecutor, count: int, wish: Interrupt) -> Interrupted:
+def once_started(executor: ScriptedExecutor, count: int, requested: StopRequest) -> Interrupted:
     """Say nothing until so many trials were started, then always the same."""
-    return lambda: wish if len(executor.started) >= count else "no"
+    return lambda: requested if len(executor.started) >= count else "no"
 
 
 # --- the budget ---------------------------------------------------------------------------------------------------
@@ -90,7 +94,7 @@ def test_the_budget_counts_finished_trials_in_all_runs_together(
     assert [record.number for record in outcome.summary.records] == [0, 1, 2, 3, 4]
     assert [request.number for request in executor.started] == [3, 4]
     assert view.opened_with == [(3, 5)]
-    assert not outcome.was_interrupted
+    assert outcome.ending == "done"
 
 
 @pytest.mark.parametrize("budget", [2, 3])
@@ -102,7 +106,7 @@ def test_a_spent_budget_starts_nothing(
     outcome = run_search(settings(budget=budget), executor=executor, view=RecordingView())
     assert executor.started == []
     assert len(outcome.summary.records) == 3
-    assert not outcome.was_interrupted
+    assert outcome.ending == "done"
 
 
 def test_every_way_to_end_spends_budget_and_no_architecture_is_tried_twice(
@@ -161,7 +165,7 @@ def test_presets_come_first_and_carry_their_name(
     records = search(settings(space=with_presets(), budget=3)).summary.records
     # The bias of the last convolution is the space's own choice; all else is the paper's.
     assert records[0].architecture == PRESETS["yoloret-m0.75"].replace(prediction_bias=True)
-    assert [record.preset for record in records] == ["yoloret-m0.75", "", ""]
+    assert [record.label for record in records] == ["yoloret-m0.75", "", ""]
 
 
 def test_weights_that_cannot_be_had_are_told_once_and_leave_no_transfer_axis(
@@ -286,7 +290,7 @@ def test_what_a_proposal_measures_counts_as_measuring(
         time.sleep(0.01)
         return latency(fake_latency_ms(architecture)), False
 
-    monkeypatch.setattr("search.driver.search.measure_architecture", measure)
+    monkeypatch.setattr("search.driver.latencies.measure_architecture", measure)
     outcome = search(settings(budget=2, sampler="front"))
     assert len(asked) >= 16
     assert outcome.seconds_by_phase["measure"] >= 0.01 * len(asked)
@@ -298,9 +302,9 @@ def test_what_a_proposal_measures_counts_as_measuring(
 def test_finish_ends_after_the_running_trials(settings: MakeSettings, device: StandInDevice, tracking: Runs) -> None:
     executor = ScriptedExecutor(capacity=2)
     outcome = run_search(
-        settings(budget=9), executor=executor, view=RecordingView(), interrupted=once_started(executor, 4, "finish")
+        settings(budget=9), executor=executor, view=RecordingView(), stop_requested=once_started(executor, 4, "finish")
     )
-    assert outcome.was_interrupted
+    assert outcome.ending == "interrupted"
     assert len(executor.started) == len(outcome.summary.records) == 4
     assert {record.result.state for record in outcome.summary.records} == {"complete"}
     assert tracking.status == ["KILLED"]
@@ -311,9 +315,9 @@ def test_now_puts_running_trials_back_and_resuming_tries_them_first(
 ) -> None:
     executor = ScriptedExecutor(capacity=2)
     outcome = run_search(
-        settings(budget=6), executor=executor, view=RecordingView(), interrupted=once_started(executor, 4, "now")
+        settings(budget=6), executor=executor, view=RecordingView(), stop_requested=once_started(executor, 4, "now")
     )
-    assert outcome.was_interrupted
+    assert outcome.ending == "interrupted"
     done = {record.number for record in outcome.summary.records}
     put_back = [request for request in executor.started if request.number not in done]
     assert len(put_back) == 2
@@ -325,7 +329,7 @@ def test_now_puts_running_trials_back_and_resuming_tries_them_first(
     assert first == [request.architecture for request in put_back]
     assert len(resumed.summary.records) == 6
     assert len({record.architecture.key for record in resumed.summary.records}) == 6
-    assert not resumed.was_interrupted
+    assert resumed.ending == "done"
 
 
 def test_a_trial_that_dies_while_the_search_ends_is_put_back_and_not_failed(
@@ -333,7 +337,7 @@ def test_a_trial_that_dies_while_the_search_ends_is_put_back_and_not_failed(
 ) -> None:
     executor = ScriptedExecutor(scripts={1: die_of("signal SIGINT")})
     outcome = run_search(
-        settings(), executor=executor, view=RecordingView(), interrupted=once_started(executor, 2, "finish")
+        settings(), executor=executor, view=RecordingView(), stop_requested=once_started(executor, 2, "finish")
     )
     assert [record.number for record in outcome.summary.records] == [0]
     again = ScriptedExecutor()
@@ -346,10 +350,10 @@ def test_an_interrupt_after_the_last_trial_is_none(
 ) -> None:
     executor = ScriptedExecutor()
     outcome = run_search(
-        settings(budget=2), executor=executor, view=RecordingView(), interrupted=once_started(executor, 2, "finish")
+        settings(budget=2), executor=executor, view=RecordingView(), stop_requested=once_started(executor, 2, "finish")
     )
     assert len(outcome.summary.records) == 2
-    assert not outcome.was_interrupted
+    assert outcome.ending == "done"
 
 
 def test_a_killed_driver_leaves_nothing_twice_and_nothing_out(
@@ -407,11 +411,11 @@ def test_one_seed_gives_one_search_also_when_it_is_interrupted_and_killed(
 
     broken = settings(name="broken", sampler=sampler, budget=13, max_latency_ms=40.0)
     executor = ScriptedExecutor()
-    run_search(broken, executor=executor, view=RecordingView(), interrupted=once_started(executor, 3, "now"))
+    run_search(broken, executor=executor, view=RecordingView(), stop_requested=once_started(executor, 3, "now"))
     with pytest.raises(DriverKilledError):
         search(broken, scripts={8: kill_driver})
     executor = ScriptedExecutor()
-    run_search(broken, executor=executor, view=RecordingView(), interrupted=once_started(executor, 5, "finish"))
+    run_search(broken, executor=executor, view=RecordingView(), stop_requested=once_started(executor, 5, "finish"))
     with pytest.raises(DriverKilledError):
         search(broken, scripts={14: kill_driver})
     resumed = search(broken)
@@ -487,20 +491,18 @@ def test_a_study_does_not_go_on_on_another_device(
 
 
 @pytest.mark.parametrize("capacity", [1, 3])
-def test_a_space_that_is_used_up_says_so_with_everything_written(
+def test_an_exhausted_space_ends_the_search_with_everything_written(
     settings: MakeSettings, device: StandInDevice, tracking: Runs, capacity: int
 ) -> None:
     chosen = settings(space=FEW, budget=9)
-    with pytest.raises(StudyError, match="all 4 architectures of space 'four' were tried") as caught:
-        search(chosen, capacity=capacity)
-    assert "larger space" in caught.value.hint
-    summary = read_study(chosen.root, "study").summary
-    assert len({record.architecture.key for record in summary.records}) == len(summary.records) == 4
-    assert (chosen.folder / "front.csv").is_file()
-    assert tracking.status == ["FINISHED"]
-    with pytest.raises(StudyError, match="all 4 architectures"):  # and again, without another trial
-        search(chosen)
-    assert len(read_study(chosen.root, "study").summary.records) == 4
+    for _ in range(2):  # the second run starts no trial
+        result = search(chosen, capacity=capacity)
+        assert result.ending == "exhausted"
+        assert len({record.architecture.key for record in result.summary.records}) == len(result.summary.records) == 4
+        assert read_study(chosen.root, "study").summary == result.summary
+        assert chosen.folder / "front.csv" in result.reports
+        assert tracking.status[-1] == "FINISHED"
+    assert sorted(tracking.started) == sorted(tracking.finished) == [0, 1, 2, 3]
 
 
 def test_a_second_driver_is_refused_with_the_first_one_s_process(
@@ -576,7 +578,7 @@ def test_a_device_that_stays_away_ends_the_search_and_loses_nothing(
 def costly(monkeypatch: pytest.MonkeyPatch) -> StandInDevice:
     """A device whose reference is really measured."""
     found = StandInDevice()
-    monkeypatch.setattr("search.driver.search.open_device", lambda spec, **options: found)
+    monkeypatch.setattr("search.driver.latencies.open_device", lambda spec, **options: found)
     return found
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from search.driver.experiment import EXPERIMENT_FILE
 from search.reports.report import make_report, write_report_page
+from search.study.experiment import EXPERIMENT_FILE
 from search.study.read_study import ReadStudy
 from search.study.record import TrialRecord
 from search.study.refit import compare_refit, find_finalists, read_refit, refit_name, to_variants
@@ -18,7 +18,7 @@ def full(number: int, trial: int, ap: float | None, latency_ms: float | None, **
         number=number,
         architecture=record(trial, ap, latency_ms).architecture,
         result=record(trial, ap, latency_ms, **changes).result,
-        preset=f"trial {trial}",
+        label=f"trial {trial}",
     )
 
 
@@ -67,7 +67,7 @@ def test_rankings_are_compared_over_what_completed_both() -> None:
 
 
 def write_refit(root: Path, name: str, *records: TrialRecord) -> None:
-    variants = [{"label": one.preset, "architecture": one.architecture.to_dict(), "seed": 0} for one in records]
+    variants = [{"label": one.label, "architecture": one.architecture.to_dict(), "seed": 0} for one in records]
     (root / name).mkdir(parents=True)
     write_json(root / name / EXPERIMENT_FILE, {"id": "1", "settings": {"device": "cpu"}, "variants": variants})
     for number, one in enumerate(records):

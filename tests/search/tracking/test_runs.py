@@ -8,10 +8,10 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from search.driver.search import run_search
+from search.reports.files import write_reports
 from search.study.errors import StudyError
 from search.study.record import TrialRecord
 from search.study.settings import StudySettings
-from search.study.stores import tracking_uri
 from search.tracking.runs import (
     FRONT_TAG,
     KIND_TAG,
@@ -20,8 +20,8 @@ from search.tracking.runs import (
     STUDY_TAG,
     TRIAL_TAG,
     Tracking,
-    write_reports,
 )
+from search.tracking.store import tracking_uri
 from tests.search.conftest import MakeSettings
 from tests.search.driver.scripted import DriverKilledError, RecordingView, ScriptedExecutor, StandInDevice, kill_driver
 from tests.search.records import record, summary
@@ -168,7 +168,7 @@ def test_the_study_s_run_has_the_front_and_the_hypervolume_and_members_their_che
     for count, trial in enumerate((first, second), start=1):
         leave_files(chosen, trial.number)
         tracking.finished(trial, seconds=1.0)
-        tracking.stands(summary(*(first, second)[:count]))
+        tracking.update(summary(*(first, second)[:count]))
     tracking.close(summary(first, second), status="KILLED", files=[])
     parent, children = runs(chosen)
     assert parent.info.status == "KILLED"
@@ -179,7 +179,7 @@ def test_the_study_s_run_has_the_front_and_the_hypervolume_and_members_their_che
     leave_files(chosen, 2)
     again.finished(third, seconds=1.0)
     whole = summary(first, second, third)
-    again.stands(whole)
+    again.update(whole)
     again.close(whole, status="FINISHED", files=write_reports(whole, chosen.folder, title="a study"))
 
     parent, children = runs(chosen)

@@ -1,0 +1,207 @@
+"""The driver: starts trials, hears how they go, records how they end, until the budget is spent."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from search.driver.executor import Died, Event, Executor, Progressed
+from search.driver.view import View
+from search.driver.work import Work
+from search.study.summary import Summary
+from search.tracking.runs import Tracking
+from trials.latency.device import DeviceAwayError
+from trials.progress import Progress
+from trials.trial_result import TrialRequest, TrialResult
+
+_POLL_S = 0.25
+_MAX_TIMES_AWAY = 4
+"""Trials in a row of each worker that end because the device is away (5 minutes each over ssh) before the run ends."""
+
+StopRequest = Literal["no", "finish", "now"]
+"""Whether the user wants to end, after the running trials or at once."""
+
+Ending = Literal["done", "exhausted", "interrupted"]
+"""The budget is spent; no architecture is left; the user ended the run before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What a search or an experiment came to."""
+
+    summary: Summary
+    """All finished trials."""
+    ending: Ending
+    """Why the run ended."""
+    reports: tuple[Path, ...]
+    """Pictures, tables and pages."""
+    tracking_uri: str
+    """MLflow's store."""
+    experiment_id: str
+    """MLflow's experiment."""
+    seconds: float
+    """Wall-clock time of this run."""
+    seconds_by_phase: Mapping[str, float]
+    """What the workers of this run spent their time on, summed over them: the phases of `TrialResult.seconds`, and
+    ``idle``: without a trial at the end, while others finished the last ones of the budget."""
+
+
+@dataclass(kw_only=True)
+class _Running:
+    request: TrialRequest
+    began: float
+    progress: list[Progress] = field(default_factory=list)
+    """Messages that carried a latency or a score."""
+    prune_reason: str = ""
+
+
+class Driver:
+    """Runs the trials of a `Work`; it alone asks and tells it, and writes MLflow.
+
+    Args:
+        work: Where trials come from.
+        executor: Where they run.
+        view: Watches.
+        tracking: The runs in MLflow.
+        title: Of reports.
+    """
+
+    def __init__(self, work: Work, executor: Executor, *, view: View, tracking: Tracking, title: str) -> None:
+        self._work, self._executor, self._view, self._tracking = work, executor, view, tracking
+        self._title = title
+        self._running: dict[int, _Running] = {}
+        self._is_ending = self._is_exhausted = False
+        self._times_away = 0
+        self._seconds: dict[str, float] = defaultdict(float)
+        self._seconds["measure"] = work.seconds_measuring * executor.capacity  # measured with all workers waiting
+
+    def run(self, stop_requested: Callable[[], StopRequest]) -> RunResult:
+        """Run trials until the budget is spent, nothing is left to try, or the user ends it.
+
+        Raises:
+            DeviceAwayError: the latency device stays away; every finished trial is kept.
+        """
+        began = time.monotonic()
+        self._tracking.catch_up(self._work.records())
+        self._view.opened(self._summary, budget=self._work.budget)
+        try:
+            ending = self._loop(stop_requested)
+        except DeviceAwayError:
+            self._put_all_back()
+            self._close(status="KILLED")
+            raise
+        reports = self._close(status="KILLED" if ending == "interrupted" else "FINISHED")
+        return RunResult(
+            summary=self._summary,
+            ending=ending,
+            reports=reports,
+            tracking_uri=self._tracking.uri,
+            experiment_id=self._tracking.experiment_id,
+            seconds=time.monotonic() - began,
+            seconds_by_phase=dict(self._seconds),
+        )
+
+    @property
+    def _summary(self) -> Summary:
+        return Summary(records=tuple(self._work.records()), reference=self._work.reference())
+
+    def _loop(self, stop_requested: Callable[[], StopRequest]) -> Ending:
+        while True:
+            requested = stop_requested()
+            self._is_ending = requested != "no"
+            if requested == "now":
+                self._put_all_back()
+            elif requested == "no":
+                self._fill()
+            if not self._running:
+                is_spent = len(self._work.records()) >= self._work.budget
+                return "done" if is_spent else "exhausted" if self._is_exhausted else "interrupted"
+            num_idle, before = self._executor.capacity - len(self._running), time.monotonic()
+            for event in self._executor.events(timeout_s=_POLL_S):
+                self._handle(event)
+            self._seconds["idle"] += num_idle * (time.monotonic() - before)
+
+    def _close(self, *, status: str) -> tuple[Path, ...]:
+        reports = self._work.write_reports(self._title)
+        self._tracking.close(self._summary, status=status, files=reports)
+        return tuple(reports)
+
+    def _fill(self) -> None:
+        """Start trials on all free workers."""
+        while len(self._running) < self._executor.capacity and not self._is_exhausted:
+            if len(self._work.records()) + len(self._running) >= self._work.budget:
+                return
+            before = self._work.seconds_measuring
+            asked = self._work.ask()
+            num_waiting = self._executor.capacity - len(self._running)  # running trials count that time as their own
+            self._seconds["measure"] += (self._work.seconds_measuring - before) * num_waiting
+            if asked is None:
+                self._is_exhausted = True
+                return
+            request, why = asked
+            self._running[request.number] = _Running(request=request, began=time.monotonic())
+            self._executor.start(request)
+            self._tracking.started(request.number, request.architecture, why=why)
+            self._view.started(request.number, request.architecture)
+
+    def _put_all_back(self) -> None:
+        self._executor.close()
+        for number in list(self._running):
+            self._put_back(number)
+
+    def _put_back(self, number: int) -> None:
+        del self._running[number]
+        self._is_exhausted = False
+        self._work.interrupt(number)
+        self._tracking.interrupted(number)
+        self._view.put_back(number)
+
+    def _handle(self, event: Event) -> None:
+        if isinstance(event, Progressed):
+            self._on_progress(event.number, event.progress)
+        elif isinstance(event, Died):
+            if self._is_ending:  # the signal that ends the run may have ended its trials with it
+                self._put_back(event.number)
+            else:
+                self._on_end(event.number, TrialResult(state="failed", reason=event.reason))
+        elif event.result.is_device_away:
+            self._on_device_away(event.number, event.result)
+        else:
+            self._on_end(event.number, event.result)
+
+    def _on_progress(self, number: int, progress: Progress) -> None:
+        self._view.progressed(number, progress)
+        running = self._running[number]
+        if progress.latency_ms is not None or progress.ap is not None:
+            running.progress.append(progress)
+        if progress.ap is not None:
+            running.prune_reason = self._work.why_prune(running.request, running.progress)
+            self._executor.answer(number, go_on=not running.prune_reason)
+            self._tracking.scored(number, progress)
+
+    def _on_end(self, number: int, result: TrialResult) -> None:
+        self._times_away = 0
+        running = self._running.pop(number)
+        if result.state == "pruned":
+            result = replace(result, reason=running.prune_reason)
+        for phase, seconds in result.seconds.items():
+            self._seconds[phase] += seconds
+        record = self._work.tell(number, result)
+        if not self._is_ending:
+            self._fill()  # before the bookkeeping below, so that no worker waits for it
+        self._tracking.finished(record, seconds=time.monotonic() - running.began)
+        self._tracking.update(self._summary)
+        self._view.finished(record, self._summary)
+
+    def _on_device_away(self, number: int, result: TrialResult) -> None:
+        """Put a trial back whose device stayed away longer than its own patience; end the run where that repeats."""
+        self._times_away += 1
+        self._put_back(number)
+        if not self._is_ending and self._times_away >= _MAX_TIMES_AWAY * self._executor.capacity:
+            raise DeviceAwayError(
+                f"{result.reason}; {len(self._work.records())} of {self._work.budget} trials are finished, none was lost",
+                hint="bring the device back, then run the same command again: it resumes",
+            )
+        self._view.noticed(f"trial {number} waits for its device and will be tried again: {result.reason}")

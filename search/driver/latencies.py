@@ -1,0 +1,59 @@
+"""Latencies that the driver measures itself: those a proposal depends on, and the hypervolume's reference."""
+
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from search.study.settings import StudySettings
+from spaces import Architecture
+from spaces.networks.cost import count_cost
+from trials.latency.cache import LatencyCache
+from trials.latency.device import DeviceAwayError, DeviceError
+from trials.latency.measure import measure_architecture
+from trials.latency.measurement_lock import QuietMachine
+from trials.latency.open_device import open_device
+
+_MARGIN = 1.1
+"""The network with the most multiply-adds need not be the slowest, and measurements differ by some percent."""
+
+
+def measure_latency_ms(architecture: Architecture, settings: StudySettings, *, num_classes: int) -> float:
+    """Measure an architecture's median latency in ms on the study's device, or find it in the cache.
+
+    Raises:
+        DeviceError: the device cannot measure it.
+    """
+    cache = LatencyCache(settings.latency_cache)
+    with (
+        QuietMachine(settings.root) as machine,
+        closing(open_device(settings.device)) as device,
+        TemporaryDirectory() as folder,
+    ):
+        path = Path(folder) / "candidate.onnx"
+        latency, _ = measure_architecture(
+            architecture, device, cache, machine=machine, num_classes=num_classes, onnx_path=path
+        )
+    return latency.median_ms
+
+
+def slowest_latency_ms(settings: StudySettings, *, num_classes: int) -> float:
+    """Measure the space's costliest network; a tenth more is the reference latency of its hypervolumes.
+
+    A network that the device cannot run, for lack of memory for example, is passed over for the next one.
+
+    Args:
+        settings: The study.
+        num_classes: Classes of its detectors.
+
+    Raises:
+        DeviceError: the device is away, or cannot run the costliest network of any backbone.
+    """
+    by_cost = sorted(settings.space.largest(), key=lambda one: -count_cost(one, num_classes=num_classes).macs)
+    for architecture in by_cost[:-1]:
+        try:
+            return measure_latency_ms(architecture, settings, num_classes=num_classes) * _MARGIN
+        except DeviceAwayError:
+            raise
+        except DeviceError:
+            continue
+    return measure_latency_ms(by_cost[-1], settings, num_classes=num_classes) * _MARGIN
