@@ -1,1 +1,1 @@
-"""What the user types and gets: commands, project file, terminal, the export bundle."""
+"""The command line: commands, project file, terminal, export."""

@@ -1,6 +1,6 @@
 """The command line: finds the command, turns errors into exit codes.
 
-Nothing heavy is imported until a command runs: `--help` and bad usage answer at once.
+Nothing heavy is imported until a command runs, so that `--help` and bad usage answer at once.
 """
 
 import importlib
@@ -17,21 +17,21 @@ from yoloret_nas.project_file import ProjectFileError, read_project_file
 COMMANDS = {
     "search": "Search for the detectors on your device's accuracy-latency front.",
     "ui": "Open the studies in the MLflow UI.",
-    "report": "Explain a study: what mattered, and whether more budget may pay.",
+    "report": "Explain a study: which choices mattered, whether more budget may pay.",
     "train": "Train one architecture in full.",
     "eval": "Score a trained network on a dataset.",
-    "compare": "Set networks side by side: accuracy, latency on devices, size.",
+    "compare": "Compare networks: accuracy, latency on devices, size.",
     "ablation": "Train the paper's ablation, or RFCR against other necks.",
     "transfer-curve": "Train the paper's transfer-learning curve.",
     "export": "Write a detector of a study as files that run.",
     "predict": "Draw an exported detector's boxes on images.",
-    "device": "Reach a device: what it is, how steady it is, what to do about it.",
+    "device": "Check a device: what it is, how steady it is, how to improve it.",
     "latency": "Time networks on one or several devices.",
     "space": "Show a space: its axes, its size, what it excludes and why.",
     "data": "Describe a dataset and draw some of it.",
-    "init": "Write a project file, so that the short command does your job.",
+    "init": "Write a project file with your data, device and limits.",
 }
-"""Name, also of the module under `yoloret_nas.commands`, to its line in the help."""
+"""Command, also the module's name under `yoloret_nas.commands`, to its line in the help."""
 
 _QUIET = {
     "ORT_DISABLE_TELEMETRY": "1",
@@ -41,7 +41,7 @@ _QUIET = {
     "MLFLOW_CONFIGURE_LOGGING": "0",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""Telemetry of the libraries is off, in this process and its children, unless the user's environment says otherwise."""
+"""Turns the libraries' telemetry off in this process and its children, unless the user's environment sets it."""
 
 _PACKAGES = ("search", "trials", "spaces")
 
@@ -95,7 +95,7 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         sys.exit(130)
-    except BrokenPipeError:  # the reader of a pipe went away: nothing is wrong, and nothing more can be said
+    except BrokenPipeError:  # the reader of a pipe has gone: nothing is wrong, and nothing more can be printed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
@@ -108,7 +108,7 @@ def check_packages() -> None:
     """Refuse to run on another distribution's top-level packages of the same names.
 
     Raises:
-        click.ClickException: one of ours is shadowed; names the file that would be imported.
+        click.ClickException: one of them is shadowed; names the file that would be imported.
     """
     home = Path(__file__).resolve().parents[1]
     for name in _PACKAGES:
@@ -117,12 +117,12 @@ def check_packages() -> None:
             found = spec.origin if spec else "nothing"
             raise click.ClickException(
                 f"the package {name!r} is not yoloret-nas's own: found {found}, expected it in {home}.\n"
-                "Another distribution installs the same name; install yoloret-nas in an environment of its own."
+                "Another distribution installs the same name; install yoloret-nas in its own environment."
             )
 
 
 def _explain(error: Exception, *, debug: bool) -> int:
-    """Print an error and give the exit code it stands for."""
+    """Print an error and return its exit code."""
     from spaces.errors import YoloRetError
 
     if isinstance(error, YoloRetError):
@@ -137,7 +137,7 @@ def _explain(error: Exception, *, debug: bool) -> int:
         click.echo(f"{click.style('error:', fg='red', bold=True)} {error.strerror}: {error.filename}", err=True)
         return 1
     message = f"{type(error).__name__}: {error}"
-    click.echo(f"{click.style('error:', fg='red', bold=True)} this is a fault of yoloret-nas: {message}", err=True)
+    click.echo(f"{click.style('error:', fg='red', bold=True)} this is a bug in yoloret-nas: {message}", err=True)
     if not debug:
         click.echo(
             f"{click.style('hint:', fg='cyan')} run it again with `yoloret-nas --debug …` to see where", err=True

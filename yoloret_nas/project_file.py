@@ -1,4 +1,4 @@
-"""The project file: a user's data, device and limits, so that the short command does their job."""
+"""The project file: a user's data, device and limits, so that `yoloret-nas search` needs no options."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ PROJECT_FILE = "yoloret-nas.yaml"
 
 TEMPLATE = """\
 # yoloret-nas reads this file from the folder it is called in. Every line is a flag of `yoloret-nas search`;
-# what is given on the command line wins. Take the # away from the lines you need.
+# the command line overrides it. Uncomment the lines you need.
 
 # data: path/to/dataset        # Pascal VOC, COCO or YOLO folder (look at it first: yoloret-nas data PATH)
 # device: cpu                  # where latency is measured
@@ -27,7 +27,7 @@ class ProjectFileError(ValueError):
 
 
 def read_project_file(path: Path) -> dict[str, dict[str, Any]]:
-    """Give the file's flags as click's default map; empty where there is no file.
+    """Return the file's options as click's default map; empty without a file.
 
     Raises:
         ProjectFileError: the file is no mapping of flags.
@@ -46,7 +46,7 @@ def read_project_file(path: Path) -> dict[str, dict[str, Any]]:
         return {}
     if not isinstance(values, dict):
         raise ProjectFileError(f"{path} must hold lines of the form  flag: value")
-    # As people type them: --dir is `dir`, whatever the parameter is called.
+    # Options are named as they are typed: --dir is `dir`, whatever the parameter is called.
     known = {_plain(option): str(parameter.name) for parameter in search.params for option in parameter.opts}
     given = {_plain(str(name)): value for name, value in values.items()}
     if unknown := sorted(set(given) - set(known)):

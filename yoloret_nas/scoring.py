@@ -1,4 +1,4 @@
-"""Scores what the user named on data the user named."""
+"""Scores a named network on a dataset."""
 
 import click
 import torch

@@ -1,4 +1,4 @@
-"""What people name a network by: a preset, a file, a trial of a study, an export."""
+"""How a user names a network: a preset, a file, a trial of a study, an export."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,13 +24,13 @@ class SourceError(YoloRetError, ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A network that was named."""
+    """A named network."""
 
     label: str
-    """Short, for tables and names."""
+    """Short name for tables."""
     architecture: Architecture
     folder: Path | None = None
-    """Where its `checkpoint.pt` is; None where it was never trained."""
+    """Folder of its `checkpoint.pt`; None if it was never trained."""
     record: TrialRecord | None = None
     """The trial it is."""
 
@@ -42,7 +42,7 @@ class Source:
             SourceError: there is none.
         """
         if self.folder is None or not (self.folder / CHECKPOINT_FILE).is_file():
-            where = f"{self.folder} holds no {CHECKPOINT_FILE}" if self.folder else "it is an architecture only"
+            where = f"{self.folder} holds no {CHECKPOINT_FILE}" if self.folder else "it is only an architecture"
             raise SourceError(
                 f"{self.label} has no trained weights: {where}", hint="train it: yoloret-nas train … --data …"
             )
@@ -50,7 +50,7 @@ class Source:
 
 
 def open_trial(source: Source) -> Bundle:
-    """Open a trained trial as an export is opened: its own ONNX file holds the weights.
+    """Open a trained trial like an export: its ONNX file holds the trained weights.
 
     Raises:
         SourceError: it was never trained.
@@ -64,14 +64,14 @@ def open_trial(source: Source) -> Bundle:
 
 
 def find_source(text: str, *, root: Path) -> Source:
-    """Find what a text names.
+    """Find the network that a text names.
 
     Args:
-        text: Of one of the `FORMS`; a study alone means the knee of its front.
+        text: One of the `FORMS`; a study alone means the knee of its front.
         root: Folder of the studies.
 
     Raises:
-        SourceError: nothing is called so.
+        SourceError: the text names nothing.
         ArchitectureError: the file holds no legal architecture.
         StudyError: the study has no such trial.
     """
@@ -93,7 +93,7 @@ def find_source(text: str, *, root: Path) -> Source:
                 folder=opened.trial_folder(record.number),
                 record=record,
             )
-    raise SourceError(f"{text!r} names no network", hint=f"say {FORMS}; presets are {', '.join(PRESETS)}")
+    raise SourceError(f"{text!r} names no network", hint=f"give {FORMS}; presets are {', '.join(PRESETS)}")
 
 
 def _read(path: Path) -> Architecture:

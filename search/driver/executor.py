@@ -1,4 +1,4 @@
-"""Where trials run: the protocol between the driver, which alone owns the study, and whatever runs trials for it."""
+"""Where trials run: the protocol between the driver, which alone owns the study, and what runs trials for it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from trials.trial_result import TrialRequest, TrialResult
 
 @dataclass(frozen=True, kw_only=True)
 class Progressed:
-    """A trial says how it goes, and waits for the driver's `Executor.answer` where a score came with it."""
+    """A trial reports progress; with a score, it waits for the driver's `Executor.answer`."""
 
     number: int
     progress: Progress
@@ -18,7 +18,7 @@ class Progressed:
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """A trial came to its end, of whatever state."""
+    """A trial ended, in any state."""
 
     number: int
     result: TrialResult
@@ -36,20 +36,20 @@ Event = Progressed | Finished | Died
 
 
 class Executor(Protocol):
-    """Runs trials, several at a time if it can; nothing a trial needs lives only in the driver's memory."""
+    """Runs trials, several at once if it can; nothing a trial needs may live only in the driver's memory."""
 
     @property
     def capacity(self) -> int:
         """How many trials may run at once."""
 
     def start(self, request: TrialRequest) -> None:
-        """Begin a trial; at most `capacity` run at once."""
+        """Start a trial; at most `capacity` run at once."""
 
     def events(self, *, timeout_s: float) -> Sequence[Event]:
-        """Wait up to so many seconds for something to happen; give what did, possibly nothing."""
+        """Wait up to `timeout_s` seconds for events; return them, possibly none."""
 
     def answer(self, number: int, *, go_on: bool) -> None:
-        """Answer a score: go on, or stop as pruned."""
+        """Answer a score: continue, or stop as pruned."""
 
     def close(self) -> None:
-        """Stop whatever runs, at once; harmless when repeated."""
+        """Kill all running trials; harmless when repeated."""

@@ -1,8 +1,8 @@
-"""Trials in processes of their own on this machine.
+"""Trials on this machine, each in a process of its own.
 
-Each trial gets a fresh process, so that memory is freed, and a crash or the kernel's out-of-memory killer ends one trial
-and not the search. The processes are forked from a server that has imported what a trial needs: 0.03 s a trial instead
-of 5 s. When the driver dies, its trials notice the closed pipe and end themselves.
+A fresh process frees its memory at the end, and a crash or the kernel's out-of-memory killer ends one trial instead of the
+search. The processes are forked from a server that has imported what a trial needs: 0.03 s a trial instead of 5 s. When
+the driver dies, its trials notice the closed pipe and end themselves.
 """
 
 import multiprocessing
@@ -36,7 +36,7 @@ class LocalExecutor:
 
     Args:
         workers: Trials at once.
-        gpus: What CUDA_VISIBLE_DEVICES becomes for each worker, in turn; empty leaves it alone.
+        gpus: Value of CUDA_VISIBLE_DEVICES for each worker, in turn; empty leaves it unset.
     """
 
     def __init__(self, *, workers: int = 1, gpus: Sequence[str] = ()) -> None:
@@ -55,7 +55,7 @@ class LocalExecutor:
         return self._workers
 
     def start(self, request: TrialRequest) -> None:
-        """Begin a trial in a process of its own."""
+        """Start a trial in a process of its own."""
         slot = min(set(range(self._workers)) - {running.slot for running in self._running.values()})
         gpu = self._gpus[slot % len(self._gpus)] if self._gpus else None
         ours, theirs = self._context.Pipe()
@@ -73,7 +73,7 @@ class LocalExecutor:
         return [self._receive(by_connection[connection]) for connection in ready if isinstance(connection, Connection)]
 
     def answer(self, number: int, *, go_on: bool) -> None:
-        """Tell a waiting trial whether to go on; one that died meanwhile shows in the next events."""
+        """Tell a waiting trial whether to continue; one that died meanwhile shows in the next events."""
         if running := self._running.get(number):
             try:
                 running.connection.send(go_on)
@@ -81,7 +81,7 @@ class LocalExecutor:
                 return
 
     def close(self) -> None:
-        """Kill the running trials, their own children with them."""
+        """Kill the running trials and their child processes."""
         for running in self._running.values():
             running.process.terminate()
         for running in self._running.values():
@@ -97,14 +97,14 @@ class LocalExecutor:
         try:
             message = running.connection.recv()
         except (EOFError, ConnectionResetError):
-            return self._bury(number)
+            return self._as_dead(number)
         if isinstance(message, TrialResult):
             self._end(number)
             return Finished(number=number, result=message)
         return Progressed(number=number, progress=message)
 
-    def _bury(self, number: int) -> Event:
-        """Say why a trial's process is gone, unless its result is written down all the same."""
+    def _as_dead(self, number: int) -> Event:
+        """Return why a trial's process ended, or its result where it was written before."""
         running = self._running[number]
         self._end(number)
         if result := read_result(running.request.work_dir):
@@ -112,7 +112,7 @@ class LocalExecutor:
         code = running.process.exitcode
         if code == -signal.SIGKILL:
             return Died(
-                number=number, reason="its process was killed, most likely for want of memory (exit by SIGKILL)"
+                number=number, reason="its process was killed, most likely for lack of memory (exit by SIGKILL)"
             )
         how = f"signal {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
         return Died(number=number, reason=f"its process ended by {how} without a result")
@@ -127,7 +127,7 @@ class LocalExecutor:
 
 
 def _serve(connection: Connection, request: TrialRequest, gpu: str | None) -> None:
-    """Run one trial in this process, and talk to the driver about it."""
+    """Run one trial in this process and report to the driver."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver decides what it means
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
@@ -138,14 +138,14 @@ def _serve(connection: Connection, request: TrialRequest, gpu: str | None) -> No
         connection.send(progress)
         return answers.get() if progress.ap is not None else True
 
-    from trials.trial import run_trial  # here, and not in the driver: it imports all that training needs
+    from trials.trial import run_trial  # imported here, since the driver does not need what training needs
 
     result = run_trial(request, report)
     connection.send(result)
 
 
 def _listen(connection: Connection, answers: "queue.Queue[bool]") -> None:
-    """Pass the driver's answers on; when the driver is gone, end this process before it trains for nobody."""
+    """Pass the driver's answers on; end this process when the driver is gone."""
     try:
         while True:
             answers.put(connection.recv())

@@ -1,4 +1,4 @@
-"""One driver a study: a lock that dies with its holder."""
+"""One driver per study: a lock that the kernel drops with its holder."""
 
 import fcntl
 import os
@@ -13,7 +13,7 @@ from search.study.errors import StudyError
 def driver_lock(folder: Path) -> Iterator[None]:
     """Hold a study's folder for this process.
 
-    The kernel drops the lock with the process, however that ends, so a killed driver blocks nobody.
+    The kernel drops the lock when the process ends, so a killed driver blocks nobody.
 
     Raises:
         StudyError: another process drives the study.

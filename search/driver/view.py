@@ -1,4 +1,4 @@
-"""What the search tells whoever watches; the terminal is one of them."""
+"""What a driver tells an observer, such as the terminal."""
 
 from typing import Protocol
 
@@ -9,22 +9,22 @@ from trials.progress import Progress
 
 
 class View(Protocol):
-    """Watches a search. Nothing here may raise for what the search does."""
+    """Observes a run. No method may raise."""
 
     def opened(self, summary: Summary, *, budget: int) -> None:
-        """The study stands open, with the trials it already has."""
+        """The study is open, with the trials it already has."""
 
     def started(self, number: int, architecture: Architecture) -> None:
-        """A trial begins."""
+        """A trial starts."""
 
     def progressed(self, number: int, progress: Progress) -> None:
-        """A running trial says where it stands."""
+        """A running trial reports progress."""
 
     def finished(self, record: TrialRecord, summary: Summary) -> None:
-        """A trial ended, and the study stands so."""
+        """A trial ended; `summary` includes it."""
 
     def put_back(self, number: int) -> None:
         """A running trial was given up without a result; its architecture will be tried again."""
 
     def noticed(self, message: str) -> None:
-        """Something a person should read, once."""
+        """A note for the user."""

@@ -1,7 +1,7 @@
-"""A space as Optuna's parameters, and architectures as points among them.
+"""A space as Optuna's parameters, and architectures as their points.
 
-The parameters form a flat box: one for each axis with a choice. Not every point of the box is an architecture (a
-truncation may not exist in a backbone), so `Space.nearest` reads points, and only points of architectures are stored.
+The parameters form a flat box, one for each axis with more than one value. Not every point of the box is an architecture
+(a truncation may not exist in a backbone), so `Space.nearest` reads points, and only architectures' points are stored.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from spaces.space import AXES, ORDERED_AXES, Space
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
-    """Give a distribution for each axis that has a choice: integers where its values have an order."""
+    """Return a distribution for each axis with more than one value: integers where the values are ordered."""
     found: dict[str, BaseDistribution] = {}
     for axis in AXES:
         values = space.values(axis)
@@ -29,7 +29,7 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
 
 
 def to_parameters(space: Space, architecture: Architecture) -> dict[str, Any]:
-    """Give an architecture's point; axes that mean nothing for it (RFCR sizes without RFCR) take their first value."""
+    """Return an architecture's point; axes without meaning for it (RFCR sizes without RFCR) take their first value."""
     flat = architecture.to_dict()
     point = {}
     for axis in distributions(space):
@@ -39,5 +39,5 @@ def to_parameters(space: Space, architecture: Architecture) -> dict[str, Any]:
 
 
 def from_parameters(space: Space, parameters: Mapping[str, Any]) -> Architecture:
-    """Give the architecture of a point, the nearest one where the point is none itself."""
+    """Return the architecture of a point, the nearest one where the point is no architecture."""
     return space.nearest(parameters)

@@ -1,4 +1,4 @@
-"""A study read by those who do not drive it."""
+"""A study as read by commands that do not drive it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +22,14 @@ class ReadStudy:
     root: Path
     summary: Summary
     device: str
-    """What the user typed for it."""
+    """The device as the user typed it."""
     id: str = ""
-    """What tells it from others of its name in MLflow."""
+    """Tells it from others of its name in MLflow."""
     space: Space | None = None
-    """Where its architectures came from; None for an experiment, which names its own."""
+    """Where its architectures came from; None for an experiment, which lists its own."""
 
     def trial_folder(self, number: int) -> Path:
-        """Where a trial's files are."""
+        """Return the folder of a trial's files."""
         return self.root / self.name / "trials" / f"{number:04d}"
 
 
@@ -37,7 +37,7 @@ def read_study(root: Path, name: str) -> ReadStudy:
     """Read a study.
 
     Raises:
-        StudyError: there is no such study, or it has no trial yet; names those there are.
+        StudyError: there is no such study, or it never started; names the existing ones.
     """
     known = study_names(root)
     if name not in known:
@@ -46,7 +46,7 @@ def read_study(root: Path, name: str) -> ReadStudy:
     study = optuna.load_study(study_name=name, storage=open_storage(root))
     attributes = study.user_attrs
     if "reference_latency_ms" not in attributes:
-        raise StudyError(f"study {name!r} was never begun in earnest", hint="run its search again")
+        raise StudyError(f"study {name!r} was created but never started", hint="run its search again")
     space = space_from_dict(attributes["settings"]["space"])
     presets = {twin.key: preset for preset, twin in presets_in(space).items()}
     trials = [trial for trial in study.get_trials(deepcopy=False) if "result" in trial.user_attrs]
@@ -64,7 +64,7 @@ def read_study(root: Path, name: str) -> ReadStudy:
 
 
 def study_names(root: Path) -> list[str]:
-    """Give the studies of a folder, the newest last."""
+    """Return the names of a folder's studies, the newest last."""
     if not optuna_path(root).is_file():
         return []
     return [study.study_name for study in optuna.get_all_study_summaries(open_storage(root), include_best_trial=False)]

@@ -1,8 +1,8 @@
-"""From short trainings to full ones: who is trained again, and whether the short ones ranked right.
+"""From short trainings to full ones: which trials are retrained, and whether the short trainings ranked alike.
 
-Short trainings rank, full ones decide. Beside the front's members those are trained in full that noise alone may have
-kept off it; how far both rankings agree is Kendall's tau. The trainings are an experiment (`search.driver.experiment`) named
-after the study and its epochs.
+Short trainings rank, full ones decide. Beside the front's members, trials that noise alone may have kept off the front are
+retrained; Kendall's tau measures how far the two rankings agree. The trainings are an experiment
+(`search.study.experiment`) named after the study and its epochs.
 """
 
 from collections.abc import Mapping, Sequence, Set
@@ -19,39 +19,39 @@ from search.study.summary import Summary
 
 _LABEL = "trial "
 NOISE = 0.02
-"""AP by which a short training may err: two of one network on 205 images that differed by the seed alone differed by 0.03
-in the mean (`benchmarks/recipe_ablation.py`), which is a standard deviation of 0.02. No study could tell its own: each
-architecture is trained once."""
+"""AP by which a short training may err. Two trainings of one network on 205 images that differed only in their seed differed
+by 0.03 on average (`benchmarks/recipe_ablation.py`), which is a standard deviation of 0.02. A study cannot estimate its own
+noise: each architecture is trained once."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finalists:
-    """Who is trained in full."""
+    """The trials that are retrained in full."""
 
     members: tuple[TrialRecord, ...]
     """The front's members."""
     near: tuple[TrialRecord, ...]
-    """Others whose AP misses the best at or under their latency by less than `NOISE`: at most as many as the front has,
-    those that miss it by least."""
+    """Trials whose AP is within `NOISE` of the best at or under their latency: at most as many as the front has,
+    the closest ones."""
 
     @property
     def all(self) -> tuple[TrialRecord, ...]:
-        """Members and near ones."""
+        """Members and near-front trials."""
         return (*self.members, *self.near)
 
     def seconds(self, epochs: int, *, done: Set[int] = frozenset()) -> float:
-        """Expected work of training all for so many epochs, one after the other, by what their trials took.
+        """Return the expected seconds of retraining all, one after the other, from what their trials took.
 
         Args:
-            epochs: Of each.
-            done: Numbers of the trials that need it no more.
+            epochs: Of each training.
+            done: Numbers of the trials that are retrained already.
         """
         spent = [(record.result.seconds, record.result.epochs) for record in self.all if record.number not in done]
         return sum((s.get("train", 0.0) + s.get("score", 0.0)) / max(1, trained) * epochs for s, trained in spent)
 
 
 def find_finalists(summary: Summary) -> Finalists:
-    """Choose who is trained in full: the front, and who misses it by no more than noise.
+    """Choose the trials to retrain: the front, and those within noise of it.
 
     Args:
         summary: The study.
@@ -70,12 +70,12 @@ def find_finalists(summary: Summary) -> Finalists:
 
 
 def refit_name(study: str, epochs: int) -> str:
-    """Name the experiment of a study's full trainings."""
+    """Return the name of the experiment of a study's full trainings."""
     return f"{study}-refit-{epochs}"
 
 
 def to_variants(finalists: Finalists, *, seed: int) -> list[Variant]:
-    """Give the experiment's variants; their labels say which trials they were."""
+    """Return the experiment's variants; their labels name the trials they retrain."""
     return [Variant(label=f"{_LABEL}{one.number}", architecture=one.architecture, seed=seed) for one in finalists.all]
 
 
@@ -101,7 +101,7 @@ class Refit:
 
 
 def compare_refit(name: str, study: Summary, refit: Sequence[TrialRecord]) -> Refit:
-    """Put full trainings beside the short ones.
+    """Pair full trainings with the short ones.
 
     Args:
         name: Of the experiment.
@@ -112,7 +112,7 @@ def compare_refit(name: str, study: Summary, refit: Sequence[TrialRecord]) -> Re
     pairs = []
     for record in refit:
         number = record.label.removeprefix(_LABEL)
-        trial = short.get(int(number)) if number.isdigit() else None  # an experiment of the user's may be called so too
+        trial = short.get(int(number)) if number.isdigit() else None  # an experiment of the user's may have such a name
         if trial is not None and trial.point is not None and record.point is not None:
             pairs.append((record.point[1], trial, record))
     pairs.sort(key=lambda row: row[0])

@@ -1,4 +1,4 @@
-"""Which trial of a study to take home."""
+"""Which trial of a study to export."""
 
 from search.study.errors import StudyError
 from search.study.record import TrialRecord
@@ -12,16 +12,16 @@ def select_trial(
 
     Args:
         summary: The study.
-        number: This one, whether or not it is on the front.
-        best: The most accurate of the front, rather than its knee.
-        max_latency_ms: Only among trials at most as slow; then the most accurate one is meant.
+        number: This trial, whether or not it is on the front.
+        best: The most accurate of the front instead of its knee.
+        max_latency_ms: The most accurate of the front within this latency.
 
     Raises:
-        StudyError: there is none; says what there is.
+        StudyError: no such trial; names what exists.
     """
     complete = {record.number: record for record in summary.records if record.point}
     if not complete:
-        raise StudyError("the study has no complete trial", hint="go on with it: yoloret-nas search")
+        raise StudyError("the study has no complete trial", hint="resume it: yoloret-nas search")
     if number is not None:
         if number not in complete:
             raise StudyError(
@@ -35,7 +35,7 @@ def select_trial(
             fastest = summary.front[0].point
             assert fastest is not None
             raise StudyError(
-                f"no trial is at most {max_latency_ms:g} ms slow", hint=f"the fastest takes {fastest[1]:.3f} ms"
+                f"no trial runs within {max_latency_ms:g} ms", hint=f"the fastest takes {fastest[1]:.3f} ms"
             )
         return fast[-1]
     chosen = summary.front[-1] if best else summary.knee

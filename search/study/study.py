@@ -1,14 +1,14 @@
-"""The study: Optuna's record of what was tried, opened, continued, asked and told by its one driver.
+"""The study: Optuna's record of what was tried, opened, asked and told by its one driver.
 
-Optuna's database is the truth of what finished. A trial is told once, at its end, in one of four states (the user
-attribute ``state``; Optuna's own states know no *infeasible*):
+Optuna's database is the record of what finished. A trial is told once, at its end, in one of four states (the user
+attribute ``state``; Optuna itself has no state *infeasible*):
 
 ========== ================= ==================================================================================
 state      Optuna's state    values
 ========== ================= ==================================================================================
 complete   COMPLETE          AP, latency
-infeasible COMPLETE          0, latency, and a constraint above 0: samplers learn where not to look, Optuna's own
-                             best trials leave it out; the 0 is never shown
+infeasible COMPLETE          0, latency, and a constraint above 0: samplers learn to avoid it, Optuna's own best
+                             trials leave it out; the 0 is never shown
 pruned     PRUNED            none
 failed     FAIL              none
 ========== ================= ==================================================================================
@@ -48,8 +48,8 @@ class Study:
     """One study, open in its driver.
 
     Args:
-        settings: Which one, and how.
-        sampler: Who proposes; proposes points of architectures only.
+        settings: The study.
+        sampler: Proposes points of architectures only.
 
     Raises:
         StudyError: the study exists with other settings.
@@ -71,7 +71,7 @@ class Study:
         self._check_settings()
 
     def check_identity(self, dataset_fingerprint: str, device: DeviceIdentity) -> None:
-        """Refuse to go on with other data or another device than the study began with.
+        """Refuse to resume with other data or another device than the study began with.
 
         Raises:
             StudyError: with what changed.
@@ -94,7 +94,7 @@ class Study:
 
     @property
     def id(self) -> str:
-        """What tells this study from others of its name in a shared MLflow store."""
+        """Tells this study from others of its name in a shared MLflow store."""
         known = self._study.user_attrs.get("id")
         if known is None:
             known = uuid.uuid4().hex
@@ -103,7 +103,7 @@ class Study:
 
     @property
     def reference_latency_ms(self) -> float | None:
-        """Latency of the hypervolume's reference point, fixed for the study's whole life once it is set."""
+        """Latency of the hypervolume's reference point; fixed once it is set."""
         return self._study.user_attrs.get("reference_latency_ms")
 
     @reference_latency_ms.setter
@@ -111,7 +111,7 @@ class Study:
         self._study.set_user_attr("reference_latency_ms", value)
 
     def recover(self) -> list[TrialRecord]:
-        """Settle what a killed driver left running: its result is taken where it is written, else it is queued again.
+        """End the trials that a killed driver left running: with their written result, or queued again.
 
         Returns:
             The trials whose results were found.
@@ -127,10 +127,10 @@ class Study:
         return found
 
     def interrupt(self, number: int) -> None:
-        """Give up a running trial without a result; its architecture is tried again first thing."""
+        """Give up a running trial without a result; its architecture is tried again first."""
         trial = self._study.get_trials(deepcopy=False)[number]
         point = {**trial.params, **trial.system_attrs.get("fixed_params", {})}
-        if set(point) == set(self._distributions):  # a driver killed while asking leaves less: it is asked for anew
+        if set(point) == set(self._distributions):  # a driver killed while asking leaves fewer parameters; the sampler proposes anew
             self._study.enqueue_trial(point, skip_if_exists=False)
         optuna.trial.Trial(self._study, trial._trial_id).set_user_attr(INTERRUPTED, True)
         self._study.tell(number, state=TrialState.FAIL)
@@ -179,13 +179,13 @@ class Study:
         return to_record(self._study.get_trials(deepcopy=False)[number], self._presets)
 
     def records(self) -> list[TrialRecord]:
-        """Give the finished trials, by number; interrupted ones are none."""
+        """Return the finished trials, by number, without interrupted ones."""
         trials = self._study.get_trials(deepcopy=False)
         finished = [trial for trial in trials if trial.state.is_finished() and "result" in trial.user_attrs]
         return [to_record(trial, self._presets) for trial in finished]
 
     def queue_presets(self) -> None:
-        """Put the paper's presets that lie in the space before everything else, if this study is new."""
+        """Queue the paper's presets that lie in the space before all else, if this study is new."""
         if self._study.user_attrs.get("presets_queued"):
             return
         for architecture in presets_in(self._settings.space).values():
@@ -193,7 +193,7 @@ class Study:
         self._study.set_user_attr("presets_queued", True)  # a driver killed before this queues the missing ones again
 
     def is_preset(self, architecture: Architecture) -> bool:
-        """Tell whether this is one of the paper's networks."""
+        """Return whether this is one of the paper's networks."""
         return architecture.key in self._presets
 
     def _end_unproposed(self) -> None:
@@ -203,7 +203,7 @@ class Study:
                 self.interrupt(trial.number)
 
     def _tried_keys(self) -> set[str]:
-        """Give the keys of the architectures that run or have a result; reading the results would take longer."""
+        """Return the keys of the architectures that run or have a result, without parsing the results."""
         trials = self._study.get_trials(deepcopy=False)
         return {
             Architecture.from_dict(trial.user_attrs["architecture"]).key
@@ -223,7 +223,7 @@ class Study:
 
 
 def to_record(trial: FrozenTrial, presets: Mapping[str, str]) -> TrialRecord:
-    """Give what a finished trial's attributes hold.
+    """Return the record that a finished trial's attributes hold.
 
     Args:
         trial: With its architecture and its result.

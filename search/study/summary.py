@@ -1,4 +1,4 @@
-"""Where a study stands: its trials, its front, its hypervolume."""
+"""A study's trials seen together: front, knee, hypervolume."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from search.study.record import TrialRecord
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """A study's finished trials, seen together."""
+    """A study's finished trials."""
 
     records: tuple[TrialRecord, ...]
     """By number."""
@@ -21,7 +21,7 @@ class Summary:
 
     @property
     def front(self) -> tuple[TrialRecord, ...]:
-        """The complete trials that no other beats, fastest first."""
+        """The complete trials that no other trial beats, fastest first."""
         complete, ap, latency_ms = self._points(self.records)
         return tuple(complete[index] for index in front_indices(ap, latency_ms))
 

@@ -70,7 +70,7 @@ def assert_refused(called: Any, code: int, message: str) -> None:
     assert called.code == code, called.said
     assert len(re.findall(message, called.said)) == 1, called.said
     assert "Traceback" not in called.said
-    assert "fault of yoloret-nas" not in called.said
+    assert "bug in yoloret-nas" not in called.said
 
 
 # --- fast answers -------------------------------------------------------------------------------------------------
@@ -163,8 +163,8 @@ def test_another_distribution_s_package_of_our_name_is_named(tmp_path: Path, nam
         ("search --data shapes:colour=3", 2, "'colour=3' is not key=number"),
         ("search --budget -1", 2, "-1 is not in the range x>=1"),
         ("search --epochs 0", 2, "0 is not in the range x>=1"),
-        ("search --max-latency 33min", 2, "'33min' is no latency; say 33ms"),
-        ("search --max-latency 0ms", 2, "'0ms' is no latency"),
+        ("search --max-latency 33min", 2, "'33min' is not a latency; use 33ms"),
+        ("search --max-latency 0ms", 2, "'0ms' is not a latency"),
         ("search --space no.yaml", 2, "'no.yaml' is none of paper, nano, tiny, and no file"),
         ("search --study ../up", 2, "study name '../up' cannot name a folder"),
         ("search --device abacus", 2, "device 'abacus' is unknown"),
@@ -281,7 +281,7 @@ def test_another_study_s_space_is_refused_and_its_own_goes_on(
     assert_refused(other, 2, "; seed was 0, is 4")
     called = call("search", *flags, "--space", copied_study.space, "--budget", "2")
     assert called.code == 0, called.said
-    assert "the study goes on: 2 trials are finished" in called.out
+    assert "resuming the study: 2 trials are finished" in called.out
     assert played.started == []
 
 
@@ -297,7 +297,7 @@ def test_a_fault_of_ours_says_so_and_debug_shows_where(call: Call, monkeypatch: 
     monkeypatch.setattr("spaces.open_space", lambda name: 1 / 0, raising=False)
     called = call("space")
     assert called.code == 1
-    assert "error: this is a fault of yoloret-nas: ZeroDivisionError: division by zero" in called.err
+    assert "error: this is a bug in yoloret-nas: ZeroDivisionError: division by zero" in called.err
     assert "yoloret-nas --debug" in called.err
     assert "Traceback" not in called.err
     called = call("--debug", "space")
@@ -413,7 +413,7 @@ def test_an_export_that_cannot_be_is_refused(call: Call, exported: Path, copied_
     assert call(*base, "--out", exported, "--force").code == 0
     assert_refused(call(*base, "--trial", "7"), 2, "trial 7 is not a complete trial of the study")
     assert_refused(call(*base, "--trial", "1", "--best"), 2, "--trial names one trial")
-    assert_refused(call(*base, "--max-latency", "0.0001ms"), 2, "no trial is at most 0.0001 ms slow")
+    assert_refused(call(*base, "--max-latency", "0.0001ms"), 2, "no trial runs within 0.0001 ms")
     Path("file").write_text("")
     assert_refused(call(*base, "--out", "file/export"), 1, "Not a directory|File exists")
     Path("mine").mkdir()
@@ -454,7 +454,7 @@ def test_predict_refuses_what_is_no_export_and_no_image(call: Call, exported: Pa
     Path("empty").mkdir()
     Image.new("RGB", (8, 8)).save("fine.png")
     Path("broken.jpg").write_bytes(b"\xff\xd8 not an image")
-    assert_refused(call("predict", "empty", "fine.png"), 2, "empty is no export")
+    assert_refused(call("predict", "empty", "fine.png"), 2, "empty is not an export")
     assert_refused(call("predict", exported, "empty"), 2, "there is no image in empty")
     assert_refused(call("predict", exported, "broken.jpg"), 2, r"error: broken\.jpg: the image cannot be read")
     assert_refused(call("predict", exported, "fine.png", "--out", "fine.png/x"), 1, "Not a directory")
@@ -514,7 +514,7 @@ def test_the_project_file_stands_for_flags_and_flags_win(call: Call, played: Scr
         ("budget: many", "'many' is not a valid integer"),
         ("budget: -2", "-2 is not in the range"),
         ("data: nowhere", "'nowhere' does not exist"),
-        ("max_latency: soon", "'soon' is no latency"),
+        ("max_latency: soon", "'soon' is not a latency"),
     ],
 )
 def test_a_project_file_that_is_wrong_is_refused(call: Call, played: ScriptedExecutor, text: str, message: str) -> None:

@@ -41,7 +41,7 @@ def test_train_eval_export_predict_and_compare_one_network(call: Call, inline: N
     assert ap is not None
     again = call("train", tiny, *QUICK, "--name", "first")
     assert again.code == 0
-    assert "it goes on: 1 trainings are finished" in again.out
+    assert "resuming: 1 trainings are finished" in again.out
     assert ap[0] in again.out  # nothing was trained anew
 
     evaluated = call("eval", "first:0", "--data", SHAPES)
@@ -138,7 +138,7 @@ def test_a_search_ends_with_full_trainings_of_its_front(call: Call, inline: None
     called = call(*words)
     assert called.code == 0, called.said
     members = len(read_study(copied_study.root, "real").summary.front)
-    assert re.search(rf"refit: {members} of the front and \d within the noise of it .* of work in all", called.out)
+    assert re.search(rf"refit: {members} trials of the front and \d within 0.02 AP of it, .* of training in total", called.out)
     assert "full trainings of real-refit-2" in called.out
     experiment = read_experiment(copied_study.root, "real-refit-2")
     assert experiment is not None
@@ -150,8 +150,8 @@ def test_a_search_ends_with_full_trainings_of_its_front(call: Call, inline: None
 
     again = call(*words)
     assert again.code == 0, again.said
-    assert f"it goes on: {len(refitted)} trainings are finished" in again.out
-    assert "2 epochs each: all are done already" in again.out
+    assert f"resuming: {len(refitted)} trainings are finished" in again.out
+    assert "2 epochs each: all are finished" in again.out
     exported = call("export", "--study", "real-refit-2", "--dir", copied_study.root, "--out", "final")
     assert exported.code == 0, exported.said
     report = call("report", "real", "--dir", copied_study.root)

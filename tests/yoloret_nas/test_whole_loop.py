@@ -143,7 +143,7 @@ def test_a_search_that_is_killed_resumed_exported_and_tried(
     # The same command goes on to exactly the budget.
     code, out, err = start(*SEARCH).finish()
     assert code == 0, err
-    assert "the study goes on: 1 trials are finished" in out
+    assert "resuming the study: 1 trials are finished" in out
     assert out.count(" complete ") == BUDGET
     assert not {"\x1b", "\r", "\b"} & set(out + err)
     check_stores(tmp_path / "runs")
@@ -180,10 +180,10 @@ def test_an_interrupted_search_ends_cleanly_and_says_how_to_go_on(
     assert "ending after the running trial; Ctrl-C again ends now" in err
     assert "Traceback" not in err
     done = 2 if times == 1 else 1
-    assert f"{done} of {BUDGET} trials are finished; the same command goes on (--study loop)" in out
+    assert f"{done} of {BUDGET} trials are finished; the same command resumes (--study loop)" in out
     interrupted.wait_until_nothing_is_left()
 
     code, out, err = start(*SEARCH).finish()
     assert code == 0, err
-    assert f"the study goes on: {done} trials are finished" in out
+    assert f"resuming the study: {done} trials are finished" in out
     check_stores(tmp_path / "runs", num_interrupted=times - 1)

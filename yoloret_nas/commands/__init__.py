@@ -1,1 +1,1 @@
-"""One module a command: parse, call a lower package, print."""
+"""One module per command: parse, call a lower package, print."""

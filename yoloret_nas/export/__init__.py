@@ -1,1 +1,1 @@
-"""yoloret_nas/export."""
+"""The folder that an export writes, and detections drawn on images."""

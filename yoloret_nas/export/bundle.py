@@ -1,4 +1,4 @@
-"""The folder an export is: everything it takes to run a detector, and to know where its figures come from."""
+"""An export's folder: all that it takes to run a detector, and the origin of its figures."""
 
 import dataclasses
 import json
@@ -25,12 +25,12 @@ README_FILE = "README.md"
 
 
 class BundleError(YoloRetError, ValueError):
-    """A folder is no export, or cannot become one."""
+    """A folder is not an export, or cannot become one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """An export, opened."""
+    """An opened export."""
 
     onnx_path: Path
     decoding: Decoding
@@ -44,11 +44,11 @@ def write_bundle(
 
     Args:
         record: The trial.
-        folder: Where to; must not exist unless it is to be replaced.
-        trial_folder: Where the trial's checkpoint is.
+        folder: To write; must not exist unless `replace`.
+        trial_folder: Folder of the trial's checkpoint.
         study: The study's name, for the record.
-        opset: Of the ONNX file: what the trial's device asked for.
-        replace: Whether an export that is there already goes.
+        opset: Of the ONNX file, as the trial's device requires.
+        replace: Whether an existing export is replaced.
 
     Returns:
         The largest difference between PyTorch's and ONNX Runtime's outputs on a random image.
@@ -75,11 +75,11 @@ def open_bundle(folder: Path) -> Bundle:
     """Open an export.
 
     Raises:
-        BundleError: it is none.
+        BundleError: the folder is not an export.
     """
     path = folder / DETECTOR_FILE
     if not path.is_file() or not (folder / ONNX_FILE).is_file():
-        raise BundleError(f"{folder} is no export", hint="write one with: yoloret-nas export --study NAME")
+        raise BundleError(f"{folder} is not an export", hint="write one with: yoloret-nas export --study NAME")
     values = json.loads(path.read_text(encoding="utf-8"))
     anchors = tuple(tuple((w, h) for w, h in scale) for scale in values["anchors"])
     return Bundle(

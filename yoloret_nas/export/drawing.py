@@ -1,4 +1,4 @@
-"""Boxes on pictures."""
+"""Detections drawn on images."""
 
 import colorsys
 from collections.abc import Sequence

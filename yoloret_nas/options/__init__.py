@@ -1,1 +1,1 @@
-"""yoloret_nas/options."""
+"""Command-line options that several commands share, parsed and checked before anything heavy is imported."""

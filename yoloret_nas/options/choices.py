@@ -1,4 +1,4 @@
-"""Names the command line offers before it imports the tables they stand in; a test holds the two together."""
+"""Names that the command line offers without importing their tables; a test keeps the two equal."""
 
 SPACES = ("paper", "nano", "tiny")
 SAMPLERS = ("front", "gp", "tpe", "nsga2", "random", "grid")

@@ -1,4 +1,4 @@
-"""What `--data` may be, checked before anything heavy is imported, and fetched with a progress bar."""
+"""The option `--data`: checked before anything heavy is imported, fetched with a progress bar."""
 
 import re
 from pathlib import Path
@@ -15,15 +15,15 @@ DATA_HELP = "Dataset: a VOC, COCO or YOLO folder, voc or coco (fetched), or gene
 
 
 def is_generated(data: str) -> bool:
-    """Tell whether the data is the generated dataset's name rather than a path."""
+    """Return whether the data names the generated dataset rather than a path."""
     return data.partition(":")[0] == "shapes"
 
 
 def check_data(data: str) -> str:
-    """Give what the user typed in its plain form.
+    """Return the data as the user typed it, in normal form.
 
     Raises:
-        click.BadParameter: it is a path where nothing is.
+        click.BadParameter: the path does not exist.
     """
     if is_generated(data) or data in KNOWN_DATASETS:
         return data
@@ -33,13 +33,13 @@ def check_data(data: str) -> str:
 
 
 def data_name(data: str) -> str:
-    """Give a word for what the user typed: the folder's name, or the generated dataset's description."""
+    """Return a short name: the folder's, or the generated dataset's description."""
     word = Path(data).resolve().name if Path(data).exists() else data
     return re.sub(r"[^A-Za-z0-9]+", "-", word).strip("-")
 
 
 def fetch_data(data: str, console: "Console") -> None:
-    """Fetch a dataset that was named rather than pointed at, with a progress bar; others are left alone.
+    """Fetch a dataset given by its known name, with a progress bar; do nothing for a path.
 
     Raises:
         DatasetError: it cannot be fetched.

@@ -1,4 +1,4 @@
-"""Quantities as people type them."""
+"""Quantities as users type them."""
 
 import re
 
@@ -11,8 +11,8 @@ class Milliseconds(click.ParamType[float]):
     name = "latency"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Give milliseconds, above 0."""
+        """Return milliseconds, above 0."""
         match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(ms|s)?", str(value).strip())
         if match is None or float(match[1]) == 0:
-            self.fail(f"{value!r} is no latency; say 33ms", param, ctx)
+            self.fail(f"{value!r} is not a latency; use 33ms", param, ctx)
         return float(match[1]) * (1000 if match[2] == "s" else 1)

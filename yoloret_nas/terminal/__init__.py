@@ -1,1 +1,1 @@
-"""yoloret_nas/terminal."""
+"""Searches and experiments in the terminal: the live view, trial lines, front tables, Ctrl-C."""

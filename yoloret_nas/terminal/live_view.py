@@ -1,4 +1,4 @@
-"""The search in the terminal: live where someone watches, plain lines where the output goes to a file."""
+"""A search in the terminal: live on a terminal, plain lines in a file or pipe."""
 
 import time
 from collections.abc import Iterator
@@ -22,13 +22,13 @@ _PLAIN_WIDTH = 220
 
 
 class LiveView:
-    """Watches a search on a console.
+    """Shows a search on a console.
 
     Args:
-        console: Where to write.
+        console: To write to.
     """
 
-    _whole = "the study"
+    _resuming = "resuming the study"
     _unit = "trials"
     _shows_front = True
 
@@ -44,7 +44,7 @@ class LiveView:
 
     @contextmanager
     def showing(self) -> Iterator["LiveView"]:
-        """Keep the live part at the bottom of a terminal while the block runs; elsewhere there is none."""
+        """Show the live part at the bottom of a terminal while the block runs."""
         if not self._console.is_terminal:
             yield self
             return
@@ -54,12 +54,12 @@ class LiveView:
         self._live = None
 
     def opened(self, summary: Summary, *, budget: int) -> None:
-        """Print the columns, and the trials there are already."""
+        """Print the columns and the finished trials."""
         self._summary, self._budget = summary, budget
         self._began, self._began_with = time.monotonic(), len(summary.records)
         front = {record.number for record in summary.front}
         if summary.records:
-            self._print(Text(f"{self._whole} goes on: {len(summary.records)} {self._unit} are finished"))
+            self._print(Text(f"{self._resuming}: {len(summary.records)} {self._unit} are finished"))
         self._print(Text(header_line(), style="bold"))
         for record in summary.records:
             self._print(trial_line(record, on_front=record.number in front))
@@ -69,7 +69,7 @@ class LiveView:
         self._running[number] = (architecture, Progress(phase="build"))
 
     def progressed(self, number: int, progress: Progress) -> None:
-        """Show where it stands."""
+        """Show its progress."""
         architecture, before = self._running[number]
         if progress.phase == "score" and progress.loss is None:
             progress = Progress(
@@ -84,7 +84,7 @@ class LiveView:
         self._print(trial_line(record, on_front=record.number in {one.number for one in summary.front}))
 
     def put_back(self, number: int) -> None:
-        """Show it no longer."""
+        """Stop showing it."""
         self._running.pop(number, None)
 
     def noticed(self, message: str) -> None:
@@ -92,7 +92,7 @@ class LiveView:
         self._print(Text(f"note: {message}", style="yellow"))
 
     def say_ending(self, message: str) -> None:
-        """Say what an interrupt will do: below the live part, or where there is none on the error stream."""
+        """Print what an interrupt will do: below the live part, or on the error stream without one."""
         self._ending = message
         if not self._console.is_terminal:
             click.echo(message, err=True)

@@ -1,4 +1,4 @@
-"""The full trainings at the end of a search, in the terminal."""
+"""Retraining the front at the end of a search, in the terminal."""
 
 from collections.abc import Sequence, Set
 from dataclasses import replace
@@ -26,7 +26,7 @@ def refit(settings: StudySettings, summary: Summary, *, epochs: int, console: Co
         settings: The study.
         summary: Its trials, with a front.
         epochs: Of each full training.
-        console: Where to write.
+        console: To write to.
 
     Raises:
         click.exceptions.Exit: it was interrupted.
@@ -67,10 +67,10 @@ def refit(settings: StudySettings, summary: Summary, *, epochs: int, console: Co
 
 
 def show_refit(found: Refit, console: Console, *, root: Path) -> None:
-    """Print full trainings beside short ones, and how far they agree."""
+    """Print full trainings beside the short ones, and how far their rankings agree."""
     front = {record.number for record in found.summary.front}
     table = Table(
-        title=f"full trainings of {found.name}: a front of {len(front)}, ★",
+        title=f"full trainings of {found.name}: {len(front)} on the front (★)",
         title_justify="left",
         box=None,
         pad_edge=False,
@@ -100,9 +100,9 @@ def show_refit(found: Refit, console: Console, *, root: Path) -> None:
 
 
 def agreement_words(found: Refit) -> str:
-    """Say in a sentence how far short and full trainings rank alike."""
+    """Return a sentence on how far short and full trainings rank alike."""
     if found.tau is None:
-        return "too few full trainings to say whether the short ones ranked right"
+        return "too few full trainings to compare their ranking with the short ones'"
     return (
         f"short and full trainings rank {len(found.pairs)} architectures with Kendall's tau {found.tau:.2f} "
         "(1: alike; 0: by chance)"
@@ -112,10 +112,10 @@ def agreement_words(found: Refit) -> str:
 def _what_it_costs(finalists: Finalists, epochs: int, *, done: Set[int]) -> str:
     left = [record for record in finalists.all if record.number not in done]
     if not left:
-        return "all are done already"
-    work = f"about {_in_words(finalists.seconds(epochs, done=done))} of work"
+        return "all are finished"
+    work = f"about {_in_words(finalists.seconds(epochs, done=done))} of training"
     num_done = len(finalists.all) - len(left)
-    return f"{num_done} are done already, {work} for the others" if num_done else f"{work} in all"
+    return f"{num_done} are finished, {work} for the others" if num_done else f"{work} in total"
 
 
 def _in_words(seconds: float) -> str:

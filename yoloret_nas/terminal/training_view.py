@@ -1,4 +1,4 @@
-"""Trainings in the terminal: a line for each scored epoch, and what runs now below them."""
+"""Trainings in the terminal: a line for each scored epoch, running trainings below."""
 
 from rich.text import Text
 
@@ -9,14 +9,14 @@ from yoloret_nas.terminal.trial_lines import short
 
 
 class TrainingView(LiveView):
-    """Watches an experiment on a console."""
+    """Shows an experiment on a console."""
 
-    _whole = "it"
+    _resuming = "resuming"
     _unit = "trainings"
     _shows_front = False
 
     def started(self, number: int, architecture: Architecture) -> None:
-        """Say what begins."""
+        """Print what starts."""
         super().started(number, architecture)
         self._print(Text(f"training {number}: {short(architecture)}", style="bold"))
 

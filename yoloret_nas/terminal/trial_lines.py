@@ -10,7 +10,7 @@ from spaces import Architecture
 
 _COLOURS = {"complete": "green", "pruned": "yellow", "infeasible": "blue", "failed": "red"}
 _FRONT_COLUMNS = {"trial": 5, "AP": 6, "AP50": 6, "median": 10, "p99": 10, "MACs": 7, "params": 6}
-"""Name to characters it needs."""
+"""Column to its width in characters."""
 _FRONT_MOST_WANTED = ("trial", "AP", "median")
 _WIDE = 100
 _HEADER = (
@@ -20,12 +20,12 @@ _HEADER = (
 
 
 def header_line() -> str:
-    """Give the columns of `trial_line`."""
+    """Return the header of `trial_line`."""
     return f"{_HEADER}  architecture, or reason"
 
 
 def trial_line(record: TrialRecord, *, on_front: bool) -> Text:
-    """Give a finished trial in one line: number, state, AP, AP50, latencies, MACs, parameters, seconds, reason."""
+    """Return a finished trial as one line: number, state, AP, AP50, latencies, MACs, parameters, seconds, reason."""
     result, latency = record.result, record.result.latency
     cells = [
         f"{record.number:>5}",
@@ -49,7 +49,7 @@ def trial_line(record: TrialRecord, *, on_front: bool) -> Text:
 
 
 def short(architecture: Architecture) -> str:
-    """Give an architecture's choices in few words."""
+    """Return an architecture's choices in short form."""
     neck = "no RFCR"
     if architecture.scale_set is not None:
         sizes = f"{architecture.rfcr_width}/{architecture.rfcr_channels}/k{architecture.rfcr_kernel}"
@@ -69,14 +69,14 @@ def front_table(
     limit: int | None = None,
     width: int = 200,
 ) -> Table:
-    """Give the front as a table, fastest first.
+    """Return the front as a table, fastest first.
 
     Args:
         front: Its members.
-        knee: Marked where it is one of them.
+        knee: Marked, if it is a member.
         title: Above the table.
-        limit: Shows so many of the most accurate; None for all.
-        width: Of the terminal in characters; a narrow one gets fewer figures, and all of those.
+        limit: Shows only the most accurate ones, this many; None for all.
+        width: Of the terminal in characters; a narrow one gets fewer columns.
     """
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     figures = {name: size for name, size in _FRONT_COLUMNS.items() if width >= _WIDE or name in _FRONT_MOST_WANTED}

@@ -105,7 +105,7 @@ def test_a_trial_reports_and_heeds_the_answer(executor: LocalExecutor, request_f
     ("bomb", "reason"),
     [
         (Exits, "its process ended by exit code 7 without a result"),
-        (Kills, "its process was killed, most likely for want of memory (exit by SIGKILL)"),
+        (Kills, "its process was killed, most likely for lack of memory (exit by SIGKILL)"),
     ],
 )
 def test_a_process_that_is_gone_is_buried_with_the_reason(

@@ -33,7 +33,7 @@ def test_a_number_without_a_complete_trial_is_refused_with_the_front(number: int
 
 
 def test_a_latency_that_no_trial_meets_is_refused_with_the_fastest() -> None:
-    with pytest.raises(StudyError, match="no trial is at most 5 ms slow") as caught:
+    with pytest.raises(StudyError, match="no trial runs within 5 ms") as caught:
         select_trial(BENT, max_latency_ms=5.0)
     assert caught.value.hint == "the fastest takes 10.000 ms"
 

@@ -206,7 +206,7 @@ def test_a_study_that_is_not_there_is_refused_with_those_that_are(settings: Make
     with pytest.raises(StudyError, match="no study 'other'") as caught:
         read_study(chosen.root, "other")
     assert caught.value.hint == "there are study"
-    with pytest.raises(StudyError, match="never begun in earnest"):
+    with pytest.raises(StudyError, match="created but never started"):
         read_study(chosen.root, "study")
     with pytest.raises(StudyError, match="no study 'other'") as caught:
         read_study(tmp_path / "nowhere", "other")

@@ -231,7 +231,7 @@ def test_a_search_ended_now_and_one_whose_driver_was_killed(settings: MakeSettin
         chosen,
         executor=executor,
         view=RecordingView(),
-        interrupted=lambda: "now" if len(executor.started) > 1 else "no",
+        stop_requested=lambda: "now" if len(executor.started) > 1 else "no",
     )
     parent, children = runs(chosen)
     assert parent.info.status == "KILLED"
