@@ -84,8 +84,8 @@ class Driver:
             DeviceAwayError: the latency device stays away; every finished trial is kept.
         """
         began = time.monotonic()
-        self._tracking.catch_up(self._work.records())
-        self._view.opened(self._summary, budget=self._work.budget)
+        self._tracking.catch_up(self._work.summary.records)
+        self._view.opened(self._work.summary, budget=self._work.budget)
         try:
             ending = self._loop(stop_requested)
         except DeviceAwayError:
@@ -94,7 +94,7 @@ class Driver:
             raise
         reports = self._close(status="KILLED" if ending == "interrupted" else "FINISHED")
         return RunResult(
-            summary=self._summary,
+            summary=self._work.summary,
             ending=ending,
             reports=reports,
             tracking_uri=self._tracking.uri,
@@ -102,10 +102,6 @@ class Driver:
             seconds=time.monotonic() - began,
             seconds_by_phase=dict(self._seconds),
         )
-
-    @property
-    def _summary(self) -> Summary:
-        return Summary(records=tuple(self._work.records()), reference=self._work.reference())
 
     def _loop(self, stop_requested: Callable[[], StopRequest]) -> Ending:
         while True:
@@ -116,7 +112,7 @@ class Driver:
             elif requested == "no":
                 self._fill()
             if not self._running:
-                is_spent = len(self._work.records()) >= self._work.budget
+                is_spent = len(self._work.summary.records) >= self._work.budget
                 return "done" if is_spent else "exhausted" if self._is_exhausted else "interrupted"
             num_idle, before = self._executor.capacity - len(self._running), time.monotonic()
             for event in self._executor.events(timeout_s=_POLL_S):
@@ -125,13 +121,13 @@ class Driver:
 
     def _close(self, *, status: str) -> tuple[Path, ...]:
         reports = self._work.write_reports(self._title)
-        self._tracking.close(self._summary, status=status, files=reports)
+        self._tracking.close(self._work.summary, status=status, files=reports)
         return tuple(reports)
 
     def _fill(self) -> None:
         """Start trials on all free workers."""
         while len(self._running) < self._executor.capacity and not self._is_exhausted:
-            if len(self._work.records()) + len(self._running) >= self._work.budget:
+            if len(self._work.summary.records) + len(self._running) >= self._work.budget:
                 return
             before = self._work.seconds_measuring
             asked = self._work.ask()
@@ -192,16 +188,17 @@ class Driver:
         if not self._is_ending:
             self._fill()  # before the bookkeeping below, so that no worker waits for it
         self._tracking.finished(record, seconds=time.monotonic() - running.began)
-        self._tracking.update(self._summary)
-        self._view.finished(record, self._summary)
+        self._tracking.update(self._work.summary)
+        self._view.finished(record, self._work.summary)
 
     def _on_device_away(self, number: int, result: TrialResult) -> None:
         """Put a trial back whose device stayed away longer than its own patience; end the run where that repeats."""
         self._times_away += 1
         self._put_back(number)
         if not self._is_ending and self._times_away >= _MAX_TIMES_AWAY * self._executor.capacity:
+            num_finished = len(self._work.summary.records)
             raise DeviceAwayError(
-                f"{result.reason}; {len(self._work.records())} of {self._work.budget} trials are finished, none was lost",
+                f"{result.reason}; {num_finished} of {self._work.budget} trials are finished, none was lost",
                 hint="bring the device back, then run the same command again: it resumes",
             )
         self._view.noticed(f"trial {number} waits for its device and will be tried again: {result.reason}")

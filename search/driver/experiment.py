@@ -1,5 +1,6 @@
 """Experiments: a driver over a list of trainings, each run to its end."""
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,12 @@ from search.driver.executor import Executor
 from search.driver.opening import Opened, drive, locked, open_data_and_device
 from search.driver.view import View
 from search.driver.work import to_request
-from search.study.experiment import Experiment, ExperimentSettings, Variant, experiment_reference
-from search.study.pareto import Reference
+from search.study.experiment import ExperimentSettings, Variant, open_book, to_summary
 from search.study.record import TrialRecord
+from search.study.settings import RunSettings
+from search.study.summary import Summary
 from trials.progress import Progress
-from trials.trial_result import TrialRequest, TrialResult
+from trials.trial_result import TrialRequest, TrialResult, read_result
 
 WriteReports = Callable[[Sequence[TrialRecord]], Sequence[Path]]
 """Writes tables and pictures of the requested variants' records; returns the files."""
@@ -54,13 +56,16 @@ def run_experiment(
 
 
 class ExperimentWork:
-    """An experiment as a source of trials.
+    """An experiment as a source of trials: variants that failed before are trained again.
 
     Args:
         settings: The experiment.
         variants: What to train.
         opened: Its data and its device.
         write_reports: Called with the requested variants' records at the end.
+
+    Raises:
+        StudyError: the folder belongs to a study, or to an experiment of other settings.
     """
 
     description: Mapping[str, str] = {}
@@ -69,31 +74,32 @@ class ExperimentWork:
     def __init__(
         self, settings: ExperimentSettings, variants: Sequence[Variant], *, opened: Opened, write_reports: WriteReports
     ) -> None:
-        self.settings = settings
-        self._variants = variants
-        self._experiment = Experiment(settings, variants)
-        self.id, self.budget = self._experiment.id, self._experiment.budget
+        self.settings: RunSettings = settings
+        self.id, self._variants = open_book(settings, variants)
+        self._requested = [self._variants.index(variant) for variant in variants]
         self._device_key = opened.identity.key
         self._write_reports = write_reports
+        results = {number: _read_or_clear(settings.trial_folder(number)) for number in range(len(self._variants))}
+        finished = {number: result for number, result in results.items() if result is not None}
+        self._records = {number: self._variants[number].record(number, result) for number, result in finished.items()}
+        self._waiting = [number for number in self._requested if number not in finished]
+        self.budget = len(self._waiting) + len(finished)
 
-    def records(self) -> list[TrialRecord]:
-        """Return all finished trainings of the experiment."""
-        return self._experiment.records()
+    @property
+    def summary(self) -> Summary:
+        """All finished trainings of the experiment."""
+        return to_summary([self._records[number] for number in sorted(self._records)])
 
     def requested_records(self) -> list[TrialRecord]:
         """Return the finished ones of the requested variants, in their order."""
-        return self._experiment.records_of(self._variants)
-
-    def reference(self) -> Reference:
-        """Return AP 0 at the slowest latency so far."""
-        return experiment_reference(self.records())
+        return [self._records[number] for number in self._requested if number in self._records]
 
     def ask(self) -> tuple[TrialRequest, str] | None:
         """Return the next training."""
-        asked = self._experiment.ask()
-        if asked is None:
+        if not self._waiting:
             return None
-        number, variant = asked
+        number = self._waiting.pop(0)
+        variant = self._variants[number]
         request = to_request(
             self.settings,
             number,
@@ -105,11 +111,12 @@ class ExperimentWork:
 
     def tell(self, number: int, result: TrialResult) -> TrialRecord:
         """Record a training's end."""
-        return self._experiment.tell(number, result)
+        self._records[number] = self._variants[number].record(number, result)
+        return self._records[number]
 
     def interrupt(self, number: int) -> None:
-        """Put a running training back."""
-        self._experiment.interrupt(number)
+        """Put a running training back, to be started first."""
+        self._waiting.insert(0, number)
 
     def why_prune(self, request: TrialRequest, progress: Sequence[Progress]) -> str:
         """Never prune: an experiment's trainings are compared in full."""
@@ -118,3 +125,12 @@ class ExperimentWork:
     def write_reports(self, title: str) -> Sequence[Path]:
         """Write the experiment's own tables and pictures, under titles of their own."""
         return self._write_reports(self.requested_records())
+
+
+def _read_or_clear(folder: Path) -> TrialResult | None:
+    """Return a training's result; delete the folder of one that failed, so that it is trained again."""
+    result = read_result(folder)
+    if result is None or result.state == "complete":
+        return result
+    shutil.rmtree(folder)
+    return None

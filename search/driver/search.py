@@ -21,7 +21,7 @@ from search.strategy.sampler import SpaceSampler
 from search.strategy.suggest import StrategySettings
 from search.study.pareto import Reference
 from search.study.record import TrialRecord
-from search.study.settings import StudySettings
+from search.study.settings import RunSettings, StudySettings
 from search.study.study import Study
 from search.study.summary import Summary
 from spaces import Architecture
@@ -69,7 +69,9 @@ class SearchWork:
     """
 
     def __init__(self, settings: StudySettings, opened: Opened) -> None:
-        self.settings = settings
+        self.settings: RunSettings = settings
+        self._settings = settings
+        self.budget = settings.budget
         self.seconds_measuring = 0.0
         self._device_key = opened.identity.key
         num_classes = len(opened.dataset.class_names)
@@ -77,42 +79,21 @@ class SearchWork:
         self._study.check_identity(opened.dataset.fingerprint, opened.identity)
         self._study.recover()
         self._study.queue_presets()
-        if self._study.reference_latency_ms is None:
+        reference_ms = self._study.reference_latency_ms
+        if reference_ms is None:
             began = time.monotonic()
-            limit_ms = settings.max_latency_ms
-            self._study.reference_latency_ms = limit_ms or slowest_latency_ms(settings, num_classes=num_classes)
+            reference_ms = settings.max_latency_ms or slowest_latency_ms(settings, num_classes=num_classes)
+            self._study.reference_latency_ms = reference_ms
             self._count(time.monotonic() - began)
-        self._records = self._study.records()
-
-    @property
-    def id(self) -> str:
-        """The study's id."""
-        return self._study.id
-
-    @property
-    def budget(self) -> int:
-        """Finished trials in all."""
-        return self.settings.budget
-
-    @property
-    def description(self) -> Mapping[str, str]:
-        """Space, limit, sampler and reference."""
-        settings = self.settings
-        return {
+        reference = Reference(ap=0.0, latency_ms=reference_ms)
+        self.summary = Summary(records=tuple(self._study.records()), reference=reference)
+        self.id = self._study.id
+        self.description: Mapping[str, str] = {
             "space": f"{settings.space.name}: {settings.space.description}",
             "max_latency_ms": str(settings.max_latency_ms),
             "sampler": f"{settings.sampler}, seed {settings.seed}",
-            "reference_latency_ms": f"{self.reference().latency_ms:.3f}",
+            "reference_latency_ms": f"{reference.latency_ms:.3f}",
         }
-
-    def records(self) -> list[TrialRecord]:
-        """Return the study's finished trials."""
-        return self._records
-
-    def reference(self) -> Reference:
-        """Return AP 0 at the limit, or at the latency of the space's largest network."""
-        assert self._study.reference_latency_ms is not None  # set when the study began
-        return Reference(ap=0.0, latency_ms=self._study.reference_latency_ms)
 
     def ask(self) -> tuple[TrialRequest, str] | None:
         """Ask the sampler for the next architecture."""
@@ -121,20 +102,21 @@ class SearchWork:
             return None
         number, architecture, why = asked
         request = to_request(
-            self.settings,
+            self._settings,
             number,
             architecture,
             device_key=self._device_key,
-            train=self.settings.train,
-            max_latency_ms=self.settings.max_latency_ms,
-            parent=self._find_parent(architecture) if self.settings.inherit else None,
+            train=self._settings.train,
+            max_latency_ms=self._settings.max_latency_ms,
+            parent=self._find_parent(architecture) if self._settings.inherit else None,
         )
         return request, why
 
     def tell(self, number: int, result: TrialResult) -> TrialRecord:
         """Record a trial's end in the study."""
         record = self._study.tell(number, result)
-        self._records = sorted([*self._records, record], key=lambda one: one.number)
+        records = sorted([*self.summary.records, record], key=lambda one: one.number)
+        self.summary = replace(self.summary, records=tuple(records))
         return record
 
     def interrupt(self, number: int) -> None:
@@ -143,16 +125,15 @@ class SearchWork:
 
     def why_prune(self, request: TrialRequest, progress: Sequence[Progress]) -> str:
         """Return why a trial cannot reach the front any more; the paper's presets always run to their end."""
-        if not self.settings.prune or self._study.is_preset(request.architecture):
+        if not self._settings.prune or self._study.is_preset(request.architecture):
             return ""
         latency_ms = next(one.latency_ms for one in progress if one.latency_ms is not None)
         curve = [(one.epoch, one.ap) for one in progress if one.ap is not None]
-        return cannot_reach_front(curve, latency_ms, num_epochs=request.train.epochs, finished=self._records)
+        return cannot_reach_front(curve, latency_ms, num_epochs=request.train.epochs, finished=self.summary.records)
 
     def write_reports(self, title: str) -> Sequence[Path]:
         """Write the front's picture, tables and page."""
-        summary = Summary(records=tuple(self._records), reference=self.reference())
-        return write_reports(summary, self.settings.folder, title=title)
+        return write_reports(self.summary, self._settings.folder, title=title)
 
     def _count(self, seconds: float) -> None:
         self.seconds_measuring += seconds
@@ -160,11 +141,11 @@ class SearchWork:
     def _find_parent(self, architecture: Architecture) -> Path | None:
         """Return the checkpoint of the finished trial whose weights fit best."""
         checkpoints = {
-            record.number: self.settings.trial_folder(record.number) / CHECKPOINT_FILE
-            for record in self._records
+            record.number: self._settings.trial_folder(record.number) / CHECKPOINT_FILE
+            for record in self.summary.records
             if record.point is not None
         }
-        kept = [record for record in self._records if record.point and checkpoints[record.number].is_file()]
+        kept = [record for record in self.summary.records if record.point and checkpoints[record.number].is_file()]
         parent = best_parent(architecture, kept)
         return None if parent is None else checkpoints[parent.number]
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from search.study.pareto import Reference
 from search.study.record import TrialRecord
 from search.study.settings import RunSettings
+from search.study.summary import Summary
 from spaces import Architecture
 from trials.progress import Progress
 from trials.training.settings import TrainSettings
@@ -16,31 +16,20 @@ from trials.trial_result import TrialRequest, TrialResult
 class Work(Protocol):
     """A source of trials and the record of how they ended."""
 
-    @property
-    def settings(self) -> RunSettings:
-        """Where trials train, where they are timed, where files go."""
+    settings: RunSettings
+    """Where trials train, where they are timed, where files go."""
+    id: str
+    """Tells this study or experiment from others of its name in a shared MLflow store."""
+    budget: int
+    """Finished trials in all, earlier runs counted."""
+    description: Mapping[str, str]
+    """What MLflow shows of it, by short names, beside data and device."""
+    seconds_measuring: float
+    """Time the driver itself has spent measuring latencies, during which idle workers waited."""
 
     @property
-    def id(self) -> str:
-        """Tells this study or experiment from others of its name in a shared MLflow store."""
-
-    @property
-    def budget(self) -> int:
-        """Finished trials in all, earlier runs counted."""
-
-    @property
-    def description(self) -> Mapping[str, str]:
-        """What MLflow shows of it, by short names, beside data and device."""
-
-    @property
-    def seconds_measuring(self) -> float:
-        """Time the driver itself has spent measuring latencies, during which idle workers waited."""
-
-    def records(self) -> list[TrialRecord]:
-        """Return the finished trials, by number."""
-
-    def reference(self) -> Reference:
-        """Return the reference point of the hypervolume."""
+    def summary(self) -> Summary:
+        """The finished trials, by number, and the reference point."""
 
     def ask(self) -> tuple[TrialRequest, str] | None:
         """Return the next trial and why it is tried; None where no architecture is left."""

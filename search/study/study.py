@@ -130,7 +130,7 @@ class Study:
         """Give up a running trial without a result; its architecture is tried again first."""
         trial = self._study.get_trials(deepcopy=False)[number]
         point = {**trial.params, **trial.system_attrs.get("fixed_params", {})}
-        if set(point) == set(self._distributions):  # a driver killed while asking leaves fewer parameters; the sampler proposes anew
+        if set(point) == set(self._distributions):  # fewer if the driver was killed while asking: proposed anew
             self._study.enqueue_trial(point, skip_if_exists=False)
         optuna.trial.Trial(self._study, trial._trial_id).set_user_attr(INTERRUPTED, True)
         self._study.tell(number, state=TrialState.FAIL)
