@@ -3,8 +3,6 @@
 import os
 from pathlib import Path
 
-from mlflow.tracking import MlflowClient
-
 
 def tracking_uri(root: Path) -> str:
     """Return MLflow's tracking URI: MLFLOW_TRACKING_URI where it is set, else a SQLite file in the studies' folder."""
@@ -21,6 +19,8 @@ def experiment_pages(uri: str) -> dict[str, str]:
 
     The path selects the view for model training; by default the UI opens on traces of language models.
     """
+    from mlflow.tracking import MlflowClient  # here: `yoloret-nas ui` answers bad usage before it loads MLflow
+
     experiments = MlflowClient(tracking_uri=uri).search_experiments(order_by=["last_update_time DESC"])
     return {
         experiment.name: f"/#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning"

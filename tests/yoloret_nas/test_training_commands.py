@@ -95,7 +95,7 @@ def test_a_transfer_curve_starts_from_the_weights_it_is_given(call: Call, inline
         ("eval nothing:3 --data shapes", 2, "'nothing:3' names no network"),
         ("compare nothing", 2, "'nothing' names no network"),
         ("ablation --backbone abacus", 2, "backbone 'abacus' is unknown"),
-        ("transfer-curve --blocks 1,x", 2, "'1,x' is no list of whole numbers"),
+        ("transfer-curve --blocks 1,x", 2, "'1,x' is not a list of whole numbers"),
         ("transfer-curve --weights random", 2, "without ImageNet weights there is no curve"),
     ],
 )
@@ -138,7 +138,9 @@ def test_a_search_ends_with_full_trainings_of_its_front(call: Call, inline: None
     called = call(*words)
     assert called.code == 0, called.said
     members = len(read_study(copied_study.root, "real").summary.front)
-    assert re.search(rf"refit: {members} trials of the front and \d within 0.02 AP of it, .* of training in total", called.out)
+    assert re.search(
+        rf"refit: {members} trials of the front and \d within 0.02 AP of it, .* of training in total", called.out
+    )
     assert "full trainings of real-refit-2" in called.out
     experiment = read_experiment(copied_study.root, "real-refit-2")
     assert experiment is not None
