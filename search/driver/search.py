@@ -14,7 +14,7 @@ from search.driver.opening import Opened, drive, locked, open_data_and_device
 from search.driver.view import View
 from search.driver.work import to_request
 from search.reports.files import write_reports
-from search.strategy.ehvi_sampler import FrontSampler
+from search.strategy.ehvi_sampler import EhviSampler
 from search.strategy.parents import best_parent
 from search.strategy.pruning import cannot_reach_front
 from search.strategy.sampler import SpaceSampler
@@ -174,7 +174,7 @@ def make_sampler(settings: StudySettings, *, num_classes: int, on_look_up: Calla
         num_classes: Classes of its detectors, for samplers that measure.
         on_look_up: Called with the seconds of each measurement made for a proposal.
     """
-    if settings.sampler != "front":
+    if settings.sampler != "ehvi":
         return SpaceSampler(settings.space, name=settings.sampler, seed=settings.seed)
 
     def measure_ms(architecture: Architecture) -> float:
@@ -184,7 +184,7 @@ def make_sampler(settings: StudySettings, *, num_classes: int, on_look_up: Calla
         finally:
             on_look_up(time.monotonic() - began)
 
-    return FrontSampler(
+    return EhviSampler(
         settings.space,
         measure_ms,
         num_classes=num_classes,

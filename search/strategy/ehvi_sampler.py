@@ -32,7 +32,7 @@ from trials.latency.device import DeviceAwayError
 _NEIGHBOURS = 40
 
 
-class FrontSampler(BaseSampler):
+class EhviSampler(BaseSampler):
     """Names the architecture that promises the most new hypervolume at its latency.
 
     It keeps nothing that is not in the study or its look-up file, so a resumed study goes on as an unbroken one would.

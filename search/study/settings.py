@@ -5,13 +5,16 @@ import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from search.study.errors import StudyError
 from spaces.space import Space
 from trials.training.settings import TrainSettings
 
-SamplerName = Literal["front", "gp", "tpe", "nsga2", "random", "grid"]
+SamplerName = Literal["ehvi", "gp", "tpe", "nsga2", "random", "grid"]
+
+_OLD_SAMPLER_NAMES: dict[str, SamplerName] = {"front": "ehvi"}
+"""Of version 0.1; accepted in 0.2."""
 
 MACHINE_SETTINGS = ("num_threads", "num_workers", "cache_mib")
 """Training settings that follow from the machine and from how many trials run at once."""
@@ -86,8 +89,8 @@ class StudySettings(RunSettings):
     """Finished trials in all, earlier runs counted."""
     max_latency_ms: float | None = None
     """Trials slower than this are not trained."""
-    sampler: SamplerName = "front"
-    """Who proposes architectures."""
+    sampler: SamplerName = "ehvi"
+    """Who proposes architectures; an old name becomes the present one."""
     seed: int = 0
     """Seed of the sampler."""
     prune: bool = True
@@ -97,6 +100,7 @@ class StudySettings(RunSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "sampler", current_sampler_name(self.sampler))
         if self.budget < 1:
             raise StudyError(f"a budget of {self.budget} trials finds nothing", hint="give at least 1")
         if self.max_latency_ms is not None and self.max_latency_ms <= 0:
@@ -117,6 +121,11 @@ class StudySettings(RunSettings):
             "inherit": self.inherit,
             "skip_broken": self.skip_broken,
         }
+
+
+def current_sampler_name(name: str) -> SamplerName:
+    """Return the present name of a sampler whose name a user typed or an earlier version recorded."""
+    return _OLD_SAMPLER_NAMES.get(name) or cast(SamplerName, name)
 
 
 def fixed_training(train: TrainSettings, *, leave_out: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from search.strategy.sampler import INTERRUPTED
 from search.study.errors import SpaceExhaustedError, StudyError
 from search.study.parameters import distributions, from_parameters, to_parameters
 from search.study.record import TrialRecord
-from search.study.settings import StudySettings
+from search.study.settings import StudySettings, current_sampler_name
 from search.study.storage import open_storage
 from spaces import Architecture
 from spaces.presets import presets_in
@@ -217,6 +217,7 @@ class Study:
         if before is None:
             self._study.set_user_attr("settings", self._settings.fixed())
         else:
+            before["sampler"] = current_sampler_name(before["sampler"])
             self._settings.check_unchanged(
                 before, hint="give the same settings to resume it, or another --study NAME to begin a new one"
             )

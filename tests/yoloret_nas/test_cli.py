@@ -12,12 +12,14 @@ from typing import Any, get_args
 
 import numpy as np
 import onnxruntime
+import optuna
 import pytest
 import torch
 from PIL import Image
 
 from search.study.read_study import read_study
 from search.study.settings import SamplerName
+from search.study.storage import open_storage
 from spaces import Architecture
 from spaces.named_spaces import SPACES, open_space
 from spaces.networks.network import build_network
@@ -485,6 +487,17 @@ def test_init_writes_a_file_that_changes_nothing_and_explains_valid_flags(call: 
     every = tmp_path / "every.yaml"
     every.write_text(re.sub(r"(?m)^# (?=\w+: )", "", TEMPLATE), encoding="utf-8")
     assert set(read_project_file(every)["search"]) == {"data", "device", "max_latency", "space", "epochs", "budget"}
+
+
+@pytest.mark.parametrize("is_typed", [True, False])
+def test_the_sampler_s_old_name_is_accepted(call: Call, played: ScriptedExecutor, stores: Path, is_typed: bool) -> None:
+    Path("own.yaml").write_text(SPACE_YAML)
+    Path("yoloret-nas.yaml").write_text("space: own.yaml\nstudy: named\n" + ("" if is_typed else "sampler: front\n"))
+    called = call("search", "--budget", "1", *(["--sampler", "front"] if is_typed else []))
+    assert called.code == 0, called.said
+    study = optuna.load_study(study_name="named", storage=open_storage(Path("runs")))
+    assert study.user_attrs["settings"]["sampler"] == "ehvi"
+    assert "[ehvi|gp|tpe|nsga2|random|grid]" in call("search", "--help").said
 
 
 def test_the_project_file_stands_for_flags_and_flags_win(call: Call, played: ScriptedExecutor, stores: Path) -> None:

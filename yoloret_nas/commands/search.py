@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from yoloret_nas.options.choices import RECIPES, SAMPLERS, SPACES
+from yoloret_nas.options.choices import OLD_SAMPLERS, RECIPES, SAMPLERS, SPACES
 from yoloret_nas.options.data import DATA_HELP, check_data, data_name, fetch_data, is_generated
 from yoloret_nas.options.quantities import Milliseconds
 
@@ -41,7 +41,13 @@ _REFIT_FACTOR = 3
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Folder of ImageNet weights, searched before any download.",
 )
-@click.option("--sampler", type=click.Choice(SAMPLERS), default="front", help="Who proposes architectures.")
+@click.option(
+    "--sampler",
+    type=click.Choice((*SAMPLERS, *OLD_SAMPLERS)),
+    metavar=f"[{'|'.join(SAMPLERS)}]",
+    default="ehvi",
+    help="Who proposes architectures.",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of the search and of each training.")
 @click.option(
     "--workers", type=click.IntRange(1), default=None, help="Trials at once.  [default: one a GPU, else one a core]"

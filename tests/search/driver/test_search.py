@@ -291,7 +291,7 @@ def test_what_a_proposal_measures_counts_as_measuring(
         return latency(fake_latency_ms(architecture)), False
 
     monkeypatch.setattr("search.driver.latencies.measure_architecture", measure)
-    outcome = search(settings(budget=2, sampler="front"))
+    outcome = search(settings(budget=2, sampler="ehvi"))
     assert len(asked) >= 16
     assert outcome.seconds_by_phase["measure"] >= 0.01 * len(asked)
 
@@ -403,7 +403,7 @@ def _played(request: Any) -> list[TrialResult]:
 # --- repeatability ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "front"])
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "ehvi"])
 def test_one_seed_gives_one_search_also_when_it_is_interrupted_and_killed(
     settings: MakeSettings, device: StandInDevice, tracking: Runs, sampler: str
 ) -> None:

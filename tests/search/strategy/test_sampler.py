@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
-from search.strategy.ehvi_sampler import FrontSampler
+from search.strategy.ehvi_sampler import EhviSampler
 from search.strategy.sampler import INTERRUPTED, OPTUNA_SAMPLERS, SpaceSampler, first_untried
 from search.strategy.suggest import StrategySettings
 from search.study.errors import StudyError
@@ -47,8 +47,8 @@ def _quiet_optuna() -> Iterator[None]:
 
 
 def make(name: str, space: Space, folder: Path, *, seed: int = 0) -> BaseSampler:
-    if name == "front":
-        return FrontSampler(
+    if name == "ehvi":
+        return EhviSampler(
             space,
             fake_latency_ms,
             num_classes=3,
@@ -87,7 +87,7 @@ def ask_and_tell(sampler: BaseSampler, space: Space, count: int) -> list[Archite
 
 
 def test_every_name_has_a_sampler() -> None:
-    assert set(NAMES) == {*OPTUNA_SAMPLERS, "front", "grid"}
+    assert set(NAMES) == {*OPTUNA_SAMPLERS, "ehvi", "grid"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -146,8 +146,8 @@ def test_any_beginning_of_the_grid_is_even() -> None:
 
 def test_a_pruned_trial_counts_as_what_it_was_expected_to_end_at(tmp_path: Path) -> None:
     """Nine curves double from half-way to the end; the pruned one, of the costliest networks, stood at nothing there."""
-    sampler = make("front", SPACE, tmp_path)
-    assert isinstance(sampler, FrontSampler)
+    sampler = make("ehvi", SPACE, tmp_path)
+    assert isinstance(sampler, EhviSampler)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
     rng = random.Random(1)
     architectures = [SPACE.sample(rng) for _ in range(10)]
@@ -174,7 +174,7 @@ def test_a_pruned_trial_counts_as_what_it_was_expected_to_end_at(tmp_path: Path)
 
 def test_the_hypervolume_sought_is_the_study_s_own(tmp_path: Path) -> None:
     """Beyond the study's reference latency nothing counts, so nothing there is named once a model guides the search."""
-    sampler = make("front", SPACE, tmp_path)
+    sampler = make("ehvi", SPACE, tmp_path)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
     study.set_user_attr("reference_latency_ms", 30.0)
     asked = []
@@ -264,7 +264,7 @@ def test_a_latency_that_cannot_be_had_counts_as_endless_unless_the_device_is_awa
             raise error
         return fake_latency_ms(architecture)
 
-    sampler = FrontSampler(
+    sampler = EhviSampler(
         SPACE,
         measure_ms,
         num_classes=3,

@@ -189,6 +189,20 @@ def test_a_space_round_trips_through_what_a_study_records(make_space: object) ->
     assert space_from_dict(space.to_dict()) == space
 
 
+def test_a_study_that_recorded_the_sampler_s_old_name_is_resumed_and_read(settings: MakeSettings) -> None:
+    chosen = settings(sampler="front")
+    assert chosen.sampler == "ehvi"
+    open_study(chosen)
+    stored = optuna.load_study(study_name=chosen.name, storage=open_storage(chosen.root))
+    stored.set_user_attr("settings", {**stored.user_attrs["settings"], "sampler": "front"})
+    for name in ("front", "ehvi"):
+        study = open_study(settings(sampler=name))
+    study.reference_latency_ms = 100.0
+    assert read_study(chosen.root, chosen.name).summary.records == ()
+    with pytest.raises(StudyError, match="sampler was ehvi, is tpe"):
+        open_study(settings(sampler="tpe"))
+
+
 def test_changes_name_nested_settings() -> None:
     before = {"a": 1, "train": {"epochs": 3, "loss": {"gain": 2}}, "gone": True}
     after = {"a": 1, "train": {"epochs": 4, "loss": {"gain": 2.5}}, "new": "x"}
