@@ -188,7 +188,6 @@ def make_sampler(settings: StudySettings, *, num_classes: int, on_look_up: Calla
         settings.space,
         measure_ms,
         num_classes=num_classes,
-        lookup_file=settings.folder / "lookups.jsonl",
         settings=_aim(settings),
         seed=settings.seed,
     )

@@ -4,11 +4,10 @@ Spaces are too large to enumerate, so the strategy chooses from a pool: an even 
 study's seed, and the neighbours of the front's members as the search goes.
 """
 
-import json
+import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,29 +18,31 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.strategy.candidates import Encoder, draw_pool
 from search.strategy.pruning import extrapolate
-from search.strategy.sampler import INTERRUPTED, tried_architecture
 from search.strategy.suggest import Observation, StrategySettings, suggest
 from search.study.errors import SpaceExhaustedError, StudyError
 from search.study.parameters import distributions, to_parameters
 from search.study.pareto import Reference, front_indices
 from search.study.study import to_record
+from search.study.trial_attributes import tried_architecture, tried_trials
 from spaces import Architecture, YoloRetError
 from spaces.space import Space
 from trials.latency.device import DeviceAwayError
 
+LOOKUP = "lookup:"
+"""Begins the study's user attributes that hold looked-up latencies in ms, infinity where the device cannot run the network."""
 _NEIGHBOURS = 40
 
 
 class EhviSampler(BaseSampler):
     """Names the architecture that promises the most new hypervolume at its latency.
 
-    It keeps nothing that is not in the study or its look-up file, so a resumed study goes on as an unbroken one would.
+    It keeps nothing that is not in the study, so a resumed study proposes what an unbroken one would have. Latencies that
+    it looks up become user attributes of the study: `LOOKUP` and the architecture's key.
 
     Args:
         space: Where proposals lie.
         measure_ms: Measures an architecture's latency in milliseconds; raises a `YoloRetError` where it cannot be.
         num_classes: Classes of the detectors, on which their cost depends.
-        lookup_file: Where measured latencies are kept, one JSON object a line.
         settings: What the strategy aims at and may spend.
         seed: Of the study.
     """
@@ -52,17 +53,14 @@ class EhviSampler(BaseSampler):
         measure_ms: Callable[[Architecture], float],
         *,
         num_classes: int,
-        lookup_file: Path,
         settings: StrategySettings,
         seed: int,
     ) -> None:
         self._space = space
         self._measure_ms = measure_ms
-        self._lookup_file = lookup_file
         self._settings = settings
         self._seed = seed
         self._distributions = distributions(space)
-        self._known_ms = _read_lookups(lookup_file)
         self._pool = draw_pool(space, seed)
         self._encoder = Encoder(num_classes=num_classes)
 
@@ -79,7 +77,7 @@ class EhviSampler(BaseSampler):
             StudyError: nothing is left that may be tried.
             DeviceAwayError: the device that is to be asked for latencies is out of reach.
         """
-        past = [one for one in study.get_trials(deepcopy=False) if one.params and not one.user_attrs.get(INTERRUPTED)]
+        past, attributes = tried_trials(study), study.user_attrs
         tried = {one.number: tried_architecture(self._space, one) for one in past}
         candidates = self._candidates(list(tried.values()), past)
         index = {architecture.key: place for place, architecture in enumerate(candidates)}
@@ -90,9 +88,9 @@ class EhviSampler(BaseSampler):
         suggestion = suggest(
             self._encoder.encode(candidates),
             observations,
-            latency_ms=np.array([self._known_ms.get(one.key, np.nan) for one in candidates]),
-            measure=lambda wanted: self._look_up([candidates[place] for place in wanted]),
-            settings=replace(self._settings, reference=_reference(study)),
+            latency_ms=np.array([attributes.get(LOOKUP + one.key, np.nan) for one in candidates]),
+            measure=lambda wanted: [self._look_up(study, candidates[place]) for place in wanted],
+            settings=replace(self._settings, reference=_reference(attributes)),
             pending=sorted(running),
             excluded=sorted(ended),
             seed=self._seed,
@@ -143,35 +141,18 @@ class EhviSampler(BaseSampler):
             observations.append(Observation(candidate=place(one), ap=ap, latency_ms=latency_ms, ap_std=ap_std))
         return observations
 
-    def _look_up(self, wanted: Sequence[Architecture]) -> list[float]:
-        answers = []
-        for architecture in wanted:
-            try:
-                latency_ms = self._measure_ms(architecture)
-            except DeviceAwayError:
-                raise  # that says nothing about the architecture
-            except YoloRetError:
-                latency_ms = np.inf  # the device cannot time it; its own trial would say why
-            self._known_ms[architecture.key] = latency_ms
-            with self._lookup_file.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"architecture": architecture.key, "latency_ms": latency_ms}) + "\n")
-            answers.append(latency_ms)
-        return answers
+    def _look_up(self, study: Study, architecture: Architecture) -> float:
+        try:
+            latency_ms = self._measure_ms(architecture)
+        except DeviceAwayError:
+            raise  # it tells nothing of the architecture
+        except YoloRetError:
+            latency_ms = math.inf  # the device cannot run it; its own trial would report why
+        study.set_user_attr(LOOKUP + architecture.key, latency_ms)
+        return latency_ms
 
 
-def _reference(study: Study) -> Reference | None:
+def _reference(attributes: Mapping[str, Any]) -> Reference | None:
     """Give the corner that the study's hypervolume is counted from, so that what is sought is what is reported."""
-    latency_ms = study.user_attrs.get("reference_latency_ms")
+    latency_ms = attributes.get("reference_latency_ms")
     return None if latency_ms is None else Reference(ap=0.0, latency_ms=latency_ms)
-
-
-def _read_lookups(path: Path) -> dict[str, float]:
-    """Read what was looked up; a last line cut short by a kill is left out."""
-    if not path.is_file():
-        return {}
-    known = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if line.endswith("}"):
-            entry = json.loads(line)
-            known[str(entry["architecture"])] = float(entry["latency_ms"])
-    return known

@@ -14,11 +14,9 @@ from optuna.trial import FrozenTrial, TrialState
 from search.study.errors import SpaceExhaustedError, StudyError
 from search.study.parameters import distributions, from_parameters, to_parameters
 from search.study.settings import SamplerName
+from search.study.trial_attributes import tried_architecture, tried_trials
 from spaces import Architecture
 from spaces.space import Space
-
-INTERRUPTED = "interrupted"
-"""User attribute of a trial that ended with its driver; its architecture is free again."""
 
 _STARTUP_TRIALS = 10
 _GOLDEN_RATIO = (5**0.5 - 1) / 2
@@ -67,7 +65,7 @@ class SpaceSampler(BaseSampler):
         Raises:
             StudyError: every architecture of the space was tried.
         """
-        tried = self._tried(study)
+        tried = {tried_architecture(self._space, past).key for past in tried_trials(study)}
         rng = random.Random(f"{self._seed}/{len(tried)}")
         proposal = self._propose(study, trial, search_space, seed=rng.randrange(2**31))
         if self._name == "grid":
@@ -97,21 +95,6 @@ class SpaceSampler(BaseSampler):
             return inner.sample_relative(study, trial, search_space)
         finally:
             optuna.logging.enable_propagation()
-
-    def _tried(self, study: Study) -> set[str]:
-        trials = study.get_trials(deepcopy=False)
-        return {
-            tried_architecture(self._space, trial).key
-            for trial in trials
-            if trial.params and not trial.user_attrs.get(INTERRUPTED)
-        }
-
-
-def tried_architecture(space: Space, trial: FrozenTrial) -> Architecture:
-    """Give what a trial tries: as its driver noted it, or as its parameters say where it has not yet."""
-    if noted := trial.user_attrs.get("architecture"):
-        return Architecture.from_dict(noted)
-    return from_parameters(space, trial.params)
 
 
 def first_untried(wanted: Architecture, space: Space, *, tried: set[str]) -> Architecture:

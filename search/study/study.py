@@ -25,12 +25,12 @@ import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from search.strategy.sampler import INTERRUPTED
 from search.study.errors import SpaceExhaustedError, StudyError
 from search.study.parameters import distributions, from_parameters, to_parameters
 from search.study.record import TrialRecord
 from search.study.settings import StudySettings, current_sampler_name
 from search.study.storage import open_storage
+from search.study.trial_attributes import INTERRUPTED
 from spaces import Architecture
 from spaces.presets import presets_in
 from spaces.space import BackboneChoice, Space

@@ -1,5 +1,6 @@
 """Samplers, each by the same bars: what they propose is legal, new, and the same again for the same seed."""
 
+import math
 import random
 import warnings
 from collections.abc import Iterator, Sequence
@@ -12,12 +13,14 @@ from hypothesis import given, settings
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
-from search.strategy.ehvi_sampler import EhviSampler
-from search.strategy.sampler import INTERRUPTED, OPTUNA_SAMPLERS, SpaceSampler, first_untried
+from search.strategy.ehvi_sampler import LOOKUP, EhviSampler
+from search.strategy.sampler import OPTUNA_SAMPLERS, SpaceSampler, first_untried
 from search.strategy.suggest import StrategySettings
 from search.study.errors import StudyError
 from search.study.parameters import distributions, from_parameters, to_parameters
 from search.study.settings import SamplerName
+from search.study.storage import open_storage
+from search.study.trial_attributes import INTERRUPTED
 from spaces import Architecture
 from spaces.named_spaces import open_space
 from spaces.space import BackboneChoice, Space
@@ -46,13 +49,12 @@ def _quiet_optuna() -> Iterator[None]:
     optuna.logging.set_verbosity(before)
 
 
-def make(name: str, space: Space, folder: Path, *, seed: int = 0) -> BaseSampler:
+def make(name: str, space: Space, *, seed: int = 0) -> BaseSampler:
     if name == "ehvi":
         return EhviSampler(
             space,
             fake_latency_ms,
             num_classes=3,
-            lookup_file=folder / "lookups.jsonl",
             settings=StrategySettings(num_first_lookups=16, num_lookups=2),
             seed=seed,
         )
@@ -91,35 +93,31 @@ def test_every_name_has_a_sampler() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_proposals_are_legal_and_new(name: SamplerName, tmp_path: Path) -> None:
+def test_proposals_are_legal_and_new(name: SamplerName) -> None:
     count = 18 if name == "gp" else 40  # a Gaussian process takes a third of a second for each
-    asked = ask_and_tell(make(name, SPACE, tmp_path), SPACE, count)
+    asked = ask_and_tell(make(name, SPACE), SPACE, count)
     assert all(architecture in SPACE for architecture in asked)
     assert len({architecture.key for architecture in asked}) == count
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_one_seed_proposes_one_sequence(name: SamplerName, tmp_path: Path) -> None:
-    sequences = []
-    for run, seed in enumerate((3, 3, 4)):
-        (tmp_path / str(run)).mkdir()
-        sequences.append(ask_and_tell(make(name, SPACE, tmp_path / str(run), seed=seed), SPACE, 15))
+def test_one_seed_proposes_one_sequence(name: SamplerName) -> None:
+    sequences = [ask_and_tell(make(name, SPACE, seed=seed), SPACE, 15) for seed in (3, 3, 4)]
     assert sequences[0] == sequences[1] != sequences[2]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_space_is_used_up_to_its_last_architecture_and_no_further(name: SamplerName, tmp_path: Path) -> None:
-    sampler = make(name, FEW, tmp_path)
+def test_a_space_is_used_up_to_its_last_architecture_and_no_further(name: SamplerName) -> None:
+    sampler = make(name, FEW)
     assert {one.key for one in ask_and_tell(sampler, FEW, 4)} == {one.key for one in FEW}
     with pytest.raises(StudyError, match="four"):
-        ask_and_tell(make(name, FEW, tmp_path), FEW, 5)
+        ask_and_tell(make(name, FEW), FEW, 5)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_trial_that_was_interrupted_counts_for_nothing(name: SamplerName, tmp_path: Path) -> None:
-    (tmp_path / "whole").mkdir()
-    whole = ask_and_tell(make(name, SPACE, tmp_path / "whole"), SPACE, 1)[0]
-    study = optuna.create_study(directions=["maximize", "minimize"], sampler=make(name, SPACE, tmp_path))
+def test_a_trial_that_was_interrupted_counts_for_nothing(name: SamplerName) -> None:
+    whole = ask_and_tell(make(name, SPACE), SPACE, 1)[0]
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=make(name, SPACE))
     for _ in range(3):
         trial = study.ask(distributions(SPACE))
         assert from_parameters(SPACE, trial.params) == whole
@@ -144,9 +142,9 @@ def test_any_beginning_of_the_grid_is_even() -> None:
         assert [count / 60 for count in counts] == pytest.approx(expected, abs=0.1)
 
 
-def test_a_pruned_trial_counts_as_what_it_was_expected_to_end_at(tmp_path: Path) -> None:
+def test_a_pruned_trial_counts_as_what_it_was_expected_to_end_at() -> None:
     """Nine curves double from half-way to the end; the pruned one, of the costliest networks, stood at nothing there."""
-    sampler = make("ehvi", SPACE, tmp_path)
+    sampler = make("ehvi", SPACE)
     assert isinstance(sampler, EhviSampler)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
     rng = random.Random(1)
@@ -172,9 +170,9 @@ def test_a_pruned_trial_counts_as_what_it_was_expected_to_end_at(tmp_path: Path)
     assert seen[9].ap_std > 0
 
 
-def test_the_hypervolume_sought_is_the_study_s_own(tmp_path: Path) -> None:
+def test_the_hypervolume_sought_is_the_study_s_own() -> None:
     """Beyond the study's reference latency nothing counts, so nothing there is named once a model guides the search."""
-    sampler = make("ehvi", SPACE, tmp_path)
+    sampler = make("ehvi", SPACE)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
     study.set_user_attr("reference_latency_ms", 30.0)
     asked = []
@@ -250,11 +248,16 @@ def test_the_last_one_is_found_wherever_it_is() -> None:
         first_untried(everything[0], ISLANDS, tried=keys(everything))
 
 
+def lookups(study: optuna.Study) -> dict[str, float]:
+    """Return the looked-up latencies that a study holds."""
+    return {name: value for name, value in study.user_attrs.items() if name.startswith(LOOKUP)}
+
+
 @pytest.mark.parametrize(
     ("error", "is_passed_on"), [(DeviceAwayError("out of reach"), True), (DeviceError("out of memory"), False)]
 )
 def test_a_latency_that_cannot_be_had_counts_as_endless_unless_the_device_is_away(
-    tmp_path: Path, error: DeviceError, is_passed_on: bool
+    error: DeviceError, is_passed_on: bool
 ) -> None:
     asked: list[Architecture] = []
 
@@ -268,7 +271,6 @@ def test_a_latency_that_cannot_be_had_counts_as_endless_unless_the_device_is_awa
         SPACE,
         measure_ms,
         num_classes=3,
-        lookup_file=tmp_path / "lookups.jsonl",
         settings=StrategySettings(num_first_lookups=6, num_lookups=2),
         seed=0,
     )
@@ -276,8 +278,35 @@ def test_a_latency_that_cannot_be_had_counts_as_endless_unless_the_device_is_awa
     if is_passed_on:
         with pytest.raises(DeviceAwayError):
             study.ask(distributions(SPACE))
-        assert len((tmp_path / "lookups.jsonl").read_text().splitlines()) == 2  # what is known is kept
+        assert len(lookups(study)) == 2  # what is known is kept
     else:
         chosen = from_parameters(SPACE, study.ask(distributions(SPACE)).params)
         assert chosen.key != asked[2].key
-        assert "Infinity" in (tmp_path / "lookups.jsonl").read_text()
+        assert lookups(study)[LOOKUP + asked[2].key] == math.inf
+
+
+def test_a_latency_is_looked_up_once_by_all_drivers_of_a_study(tmp_path: Path) -> None:
+    """Infinity for "cannot be measured" comes back from the database too."""
+    asked: list[Architecture] = []
+
+    def measure_ms(architecture: Architecture) -> float:
+        asked.append(architecture)
+        if len(asked) == 3:
+            raise DeviceError("out of memory")
+        return fake_latency_ms(architecture)
+
+    for _ in range(2):
+        sampler = EhviSampler(
+            SPACE,
+            measure_ms,
+            num_classes=3,
+            settings=StrategySettings(num_first_lookups=6, num_lookups=0),
+            seed=0,
+        )
+        study = optuna.create_study(
+            storage=open_storage(tmp_path), study_name="s", directions=["maximize", "minimize"], sampler=sampler,
+            load_if_exists=True,
+        )  # fmt: skip
+        study.ask(distributions(SPACE))
+        assert lookups(study)[LOOKUP + asked[2].key] == math.inf
+    assert len(asked) == len({one.key for one in asked}) == 6

@@ -1,0 +1,24 @@
+"""What the study notes on Optuna's trials for those who read them, samplers among them."""
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from search.study.parameters import from_parameters
+from spaces import Architecture
+from spaces.space import Space
+
+INTERRUPTED = "interrupted"
+"""User attribute of a trial that ended with its driver; its architecture is free again."""
+
+
+def tried_trials(study: Study) -> list[FrozenTrial]:
+    """Return the trials that run or have ended; interrupted ones do not count."""
+    trials = study.get_trials(deepcopy=False)
+    return [trial for trial in trials if trial.params and not trial.user_attrs.get(INTERRUPTED)]
+
+
+def tried_architecture(space: Space, trial: FrozenTrial) -> Architecture:
+    """Return the architecture of a trial: as its driver noted it, else as its parameters describe it."""
+    if noted := trial.user_attrs.get("architecture"):
+        return Architecture.from_dict(noted)
+    return from_parameters(space, trial.params)
