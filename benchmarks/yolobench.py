@@ -53,9 +53,7 @@ class Problem:
     latency_ms: FloatArray
     """(N,) measured."""
     reference: Reference
-    """Where hypervolume is counted from."""
-    is_reference_told: bool = True
-    """Whether our strategy is told the reference; the plain one always is, Optuna's samplers choose their own."""
+    """Where hypervolume is counted from; told to our strategy and the plain one, Optuna's samplers choose their own."""
     categorical: tuple[str, ...] = ("version",)
     """Axes without an order."""
     noise: float = 0.0
@@ -127,9 +125,7 @@ def run_ours(problem: Problem, seed: int, num_trainings: int) -> Run:
         categories=problem.columns(ordered=False),
         is_rising=np.array([axis == "resolution" for axis in AXES if axis not in problem.categorical]),
     )
-    settings = StrategySettings(
-        reference=problem.reference if problem.is_reference_told else None, max_latency_ms=problem.max_latency_ms
-    )
+    settings = StrategySettings(max_latency_ms=problem.max_latency_ms)
     known = np.full(len(problem.ap), np.nan)
 
     def measure(wanted: Sequence[int]) -> list[float]:
@@ -145,6 +141,7 @@ def run_ours(problem: Problem, seed: int, num_trainings: int) -> Run:
             observations,
             latency_ms=known.copy(),
             measure=measure,
+            reference=problem.reference,
             settings=settings,
             excluded=over,
             seed=seed,
@@ -273,7 +270,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     problem = replace(
         read_table(options.table, options.device_column),
-        is_reference_told=not options.own_reference,
         categorical=tuple(options.categorical.split(",")),
         noise=options.noise,
     )
@@ -308,7 +304,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--categorical", default="version", help="axes without order, with commas (default version)")
     parser.add_argument("--noise", type=float, default=0.0, help="standard deviation of AP as seen (default 0)")
     parser.add_argument("--max-latency", type=float, help="limit in ms; also the reference's, if lower")
-    parser.add_argument("--own-reference", action="store_true", help="do not tell our strategy the reference point")
     return parser
 
 

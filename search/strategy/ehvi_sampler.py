@@ -6,8 +6,7 @@ study's seed, and the neighbours of the front's members as the search goes.
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,7 @@ from spaces.space import Space
 from trials.latency.device import DeviceAwayError
 
 LOOKUP = "lookup:"
-"""Begins the study's user attributes that hold looked-up latencies in ms, infinity where the device cannot run the network."""
+"""Prefix of the study's attributes that hold looked-up latencies in ms; infinity where the device cannot run the network."""
 _NEIGHBOURS = 40
 
 
@@ -43,7 +42,7 @@ class EhviSampler(BaseSampler):
         space: Where proposals lie.
         measure_ms: Measures an architecture's latency in milliseconds; raises a `YoloRetError` where it cannot be.
         num_classes: Classes of the detectors, on which their cost depends.
-        settings: What the strategy aims at and may spend.
+        settings: The strategy's limit and what it may spend.
         seed: Of the study.
     """
 
@@ -90,7 +89,9 @@ class EhviSampler(BaseSampler):
             observations,
             latency_ms=np.array([attributes.get(LOOKUP + one.key, np.nan) for one in candidates]),
             measure=lambda wanted: [self._look_up(study, candidates[place]) for place in wanted],
-            settings=replace(self._settings, reference=_reference(attributes)),
+            # The corner that the study reports its hypervolume from.
+            reference=Reference(ap=0.0, latency_ms=attributes["reference_latency_ms"]),
+            settings=self._settings,
             pending=sorted(running),
             excluded=sorted(ended),
             seed=self._seed,
@@ -150,9 +151,3 @@ class EhviSampler(BaseSampler):
             latency_ms = math.inf  # the device cannot run it; its own trial would report why
         study.set_user_attr(LOOKUP + architecture.key, latency_ms)
         return latency_ms
-
-
-def _reference(attributes: Mapping[str, Any]) -> Reference | None:
-    """Give the corner that the study's hypervolume is counted from, so that what is sought is what is reported."""
-    latency_ms = attributes.get("reference_latency_ms")
-    return None if latency_ms is None else Reference(ap=0.0, latency_ms=latency_ms)

@@ -31,11 +31,6 @@ class StrategySettings:
 
     max_latency_ms: float | None = None
     """Candidates slower than this are not named; None for no limit; more than 0."""
-    reference: Reference | None = None
-    """The corner the user counts hypervolume from; None lets the strategy choose one (:func:`choose_reference`).
-
-    With a reference or a limit, latency is on a linear axis. With neither, on a logarithmic one, so that halving the
-    latency is worth as much at both ends: linearly, the slowest candidates would outweigh the rest of the front."""
     num_first: int = 8
     """Trainings spread over latency before the model of AP is trusted, at least 1."""
     num_first_lookups: int = 32
@@ -104,9 +99,7 @@ class Suggestion:
     ap_std: float | None = None
     """Standard deviation of that expectation; None for "spread"."""
     gain: float | None = None
-    """Expected hypervolume improvement, in AP times ms or, on a logarithmic axis, times e-folds; None for "spread"."""
-    reference: Reference | None = None
-    """The corner `gain` is counted from; None for "spread"."""
+    """Expected hypervolume improvement, in AP times ms; None for "spread"."""
 
 
 def suggest(
@@ -115,6 +108,7 @@ def suggest(
     *,
     latency_ms: FloatArray,
     measure: Measure,
+    reference: Reference,
     settings: StrategySettings | None = None,
     pending: Sequence[int] = (),
     excluded: Sequence[int] = (),
@@ -127,6 +121,7 @@ def suggest(
         observations: What has been trained, oldest first.
         latency_ms: (N,) measured latencies; NaN where not measured, infinity where it cannot be. Not changed.
         measure: Called with candidates whose latency is wanted; the answers belong into the next call's `latency_ms`.
+        reference: The corner that hypervolume is counted from.
         settings: Aim and spending.
         pending: Candidates in training now; they count as trained, with the AP that is expected of them.
         excluded: Other candidates not to name, such as failed ones.
@@ -155,24 +150,12 @@ def suggest(
     is_free = np.ones(len(candidates), dtype=bool)
     is_free[[*started, *excluded]] = False
     if len(started) < settings.num_first or not observations:
-        spread = _Spread(lookups, started, settings=settings, seed=seed)
+        spread = _Spread(lookups, started, reference=reference, settings=settings, seed=seed)
         chosen = _settle(lookups, is_free, score=spread.score, settings=settings)
         return None if chosen is None else _suggestion(lookups, chosen, "spread")
-    promise = _Promise(lookups, observations, pending=pending, is_free=is_free, settings=settings, seed=seed)
+    promise = _Promise(lookups, observations, pending=pending, reference=reference, settings=settings, seed=seed)
     chosen = _settle(lookups, is_free, score=promise.score, settings=settings)
     return None if chosen is None else promise.suggestion(chosen)
-
-
-def choose_reference(observed_ap: FloatArray, slowest_ms: float, *, max_latency_ms: float | None) -> Reference:
-    """Choose the corner to count hypervolume from where the user has named none.
-
-    Args:
-        observed_ap: (K,) AP so far, K at least 1; the corner is slightly below the lowest.
-        slowest_ms: The latency of the slowest candidate; the corner is slightly above it,
-        max_latency_ms: or slightly above the limit where there is one, so that a candidate just within it still counts.
-    """
-    lowest = float(observed_ap.min() - 0.05 * max(float(np.ptp(observed_ap)), 0.02))
-    return Reference(ap=lowest, latency_ms=1.1 * (slowest_ms if max_latency_ms is None else max_latency_ms))
 
 
 def _settle(
@@ -208,13 +191,17 @@ class _Spread:
     """Scores the first trainings: near the latency that is farthest from all started ones, then far in the encoding."""
 
     def __init__(
-        self, lookups: LatencyLookups, started: Sequence[int], *, settings: StrategySettings, seed: int
+        self,
+        lookups: LatencyLookups,
+        started: Sequence[int],
+        *,
+        reference: Reference,
+        settings: StrategySettings,
+        seed: int,
     ) -> None:
         self._lookups = lookups
-        limits = [settings.max_latency_ms, settings.reference.latency_ms if settings.reference else None]
-        self._limit_ms = min((limit for limit in limits if limit is not None), default=None)
-        if not lookups.has_scale:
-            self._limit_ms = None
+        limit_ms = min(settings.max_latency_ms or np.inf, reference.latency_ms)
+        self._limit_ms = limit_ms if lookups.has_scale else None
         random = np.random.default_rng([seed, len(started)])
         self._distance = np.minimum(lookups.distance_to(np.array(started, dtype=np.int64)), 100.0)
         self._distance += 1e-3 * random.random(len(self._distance))
@@ -253,11 +240,12 @@ class _Promise:
         observations: Sequence[Observation],
         *,
         pending: Sequence[int],
-        is_free: BoolArray,
+        reference: Reference,
         settings: StrategySettings,
         seed: int,
     ) -> None:
         self._lookups = lookups
+        self._reference = reference
         self._limit_ms = settings.max_latency_ms
         # Hope is for choosing what to measure; what is named unmeasured is judged by what is expected of it.
         self._num_hopeful_std = settings.num_hopeful_std if settings.num_lookups else 0.0
@@ -278,13 +266,6 @@ class _Promise:
         finished = trained[ap_std == 0]
         # The model's mean, not the score: a lucky score would hide everything near it.
         self._front_ap, self._front_ms = self._mean[finished], lookups.latency_ms[finished]
-        counts = is_free & (lookups.probability_within(self._limit_ms) > 0)
-        counts[trained] = True
-        self._reference = settings.reference or choose_reference(
-            ap, float(lookups.latency_ms[counts].max()), max_latency_ms=self._limit_ms
-        )
-        is_linear = settings.reference is not None or self._limit_ms is not None
-        self._log_origin_ms = None if is_linear else 0.1 * float(lookups.latency_ms[counts].min())
 
     def score(self, is_free: BoolArray) -> FloatArray:
         """Return (N,); -inf if taken, over the limit or without a latency."""
@@ -298,9 +279,7 @@ class _Promise:
         if (scores > -np.inf).any():
             return scores
         # Nothing promises a gain that a float can hold: the likeliest to join the front leads.
-        joining = log_probability_of_joining(
-            self._mean, self._std, self._on_axis(self._lookups.latency_ms), **self._front()
-        )
+        joining = log_probability_of_joining(self._mean, self._std, self._lookups.latency_ms, **self._front())
         return np.where(possible, joining + log_within, -np.inf)
 
     def _log_cost(self) -> FloatArray:
@@ -315,23 +294,17 @@ class _Promise:
             ap_mean=float(self._mean[candidate]),
             ap_std=float(self._std[candidate]),
             gain=float(self._gain(self._lookups.latency_ms)[candidate]),
-            reference=self._reference,
         )
 
     def _gain(self, latency_ms: FloatArray) -> FloatArray:
-        return expected_hypervolume_improvement(self._mean, self._std, self._on_axis(latency_ms), **self._front())
+        return expected_hypervolume_improvement(self._mean, self._std, latency_ms, **self._front())
 
     def _front(self) -> _FrontArguments:
-        edge = float(self._on_axis(np.array([self._reference.latency_ms]))[0])
         return {
             "front_ap": self._front_ap,
-            "front_latency_ms": self._on_axis(self._front_ms),
-            "reference": Reference(ap=self._reference.ap, latency_ms=edge),
+            "front_latency_ms": self._front_ms,
+            "reference": self._reference,
         }
-
-    def _on_axis(self, latency_ms: FloatArray) -> FloatArray:
-        """Return latencies on the axis that hypervolume is counted on: ms, or e-folds above a tenth of the fastest."""
-        return latency_ms if self._log_origin_ms is None else np.log(latency_ms / self._log_origin_ms)
 
     def _update(self) -> None:
         """Predict AP again where a look-up has changed the latency, which is one of the model's inputs."""

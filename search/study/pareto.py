@@ -71,17 +71,6 @@ def hypervolume(ap: FloatArray, latency_ms: FloatArray, *, reference: Reference)
     return float(np.sum((step_ap[1:] - reference.ap) * widths[1:]))
 
 
-def hypervolume_contributions(ap: FloatArray, latency_ms: FloatArray, *, reference: Reference) -> FloatArray:
-    """Return how much hypervolume would be lost without each trial, (N,); 0 off the front and for equal trials."""
-    ap, latency_ms = _checked(ap, latency_ms)
-    total = hypervolume(ap, latency_ms, reference=reference)
-    contributions = np.zeros(len(ap))
-    for index in front_indices(ap, latency_ms):
-        rest = np.arange(len(ap)) != index
-        contributions[index] = max(0.0, total - hypervolume(ap[rest], latency_ms[rest], reference=reference))
-    return contributions
-
-
 def knee_index(ap: FloatArray, latency_ms: FloatArray) -> int | None:
     """Return the front's knee: after it, a millisecond buys less AP than along the front as a whole.
 

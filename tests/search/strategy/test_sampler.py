@@ -61,9 +61,16 @@ def make(name: str, space: Space, *, seed: int = 0) -> BaseSampler:
     return SpaceSampler(space, name=name, seed=seed)
 
 
+def new_study(sampler: BaseSampler) -> optuna.Study:
+    """Return a study whose reference latency is set, as its driver does before the first proposal."""
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+    study.set_user_attr("reference_latency_ms", 1.1 * max(fake_latency_ms(one) for one in SPACE))
+    return study
+
+
 def ask_and_tell(sampler: BaseSampler, space: Space, count: int) -> list[Architecture]:
     """Ask so often; every fifth trial fails, every seventh is pruned, and slow ones are infeasible, as in a study."""
-    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+    study = new_study(sampler)
     asked = []
     for number in range(count):
         with warnings.catch_warnings():
@@ -117,7 +124,7 @@ def test_a_space_is_used_up_to_its_last_architecture_and_no_further(name: Sample
 @pytest.mark.parametrize("name", NAMES)
 def test_a_trial_that_was_interrupted_counts_for_nothing(name: SamplerName) -> None:
     whole = ask_and_tell(make(name, SPACE), SPACE, 1)[0]
-    study = optuna.create_study(directions=["maximize", "minimize"], sampler=make(name, SPACE))
+    study = new_study(make(name, SPACE))
     for _ in range(3):
         trial = study.ask(distributions(SPACE))
         assert from_parameters(SPACE, trial.params) == whole
@@ -146,7 +153,7 @@ def test_a_pruned_trial_counts_as_what_it_was_expected_to_end_at() -> None:
     """Nine curves double from half-way to the end; the pruned one, of the costliest networks, stood at nothing there."""
     sampler = make("ehvi", SPACE)
     assert isinstance(sampler, EhviSampler)
-    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+    study = new_study(sampler)
     rng = random.Random(1)
     architectures = [SPACE.sample(rng) for _ in range(10)]
     for number, architecture in enumerate(architectures):
@@ -173,7 +180,7 @@ def test_a_pruned_trial_counts_as_what_it_was_expected_to_end_at() -> None:
 def test_the_hypervolume_sought_is_the_study_s_own() -> None:
     """Beyond the study's reference latency nothing counts, so nothing there is named once a model guides the search."""
     sampler = make("ehvi", SPACE)
-    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+    study = new_study(sampler)
     study.set_user_attr("reference_latency_ms", 30.0)
     asked = []
     for _ in range(16):
@@ -274,7 +281,7 @@ def test_a_latency_that_cannot_be_had_counts_as_endless_unless_the_device_is_awa
         settings=StrategySettings(num_first_lookups=6, num_lookups=2),
         seed=0,
     )
-    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+    study = new_study(sampler)
     if is_passed_on:
         with pytest.raises(DeviceAwayError):
             study.ask(distributions(SPACE))
@@ -307,6 +314,7 @@ def test_a_latency_is_looked_up_once_by_all_drivers_of_a_study(tmp_path: Path) -
             storage=open_storage(tmp_path), study_name="s", directions=["maximize", "minimize"], sampler=sampler,
             load_if_exists=True,
         )  # fmt: skip
+        study.set_user_attr("reference_latency_ms", 100.0)
         study.ask(distributions(SPACE))
         assert lookups(study)[LOOKUP + asked[2].key] == math.inf
     assert len(asked) == len({one.key for one in asked}) == 6

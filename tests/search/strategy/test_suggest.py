@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from search.strategy.latencies import Candidates, LatencyLookups
-from search.strategy.suggest import Observation, StrategySettings, Suggestion, choose_reference, suggest
+from search.strategy.suggest import Observation, StrategySettings, Suggestion, suggest
 from search.study.pareto import Reference, hypervolume
 
 CORNER = Reference(ap=0.1, latency_ms=120.0)
@@ -46,7 +46,7 @@ class Table:
         return Observation(candidate=candidate, ap=ap, latency_ms=latency_ms)
 
     def suggest(self, observations: Sequence[Observation], **arguments: Any) -> Suggestion | None:
-        arguments = {"settings": StrategySettings(reference=CORNER), **arguments}
+        arguments = {"reference": CORNER, **arguments}
         return suggest(self.candidates, observations, latency_ms=self.measured_ms, measure=self.measure, **arguments)
 
     def search(self, num_trainings: int, **arguments: Any) -> list[Observation]:
@@ -83,7 +83,7 @@ def test_a_resumed_search_names_the_same() -> None:
 
 def test_look_ups_stay_within_their_budget() -> None:
     table = Table()
-    settings = StrategySettings(reference=CORNER, num_first_lookups=12, max_lookups=25)
+    settings = StrategySettings(num_first_lookups=12, max_lookups=25)
     observations = table.search(20, settings=settings)
     assert len(observations) == 20
     assert np.isfinite(table.measured_ms).sum() <= 25
@@ -106,7 +106,7 @@ def test_after_the_first_the_reason_is_hypervolume_with_its_figures() -> None:
     observations = table.search(8)
     chosen = table.suggest(observations)
     assert chosen is not None
-    assert (chosen.reason, chosen.reference) == ("hypervolume", CORNER)
+    assert chosen.reason == "hypervolume"
     assert chosen.gain is not None
     assert chosen.gain > 0
     assert chosen.ap_mean == pytest.approx(table.ap[chosen.candidate], abs=0.15)
@@ -119,14 +119,6 @@ def test_nothing_over_the_limit_is_trained() -> None:
     assert all(observation.latency_ms <= 25.0 for observation in observations)
     best_within = table.ap[table.latency_ms <= 25.0].max()
     assert max(observation.ap for observation in observations) > best_within - 0.02
-
-
-def test_no_reference_and_no_limit_covers_both_ends() -> None:
-    table = Table()
-    observations = table.search(20, settings=StrategySettings())
-    latencies = [observation.latency_ms for observation in observations]
-    assert min(latencies) < np.quantile(table.latency_ms, 0.05)
-    assert max(observation.ap for observation in observations) > table.ap.max() - 0.02
 
 
 def test_what_cannot_be_measured_is_not_named() -> None:
@@ -186,16 +178,9 @@ def test_two_hundred_trials_are_still_followed_by_an_untried_candidate() -> None
     assert suggestion.candidate not in trained
 
 
-def test_the_chosen_reference_is_slightly_worse_than_everything() -> None:
-    ap = np.array([0.2, 0.5])
-    free = choose_reference(ap, 80.0, max_latency_ms=None)
-    assert (free.ap, free.latency_ms) == pytest.approx((0.185, 88.0))
-    assert choose_reference(ap, 80.0, max_latency_ms=40.0).latency_ms == pytest.approx(44.0)
-
-
 def test_arrays_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match=r"latency_ms has shape \(3,\)"):
-        suggest(Table().candidates, [], latency_ms=np.ones(3), measure=lambda _: [])
+        suggest(Table().candidates, [], latency_ms=np.ones(3), measure=lambda _: [], reference=CORNER)
     with pytest.raises(ValueError, match="candidates have shapes"):
         Candidates(ordered=np.zeros((2, 1)), categories=np.zeros((3, 0), dtype=np.int64))
     with pytest.raises(ValueError, match="not finite"):
@@ -219,7 +204,7 @@ def test_without_look_ups_the_first_trainings_spread_over_what_candidates_cost_o
     candidates = Candidates(
         ordered=np.zeros((31, 1)), categories=np.zeros((31, 0), dtype=np.int64), proxies=np.log(macs)[:, None]
     )
-    settings = StrategySettings(reference=CORNER, num_first=4, num_first_lookups=0, num_lookups=0)
+    settings = StrategySettings(num_first=4, num_first_lookups=0, num_lookups=0)
 
     def measure(wanted: Sequence[int]) -> Sequence[float]:
         raise AssertionError(f"{wanted} were looked up")
@@ -227,7 +212,13 @@ def test_without_look_ups_the_first_trainings_spread_over_what_candidates_cost_o
     started: list[int] = []
     for _ in range(4):
         found = suggest(
-            candidates, [], latency_ms=np.full(31, np.nan), measure=measure, settings=settings, pending=started
+            candidates,
+            [],
+            latency_ms=np.full(31, np.nan),
+            measure=measure,
+            reference=CORNER,
+            settings=settings,
+            pending=started,
         )
         assert found is not None
         assert not found.is_latency_measured

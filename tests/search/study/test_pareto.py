@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.study.pareto import Reference, front_indices, hypervolume, hypervolume_contributions, knee_index, staircase
+from search.study.pareto import Reference, front_indices, hypervolume, knee_index, staircase
 
 CORNER = Reference(ap=0.0, latency_ms=100.0)
 TRIALS = st.lists(st.tuples(st.floats(-0.2, 1.0), st.floats(0.1, 150.0)), max_size=12)
@@ -21,12 +21,6 @@ def test_a_staircase_of_three_has_the_area_of_its_rectangles() -> None:
     assert hypervolume(ap, ms, reference=CORNER) == pytest.approx(0.2 * 20 + 0.4 * 30 + 0.5 * 40)
 
 
-def test_contributions_are_what_is_lost_without_each() -> None:
-    ap, ms = np.array([0.5, 0.2, 0.4, 0.45]), np.array([60.0, 10.0, 30.0, 80.0])
-    contributions = hypervolume_contributions(ap, ms, reference=CORNER)
-    assert contributions == pytest.approx([0.1 * 20 + 0.05 * 20, 0.2 * 20, 0.2 * 30, 0.0])
-
-
 def test_no_trials_have_no_front_no_knee_and_no_area() -> None:
     nothing = np.zeros(0)
     assert front_indices(nothing, nothing).tolist() == []
@@ -37,7 +31,6 @@ def test_no_trials_have_no_front_no_knee_and_no_area() -> None:
 def test_of_equal_trials_the_first_is_kept() -> None:
     ap, ms = np.array([0.3, 0.3, 0.3]), np.array([20.0, 10.0, 10.0])
     assert front_indices(ap, ms).tolist() == [1]
-    assert hypervolume_contributions(ap, ms, reference=CORNER).tolist() == [0.0, 0.0, 0.0]
 
 
 def test_trials_not_better_than_the_reference_on_both_axes_count_nothing() -> None:
