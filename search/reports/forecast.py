@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search.strategy.acquisition import expected_hypervolume_improvement
-from search.strategy.candidates import Encoder, draw_pool
+from search.strategy.candidate_pool import draw_pool
+from search.strategy.encoder import Encoder
+from search.strategy.hypervolume_improvement import expected_hypervolume_improvement
 from search.strategy.latencies import LatencyLookups
 from search.strategy.surrogate import fit_surrogate
 from search.study.summary import Summary

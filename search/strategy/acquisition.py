@@ -1,76 +1,86 @@
-"""Expected hypervolume improvement when the latency is known and only the accuracy is uncertain.
-
-AP is maximised, latency minimised (see :mod:`search.study.pareto`). With a known latency the two-dimensional expectation falls
-apart into one-dimensional ones: a candidate of latency t and accuracy a adds, over every step of the front to the right
-of t, the step's width times max(0, a - step's AP). The expectation is then a sum of ordinary expected improvements.
-
-Source:
-    Emmerich, Deutz, Klinkenberg, "Hypervolume-based expected improvement", 2011, for the general case; the split above
-    for one certain objective is elementary.
-"""
+"""The acquisition function: the hypervolume a candidate is expected to add, for what its training costs. N candidates."""
 
 import numpy as np
-from scipy.special import log_ndtr, ndtr
 
-from search.study.pareto import FloatArray, Reference, staircase
-
-
-def expected_improvement(mean: FloatArray, std: FloatArray, level: FloatArray) -> FloatArray:
-    """Return E[max(0, a - level)] of a normal a; arguments broadcast; `std` 0 means a certain value."""
-    mean, std, level = np.broadcast_arrays(mean, std, level)
-    gap = np.asarray(mean - level, dtype=np.float64)
-    safe_std = np.where(std > 0, std, 1.0)
-    z = gap / safe_std
-    density = np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)
-    return np.where(std > 0, np.maximum(safe_std * (z * ndtr(z) + density), 0.0), np.maximum(gap, 0.0))
+from search.strategy.accuracy_model import AccuracyModel
+from search.strategy.candidates import BoolArray
+from search.strategy.hypervolume_improvement import expected_hypervolume_improvement, log_probability_of_joining
+from search.strategy.latencies import LatencyLookups
+from search.study.pareto import FloatArray, Reference
 
 
-def expected_hypervolume_improvement(
-    mean: FloatArray,
-    std: FloatArray,
-    latency_ms: FloatArray,
-    *,
-    front_ap: FloatArray,
-    front_latency_ms: FloatArray,
-    reference: Reference,
-) -> FloatArray:
-    """Return how much hypervolume each candidate is expected to add, exactly.
+class Acquisition:
+    """Scores candidates by the logarithm of expected hypervolume improvement over cost.
 
     Args:
-        mean: (N,) expected AP of the candidates.
-        std: (N,) standard deviation of it, at least 0.
-        latency_ms: (N,) known latencies of the candidates.
-        front_ap: (M,) AP of the trials so far; dominated ones may be among them; M may be 0.
-        front_latency_ms: (M,) their latencies.
-        reference: The worst corner.
-
-    Returns:
-        (N,) in AP times milliseconds; 0 at and beyond the reference's latency.
+        lookups: The candidates and their latencies.
+        model: Of their accuracy.
+        reference: The corner that hypervolume is counted from.
+        max_latency_ms: Slower candidates are not chosen; None for no limit.
+        num_optimistic_std: Predicted latencies count as so many standard deviations faster.
+        fixed_cost: Cost of any training, in median latencies; the candidate's latency is added to it.
     """
-    levels, edges = staircase(front_ap, front_latency_ms, reference=reference)
-    starts = np.maximum(edges[:-1], latency_ms[:, None])  # (N, M + 1)
-    widths = np.maximum(edges[1:] - starts, 0.0)  # (N, M + 1)
-    gains = expected_improvement(mean[:, None], std[:, None], levels)  # (N, M + 1)
-    return np.asarray((widths * gains).sum(axis=1))
 
+    def __init__(
+        self,
+        lookups: LatencyLookups,
+        model: AccuracyModel,
+        *,
+        reference: Reference,
+        max_latency_ms: float | None,
+        num_optimistic_std: float,
+        fixed_cost: float,
+    ) -> None:
+        self._lookups = lookups
+        self._model = model
+        self._reference = reference
+        self._max_latency_ms = max_latency_ms
+        self._num_optimistic_std = num_optimistic_std
+        self._fixed_cost = fixed_cost
 
-def log_probability_of_joining(
-    mean: FloatArray,
-    std: FloatArray,
-    latency_ms: FloatArray,
-    *,
-    front_ap: FloatArray,
-    front_latency_ms: FloatArray,
-    reference: Reference,
-) -> FloatArray:
-    """Return the logarithm of the probability that each candidate joins the front; arguments as above.
+    def score(self, is_free: BoolArray) -> FloatArray:
+        """Return (N,); -inf for candidates that are taken, over the limit or without a latency."""
+        self._model.update()
+        gain = self._gain(self._lookups.optimistic_ms(self._num_optimistic_std))
+        within = self._lookups.probability_within(self._max_latency_ms)
+        possible = is_free & (within > 0)
+        with np.errstate(divide="ignore"):
+            log_within = np.log(within)
+            scores = np.where(possible, np.log(gain) + log_within - self._log_cost(), -np.inf)
+        if (scores > -np.inf).any():
+            return scores
+        return np.where(possible, self._log_joining() + log_within, -np.inf)  # every gain has underflowed to 0
 
-    It still tells candidates apart where every expected improvement has underflowed to 0. Beyond the reference's
-    latency the last step of the front counts.
+    def why(self, candidate: int) -> str:
+        """Return the figures that a candidate was chosen for, as a sentence."""
+        gain = self._gain(self._lookups.latency_ms)[candidate]
+        share = gain / (self._reference.latency_ms * (1 - self._reference.ap))
+        return (
+            f"expected AP {self._model.mean[candidate]:.3f} ± {self._model.std[candidate]:.3f} at "
+            f"{self._lookups.describe(candidate)}, expected gain {share:.2%} of the reference rectangle"
+        )
 
-    Returns:
-        (N,), at most 0.
-    """
-    levels, edges = staircase(front_ap, front_latency_ms, reference=reference)
-    step = np.clip(np.searchsorted(edges, latency_ms, side="right") - 1, 0, len(levels) - 1)
-    return np.asarray(log_ndtr((mean - levels[step]) / np.maximum(std, 1e-12)))
+    def _gain(self, latency_ms: FloatArray) -> FloatArray:
+        return expected_hypervolume_improvement(
+            self._model.mean,
+            self._model.std,
+            latency_ms,
+            front_ap=self._model.finished_ap,
+            front_latency_ms=self._model.finished_latency_ms,
+            reference=self._reference,
+        )
+
+    def _log_joining(self) -> FloatArray:
+        return log_probability_of_joining(
+            self._model.mean,
+            self._model.std,
+            self._lookups.latency_ms,
+            front_ap=self._model.finished_ap,
+            front_latency_ms=self._model.finished_latency_ms,
+            reference=self._reference,
+        )
+
+    def _log_cost(self) -> FloatArray:
+        latency_ms = self._lookups.latency_ms
+        median_ms = float(np.median(latency_ms[np.isfinite(latency_ms)]))
+        return np.log(np.where(np.isfinite(latency_ms), latency_ms, 0.0) + self._fixed_cost * median_ms)

@@ -1,70 +1,42 @@
-"""Architectures to choose from, and how a model sees them.
+"""The candidates of a proposal, as arrays.
 
-Spaces are too large to enumerate: a pool is an even sample, drawn once from a seed, which grows by the neighbours of the
-front's members.
+N counts candidates, P ordered and Q unordered choices, R proxies.
 """
 
-import math
-import random
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from search.strategy.latencies import Candidates
-from spaces import Architecture
-from spaces.networks.cost import count_cost
-from spaces.space import AXES, ORDERED_AXES, Space
+from search.study.pareto import FloatArray, IntArray
 
-POOL_SIZE = 1500
-"""Architectures drawn from the space: the Gaussian process answers for so many in a few hundredths of a second."""
-
-_ORDERED = tuple(axis for axis in AXES if axis in ORDERED_AXES)
-_CATEGORIES = tuple(axis for axis in AXES if axis not in ORDERED_AXES)
+BoolArray = npt.NDArray[np.bool_]
 
 
-def draw_pool(space: Space, seed: int) -> list[Architecture]:
-    """Draw a pool; all of a small space."""
-    if space.size <= POOL_SIZE:
-        return list(space)
-    rng = random.Random(f"{seed}/pool")
-    found: dict[str, Architecture] = {}
-    while len(found) < POOL_SIZE:
-        drawn = space.sample(rng)
-        found[drawn.key] = drawn
-    return list(found.values())
+@dataclass(frozen=True, kw_only=True)
+class Candidates:
+    """The architectures to choose from, encoded."""
 
+    ordered: FloatArray
+    """(N, P) choices whose values have an order (truncation, widths, input size), in any unit; P may be 0."""
+    categories: IntArray
+    """(N, Q) category numbers of choices without an order; Q may be 0."""
+    proxies: FloatArray | None = None
+    """(N, R) figures that are cheap to compute and correlate with AP and latency, log MACs first; None for none."""
+    is_rising: BoolArray | None = None
+    """(P,) whether AP is expected to rise with the ordered choice, as with the input size; None for none."""
 
-class Encoder:
-    """Encodes architectures for the models of accuracy and latency; remembers what they cost on paper.
-
-    Args:
-        num_classes: Classes of the detectors.
-    """
-
-    def __init__(self, *, num_classes: int) -> None:
-        self._num_classes = num_classes
-        self._rows: dict[str, tuple[list[float], list[str], list[float]]] = {}
-
-    def encode(self, architectures: Sequence[Architecture]) -> Candidates:
-        """Give numbers for ordered axes (RFCR sizes are 0 without RFCR), category numbers for the others, and log costs."""
-        rows = [self._row(architecture) for architecture in architectures]
-        categories = []
-        for column in zip(*(names for _, names, _ in rows), strict=True):
-            numbers = {name: number for number, name in enumerate(sorted(set(column)))}
-            categories.append([numbers[name] for name in column])
-        return Candidates(
-            ordered=np.array([ordered for ordered, _, _ in rows]),
-            categories=np.array(categories, dtype=np.int64).T,
-            proxies=np.array([costs for _, _, costs in rows]),
-            is_rising=np.array([axis == "input_size" for axis in _ORDERED]),
-        )
-
-    def _row(self, architecture: Architecture) -> tuple[list[float], list[str], list[float]]:
-        if architecture.key not in self._rows:
-            values, cost = architecture.to_dict(), count_cost(architecture, num_classes=self._num_classes)
-            self._rows[architecture.key] = (
-                [float(values[axis]) for axis in _ORDERED],
-                [str(values[axis]) for axis in _CATEGORIES],
-                [math.log(cost.macs), math.log(cost.params)],
+    def __post_init__(self) -> None:
+        """Refuse arrays that do not describe the same candidates."""
+        tables = [self.ordered, self.categories, *([] if self.proxies is None else [self.proxies])]
+        if any(table.ndim != 2 or len(table) != len(self.ordered) for table in tables) or len(self.ordered) == 0:
+            raise ValueError(
+                f"candidates have shapes {[table.shape for table in tables]}; each must be (N, ...), N > 0"
             )
-        return self._rows[architecture.key]
+        if not all(np.isfinite(table).all() for table in tables):
+            raise ValueError("candidates hold a value that is not finite")
+        if self.is_rising is not None and self.is_rising.shape != self.ordered.shape[1:]:
+            raise ValueError(f"is_rising has shape {self.is_rising.shape}; it must be {self.ordered.shape[1:]}")
+
+    def __len__(self) -> int:
+        return len(self.ordered)

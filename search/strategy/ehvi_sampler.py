@@ -15,9 +15,11 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from search.strategy.candidates import Encoder, draw_pool
+from search.strategy.accuracy_model import Observation
+from search.strategy.candidate_pool import draw_pool
+from search.strategy.encoder import Encoder
 from search.strategy.pruning import extrapolate
-from search.strategy.suggest import Observation, StrategySettings, suggest
+from search.strategy.suggest import StrategySettings, suggest
 from search.study.errors import SpaceExhaustedError, StudyError
 from search.study.parameters import distributions, to_parameters
 from search.study.pareto import Reference, front_indices

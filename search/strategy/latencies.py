@@ -1,75 +1,43 @@
-"""Latencies of candidates: measured where known, predicted elsewhere, and counted.
+"""Latencies of candidates: measured or predicted, within a budget of measurements.
 
-A measurement costs seconds to minutes, a training hours; a prediction is free and, after thirty measurements of real
-boards, some 10 % wrong. So a spread of candidates is measured first, and later only those that would be named next.
+A measurement takes seconds to minutes, a training hours. A prediction is free and, after thirty measurements on real
+boards, about 10 % wrong. So some candidates, spread over the encoding, are measured first; later only those that lead.
 
 N counts candidates, P ordered and Q unordered choices, R proxies.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import ndtr
 
+from search.strategy.candidates import BoolArray, Candidates
 from search.strategy.surrogate import Inputs, SurrogateSettings, fit_surrogate
 from search.study.pareto import FloatArray, IntArray
 
 _LATENCY_EXPONENT = 0.7
-"""Latency is expected to grow with this power of the multiply-adds before any is measured; measurements correct it."""
+"""Latency is expected to grow with this power of MACs until measurements correct it."""
 
 _SURROGATE = SurrogateSettings(noise_median=3e-3, trend_variance=1.0, category_variance=0.25)
-"""Of log latency beyond what the multiply-adds tell: measurements repeat themselves better than trainings."""
+"""Of log latency beyond what MACs explain: measurements repeat better than trainings."""
 
 _SLOPE = 1.0
-"""Before any training, AP is expected to rise by so many of its standard deviations over the range of log MACs, of log
-latency and of each rising choice: what works more or sees more is more accurate. Each study's trainings correct it."""
-
-BoolArray = npt.NDArray[np.bool_]
+"""AP is expected to rise by so many of its standard deviations over the range of log MACs, of log latency and of each
+rising choice, until trainings correct it: a larger network or input is more accurate."""
 
 Measure = Callable[[Sequence[int]], Sequence[float]]
 """Takes candidates, returns the latency of each in ms; infinity where it cannot be measured."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Candidates:
-    """The architectures to choose from, encoded."""
-
-    ordered: FloatArray
-    """(N, P) choices in which order means something (truncation, widths, input size), in any unit; P may be 0."""
-    categories: IntArray
-    """(N, Q) choices in which it does not, as category numbers; Q may be 0."""
-    proxies: FloatArray | None = None
-    """(N, R) what is cheap to know of each and tells of AP and latency, log MACs first; None for nothing."""
-    is_rising: BoolArray | None = None
-    """(P,) ordered choices with which AP is expected to rise, such as the input size; None for none."""
-
-    def __post_init__(self) -> None:
-        """Refuse arrays that do not describe the same candidates."""
-        tables = [self.ordered, self.categories, *([] if self.proxies is None else [self.proxies])]
-        if any(table.ndim != 2 or len(table) != len(self.ordered) for table in tables) or len(self.ordered) == 0:
-            raise ValueError(
-                f"candidates have shapes {[table.shape for table in tables]}; each must be (N, ...), N > 0"
-            )
-        if not all(np.isfinite(table).all() for table in tables):
-            raise ValueError("candidates hold a value that is not finite")
-        if self.is_rising is not None and self.is_rising.shape != self.ordered.shape[1:]:
-            raise ValueError(f"is_rising has shape {self.is_rising.shape}; it must be {self.ordered.shape[1:]}")
-
-    def __len__(self) -> int:
-        return len(self.ordered)
-
-
 class LatencyLookups:
-    """What one suggestion knows of latencies, and what it may still ask.
+    """The latencies that one suggestion works with.
 
     Args:
         candidates: N candidates.
-        latency_ms: (N,) measured so far; NaN where not, infinity where it cannot be. Copied.
-        measure: Answers a look-up.
-        max_lookups: How many may be known in the end.
-        seed: Of the spread and of the fit's starts.
+        latency_ms: (N,) measured so far; NaN where not, infinity where the device cannot. Copied.
+        measure: Measures candidates.
+        max_lookups: Budget: how many latencies may be known in the end.
+        seed: Of the spread and of the fit's starting points.
     """
 
     def __init__(
@@ -108,11 +76,11 @@ class LatencyLookups:
 
     @property
     def has_scale(self) -> bool:
-        """Whether any latency is measured; without one only the predictions' ratios mean something."""
+        """Whether any latency is measured; without one only ratios of predictions mean something."""
         return bool((self.is_known & np.isfinite(self.latency_ms)).any())
 
     def look_up(self, wanted: IntArray) -> None:
-        """Measure those of `wanted` that are not known, as far as the budget goes."""
+        """Measure the candidates of `wanted` whose latency is not known, within the budget."""
         new = wanted[~self.is_known[wanted]][: self.num_left]
         if len(new) == 0:
             return
@@ -134,7 +102,7 @@ class LatencyLookups:
             self.look_up(np.array(chosen))
 
     def predict(self) -> None:
-        """Predict the latencies that are not known from those that are."""
+        """Predict unknown latencies from known ones."""
         measured = np.flatnonzero(self.is_known & np.isfinite(self.latency_ms))
         unknown = np.flatnonzero(~self.is_known)
         if len(unknown) and len(measured):
@@ -143,13 +111,13 @@ class LatencyLookups:
             mean, std = model.predict(self._inputs.take(unknown))
             self.latency_ms[unknown] = np.exp(mean + self._expected_log_ms[unknown])
             self._log_std[unknown] = np.hypot(std, model.noise_std)
-        elif len(unknown):  # nothing but what they cost on paper: `has_scale` is False
+        elif len(unknown):  # from MACs alone: `has_scale` is False
             self.latency_ms[unknown], self._log_std[unknown] = np.exp(self._expected_log_ms[unknown]), 1.0
         finite = np.log(self.latency_ms[np.isfinite(self.latency_ms)])
         self._log_range = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
 
     def distance_to(self, chosen: IntArray) -> FloatArray:
-        """Return the squared distance of each candidate to the nearest of `chosen`, (N,); a category counts as 1."""
+        """Return the squared distance of each candidate to the nearest of `chosen`, (N,); a differing category adds 1."""
         distance = np.full(len(self.latency_ms), np.inf)
         for index in chosen:
             squares = ((self._encoding - self._encoding[index]) ** 2).sum(axis=1)
@@ -158,7 +126,7 @@ class LatencyLookups:
         return distance
 
     def probability_within(self, limit_ms: float | None) -> FloatArray:
-        """Return the probability that each candidate can be measured and is not over the limit, (N,)."""
+        """Return the probability that each candidate can be measured and is within the limit, (N,)."""
         if limit_ms is None:
             return np.isfinite(self.latency_ms).astype(np.float64)
         probability = (self.latency_ms <= limit_ms).astype(np.float64)
@@ -166,12 +134,18 @@ class LatencyLookups:
         probability[unknown] = ndtr(np.log(limit_ms / self.latency_ms[unknown]) / self._log_std[unknown])
         return probability
 
-    def hopeful_ms(self, num_std: float) -> FloatArray:
-        """Return latencies, (N,), the predicted ones lowered by `num_std` standard deviations."""
+    def optimistic_ms(self, num_std: float) -> FloatArray:
+        """Return latencies, (N,), predicted ones lowered by `num_std` standard deviations."""
         return self.latency_ms * np.exp(-num_std * self._log_std)
 
+    def describe(self, candidate: int) -> str:
+        """Return a candidate's latency for people, and whether it is a prediction."""
+        if not self.has_scale:
+            return "latency unknown"
+        return f"{self.latency_ms[candidate]:.3g} ms{'' if self.is_known[candidate] else ' (predicted)'}"
+
     def inputs(self) -> Inputs:
-        """Return what AP is predicted from: encoding, proxies and, as one more ordered column, log latency; and slopes."""
+        """Return the inputs of the model of AP: encoding, proxies, log latency as the last ordered column, and slopes."""
         low, high = self._log_range
         log_ms = np.log(np.where(np.isfinite(self.latency_ms), self.latency_ms, np.exp(high)))
         column = (log_ms - low) / (high - low) if high > low else np.full(len(log_ms), 0.5)
@@ -180,7 +154,7 @@ class LatencyLookups:
 
 
 def _unit_range(columns: FloatArray) -> FloatArray:
-    """Scale each column to [0, 1]; one without variation becomes 0.5, which the trend ignores."""
+    """Scale each column to [0, 1]; a constant one becomes 0.5, which the trend ignores."""
     columns = np.asarray(columns, dtype=np.float64)
     low, span = columns.min(axis=0), np.ptp(columns, axis=0)
     return np.where(span > 0, (columns - low) / np.where(span > 0, span, 1.0), 0.5)

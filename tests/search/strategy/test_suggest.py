@@ -1,12 +1,14 @@
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
 
-from search.strategy.latencies import Candidates, LatencyLookups
-from search.strategy.suggest import Observation, StrategySettings, Suggestion, suggest
+from search.strategy.accuracy_model import Observation
+from search.strategy.candidates import Candidates
+from search.strategy.suggest import StrategySettings, Suggestion, suggest
 from search.study.pareto import Reference, hypervolume
 
 CORNER = Reference(ap=0.1, latency_ms=120.0)
@@ -93,23 +95,35 @@ def test_the_first_trainings_are_spread_over_log_latency_and_the_named_latency_i
     table = Table()
     first = table.suggest([])
     assert first is not None
-    assert first.reason == "spread"
-    assert first.is_latency_measured
+    assert first.why == f"initial design: {table.measured_ms[first.candidate]:.3g} ms"
     observations = table.search(8)
     latencies = np.sort(np.log([observation.latency_ms for observation in observations]))
     assert latencies[-1] <= np.log(120.0)
     assert np.diff(latencies).max() < 0.4 * np.ptp(np.log(table.latency_ms))
 
 
-def test_after_the_first_the_reason_is_hypervolume_with_its_figures() -> None:
+def read_why(suggestion: Suggestion | None) -> tuple[float, float, float, float]:
+    """Return the expected AP, its standard deviation, the latency in ms and the gain in % that a suggestion gives."""
+    assert suggestion is not None
+    pattern = r"expected AP (.+) ± (.+) at (.+) ms, expected gain (.+)% of the reference rectangle"
+    match = re.fullmatch(pattern, suggestion.why)
+    assert match is not None, suggestion.why
+    return tuple(map(float, match.groups()))  # type: ignore[return-value]
+
+
+def test_a_suggestion_gives_its_figures() -> None:
     table = Table()
-    observations = table.search(8)
-    chosen = table.suggest(observations)
+    observations = table.search(7)
+    last = table.suggest(observations)
+    assert last is not None
+    assert re.fullmatch(r"initial design: [\d.]+ ms, far from what was trained", last.why)
+    chosen = table.suggest([*observations, table.observe(last.candidate)])
     assert chosen is not None
-    assert chosen.reason == "hypervolume"
-    assert chosen.gain is not None
-    assert chosen.gain > 0
-    assert chosen.ap_mean == pytest.approx(table.ap[chosen.candidate], abs=0.15)
+    ap, ap_std, latency_ms, gain = read_why(chosen)
+    assert ap == pytest.approx(table.ap[chosen.candidate], abs=0.15)
+    assert 0 < ap_std < 0.2
+    assert latency_ms == pytest.approx(table.latency_ms[chosen.candidate], rel=0.01)
+    assert 0 < gain < 100
 
 
 def test_nothing_over_the_limit_is_trained() -> None:
@@ -152,9 +166,7 @@ def test_a_pruned_training_teaches_but_is_not_on_the_front() -> None:
     observations = table.search(10)
     lucky = Observation(candidate=_free(observations), ap=0.99, latency_ms=1.0, ap_std=0.05)
     with_pruned = table.suggest([*observations, lucky])
-    assert with_pruned is not None
-    assert with_pruned.gain is not None
-    assert with_pruned.gain > 0
+    assert read_why(with_pruned)[3] > 0
 
 
 def test_every_candidate_is_named_once_and_then_none() -> None:
@@ -188,7 +200,7 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("max_latency_ms", 0.0), ("num_first", 0), ("max_lookups", 0), ("num_hopeful_std", -1.0)]
+    ("name", "value"), [("max_latency_ms", 0.0), ("num_first", 0), ("max_lookups", 0), ("num_optimistic_std", -1.0)]
 )
 def test_settings_without_meaning_are_refused(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"{name} is {value}"):
@@ -221,7 +233,7 @@ def test_without_look_ups_the_first_trainings_spread_over_what_candidates_cost_o
             pending=started,
         )
         assert found is not None
-        assert not found.is_latency_measured
+        assert found.why.startswith("initial design: latency unknown")
         started.append(found.candidate)
     assert sorted(round(place / 10) for place in started) == [
         0,
@@ -229,32 +241,3 @@ def test_without_look_ups_the_first_trainings_spread_over_what_candidates_cost_o
         2,
         3,
     ]  # one near each of four latencies, evenly spread in the logarithm
-
-
-def test_one_measured_latency_tells_the_others_by_what_they_cost_on_paper() -> None:
-    macs = np.geomspace(1e6, 1e9, 31)
-    candidates = Candidates(
-        ordered=np.zeros((31, 1)), categories=np.zeros((31, 0), dtype=np.int64), proxies=np.log(macs)[:, None]
-    )
-    known = np.full(31, np.nan)
-    known[10] = 5.0
-    lookups = LatencyLookups(candidates, known, measure=lambda _: [], max_lookups=9, seed=0)
-    lookups.predict()
-    assert lookups.latency_ms[20] / 5.0 == pytest.approx(10**0.7, rel=0.2)
-    assert np.all(np.diff(lookups.latency_ms) > 0)
-
-
-def test_ap_is_expected_to_rise_with_macs_latency_and_what_is_said_to_rise() -> None:
-    rng = np.random.default_rng(0)
-    candidates = Candidates(
-        ordered=rng.random((9, 2)),
-        categories=np.zeros((9, 1), dtype=np.int64),
-        proxies=rng.random((9, 2)),
-        is_rising=np.array([False, True]),
-    )
-    lookups = LatencyLookups(candidates, np.linspace(1, 2, 9), measure=lambda _: [], max_lookups=9, seed=0)
-    slopes = lookups.inputs().slopes
-    assert slopes is not None
-    assert slopes.tolist() == [0, 1, 1, 0, 1]  # two choices, log MACs, log parameters, log latency
-    with pytest.raises(ValueError, match="is_rising has shape"):
-        replace(candidates, is_rising=np.array([True]))

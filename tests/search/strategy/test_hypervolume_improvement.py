@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import ndtri
 
-from search.strategy.acquisition import (
+from search.strategy.hypervolume_improvement import (
     expected_hypervolume_improvement,
     expected_improvement,
     log_probability_of_joining,

@@ -1,0 +1,82 @@
+"""The model of accuracy: a Gaussian process on the AP of trained candidates, read at every candidate.
+
+Its inputs are the encoding, the proxies and log latency (`LatencyLookups.inputs`). N counts candidates, M finished ones.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from search.strategy.latencies import LatencyLookups
+from search.strategy.surrogate import SurrogateSettings, fit_surrogate
+from search.study.pareto import FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """One trained candidate."""
+
+    candidate: int
+    """Index of the candidate."""
+    ap: float
+    """Its AP in [0, 1]."""
+    latency_ms: float
+    """Its measured latency."""
+    ap_std: float = 0.0
+    """Uncertainty of `ap` beyond the noise of training. More than 0 for one extrapolated from a pruned training: the
+    model learns from it, but it is not on the front."""
+
+
+class AccuracyModel:
+    """Predicts the AP of every candidate.
+
+    Args:
+        lookups: The candidates and their latencies.
+        observations: At least one.
+        pending: Candidates in training; they count as trained, with their expected AP.
+        settings: Of the Gaussian process.
+        seed: Of the fit's starting points.
+    """
+
+    def __init__(
+        self,
+        lookups: LatencyLookups,
+        observations: Sequence[Observation],
+        *,
+        pending: Sequence[int],
+        settings: SurrogateSettings,
+        seed: int,
+    ) -> None:
+        self._lookups = lookups
+        self._latency_ms = lookups.latency_ms.copy()
+        trained = np.array([observation.candidate for observation in observations], dtype=np.int64)
+        ap = np.array([observation.ap for observation in observations])
+        ap_std = np.array([observation.ap_std for observation in observations])
+        inputs, waiting = lookups.inputs(), np.array(pending, dtype=np.int64)
+        self._model = fit_surrogate(inputs.take(trained), ap, noise_std=ap_std, settings=settings, seed=seed)
+        if pending:
+            trained = np.concatenate((trained, waiting))
+            ap = np.concatenate((ap, self._model.predict(inputs.take(waiting))[0]))
+            ap_std = np.concatenate((ap_std, np.zeros(len(waiting))))
+            self._model = self._model.given(inputs.take(trained), ap, noise_std=ap_std)
+        self._finished = trained[ap_std == 0]
+        self.mean, self.std = self._model.predict(inputs)
+        """(N,) each: expected AP of the candidates, and its standard deviation."""
+
+    @property
+    def finished_ap(self) -> FloatArray:
+        """(M,) AP of the finished candidates: the model's mean, since a lucky score would hide everything near it."""
+        return self.mean[self._finished]
+
+    @property
+    def finished_latency_ms(self) -> FloatArray:
+        """(M,) their latencies."""
+        return self._lookups.latency_ms[self._finished]
+
+    def update(self) -> None:
+        """Predict AP again where a look-up has changed the latency, which is one of the model's inputs."""
+        changed = np.flatnonzero(self._lookups.latency_ms != self._latency_ms)
+        if len(changed):
+            self.mean[changed], self.std[changed] = self._model.predict(self._lookups.inputs().take(changed))
+            self._latency_ms = self._lookups.latency_ms.copy()
