@@ -67,12 +67,12 @@ class AccuracyModel:
     @property
     def finished_ap(self) -> FloatArray:
         """(M,) AP of the finished candidates: the model's mean, since a lucky score would hide everything near it."""
-        return self.mean[self._finished]
+        return np.asarray(self.mean[self._finished])
 
     @property
     def finished_latency_ms(self) -> FloatArray:
         """(M,) their latencies."""
-        return self._lookups.latency_ms[self._finished]
+        return np.asarray(self._lookups.latency_ms[self._finished])
 
     def update(self) -> None:
         """Predict AP again where a look-up has changed the latency, which is one of the model's inputs."""

@@ -24,7 +24,7 @@ from search.study.errors import SpaceExhaustedError, StudyError
 from search.study.parameters import distributions, to_parameters
 from search.study.pareto import Reference, front_indices
 from search.study.study import to_record
-from search.study.trial_attributes import tried_architecture, tried_trials
+from search.study.trial_attributes import note_why, tried_architecture, tried_trials
 from spaces import Architecture, YoloRetError
 from spaces.space import Space
 from trials.latency.device import DeviceAwayError
@@ -102,6 +102,7 @@ class EhviSampler(BaseSampler):
             raise SpaceExhaustedError(
                 f"no architecture of space {self._space.name!r} is left to try", hint="search a larger space"
             )
+        note_why(study, trial, suggestion.why)
         return to_parameters(self._space, candidates[suggestion.candidate])
 
     def sample_independent(

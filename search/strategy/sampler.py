@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search.study.errors import SpaceExhaustedError, StudyError
 from search.study.parameters import distributions, from_parameters, to_parameters
 from search.study.settings import SamplerName
-from search.study.trial_attributes import tried_architecture, tried_trials
+from search.study.trial_attributes import note_why, tried_architecture, tried_trials
 from spaces import Architecture
 from spaces.space import Space
 
@@ -30,6 +30,7 @@ OPTUNA_SAMPLERS: dict[SamplerName, Callable[[int], BaseSampler]] = {
     "random": lambda seed: RandomSampler(seed=seed),
 }
 """Name to a function from a seed to Optuna's sampler."""
+_TITLES: dict[SamplerName, str] = {"tpe": "TPE", "gp": "Gaussian process", "nsga2": "NSGA-II"}
 
 
 class SpaceSampler(BaseSampler):
@@ -66,13 +67,8 @@ class SpaceSampler(BaseSampler):
             StudyError: every architecture of the space was tried.
         """
         tried = {tried_architecture(self._space, past).key for past in tried_trials(study)}
-        rng = random.Random(f"{self._seed}/{len(tried)}")
-        proposal = self._propose(study, trial, search_space, seed=rng.randrange(2**31))
-        if self._name == "grid":
-            start = random.Random(self._seed).random()
-            wanted = self._space[int((start + len(tried) * _GOLDEN_RATIO) % 1 * self._space.size)]
-        else:
-            wanted = from_parameters(self._space, proposal) if proposal else self._space.sample(rng)
+        wanted, why = self._want(study, trial, search_space, num_tried=len(tried))
+        note_why(study, trial, why)
         return to_parameters(self._space, first_untried(wanted, self._space, tried=tried))
 
     def sample_independent(
@@ -81,10 +77,26 @@ class SpaceSampler(BaseSampler):
         """Refuse: a parameter outside the space means the study was made for another one."""
         raise StudyError(f"parameter {param_name!r} is not of space {self._space.name!r}")
 
+    def _want(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution], *, num_tried: int
+    ) -> tuple[Architecture, str]:
+        """Return the architecture to propose, tried or not, and why."""
+        if self._name == "grid":
+            start = random.Random(self._seed).random()
+            return self._space[int((start + num_tried * _GOLDEN_RATIO) % 1 * self._space.size)], "grid"
+        rng = random.Random(f"{self._seed}/{num_tried}")
+        proposal = self._propose(study, trial, search_space, seed=rng.randrange(2**31))
+        if proposal:
+            return from_parameters(self._space, proposal), _TITLES[self._name]
+        sampled = self._space.sample(rng)
+        if self._name == "random":
+            return sampled, "random"
+        return sampled, f"random, since {_TITLES[self._name]} needs more complete trials"
+
     def _propose(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution], *, seed: int
     ) -> dict[str, Any]:
-        if self._name in ("random", "grid"):
+        if self._name == "random":
             return {}
         finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if len(finished) < _STARTUP_TRIALS:

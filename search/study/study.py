@@ -30,7 +30,7 @@ from search.study.parameters import distributions, from_parameters, to_parameter
 from search.study.record import TrialRecord
 from search.study.settings import StudySettings, current_sampler_name
 from search.study.storage import open_storage
-from search.study.trial_attributes import INTERRUPTED
+from search.study.trial_attributes import INTERRUPTED, WHY
 from spaces import Architecture
 from spaces.presets import presets_in
 from spaces.space import BackboneChoice, Space
@@ -40,8 +40,6 @@ from trials.trial_result import TrialResult, read_result
 _KEPT_SAMPLES = 101
 """Latency samples kept in the database: the percentiles 0 to 100. All of them are in the trial's folder."""
 _CONSTRAINT = "latency_ms_over_limit"
-WHY = "why"
-"""User attribute of a trial: why its architecture was proposed, in one sentence."""
 
 
 class Study:
@@ -131,7 +129,8 @@ class Study:
         trial = self._study.get_trials(deepcopy=False)[number]
         point = {**trial.params, **trial.system_attrs.get("fixed_params", {})}
         if set(point) == set(self._distributions):  # fewer if the driver was killed while asking: proposed anew
-            self._study.enqueue_trial(point, skip_if_exists=False)
+            why = {WHY: trial.user_attrs[WHY]} if WHY in trial.user_attrs else None
+            self._study.enqueue_trial(point, user_attrs=why, skip_if_exists=False)
         optuna.trial.Trial(self._study, trial._trial_id).set_user_attr(INTERRUPTED, True)
         self._study.tell(number, state=TrialState.FAIL)
 
@@ -149,7 +148,10 @@ class Study:
             architecture = from_parameters(self._settings.space, trial.params)
             if architecture.key not in tried:
                 trial.set_user_attr("architecture", architecture.to_dict())
-                return trial.number, architecture, str(trial.user_attrs.get(WHY, ""))
+                noted = self._study.get_trials(deepcopy=False)[
+                    trial.number
+                ].user_attrs  # `trial` precedes the sampler's
+                return trial.number, architecture, str(noted.get(WHY, ""))
             # Queued twice by drivers killed between queueing and telling: once is enough.
             trial.set_user_attr(INTERRUPTED, True)
             self._study.tell(trial, state=TrialState.FAIL)
@@ -188,8 +190,9 @@ class Study:
         """Queue the paper's presets that lie in the space before all else, if this study is new."""
         if self._study.user_attrs.get("presets_queued"):
             return
-        for architecture in presets_in(self._settings.space).values():
-            self._study.enqueue_trial(to_parameters(self._settings.space, architecture), skip_if_exists=True)
+        for name, architecture in presets_in(self._settings.space).items():
+            point = to_parameters(self._settings.space, architecture)
+            self._study.enqueue_trial(point, user_attrs={WHY: f"preset {name}"}, skip_if_exists=True)
         self._study.set_user_attr("presets_queued", True)  # a driver killed before this queues the missing ones again
 
     def is_preset(self, architecture: Architecture) -> bool:

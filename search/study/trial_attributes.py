@@ -9,6 +9,13 @@ from spaces.space import Space
 
 INTERRUPTED = "interrupted"
 """User attribute of a trial that ended with its driver; its architecture is free again."""
+WHY = "why"
+"""User attribute of a trial: why its architecture was proposed, in one sentence."""
+
+
+def note_why(study: Study, trial: FrozenTrial, why: str) -> None:
+    """Store why a sampler proposes a trial's architecture: Optuna hands samplers a trial that has no setters."""
+    study._storage.set_trial_user_attr(trial._trial_id, WHY, why)
 
 
 def tried_trials(study: Study) -> list[FrozenTrial]:

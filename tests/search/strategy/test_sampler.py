@@ -2,6 +2,7 @@
 
 import math
 import random
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from search.study.errors import StudyError
 from search.study.parameters import distributions, from_parameters, to_parameters
 from search.study.settings import SamplerName
 from search.study.storage import open_storage
-from search.study.trial_attributes import INTERRUPTED
+from search.study.trial_attributes import INTERRUPTED, WHY
 from spaces import Architecture
 from spaces.named_spaces import open_space
 from spaces.space import BackboneChoice, Space
@@ -68,6 +69,16 @@ def new_study(sampler: BaseSampler) -> optuna.Study:
     return study
 
 
+def tell(study: optuna.Study, trial: optuna.Trial, *, state: State, space: Space = SPACE) -> None:
+    """End a trial as its driver does, with made-up figures."""
+    architecture = from_parameters(space, trial.params)
+    ap, latency_ms = fake_ap(architecture) if state == "complete" else None, fake_latency_ms(architecture)
+    trial.set_user_attr("architecture", architecture.to_dict())
+    trial.set_user_attr("result", TrialResult(state=state, latency=latency(latency_ms), ap=ap).to_dict())
+    trial.set_user_attr("state", state)
+    study.tell(trial, [ap or 0.0, latency_ms])
+
+
 def ask_and_tell(sampler: BaseSampler, space: Space, count: int) -> list[Architecture]:
     """Ask so often; every fifth trial fails, every seventh is pruned, and slow ones are infeasible, as in a study."""
     study = new_study(sampler)
@@ -78,20 +89,10 @@ def ask_and_tell(sampler: BaseSampler, space: Space, count: int) -> list[Archite
             trial = study.ask(distributions(space))
         architecture = from_parameters(space, trial.params)
         asked.append(architecture)
-        latency_ms = fake_latency_ms(architecture)
         if number % 7 == 6 or number % 5 == 4:
             study.tell(trial, state=TrialState.PRUNED if number % 7 == 6 else TrialState.FAIL)
-            continue
-        is_feasible = latency_ms < 45
-        result = TrialResult(
-            state="complete" if is_feasible else "infeasible",
-            latency=latency(latency_ms),
-            ap=fake_ap(architecture) if is_feasible else None,
-        )
-        trial.set_user_attr("architecture", architecture.to_dict())
-        trial.set_user_attr("result", result.to_dict())
-        trial.set_user_attr("state", result.state)
-        study.tell(trial, [fake_ap(architecture) if is_feasible else 0.0, latency_ms])
+        else:
+            tell(study, trial, space=space, state="complete" if fake_latency_ms(architecture) < 45 else "infeasible")
     return asked
 
 
@@ -119,6 +120,27 @@ def test_a_space_is_used_up_to_its_last_architecture_and_no_further(name: Sample
     assert {one.key for one in ask_and_tell(sampler, FEW, 4)} == {one.key for one in FEW}
     with pytest.raises(StudyError, match="four"):
         ask_and_tell(make(name, FEW), FEW, 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "later"),
+    [
+        ("ehvi", r"initial design: [\d.]+ ms", r"expected AP .* ms, expected gain .*% of the reference rectangle"),
+        ("gp", "random, since Gaussian process needs more complete trials", "Gaussian process"),
+        ("tpe", "random, since TPE needs more complete trials", "TPE"),
+        ("nsga2", "random, since NSGA-II needs more complete trials", "NSGA-II"),
+        ("random", "random", "random"),
+        ("grid", "grid", "grid"),
+    ],
+)
+def test_a_proposal_gives_its_reason(name: SamplerName, first: str, later: str) -> None:
+    study = new_study(make(name, SPACE))
+    for _ in range(21):
+        trial = study.ask(distributions(SPACE))
+        tell(study, trial, state="complete")
+    reasons = [trial.user_attrs[WHY] for trial in study.get_trials()]
+    assert re.fullmatch(first, reasons[0])
+    assert re.fullmatch(later, reasons[-1])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -187,11 +209,7 @@ def test_the_hypervolume_sought_is_the_study_s_own() -> None:
         trial = study.ask(distributions(SPACE))
         architecture = from_parameters(SPACE, trial.params)
         asked.append(fake_latency_ms(architecture))
-        result = TrialResult(state="complete", latency=latency(asked[-1]), ap=fake_ap(architecture))
-        trial.set_user_attr("architecture", architecture.to_dict())
-        trial.set_user_attr("result", result.to_dict())
-        trial.set_user_attr("state", "complete")
-        study.tell(trial, [fake_ap(architecture), asked[-1]])
+        tell(study, trial, state="complete")
     assert max(asked[8:]) < 30.0
     assert max(fake_latency_ms(one) for one in SPACE) > 30.0
 

@@ -136,10 +136,14 @@ def test_presets_are_queued_once(settings: MakeSettings) -> None:
     study = open_study(chosen)
     study.queue_presets()
     open_study(chosen).queue_presets()
-    asked = [ask(study) for _ in range(3)]
-    records = [study.tell(number, COMPLETE) for number, _ in asked]
+    study.interrupt(ask(study)[0])  # queued again with its reason
+    asked = [study.ask() or pytest.fail("nothing is left") for _ in range(3)]
+    assert sorted(why for _, _, why in asked[:2]) == ["preset yoloret-m0.75", "preset yoloret-m1.4"]
+    assert asked[2][2].startswith("random, since TPE")
+    asked.sort(key=lambda one: one[2])
+    records = [study.tell(number, COMPLETE) for number, _, _ in asked]
     assert [record.label for record in records] == ["yoloret-m0.75", "yoloret-m1.4", ""]
-    assert [study.is_preset(architecture) for _, architecture in asked] == [True, True, False]
+    assert [study.is_preset(architecture) for _, architecture, _ in asked] == [True, True, False]
 
 
 @pytest.mark.parametrize("num_at_once", [1, 2])
