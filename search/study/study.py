@@ -148,10 +148,10 @@ class Study:
             architecture = from_parameters(self._settings.space, trial.params)
             if architecture.key not in tried:
                 trial.set_user_attr("architecture", architecture.to_dict())
-                noted = self._study.get_trials(deepcopy=False)[
+                stored = self._study.get_trials(deepcopy=False)[
                     trial.number
-                ].user_attrs  # `trial` precedes the sampler's
-                return trial.number, architecture, str(noted.get(WHY, ""))
+                ]  # `trial` predates the sampler's attribute
+                return trial.number, architecture, str(stored.user_attrs.get(WHY, ""))
             # Queued twice by drivers killed between queueing and telling: once is enough.
             trial.set_user_attr(INTERRUPTED, True)
             self._study.tell(trial, state=TrialState.FAIL)

@@ -1,10 +1,12 @@
 import json
 import re
+import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+import search.reports
 from search.reports.page import write_front_page
 from search.reports.picture import draw_front
 from search.reports.table import to_csv
@@ -27,10 +29,10 @@ class Outline(HTMLParser):
         self.opened.append(tag)
         self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "action", "data")]
         if tag != "meta":
-            self.unclosed.append(tag)
+            self.unclosed.append(" ".join((tag, *(value or "" for name, value in attrs if name == "type"))))
 
     def handle_endtag(self, tag: str) -> None:
-        assert self.unclosed.pop() == tag
+        assert self.unclosed.pop().split()[0] == tag
 
     def handle_data(self, data: str) -> None:
         if self.unclosed:
@@ -45,19 +47,25 @@ def read(path: Path) -> Outline:
 
 
 def embedded(outline: Outline) -> dict:
-    line = next(line for line in outline.text["script"].splitlines() if line.startswith("const {rows"))
-    return json.loads(line.removeprefix("const {rows, hypervolume} = ").removesuffix(";"))
+    return json.loads(outline.text["script application/json"])
 
 
 def test_the_page_is_well_formed_and_loads_nothing(tmp_path: Path) -> None:
     write_front_page(summary(*STAIRCASE), tmp_path / "front.html", title="study")
     outline = read(tmp_path / "front.html")
     assert outline.unclosed == []
-    assert outline.opened.count("script") == outline.opened.count("svg") - 1 == 1
+    assert outline.opened.count("script") == outline.opened.count("svg") == 2
     assert outline.addresses == []
     text = (tmp_path / "front.html").read_text(encoding="utf-8")
     assert set(re.findall(r"https?://[^\"' ]*", text)) == {"http://www.w3.org/2000/svg"}  # a name, not an address
     assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|import\(|<link|<img", text)
+
+
+def test_the_page_s_parts_are_in_a_wheel() -> None:
+    folder = Path(search.reports.__file__).parent
+    with (folder.parents[1] / "pyproject.toml").open("rb") as file:
+        packed = tomllib.load(file)["tool"]["setuptools"]["package-data"]["search.reports"]
+    assert sorted(packed) == sorted(path.name for path in folder.iterdir() if path.is_file() and path.suffix != ".py")
 
 
 def test_the_page_holds_every_trial_and_the_hypervolume(tmp_path: Path) -> None:
@@ -75,7 +83,7 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     failed = record(0, None, None, state="failed", reason=HOSTILE)
     write_front_page(summary(failed), tmp_path / "front.html", title=HOSTILE)
     outline = read(tmp_path / "front.html")
-    assert outline.opened.count("script") == 1
+    assert outline.opened.count("script") == 2
     assert outline.text["title"] == outline.text["h1"] == HOSTILE
     assert embedded(outline)["rows"][0]["reason"] == HOSTILE
     assert "<!--" not in (tmp_path / "front.html").read_text(encoding="utf-8")

@@ -9,7 +9,8 @@ import pytest
 
 from search.reports.effects import estimate_effects
 from search.reports.forecast import forecast
-from search.reports.report import make_report, write_report_page
+from search.reports.report import make_report
+from search.reports.report_page import write_report_page
 from search.study.pareto import Reference
 from search.study.read_study import ReadStudy
 from search.study.record import TrialRecord

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from search.reports.report import make_report, write_report_page
+from search.reports.report import make_report
+from search.reports.report_page import write_report_page
 from search.study.experiment import EXPERIMENT_FILE
 from search.study.read_study import ReadStudy
 from search.study.record import TrialRecord
