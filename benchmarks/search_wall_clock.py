@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import optuna
 
-from search.reports.report import make_report
+from search.reports import make_report
 from search.study.pareto import Reference
 from search.study.read_study import read_study
 from search.study.storage import open_storage

@@ -25,10 +25,11 @@ from pathlib import Path
 import numpy as np
 import optuna
 
+from search.strategy import StrategySettings
 from search.strategy.accuracy_model import Observation
 from search.strategy.candidates import Candidates
 from search.strategy.hypervolume_improvement import expected_hypervolume_improvement
-from search.strategy.suggest import StrategySettings, suggest
+from search.strategy.suggest import suggest
 from search.strategy.surrogate import Inputs, SurrogateSettings, fit_surrogate
 from search.study.pareto import FloatArray, IntArray, Reference, hypervolume
 

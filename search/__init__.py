@@ -1,1 +1,5 @@
-"""Which architecture next, where does it run, where is it recorded? Optuna, executors, MLflow."""
+"""The search: which architecture next, where its trial runs, where it is recorded, what the results show.
+
+`driver` runs trials and records them, with `strategy` to propose them, `study` to keep them, `tracking` for MLflow, and
+`reports` for people.
+"""

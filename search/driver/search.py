@@ -13,12 +13,8 @@ from search.driver.latencies import measure_latency_ms, slowest_latency_ms
 from search.driver.opening import Opened, drive, locked, open_data_and_device
 from search.driver.view import View
 from search.driver.work import to_request
-from search.reports.files import write_reports
-from search.strategy.ehvi_sampler import EhviSampler
-from search.strategy.parents import best_parent
-from search.strategy.pruning import cannot_reach_front
-from search.strategy.sampler import SpaceSampler
-from search.strategy.suggest import StrategySettings
+from search.reports import write_reports
+from search.strategy import EhviSampler, SpaceSampler, StrategySettings, best_parent, cannot_reach_front
 from search.study.pareto import Reference
 from search.study.record import TrialRecord
 from search.study.settings import RunSettings, StudySettings

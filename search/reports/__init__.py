@@ -1,1 +1,11 @@
-"""search/reports."""
+"""A study's or an experiment's results as tables, pictures and pages, and what they show: effects of choices, a forecast.
+
+`write_reports` writes the front after each search; `make_report` and `write_report_page` are behind `yoloret-nas report`.
+"""
+
+from search.reports.files import write_reports
+from search.reports.page import write_front_page
+from search.reports.report import StudyReport, make_report
+from search.reports.report_page import write_report_page
+
+__all__ = ["StudyReport", "make_report", "write_front_page", "write_report_page", "write_reports"]

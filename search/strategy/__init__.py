@@ -1,1 +1,13 @@
-"""search/strategy."""
+"""Which architecture to try next, and when to stop a trial: samplers, initial design, acquisition, surrogate, pruning.
+
+`EhviSampler` is the default, `SpaceSampler` wraps Optuna's samplers; `search.strategy.suggest` is the default strategy
+without Optuna.
+"""
+
+from search.strategy.ehvi_sampler import EhviSampler
+from search.strategy.parents import best_parent
+from search.strategy.pruning import cannot_reach_front
+from search.strategy.sampler import SpaceSampler
+from search.strategy.suggest import StrategySettings
+
+__all__ = ["EhviSampler", "SpaceSampler", "StrategySettings", "best_parent", "cannot_reach_front"]

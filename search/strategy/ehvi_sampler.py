@@ -1,12 +1,12 @@
-"""Our own strategy as an Optuna sampler: latency is known or predicted, accuracy is modelled, hypervolume is sought.
+"""The default strategy as an Optuna sampler: expected hypervolume improvement at a latency known before the training.
 
-Spaces are too large to enumerate, so the strategy chooses from a pool: an even sample of the space, drawn once from the
-study's seed, and the neighbours of the front's members as the search goes.
+It chooses from a pool of architectures: an even sample of the space, drawn once from the study's seed, to which the
+neighbours of the front's members are added as the search proceeds.
 """
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,21 +31,22 @@ from trials.latency.device import DeviceAwayError
 
 LOOKUP = "lookup:"
 """Prefix of the study's attributes that hold looked-up latencies in ms; infinity where the device cannot run the network."""
-_NEIGHBOURS = 40
+_NUM_NEIGHBOURS = 40
+"""Neighbours of each member of the front in the pool."""
 
 
 class EhviSampler(BaseSampler):
-    """Names the architecture that promises the most new hypervolume at its latency.
+    """Proposes the architecture with the largest expected hypervolume improvement for its cost.
 
-    It keeps nothing that is not in the study, so a resumed study proposes what an unbroken one would have. Latencies that
-    it looks up become user attributes of the study: `LOOKUP` and the architecture's key.
+    All its state is in the study, so a resumed study proposes the same as an uninterrupted one. It stores the latencies
+    that it looks up as user attributes of the study, named `LOOKUP` and the architecture's key.
 
     Args:
-        space: Where proposals lie.
-        measure_ms: Measures an architecture's latency in milliseconds; raises a `YoloRetError` where it cannot be.
-        num_classes: Classes of the detectors, on which their cost depends.
-        settings: The strategy's limit and what it may spend.
-        seed: Of the study.
+        space: Source of the proposals.
+        measure_ms: Returns an architecture's latency in ms; raises a `YoloRetError` where the device cannot run it.
+        num_classes: Number of classes of the detectors, on which their cost depends.
+        settings: The strategy's limit and effort.
+        seed: Seed of the study.
     """
 
     def __init__(
@@ -66,26 +67,26 @@ class EhviSampler(BaseSampler):
         self._encoder = Encoder(num_classes=num_classes)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Give the whole space: every parameter is proposed together."""
+        """Return the whole space: all parameters are proposed together."""
         return dict(self._distributions)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Propose the strategy's next architecture.
+        """Return the parameters of the next architecture.
 
         Raises:
-            StudyError: nothing is left that may be tried.
-            DeviceAwayError: the device that is to be asked for latencies is out of reach.
+            SpaceExhaustedError: no candidate is left.
+            DeviceAwayError: a latency is needed and the device cannot be reached.
         """
         past, attributes = tried_trials(study), study.user_attrs
         tried = {one.number: tried_architecture(self._space, one) for one in past}
         candidates = self._candidates(list(tried.values()), past)
         index = {architecture.key: place for place, architecture in enumerate(candidates)}
-        observations = self._observe(past, place=lambda one: index[tried[one.number].key])
+        places = {number: index[architecture.key] for number, architecture in tried.items()}
+        observations = _observe(past, places)
         observed = {observation.candidate for observation in observations}
-        running = {index[tried[one.number].key] for one in past if one.state == TrialState.RUNNING} - observed
-        ended = {index[tried[one.number].key] for one in past} - observed - running
+        running = {places[one.number] for one in past if one.state == TrialState.RUNNING} - observed
         suggestion = suggest(
             self._encoder.encode(candidates),
             observations,
@@ -95,7 +96,7 @@ class EhviSampler(BaseSampler):
             reference=Reference(ap=0.0, latency_ms=attributes["reference_latency_ms"]),
             settings=self._settings,
             pending=sorted(running),
-            excluded=sorted(ended),
+            excluded=sorted(set(places.values()) - observed - running),
             seed=self._seed,
         )
         if suggestion is None:
@@ -108,11 +109,11 @@ class EhviSampler(BaseSampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """Refuse: a parameter outside the space means the study was made for another one."""
+        """Refuse a parameter outside the space: the study was made for another space."""
         raise StudyError(f"parameter {param_name!r} is not of space {self._space.name!r}")
 
     def _candidates(self, tried: Sequence[Architecture], past: Sequence[FrozenTrial]) -> list[Architecture]:
-        """Give the pool, what was tried, and a seeded choice of the front's neighbours, each once."""
+        """Return the pool, the tried architectures and a seeded sample of the front's neighbours, without repeats."""
         complete = [one for one in past if one.user_attrs.get("state") == "complete"]
         ap, latency_ms = (np.array([one.values[axis] for one in complete]) for axis in (0, 1))
         by_number = dict(zip((one.number for one in past), tried, strict=True))
@@ -120,37 +121,38 @@ class EhviSampler(BaseSampler):
         rng = random.Random(f"{self._seed}/{len(past)}")
         for member in front_indices(ap, latency_ms) if len(complete) else ():
             around = list(self._space.neighbours(by_number[complete[member].number]))
-            found |= {one.key: one for one in rng.sample(around, min(_NEIGHBOURS, len(around)))}
+            found |= {one.key: one for one in rng.sample(around, min(_NUM_NEIGHBOURS, len(around)))}
         return list(found.values())
-
-    def _observe(self, past: Sequence[FrozenTrial], *, place: Callable[[FrozenTrial], int]) -> list[Observation]:
-        """Give what trainings say of AP: complete ones as they ended, pruned ones as they were expected to end."""
-        records = {one.number: to_record(one, {}) for one in past if "result" in one.user_attrs}
-        complete = [record for record in records.values() if record.point is not None]
-        observations = []
-        for one in past:
-            record = records.get(one.number)
-            if record is None or record.result.latency is None:
-                continue
-            ap, ap_std = record.result.ap, 0.0
-            if record.result.state == "pruned":
-                end = extrapolate(record.curve, record.result.latency.median_ms, complete)
-                if end is None:
-                    continue
-                ap, ap_std = end.ap, end.ap_std
-            elif record.point is None:
-                continue
-            assert ap is not None  # a scored trial has one
-            latency_ms = record.result.latency.median_ms
-            observations.append(Observation(candidate=place(one), ap=ap, latency_ms=latency_ms, ap_std=ap_std))
-        return observations
 
     def _look_up(self, study: Study, architecture: Architecture) -> float:
         try:
             latency_ms = self._measure_ms(architecture)
         except DeviceAwayError:
-            raise  # it tells nothing of the architecture
+            raise  # not the architecture's fault
         except YoloRetError:
-            latency_ms = math.inf  # the device cannot run it; its own trial would report why
+            latency_ms = math.inf  # the device cannot run it
         study.set_user_attr(LOOKUP + architecture.key, latency_ms)
         return latency_ms
+
+
+def _observe(past: Sequence[FrozenTrial], places: Mapping[int, int]) -> list[Observation]:
+    """Return the AP of complete trials, and the expected final AP of pruned ones.
+
+    Args:
+        past: Trials.
+        places: Trial number to the index of its candidate.
+    """
+    records = [to_record(one, {}) for one in past if "result" in one.user_attrs]
+    complete = [record for record in records if record.point is not None]
+    observations = []
+    for record in records:
+        ap, ap_std, latency = record.result.ap, 0.0, record.result.latency
+        if record.result.state == "pruned" and latency is not None:
+            end = extrapolate(record.curve, latency.median_ms, complete)
+            ap, ap_std = (end.ap, end.ap_std) if end is not None else (None, 0.0)
+        elif record.point is None:
+            continue
+        if ap is not None and latency is not None:
+            place, latency_ms = places[record.number], latency.median_ms
+            observations.append(Observation(candidate=place, ap=ap, latency_ms=latency_ms, ap_std=ap_std))
+    return observations

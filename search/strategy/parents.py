@@ -1,4 +1,4 @@
-"""Whose weights a trial starts from, where a study inherits."""
+"""The finished trial whose weights a trial inherits, where a study inherits."""
 
 from collections.abc import Sequence
 
@@ -6,15 +6,15 @@ from search.study.record import TrialRecord
 from spaces import Architecture
 
 _SHAPES = ("scale_set", "shortcut", "rfcr_width", "rfcr_channels", "rfcr_kernel", "head", "head_width")
-"""Axes that decide which of the neck's and head's weights there are, and their shapes."""
+"""Axes that decide the weights of neck and head and their shapes."""
 
 
 def best_parent(architecture: Architecture, complete: Sequence[TrialRecord]) -> TrialRecord | None:
-    """Choose the trial of the same backbone that has most in common: blocks kept, then shapes, then accuracy.
+    """Return the trial of the same backbone with the most in common: blocks kept, then shapes, then accuracy.
 
     Args:
-        architecture: Of the trial that is to begin.
-        complete: Trials to choose from; all complete.
+        architecture: Of the new trial.
+        complete: Complete trials to choose from.
 
     Returns:
         None where no trial has the backbone.

@@ -1,10 +1,10 @@
-"""When to stop a trial that cannot be expected to reach the front any more.
+"""Early stopping of trials that are unlikely to reach the front.
 
-Its latency is known before it trains, so what it has to beat is one number: the best AP among finished trials at or under
-its latency. Where its own curve leads is read off the finished ones: AP at the end is regressed on AP at the same epoch and
-on log latency, since large networks begin as low as small ones and end higher. The prediction's own uncertainty (Student's t
-of few curves, seed noise included, since it is in their residuals) gives the probability that it still gets there. Below
-`RISK` it is stopped: that is the most that is risked with each such decision to lose a member of the front.
+The latency of a trial is known before it trains, so its target is one number: the best AP among finished trials at or under
+its latency. Its final AP is predicted from the finished trials by linear regression on AP at the same epoch and on log
+latency, since large networks begin as low as small ones and end higher. The prediction's uncertainty (Student's t, with
+seed noise in the residuals) gives the probability of reaching the target. A trial below `RISK` is stopped, which bounds the
+probability that one such decision loses a member of the front.
 """
 
 from collections.abc import Sequence
@@ -17,48 +17,48 @@ from search.study.pareto import FloatArray
 from search.study.record import TrialRecord
 
 RISK = 0.05
-"""A trial goes on while its probability of reaching the front is at least this."""
+"""A trial continues while its probability of reaching the front is at least this."""
 MIN_CURVES = 8
-"""Finished trials needed before any is stopped: fewer say too little about how curves go on."""
+"""Finished trials needed before any is stopped: fewer predict too little."""
 MIN_SHARE = 1 / 3
-"""Share of its epochs every trial may run."""
+"""Share of its epochs that every trial may run."""
 _LEAST_NOISE = 0.005
-"""AP. Few curves may happen to lie on a line; trainings do not repeat themselves to better than that."""
-_STEADY = 2
-"""Scores that must agree: one noisy epoch stops nothing."""
+"""AP; trainings repeat no better than this, even where few curves happen to lie on a line."""
+_NUM_AGREEING = 2
+"""Consecutive scores that must agree, so that one noisy epoch does not stop a trial."""
 
 Curve = Sequence[tuple[int, float]]
-"""Epochs, from 1, and AP then; only those that were scored."""
+"""Scored epochs, from 1, and their AP."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Extrapolation:
-    """Where a curve is expected to end."""
+    """The predicted end of a curve."""
 
     ap: float
     """Expected AP of the last epoch."""
     ap_std: float
     """Scale of its Student's t distribution."""
     num_curves: int
-    """Finished curves it was read off, at least `MIN_CURVES`."""
+    """Finished curves that it is predicted from, at least `MIN_CURVES`."""
     freedom: int
     """Degrees of freedom of its Student's t distribution, at least 1."""
 
     def probability_of_reaching(self, level: float) -> float:
-        """Give the probability that AP ends at `level` or above."""
+        """Return the probability that the final AP is `level` or more."""
         return float(student.sf((level - self.ap) / self.ap_std, df=self.freedom))
 
 
 def extrapolate(curve: Curve, latency_ms: float, finished: Sequence[TrialRecord]) -> Extrapolation | None:
-    """Say where a curve leads, by linear regression of the finished trials' last AP on theirs at the same epoch.
+    """Predict the final AP of a curve by linear regression over the finished trials.
 
     Args:
-        curve: At least one score; the last is gone on from.
+        curve: At least one score; the last is extrapolated.
         latency_ms: The trial's median latency, the regression's second variable.
         finished: The study's finished trials; complete ones that were scored at that epoch count.
 
     Returns:
-        None where fewer than `MIN_CURVES` count.
+        None where fewer than `MIN_CURVES` trials count.
     """
     epoch, now = curve[-1]
     rows = [
@@ -69,13 +69,13 @@ def extrapolate(curve: Curve, latency_ms: float, finished: Sequence[TrialRecord]
     if len(rows) < MIN_CURVES:
         return None
     at_epoch, finished_ms, at_end = np.array(rows, dtype=np.float64).T
-    # Where all were alike no slope can be told: what is above or below them is taken to stay so.
+    # Where all curves are alike there is no slope: the distance from them is assumed to stay.
     is_alike = float(np.ptp(at_epoch)) < 1e-6
     target = at_end - at_epoch if is_alike else at_end
     known = {"log_ms": (np.log(finished_ms), np.log(latency_ms)), "at_epoch": (at_epoch, now)}
     names = [name for name, (values, _) in known.items() if np.ptp(values) >= 1e-6]
     fit = _Line([known[name] for name in names], target)
-    if "at_epoch" in names and fit.weights[-1] < 0:  # a higher score never speaks for a lower end
+    if "at_epoch" in names and fit.weights[-1] < 0:  # a higher score never predicts a lower end
         fit = _Line([known[name] for name in names[:-1]], target)
     return Extrapolation(
         ap=fit.expected + (now if is_alike else 0.0),
@@ -86,11 +86,11 @@ def extrapolate(curve: Curve, latency_ms: float, finished: Sequence[TrialRecord]
 
 
 class _Line:
-    """A least-squares line through points, and what it expects at one more.
+    """A least-squares fit of N points, and its prediction for one more.
 
     Args:
-        variables: Each variable's values at the points, and its value where something is to be expected.
-        target: (N,), of the points.
+        variables: For each variable, its values at the points, (N,), and its value at the new point.
+        target: (N,) values of the points.
     """
 
     def __init__(self, variables: Sequence[tuple[FloatArray, float]], target: FloatArray) -> None:
@@ -106,25 +106,23 @@ class _Line:
 def cannot_reach_front(
     curve: Curve, latency_ms: float, *, num_epochs: int, finished: Sequence[TrialRecord], risk: float = RISK
 ) -> str:
-    """Say why a trial is not worth going on with, with the decision's figures; empty where it is.
-
-    The last two scores must both say so: one noisy epoch stops nothing.
+    """Return why a trial should be stopped, with the decision's figures; empty where it should continue.
 
     Args:
-        curve: The trial's so far.
+        curve: The trial's scores so far.
         latency_ms: Its median latency.
-        num_epochs: Epochs a whole training has.
+        num_epochs: Epochs of a whole training.
         finished: The study's finished trials.
         risk: Probability of reaching the front below which a trial is stopped, 0 (never) to 1.
     """
     epoch, now = curve[-1]
-    if epoch < MIN_SHARE * num_epochs or epoch >= num_epochs or len(curve) < _STEADY:
+    if epoch < MIN_SHARE * num_epochs or epoch >= num_epochs or len(curve) < _NUM_AGREEING:
         return ""
     rivals = [(ap, record.number) for record in finished if (ap := _rival_ap(record, latency_ms)) is not None]
     if not rivals:
         return ""
     level, rival = max(rivals)
-    views = [extrapolate(curve[: len(curve) - back], latency_ms, finished) for back in range(_STEADY)]
+    views = [extrapolate(curve[: len(curve) - back], latency_ms, finished) for back in range(_NUM_AGREEING)]
     chances = [0.0 if view is None else view.probability_of_reaching(level) for view in views]
     if None in views or max(chances) >= risk:
         return ""
@@ -133,7 +131,7 @@ def cannot_reach_front(
     return (
         f"AP {now:.3f} after epoch {epoch} of {num_epochs}; expected to end at {view.ap:.3f} ± {view.ap_std:.3f} (from "
         f"{view.num_curves} finished curves), it reaches the {level:.3f} of trial {rival}, which is no slower, with a "
-        f"probability of {max(chances):.1%}, below the {risk:.0%} that is risked"
+        f"probability of {max(chances):.1%}, below the risk of {risk:.0%}"
     )
 
 
@@ -143,7 +141,7 @@ def _rival_ap(record: TrialRecord, latency_ms: float) -> float | None:
 
 
 def _ap_at(record: TrialRecord, epoch: int) -> float | None:
-    """Give a complete trial's AP at an epoch, None where it was not scored then."""
+    """Return a complete trial's AP at an epoch, None where it was not scored."""
     if record.point is None:
         return None
     return dict(record.curve).get(epoch)

@@ -1,4 +1,4 @@
-"""Samplers over a space: any of Optuna's, made to propose legal architectures, each once."""
+"""Optuna's samplers over a space of architectures: every proposal is legal and new."""
 
 import random
 from collections import deque
@@ -20,7 +20,7 @@ from spaces.space import Space
 
 _STARTUP_TRIALS = 10
 _GOLDEN_RATIO = (5**0.5 - 1) / 2
-"""Multiples of it fill the unit interval evenly at any length, and fall in with no axis's period."""
+"""Its multiples modulo 1 fill the unit interval evenly at any length, and share no period with an axis."""
 
 OPTUNA_SAMPLERS: dict[SamplerName, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: TPESampler(seed=seed, multivariate=True, n_startup_trials=_STARTUP_TRIALS),
@@ -29,23 +29,24 @@ OPTUNA_SAMPLERS: dict[SamplerName, Callable[[int], BaseSampler]] = {
     "nsga2": lambda seed: NSGAIISampler(seed=seed, population_size=_STARTUP_TRIALS),
     "random": lambda seed: RandomSampler(seed=seed),
 }
-"""Name to a function from a seed to Optuna's sampler."""
+"""Name of a sampler to the function that builds it from a seed."""
 _TITLES: dict[SamplerName, str] = {"tpe": "TPE", "gp": "Gaussian process", "nsga2": "NSGA-II"}
 
 
 class SpaceSampler(BaseSampler):
-    """Wraps a sampler of a box: its proposal becomes the nearest architecture that was not tried yet.
+    """Wraps an Optuna sampler: its proposal becomes the nearest architecture that was not tried yet.
 
-    The grid needs no inner sampler: it goes through the space in strides that are even at any length, to its end.
+    The grid has no inner sampler: it visits the space in strides that are even at any length, to its end.
 
-    Where the inner sampler has nothing to say yet, the space is sampled evenly, which its box would not be. The inner
-    sampler is built anew for each proposal, seeded by the study's seed and how many architectures were tried, so that a
-    resumed study proposes what an unbroken one would have (interrupted trials use up numbers, so those would not do).
+    While the inner sampler has no proposal, the space is sampled evenly, which uniform sampling of its parameters would not
+    do. The inner sampler is built anew for each proposal, seeded by the study's seed and the number of tried architectures,
+    so that a resumed study proposes the same as an uninterrupted one. Trial numbers would not do as a seed: interrupted
+    trials use them up.
 
     Args:
-        space: Where proposals must lie.
+        space: Source of the proposals.
         name: The inner sampler.
-        seed: Of the study.
+        seed: Seed of the study.
     """
 
     def __init__(self, space: Space, *, name: SamplerName, seed: int) -> None:
@@ -55,16 +56,16 @@ class SpaceSampler(BaseSampler):
         self._distributions = distributions(space)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Give the whole space: every parameter is proposed together."""
+        """Return the whole space: all parameters are proposed together."""
         return dict(self._distributions)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Propose a point that is an architecture no trial of the study has tried.
+        """Return the parameters of an architecture that no trial of the study has tried.
 
         Raises:
-            StudyError: every architecture of the space was tried.
+            SpaceExhaustedError: every architecture of the space was tried.
         """
         tried = {tried_architecture(self._space, past).key for past in tried_trials(study)}
         wanted, why = self._want(study, trial, search_space, num_tried=len(tried))
@@ -74,7 +75,7 @@ class SpaceSampler(BaseSampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """Refuse: a parameter outside the space means the study was made for another one."""
+        """Refuse a parameter outside the space: the study was made for another space."""
         raise StudyError(f"parameter {param_name!r} is not of space {self._space.name!r}")
 
     def _want(
@@ -110,15 +111,15 @@ class SpaceSampler(BaseSampler):
 
 
 def first_untried(wanted: Architecture, space: Space, *, tried: set[str]) -> Architecture:
-    """Give the architecture itself, or the fewest steps away one that was not tried.
+    """Return the architecture itself, or the untried one that is the fewest steps away.
 
     Args:
-        wanted: Where to begin.
-        space: Where to stay.
-        tried: Keys of the architectures not to give.
+        wanted: Start of the breadth-first search.
+        space: The space to stay in.
+        tried: Keys of the tried architectures.
 
     Raises:
-        StudyError: every architecture was tried.
+        SpaceExhaustedError: every architecture was tried.
     """
     seen, waiting = {wanted.key}, deque([wanted])
     while waiting:
@@ -129,7 +130,7 @@ def first_untried(wanted: Architecture, space: Space, *, tried: set[str]) -> Arc
             if neighbour.key not in seen:
                 seen.add(neighbour.key)
                 waiting.append(neighbour)
-    # Steps of one axis do not join every space: a coarser output may need a longer backbone with it.
+    # Not every space is connected by steps along one axis: a coarser output may need a longer backbone too.
     for candidate in space:
         if candidate.key not in tried:
             return candidate

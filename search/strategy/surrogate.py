@@ -6,14 +6,13 @@ The covariance of two architectures x, x' is
 
     s² · matern52(|(x - x') / lengths|) · exp(-Σ_q θ_q [c_q ≠ c'_q])  +  t (x - ½)·(x' - ½)  +  u Σ_q [c_q = c'_q]  +  4
 
-the last three terms being main effects, integrated out: a linear trend over the ordered inputs, a value of its own for each
-category, and a constant. Accuracy and log latency grow along nearly every ordered choice, a head is better on every
-backbone if it is on one, and with ten observations that is most of what can be known. What is known of the trend before
-any observation is its mean (`Inputs.slopes`). Targets are standardised, ordered inputs must come scaled to [0, 1] over the
-candidates.
+The last three terms are main effects, integrated out: a linear trend over the ordered inputs, an offset for each category,
+and a constant. Accuracy and log latency grow along nearly every ordered choice, and a head that is better on one backbone
+is better on all; with ten observations little more can be learnt. `Inputs.slopes` is the prior mean of the trend. Targets
+are standardised; ordered inputs must be scaled to [0, 1] over the candidates.
 
-Hyperparameters are the maximum of marginal likelihood times log-normal priors. Averaging over a slice sampler's draws
-from the same posterior was measured on the benchmark and gained nothing for eight times the time.
+Hyperparameters maximise marginal likelihood times log-normal priors. Averaging over samples of a slice sampler from the
+same posterior gained nothing on the benchmark and took eight times as long.
 
 Source:
     Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, equations 2.25, 4.17, 5.8 and 5.9.
@@ -35,7 +34,7 @@ _SQRT5 = float(np.sqrt(5.0))
 
 @dataclass(frozen=True, kw_only=True)
 class SurrogateSettings:
-    """What is assumed before any observation, and how long to look for a better explanation."""
+    """Priors of the hyperparameters, and the effort of their fit."""
 
     length_median: float = 1.0
     """Prior median of the Matérn length of each ordered input, in units of its range; more than 0."""
@@ -50,7 +49,7 @@ class SurrogateSettings:
     num_starts: int = 2
     """Starting points of the likelihood's maximisation, at least 1."""
     max_iterations: int = 40
-    """Iterations from each start, at least 1. A count and not seconds, so that a repeat gives the same result."""
+    """Iterations from each start, at least 1; a count rather than seconds, so that a repeat gives the same result."""
     max_fit_points: int = 120
     """The hyperparameters are fitted to at most so many observations, evenly spread over their order; predictions use
     all. It bounds the time: one likelihood costs N³."""
@@ -74,8 +73,7 @@ class Inputs:
     categories: IntArray
     """(N, Q) category numbers; only equality counts; Q may be 0."""
     slopes: FloatArray | None = None
-    """(P,) what is expected of the targets over each ordered column's range before any is known, in their standard
-    deviations; None for nothing."""
+    """(P,) expected change of the targets over each ordered column's range, in their standard deviations; None for 0."""
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not describe the same architectures."""
@@ -95,12 +93,12 @@ class Inputs:
         return replace(self, ordered=self.ordered[indices], categories=self.categories[indices])
 
     def expected(self) -> FloatArray:
-        """Return what the slopes alone expect of standardised targets, (N,); 0 in the middle of every column."""
+        """Return the prior mean of the standardised targets, (N,); 0 in the middle of every column."""
         return np.zeros(len(self)) if self.slopes is None else (self.ordered - 0.5) @ self.slopes
 
 
 class Surrogate:
-    """A fitted Gaussian process; made by :func:`fit_surrogate`."""
+    """A Gaussian process fitted by :func:`fit_surrogate`."""
 
     def __init__(
         self,
@@ -126,7 +124,7 @@ class Surrogate:
         return float(np.exp(0.5 * self._theta[-1]) * self._scale)
 
     def given(self, inputs: Inputs, targets: FloatArray, *, noise_std: FloatArray) -> "Surrogate":
-        """Return the process of the same hyperparameters after other observations."""
+        """Return the process with the same hyperparameters and other observations."""
         return Surrogate(inputs, targets, noise_std=noise_std, theta=self._theta, settings=self._settings)
 
     def predict(self, inputs: Inputs) -> tuple[FloatArray, FloatArray]:
@@ -153,10 +151,9 @@ def fit_surrogate(
     Args:
         inputs: N architectures, N at least 1.
         targets: (N,) finite values.
-        noise_std: (N,) known noise of each observation in units of the targets, beside the noise that is learnt;
-            None for none.
+        noise_std: (N,) known noise of each observation in units of the targets, added to the learnt noise; None for 0.
         settings: Priors and effort.
-        seed: Of the random starts.
+        seed: Seed of the random starts.
 
     Raises:
         ValueError: There is no observation, or one is not finite.

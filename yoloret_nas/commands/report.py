@@ -21,8 +21,7 @@ def report(study: str, out: Path | None, root: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from search.reports.report import make_report
-    from search.reports.report_page import write_report_page
+    from search.reports import make_report, write_report_page
     from search.study.read_study import read_study
     from search.tracking.runs import log_report
     from yoloret_nas.terminal.refit import show_refit

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from search.reports.files import write_reports
+from search.reports import write_reports
 from search.study.experiment import ExperimentSettings, read_experiment
 from search.study.record import TrialRecord
 from search.study.refit import NOISE, Finalists, Refit, compare_refit, find_finalists, refit_name, to_variants

@@ -41,7 +41,12 @@ def why(
 
 def test_what_cannot_be_expected_to_reach_a_trial_that_is_no_slower_is_stopped_with_the_figures() -> None:
     reason = why(0.1)
-    for figure in ("AP 0.100 after epoch 4 of 12", "from 8 finished curves", "the 0.470 of trial 6", "below the 5 %"):
+    for figure in (
+        "AP 0.100 after epoch 4 of 12",
+        "from 8 finished curves",
+        "the 0.470 of trial 6",
+        "below the risk of 5 %",
+    ):
         assert figure.replace("5 %", "5%") in reason
 
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
-from search.strategy.ehvi_sampler import LOOKUP, EhviSampler
+from search.strategy.ehvi_sampler import LOOKUP, EhviSampler, _observe
 from search.strategy.sampler import OPTUNA_SAMPLERS, SpaceSampler, first_untried
 from search.strategy.suggest import StrategySettings
 from search.study.errors import StudyError
@@ -173,9 +173,7 @@ def test_any_beginning_of_the_grid_is_even() -> None:
 
 def test_a_pruned_trial_counts_as_what_it_was_expected_to_end_at() -> None:
     """Nine curves double from half-way to the end; the pruned one, of the costliest networks, stood at nothing there."""
-    sampler = make("ehvi", SPACE)
-    assert isinstance(sampler, EhviSampler)
-    study = new_study(sampler)
+    study = new_study(make("ehvi", SPACE))
     rng = random.Random(1)
     architectures = [SPACE.sample(rng) for _ in range(10)]
     for number, architecture in enumerate(architectures):
@@ -192,7 +190,7 @@ def test_a_pruned_trial_counts_as_what_it_was_expected_to_end_at() -> None:
             study.tell(trial, [ap, 10.0 + number])
         else:
             study.tell(trial, state=TrialState.PRUNED)
-    seen = sampler._observe(study.get_trials(), place=lambda one: one.number)
+    seen = _observe(study.get_trials(), {number: number for number in range(10)})
     assert [one.candidate for one in seen] == list(range(10))
     assert [one.ap_std for one in seen[:9]] == [0.0] * 9
     assert seen[9].ap == pytest.approx(0.1)
