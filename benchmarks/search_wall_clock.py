@@ -1,13 +1,13 @@
-"""How long until our search has the front that plain Optuna ends with?
+"""The time our search takes to reach the final hypervolume of plain Optuna.
 
     python benchmarks/search_wall_clock.py [--data shapes] [--budget 50] [--seeds 3]
 
-For each seed one after the other, each as a user starts it, in a folder of its own with nothing cached: plain Optuna with
-every trial trained to its end, and `yoloret-nas search` as it comes. Same space, data, recipe and epochs. The table gives
-the hypervolume each baseline ends with, and the share of its wall-clock time (start-up included) after which ours has as
-much; hypervolumes are counted from one reference, AP 0 and the slowest network as the seed's first run measured it.
+Each seed runs plain Optuna, with every trial trained to its end, and then `yoloret-nas search` with its defaults. Each
+search is a command of its own in a folder of its own, with nothing cached; space, data, recipe and epochs are the same. The
+output is the final hypervolume of each baseline, and the share of its wall-clock time (start-up included) in which ours
+reaches it. Hypervolumes of a seed have one reference: AP 0 and the slowest network as its first search measured it.
 
-With --dir the searches stay where they ran, and one that is there whole is not run again.
+With --dir the searches are kept, and a finished one is not run again.
 """
 
 import argparse
@@ -40,16 +40,16 @@ class Run:
     """One search."""
 
     seconds: float
-    """Of the whole command."""
+    """Duration of the whole command."""
     at_s: tuple[float, ...]
-    """When each trial ended, after the command's start, in the order of their ends."""
+    """End of each trial in seconds after the command's start, ascending."""
     summary: Summary
     """Trials in that order."""
     spent: dict[str, float]
     """Seconds of work by kind."""
 
     def hypervolumes(self, reference: Reference) -> tuple[float, ...]:
-        """Give the hypervolume after each trial."""
+        """Return the hypervolume after each trial."""
         return replace(self.summary, reference=reference).hypervolume_by_trial
 
 
@@ -58,14 +58,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="shapes")
     parser.add_argument("--budget", type=int, default=50)
-    parser.add_argument("--our-budget", type=int, help="trials of ours; by default as many")
-    parser.add_argument("--epochs", type=int, help="of each trial; by default the recipe's")
+    parser.add_argument("--our-budget", type=int, help="trials of our search (default: as many)")
+    parser.add_argument("--epochs", type=int, help="epochs of each trial (default: the recipe's)")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--baselines", nargs="+", default=["random", "tpe"])
-    parser.add_argument("--dir", type=Path, help="where the searches stay; by default nowhere")
-    parser.add_argument("--baselines-only", action="store_true", help="for what --dir keeps")
-    parser.add_argument("--extra", nargs="*", default=[], help="further words for every search")
+    parser.add_argument("--dir", type=Path, help="folder that keeps the searches (default: none)")
+    parser.add_argument("--baselines-only", action="store_true", help="run the baselines alone, for --dir")
+    parser.add_argument("--extra", nargs="*", default=[], help="further arguments of every search")
     given = parser.parse_args()
     with TemporaryDirectory() as temporary:
         compare(given, given.dir or Path(temporary))
@@ -89,20 +89,20 @@ def compare(given: argparse.Namespace, root: Path) -> None:
             goal = one.hypervolumes(reference)[-1]
             reached = [at for at, value in zip(ours.at_s, ours.hypervolumes(reference), strict=True) if value >= goal]
             ratios[name].append(reached[0] / one.seconds if reached else float("inf"))
-            when = f"after {reached[0]:.0f} s, {ratios[name][-1]:.2f} of its time" if reached else "never"
-            print(f"  ours has {name}'s final hypervolume {when}", flush=True)
+            when = f"after {reached[0]:.0f} s, {ratios[name][-1]:.0%} of its time" if reached else "never"
+            print(f"  ours reaches {name}'s final hypervolume {when}", flush=True)
     for name, values in ratios.items():
         if values:
-            listed = ", ".join(f"{value:.2f}" for value in values)
+            listed = ", ".join(f"{value:.0%}" for value in values)
             median = statistics.median(values)
-            print(f"{name}: ours needs {median:.2f} of its time in the median of {len(values)} seeds ({listed})")
+            print(f"{name}: reached in {median:.0%} of its time, median of {len(values)} seeds ({listed})")
 
 
 def run(given: argparse.Namespace, folder: Path, seed: int, *words: str, budget: int | None = None) -> Run:
-    """Run one search, or read the one that is there."""
+    """Run one search, or read a kept one."""
     clock_file = folder / "clock.json"
     if not clock_file.is_file():
-        shutil.rmtree(folder, ignore_errors=True)  # one that was cut short
+        shutil.rmtree(folder, ignore_errors=True)  # an unfinished search
         command = [
             str(Path(sys.executable).with_name("yoloret-nas")),
             "search",
@@ -135,7 +135,7 @@ def run(given: argparse.Namespace, folder: Path, seed: int, *words: str, budget:
 
 
 def show(title: str, one: Run, reference: Reference) -> None:
-    """Print a search's line."""
+    """Print the line of a search."""
     states = ", ".join(f"{count} {state}" for state, count in one.summary.states.items())
     whole = sum(one.spent.values())
     spent = ", ".join(f"{kind} {seconds / whole:.0%}" for kind, seconds in one.spent.items() if seconds > 0.005 * whole)

@@ -1,15 +1,15 @@
-"""How much of the true front does each strategy find for its trainings, on 924 detectors measured by others?
+"""The share of the true front that each strategy finds for its trainings, on 924 detectors measured by others.
 
     python -m benchmarks.yolobench --table voc_scratch_100epochs.csv [--seeds 20] [--jobs 1]
 
 The table is YOLOBench's (Lazarevich et al., 2023; Apache-2.0): YOLO variants trained for 100 epochs on VOC, with latency
 on real boards. All versions but 7 form a full grid: version (7) × depth (3) × width (4) × resolution (11). The score is
-the hypervolume of what a strategy has trained, as a share of the whole table's; reference point 0.30 mAP@[.5:.95] and
-200 ms on linear axes, on other devices than the Jetson Nano the latency that the same share of candidates (69 %) meets.
+the hypervolume of the candidates that a strategy has trained, as a share of the whole table's. The reference point is
+0.30 mAP@[.5:.95] and 200 ms; on devices other than the Jetson Nano it is the latency that as many candidates (69 %) meet.
 
-Rules, the same for all strategies: a candidate proposed again costs no training; one over `--max-latency` is found out
-by measuring it, and costs none either, but it costs a look-up; with `--noise` a strategy sees noisy AP and is scored by
-the true AP of what it has trained. Optuna's samplers minimise log latency, which is the kinder choice to its GPSampler.
+The rules are the same for all strategies. A repeated candidate costs no training. A candidate over `--max-latency` costs a
+look-up but no training. With `--noise` a strategy sees noisy AP, and is scored by the true AP. Optuna's samplers minimise
+log latency, with which its GPSampler does better.
 """
 
 import argparse
@@ -41,12 +41,12 @@ _PAIRS = {"n": (0, 0), "s": (0, 1), "m": (1, 2), "l": (2, 3)}  # the usual depth
 _DEPTHS = {"33": 0, "6": 1, "67": 1, "1": 2}
 _WIDTHS = {"25": 0, "5": 1, "75": 2, "1": 3}
 _PLAIN = SurrogateSettings(noise_median=3e-3, trend_variance=1.0, category_variance=0.25)
-"""Of the plain strategy's Gaussian process: what suits it, so that ours is not compared with a worse one."""
+"""Of the plain strategy's Gaussian process; tuned for it, so that the comparison is fair."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """A table of finished trainings, and how to see it."""
+    """A table of finished trainings, and what a strategy sees of it."""
 
     codes: IntArray
     """(N, 4) position of each candidate on each axis; a full grid."""
@@ -55,11 +55,11 @@ class Problem:
     latency_ms: FloatArray
     """(N,) measured."""
     reference: Reference
-    """Where hypervolume is counted from; told to our strategy and the plain one, Optuna's samplers choose their own."""
+    """The corner that hypervolume is counted from. Our strategy and the plain one know it; Optuna's samplers choose one."""
     categorical: tuple[str, ...] = ("version",)
     """Axes without an order."""
     noise: float = 0.0
-    """Standard deviation of what a strategy sees of AP."""
+    """Standard deviation of the noise on the AP that a strategy sees."""
     max_latency_ms: float | None = None
     """Slower candidates are infeasible."""
 
@@ -86,13 +86,13 @@ class Run:
     trained: list[int]
     """Candidates in the order of their training."""
     num_lookups: int = 0
-    """Latencies measured, those of the trained included."""
+    """Latencies measured, those of trained candidates included."""
     slowest_s: float = 0.0
-    """The longest time one suggestion took."""
+    """The longest time of one suggestion."""
 
 
 def read_table(path: Path, device_column: str = NANO) -> Problem:
-    """Read the grid; the reference is the issue's for the Nano, elsewhere the latency that as many candidates meet."""
+    """Read the grid, with the reference point of the module's docstring."""
     codes: list[tuple[int, ...]] = []
     ap, latency_ms = [], []
     with path.open(newline="") as file:
@@ -121,7 +121,7 @@ def subset(problem: Problem, versions: Sequence[str]) -> Problem:
 
 
 def run_ours(problem: Problem, seed: int, num_trainings: int) -> Run:
-    """Train what :func:`search.strategy.suggest.suggest` names."""
+    """Train what :func:`search.strategy.suggest.suggest` returns."""
     candidates = Candidates(
         ordered=problem.columns(ordered=True).astype(np.float64),
         categories=problem.columns(ordered=False),
@@ -164,7 +164,7 @@ def run_ours(problem: Problem, seed: int, num_trainings: int) -> Run:
 
 
 def run_plain(problem: Problem, seed: int, num_trainings: int) -> Run:
-    """Train ten at random, then what a Gaussian process on the encoding promises, all latencies being known."""
+    """Train ten at random, then by expected hypervolume improvement of a Gaussian process; all latencies are known."""
     random = np.random.default_rng([seed, 2])
     ordered = problem.columns(ordered=True).astype(np.float64)
     inputs = Inputs(ordered=ordered / ordered.max(axis=0, initial=1), categories=problem.columns(ordered=False))
@@ -195,12 +195,12 @@ def run_plain(problem: Problem, seed: int, num_trainings: int) -> Run:
 
 
 def run_optuna(problem: Problem, seed: int, num_trainings: int, *, sampler: optuna.samplers.BaseSampler) -> Run:
-    """Train what an Optuna sampler asks for."""
+    """Train what an Optuna sampler proposes."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
     positions = {tuple(code): index for index, code in enumerate(problem.codes.tolist())}
     random, run, seen = np.random.default_rng([seed, 3]), Run(trained=[]), dict[int, float]()
-    for _ in range(20 * num_trainings):  # a sampler may settle on repeats for good
+    for _ in range(20 * num_trainings):  # a sampler may repeat candidates without end
         started = time.process_time()
         trial = study.ask()
         chosen = positions[tuple(_ask(trial, problem, axis) for axis in range(len(AXES)))]

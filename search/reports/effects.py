@@ -1,7 +1,7 @@
-"""Which choices matter: what each value of each axis does to accuracy and to latency, all else being equal.
+"""The effect of each value of each axis on accuracy and latency, all else being equal.
 
-A sum of main effects is fitted by ridge regression to the AP of complete trials and to the log latency of all measured ones;
-its uncertainty is that over trials drawn anew with replacement. Interactions are what it does not see.
+Ridge regression fits a sum of main effects to the AP and the log latency of complete trials. The uncertainty is that over
+bootstrap resamples of the trials. Interactions between axes are not modelled.
 """
 
 from collections.abc import Sequence
@@ -16,26 +16,26 @@ from spaces import Architecture
 _AXES = ("scale_set", "shortcut", "rfcr_width", "rfcr_channels", "rfcr_kernel", "head", "head_width", "input_size")
 _RIDGE = 1.0
 _MIN_TRIALS = 8
-"""Fewer say nothing about a dozen axes."""
+"""Fewer do not suffice for a dozen axes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Effect:
-    """What one value of one axis does, against the mean of the trials."""
+    """The effect of one value of one axis, relative to the mean of the trials."""
 
     axis: str
-    """``backbone`` is the backbone with its truncation."""
+    """``backbone`` includes the truncation."""
     value: str
     trials: int
-    """Complete trials that have it."""
+    """Number of complete trials with the value."""
     ap: float
     """Added AP."""
     ap_range: tuple[float, float]
     """From the 5th to the 95th percentile of the resamples."""
     latency: float
-    """Factor of the latency."""
+    """Factor on the latency."""
     latency_range: tuple[float, float]
-    """Likewise."""
+    """From the 5th to the 95th percentile of the resamples."""
 
     @property
     def is_clear(self) -> bool:
@@ -44,15 +44,15 @@ class Effect:
 
 
 def estimate_effects(records: Sequence[TrialRecord], *, num_resamples: int = 200, seed: int = 0) -> list[Effect]:
-    """Estimate the effects of every axis of which two values occur, axes in order of what they matter for accuracy.
+    """Estimate the effects of every axis with at least two values, the most important axis for accuracy first.
 
     Args:
         records: A study's trials.
-        num_resamples: For the uncertainty.
-        seed: Of the resamples.
+        num_resamples: Bootstrap resamples for the uncertainty.
+        seed: Seed of the resamples.
 
     Returns:
-        Nothing where fewer than eight trials are complete.
+        An empty list where fewer than eight trials are complete.
     """
     points = [(record.architecture, record.point) for record in records if record.point is not None]
     if len(points) < _MIN_TRIALS:
@@ -101,7 +101,7 @@ def _order(value: str) -> tuple[float, str]:
 
 
 def _fit(design: FloatArray, targets: FloatArray, columns: Sequence[tuple[str, str]]) -> FloatArray:
-    """Give (columns, 2) effects; within each axis their mean over the trials is 0."""
+    """Return (columns, 2) effects; within each axis their mean over the trials is 0."""
     centred = design - design.mean(axis=0)
     gram = centred.T @ centred + _RIDGE * np.eye(design.shape[1])
     effects = np.linalg.solve(gram, centred.T @ (targets - targets.mean(axis=0)))

@@ -1,4 +1,4 @@
-"""An experiment's results by label: mean and spread over seeds, as a table and as pictures."""
+"""An experiment's results by label: mean and standard deviation over seeds, as a table and as pictures."""
 
 import csv
 from collections.abc import Sequence
@@ -20,23 +20,23 @@ class Row:
     ap50: tuple[float, ...]
     """AP at IoU 0.5 of each seed."""
     latency_ms: float
-    """Median latency: seeds share one network."""
+    """Median latency; seeds share one network."""
     macs: int
     params: int
 
     @property
     def mean_ap(self) -> float:
-        """Over the seeds."""
+        """Mean over the seeds."""
         return mean(self.ap)
 
     @property
     def spread_ap(self) -> float | None:
-        """Standard deviation over the seeds, None where there is a single one."""
+        """Standard deviation over the seeds, None for a single seed."""
         return stdev(self.ap) if len(self.ap) > 1 else None
 
 
 def to_rows(records: Sequence[TrialRecord]) -> list[Row]:
-    """Return each label's complete trainings as one row, in the order the labels came."""
+    """Return each label's complete trainings as one row, in order of first occurrence."""
     by_label: dict[str, list[TrialRecord]] = {}
     for record in records:
         if record.point is not None:
@@ -45,7 +45,7 @@ def to_rows(records: Sequence[TrialRecord]) -> list[Row]:
 
 
 def write_rows(rows: Sequence[Row], path: Path) -> None:
-    """Write a CSV, one label a line."""
+    """Write a CSV, one label per line."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["label", "ap", "ap_std", "ap50", "seeds", "latency_ms", "macs_m", "params_m"])
@@ -57,7 +57,7 @@ def write_rows(rows: Sequence[Row], path: Path) -> None:
 
 
 def draw_steps(rows: Sequence[Row], path: Path, *, title: str) -> None:
-    """Draw labels beside each other: accuracy with its spread above, latency below."""
+    """Draw labels as bars: accuracy with its standard deviation above, latency below."""
     figure, (upper, lower) = _figure(2)
     places = range(len(rows))
     spreads = [row.spread_ap or 0.0 for row in rows]

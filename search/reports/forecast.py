@@ -1,4 +1,4 @@
-"""Where the front may still go: what the model of accuracy expects of architectures that were not tried."""
+"""A forecast of the front: untried architectures with the largest expected hypervolume improvement."""
 
 import random
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ from spaces.space import Space
 _MIN_TRIALS = 8
 _NEIGHBOURS = 40
 _WORTH_IT = 0.005
-"""Expected growth of the hypervolume by one more training, as a share, below which more budget hardly pays."""
+"""Expected relative growth of the hypervolume by one more training below which more budget hardly pays."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """An architecture that was not tried, and what is expected of it."""
+    """An untried architecture with its predicted figures."""
 
     architecture: Architecture
     ap: float
@@ -31,32 +31,32 @@ class Candidate:
     ap_std: float
     """Its standard deviation."""
     latency_ms: float
-    """Predicted from the trials' latencies; some 10 % wrong."""
+    """Predicted from the trials' latencies, with an error of about 10 %."""
     gain: float
-    """Expected growth of the hypervolume, as a share of what it is."""
+    """Expected growth of the hypervolume, relative to its present value."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """What more budget may bring."""
+    """The candidates for more budget."""
 
     candidates: tuple[Candidate, ...]
     """The most promising first; none where too few trials are complete."""
 
     @property
     def is_worth_it(self) -> bool:
-        """Whether one more training is expected to let the hypervolume grow noticeably."""
+        """Whether one more training is expected to increase the hypervolume noticeably."""
         return bool(self.candidates) and self.candidates[0].gain >= _WORTH_IT
 
 
 def forecast(summary: Summary, space: Space, *, count: int = 5, seed: int = 0) -> Forecast:
-    """Predict accuracy and latency over a pool of the space, and name what promises the most hypervolume.
+    """Predict accuracy and latency over a pool of the space, and return the best candidates.
 
     Args:
         summary: The study.
         space: Its space.
-        count: How many to name.
-        seed: Of the pool and the fit.
+        count: Number of candidates.
+        seed: Seed of the pool and the fit.
     """
     complete = [(record.architecture, record.point) for record in summary.records if record.point is not None]
     if len(complete) < _MIN_TRIALS or summary.hypervolume == 0:
@@ -110,4 +110,4 @@ def _neighbours(space: Space, architecture: Architecture, seed: int) -> list[Arc
 
 
 def _never(wanted: Sequence[int]) -> Sequence[float]:
-    raise AssertionError(f"a forecast measures nothing, {len(wanted)} were asked for")
+    raise AssertionError(f"a forecast measures nothing; {len(wanted)} measurements were requested")

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 def draw_front(summary: Summary, path: Path, *, title: str) -> None:
-    """Draw all complete trials, the front as a staircase, and the pruned ones where they stopped, to a PNG.
+    """Draw the complete trials, the front as a staircase, and the pruned trials at their last AP, as a PNG.
 
     Args:
         summary: The study.
         path: The PNG to write.
-        title: Above the axes: the study, its data, its device.
+        title: Of the axes: the study, its data, its device.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -54,7 +54,7 @@ def draw_front(summary: Summary, path: Path, *, title: str) -> None:
     axes.set_title(title, fontsize=10, parse_math=False)
     axes.grid(alpha=0.25)
     axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0, top=axes.get_ylim()[1] * 1.06)  # room for the labels
+    axes.set_ylim(bottom=0, top=axes.get_ylim()[1] * 1.06)  # space for the labels
     axes.set_xlim(right=axes.get_xlim()[1] * 1.03)
     axes.legend(loc="lower right", fontsize=8)
     knee_first = sorted(reversed(front), key=lambda pair: pair[0] != summary.knee)
@@ -65,13 +65,13 @@ def draw_front(summary: Summary, path: Path, *, title: str) -> None:
 
 
 def _number(axes: "Axes", points: Sequence[tuple[int, float, float]]) -> None:
-    """Write trials' numbers above and left of their points, where no front has anything; crowded ones stay without.
+    """Write trials' numbers above and left of their points, where the front has none; skip numbers that would overlap.
 
     Args:
-        axes: With their limits set.
-        points: Number, AP and latency in ms of the front's trials, those first that come first where it is crowded.
+        axes: The axes, with their limits set.
+        points: Number, AP and latency in ms of the front's trials, in order of priority.
     """
-    axes.figure.draw_without_rendering()  # type: ignore[union-attr]  # lays the axes out: texts have no place before
+    axes.figure.draw_without_rendering()  # type: ignore[union-attr]  # lays the axes out: texts have no position before
     kept: list[Annotation] = []
     for number, ap, latency_ms in points:
         text = axes.annotate(

@@ -1,4 +1,4 @@
-"""What a study says for itself: its front, how it came to it, what mattered, and what more budget may bring."""
+"""The report of a study in numbers: its front, its progress, the effects of choices, a forecast, where the time went."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,32 +16,32 @@ _KINDS = ("training kept", "training not kept", "scoring", "measuring", "full tr
 
 @dataclass(frozen=True, kw_only=True)
 class StudyReport:
-    """All of it, before it is printed."""
+    """The report of a study."""
 
     name: str
     summary: Summary
     effects: tuple[Effect, ...]
-    """Most important axis first; none where too few trials are complete."""
+    """Most important axis first; empty where too few trials are complete."""
     forecast: Forecast
     by_minute: tuple[tuple[float, float], ...]
-    """Minutes of work, all workers together, and the hypervolume then; a point after each trial."""
+    """Minutes of work of all workers together, and the hypervolume after them; one point per trial."""
     seconds_by_kind: Mapping[str, float]
-    """What the work went into, all workers together: training that was kept, training that was stopped or failed,
-    measuring, full trainings (with their scoring), scoring, and the rest."""
+    """Seconds of work of all workers together: training of complete trials, training of others, scoring, measuring, full
+    trainings with their scoring, and the rest."""
     refit: Refit | None = None
-    """Full trainings of the front, None where there are none yet."""
+    """Full trainings of the front, None before there are any."""
 
     @property
     def stopped(self) -> tuple[TrialRecord, ...]:
-        """Trials that are not complete, with their reasons."""
+        """Trials that are not complete."""
         return tuple(record for record in self.summary.records if record.result.state != "complete")
 
     @property
     def verdict(self) -> str:
-        """Whether more budget is likely to pay, in a sentence."""
+        """Whether more budget is likely to pay, in one sentence."""
         curve = self.summary.hypervolume_by_trial
         if not self.forecast.candidates:
-            return "too few trials are complete to say whether more budget will pay"
+            return "too few trials are complete to predict whether more budget will pay"
         late = 1 - curve[int(len(curve) * 0.75)] / curve[-1] if curve[-1] else 0.0
         best = self.forecast.candidates[0].gain
         past = f"the last quarter of the trials added {late:.1%} to the hypervolume"
@@ -50,7 +50,7 @@ class StudyReport:
 
 
 def make_report(study: ReadStudy) -> StudyReport:
-    """Work a study through; some seconds."""
+    """Compute a study's report; takes seconds."""
     summary, refit = study.summary, read_refit(study)
     minutes = accumulate(sum(record.result.seconds.values()) / 60 for record in summary.records)
     return StudyReport(

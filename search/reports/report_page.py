@@ -13,7 +13,7 @@ from search.study.refit import Refit
 
 
 def write_report_page(report: StudyReport, path: Path) -> None:
-    """Write one self-contained HTML page, readable offline."""
+    """Write the report as one self-contained HTML page, readable offline."""
     sections = [
         _refit(report.refit) if report.refit is not None else "",
         f"<p><b>{html.escape(report.verdict)}</b></p>",
@@ -42,7 +42,7 @@ def _effects(effects: Sequence[Effect]) -> str:
     if not rows:
         return ""
     columns = ("axis", "value", "trials", "AP", "5–95 %", "latency", "5–95 %")
-    note = "Against the mean of the trials, all else being equal; a range across 0 says nothing certain."
+    note = "Relative to the mean of the trials, all else being equal. A range that contains 0 shows no clear effect."
     return _table("Which choices matter", columns, rows, note=note)
 
 
@@ -56,8 +56,8 @@ def _refit(refit: Refit) -> str:
         axes = ", ".join(f"{axis} {value}" for axis, value in record.architecture.to_dict().items())
         cells = (f"{trial.result.ap:.4f}", f"{ap:.4f}", f"{latency_ms:.3f} ms", mark, axes)
         rows.append((str(record.number), str(trial.number), *cells))
-    tau = "too few to compare" if refit.tau is None else f"{refit.tau:.2f} (1: alike; 0: by chance)"
-    note = f"Kendall's tau of short and full ranking: {tau}. Export one: yoloret-nas export --study {refit.name}"
+    tau = "too few to compare" if refit.tau is None else f"{refit.tau:.2f} (1: same order; 0: unrelated)"
+    note = f"Kendall's tau of short and full ranking: {tau}. Export a detector: yoloret-nas export --study {refit.name}"
     columns = ("full", "trial", "AP short", "AP full", "latency", "front", "architecture")
     return _table("The final front: trained in full", columns, rows, note=note)
 
@@ -74,7 +74,7 @@ def _forecast(outlook: Forecast) -> str:
     ]
     if not rows:
         return ""
-    note = "Not tried yet; accuracy and latency are predicted from the trials, the gain is of hypervolume."
+    note = "Not tried yet. AP and latency are predicted from the trials; the gain is in hypervolume."
     return _table("Worth a larger budget", ("AP", "latency", "gain", "architecture"), rows, note=note)
 
 
@@ -87,18 +87,18 @@ def _by_minute(points: Sequence[tuple[float, float]]) -> str:
         (f"{mark:.1f}", f"{max((value for minute, value in points if minute <= mark + 1e-9), default=0.0):.4f}")
         for mark in marks
     ]
-    return _table("Hypervolume by minute of work, all workers together", ("minutes", "hypervolume"), rows)
+    return _table("Hypervolume by minute of work of all workers together", ("minutes", "hypervolume"), rows)
 
 
 def _seconds(seconds_by_kind: Mapping[str, float]) -> str:
     whole = sum(seconds_by_kind.values())
     rows = [(kind, f"{s / 60:.1f}", f"{s / whole:.1%}") for kind, s in seconds_by_kind.items() if s]
-    return _table("Where the work went, all workers together", ("", "minutes", "share"), rows) if rows else ""
+    return _table("Where the time went, all workers together", ("", "minutes", "share"), rows) if rows else ""
 
 
 def _stopped(stopped: Sequence[TrialRecord]) -> str:
     rows = [(str(record.number), record.result.state, record.result.reason) for record in stopped]
-    return _table("Not complete, and why", ("trial", "state", "reason"), rows) if rows else ""
+    return _table("Trials that are not complete", ("trial", "state", "reason"), rows) if rows else ""
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, note: str = "") -> str:

@@ -1,4 +1,4 @@
-"""The front as rows, for tables of any kind."""
+"""Trials as rows of a table."""
 
 import csv
 import io
@@ -8,7 +8,7 @@ from search.study.record import TrialRecord
 
 
 def record_row(record: TrialRecord) -> dict[str, str | int | float | None]:
-    """Give a trial's figures, rounded to the digits they are worth, with its architecture's axes behind."""
+    """Return a trial's figures, rounded to significant digits, followed by its architecture's axes."""
     result, latency = record.result, record.result.latency
     figures: dict[str, str | int | float | None] = {
         "trial": record.number,
@@ -27,14 +27,14 @@ def record_row(record: TrialRecord) -> dict[str, str | int | float | None]:
 
 
 def record_rows(records: Sequence[TrialRecord]) -> list[dict[str, str | int | float | None]]:
-    """Give the rows of several trials with the same columns in each: a further device may be missing in some."""
+    """Return rows with the same columns in each: some trials may lack a further device."""
     rows = [record_row(record) for record in records]
     columns = dict.fromkeys(name for row in rows for name in row)
     return [{name: row.get(name) for name in columns} for row in rows]
 
 
 def to_csv(records: tuple[TrialRecord, ...]) -> str:
-    """Give trials as CSV with a header."""
+    """Return trials as CSV with a header."""
     rows = record_rows(records)
     text = io.StringIO()
     if rows:

@@ -1,8 +1,8 @@
 """Pareto fronts and hypervolumes of accuracy against latency.
 
-Directions, everywhere in this module: AP is maximised, latency is minimised, both in their natural sign. Arrays are
-float64 of shape (N,), one entry a trial; AP in [0, 1], latency in milliseconds. NaN is refused: a trial without a score
-or without a latency is on no front and must be left out by the caller.
+Everywhere in this module AP is maximised and latency minimised, both in their natural sign. Arrays are float64 of shape
+(N,), one entry per trial; AP in [0, 1], latency in milliseconds. NaN is refused: the caller leaves out trials without a
+score or a latency, since they are on no front.
 """
 
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """The worst corner a hypervolume is counted from; only a trial better than it on both axes counts."""
+    """The worst corner that a hypervolume is counted from; only a trial better on both axes counts."""
 
     ap: float
-    """AP in [0, 1]; less is worthless."""
+    """AP in [0, 1]."""
     latency_ms: float
-    """Milliseconds, more than 0; slower is worthless."""
+    """Milliseconds, more than 0."""
 
     def __post_init__(self) -> None:
         """Refuse a corner that bounds no area."""
@@ -72,12 +72,12 @@ def hypervolume(ap: FloatArray, latency_ms: FloatArray, *, reference: Reference)
 
 
 def knee_index(ap: FloatArray, latency_ms: FloatArray) -> int | None:
-    """Return the front's knee: after it, a millisecond buys less AP than along the front as a whole.
+    """Return the front's knee: beyond it a millisecond brings less AP than along the front as a whole.
 
-    It is the member farthest above the chord from the fastest to the most accurate member.
+    The knee is the member farthest above the chord from the fastest to the most accurate member.
 
     Returns:
-        An index into the arrays; the only member of a front of one, the more accurate of two; None without trials.
+        An index into the arrays; of a front of one or two the most accurate member; None without trials.
 
     Source:
         Das, "On characterizing the 'knee' of the Pareto curve based on Normal-Boundary Intersection", 1999.
@@ -94,7 +94,7 @@ def knee_index(ap: FloatArray, latency_ms: FloatArray) -> int | None:
 
 
 def staircase(ap: FloatArray, latency_ms: FloatArray, *, reference: Reference) -> tuple[FloatArray, FloatArray]:
-    """Return the front as a step function of latency: what AP is to be had within each latency.
+    """Return the front as a step function: the best AP within each latency.
 
     Returns:
         Levels (M + 1,) and edges (M + 2,): `levels[i]` holds from `edges[i]` to `edges[i + 1]`. The first level is

@@ -1,4 +1,4 @@
-"""Numbers in the front's picture: never over each other, the most wanted ones first."""
+"""Numbers in the front's picture never overlap; those of higher priority come first."""
 
 import itertools
 
@@ -9,7 +9,7 @@ from search.reports.picture import _number
 
 
 def number(points: "list[tuple[int, float, float]]") -> list[str]:
-    """Give the numbers that are written at points of number, AP and latency, in axes from 0 to 1."""
+    """Return the numbers that are written for points of number, AP and latency, in axes from 0 to 1."""
     figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()

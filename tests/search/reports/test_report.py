@@ -1,4 +1,4 @@
-"""What a study says for itself, on trials whose truth is known."""
+"""The report of a study, on trials whose truth is known."""
 
 import random
 import re
@@ -90,7 +90,7 @@ def test_too_little_is_said_to_be_too_little(tmp_path: Path) -> None:
     few = make_report(study((record(0, 0.3, 2.0), record(1, None, None, state="failed", reason="out of memory"))))
     assert few.effects == ()
     assert few.forecast.candidates == ()
-    assert few.verdict == "too few trials are complete to say whether more budget will pay"
+    assert few.verdict == "too few trials are complete to predict whether more budget will pay"
     write_report_page(few, tmp_path / "few.html")
     assert "out of memory" in (tmp_path / "few.html").read_text()
     assert make_report(study(())).by_minute == ()
@@ -104,7 +104,12 @@ def test_the_page_holds_every_section_and_fetches_nothing(tmp_path: Path) -> Non
     assert re.search(r"more budget is (un)?likely to pay: the last quarter", found.verdict)
     write_report_page(found, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
-    for title in ("Which choices matter", "Worth a larger budget", "Hypervolume by minute", "Not complete, and why"):
+    for title in (
+        "Which choices matter",
+        "Worth a larger budget",
+        "Hypervolume by minute",
+        "Trials that are not complete",
+    ):
         assert f"<h2>{title}" in page
     assert "&lt;hopeless&gt;" in page
     assert "{{sections}}" not in page
