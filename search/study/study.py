@@ -129,7 +129,7 @@ class Study:
         trial = self._study.get_trials(deepcopy=False)[number]
         point = {**trial.params, **trial.system_attrs.get("fixed_params", {})}
         if set(point) == set(self._distributions):  # fewer if the driver was killed while asking: proposed anew
-            why = {WHY: trial.user_attrs[WHY]} if WHY in trial.user_attrs else None
+            why = {WHY: trial.user_attrs.get(WHY, "")}
             self._study.enqueue_trial(point, user_attrs=why, skip_if_exists=False)
         optuna.trial.Trial(self._study, trial._trial_id).set_user_attr(INTERRUPTED, True)
         self._study.tell(number, state=TrialState.FAIL)
@@ -148,9 +148,8 @@ class Study:
             architecture = from_parameters(self._settings.space, trial.params)
             if architecture.key not in tried:
                 trial.set_user_attr("architecture", architecture.to_dict())
-                stored = self._study.get_trials(deepcopy=False)[
-                    trial.number
-                ]  # `trial` predates the sampler's attribute
+                # From the storage: `trial` holds the attributes of before the sampler ran.
+                stored = self._study.get_trials(deepcopy=False)[trial.number]
                 return trial.number, architecture, str(stored.user_attrs.get(WHY, ""))
             # Queued twice by drivers killed between queueing and telling: once is enough.
             trial.set_user_attr(INTERRUPTED, True)
