@@ -1,7 +1,7 @@
 """A forecast of the front: untried architectures with the largest expected hypervolume improvement."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,11 +61,42 @@ def forecast(summary: Summary, space: Space, *, count: int = 5, seed: int = 0) -
     complete = [(record.architecture, record.point) for record in summary.records if record.point is not None]
     if len(complete) < _MIN_TRIALS or summary.hypervolume == 0:
         return Forecast(candidates=())
+    architectures = _candidates(summary, space, seed)
+    place = {one.key: index for index, one in enumerate(architectures)}
+    lookups = _predict_latencies(summary, architectures, place, seed)
+    inputs, trained = lookups.inputs(), np.array([place[architecture.key] for architecture, _ in complete])
+    ap = np.array([point[0] for _, point in complete])
+    mean, std = fit_surrogate(inputs.take(trained), ap, seed=seed).predict(inputs)
+    front_ms = lookups.latency_ms[trained]
+    gain = expected_hypervolume_improvement(
+        mean, std, lookups.latency_ms, front_ap=ap, front_latency_ms=front_ms, reference=summary.reference
+    )
+    gain[[place[record.architecture.key] for record in summary.records]] = -np.inf
+    whole = summary.hypervolume * summary.reference.latency_ms
+    best = [
+        Candidate(
+            architecture=architectures[index],
+            ap=float(mean[index]),
+            ap_std=float(std[index]),
+            latency_ms=float(lookups.latency_ms[index]),
+            gain=float(gain[index] / whole),
+        )
+        for index in np.argsort(-gain)[:count]
+        if gain[index] > 0
+    ]
+    return Forecast(candidates=tuple(best))
+
+
+def _candidates(summary: Summary, space: Space, seed: int) -> list[Architecture]:
+    """Return the tried architectures, a pool of the space and neighbours of the front, without repeats."""
     tried = [record.architecture for record in summary.records]
     around = [one for member in summary.front for one in _neighbours(space, member.architecture, seed)]
-    found = {one.key: one for one in (*tried, *draw_pool(space, seed), *around)}
-    architectures = list(found.values())
-    place = {key: index for index, key in enumerate(found)}
+    return list({one.key: one for one in (*tried, *draw_pool(space, seed), *around)}.values())
+
+
+def _predict_latencies(
+    summary: Summary, architectures: Sequence[Architecture], place: Mapping[str, int], seed: int
+) -> LatencyLookups:
     latency_ms = np.full(len(architectures), np.nan)
     for record in summary.records:
         if record.result.latency is not None:
@@ -74,34 +105,7 @@ def forecast(summary: Summary, space: Space, *, count: int = 5, seed: int = 0) -
     encoded = Encoder(num_classes=max(1, num_classes)).encode(architectures)
     lookups = LatencyLookups(encoded, latency_ms, measure=_never, max_lookups=0, seed=seed)
     lookups.predict()
-    trained = np.array([place[architecture.key] for architecture, _ in complete])
-    ap = np.array([point[0] for _, point in complete if point is not None])
-    inputs = lookups.inputs()
-    model = fit_surrogate(inputs.take(trained), ap, seed=seed)
-    mean, std = model.predict(inputs)
-    gain = expected_hypervolume_improvement(
-        mean,
-        std,
-        lookups.latency_ms,
-        front_ap=ap,
-        front_latency_ms=lookups.latency_ms[trained],
-        reference=summary.reference,
-    )
-    gain[[place[architecture.key] for architecture in tried]] = -np.inf
-    whole = summary.hypervolume * summary.reference.latency_ms
-    best = [index for index in np.argsort(-gain)[:count] if gain[index] > 0]
-    return Forecast(
-        candidates=tuple(
-            Candidate(
-                architecture=architectures[index],
-                ap=float(mean[index]),
-                ap_std=float(std[index]),
-                latency_ms=float(lookups.latency_ms[index]),
-                gain=float(gain[index] / whole),
-            )
-            for index in best
-        )
-    )
+    return lookups
 
 
 def _neighbours(space: Space, architecture: Architecture, seed: int) -> list[Architecture]:

@@ -1,5 +1,7 @@
 """The acquisition function: the hypervolume a candidate is expected to add, for what its training costs. N candidates."""
 
+from functools import partial
+
 import numpy as np
 
 from search.strategy.accuracy_model import AccuracyModel
@@ -37,6 +39,13 @@ class Acquisition:
         self._max_latency_ms = max_latency_ms
         self._num_optimistic_std = num_optimistic_std
         self._fixed_cost = fixed_cost
+        ap, latency_ms = model.finished_ap, model.finished_latency_ms
+        self._improvement = partial(
+            expected_hypervolume_improvement, front_ap=ap, front_latency_ms=latency_ms, reference=reference
+        )
+        self._log_joining = partial(
+            log_probability_of_joining, front_ap=ap, front_latency_ms=latency_ms, reference=reference
+        )
 
     def score(self, is_free: BoolArray) -> FloatArray:
         """Return (N,); -inf for candidates that are taken, over the limit or without a latency."""
@@ -49,7 +58,9 @@ class Acquisition:
             scores = np.where(possible, np.log(gain) + log_within - self._log_cost(), -np.inf)
         if (scores > -np.inf).any():
             return scores
-        return np.where(possible, self._log_joining() + log_within, -np.inf)  # every gain has underflowed to 0
+        # Every gain has underflowed to 0.
+        joining = self._log_joining(self._model.mean, self._model.std, self._lookups.latency_ms)
+        return np.where(possible, joining + log_within, -np.inf)
 
     def why(self, candidate: int) -> str:
         """Return the figures that a candidate was chosen for, as a sentence."""
@@ -61,24 +72,7 @@ class Acquisition:
         )
 
     def _gain(self, latency_ms: FloatArray) -> FloatArray:
-        return expected_hypervolume_improvement(
-            self._model.mean,
-            self._model.std,
-            latency_ms,
-            front_ap=self._model.finished_ap,
-            front_latency_ms=self._model.finished_latency_ms,
-            reference=self._reference,
-        )
-
-    def _log_joining(self) -> FloatArray:
-        return log_probability_of_joining(
-            self._model.mean,
-            self._model.std,
-            self._lookups.latency_ms,
-            front_ap=self._model.finished_ap,
-            front_latency_ms=self._model.finished_latency_ms,
-            reference=self._reference,
-        )
+        return self._improvement(self._model.mean, self._model.std, latency_ms)
 
     def _log_cost(self) -> FloatArray:
         latency_ms = self._lookups.latency_ms
