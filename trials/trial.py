@@ -27,6 +27,7 @@ from trials.latency.measure import measure_quietly
 from trials.latency.measurement_lock import QuietMachine
 from trials.latency.open_device import open_device
 from trials.onnx.export import export_for_timing, fill_weights
+from trials.onnx.requirements import UnsupportedNetworkError
 from trials.progress import Progress, Report
 from trials.training.checkpoint import read_checkpoint
 from trials.training.inheritance import inherit_weights
@@ -153,7 +154,7 @@ class _Trial:
                 with closing(open_device(spec)) as device:
                     export_for_timing(request.architecture, path, num_classes=num_classes, opset=device.opset)
                     measured[spec], _ = self._timed("measure", lambda: self._time(device, path))  # noqa: B023
-            except DeviceError as error:
+            except (DeviceError, UnsupportedNetworkError) as error:
                 notes.append(f"{spec}: {error.message}")
             path.unlink(missing_ok=True)
         self._known.update(also=measured, notes=tuple(notes))

@@ -12,6 +12,7 @@ from trials.latency.device import DeviceAwayError, DeviceError
 from trials.latency.measure import measure_architecture
 from trials.latency.measurement_lock import QuietMachine
 from trials.latency.open_device import open_device
+from trials.onnx.requirements import UnsupportedNetworkError
 
 _MARGIN = 1.1
 """The network with the most multiply-adds need not be the slowest, and measurements differ by some percent."""
@@ -54,6 +55,6 @@ def slowest_latency_ms(settings: StudySettings, *, num_classes: int) -> float:
             return measure_latency_ms(architecture, settings, num_classes=num_classes) * _MARGIN
         except DeviceAwayError:
             raise
-        except DeviceError:
+        except (DeviceError, UnsupportedNetworkError):
             continue
     return measure_latency_ms(by_cost[-1], settings, num_classes=num_classes) * _MARGIN

@@ -12,13 +12,14 @@ import onnxruntime
 import pytest
 import torch
 
-from spaces import Architecture
+from spaces import Architecture, YoloRetError
 from spaces.networks.macs import count_macs, count_params
 from spaces.networks.network import build_network
 from trials.latency.cache import LatencyCache
 from trials.latency.device import DeviceError, DeviceIdentity, Latency
 from trials.latency.measurement_lock import QuietMachine
 from trials.onnx.export import check_agreement
+from trials.onnx.requirements import UnsupportedNetworkError
 from trials.progress import Progress, ignore_progress
 from trials.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
 from trials.training.settings import TrainSettings
@@ -157,12 +158,13 @@ def test_what_misses_the_limit_is_never_trained(make_request: MakeRequest, devic
     assert read_result(request.work_dir) == result
 
 
+@pytest.mark.parametrize("error", [DeviceError, UnsupportedNetworkError])
 def test_further_devices_are_measured_beside_it_and_one_that_cannot_is_a_note(
-    make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
+    make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch, error: type[YoloRetError]
 ) -> None:
     class Broken(StandInDevice):
         def measure(self, onnx_path: Path) -> Latency:
-            raise DeviceError("it is on fire")
+            raise error("it is on fire")
 
     other = dataclasses.replace(IDENTITY, board="other")
     devices = {"cpu": StandInDevice(), "cuda": StandInDevice(known=other), "ssh://board": Broken(known=other)}

@@ -76,6 +76,7 @@ class CudaDevice:
 
         Raises:
             DeviceError: TensorRT cannot build or run it.
+            UnsupportedNetworkError: its TensorRT cannot take the file.
             UnstableError: it gave no steady figure in three runs.
         """
         started = self.clock()

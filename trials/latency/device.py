@@ -161,6 +161,7 @@ class Device(Protocol):
 
         Raises:
             DeviceError: the device cannot be reached, or cannot run the network.
+            UnsupportedNetworkError: the device's TensorRT cannot take the file.
             UnstableError: it gave no steady figure, after repeats.
         """
 

@@ -81,6 +81,7 @@ class SshDevice:
         Raises:
             DeviceAwayError: the board stayed out of reach, or in others' use.
             DeviceError: the board cannot run the network, or is not what it was any more.
+            UnsupportedNetworkError: its TensorRT cannot take the file.
             UnstableError: it gave no steady figure, after repeats.
         """
         started = self.clock()

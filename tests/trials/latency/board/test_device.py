@@ -25,6 +25,7 @@ from trials.latency.board.trtexec_command import Timing
 from trials.latency.cache import LatencyCache
 from trials.latency.device import DeviceAwayError, DeviceError, Latency, UnstableError
 from trials.onnx.export import read_opset
+from trials.onnx.requirements import UnsupportedNetworkError
 
 QUICK = SshSettings(patience_s=0, cooling_s=0, reference_every=100)
 
@@ -225,9 +226,9 @@ def test_skipped_tactics_are_noted(board: LoopbackBoard, device: SshDevice, netw
 def test_operators_are_checked_before_the_board_is_asked(
     board: LoopbackBoard, device: SshDevice, tmp_path: Path
 ) -> None:
-    with pytest.raises(DeviceError, match=r"TensorRT 8.2.1 has no operator Shrink"):
+    with pytest.raises(UnsupportedNetworkError, match=r"TensorRT 8.2.1 has no operator Shrink"):
         device.measure(_network(tmp_path / "n.onnx", operator="Shrink"))
-    with pytest.raises(DeviceError, match=r"in opset 17, TensorRT 8.2.1 reads up to 13"):
+    with pytest.raises(UnsupportedNetworkError, match=r"in opset 17, TensorRT 8.2.1 reads up to 13"):
         device.measure(_network(tmp_path / "n.onnx", opset=17))
     assert board.calls() == []
 
