@@ -8,18 +8,9 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from trials.latency.device import Device, DeviceIdentity, Latency
+from trials.latency.steadiness import THRESHOLDS, is_slowed, quiet_reference_ms
 
-_SLOWED = 1.15
-"""A reference network that takes so many times as long as on the quiet device says that something else ran there."""
-_QUIET_PERCENT = 10
-"""The percentile of the references that counts as quiet: a busy machine may be slowed more often than not."""
-_MIN_REFERENCES = 5
-"""Measurements before anything is known of it."""
-_MAX_REFERENCES = 200
-"""The newest so many say what quiet is."""
 _TRIES = 2
 
 
@@ -72,7 +63,7 @@ class LatencyCache:
         for _ in range(_TRIES):
             measured = device.measure(onnx_path)
             slowdown = _slowdown(measured, quiet_ms)
-            if slowdown <= _SLOWED:
+            if not is_slowed(slowdown):
                 self.put(onnx_path, measured)
                 return measured, False
         self._add_reference(measured)
@@ -85,11 +76,10 @@ class LatencyCache:
     def _quiet_reference_ms(self, identity: DeviceIdentity) -> float | None:
         with self._connect() as connection:
             newest = connection.execute(
-                "SELECT ms FROM reference WHERE device = ? ORDER BY rowid DESC LIMIT ?", (identity.key, _MAX_REFERENCES)
+                "SELECT ms FROM reference WHERE device = ? ORDER BY rowid DESC LIMIT ?",
+                (identity.key, THRESHOLDS.max_references),
             ).fetchall()
-        if len(newest) < _MIN_REFERENCES:
-            return None
-        return float(np.percentile([ms for (ms,) in newest], _QUIET_PERCENT))
+        return quiet_reference_ms([ms for (ms,) in newest])
 
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:

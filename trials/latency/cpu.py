@@ -15,21 +15,14 @@ from numpy.typing import NDArray
 
 from trials.latency.device import DeviceError, DeviceIdentity, Latency, UnknownDeviceError, UnstableError
 from trials.latency.reference_network import write_reference
+from trials.latency.steadiness import THRESHOLDS, judge_rounds
 
 _ROUND_S = 0.05
 """Seconds given to the candidate, and to the reference, before they take turns again."""
-_MIN_ROUNDS = 6
 _MAX_ROUNDS = 40
 """The newest so many count."""
 _MAX_WINDOWS = 3
 """A machine too busy for a usable figure gets so many times as long to calm down."""
-_STEADY = 0.01
-"""The median counts as steady when its standard error over the rounds is below this share of it."""
-_USABLE = 0.05
-"""Above this share, after all rounds, the measurement is refused."""
-_DRIFT = 0.10
-"""A reference that moves by more within a measurement is worth a note, and the rounds in which it was so slow do not count:
-a virtual machine whose neighbours work runs 1.3 times as long for seconds to minutes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,24 +87,22 @@ class CpuDevice:
         for count in range(1, _MAX_WINDOWS * _MAX_ROUNDS + 1):
             rounds = [*rounds[1 - _MAX_ROUNDS :], candidate.run_for(_ROUND_S)]
             references = [*references[1 - _MAX_ROUNDS :], float(np.median(reference.run_for(_ROUND_S)))]
-            if count < _MIN_ROUNDS:
+            if count < THRESHOLDS.min_rounds:
                 continue
-            quiet = _quiet_rounds(references)
-            error = _median_error([rounds[index] for index in quiet])
-            if error < _STEADY or (count >= _MAX_ROUNDS and error <= _USABLE):
+            verdict = judge_rounds(rounds, references)
+            if verdict.is_steady or (count >= _MAX_ROUNDS and not verdict.fault):
                 break
         else:
             raise UnstableError(
-                f"device {self.name}: after {count} rounds the median of {onnx_path.name} is known to "
-                f"{error:.0%} only (5 % needed); the reference moved by {_range(references):.0%} meanwhile",
+                f"device {self.name} gave no steady figure for {onnx_path.name} in {count} rounds: {verdict.fault}",
                 hint="stop other work on this machine, then run the same command again",
             )
         return Latency(
-            samples_ms=tuple(sample for index in quiet for sample in rounds[index]),
+            samples_ms=tuple(sample for index in verdict.quiet for sample in rounds[index]),
             device=self.identity(),
-            reference_ms=float(np.median([references[index] for index in quiet])),
+            reference_ms=float(np.median([references[index] for index in verdict.quiet])),
             is_reference_in_turn=True,
-            notes=_notes(error, references),
+            notes=verdict.notes,
             seconds=self.clock() - started,
         )
 
@@ -160,34 +151,6 @@ def _input(entry: Any) -> NDArray[np.float32]:
         raise DeviceError(f"input {entry.name} has the shape {entry.shape}; only static shapes can be timed")
     values: NDArray[np.float32] = np.random.default_rng(0).standard_normal(entry.shape).astype(np.float32)
     return values
-
-
-def _quiet_rounds(references: list[float]) -> list[int]:
-    """Give the places of the rounds in which the reference was about as quick as it gets, of six at least."""
-    limit = max((1 + _DRIFT) * float(np.percentile(references, 10)), sorted(references)[_MIN_ROUNDS - 1])
-    return [index for index, milliseconds in enumerate(references) if milliseconds <= limit]
-
-
-def _median_error(rounds: list[list[float]]) -> float:
-    """Estimate the standard error of the median over the rounds, as a share of it, robust to one-off hiccups."""
-    medians = np.array([np.median(part) for part in rounds])
-    centre = np.median(medians)
-    deviation = 1.4826 * np.median(np.abs(medians - centre))
-    return float(1.2533 * deviation / np.sqrt(len(medians)) / centre)
-
-
-def _range(values: list[float]) -> float:
-    low, high = np.percentile(values, [10, 90])
-    return float((high - low) / np.median(values))
-
-
-def _notes(error: float, references: list[float]) -> tuple[str, ...]:
-    notes = []
-    if error >= _STEADY:
-        notes.append(f"median known to {error:.1%}")
-    if (moved := _range(references)) > _DRIFT:
-        notes.append(f"reference moved by {moved:.0%}")
-    return tuple(notes)
 
 
 def _processor() -> str:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from trials.latency.device import DeviceError, DeviceIdentity, Latency, UnknownDeviceError, UnstableError
-from trials.latency.steadiness import drift, variation
+from trials.latency.steadiness import judge_run
 from trials.onnx.half_precision import write_half
 from trials.onnx.requirements import check_onnx
 from trials.onnx.tensorrt_version import TensorRTVersion, find_version
@@ -24,8 +24,6 @@ _WARM_UP_S = 1.0
 _DURATION_S = 5.0
 _FEWEST_PASSES = 100
 _ATTEMPTS = 3
-_MOST_VARIATION = 0.05
-_MOST_DRIFT = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,19 +88,19 @@ class CudaDevice:
         for _ in range(_ATTEMPTS):
             run.for_seconds(_WARM_UP_S, clock=self.clock)
             samples = run.for_seconds(_DURATION_S, clock=self.clock)
-            faults = _faults(samples)
-            if not faults:
+            verdict = judge_run(samples)
+            if not verdict.faults:
                 return Latency(
                     samples_ms=tuple(samples),
                     device=self.identity(),
-                    notes=tuple(notes),
+                    notes=(*notes, *verdict.notes),
                     seconds=self.clock() - started,
                     throughput_per_s=1000 / float(np.mean(samples)),
                     build_s=build_s,
                 )
-            notes.append(f"measured again, since {'; '.join(faults)}")
+            notes.append(f"measured again, since {'; '.join(verdict.faults)}")
         raise UnstableError(
-            f"device cuda gave no steady figure in {_ATTEMPTS} runs: {'; '.join(faults)}",
+            f"device cuda gave no steady figure in {_ATTEMPTS} runs: {'; '.join(verdict.faults)}",
             hint="stop other work on the GPU, and lock its clock (sudo nvidia-smi -lgc …)",
         )
 
@@ -171,12 +169,3 @@ class _Runner:
 
 def _event() -> Any:
     return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-
-
-def _faults(samples: list[float]) -> list[str]:
-    faults = []
-    if (spread := variation(samples)) > _MOST_VARIATION:
-        faults.append(f"passes vary by {spread:.1%}")
-    if abs(moved := drift(samples)) > _MOST_DRIFT:
-        faults.append(f"passes drift by {moved:+.1%} along the run")
-    return faults

@@ -13,11 +13,9 @@ from trials.latency.board.device import SshDevice
 from trials.latency.board.probe import Board
 from trials.latency.device import Device, DeviceIdentity, UnstableError
 from trials.latency.reference_network import write_reference
+from trials.latency.steadiness import grade_repeats, is_throttled, range_of
 
 _RUNS = 3
-_STEADY = 0.01
-"""Two measurements of one engine on a steady board agree within this share."""
-_USABLE = 0.03
 _HOT_C = 75.0
 _LITTLE_MEMORY_MIB = 1024.0
 _LITTLE_DISK_MIB = 1024.0
@@ -98,11 +96,11 @@ def _time_reference(device: Device) -> tuple[list[float], list[Finding]]:
 
 
 def _steadiness(medians: list[float]) -> Finding:
-    apart = max(medians) / min(medians) - 1
-    text = f"{len(medians)} runs of the reference network agree within {apart:.2%}"
-    if apart <= _STEADY:
+    grade = grade_repeats(medians)
+    text = f"{len(medians)} runs of the reference network agree within {range_of(medians):.2%}"
+    if grade == "steady":
         return Finding(level="good", text=f"steady: {text}")
-    if apart <= _USABLE:
+    if grade == "usable":
         return Finding(level="note", text=f"fairly steady: {text}", advice="stop other work on it for better figures")
     advice = "stop other work on it, see to clocks and temperature as told above, then run this again"
     return Finding(level="problem", text=f"not steady: {text}", advice=advice)
@@ -145,7 +143,7 @@ def _clock(board: Board) -> Finding | None:
             text="the clocks are not locked: latency can swing by a factor of two",
             advice="run `sudo jetson_clocks` on the board (until its next start; `sudo jetson_clocks --restore` undoes it)",
         )
-    if state.gpu_mhz is not None and state.gpu_max_mhz is not None and state.gpu_mhz < state.gpu_max_mhz * 0.98:
+    if is_throttled(state.gpu_mhz, state.gpu_max_mhz):
         return Finding(
             level="problem",
             text=f"the GPU runs at {state.gpu_mhz:.0f} MHz though locked at {state.gpu_max_mhz:.0f}: it throttles",

@@ -22,7 +22,7 @@ from trials.latency.board.trtexec_command import workspace_mib
 from trials.latency.device import DeviceError, DeviceIdentity, Latency, UnstableError
 from trials.latency.reference_network import write_reference
 from trials.latency.retry import try_patiently
-from trials.latency.steadiness import Verdict, judge_run
+from trials.latency.steadiness import Verdict, grade_repeats, has_moved, judge_run
 from trials.onnx.half_precision import write_half
 from trials.onnx.requirements import check_onnx
 
@@ -105,7 +105,7 @@ class SshDevice:
                 engine = bench.find_or_build(path, shape=shape)
                 runs = [bench.time(engine, shape=shape) for _ in range(times)]
                 medians = [float(np.median(run.samples_ms)) for run in runs]
-                if max(medians) / min(medians) - 1 < self.settings.reference_tolerance:
+                if grade_repeats(medians) != "unsteady":
                     middle = float(np.median(medians))
                     visit.refer(Reference(engine=engine.file, first_ms=middle, last_ms=middle))
                 return runs
@@ -187,7 +187,7 @@ class _Measurement:
             moved = self._look_at_reference(bench, reference, is_due=is_due)
             engine, timed = self._time(bench, engine)
             self._check_identity(timed)
-            verdict = judge_run(timed.samples_ms, before=timed.run.before, after=timed.run.after)
+            verdict = _judge(timed)
             faults = [*moved, *verdict.faults]
             if not faults:
                 return self._latency(visit, engine, timed, [*repeats, *verdict.notes])
@@ -204,7 +204,7 @@ class _Measurement:
         median = float(np.median(bench.time(engine, shape=_REFERENCE_SHAPE).samples_ms))
         first = known.first_ms if known else median
         visit.refer(Reference(engine=engine.file, first_ms=first, last_ms=median))
-        if abs(median / first - 1) <= self.device.settings.reference_tolerance:
+        if not has_moved(median, first_ms=first):
             return []
         return [f"the reference network took {first:.3f} ms on this board at first and takes {median:.3f} ms now"]
 
@@ -255,6 +255,17 @@ class _Measurement:
         return UnstableError(
             f"{self.device.name} gave no steady figure in {times} runs: {'; '.join(faults)}", hint=hint
         )
+
+
+def _judge(timed: TimedRun) -> Verdict:
+    before, after = timed.run.before, timed.run.after
+    return judge_run(
+        timed.samples_ms,
+        is_clock_locked=before.is_clock_locked,
+        locked_mhz=before.gpu_max_mhz,
+        end_mhz=after.gpu_mhz,
+        end_temperature_c=after.temperature_c,
+    )
 
 
 _REFERENCE_SHAPE = (1, 3, 96, 96)

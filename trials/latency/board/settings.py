@@ -25,8 +25,6 @@ class SshSettings:
     """Pause before the second timed run, twice as long before the third."""
     reference_every: int = 5
     """The reference network is timed with every n-th measurement of the board, whoever measures; 1 for each."""
-    reference_tolerance: float = 0.03
-    """How far the reference may move from its first figure, as a share."""
     cache_mib: int = 2048
     """Most disk that engines and timing caches take on the board."""
 
