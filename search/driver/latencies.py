@@ -10,7 +10,7 @@ from spaces.networks.cost import count_cost
 from trials.latency.cache import LatencyCache
 from trials.latency.device import DeviceAwayError, DeviceError
 from trials.latency.measure import measure_architecture
-from trials.latency.measurement_lock import QuietMachine
+from trials.latency.measurement_lock import MeasurementLock
 from trials.latency.open_device import open_device
 from trials.onnx.requirements import UnsupportedNetworkError
 
@@ -26,13 +26,13 @@ def measure_latency_ms(architecture: Architecture, settings: StudySettings, *, n
     """
     cache = LatencyCache(settings.latency_cache)
     with (
-        QuietMachine(settings.root) as machine,
+        MeasurementLock(settings.root).shared() as lock,
         closing(open_device(settings.device)) as device,
         TemporaryDirectory() as folder,
     ):
         path = Path(folder) / "candidate.onnx"
         latency, _ = measure_architecture(
-            architecture, device, cache, machine=machine, num_classes=num_classes, onnx_path=path
+            architecture, device, cache, lock=lock, num_classes=num_classes, onnx_path=path
         )
     return latency.median_ms
 

@@ -17,7 +17,7 @@ from spaces.networks.macs import count_macs, count_params
 from spaces.networks.network import build_network
 from trials.latency.cache import LatencyCache
 from trials.latency.device import DeviceError, DeviceIdentity, Latency
-from trials.latency.measurement_lock import QuietMachine
+from trials.latency.measurement_lock import MeasurementLock
 from trials.onnx.export import check_agreement
 from trials.onnx.requirements import UnsupportedNetworkError
 from trials.progress import Progress, ignore_progress
@@ -197,7 +197,7 @@ def test_an_answer_is_awaited_outside_of_the_room(
 ) -> None:
     def answer(progress: Progress) -> bool:
         if progress.ap is not None:  # the driver measures a candidate before it answers
-            with QuietMachine(tmp_path) as driver, driver.alone():
+            with MeasurementLock(tmp_path).shared() as driver, driver.exclusive():
                 pass
         return True
 

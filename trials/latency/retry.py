@@ -15,11 +15,11 @@ _LONGEST_PAUSE = 1 / 12
 """As a share of the patience."""
 
 
-def try_patiently(
+def retry_while_away(
     work: Callable[[], Result],
     *,
     patience_s: float,
-    forget: Callable[[], None],
+    reset: Callable[[], None],
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Result:
@@ -28,7 +28,7 @@ def try_patiently(
     Args:
         work: May be done more than once.
         patience_s: How long from the first attempt's beginning; 0 for a single attempt.
-        forget: Called between attempts: drops what may be broken.
+        reset: Called between attempts: drops what may be broken.
         clock: Seconds.
         sleep: Waits.
 
@@ -45,6 +45,6 @@ def try_patiently(
             if waited >= patience_s and (attempt >= _FEWEST_ATTEMPTS or patience_s == 0):
                 tries = f" ({attempt} attempts in {waited:.0f} s)" if attempt > 1 else ""
                 raise DeviceAwayError(f"{error.message}{tries}", hint=error.hint) from error
-        forget()
+        reset()
         sleep(pause_s)
         pause_s = min(2 * pause_s, max(_FIRST_PAUSE_S, patience_s * _LONGEST_PAUSE))

@@ -15,13 +15,13 @@ from trials.latency.board.address import parse_address
 from trials.latency.board.engine import Engine, EngineBench, TimedRun
 from trials.latency.board.identity import identity_of
 from trials.latency.board.probe import Board, probe_board
-from trials.latency.board.session import DiskFullError, Reference, Visit, visit_board
+from trials.latency.board.session import BoardSession, DiskFullError, Reference, open_session
 from trials.latency.board.settings import SshSettings
 from trials.latency.board.ssh import SshHost
 from trials.latency.board.trtexec_command import workspace_mib
 from trials.latency.device import DeviceError, DeviceIdentity, Latency, UnstableError
 from trials.latency.reference_network import write_reference
-from trials.latency.retry import try_patiently
+from trials.latency.retry import retry_while_away
 from trials.latency.steadiness import Verdict, grade_repeats, has_moved, judge_run
 from trials.onnx.half_precision import write_half
 from trials.onnx.requirements import check_onnx
@@ -65,7 +65,7 @@ class SshDevice:
             DeviceAwayError: it cannot be reached.
             DeviceError: it has no usable trtexec.
         """
-        return self._patiently(lambda: probe_board(self._host))
+        return self._retry(lambda: probe_board(self._host))
 
     def identity(self) -> DeviceIdentity:
         """Tell board, L4T, TensorRT, precision, power mode and clock.
@@ -87,9 +87,9 @@ class SshDevice:
         started = self.clock()
         version = self.board.trtexec.version
         shape = check_onnx(onnx_path, version=version)
-        with self._as_taken(onnx_path) as path, self._reference_file() as reference:
+        with self._prepared(onnx_path) as path, self._reference_file() as reference:
             work = _Measurement(device=self, onnx_path=path, shape=shape, reference_path=reference, started=started)
-            return self._patiently(lambda: self._visiting(work.measure))
+            return self._retry(lambda: self._in_session(work.measure))
 
     def time_reference(self, times: int) -> list[TimedRun]:
         """Time the reference network some times, judge nothing, and take a steady result for its new first figure.
@@ -100,26 +100,26 @@ class SshDevice:
         with self._reference_file() as path:
             shape = check_onnx(path, version=self.board.trtexec.version)
 
-            def work(visit: Visit) -> list[TimedRun]:
-                bench = self.bench(visit)
+            def work(session: BoardSession) -> list[TimedRun]:
+                bench = self.bench(session)
                 engine = bench.find_or_build(path, shape=shape)
                 runs = [bench.time(engine, shape=shape) for _ in range(times)]
                 medians = [float(np.median(run.samples_ms)) for run in runs]
                 if grade_repeats(medians) != "unsteady":
                     middle = float(np.median(medians))
-                    visit.refer(Reference(engine=engine.file, first_ms=middle, last_ms=middle))
+                    session.set_reference(Reference(engine=engine.file, first_ms=middle, last_ms=middle))
                 return runs
 
-            return self._patiently(lambda: self._visiting(work))
+            return self._retry(lambda: self._in_session(work))
 
     def close(self) -> None:
         """End the connection."""
         self._host.close()
 
-    def bench(self, visit: Visit) -> EngineBench:
-        """Give what builds and times during a visit."""
+    def bench(self, session: BoardSession) -> EngineBench:
+        """Give what builds and times during a session."""
         return EngineBench(
-            visit=visit,
+            session=session,
             trtexec=self.board.trtexec,
             settings=self.settings,
             workspace_mib=workspace_mib(self.board.state.memory_mib or 0),
@@ -133,21 +133,21 @@ class SshDevice:
     def _host(self) -> SshHost:
         return SshHost(parse_address(self.name), config=self.config, clock=self.clock)
 
-    def _patiently(self, work: Callable[[], Result]) -> Result:
-        return try_patiently(work, patience_s=self.settings.patience_s, forget=self._host.close, clock=self.clock)
+    def _retry(self, work: Callable[[], Result]) -> Result:
+        return retry_while_away(work, patience_s=self.settings.patience_s, reset=self._host.close, clock=self.clock)
 
-    def _visiting(self, work: Callable[[Visit], Result]) -> Result:
+    def _in_session(self, work: Callable[[BoardSession], Result]) -> Result:
         """Do some work while holding the board; once more, with its engines dropped, where its disk is full."""
         folder = self.identity().key
-        with visit_board(self._host, folder, queue_limit_s=self.settings.queue_limit_s) as visit:
+        with open_session(self._host, folder, queue_limit_s=self.settings.queue_limit_s) as session:
             try:
-                return work(visit)
+                return work(session)
             except DiskFullError:
-                visit.make_room()
-                return work(visit)
+                session.make_room()
+                return work(session)
 
     @contextmanager
-    def _as_taken(self, onnx_path: Path) -> "Iterator[Path]":
+    def _prepared(self, onnx_path: Path) -> "Iterator[Path]":
         """Give the file as this board's TensorRT takes it: FP16 by itself where trtexec does not make it so."""
         if self.board.trtexec.takes_fp16:
             yield onnx_path
@@ -161,7 +161,7 @@ class SshDevice:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "reference.onnx"
             write_reference(path, opset=self.opset)
-            with self._as_taken(path) as taken:
+            with self._prepared(path) as taken:
                 yield taken
 
 
@@ -175,35 +175,35 @@ class _Measurement:
     reference_path: Path
     started: float
 
-    def measure(self, visit: Visit) -> Latency:
+    def measure(self, session: BoardSession) -> Latency:
         settings = self.device.settings
-        bench = self.device.bench(visit)
+        bench = self.device.bench(session)
         reference = bench.find_or_build(self.reference_path, shape=_REFERENCE_SHAPE)
         engine = bench.find_or_build(self.onnx_path, shape=self.shape)
         repeats: list[str] = []
         for attempt in range(settings.num_attempts):
             self.device.pause(settings.cooling_s * attempt)
-            is_due = bool(attempt) or visit.num_since_reference >= settings.reference_every
-            moved = self._look_at_reference(bench, reference, is_due=is_due)
+            is_due = bool(attempt) or session.num_since_reference >= settings.reference_every
+            moved = self._check_reference(bench, reference, is_due=is_due)
             engine, timed = self._time(bench, engine)
             self._check_identity(timed)
             verdict = _judge(timed)
             faults = [*moved, *verdict.faults]
             if not faults:
-                return self._latency(visit, engine, timed, [*repeats, *verdict.notes])
+                return self._latency(session, engine, timed, [*repeats, *verdict.notes])
             repeats.append(f"measured again, since {'; '.join(faults)}")
         raise self._unsteady(faults, timed, verdict)
 
-    def _look_at_reference(self, bench: EngineBench, engine: Engine, *, is_due: bool) -> list[str]:
+    def _check_reference(self, bench: EngineBench, engine: Engine, *, is_due: bool) -> list[str]:
         """Time the reference where it is due, and tell whether the board is not what it was."""
-        visit, known = bench.visit, bench.visit.reference
+        session, known = bench.session, bench.session.reference
         if known is not None and known.engine != engine.file:
             known = None  # another build of it, which may differ by the builder's choices
         if known is not None and not is_due:
             return []
         median = float(np.median(bench.time(engine, shape=_REFERENCE_SHAPE).samples_ms))
         first = known.first_ms if known else median
-        visit.refer(Reference(engine=engine.file, first_ms=first, last_ms=median))
+        session.set_reference(Reference(engine=engine.file, first_ms=first, last_ms=median))
         if not has_moved(median, first_ms=first):
             return []
         return [f"the reference network took {first:.3f} ms on this board at first and takes {median:.3f} ms now"]
@@ -217,7 +217,7 @@ class _Measurement:
         except DeviceError as error:
             if engine.build_s is not None or type(error) is not DeviceError:
                 raise
-            bench.visit.engines.remove(engine.file)
+            bench.session.engines.remove(engine.file)
             again = bench.find_or_build(self.onnx_path, shape=self.shape)
             return again, bench.time(again, shape=self.shape)
 
@@ -229,12 +229,12 @@ class _Measurement:
                 hint="set it back, or start a study of another name",
             )
 
-    def _latency(self, visit: Visit, engine: Engine, timed: TimedRun, notes: list[str]) -> Latency:
+    def _latency(self, session: BoardSession, engine: Engine, timed: TimedRun, notes: list[str]) -> Latency:
         return Latency(
             samples_ms=timed.samples_ms,
             device=self.device.identity(),
-            reference_ms=visit.reference.last_ms if visit.reference else None,
-            notes=tuple([*visit.notes, *engine.notes, *timed.notes, *notes]),
+            reference_ms=session.reference.last_ms if session.reference else None,
+            notes=tuple([*session.notes, *engine.notes, *timed.notes, *notes]),
             seconds=self.device.clock() - self.started,
             throughput_per_s=timed.throughput_per_s,
             engine=engine.file.removesuffix(".engine"),

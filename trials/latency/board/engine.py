@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trials.latency.board.session import BoardRun, Visit
+from trials.latency.board.session import BoardRun, BoardSession
 from trials.latency.board.settings import SshSettings
 from trials.latency.board.trtexec_command import Trtexec
 from trials.latency.board.trtexec_failure import Failure, find_failure
@@ -46,7 +46,7 @@ class TimedRun:
 class EngineBench:
     """Builds and times on a board that is held."""
 
-    visit: Visit
+    session: BoardSession
     trtexec: Trtexec
     settings: SshSettings
     workspace_mib: int
@@ -64,7 +64,7 @@ class EngineBench:
             DeviceError: TensorRT cannot build it; says why.
         """
         content = hashlib.sha256(onnx_path.read_bytes() + f"workspace {self.workspace_mib}".encode()).hexdigest()[:16]
-        kept = [name for name in self.visit.engines if name.startswith(f"{content}-")]
+        kept = [name for name in self.session.engines if name.startswith(f"{content}-")]
         return Engine(file=kept[-1], build_s=None) if kept else self._build(onnx_path, content, shape)
 
     def time(self, engine: Engine, *, shape: tuple[int, ...]) -> TimedRun:
@@ -74,13 +74,13 @@ class EngineBench:
             DeviceAwayError: the connection broke.
             DeviceError: it cannot be timed; says why.
         """
-        timing, times = self.settings.timing, f"{self.visit.work}/times.json"
-        path = self.visit.path_of(engine.file)
+        timing, times = self.settings.timing, f"{self.session.work}/times.json"
+        path = self.session.path_of(engine.file)
         command = self.trtexec.time_command(engine=path, times=times, timing=timing)
         limit_s = self.settings.run_limit_s
 
         def attempt() -> BoardRun:
-            return self.visit.run(command, what="timing", limit_s=limit_s, times=times, engine=path)
+            return self.session.run(command, what="timing", limit_s=limit_s, times=times, engine=path)
 
         run, log, failure = _sensible(attempt, shape=shape, is_timed=True)
         if failure:
@@ -98,7 +98,7 @@ class EngineBench:
         )
 
     def _build(self, onnx_path: Path, content: str, shape: tuple[int, ...]) -> Engine:
-        model = self.visit.upload(onnx_path, "model.onnx")
+        model = self.session.upload(onnx_path, "model.onnx")
         engine = f"{content}-{secrets.token_hex(4)}.engine"
         notes = []
         run, log, failure = self._run_builder(model, engine, shape, self.workspace_mib)
@@ -107,26 +107,26 @@ class EngineBench:
             notes.append(f"built with {smaller} MiB of workspace after {failure.message}")
             run, log, failure = self._run_builder(model, engine, shape, smaller)
         if failure and failure.kind == "disk_full":
-            raise self.visit.disk_full()
+            raise self.session.disk_full()
         if failure:
             raise refusal(failure, during="building")
         if log.num_skipped_tactics:
             notes.append(
                 f"{log.num_skipped_tactics} tactics were skipped for want of memory: it may run faster than this"
             )
-        self.visit.keep(engine, most_mib=self.settings.cache_mib)
+        self.session.keep(engine, most_mib=self.settings.cache_mib)
         return Engine(file=engine, build_s=log.build_s or run.seconds, notes=tuple(notes))
 
     def _run_builder(
         self, model: str, engine: str, shape: tuple[int, ...], workspace_mib: int
     ) -> tuple[BoardRun, TrtexecLog, Failure | None]:
-        work = self.visit.work
+        work = self.session.work
         command = self.trtexec.build_command(
             onnx=model, engine=f"{work}/{engine}", timing_cache=f"{work}/timing.cache", workspace_mib=workspace_mib
         )
 
         def attempt() -> BoardRun:
-            return self.visit.run(command, what="building an engine", limit_s=self.settings.build_limit_s)
+            return self.session.run(command, what="building an engine", limit_s=self.settings.build_limit_s)
 
         return _sensible(attempt, shape=shape, is_timed=False)
 

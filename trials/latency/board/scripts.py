@@ -121,10 +121,10 @@ mark end
 """
 )
 
-VISIT = (
+SESSION = (
     PRELUDE
     + r"""
-# VISIT NONCE SECONDS FOLDER WHO: wait in the queue, then hold the board until the beat stops.
+# SESSION NONCE SECONDS FOLDER WHO: wait in the queue, then hold the board until the beat stops.
 # Its last word is "busy", "work" or "error"; the nonce tells its words from a login script's.
 say() { echo "@$nonce $*"; }
 nonce=$1; shift
@@ -198,7 +198,7 @@ KEEP = (
 folder=$cache/$1 work=$2 most=$3 engine=${4:-}
 mkdir -p "$folder" || exit 1
 if [ -n "$engine" ]; then mv "$work/$engine" "$folder/$engine" || exit 1; fi
-if [ -s "$work/timing.cache" ]; then  # copied, since the next build of this visit goes on with it; moved, to be whole
+if [ -s "$work/timing.cache" ]; then  # copied, since the next build of this session uses it; moved, to be whole
     new=$folder/timing.new
     cp "$work/timing.cache" "$new" && mv "$new" "$folder/timing.cache" || rm -f "$new"
 fi
@@ -210,10 +210,10 @@ done
 """
 )
 
-REFER = (
+SET_REFERENCE = (
     PRELUDE
     + r"""
-# REFER FOLDER LINE: remember the reference network's figure, and count measurements from here.
+# SET_REFERENCE FOLDER LINE: remember the reference network's figure, and count measurements from here.
 echo "$2" >"$cache/$1/reference" && : >"$cache/$1/timed"
 """
 )

@@ -1,7 +1,7 @@
-"""A board held for one measurement: first in its queue, with a folder for what is temporary, gone when the visit ends.
+"""A board held for one measurement: first in its queue, with a folder for what is temporary, gone when the session ends.
 
 The lock is the board's own (flock on a file there), so it counts for all workers, machines and people. The script that
-holds it lives on the visitor's beat: a visitor that dies, or is cut off, gives the board free within seconds.
+holds it lives on the client's heartbeat: a client that dies, or is cut off, gives the board free within seconds.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from trials.latency.board.probe import BoardState, read_state, split_parts
 from trials.latency.board.remote_process import RemoteEndError, RemoteResult
-from trials.latency.board.scripts import KEEP, REFER, RUN, UPLOAD, VISIT
+from trials.latency.board.scripts import KEEP, RUN, SESSION, SET_REFERENCE, UPLOAD
 from trials.latency.board.ssh import SshHost
 from trials.latency.device import DeviceAwayError, DeviceError
 
@@ -55,7 +55,7 @@ class BoardRun:
 
 
 @dataclass(kw_only=True)
-class Visit:
+class BoardSession:
     """What is known and can be done while the board is held."""
 
     host: SshHost
@@ -145,10 +145,10 @@ class Visit:
         self.host.run(KEEP, self.folder, self.work, "0", what="making room", limit_s=120)
         self.engines.clear()
 
-    def refer(self, reference: Reference) -> None:
+    def set_reference(self, reference: Reference) -> None:
         """Remember the reference network's figure on the board."""
         line = f"{reference.engine} {reference.first_ms} {reference.last_ms}"
-        self.host.run(REFER, self.folder, line, what="noting the reference", limit_s=60)
+        self.host.run(SET_REFERENCE, self.folder, line, what="noting the reference", limit_s=60)
         self.reference = reference
 
     def path_of(self, engine: str) -> str:
@@ -164,7 +164,7 @@ class Visit:
 
 
 @contextlib.contextmanager
-def visit_board(host: SshHost, folder: str, *, queue_limit_s: float) -> Iterator[Visit]:
+def open_session(host: SshHost, folder: str, *, queue_limit_s: float) -> Iterator[BoardSession]:
     """Wait for the board and hold it while the block runs.
 
     Args:
@@ -178,7 +178,7 @@ def visit_board(host: SshHost, folder: str, *, queue_limit_s: float) -> Iterator
     """
     who = f"{getpass.getuser()}@{platform.node()}, process {os.getpid()}"
     nonce = secrets.token_hex(8)
-    with host.start(VISIT, nonce, str(int(queue_limit_s)), folder, who, what="holding the board") as holder:
+    with host.start(SESSION, nonce, str(int(queue_limit_s)), folder, who, what="holding the board") as holder:
         try:
             ends = tuple(f"@{nonce} {word}" for word in ("work ", "busy", "error "))
             said = holder.wait_for(ends, queue_limit_s + _GRACE_S)
@@ -195,10 +195,10 @@ def visit_board(host: SshHost, folder: str, *, queue_limit_s: float) -> Iterator
             raise DeviceError(
                 f"{host.address}: {rest}", hint="see that its disk has room and your account may write there"
             )
-        yield _visit(host, folder, lines)
+        yield _read_session(host, folder, lines)
 
 
-def _visit(host: SshHost, folder: str, lines: list[str]) -> Visit:
+def _read_session(host: SshHost, folder: str, lines: list[str]) -> BoardSession:
     values: dict[str, list[str]] = {}
     for line in lines:
         name, _, value = line.partition(" ")
@@ -208,7 +208,7 @@ def _visit(host: SshHost, folder: str, lines: list[str]) -> Visit:
         notes.append("the board has no flock: nothing keeps others from measuring at the same time")
     if "unbounded" in values:
         notes.append("the board has no timeout: runs there are ended by the shell alone")
-    return Visit(
+    return BoardSession(
         host=host,
         folder=folder,
         work=values["work"][0],
