@@ -13,8 +13,7 @@ import numpy as np
 
 from trials.latency.board.address import parse_address
 from trials.latency.board.engine import Engine, EngineBench, TimedRun
-from trials.latency.board.identity import identity_of
-from trials.latency.board.probe import Board, probe_board
+from trials.latency.board.probe import Board, identity_of, probe_board
 from trials.latency.board.session import BoardSession, DiskFullError, Reference, open_session
 from trials.latency.board.settings import SshSettings
 from trials.latency.board.ssh import SshHost

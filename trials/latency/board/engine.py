@@ -10,8 +10,7 @@ from trials.latency.board.session import BoardRun, BoardSession
 from trials.latency.board.settings import SshSettings
 from trials.latency.board.trtexec_command import Trtexec
 from trials.latency.board.trtexec_failure import Failure, find_failure
-from trials.latency.board.trtexec_log import TrtexecLog, parse_log
-from trials.latency.board.trtexec_times import parse_times
+from trials.latency.board.trtexec_log import TrtexecLog, parse_log, parse_times
 from trials.latency.device import DeviceError
 
 _GARBLED = ("garbage", "truncated")
@@ -85,13 +84,13 @@ class EngineBench:
         run, log, failure = _sensible(attempt, shape=shape, is_timed=True)
         if failure:
             raise refusal(failure, during="timing")
-        assert log.compute is not None
+        assert log.median_ms is not None
         samples = parse_times(run.times, warm_up_ms=timing.warm_up_ms)
         notes = [] if samples else ["no times file: only trtexec's own median is known"]
         if log.variation is not None:
             notes.append(f"trtexec calls the GPU compute time unstable ({log.variation:.1%})")
         return TimedRun(
-            samples_ms=samples or (log.compute.median_ms,),
+            samples_ms=samples or (log.median_ms,),
             throughput_per_s=log.throughput_per_s,
             run=run,
             notes=tuple(notes),

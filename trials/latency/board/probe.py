@@ -12,7 +12,7 @@ from trials.latency.board.remote_process import RemoteResult
 from trials.latency.board.scripts import PROBE
 from trials.latency.board.ssh import SshHost
 from trials.latency.board.trtexec_command import Trtexec, read_help
-from trials.latency.device import DeviceError
+from trials.latency.device import DeviceError, DeviceIdentity
 
 _GPU_CLOCK = re.compile(r"gpu|gm20b|gp10b|gv11b|ga10b|gb10b", re.IGNORECASE)
 """The GPU among the devices with a clock: its name on Nano, TX2, Xavier, Orin, Thor."""
@@ -144,6 +144,25 @@ def read_state(text: str) -> BoardState:
         power_mode=power[1].strip() if power else "",
         gpu=name,
     )
+
+
+def identity_of(board: Board, state: BoardState) -> DeviceIdentity:
+    """Give the identity of a board in some state."""
+    settings = {"L4T": board.l4t, "power mode": state.power_mode, "GPU clock": _clock(state)}
+    graph = "CUDA graph" if board.trtexec.uses_cuda_graph else ""
+    return DeviceIdentity(
+        kind="ssh",
+        board=board.model,
+        backend=f"TensorRT {board.trtexec.version}",
+        precision="fp16",
+        settings={name: value for name, value in {**settings, "launch": graph}.items() if value},
+    )
+
+
+def _clock(state: BoardState) -> str:
+    if state.is_clock_locked is None or state.gpu_max_mhz is None:
+        return ""
+    return f"{'locked at' if state.is_clock_locked else 'free up to'} {state.gpu_max_mhz:.0f} MHz"
 
 
 def _facts(text: str) -> dict[str, str]:

@@ -53,7 +53,7 @@ def find_failure(
             message="the profiler was attached: its figures are no latency",
             hint="time without --dumpProfile and --exportProfile",
         )
-    is_complete = log.has_passed and exit_status in (0, None) and (log.compute is not None or not is_timed)
+    is_complete = log.has_passed and exit_status in (0, None) and (log.median_ms is not None or not is_timed)
     if not is_complete:
         return _explain(log, exit_status)
     for name, dimensions in log.bindings.items():

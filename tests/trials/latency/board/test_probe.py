@@ -6,8 +6,7 @@ from tests.conftest import PutUpBoard
 from tests.trials.latency.board.loopback import LoopbackBoard
 from tests.trials.latency.board.versions import FLAGS
 from trials.latency.board.address import parse_address
-from trials.latency.board.identity import identity_of
-from trials.latency.board.probe import BoardState, probe_board, read_state, split_parts
+from trials.latency.board.probe import BoardState, identity_of, probe_board, read_state, split_parts
 from trials.latency.board.ssh import SshHost
 from trials.latency.device import DeviceError
 
