@@ -1,4 +1,4 @@
-"""The machine at hand as a device: ONNX Runtime on its CPU, batch 1, float32."""
+"""This machine's CPU as a device: ONNX Runtime, batch 1, float32."""
 
 import os
 import platform
@@ -18,11 +18,11 @@ from trials.latency.reference_network import write_reference
 from trials.latency.steadiness import THRESHOLDS, judge_rounds
 
 _ROUND_S = 0.05
-"""Seconds given to the candidate, and to the reference, before they take turns again."""
+"""Seconds per turn of the candidate and of the reference."""
 _MAX_ROUNDS = 40
-"""The newest so many count."""
+"""Only the newest rounds count, at most so many."""
 _MAX_WINDOWS = 3
-"""A machine too busy for a usable figure gets so many times as long to calm down."""
+"""A busy machine is measured for so many times `_MAX_ROUNDS`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,26 +30,26 @@ class CpuDevice:
     """ONNX Runtime on this machine."""
 
     threads: int = 1
-    """Threads of one inference. One is the steadiest where a search runs beside it."""
+    """Threads of one inference; 1 is the steadiest beside a running search."""
     clock: Callable[[], float] = time.perf_counter
-    """Seconds; tests bring their own."""
+    """Returns seconds; tests pass their own."""
 
     def __post_init__(self) -> None:
         available = len(os.sched_getaffinity(0))
         if not 1 <= self.threads <= available:
             raise UnknownDeviceError(
-                f"device cpu: {self.threads} threads asked for, this process may use {available} cores",
-                hint=f"say cpu:threads=1 to cpu:threads={available}",
+                f"device cpu: {self.threads} threads requested, this process may use {available} cores",
+                hint=f"use cpu:threads=1 to cpu:threads={available}",
             )
 
     @property
     def name(self) -> str:
-        """What the user typed."""
+        """The device as the user types it."""
         return "cpu" if self.threads == 1 else f"cpu:threads={self.threads}"
 
     @property
     def opset(self) -> int:
-        """ONNX Runtime reads what a Jetson Nano does."""
+        """ONNX Runtime reads the operator set of a Jetson Nano."""
         return 13
 
     @cached_property
@@ -65,7 +65,7 @@ class CpuDevice:
         )
 
     def identity(self) -> DeviceIdentity:
-        """Tell processor, runtime and threads."""
+        """Return processor, runtime and threads."""
         return self._identity
 
     def measure(self, onnx_path: Path) -> Latency:
@@ -73,7 +73,7 @@ class CpuDevice:
 
         Raises:
             DeviceError: ONNX Runtime cannot run the file.
-            UnstableError: the median still moved by more than 5 % after all rounds.
+            UnstableError: the median's standard error was above 5 % after all rounds.
         """
         started = self.clock()
         candidate = _Runner(onnx_path, threads=self.threads, clock=self.clock)
@@ -107,7 +107,7 @@ class CpuDevice:
         )
 
     def close(self) -> None:
-        """Do nothing: sessions end with their measurement."""
+        """Do nothing: ONNX Runtime sessions end with their measurement."""
 
 
 class _Runner:
@@ -136,7 +136,7 @@ class _Runner:
         self._feed = {entry.name: _input(entry) for entry in self._session.get_inputs()}
 
     def run_for(self, seconds: float) -> list[float]:
-        """Run for some time, at least three times; give each pass in milliseconds."""
+        """Run for some time, at least three passes; return each pass in milliseconds."""
         samples: list[float] = []
         until = self._clock() + seconds
         while len(samples) < 3 or self._clock() < until:
@@ -148,13 +148,13 @@ class _Runner:
 
 def _input(entry: Any) -> NDArray[np.float32]:
     if not all(isinstance(side, int) for side in entry.shape):
-        raise DeviceError(f"input {entry.name} has the shape {entry.shape}; only static shapes can be timed")
+        raise DeviceError(f"input {entry.name} has shape {entry.shape}; only static shapes can be timed")
     values: NDArray[np.float32] = np.random.default_rng(0).standard_normal(entry.shape).astype(np.float32)
     return values
 
 
 def _processor() -> str:
-    """Name the processor and its cores, as Linux tells it."""
+    """Return the processor's model name."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text(encoding="utf-8", errors="replace").splitlines():

@@ -1,6 +1,6 @@
-"""The GPU of this machine as a device: TensorRT by its Python package, FP16 by a strongly typed network, batch 1.
+"""This machine's GPU as a device: TensorRT's Python package, a strongly typed FP16 network, batch 1.
 
-Not verified on a GPU: written from the documentation of TensorRT 10 and 11, tested only as far as that needs none.
+Not verified on a GPU: written from the documentation of TensorRT 10 and 11; tests cover what needs no GPU.
 """
 
 import tempfile
@@ -28,27 +28,27 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class CudaDevice:
-    """TensorRT on the GPU that CUDA shows first."""
+    """TensorRT on CUDA's first GPU."""
 
     clock: Callable[[], float] = time.monotonic
-    """Seconds."""
+    """Returns seconds."""
 
     def __post_init__(self) -> None:
         _import_tensorrt()
         if not torch.cuda.is_available():
             raise UnknownDeviceError(
                 "device cuda: PyTorch sees no NVIDIA GPU on this machine",
-                hint="see that nvidia-smi works and that PyTorch is a CUDA build, or say cpu or ssh://nano",
+                hint="check that nvidia-smi works and that PyTorch is a CUDA build, or use cpu or ssh://nano",
             )
 
     @property
     def name(self) -> str:
-        """What the user typed."""
+        """The device as the user types it."""
         return "cuda"
 
     @property
     def opset(self) -> int:
-        """What the installed TensorRT reads."""
+        """The operator set that the installed TensorRT reads."""
         return self._version.opset
 
     @cached_property
@@ -60,7 +60,7 @@ class CudaDevice:
         return version
 
     def identity(self) -> DeviceIdentity:
-        """Tell GPU, driver's CUDA, TensorRT and precision."""
+        """Return GPU, CUDA version, TensorRT and precision."""
         return DeviceIdentity(
             kind="cuda",
             board=torch.cuda.get_device_name(),
@@ -75,7 +75,7 @@ class CudaDevice:
         Raises:
             DeviceError: TensorRT cannot build or run it.
             UnsupportedNetworkError: its TensorRT cannot take the file.
-            UnstableError: it gave no steady figure in three runs.
+            UnstableError: no steady figure in three runs.
         """
         started = self.clock()
         check_onnx(onnx_path, version=self._version)
@@ -122,7 +122,7 @@ def _import_tensorrt() -> Any:
 def _build(onnx_bytes: bytes) -> bytes:
     trt = _import_tensorrt()
     builder = trt.Builder(trt.Logger(trt.Logger.ERROR))
-    # TensorRT 11 knows no other networks and has no flag for it.
+    # TensorRT 11 has strongly typed networks only, and no flag for them.
     flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
     network = builder.create_network(0 if flag is None else 1 << int(flag))
     parser = trt.OnnxParser(network, trt.Logger(trt.Logger.ERROR))
@@ -131,12 +131,12 @@ def _build(onnx_bytes: bytes) -> bytes:
         raise DeviceError(f"TensorRT refuses the network: {reasons}")
     plan = builder.build_serialized_network(network, builder.create_builder_config())
     if plan is None:
-        raise DeviceError("TensorRT built no engine and gave no reason", hint="see that the GPU has free memory")
+        raise DeviceError("TensorRT built no engine and gave no reason", hint="check that the GPU has free memory")
     return bytes(plan)
 
 
 class _Runner:
-    """An engine with its buffers, run on a stream of its own."""
+    """An engine with its buffers, run on its own stream."""
 
     def __init__(self, plan: bytes) -> None:
         trt = _import_tensorrt()
@@ -153,7 +153,7 @@ class _Runner:
             self._context.set_tensor_address(name, self._buffers[-1].data_ptr())
 
     def for_seconds(self, seconds: float, *, clock: Callable[[], float]) -> list[float]:
-        """Run for some time, at least a hundred times; give each pass in milliseconds."""
+        """Run for some time, at least 100 passes; return each pass in milliseconds."""
         samples: list[float] = []
         until = clock() + seconds
         while len(samples) < _FEWEST_PASSES or clock() < until:

@@ -1,4 +1,4 @@
-"""The latency of a network file or an architecture: found timed, or timed while this machine is quiet."""
+"""The latency of an ONNX file or an architecture, from the cache or measured under the measurement lock."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,12 +15,12 @@ _ON_THIS_MACHINE = ("cpu", "cuda")
 def measure_quietly(
     onnx_path: Path, device: Device, cache: LatencyCache, *, lock: MeasurementLock
 ) -> tuple[Latency, bool]:
-    """Find a file's latency in the cache, or time it while this machine's trials wait, where it is the device.
+    """Return a file's latency from the cache, or measure it; on this machine, trainings wait meanwhile.
 
     Args:
         onnx_path: The network.
         device: Where to time it.
-        cache: Where a repeat is found.
+        cache: Earlier measurements.
         lock: Held shared.
 
     Returns:
@@ -45,12 +45,12 @@ def measure_architecture(
     num_classes: int,
     onnx_path: Path,
 ) -> tuple[Latency, bool]:
-    """Write an architecture's ONNX, then as `measure_quietly`.
+    """Export an architecture, then call `measure_quietly`.
 
     Args:
-        architecture: Any legal one.
+        architecture: A legal architecture.
         device: Where to time it.
-        cache: Where a repeat is found.
+        cache: Earlier measurements.
         lock: Held shared.
         num_classes: Classes of the detector.
         onnx_path: The file to write; its weights are random.

@@ -1,4 +1,4 @@
-"""Whether an ONNX file is one that a version of TensorRT can take; asked before minutes are spent on a board."""
+"""Checks whether a version of TensorRT can take an ONNX file, before minutes are spent on a board."""
 
 from pathlib import Path
 
@@ -17,18 +17,18 @@ def check_onnx(path: Path, *, version: TensorRTVersion) -> tuple[int, ...]:
 
     Args:
         path: The file.
-        version: Of the TensorRT that shall read it.
+        version: The TensorRT version that will read it.
 
     Returns:
         The shape of its only input.
 
     Raises:
-        UnsupportedNetworkError: this TensorRT would refuse the file, or measure something else than it.
+        UnsupportedNetworkError: this TensorRT would refuse the file, or measure another network.
     """
     try:
         model = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # protobuf's own error class differs between its implementations
-        raise UnsupportedNetworkError(f"{path.name} is no ONNX file: {error}") from error
+        raise UnsupportedNetworkError(f"{path.name} is not an ONNX file: {error}") from error
     opset = next((int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     if opset > version.highest_opset:
         raise UnsupportedNetworkError(

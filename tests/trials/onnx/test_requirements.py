@@ -38,5 +38,5 @@ def test_files_that_a_version_does_not_take(tmp_path: Path, network: dict[str, o
 
 def test_what_is_no_onnx_file(tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_text("no")
-    with pytest.raises(UnsupportedNetworkError, match="is no ONNX file"):
+    with pytest.raises(UnsupportedNetworkError, match="is not an ONNX file"):
         check_onnx(tmp_path / "a.onnx", version=TensorRTVersion(8, 0, 1))

@@ -1,4 +1,4 @@
-"""A board over ssh as a device: TensorRT's GPU compute time at batch 1, by the trtexec that lies on it."""
+"""A board over ssh as a device: TensorRT's GPU compute time at batch 1, measured by the board's trtexec."""
 
 import tempfile
 import time
@@ -36,29 +36,29 @@ class SshDevice:
     """A Jetson, or another machine with trtexec, reached by the system's ssh."""
 
     name: str
-    """What the user typed: ``ssh://[user@]host[:port]``."""
+    """The device as the user typed it: ``ssh://[user@]host[:port]``."""
     settings: SshSettings = field(default_factory=SshSettings)
-    """Times and bounds."""
+    """Durations and bounds."""
     config: Path | None = None
-    """A file in place of the user's ssh_config."""
+    """A file instead of the user's ssh_config."""
     clock: Callable[[], float] = time.monotonic
-    """Seconds; tests bring their own."""
+    """Returns seconds; tests pass their own."""
 
     def __post_init__(self) -> None:
-        parse_address(self.name)  # refused here, before anything is reached
+        parse_address(self.name)  # refused before anything is contacted
 
     @property
     def opset(self) -> int:
-        """What this board's TensorRT reads.
+        """The operator set that this board's TensorRT reads.
 
         Raises:
-            DeviceError: the board cannot be asked.
+            DeviceError: the board cannot be probed.
         """
         return self.board.trtexec.version.opset
 
     @cached_property
     def board(self) -> Board:
-        """What the board said it is, asked once.
+        """The board's facts, probed once.
 
         Raises:
             DeviceAwayError: it cannot be reached.
@@ -67,21 +67,21 @@ class SshDevice:
         return self._retry(lambda: probe_board(self._host))
 
     def identity(self) -> DeviceIdentity:
-        """Tell board, L4T, TensorRT, precision, power mode and clock.
+        """Return board, L4T, TensorRT, precision, power mode and clock.
 
         Raises:
-            DeviceError: the board cannot be asked.
+            DeviceError: the board cannot be probed.
         """
         return identity_of(self.board, self.board.state)
 
     def measure(self, onnx_path: Path) -> Latency:
-        """Build a network's engine on the board, or find it there, and time it.
+        """Build a network's engine on the board unless it is kept there, and time it.
 
         Raises:
-            DeviceAwayError: the board stayed out of reach, or in others' use.
-            DeviceError: the board cannot run the network, or is not what it was any more.
+            DeviceAwayError: the board could not be reached, or others held it, for all the time allowed.
+            DeviceError: the board cannot run the network, or its identity changed.
             UnsupportedNetworkError: its TensorRT cannot take the file.
-            UnstableError: it gave no steady figure, after repeats.
+            UnstableError: no run was steady.
         """
         started = self.clock()
         version = self.board.trtexec.version
@@ -91,10 +91,10 @@ class SshDevice:
             return self._retry(lambda: self._in_session(work.measure))
 
     def time_reference(self, times: int) -> list[TimedRun]:
-        """Time the reference network some times, judge nothing, and take a steady result for its new first figure.
+        """Time the reference network several times without judging; a steady result becomes its new first figure.
 
         Raises:
-            DeviceError: the board cannot be reached, or cannot run it.
+            DeviceError: the board cannot be reached, or cannot run the network.
         """
         with self._reference_file() as path:
             shape = check_onnx(path, version=self.board.trtexec.version)
@@ -112,11 +112,11 @@ class SshDevice:
             return self._retry(lambda: self._in_session(work))
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._host.close()
 
     def bench(self, session: BoardSession) -> EngineBench:
-        """Give what builds and times during a session."""
+        """Return what builds and times engines in a session."""
         return EngineBench(
             session=session,
             trtexec=self.board.trtexec,
@@ -136,18 +136,18 @@ class SshDevice:
         return retry_while_away(work, patience_s=self.settings.patience_s, reset=self._host.close, clock=self.clock)
 
     def _in_session(self, work: Callable[[BoardSession], Result]) -> Result:
-        """Do some work while holding the board; once more, with its engines dropped, where its disk is full."""
+        """Call a function in a session on the board; if the disk is full, delete the engines and call it again."""
         folder = self.identity().key
         with open_session(self._host, folder, queue_limit_s=self.settings.queue_limit_s) as session:
             try:
                 return work(session)
             except DiskFullError:
-                session.make_room()
+                session.drop_engines()
                 return work(session)
 
     @contextmanager
     def _prepared(self, onnx_path: Path) -> "Iterator[Path]":
-        """Give the file as this board's TensorRT takes it: FP16 by itself where trtexec does not make it so."""
+        """Yield the file in a form that this board's TensorRT takes: converted to FP16 unless trtexec does that."""
         if self.board.trtexec.takes_fp16:
             yield onnx_path
             return
@@ -160,13 +160,13 @@ class SshDevice:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "reference.onnx"
             write_reference(path, opset=self.opset)
-            with self._prepared(path) as taken:
-                yield taken
+            with self._prepared(path) as prepared:
+                yield prepared
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Measurement:
-    """One network's way to a figure that can be trusted."""
+    """The measurement of one network, repeated until it is steady."""
 
     device: SshDevice
     onnx_path: Path
@@ -194,10 +194,10 @@ class _Measurement:
         raise self._unsteady(faults, timed, verdict)
 
     def _check_reference(self, bench: EngineBench, engine: Engine, *, is_due: bool) -> list[str]:
-        """Time the reference where it is due, and tell whether the board is not what it was."""
+        """Time the reference if it is due; return a fault if the board has changed."""
         session, known = bench.session, bench.session.reference
         if known is not None and known.engine != engine.file:
-            known = None  # another build of it, which may differ by the builder's choices
+            known = None  # another build, which may differ by the builder's choices
         if known is not None and not is_due:
             return []
         median = float(np.median(bench.time(engine, shape=_REFERENCE_SHAPE).samples_ms))
@@ -205,10 +205,10 @@ class _Measurement:
         session.set_reference(Reference(engine=engine.file, first_ms=first, last_ms=median))
         if not has_moved(median, first_ms=first):
             return []
-        return [f"the reference network took {first:.3f} ms on this board at first and takes {median:.3f} ms now"]
+        return [f"the reference network takes {median:.3f} ms on this board, at first it took {first:.3f} ms"]
 
     def _time(self, bench: EngineBench, engine: Engine) -> tuple[Engine, TimedRun]:
-        """Time an engine; one kept from before that does not run any more is built again."""
+        """Time an engine; rebuild a kept one that no longer runs."""
         try:
             return engine, bench.time(engine, shape=self.shape)
         except DiskFullError:
@@ -225,7 +225,7 @@ class _Measurement:
         if was != now:
             raise DeviceError(
                 f"{self.device.name} changed while it was in use: {'; '.join(now.differences(was))}",
-                hint="set it back, or start a study of another name",
+                hint="set it back, or start a study with another name",
             )
 
     def _latency(self, session: BoardSession, engine: Engine, timed: TimedRun, notes: list[str]) -> Latency:
@@ -247,9 +247,9 @@ class _Measurement:
         if state.is_clock_locked is False:
             hint = "lock the clocks on the board (sudo jetson_clocks), then run the same command again"
         elif any("throttles" in fault for fault in verdict.faults):
-            hint = "cool the board, or give it a lower power mode (sudo nvpmodel -m …), then run the same command again"
+            hint = "cool the board, or choose a lower power mode (sudo nvpmodel -m …), then run the same command again"
         else:
-            hint = f"stop other work on the board; `yoloret-nas device {self.device.name}` says more"
+            hint = f"stop other work on the board; `yoloret-nas device {self.device.name}` gives more advice"
         times = self.device.settings.num_attempts
         return UnstableError(
             f"{self.device.name} gave no steady figure in {times} runs: {'; '.join(faults)}", hint=hint
