@@ -7,12 +7,12 @@ from tempfile import TemporaryDirectory
 from search.study.settings import StudySettings
 from spaces import Architecture
 from spaces.networks.cost import count_cost
+from trials.latency import DeviceAwayError, DeviceError
 from trials.latency.cache import LatencyCache
-from trials.latency.device import DeviceAwayError, DeviceError
 from trials.latency.measure import measure_architecture
 from trials.latency.measurement_lock import MeasurementLock
 from trials.latency.open_device import open_device
-from trials.onnx.requirements import UnsupportedNetworkError
+from trials.onnx import UnsupportedNetworkError
 
 _MARGIN = 1.1
 """The network with the most multiply-adds need not be the slowest, and measurements differ by some percent."""
@@ -23,6 +23,7 @@ def measure_latency_ms(architecture: Architecture, settings: StudySettings, *, n
 
     Raises:
         DeviceError: the device cannot measure it.
+        UnsupportedNetworkError: the device's TensorRT cannot take it.
     """
     cache = LatencyCache(settings.latency_cache)
     with (
@@ -47,7 +48,7 @@ def slowest_latency_ms(settings: StudySettings, *, num_classes: int) -> float:
         num_classes: Classes of its detectors.
 
     Raises:
-        DeviceError: the device is away, or cannot run the costliest network of any backbone.
+        DeviceError, UnsupportedNetworkError: the device is away, or cannot run the costliest network of any backbone.
     """
     by_cost = sorted(settings.space.largest(), key=lambda one: -count_cost(one, num_classes=num_classes).macs)
     for architecture in by_cost[:-1]:

@@ -15,11 +15,11 @@ import torch
 from spaces import Architecture, YoloRetError
 from spaces.networks.macs import count_macs, count_params
 from spaces.networks.network import build_network
+from trials.latency import DeviceError, DeviceIdentity, Latency
 from trials.latency.cache import LatencyCache
-from trials.latency.device import DeviceError, DeviceIdentity, Latency
 from trials.latency.measurement_lock import MeasurementLock
+from trials.onnx import UnsupportedNetworkError
 from trials.onnx.export import check_agreement
-from trials.onnx.requirements import UnsupportedNetworkError
 from trials.progress import Progress, ignore_progress
 from trials.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
 from trials.training.settings import TrainSettings

@@ -9,8 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from trials.latency.board.device import SshDevice
-from trials.latency.board.probe import Board
+from trials.latency.board import Board, SshDevice
 from trials.latency.device import Device, DeviceIdentity, UnstableError
 from trials.latency.reference_network import write_reference
 from trials.latency.steadiness import grade_repeats, is_throttled, range_of

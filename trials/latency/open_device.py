@@ -3,9 +3,7 @@
 import dataclasses
 import re
 
-from trials.latency.board.address import parse_address
-from trials.latency.board.device import SshDevice
-from trials.latency.board.settings import SshSettings
+from trials.latency.board import SshDevice, SshSettings, parse_address
 from trials.latency.cpu import CpuDevice
 from trials.latency.cuda import CudaDevice
 from trials.latency.device import Device, UnknownDeviceError

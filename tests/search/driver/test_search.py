@@ -42,8 +42,8 @@ from tests.search.driver.scripted import (
     play_trial,
 )
 from trials.data.dataset import DatasetError
-from trials.latency.device import DeviceAwayError, DeviceError, Latency, UnknownDeviceError
-from trials.onnx.requirements import UnsupportedNetworkError
+from trials.latency import DeviceAwayError, DeviceError, Latency, UnknownDeviceError
+from trials.onnx import UnsupportedNetworkError
 from trials.training.checkpoint import CHECKPOINT_FILE
 from trials.trial_result import RESULT_FILE, TrialRequest, TrialResult, write_json
 

@@ -76,7 +76,7 @@ def test_addresses(spec: str, address: SshAddress) -> None:
     ],
 )
 def test_hostile_addresses_are_refused(spec: str) -> None:
-    with pytest.raises(UnknownDeviceError, match="is not a board.s address"):
+    with pytest.raises(UnknownDeviceError, match="is not a board's address"):
         open_device(spec)
 
 
