@@ -2,11 +2,11 @@
 
     python benchmarks/ssh_overhead.py [--repeats 5]
 
-Puts up OpenSSH's server on a free port with a stand-in for trtexec behind it (tests/trials/latency/board), measures networks that
-are new to the board (built and timed) and known to it (only timed), and takes off the time the stand-in itself ran, its
-interpreter's start included.
+Starts OpenSSH's server on a free port with a stand-in for trtexec behind it (tests/trials/latency/board), measures networks
+that are new to the board (built and timed) and known to it (only timed), and subtracts the time the stand-in itself ran,
+including the start of its interpreter.
 
-Bar: under 1 s a measurement, one connection reused.
+Bar: under 1 s per measurement, with one reused connection.
 """
 
 import argparse
@@ -22,8 +22,7 @@ import onnx
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.trials.latency.board.loopback import loopback_board
-from trials.latency.board.device import SshDevice
-from trials.latency.board.settings import SshSettings
+from trials.latency.board import SshDevice, SshSettings
 from trials.latency.reference_network import write_reference
 
 

@@ -14,6 +14,7 @@ Each class below the root is defined where it is raised::
     │   ├── UnknownDeviceError   trials.latency.device         a text names no device
     │   └── UnstableError        trials.latency.device         a device gives no steady latency
     ├── TrainingError            trials.training.errors NaN loss, out of memory
+    ├── UnsupportedNetworkError  trials.onnx.requirements      a version of TensorRT cannot take an ONNX file
     ├── ExportError              trials.onnx.export    ONNX cannot be written or disagrees with PyTorch
     └── StudyError               search.study.errors    a study cannot be opened or continued
 

@@ -24,9 +24,10 @@ from trials.detections.anchors import fit_anchors
 from trials.latency.cache import LatencyCache
 from trials.latency.device import Device, DeviceAwayError, DeviceError, Latency
 from trials.latency.measure import measure_quietly
-from trials.latency.measurement_lock import QuietMachine
+from trials.latency.measurement_lock import MeasurementLock
 from trials.latency.open_device import open_device
 from trials.onnx.export import export_for_timing, fill_weights
+from trials.onnx.requirements import UnsupportedNetworkError
 from trials.progress import Progress, Report
 from trials.training.checkpoint import read_checkpoint
 from trials.training.inheritance import inherit_weights
@@ -80,14 +81,14 @@ class _Trial:
     def __init__(self, request: TrialRequest, report: Report) -> None:
         self._request = request
         self._driver = report
-        self._machine = QuietMachine(request.latency_cache.parent)
+        self._lock = MeasurementLock(request.latency_cache.parent)
         self._known: dict[str, Any] = {}
         self._seconds = {"build": 0.0, "measure": 0.0, "train": 0.0, "score": 0.0, "aside": 0.0}
         request.work_dir.mkdir(parents=True, exist_ok=True)
 
     def run(self) -> TrialResult:
         began = time.perf_counter()
-        with self._machine:
+        with self._lock.shared():
             self._seconds["aside"] += time.perf_counter() - began
             return self._run()
 
@@ -109,10 +110,10 @@ class _Trial:
         return self.end("complete")
 
     def _report(self, progress: Progress) -> bool:
-        """Report; where the driver answers, wait outside: it may be measuring, and measures alone."""
+        """Report; release the measurement lock while the driver answers, since it may be measuring."""
         if progress.ap is None:
             return self._driver(progress)
-        with self._machine.outside():
+        with self._lock.released():
             return self._driver(progress)
 
     def end(self, state: State, *, reason: str = "") -> TrialResult:
@@ -153,13 +154,13 @@ class _Trial:
                 with closing(open_device(spec)) as device:
                     export_for_timing(request.architecture, path, num_classes=num_classes, opset=device.opset)
                     measured[spec], _ = self._timed("measure", lambda: self._time(device, path))  # noqa: B023
-            except DeviceError as error:
+            except (DeviceError, UnsupportedNetworkError) as error:
                 notes.append(f"{spec}: {error.message}")
             path.unlink(missing_ok=True)
         self._known.update(also=measured, notes=tuple(notes))
 
     def _time(self, device: Device, onnx_path: Path) -> tuple[Latency, bool]:
-        return measure_quietly(onnx_path, device, LatencyCache(self._request.latency_cache), machine=self._machine)
+        return measure_quietly(onnx_path, device, LatencyCache(self._request.latency_cache), lock=self._lock)
 
     def _over_limit(self) -> str:
         limit, latency = self._request.max_latency_ms, self._known["latency"]
@@ -187,7 +188,7 @@ class _Trial:
             work_dir=request.work_dir,
             resume=request.train.is_resumable,
             is_trained=request.parent is not None,
-            between_steps=self._machine.step_aside if request.train.devices == 1 else None,
+            between_steps=self._lock.yield_to_measurement if request.train.devices == 1 else None,
         )
         self._known.update(
             ap=trained.ap,

@@ -12,7 +12,7 @@ from search.driver.view import View
 from search.driver.work import Work
 from search.study.summary import Summary
 from search.tracking.runs import Tracking
-from trials.latency.device import DeviceAwayError
+from trials.latency import DeviceAwayError
 from trials.progress import Progress
 from trials.trial_result import TrialRequest, TrialResult
 

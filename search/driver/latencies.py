@@ -7,11 +7,12 @@ from tempfile import TemporaryDirectory
 from search.study.settings import StudySettings
 from spaces import Architecture
 from spaces.networks.cost import count_cost
+from trials.latency import DeviceAwayError, DeviceError
 from trials.latency.cache import LatencyCache
-from trials.latency.device import DeviceAwayError, DeviceError
 from trials.latency.measure import measure_architecture
-from trials.latency.measurement_lock import QuietMachine
+from trials.latency.measurement_lock import MeasurementLock
 from trials.latency.open_device import open_device
+from trials.onnx import UnsupportedNetworkError
 
 _MARGIN = 1.1
 """The network with the most multiply-adds need not be the slowest, and measurements differ by some percent."""
@@ -22,16 +23,17 @@ def measure_latency_ms(architecture: Architecture, settings: StudySettings, *, n
 
     Raises:
         DeviceError: the device cannot measure it.
+        UnsupportedNetworkError: the device's TensorRT cannot take it.
     """
     cache = LatencyCache(settings.latency_cache)
     with (
-        QuietMachine(settings.root) as machine,
+        MeasurementLock(settings.root).shared() as lock,
         closing(open_device(settings.device)) as device,
         TemporaryDirectory() as folder,
     ):
         path = Path(folder) / "candidate.onnx"
         latency, _ = measure_architecture(
-            architecture, device, cache, machine=machine, num_classes=num_classes, onnx_path=path
+            architecture, device, cache, lock=lock, num_classes=num_classes, onnx_path=path
         )
     return latency.median_ms
 
@@ -46,7 +48,7 @@ def slowest_latency_ms(settings: StudySettings, *, num_classes: int) -> float:
         num_classes: Classes of its detectors.
 
     Raises:
-        DeviceError: the device is away, or cannot run the costliest network of any backbone.
+        DeviceError, UnsupportedNetworkError: the device is away, or cannot run the costliest network of any backbone.
     """
     by_cost = sorted(settings.space.largest(), key=lambda one: -count_cost(one, num_classes=num_classes).macs)
     for architecture in by_cost[:-1]:
@@ -54,6 +56,6 @@ def slowest_latency_ms(settings: StudySettings, *, num_classes: int) -> float:
             return measure_latency_ms(architecture, settings, num_classes=num_classes) * _MARGIN
         except DeviceAwayError:
             raise
-        except DeviceError:
+        except (DeviceError, UnsupportedNetworkError):
             continue
     return measure_latency_ms(by_cost[-1], settings, num_classes=num_classes) * _MARGIN

@@ -13,7 +13,7 @@ from search.study.settings import RunSettings
 from search.tracking.runs import Tracking
 from trials.data.dataset import Dataset
 from trials.data.open_dataset import open_dataset
-from trials.latency.device import DeviceIdentity
+from trials.latency import DeviceIdentity
 from trials.latency.open_device import open_device
 
 _FIRST_PATIENCE_S = 15.0

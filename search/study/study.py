@@ -34,7 +34,7 @@ from search.study.trial_attributes import INTERRUPTED, WHY
 from spaces import Architecture
 from spaces.presets import presets_in
 from spaces.space import BackboneChoice, Space
-from trials.latency.device import DeviceIdentity, Latency
+from trials.latency import DeviceIdentity, Latency
 from trials.trial_result import TrialResult, read_result
 
 _KEPT_SAMPLES = 101

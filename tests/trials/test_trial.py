@@ -12,12 +12,13 @@ import onnxruntime
 import pytest
 import torch
 
-from spaces import Architecture
+from spaces import Architecture, YoloRetError
 from spaces.networks.macs import count_macs, count_params
 from spaces.networks.network import build_network
+from trials.latency import DeviceError, DeviceIdentity, Latency
 from trials.latency.cache import LatencyCache
-from trials.latency.device import DeviceError, DeviceIdentity, Latency
-from trials.latency.measurement_lock import QuietMachine
+from trials.latency.measurement_lock import MeasurementLock
+from trials.onnx import UnsupportedNetworkError
 from trials.onnx.export import check_agreement
 from trials.progress import Progress, ignore_progress
 from trials.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
@@ -157,12 +158,13 @@ def test_what_misses_the_limit_is_never_trained(make_request: MakeRequest, devic
     assert read_result(request.work_dir) == result
 
 
+@pytest.mark.parametrize("error", [DeviceError, UnsupportedNetworkError])
 def test_further_devices_are_measured_beside_it_and_one_that_cannot_is_a_note(
-    make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
+    make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch, error: type[YoloRetError]
 ) -> None:
     class Broken(StandInDevice):
         def measure(self, onnx_path: Path) -> Latency:
-            raise DeviceError("it is on fire")
+            raise error("it is on fire")
 
     other = dataclasses.replace(IDENTITY, board="other")
     devices = {"cpu": StandInDevice(), "cuda": StandInDevice(known=other), "ssh://board": Broken(known=other)}
@@ -195,7 +197,7 @@ def test_an_answer_is_awaited_outside_of_the_room(
 ) -> None:
     def answer(progress: Progress) -> bool:
         if progress.ap is not None:  # the driver measures a candidate before it answers
-            with QuietMachine(tmp_path) as driver, driver.alone():
+            with MeasurementLock(tmp_path).shared() as driver, driver.exclusive():
                 pass
         return True
 
@@ -235,7 +237,7 @@ def test_a_loss_that_is_no_number_fails_with_the_reason(make_request: MakeReques
     ("change", "reason"),
     [
         ({"dataset": "nowhere/at/all"}, "dataset 'nowhere/at/all' does not exist (give a folder"),
-        ({"device": "abacus"}, "device 'abacus' is unknown (say cpu"),
+        ({"device": "abacus"}, "device 'abacus' is unknown (use cpu"),
         ({"architecture": ARCHITECTURE.replace(truncation=10_000)}, "is beyond it"),
     ],
     ids=["data", "device", "architecture"],

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from search.driver.executor import Event, Finished, Progressed
+from trials.latency import steadiness
 from trials.progress import Progress
 from trials.trial import run_trial
 from trials.trial_result import TrialRequest
@@ -50,7 +51,7 @@ Call = Callable[..., Called]
 def any_machine() -> Iterator[None]:
     """Latencies are real here, and the machine may be busy: a figure that is hardly known will do."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trials.latency.cpu._USABLE", 100.0)
+        patch.setattr(steadiness, "THRESHOLDS", steadiness.Thresholds(max_error=100.0))
         yield
 
 

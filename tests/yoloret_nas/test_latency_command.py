@@ -51,10 +51,10 @@ def test_a_failure_does_not_keep_others_from_being_measured(board: LoopbackBoard
     result = _run("--device", board.spec, "--json", str(tmp_path / "bad.onnx"), network)
     assert result.exit_code == 1
     bad, good = json.loads(result.stdout)
-    assert "bad.onnx is no ONNX file" in bad["reason"]
+    assert "bad.onnx is not an ONNX file" in bad["reason"]
     assert good["median_ms"] > 0
     assert good["latency"]["device"]["kind"] == "ssh"
-    assert "bad.onnx is no ONNX file" in result.stderr
+    assert "bad.onnx is not an ONNX file" in result.stderr
 
 
 @pytest.mark.slow

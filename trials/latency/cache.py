@@ -1,4 +1,4 @@
-"""Measured latencies, kept by what they depend on, so that a repeat is free."""
+"""A cache of measured latencies, keyed by file content and device identity."""
 
 import hashlib
 import json
@@ -8,26 +8,17 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from trials.latency.device import Device, DeviceIdentity, Latency
+from trials.latency.steadiness import THRESHOLDS, is_slowed, quiet_reference_ms
 
-_SLOWED = 1.15
-"""A reference network that takes so many times as long as on the quiet device says that something else ran there."""
-_QUIET_PERCENT = 10
-"""The percentile of the references that counts as quiet: a busy machine may be slowed more often than not."""
-_MIN_REFERENCES = 5
-"""Measurements before anything is known of it."""
-_MAX_REFERENCES = 200
-"""The newest so many say what quiet is."""
 _TRIES = 2
 
 
 class LatencyCache:
-    """A SQLite file of measurements; several processes may use it at once.
+    """A SQLite file of measurements that several processes may use at once.
 
     Args:
-        path: The file; made with its folder where it is missing.
+        path: The file, created with its folder where missing.
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,7 +29,7 @@ class LatencyCache:
             connection.execute("CREATE TABLE IF NOT EXISTS reference (device TEXT NOT NULL, ms REAL NOT NULL)")
 
     def get(self, onnx_path: Path, identity: DeviceIdentity) -> Latency | None:
-        """Give the measurement of this very file on this very device, if there is one."""
+        """Return the measurement of a file with this content on a device of this identity; None without one."""
         with self._connect() as connection:
             row = connection.execute(
                 "SELECT measurement FROM latency WHERE key = ?", (cache_key(onnx_path, identity),)
@@ -46,7 +37,7 @@ class LatencyCache:
         return Latency.from_dict(json.loads(row[0])) if row else None
 
     def put(self, onnx_path: Path, latency: Latency) -> None:
-        """Keep a measurement, in place of an older one."""
+        """Store a measurement, replacing an older one."""
         key = cache_key(onnx_path, latency.device)
         with self._connect() as connection:
             connection.execute("REPLACE INTO latency VALUES (?, ?)", (key, json.dumps(latency.to_dict())))
@@ -54,14 +45,14 @@ class LatencyCache:
             self._add_reference(latency)
 
     def measure(self, device: Device, onnx_path: Path) -> tuple[Latency, bool]:
-        """Give a file's latency, from here or from the device.
+        """Return a file's latency from the cache, or measure and store it.
 
-        What was measured while something else slowed the device down, as a reference timed in turn shows, is measured once
-        more. If that is no better it is divided by how much slower the reference was, so that a study's latencies stay
-        comparable; it says so in a note, and is not kept.
+        A measurement is repeated once if a reference timed in turn shows that other work slowed the device. If the repeat
+        was slowed too, it is divided by the reference's slowdown, so that a study's latencies stay comparable. Such a
+        measurement carries a note and is not stored.
 
         Returns:
-            The measurement, and whether it was here already.
+            The measurement, and whether it came from the cache.
 
         Raises:
             DeviceError: the device cannot measure it.
@@ -72,7 +63,7 @@ class LatencyCache:
         for _ in range(_TRIES):
             measured = device.measure(onnx_path)
             slowdown = _slowdown(measured, quiet_ms)
-            if slowdown <= _SLOWED:
+            if not is_slowed(slowdown):
                 self.put(onnx_path, measured)
                 return measured, False
         self._add_reference(measured)
@@ -85,29 +76,28 @@ class LatencyCache:
     def _quiet_reference_ms(self, identity: DeviceIdentity) -> float | None:
         with self._connect() as connection:
             newest = connection.execute(
-                "SELECT ms FROM reference WHERE device = ? ORDER BY rowid DESC LIMIT ?", (identity.key, _MAX_REFERENCES)
+                "SELECT ms FROM reference WHERE device = ? ORDER BY rowid DESC LIMIT ?",
+                (identity.key, THRESHOLDS.max_references),
             ).fetchall()
-        if len(newest) < _MIN_REFERENCES:
-            return None
-        return float(np.percentile([ms for (ms,) in newest], _QUIET_PERCENT))
+        return quiet_reference_ms([ms for (ms,) in newest])
 
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
         connection = sqlite3.connect(self._path, timeout=30)
-        with closing(connection), connection:  # closed at the end, and committed unless the block raised
+        with closing(connection), connection:  # commits unless the block raised, then closes
             yield connection
 
 
 def cache_key(onnx_path: Path, identity: DeviceIdentity) -> str:
-    """Name a measurement by the file's content and the device's identity."""
+    """Return the key of a measurement: the file's content and the device's identity."""
     content = hashlib.sha256(onnx_path.read_bytes()).hexdigest()
     return f"{content[:32]}-{identity.key}"
 
 
 def _slowdown(measured: Latency, quiet_ms: float | None) -> float:
-    """Give how many times as long the reference took as on the quiet device; 1 where nothing is known.
+    """Return the reference's time over its quiet figure; 1 where either is unknown.
 
-    A board's reference is timed now and then and watched by the board's own rules; it says nothing about one measurement.
+    A board times its reference only now and then, so that it says nothing about a single measurement.
     """
     if quiet_ms is None or measured.reference_ms is None or not measured.is_reference_in_turn:
         return 1.0
@@ -115,10 +105,10 @@ def _slowdown(measured: Latency, quiet_ms: float | None) -> float:
 
 
 def _corrected(measured: Latency, slowdown: float) -> Latency:
-    """Give a measurement as it would have been on the quiet device, by its reference; the reference stays as measured."""
+    """Divide a measurement by its reference's slowdown; the reference stays as measured."""
     note = (
-        f"something slowed the device: its reference took {slowdown:.2f} times as long as it does when quiet; "
-        "what was measured is divided by that"
+        f"other work slowed the device: its reference took {slowdown:.2f} times its quiet figure; "
+        "the measurement is divided by that"
     )
     samples_ms = tuple(sample / slowdown for sample in measured.samples_ms)
     return replace(measured, samples_ms=samples_ms, notes=(*measured.notes, note))

@@ -1,4 +1,4 @@
-"""Several networks on several devices, each pair with its figure or its reason."""
+"""Latencies of several networks on several devices; each pair has a figure or the reason of its failure."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ MEASURED = {
     "cuda": "GPU compute time in TensorRT, batch 1, without transfers, pre-processing and NMS",
     "ssh": "GPU compute time in TensorRT (trtexec), batch 1, without transfers, pre-processing and NMS",
 }
-"""What a figure means, by the device's kind."""
+"""What a latency includes, by the device's kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +24,9 @@ class Row:
     device: str
     model: str
     latency: Latency | None
-    """None where it failed."""
+    """None for a failure."""
     reason: str = ""
-    """Why it failed."""
+    """Reason of the failure."""
 
 
 def compare_latencies(
@@ -35,12 +35,12 @@ def compare_latencies(
     """Measure each network on each device.
 
     Args:
-        devices: Where.
-        models: Name and either an architecture or an ONNX file.
-        num_classes: Of detectors built from architectures.
+        devices: Where to measure.
+        models: Names with an architecture or an ONNX file.
+        num_classes: Classes of detectors built from architectures.
 
     Yields:
-        A row a pair, device by device; a pair that fails does not keep the others from being measured.
+        One row per pair, device by device. After a failure the other pairs are still measured.
     """
     with tempfile.TemporaryDirectory() as folder:
         for device in devices:

@@ -1,4 +1,4 @@
-"""The machine at hand as a device: ONNX Runtime on its CPU, batch 1, float32."""
+"""This machine's CPU as a device: ONNX Runtime, batch 1, float32."""
 
 import os
 import platform
@@ -15,21 +15,14 @@ from numpy.typing import NDArray
 
 from trials.latency.device import DeviceError, DeviceIdentity, Latency, UnknownDeviceError, UnstableError
 from trials.latency.reference_network import write_reference
+from trials.latency.steadiness import THRESHOLDS, judge_rounds
 
 _ROUND_S = 0.05
-"""Seconds given to the candidate, and to the reference, before they take turns again."""
-_MIN_ROUNDS = 6
+"""Seconds per turn of the candidate and of the reference."""
 _MAX_ROUNDS = 40
-"""The newest so many count."""
+"""Only the newest rounds count, at most so many."""
 _MAX_WINDOWS = 3
-"""A machine too busy for a usable figure gets so many times as long to calm down."""
-_STEADY = 0.01
-"""The median counts as steady when its standard error over the rounds is below this share of it."""
-_USABLE = 0.05
-"""Above this share, after all rounds, the measurement is refused."""
-_DRIFT = 0.10
-"""A reference that moves by more within a measurement is worth a note, and the rounds in which it was so slow do not count:
-a virtual machine whose neighbours work runs 1.3 times as long for seconds to minutes."""
+"""A busy machine is measured for so many times `_MAX_ROUNDS`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,26 +30,26 @@ class CpuDevice:
     """ONNX Runtime on this machine."""
 
     threads: int = 1
-    """Threads of one inference. One is the steadiest where a search runs beside it."""
+    """Threads of one inference; 1 is the steadiest beside a running search."""
     clock: Callable[[], float] = time.perf_counter
-    """Seconds; tests bring their own."""
+    """Returns seconds; tests pass their own."""
 
     def __post_init__(self) -> None:
         available = len(os.sched_getaffinity(0))
         if not 1 <= self.threads <= available:
             raise UnknownDeviceError(
-                f"device cpu: {self.threads} threads asked for, this process may use {available} cores",
-                hint=f"say cpu:threads=1 to cpu:threads={available}",
+                f"device cpu: {self.threads} threads requested, this process may use {available} cores",
+                hint=f"use cpu:threads=1 to cpu:threads={available}",
             )
 
     @property
     def name(self) -> str:
-        """What the user typed."""
+        """The device as the user types it."""
         return "cpu" if self.threads == 1 else f"cpu:threads={self.threads}"
 
     @property
     def opset(self) -> int:
-        """ONNX Runtime reads what a Jetson Nano does."""
+        """ONNX Runtime reads the operator set of a Jetson Nano."""
         return 13
 
     @cached_property
@@ -72,7 +65,7 @@ class CpuDevice:
         )
 
     def identity(self) -> DeviceIdentity:
-        """Tell processor, runtime and threads."""
+        """Return processor, runtime and threads."""
         return self._identity
 
     def measure(self, onnx_path: Path) -> Latency:
@@ -80,7 +73,7 @@ class CpuDevice:
 
         Raises:
             DeviceError: ONNX Runtime cannot run the file.
-            UnstableError: the median still moved by more than 5 % after all rounds.
+            UnstableError: the median's standard error was above 5 % after all rounds.
         """
         started = self.clock()
         candidate = _Runner(onnx_path, threads=self.threads, clock=self.clock)
@@ -94,29 +87,27 @@ class CpuDevice:
         for count in range(1, _MAX_WINDOWS * _MAX_ROUNDS + 1):
             rounds = [*rounds[1 - _MAX_ROUNDS :], candidate.run_for(_ROUND_S)]
             references = [*references[1 - _MAX_ROUNDS :], float(np.median(reference.run_for(_ROUND_S)))]
-            if count < _MIN_ROUNDS:
+            if count < THRESHOLDS.min_rounds:
                 continue
-            quiet = _quiet_rounds(references)
-            error = _median_error([rounds[index] for index in quiet])
-            if error < _STEADY or (count >= _MAX_ROUNDS and error <= _USABLE):
+            verdict = judge_rounds(rounds, references)
+            if verdict.is_steady or (count >= _MAX_ROUNDS and not verdict.fault):
                 break
         else:
             raise UnstableError(
-                f"device {self.name}: after {count} rounds the median of {onnx_path.name} is known to "
-                f"{error:.0%} only (5 % needed); the reference moved by {_range(references):.0%} meanwhile",
+                f"device {self.name} gave no steady figure for {onnx_path.name} in {count} rounds: {verdict.fault}",
                 hint="stop other work on this machine, then run the same command again",
             )
         return Latency(
-            samples_ms=tuple(sample for index in quiet for sample in rounds[index]),
+            samples_ms=tuple(sample for index in verdict.quiet for sample in rounds[index]),
             device=self.identity(),
-            reference_ms=float(np.median([references[index] for index in quiet])),
+            reference_ms=float(np.median([references[index] for index in verdict.quiet])),
             is_reference_in_turn=True,
-            notes=_notes(error, references),
+            notes=verdict.notes,
             seconds=self.clock() - started,
         )
 
     def close(self) -> None:
-        """Do nothing: sessions end with their measurement."""
+        """Do nothing: ONNX Runtime sessions end with their measurement."""
 
 
 class _Runner:
@@ -145,7 +136,7 @@ class _Runner:
         self._feed = {entry.name: _input(entry) for entry in self._session.get_inputs()}
 
     def run_for(self, seconds: float) -> list[float]:
-        """Run for some time, at least three times; give each pass in milliseconds."""
+        """Run for some time, at least three passes; return each pass in milliseconds."""
         samples: list[float] = []
         until = self._clock() + seconds
         while len(samples) < 3 or self._clock() < until:
@@ -157,41 +148,13 @@ class _Runner:
 
 def _input(entry: Any) -> NDArray[np.float32]:
     if not all(isinstance(side, int) for side in entry.shape):
-        raise DeviceError(f"input {entry.name} has the shape {entry.shape}; only static shapes can be timed")
+        raise DeviceError(f"input {entry.name} has shape {entry.shape}; only static shapes can be timed")
     values: NDArray[np.float32] = np.random.default_rng(0).standard_normal(entry.shape).astype(np.float32)
     return values
 
 
-def _quiet_rounds(references: list[float]) -> list[int]:
-    """Give the places of the rounds in which the reference was about as quick as it gets, of six at least."""
-    limit = max((1 + _DRIFT) * float(np.percentile(references, 10)), sorted(references)[_MIN_ROUNDS - 1])
-    return [index for index, milliseconds in enumerate(references) if milliseconds <= limit]
-
-
-def _median_error(rounds: list[list[float]]) -> float:
-    """Estimate the standard error of the median over the rounds, as a share of it, robust to one-off hiccups."""
-    medians = np.array([np.median(part) for part in rounds])
-    centre = np.median(medians)
-    deviation = 1.4826 * np.median(np.abs(medians - centre))
-    return float(1.2533 * deviation / np.sqrt(len(medians)) / centre)
-
-
-def _range(values: list[float]) -> float:
-    low, high = np.percentile(values, [10, 90])
-    return float((high - low) / np.median(values))
-
-
-def _notes(error: float, references: list[float]) -> tuple[str, ...]:
-    notes = []
-    if error >= _STEADY:
-        notes.append(f"median known to {error:.1%}")
-    if (moved := _range(references)) > _DRIFT:
-        notes.append(f"reference moved by {moved:.0%}")
-    return tuple(notes)
-
-
 def _processor() -> str:
-    """Name the processor and its cores, as Linux tells it."""
+    """Return the processor's model name."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text(encoding="utf-8", errors="replace").splitlines():

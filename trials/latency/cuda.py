@@ -1,6 +1,6 @@
-"""The GPU of this machine as a device: TensorRT by its Python package, FP16 by a strongly typed network, batch 1.
+"""This machine's GPU as a device: TensorRT's Python package, a strongly typed FP16 network, batch 1.
 
-Not verified on a GPU: written from the documentation of TensorRT 10 and 11, tested only as far as that needs none.
+Not verified on a GPU: written from the documentation of TensorRT 10 and 11; tests cover what needs no GPU.
 """
 
 import tempfile
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from trials.latency.device import DeviceError, DeviceIdentity, Latency, UnknownDeviceError, UnstableError
-from trials.latency.steadiness import drift, variation
+from trials.latency.steadiness import judge_run
 from trials.onnx.half_precision import write_half
 from trials.onnx.requirements import check_onnx
 from trials.onnx.tensorrt_version import TensorRTVersion, find_version
@@ -24,33 +24,31 @@ _WARM_UP_S = 1.0
 _DURATION_S = 5.0
 _FEWEST_PASSES = 100
 _ATTEMPTS = 3
-_MOST_VARIATION = 0.05
-_MOST_DRIFT = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
 class CudaDevice:
-    """TensorRT on the GPU that CUDA shows first."""
+    """TensorRT on CUDA's first GPU."""
 
     clock: Callable[[], float] = time.monotonic
-    """Seconds."""
+    """Returns seconds."""
 
     def __post_init__(self) -> None:
         _import_tensorrt()
         if not torch.cuda.is_available():
             raise UnknownDeviceError(
                 "device cuda: PyTorch sees no NVIDIA GPU on this machine",
-                hint="see that nvidia-smi works and that PyTorch is a CUDA build, or say cpu or ssh://nano",
+                hint="check that nvidia-smi works and that PyTorch is a CUDA build, or use cpu or ssh://nano",
             )
 
     @property
     def name(self) -> str:
-        """What the user typed."""
+        """The device as the user types it."""
         return "cuda"
 
     @property
     def opset(self) -> int:
-        """What the installed TensorRT reads."""
+        """The operator set that the installed TensorRT reads."""
         return self._version.opset
 
     @cached_property
@@ -62,7 +60,7 @@ class CudaDevice:
         return version
 
     def identity(self) -> DeviceIdentity:
-        """Tell GPU, driver's CUDA, TensorRT and precision."""
+        """Return GPU, CUDA version, TensorRT and precision."""
         return DeviceIdentity(
             kind="cuda",
             board=torch.cuda.get_device_name(),
@@ -76,7 +74,8 @@ class CudaDevice:
 
         Raises:
             DeviceError: TensorRT cannot build or run it.
-            UnstableError: it gave no steady figure in three runs.
+            UnsupportedNetworkError: its TensorRT cannot take the file.
+            UnstableError: no steady figure in three runs.
         """
         started = self.clock()
         check_onnx(onnx_path, version=self._version)
@@ -89,19 +88,19 @@ class CudaDevice:
         for _ in range(_ATTEMPTS):
             run.for_seconds(_WARM_UP_S, clock=self.clock)
             samples = run.for_seconds(_DURATION_S, clock=self.clock)
-            faults = _faults(samples)
-            if not faults:
+            verdict = judge_run(samples)
+            if not verdict.faults:
                 return Latency(
                     samples_ms=tuple(samples),
                     device=self.identity(),
-                    notes=tuple(notes),
+                    notes=(*notes, *verdict.notes),
                     seconds=self.clock() - started,
                     throughput_per_s=1000 / float(np.mean(samples)),
                     build_s=build_s,
                 )
-            notes.append(f"measured again, since {'; '.join(faults)}")
+            notes.append(f"measured again, since {'; '.join(verdict.faults)}")
         raise UnstableError(
-            f"device cuda gave no steady figure in {_ATTEMPTS} runs: {'; '.join(faults)}",
+            f"device cuda gave no steady figure in {_ATTEMPTS} runs: {'; '.join(verdict.faults)}",
             hint="stop other work on the GPU, and lock its clock (sudo nvidia-smi -lgc …)",
         )
 
@@ -123,7 +122,7 @@ def _import_tensorrt() -> Any:
 def _build(onnx_bytes: bytes) -> bytes:
     trt = _import_tensorrt()
     builder = trt.Builder(trt.Logger(trt.Logger.ERROR))
-    # TensorRT 11 knows no other networks and has no flag for it.
+    # TensorRT 11 has strongly typed networks only, and no flag for them.
     flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
     network = builder.create_network(0 if flag is None else 1 << int(flag))
     parser = trt.OnnxParser(network, trt.Logger(trt.Logger.ERROR))
@@ -132,12 +131,12 @@ def _build(onnx_bytes: bytes) -> bytes:
         raise DeviceError(f"TensorRT refuses the network: {reasons}")
     plan = builder.build_serialized_network(network, builder.create_builder_config())
     if plan is None:
-        raise DeviceError("TensorRT built no engine and gave no reason", hint="see that the GPU has free memory")
+        raise DeviceError("TensorRT built no engine and gave no reason", hint="check that the GPU has free memory")
     return bytes(plan)
 
 
 class _Runner:
-    """An engine with its buffers, run on a stream of its own."""
+    """An engine with its buffers, run on its own stream."""
 
     def __init__(self, plan: bytes) -> None:
         trt = _import_tensorrt()
@@ -154,7 +153,7 @@ class _Runner:
             self._context.set_tensor_address(name, self._buffers[-1].data_ptr())
 
     def for_seconds(self, seconds: float, *, clock: Callable[[], float]) -> list[float]:
-        """Run for some time, at least a hundred times; give each pass in milliseconds."""
+        """Run for some time, at least 100 passes; return each pass in milliseconds."""
         samples: list[float] = []
         until = clock() + seconds
         while len(samples) < _FEWEST_PASSES or clock() < until:
@@ -170,12 +169,3 @@ class _Runner:
 
 def _event() -> Any:
     return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-
-
-def _faults(samples: list[float]) -> list[str]:
-    faults = []
-    if (spread := variation(samples)) > _MOST_VARIATION:
-        faults.append(f"passes vary by {spread:.1%}")
-    if abs(moved := drift(samples)) > _MOST_DRIFT:
-        faults.append(f"passes drift by {moved:+.1%} along the run")
-    return faults

@@ -1,6 +1,6 @@
-"""Where latency is measured: what a device is, and what it gives back.
+"""The `Device` protocol, its errors, and the measurement it returns.
 
-Latency is a measurement, not a number: it carries its samples, its spread, the device it holds for, and what was odd.
+A latency is a measurement, not a number: it carries its samples, the device it is valid for, and notes.
 """
 
 import dataclasses
@@ -23,20 +23,20 @@ class DeviceError(YoloRetError):
 
 
 class UnknownDeviceError(DeviceError, ValueError):
-    """A text names no device, or asks of one what it has not."""
+    """A text names no device, or a feature that the device lacks."""
 
 
 class DeviceAwayError(DeviceError):
-    """A device cannot be reached now: the same call may well succeed later. Every other `DeviceError` is final."""
+    """A device cannot be reached now; the same call may succeed later. Every other `DeviceError` is final."""
 
 
 class UnstableError(DeviceError):
-    """A device gives no steady latency; the message says what moved."""
+    """A device gives no steady latency; the message names the cause."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceIdentity:
-    """All that a latency depends on besides the network; two devices of one identity give one latency."""
+    """Everything besides the network that a latency depends on; devices of equal identity give equal latencies."""
 
     kind: str
     """``cpu``, ``cuda`` or ``ssh``."""
@@ -47,11 +47,11 @@ class DeviceIdentity:
     precision: str
     """Of weights and activations."""
     settings: Mapping[str, str] = field(default_factory=dict)
-    """Threads, power mode, clocks: whatever else moves the figure."""
+    """Other settings that change the latency: threads, power mode, clocks."""
 
     @cached_property
     def key(self) -> str:
-        """Sixteen hexadecimal digits that stand for the identity."""
+        """A hash of the identity, 16 hexadecimal digits."""
         text = json.dumps(dataclasses.asdict(self), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -60,7 +60,7 @@ class DeviceIdentity:
         return f"{self.board} · {self.backend} · {self.precision}{extras}"
 
     def differences(self, other: "DeviceIdentity") -> list[str]:
-        """Say what changed from another identity to this one, a line each."""
+        """List what changed from another identity to this one, one line per field."""
         before, after = _flat(other), _flat(self)
         return [
             f"{name}: {before.get(name, '—')} → {after.get(name, '—')}"
@@ -74,27 +74,27 @@ class Latency:
     """One measurement of one network: forward passes at batch 1, without pre-processing and NMS."""
 
     samples_ms: tuple[float, ...]
-    """The timed passes that count, in order, in milliseconds; divided by a slowdown where the notes say so."""
+    """The passes that count, in order, in milliseconds; corrected for a slowdown where a note reports one."""
     device: DeviceIdentity
-    """What it holds for."""
+    """The device it is valid for."""
     reference_ms: float | None = None
-    """Median of the fixed reference network, so that the machine's own drift shows."""
+    """Median of the fixed reference network, which shows the machine's own drift."""
     is_reference_in_turn: bool = False
-    """Whether the reference was timed in turn with this network: what slowed it slowed this one too."""
+    """Whether the reference was timed in turn with this network, so that both were slowed alike."""
     notes: tuple[str, ...] = ()
-    """What was odd: drift, repeats, spread."""
+    """What was unusual: drift, repeats, spread."""
     seconds: float = 0.0
-    """How long the measurement took."""
+    """Duration of the measurement."""
     throughput_per_s: float | None = None
-    """Passes a second as the device counted them, None where it does not."""
+    """Passes per second as counted by the device; None where it does not count them."""
     engine: str = ""
-    """Which build of the network was timed; builds of one network differ by the builder's choices, runs of one by noise."""
+    """The timed build of the network. Builds differ by the builder's choices, runs of one build by noise."""
     build_s: float | None = None
-    """Seconds the build took, None where nothing was built for this measurement."""
+    """Duration of the build in seconds; None where a kept build was timed."""
     before: Mapping[str, float] = field(default_factory=dict)
     """The device's state before the run, by name with unit: ``gpu_mhz``, ``temperature_c``, …"""
     after: Mapping[str, float] = field(default_factory=dict)
-    """The same after it."""
+    """Its state after the run."""
 
     def __post_init__(self) -> None:
         if not self.samples_ms or not all(math.isfinite(sample) and sample > 0 for sample in self.samples_ms):
@@ -102,7 +102,7 @@ class Latency:
 
     @cached_property
     def median_ms(self) -> float:
-        """The objective."""
+        """The median, which is the objective."""
         return self.percentile_ms(50)
 
     @property
@@ -121,11 +121,11 @@ class Latency:
         return (self.percentile_ms(75) - self.percentile_ms(25)) / 2 / self.median_ms
 
     def percentile_ms(self, percent: float) -> float:
-        """Give a percentile of the samples, 0 to 100."""
+        """Return a percentile of the samples, 0 to 100."""
         return float(np.percentile(self.samples_ms, percent))
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the form of JSON, samples included."""
+        """Return a JSON-compatible dictionary with all fields."""
         return dataclasses.asdict(self)
 
     @classmethod
@@ -136,18 +136,18 @@ class Latency:
 
 
 class Device(Protocol):
-    """Something that times ONNX files, one at a time."""
+    """Times ONNX files, one at a time."""
 
     @property
     def name(self) -> str:
-        """What the user typed."""
+        """The device as the user typed it."""
 
     @property
     def opset(self) -> int:
-        """The ONNX operator set it wants."""
+        """The ONNX operator set to write files in."""
 
     def identity(self) -> DeviceIdentity:
-        """Tell what its figures hold for.
+        """Return what its latencies are valid for.
 
         Raises:
             DeviceError: it cannot be reached.
@@ -161,11 +161,12 @@ class Device(Protocol):
 
         Raises:
             DeviceError: the device cannot be reached, or cannot run the network.
-            UnstableError: it gave no steady figure, after repeats.
+            UnsupportedNetworkError: the device's TensorRT cannot take the file.
+            UnstableError: no run was steady.
         """
 
     def close(self) -> None:
-        """Give back what the device holds; harmless when repeated."""
+        """Release the device's resources; may be called more than once."""
 
 
 def _flat(identity: DeviceIdentity) -> dict[str, str]:

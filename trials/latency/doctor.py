@@ -1,4 +1,4 @@
-"""What a device is like, how steady it is, and what to do about it, in plain words."""
+"""Examines a device: its facts, how steady it is, and advice."""
 
 import dataclasses
 import tempfile
@@ -9,15 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from trials.latency.board.device import SshDevice
-from trials.latency.board.probe import Board
+from trials.latency.board import Board, SshDevice
 from trials.latency.device import Device, DeviceIdentity, UnstableError
 from trials.latency.reference_network import write_reference
+from trials.latency.steadiness import grade_repeats, is_throttled, range_of
 
 _RUNS = 3
-_STEADY = 0.01
-"""Two measurements of one engine on a steady board agree within this share."""
-_USABLE = 0.03
 _HOT_C = 75.0
 _LITTLE_MEMORY_MIB = 1024.0
 _LITTLE_DISK_MIB = 1024.0
@@ -26,52 +23,52 @@ _BUSY_LOAD = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing about a device."""
+    """One observation about a device."""
 
     level: Literal["good", "note", "problem"]
-    """A problem spoils measurements."""
+    """A problem makes measurements unreliable."""
     text: str
-    """What was found."""
+    """The observation."""
     advice: str = ""
     """What to do about it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceReport:
-    """What a device is like."""
+    """The result of an examination."""
 
     device: str
-    """What the user typed."""
+    """The device as the user typed it."""
     identity: DeviceIdentity
     opset: int
-    """Operator set networks are written in for it."""
+    """The ONNX operator set its networks are written in."""
     facts: dict[str, str]
-    """Name to value with unit, for reading."""
+    """Name to value with unit, for display."""
     reference_ms: tuple[float, ...]
-    """Medians of the reference network's runs; empty where the device gave none."""
+    """Medians of the reference network's runs, in milliseconds; empty if the device was unstable."""
     findings: tuple[Finding, ...]
 
     @property
     def is_steady(self) -> bool:
-        """Whether nothing found spoils measurements."""
+        """Whether there is no problem."""
         return not any(finding.level == "problem" for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the form of JSON."""
+        """Return a JSON-compatible dictionary."""
         return {**dataclasses.asdict(self), "key": self.identity.key, "is_steady": self.is_steady}
 
 
 def examine_device(device: Device) -> DeviceReport:
-    """Reach a device, time the reference network three times, and judge.
+    """Read a device's facts, time the reference network three times, and judge both.
 
     Raises:
-        DeviceError: it cannot be reached, or cannot run the reference network.
+        DeviceError: the device cannot be reached, or cannot run the reference network.
     """
     identity = device.identity()
     if isinstance(device, SshDevice):
         board = device.board
         medians = [float(np.median(run.samples_ms)) for run in device.time_reference(_RUNS)]
-        findings = [*_look_at(board), _steadiness(medians)]
+        findings = [*_find(board), _steadiness(medians)]
         facts = _facts(board)
     else:
         medians, trouble = _time_reference(device)
@@ -98,13 +95,15 @@ def _time_reference(device: Device) -> tuple[list[float], list[Finding]]:
 
 
 def _steadiness(medians: list[float]) -> Finding:
-    apart = max(medians) / min(medians) - 1
-    text = f"{len(medians)} runs of the reference network agree within {apart:.2%}"
-    if apart <= _STEADY:
+    grade = grade_repeats(medians)
+    text = f"{len(medians)} runs of the reference network agree within {range_of(medians):.2%}"
+    if grade == "steady":
         return Finding(level="good", text=f"steady: {text}")
-    if apart <= _USABLE:
-        return Finding(level="note", text=f"fairly steady: {text}", advice="stop other work on it for better figures")
-    advice = "stop other work on it, see to clocks and temperature as told above, then run this again"
+    if grade == "usable":
+        return Finding(
+            level="note", text=f"fairly steady: {text}", advice="stop other work on the device for better figures"
+        )
+    advice = "stop other work on the device, follow the advice above, then run this command again"
     return Finding(level="problem", text=f"not steady: {text}", advice=advice)
 
 
@@ -122,33 +121,33 @@ def _facts(board: Board) -> dict[str, str]:
         "memory": _mib(state.free_memory_mib, state.memory_mib),
         "disk": "" if state.free_disk_mib is None else f"{state.free_disk_mib / 1024:.1f} GiB free",
     }
-    return {name: value or "not told" for name, value in facts.items()}
+    return {name: value or "unknown" for name, value in facts.items()}
 
 
 def _mib(free: float | None, total: float | None) -> str:
     return "" if free is None or total is None else f"{free:.0f} of {total:.0f} MiB free"
 
 
-def _look_at(board: Board) -> Iterator[Finding]:
-    for look in _LOOKS:
-        if finding := look(board):
+def _find(board: Board) -> Iterator[Finding]:
+    for check in _CHECKS:
+        if finding := check(board):
             yield finding
 
 
 def _clock(board: Board) -> Finding | None:
     state = board.state
     if state.is_clock_locked is None:
-        return Finding(level="note", text="the board does not tell its GPU clock: throttling shows only as drift")
+        return Finding(level="note", text="the board does not report its GPU clock: throttling shows only as drift")
     if not state.is_clock_locked:
         return Finding(
             level="problem",
             text="the clocks are not locked: latency can swing by a factor of two",
             advice="run `sudo jetson_clocks` on the board (until its next start; `sudo jetson_clocks --restore` undoes it)",
         )
-    if state.gpu_mhz is not None and state.gpu_max_mhz is not None and state.gpu_mhz < state.gpu_max_mhz * 0.98:
+    if is_throttled(state.gpu_mhz, state.gpu_max_mhz):
         return Finding(
             level="problem",
-            text=f"the GPU runs at {state.gpu_mhz:.0f} MHz though locked at {state.gpu_max_mhz:.0f}: it throttles",
+            text=f"the GPU runs at {state.gpu_mhz:.0f} MHz although locked at {state.gpu_max_mhz:.0f}: it throttles",
             advice="cool the board, use its own power supply, or choose a lower power mode (sudo nvpmodel -m …)",
         )
     return Finding(level="good", text=f"the GPU's clock is locked at {state.gpu_max_mhz:.0f} MHz")
@@ -160,8 +159,8 @@ def _power(board: Board) -> Finding | None:
         return None
     return Finding(
         level="note",
-        text=f"power mode {mode}: figures hold for it only, and another mode is another device",
-        advice="for the fastest one most boards want `sudo nvpmodel -m 0`; `sudo nvpmodel -p --verbose` lists them",
+        text=f"power mode {mode}: latencies are valid for this mode only; another mode is another device",
+        advice="`sudo nvpmodel -m 0` is the fastest on most boards; `sudo nvpmodel -p --verbose` lists all modes",
     )
 
 
@@ -170,7 +169,7 @@ def _heat(board: Board) -> Finding | None:
     if heat is None or heat < _HOT_C:
         return None
     return Finding(
-        level="problem", text=f"it is {heat:.0f} °C hot: it may throttle", advice="cool it, with a fan or a pause"
+        level="problem", text=f"the board is at {heat:.0f} °C: it may throttle", advice="cool it with a fan or a pause"
     )
 
 
@@ -190,7 +189,7 @@ def _memory(board: Board) -> Finding | None:
         return None
     return Finding(
         level="problem",
-        text=f"only {free:.0f} MiB of memory are free: builds may be killed, or leave out faster tactics",
+        text=f"only {free:.0f} MiB of memory are free: builds may be killed or skip faster tactics",
         advice="close the desktop and other programs; swap does not help the GPU",
     )
 
@@ -202,14 +201,16 @@ def _disk(board: Board) -> Finding | None:
     return Finding(
         level="problem",
         text=f"only {free:.0f} MiB of disk are free",
-        advice="free some; ~/.cache/yoloret-nas on the board may be deleted as a whole",
+        advice="free some; the folder ~/.cache/yoloret-nas on the board may be deleted",
     )
 
 
 def _load(board: Board) -> Finding | None:
     if board.load is None or board.load < _BUSY_LOAD:
         return None
-    return Finding(level="note", text=f"its CPU is busy (load {board.load:.1f})", advice="see `top` on the board")
+    return Finding(
+        level="note", text=f"the board's CPU is busy (load {board.load:.1f})", advice="run `top` on the board"
+    )
 
 
 def _tools(board: Board) -> Finding | None:
@@ -218,8 +219,17 @@ def _tools(board: Board) -> Finding | None:
         return None
     text = f"the board has no {' and no '.join(missing)}"
     if "flock" in missing:
-        text += ": nothing keeps two measurements from running at once"
+        text += ": two measurements may run at once"
     return Finding(level="note", text=text, advice="flock is in util-linux, timeout in coreutils")
 
 
-_LOOKS: tuple[Callable[[Board], Finding | None], ...] = (_clock, _power, _heat, _desktop, _memory, _disk, _load, _tools)
+_CHECKS: tuple[Callable[[Board], Finding | None], ...] = (
+    _clock,
+    _power,
+    _heat,
+    _desktop,
+    _memory,
+    _disk,
+    _load,
+    _tools,
+)

@@ -1,4 +1,4 @@
-"""The latency of a network file or an architecture: found timed, or timed while this machine is quiet."""
+"""The latency of an ONNX file or an architecture, from the cache or measured under the measurement lock."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -6,22 +6,22 @@ from pathlib import Path
 from spaces import Architecture
 from trials.latency.cache import LatencyCache
 from trials.latency.device import Device, Latency
-from trials.latency.measurement_lock import QuietMachine
+from trials.latency.measurement_lock import MeasurementLock
 from trials.onnx.export import export_for_timing
 
 _ON_THIS_MACHINE = ("cpu", "cuda")
 
 
 def measure_quietly(
-    onnx_path: Path, device: Device, cache: LatencyCache, *, machine: QuietMachine
+    onnx_path: Path, device: Device, cache: LatencyCache, *, lock: MeasurementLock
 ) -> tuple[Latency, bool]:
-    """Find a file's latency in the cache, or time it while this machine's trials wait, where it is the device.
+    """Return a file's latency from the cache, or measure it; on this machine, trainings wait meanwhile.
 
     Args:
         onnx_path: The network.
         device: Where to time it.
-        cache: Where a repeat is found.
-        machine: Entered already.
+        cache: Earlier measurements.
+        lock: Held shared.
 
     Returns:
         The latency, and whether it came from the cache.
@@ -32,7 +32,7 @@ def measure_quietly(
     identity = device.identity()
     if known := cache.get(onnx_path, identity):
         return known, True
-    with machine.alone() if identity.kind in _ON_THIS_MACHINE else nullcontext():
+    with lock.exclusive() if identity.kind in _ON_THIS_MACHINE else nullcontext():
         return cache.measure(device, onnx_path)
 
 
@@ -41,17 +41,17 @@ def measure_architecture(
     device: Device,
     cache: LatencyCache,
     *,
-    machine: QuietMachine,
+    lock: MeasurementLock,
     num_classes: int,
     onnx_path: Path,
 ) -> tuple[Latency, bool]:
-    """Write an architecture's ONNX, then as `measure_quietly`.
+    """Export an architecture, then call `measure_quietly`.
 
     Args:
-        architecture: Any legal one.
+        architecture: A legal architecture.
         device: Where to time it.
-        cache: Where a repeat is found.
-        machine: Entered already.
+        cache: Earlier measurements.
+        lock: Held shared.
         num_classes: Classes of the detector.
         onnx_path: The file to write; its weights are random.
 
@@ -60,4 +60,4 @@ def measure_architecture(
         ExportError: the file cannot be written.
     """
     export_for_timing(architecture, onnx_path, num_classes=num_classes, opset=device.opset)
-    return measure_quietly(onnx_path, device, cache, machine=machine)
+    return measure_quietly(onnx_path, device, cache, lock=lock)

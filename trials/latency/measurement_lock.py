@@ -1,8 +1,8 @@
-"""A machine that is quiet while something is timed on it, though several trials train there.
+"""A lock that keeps a machine quiet while something is timed on it: trainings hold it shared, a measurement exclusively.
 
-Trials on one machine share two lock files. Who trains holds the *room*, and between two training steps looks at the
-*gate*; who measures takes the gate, which makes the others step aside at their next step, then waits for the empty room.
-The kernel drops the locks of a process that dies.
+It consists of two lock files, so that a measurement need not wait for the end of a training. A training holds the first file
+shared. A measurement locks the second; trainings see this at their next step and release the first, which the measurement
+then locks exclusively. The kernel drops the locks of a process that dies.
 """
 
 import fcntl
@@ -10,11 +10,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 
 
-class QuietMachine:
-    """This process's place in the room; a context in which it works.
+class MeasurementLock:
+    """One process's hold of the machine's measurement lock; `shared` comes first.
 
     Args:
         folder: Where the lock files are, the same for all trials of the machine.
@@ -22,52 +21,52 @@ class QuietMachine:
 
     def __init__(self, folder: Path) -> None:
         self._paths = folder / "room.lock", folder / "gate.lock"
-        self._room = self._gate = -1
+        self._lock = self._request = -1
 
-    def __enter__(self) -> "QuietMachine":
-        self._room, self._gate = (os.open(path, os.O_RDWR | os.O_CREAT, 0o644) for path in self._paths)
-        self._come_in()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        os.close(self._room)
-        os.close(self._gate)
-
-    def step_aside(self) -> None:
-        """Wait outside if somebody wants to measure; a few microseconds if nobody does."""
+    @contextmanager
+    def shared(self) -> Iterator["MeasurementLock"]:
+        """Hold the lock shared while the block runs, beside any number of others."""
+        self._lock, self._request = (os.open(path, os.O_RDWR | os.O_CREAT, 0o644) for path in self._paths)
         try:
-            fcntl.flock(self._gate, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            self._acquire_shared()
+            yield self
+        finally:
+            os.close(self._lock)
+            os.close(self._request)
+
+    def yield_to_measurement(self) -> None:
+        """Release the lock until a waiting measurement is done; takes a few microseconds if none waits."""
+        try:
+            fcntl.flock(self._request, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            fcntl.flock(self._room, fcntl.LOCK_UN)
-            self._come_in()
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+            self._acquire_shared()
         else:
-            fcntl.flock(self._gate, fcntl.LOCK_UN)
+            fcntl.flock(self._request, fcntl.LOCK_UN)
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Have the machine for oneself while the block runs."""
-        fcntl.flock(self._room, fcntl.LOCK_UN)
-        fcntl.flock(self._gate, fcntl.LOCK_EX)
-        fcntl.flock(self._room, fcntl.LOCK_EX)
+    def exclusive(self) -> Iterator[None]:
+        """Hold the lock alone while the block measures, then shared again."""
+        fcntl.flock(self._lock, fcntl.LOCK_UN)
+        fcntl.flock(self._request, fcntl.LOCK_EX)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
         try:
             yield
         finally:
-            fcntl.flock(self._room, fcntl.LOCK_UN)
-            fcntl.flock(self._gate, fcntl.LOCK_UN)
-            self._come_in()
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+            fcntl.flock(self._request, fcntl.LOCK_UN)
+            self._acquire_shared()
 
     @contextmanager
-    def outside(self) -> Iterator[None]:
-        """Leave the room while the block waits for somebody else, who may want to measure before he answers."""
-        fcntl.flock(self._room, fcntl.LOCK_UN)
+    def released(self) -> Iterator[None]:
+        """Release the lock while the block waits for another process, which may measure before it answers."""
+        fcntl.flock(self._lock, fcntl.LOCK_UN)
         try:
             yield
         finally:
-            self._come_in()
+            self._acquire_shared()
 
-    def _come_in(self) -> None:
-        fcntl.flock(self._gate, fcntl.LOCK_SH)
-        fcntl.flock(self._room, fcntl.LOCK_SH)
-        fcntl.flock(self._gate, fcntl.LOCK_UN)
+    def _acquire_shared(self) -> None:
+        fcntl.flock(self._request, fcntl.LOCK_SH)  # blocks while a measurement waits or runs
+        fcntl.flock(self._lock, fcntl.LOCK_SH)
+        fcntl.flock(self._request, fcntl.LOCK_UN)

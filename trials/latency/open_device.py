@@ -1,28 +1,26 @@
-"""A device from what the user typed."""
+"""Opens the device that the user named."""
 
 import dataclasses
 import re
 
-from trials.latency.board.address import parse_address
-from trials.latency.board.device import SshDevice
-from trials.latency.board.settings import SshSettings
+from trials.latency.board import SshDevice, SshSettings, parse_address
 from trials.latency.cpu import CpuDevice
 from trials.latency.cuda import CudaDevice
 from trials.latency.device import Device, UnknownDeviceError
 
 
 def open_device(spec: str, *, patience_s: float | None = None) -> Device:
-    """Give the device a text names: ``cpu``, ``cpu:threads=N``, ``cuda``, or ``ssh://[user@]host[:port]``.
+    """Return the device that a text names: ``cpu``, ``cpu:threads=N``, ``cuda``, or ``ssh://[user@]host[:port]``.
 
-    Nothing is reached yet.
+    Nothing is contacted yet.
 
     Args:
-        spec: What the user typed.
-        patience_s: How long calls wait for a device that cannot be reached; 0 fails at once, None is the device's own
-            default (5 minutes over ssh).
+        spec: The device's name.
+        patience_s: How long calls wait for a device that is away; 0 fails at once, None is the device's default (5 minutes
+            over ssh).
 
     Raises:
-        UnknownDeviceError: the text names no device, or one that is not there.
+        UnknownDeviceError: the text names no device, or one that this machine lacks.
     """
     if spec == "cpu":
         return CpuDevice()
@@ -40,5 +38,5 @@ def open_device(spec: str, *, patience_s: float | None = None) -> Device:
             raise UnknownDeviceError(f"device {spec!r} cannot be used: {error}") from error
         return SshDevice(name=spec, settings=settings)
     raise UnknownDeviceError(
-        f"device {spec!r} is unknown", hint="say cpu, cpu:threads=2 for two threads, cuda, or ssh://nano for a board"
+        f"device {spec!r} is unknown", hint="use cpu, cpu:threads=2 for two threads, cuda, or ssh://nano for a board"
     )

@@ -1,4 +1,4 @@
-"""A fixed small network, timed in turn with every candidate so that a machine's drift shows as what it is.
+"""A fixed small network whose latency tells the machine's drift from a difference between candidates.
 
 It must never change: its latency on a device is compared over weeks.
 """
@@ -20,7 +20,7 @@ def write_reference(path: Path, *, opset: int = 13) -> None:
 
     Args:
         path: The ONNX file to write.
-        opset: Operator set; the operators used are the same in 11 to 20.
+        opset: Operator set; the operators are the same in 11 to 20.
     """
     rng = np.random.default_rng(0)
     nodes, weights, value = [], [], "images"

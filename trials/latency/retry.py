@@ -1,4 +1,4 @@
-"""Trying again while something is away: boards reboot, cables come loose, routers sleep."""
+"""Retries while a device is away: boards reboot, cables come loose, routers sleep."""
 
 import time
 from collections.abc import Callable
@@ -9,31 +9,31 @@ from trials.latency.device import DeviceAwayError
 Result = TypeVar("Result")
 
 _FEWEST_ATTEMPTS = 4
-"""Made even where they take longer than the patience: a build that was cut off late deserves another."""
+"""Attempts made even beyond `patience_s`, so that a build cut off late is repeated."""
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE = 1 / 12
-"""As a share of the patience."""
+"""As a share of `patience_s`."""
 
 
-def try_patiently(
+def retry_while_away(
     work: Callable[[], Result],
     *,
     patience_s: float,
-    forget: Callable[[], None],
+    reset: Callable[[], None],
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Result:
-    """Do some work, again and again while the device is away, with growing pauses.
+    """Call a function until the device is not away, with growing pauses.
 
     Args:
-        work: May be done more than once.
-        patience_s: How long from the first attempt's beginning; 0 for a single attempt.
-        forget: Called between attempts: drops what may be broken.
-        clock: Seconds.
-        sleep: Waits.
+        work: The function; it may be called more than once.
+        patience_s: Seconds from the start of the first attempt; 0 for a single attempt.
+        reset: Called between attempts to drop a broken connection.
+        clock: Returns seconds.
+        sleep: Waits for some seconds.
 
     Raises:
-        DeviceAwayError: it was still away; names attempts and seconds.
+        DeviceAwayError: it was away at the last attempt; names attempts and seconds.
     """
     started, pause_s, attempt = clock(), _FIRST_PAUSE_S, 0
     while True:
@@ -45,6 +45,6 @@ def try_patiently(
             if waited >= patience_s and (attempt >= _FEWEST_ATTEMPTS or patience_s == 0):
                 tries = f" ({attempt} attempts in {waited:.0f} s)" if attempt > 1 else ""
                 raise DeviceAwayError(f"{error.message}{tries}", hint=error.hint) from error
-        forget()
+        reset()
         sleep(pause_s)
         pause_s = min(2 * pause_s, max(_FIRST_PAUSE_S, patience_s * _LONGEST_PAUSE))

@@ -1,20 +1,56 @@
-"""Whether a timed run can be trusted: spread, drift along the run, clock."""
+"""When a latency can be trusted: one set of thresholds, and the rules all devices judge by.
+
+The functions are pure: they take samples, medians and clocks as plain numbers.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from trials.latency.board.probe import BoardState
 
-_MOST_VARIATION = 0.05
-"""Boards with locked clocks show 0.1 to 0.6 %."""
-_WORTH_A_NOTE = 0.02
-_MOST_DRIFT = 0.02
-"""Of the last third's median against the first third's."""
-_MOST_CLOCK_FALL = 0.02
-_ENOUGH = 30
-"""Samples below which thirds say nothing."""
+@dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """Limits of a steady measurement. Shares are of the figure they qualify, 0.05 for 5 %."""
+
+    max_variation: float = 0.05
+    """Coefficient of variation of a run's passes; boards with locked clocks show 0.1 to 0.6 %."""
+    noted_variation: float = 0.02
+    """A larger coefficient of variation is noted."""
+    max_drift: float = 0.02
+    """Change of the median from the first third of a run to the last."""
+    min_drift_samples: int = 30
+    """With fewer samples, thirds of a run say nothing."""
+    max_clock_fall: float = 0.02
+    """A locked clock that falls by more throttles."""
+
+    min_rounds: int = 6
+    """Rounds, in turn with the reference network, that a median needs."""
+    steady_error: float = 0.01
+    """Standard error of the median over the rounds, as a share of it, below which measuring ends early."""
+    max_error: float = 0.05
+    """The same after all rounds."""
+    max_round_slowdown: float = 0.10
+    """Rounds whose reference took longer than its quiet figure by a larger share do not count: a virtual machine with busy
+    neighbours takes 1.3 times as long for seconds to minutes. A reference that ranges more widely is noted."""
+
+    steady_repeat: float = 0.01
+    """Medians of one engine on a steady board agree within this share."""
+    max_repeat: float = 0.03
+    """Medians of one engine that differ by more are not comparable: the device has changed, or is not steady."""
+
+    quiet_percentile: float = 10
+    """Percentile of the reference's figures that counts as its quiet figure: a busy machine may be slow most of the time."""
+    max_slowdown: float = 1.15
+    """A reference that takes more times its quiet figure shows that other work slowed the measurement."""
+    min_references: int = 5
+    """Fewer earlier measurements say nothing about the quiet figure."""
+    max_references: int = 200
+    """The newest measurements that the quiet figure is taken from."""
+
+
+THRESHOLDS = Thresholds()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,56 +58,153 @@ class Verdict:
     """What speaks against a run."""
 
     faults: tuple[str, ...]
-    """Why it must be measured again; empty where it is steady."""
+    """Why it must be repeated; empty for a steady run."""
     notes: tuple[str, ...]
-    """What is odd, yet no fault."""
+    """What is unusual but acceptable."""
 
 
-def judge_run(samples_ms: Sequence[float], *, before: BoardState, after: BoardState) -> Verdict:
-    """Look at a run's samples and at the board before and after it.
+def judge_run(
+    samples_ms: Sequence[float],
+    *,
+    is_clock_locked: bool | None = None,
+    locked_mhz: float | None = None,
+    end_mhz: float | None = None,
+    end_temperature_c: float | None = None,
+) -> Verdict:
+    """Judge a run by the variation and drift of its passes, and by the GPU's clock.
 
     Args:
-        samples_ms: All, in order, in milliseconds.
-        before: The board's state before the run.
-        after: The state after it.
+        samples_ms: All passes in order, in milliseconds.
+        is_clock_locked: Whether the clock was locked before the run; None where unknown.
+        locked_mhz: The clock's locked value.
+        end_mhz: The clock after the run.
+        end_temperature_c: The temperature after the run, for the message.
     """
     faults, notes = [], []
     spread = variation(samples_ms)
-    if spread > _MOST_VARIATION:
-        faults.append(f"passes vary by {spread:.1%} (at most {_MOST_VARIATION:.0%})")
-    elif spread > _WORTH_A_NOTE:
+    if spread > THRESHOLDS.max_variation:
+        faults.append(f"passes vary by {spread:.1%} (at most {THRESHOLDS.max_variation:.0%})")
+    elif spread > THRESHOLDS.noted_variation:
         notes.append(f"passes vary by {spread:.1%}")
     moved = drift(samples_ms)
-    if abs(moved) > _MOST_DRIFT:
+    if abs(moved) > THRESHOLDS.max_drift:
         way = "slower" if moved > 0 else "faster"
         faults.append(f"it ran {abs(moved):.1%} {way} at the end of the run than at its beginning")
-    if fall := _clock_fall(before, after):
-        faults.append(fall)
-    if before.is_clock_locked is False:
+    # A free clock falls by itself when the work is done; only the fall of a locked one is throttling.
+    if is_clock_locked and is_throttled(end_mhz, locked_mhz):
+        heat = "" if end_temperature_c is None else f" at {end_temperature_c:.0f} °C"
+        faults.append(f"the GPU's clock fell from {locked_mhz:.0f} to {end_mhz:.0f} MHz{heat}: the board throttles")
+    if is_clock_locked is False:
         notes.append("the GPU's clock was not locked")
     return Verdict(faults=tuple(faults), notes=tuple(notes))
 
 
 def variation(samples_ms: Sequence[float]) -> float:
-    """Give the coefficient of variation, the slowest hundredth left out: single passes that something interrupted."""
+    """Return the coefficient of variation without the slowest 1 %, which are single interrupted passes."""
     values = np.sort(np.asarray(samples_ms, dtype=np.float64))
     kept = values[: max(1, int(np.ceil(len(values) * 0.99)))]
     return float(kept.std() / kept.mean())
 
 
 def drift(samples_ms: Sequence[float]) -> float:
-    """Give how much slower the last third was than the first, as a share; 0 for too few samples."""
+    """Return how much slower the last third was than the first, as a share; 0 for too few samples."""
     third = len(samples_ms) // 3
-    if len(samples_ms) < _ENOUGH:
+    if len(samples_ms) < THRESHOLDS.min_drift_samples:
         return 0.0
     return float(np.median(samples_ms[-third:]) / np.median(samples_ms[:third]) - 1)
 
 
-def _clock_fall(before: BoardState, after: BoardState) -> str:
-    """Tell of a locked clock that fell, which is throttling; one that is free falls by itself when the work is done."""
-    if not before.is_clock_locked or before.gpu_max_mhz is None or after.gpu_mhz is None:
-        return ""
-    if after.gpu_mhz >= before.gpu_max_mhz * (1 - _MOST_CLOCK_FALL):
-        return ""
-    heat = "" if after.temperature_c is None else f" at {after.temperature_c:.0f} °C"
-    return f"the GPU's clock fell from {before.gpu_max_mhz:.0f} to {after.gpu_mhz:.0f} MHz{heat}: the board throttles"
+def is_throttled(clock_mhz: float | None, locked_mhz: float | None) -> bool:
+    """Return whether a locked clock runs below its value; False where either is unknown."""
+    return clock_mhz is not None and locked_mhz is not None and clock_mhz < locked_mhz * (1 - THRESHOLDS.max_clock_fall)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundsVerdict:
+    """How well the quiet rounds determine the median."""
+
+    quiet: tuple[int, ...]
+    """Indices of the rounds that count."""
+    error: float
+    """Standard error of their median, as a share of it."""
+    reference_range: float
+    """From the 10th to the 90th percentile of the reference over all rounds, as a share of its median."""
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether more rounds are not worth their time."""
+        return self.error < THRESHOLDS.steady_error
+
+    @property
+    def fault(self) -> str:
+        """Why the median cannot be used; empty where it can."""
+        if self.error <= THRESHOLDS.max_error:
+            return ""
+        return (
+            f"its median has a standard error of {self.error:.0%} (at most {THRESHOLDS.max_error:.0%}), "
+            f"and the reference moved by {self.reference_range:.0%}"
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is unusual but acceptable."""
+        notes = [] if self.is_steady else [f"median known to {self.error:.1%}"]
+        if self.reference_range > THRESHOLDS.max_round_slowdown:
+            notes.append(f"reference moved by {self.reference_range:.0%}")
+        return tuple(notes)
+
+
+def judge_rounds(rounds_ms: Sequence[Sequence[float]], references_ms: Sequence[float]) -> RoundsVerdict:
+    """Judge rounds that were timed in turn with the reference network.
+
+    Args:
+        rounds_ms: The passes of each round, in milliseconds; at least `Thresholds.min_rounds` rounds.
+        references_ms: The reference's median in each round.
+    """
+    quiet_ms = float(np.percentile(references_ms, THRESHOLDS.quiet_percentile))
+    limit = max((1 + THRESHOLDS.max_round_slowdown) * quiet_ms, sorted(references_ms)[THRESHOLDS.min_rounds - 1])
+    quiet = tuple(index for index, milliseconds in enumerate(references_ms) if milliseconds <= limit)
+    low, high = np.percentile(references_ms, [10, 90])
+    return RoundsVerdict(
+        quiet=quiet,
+        error=_median_error([rounds_ms[index] for index in quiet]),
+        reference_range=float((high - low) / np.median(references_ms)),
+    )
+
+
+def _median_error(rounds_ms: Sequence[Sequence[float]]) -> float:
+    """Estimate the standard error of the median over the rounds, as a share of it, robust to one-off interruptions."""
+    medians = np.array([np.median(part) for part in rounds_ms])
+    centre = np.median(medians)
+    deviation = 1.4826 * np.median(np.abs(medians - centre))
+    return float(1.2533 * deviation / np.sqrt(len(medians)) / centre)
+
+
+def range_of(medians_ms: Sequence[float]) -> float:
+    """Return by how much the slowest of some repeats exceeds the quickest, as a share."""
+    return max(medians_ms) / min(medians_ms) - 1
+
+
+def grade_repeats(medians_ms: Sequence[float]) -> Literal["steady", "usable", "unsteady"]:
+    """Grade repeated measurements of one engine by how well their medians agree."""
+    apart = range_of(medians_ms)
+    if apart <= THRESHOLDS.steady_repeat:
+        return "steady"
+    return "usable" if apart <= THRESHOLDS.max_repeat else "unsteady"
+
+
+def has_moved(now_ms: float, *, first_ms: float) -> bool:
+    """Return whether a reference's figure shows that the device is not what it was."""
+    return abs(now_ms / first_ms - 1) > THRESHOLDS.max_repeat
+
+
+def quiet_reference_ms(references_ms: Sequence[float]) -> float | None:
+    """Return the reference's figure on the quiet device, from earlier measurements; None for too few."""
+    if len(references_ms) < THRESHOLDS.min_references:
+        return None
+    return float(np.percentile(references_ms, THRESHOLDS.quiet_percentile))
+
+
+def is_slowed(slowdown: float) -> bool:
+    """Return whether other work slowed a measurement whose reference took that many times its quiet figure."""
+    return slowdown > THRESHOLDS.max_slowdown

@@ -1,4 +1,4 @@
-"""A detector in one ONNX file, run by ONNX Runtime: images in, boxes out."""
+"""A detector from an ONNX file, run by ONNX Runtime: takes images, returns boxes."""
 
 from pathlib import Path
 
@@ -16,9 +16,9 @@ class OnnxDetector:
     """Detects objects in one image at a time.
 
     Args:
-        path: The ONNX file, of raw maps.
-        decoding: How its maps are read.
-        strides: Their strides in pixels, fine to coarse.
+        path: The ONNX file, whose outputs are raw maps.
+        decoding: How the maps encode boxes.
+        strides: Strides of the maps in pixels, fine to coarse.
         settings: Which detections are kept.
     """
 
@@ -33,13 +33,13 @@ class OnnxDetector:
         self._settings = settings
 
     def detect(self, image: npt.NDArray[np.uint8]) -> Detections:
-        """Find the objects of one image.
+        """Detect the objects in an image.
 
         Args:
             image: (H, W, 3) uint8 RGB of any size.
 
         Returns:
-            Boxes in pixels of that image, best first.
+            Boxes in pixels of that image, highest score first.
         """
         square, place = letterbox(image, self._decoding.input_size)
         images = normalise(torch.from_numpy(square).permute(2, 0, 1)[None])  # (1, 3, S, S)

@@ -1,4 +1,4 @@
-"""A network as an ONNX file: static shapes, batch 1, one output an output stride, no NMS."""
+"""Exports a network as an ONNX file: static shapes, batch 1, one output per output stride, no NMS."""
 
 import os
 import warnings
@@ -15,30 +15,29 @@ from spaces import Architecture, YoloRetError
 from spaces.networks.network import YoloReT, build_network
 
 DEFAULT_OPSET = 13
-"""What TensorRT 8.2 reads, the last one for Jetson Nano; every later runtime reads it too."""
+"""The operator set of TensorRT 8.2, the last for Jetson Nano; every later runtime reads it too."""
 
 
 class ExportError(YoloRetError):
-    """ONNX cannot be written, or disagrees with the network it was written from."""
+    """ONNX cannot be written, or its outputs differ from the network's."""
 
 
 def export_onnx(network: YoloReT, path: Path, *, input_size: int, opset: int = DEFAULT_OPSET) -> None:
-    """Write a network, in evaluation mode, its weights under their own names.
+    """Write a network in evaluation mode, with its weights under their own names.
 
-    Batch norms stay as they are (ONNX Runtime and TensorRT fold them when they load the file), so that `fill_weights` can
-    put trained weights into the very graph whose latency was measured.
+    Batch norms are not folded (ONNX Runtime and TensorRT do so on loading), so that `fill_weights` can put trained weights
+    into the graph whose latency was measured.
 
-    The input is ``images`` (1, 3, input_size, input_size) float32; the outputs ``s8``, ``s16``, … are named after
-    their strides.
+    The input is ``images`` (1, 3, input_size, input_size) float32; the outputs ``s8``, ``s16``, … are named by stride.
 
     Args:
-        network: Any; its mode is restored.
+        network: The network; its mode is restored.
         path: The file to write.
         input_size: Pixels.
         opset: The exact operator set of the file.
 
     Raises:
-        ExportError: the exporter left another operator set than asked for.
+        ExportError: the exporter wrote another operator set.
     """
     was_training = network.training
     device = next(network.parameters()).device
@@ -62,13 +61,13 @@ def export_onnx(network: YoloReT, path: Path, *, input_size: int, opset: int = D
     finally:
         network.train(was_training)
     if (written := read_opset(path)) != opset:
-        raise ExportError(f"asked for opset {opset}, the exporter wrote {written} to {path}")
+        raise ExportError(f"opset {opset} was requested, the exporter wrote {written} to {path}")
 
 
 def export_for_timing(architecture: Architecture, path: Path, *, num_classes: int, opset: int = DEFAULT_OPSET) -> None:
-    """Write an architecture's network with weights that depend on nothing but the architecture.
+    """Write an architecture's network with weights that depend only on the architecture.
 
-    Latency does not depend on the weights, and equal files make equal keys in the latency cache.
+    Latency does not depend on the weights, and equal files have equal keys in the latency cache.
 
     Raises:
         ArchitectureError: the architecture is not legal.
@@ -78,7 +77,7 @@ def export_for_timing(architecture: Architecture, path: Path, *, num_classes: in
         torch.manual_seed(0)
         network = build_network(architecture.replace(transfer=0), num_classes=num_classes)
         with torch.no_grad():
-            # The exporter merges weights of equal values, as fresh batch norms have; `fill_weights` needs each by itself.
+            # The exporter merges weights of equal values, as fresh batch norms have; `fill_weights` needs each one.
             for tensor in network.state_dict().values():
                 if tensor.is_floating_point():
                     tensor.add_(torch.rand_like(tensor) * 0.01)
@@ -89,20 +88,20 @@ def fill_weights(path: Path, network: nn.Module) -> None:
     """Put a network's weights into the ONNX file that was written from its architecture.
 
     Args:
-        path: What `export_for_timing` wrote; replaced as a whole.
-        network: The same architecture, with the weights wanted.
+        path: The file that `export_for_timing` wrote; replaced atomically.
+        network: A network of the same architecture, with the new weights.
 
     Raises:
-        ExportError: the file holds other weights than the network has.
+        ExportError: names or shapes of the file's weights differ from the network's.
     """
     model = onnx.load(str(path))
     state = network.state_dict()
     needed = {name for name in state if not name.endswith("num_batches_tracked")}
     initializers = {tensor.name: tensor for tensor in model.graph.initializer}
     if missing := sorted(needed - set(initializers)):
-        raise ExportError(f"{path.name} lacks {len(missing)} of the network's weights, {missing[0]} among them")
+        raise ExportError(f"{path.name} lacks {len(missing)} of the network's weights, such as {missing[0]}")
     if spare := sorted(name for name in set(initializers) - needed if "::" not in name):  # the exporter's own constants
-        raise ExportError(f"{path.name} has {len(spare)} weights that the network has not, {spare[0]} among them")
+        raise ExportError(f"{path.name} has {len(spare)} weights that the network lacks, such as {spare[0]}")
     for name in needed:
         tensor = initializers[name]
         values = state[tensor.name].detach().cpu().numpy()
@@ -121,19 +120,19 @@ def read_opset(path: Path) -> int:
 
 
 def check_agreement(network: nn.Module, path: Path, *, input_size: int, tolerance: float = 1e-3) -> float:
-    """Run PyTorch and ONNX Runtime on one random image and give their largest difference.
+    """Compare PyTorch and ONNX Runtime on one random image.
 
     Args:
         network: The network the file was written from, on the CPU.
         path: The ONNX file.
         input_size: Pixels.
-        tolerance: Largest difference allowed, as a share of the largest output where that is above 1.
+        tolerance: Largest allowed difference, as a share of the largest output where that is above 1.
 
     Returns:
         The largest absolute difference of any output value.
 
     Raises:
-        ExportError: they differ by more.
+        ExportError: they differ by more than the tolerance.
     """
     import onnxruntime
 

@@ -1,6 +1,6 @@
-"""An FP32 ONNX file as a strongly typed FP16 one, which TensorRT 11 and the Python runtime need: they choose no types.
+"""Converts an FP32 ONNX file to a strongly typed FP16 one, for TensorRT 11 and the Python runtime.
 
-Up to 10.x ``trtexec --fp16`` does it by itself, and may keep single layers in FP32 where that is faster.
+Up to 10.x ``trtexec --fp16`` converts by itself, and may keep single layers in FP32 where that is faster.
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 _FLOAT32_INPUTS = {"Resize": (2,), "Upsample": (1,)}
-"""Inputs whose type the operator fixes to float32: the scales."""
+"""Positions of inputs that must be float32: the scales."""
 
 
 def write_half(source: Path, target: Path) -> None:
@@ -35,7 +35,7 @@ def write_half(source: Path, target: Path) -> None:
                 _halve(attribute.t)
             if node.op_type == "Cast" and attribute.name == "to" and node.output[0] not in kept:
                 attribute.i = TensorProto.FLOAT16 if attribute.i == TensorProto.FLOAT else attribute.i
-    del model.graph.value_info[:]  # said of the old types
+    del model.graph.value_info[:]  # it holds the old types
     for entry in (*model.graph.input, *model.graph.output):
         if entry.type.tensor_type.elem_type == TensorProto.FLOAT:
             entry.type.tensor_type.elem_type = TensorProto.FLOAT16
@@ -43,7 +43,7 @@ def write_half(source: Path, target: Path) -> None:
 
 
 def _names_kept(model: onnx.ModelProto) -> set[str]:
-    """Name the values that stay float32: the inputs whose type is fixed, and all they are computed from."""
+    """Return the values that stay float32: inputs of fixed type, and everything they are computed from."""
     producers = {output: node for node in model.graph.node for output in node.output}
     waiting = [
         node.input[position]
@@ -58,7 +58,7 @@ def _names_kept(model: onnx.ModelProto) -> set[str]:
             continue
         kept.add(name)
         producer = producers.get(name)
-        if producer is not None and producer.op_type not in ("Cast", "Shape"):  # beyond these the type is another
+        if producer is not None and producer.op_type not in ("Cast", "Shape"):  # their inputs have another type
             waiting += producer.input
     return kept
 

@@ -1,11 +1,15 @@
-"""Whether an ONNX file is one that a version of TensorRT can take; asked before minutes are spent on a board."""
+"""Checks whether a version of TensorRT can take an ONNX file, before minutes are spent on a board."""
 
 from pathlib import Path
 
 import onnx
 
-from trials.latency.device import DeviceError
+from spaces import YoloRetError
 from trials.onnx.tensorrt_version import TensorRTVersion
+
+
+class UnsupportedNetworkError(YoloRetError):
+    """A version of TensorRT cannot take an ONNX file."""
 
 
 def check_onnx(path: Path, *, version: TensorRTVersion) -> tuple[int, ...]:
@@ -13,27 +17,27 @@ def check_onnx(path: Path, *, version: TensorRTVersion) -> tuple[int, ...]:
 
     Args:
         path: The file.
-        version: Of the TensorRT that shall read it.
+        version: The TensorRT version that will read it.
 
     Returns:
         The shape of its only input.
 
     Raises:
-        DeviceError: this TensorRT would refuse the file, or measure something else than it.
+        UnsupportedNetworkError: this TensorRT would refuse the file, or measure another network.
     """
     try:
         model = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # protobuf's own error class differs between its implementations
-        raise DeviceError(f"{path.name} is no ONNX file: {error}") from error
+        raise UnsupportedNetworkError(f"{path.name} is not an ONNX file: {error}") from error
     opset = next((int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     if opset > version.highest_opset:
-        raise DeviceError(
+        raise UnsupportedNetworkError(
             f"{path.name} is in opset {opset}, TensorRT {version} reads up to {version.highest_opset}",
             hint=f"export it with opset {version.opset}",
         )
     lacking = sorted({node.op_type for node in model.graph.node if version.lacks(node.op_type)})
     if lacking:
-        raise DeviceError(
+        raise UnsupportedNetworkError(
             f"TensorRT {version} has no operator {', '.join(lacking)}, which {path.name} uses",
             hint="choose a space without it, or a board with a newer TensorRT",
         )
@@ -44,10 +48,12 @@ def _input_shape(path: Path, model: onnx.ModelProto) -> tuple[int, ...]:
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [entry for entry in model.graph.input if entry.name not in weights]
     if len(inputs) != 1:
-        raise DeviceError(f"{path.name} has {len(inputs)} inputs; only networks of one image input can be timed")
+        raise UnsupportedNetworkError(
+            f"{path.name} has {len(inputs)} inputs; only networks of one image input can be timed"
+        )
     shape = tuple(side.dim_value for side in inputs[0].type.tensor_type.shape.dim)
     if not shape or not all(side > 0 for side in shape):
-        raise DeviceError(
+        raise UnsupportedNetworkError(
             f"input {inputs[0].name} of {path.name} has a dynamic shape; trtexec would measure it at one pixel",
             hint="export static shapes",
         )

@@ -1,4 +1,4 @@
-"""Versions of TensorRT, and what each reads: opsets and operators.
+"""Versions of TensorRT, with the operator sets and operators that each reads.
 
 Source: the support matrices of TensorRT's ONNX parser (onnx-tensorrt, docs/operators.md and docs/Changelog.md) and its
 release notes.
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class TensorRTVersion(NamedTuple):
-    """A version that compares as one should."""
+    """A version, ordered by its numbers."""
 
     major: int
     minor: int
@@ -20,7 +20,7 @@ class TensorRTVersion(NamedTuple):
 
     @property
     def opset(self) -> int:
-        """The ONNX operator set that files for this version are written in: 17 at most, one file for all from 8.4 on."""
+        """The ONNX operator set of files for this version: at most 17, so that all from 8.4 on share one file."""
         return min(self.highest_opset, 17)
 
     @property
@@ -29,7 +29,7 @@ class TensorRTVersion(NamedTuple):
         return next((opset for bound, opset in _OPSETS if self < bound), 20)
 
     def lacks(self, operator: str) -> bool:
-        """Tell whether this version is known to have no such operator; unknown operators are left to TensorRT."""
+        """Return whether this version lacks an operator; operators unknown here are left to TensorRT."""
         return operator in _FIRST_IN and self < _FIRST_IN[operator]
 
 
@@ -38,7 +38,7 @@ _OPSETS = (
     (TensorRTVersion(8, 4), 13),
     (TensorRTVersion(10, 0), 17),
 )
-"""First version that reads more, and what those before it read."""
+"""First version that reads more, and the operator set that those before it read."""
 
 _FIRST_IN = {
     operator: TensorRTVersion(major, minor)

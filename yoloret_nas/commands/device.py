@@ -1,4 +1,4 @@
-"""`yoloret-nas device`: what a device is like, how steady, and what to do about it."""
+"""`yoloret-nas device`: a device's facts, how steady it is, and advice."""
 
 import json
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ _SIGNS = {"good": ("ok", "green"), "note": ("note", "yellow"), "problem": ("prob
 @click.argument("spec", default="cpu")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")
 def device(spec: str, as_json: bool) -> None:
-    """Reach the device SPEC, tell what it is, and time a small reference network three times.
+    """Examine the device SPEC: print its facts and advice, and time a small reference network three times.
 
     SPEC is cpu, cpu:threads=N, cuda, or ssh://[user@]host[:port], where host may be an alias of your ssh_config.
     """

@@ -1,4 +1,4 @@
-"""`yoloret-nas latency`: networks on devices, as a table."""
+"""`yoloret-nas latency`: a table of networks' latencies on devices."""
 
 import json
 from pathlib import Path
@@ -12,9 +12,7 @@ if TYPE_CHECKING:
 
 
 @click.command("latency")
-@click.option(
-    "--device", "specs", multiple=True, default=("cpu",), help="Where to measure; may be given several times."
-)
+@click.option("--device", "specs", multiple=True, default=("cpu",), help="Where to measure; repeatable.")
 @click.option("--classes", type=click.IntRange(1), default=20, help="Classes of detectors built from an architecture.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, samples included.")
 @click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")

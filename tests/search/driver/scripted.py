@@ -10,7 +10,7 @@ from search.study.record import TrialRecord
 from search.study.summary import Summary
 from spaces import Architecture
 from spaces.space import BackboneChoice, Space
-from trials.latency.device import DeviceIdentity, Latency
+from trials.latency import DeviceIdentity, Latency
 from trials.progress import Progress
 from trials.trial_result import TrialRequest, TrialResult
 

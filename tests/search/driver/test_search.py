@@ -18,7 +18,7 @@ from search.driver.search import run_search
 from search.study.errors import StudyError
 from search.study.read_study import read_study, study_names
 from search.study.summary import Summary
-from spaces import Architecture
+from spaces import Architecture, YoloRetError
 from spaces.presets import PRESETS
 from spaces.space import BackboneChoice, Space
 from tests.search.conftest import MakeSettings
@@ -42,7 +42,8 @@ from tests.search.driver.scripted import (
     play_trial,
 )
 from trials.data.dataset import DatasetError
-from trials.latency.device import DeviceAwayError, DeviceError, Latency, UnknownDeviceError
+from trials.latency import DeviceAwayError, DeviceError, Latency, UnknownDeviceError
+from trials.onnx import UnsupportedNetworkError
 from trials.training.checkpoint import CHECKPOINT_FILE
 from trials.trial_result import RESULT_FILE, TrialRequest, TrialResult, write_json
 
@@ -593,14 +594,15 @@ def test_without_a_limit_the_reference_is_the_costliest_network_s_latency(
     assert len(costly.measured) == 1  # found in the cache
 
 
+@pytest.mark.parametrize("fault", [DeviceError("out of memory"), UnsupportedNetworkError("no operator X")])
 def test_a_costliest_network_that_the_device_cannot_run_is_passed_over(
-    settings: MakeSettings, costly: StandInDevice, root: Path
+    settings: MakeSettings, costly: StandInDevice, root: Path, fault: YoloRetError
 ) -> None:
     root.mkdir(exist_ok=True)
-    costly.faults = [DeviceError("out of memory")]
+    costly.faults = [fault]
     assert slowest_latency_ms(settings(space=SPACE), num_classes=3) == pytest.approx(110.0)
     costly.known = dataclasses.replace(IDENTITY, board="another")
-    costly.faults = [DeviceError("out of memory"), DeviceError("again")]
+    costly.faults = [fault, DeviceError("again")]
     with pytest.raises(DeviceError, match="again"):
         slowest_latency_ms(settings(space=SPACE), num_classes=3)
     costly.faults = [DeviceAwayError("gone")]

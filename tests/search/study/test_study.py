@@ -19,7 +19,7 @@ from spaces.named_spaces import SPACES
 from spaces.space import BackboneChoice, Space
 from tests.search.conftest import MakeSettings
 from tests.search.driver.scripted import FEW, IDENTITY, SPACE, latency
-from trials.latency.device import Latency
+from trials.latency import Latency
 from trials.trial_result import RESULT_FILE, TrialResult, write_json
 
 COMPLETE = TrialResult(state="complete", latency=latency(20.0), ap=0.4, ap50=0.6, history=((1, 2.0, 0.4, 0.6),))

@@ -11,7 +11,7 @@ from trials.latency.board.probe import Board, BoardState
 from trials.latency.board.settings import SshSettings
 from trials.latency.board.trtexec_command import Trtexec
 from trials.latency.device import Device, DeviceError, DeviceIdentity, Latency, UnstableError
-from trials.latency.doctor import DeviceReport, _look_at, examine_device
+from trials.latency.doctor import DeviceReport, _find, examine_device
 from trials.onnx.tensorrt_version import TensorRTVersion
 
 NANO = Board(
@@ -90,28 +90,28 @@ def _stand_in(board: LoopbackBoard) -> str:
     ("state", "level", "text", "advice"),
     [
         ({"gpu_min_mhz": 76.8}, "problem", "the clocks are not locked", "sudo jetson_clocks"),
-        ({"gpu_mhz": 307.2}, "problem", "runs at 307 MHz though locked at 922: it throttles", "cool the board"),
-        ({"gpu_mhz": None, "gpu_min_mhz": None}, "note", "does not tell its GPU clock", ""),
-        ({"power_mode": "5W"}, "note", "power mode 5W: figures hold for it only", "sudo nvpmodel -m 0"),
-        ({"temperatures_c": {"GPU-therm": 82.0}}, "problem", "it is 82 °C hot", "cool it"),
+        ({"gpu_mhz": 307.2}, "problem", "runs at 307 MHz although locked at 922: it throttles", "cool the board"),
+        ({"gpu_mhz": None, "gpu_min_mhz": None}, "note", "does not report its GPU clock", ""),
+        ({"power_mode": "5W"}, "note", "power mode 5W: latencies are valid for this mode only", "sudo nvpmodel -m 0"),
+        ({"temperatures_c": {"GPU-therm": 82.0}}, "problem", "the board is at 82 °C", "cool it"),
         ({"free_memory_mib": 400.0}, "problem", "only 400 MiB of memory are free", "close the desktop"),
         ({"free_disk_mib": 100.0}, "problem", "only 100 MiB of disk are free", "free some"),
     ],
 )
-def test_what_is_said_of_a_state(state: dict[str, object], level: str, text: str, advice: str) -> None:
+def test_findings_on_a_state(state: dict[str, object], level: str, text: str, advice: str) -> None:
     changed = dataclasses.replace(NANO, state=dataclasses.replace(NANO.state, **state))  # type: ignore[arg-type]
-    (finding,) = [finding for finding in _look_at(changed) if text in finding.text]
+    (finding,) = [finding for finding in _find(changed) if text in finding.text]
     assert finding.level == level
     assert advice in finding.advice
 
 
-def test_what_is_said_of_the_rest() -> None:
+def test_findings_on_the_rest() -> None:
     odd = dataclasses.replace(NANO, has_flock=False, has_timeout=False, desktop=("gnome-shell", "Xorg"), load=3.0)
-    texts = [finding.text for finding in _look_at(odd) if finding.level == "note"]
+    texts = [finding.text for finding in _find(odd) if finding.level == "note"]
     assert texts == [
         "a desktop is running (gnome-shell, Xorg): it takes memory and GPU time",
-        "its CPU is busy (load 3.0)",
-        "the board has no flock and no timeout: nothing keeps two measurements from running at once",
+        "the board's CPU is busy (load 3.0)",
+        "the board has no flock and no timeout: two measurements may run at once",
     ]
 
 

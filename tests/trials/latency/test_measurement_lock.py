@@ -1,19 +1,20 @@
-"""Two kinds of work on one machine: training, which gives way, and timing, which is alone."""
+"""Training on a machine yields to measurements, and a measurement runs alone."""
 
 import multiprocessing
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from trials.latency.measurement_lock import QuietMachine
+from trials.latency.measurement_lock import MeasurementLock
 
 PATIENCE_S = 20.0
 
 
 class Log:
-    """What happened, in order; every place in the room has open files of its own, as processes have."""
+    """What happened, in order; each lock has open files of its own, as processes have."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -41,38 +42,38 @@ def join(*threads: threading.Thread) -> None:
         assert not thread.is_alive()
 
 
-def test_who_trains_alone_or_in_company_is_never_held_up(tmp_path: Path) -> None:
-    with QuietMachine(tmp_path) as one, QuietMachine(tmp_path) as other:
+def test_trainings_never_block_each_other(tmp_path: Path) -> None:
+    with MeasurementLock(tmp_path).shared() as one, MeasurementLock(tmp_path).shared() as other:
         for _ in range(3):
-            one.step_aside()
-            other.step_aside()
+            one.yield_to_measurement()
+            other.yield_to_measurement()
 
 
-def test_who_measures_waits_until_the_others_step_aside_and_they_wait_until_it_is_done(tmp_path: Path) -> None:
+def test_a_measurement_waits_until_trainings_yield_and_they_wait_until_it_is_done(tmp_path: Path) -> None:
     log, may_step, may_end = Log(), threading.Event(), threading.Event()
 
     def train() -> None:
-        with QuietMachine(tmp_path) as machine:
+        with MeasurementLock(tmp_path).shared() as lock:
             log.add("training")
             may_step.wait(PATIENCE_S)
-            machine.step_aside()
+            lock.yield_to_measurement()
             log.add("trains again")
 
     def measure() -> None:
-        with QuietMachine(tmp_path) as machine:
+        with MeasurementLock(tmp_path).shared() as lock:
             log.add("about to measure")
-            with machine.alone():
+            with lock.exclusive():
                 log.add("measuring")
                 may_end.wait(PATIENCE_S)
                 log.add("measured")
-            machine.step_aside()
+            lock.yield_to_measurement()
 
     trainer = start(train)
     log.wait_for("training")
     measurer = start(measure)
     log.wait_for("about to measure")
     measurer.join(0.1)
-    assert "measuring" not in log.lines  # somebody is in the room
+    assert "measuring" not in log.lines  # the training holds the lock
     may_step.set()
     log.wait_for("measuring")
     trainer.join(0.1)
@@ -82,19 +83,19 @@ def test_who_measures_waits_until_the_others_step_aside_and_they_wait_until_it_i
     assert log.lines.index("measured") < log.lines.index("trains again")
 
 
-def test_two_measure_one_after_the_other(tmp_path: Path) -> None:
+def test_measurements_run_one_after_the_other(tmp_path: Path) -> None:
     log = Log()
     inside: list[int] = []
 
     def measure(number: int) -> Callable[[], None]:
         def work() -> None:
-            with QuietMachine(tmp_path) as machine:
+            with MeasurementLock(tmp_path).shared() as lock:
                 for _ in range(5):
-                    with machine.alone():
+                    with lock.exclusive():
                         inside.append(number)
                         assert inside == [number]
                         inside.remove(number)
-                    machine.step_aside()
+                    lock.yield_to_measurement()
             log.add(f"{number} is done")
 
         return work
@@ -103,65 +104,63 @@ def test_two_measure_one_after_the_other(tmp_path: Path) -> None:
     assert sorted(log.lines) == ["0 is done", "1 is done", "2 is done"]
 
 
-def test_a_new_trial_does_not_come_in_while_somebody_measures(tmp_path: Path) -> None:
+def test_a_new_trial_waits_while_another_measures(tmp_path: Path) -> None:
     log = Log()
-    with QuietMachine(tmp_path) as machine:
-        with machine.alone():
+    with MeasurementLock(tmp_path).shared() as lock:
+        with lock.exclusive():
 
             def train() -> None:
-                log.add("at the door")
-                with QuietMachine(tmp_path):
-                    log.add("inside")
+                log.add("about to train")
+                with MeasurementLock(tmp_path).shared():
+                    log.add("training")
 
             newcomer = start(train)
-            log.wait_for("at the door")
+            log.wait_for("about to train")
             newcomer.join(0.1)
-            assert "inside" not in log.lines
-        log.wait_for("inside")
+            assert "training" not in log.lines
+        log.wait_for("training")
         join(newcomer)
 
 
-def test_who_waits_for_somebody_who_measures_waits_outside(tmp_path: Path) -> None:
-    """As a trial does that waits for its driver's answer: the driver may want to measure before it gives one."""
+def test_a_trial_that_waits_for_its_driver_releases_the_lock(tmp_path: Path) -> None:
+    """The driver may measure before it answers."""
     answered = threading.Event()
 
     def drive() -> None:
-        with QuietMachine(tmp_path) as driver, driver.alone():
+        with MeasurementLock(tmp_path).shared() as driver, driver.exclusive():
             answered.set()
 
-    with QuietMachine(tmp_path) as trial:
+    with MeasurementLock(tmp_path).shared() as trial:
         driver = start(drive)
         driver.join(0.1)
-        assert not answered.is_set()  # not while the trial is in the room
-        with trial.outside():
+        assert not answered.is_set()  # the trial holds the lock
+        with trial.released():
             assert answered.wait(PATIENCE_S)
         join(driver)
-        trial.step_aside()
+        trial.yield_to_measurement()
 
 
-def test_a_failed_measurement_gives_the_machine_back(tmp_path: Path) -> None:
-    with QuietMachine(tmp_path) as machine, pytest.raises(ZeroDivisionError), machine.alone():
+def test_a_failed_measurement_releases_the_lock(tmp_path: Path) -> None:
+    with MeasurementLock(tmp_path).shared() as lock, pytest.raises(ZeroDivisionError), lock.exclusive():
         raise ZeroDivisionError
-    with QuietMachine(tmp_path) as other, other.alone():
+    with MeasurementLock(tmp_path).shared() as other, other.exclusive():
         pass
 
 
-def _hold_the_machine(folder: Path, is_alone: bool, ready: "multiprocessing.synchronize.Event") -> None:
-    machine = QuietMachine(folder).__enter__()
-    if is_alone:
-        machine.alone().__enter__()
-    ready.set()
-    threading.Event().wait()
+def _hold_the_lock(folder: Path, is_exclusive: bool, ready: "multiprocessing.synchronize.Event") -> None:
+    with MeasurementLock(folder).shared() as lock, lock.exclusive() if is_exclusive else nullcontext():
+        ready.set()
+        threading.Event().wait()
 
 
-@pytest.mark.parametrize("is_alone", [False, True])
-def test_a_killed_process_holds_nobody_up(tmp_path: Path, is_alone: bool) -> None:
+@pytest.mark.parametrize("is_exclusive", [False, True])
+def test_a_killed_process_blocks_nobody(tmp_path: Path, is_exclusive: bool) -> None:
     context = multiprocessing.get_context("spawn")
     ready = context.Event()
-    holder = context.Process(target=_hold_the_machine, args=(tmp_path, is_alone, ready), daemon=True)
+    holder = context.Process(target=_hold_the_lock, args=(tmp_path, is_exclusive, ready), daemon=True)
     holder.start()
     assert ready.wait(PATIENCE_S * 3)
     holder.kill()
     holder.join()
-    with QuietMachine(tmp_path) as machine, machine.alone():
+    with MeasurementLock(tmp_path).shared() as lock, lock.exclusive():
         pass

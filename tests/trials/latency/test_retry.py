@@ -1,7 +1,7 @@
 import pytest
 
 from trials.latency.device import DeviceAwayError, DeviceError
-from trials.latency.retry import try_patiently
+from trials.latency.retry import retry_while_away
 
 
 class _Clock:
@@ -19,7 +19,7 @@ class _Away:
     """Is away so many times, each attempt taking so long."""
 
     def __init__(self, clock: _Clock, times: int, *, seconds: float = 0.0) -> None:
-        self.clock, self.left, self.seconds, self.forgotten = clock, times, seconds, 0
+        self.clock, self.left, self.seconds, self.num_reset = clock, times, seconds, 0
 
     def __call__(self) -> str:
         self.clock.now += self.seconds
@@ -28,19 +28,19 @@ class _Away:
             raise DeviceAwayError("nano is away", hint="switch it on")
         return "here"
 
-    def forget(self) -> None:
-        self.forgotten += 1
+    def reset(self) -> None:
+        self.num_reset += 1
 
 
 def _try(times: int, *, patience_s: float, seconds: float = 0.0) -> tuple[str, _Away]:
     clock = _Clock()
     away = _Away(clock, times, seconds=seconds)
-    return try_patiently(away, patience_s=patience_s, forget=away.forget, clock=clock, sleep=clock.sleep), away
+    return retry_while_away(away, patience_s=patience_s, reset=away.reset, clock=clock, sleep=clock.sleep), away
 
 
 def test_it_waits_for_a_minute() -> None:
     result, away = _try(8, patience_s=300)
-    assert (result, away.forgotten) == ("here", 8)
+    assert (result, away.num_reset) == ("here", 8)
     assert 60 < away.clock.now < 120
 
 
@@ -66,4 +66,4 @@ def test_other_errors_are_final() -> None:
         raise DeviceError("no operator")
 
     with pytest.raises(DeviceError, match="no operator"):
-        try_patiently(fail, patience_s=300, forget=lambda: None)
+        retry_while_away(fail, patience_s=300, reset=lambda: None)

@@ -1,7 +1,7 @@
-"""Where a board is: ``ssh://[user@]host[:port][?name=value&…]``, taken apart so that no part can become an option.
+"""Parses a board's address ``ssh://[user@]host[:port][?name=value&…]`` such that no part can act as an option of ssh.
 
 Names are ``trtexec``, a path on the board, and times in seconds: ``patience_s``, ``queue_limit_s``, ``build_limit_s`` and
-``run_limit_s``, which `trials.latency.board.settings.SshSettings` explains.
+``run_limit_s`` of `trials.latency.board.settings.SshSettings`.
 """
 
 import re
@@ -17,25 +17,25 @@ _SPEC = re.compile(
     r"(?::(?P<port>[0-9]{1,5}))?/?"
     r"(?:\?(?P<query>[^?#]+))?"
 )
-"""First characters are no dash; no part before the query has spaces, quotes, ``$`` or control characters."""
+"""No part starts with a dash; no part before the query has spaces, quotes, ``$`` or control characters."""
 
 TIMES = ("patience_s", "queue_limit_s", "build_limit_s", "run_limit_s")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SshAddress:
-    """A host of the user's ssh."""
+    """A host in terms of the user's ssh."""
 
     host: str
     """Name, alias of the ssh_config, or address (IPv6 without brackets)."""
     user: str = ""
-    """Empty where the ssh_config says."""
+    """Empty for the one of the ssh_config."""
     port: int | None = None
-    """None where the ssh_config says."""
+    """None for the one of the ssh_config."""
     trtexec: str = ""
-    """Absolute path of trtexec on the board; empty where it is to be found."""
+    """Absolute path of trtexec on the board; empty to search for it."""
     times: tuple[tuple[str, float], ...] = ()
-    """Settings of the measurement given with the address, name and seconds."""
+    """Settings given with the address: name and seconds."""
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -43,17 +43,17 @@ class SshAddress:
 
     @property
     def arguments(self) -> list[str]:
-        """The words for ssh, the host last and after ``--``."""
+        """The arguments of ssh, with the host last and after ``--``."""
         user = ["-l", self.user] if self.user else []
         port = ["-p", str(self.port)] if self.port else []
         return [*user, *port, "--", self.host]
 
 
 def parse_address(spec: str) -> SshAddress:
-    """Read a device's name.
+    """Parse a board's address.
 
     Raises:
-        UnknownDeviceError: it is not of that form.
+        UnknownDeviceError: the text does not have this form.
     """
     match = _SPEC.fullmatch(spec)
     port = int(match["port"]) if match and match["port"] else None
@@ -80,8 +80,8 @@ def parse_address(spec: str) -> SshAddress:
 
 def _unknown(spec: str) -> UnknownDeviceError:
     return UnknownDeviceError(
-        f"device {spec!r} is no address of a board",
-        hint="say ssh://nano, ssh://user@host, ssh://user@host:2222, ssh://nano?trtexec=/path/of/trtexec or "
-        f"ssh://nano?build_limit_s=3600 (times in whole seconds: {', '.join(TIMES)}); whatever else ssh needs belongs "
-        "into your ssh_config, under an alias",
+        f"device {spec!r} is not a board's address",
+        hint="use ssh://nano, ssh://user@host, ssh://user@host:2222, ssh://nano?trtexec=/path/of/trtexec or "
+        f"ssh://nano?build_limit_s=3600 (times in whole seconds: {', '.join(TIMES)}); put other options of ssh into your "
+        "ssh_config, under an alias",
     )

@@ -1,4 +1,4 @@
-"""A board over ssh as a device: TensorRT's GPU compute time at batch 1, by the trtexec that lies on it."""
+"""A board over ssh as a device: TensorRT's GPU compute time at batch 1, measured by the board's trtexec."""
 
 import tempfile
 import time
@@ -13,16 +13,15 @@ import numpy as np
 
 from trials.latency.board.address import parse_address
 from trials.latency.board.engine import Engine, EngineBench, TimedRun
-from trials.latency.board.identity import identity_of
-from trials.latency.board.probe import Board, probe_board
-from trials.latency.board.session import DiskFullError, Reference, Visit, visit_board
+from trials.latency.board.probe import Board, identity_of, probe_board
+from trials.latency.board.session import BoardSession, DiskFullError, Reference, open_session
 from trials.latency.board.settings import SshSettings
 from trials.latency.board.ssh import SshHost
 from trials.latency.board.trtexec_command import workspace_mib
 from trials.latency.device import DeviceError, DeviceIdentity, Latency, UnstableError
 from trials.latency.reference_network import write_reference
-from trials.latency.retry import try_patiently
-from trials.latency.steadiness import Verdict, judge_run
+from trials.latency.retry import retry_while_away
+from trials.latency.steadiness import Verdict, grade_repeats, has_moved, judge_run
 from trials.onnx.half_precision import write_half
 from trials.onnx.requirements import check_onnx
 
@@ -37,88 +36,89 @@ class SshDevice:
     """A Jetson, or another machine with trtexec, reached by the system's ssh."""
 
     name: str
-    """What the user typed: ``ssh://[user@]host[:port]``."""
+    """The device as the user typed it: ``ssh://[user@]host[:port]``."""
     settings: SshSettings = field(default_factory=SshSettings)
-    """Times and bounds."""
+    """Durations and bounds."""
     config: Path | None = None
-    """A file in place of the user's ssh_config."""
+    """A file instead of the user's ssh_config."""
     clock: Callable[[], float] = time.monotonic
-    """Seconds; tests bring their own."""
+    """Returns seconds; tests pass their own."""
 
     def __post_init__(self) -> None:
-        parse_address(self.name)  # refused here, before anything is reached
+        parse_address(self.name)  # refused before anything is contacted
 
     @property
     def opset(self) -> int:
-        """What this board's TensorRT reads.
+        """The operator set that this board's TensorRT reads.
 
         Raises:
-            DeviceError: the board cannot be asked.
+            DeviceError: the board cannot be probed.
         """
         return self.board.trtexec.version.opset
 
     @cached_property
     def board(self) -> Board:
-        """What the board said it is, asked once.
+        """The board's facts, probed once.
 
         Raises:
             DeviceAwayError: it cannot be reached.
             DeviceError: it has no usable trtexec.
         """
-        return self._patiently(lambda: probe_board(self._host))
+        return self._retry(lambda: probe_board(self._host))
 
     def identity(self) -> DeviceIdentity:
-        """Tell board, L4T, TensorRT, precision, power mode and clock.
+        """Return board, L4T, TensorRT, precision, power mode and clock.
 
         Raises:
-            DeviceError: the board cannot be asked.
+            DeviceError: the board cannot be probed.
         """
         return identity_of(self.board, self.board.state)
 
     def measure(self, onnx_path: Path) -> Latency:
-        """Build a network's engine on the board, or find it there, and time it.
+        """Build a network's engine on the board unless it is kept there, and time it.
 
         Raises:
-            DeviceAwayError: the board stayed out of reach, or in others' use.
-            DeviceError: the board cannot run the network, or is not what it was any more.
-            UnstableError: it gave no steady figure, after repeats.
+            DeviceAwayError: the board could not be reached, or others held it, for all the time allowed.
+            DeviceError: the board cannot run the network, or its identity changed.
+            UnsupportedNetworkError: its TensorRT cannot take the file.
+            UnstableError: no run was steady.
         """
         started = self.clock()
         version = self.board.trtexec.version
         shape = check_onnx(onnx_path, version=version)
-        with self._as_taken(onnx_path) as path, self._reference_file() as reference:
+        with self._prepared(onnx_path) as path, self._reference_file() as reference:
             work = _Measurement(device=self, onnx_path=path, shape=shape, reference_path=reference, started=started)
-            return self._patiently(lambda: self._visiting(work.measure))
+            return self._retry(lambda: self._in_session(work.measure))
 
     def time_reference(self, times: int) -> list[TimedRun]:
-        """Time the reference network some times, judge nothing, and take a steady result for its new first figure.
+        """Time the reference network several times without judging; a steady result becomes its new first figure.
 
         Raises:
-            DeviceError: the board cannot be reached, or cannot run it.
+            DeviceError: the board cannot be reached, or cannot run the network.
         """
         with self._reference_file() as path:
             shape = check_onnx(path, version=self.board.trtexec.version)
 
-            def work(visit: Visit) -> list[TimedRun]:
-                bench = self.bench(visit)
+            def work(session: BoardSession) -> list[TimedRun]:
+                bench = self.bench(session)
                 engine = bench.find_or_build(path, shape=shape)
                 runs = [bench.time(engine, shape=shape) for _ in range(times)]
                 medians = [float(np.median(run.samples_ms)) for run in runs]
-                if max(medians) / min(medians) - 1 < self.settings.reference_tolerance:
+                if grade_repeats(medians) != "unsteady":
                     middle = float(np.median(medians))
-                    visit.refer(Reference(engine=engine.file, first_ms=middle, last_ms=middle))
+                    session.set_reference(Reference(engine=engine.file, first_ms=middle, last_ms=middle))
                 return runs
 
-            return self._patiently(lambda: self._visiting(work))
+            return self._retry(lambda: self._in_session(work))
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._host.close()
 
-    def bench(self, visit: Visit) -> EngineBench:
-        """Give what builds and times during a visit."""
+    def bench(self, session: BoardSession) -> EngineBench:
+        """Return what builds and times engines in a session."""
         return EngineBench(
-            visit=visit,
+            session=session,
             trtexec=self.board.trtexec,
             settings=self.settings,
             workspace_mib=workspace_mib(self.board.state.memory_mib or 0),
@@ -132,22 +132,22 @@ class SshDevice:
     def _host(self) -> SshHost:
         return SshHost(parse_address(self.name), config=self.config, clock=self.clock)
 
-    def _patiently(self, work: Callable[[], Result]) -> Result:
-        return try_patiently(work, patience_s=self.settings.patience_s, forget=self._host.close, clock=self.clock)
+    def _retry(self, work: Callable[[], Result]) -> Result:
+        return retry_while_away(work, patience_s=self.settings.patience_s, reset=self._host.close, clock=self.clock)
 
-    def _visiting(self, work: Callable[[Visit], Result]) -> Result:
-        """Do some work while holding the board; once more, with its engines dropped, where its disk is full."""
+    def _in_session(self, work: Callable[[BoardSession], Result]) -> Result:
+        """Call a function in a session on the board; if the disk is full, delete the engines and call it again."""
         folder = self.identity().key
-        with visit_board(self._host, folder, queue_limit_s=self.settings.queue_limit_s) as visit:
+        with open_session(self._host, folder, queue_limit_s=self.settings.queue_limit_s) as session:
             try:
-                return work(visit)
+                return work(session)
             except DiskFullError:
-                visit.make_room()
-                return work(visit)
+                session.drop_engines()
+                return work(session)
 
     @contextmanager
-    def _as_taken(self, onnx_path: Path) -> "Iterator[Path]":
-        """Give the file as this board's TensorRT takes it: FP16 by itself where trtexec does not make it so."""
+    def _prepared(self, onnx_path: Path) -> "Iterator[Path]":
+        """Yield the file in a form that this board's TensorRT takes: converted to FP16 unless trtexec does that."""
         if self.board.trtexec.takes_fp16:
             yield onnx_path
             return
@@ -160,13 +160,13 @@ class SshDevice:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "reference.onnx"
             write_reference(path, opset=self.opset)
-            with self._as_taken(path) as taken:
-                yield taken
+            with self._prepared(path) as prepared:
+                yield prepared
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Measurement:
-    """One network's way to a figure that can be trusted."""
+    """The measurement of one network, repeated until it is steady."""
 
     device: SshDevice
     onnx_path: Path
@@ -174,41 +174,41 @@ class _Measurement:
     reference_path: Path
     started: float
 
-    def measure(self, visit: Visit) -> Latency:
+    def measure(self, session: BoardSession) -> Latency:
         settings = self.device.settings
-        bench = self.device.bench(visit)
+        bench = self.device.bench(session)
         reference = bench.find_or_build(self.reference_path, shape=_REFERENCE_SHAPE)
         engine = bench.find_or_build(self.onnx_path, shape=self.shape)
         repeats: list[str] = []
         for attempt in range(settings.num_attempts):
             self.device.pause(settings.cooling_s * attempt)
-            is_due = bool(attempt) or visit.num_since_reference >= settings.reference_every
-            moved = self._look_at_reference(bench, reference, is_due=is_due)
+            is_due = bool(attempt) or session.num_since_reference >= settings.reference_every
+            moved = self._check_reference(bench, reference, is_due=is_due)
             engine, timed = self._time(bench, engine)
             self._check_identity(timed)
-            verdict = judge_run(timed.samples_ms, before=timed.run.before, after=timed.run.after)
+            verdict = _judge(timed)
             faults = [*moved, *verdict.faults]
             if not faults:
-                return self._latency(visit, engine, timed, [*repeats, *verdict.notes])
+                return self._latency(session, engine, timed, [*repeats, *verdict.notes])
             repeats.append(f"measured again, since {'; '.join(faults)}")
         raise self._unsteady(faults, timed, verdict)
 
-    def _look_at_reference(self, bench: EngineBench, engine: Engine, *, is_due: bool) -> list[str]:
-        """Time the reference where it is due, and tell whether the board is not what it was."""
-        visit, known = bench.visit, bench.visit.reference
+    def _check_reference(self, bench: EngineBench, engine: Engine, *, is_due: bool) -> list[str]:
+        """Time the reference if it is due; return a fault if the board has changed."""
+        session, known = bench.session, bench.session.reference
         if known is not None and known.engine != engine.file:
-            known = None  # another build of it, which may differ by the builder's choices
+            known = None  # another build, which may differ by the builder's choices
         if known is not None and not is_due:
             return []
         median = float(np.median(bench.time(engine, shape=_REFERENCE_SHAPE).samples_ms))
         first = known.first_ms if known else median
-        visit.refer(Reference(engine=engine.file, first_ms=first, last_ms=median))
-        if abs(median / first - 1) <= self.device.settings.reference_tolerance:
+        session.set_reference(Reference(engine=engine.file, first_ms=first, last_ms=median))
+        if not has_moved(median, first_ms=first):
             return []
-        return [f"the reference network took {first:.3f} ms on this board at first and takes {median:.3f} ms now"]
+        return [f"the reference network takes {median:.3f} ms on this board, at first it took {first:.3f} ms"]
 
     def _time(self, bench: EngineBench, engine: Engine) -> tuple[Engine, TimedRun]:
-        """Time an engine; one kept from before that does not run any more is built again."""
+        """Time an engine; rebuild a kept one that no longer runs."""
         try:
             return engine, bench.time(engine, shape=self.shape)
         except DiskFullError:
@@ -216,7 +216,7 @@ class _Measurement:
         except DeviceError as error:
             if engine.build_s is not None or type(error) is not DeviceError:
                 raise
-            bench.visit.engines.remove(engine.file)
+            bench.session.engines.remove(engine.file)
             again = bench.find_or_build(self.onnx_path, shape=self.shape)
             return again, bench.time(again, shape=self.shape)
 
@@ -225,15 +225,15 @@ class _Measurement:
         if was != now:
             raise DeviceError(
                 f"{self.device.name} changed while it was in use: {'; '.join(now.differences(was))}",
-                hint="set it back, or start a study of another name",
+                hint="set it back, or start a study with another name",
             )
 
-    def _latency(self, visit: Visit, engine: Engine, timed: TimedRun, notes: list[str]) -> Latency:
+    def _latency(self, session: BoardSession, engine: Engine, timed: TimedRun, notes: list[str]) -> Latency:
         return Latency(
             samples_ms=timed.samples_ms,
             device=self.device.identity(),
-            reference_ms=visit.reference.last_ms if visit.reference else None,
-            notes=tuple([*visit.notes, *engine.notes, *timed.notes, *notes]),
+            reference_ms=session.reference.last_ms if session.reference else None,
+            notes=tuple([*session.notes, *engine.notes, *timed.notes, *notes]),
             seconds=self.device.clock() - self.started,
             throughput_per_s=timed.throughput_per_s,
             engine=engine.file.removesuffix(".engine"),
@@ -247,13 +247,24 @@ class _Measurement:
         if state.is_clock_locked is False:
             hint = "lock the clocks on the board (sudo jetson_clocks), then run the same command again"
         elif any("throttles" in fault for fault in verdict.faults):
-            hint = "cool the board, or give it a lower power mode (sudo nvpmodel -m …), then run the same command again"
+            hint = "cool the board, or choose a lower power mode (sudo nvpmodel -m …), then run the same command again"
         else:
-            hint = f"stop other work on the board; `yoloret-nas device {self.device.name}` says more"
+            hint = f"stop other work on the board; `yoloret-nas device {self.device.name}` gives more advice"
         times = self.device.settings.num_attempts
         return UnstableError(
             f"{self.device.name} gave no steady figure in {times} runs: {'; '.join(faults)}", hint=hint
         )
+
+
+def _judge(timed: TimedRun) -> Verdict:
+    before, after = timed.run.before, timed.run.after
+    return judge_run(
+        timed.samples_ms,
+        is_clock_locked=before.is_clock_locked,
+        locked_mhz=before.gpu_max_mhz,
+        end_mhz=after.gpu_mhz,
+        end_temperature_c=after.temperature_c,
+    )
 
 
 _REFERENCE_SHAPE = (1, 3, 96, 96)

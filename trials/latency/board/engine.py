@@ -1,4 +1,4 @@
-"""Engines on a board: built once there, then timed as often as wanted."""
+"""Builds TensorRT engines on a board and times them."""
 
 import hashlib
 import secrets
@@ -6,35 +6,34 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trials.latency.board.session import BoardRun, Visit
+from trials.latency.board.session import BoardRun, BoardSession
 from trials.latency.board.settings import SshSettings
 from trials.latency.board.trtexec_command import Trtexec
 from trials.latency.board.trtexec_failure import Failure, find_failure
-from trials.latency.board.trtexec_log import TrtexecLog, parse_log
-from trials.latency.board.trtexec_times import parse_times
+from trials.latency.board.trtexec_log import TrtexecLog, parse_log, parse_times
 from trials.latency.device import DeviceError
 
 _GARBLED = ("garbage", "truncated")
 _MEMORY = ("out_of_memory", "killed", "no_implementation")
 _TRIES = 3
-"""Runs whose output makes no sense before that is taken for the board's way."""
+"""Attempts at a run whose output is garbled."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """A network, built for a board."""
+    """A network built for a board."""
 
     file: str
-    """Its name among the kept engines: which network, with which flags, and which build of it."""
+    """Its file name, which identifies the network, the workspace and the build."""
     build_s: float | None
-    """None for one kept from before."""
+    """Duration of the build; None for a kept engine."""
     notes: tuple[str, ...] = ()
-    """What was odd about its build."""
+    """What was unusual about its build."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimedRun:
-    """One timed run that succeeded."""
+    """A successful timed run."""
 
     samples_ms: tuple[float, ...]
     throughput_per_s: float | None
@@ -44,27 +43,27 @@ class TimedRun:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineBench:
-    """Builds and times on a board that is held."""
+    """Builds and times engines in a session on the board."""
 
-    visit: Visit
+    session: BoardSession
     trtexec: Trtexec
     settings: SshSettings
     workspace_mib: int
     """Scratch memory for the builder."""
 
     def find_or_build(self, onnx_path: Path, *, shape: tuple[int, ...]) -> Engine:
-        """Give a network's engine, built where none is kept.
+        """Return a network's engine; build it if none is kept.
 
         Args:
-            onnx_path: As this board's TensorRT takes it.
-            shape: Of its input.
+            onnx_path: The network in a form that this board's TensorRT takes.
+            shape: Shape of its input.
 
         Raises:
             DeviceAwayError: the connection broke.
-            DeviceError: TensorRT cannot build it; says why.
+            DeviceError: TensorRT cannot build it, with the reason.
         """
         content = hashlib.sha256(onnx_path.read_bytes() + f"workspace {self.workspace_mib}".encode()).hexdigest()[:16]
-        kept = [name for name in self.visit.engines if name.startswith(f"{content}-")]
+        kept = [name for name in self.session.engines if name.startswith(f"{content}-")]
         return Engine(file=kept[-1], build_s=None) if kept else self._build(onnx_path, content, shape)
 
     def time(self, engine: Engine, *, shape: tuple[int, ...]) -> TimedRun:
@@ -72,33 +71,33 @@ class EngineBench:
 
         Raises:
             DeviceAwayError: the connection broke.
-            DeviceError: it cannot be timed; says why.
+            DeviceError: it cannot be timed, with the reason.
         """
-        timing, times = self.settings.timing, f"{self.visit.work}/times.json"
-        path = self.visit.path_of(engine.file)
+        timing, times = self.settings.timing, f"{self.session.work}/times.json"
+        path = self.session.path_of(engine.file)
         command = self.trtexec.time_command(engine=path, times=times, timing=timing)
         limit_s = self.settings.run_limit_s
 
         def attempt() -> BoardRun:
-            return self.visit.run(command, what="timing", limit_s=limit_s, times=times, engine=path)
+            return self.session.run(command, what="timing", limit_s=limit_s, times=times, engine=path)
 
-        run, log, failure = _sensible(attempt, shape=shape, is_timed=True)
+        run, log, failure = _run_until_readable(attempt, shape=shape, is_timed=True)
         if failure:
             raise refusal(failure, during="timing")
-        assert log.compute is not None
+        assert log.median_ms is not None
         samples = parse_times(run.times, warm_up_ms=timing.warm_up_ms)
         notes = [] if samples else ["no times file: only trtexec's own median is known"]
         if log.variation is not None:
-            notes.append(f"trtexec calls the GPU compute time unstable ({log.variation:.1%})")
+            notes.append(f"trtexec warns of an unstable GPU compute time ({log.variation:.1%})")
         return TimedRun(
-            samples_ms=samples or (log.compute.median_ms,),
+            samples_ms=samples or (log.median_ms,),
             throughput_per_s=log.throughput_per_s,
             run=run,
             notes=tuple(notes),
         )
 
     def _build(self, onnx_path: Path, content: str, shape: tuple[int, ...]) -> Engine:
-        model = self.visit.upload(onnx_path, "model.onnx")
+        model = self.session.upload(onnx_path, "model.onnx")
         engine = f"{content}-{secrets.token_hex(4)}.engine"
         notes = []
         run, log, failure = self._run_builder(model, engine, shape, self.workspace_mib)
@@ -107,39 +106,39 @@ class EngineBench:
             notes.append(f"built with {smaller} MiB of workspace after {failure.message}")
             run, log, failure = self._run_builder(model, engine, shape, smaller)
         if failure and failure.kind == "disk_full":
-            raise self.visit.disk_full()
+            raise self.session.disk_full()
         if failure:
             raise refusal(failure, during="building")
         if log.num_skipped_tactics:
             notes.append(
-                f"{log.num_skipped_tactics} tactics were skipped for want of memory: it may run faster than this"
+                f"{log.num_skipped_tactics} tactics were skipped for lack of memory: the engine may be slower than necessary"
             )
-        self.visit.keep(engine, most_mib=self.settings.cache_mib)
+        self.session.keep(engine, most_mib=self.settings.cache_mib)
         return Engine(file=engine, build_s=log.build_s or run.seconds, notes=tuple(notes))
 
     def _run_builder(
         self, model: str, engine: str, shape: tuple[int, ...], workspace_mib: int
     ) -> tuple[BoardRun, TrtexecLog, Failure | None]:
-        work = self.visit.work
+        work = self.session.work
         command = self.trtexec.build_command(
             onnx=model, engine=f"{work}/{engine}", timing_cache=f"{work}/timing.cache", workspace_mib=workspace_mib
         )
 
         def attempt() -> BoardRun:
-            return self.visit.run(command, what="building an engine", limit_s=self.settings.build_limit_s)
+            return self.session.run(command, what="building an engine", limit_s=self.settings.build_limit_s)
 
-        return _sensible(attempt, shape=shape, is_timed=False)
+        return _run_until_readable(attempt, shape=shape, is_timed=False)
 
 
 def refusal(failure: Failure, *, during: str) -> DeviceError:
-    """Give the error for a run that failed for good."""
+    """Return the error for a run that failed for good."""
     return DeviceError(f"{during} the engine: {failure.message}", hint=failure.hint)
 
 
-def _sensible(
+def _run_until_readable(
     attempt: Callable[[], BoardRun], *, shape: tuple[int, ...], is_timed: bool
 ) -> tuple[BoardRun, TrtexecLog, Failure | None]:
-    """Run until the output makes sense, three times at most."""
+    """Repeat a run with garbled output, three attempts in all."""
     for _ in range(_TRIES):
         run = attempt()
         log = parse_log(run.log)

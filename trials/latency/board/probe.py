@@ -1,7 +1,4 @@
-"""What a board says of itself: model, versions, power mode, clocks, temperatures, memory, disk.
-
-None of it needs root, and none of it changes anything on the board.
-"""
+"""Reads a board's model, versions, power mode, clocks, temperatures, memory and disk, without root or changes."""
 
 import re
 import secrets
@@ -12,45 +9,45 @@ from trials.latency.board.remote_process import RemoteResult
 from trials.latency.board.scripts import PROBE
 from trials.latency.board.ssh import SshHost
 from trials.latency.board.trtexec_command import Trtexec, read_help
-from trials.latency.device import DeviceError
+from trials.latency.device import DeviceError, DeviceIdentity
 
 _GPU_CLOCK = re.compile(r"gpu|gm20b|gp10b|gv11b|ga10b|gb10b", re.IGNORECASE)
-"""The GPU among the devices with a clock: its name on Nano, TX2, Xavier, Orin, Thor."""
+"""Names of the GPU among the devices with a clock, on Nano, TX2, Xavier, Orin and Thor."""
 _NOT_THE_CHIP = re.compile(r"PMIC|wifi|tj-none", re.IGNORECASE)
-"""Thermal zones that stand at a fixed or foreign value."""
+"""Thermal zones with a fixed value, or of another part."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoardState:
-    """What changes while a board works; None is what it does not tell."""
+    """What changes while a board works; None for what it does not report."""
 
     gpu_mhz: float | None = None
     gpu_min_mhz: float | None = None
     gpu_max_mhz: float | None = None
     temperatures_c: Mapping[str, float]
-    """By thermal zone, those switched off left out."""
+    """By thermal zone, without those switched off."""
     memory_mib: float | None = None
-    """All of it; a Jetson shares it between CPU and GPU."""
+    """Total memory; a Jetson shares it between CPU and GPU."""
     free_memory_mib: float | None = None
     free_disk_mib: float | None = None
     power_mode: str = ""
-    """As nvpmodel names it, empty without one."""
+    """As nvpmodel names it; empty without nvpmodel."""
     gpu: str = ""
-    """Name of the GPU on a machine that is no Jetson."""
+    """Name of the GPU on a machine other than a Jetson."""
 
     @property
     def is_clock_locked(self) -> bool | None:
-        """Whether the GPU's clock is set to one value (throttling still lowers it); None where that is not told."""
+        """Whether the GPU's clock is set to one value (throttling still lowers it); None for unknown."""
         return None if self.gpu_min_mhz is None else self.gpu_min_mhz == self.gpu_max_mhz
 
     @property
     def temperature_c(self) -> float | None:
-        """The GPU's temperature, or that of the hottest zone where none is named after it."""
+        """The GPU's temperature, or the hottest zone's where none is named after the GPU."""
         gpu = [value for name, value in self.temperatures_c.items() if "gpu" in name.lower()]
         return max(gpu or self.temperatures_c.values(), default=None)
 
     def figures(self) -> dict[str, float]:
-        """Give what a measurement's record keeps of it."""
+        """Return the figures that a measurement records."""
         named = {
             "gpu_mhz": self.gpu_mhz,
             "temperature_c": self.temperature_c,
@@ -61,41 +58,41 @@ class BoardState:
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """What does not change while a board works, and how it was when asked."""
+    """What does not change while a board works, and its state when probed."""
 
     model: str
-    """From its device tree; its GPU's name on a machine that is no Jetson."""
+    """From the device tree; the GPU's name on a machine other than a Jetson."""
     l4t: str
-    """Version of NVIDIA's Linux for Tegra, empty elsewhere."""
+    """Version of NVIDIA's Linux for Tegra; empty elsewhere."""
     trtexec: Trtexec
-    """What times networks there."""
+    """The board's trtexec."""
     has_flock: bool
-    """Without it nothing keeps two measurements apart."""
+    """Without flock, two measurements may run at once."""
     has_timeout: bool
-    """Without it a run is ended by the shell alone."""
+    """Without timeout, the shell ends a run that takes too long."""
     desktop: tuple[str, ...]
-    """Programs of a graphical desktop that run."""
+    """Running programs of a graphical desktop."""
     load: float | None
-    """Of the CPU, over the last minute."""
+    """The CPU's load over the last minute."""
     state: BoardState
-    """When it was asked."""
+    """The state when probed."""
 
 
 def probe_board(host: SshHost) -> Board:
-    """Ask a board what it is.
+    """Read what a board is.
 
     Raises:
         DeviceAwayError: it cannot be reached.
-        DeviceError: there is no trtexec, or none that says what it can.
+        DeviceError: it has no trtexec, or one without a readable help.
     """
     nonce = secrets.token_hex(8)
-    result = host.run(PROBE, nonce, host.address.trtexec, what="asking what the board is", limit_s=120)
+    result = host.run(PROBE, nonce, host.address.trtexec, what="probing the board", limit_s=120)
     parts = split_parts(result.stdout, nonce)
     if "end" not in parts:
         raise DeviceError(
-            f"{result.host} did not say what it is (exit status {result.exit_status}): "
-            f"{(result.stderr or result.stdout).strip()[-300:] or 'no word'}",
-            hint="its login shell must run plain commands without printing anything of its own in between",
+            f"probing {result.host} failed (exit status {result.exit_status}): "
+            f"{(result.stderr or result.stdout).strip()[-300:] or 'it printed nothing'}",
+            hint="its login shell must run plain commands and print nothing of its own in between",
         )
     facts = _facts(parts["board"])
     state = read_state(parts["board"])
@@ -116,13 +113,13 @@ def probe_board(host: SshHost) -> Board:
 
 
 def split_parts(text: str, nonce: str) -> dict[str, str]:
-    """Take apart what a script printed between its marks; the nonce keeps others' output from posing as one."""
+    """Split a script's output at its marks; the nonce tells them from other output."""
     pieces = re.split(rf"^@{nonce} (\w+)\n", text, flags=re.MULTILINE)
     return dict(zip(pieces[1::2], pieces[2::2], strict=True))
 
 
 def read_state(text: str) -> BoardState:
-    """Read what the scripts' ``state`` prints."""
+    """Parse the output of the scripts' ``state``."""
     clocks = re.findall(r"^devfreq (\S+) (\d+) (\d+) (\d+)$", text, re.MULTILINE)
     gpu = next(([int(value) / 1e6 for value in values] for name, *values in clocks if _GPU_CLOCK.search(name)), None)
     zones = re.findall(r"^thermal (\S*) (-?\d+)$", text, re.MULTILINE)
@@ -146,19 +143,38 @@ def read_state(text: str) -> BoardState:
     )
 
 
+def identity_of(board: Board, state: BoardState) -> DeviceIdentity:
+    """Return a board's identity in some state."""
+    settings = {"L4T": board.l4t, "power mode": state.power_mode, "GPU clock": _clock(state)}
+    graph = "CUDA graph" if board.trtexec.uses_cuda_graph else ""
+    return DeviceIdentity(
+        kind="ssh",
+        board=board.model,
+        backend=f"TensorRT {board.trtexec.version}",
+        precision="fp16",
+        settings={name: value for name, value in {**settings, "launch": graph}.items() if value},
+    )
+
+
+def _clock(state: BoardState) -> str:
+    if state.is_clock_locked is None or state.gpu_max_mhz is None:
+        return ""
+    return f"{'locked at' if state.is_clock_locked else 'free up to'} {state.gpu_max_mhz:.0f} MHz"
+
+
 def _facts(text: str) -> dict[str, str]:
     lines = [line.split(" ", 1) for line in text.splitlines() if " " in line]
-    return {name: value for name, value in reversed(lines)}  # the first of a name wins
+    return {name: value for name, value in reversed(lines)}  # the first line of a name counts
 
 
 def _l4t(text: str) -> str:
-    """Read ``# R32 (release), REVISION: 7.4, …`` as 32.7.4."""
+    """Parse ``# R32 (release), REVISION: 7.4, …`` as 32.7.4."""
     match = re.search(r"R(\d+).*REVISION: ([\d.]+)", text)
     return f"{match[1]}.{match[2]}" if match else ""
 
 
 def _library(text: str) -> str:
-    """Read a package version (``8.2.1-1+cuda10.2``) or the end of a library's name (``8.2.1``)."""
+    """Parse a package version (``8.2.1-1+cuda10.2``) or the end of a library's name (``8.2.1``)."""
     match = re.match(r"\d+\.\d+\.\d+", text)
     return match[0] if match else ""
 
@@ -174,10 +190,10 @@ def _without_trtexec(result: RemoteResult, path: str, said: str) -> DeviceError:
     if not path:
         return DeviceError(
             f"{result.host} has no trtexec",
-            hint="JetPack puts it into /usr/src/tensorrt/bin (package libnvinfer-bin); where it lies elsewhere, say "
+            hint="JetPack installs it in /usr/src/tensorrt/bin (package libnvinfer-bin); for another place use "
             f"ssh://{result.host}?trtexec=/path/of/trtexec",
         )
     return DeviceError(
-        f"{path} on {result.host} does not say what it can: {said.strip()[-300:] or 'it printed nothing'}",
+        f"{path} on {result.host} prints no help: {said.strip()[-300:] or 'it printed nothing'}",
         hint=f"run `{path} --help` on the board",
     )

@@ -1,8 +1,4 @@
-"""A command on another host while it runs, and what is left of it when it has ended.
-
-Its standard input is a pipe from this process that carries a beat: a line every few seconds. The scripts on the board end
-what they run when the beat ends.
-"""
+"""A command on another host: the running process with its heartbeat, and its result."""
 
 import contextlib
 import os
@@ -14,10 +10,10 @@ from typing import IO
 from trials.latency.device import DeviceAwayError, DeviceError
 
 BEAT_S = 10.0
-"""Seconds between two beats; the board waits for four of them in vain before it gives up."""
+"""Seconds between two heartbeats; the board gives up after missing four."""
 _MOST_OUTPUT = 128 * 2**20
 _LOST = 255
-"""Exit status by which ssh tells that the transport failed."""
+"""ssh's exit status for a failed transport."""
 
 _FINAL = (
     ("Host key verification failed", "accept the board's host key once: run ssh to it by hand"),
@@ -27,27 +23,27 @@ _FINAL = (
     ("Bad configuration option", "correct your ssh_config"),
     ("terminating,", "correct your ssh_config"),
 )
-"""What ssh says when trying again cannot help, and what can."""
+"""Messages of ssh that a retry cannot mend, and hints for them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteResult:
-    """One command on a host, ended."""
+    """An ended command on a host."""
 
     host: str
     """As the user names it."""
     command: str
-    """What it was for."""
+    """Its purpose."""
     exit_status: int | None
-    """None when it did not end in its time and was cut off here."""
+    """None for a command cut off at its time limit."""
     stdout: str
     stderr: str
     seconds: float
-    """Wall clock, transport included."""
+    """Wall-clock time including transport."""
 
 
 class RemoteProcess:
-    """A command on the host that has not ended yet."""
+    """A running command on a host."""
 
     def __init__(
         self,
@@ -68,11 +64,11 @@ class RemoteProcess:
         self._started = clock()
 
     def wait(self, limit_s: float) -> RemoteResult:
-        """Wait for its end, keeping the beat.
+        """Wait for its end while sending heartbeats.
 
         Raises:
             DeviceAwayError: the connection broke.
-            DeviceError: ssh refuses for good, or the output is endless.
+            DeviceError: ssh failed for a reason that a retry cannot mend, or the output is too long.
         """
         until = self._started + limit_s
         while (left := until - self._clock()) > 0:
@@ -84,14 +80,14 @@ class RemoteProcess:
         return self._result()
 
     def wait_for(self, words: tuple[str, ...], limit_s: float) -> list[str]:
-        """Wait, keeping the beat, for a line of output that starts with one of some words.
+        """Wait, while sending heartbeats, for an output line that starts with one of some words.
 
         Returns:
-            All lines up to it.
+            All lines up to this one.
 
         Raises:
-            DeviceAwayError: the connection broke before.
-            RemoteEndError: the command ended before, or did not say it in time.
+            DeviceAwayError: the connection broke first.
+            RemoteEndError: the command ended first, or the time ran out.
         """
         until, beaten = self._started + limit_s, self._clock()
         while True:
@@ -108,14 +104,14 @@ class RemoteProcess:
                 self._process.wait(0.02)
 
     def beat(self) -> None:
-        """Tell the board that this side is alive."""
+        """Send a heartbeat."""
         if self._process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.write(b"\n")
                 self._process.stdin.flush()
 
     def end(self) -> None:
-        """End its input, and it; harmless when it has ended."""
+        """Close its input and end it; may be called after its end."""
         end_process(self._process)
 
     def _check_size(self) -> None:
@@ -145,7 +141,7 @@ class RemoteProcess:
 
 
 class RemoteEndError(Exception):
-    """A command ended, or ran out of time, before it said what was waited for."""
+    """A command ended, or its time ran out, before the expected line."""
 
     def __init__(self, result: RemoteResult) -> None:
         super().__init__(result.command)
@@ -153,7 +149,7 @@ class RemoteEndError(Exception):
 
 
 def explain_loss(host: str, said: str, *, seconds: float, what: str = "") -> DeviceError:
-    """Give the error for a failed transport: final where trying again cannot help, else `DeviceAwayError`."""
+    """Return the error for a failed transport: `DeviceAwayError` where a retry may help, else `DeviceError`."""
     words = " ".join(line.strip() for line in said.splitlines() if line.strip() and "ControlSocket" not in line)[-400:]
     while_ = f" during {what}" if what else ""
     for sign, way_out in _FINAL:
@@ -161,12 +157,12 @@ def explain_loss(host: str, said: str, *, seconds: float, what: str = "") -> Dev
             return DeviceError(f"ssh to {host} failed: {words}", hint=way_out)
     return DeviceAwayError(
         f"{host} cannot be reached{while_}, after {seconds:.0f} s: {words or 'the connection closed'}",
-        hint="see that it is switched on and that `ssh` reaches it; the same command goes on where it stopped",
+        hint="check that it is switched on and that `ssh` reaches it; the same command then resumes",
     )
 
 
 def end_process(process: subprocess.Popen[bytes]) -> None:
-    """Close a process's input, give it a moment to end by itself, then end it."""
+    """Close a process's input, wait a moment for its end, then end it."""
     if process.stdin is not None:
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()

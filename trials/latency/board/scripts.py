@@ -1,20 +1,21 @@
-"""What runs on the board: plain POSIX sh (dash, bash or busybox), without root, leaving nothing but the caches.
+"""The scripts that run on the board: plain POSIX sh (dash, bash or busybox), without root; only the caches remain.
 
-Each script gets its values as arguments, never pasted in. Standard input is the beat of `trials.latency.board.ssh`.
+Each script gets its values as arguments, never by substitution. Standard input is the heartbeat of
+`trials.latency.board.ssh`.
 """
 
 PRELUDE = r"""
 LC_ALL=C; export LC_ALL
 PATH=$PATH:/usr/sbin:/sbin
 umask 077
-root=${YOLORET_NAS_BOARD_ROOT:-}  # a folder in place of /, for stand-ins of a board
+root=${YOLORET_NAS_BOARD_ROOT:-}  # a folder instead of /, for stand-ins of a board
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/yoloret-nas
 queue=$root/tmp/yoloret-nas.lock  # in /tmp: one queue for all accounts of the board
 running=$root/tmp/yoloret-nas-run.lock
 has() { command -v "$1" >/dev/null 2>&1; }
 if timeout -k 1 5 true >/dev/null 2>&1; then bounded=yes; else bounded=; fi
 
-# The beat: one line every ten seconds. Fails when it stops, be it that the client ended or that the network did.
+# Waits for the next heartbeat, a line every ten seconds. Fails when they stop: the client or the connection ended.
 beat() {
     if [ "$bounded" ]; then exec timeout 45 sh -c 'read -r line'; else exec sh -c 'read -r line'; fi
 }
@@ -26,7 +27,7 @@ stop() {
     kill -KILL "$1" 2>/dev/null
 }
 
-# guard SECONDS COMMAND...: run it, ended after so many seconds or when the beat stops.
+# guard SECONDS COMMAND...: run it; end it after so many seconds or when the heartbeat stops.
 guard() {
     seconds=$1; shift
     timer=
@@ -54,10 +55,10 @@ guard() {
     return $status
 }
 
-# A lock file that any account may open; made only where there is none, so that no link can be followed.
+# A lock file that any account may open; created only where none exists, so that no link is followed.
 lockable() { [ -e "$1" ] || ( umask 0; set -C; : >"$1" ) 2>/dev/null; [ -r "$1" ]; }
 
-# Builtins rather than programs: a look at the board should not disturb it, and a fork is dear on a small one.
+# Builtins rather than programs: reading the state should not disturb the board, and a fork is slow on a small one.
 state() {
     for folder in "$root"/sys/class/devfreq/*; do
         [ -r "$folder/cur_freq" ] || continue
@@ -121,11 +122,11 @@ mark end
 """
 )
 
-VISIT = (
+SESSION = (
     PRELUDE
     + r"""
-# VISIT NONCE SECONDS FOLDER WHO: wait in the queue, then hold the board until the beat stops.
-# Its last word is "busy", "work" or "error"; the nonce tells its words from a login script's.
+# SESSION NONCE SECONDS FOLDER WHO: wait in the queue, then hold the board until the heartbeat stops.
+# Its last line starts with "busy", "work" or "error"; the nonce tells its lines from a login script's.
 say() { echo "@$nonce $*"; }
 nonce=$1; shift
 exec 3<&0
@@ -134,7 +135,7 @@ lockable "$queue" && lockable "$running" || { say "error cannot make $queue"; ex
 if has flock; then
     exec 9<"$queue"
     guard "$1" flock 9 || { say "busy $(cat "$cache/owner" 2>/dev/null)"; exit 0; }
-    rm -rf "$cache"/work.*  # of clients that ended without a word; the lock says that none is at work
+    rm -rf "$cache"/work.*  # of clients that were killed; the lock shows that none is running
 else
     find "$cache" -maxdepth 1 -name 'work.*' -mtime +1 -exec rm -rf {} + 2>/dev/null
 fi
@@ -144,7 +145,7 @@ cd "$cache/$2" || exit 0
 for file in *.engine; do [ -e "$file" ] && say "engine $file"; done
 if [ -e reference ]; then say "reference $(cat reference)"; touch -c "$(cut -d ' ' -f 1 reference)"; fi
 echo >>timed; say "timed $(wc -l <timed)"
-[ -s timing.cache ] && cp timing.cache "$work/timing.cache"  # a copy: a build cut short cannot spoil the cache
+[ -s timing.cache ] && cp timing.cache "$work/timing.cache"  # a copy, so that an interrupted build cannot spoil the cache
 has flock || say unlocked
 [ "$bounded" ] || say unbounded
 say "work $work"
@@ -153,7 +154,7 @@ while :; do
     beat <&3 8<&- 9<&- & pulse=$!
     wait "$pulse" || break
 done
-if has flock; then exec 8<"$running"; guard 60 flock 8; fi  # what ran must have ended before its files go
+if has flock; then exec 8<"$running"; guard 60 flock 8; fi  # the run must have ended before its files are deleted
 rm -rf "$work" "$cache/owner"
 """
 )
@@ -170,7 +171,7 @@ if $bound cat >"$1.part" && [ "$(wc -c <"$1.part")" -eq "$2" ]; then mv "$1.part
 RUN = (
     PRELUDE
     + r"""
-# RUN NONCE SECONDS FOLDER TIMES ENGINE COMMAND...: run trtexec between two looks at the board.
+# RUN NONCE SECONDS FOLDER TIMES ENGINE COMMAND...: run trtexec and print the board's state before and after it.
 # TIMES is the times file it writes, ENGINE the kept engine it uses; both may be empty.
 nonce=$1 limit=$2 folder=$3 times=$4 engine=$5; shift 5
 exec 3<&0
@@ -178,7 +179,7 @@ cd "$folder" || exit 1
 [ -z "$engine" ] || touch -c "$engine"  # the engines used last are kept longest
 [ -z "$times" ] || rm -f "$times"
 exec 8<"$running"
-if has flock && ! guard 60 flock 8; then mark busy; exit 0; fi  # inherited by trtexec: free only when that is gone
+if has flock && ! guard 60 flock 8; then mark busy; exit 0; fi  # trtexec inherits the lock, which is free only after its end
 mark before; state
 begun=$(date +%s)
 mark log
@@ -194,11 +195,11 @@ mark end; echo "$status $(($(date +%s) - begun))"
 KEEP = (
     PRELUDE
     + r"""
-# KEEP FOLDER WORK MIB [ENGINE]: put a built engine and the timing cache into the cache, then hold that to its bound.
+# KEEP FOLDER WORK MIB [ENGINE]: move a built engine and the timing cache into the cache, then limit its size.
 folder=$cache/$1 work=$2 most=$3 engine=${4:-}
 mkdir -p "$folder" || exit 1
 if [ -n "$engine" ]; then mv "$work/$engine" "$folder/$engine" || exit 1; fi
-if [ -s "$work/timing.cache" ]; then  # copied, since the next build of this visit goes on with it; moved, to be whole
+if [ -s "$work/timing.cache" ]; then  # a copy, since this session's next build uses it; a move, to be atomic
     new=$folder/timing.new
     cp "$work/timing.cache" "$new" && mv "$new" "$folder/timing.cache" || rm -f "$new"
 fi
@@ -210,10 +211,10 @@ done
 """
 )
 
-REFER = (
+SET_REFERENCE = (
     PRELUDE
     + r"""
-# REFER FOLDER LINE: remember the reference network's figure, and count measurements from here.
+# SET_REFERENCE FOLDER LINE: store the reference network's figure and restart the count of measurements.
 echo "$2" >"$cache/$1/reference" && : >"$cache/$1/timed"
 """
 )

@@ -1,7 +1,7 @@
-"""A board held for one measurement: first in its queue, with a folder for what is temporary, gone when the visit ends.
+"""A session on the board: it holds the board's queue and a temporary folder there until it ends.
 
-The lock is the board's own (flock on a file there), so it counts for all workers, machines and people. The script that
-holds it lives on the visitor's beat: a visitor that dies, or is cut off, gives the board free within seconds.
+The lock is a file on the board (flock), so that it applies to all workers, machines and users. The script that holds it
+depends on the client's heartbeat: a client that dies or is cut off releases the board within seconds.
 """
 
 import contextlib
@@ -16,61 +16,61 @@ from pathlib import Path
 
 from trials.latency.board.probe import BoardState, read_state, split_parts
 from trials.latency.board.remote_process import RemoteEndError, RemoteResult
-from trials.latency.board.scripts import KEEP, REFER, RUN, UPLOAD, VISIT
+from trials.latency.board.scripts import KEEP, RUN, SESSION, SET_REFERENCE, UPLOAD
 from trials.latency.board.ssh import SshHost
 from trials.latency.device import DeviceAwayError, DeviceError
 
 _GRACE_S = 120.0
-"""The local limit lies this much above the board's."""
+"""The local time limit exceeds the board's by this much."""
 
 
 class DiskFullError(DeviceError):
-    """The board has no room for what a measurement needs."""
+    """The board's disk is too full for a measurement."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """The reference network on this board, as measured before."""
+    """Earlier figures of the reference network on this board."""
 
     engine: str
-    """File name of the engine that was timed."""
+    """File name of the timed engine."""
     first_ms: float
-    """The first figure of this engine, which later ones are held against."""
+    """The first figure of this engine, which later ones are compared with."""
     last_ms: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoardRun:
-    """One run of trtexec, ended, with the board's state around it."""
+    """An ended run of trtexec, with the board's state before and after it."""
 
     log: str
     exit_status: int
-    """124 where it was ended for taking too long."""
+    """124 for a run ended at its time limit."""
     seconds: float
-    """On the board, whole seconds."""
+    """Duration on the board, in whole seconds."""
     times: str
-    """Content of the times file, empty without one."""
+    """Content of the times file; empty without one."""
     before: BoardState
     after: BoardState
 
 
 @dataclass(kw_only=True)
-class Visit:
-    """What is known and can be done while the board is held."""
+class BoardSession:
+    """What a client knows and can do while it holds the board."""
 
     host: SshHost
     folder: str
-    """Of the caches for this board as it is now, below the cache on the board."""
+    """Folder of this board's identity, below the cache on the board."""
     work: str
     """Absolute path of the temporary folder on the board."""
     engines: list[str]
-    """File names of engines kept from before."""
+    """File names of the kept engines."""
     reference: Reference | None
-    """None before the first."""
+    """None before its first measurement."""
     num_since_reference: int
-    """Measurements since the reference was last timed, this one included."""
+    """Measurements since the reference was last timed, including this one."""
     notes: list[str] = field(default_factory=list)
-    """What the board lacks."""
+    """Tools that the board lacks."""
 
     def upload(self, source: Path, name: str) -> str:
         """Copy a file into the temporary folder.
@@ -80,7 +80,7 @@ class Visit:
 
         Raises:
             DeviceAwayError: the connection broke.
-            DiskFullError: there is no room for it.
+            DiskFullError: the disk is full.
         """
         target = f"{self.work}/{name}"
         size = source.stat().st_size
@@ -89,7 +89,7 @@ class Visit:
             if "No space left" in result.stderr:
                 raise self.disk_full()
             raise DeviceAwayError(
-                f"{result.host} did not take {name}: {result.stderr.strip()[-300:] or 'it was cut off'}"
+                f"uploading {name} to {result.host} failed: {result.stderr.strip()[-300:] or 'it was cut off'}"
             )
         return target
 
@@ -98,24 +98,22 @@ class Visit:
 
         Args:
             command: Its words, of any content.
-            what: What for.
-            limit_s: It is ended on the board after so long.
+            what: The purpose, for messages.
+            limit_s: The board ends it after so long.
             times: Path of the times file it writes.
             engine: Path of the kept engine it uses.
 
         Raises:
-            DeviceAwayError: the connection broke, or something else still runs there.
+            DeviceAwayError: the connection broke, or an earlier run has not ended.
         """
         nonce = secrets.token_hex(8)
         words = (nonce, str(int(limit_s)), self.work, times, engine, *command)
         result = self.host.run(RUN, *words, what=what, limit_s=limit_s + _GRACE_S)
         parts = split_parts(result.stdout, nonce)
         if "busy" in parts:
-            raise DeviceAwayError(
-                f"on {result.host} an earlier run has not ended yet", hint="look at `ps` on the board"
-            )
+            raise DeviceAwayError(f"an earlier run on {result.host} has not ended yet", hint="check `ps` on the board")
         if "end" not in parts or not re.fullmatch(r"\d+ \d+\s*", parts["end"]):
-            raise DeviceAwayError(f"{what} on {result.host} came to no end: {_last_words(result)}")
+            raise DeviceAwayError(f"{what} on {result.host} was cut off: {_last_words(result)}")
         status, seconds = (int(number) for number in parts["end"].split())
         return BoardRun(
             log=parts["log"],
@@ -127,11 +125,11 @@ class Visit:
         )
 
     def keep(self, engine: str, *, most_mib: int) -> None:
-        """Move a built engine and the timing cache from the temporary folder into the caches, and hold these to a bound.
+        """Move a built engine and the timing cache into the caches, and limit their size.
 
         Raises:
             DeviceAwayError: the connection broke.
-            DiskFullError: there is no room for it.
+            DiskFullError: the disk is full.
         """
         result = self.host.run(
             KEEP, self.folder, self.work, str(most_mib), engine, what="keeping an engine", limit_s=120
@@ -140,75 +138,75 @@ class Visit:
             raise self.disk_full()
         self.engines.append(engine)
 
-    def make_room(self) -> None:
-        """Drop all kept engines."""
-        self.host.run(KEEP, self.folder, self.work, "0", what="making room", limit_s=120)
+    def drop_engines(self) -> None:
+        """Delete all kept engines."""
+        self.host.run(KEEP, self.folder, self.work, "0", what="deleting the engines", limit_s=120)
         self.engines.clear()
 
-    def refer(self, reference: Reference) -> None:
-        """Remember the reference network's figure on the board."""
+    def set_reference(self, reference: Reference) -> None:
+        """Store the reference network's figures on the board."""
         line = f"{reference.engine} {reference.first_ms} {reference.last_ms}"
-        self.host.run(REFER, self.folder, line, what="noting the reference", limit_s=60)
+        self.host.run(SET_REFERENCE, self.folder, line, what="setting the reference", limit_s=60)
         self.reference = reference
 
     def path_of(self, engine: str) -> str:
-        """Give the path of a kept engine, relative to the temporary folder."""
+        """Return the path of a kept engine, relative to the temporary folder."""
         return f"../{self.folder}/{engine}"
 
     def disk_full(self) -> DiskFullError:
-        """Give the error for a board without room."""
+        """Return the error for a full disk."""
         return DiskFullError(
             f"the disk of {self.host.address} is full",
-            hint=f"free some space there (df -h); {Path(self.work).parent} may be deleted as a whole",
+            hint=f"free some space there (df -h); {Path(self.work).parent} may be deleted",
         )
 
 
 @contextlib.contextmanager
-def visit_board(host: SshHost, folder: str, *, queue_limit_s: float) -> Iterator[Visit]:
+def open_session(host: SshHost, folder: str, *, queue_limit_s: float) -> Iterator[BoardSession]:
     """Wait for the board and hold it while the block runs.
 
     Args:
         host: The board.
-        folder: Of the caches for this board as it is now: letters and digits.
-        queue_limit_s: Longest wait for others to finish.
+        folder: The caches' folder for this board's identity: letters and digits.
+        queue_limit_s: Longest wait in the queue.
 
     Raises:
-        DeviceAwayError: it cannot be reached, or others held it all the time.
-        DeviceError: it has no place to write to.
+        DeviceAwayError: it cannot be reached, or others held it for all that time.
+        DeviceError: nothing can be written there.
     """
     who = f"{getpass.getuser()}@{platform.node()}, process {os.getpid()}"
     nonce = secrets.token_hex(8)
-    with host.start(VISIT, nonce, str(int(queue_limit_s)), folder, who, what="holding the board") as holder:
+    with host.start(SESSION, nonce, str(int(queue_limit_s)), folder, who, what="holding the board") as holder:
         try:
             ends = tuple(f"@{nonce} {word}" for word in ("work ", "busy", "error "))
             said = holder.wait_for(ends, queue_limit_s + _GRACE_S)
         except RemoteEndError as end:
-            raise DeviceAwayError(f"{host.address} let nobody in: {_last_words(end.result)}") from end
+            raise DeviceAwayError(f"no session on {host.address} could be opened: {_last_words(end.result)}") from end
         lines = [line.removeprefix(f"@{nonce} ") for line in said if line.startswith(f"@{nonce} ")]
         told, _, rest = lines[-1].partition(" ")
         if told == "busy":
             raise DeviceAwayError(
                 f"{host.address} has been in use by {rest.strip() or 'someone else'} for {queue_limit_s:.0f} s",
-                hint="wait until they are done; the lock frees itself when their process ends",
+                hint="wait until they are done; their lock is released when their process ends",
             )
         if told == "error":
             raise DeviceError(
-                f"{host.address}: {rest}", hint="see that its disk has room and your account may write there"
+                f"{host.address}: {rest}", hint="check that its disk has space and that your account may write there"
             )
-        yield _visit(host, folder, lines)
+        yield _read_session(host, folder, lines)
 
 
-def _visit(host: SshHost, folder: str, lines: list[str]) -> Visit:
+def _read_session(host: SshHost, folder: str, lines: list[str]) -> BoardSession:
     values: dict[str, list[str]] = {}
     for line in lines:
         name, _, value = line.partition(" ")
         values.setdefault(name, []).append(value)
     notes = []
     if "unlocked" in values:
-        notes.append("the board has no flock: nothing keeps others from measuring at the same time")
+        notes.append("the board has no flock: others may measure at the same time")
     if "unbounded" in values:
-        notes.append("the board has no timeout: runs there are ended by the shell alone")
-    return Visit(
+        notes.append("the board has no timeout: the shell ends runs at their time limit")
+    return BoardSession(
         host=host,
         folder=folder,
         work=values["work"][0],
@@ -225,4 +223,4 @@ def _read_reference(text: str) -> Reference | None:
 
 
 def _last_words(result: RemoteResult) -> str:
-    return (result.stderr.strip() or result.stdout.strip())[-300:] or "no word why"
+    return (result.stderr.strip() or result.stdout.strip())[-300:] or "no reason given"

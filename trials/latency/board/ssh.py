@@ -1,11 +1,11 @@
-"""A host reached by the system's ssh: one connection, many commands, each with its time and its record.
+"""A host reached by the system's ssh: one connection that many commands share.
 
-The system's client honours the user's whole ssh_config (aliases, jumps, agents, known hosts); host keys are checked as it
-says, and nothing is ever asked (BatchMode).
+The system's client honours the user's whole ssh_config (aliases, jumps, agents, known hosts), checks host keys as
+configured there, and never prompts (BatchMode).
 
-Every command's standard input is a pipe from this process that carries a beat: a line every few seconds. The scripts on
-the board end what they run when the beat ends, so that nothing is left there when this process is killed, the connection
-is cut, or the cable is pulled. The connection itself hangs on such a pipe too, so no ssh outlives its owner.
+Every command's standard input is a pipe from this process that carries a heartbeat, one line every few seconds. The scripts
+on the board end what they run when the heartbeat stops. So nothing is left there when this process is killed or the
+connection is cut. The connection itself ends with such a pipe too, so that no ssh outlives its owner.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from trials.latency.board.remote_process import BEAT_S, RemoteProcess, RemoteRes
 from trials.latency.device import DeviceError
 
 CONFIG_VARIABLE = "YOLORET_NAS_SSH_CONFIG"
-"""Environment variable: a file to use in place of the user's ssh_config (``ssh -F``)."""
+"""Environment variable that names a file to use instead of the user's ssh_config (``ssh -F``)."""
 _CONNECT_S = 15
 
 _OPTIONS = {
@@ -40,16 +40,16 @@ _OPTIONS = {
     "RemoteCommand": "none",
     "RequestTTY": "no",
 }
-"""Set whatever the user's ssh_config says: a measurement needs a plain, silent connection."""
+"""These override the user's ssh_config: a measurement needs a plain, silent connection."""
 
 
 class SshHost:
-    """A host and the one connection to it, made when first needed.
+    """A host and the single connection to it, opened when first needed.
 
     Args:
-        address: Whom to reach.
-        config: A file in place of the user's ssh_config; None for theirs, or the one that the environment names.
-        clock: Seconds; tests bring their own.
+        address: The host's address.
+        config: A file instead of the user's ssh_config; None for theirs, or the one named by `CONFIG_VARIABLE`.
+        clock: Returns seconds; tests pass their own.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class SshHost:
 
     @property
     def is_connected(self) -> bool:
-        """Whether the connection stands, as far as this side knows."""
+        """Whether the connection is open, as far as this side knows."""
         return self._master is not None and self._master.poll() is None
 
     def run(self, script: str, *words: str, what: str, limit_s: float, data: Path | None = None) -> RemoteResult:
@@ -74,13 +74,13 @@ class SshHost:
         Args:
             script: Plain POSIX sh, from this package.
             words: Its arguments ``$1``, ``$2``, …, of any content.
-            what: What it is for, for messages.
+            what: Its purpose, for messages.
             limit_s: Longest wait; the script must end by itself before.
-            data: A file to feed to its standard input; None feeds it the beat.
+            data: A file for its standard input; None sends the heartbeat.
 
         Raises:
-            DeviceAwayError: the connection cannot be made, or broke.
-            DeviceError: ssh refuses for good.
+            DeviceAwayError: the connection cannot be opened, or broke.
+            DeviceError: ssh failed for a reason that a retry cannot mend.
         """
         with self.start(script, *words, what=what, data=data) as process:
             return process.wait(limit_s)
@@ -90,8 +90,8 @@ class SshHost:
         """Run a script while the block runs; its standard input ends with the block.
 
         Raises:
-            DeviceAwayError: the connection cannot be made.
-            DeviceError: ssh refuses for good.
+            DeviceAwayError: the connection cannot be opened.
+            DeviceError: ssh failed for a reason that a retry cannot mend.
         """
         self._connect()
         command = " ".join(["exec", "sh", "-c", *map(shlex.quote, (script, "yoloret-nas", *words))])
@@ -103,7 +103,7 @@ class SshHost:
                 stdin=stdin,
                 stdout=stdout,
                 stderr=stderr,
-                start_new_session=True,  # an interrupt typed at the terminal is this process's to answer, not ssh's
+                start_new_session=True,  # this process handles the terminal's interrupts, not ssh
             )
             remote = RemoteProcess(
                 process,
@@ -121,19 +121,19 @@ class SshHost:
                 remote.end()
 
     def beat(self) -> None:
-        """Tell the board, for every command that runs there, that this side is alive."""
+        """Send a heartbeat to every running command."""
         for process in self._running:
             process.beat()
 
     def pause(self, seconds: float) -> None:
-        """Wait without being taken for dead."""
+        """Wait while sending heartbeats."""
         until = self._clock() + seconds
         while (left := until - self._clock()) > 0:
             time.sleep(min(left, BEAT_S))
             self.beat()
 
     def close(self) -> None:
-        """End the connection; harmless when repeated."""
+        """Close the connection; may be called more than once."""
         if self._master is not None:
             end_process(self._master)
             self._master = None
@@ -151,7 +151,7 @@ class SshHost:
         if self.is_connected:
             return
         self.close()
-        # A socket's path may have some 100 characters only: not below TMPDIR, which may be deep.
+        # A socket's path is limited to about 100 characters, and TMPDIR may be deep.
         self._folder = tempfile.TemporaryDirectory(prefix="yoloret-nas-", dir="/tmp")
         started = self._clock()
         with tempfile.TemporaryFile() as stderr:
@@ -164,8 +164,8 @@ class SshHost:
                     start_new_session=True,
                 )
             except FileNotFoundError as error:
-                raise DeviceError("there is no ssh on this machine", hint="install an OpenSSH client") from error
-            if _says(self._master, b"connected", limit_s=2 * _CONNECT_S):
+                raise DeviceError("this machine has no ssh", hint="install an OpenSSH client") from error
+            if _wait_for_word(self._master, b"connected", limit_s=2 * _CONNECT_S):
                 return
             self.close()
             stderr.seek(0)
@@ -173,8 +173,8 @@ class SshHost:
         raise explain_loss(str(self.address), said, seconds=self._clock() - started)
 
 
-def _says(process: subprocess.Popen[bytes], word: bytes, *, limit_s: float) -> bool:
-    """Wait until a process has written a word; tell whether it did before its end."""
+def _wait_for_word(process: subprocess.Popen[bytes], word: bytes, *, limit_s: float) -> bool:
+    """Wait until a process has written a word; return whether it did before its end."""
     assert process.stdout is not None
     heard, until = b"", time.monotonic() + limit_s
     while word not in heard:

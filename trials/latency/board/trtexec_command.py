@@ -1,4 +1,4 @@
-"""The two calls of trtexec, built from what this board's trtexec knows: any unknown flag would end the run."""
+"""The command lines of trtexec for building and timing, with the flags that this version knows: others end the run."""
 
 import re
 from collections.abc import Iterator
@@ -9,19 +9,19 @@ from trials.onnx.tensorrt_version import TensorRTVersion, find_version
 _WORKSPACE_SHARE = 8
 _WORKSPACE_MIB = (256, 2048)
 """Scratch memory for the builder: an eighth of the board's, within these bounds. The default of 8.2 and before, 16 MiB,
-is too small for the good tactics; a 4 GB Nano, which shares it with the CPU, wants 256 to 512."""
+is too small for the good tactics; a 4 GB Nano, whose CPU shares the memory, needs 256 to 512."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """How long to time."""
+    """Duration of a timed run."""
 
     warm_up_ms: int = 1000
-    """Not counted."""
+    """Warm-up before the timed passes."""
     duration_s: int = 5
-    """At least so long…"""
+    """Shortest duration."""
     iterations: int = 100
-    """…and at least so many passes."""
+    """Fewest passes."""
 
     def __post_init__(self) -> None:
         if self.warm_up_ms < 0 or self.duration_s < 0 or self.iterations < 1:
@@ -33,45 +33,45 @@ class Trtexec:
     """The trtexec of one board."""
 
     path: str
-    """Where it lies on the board."""
+    """Its path on the board."""
     version: TensorRTVersion
-    """Of TensorRT."""
+    """Version of TensorRT."""
     flags: frozenset[str]
-    """What its help lists, without the dashes."""
+    """The flags its help lists, without dashes."""
 
     @property
     def takes_fp16(self) -> bool:
-        """Whether it makes an FP32 file FP16 by itself; TensorRT 11 does not."""
+        """Whether it converts an FP32 file to FP16; TensorRT 11 does not."""
         return "fp16" in self.flags
 
     @property
     def has_timing_cache(self) -> bool:
-        """Whether it keeps what it learnt about tactics from build to build."""
+        """Whether it keeps the timings of tactics from build to build."""
         return "timingCacheFile" in self.flags
 
     @property
     def uses_cuda_graph(self) -> bool:
-        """Whether the timed passes are launched as one CUDA graph: from 11 on they are without asking."""
+        """Whether timed passes are launched as a CUDA graph, which 11 and later always do."""
         return "useCudaGraph" in self.flags or self.version.major >= 11
 
     def build_command(self, *, onnx: str, engine: str, timing_cache: str, workspace_mib: int) -> list[str]:
-        """Give the words that build an engine and time nothing.
+        """Return the command that builds an engine and times nothing.
 
         Args:
             onnx: Path on the board.
             engine: Path to write.
-            timing_cache: Path to read and write, unused before 8.0.
+            timing_cache: Path to read and write; unused before 8.0.
             workspace_mib: Scratch memory for the builder.
         """
         return [self.path, f"--onnx={onnx}", f"--saveEngine={engine}", *self._build_flags(timing_cache, workspace_mib)]
 
     def time_command(self, *, engine: str, times: str, timing: Timing) -> list[str]:
-        """Give the words that load an engine and time it, without profiler and without copies to and from the GPU.
+        """Return the command that times an engine, without profiler and without copies to and from the GPU.
 
         Args:
             engine: Path on the board.
             times: Path of the times file to write.
-            timing: How long.
+            timing: Duration of the run.
         """
         switches = [f"--{flag}" for flag in ("useSpinWait", "noDataTransfers", "useCudaGraph") if flag in self.flags]
         lengths = [
@@ -101,15 +101,15 @@ class Trtexec:
 
 
 def read_help(text: str, *, path: str, library: str) -> Trtexec | None:
-    """Make out version and flags of a trtexec from its help.
+    """Parse version and flags of a trtexec from its help.
 
     Args:
         text: What ``trtexec --help`` printed.
-        path: Where it lies on the board.
-        library: Version of the TensorRT library installed beside it (``8.2.1``), for 7.x, whose help has no banner.
+        path: Its path on the board.
+        library: Version of the installed TensorRT library (``8.2.1``), for 7.x, whose help has no banner.
 
     Returns:
-        None where this is no help of trtexec.
+        None for a text that is not trtexec's help.
     """
     flags = frozenset(re.findall(r"^\s+--(\w+)", text, re.MULTILINE))
     if not {"onnx", "saveEngine", "loadEngine"} <= flags:
@@ -122,6 +122,6 @@ def read_help(text: str, *, path: str, library: str) -> Trtexec | None:
 
 
 def workspace_mib(memory_mib: float) -> int:
-    """Give the builder's scratch memory for a board of this much memory."""
+    """Return the builder's scratch memory for a board with this much memory."""
     low, high = _WORKSPACE_MIB
     return int(min(max(memory_mib / _WORKSPACE_SHARE, low), high))

@@ -1,4 +1,4 @@
-"""Why a run of trtexec gave no figure, in words of someone who wants a latency."""
+"""Why a run of trtexec gave no latency, with a message and a hint for the user."""
 
 import re
 from collections.abc import Callable
@@ -27,33 +27,33 @@ FailureKind = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """What kept a run from giving a figure."""
+    """The cause of a run without a latency."""
 
     kind: FailureKind
     message: str
     """One sentence."""
     hint: str = ""
-    """The way out, where one is known."""
+    """The remedy, where one is known."""
 
 
 def find_failure(
     log: TrtexecLog, *, exit_status: int | None, is_timed: bool, shape: tuple[int, ...] | None = None
 ) -> Failure | None:
-    """Tell why a run must not be used; None where it succeeded.
+    """Return why a run must not be used; None for a successful run.
 
     Args:
-        log: What it printed.
-        exit_status: Its exit status; None where only the log is known.
-        is_timed: Whether it was meant to give a latency.
-        shape: Of the network's only input; checked against the binding where the log tells it (from 8.0 on).
+        log: Its log.
+        exit_status: Its exit status; None if only the log is known.
+        is_timed: Whether it should give a latency.
+        shape: Shape of the network's only input; compared with the binding in the log (from 8.0 on).
     """
     if log.is_profiled and is_timed:
         return Failure(
             kind="profiled",
-            message="the profiler was attached: its figures are no latency",
+            message="the profiler was attached: its figures are not latencies",
             hint="time without --dumpProfile and --exportProfile",
         )
-    is_complete = log.has_passed and exit_status in (0, None) and (log.compute is not None or not is_timed)
+    is_complete = log.has_passed and exit_status in (0, None) and (log.median_ms is not None or not is_timed)
     if not is_complete:
         return _explain(log, exit_status)
     for name, dimensions in log.bindings.items():
@@ -70,26 +70,25 @@ def _explain(log: TrtexecLog, exit_status: int | None) -> Failure:
         if dimensions[2:] and all(side == 1 for side in dimensions[2:]):
             return _wrong_shape(name, dimensions, None)
     if exit_status == 124:
-        return Failure(kind="timeout", message="trtexec did not end within its time")
+        return Failure(kind="timeout", message="trtexec did not end within its time limit")
     if exit_status == 137 or re.search(r"^Killed\s*$", log.text, re.MULTILINE):
         return Failure(
             kind="killed",
-            message="the kernel killed trtexec, as it does when memory runs out",
+            message="the kernel killed trtexec, probably for lack of memory",
             hint="close the desktop and other programs on the board, or search a space of smaller networks",
         )
     if log.has_failed or exit_status not in (0, None):
         return Failure(
-            kind="other", message=f"trtexec failed (exit status {exit_status}): {last_words(log.text) or 'no word why'}"
+            kind="other",
+            message=f"trtexec failed (exit status {exit_status}): {last_words(log.text) or 'no reason given'}",
         )
     if "trtexec" not in log.text and " [I] " not in log.text:
-        return Failure(kind="garbage", message=f"what came back is no output of trtexec: {last_words(log.text)!r}")
-    return Failure(
-        kind="truncated", message=f"trtexec's output ends before its end, after: {last_words(log.text) or 'nothing'}"
-    )
+        return Failure(kind="garbage", message=f"the output is not trtexec's: {last_words(log.text)!r}")
+    return Failure(kind="truncated", message=f"trtexec's output is cut off after: {last_words(log.text) or 'nothing'}")
 
 
 def last_words(text: str) -> str:
-    """Give the last error, or else the last line, without its time stamp, at most 300 characters."""
+    """Return the last error, or else the last line, without its time stamp, at most 300 characters."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if "[E]" in line or line.startswith("ERROR")]
     chosen = (errors or lines or [""])[-1]
@@ -102,7 +101,7 @@ def _wrong_shape(name: str, dimensions: tuple[int, ...], shape: tuple[int, ...] 
     return Failure(
         kind="wrong_shape",
         message=f"trtexec measured input {name} at {got}{wanted}",
-        hint="trtexec measures a file with dynamic shapes at one pixel, and says nothing: export static shapes",
+        hint="trtexec measures a file with dynamic shapes at one pixel without a warning: export static shapes",
     )
 
 
@@ -130,14 +129,14 @@ def _refused_operator(match: re.Match[str]) -> Failure:
 def _no_implementation(match: re.Match[str]) -> Failure:
     return Failure(
         kind="no_implementation",
-        message=f"TensorRT found no way to run the node {match[1]}",
-        hint="most often the workspace, or the board's free memory, is too small: close other programs on the board",
+        message=f"TensorRT found no implementation for the node {match[1]}",
+        hint="usually the workspace or the board's free memory is too small: close other programs on the board",
     )
 
 
 def _out_of_memory(match: re.Match[str]) -> Failure:
     sizes = re.findall(r"(?:Requested size was|GPU memory \()\s*(\d+) bytes", match.string)
-    asked = f" ({max(map(int, sizes)) / 2**20:.0f} MiB asked for)" if sizes else ""
+    asked = f" ({max(map(int, sizes)) / 2**20:.0f} MiB requested)" if sizes else ""
     return Failure(
         kind="out_of_memory",
         message=f"the board ran out of GPU memory{asked}",
@@ -149,7 +148,7 @@ def _other_version(match: re.Match[str]) -> Failure:
     return Failure(
         kind="other_version",
         message="the engine was built by another version of TensorRT, or for another GPU",
-        hint="engines hold for one board and one version: build it again on this board",
+        hint="an engine is valid for one board and one version: build it again on this board",
     )
 
 
@@ -176,4 +175,4 @@ _SIGNS: tuple[tuple[str, Callable[[re.Match[str]], Failure]], ...] = (
     (r"^(.*Error Code \d+: .*)$(?=[\s\S]*Failed to parse onnx file)", _refused),
     (r"^(.*\n.*)Failed to parse onnx file", _refused),
 )
-"""Words of a failed run and what they mean, the more telling first; a run that succeeded may hold some of them too."""
+"""Patterns in a failed run's log, the most specific first; a successful run's log may match some of them too."""

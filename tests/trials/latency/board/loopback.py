@@ -151,7 +151,7 @@ class LoopbackBoard:
         (self.folder / "session.sh").write_text(
             f"export YOLORET_NAS_BOARD_ROOT={self.root} ORT_DISABLE_TELEMETRY=1\n"
             f"export PATH={self.root}/bin:$PATH\nunset XDG_CACHE_HOME\ncd\n"
-            f"if [ -e {self.folder}/faults.json ]; then exec {sys.executable} {HERE}/session.py {self.folder}; fi\n"
+            f"if [ -e {self.folder}/faults.json ]; then exec {sys.executable} {HERE}/failing_session.py {self.folder}; fi\n"
             'exec sh -c "${SSH_ORIGINAL_COMMAND:-true}"\n'
         )
         trtexec = self.root / "usr/src/tensorrt/bin/trtexec"

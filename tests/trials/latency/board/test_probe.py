@@ -6,8 +6,7 @@ from tests.conftest import PutUpBoard
 from tests.trials.latency.board.loopback import LoopbackBoard
 from tests.trials.latency.board.versions import FLAGS
 from trials.latency.board.address import parse_address
-from trials.latency.board.identity import identity_of
-from trials.latency.board.probe import BoardState, probe_board, read_state, split_parts
+from trials.latency.board.probe import BoardState, identity_of, probe_board, read_state, split_parts
 from trials.latency.board.ssh import SshHost
 from trials.latency.device import DeviceError
 
@@ -101,7 +100,7 @@ def test_a_trtexec_of_another_place(board: LoopbackBoard) -> None:
 
 def test_a_trtexec_that_does_not_run(board: LoopbackBoard) -> None:
     (board.root / "usr/src/tensorrt/bin/trtexec").write_text("#!/bin/sh\necho libnvinfer.so.8: cannot open\nexit 127\n")
-    with pytest.raises(DeviceError, match=r"does not say what it can: libnvinfer.so.8: cannot open"):
+    with pytest.raises(DeviceError, match=r"prints no help: libnvinfer.so.8: cannot open"):
         probe_board(SshHost(parse_address(board.spec)))
 
 

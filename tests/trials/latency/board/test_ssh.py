@@ -76,7 +76,7 @@ def test_addresses(spec: str, address: SshAddress) -> None:
     ],
 )
 def test_hostile_addresses_are_refused(spec: str) -> None:
-    with pytest.raises(UnknownDeviceError, match="is no address of a board"):
+    with pytest.raises(UnknownDeviceError, match="is not a board's address"):
         open_device(spec)
 
 
@@ -184,7 +184,7 @@ def test_a_bad_ssh_config(board: LoopbackBoard) -> None:
 
 def test_no_ssh_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(DeviceError, match="there is no ssh on this machine"):
+    with pytest.raises(DeviceError, match="this machine has no ssh"):
         SshHost(parse_address("ssh://nano")).run("true", what="x", limit_s=10)
 
 

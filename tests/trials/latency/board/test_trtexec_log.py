@@ -5,49 +5,43 @@ from pathlib import Path
 import pytest
 
 from trials.latency.board.trtexec_failure import FailureKind, find_failure
-from trials.latency.board.trtexec_log import parse_log
-from trials.onnx.tensorrt_version import TensorRTVersion
+from trials.latency.board.trtexec_log import parse_log, parse_times
 
 LOGS = Path(__file__).parents[4] / "../shared/trtexec-logs"
 
-# File: median, p99, throughput, build seconds, input bindings, kind of failure (None: the figure may be used).
-REAL: dict[str, tuple[float | None, float | None, float | None, float | None, dict[str, tuple[int, ...]], str | None]] = {
-    "01-8.0.1-jetson-nano.txt": (39.875, 40.1282, 24.7474, None, {"input": (1, 3, 640, 640)}, None),
-    "02-8.0.1-jetson-nano-exportProfile.txt": (39.9982, 40.1931, 24.5583, None, {}, "profiled"),
-    "03-8.2.1-jetson-nano-build-and-run.txt": (90.0183, 91.2045, 11.0613, 184.708, {"input": (1, 3, 288, 800)}, None),
-    "05-8.2.1-xavier-nx.txt": (0.564087, 0.578552, 27207.0, None, {}, "truncated"),
-    "07-8.5.2-agx-xavier-truncated-lines.txt": (0.369873, None, 43073.6, None, {}, "truncated"),
-    "08-8.5.2-xavier-nx-dumpProfile-no-summary.txt": (None, None, None, None, {}, "profiled"),
-    "10-10.3.0-jetson-jetpack6-noDataTransfers.txt": (3.14062, 3.15039, 318.007, None, {}, None),
-    "11-7.1.3-jetson-int8-resnet50.txt": (55.2111, 57.4766, 18.0758, None, {}, None),
-    "12-7.1.x-jetson-yolov4-throughput0.txt": (4.40088, 5.36792, None, None, {}, None),
-    "14-8.4-desktop-unstable-warning.txt": (1.38037, 1.55853, 716.632, None, {}, "truncated"),
-    "20-FAIL-10.3.0-jetson-unknown-options.txt": (None, None, None, None, {}, "unknown_flag"),
-    "21-FAIL-8.0.3-unsupported-op-plugin.txt": (None, None, None, None, {}, "unsupported_operator"),
-    "22-FAIL-8.2.0-desktop-no-implementation.txt": (None, None, None, None, {}, "no_implementation"),
-    "24-FAIL-10.0.1-engine-version-mismatch.txt": (None, None, None, None, {}, "other_version"),
-    "26-WARN-8.2-jetson-nano-low-memory.txt": (None, None, None, None, {}, "truncated"),
-    "28-FAIL-oom-runtime.txt": (None, None, None, None, {}, "out_of_memory"),
-    "30-FAIL-jetson-nano-killed.txt": (None, None, None, None, {}, "killed"),
-    "32-FAIL-7.2.2-parser.txt": (None, None, None, None, {}, "unsupported_operator"),
+# File: median, throughput, build seconds, input bindings, kind of failure (None: the figure may be used).
+REAL: dict[str, tuple[float | None, float | None, float | None, dict[str, tuple[int, ...]], str | None]] = {
+    "01-8.0.1-jetson-nano.txt": (39.875, 24.7474, None, {"input": (1, 3, 640, 640)}, None),
+    "02-8.0.1-jetson-nano-exportProfile.txt": (39.9982, 24.5583, None, {}, "profiled"),
+    "03-8.2.1-jetson-nano-build-and-run.txt": (90.0183, 11.0613, 184.708, {"input": (1, 3, 288, 800)}, None),
+    "05-8.2.1-xavier-nx.txt": (0.564087, 27207.0, None, {}, "truncated"),
+    "07-8.5.2-agx-xavier-truncated-lines.txt": (0.369873, 43073.6, None, {}, "truncated"),
+    "08-8.5.2-xavier-nx-dumpProfile-no-summary.txt": (None, None, None, {}, "profiled"),
+    "10-10.3.0-jetson-jetpack6-noDataTransfers.txt": (3.14062, 318.007, None, {}, None),
+    "11-7.1.3-jetson-int8-resnet50.txt": (55.2111, 18.0758, None, {}, None),
+    "12-7.1.x-jetson-yolov4-throughput0.txt": (4.40088, None, None, {}, None),
+    "14-8.4-desktop-unstable-warning.txt": (1.38037, 716.632, None, {}, "truncated"),
+    "20-FAIL-10.3.0-jetson-unknown-options.txt": (None, None, None, {}, "unknown_flag"),
+    "21-FAIL-8.0.3-unsupported-op-plugin.txt": (None, None, None, {}, "unsupported_operator"),
+    "22-FAIL-8.2.0-desktop-no-implementation.txt": (None, None, None, {}, "no_implementation"),
+    "24-FAIL-10.0.1-engine-version-mismatch.txt": (None, None, None, {}, "other_version"),
+    "26-WARN-8.2-jetson-nano-low-memory.txt": (None, None, None, {}, "truncated"),
+    "28-FAIL-oom-runtime.txt": (None, None, None, {}, "out_of_memory"),
+    "30-FAIL-jetson-nano-killed.txt": (None, None, None, {}, "killed"),
+    "32-FAIL-7.2.2-parser.txt": (None, None, None, {}, "unsupported_operator"),
     "34-TRAP-8.5.2-agx-xavier-dynamic-shape-1px.txt": (
-        None, None, None, None, {"pixel_values": (1, 3, 1, 1)}, "wrong_shape",
+        None, None, None, {"pixel_values": (1, 3, 1, 1)}, "wrong_shape",
     ),
-    "35-FORMAT-11.x-synthetic-from-source.txt": (None, None, None, None, {}, "refused"),
-}  # fmt: skip
-
-VERSIONS = {
-    "01": (8, 0, 1), "02": (8, 0, 1), "03": (8, 2, 1), "08": (8, 5, 2), "10": (10, 3, 0), "20": (10, 3, 0), "21": (8, 0, 3),
-    "24": (10, 0, 1), "35": (11, 2, 1),
+    "35-FORMAT-11.x-synthetic-from-source.txt": (None, None, None, {}, "refused"),
 }  # fmt: skip
 
 WORDS = {
     "02": "the profiler was attached",
     "20": "does not know --buildOnly, --explicitBatch, --workspace",
     "21": "this TensorRT has no operator Round",
-    "22": "found no way to run the node ArgMax_260",
+    "22": "found no implementation for the node ArgMax_260",
     "24": "built by another version of TensorRT",
-    "28": r"ran out of GPU memory \(19200 MiB asked for\)",
+    "28": r"ran out of GPU memory \(19200 MiB requested\)",
     "30": "the kernel killed trtexec",
     "32": "cannot take the operator Pad as the network uses it: Assertion failed: inputs.at",
     "34": "measured input pixel_values at 1×3×1×1",
@@ -64,14 +58,11 @@ def _real(name: str) -> str:
 
 @pytest.mark.parametrize("name", REAL)
 def test_real_logs(name: str) -> None:
-    median, at99, throughput, build_s, bindings, kind = REAL[name]
+    median, throughput, build_s, bindings, kind = REAL[name]
     log = parse_log(_real(name))
-    assert (log.compute.median_ms if log.compute else None) == median
-    assert (log.compute.percentiles_ms.get(99) if log.compute else None) == at99
-    assert (log.throughput_per_s, log.build_s, log.bindings) == (throughput, build_s, bindings)
+    assert (log.median_ms, log.throughput_per_s, log.build_s, log.bindings) == (median, throughput, build_s, bindings)
     failure = find_failure(log, exit_status=None, is_timed=True)
     assert (failure.kind if failure else None) == kind
-    assert log.version == (VERSIONS.get(name[:2]))
 
 
 @pytest.mark.parametrize("number", WORDS)
@@ -106,12 +97,6 @@ def test_the_variation_that_trtexec_complains_of() -> None:
     assert log.variation == pytest.approx(0.0210486)
 
 
-def test_a_cut_percentile_is_no_value() -> None:
-    log = parse_log(_real("07-8.5.2-agx-xavier-truncated-lines.txt"))
-    assert log.compute is not None
-    assert log.compute.percentiles_ms == {90: 0.373779, 95: 0.374756}
-
-
 # ---- our own, in the same format ----
 
 PASSED = """\
@@ -133,9 +118,7 @@ def _kind(text: str, *, exit_status: int | None = 0, is_timed: bool = True, **mo
 
 def test_a_run_that_passed() -> None:
     log = parse_log(PASSED)
-    assert log.compute is not None
-    assert (log.compute.median_ms, log.compute.min_ms, log.throughput_per_s) == (21.25, 20.5, 40.5)
-    assert log.version == TensorRTVersion(8, 2, 1)
+    assert (log.median_ms, log.throughput_per_s) == (21.25, 40.5)
     assert _kind(PASSED, shape=(1, 3, 320, 320)) is None
 
 
@@ -190,3 +173,38 @@ def test_a_build_needs_no_figure() -> None:
 def test_a_profiled_run_with_a_run_of_its_own_is_one_to_use() -> None:
     assert _kind(PASSED.replace("a.engine", "a.engine --dumpProfile")) == "profiled"
     assert _kind(PASSED.replace("a.engine", "a.engine --dumpProfile --separateProfileRun")) is None
+
+
+# ---- the times file ----
+
+TIMES = LOGS / "40-8.5EA-exportTimes-first5.json"
+
+
+def test_a_real_times_file() -> None:
+    if not TIMES.is_file():
+        pytest.skip("the real files are not here")
+    assert parse_times(TIMES.read_text(), warm_up_ms=0) == (0.484512, 0.4704, 0.474944, 0.474944, 0.474464)
+
+
+def test_the_warm_up_is_left_out() -> None:
+    text = '[ { "startComputeMs" : 10, "computeMs" : 9 }\n, { "startComputeMs" : 1000, "computeMs" : 5.5 } ]'
+    assert parse_times(text, warm_up_ms=1000) == (5.5,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}",
+        "[1, 2]",
+        "null",
+        '[ { "startComputeMs" : 10, "computeMs" : 9 }',
+        '[ { "startComputeMs" : 10, "computeMs" : 0 } ]',
+        '[ { "startComputeMs" : 10, "computeMs" : -1 } ]',
+        '[ { "startComputeMs" : 10, "computeMs" : NaN } ]',
+        '[ { "startComputeMs" : 10, "computeMs" : "9" } ]',
+        '[ { "startComputeMs" : 10 } ]',
+    ],
+)
+def test_what_is_no_times_file_gives_nothing(text: str) -> None:
+    assert parse_times(text, warm_up_ms=0) == ()

@@ -229,7 +229,7 @@ def suffer(fault: str) -> None:
     if fault.startswith("sleep:"):
         time.sleep(float(fault.partition(":")[2]))
     if fault == "cut":  # the connection, while this works
-        from session import cut_connection
+        from failing_session import cut_connection
 
         cut_connection()
         time.sleep(3600)
