@@ -25,11 +25,12 @@ from torch import Tensor
 
 from spaces.networks.network import build_network
 from spaces.presets import PRESETS
+from trials.data.letterbox import as_network_input
 from trials.data.open_dataset import open_dataset
 from trials.detections.anchors import fit_anchors
 from trials.progress import ignore_progress
 from trials.training.data_module import TrainingData
-from trials.training.detector import Detector, as_network_input, split_targets
+from trials.training.detector import Detector, split_targets
 from trials.training.kept_memory import keep_freed_memory
 from trials.training.loss import DetectionLoss, modern_loss
 from trials.training.mixed_depthwise import mix_depthwise

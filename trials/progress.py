@@ -7,6 +7,9 @@ from typing import Literal
 Phase = Literal["build", "measure", "train", "score"]
 """What the trial is busy with."""
 
+REPORT_EVERY_S = 0.5
+"""Least time between two progress messages that end nothing."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:

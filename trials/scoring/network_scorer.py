@@ -9,16 +9,12 @@ from torch.utils.data import DataLoader
 
 from trials.data.batches import Item, ScoringBatches, collate
 from trials.data.dataset import Sample
-from trials.data.letterbox import fit_letterbox
+from trials.data.letterbox import as_network_input, fit_letterbox
 from trials.detections.boxes import anchors_tensor, decode_maps
 from trials.detections.decoding import Decoding
 from trials.detections.nms import Detections, DetectionSettings, select_detections, unletterbox_detections
-from trials.progress import Progress, Report, ignore_progress
+from trials.progress import REPORT_EVERY_S, Progress, Report, ignore_progress
 from trials.scoring.average_precision import Scores, score_detections
-from trials.training.detector import as_network_input
-
-REPORT_EVERY_S = 0.5
-"""Least time between two progress messages that end nothing."""
 
 
 class NetworkScorer:

@@ -1,16 +1,21 @@
-"""The final weights of a training, with what it takes to use them."""
+"""The final weights of a training with what it takes to use them, and the network they give."""
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from spaces import Architecture
+from trials.data.dataset import Dataset, DatasetError
 from trials.detections.decoding import Decoding
 from trials.training.errors import TrainingError
+
+if TYPE_CHECKING:
+    from spaces.networks.network import YoloReT
 
 CHECKPOINT_FILE = "checkpoint.pt"
 """The final weights, in the trial's folder."""
@@ -54,3 +59,31 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise TrainingError(f"{path} is no checkpoint of this version", hint="take the checkpoint.pt of a trial")
     names = ("anchors", "coding", "class_names", "input_size")
     return Checkpoint(weights=values["state_dict"], decoding=Decoding(**{name: values[name] for name in names}))
+
+
+def load_trained(architecture: Architecture, checkpoint: Checkpoint) -> "YoloReT":
+    """Build an architecture's network with a checkpoint's weights."""
+    from spaces.networks.network import build_network  # imports timm, which most readers of a checkpoint do not need
+
+    network = build_network(architecture, num_classes=len(checkpoint.decoding.class_names))
+    network.load_state_dict(dict(checkpoint.weights))
+    return network
+
+
+def check_classes(checkpoint: Checkpoint, dataset: Dataset, *, name: str) -> None:
+    """Refuse to score a network on a dataset of other classes.
+
+    Args:
+        checkpoint: Of the network.
+        dataset: Of any classes.
+        name: The network's, for the message.
+
+    Raises:
+        DatasetError: the classes, or their order, differ.
+    """
+    ours, theirs = checkpoint.decoding.class_names, dataset.class_names
+    if ours != theirs:
+        raise DatasetError(
+            f"{name} knows the classes {', '.join(ours)}; {dataset.name} has {', '.join(theirs)}",
+            hint="score it on data of the classes it was trained for, in the same order",
+        )

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from trials.data.batches import Batch
-from trials.data.letterbox import normalise
+from trials.data.letterbox import as_network_input
 from trials.training.assignment import Targets
 from trials.training.kept_memory import keep_freed_memory
 from trials.training.loss import DetectionLoss
@@ -72,11 +72,6 @@ class Detector(LightningModule):
         objects, ignored = split_targets(batch)
         total: Tensor = self.loss(maps, objects, ignored).total
         return total
-
-
-def as_network_input(images: Tensor) -> Tensor:
-    """Give (B, 3, S, S) uint8 images as float32, normalised and channels-last (1.2 to 1.8 times as fast on a CPU)."""
-    return normalise(images.contiguous(memory_format=torch.channels_last))
 
 
 def split_targets(batch: Batch) -> tuple[Targets, Targets]:

@@ -9,15 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
-from torch.multiprocessing.spawn import ProcessRaisedException
 
-from trials.progress import Progress, Report
+from trials.progress import REPORT_EVERY_S, Progress, Report
 from trials.scoring.average_precision import Scores
-from trials.scoring.network_scorer import REPORT_EVERY_S, NetworkScorer
+from trials.scoring.network_scorer import NetworkScorer
 from trials.training.errors import DivergedError
 from trials.training.norm_statistics import NormStatistics
 from trials.training.weight_average import WeightAverage
@@ -185,11 +183,3 @@ class EpochReports(Callback):
         trainer.save_checkpoint(partial)  # all processes take part
         if trainer.is_global_zero:
             os.replace(partial, path)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error, perhaps one that came back from another process, means that memory ran out."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    marks = ("DefaultCPUAllocator", "can't allocate memory", "OutOfMemoryError", "CUDA out of memory")
-    return isinstance(error, RuntimeError | ProcessRaisedException) and any(mark in str(error) for mark in marks)

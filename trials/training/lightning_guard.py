@@ -6,9 +6,9 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch.multiprocessing.spawn import ProcessRaisedException
 
-from trials.training.epoch_reports import is_out_of_memory
 from trials.training.errors import DivergedError, OutOfMemoryError
 
 
@@ -25,7 +25,7 @@ def named_errors(batch_size: int) -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from error
     except (RuntimeError, MemoryError, ProcessRaisedException) as error:
-        if is_out_of_memory(error):
+        if _is_out_of_memory(error):
             raise OutOfMemoryError(
                 f"memory ran out in training with batches of {batch_size}", hint="lower the batch size"
             ) from error
@@ -54,3 +54,11 @@ _EXPECTED_WARNINGS = (
     r".*treespec, LeafSpec.*",  # Lightning 2.6 calls what torch 2.15 deprecates
     r".*GPU available but not used.*",  # the user's accelerator flag
 )
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error, perhaps one that came back from another process, means that memory ran out."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    marks = ("DefaultCPUAllocator", "can't allocate memory", "OutOfMemoryError", "CUDA out of memory")
+    return isinstance(error, RuntimeError | ProcessRaisedException) and any(mark in str(error) for mark in marks)

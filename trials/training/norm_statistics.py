@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from trials.data.batches import Item, ScoringBatches, collate
 from trials.data.dataset import Sample
-from trials.training.detector import as_network_input
+from trials.data.letterbox import as_network_input
 
 _BATCH_SIZE = 32  # larger than a training step's: a variance over few images is too small
 

@@ -15,9 +15,9 @@ from trials.data.dataset import Dataset
 from trials.detections.anchors import Anchors
 from trials.detections.decoding import Decoding
 from trials.progress import Report
-from trials.scoring.network_scorer import NetworkScorer, score_network
+from trials.scoring.network_scorer import NetworkScorer
 from trials.training.assignment import ASSIGNMENTS
-from trials.training.checkpoint import CHECKPOINT_FILE, Checkpoint, read_checkpoint, write_checkpoint
+from trials.training.checkpoint import CHECKPOINT_FILE, write_checkpoint
 from trials.training.data_module import TrainingData, choose_num_workers, count_steps
 from trials.training.detector import Detector, initialise_prediction_bias
 from trials.training.epoch_reports import (
@@ -35,18 +35,6 @@ from trials.training.optimiser import OptimiserFactory
 from trials.training.report_pipe import ReportPipe
 from trials.training.settings import BF16_FROM_PX, TrainSettings
 from trials.training.weight_average import WeightAverage
-
-__all__ = [
-    "CHECKPOINT_FILE",
-    "Checkpoint",
-    "Decoding",
-    "TrainResult",
-    "TrainSettings",
-    "TrainingError",
-    "read_checkpoint",
-    "score_network",
-    "train_network",
-]
 
 
 @dataclass(frozen=True, kw_only=True)

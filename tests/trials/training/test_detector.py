@@ -6,7 +6,8 @@ from torch import nn
 
 from tests.trials.training.tiny_network import ANCHORS, STRIDES, TinyNetwork, tiny_network
 from trials.data.batches import Batch
-from trials.training.detector import Detector, as_network_input, initialise_prediction_bias, set_frozen, split_targets
+from trials.data.letterbox import as_network_input
+from trials.training.detector import Detector, initialise_prediction_bias, set_frozen, split_targets
 from trials.training.loss import DetectionLoss, modern_loss
 from trials.training.optimiser import OptimiserFactory, learning_rate_at, plan_stages
 from trials.training.recipes import RECIPES, paper_recipe

@@ -11,13 +11,14 @@ from torch import nn
 from tests.trials.training.tiny_network import ANCHORS, tiny_network
 from trials.data.batches import ScoringBatches, collate
 from trials.data.dataset import Sample
+from trials.data.letterbox import as_network_input
 from trials.data.shapes import ShapesSettings, make_shapes
 from trials.progress import ignore_progress
 from trials.scoring.network_scorer import score_network
-from trials.training.detector import as_network_input
+from trials.training.checkpoint import read_checkpoint
 from trials.training.norm_statistics import NormStatistics
 from trials.training.settings import TrainSettings
-from trials.training.train import read_checkpoint, train_network
+from trials.training.train import train_network
 
 DATASET = make_shapes(ShapesSettings(num_train=40, num_val=6, size=64, num_classes=2))
 SAMPLES = DATASET.splits["train"]

@@ -17,11 +17,13 @@ from trials.data.dataset import Dataset
 from trials.data.shapes import ShapesSettings, make_shapes
 from trials.progress import Progress, Report, ignore_progress
 from trials.scoring.network_scorer import score_network
+from trials.training.checkpoint import read_checkpoint
 from trials.training.epoch_reports import Outcome
 from trials.training.errors import DivergedError, OutOfMemoryError, TrainingError
 from trials.training.recipes import paper_recipe
 from trials.training.report_pipe import ReportPipe
-from trials.training.train import TrainResult, TrainSettings, choose_precision, read_checkpoint, train_network
+from trials.training.settings import TrainSettings
+from trials.training.train import TrainResult, choose_precision, train_network
 
 pytestmark = pytest.mark.filterwarnings("error")
 
