@@ -40,12 +40,11 @@ _FOUR_EPOCHS = replace(_NOW, epochs=4, score_every=1)
 VARIANTS: dict[str, tuple[TrainSettings, str]] = {
     "as it is": (_NOW, "shapes"),
     "100 validation images, not 200": (_NOW, "shapes:val=100"),
-    "running statistics of batch norms": (replace(_NOW, norm_images=0), "shapes"),
     "scored and kept: an average of the weights": (replace(_NOW, ema_decay=0.999), "shapes"),
     "half the learning rate": (replace(_NOW, learning_rate=1e-2), "shapes"),
     "4 epochs of 400 images, not 6 of 320": (_FOUR_EPOCHS, "shapes:train=400"),
     "before all of that": (
-        replace(_FOUR_EPOCHS, learning_rate=1e-2, ema_decay=0.999, norm_images=0),
+        replace(_FOUR_EPOCHS, learning_rate=1e-2, ema_decay=0.999),
         "shapes:train=400,val=100",
     ),
 }

@@ -17,7 +17,6 @@ from trials.progress import REPORT_EVERY_S, Progress, Report
 from trials.scoring.average_precision import Scores
 from trials.scoring.network_scorer import NetworkScorer
 from trials.training.errors import DivergedError
-from trials.training.norm_statistics import NormStatistics
 from trials.training.weight_average import WeightAverage
 
 LAST_FILE = "last.ckpt"
@@ -53,7 +52,6 @@ class EpochReports(Callback):
         report: Told of each epoch, and every half second in between.
         scorer: Of the validation split.
         average: Whose weights are scored; None scores the network as it is.
-        norm_statistics: Computed anew for what is scored; None leaves the running ones.
         num_epochs: Of the whole training.
         score_every: Epochs between scorings; the last is always scored.
         work_dir: Where `last.ckpt` is written after each epoch, None for nowhere.
@@ -66,7 +64,6 @@ class EpochReports(Callback):
         scorer: NetworkScorer,
         *,
         average: WeightAverage | None,
-        norm_statistics: NormStatistics | None,
         num_epochs: int,
         score_every: int,
         work_dir: Path | None,
@@ -76,7 +73,6 @@ class EpochReports(Callback):
         self._report = report
         self._scorer = scorer
         self._average = average
-        self._norm_statistics = norm_statistics
         self._num_epochs = num_epochs
         self._score_every = score_every
         self._work_dir = work_dir
@@ -151,8 +147,6 @@ class EpochReports(Callback):
             return self._report(replace(progress, phase="score", step=scored.step, num_steps=scored.num_steps))
 
         with self._average.averaged(pl_module) if self._average else nullcontext():
-            if self._norm_statistics is not None:
-                self._norm_statistics.compute(pl_module.network)  # type: ignore[arg-type]
             scores = self._scorer.score(pl_module.network, report_scoring)  # type: ignore[arg-type]
         self.outcome.scores = scores
         self.outcome.seconds_score += time.monotonic() - started_at

@@ -29,8 +29,7 @@ def quick_recipe() -> TrainSettings:
     scored, so that a hopeless trial can be stopped at two thirds of them.
 
     So few steps differ from one seed to the next by as much as networks do, unless they go far: twice the learning rate, no
-    average over weights that change so fast, six passes rather than four (`benchmarks/quick_recipe.py`). Statistics of batch
-    norms computed anew were worth it at four and are harmless at six, with which the docs' searches were timed.
+    average over weights that change so fast, six passes rather than four (`benchmarks/quick_recipe.py`).
     """
     return replace(
         modern_recipe(),
@@ -38,7 +37,6 @@ def quick_recipe() -> TrainSettings:
         epochs=6,
         learning_rate=2e-2,
         ema_decay=0.0,
-        norm_images=128,
         score_every=2,
         augmentation=AugmentSettings(),
     )

@@ -1,5 +1,6 @@
 """How a network is trained, as one value."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -19,6 +20,9 @@ Precision = Literal["auto", "fp32", "bf16"]
 BF16_FROM_PX = 256
 """Input size from which bfloat16 pays on a CPU: activations no longer fit its caches. A training step of yoloret-m0.75 took
 0.7 times as long at 320 px, as long at 160 px; smaller networks gain nothing there (`benchmarks/training_step.py`)."""
+
+FORMER_SETTINGS: Mapping[str, object] = {"norm_images": 0}
+"""Fields of `TrainSettings` in earlier versions, with the value under which a training was what it is without them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +53,6 @@ class TrainSettings:
     """The highest learning rate of the frozen epochs, which have a cosine of their own; above 0."""
     ema_decay: float = 0.999
     """Of the average of the weights that is scored and kept; it starts low. 0 to below 1, 0 for no average."""
-    norm_images: int = 0
-    """Training images from which the statistics of batch norms are computed anew before each scoring, not negative; 0
-    leaves the running ones. See `trials.training.norm_statistics`."""
     loss: LossSettings = field(default_factory=LossSettings)
     """What is minimised, assignment included."""
     augmentation: AugmentSettings = field(default_factory=modern_augmentation)
@@ -79,7 +80,7 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         at_least = {"epochs": 1, "batch_size": 1, "score_every": 1, "devices": 1, "num_workers": -1, "seed": 0}
-        not_negative = ("warmup_epochs", "weight_decay", "clip_norm", "frozen_epochs", "norm_images", "num_threads")
+        not_negative = ("warmup_epochs", "weight_decay", "clip_norm", "frozen_epochs", "num_threads")
         for name, lowest in {**at_least, **dict.fromkeys((*not_negative, "cache_mib"), 0)}.items():
             if getattr(self, name) < lowest:
                 raise ValueError(f"{name} is {getattr(self, name)}; it is at least {lowest}")

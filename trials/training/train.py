@@ -30,7 +30,6 @@ from trials.training.errors import TrainingError
 from trials.training.lightning_guard import named_errors, quiet_lightning
 from trials.training.loss import DetectionLoss
 from trials.training.mixed_depthwise import mix_depthwise
-from trials.training.norm_statistics import NormStatistics
 from trials.training.optimiser import OptimiserFactory
 from trials.training.report_pipe import ReportPipe
 from trials.training.settings import BF16_FROM_PX, TrainSettings
@@ -170,17 +169,6 @@ class _Fit:
             num_workers=num_workers,
             cache_mib=settings.cache_mib,
         )
-        self._norm_statistics = (
-            NormStatistics(
-                train,
-                decoding.input_size,
-                num_images=settings.norm_images,
-                num_workers=num_workers,
-                cache_mib=settings.cache_mib,
-            )
-            if settings.norm_images
-            else None
-        )
 
     def run(self, report: Report, checkpoint: Path | None, *, pauses: "_Pauses | None") -> Outcome:
         """Train, in this process or in several."""
@@ -208,7 +196,6 @@ class _Fit:
             report,
             self._scorer,
             average=average,
-            norm_statistics=self._norm_statistics,
             num_epochs=settings.epochs,
             score_every=settings.score_every,
             work_dir=self._work_dir,
