@@ -187,7 +187,7 @@ class _Trial:
             work_dir=request.work_dir,
             resume=request.train.is_resumable,
             is_trained=request.parent is not None,
-            between_steps=self._machine.step_aside if request.train.devices == 1 else None,
+            between_steps=self._machine.step_aside,
         )
         self._known.update(
             ap=trained.ap,

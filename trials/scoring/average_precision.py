@@ -72,7 +72,6 @@ def _compare(found: Sequence[Detections], samples: Sequence[Sample]) -> dict[str
         iou_thresholds=_IOU_THRESHOLDS,
         rec_thresholds=_RECALL_THRESHOLDS,
         extended_summary=True,
-        sync_on_compute=False,  # in a training of several processes only the first one scores
         backend="faster_coco_eval",
     )
     metric.warn_on_many_detections = False

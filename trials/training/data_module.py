@@ -1,20 +1,21 @@
 """The training split as batches, in an order that follows from seed and epoch alone."""
 
 import os
+from collections.abc import Iterator
 
 import torch
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import DataLoader, Sampler
 
 from trials.data.batches import Item, TrainingBatches, collate
 from trials.data.dataset import Sample
 from trials.training.settings import TrainSettings
 
-_MAX_WORKERS = 8  # a device; one core prepares several hundred images a second
+_MAX_WORKERS = 8  # one core prepares several hundred images a second
 
 
 class TrainingData(LightningDataModule):
-    """Makes the loader in the process that trains, which knows its place among the others.
+    """Makes the loader of the training split.
 
     Args:
         samples: The training split.
@@ -33,21 +34,19 @@ class TrainingData(LightningDataModule):
         self._num_workers = num_workers
 
     def train_dataloader(self) -> DataLoader[Item]:
-        """Give the loader of this process's share."""
+        """Make the loader."""
         settings = self._settings
         batches = TrainingBatches(
             self._samples,
             self._input_size,
             augmentation=settings.augmentation,
             seed=settings.seed,
-            cache_mib=settings.cache_mib // settings.devices,
+            cache_mib=settings.cache_mib,
         )
-        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        batch_size = settings.batch_size // world_size
         return DataLoader(
             batches,
-            batch_size=batch_size,
-            sampler=_EpochSampler(batches, num_replicas=world_size, rank=rank, seed=settings.seed),
+            batch_size=settings.batch_size,
+            sampler=_EpochSampler(batches, seed=settings.seed),
             collate_fn=collate,
             drop_last=len(batches) >= settings.batch_size,  # a last batch of one image has no batch statistics
             num_workers=self._num_workers,
@@ -56,22 +55,32 @@ class TrainingData(LightningDataModule):
         )
 
 
-class _EpochSampler(DistributedSampler[Item]):
-    """Shuffles anew each epoch, and tells the dataset which epoch it is; Lightning calls `set_epoch`."""
+class _EpochSampler(Sampler[int]):
+    """Shuffles anew each epoch; Lightning calls `set_epoch`, which also tells the dataset its random changes."""
 
-    dataset: TrainingBatches
+    def __init__(self, batches: TrainingBatches, *, seed: int) -> None:
+        self._batches = batches
+        self._seed = seed
+        self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        super().set_epoch(epoch)
-        self.dataset.set_epoch(epoch)
+        self._epoch = epoch
+        self._batches.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[int]:
+        order = torch.Generator().manual_seed(self._seed + self._epoch)
+        return iter(torch.randperm(len(self._batches), generator=order).tolist())
 
 
 def choose_num_workers(settings: TrainSettings, *, is_gpu: bool) -> int:
-    """Give the processes that prepare images for one device: none on a CPU, which trains at the same time."""
+    """Give the processes that prepare images for training: none on a CPU, which trains at the same time."""
     if settings.num_workers >= 0:
         return settings.num_workers
     cores = os.cpu_count() or 1
-    return min(_MAX_WORKERS, max(1, cores // settings.devices - 1)) if is_gpu else 0
+    return min(_MAX_WORKERS, max(1, cores - 1)) if is_gpu else 0
 
 
 def count_steps(num_samples: int, settings: TrainSettings) -> int:

@@ -3,7 +3,6 @@
 import math
 import os
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -55,7 +54,6 @@ class EpochReports(Callback):
         num_epochs: Of the whole training.
         score_every: Epochs between scorings; the last is always scored.
         work_dir: Where `last.ckpt` is written after each epoch, None for nowhere.
-        on_finish: Given the outcome when training ends as planned or pruned.
     """
 
     def __init__(
@@ -67,7 +65,6 @@ class EpochReports(Callback):
         num_epochs: int,
         score_every: int,
         work_dir: Path | None,
-        on_finish: Callable[[Outcome], None],
     ) -> None:
         self.outcome = Outcome()
         self._report = report
@@ -76,7 +73,6 @@ class EpochReports(Callback):
         self._num_epochs = num_epochs
         self._score_every = score_every
         self._work_dir = work_dir
-        self._on_finish = on_finish
         self._loss_sum: Tensor | float = 0.0
         self._num_steps = 0
         self._started_at = 0.0
@@ -98,9 +94,9 @@ class EpochReports(Callback):
             self._check_finite(trainer)
         else:
             self._loss_sum = self._loss_sum + loss
-        self.outcome.num_images += len(batch.images) * trainer.world_size
+        self.outcome.num_images += len(batch.images)
         now = time.monotonic()
-        if now - self._reported_at >= REPORT_EVERY_S and trainer.is_global_zero and not trainer.is_last_batch:
+        if now - self._reported_at >= REPORT_EVERY_S and not trainer.is_last_batch:
             self._reported_at = now
             self._check_finite(trainer)
             self._report(self._progress(trainer))
@@ -110,24 +106,15 @@ class EpochReports(Callback):
         self._check_finite(trainer)
         self.outcome.seconds_train += time.monotonic() - self._started_at
         epoch = trainer.current_epoch + 1
-        goes_on = True
-        if trainer.is_global_zero:
-            is_scored = epoch % self._score_every == 0 or epoch == self._num_epochs
-            progress = self._score(trainer, pl_module) if is_scored else self._progress(trainer)
-            assert progress.loss is not None  # an epoch has a step
-            self.outcome.history.append((epoch, progress.loss, progress.ap, progress.ap50))
-            goes_on = self._report(progress) or not is_scored
-        goes_on = trainer.strategy.broadcast(goes_on)
-        if not goes_on:
+        is_scored = epoch % self._score_every == 0 or epoch == self._num_epochs
+        progress = self._score(trainer, pl_module) if is_scored else self._progress(trainer)
+        assert progress.loss is not None  # an epoch has a step
+        self.outcome.history.append((epoch, progress.loss, progress.ap, progress.ap50))
+        if not self._report(progress) and is_scored:
             self.outcome.is_pruned = epoch < self._num_epochs
             trainer.should_stop = True
         if self._work_dir is not None:
             self._save(trainer, self._work_dir / LAST_FILE)
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hand over what came out."""
-        if trainer.is_global_zero:
-            self._on_finish(self.outcome)
 
     def state_dict(self) -> dict[str, Any]:
         """Give what a checkpoint needs to go on."""
@@ -174,6 +161,5 @@ class EpochReports(Callback):
 
     def _save(self, trainer: Trainer, path: Path) -> None:
         partial = path.with_suffix(".partial")
-        trainer.save_checkpoint(partial)  # all processes take part
-        if trainer.is_global_zero:
-            os.replace(partial, path)
+        trainer.save_checkpoint(partial)
+        os.replace(partial, path)

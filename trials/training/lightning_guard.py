@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch.multiprocessing.spawn import ProcessRaisedException
 
-from trials.training.errors import DivergedError, OutOfMemoryError
+from trials.training.errors import OutOfMemoryError
 
 
 @contextmanager
@@ -24,13 +23,11 @@ def named_errors(batch_size: int) -> Iterator[None]:
             raise
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from error
-    except (RuntimeError, MemoryError, ProcessRaisedException) as error:
+    except (RuntimeError, MemoryError) as error:
         if _is_out_of_memory(error):
             raise OutOfMemoryError(
                 f"memory ran out in training with batches of {batch_size}", hint="lower the batch size"
             ) from error
-        if isinstance(error, ProcessRaisedException) and DivergedError.__name__ in str(error):
-            raise DivergedError(str(error).strip().splitlines()[-1].partition(": ")[2]) from error
         raise
 
 
@@ -57,8 +54,8 @@ _EXPECTED_WARNINGS = (
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error, perhaps one that came back from another process, means that memory ran out."""
+    """Tell whether an error means that memory ran out."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     marks = ("DefaultCPUAllocator", "can't allocate memory", "OutOfMemoryError", "CUDA out of memory")
-    return isinstance(error, RuntimeError | ProcessRaisedException) and any(mark in str(error) for mark in marks)
+    return isinstance(error, RuntimeError) and any(mark in str(error) for mark in marks)

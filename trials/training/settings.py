@@ -21,7 +21,7 @@ BF16_FROM_PX = 256
 """Input size from which bfloat16 pays on a CPU: activations no longer fit its caches. A training step of yoloret-m0.75 took
 0.7 times as long at 320 px, as long at 160 px; smaller networks gain nothing there (`benchmarks/training_step.py`)."""
 
-FORMER_SETTINGS: Mapping[str, object] = {"norm_images": 0}
+FORMER_SETTINGS: Mapping[str, object] = {"norm_images": 0, "devices": 1, "strategy": "auto"}
 """Fields of `TrainSettings` in earlier versions, with the value under which a training was what it is without them."""
 
 
@@ -34,7 +34,7 @@ class TrainSettings:
     epochs: int = 30
     """Passes over the training split, at least 1, frozen ones included."""
     batch_size: int = 8
-    """Images of an optimiser step, over all devices; a multiple of `devices`."""
+    """Images of an optimiser step."""
     learning_rate: float = 1e-2
     """The highest, above 0; it falls by a half cosine to `final_learning_rate` of itself."""
     final_learning_rate: float = 0.01
@@ -63,10 +63,6 @@ class TrainSettings:
     """Number format of the training steps; scoring is always in float32."""
     accelerator: str = "auto"
     """Lightning's flag: auto, cpu, gpu, ..."""
-    devices: int = 1
-    """Accelerators, or CPU processes, at least 1."""
-    strategy: str = "auto"
-    """Lightning's flag; auto starts one process for each further device with `ddp_spawn`."""
     num_workers: int = -1
     """Processes that prepare images; -1 is none on a CPU, which trains at the same time, up to 8 a GPU."""
     num_threads: int = 0
@@ -79,7 +75,7 @@ class TrainSettings:
     """Whether `last.ckpt` is written after each epoch."""
 
     def __post_init__(self) -> None:
-        at_least = {"epochs": 1, "batch_size": 1, "score_every": 1, "devices": 1, "num_workers": -1, "seed": 0}
+        at_least = {"epochs": 1, "batch_size": 1, "score_every": 1, "num_workers": -1, "seed": 0}
         not_negative = ("warmup_epochs", "weight_decay", "clip_norm", "frozen_epochs", "num_threads")
         for name, lowest in {**at_least, **dict.fromkeys((*not_negative, "cache_mib"), 0)}.items():
             if getattr(self, name) < lowest:
@@ -103,5 +99,3 @@ class TrainSettings:
             raise ValueError(
                 f"frozen_epochs is {self.frozen_epochs} of {self.epochs} epochs; one at least must not be frozen"
             )
-        if self.batch_size % self.devices:
-            raise ValueError(f"batch_size {self.batch_size} is not a multiple of the {self.devices} devices")

@@ -31,7 +31,6 @@ from trials.training.lightning_guard import named_errors, quiet_lightning
 from trials.training.loss import DetectionLoss
 from trials.training.mixed_depthwise import mix_depthwise
 from trials.training.optimiser import OptimiserFactory
-from trials.training.report_pipe import ReportPipe
 from trials.training.settings import BF16_FROM_PX, TrainSettings
 from trials.training.weight_average import WeightAverage
 
@@ -93,7 +92,7 @@ def train_network(
         work_dir: An existing folder for `checkpoint.pt`, and `last.ckpt` where the settings are resumable.
         resume: Goes on from `last.ckpt` where there is one.
         is_trained: The network was trained on this data before: the biases of its predictions stay as they are.
-        between_steps: Called before each training step; the time it takes does not count as training. Needs one device.
+        between_steps: Called before each training step; the time it takes does not count as training.
 
     Raises:
         TrainingError: Nothing to learn or to score; its `DivergedError` for a loss that is not finite, its
@@ -165,31 +164,13 @@ class _Fit:
         self._scorer = NetworkScorer(
             val,
             decoding,
-            batch_size=settings.batch_size // settings.devices,
+            batch_size=settings.batch_size,
             num_workers=num_workers,
             cache_mib=settings.cache_mib,
         )
 
     def run(self, report: Report, checkpoint: Path | None, *, pauses: "_Pauses | None") -> Outcome:
-        """Train, in this process or in several."""
-        if self._settings.devices > 1:
-            with ReportPipe(report) as pipe:
-                self._run_here(pipe.remote, on_finish=pipe.remote.finish, checkpoint=checkpoint, pauses=None)
-            outcome = pipe.outcome
-        else:
-            outcome = self._run_here(report, on_finish=_keep, checkpoint=checkpoint, pauses=pauses)
-        if outcome is None:
-            raise TrainingError("the training processes ended without a result")
-        return outcome
-
-    def _run_here(
-        self,
-        report: Report,
-        *,
-        on_finish: Callable[[Outcome], None],
-        checkpoint: Path | None,
-        pauses: "_Pauses | None",
-    ) -> Outcome:
+        """Train, from a checkpoint of Lightning's where there is one."""
         settings = self._settings
         average = WeightAverage(settings.ema_decay) if settings.ema_decay else None
         reports = EpochReports(
@@ -199,7 +180,6 @@ class _Fit:
             num_epochs=settings.epochs,
             score_every=settings.score_every,
             work_dir=self._work_dir,
-            on_finish=on_finish,
         )
         callbacks: list[Callback] = [one for one in (average, pauses, reports) if one is not None]
         with quiet_lightning(), named_errors(settings.batch_size):
@@ -213,13 +193,11 @@ class _Fit:
         settings = self._settings
         return Trainer(
             accelerator=settings.accelerator,
-            devices=settings.devices,
-            strategy=_choose_strategy(settings),
+            devices=1,
             precision=self._precision,
             max_epochs=settings.epochs,
             gradient_clip_val=settings.clip_norm or None,
             callbacks=callbacks,
-            use_distributed_sampler=False,  # the data's own sampler knows its share
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -243,10 +221,6 @@ class _Pauses(Callback):
         self.seconds += time.perf_counter() - before
 
 
-def _keep(outcome: Outcome) -> None:
-    """Do nothing: in one process the callback's outcome is at hand."""
-
-
 def _check_objects(dataset: Dataset) -> None:
     for split in ("train", "val"):
         samples = dataset.splits[split]
@@ -260,13 +234,6 @@ def _check_objects(dataset: Dataset) -> None:
 def _mean_objects(dataset: Dataset) -> float:
     train = dataset.splits["train"]
     return sum(int((~sample.ignored).sum()) for sample in train) / len(train)
-
-
-def _choose_strategy(settings: TrainSettings) -> str:
-    if settings.strategy != "auto" or settings.devices == 1:
-        return settings.strategy
-    # Lightning's own choice would start this script anew, and a trial's process has none
-    return "ddp_spawn_find_unused_parameters_true" if settings.frozen_epochs else "ddp_spawn"
 
 
 def choose_precision(settings: TrainSettings, *, is_gpu: bool, input_size: int) -> Literal["32-true", "bf16-mixed"]:

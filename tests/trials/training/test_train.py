@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DistributedSampler
 
 from spaces import Architecture
 from spaces.networks.network import build_network
@@ -18,10 +19,9 @@ from trials.data.shapes import ShapesSettings, make_shapes
 from trials.progress import Progress, Report, ignore_progress
 from trials.scoring.network_scorer import score_network
 from trials.training.checkpoint import read_checkpoint
-from trials.training.epoch_reports import Outcome
+from trials.training.data_module import TrainingData
 from trials.training.errors import DivergedError, OutOfMemoryError, TrainingError
 from trials.training.recipes import paper_recipe
-from trials.training.report_pipe import ReportPipe
 from trials.training.settings import TrainSettings
 from trials.training.train import TrainResult, choose_precision, train_network
 
@@ -290,40 +290,20 @@ def test_fewer_images_than_a_batch_make_one_step(train: Train) -> None:
     assert {one.num_steps for one in recorder.seen if one.ap is not None} == {1}
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("default")
-def test_two_processes_train_report_and_stop(train: Train) -> None:
-    recorder = Recorder(stop_at=2)
-    network = tiny_network(2)
-    result = train(replace(QUICK, devices=2, num_threads=1), network=network, report=recorder)
-    assert (result.state, result.epochs) == ("pruned", 2)
-    assert [one.epoch for one in recorder.seen if one.ap is not None] == [1, 2]
-    scores = score_network(network, DATASET.splits["val"], decoding=read_checkpoint(result.checkpoint).decoding)
-    assert scores.ap == pytest.approx(result.ap, abs=1e-6)
+def test_the_order_of_images_follows_from_seed_and_epoch() -> None:
+    def orders(seed: int) -> list[list[int]]:
+        data = TrainingData(DATASET.splits["train"], 64, settings=replace(QUICK, seed=seed), num_workers=0)
+        loader = data.train_dataloader()
+        found = []
+        for epoch in (0, 1):
+            loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]  # as Lightning does
+            found.append([int(index) for batch in loader for index in batch.sample_index])
+        return found
 
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("default")
-def test_a_loss_that_is_not_finite_in_one_of_two_processes_is_named(train: Train) -> None:
-    with pytest.raises(DivergedError, match="the loss is nan at epoch 1"):
-        train(replace(QUICK, devices=2, num_threads=1), network=Exploding())
-
-
-def test_a_report_that_fails_in_the_listening_thread_stops_and_is_raised() -> None:
-    def fail(progress: Progress) -> bool:
-        raise OSError("nobody is there")
-
-    answers: list[bool] = []
-    with pytest.raises(OSError, match="nobody is there"), ReportPipe(fail) as pipe:
-        answers.extend(pipe.remote(Progress(phase="train")) for _ in range(2))
-    assert answers == [False, False]
-
-
-def test_reports_pass_through_the_pipe_with_their_answers_and_the_outcome() -> None:
-    recorder = Recorder(stop_at=2)
-    with ReportPipe(recorder) as pipe:
-        answers = [pipe.remote(Progress(phase="train", epoch=epoch, ap=0.5)) for epoch in (1, 2)]
-        pipe.remote.finish(Outcome(num_images=7))
-    assert answers == [True, False]
-    assert [one.epoch for one in recorder.seen] == [1, 2]
-    assert pipe.outcome == Outcome(num_images=7)
+    first, second = orders(0)
+    assert sorted(first) == sorted(second) == list(range(16))
+    assert first != second
+    assert orders(1)[0] == second  # both are the permutation of seed + epoch, as torch's DistributedSampler has it
+    theirs = DistributedSampler(range(16), num_replicas=1, rank=0, seed=0)  # type: ignore[var-annotated,arg-type]
+    theirs.set_epoch(1)
+    assert list(theirs) == second
