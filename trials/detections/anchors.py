@@ -71,14 +71,6 @@ def fit_anchors(
     return tuple(tuple(pairs[i : i + num_anchors]) for i in range(0, count, num_anchors))
 
 
-def mean_best_iou(samples: Sequence[Sample], anchors: Anchors, *, input_size: int) -> float:
-    """Gives how well anchors fit: the mean over boxes of the best IoU in size, 0 to 1; NaN without boxes."""
-    sizes = _box_sizes(samples, input_size)
-    return (
-        _mean_best_iou(sizes, np.array([pair for group in anchors for pair in group])) if len(sizes) else float("nan")
-    )
-
-
 def _box_sizes(samples: Sequence[Sample], input_size: int) -> _Sizes:
     sizes = [np.zeros((0, 2))]
     for sample in samples:

@@ -1,4 +1,4 @@
-"""Boxes from a network's raw maps, and back.
+"""Boxes from a network's raw maps.
 
 Legend: B batch, S output strides, A anchors a cell, K classes, H W grid of one stride, P predictions of an image (the
 sum of H·W·A over strides, ordered by stride fine to coarse, then row, column, anchor).
@@ -22,7 +22,6 @@ BoxCoding = Literal["exponential", "bounded"]
 
 _MAX_EXPONENT = 6.0  # exp(6) = 403 anchors wide: more than any image, less than float32 overflows at
 _MIN_SIZE_PX = 1e-3  # keeps width / height defined for CIoU where a sigmoid underflows
-_MIN_LOGIT_MARGIN = 1e-6  # keeps the logit of an encoded box finite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,23 +65,6 @@ def decode_boxes(logits: Tensor, grid: PredictionGrid, *, coding: BoxCoding) -> 
     centres = (centre_of(logits[..., :2]) + grid.cells) * grid.strides
     half_sizes = (scale_of(logits[..., 2:4]) * grid.anchors).clamp(min=_MIN_SIZE_PX) / 2
     return torch.cat((centres - half_sizes, centres + half_sizes), dim=-1)  # (..., P, 4)
-
-
-def encode_boxes(boxes: Tensor, grid: PredictionGrid, *, coding: BoxCoding) -> Tensor:
-    """Turn boxes into the logits that decode to them, the inverse of `decode_boxes`.
-
-    Args:
-        boxes: (..., P, 4) xyxy in pixels; one whose centre or size its row cannot express gets the nearest it can.
-        grid: P rows.
-        coding: As for decoding.
-
-    Returns:
-        (..., P, 4) float32 logits.
-    """
-    centre_logit, scale_logit = _ENCODERS[coding]
-    centres = (boxes[..., :2] + boxes[..., 2:]) / 2 / grid.strides - grid.cells
-    scales = (boxes[..., 2:] - boxes[..., :2]).clamp(min=_MIN_SIZE_PX) / grid.anchors
-    return torch.cat((centre_logit(centres), scale_logit(scales)), dim=-1)
 
 
 def decode_maps(
@@ -163,17 +145,8 @@ def anchors_tensor(anchors: Anchors) -> Tensor:
     return torch.tensor(anchors, dtype=torch.float32)
 
 
-def _logit(values: Tensor) -> Tensor:
-    return torch.logit(values, eps=_MIN_LOGIT_MARGIN)
-
-
-_Pair = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
-
-_DECODERS: dict[BoxCoding, _Pair] = {
+# from logits to the centre in cells of its own cell, and to the size in anchors
+_DECODERS: dict[BoxCoding, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
     "exponential": (torch.sigmoid, lambda t: t.clamp(max=_MAX_EXPONENT).exp()),
     "bounded": (lambda t: 2 * t.sigmoid() - 0.5, lambda t: (2 * t.sigmoid()) ** 2),
-}
-_ENCODERS: dict[BoxCoding, _Pair] = {
-    "exponential": (_logit, torch.log),
-    "bounded": (lambda centre: _logit((centre + 0.5) / 2), lambda scale: _logit(scale.sqrt() / 2)),
 }

@@ -36,8 +36,6 @@ class Outcome:
     """Of the last scored epoch."""
     is_pruned: bool = False
     """Whether a report said to stop."""
-    num_images: int = 0
-    """Images trained on, each epoch counted."""
     seconds_train: float = 0.0
     """Time of the training steps, data included."""
     seconds_score: float = 0.0
@@ -94,7 +92,6 @@ class EpochReports(Callback):
             self._check_finite(trainer)
         else:
             self._loss_sum = self._loss_sum + loss
-        self.outcome.num_images += len(batch.images)
         now = time.monotonic()
         if now - self._reported_at >= REPORT_EVERY_S and not trainer.is_last_batch:
             self._reported_at = now

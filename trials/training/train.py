@@ -59,8 +59,6 @@ class TrainResult:
     """Time of the scorings."""
     seconds_aside: float
     """Time given away between steps."""
-    images_per_s: float
-    """Training images a second."""
     checkpoint: Path
     """The final weights, averaged where the settings say so; see `read_checkpoint`."""
 
@@ -133,7 +131,6 @@ def train_network(
         seconds_train=outcome.seconds_train - (pauses.seconds if pauses else 0.0),
         seconds_score=outcome.seconds_score,
         seconds_aside=pauses.seconds if pauses else 0.0,
-        images_per_s=outcome.num_images / max(outcome.seconds_train, 1e-9),
         checkpoint=work_dir / CHECKPOINT_FILE,
     )
 

@@ -130,7 +130,6 @@ def test_the_result_tells_what_was_done(train: Train) -> None:
     assert result.history[-1] == (3, result.loss, result.ap, result.ap50)
     assert set(result.per_class_ap) <= set(DATASET.class_names)
     assert result.seconds_train > 0
-    assert result.images_per_s == pytest.approx(48 / result.seconds_train)
     ends = [one for one in recorder.seen if one.phase == "train" and one.step == one.num_steps]
     assert [(one.epoch, one.num_epochs, one.num_steps) for one in ends] == [(1, 3, 4), (2, 3, 4), (3, 3, 4)]
     assert [(one.ap, one.ap50) for one in ends] == [row[2:] for row in result.history]
