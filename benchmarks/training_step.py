@@ -28,8 +28,10 @@ from spaces.presets import PRESETS
 from trials.data.letterbox import as_network_input
 from trials.data.open_dataset import open_dataset
 from trials.detections.anchors import fit_anchors
+from trials.detections.decoding import Decoding
 from trials.progress import ignore_progress
-from trials.training.data_module import TrainingData
+from trials.scoring.detection_scorer import DetectionScorer
+from trials.training.data_module import DetectionData
 from trials.training.detector import Detector, split_targets
 from trials.training.kept_memory import keep_freed_memory
 from trials.training.loss import DetectionLoss, modern_loss
@@ -105,7 +107,7 @@ def _make_step(given: argparse.Namespace, *, is_bf16: bool, is_mixed: bool) -> C
     return step
 
 
-def _make_detector(given: argparse.Namespace) -> tuple[Detector, TrainingData]:
+def _make_detector(given: argparse.Namespace) -> tuple[Detector, DetectionData]:
     torch.manual_seed(0)
     dataset = open_dataset(f"shapes:train={4 * given.batch},val=4,size={given.size}")
     network = build_network(PRESETS[given.network].replace(input_size=given.size), num_classes=4)
@@ -114,9 +116,12 @@ def _make_detector(given: argparse.Namespace) -> tuple[Detector, TrainingData]:
     settings = replace(modern_recipe(), batch_size=given.batch)
     loss = DetectionLoss(anchors, network.output_strides, modern_loss())
     factory = OptimiserFactory(settings=settings, steps_per_epoch=4)
-    detector = Detector(network, loss, make_optimiser=factory)
+    names = dataset.class_names
+    decoding = Decoding(anchors=anchors, coding="bounded", class_names=names, input_size=given.size)
+    scorer = DetectionScorer(dataset.splits["val"], decoding, strides=network.output_strides)
+    detector = Detector(network, loss, scorer=scorer, make_optimiser=factory)
     detector.train()
-    return detector, TrainingData(dataset.splits["train"], given.size, settings=settings, num_workers=0)
+    return detector, DetectionData(dataset, given.size, settings=settings, num_workers=0)
 
 
 def _time_bare(given: argparse.Namespace) -> float:

@@ -5,7 +5,7 @@ import torch
 
 from trials.data.open_dataset import open_dataset
 from trials.scoring.average_precision import Scores
-from trials.scoring.network_scorer import score_network
+from trials.scoring.detection_scorer import score_network
 from trials.training.checkpoint import check_classes, load_trained, read_checkpoint
 from yoloret_nas.sources import Source
 

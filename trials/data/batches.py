@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from trials.data.augmentation import AugmentSettings, Labelled, augment, augment_mosaic
 from trials.data.dataset import Sample
@@ -150,6 +150,27 @@ class ScoringBatches(Dataset[Item]):
         image = self._cache.get(index, lambda: letterbox(sample.load(), self._size)[0])
         boxes = letterbox_boxes(sample.boxes, fit_letterbox(sample.size_hw, self._size))
         return _to_item(Labelled(image, boxes, sample.labels, sample.ignored), index)
+
+
+def scoring_loader(
+    samples: Sequence[Sample], size: int, *, batch_size: int, cache_mib: int, num_workers: int = 0
+) -> DataLoader[Item]:
+    """Return the batches of a split for scoring, in the order of its samples.
+
+    Args:
+        samples: The split.
+        size: S, pixels.
+        batch_size: Images of a batch.
+        cache_mib: As for `ScoringBatches`.
+        num_workers: Processes that prepare images, 0 for none.
+    """
+    return DataLoader(
+        ScoringBatches(samples, size, cache_mib=cache_mib),
+        batch_size=batch_size,
+        collate_fn=collate,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+    )
 
 
 class _ImageCache:

@@ -1,4 +1,4 @@
-"""The training split as batches, in an order that follows from seed and epoch alone."""
+"""The splits of a training as batches; the order of training images follows from seed and epoch alone."""
 
 import os
 from collections.abc import Iterator
@@ -7,37 +7,35 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Sampler
 
-from trials.data.batches import Item, TrainingBatches, collate
-from trials.data.dataset import Sample
+from trials.data.batches import Item, TrainingBatches, collate, scoring_loader
+from trials.data.dataset import Dataset
 from trials.training.settings import TrainSettings
 
 _MAX_WORKERS = 8  # one core prepares several hundred images a second
 
 
-class TrainingData(LightningDataModule):
-    """Makes the loader of the training split.
+class DetectionData(LightningDataModule):
+    """Makes the loaders of the training and the validation split.
 
     Args:
-        samples: The training split.
+        dataset: Of any splits besides.
         input_size: Side of the square images, pixels.
         settings: Batch size, augmentation, seed, workers and memory.
         num_workers: Processes that prepare images, 0 for none.
     """
 
-    def __init__(
-        self, samples: tuple[Sample, ...], input_size: int, *, settings: TrainSettings, num_workers: int
-    ) -> None:
+    def __init__(self, dataset: Dataset, input_size: int, *, settings: TrainSettings, num_workers: int) -> None:
         super().__init__()
-        self._samples = samples
+        self._dataset = dataset
         self._input_size = input_size
         self._settings = settings
         self._num_workers = num_workers
 
     def train_dataloader(self) -> DataLoader[Item]:
-        """Make the loader."""
+        """Return the training batches, shuffled and augmented anew each epoch."""
         settings = self._settings
         batches = TrainingBatches(
-            self._samples,
+            self._dataset.splits["train"],
             self._input_size,
             augmentation=settings.augmentation,
             seed=settings.seed,
@@ -52,6 +50,16 @@ class TrainingData(LightningDataModule):
             num_workers=self._num_workers,
             persistent_workers=self._num_workers > 0,
             pin_memory=torch.cuda.is_available() and self._num_workers > 0,
+        )
+
+    def val_dataloader(self) -> DataLoader[Item]:
+        """Return the validation batches."""
+        return scoring_loader(
+            self._dataset.splits["val"],
+            self._input_size,
+            batch_size=self._settings.batch_size,
+            cache_mib=self._settings.cache_mib,
+            num_workers=self._num_workers,
         )
 
 

@@ -1,4 +1,4 @@
-"""The training step around a network.
+"""The training step and the validation step around a network.
 
 Legend: B batch, S side of the square images, A anchors a cell, K classes.
 """
@@ -15,6 +15,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from trials.data.batches import Batch
 from trials.data.letterbox import as_network_input
+from trials.scoring.average_precision import Scores
+from trials.scoring.detection_scorer import DetectionScorer
 from trials.training.assignment import Targets
 from trials.training.kept_memory import keep_freed_memory
 from trials.training.loss import DetectionLoss
@@ -26,6 +28,7 @@ class Detector(LightningModule):
     Args:
         network: Gives raw maps; has a `backbone` where `frozen_epochs` is above 0.
         loss: Of its maps.
+        scorer: Of the validation split.
         make_optimiser: From the network to optimiser and schedule, the latter stepped at each step.
         frozen_epochs: Epochs at the start in which the backbone is left as it is.
     """
@@ -35,12 +38,15 @@ class Detector(LightningModule):
         network: nn.Module,
         loss: DetectionLoss,
         *,
+        scorer: DetectionScorer,
         make_optimiser: Callable[[nn.Module], tuple[Optimizer, LRScheduler]],
         frozen_epochs: int = 0,
     ) -> None:
         super().__init__()
         self.network = network
         self.loss = loss
+        self.scores: Scores | None = None  # of the last validation
+        self._scorer = scorer
         self._make_optimiser = make_optimiser
         self._frozen_epochs = frozen_epochs
 
@@ -61,8 +67,9 @@ class Detector(LightningModule):
             nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
 
     def on_train_epoch_start(self) -> None:
-        """Set modes anew, since scoring changes them."""
-        self.network.train()
+        """Prepare the epoch: the backbone frozen or not, the last epoch always scored."""
+        if self.current_epoch + 1 == self.trainer.max_epochs:
+            self.trainer.check_val_every_n_epoch = 1  # Lightning goes by the multiple alone, which may skip the last
         if self._frozen_epochs:
             set_frozen(self.network, is_frozen=self.current_epoch < self._frozen_epochs)
 
@@ -72,6 +79,19 @@ class Detector(LightningModule):
         objects, ignored = split_targets(batch)
         total: Tensor = self.loss(maps, objects, ignored).total
         return total
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the detections of the validation before."""
+        self._scorer.reset()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Detect in a batch, in float32 whatever the training's number format, so that scores compare."""
+        with torch.autocast(self.device.type, enabled=False):
+            self._scorer.update(self.network(as_network_input(batch.images)), batch.sample_index)
+
+    def on_validation_epoch_end(self) -> None:
+        """Score the split."""
+        self.scores = self._scorer.compute()
 
 
 def split_targets(batch: Batch) -> tuple[Targets, Targets]:

@@ -15,24 +15,23 @@ from trials.data.dataset import Dataset
 from trials.detections.anchors import Anchors
 from trials.detections.decoding import Decoding
 from trials.progress import Report
-from trials.scoring.network_scorer import NetworkScorer
+from trials.scoring.detection_scorer import DetectionScorer
 from trials.training.assignment import ASSIGNMENTS
 from trials.training.checkpoint import CHECKPOINT_FILE, write_checkpoint
-from trials.training.data_module import TrainingData, choose_num_workers, count_steps
+from trials.training.data_module import DetectionData, choose_num_workers, count_steps
 from trials.training.detector import Detector, initialise_prediction_bias
-from trials.training.epoch_reports import (
-    LAST_FILE,
-    EpochRecord,
-    EpochReports,
-    Outcome,
-)
+from trials.training.epoch_reports import EpochRecord, EpochReports, TrainRecord
 from trials.training.errors import TrainingError
+from trials.training.last_checkpoint import LAST_FILE, LastCheckpoint
 from trials.training.lightning_guard import named_errors, quiet_lightning
 from trials.training.loss import DetectionLoss
 from trials.training.mixed_depthwise import mix_depthwise
 from trials.training.optimiser import OptimiserFactory
 from trials.training.settings import BF16_FROM_PX, TrainSettings
 from trials.training.weight_average import WeightAverage
+
+TrainerPrecision = Literal["32-true", "bf16-mixed"]
+"""Lightning's words for float32, and for bfloat16 autocast with float32 weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,14 +73,15 @@ def train_network(
     work_dir: Path,
     resume: bool = False,
     is_trained: bool = False,
-    between_steps: Callable[[], None] | None = None,
+    between_steps: Callable[[], None] = lambda: None,
 ) -> TrainResult:
     """Train a network in place, score it, and write its weights.
 
     On a CPU the same seed, settings and initial weights give the same result.
 
     Args:
-        network: With `output_strides`, and `prediction_convs` where it has them; afterwards it holds the final weights.
+        network: With `output_strides`, and `prediction_convs` where it has them; afterwards it holds the final weights, in
+            evaluation mode.
         dataset: Splits `train` and `val` are used.
         anchors: Fitted at `input_size`.
         input_size: Side of the square image, pixels.
@@ -114,94 +114,74 @@ def train_network(
             input_size=input_size,
             num_anchors=len(anchors[0]),
         )
-    fit = _Fit(network, dataset, decoding=decoding, settings=settings, work_dir=work_dir)
+    is_gpu = settings.accelerator not in ("cpu", "tpu") and torch.cuda.is_available()
+    precision = choose_precision(settings, is_gpu=is_gpu, input_size=input_size)
+    network.to(memory_format=torch.channels_last).train()
+    if precision == "bf16-mixed" and not is_gpu:
+        mix_depthwise(network)
+    data = DetectionData(
+        dataset, input_size, settings=settings, num_workers=choose_num_workers(settings, is_gpu=is_gpu)
+    )
+    reports, pauses = EpochReports(report), _Pauses(between_steps)
+    average = WeightAverage(settings.ema_decay) if settings.ema_decay else None
+    callbacks = [average, pauses, reports, LastCheckpoint(work_dir) if settings.is_resumable else None]
     last = work_dir / LAST_FILE
-    pauses = _Pauses(between_steps) if between_steps else None
-    outcome = fit.run(report, last if resume and last.is_file() else None, pauses=pauses)
+    detector = _make_detector(network, dataset, decoding=decoding, settings=settings)
+    with quiet_lightning(), named_errors(settings.batch_size):
+        trainer = _make_trainer(settings, [one for one in callbacks if one is not None], precision=precision)
+        checkpoint = last if resume and last.is_file() else None
+        trainer.fit(detector, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    if average is not None:
+        average.leave_in(detector)
+    network.eval()
     write_checkpoint(work_dir / CHECKPOINT_FILE, network, decoding)
-    assert outcome.scores is not None  # the last epoch is scored, and only a scored one stops the training
-    return TrainResult(
-        state="pruned" if outcome.is_pruned else "complete",
-        ap=outcome.scores.ap,
-        ap50=outcome.scores.ap50,
-        per_class_ap=outcome.scores.per_class_ap,
-        epochs=len(outcome.history),
-        loss=outcome.history[-1][1],
-        history=tuple(outcome.history),
-        seconds_train=outcome.seconds_train - (pauses.seconds if pauses else 0.0),
-        seconds_score=outcome.seconds_score,
-        seconds_aside=pauses.seconds if pauses else 0.0,
-        checkpoint=work_dir / CHECKPOINT_FILE,
+    return _to_result(reports.record, seconds_aside=pauses.seconds, checkpoint=work_dir / CHECKPOINT_FILE)
+
+
+def _make_detector(network: nn.Module, dataset: Dataset, *, decoding: Decoding, settings: TrainSettings) -> Detector:
+    strides: tuple[int, ...] = network.output_strides  # type: ignore[assignment]
+    steps_per_epoch = count_steps(len(dataset.splits["train"]), settings)
+    return Detector(
+        network,
+        DetectionLoss(decoding.anchors, strides, settings.loss),
+        scorer=DetectionScorer(dataset.splits["val"], decoding, strides=strides),
+        make_optimiser=OptimiserFactory(settings=settings, steps_per_epoch=steps_per_epoch),
+        frozen_epochs=settings.frozen_epochs,
     )
 
 
-class _Fit:
-    """One run of Lightning's trainer."""
+def _make_trainer(settings: TrainSettings, callbacks: list[Callback], *, precision: TrainerPrecision) -> Trainer:
+    return Trainer(
+        accelerator=settings.accelerator,
+        devices=1,
+        precision=precision,
+        max_epochs=settings.epochs,
+        check_val_every_n_epoch=settings.score_every,
+        gradient_clip_val=settings.clip_norm or None,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
 
-    def __init__(
-        self, network: nn.Module, dataset: Dataset, *, decoding: Decoding, settings: TrainSettings, work_dir: Path
-    ) -> None:
-        train, val = dataset.splits["train"], dataset.splits["val"]
-        self._settings = settings
-        self._work_dir = work_dir if settings.is_resumable else None
-        self._is_gpu = settings.accelerator not in ("cpu", "tpu") and torch.cuda.is_available()
-        num_workers = choose_num_workers(settings, is_gpu=self._is_gpu)
-        self._precision = choose_precision(settings, is_gpu=self._is_gpu, input_size=decoding.input_size)
-        network.to(memory_format=torch.channels_last)
-        if self._precision == "bf16-mixed" and not self._is_gpu:
-            mix_depthwise(network)
-        strides: tuple[int, ...] = network.output_strides  # type: ignore[assignment]
-        self._detector = Detector(
-            network,
-            DetectionLoss(decoding.anchors, strides, settings.loss),
-            make_optimiser=OptimiserFactory(settings=settings, steps_per_epoch=count_steps(len(train), settings)),
-            frozen_epochs=settings.frozen_epochs,
-        )
-        self._data = TrainingData(train, decoding.input_size, settings=settings, num_workers=num_workers)
-        self._scorer = NetworkScorer(
-            val,
-            decoding,
-            batch_size=settings.batch_size,
-            num_workers=num_workers,
-            cache_mib=settings.cache_mib,
-        )
 
-    def run(self, report: Report, checkpoint: Path | None, *, pauses: "_Pauses | None") -> Outcome:
-        """Train, from a checkpoint of Lightning's where there is one."""
-        settings = self._settings
-        average = WeightAverage(settings.ema_decay) if settings.ema_decay else None
-        reports = EpochReports(
-            report,
-            self._scorer,
-            average=average,
-            num_epochs=settings.epochs,
-            score_every=settings.score_every,
-            work_dir=self._work_dir,
-        )
-        callbacks: list[Callback] = [one for one in (average, pauses, reports) if one is not None]
-        with quiet_lightning(), named_errors(settings.batch_size):
-            trainer = self._make_trainer(callbacks)
-            trainer.fit(self._detector, datamodule=self._data, ckpt_path=checkpoint, weights_only=True)
-        if average is not None:
-            average.leave_in(self._detector)
-        return reports.outcome
-
-    def _make_trainer(self, callbacks: list[Callback]) -> Trainer:
-        settings = self._settings
-        return Trainer(
-            accelerator=settings.accelerator,
-            devices=1,
-            precision=self._precision,
-            max_epochs=settings.epochs,
-            gradient_clip_val=settings.clip_norm or None,
-            callbacks=callbacks,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            default_root_dir=self._work_dir,
-        )
+def _to_result(record: TrainRecord, *, seconds_aside: float, checkpoint: Path) -> TrainResult:
+    assert record.scores is not None  # the last epoch is scored, and only a scored one stops the training
+    return TrainResult(
+        state="pruned" if record.is_pruned else "complete",
+        ap=record.scores.ap,
+        ap50=record.scores.ap50,
+        per_class_ap=record.scores.per_class_ap,
+        epochs=len(record.history),
+        loss=record.history[-1][1],
+        history=tuple(record.history),
+        seconds_train=record.seconds_train - seconds_aside,
+        seconds_score=record.seconds_score,
+        seconds_aside=seconds_aside,
+        checkpoint=checkpoint,
+    )
 
 
 class _Pauses(Callback):
@@ -233,8 +213,8 @@ def _mean_objects(dataset: Dataset) -> float:
     return sum(int((~sample.ignored).sum()) for sample in train) / len(train)
 
 
-def choose_precision(settings: TrainSettings, *, is_gpu: bool, input_size: int) -> Literal["32-true", "bf16-mixed"]:
-    """Give the number format of the training steps, in Lightning's words; see `trials.training.settings.Precision`."""
+def choose_precision(settings: TrainSettings, *, is_gpu: bool, input_size: int) -> TrainerPrecision:
+    """Give the number format of the training steps, see `trials.training.settings.Precision`."""
     is_bf16 = settings.precision == "bf16"
     if settings.precision == "auto" and is_gpu:
         is_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)

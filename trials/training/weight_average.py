@@ -1,7 +1,5 @@
 """An exponential moving average of the weights, which is what gets scored and kept."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -66,15 +64,6 @@ class WeightAverage(WeightAveraging):
         """
         if self.num_updates and self._average_model is not None:
             self._copy_average_to_current(pl_module)
-
-    @contextmanager
-    def averaged(self, pl_module: LightningModule) -> Iterator[None]:
-        """Hold the average in the network, and its own weights again afterwards."""
-        self._swap_models(pl_module)
-        try:
-            yield
-        finally:
-            self._swap_models(pl_module)
 
     def state_dict(self) -> dict[str, Any]:
         """Give what a checkpoint needs to go on with the ramp."""

@@ -7,6 +7,8 @@ from torch import nn
 from tests.trials.training.tiny_network import ANCHORS, STRIDES, TinyNetwork, tiny_network
 from trials.data.batches import Batch
 from trials.data.letterbox import as_network_input
+from trials.detections.decoding import Decoding
+from trials.scoring.detection_scorer import DetectionScorer
 from trials.training.detector import Detector, initialise_prediction_bias, set_frozen, split_targets
 from trials.training.loss import DetectionLoss, modern_loss
 from trials.training.optimiser import OptimiserFactory, learning_rate_at, plan_stages
@@ -14,6 +16,7 @@ from trials.training.recipes import RECIPES, paper_recipe
 from trials.training.settings import TrainSettings
 
 NUM_CLASSES = 4
+DECODING = Decoding(anchors=ANCHORS, coding="bounded", class_names=tuple("abcd"), input_size=64)
 
 
 def random_batch(*, num_images: int = 2, size: int = 64) -> Batch:
@@ -32,6 +35,7 @@ def make_detector(network: nn.Module, settings: TrainSettings) -> Detector:
     return Detector(
         network,
         DetectionLoss(ANCHORS, STRIDES, settings.loss),
+        scorer=DetectionScorer((), DECODING, strides=STRIDES),
         make_optimiser=OptimiserFactory(settings=settings, steps_per_epoch=10),
         frozen_epochs=settings.frozen_epochs,
     )

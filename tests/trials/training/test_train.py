@@ -17,9 +17,9 @@ from trials.data.augmentation import AugmentSettings
 from trials.data.dataset import Dataset
 from trials.data.shapes import ShapesSettings, make_shapes
 from trials.progress import Progress, Report, ignore_progress
-from trials.scoring.network_scorer import score_network
+from trials.scoring.detection_scorer import score_network
 from trials.training.checkpoint import read_checkpoint
-from trials.training.data_module import TrainingData
+from trials.training.data_module import DetectionData
 from trials.training.errors import DivergedError, OutOfMemoryError, TrainingError
 from trials.training.recipes import paper_recipe
 from trials.training.settings import TrainSettings
@@ -133,6 +133,32 @@ def test_the_result_tells_what_was_done(train: Train) -> None:
     ends = [one for one in recorder.seen if one.phase == "train" and one.step == one.num_steps]
     assert [(one.epoch, one.num_epochs, one.num_steps) for one in ends] == [(1, 3, 4), (2, 3, 4), (3, 3, 4)]
     assert [(one.ap, one.ap50) for one in ends] == [row[2:] for row in result.history]
+
+
+def test_scoring_is_reported_every_half_second(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trials.training.epoch_reports.REPORT_EVERY_S", 0.0)
+    recorder = Recorder()
+    train(replace(QUICK, epochs=2, score_every=2), report=recorder)
+    seen = [(one.phase, one.epoch, one.step, one.num_steps) for one in recorder.seen]
+    assert seen == [
+        *(("train", 1, step, 4) for step in (1, 2, 3, 4)),
+        *(("train", 2, step, 4) for step in (1, 2, 3)),
+        ("score", 2, 4, 6),
+        ("score", 2, 6, 6),
+        ("train", 2, 4, 4),
+    ]
+
+
+def test_scores_are_computed_in_float32_whatever_the_training_s_format(train: Train) -> None:
+    class Watching(TinyNetwork):
+        def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+            maps = super().forward(images)
+            formats[self.training].add(maps[0].dtype)
+            return maps
+
+    formats: dict[bool, set[torch.dtype]] = {True: set(), False: set()}
+    train(replace(QUICK, epochs=1, precision="bf16"), network=Watching(2))
+    assert formats == {True: {torch.bfloat16}, False: {torch.float32}}
 
 
 def test_the_same_seed_gives_the_same_result_and_another_does_not(train: Train) -> None:
@@ -291,7 +317,7 @@ def test_fewer_images_than_a_batch_make_one_step(train: Train) -> None:
 
 def test_the_order_of_images_follows_from_seed_and_epoch() -> None:
     def orders(seed: int) -> list[list[int]]:
-        data = TrainingData(DATASET.splits["train"], 64, settings=replace(QUICK, seed=seed), num_workers=0)
+        data = DetectionData(DATASET, 64, settings=replace(QUICK, seed=seed), num_workers=0)
         loader = data.train_dataloader()
         found = []
         for epoch in (0, 1):
