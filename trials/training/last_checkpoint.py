@@ -11,7 +11,7 @@ LAST_FILE = "last.ckpt"
 
 
 class LastCheckpoint(Callback):
-    """Writes `last.ckpt` after each epoch; last in the order of callbacks, so that it holds what the others did.
+    """Writes `last.ckpt` after each epoch but the last; last in the order of callbacks, so that it holds what the others did.
 
     Args:
         folder: Where to.
@@ -22,6 +22,8 @@ class LastCheckpoint(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write it, whole or not at all."""
+        if trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs:
+            return  # from here Lightning would resume to the end without `on_train_end`, which leaves the average
         partial = self._path.with_suffix(".partial")
         trainer.save_checkpoint(partial)
         os.replace(partial, self._path)

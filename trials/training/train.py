@@ -123,16 +123,16 @@ def train_network(
         dataset, input_size, settings=settings, num_workers=choose_num_workers(settings, is_gpu=is_gpu)
     )
     reports, pauses = EpochReports(report), _Pauses(between_steps)
-    average = WeightAverage(settings.ema_decay) if settings.ema_decay else None
-    callbacks = [average, pauses, reports, LastCheckpoint(work_dir) if settings.is_resumable else None]
+    callbacks: list[Callback] = [WeightAverage(settings.ema_decay)] if settings.ema_decay else []
+    callbacks += [pauses, reports]
+    if settings.is_resumable:
+        callbacks.append(LastCheckpoint(work_dir))
     last = work_dir / LAST_FILE
     detector = _make_detector(network, dataset, decoding=decoding, settings=settings)
     with quiet_lightning(), named_errors(settings.batch_size):
-        trainer = _make_trainer(settings, [one for one in callbacks if one is not None], precision=precision)
+        trainer = _make_trainer(settings, callbacks, precision=precision)
         checkpoint = last if resume and last.is_file() else None
         trainer.fit(detector, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-    if average is not None:
-        average.leave_in(detector)
     network.eval()
     write_checkpoint(work_dir / CHECKPOINT_FILE, network, decoding)
     return _to_result(reports.record, seconds_aside=pauses.seconds, checkpoint=work_dir / CHECKPOINT_FILE)

@@ -221,11 +221,14 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(train: Train, tmp_path:
     assert resumed.history == whole.history
 
 
-def test_a_training_that_was_over_resumes_to_its_result(train: Train) -> None:
+@pytest.mark.parametrize("stop_at", [0, 2])
+def test_a_training_that_was_over_resumes_to_its_result(train: Train, tmp_path: Path, stop_at: int) -> None:
     settings = replace(QUICK, is_resumable=True)
     network = tiny_network(2)
-    whole, resumed = train(settings), train(settings, network=network, resume=True)
-    assert resumed.history == whole.history
+    whole = train(settings, report=Recorder(stop_at=stop_at))
+    assert (tmp_path / "last.ckpt").is_file()
+    resumed = train(settings, network=network, report=Recorder(stop_at=stop_at), resume=True)
+    assert (resumed.state, resumed.history) == (whole.state, whole.history)
     again = score_network(network, DATASET.splits["val"], decoding=read_checkpoint(resumed.checkpoint).decoding)
     assert again.ap == pytest.approx(whole.ap, abs=1e-6)
 
