@@ -24,7 +24,8 @@ class WeightAverage(WeightAveraging):
         def update(averaged: list[Tensor], current: list[Tensor], num_averaged: Tensor | int) -> None:
             if averaged[0].is_floating_point():  # torch groups tensors by type
                 number = int(num_averaged) + 1
-                get_ema_multi_avg_fn(min(decay, (1 + number) / (10 + number)))(averaged, current, num_averaged)
+                average = get_ema_multi_avg_fn(min(decay, (1 + number) / (10 + number)))  # type: ignore[no-untyped-call]
+                average(averaged, current, num_averaged)
             else:
                 for old, new in zip(averaged, current, strict=True):
                     old.copy_(new)
