@@ -33,12 +33,10 @@ from PIL import Image
 
 from spaces.networks.network import build_network
 from spaces.presets import PRESETS
-from trials.data.dataset import Dataset
-from trials.data.open_dataset import open_dataset
-from trials.detections.anchors import fit_anchors
-from trials.detections.nms import Detections
+from trials.data import Dataset, open_dataset
+from trials.detections import Detections, fit_anchors
 from trials.progress import ignore_progress
-from trials.scoring.average_precision import score_detections
+from trials.scoring import score_detections
 from trials.training.recipes import modern_recipe
 from trials.training.train import train_network
 

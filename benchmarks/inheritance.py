@@ -27,12 +27,10 @@ from scipy.stats import kendalltau
 from spaces import Architecture
 from spaces.named_spaces import open_space
 from spaces.networks.network import build_network
-from trials.data.open_dataset import open_dataset
-from trials.detections.anchors import fit_anchors
+from trials.data import open_dataset
+from trials.detections import fit_anchors
 from trials.progress import ignore_progress
-from trials.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
-from trials.training.inheritance import inherit_weights
-from trials.training.recipes import RECIPES
+from trials.training import CHECKPOINT_FILE, RECIPES, inherit_weights, read_checkpoint
 from trials.training.train import train_network
 
 _FULL = 3

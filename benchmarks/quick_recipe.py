@@ -27,11 +27,11 @@ import torch
 from spaces import Architecture
 from spaces.named_spaces import open_space
 from spaces.networks.network import build_network
-from trials.data.open_dataset import open_dataset
-from trials.detections.anchors import fit_anchors
+from trials.data import open_dataset
+from trials.detections import fit_anchors
 from trials.progress import ignore_progress
+from trials.training import TrainSettings
 from trials.training.recipes import quick_recipe
-from trials.training.settings import TrainSettings
 from trials.training.train import train_network
 
 _NOW = quick_recipe()

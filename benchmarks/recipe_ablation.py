@@ -25,12 +25,12 @@ import torch
 
 from spaces.networks.network import build_network
 from spaces.presets import PRESETS
+from trials.data import open_dataset
 from trials.data.augmentation import AugmentSettings
-from trials.data.open_dataset import open_dataset
-from trials.detections.anchors import Anchors, fit_anchors
+from trials.detections import Anchors, fit_anchors
 from trials.progress import ignore_progress
+from trials.training import TrainSettings
 from trials.training.recipes import modern_recipe
-from trials.training.settings import TrainSettings
 from trials.training.train import train_network
 
 Change = Callable[[TrainSettings], TrainSettings]

@@ -25,12 +25,11 @@ from torch import Tensor
 
 from spaces.networks.network import build_network
 from spaces.presets import PRESETS
+from trials.data import open_dataset
 from trials.data.letterbox import as_network_input
-from trials.data.open_dataset import open_dataset
-from trials.detections.anchors import fit_anchors
-from trials.detections.decoding import Decoding
+from trials.detections import Decoding, fit_anchors
 from trials.progress import ignore_progress
-from trials.scoring.detection_scorer import DetectionScorer
+from trials.scoring import DetectionScorer
 from trials.training.data_module import DetectionData
 from trials.training.detector import Detector, split_targets
 from trials.training.kept_memory import keep_freed_memory

@@ -18,9 +18,8 @@ from spaces import YoloRetError
 from spaces.networks.macs import count_macs, count_params
 from spaces.networks.network import YoloReT, build_network
 from spaces.weights.imagenet import load_pretrained
-from trials.data.dataset import Dataset
-from trials.data.open_dataset import open_dataset
-from trials.detections.anchors import fit_anchors
+from trials.data import Dataset, open_dataset
+from trials.detections import fit_anchors
 from trials.latency.cache import LatencyCache
 from trials.latency.device import Device, DeviceAwayError, DeviceError, Latency
 from trials.latency.measure import measure_quietly
@@ -28,8 +27,7 @@ from trials.latency.measurement_lock import QuietMachine
 from trials.latency.open_device import open_device
 from trials.onnx.export import export_for_timing, fill_weights
 from trials.progress import Progress, Report
-from trials.training.checkpoint import read_checkpoint
-from trials.training.inheritance import inherit_weights
+from trials.training import inherit_weights, read_checkpoint
 from trials.training.train import TrainResult, train_network
 from trials.trial_result import (
     ARCHITECTURE_FILE,

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from spaces import Architecture
 from trials.latency.device import Latency
-from trials.training.settings import TrainSettings
+from trials.training import TrainSettings
 
 State = Literal["complete", "pruned", "infeasible", "failed"]
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 
 from search.study.errors import StudyError
 from spaces.space import Space
-from trials.training.settings import FORMER_SETTINGS, TrainSettings
+from trials.training import FORMER_SETTINGS, TrainSettings
 
 SamplerName = Literal["ehvi", "gp", "tpe", "nsga2", "random", "grid"]
 

@@ -312,7 +312,7 @@ def test_an_interrupt_ends_with_130(call: Call, monkeypatch: pytest.MonkeyPatch)
     def interrupt(spec: str, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("trials.data.open_dataset.open_dataset", interrupt)
+    monkeypatch.setattr("trials.data.open_dataset", interrupt)
     called = call("data", "shapes")
     assert (called.code, called.err) == (130, "\ninterrupted\n")
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from trials.data.dataset import Sample
+from trials.data import Sample
 from trials.data.letterbox import fit_letterbox
 
 Anchors = tuple[tuple[tuple[float, float], ...], ...]

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trials.data.dataset import Sample
-from trials.detections.nms import Detections
+from trials.data import Sample
+from trials.detections import Detections
 
 # torchmetrics' own are float32, where 0.1 is more than 0.1: a recall that meets a threshold would miss it
 _IOU_THRESHOLDS: list[float] = np.linspace(0.5, 0.95, 10).tolist()

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from spaces import Architecture
-from trials.data.dataset import Dataset, DatasetError
-from trials.detections.decoding import Decoding
+from trials.data import Dataset, DatasetError
+from trials.detections import Decoding
 from trials.training.errors import TrainingError
 
 if TYPE_CHECKING:

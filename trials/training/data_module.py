@@ -7,8 +7,8 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Sampler
 
+from trials.data import Dataset
 from trials.data.batches import Item, TrainingBatches, collate, scoring_loader
-from trials.data.dataset import Dataset
 from trials.training.settings import TrainSettings
 
 _MAX_WORKERS = 8  # one core prepares several hundred images a second

@@ -15,8 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from trials.data.batches import Batch
 from trials.data.letterbox import as_network_input
-from trials.scoring.average_precision import Scores
-from trials.scoring.detection_scorer import DetectionScorer
+from trials.scoring import DetectionScorer, Scores
 from trials.training.assignment import Targets
 from trials.training.kept_memory import keep_freed_memory
 from trials.training.loss import DetectionLoss

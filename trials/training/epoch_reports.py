@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from trials.progress import REPORT_EVERY_S, Progress, Report
-from trials.scoring.average_precision import Scores
+from trials.scoring import Scores
 from trials.training.detector import Detector
 from trials.training.errors import DivergedError
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import box_iou, complete_box_iou_loss, generalized_box_iou_loss
 
-from trials.detections.anchors import Anchors
+from trials.detections import Anchors
 from trials.detections.boxes import (
     PredictionGrid,
     anchors_tensor,

@@ -11,11 +11,10 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 
-from trials.data.dataset import Dataset
-from trials.detections.anchors import Anchors
-from trials.detections.decoding import Decoding
+from trials.data import Dataset
+from trials.detections import Anchors, Decoding
 from trials.progress import Report
-from trials.scoring.detection_scorer import DetectionScorer
+from trials.scoring import DetectionScorer
 from trials.training.assignment import ASSIGNMENTS
 from trials.training.checkpoint import CHECKPOINT_FILE, write_checkpoint
 from trials.training.data_module import DetectionData, choose_num_workers, count_steps

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from trials.data.dataset import DatasetError
-from trials.data.open_dataset import open_dataset
+from trials.data.formats import open_dataset
 
 ONE_CAT = [("cat", 1, 1, 64, 48)]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trials.data.dataset import DatasetError
-from trials.data.open_dataset import open_dataset
+from trials.data.formats import open_dataset
 
 USUAL = "path: .\ntrain: images/train\nval: images/val\nnames: [cat, dog]\n"
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from trials.data.dataset import Sample
+from trials.data.formats import open_dataset
 from trials.data.letterbox import fit_letterbox
-from trials.data.open_dataset import open_dataset
 from trials.detections.anchors import Anchors, fit_anchors
 
 
