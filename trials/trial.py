@@ -46,7 +46,7 @@ def run_trial(request: TrialRequest, report: Report) -> TrialResult:
     Every error becomes a failed result, except an interrupt, which is raised again.
 
     Args:
-        request: What to try, and on what.
+        request: Architecture, data, device and training.
         report: Called with the progress; False at a score prunes the trial.
     """
     if request.train.num_threads:
@@ -144,7 +144,7 @@ class _Trial:
         if request.device_key and latency.device.key != request.device_key:
             raise DeviceError(
                 f"device {request.device} has changed since the study began, it is now {latency.device}",
-                hint="set it back, or begin another study",
+                hint="restore its settings, or start another study",
             )
         self._result = replace(self._result, latency=latency, is_latency_cached=is_cached)
         self._report(Progress(phase="measure", latency_ms=latency.median_ms))

@@ -18,11 +18,11 @@ from trials.scoring.average_precision import Scores, score_detections
 
 
 class DetectionScorer:
-    """Collects the detections in a split batch by batch, then scores them, in the manner of torchmetrics.
+    """Collects the detections in a split batch by batch, then scores them, like a metric of torchmetrics.
 
     Args:
         samples: The split.
-        decoding: How the network's maps are read.
+        decoding: How the network's maps are decoded.
         strides: Output strides in pixels, fine to coarse.
     """
 
@@ -43,7 +43,7 @@ class DetectionScorer:
 
         Args:
             raw_maps: One (B, A·(5 + K), H, W) of logits for each stride, fine to coarse.
-            sample_index: (B,) int64, which samples of the split the images are.
+            sample_index: (B,) int64, each image's index in the split.
         """
         anchors = self._anchors.to(raw_maps[0].device)
         predictions = decode_maps(raw_maps, anchors, strides=self._strides, coding=self._decoding.coding)
@@ -65,7 +65,7 @@ def score_network(network: nn.Module, samples: Sequence[Sample], *, decoding: De
     Args:
         network: With `output_strides`; left in evaluation mode.
         samples: The split.
-        decoding: How its maps are read, as in its checkpoint.
+        decoding: How its maps are decoded, as in its checkpoint.
         batch_size: Images at once.
     """
     device = next(network.parameters()).device

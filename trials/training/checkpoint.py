@@ -1,4 +1,4 @@
-"""The final weights of a training with what it takes to use them, and the network they give."""
+"""The final weights of a training with their decoding, and the network built from them."""
 
 import os
 from collections.abc import Mapping
@@ -25,16 +25,16 @@ _FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """Final weights and what it takes to use them."""
+    """Final weights and their decoding."""
 
     weights: Mapping[str, Tensor]
     """The network's `state_dict`, on the CPU."""
     decoding: Decoding
-    """How its maps are read."""
+    """How its maps are decoded."""
 
 
 def write_checkpoint(path: Path, network: nn.Module, decoding: Decoding) -> None:
-    """Write weights and decoding, whole or not at all."""
+    """Write weights and decoding atomically."""
     values = {
         "format": _FORMAT,
         "state_dict": {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()},
@@ -49,14 +49,14 @@ def write_checkpoint(path: Path, network: nn.Module, decoding: Decoding) -> None
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read what `write_checkpoint` wrote; no code from the file is run.
+    """Read a file of `write_checkpoint` without running code from it.
 
     Raises:
-        TrainingError: It is another kind of file.
+        TrainingError: It is a different kind of file.
     """
     values: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(values, dict) or values.get("format") != _FORMAT:
-        raise TrainingError(f"{path} is no checkpoint of this version", hint="take the checkpoint.pt of a trial")
+        raise TrainingError(f"{path} is not a checkpoint of this version", hint="use the checkpoint.pt of a trial")
     names = ("anchors", "coding", "class_names", "input_size")
     return Checkpoint(weights=values["state_dict"], decoding=Decoding(**{name: values[name] for name in names}))
 
@@ -76,7 +76,7 @@ def check_classes(checkpoint: Checkpoint, dataset: Dataset, *, name: str) -> Non
     Args:
         checkpoint: Of the network.
         dataset: Of any classes.
-        name: The network's, for the message.
+        name: Of the network, for the message.
 
     Raises:
         DatasetError: the classes, or their order, differ.
@@ -85,5 +85,5 @@ def check_classes(checkpoint: Checkpoint, dataset: Dataset, *, name: str) -> Non
     if ours != theirs:
         raise DatasetError(
             f"{name} knows the classes {', '.join(ours)}; {dataset.name} has {', '.join(theirs)}",
-            hint="score it on data of the classes it was trained for, in the same order",
+            hint="score it on data with the classes it was trained on, in the same order",
         )

@@ -1,4 +1,4 @@
-"""The splits of a training as batches; the order of training images follows from seed and epoch alone."""
+"""Lightning's data module; the order of training images depends on seed and epoch alone."""
 
 import os
 from collections.abc import Iterator
@@ -15,10 +15,10 @@ _MAX_WORKERS = 8  # one core prepares several hundred images a second
 
 
 class DetectionData(LightningDataModule):
-    """Makes the loaders of the training and the validation split.
+    """Builds the loaders of the training and the validation split.
 
     Args:
-        dataset: Of any splits besides.
+        dataset: Its splits `train` and `val` are used.
         input_size: Side of the square images, pixels.
         settings: Batch size, augmentation, seed, workers and memory.
         num_workers: Processes that prepare images, 0 for none.
@@ -32,7 +32,7 @@ class DetectionData(LightningDataModule):
         self._num_workers = num_workers
 
     def train_dataloader(self) -> DataLoader[Item]:
-        """Return the training batches, shuffled and augmented anew each epoch."""
+        """Return the training batches, shuffled and augmented differently each epoch."""
         settings = self._settings
         batches = TrainingBatches(
             self._dataset.splits["train"],
@@ -46,7 +46,7 @@ class DetectionData(LightningDataModule):
             batch_size=settings.batch_size,
             sampler=_EpochSampler(batches, seed=settings.seed),
             collate_fn=collate,
-            drop_last=len(batches) >= settings.batch_size,  # a last batch of one image has no batch statistics
+            drop_last=len(batches) >= settings.batch_size,  # a last batch of one image would have no batch statistics
             num_workers=self._num_workers,
             persistent_workers=self._num_workers > 0,
             pin_memory=torch.cuda.is_available() and self._num_workers > 0,
@@ -64,7 +64,7 @@ class DetectionData(LightningDataModule):
 
 
 class _EpochSampler(Sampler[int]):
-    """Shuffles anew each epoch; Lightning calls `set_epoch`, which also tells the dataset its random changes."""
+    """Shuffles each epoch differently; Lightning calls `set_epoch`, which also sets the dataset's augmentation."""
 
     def __init__(self, batches: TrainingBatches, *, seed: int) -> None:
         self._batches = batches
@@ -84,7 +84,7 @@ class _EpochSampler(Sampler[int]):
 
 
 def choose_num_workers(settings: TrainSettings, *, is_gpu: bool) -> int:
-    """Give the processes that prepare images for training: none on a CPU, which trains at the same time."""
+    """Return the number of processes that prepare images: none on a CPU, which trains at the same time."""
     if settings.num_workers >= 0:
         return settings.num_workers
     cores = os.cpu_count() or 1
@@ -92,5 +92,5 @@ def choose_num_workers(settings: TrainSettings, *, is_gpu: bool) -> int:
 
 
 def count_steps(num_samples: int, settings: TrainSettings) -> int:
-    """Give the optimiser steps of an epoch."""
+    """Return the number of optimiser steps of an epoch."""
     return max(1, num_samples // settings.batch_size)

@@ -1,4 +1,4 @@
-"""Reports how a training goes, and stops it where it diverges or the answer says so."""
+"""Progress reports of a training, which stop it when it diverges or is pruned."""
 
 import math
 import time
@@ -20,14 +20,14 @@ EpochRecord = tuple[int, float, float | None, float | None]
 
 @dataclass
 class TrainRecord:
-    """What a training has come to so far."""
+    """The results of a training so far."""
 
     history: list[EpochRecord] = field(default_factory=list)
     """One record for each finished epoch."""
     scores: Scores | None = None
     """Of the last scored epoch."""
     is_pruned: bool = False
-    """Whether a report stopped the training."""
+    """Whether a report ended the training early."""
     seconds_train: float = 0.0
     """Time of the training steps, data included."""
     seconds_score: float = 0.0
@@ -60,7 +60,7 @@ class EpochReports(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Add up the loss; check it at each step on a CPU, and only before a report on a GPU, where reading it waits."""
+        """Add up the loss; check it at each step on a CPU, but on a GPU, where reading it waits, only before reports."""
         loss: Tensor = outputs["loss"]
         self._num_steps += 1
         if loss.device.type == "cpu":
@@ -95,7 +95,7 @@ class EpochReports(Callback):
         self._seconds_score = time.monotonic() - self._scoring_began_at
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report the epoch, with its scores where it has them, and stop where the answer says so."""
+        """Report the epoch, with its scores if it has any, and stop if the answer is False."""
         self._check_finite(trainer)
         self.record.seconds_score += self._seconds_score
         self.record.seconds_train += time.monotonic() - self._epoch_began_at - self._seconds_score

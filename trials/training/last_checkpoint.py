@@ -1,4 +1,4 @@
-"""Lightning's checkpoint of a running training, from which an interrupted one is resumed."""
+"""Lightning's checkpoint of a running training, for resuming it after an interruption."""
 
 import os
 from pathlib import Path
@@ -7,23 +7,23 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 LAST_FILE = "last.ckpt"
-"""In the trial's folder, where the settings are resumable."""
+"""In the trial's folder, if the settings are resumable."""
 
 
 class LastCheckpoint(Callback):
-    """Writes `last.ckpt` after each epoch but the last; last in the order of callbacks, so that it holds what the others did.
+    """Writes `last.ckpt` after each epoch but the last; it must be the last callback, to hold the state of the others.
 
     Args:
-        folder: Where to.
+        folder: Of the file.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / LAST_FILE
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write it, whole or not at all."""
+        """Write the checkpoint atomically."""
         if trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs:
-            return  # from here Lightning would resume to the end without `on_train_end`, which leaves the average
+            return  # resumed from here, Lightning would not call `on_train_end`, which copies the averaged weights
         partial = self._path.with_suffix(".partial")
         trainer.save_checkpoint(partial)
         os.replace(partial, self._path)

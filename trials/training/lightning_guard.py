@@ -1,4 +1,4 @@
-"""What keeps Lightning's noise and its ways of ending apart from ours."""
+"""Context managers around Lightning's trainer: named errors, and no banners."""
 
 import logging
 import signal
@@ -13,12 +13,12 @@ from trials.training.errors import OutOfMemoryError
 
 @contextmanager
 def named_errors(batch_size: int) -> Iterator[None]:
-    """Turn what a training can die of into errors that say so."""
+    """Turn an interrupt and out-of-memory errors into errors of their own kind."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
     except SystemExit as error:
-        # Lightning makes an interrupt an exit with code 1, and leaves the process deaf to further ones
+        # Lightning turns an interrupt into an exit with code 1, and leaves the process ignoring further ones
         if not isinstance(error.__context__, KeyboardInterrupt):
             raise
         signal.signal(signal.SIGINT, handler)
@@ -33,7 +33,7 @@ def named_errors(batch_size: int) -> Iterator[None]:
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Leave out Lightning's banners, and those of its warnings that are about choices made here on purpose."""
+    """Silence Lightning's banners, and its warnings about deliberate choices."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.WARNING)  # devices found, tips, "max_epochs reached"
@@ -54,7 +54,7 @@ _EXPECTED_WARNINGS = (
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error means that memory ran out."""
+    """Return whether an error means that memory ran out."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     marks = ("DefaultCPUAllocator", "can't allocate memory", "OutOfMemoryError", "CUDA out of memory")

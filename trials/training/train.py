@@ -35,18 +35,18 @@ TrainerPrecision = Literal["32-true", "bf16-mixed"]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """What a training came to."""
+    """The result of a training."""
 
     state: Literal["complete", "pruned"]
-    """Pruned where a report said to stop before the last epoch."""
+    """Pruned if a report stopped it before the last epoch."""
     ap: float
-    """AP@[.5:.95] on the validation split, 0 to 1, of the last scored epoch: the last of all where complete."""
+    """AP@[.5:.95] on the validation split, 0 to 1, of the last scored epoch, which is the last epoch if complete."""
     ap50: float
     """AP at IoU 0.5, likewise."""
     per_class_ap: Mapping[str, float]
-    """Class name to AP@[.5:.95]; classes without a validation object are left out."""
+    """Class name to AP@[.5:.95], without classes that have no validation object."""
     epochs: int
-    """Epochs done."""
+    """Finished epochs."""
     loss: float
     """Mean loss of the last epoch's batches."""
     history: tuple[EpochRecord, ...]
@@ -56,9 +56,9 @@ class TrainResult:
     seconds_score: float
     """Time of the scorings."""
     seconds_aside: float
-    """Time given away between steps."""
+    """Time of `between_steps`."""
     checkpoint: Path
-    """The final weights, averaged where the settings say so; see `read_checkpoint`."""
+    """The final weights, averaged if the settings say so; see `read_checkpoint`."""
 
 
 def train_network(
@@ -84,17 +84,17 @@ def train_network(
         dataset: Splits `train` and `val` are used.
         anchors: Fitted at `input_size`.
         input_size: Side of the square image, pixels.
-        settings: How.
-        report: Told how it goes; False at a score stops the training.
-        work_dir: An existing folder for `checkpoint.pt`, and `last.ckpt` where the settings are resumable.
-        resume: Goes on from `last.ckpt` where there is one.
-        is_trained: The network was trained on this data before: the biases of its predictions stay as they are.
+        settings: How to train.
+        report: Called with the progress; False at a score stops the training.
+        work_dir: An existing folder for `checkpoint.pt`, and for `last.ckpt` if the settings are resumable.
+        resume: Whether to resume from `last.ckpt` if it exists.
+        is_trained: Whether the network was trained on this data before, so that its biases are not initialised.
         between_steps: Called before each training step; the time it takes does not count as training.
 
     Raises:
-        TrainingError: Nothing to learn or to score; its `DivergedError` for a loss that is not finite, its
-            `OutOfMemoryError` where memory ran out.
-        KeyboardInterrupt: As it comes.
+        TrainingError: A split has no objects; `DivergedError` for a loss that is not finite; `OutOfMemoryError` where
+            memory ran out.
+        KeyboardInterrupt: The training was interrupted.
     """
     _check_objects(dataset)
     if settings.num_threads:
@@ -184,16 +184,16 @@ def _to_result(record: TrainRecord, *, seconds_aside: float, checkpoint: Path) -
 
 
 class _Pauses(Callback):
-    """Gives way before each step, and knows how long that took."""
+    """Calls a function before each step, and measures its time."""
 
-    def __init__(self, give_way: Callable[[], None]) -> None:
-        self._give_way = give_way
+    def __init__(self, pause: Callable[[], None]) -> None:
+        self._pause = pause
         self.seconds = 0.0
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int) -> None:
-        """Give way."""
+        """Pause."""
         before = time.perf_counter()
-        self._give_way()
+        self._pause()
         self.seconds += time.perf_counter() - before
 
 
@@ -203,7 +203,7 @@ def _check_objects(dataset: Dataset) -> None:
         if not any((~sample.ignored).any() for sample in samples):
             raise TrainingError(
                 f"{dataset.name}: none of the {len(samples)} images of its {split} split has an object",
-                hint="an image without objects is fine, a split without any is not",
+                hint="single images without objects are allowed, a split without any is not",
             )
 
 
@@ -213,7 +213,7 @@ def _mean_objects(dataset: Dataset) -> float:
 
 
 def choose_precision(settings: TrainSettings, *, is_gpu: bool, input_size: int) -> TrainerPrecision:
-    """Give the number format of the training steps, see `trials.training.settings.Precision`."""
+    """Return the number format of training steps; see `trials.training.settings.Precision`."""
     is_bf16 = settings.precision == "bf16"
     if settings.precision == "auto" and is_gpu:
         is_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)

@@ -1,4 +1,4 @@
-"""An exponential moving average of the weights, which is what is scored and kept."""
+"""The exponential moving average of the weights, which is scored and kept."""
 
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor

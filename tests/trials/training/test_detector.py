@@ -89,7 +89,7 @@ def test_a_frozen_backbone_neither_learns_nor_counts() -> None:
 def test_a_network_without_a_backbone_module_cannot_be_frozen() -> None:
     network = nn.Conv2d(3, 3, 1)
     network.backbone = "none"  # type: ignore[assignment]
-    with pytest.raises(TypeError, match="backbone of Conv2d is no module"):
+    with pytest.raises(TypeError, match="backbone of Conv2d is not a module"):
         set_frozen(network, is_frozen=True)
 
 
@@ -164,14 +164,14 @@ def test_the_paper_s_two_stages_have_a_cosine_each() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"epochs": 0}, "epochs is 0; it is at least 1"),
-        ({"learning_rate": 0.0}, "learning_rate is 0.0; it is above 0"),
+        ({"epochs": 0}, "epochs is 0; it must be at least 1"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0; it must be above 0"),
         ({"optimiser": "lion"}, "optimiser 'lion' is unknown; choose one of adamw, adam, sgd"),
         ({"precision": "fp16"}, "precision 'fp16' is unknown; choose one of auto, fp32, bf16"),
-        ({"ema_decay": 1.0}, "ema_decay is 1.0; it is from 0 to below 1"),
+        ({"ema_decay": 1.0}, "ema_decay is 1.0; it must be from 0 to below 1"),
         ({"epochs": 3, "frozen_epochs": 3}, "frozen_epochs is 3 of 3 epochs"),
-        ({"final_learning_rate": 2.0}, "final_learning_rate is 2.0; it is from 0 to 1"),
-        ({"seed": -1}, "seed is -1; it is at least 0"),
+        ({"final_learning_rate": 2.0}, "final_learning_rate is 2.0; it must be from 0 to 1"),
+        ({"seed": -1}, "seed is -1; it must be at least 0"),
     ],
 )
 def test_bad_settings_are_refused(changes: dict[str, object], message: str) -> None:

@@ -188,7 +188,7 @@ def test_the_checkpoint_gives_the_score_again(train: Train) -> None:
 
 def test_another_file_is_no_checkpoint(tmp_path: Path) -> None:
     torch.save({"weights": torch.zeros(1)}, tmp_path / "other.pt")
-    with pytest.raises(TrainingError, match=r"other\.pt is no checkpoint of this version"):
+    with pytest.raises(TrainingError, match=r"other\.pt is not a checkpoint of this version"):
         read_checkpoint(tmp_path / "other.pt")
 
 
