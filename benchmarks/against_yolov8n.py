@@ -4,10 +4,10 @@
     python benchmarks/against_yolov8n.py --data DATA --python other/bin/python --seeds 3
 
 Both detectors are scored by our scorer (COCO's AP, on each network's own detections of the validation images). Ours trains
-as many epochs as fit into the time of YOLOv8n's; validation counts for neither. Each training runs in a process of its own.
+for as many epochs as fit into YOLOv8n's training time, without validation. Each training runs in a process of its own.
 With `--at-once --our-epochs N` both train at the same time, each with a core of its own.
 
-Bars: AP50 0.85 and AP 0.50 in no more time; an epoch in 0.6 times YOLOv8n's or less.
+Targets: AP50 0.85 and AP 0.50 in no more time; an epoch in 0.6 times YOLOv8n's or less.
 """
 
 import argparse
@@ -33,17 +33,15 @@ from PIL import Image
 
 from spaces.networks.network import build_network
 from spaces.presets import PRESETS
-from trials.data.dataset import Dataset
-from trials.data.open_dataset import open_dataset
-from trials.detections.anchors import fit_anchors
-from trials.detections.nms import Detections
+from trials.data import Dataset, open_dataset
+from trials.detections import Detections, fit_anchors
 from trials.progress import ignore_progress
-from trials.scoring.average_precision import score_detections
+from trials.scoring import score_detections
 from trials.training.recipes import modern_recipe
 from trials.training.train import train_network
 
 Pair = tuple[dict[str, Any], dict[str, Any]]
-"""YOLOv8n's row and ours."""
+"""The results of YOLOv8n and of our recipe."""
 
 
 def main() -> None:
@@ -145,12 +143,12 @@ def run_ours(
 
 
 def pinned(command: list[str], core: int | None) -> list[str]:
-    """Give a command that stays on one core; None for any."""
+    """Return a command that stays on one core; None for any."""
     return command if core is None else ["taskset", "--cpu-list", str(core), *command]
 
 
 def epochs_within(given: argparse.Namespace, *, seconds: float, folder: Path) -> int:
-    """Tell how many of our epochs fit into a time: two are tried."""
+    """Return how many of our epochs fit into a time, from a training of two."""
     tried = run_ours(given, seed=0, epochs=2, folder=folder)
     return max(1, int(seconds / tried["epoch_s"] * 0.97))  # the machine is noisy
 
@@ -188,12 +186,12 @@ def train_ours(given: argparse.Namespace) -> None:
 
 
 def figures(ap: float, ap50: float, *, train_s: float, epochs: int) -> dict[str, Any]:
-    """Give a training's row."""
+    """Return a training's row."""
     return {"ap": ap, "ap50": ap50, "train_s": train_s, "epochs": epochs, "epoch_s": train_s / epochs}
 
 
 def as_detections(one: Mapping[str, Any]) -> Detections:
-    """Read what YOLOv8n found in an image."""
+    """Read YOLOv8n's detections in an image."""
     return Detections(
         boxes=torch.tensor(one["boxes"], dtype=torch.float32).reshape(-1, 4),
         scores=torch.tensor(one["scores"], dtype=torch.float32),
@@ -202,7 +200,7 @@ def as_detections(one: Mapping[str, Any]) -> Detections:
 
 
 def write_yolo(dataset: Dataset, folder: Path) -> Path:
-    """Write a dataset as YOLOv8n reads it; images lossless, named by their place."""
+    """Write a dataset in YOLO format, with lossless images named by their index."""
     for split in ("train", "val"):
         for kind in ("images", "labels"):
             (folder / kind / split).mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,11 @@
-"""Do short trainings that start from another trial's weights rank architectures as well as those that start from nothing?
+"""Do short trainings with inherited weights rank architectures as well as those from random weights?
 
     python benchmarks/inheritance.py [--count 14] [--epochs 6] [--data shapes:train=200,val=100]
 
-Architectures of one backbone are drawn from the space tiny. Each is trained in full (three times the epochs), from nothing
-with two seeds, and from the weights of the one before it that fits best, which was itself trained from nothing: with as
-many epochs, and with half of them. The table gives Kendall's tau of each short ranking with the full one. The two seeds say
-how well short trainings rank at all: inheriting is honest where it is no worse.
+Architectures of one backbone are drawn from the space tiny. Each is trained in full (three times the epochs), from random
+weights with two seeds, and from the weights of the best-fitting earlier architecture, which was itself trained from random
+weights: with as many epochs, and with half of them. The table shows Kendall's tau of each short ranking with the full one.
+The two seeds show how well short trainings rank at all: inheritance is sound if its ranking is no worse.
 """
 
 import argparse
@@ -27,12 +27,10 @@ from scipy.stats import kendalltau
 from spaces import Architecture
 from spaces.named_spaces import open_space
 from spaces.networks.network import build_network
-from trials.data.open_dataset import open_dataset
-from trials.detections.anchors import fit_anchors
+from trials.data import open_dataset
+from trials.detections import fit_anchors
 from trials.progress import ignore_progress
-from trials.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
-from trials.training.inheritance import inherit_weights
-from trials.training.recipes import RECIPES
+from trials.training import CHECKPOINT_FILE, RECIPES, inherit_weights, read_checkpoint
 from trials.training.train import train_network
 
 _FULL = 3
@@ -76,9 +74,9 @@ def main() -> None:
             parents = {i: best_parent(i, architectures, root / "scratch") for i in range(1, len(architectures))}
             heirs = [replace(job, parent=parents[job.index]) for job in scratch[1:]]
             kinds = {
-                "from nothing": (first[1:], first_s * (len(first) - 1) / len(first), 0.0),
-                "from nothing, another seed": run([replace(job, seed=1) for job in scratch[1:]], "seed"),
-                "from nothing, half the epochs": run([half(job) for job in scratch[1:]], "half"),
+                "random weights": (first[1:], first_s * (len(first) - 1) / len(first), 0.0),
+                "random weights, another seed": run([replace(job, seed=1) for job in scratch[1:]], "seed"),
+                "random weights, half the epochs": run([half(job) for job in scratch[1:]], "half"),
                 "inherited": run(heirs, "heir"),
                 "inherited, half the epochs": run([half(job) for job in heirs], "halfheir"),
             }
@@ -92,7 +90,7 @@ def main() -> None:
 
 
 def half(job: Job) -> Job:
-    """Give the same training in half the epochs."""
+    """Return the same training in half the epochs."""
     return replace(job, epochs=job.epochs // 2)
 
 
@@ -107,14 +105,14 @@ def draw(backbone: str, count: int) -> list[Architecture]:
 
 
 def best_parent(index: int, architectures: list[Architecture], root: Path) -> Path:
-    """Give the checkpoint of the earlier architecture that the most is inherited from."""
+    """Return the checkpoint of the earlier architecture from which most values are inherited."""
     network = build_network(architectures[index], num_classes=4)
     paths = [root / str(other) / CHECKPOINT_FILE for other in range(index)]
     return max(paths, key=lambda path: inherit_weights(network, read_checkpoint(path).weights))
 
 
 def train(job: Job, given: argparse.Namespace, root: Path) -> tuple[float, float, float]:
-    """Give AP, seconds, and the share of the weights that was inherited."""
+    """Return AP, seconds, and the share of inherited values."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     torch.manual_seed(job.seed)

@@ -1,11 +1,11 @@
-"""How much does a quick training's score say of its network, and how much of its seed?
+"""How much of a quick training's score comes from its network, and how much from its seed?
 
     python benchmarks/quick_recipe.py [--count 8] [--seeds 2] [--only NAME ...]
 
-Architectures of the space tiny are drawn, each trained with each seed by the quick recipe as it is, by one with each of its
-choices taken back, and by the recipe as it was before all of them. A variant's *spread* is the standard deviation of the
-networks' mean AP, its *noise* that of one network's AP over the seeds: a search can tell networks apart by what spread there
-is for the noise. The spread is corrected for the noise it holds.
+Architectures of the space tiny are drawn and trained with each seed by the quick recipe, by variants that undo one of its
+choices, and by the earlier recipe without any of them. A variant's *spread* is the standard deviation of the networks' mean
+AP, its *noise* that of one network's AP over the seeds: the higher their ratio, the better a search can rank networks. The
+spread is corrected for the noise it contains.
 """
 
 import argparse
@@ -27,25 +27,24 @@ import torch
 from spaces import Architecture
 from spaces.named_spaces import open_space
 from spaces.networks.network import build_network
-from trials.data.open_dataset import open_dataset
-from trials.detections.anchors import fit_anchors
+from trials.data import open_dataset
+from trials.detections import fit_anchors
 from trials.progress import ignore_progress
+from trials.training import TrainSettings
 from trials.training.recipes import quick_recipe
-from trials.training.settings import TrainSettings
 from trials.training.train import train_network
 
 _NOW = quick_recipe()
 _FOUR_EPOCHS = replace(_NOW, epochs=4, score_every=1)
 
 VARIANTS: dict[str, tuple[TrainSettings, str]] = {
-    "as it is": (_NOW, "shapes"),
+    "the quick recipe": (_NOW, "shapes"),
     "100 validation images, not 200": (_NOW, "shapes:val=100"),
-    "running statistics of batch norms": (replace(_NOW, norm_images=0), "shapes"),
-    "scored and kept: an average of the weights": (replace(_NOW, ema_decay=0.999), "shapes"),
+    "averaged weights are scored and kept": (replace(_NOW, ema_decay=0.999), "shapes"),
     "half the learning rate": (replace(_NOW, learning_rate=1e-2), "shapes"),
     "4 epochs of 400 images, not 6 of 320": (_FOUR_EPOCHS, "shapes:train=400"),
-    "before all of that": (
-        replace(_FOUR_EPOCHS, learning_rate=1e-2, ema_decay=0.999, norm_images=0),
+    "the earlier recipe": (
+        replace(_FOUR_EPOCHS, learning_rate=1e-2, ema_decay=0.999),
         "shapes:train=400,val=100",
     ),
 }
@@ -83,7 +82,7 @@ def main() -> None:
 
 
 def train(architecture: Architecture, seed: int, variant: str) -> tuple[float, float]:
-    """Give AP, and the seconds of training and scoring."""
+    """Return AP, and the seconds of training and scoring."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     settings, data = VARIANTS[variant]

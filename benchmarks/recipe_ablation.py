@@ -1,9 +1,9 @@
-"""What each part of the modern recipe is worth: one thing changed at a time, same network, data, epochs and seeds.
+"""Ablation of the modern recipe: one part changed at a time, with the same network, data, epochs and seeds.
 
     python benchmarks/recipe_ablation.py --data DATA [--size 160] [--epochs 15] [--seeds 2]
 
-One training a core, with one thread, at once. The table gives the mean AP50 and AP over the seeds and what is lost against
-the whole recipe; differences under about 0.02 are noise at two seeds.
+Each core runs one training with one thread. The table shows mean AP50 and AP over the seeds, and what is lost against the
+whole recipe; differences under about 0.02 are noise at two seeds.
 """
 
 import argparse
@@ -25,12 +25,12 @@ import torch
 
 from spaces.networks.network import build_network
 from spaces.presets import PRESETS
+from trials.data import open_dataset
 from trials.data.augmentation import AugmentSettings
-from trials.data.open_dataset import open_dataset
-from trials.detections.anchors import Anchors, fit_anchors
+from trials.detections import Anchors, fit_anchors
 from trials.progress import ignore_progress
+from trials.training import TrainSettings
 from trials.training.recipes import modern_recipe
-from trials.training.settings import TrainSettings
 from trials.training.train import train_network
 
 Change = Callable[[TrainSettings], TrainSettings]
@@ -63,7 +63,7 @@ CHANGES: dict[str, Change] = {
     "half of the images as mosaics": lambda s: replace(s, augmentation=replace(s.augmentation, mosaic=0.5)),
     STOCK_ANCHORS: lambda s: s,
 }
-"""What is changed, and how."""
+"""Name of a change to the function that makes it."""
 
 
 def main() -> None:
@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def train(name: str, data: str, *, size: int, epochs: int, seed: int) -> tuple[float, float]:
-    """Give AP and AP50 of one training."""
+    """Return AP and AP50 of one training."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     torch.manual_seed(seed)
@@ -120,7 +120,7 @@ def train(name: str, data: str, *, size: int, epochs: int, seed: int) -> tuple[f
 
 
 def stock_anchors(size: int) -> Anchors:
-    """Give YOLOv3's anchors for COCO, scaled to the input."""
+    """Return YOLOv3's anchors for COCO, scaled to the input."""
     pairs = np.array([(10, 13), (16, 30), (33, 23), (30, 61), (62, 45), (59, 119), (116, 90), (156, 198), (373, 326)])
     scaled = (pairs * size / 416).tolist()
     return tuple(tuple((float(w), float(h)) for w, h in scaled[3 * i : 3 * i + 3]) for i in range(3))

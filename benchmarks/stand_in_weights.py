@@ -21,8 +21,8 @@ import torch
 from spaces import Architecture
 from spaces.networks.backbones import block_shapes, split_blocks
 from spaces.networks.network import build_network
-from trials.data.open_dataset import open_dataset
-from trials.detections.anchors import fit_anchors
+from trials.data import open_dataset
+from trials.detections import fit_anchors
 from trials.progress import ignore_progress
 from trials.training.recipes import quick_recipe
 from trials.training.train import train_network

@@ -1,1 +1,5 @@
-"""Filled in below."""
+"""What happens to one architecture: data, latency, training, detections and their score.
+
+`trials.trial` runs it all as one trial. The rooms below it, from the bottom up: `data`, `detections`, `onnx`, then `latency`
+and `scoring`, then `training`.
+"""

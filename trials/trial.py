@@ -1,26 +1,25 @@
-"""What happens to one architecture: written, measured, gated, trained, scored.
+"""One trial: an architecture is built, exported, measured, trained and scored.
 
-Latency does not depend on the weights, so it comes first: a network that misses the limit is never trained.
+Latency does not depend on the weights, so it is measured first: a network over the limit is never trained.
 A trial ends *complete*, *pruned*, *infeasible* or *failed*, with its reason; a failure is never a number.
 """
 
 import time
 import traceback
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import torch
 
 from spaces import YoloRetError
 from spaces.networks.macs import count_macs, count_params
-from spaces.networks.network import build_network
+from spaces.networks.network import YoloReT, build_network
 from spaces.weights.imagenet import load_pretrained
-from trials.data.open_dataset import open_dataset
-from trials.detections.anchors import fit_anchors
+from trials.data import Dataset, open_dataset
+from trials.detections import fit_anchors
 from trials.latency.cache import LatencyCache
 from trials.latency.device import Device, DeviceAwayError, DeviceError, Latency
 from trials.latency.measure import measure_quietly
@@ -29,8 +28,7 @@ from trials.latency.open_device import open_device
 from trials.onnx.export import export_for_timing, fill_weights
 from trials.onnx.requirements import UnsupportedNetworkError
 from trials.progress import Progress, Report
-from trials.training.checkpoint import read_checkpoint
-from trials.training.inheritance import inherit_weights
+from trials.training import inherit_weights, read_checkpoint
 from trials.training.train import TrainResult, train_network
 from trials.trial_result import (
     ARCHITECTURE_FILE,
@@ -44,13 +42,13 @@ from trials.trial_result import (
 
 
 def run_trial(request: TrialRequest, report: Report) -> TrialResult:
-    """Run one trial to its end, whatever that is, and write its result into its folder.
+    """Run one trial to its end, and write its result into its folder.
 
-    Only an interrupt, or a bug's own exception after it was written down as the reason, leaves by another way.
+    Every error becomes a failed result, except an interrupt, which is raised again.
 
     Args:
-        request: What to try, and on what.
-        report: Told how it goes; False at a score prunes the trial.
+        request: Architecture, data, device and training.
+        report: Called with the progress; False at a score prunes the trial.
     """
     if request.train.num_threads:
         torch.set_num_threads(request.train.num_threads)
@@ -58,13 +56,11 @@ def run_trial(request: TrialRequest, report: Report) -> TrialResult:
     trial = _Trial(request, report)
     try:
         result = trial.run()
-    except (
-        DeviceAwayError
-    ) as error:  # nothing about the architecture: no result is left, so that nobody takes it for one
+    except DeviceAwayError as error:  # it says nothing about the architecture: no result is written for a resumed study
         return replace(trial.end("failed", reason=_in_words(error)), is_device_away=True)
     except YoloRetError as error:
         result = trial.end("failed", reason=_in_words(error))
-    except Exception as error:  # the one place that turns what nobody foresaw into a state; the traceback is kept
+    except Exception as error:  # the one place that turns an unexpected error into a state; its traceback is kept
         (request.work_dir / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
         result = trial.end("failed", reason=f"{type(error).__name__}: {error} (see traceback.txt in its folder)")
     write_json(request.work_dir / RESULT_FILE, result.to_dict())
@@ -75,33 +71,50 @@ def _in_words(error: YoloRetError) -> str:
     return f"{error.message}{f' ({error.hint})' if error.hint else ''}"
 
 
+class _Clock:
+    """Seconds spent by phase; `aside` is the time spent waiting for another trial's measurement."""
+
+    def __init__(self) -> None:
+        self.seconds = {"build": 0.0, "measure": 0.0, "train": 0.0, "score": 0.0, "aside": 0.0}
+
+    @contextmanager
+    def __call__(self, phase: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[phase] += time.perf_counter() - began
+
+
 class _Trial:
-    """What is known of a running trial, so that any end can report it."""
+    """A running trial; `_result` holds what it has found so far, so that any end can report it."""
 
     def __init__(self, request: TrialRequest, report: Report) -> None:
         self._request = request
         self._driver = report
         self._lock = MeasurementLock(request.latency_cache.parent)
-        self._known: dict[str, Any] = {}
-        self._seconds = {"build": 0.0, "measure": 0.0, "train": 0.0, "score": 0.0, "aside": 0.0}
+        self._clock = _Clock()
+        self._result = TrialResult(state="failed")
         request.work_dir.mkdir(parents=True, exist_ok=True)
 
     def run(self) -> TrialResult:
         began = time.perf_counter()
         with self._lock.shared():
-            self._seconds["aside"] += time.perf_counter() - began
+            self._clock.seconds["aside"] += time.perf_counter() - began
             return self._run()
+
+    def end(self, state: State, *, reason: str = "") -> TrialResult:
+        return replace(self._result, state=state, reason=reason, seconds=dict(self._clock.seconds))
 
     def _run(self) -> TrialResult:
         request = self._request
         write_json(request.work_dir / ARCHITECTURE_FILE, request.architecture.to_dict())
         self._report(Progress(phase="build"))
-        dataset = self._timed(
-            "build",
-            lambda: open_dataset(request.dataset, on_broken="skip" if request.skip_broken else "stop"),
-        )
-        self._measure(num_classes=len(dataset.class_names))
-        if reason := self._over_limit():
+        with self._clock("build"):
+            dataset = open_dataset(request.dataset, on_broken="skip" if request.skip_broken else "stop")
+        latency = self._measure(num_classes=len(dataset.class_names))
+        if request.max_latency_ms is not None and latency.median_ms > request.max_latency_ms:
+            reason = f"{latency.median_ms:.2f} ms is over the limit of {request.max_latency_ms:g} ms"
             return self.end("infeasible", reason=reason)
         self._measure_elsewhere(num_classes=len(dataset.class_names))
         trained = self._train(dataset)
@@ -116,81 +129,66 @@ class _Trial:
         with self._lock.released():
             return self._driver(progress)
 
-    def end(self, state: State, *, reason: str = "") -> TrialResult:
-        return TrialResult(state=state, reason=reason, seconds=dict(self._seconds), **self._known)
-
-    def _measure(self, *, num_classes: int) -> None:
+    def _measure(self, *, num_classes: int) -> Latency:
+        """Export the network and measure its latency."""
         request, architecture = self._request, self._request.architecture
-        network = self._timed("build", lambda: build_network(architecture, num_classes=num_classes))
-        self._known["macs"] = count_macs(network, input_size=architecture.input_size)
-        self._known["params"] = count_params(network)
-        device = open_device(request.device)
+        with self._clock("build"):
+            network = build_network(architecture, num_classes=num_classes)
+        macs = count_macs(network, input_size=architecture.input_size)
+        self._result = replace(self._result, macs=macs, params=count_params(network))
         onnx_path = request.work_dir / ONNX_FILE
-        self._report(Progress(phase="measure"))
-        try:
-            self._timed(
-                "measure",
-                lambda: export_for_timing(architecture, onnx_path, num_classes=num_classes, opset=device.opset),
-            )
-            self._known["latency"], self._known["is_latency_cached"] = self._timed(
-                "measure", lambda: self._time(device, onnx_path)
-            )
-        finally:
-            device.close()
-        if request.device_key and self._known["latency"].device.key != request.device_key:
-            now = self._known.pop("latency").device
+        with closing(open_device(request.device)) as device:
+            self._report(Progress(phase="measure"))
+            with self._clock("measure"):
+                export_for_timing(architecture, onnx_path, num_classes=num_classes, opset=device.opset)
+                latency, is_cached = self._time(device, onnx_path)
+        if request.device_key and latency.device.key != request.device_key:
             raise DeviceError(
-                f"device {request.device} has changed since the study began, it is now {now}",
-                hint="set it back, or begin another study",
+                f"device {request.device} has changed since the study began, it is now {latency.device}",
+                hint="restore its settings, or start another study",
             )
-        self._report(Progress(phase="measure", latency_ms=self._known["latency"].median_ms))
+        self._result = replace(self._result, latency=latency, is_latency_cached=is_cached)
+        self._report(Progress(phase="measure", latency_ms=latency.median_ms))
+        return latency
 
     def _measure_elsewhere(self, *, num_classes: int) -> None:
-        """Record the further devices' latencies; one that cannot measure is a note, since it is no objective."""
-        request, measured, notes = self._request, {}, []
+        """Record the further devices' latencies; one that cannot measure becomes a note, since it is no objective."""
+        request = self._request
+        measured: dict[str, Latency] = {}
+        notes: list[str] = []
         for spec in request.also_measure:
             path = request.work_dir / "elsewhere.onnx"
             try:
                 with closing(open_device(spec)) as device:
                     export_for_timing(request.architecture, path, num_classes=num_classes, opset=device.opset)
-                    measured[spec], _ = self._timed("measure", lambda: self._time(device, path))  # noqa: B023
+                    with self._clock("measure"):
+                        measured[spec], _ = self._time(device, path)
             except (DeviceError, UnsupportedNetworkError) as error:
                 notes.append(f"{spec}: {error.message}")
             path.unlink(missing_ok=True)
-        self._known.update(also=measured, notes=tuple(notes))
+        self._result = replace(self._result, also=measured, notes=tuple(notes))
 
     def _time(self, device: Device, onnx_path: Path) -> tuple[Latency, bool]:
         return measure_quietly(onnx_path, device, LatencyCache(self._request.latency_cache), lock=self._lock)
 
-    def _over_limit(self) -> str:
-        limit, latency = self._request.max_latency_ms, self._known["latency"]
-        if limit is None or latency.median_ms <= limit:
-            return ""
-        return f"{latency.median_ms:.2f} ms is over the limit of {limit:g} ms"
-
-    def _train(self, dataset: Any) -> TrainResult:
-        request, architecture, began = self._request, self._request.architecture, time.perf_counter()
-        torch.manual_seed(request.train.seed)
-        network = build_network(architecture, num_classes=len(dataset.class_names))
-        load_pretrained(network, architecture)
-        if request.parent is not None:
-            self._known["inherited"] = inherit_weights(network, read_checkpoint(request.parent).weights)
-        anchors = fit_anchors(
-            dataset.splits["train"], input_size=architecture.input_size, output_strides=network.output_strides
-        )
+    def _train(self, dataset: Dataset) -> TrainResult:
+        """Train and score the network, and write its weights into the ONNX file that was measured."""
+        request, input_size, began = self._request, self._request.architecture.input_size, time.perf_counter()
+        network = self._initial_network(num_classes=len(dataset.class_names))
         trained = train_network(
             network,
             dataset=dataset,
-            anchors=anchors,
-            input_size=architecture.input_size,
+            anchors=fit_anchors(dataset.splits["train"], input_size=input_size, output_strides=network.output_strides),
+            input_size=input_size,
             settings=request.train,
             report=self._report,
             work_dir=request.work_dir,
             resume=request.train.is_resumable,
             is_trained=request.parent is not None,
-            between_steps=self._lock.yield_to_measurement if request.train.devices == 1 else None,
+            between_steps=self._lock.yield_to_measurement,
         )
-        self._known.update(
+        self._result = replace(
+            self._result,
             ap=trained.ap,
             ap50=trained.ap50,
             per_class_ap=trained.per_class_ap,
@@ -199,15 +197,19 @@ class _Trial:
         )
         network.cpu()
         fill_weights(request.work_dir / ONNX_FILE, network)
-        whole_s = time.perf_counter() - began
-        self._seconds["score"] += trained.seconds_score
-        self._seconds["aside"] += trained.seconds_aside
-        self._seconds["train"] += whole_s - trained.seconds_score - trained.seconds_aside
+        seconds = self._clock.seconds
+        seconds["score"] += trained.seconds_score
+        seconds["aside"] += trained.seconds_aside
+        seconds["train"] += time.perf_counter() - began - trained.seconds_score - trained.seconds_aside
         return trained
 
-    def _timed(self, phase: str, work: Callable[[], Any]) -> Any:
-        before = time.perf_counter()
-        try:
-            return work()
-        finally:
-            self._seconds[phase] += time.perf_counter() - before
+    def _initial_network(self, *, num_classes: int) -> YoloReT:
+        """Return the network with random, ImageNet or inherited weights, as the request says."""
+        request = self._request
+        torch.manual_seed(request.train.seed)
+        network = build_network(request.architecture, num_classes=num_classes)
+        load_pretrained(network, request.architecture)
+        if request.parent is not None:
+            inherited = inherit_weights(network, read_checkpoint(request.parent).weights)
+            self._result = replace(self._result, inherited=inherited)
+        return network

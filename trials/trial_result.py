@@ -1,4 +1,4 @@
-"""What a trial is asked, and what it answers; both travel to other processes and machines."""
+"""The request and the result of a trial; both are sent between processes and machines."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from spaces import Architecture
 from trials.latency.device import Latency
-from trials.training.settings import TrainSettings
+from trials.training import TrainSettings
 
 State = Literal["complete", "pruned", "infeasible", "failed"]
 
@@ -20,74 +20,74 @@ RESULT_FILE = "result.json"
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRequest:
-    """All a trial needs to know; it travels to other processes and machines."""
+    """The input of a trial."""
 
     number: int
     """The trial's number in its study, from 0."""
     architecture: Architecture
-    """What to try."""
+    """The network to build."""
     dataset: str
-    """What the user typed for the data."""
+    """The dataset, as the user typed it."""
     skip_broken: bool
-    """Whether broken items are left out rather than ending the trial."""
+    """Whether broken items are skipped rather than failing the trial."""
     device: str
-    """What the user typed for the device."""
+    """The latency device, as the user typed it."""
     device_key: str = ""
-    """Key of the identity the study began on; a device that has become another one ends the trial. Empty for any."""
+    """Key of the study's device identity; a device with another one fails the trial. Empty accepts any."""
     also_measure: tuple[str, ...] = ()
-    """Further devices whose latency is recorded beside it; no objective, no gate."""
+    """Further devices whose latency is recorded; neither an objective nor limited."""
     max_latency_ms: float | None
-    """The gate: a median above it ends the trial infeasible; None lets all pass."""
+    """A median above this ends the trial as infeasible; None for no limit."""
     train: TrainSettings
-    """How to train."""
+    """The training settings."""
     parent: Path | None = None
-    """Checkpoint of the trial whose weights this one starts from where they fit; None for from nothing (or ImageNet)."""
+    """Checkpoint of the trial whose weights are inherited where they fit; None for random or ImageNet weights."""
     work_dir: Path
-    """The trial's own folder: architecture, ONNX, checkpoint and result are written there."""
+    """The trial's folder, for architecture, ONNX file, checkpoint and result."""
     latency_cache: Path
-    """The cache's file."""
+    """The file of the latency cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialResult:
-    """How a trial ended, and all it found out."""
+    """How a trial ended, and what it found."""
 
     state: State
     """How it ended."""
     reason: str = ""
-    """Why it is not complete; empty where it is."""
+    """Why it is not complete; empty if it is."""
     latency: Latency | None = None
-    """None where the trial failed before."""
+    """None if the trial failed before the measurement."""
     ap: float | None = None
-    """AP@[.5:.95] on the validation split, 0 to 1; of the last scored epoch where pruned, None where never scored."""
+    """AP@[.5:.95] on the validation split, 0 to 1; of the last scored epoch if pruned, None if never scored."""
     ap50: float | None = None
     """AP at IoU 0.5."""
     per_class_ap: Mapping[str, float] = field(default_factory=dict)
-    """Class name to AP@[.5:.95]; classes without a validation object are left out."""
+    """Class name to AP@[.5:.95], without classes that have no validation object."""
     macs: int | None = None
     """Multiply-adds of one image."""
     params: int | None = None
-    """Trainable values."""
+    """Trainable parameters."""
     epochs: int = 0
-    """Epochs trained."""
+    """Finished epochs."""
     history: tuple[tuple[int, float, float | None, float | None], ...] = ()
     """Epoch, mean loss, AP and AP50 (None where not scored)."""
     inherited: float = 0.0
-    """Share of the network's values that came from another trial, 0 to 1."""
+    """Share of the network's values inherited from another trial, 0 to 1."""
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Where the time went: build (data, network), measure (ONNX, waiting for a quiet machine, timing), train (anchors and
-    Lightning's set-up to the written weights), score, and aside: waiting while another trial of this machine measured."""
+    """Time by phase: build (data, network), measure (ONNX export, waiting for the measurement lock, timing), train (from
+    anchors to the written weights), score, and aside (waiting while another trial of this machine measures)."""
     also: Mapping[str, Latency] = field(default_factory=dict)
-    """What the further devices measured, by what the user typed for them."""
+    """Latency on the further devices, by device as the user typed it."""
     notes: tuple[str, ...] = ()
-    """What went wrong beside the trial: a further device that could not measure."""
+    """Problems that do not fail the trial: a further device that could not measure."""
     is_latency_cached: bool = False
     """Whether the latency came from the cache."""
     is_device_away: bool = False
-    """Whether it failed for the device alone, which stayed out of reach: the same trial may well succeed later."""
+    """Whether it failed only because the device was unreachable: the same trial may succeed later."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the form of JSON."""
+        """Return the result in JSON types."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         values["latency"] = self.latency.to_dict() if self.latency else None
         also = {device: latency.to_dict() for device, latency in self.also.items()}
@@ -95,7 +95,7 @@ class TrialResult:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrialResult":
-        """Invert `to_dict`; fields that an earlier version did not know take their defaults."""
+        """Invert `to_dict`; fields that are missing in results of earlier versions take their defaults."""
         decoded = dict(values)
         if values.get("latency"):
             decoded["latency"] = Latency.from_dict(values["latency"])
@@ -106,7 +106,7 @@ class TrialResult:
 
 
 def read_result(work_dir: Path) -> TrialResult | None:
-    """Give the result a trial left in its folder, None where it never got so far."""
+    """Return the result in a trial's folder, None if there is none."""
     path = work_dir / RESULT_FILE
     if not path.is_file():
         return None
@@ -114,7 +114,7 @@ def read_result(work_dir: Path) -> TrialResult | None:
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a JSON file whole or not at all."""
+    """Write a JSON file atomically."""
     partial = path.with_suffix(path.suffix + ".partial")
     partial.write_text(json.dumps(values, indent=1), encoding="utf-8")
     os.replace(partial, path)

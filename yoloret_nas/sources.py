@@ -11,7 +11,7 @@ from search.study.record import TrialRecord
 from search.study.selection import select_trial
 from spaces import Architecture, YoloRetError
 from spaces.presets import PRESETS
-from trials.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
+from trials.training import CHECKPOINT_FILE, read_checkpoint
 from trials.trial_result import ARCHITECTURE_FILE, ONNX_FILE
 from yoloret_nas.export.bundle import DETECTOR_FILE, Bundle
 

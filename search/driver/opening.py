@@ -11,8 +11,7 @@ from search.driver.view import View
 from search.driver.work import Work
 from search.study.settings import RunSettings
 from search.tracking.runs import Tracking
-from trials.data.dataset import Dataset
-from trials.data.open_dataset import open_dataset
+from trials.data import Dataset, open_dataset
 from trials.latency import DeviceIdentity
 from trials.latency.open_device import open_device
 

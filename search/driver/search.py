@@ -23,7 +23,7 @@ from search.study.summary import Summary
 from spaces import Architecture
 from spaces.weights.imagenet import why_unavailable
 from trials.progress import Progress
-from trials.training.checkpoint import CHECKPOINT_FILE
+from trials.training import CHECKPOINT_FILE
 from trials.trial_result import TrialRequest, TrialResult
 
 

@@ -9,7 +9,7 @@ from search.study.settings import RunSettings
 from search.study.summary import Summary
 from spaces import Architecture
 from trials.progress import Progress
-from trials.training.settings import TrainSettings
+from trials.training import TrainSettings
 from trials.trial_result import TrialRequest, TrialResult
 
 

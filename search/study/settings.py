@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 
 from search.study.errors import StudyError
 from spaces.space import Space
-from trials.training.settings import TrainSettings
+from trials.training import FORMER_SETTINGS, TrainSettings
 
 SamplerName = Literal["ehvi", "gp", "tpe", "nsga2", "random", "grid"]
 
@@ -138,7 +138,7 @@ def differences(before: dict[str, Any], after: dict[str, Any], *, prefix: str = 
     """Return what differs between two settings, one line each, nested names joined by dots."""
     lines = []
     for name in {**before, **after}:
-        old, new = before.get(name), after.get(name)
+        old, new = before.get(name), after.get(name, FORMER_SETTINGS.get(name))
         if isinstance(old, dict) and isinstance(new, dict):
             lines += differences(old, new, prefix=f"{prefix}{name}.")
         elif old != new:

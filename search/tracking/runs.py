@@ -23,7 +23,7 @@ from search.study.summary import Summary
 from search.tracking.store import artifact_root, tracking_uri
 from spaces import Architecture
 from trials.progress import Progress
-from trials.training.checkpoint import CHECKPOINT_FILE
+from trials.training import CHECKPOINT_FILE
 from trials.trial_result import ARCHITECTURE_FILE, ONNX_FILE, RESULT_FILE
 
 TRIAL_TAG = "yoloret.trial"

@@ -236,7 +236,7 @@ def test_a_loss_that_is_no_number_fails_with_the_reason(make_request: MakeReques
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"dataset": "nowhere/at/all"}, "dataset 'nowhere/at/all' does not exist (give a folder"),
+        ({"dataset": "nowhere/at/all"}, "dataset 'nowhere/at/all' does not exist (use a folder"),
         ({"device": "abacus"}, "device 'abacus' is unknown (use cpu"),
         ({"architecture": ARCHITECTURE.replace(truncation=10_000)}, "is beyond it"),
     ],

@@ -196,9 +196,9 @@ def test_a_folder_that_cannot_be_written_is_refused(call: Call, played: Scripted
 
 def test_a_folder_without_a_dataset_is_refused_with_what_it_holds(call: Call, played: ScriptedExecutor) -> None:
     Path("folder").mkdir()
-    assert_refused(call("search", "--data", "folder"), 2, "'folder' is no dataset of a known format: it is empty")
+    assert_refused(call("search", "--data", "folder"), 2, "'folder' is not a dataset of a known format: it is empty")
     Path("folder/notes.txt").write_text("")
-    assert_refused(call("data", "folder"), 2, "'folder' is no dataset of a known format: it holds notes.txt")
+    assert_refused(call("data", "folder"), 2, "'folder' is not a dataset of a known format: it holds notes.txt")
 
 
 def test_a_split_without_an_image_is_refused(call: Call, played: ScriptedExecutor) -> None:
@@ -312,7 +312,7 @@ def test_an_interrupt_ends_with_130(call: Call, monkeypatch: pytest.MonkeyPatch)
     def interrupt(spec: str, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("trials.data.open_dataset.open_dataset", interrupt)
+    monkeypatch.setattr("trials.data.open_dataset", interrupt)
     called = call("data", "shapes")
     assert (called.code, called.err) == (130, "\ninterrupted\n")
 

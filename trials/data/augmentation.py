@@ -1,9 +1,9 @@
-"""Changes training images at random, with their boxes.
+"""Random augmentation of training images and their boxes.
 
 Legend: N boxes, H W size of the given image, S side of the square network input.
 
-Geometry is one affine warp from the given image straight to the square, colour one 3×4 matrix and one table: an image
-takes a few milliseconds on one core.
+Geometry is one affine warp from the image to the square, colour one 3×4 matrix and one lookup table: an image takes a few
+milliseconds on one core.
 """
 
 from collections.abc import Sequence
@@ -18,27 +18,27 @@ from trials.data.letterbox import PAD_RGB, fit_letterbox
 
 _GREY = np.array([0.299, 0.587, 0.114])  # luma weights of ITU-R BT.601, as in JPEG
 _MIDDLE_LEVEL = 127.5
-_MOSAIC_CENTRE = (0.3, 0.7)  # where the four images meet, of the side
+_MOSAIC_CENTRE = (0.3, 0.7)  # where the four images meet, as a share of the side
 
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentSettings:
-    """How far training images are changed; the defaults change nothing but fit the image into the square."""
+    """How strongly training images are augmented; the defaults only fit the image into the square."""
 
     scale: tuple[float, float] = (1.0, 1.0)
-    """Smallest and largest size against the letterboxed image, log-uniform, 0.05 to 4."""
+    """Smallest and largest scale relative to the letterboxed image, log-uniform, 0.05 to 4."""
     aspect: float = 0.0
-    """Width over height changes by up to this share, 0 to 0.9."""
+    """The aspect ratio changes by up to this share, 0 to 0.9."""
     placement: float = 0.0
-    """Share of the free room (or of what overlaps) over which the image is placed; 0 is centred, 1 anywhere."""
+    """Share of the margin (or of the overlap) over which the image is placed; 0 is centred, 1 anywhere."""
     translate: float = 0.0
-    """Further shift in each direction, of the square's side, 0 to 0.9."""
+    """Additional shift in each direction, as a share of the square's side, 0 to 0.9."""
     flip_horizontal: float = 0.0
-    """Probability of a left-right flip, 0 to 1."""
+    """Probability of a horizontal flip, 0 to 1."""
     flip_vertical: float = 0.0
-    """Probability of an upside-down flip, 0 to 1; right where the camera looks down."""
+    """Probability of a vertical flip, 0 to 1; suits a camera that looks down."""
     hue: float = 0.0
-    """Largest turn of the hue, degrees, 0 to 180."""
+    """Largest rotation of the hue, degrees, 0 to 180."""
     saturation: float = 0.0
     """Saturation is multiplied by up to 1 ± this, 0 to 1."""
     brightness: float = 0.0
@@ -48,15 +48,15 @@ class AugmentSettings:
     gamma: float = 0.0
     """Gamma is up to (1 + this), or its inverse, 0 to 2."""
     jpeg_quality: int = 100
-    """Lowest quality at which the result is compressed and read back, 1 to 100; 100 leaves it out."""
+    """Lowest quality of the JPEG compression applied to the result, 1 to 100; 100 for none."""
     mosaic: float = 0.0
-    """Probability that an image is put together from four, 0 to 1."""
+    """Probability of a mosaic of four images, 0 to 1."""
     max_boxes: int = 0
     """Most boxes kept in an image, drawn at random; 0 keeps all."""
     min_visible: float = 0.15
-    """A box that keeps less of its area inside is dropped, 0 to 1."""
+    """A box is dropped if less than this share of its area stays inside, 0 to 1."""
     min_side_px: float = 2.0
-    """A box narrower or lower than this in the square is dropped, pixels."""
+    """A box is dropped if a side in the square is shorter than this, pixels."""
 
     def __post_init__(self) -> None:
         low, high = self.scale
@@ -88,7 +88,7 @@ _LIMITS = {
 
 
 def modern_augmentation() -> AugmentSettings:
-    """Gives the default: scale, shift, flip and cheap colour; 1 ms for an image at 320 px on one core."""
+    """Return the default augmentation: scale, shift, flip and colour; 1 ms for an image at 320 px on one core."""
     return AugmentSettings(
         scale=(0.6, 1.5),
         placement=1.0,
@@ -101,10 +101,10 @@ def modern_augmentation() -> AugmentSettings:
 
 
 def paper_augmentation() -> AugmentSettings:
-    """Gives YOLO-ReT's own recipe; 3 ms for an image at 320 px on one core.
+    """Return YOLO-ReT's augmentation; 3 ms for an image at 320 px on one core.
 
     Source: prakharg24/yoloret (MIT): scale 0.25 to 2, aspect jitter 0.3, random placement, flip, hue, saturation,
-    gamma, contrast, JPEG quality, at most 20 boxes an image. Hue turns in degrees of the colour wheel here.
+    gamma, contrast, JPEG quality, at most 20 boxes an image. Here the hue is in degrees of the colour wheel.
     """
     return AugmentSettings(
         scale=(0.25, 2.0),
@@ -134,7 +134,7 @@ class Labelled(NamedTuple):
 
 
 def augment(given: Labelled, size: int, *, settings: AugmentSettings, rng: np.random.Generator) -> Labelled:
-    """Gives a changed copy of an image in a square of side S, with its boxes.
+    """Return an augmented copy of an image in a square of side S, with its boxes.
 
     Boxes are clipped to the square; those left with less than ``min_visible`` of their area, or with a side under
     ``min_side_px``, are dropped.
@@ -142,8 +142,8 @@ def augment(given: Labelled, size: int, *, settings: AugmentSettings, rng: np.ra
     Args:
         given: Any size.
         size: S, pixels.
-        settings: How far it is changed; ``mosaic`` is the caller's, see `augment_mosaic`.
-        rng: Decides everything: the same generator state gives the same result.
+        settings: How strongly; ``mosaic`` is left to the caller, see `augment_mosaic`.
+        rng: Source of all randomness: the same state gives the same result.
 
     Returns:
         (S, S, 3) image; margins are `PAD_RGB` before colours change.
@@ -158,13 +158,13 @@ def augment(given: Labelled, size: int, *, settings: AugmentSettings, rng: np.ra
 def augment_mosaic(
     given: Sequence[Labelled], size: int, *, settings: AugmentSettings, rng: np.random.Generator
 ) -> Labelled:
-    """Gives four images as one: each changed like `augment`, with a corner where the four meet.
+    """Return a mosaic of four images, each augmented like `augment`; they meet at a random point.
 
     Args:
         given: Four images: top left, top right, bottom left, bottom right.
         size: S, pixels.
-        settings: As for `augment`; placement and translation are left out.
-        rng: Decides everything.
+        settings: As for `augment`; placement and translation are not used.
+        rng: Source of all randomness.
 
     Returns:
         (S, S, 3) image.
@@ -177,7 +177,7 @@ def augment_mosaic(
         left, right = (centre_x, size) if is_right else (0, centre_x)
         top, bottom = (centre_y, size) if is_low else (0, centre_y)
         matrix = _draw_affine(one.image.shape[:2], size, settings=settings, rng=rng)
-        # move the image so that the corner of it that faces the centre lies there
+        # move the image so that its corner facing the meeting point lies on it
         ends = matrix @ np.array([[0, one.image.shape[1]], [0, one.image.shape[0]], [1, 1]], dtype=np.float64)
         matrix[0, 2] += centre_x - (ends[0].min() if is_right else ends[0].max())
         matrix[1, 2] += centre_y - (ends[1].min() if is_low else ends[1].max())
@@ -192,7 +192,7 @@ def augment_mosaic(
 def _draw_affine(
     size_hw: tuple[int, ...], size: int, *, settings: AugmentSettings, rng: np.random.Generator
 ) -> npt.NDArray[np.float64]:
-    """Gives the (2, 3) matrix from continuous pixels of the image to those of the square."""
+    """Return the (2, 3) matrix from continuous pixels of the image to those of the square."""
     height, width = size_hw[:2]
     scale = fit_letterbox((height, width), size).scale * float(np.exp(rng.uniform(*np.log(settings.scale))))
     stretch = np.log1p(settings.aspect) * float(rng.uniform(-1, 1))
@@ -211,7 +211,7 @@ def _draw_affine(
 def _warp(
     image: npt.NDArray[np.uint8], matrix: npt.NDArray[np.float64], *, width: int, height: int
 ) -> npt.NDArray[np.uint8]:
-    # OpenCV counts from the middle of the first pixel, boxes count from its edge
+    # OpenCV measures from the centre of the first pixel, boxes from its edge
     from_middle = matrix.copy()
     from_middle[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
     warped = cv2.warpAffine(image, from_middle, (width, height), flags=cv2.INTER_LINEAR, borderValue=PAD_RGB)
@@ -225,7 +225,7 @@ def _place_boxes(
     window: tuple[int, int, int, int],
     settings: AugmentSettings,
 ) -> Labelled:
-    """Moves the boxes, clips them to a window xyxy of the square and drops those left too small."""
+    """Move the boxes, clip them to a window (xyxy) of the square and drop those left too small."""
     scales, offset = matrix[[0, 1], [0, 1]], matrix[:, 2]
     corners = given.boxes.reshape(-1, 2, 2).astype(np.float64) * scales + offset  # (N, 2, 2)
     whole = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)  # (N, 4): a flip swaps the corners
@@ -268,7 +268,7 @@ def _change_colours(
 
 
 def _hue_turn(angle: float) -> npt.NDArray[np.float64]:
-    """Gives the (3, 3) rotation of RGB about its grey axis."""
+    """Return the (3, 3) rotation of RGB about its grey axis."""
     cosine, sine = np.cos(angle), np.sin(angle) / np.sqrt(3)
     rest = (1 - cosine) / 3
     near, far = rest - sine, rest + sine
@@ -278,5 +278,5 @@ def _hue_turn(angle: float) -> npt.NDArray[np.float64]:
 
 def _recompress(image: npt.NDArray[np.uint8], quality: int) -> npt.NDArray[np.uint8]:
     _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    # encoder and decoder both take the channels for BGR, which cancels out
+    # encoder and decoder both assume BGR, which cancels out
     return cv2.imdecode(encoded, cv2.IMREAD_COLOR).astype(np.uint8, copy=False)  # type: ignore[union-attr]

@@ -1,9 +1,9 @@
-"""Batches of images for training and scoring.
+"""Datasets and batches of images for training and scoring.
 
 Legend: B batch, S side of the square images, M boxes of a whole batch, N boxes of one image.
 
-Both datasets work with any number of ``DataLoader`` workers; none is right on a CPU that also trains. Decoded images
-are kept in memory up to a stated bound, so that later epochs read no files.
+Both datasets work with any number of ``DataLoader`` workers; use none on a CPU that also trains. Decoded images are cached
+in memory up to a limit, so that later epochs read no files.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,20 +14,20 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from trials.data.augmentation import AugmentSettings, Labelled, augment, augment_mosaic
 from trials.data.dataset import Sample
 from trials.data.letterbox import fit_letterbox, letterbox, letterbox_boxes
 
 DEFAULT_CACHE_MIB = 1024
-"""Memory for decoded images, over all workers of one loader together."""
+"""Memory for decoded images, over all workers of one loader."""
 
-_MAX_KEPT_SCALE = 1.5  # images are kept at most this much larger than the network's input: zooming further adds little
+_MAX_KEPT_SCALE = 1.5  # cached images are at most this much larger than the network's input: more detail adds little
 
 
 class Item(NamedTuple):
-    """One image of a batch to be."""
+    """One image with its boxes."""
 
     image: Tensor
     """(3, S, S) uint8 RGB."""
@@ -38,11 +38,11 @@ class Item(NamedTuple):
     ignored: Tensor
     """(N,) bool."""
     sample_index: int
-    """Which of the given samples it is."""
+    """Index of its sample in the dataset."""
 
 
 class Batch(NamedTuple):
-    """What networks train on and are scored on."""
+    """A batch of images with their boxes."""
 
     images: Tensor
     """(B, 3, S, S) uint8 RGB, letterboxed; see `trials.data.letterbox.normalise`."""
@@ -53,13 +53,13 @@ class Batch(NamedTuple):
     image_index: Tensor
     """(M,) int64: which image of the batch each box belongs to, ascending."""
     ignored: Tensor
-    """(M,) bool: neither trained on nor scored."""
+    """(M,) bool: excluded from training and scoring."""
     sample_index: Tensor
-    """(B,) int64: which of the dataset's samples each image is."""
+    """(B,) int64: index of each image's sample in the dataset."""
 
 
 def collate(items: Sequence[Item]) -> Batch:
-    """Joins items into a batch; a batch without any box is legal."""
+    """Join items into a batch; a batch without any box is legal."""
     counts = torch.tensor([len(item.labels) for item in items])
     return Batch(
         images=torch.stack([item.image for item in items]),
@@ -72,16 +72,16 @@ def collate(items: Sequence[Item]) -> Batch:
 
 
 class TrainingBatches(Dataset[Item]):
-    """Samples as changed at random for training.
+    """Samples, augmented at random for training.
 
-    What an item looks like follows from (seed, epoch, index) alone, whatever the number of workers.
+    An item depends on (seed, epoch, index) alone, not on the number of workers.
 
     Args:
         samples: The training split.
         size: S, pixels.
-        augmentation: How far images are changed.
+        augmentation: How strongly images are augmented.
         seed: Non-negative.
-        cache_mib: Memory for decoded images, over all workers together; 0 keeps none. Images are kept at most 1.5
+        cache_mib: Memory for decoded images, over all workers together; 0 for no cache. Cached images are at most 1.5
             times as large as the square.
     """
 
@@ -100,12 +100,12 @@ class TrainingBatches(Dataset[Item]):
         self._seed = seed
         self._longest_side = round(size * min(_MAX_KEPT_SCALE, max(1.0, augmentation.scale[1])))
         self._cache = _ImageCache(cache_mib)
-        # shared memory, so that workers that outlive an epoch see the next one
+        # in shared memory, so that persistent workers see the new epoch
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses which random changes the items get; call it before each epoch."""
+        """Select the random augmentation of an epoch; call it before each epoch."""
         self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
@@ -129,12 +129,12 @@ class TrainingBatches(Dataset[Item]):
 
 
 class ScoringBatches(Dataset[Item]):
-    """Samples as they are, letterboxed from the full image.
+    """Samples without augmentation, letterboxed from the full image.
 
     Args:
-        samples: The split to score on.
+        samples: The split to score.
         size: S, pixels.
-        cache_mib: Memory for letterboxed images, over all workers together; 0 keeps none.
+        cache_mib: Memory for letterboxed images, over all workers together; 0 for no cache.
     """
 
     def __init__(self, samples: Sequence[Sample], size: int, *, cache_mib: int = DEFAULT_CACHE_MIB) -> None:
@@ -152,8 +152,29 @@ class ScoringBatches(Dataset[Item]):
         return _to_item(Labelled(image, boxes, sample.labels, sample.ignored), index)
 
 
+def scoring_loader(
+    samples: Sequence[Sample], size: int, *, batch_size: int, cache_mib: int, num_workers: int = 0
+) -> DataLoader[Item]:
+    """Return the batches of a split for scoring, in the order of its samples.
+
+    Args:
+        samples: The split.
+        size: S, pixels.
+        batch_size: Images of a batch.
+        cache_mib: As for `ScoringBatches`.
+        num_workers: Processes that prepare images, 0 for none.
+    """
+    return DataLoader(
+        ScoringBatches(samples, size, cache_mib=cache_mib),
+        batch_size=batch_size,
+        collate_fn=collate,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+    )
+
+
 class _ImageCache:
-    """Keeps images by index until a bound is reached; those that come later are made anew each time."""
+    """Caches images by index until a limit is reached; further ones are made each time they are read."""
 
     def __init__(self, cache_mib: int) -> None:
         if cache_mib < 0:
@@ -174,7 +195,7 @@ class _ImageCache:
         return image
 
     def _settle_in_process(self) -> None:
-        """Takes this worker's share of the bound, and keeps OpenCV from starting threads beside the other workers'."""
+        """In a worker: take its share of the limit, and keep OpenCV to one thread, since each worker has a core."""
         worker = None if self._is_settled else get_worker_info()
         self._is_settled = True
         if worker is not None:

@@ -1,4 +1,4 @@
-"""What a dataset reader does with an item that is broken: stop with its name, or leave it out and say so.
+"""How a dataset reader treats a broken item: it stops and names it, or skips and lists it.
 
 Legend: N boxes.
 """
@@ -14,24 +14,24 @@ from trials.data.dataset import DatasetError
 
 OnBroken = Literal["stop", "skip"]
 
-_CLIP_TOLERANCE_PX = 0.5  # a box past the edge by rounding alone is not worth a note
-_SMALLEST_SIDE_PX = 1e-3  # thinner than this is zero area that rounding has hidden
+_CLIP_TOLERANCE_PX = 0.5  # a box past the edge by rounding alone needs no note
+_SMALLEST_SIDE_PX = 1e-3  # thinner boxes have zero area but for rounding
 
 
 class CheckedBoxes(NamedTuple):
-    """The boxes of one image that are usable."""
+    """The usable boxes of one image."""
 
     boxes: npt.NDArray[np.float32]
     """(M, 4) xyxy, clipped to the image, each with an area."""
     kept: npt.NDArray[np.int64]
-    """(M,) which of the given boxes they are."""
+    """(M,) their indices among the given boxes."""
 
 
 class BrokenItems:
-    """Collects what is broken while one dataset is read.
+    """Collects the broken items while one dataset is read.
 
     Args:
-        root: Folder that names are shown relative to.
+        root: Folder to which shown names are relative.
         on_broken: ``stop`` raises at the first broken item; ``skip`` lists it in ``left_out``.
     """
 
@@ -44,21 +44,21 @@ class BrokenItems:
         self.left_out: list[str] = []
 
     def add(self, path: Path, reason: str) -> None:
-        """Records a broken item.
+        """Record a broken item.
 
         Raises:
             DatasetError: ``on_broken`` is ``stop``; names the file and the reason.
         """
         entry = f"{relative_name(path, self.root)}: {reason}"
         if self._on_broken == "stop":
-            raise DatasetError(entry, hint="repair it, or leave out what is broken with --skip-broken")
+            raise DatasetError(entry, hint="repair it, or skip broken items with --skip-broken")
         self.left_out.append(entry)
 
     def check_boxes(self, boxes: Sequence[Sequence[float]], size_hw: tuple[int, int], *, path: Path) -> CheckedBoxes:
-        """Gives the usable ones among an image's boxes, clipped to the image.
+        """Return the usable boxes of an image, clipped to it.
 
-        A box partly outside is clipped and counted for `notes`. One that is not finite, inverted, without area or
-        wholly outside is broken; where broken items are left out it goes alone and the image stays.
+        A box partly outside is clipped and counted for `notes`. A box that is not finite, inverted, without area or wholly
+        outside is broken; where broken items are skipped, the image keeps its other boxes.
 
         Args:
             boxes: N boxes xyxy in absolute pixels.
@@ -81,13 +81,13 @@ class BrokenItems:
         return CheckedBoxes(clipped[usable].astype(np.float32), np.flatnonzero(usable))
 
     def notes(self) -> list[str]:
-        """Gives a sentence on the boxes that were clipped, if any were."""
+        """Return a sentence on the clipped boxes, if there are any."""
         count = self._num_clipped
         return [f"{count} box(es) reached outside their image and were clipped"] if count else []
 
 
 def relative_name(path: Path, root: Path) -> str:
-    """Gives a path as it is shown: relative to the dataset where it lies in it, with forward slashes."""
+    """Return a path with forward slashes, relative to the dataset's folder where it lies inside."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
 

@@ -1,6 +1,7 @@
-"""Reads COCO JSON: COCO's own layout, Roboflow's, and the like.
+"""Reads COCO JSON in the folder layouts of COCO, Roboflow and similar tools.
 
-COCO's boxes are xywh, its category ids have gaps: both end here. ``iscrowd`` regions become ignored objects.
+COCO's xywh boxes become xyxy, and its category ids, which have gaps, become labels from 0. ``iscrowd`` regions become
+ignored objects.
 
 Source: cocodataset.org, "Data format", section "Object Detection".
 """
@@ -19,19 +20,19 @@ from trials.data.image_file import check_image
 
 _SPLIT_WORDS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _OTHER_TASKS = ("captions", "person_keypoints", "image_info", "panoptic", "stuff")
-_PROBED_IMAGES = 20  # an image folder is recognised by holding one of the first few images
+_PROBED_IMAGES = 20  # a folder that holds one of the first few images is the image folder
 
 _Json: TypeAlias = dict[str, Any]
 
 
 def find_coco_files(root: Path) -> dict[str, Path]:
-    """Gives the annotation file of each split found at a path; empty where there is none.
+    """Return the annotation file of each split found at a path; empty where there is none.
 
-    Looks in the folder itself, in ``annotations`` and in the splits' folders. The split is read from the file's
-    name, else from its folder's; a single file that names no split is for training.
+    Searches the folder itself, ``annotations`` and the splits' folders. The file's name gives the split, else its
+    folder's name; a single file that names no split is for training.
 
     Raises:
-        DatasetError: Two files claim the same split.
+        DatasetError: Two files are for the same split.
     """
     if root.is_file():
         return {"train": root} if root.suffix == ".json" else {}
@@ -59,18 +60,18 @@ def find_coco_files(root: Path) -> dict[str, Path]:
 
 
 def read_coco(path: Path, files: Mapping[str, Path], *, on_broken: OnBroken = "stop") -> Dataset:
-    """Reads COCO annotation files as one dataset.
+    """Read COCO annotation files as one dataset.
 
     Classes are the categories of the training file in the order of their ids; other files' categories are matched by
     name. A category that only groups others and has no annotations (Roboflow's id 0) is left out.
 
     Args:
-        path: What the user named: a folder, or one JSON file.
+        path: What the user gave: a folder, or one JSON file.
         files: What `find_coco_files` found there.
         on_broken: See `open_dataset`.
 
     Raises:
-        DatasetError: A file is not COCO's, a split is empty, or an item is broken and ``on_broken`` is ``stop``.
+        DatasetError: A file is not in COCO's format, a split is empty, or an item is broken and ``on_broken`` is ``stop``.
     """
     root = path.parent if path.is_file() else path
     broken = BrokenItems(root, on_broken)
@@ -98,7 +99,7 @@ def _split_of(name: str) -> str | None:
 
 
 def _is_annotation_file(path: Path) -> bool:
-    """Tells COCO's JSON from other JSON by its head and, as keys come in any order, its tail."""
+    """Return whether a JSON file looks like COCO's by its head and, since keys come in any order, its tail."""
     with path.open("rb") as file:
         head = file.read(4096)
         file.seek(max(0, file.seek(0, 2) - 4096))
@@ -123,7 +124,7 @@ def _read_json(path: Path) -> _Json:
 def _classes(documents: Mapping[str, _Json], train_file: Path) -> tuple[list[str], list[str]]:
     used = {annotation.get("category_id") for document in documents.values() for annotation in document["annotations"]}
     categories = sorted(documents["train"]["categories"], key=lambda category: category["id"])
-    # COCO's own "person" is its group's only member: a group is one that some *other* category belongs to
+    # COCO's "person" is the only member of its group: a group has a member other than itself
     groups = {
         category.get("supercategory") for category in categories if category.get("supercategory") != category["name"]
     }

@@ -1,4 +1,4 @@
-"""The one internal form of an annotated dataset, whatever it was read from.
+"""The internal form of an annotated dataset, the same for every format.
 
 Legend: N boxes, H W image height and width in pixels.
 
@@ -19,14 +19,14 @@ from spaces.errors import YoloRetError
 DatasetFormat = Literal["voc", "coco", "yolo", "shapes"]
 
 SPLITS: tuple[str, ...] = ("train", "val", "test")
-"""The names of splits, in the order they are shown."""
+"""The names of splits, in display order."""
 
 VALIDATION_SHARE = 0.15
-"""Share of the training images set apart where a dataset brings no validation split."""
+"""Share of the training images used for validation where a dataset has no validation split."""
 
 
 class DatasetError(YoloRetError, ValueError):
-    """A dataset, or one of its items, is missing, broken or of no known format."""
+    """A dataset, or one of its items, is missing, broken or of an unknown format."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,37 +42,37 @@ class Sample:
     labels: npt.NDArray[np.int64]
     """(N,) index into the dataset's ``class_names``."""
     ignored: npt.NDArray[np.bool_]
-    """(N,) VOC's difficult and COCO's crowd: not trained on, neither rewarded nor punished in scoring."""
+    """(N,) VOC's difficult and COCO's crowd: not trained on, and neither rewarded nor punished in scoring."""
     load: Callable[[], npt.NDArray[np.uint8]]
-    """Gives the (H, W, 3) RGB image; raises `DatasetError` naming file and reason. Picklable."""
+    """Returns the (H, W, 3) RGB image; raises `DatasetError` with file and reason. Picklable."""
     num_bytes: int = 0
     """Size of the image file, part of the fingerprint; 0 for a generated image."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dataset:
-    """Annotated images in named splits that share their classes; equal datasets have equal fingerprints."""
+    """Annotated images in named splits with the same classes; equal datasets have equal fingerprints."""
 
     name: str
     """Name of the folder, or the canonical ``shapes:...``."""
     format: DatasetFormat
-    """What it was read from."""
+    """The format it was read from."""
     class_names: tuple[str, ...]
     """The classes; labels index into it."""
     splits: Mapping[str, tuple[Sample, ...]]
     """``train`` and ``val``, neither empty, and ``test`` where there is one."""
     left_out: tuple[str, ...] = ()
-    """``file: reason`` for each broken item left out; empty unless opened with ``on_broken="skip"``."""
+    """``file: reason`` for each skipped item; empty unless opened with ``on_broken="skip"``."""
     notes: tuple[str, ...] = ()
-    """What was decided or changed while reading, one sentence each."""
+    """What the reader assumed or changed, one sentence each."""
     fingerprint: str
-    """Stable hash of classes, names, sizes and annotations: tells datasets apart."""
+    """Stable hash of classes, names, sizes and annotations; identifies the dataset."""
 
 
 def fingerprint_dataset(class_names: Sequence[str], splits: Mapping[str, Sequence[Sample]]) -> str:
-    """Gives 16 hexadecimal digits that change with classes, names, sizes or annotations.
+    """Return 16 hexadecimal digits that change with classes, names, sizes or annotations.
 
-    Images enter by name, pixel size and file size: reading every pixel would make opening slow.
+    Images count by name, pixel size and file size; reading every pixel would make opening slow.
     """
     digest = hashlib.sha256("\0".join(class_names).encode())
     for split in sorted(splits):
@@ -86,23 +86,23 @@ def fingerprint_dataset(class_names: Sequence[str], splits: Mapping[str, Sequenc
 def split_off_validation(
     samples: Sequence[Sample], *, count: int | None = None
 ) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
-    """Divides training images into training and validation, always in the same way.
+    """Split training images into training and validation, always in the same way.
 
-    An image's place follows from a hash of its name alone, so adding images moves none of the others far.
+    The split depends on a hash of each image's name, so added images hardly change it.
 
     Args:
         samples: At least two images.
-        count: How many are set apart; None for the `VALIDATION_SHARE` of them, at least one.
+        count: Validation images; None for the `VALIDATION_SHARE`, at least one.
 
     Returns:
-        The training images and those set apart, both in the given order.
+        The training and the validation images, both in the given order.
 
     Raises:
         DatasetError: There are fewer than two images.
     """
     if len(samples) < 2:
         raise DatasetError(
-            f"the training split has {len(samples)} image(s), too few to set some apart for validation",
+            f"the training split has {len(samples)} image(s), too few to split off a validation set",
             hint="add images, or a validation split",
         )
     ranked = sorted(samples, key=lambda sample: hashlib.sha256(sample.name.encode()).digest())
@@ -121,15 +121,15 @@ def assemble_dataset(
     left_out: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> Dataset:
-    """Gives the dataset of these splits, with a validation split taken from training where there is none.
+    """Return the dataset of these splits, with a validation split taken from training where it has none.
 
     Args:
         name: Names the dataset in messages.
         format: What it was read from.
         class_names: The classes, in the order of the labels.
-        splits: ``train``, and ``val`` and ``test`` where the dataset brings them.
-        left_out: Broken items left out.
-        notes: What the reader decided.
+        splits: ``train``, and ``val`` and ``test`` where the dataset has them.
+        left_out: Skipped items.
+        notes: What the reader assumed or changed.
 
     Raises:
         DatasetError: There are no classes, no training split, or a split is empty.

@@ -1,4 +1,4 @@
-"""An image file: its size checked when a dataset is opened, its pixels read when they are wanted."""
+"""An image file: its header is checked when a dataset is opened, its pixels are read on demand."""
 
 from dataclasses import dataclass
 from io import BytesIO
@@ -12,7 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from trials.data.dataset import DatasetError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
-"""What counts as an image in a folder; compared in lower case."""
+"""Suffixes of image files, in lower case."""
 
 _EXIF_ORIENTATION = 0x0112
 _TURNED_SIDEWAYS = frozenset({5, 6, 7, 8})  # EXIF orientations that swap height and width
@@ -23,7 +23,7 @@ _PIL_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 @dataclass(frozen=True)
 class ImageFile:
-    """Reads one image; calling it gives (H, W, 3) uint8 RGB."""
+    """Reads one image; calling it returns (H, W, 3) uint8 RGB."""
 
     path: Path
     """The file."""
@@ -31,7 +31,7 @@ class ImageFile:
     """Whether the EXIF orientation is applied, as image viewers do."""
 
     def __call__(self) -> npt.NDArray[np.uint8]:
-        """Decodes the whole image.
+        """Decode the whole image.
 
         Raises:
             DatasetError: The file is missing, unreadable or truncated.
@@ -47,7 +47,7 @@ class ImageFile:
 
 
 class CheckedImage(NamedTuple):
-    """What opening an image file's header tells."""
+    """What an image file's header holds."""
 
     load: ImageFile
     size_hw: tuple[int, int]
@@ -55,17 +55,17 @@ class CheckedImage(NamedTuple):
 
 
 def check_image(path: Path, *, stated_size_hw: tuple[int, int] | None = None) -> CheckedImage:
-    """Opens an image's header and compares its size with what the annotation states.
+    """Read an image's header and compare its size with the annotation's.
 
-    The EXIF orientation is applied as image viewers do, unless the stated size fits the stored pixels only. A file
-    whose end mark is missing is decoded in full, so that a truncated one shows here and not in the middle of training.
+    The EXIF orientation is applied as image viewers do, unless the annotation's size fits only the stored pixels. A file
+    without its end mark is decoded in full, so that a truncated file is found here and not during training.
 
     Args:
         path: The image file.
-        stated_size_hw: Height and width in the annotation; None where it states none.
+        stated_size_hw: Height and width in the annotation; None where it has none.
 
     Raises:
-        ValueError: With the reason in words: missing, unreadable, truncated, or of another size.
+        ValueError: With the reason: missing, unreadable, truncated, or of another size.
     """
     if not path.is_file():
         raise ValueError("the image is missing")
@@ -80,7 +80,7 @@ def check_image(path: Path, *, stated_size_hw: tuple[int, int] | None = None) ->
                 with Image.open(BytesIO(file.read())) as whole:
                     whole.load()
     except UnidentifiedImageError as error:
-        raise ValueError("it is not an image of a known kind") from error
+        raise ValueError("it is not an image of a known format") from error
     except _PIL_ERRORS as error:
         raise ValueError(f"the image cannot be read: {error}") from error
     upright_hw = (stored_hw[1], stored_hw[0]) if orientation in _TURNED_SIDEWAYS else stored_hw
@@ -93,7 +93,7 @@ def check_image(path: Path, *, stated_size_hw: tuple[int, int] | None = None) ->
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Gives all image files in a folder and below it, sorted by path."""
+    """Return all image files in a folder and below it, sorted by path."""
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
 
 

@@ -1,6 +1,6 @@
-"""Describes a dataset in numbers and in a picture.
+"""Statistics of a dataset, and a picture of its samples.
 
-Legend: N boxes of a split, ignored ones included where not said otherwise.
+Legend: N boxes of a split, including ignored ones unless stated otherwise.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ SMALL_AREA = 32**2
 LARGE_AREA = 96**2
 """Boxes of this area and more are large. Source: COCO's evaluation."""
 
-_SLIVER_PX = 2  # a narrower box is most likely a slip of annotation
+_SLIVER_PX = 2  # a narrower box is most likely an annotation error
 _TILE = 320  # longer side of one image on the contact sheet, pixels
 _GAP = 8
 _CAPTION = 18
@@ -36,16 +36,16 @@ _COLOURS = (
 
 @dataclass(frozen=True, kw_only=True)
 class SplitReport:
-    """One split in numbers."""
+    """Statistics of one split."""
 
     num_images: int
     """Images of the split."""
     num_empty_images: int
-    """Images without objects: legal, they teach what is background."""
+    """Images without objects, which are legal background examples."""
     num_objects: int
-    """Boxes that are trained on and scored."""
+    """Boxes used in training and scoring."""
     num_ignored: int
-    """Boxes that are neither (VOC's difficult, COCO's crowd)."""
+    """Boxes used in neither (VOC's difficult, COCO's crowd)."""
     num_by_class: dict[str, int]
     """Objects by class, every class listed."""
     num_small: int
@@ -66,30 +66,30 @@ class SplitReport:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetReport:
-    """A dataset in numbers."""
+    """Statistics of a dataset."""
 
     name: str
     """The dataset's name."""
     format: str
-    """What it was read from."""
+    """The format it was read from."""
     fingerprint: str
-    """Tells datasets apart."""
+    """Identifies the dataset."""
     class_names: tuple[str, ...]
     """The classes in the order of their labels."""
     splits: dict[str, SplitReport]
     """By split."""
     left_out: tuple[str, ...]
-    """``file: reason`` for each broken item left out."""
+    """``file: reason`` for each skipped item."""
     notes: tuple[str, ...]
-    """What was decided while reading, and what deserves a look."""
+    """What the reader assumed, and what to check."""
 
     def to_json(self) -> dict[str, Any]:
-        """Gives plain dicts, lists and numbers."""
+        """Return dicts, lists and numbers only."""
         return asdict(self)
 
 
 def describe_dataset(dataset: Dataset) -> DatasetReport:
-    """Counts what is in a dataset; reads no pixels."""
+    """Compute the statistics of a dataset without reading pixels."""
     splits = {split: _describe_split(samples, dataset.class_names) for split, samples in dataset.splits.items()}
     absent = [name for name in dataset.class_names if not splits["train"].num_by_class[name]]
     notes = list(dataset.notes)
@@ -111,14 +111,14 @@ def describe_dataset(dataset: Dataset) -> DatasetReport:
 
 
 def draw_samples(dataset: Dataset, path: Path, count: int) -> Path:
-    """Writes a contact sheet: images evenly spread over the training split, with boxes and class names.
+    """Write a contact sheet: images evenly spread over the training split, with boxes and class names.
 
     Ignored boxes are drawn in grey.
 
     Args:
         dataset: Any.
-        path: Where to; the suffix decides the kind (``.png``, ``.jpg``).
-        count: How many images, at least 1; fewer where the split has fewer.
+        path: The file to write; its suffix gives the format (``.png``, ``.jpg``).
+        count: Most images, at least 1.
 
     Returns:
         The path.
@@ -141,7 +141,7 @@ def draw_samples(dataset: Dataset, path: Path, count: int) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         sheet.save(path)
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{path}: the picture cannot be written: {error}", hint="give another --out") from error
+        raise DatasetError(f"{path}: the picture cannot be written: {error}", hint="use another --out") from error
     return path
 
 

@@ -1,10 +1,10 @@
-"""Lays out and draws the scenes of the generated dataset.
+"""Layout and drawing of the scenes in the generated dataset.
 
 Legend: N shapes, S image side in pixels.
 
-Shapes are drawn four times finer and averaged down, and a box is the extent of that finer mask: exact to a quarter of a
-pixel. A shape is placed only where every shape before it keeps at least 40 % of itself visible. All pixel arithmetic is
-in integers, so that images do not depend on the machine.
+Shapes are drawn at four times the resolution and averaged down; a box is the extent of the fine mask, exact to a quarter of
+a pixel. A shape is placed only where at least 40 % of every earlier shape stays visible. All pixel arithmetic uses integers,
+so that images are the same on every machine.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,9 +19,9 @@ FINER = 4
 
 _MIN_VISIBLE = 0.4
 _PLACEMENT_TRIES = 12
-_NUM_COLOURS = 3  # drawn for each shape; the one that differs most from what is behind it is taken
+_NUM_COLOURS = 3  # drawn for each shape; the one that differs most from the background behind it is used
 _NOISE_LEVELS = 24
-_BACKGROUND_LEVELS = (60, 170)  # shapes take the full range, so that they stand out more often than not
+_BACKGROUND_LEVELS = (60, 170)  # shapes use the full range, so that most of them stand out
 
 _Points = npt.NDArray[np.float64]  # (P, 2) x, y
 
@@ -40,13 +40,13 @@ class PlacedShape(NamedTuple):
 def lay_out_scene(
     rng: np.random.Generator, *, size: int, num_classes: int, max_objects: int, shares: tuple[float, float]
 ) -> tuple[PlacedShape, ...]:
-    """Decides the shapes of one image.
+    """Choose the shapes of one image and their places.
 
     Args:
-        rng: Decides everything.
+        rng: Source of all randomness.
         size: S, pixels.
         num_classes: How many of `SHAPE_CLASSES`, in order.
-        max_objects: Most shapes; their number is uniform from 1, less those that find no place.
+        max_objects: Most shapes; their number is uniform from 1, less those that do not fit.
         shares: Smallest and largest size as a share of S; sizes are log-uniform.
 
     Returns:
@@ -70,12 +70,12 @@ def lay_out_scene(
 
 
 def draw_scene(shapes: Sequence[PlacedShape], size: int, *, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Draws a scene over a coloured, noisy background with strokes that are no objects.
+    """Draw a scene over a coloured, noisy background with strokes that are not objects.
 
     Args:
         shapes: The first at the back.
         size: S, pixels.
-        rng: Decides colours and background.
+        rng: Source of colours and background.
 
     Returns:
         (S, S, 3) uint8 RGB.
@@ -89,7 +89,7 @@ def draw_scene(shapes: Sequence[PlacedShape], size: int, *, rng: np.random.Gener
 
 
 def shape_mask(shape: PlacedShape, *, left: int, top: int, width: int, height: int) -> npt.NDArray[np.uint8]:
-    """Draws the part of a shape in a window given in pixels as a mask of 0 and 255 on the finer grid."""
+    """Draw the part of a shape in a window given in pixels as a mask of 0 and 255 on the finer grid."""
     mask = np.zeros((height * FINER, width * FINER), np.uint8)
     corner = np.array([left * FINER, top * FINER], np.int32)
     cv2.fillPoly(mask, [contour - corner for contour in shape.contours], 255)

@@ -1,6 +1,6 @@
-"""A generated dataset: drawn shapes with exact boxes, so that everything runs without a download.
+"""The generated dataset: drawn shapes with exact boxes, for use without a download.
 
-Each image follows from (seed, split, index) alone, and nothing is written to disk: loading a sample draws it.
+Each image depends on (seed, split, index) alone. Nothing is written to disk: loading a sample draws it.
 """
 
 from dataclasses import dataclass, fields
@@ -19,25 +19,25 @@ _SPEC_KEYS = {
     "classes": "num_classes",
     "seed": "seed",
 }
-_LAYOUT, _DRAWING = 0, 1  # boxes are known before anything is drawn: each has a random stream of its own
+_LAYOUT, _DRAWING = 0, 1  # separate random streams, so that boxes are known without drawing
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShapesSettings:
-    """How many images of which difficulty."""
+    """Number and difficulty of the images."""
 
     num_train: int = 320
     """Training images, at least 1."""
     num_val: int = 200
     """Validation images, at least 1."""
     num_test: int = 0
-    """Test images; 0 leaves the split out."""
+    """Test images; 0 for no test split."""
     size: int = 128
     """Side of the square images, pixels, 32 to 2048."""
     num_classes: int = 3
     """How many of the shapes of `SHAPE_CLASSES`, in order."""
     seed: int = 0
-    """Any non-negative integer; each gives other images."""
+    """Any non-negative integer; each gives different images."""
     max_objects: int = 3
     """Most objects in an image; their number is uniform from 1."""
     min_share: float = 0.15
@@ -63,21 +63,21 @@ class ShapesSettings:
 
 @dataclass(frozen=True)
 class ShapesImage:
-    """Draws one image; calling it gives (S, S, 3) uint8 RGB."""
+    """Draws one image; calling it returns (S, S, 3) uint8 RGB."""
 
     settings: ShapesSettings
     """The dataset."""
     split: str
     """The image's split."""
     index: int
-    """Its place there."""
+    """Its index in the split."""
 
     def __call__(self) -> npt.NDArray[np.uint8]:
-        """Draws the image anew, the same each time."""
+        """Draw the image; the result is the same each time."""
         return draw_scene(self.lay_out(), self.settings.size, rng=self._generator(_DRAWING))
 
     def lay_out(self) -> tuple[PlacedShape, ...]:
-        """Gives the image's shapes, the first at the back."""
+        """Return the image's shapes, the first at the back."""
         settings = self.settings
         return lay_out_scene(
             self._generator(_LAYOUT),
@@ -92,15 +92,15 @@ class ShapesImage:
 
 
 def is_shapes_spec(spec: str) -> bool:
-    """Tells whether a dataset description asks for generated shapes; a folder of that name is ``./shapes``."""
+    """Return whether a dataset description means generated shapes; use ``./shapes`` for a folder of that name."""
     return spec == "shapes" or spec.startswith("shapes:")
 
 
 def parse_shapes(spec: str) -> ShapesSettings:
-    """Reads ``shapes`` or ``shapes:train=240,val=80,test=40,size=160,classes=4,seed=0``, any keys, any order.
+    """Read ``shapes`` or ``shapes:train=240,val=80,test=40,size=160,classes=4,seed=0``, any keys, any order.
 
     Raises:
-        DatasetError: A key is unknown, or a value is no whole number or out of its range.
+        DatasetError: A key is unknown, or a value is not a whole number or out of range.
     """
     values: dict[str, int] = {}
     for item in filter(None, spec.removeprefix("shapes").removeprefix(":").split(",")):
@@ -115,9 +115,9 @@ def parse_shapes(spec: str) -> ShapesSettings:
 
 
 def make_shapes(settings: ShapesSettings) -> Dataset:
-    """Gives the dataset of these settings; nothing is drawn until a sample is loaded.
+    """Return the dataset of these settings; nothing is drawn until a sample is loaded.
 
-    The name is the shortest ``shapes:...`` that gives the same dataset again.
+    Its name is the shortest ``shapes:...`` that describes it.
     """
     counts = {"train": settings.num_train, "val": settings.num_val, "test": settings.num_test}
     defaults = {field.name: field.default for field in fields(ShapesSettings)}

@@ -1,8 +1,8 @@
 """Reads Pascal VOC folders.
 
 VOC counts pixels from 1 and includes the last one: a box's xyxy in continuous pixels is
-``(xmin - 1, ymin - 1, xmax, ymax)``. Many tools that write VOC's XML count from 0; a dataset in which some box
-starts at 0 is taken as theirs, without the subtraction, and a note says so. ``difficult`` objects become ignored ones.
+``(xmin - 1, ymin - 1, xmax, ymax)``. Many tools that write VOC's XML count from 0; if some box of a dataset starts at 0,
+nothing is subtracted, and a note reports it. ``difficult`` objects become ignored ones.
 
 Source: Everingham et al., The PASCAL VOC 2012 Development Kit, section "Annotation".
 """
@@ -23,7 +23,7 @@ _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 @dataclass(frozen=True)
 class _Annotation:
-    """One XML file as written: nothing converted yet."""
+    """One XML file, before conversion."""
 
     path: Path
     image_path: Path
@@ -34,7 +34,7 @@ class _Annotation:
 
 
 def find_voc_folders(root: Path) -> tuple[Path, ...]:
-    """Gives the folders that hold ``Annotations/*.xml``: the root itself, or ``[VOCdevkit/]VOC*`` below it."""
+    """Return the folders that hold ``Annotations/*.xml``: the root itself, or ``[VOCdevkit/]VOC*`` below it."""
     for candidates in ([root], sorted(root.glob("VOC*")), sorted(root.glob("VOCdevkit/VOC*"))):
         found = tuple(folder for folder in candidates if any((folder / "Annotations").glob("*.xml")))
         if found:
@@ -43,12 +43,12 @@ def find_voc_folders(root: Path) -> tuple[Path, ...]:
 
 
 def read_voc(root: Path, folders: Sequence[Path], *, on_broken: OnBroken = "stop") -> Dataset:
-    """Reads one or several VOC folders as one dataset; their splits of one name are joined.
+    """Read one or several VOC folders as one dataset; splits of the same name are joined.
 
-    Classes are the names that occur, sorted. Without ``ImageSets/Main`` all annotations are for training.
+    Classes are the names in use, sorted. Without ``ImageSets/Main`` all annotations are for training.
 
     Args:
-        root: The folder the user named; names are relative to it.
+        root: The folder the user gave; names are relative to it.
         folders: What `find_voc_folders` found in it.
         on_broken: See `open_dataset`.
 
@@ -67,7 +67,7 @@ def read_voc(root: Path, folders: Sequence[Path], *, on_broken: OnBroken = "stop
     everything = [annotation for split in annotations.values() for annotation in split]
     first_pixel = _first_pixel(everything)
     if first_pixel == 0:
-        notes.append("a box starts at pixel 0: coordinates are taken as counted from 0, not from 1 as in Pascal VOC")
+        notes.append("a box starts at pixel 0: coordinates are read as counted from 0, not from 1 as in Pascal VOC")
     class_names = sorted({name for annotation in everything for name in annotation.names})
     index = {name: label for label, name in enumerate(class_names)}
     splits = {
@@ -149,7 +149,7 @@ def _stated_size(root: ElementTree.Element) -> tuple[int, int] | None:
         height, width = (int(float(root.findtext(f"size/{side}", "0"))) for side in ("height", "width"))
     except ValueError:
         return None
-    return (height, width) if height > 0 and width > 0 else None  # some tools write 0 for "not known"
+    return (height, width) if height > 0 and width > 0 else None  # some tools write 0 for "unknown"
 
 
 def _find_image(folder: Path, stem: str, filename: str) -> Path:

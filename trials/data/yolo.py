@@ -1,7 +1,7 @@
-"""Reads YOLO datasets: a ``data.yaml``, images, and one text file of labels for each image.
+"""Reads YOLO datasets: a ``data.yaml``, images, and one label file for each image.
 
-A label line is ``class cx cy w h`` in shares of the image, or ``class x y x y ...`` for a polygon, whose box is taken.
-An image without a label file has no objects, as the format's tools have it.
+A label line is ``class cx cy w h`` in shares of the image, or ``class x y x y ...`` for a polygon, of which the bounding box
+is used. An image without a label file has no objects, as in the format's own tools.
 
 Source: docs.ultralytics.com, "Object Detection Datasets Overview" and "Instance Segmentation Datasets Overview".
 """
@@ -18,11 +18,11 @@ from trials.data.dataset import Dataset, DatasetError, Sample, assemble_dataset
 from trials.data.image_file import check_image, list_images
 
 _SPLIT_KEYS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
-_NORMALISED_LIMIT = 2.0  # a box may reach past its image, but such values are pixels
+_NORMALISED_LIMIT = 2.0  # a box may reach past its image; larger values are pixels
 
 
 def find_yolo_file(path: Path) -> Path | None:
-    """Gives the YAML file of a YOLO dataset: the path itself, or the one in the folder; None without one."""
+    """Return the YAML file of a YOLO dataset: the path itself, or the one in the folder; None without one."""
     if path.is_file():
         return path if path.suffix in (".yaml", ".yml") else None
     usual = [path / "data.yaml", path / "data.yml", path / "dataset.yaml"]
@@ -36,14 +36,14 @@ def find_yolo_file(path: Path) -> Path | None:
 
 
 def read_yolo(file: Path, *, on_broken: OnBroken = "stop") -> Dataset:
-    """Reads the YOLO dataset that a YAML file describes.
+    """Read the YOLO dataset that a YAML file describes.
 
     Args:
-        file: The YAML file; ``path`` in it is relative to its folder, and the folder itself where that is not there.
+        file: The YAML file; its ``path`` is relative to its folder, which is used instead where ``path`` does not exist.
         on_broken: See `open_dataset`.
 
     Raises:
-        DatasetError: The file makes no sense, a split's images or all its labels are missing, or an item is broken and
+        DatasetError: The file is not valid, a split's images or all its labels are missing, or an item is broken and
             ``on_broken`` is ``stop``.
     """
     document = _read_yaml(file)
@@ -94,7 +94,7 @@ def _class_names(document: dict[str, Any], file: Path) -> list[str]:
 
 def _root(document: dict[str, Any], file: Path) -> Path:
     root = file.parent / str(document.get("path") or ".")
-    # the path is often the one of the machine where the file was written
+    # the path is often that of the machine where the file was written
     return root if root.is_dir() else file.parent
 
 
@@ -103,7 +103,7 @@ def _as_list(entry: object) -> list[object]:
 
 
 def _find_images(place: str, root: Path, *, file: Path) -> list[Path]:
-    # Roboflow writes ../train/images for what lies in train/images
+    # Roboflow writes ../train/images for train/images
     candidates = [root / place, file.parent / place, root / place.removeprefix("../")]
     found = next((path for path in candidates if path.exists()), None)
     if found is None:
@@ -135,7 +135,7 @@ def _read_split(
         first = _label_path(next(iter(distinct)))
         raise DatasetError(f"no image of the {split} split has a label file", hint=f"looked first for {first}")
     if unlabelled:
-        notes.append(f"{unlabelled} image(s) of {split} have no label file: taken as without objects")
+        notes.append(f"{unlabelled} image(s) of {split} have no label file and count as without objects")
     samples = (_to_sample(image, num_classes=num_classes, broken=broken) for image in distinct)
     return [sample for sample in samples if sample is not None]
 
@@ -181,7 +181,7 @@ def _read_lines(path: Path, broken: BrokenItems) -> list[str]:
 
 
 def _parse_line(line: str, num_classes: int) -> tuple[int, tuple[float, float, float, float]]:
-    """Gives the class and the box, xyxy in shares of the image, of one label line."""
+    """Return the class and the box, xyxy in shares of the image, of one label line."""
     first, *rest = (float(word) for word in line.split())
     if not (first.is_integer() and 0 <= first < num_classes):
         raise ValueError(f"unknown class {first:g}; the classes are 0 to {num_classes - 1}")

@@ -2,9 +2,9 @@
 
 Legend: N boxes, A anchors per output stride, L output strides, K = A * L anchors in all.
 
-k-means on (width, height) where the distance is 1 - IoU of boxes with a common corner, from several starts, then random
-changes that are kept when they raise the mean best IoU. Source: Redmon and Farhadi, YOLO9000, section 2 ("Dimension
-Clusters"); the refinement is in the manner of ultralytics' ``autoanchor`` (here it climbs the mean best IoU).
+k-means on (width, height) from several starts, where the distance is 1 - IoU of boxes with a common corner; then random
+mutations that are kept if they raise the mean best IoU. Source: Redmon and Farhadi, YOLO9000, section 2 ("Dimension
+Clusters"); the refinement follows ultralytics' ``autoanchor`` (here it maximises the mean best IoU).
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from trials.data.dataset import Sample
+from trials.data import Sample
 from trials.data.letterbox import fit_letterbox
 
 Anchors = tuple[tuple[tuple[float, float], ...], ...]
@@ -25,7 +25,7 @@ _STOCK_416 = np.array(
 )
 """YOLOv3's anchors for COCO at 416 px, by area."""
 _STOCK_SIZE = 416
-_SMALLEST_SIDE_PX = 2.0  # smaller boxes teach nothing, and training drops them too
+_SMALLEST_SIDE_PX = 2.0  # training drops smaller boxes too
 _MAX_BOXES = 4000  # more move the anchors by less than a pixel
 _NUM_STARTS = 8
 _NUM_ROUNDS = 50
@@ -41,17 +41,17 @@ def fit_anchors(
     num_anchors: int = 3,
     seed: int = 0,
 ) -> Anchors:
-    """Gives the anchors that fit a training split best; the smallest go to the finest stride.
+    """Fit anchors to a training split; the smallest belong to the finest stride.
 
-    With fewer distinct box sizes than anchors, YOLOv3's stock anchors are taken, scaled to the boxes' mean size, or to
-    the input size where there are no boxes at all.
+    With fewer distinct box sizes than anchors, YOLOv3's stock anchors are used, scaled to the boxes' mean size, or to the
+    input size if there are no boxes.
 
     Args:
-        samples: The training split; ignored boxes and those under 2 px in the letterboxed image do not count.
+        samples: The training split; ignored boxes and those under 2 px in the letterboxed image are not used.
         input_size: Side of the network's input, pixels.
         output_strides: L strides, fine to coarse.
         num_anchors: A.
-        seed: Decides the starts.
+        seed: Of the starts and mutations.
 
     Returns:
         L tuples of A (width, height) pairs in pixels of the letterboxed image, sorted by area.
@@ -71,14 +71,6 @@ def fit_anchors(
     return tuple(tuple(pairs[i : i + num_anchors]) for i in range(0, count, num_anchors))
 
 
-def mean_best_iou(samples: Sequence[Sample], anchors: Anchors, *, input_size: int) -> float:
-    """Gives how well anchors fit: the mean over boxes of the best IoU in size, 0 to 1; NaN without boxes."""
-    sizes = _box_sizes(samples, input_size)
-    return (
-        _mean_best_iou(sizes, np.array([pair for group in anchors for pair in group])) if len(sizes) else float("nan")
-    )
-
-
 def _box_sizes(samples: Sequence[Sample], input_size: int) -> _Sizes:
     sizes = [np.zeros((0, 2))]
     for sample in samples:
@@ -90,7 +82,7 @@ def _box_sizes(samples: Sequence[Sample], input_size: int) -> _Sizes:
 
 
 def _iou(sizes: _Sizes, anchors: _Sizes) -> npt.NDArray[np.float64]:
-    """Gives the (N, K) IoU of boxes and anchors that share a corner."""
+    """Return the (N, K) IoU of boxes and anchors that share a corner."""
     shared = np.minimum(sizes[:, None, 0], anchors[:, 0]) * np.minimum(sizes[:, None, 1], anchors[:, 1])
     iou: npt.NDArray[np.float64] = shared / (sizes.prod(axis=1)[:, None] + anchors.prod(axis=1) - shared)
     return iou
@@ -101,7 +93,7 @@ def _mean_best_iou(sizes: _Sizes, anchors: _Sizes) -> float:
 
 
 def _spread_start(sizes: _Sizes, count: int, rng: np.random.Generator) -> _Sizes:
-    """Draws boxes as starting centres, each far from those before it (k-means++)."""
+    """Draw boxes as initial centres, each far from the earlier ones (k-means++)."""
     centres: _Sizes = sizes[rng.integers(len(sizes))][None]
     while len(centres) < count:
         distance = (1 - _iou(sizes, centres).max(axis=1)).clip(min=0) ** 2

@@ -1,4 +1,4 @@
-"""Boxes from a network's raw maps, and back.
+"""Decoding of a network's raw maps into boxes and scores.
 
 Legend: B batch, S output strides, A anchors a cell, K classes, H W grid of one stride, P predictions of an image (the
 sum of H·W·A over strides, ordered by stride fine to coarse, then row, column, anchor).
@@ -14,50 +14,49 @@ from torch import Tensor
 from trials.detections.anchors import Anchors
 
 BoxCoding = Literal["exponential", "bounded"]
-"""How four logits stand for a box.
+"""How four logits encode a box.
 
 ``exponential`` (YOLOv3): centre = (σ(t) + cell)·stride, size = anchor·exp(t).
 ``bounded`` (YOLOv5): centre = (2σ(t) − 0.5 + cell)·stride, so that neighbouring cells reach it; size = anchor·(2σ(t))².
 """
 
-_MAX_EXPONENT = 6.0  # exp(6) = 403 anchors wide: more than any image, less than float32 overflows at
-_MIN_SIZE_PX = 1e-3  # keeps width / height defined for CIoU where a sigmoid underflows
-_MIN_LOGIT_MARGIN = 1e-6  # keeps the logit of an encoded box finite
+_MAX_EXPONENT = 6.0  # exp(6) = 403 anchors wide: wider than any image, without overflow in float32
+_MIN_SIZE_PX = 1e-3  # keeps width / height finite in CIoU where a sigmoid underflows
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionGrid:
-    """Where each of an image's P predictions sits, and from which anchor it starts."""
+    """Cell, anchor and stride of each of an image's P predictions."""
 
     cells: Tensor
     """(P, 2) float32, column and row of the cell."""
     anchors: Tensor
     """(P, 2) float32, width and height in pixels."""
     strides: Tensor
-    """(P, 1) float32, pixels for one cell."""
+    """(P, 1) float32, pixels of a cell."""
     sizes_hw: tuple[tuple[int, int], ...]
     """Height and width in cells of each stride's map, fine to coarse."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """A batch's decoded predictions."""
+    """The decoded predictions of a batch."""
 
     boxes: Tensor
-    """(B, P, 4) float32 xyxy, pixels of the network's input; may reach outside the image."""
+    """(B, P, 4) float32 xyxy, pixels of the network's input; may extend outside the image."""
     objectness: Tensor
     """(B, P) float32, 0 to 1."""
     class_scores: Tensor
-    """(B, P, K) float32, 0 to 1, each class by itself."""
+    """(B, P, K) float32, 0 to 1, each class independently."""
 
 
 def decode_boxes(logits: Tensor, grid: PredictionGrid, *, coding: BoxCoding) -> Tensor:
-    """Turn box logits into boxes.
+    """Decode box logits.
 
     Args:
-        logits: (..., P, 4) float32, one row for each row of the grid.
+        logits: (..., P, 4) float32, one row for each of the grid's.
         grid: P rows.
-        coding: As the network was trained.
+        coding: The one the network was trained with.
 
     Returns:
         (..., P, 4) float32 xyxy in pixels of the network's input, at least a thousandth of a pixel wide and high.
@@ -68,33 +67,16 @@ def decode_boxes(logits: Tensor, grid: PredictionGrid, *, coding: BoxCoding) -> 
     return torch.cat((centres - half_sizes, centres + half_sizes), dim=-1)  # (..., P, 4)
 
 
-def encode_boxes(boxes: Tensor, grid: PredictionGrid, *, coding: BoxCoding) -> Tensor:
-    """Turn boxes into the logits that decode to them, the inverse of `decode_boxes`.
-
-    Args:
-        boxes: (..., P, 4) xyxy in pixels; one whose centre or size its row cannot express gets the nearest it can.
-        grid: P rows.
-        coding: As for decoding.
-
-    Returns:
-        (..., P, 4) float32 logits.
-    """
-    centre_logit, scale_logit = _ENCODERS[coding]
-    centres = (boxes[..., :2] + boxes[..., 2:]) / 2 / grid.strides - grid.cells
-    scales = (boxes[..., 2:] - boxes[..., :2]).clamp(min=_MIN_SIZE_PX) / grid.anchors
-    return torch.cat((centre_logit(centres), scale_logit(scales)), dim=-1)
-
-
 def decode_maps(
     raw_maps: Sequence[Tensor], anchors: Tensor, *, strides: Sequence[int], coding: BoxCoding
 ) -> Predictions:
-    """Turn the raw maps of a batch into boxes and scores.
+    """Decode the raw maps of a batch into boxes and scores.
 
     Args:
         raw_maps: One (B, A·(5 + K), H, W) of logits for each stride, fine to coarse.
         anchors: (S, A, 2) float32 pixels.
         strides: Output strides in pixels, fine to coarse.
-        coding: As the network was trained.
+        coding: The one the network was trained with.
     """
     logits = flatten_maps(raw_maps, num_anchors=anchors.shape[1])  # (B, P, 5 + K)
     grid = build_grid(anchors, strides, sizes_hw=map_sizes(raw_maps))
@@ -107,14 +89,14 @@ def decode_maps(
 
 
 def flatten_maps(raw_maps: Sequence[Tensor], *, num_anchors: int) -> Tensor:
-    """Line up the predictions of all strides.
+    """Concatenate the predictions of all strides.
 
     Args:
         raw_maps: One (B, A·(5 + K), H, W) for each stride, any float type.
         num_anchors: A.
 
     Returns:
-        (B, P, 5 + K) float32; the loss and the decoding are never done in half precision.
+        (B, P, 5 + K) float32; loss and decoding never run in half precision.
     """
     rows = []
     for raw_map in raw_maps:
@@ -124,15 +106,15 @@ def flatten_maps(raw_maps: Sequence[Tensor], *, num_anchors: int) -> Tensor:
 
 
 def map_sizes(raw_maps: Sequence[Tensor]) -> tuple[tuple[int, int], ...]:
-    """Give height and width in cells of each map."""
+    """Return height and width in cells of each map."""
     return tuple((raw_map.shape[2], raw_map.shape[3]) for raw_map in raw_maps)
 
 
 def build_grid(anchors: Tensor, strides: Sequence[int], *, sizes_hw: tuple[tuple[int, int], ...]) -> PredictionGrid:
-    """Lay out the P predictions of an image.
+    """Build the grid of an image's P predictions.
 
     Args:
-        anchors: (S, A, 2) float32 pixels; the grid is made on its device.
+        anchors: (S, A, 2) float32 pixels; the grid is on the same device.
         strides: S output strides in pixels.
         sizes_hw: Height and width in cells of each stride's map.
     """
@@ -152,28 +134,19 @@ def build_grid(anchors: Tensor, strides: Sequence[int], *, sizes_hw: tuple[tuple
 
 
 def take_rows(grid: PredictionGrid, rows: Tensor) -> PredictionGrid:
-    """Take some rows of a grid, in the given order; (N,) int64 indices into P."""
+    """Select rows of a grid by (N,) int64 indices into P."""
     return PredictionGrid(
         cells=grid.cells[rows], anchors=grid.anchors[rows], strides=grid.strides[rows], sizes_hw=grid.sizes_hw
     )
 
 
 def anchors_tensor(anchors: Anchors) -> Tensor:
-    """Give anchors as (S, A, 2) float32 pixels."""
+    """Return anchors as (S, A, 2) float32 pixels."""
     return torch.tensor(anchors, dtype=torch.float32)
 
 
-def _logit(values: Tensor) -> Tensor:
-    return torch.logit(values, eps=_MIN_LOGIT_MARGIN)
-
-
-_Pair = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
-
-_DECODERS: dict[BoxCoding, _Pair] = {
+# from logits to the centre in cells of its own cell, and to the size in anchors
+_DECODERS: dict[BoxCoding, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
     "exponential": (torch.sigmoid, lambda t: t.clamp(max=_MAX_EXPONENT).exp()),
     "bounded": (lambda t: 2 * t.sigmoid() - 0.5, lambda t: (2 * t.sigmoid()) ** 2),
-}
-_ENCODERS: dict[BoxCoding, _Pair] = {
-    "exponential": (_logit, torch.log),
-    "bounded": (lambda centre: _logit((centre + 0.5) / 2), lambda scale: _logit(scale.sqrt() / 2)),
 }

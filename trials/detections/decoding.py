@@ -1,4 +1,4 @@
-"""What it takes to read a network's raw maps."""
+"""How a network's raw maps are decoded."""
 
 from dataclasses import dataclass
 
@@ -8,13 +8,13 @@ from trials.detections.boxes import BoxCoding
 
 @dataclass(frozen=True, kw_only=True)
 class Decoding:
-    """What it takes to read a network's raw maps; it is saved with the weights."""
+    """How a network's raw maps are decoded; it is saved with the weights."""
 
     anchors: Anchors
     """For each output stride, pixels at `input_size`."""
     coding: BoxCoding
-    """As the network was trained."""
+    """The box coding the network was trained with."""
     class_names: tuple[str, ...]
-    """What labels stand for."""
+    """Class names, by label."""
     input_size: int
     """Side of the square image, pixels."""

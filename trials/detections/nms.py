@@ -1,4 +1,4 @@
-"""Detections from decoded predictions: score threshold, then non-maximum suppression class by class.
+"""Detections from decoded predictions: score threshold, then non-maximum suppression (NMS) per class.
 
 Legend: B batch, P predictions of an image, K classes, N detections of one image.
 """
@@ -14,16 +14,16 @@ from trials.detections.boxes import Predictions
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionSettings:
-    """What of an image's predictions is kept; the defaults are for scoring, a user wants a threshold near 0.25."""
+    """Which predictions of an image are kept; the defaults suit scoring, a threshold near 0.25 suits users."""
 
     score_threshold: float = 0.001
     """Smallest score kept, 0 to 1."""
     nms_iou: float = 0.6
-    """A box that overlaps a better one of its class by more than this IoU is dropped, above 0 and at most 1."""
+    """A box is dropped if its IoU with a better one of its class is above this; above 0 and at most 1."""
     max_detections: int = 100
-    """Most detections of an image, the best; at least 1. COCO's scoring reads 100."""
+    """Most detections of an image, at least 1. COCO's scoring uses 100."""
     max_candidates: int = 1000
-    """Most pairs of prediction and class that enter the suppression, the best; at least 1. It bounds the time."""
+    """Most pairs of prediction and class that enter NMS, at least 1. It bounds the time."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.score_threshold <= 1:
@@ -36,7 +36,7 @@ class DetectionSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Detections:
-    """What was found in one image, best first."""
+    """The detections in one image, best first."""
 
     boxes: Tensor
     """(N, 4) float32 xyxy in pixels; N may be 0."""
@@ -47,19 +47,19 @@ class Detections:
 
 
 def select_detections(predictions: Predictions, settings: DetectionSettings) -> list[Detections]:
-    """Keep each image's best boxes; one box may be kept for several classes.
+    """Select each image's detections; one box may be kept for several classes.
 
     Args:
         predictions: Of B images.
-        settings: What is kept.
+        settings: Which are kept.
 
     Returns:
-        B results, in pixels of the network's input.
+        The detections of each image, in pixels of the network's input.
     """
     num_classes = predictions.class_scores.shape[-1]
     scores = (predictions.objectness[..., None] * predictions.class_scores).flatten(1)  # (B, P·K)
     best, places = scores.topk(min(settings.max_candidates, scores.shape[1]), dim=1)
-    counts = (best > settings.score_threshold).sum(dim=1).tolist()  # best are sorted: the first ones pass
+    counts = (best > settings.score_threshold).sum(dim=1).tolist()  # best are sorted, so the first ones pass
     found = []
     for boxes, image_scores, image_places, count in zip(predictions.boxes, best, places, counts, strict=True):
         rows, labels = image_places[:count] // num_classes, image_places[:count] % num_classes
@@ -70,11 +70,11 @@ def select_detections(predictions: Predictions, settings: DetectionSettings) -> 
 
 
 def unletterbox_detections(detections: Detections, place: Letterbox, *, size_hw: tuple[int, int]) -> Detections:
-    """Bring detections back to the original image.
+    """Map detections back to the original image.
 
     Args:
         detections: In pixels of the letterboxed image.
-        place: Where the original lies in it.
+        place: Position of the original in it.
         size_hw: Height and width of the original in pixels; boxes are clipped to it.
     """
     boxes = unletterbox_boxes(detections.boxes, place, size_hw=size_hw)

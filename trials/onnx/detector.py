@@ -7,9 +7,9 @@ import numpy.typing as npt
 import torch
 
 from trials.data.letterbox import letterbox, normalise
+from trials.detections import Decoding, Detections, DetectionSettings, select_detections
 from trials.detections.boxes import anchors_tensor, decode_maps
-from trials.detections.decoding import Decoding
-from trials.detections.nms import Detections, DetectionSettings, select_detections, unletterbox_detections
+from trials.detections.nms import unletterbox_detections
 
 
 class OnnxDetector:

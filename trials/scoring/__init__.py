@@ -1,1 +1,9 @@
-"""trials/scoring."""
+"""Average precision of detections, as COCO defines it.
+
+`score_detections` is the pure function, `DetectionScorer` collects batches for it, `score_network` scores a whole network.
+"""
+
+from trials.scoring.average_precision import Scores, score_detections
+from trials.scoring.detection_scorer import DetectionScorer, score_network
+
+__all__ = ["DetectionScorer", "Scores", "score_detections", "score_network"]

@@ -1,6 +1,6 @@
 """Average precision as COCO defines it.
 
-Legend: N boxes of one image, T IoU thresholds, R recall thresholds, K classes that occur.
+Legend: N boxes of one image, T IoU thresholds, R recall thresholds, K classes in use.
 """
 
 import logging
@@ -13,39 +13,39 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trials.data.dataset import Sample
-from trials.detections.nms import Detections
+from trials.data import Sample
+from trials.detections import Detections
 
-# torchmetrics' own are float32, where 0.1 is more than 0.1: a recall that meets a threshold would miss it
+# torchmetrics' own are float32, where 0.1 is above 0.1: a recall equal to a threshold would miss it
 _IOU_THRESHOLDS: list[float] = np.linspace(0.5, 0.95, 10).tolist()
 _RECALL_THRESHOLDS: list[float] = np.linspace(0, 1, 101).tolist()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """How good detections are."""
+    """The scores of detections on a split."""
 
     ap: float
-    """AP@[.5:.95], the mean over IoU 0.5 to 0.95 by 0.05 and over classes, 0 to 1; NaN if there is nothing to find."""
+    """AP@[.5:.95], the mean over IoU 0.5 to 0.95 by 0.05 and over classes, 0 to 1; NaN without objects."""
     ap50: float
     """AP at IoU 0.5, likewise."""
     per_class_ap: Mapping[str, float]
-    """Class name to AP@[.5:.95]; classes of which there is nothing to find are left out."""
+    """Class name to AP@[.5:.95]; without classes that have no objects."""
 
 
 def score_detections(found: Sequence[Detections], samples: Sequence[Sample], *, class_names: Sequence[str]) -> Scores:
-    """Score detections against annotations; digits equal pycocotools'.
+    """Score detections against annotations; the result equals pycocotools'.
 
-    Ignored objects count as COCO's crowd: they need not be found, and a detection that has most of its area inside
-    one is not wrong. At most 100 detections an image are read.
+    Ignored objects count as COCO's crowd: they need not be found, and a detection with most of its area inside one is not a
+    false positive. At most 100 detections of an image are used.
 
     Args:
-        found: One result for each sample, in original pixels.
+        found: The detections in each sample, in original pixels.
         samples: The annotated images.
-        class_names: What labels stand for.
+        class_names: Class names, by label.
 
     Returns:
-        AP 0 where there are objects and no detections.
+        AP 0 where there are objects but no detections.
     """
     to_find = sorted({int(label) for sample in samples for label in sample.labels[~sample.ignored]})
     if not to_find:
@@ -63,16 +63,15 @@ def score_detections(found: Sequence[Detections], samples: Sequence[Sample], *, 
 
 
 def _compare(found: Sequence[Detections], samples: Sequence[Sample]) -> dict[str, Tensor]:
-    # Imported where it is used: 4 s, which a command that only predicts need not wait for.
+    # imported here, since it takes 4 s and prediction does not need it
     from torchmetrics.detection import MeanAveragePrecision
 
-    logging.getLogger("faster_coco_eval").setLevel(logging.WARNING)  # it logs its table of stats at each call
-    # extended_summary holds the precision by class; class_metrics would evaluate once more for each class
+    logging.getLogger("faster_coco_eval").setLevel(logging.WARNING)  # it logs a table at each call
+    # extended_summary holds the precision by class; class_metrics would evaluate again for each class
     metric = MeanAveragePrecision(
         iou_thresholds=_IOU_THRESHOLDS,
         rec_thresholds=_RECALL_THRESHOLDS,
         extended_summary=True,
-        sync_on_compute=False,  # in a training of several processes only the first one scores
         backend="faster_coco_eval",
     )
     metric.warn_on_many_detections = False

@@ -1,7 +1,7 @@
-"""Which predictions answer for which object.
+"""Assignment of objects to the predictions that are trained on them.
 
-Legend: M boxes of the batch, S output strides, A anchors a cell, P predictions of an image (as `trials.detections.boxes` orders
-them), N positives.
+Legend: M boxes of the batch, S output strides, A anchors a cell, P predictions of an image (in the order of
+`trials.detections.boxes`), N positives.
 """
 
 from collections.abc import Callable
@@ -15,10 +15,10 @@ from torchvision.ops import box_area, box_iou
 from trials.detections.boxes import BoxCoding, PredictionGrid
 
 Assignment = Literal["single", "neighbours"]
-"""How objects are given to predictions: `assign_single` is the paper's, `assign_neighbours` is ours."""
+"""The rule of assignment: `assign_single` is the paper's, `assign_neighbours` is ours."""
 
-_IGNORED_SHARE = 0.5  # of a prediction's own area inside an ignored box: what COCO's scoring forgives at IoU 0.5
-_MAX_SIZE_FACTOR = 4.0  # (2σ)² of the bounded coding reaches 4 anchors, so no further anchor can learn the box
+_IGNORED_SHARE = 0.5  # of a prediction's own area inside an ignored box, as in COCO's scoring at IoU 0.5
+_MAX_SIZE_FACTOR = 4.0  # the bounded coding's (2σ)² is below 4, so a smaller anchor cannot reach the box
 
 
 class Targets(NamedTuple):
@@ -32,41 +32,41 @@ class Targets(NamedTuple):
     """(M,) int64, index in the batch."""
 
     def take(self, rows: Tensor) -> "Targets":
-        """Take some boxes, by mask or index."""
+        """Select boxes by mask or index."""
         return Targets(self.boxes[rows], self.labels[rows], self.images[rows])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Positives:
-    """The predictions that answer for an object, one row each; a prediction may answer for two under `neighbours`."""
+    """The predictions assigned to an object, one row each; under `neighbours` a prediction may have two objects."""
 
     images: Tensor
     """(N,) int64, index in the batch."""
     predictions: Tensor
     """(N,) int64, 0 to P − 1."""
     targets: Tensor
-    """(N,) int64, 0 to M − 1, which of the given boxes."""
+    """(N,) int64, 0 to M − 1, index of the object."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AssignmentRule:
-    """An assignment, and the coding its predictions need to reach their objects."""
+    """An assignment, and the box coding with which predictions can reach their objects."""
 
     assign: Callable[[Targets, Tensor, PredictionGrid], Positives]
-    """From objects, anchors and grid to positives."""
+    """Maps objects, anchors and grid to positives."""
     coding: BoxCoding
-    """How the box logits are read."""
+    """How box logits are decoded."""
 
 
 def assign_single(objects: Targets, anchors: Tensor, grid: PredictionGrid) -> Positives:
-    """Give each object to the one anchor, over all strides, that is closest to its shape, at the cell of its centre.
+    """Assign each object to the anchor of closest shape over all strides, in the cell of its centre.
 
-    Where two objects want the same prediction, the later one gets it, as in the authors' code.
+    If two objects have the same prediction, the later one keeps it, as in the authors' code.
 
     Args:
         objects: M boxes, none of them ignored.
         anchors: (S, A, 2) pixels.
-        grid: Of the maps at hand.
+        grid: Of the network's maps.
 
     Source: YOLOv3, section 2.1; the authors' ``preprocess_true_boxes``.
     """
@@ -78,25 +78,25 @@ def assign_single(objects: Targets, anchors: Tensor, grid: PredictionGrid) -> Po
     stride_index, anchor_index = best // anchors.shape[1], best % anchors.shape[1]
     strides, sizes_wh, starts = _layout(anchors, grid)
     cells = _cells_of(objects.boxes, strides).floor()[torch.arange(len(best), device=best.device), stride_index]
-    cells = torch.minimum(cells.clamp(min=0), sizes_wh[stride_index] - 1).long()  # an edge belongs to the last cell
+    cells = torch.minimum(cells.clamp(min=0), sizes_wh[stride_index] - 1).long()  # the edge is in the last cell
     width = sizes_wh[stride_index, 0].long()
     rows = starts[stride_index] + (cells[:, 1] * width + cells[:, 0]) * anchors.shape[1] + anchor_index
     return _keep_last(objects.images, rows, num_predictions=len(grid.cells))
 
 
 def assign_neighbours(objects: Targets, anchors: Tensor, grid: PredictionGrid) -> Positives:
-    """Give each object to every anchor within a factor of 4 of its width and height, at its cell and the two nearest.
+    """Assign each object to every anchor within a factor of 4 of its sides, in its cell and the two nearest.
 
     Args:
         objects: M boxes, none of them ignored.
         anchors: (S, A, 2) pixels.
-        grid: Of the maps at hand.
+        grid: Of the network's maps.
 
     Returns:
-        Positives in order of object, stride, anchor, cell; an object of a shape far from all anchors has none.
+        Positives in order of object, stride, anchor, cell; an object whose shape is far from all anchors has none.
 
-    Source: YOLOv5, ``utils/loss.py`` (build_targets); here a centre in the middle of a cell takes the right and
-    lower neighbour, and neighbours are taken up to the border.
+    Source: YOLOv5, ``utils/loss.py`` (build_targets); here a centre in the middle of a cell has the right and
+    lower neighbour, and neighbours are used up to the border.
     """
     sizes = (objects.boxes[:, 2:] - objects.boxes[:, :2])[:, None, None]  # (M, 1, 1, 2)
     ratios = sizes / anchors  # (M, S, A, 2)
@@ -124,7 +124,7 @@ ASSIGNMENTS: dict[Assignment, AssignmentRule] = {
 
 
 def overlapping(predicted: Tensor, objects: Targets, *, min_iou: float) -> Tensor:
-    """Tell which predictions overlap an object of their image.
+    """Return which predictions overlap an object of their image.
 
     Args:
         predicted: (B, P, 4) xyxy.
@@ -139,7 +139,7 @@ def overlapping(predicted: Tensor, objects: Targets, *, min_iou: float) -> Tenso
 
 
 def inside_ignored(predicted: Tensor, ignored: Targets) -> Tensor:
-    """Tell which predictions lie with at least half of their area inside an ignored box of their image.
+    """Return which predictions lie with at least half of their area inside an ignored box of their image.
 
     Args:
         predicted: (B, P, 4) xyxy.
@@ -157,7 +157,7 @@ def inside_ignored(predicted: Tensor, ignored: Targets) -> Tensor:
 
 
 def _by_image(targets: Targets, num_images: int) -> Tensor:
-    """Lay boxes out by image, (B, M', 4): M' is the most an image has, the others are filled with empty boxes."""
+    """Arrange boxes by image, (B, M', 4): M' is the maximum of an image, shorter rows are padded with empty boxes."""
     images, order = targets.images.sort(stable=True)
     counts = torch.bincount(images, minlength=num_images)
     place = torch.arange(len(images), device=images.device) - (counts.cumsum(dim=0) - counts)[images]
@@ -167,7 +167,7 @@ def _by_image(targets: Targets, num_images: int) -> Tensor:
 
 
 def _layout(anchors: Tensor, grid: PredictionGrid) -> tuple[Tensor, Tensor, Tensor]:
-    """Give strides (S,), map widths and heights (S, 2) in cells, and the first prediction (S,) of each stride."""
+    """Return strides (S,), map widths and heights (S, 2) in cells, and the first prediction (S,) of each stride."""
     sizes_hw = torch.tensor(grid.sizes_hw, device=anchors.device)  # (S, 2)
     counts = sizes_hw.prod(dim=1) * anchors.shape[1]
     starts = counts.cumsum(dim=0) - counts
@@ -175,13 +175,13 @@ def _layout(anchors: Tensor, grid: PredictionGrid) -> tuple[Tensor, Tensor, Tens
 
 
 def _cells_of(boxes: Tensor, strides: Tensor) -> Tensor:
-    """Give the boxes' centres in cells of each stride, (M, S, 2) float32."""
+    """Return the boxes' centres in cells of each stride, (M, S, 2) float32."""
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     return centres[:, None] / strides[:, None]
 
 
 def _keep_last(images: Tensor, predictions: Tensor, *, num_predictions: int) -> Positives:
-    """Of the objects that want one prediction of one image, keep the last."""
+    """Keep the last of the objects that have the same prediction of the same image."""
     order = torch.arange(len(images), device=images.device)
     wanted, group = torch.unique(images * num_predictions + predictions, return_inverse=True)
     # amax, not index assignment: with duplicate indices the latter's winner is undefined

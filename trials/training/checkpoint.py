@@ -1,16 +1,21 @@
-"""The final weights of a training, with what it takes to use them."""
+"""The final weights of a training with their decoding, and the network built from them."""
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from trials.detections.decoding import Decoding
+from spaces import Architecture
+from trials.data import Dataset, DatasetError
+from trials.detections import Decoding
 from trials.training.errors import TrainingError
+
+if TYPE_CHECKING:
+    from spaces.networks.network import YoloReT
 
 CHECKPOINT_FILE = "checkpoint.pt"
 """The final weights, in the trial's folder."""
@@ -20,16 +25,16 @@ _FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """Final weights and what it takes to use them."""
+    """Final weights and their decoding."""
 
     weights: Mapping[str, Tensor]
     """The network's `state_dict`, on the CPU."""
     decoding: Decoding
-    """How its maps are read."""
+    """How its maps are decoded."""
 
 
 def write_checkpoint(path: Path, network: nn.Module, decoding: Decoding) -> None:
-    """Write weights and decoding, whole or not at all."""
+    """Write weights and decoding atomically."""
     values = {
         "format": _FORMAT,
         "state_dict": {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()},
@@ -44,13 +49,41 @@ def write_checkpoint(path: Path, network: nn.Module, decoding: Decoding) -> None
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read what `write_checkpoint` wrote; no code from the file is run.
+    """Read a file of `write_checkpoint` without running code from it.
 
     Raises:
-        TrainingError: It is another kind of file.
+        TrainingError: It is a different kind of file.
     """
     values: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(values, dict) or values.get("format") != _FORMAT:
-        raise TrainingError(f"{path} is no checkpoint of this version", hint="take the checkpoint.pt of a trial")
+        raise TrainingError(f"{path} is not a checkpoint of this version", hint="use the checkpoint.pt of a trial")
     names = ("anchors", "coding", "class_names", "input_size")
     return Checkpoint(weights=values["state_dict"], decoding=Decoding(**{name: values[name] for name in names}))
+
+
+def load_trained(architecture: Architecture, checkpoint: Checkpoint) -> "YoloReT":
+    """Build an architecture's network with a checkpoint's weights."""
+    from spaces.networks.network import build_network  # imports timm, which most readers of a checkpoint do not need
+
+    network = build_network(architecture, num_classes=len(checkpoint.decoding.class_names))
+    network.load_state_dict(dict(checkpoint.weights))
+    return network
+
+
+def check_classes(checkpoint: Checkpoint, dataset: Dataset, *, name: str) -> None:
+    """Refuse to score a network on a dataset of other classes.
+
+    Args:
+        checkpoint: Of the network.
+        dataset: Of any classes.
+        name: Of the network, for the message.
+
+    Raises:
+        DatasetError: the classes, or their order, differ.
+    """
+    ours, theirs = checkpoint.decoding.class_names, dataset.class_names
+    if ours != theirs:
+        raise DatasetError(
+            f"{name} knows the classes {', '.join(ours)}; {dataset.name} has {', '.join(theirs)}",
+            hint="score it on data with the classes it was trained on, in the same order",
+        )

@@ -1,4 +1,4 @@
-"""The training step around a network.
+"""The training step and the validation step around a network.
 
 Legend: B batch, S side of the square images, A anchors a cell, K classes.
 """
@@ -14,20 +14,22 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from trials.data.batches import Batch
-from trials.data.letterbox import normalise
+from trials.data.letterbox import as_network_input
+from trials.scoring import DetectionScorer, Scores
 from trials.training.assignment import Targets
 from trials.training.kept_memory import keep_freed_memory
 from trials.training.loss import DetectionLoss
 
 
 class Detector(LightningModule):
-    """A network with its loss and its optimiser; only steps, no settings, no reporting.
+    """A network with its loss, optimiser and scorer; it contains only steps.
 
     Args:
-        network: Gives raw maps; has a `backbone` where `frozen_epochs` is above 0.
-        loss: Of its maps.
-        make_optimiser: From the network to optimiser and schedule, the latter stepped at each step.
-        frozen_epochs: Epochs at the start in which the backbone is left as it is.
+        network: Returns raw maps; has a `backbone` if `frozen_epochs` is above 0.
+        loss: Of the raw maps.
+        scorer: Of the validation split.
+        make_optimiser: Returns the network's optimiser and a schedule in steps.
+        frozen_epochs: Epochs at the start in which the backbone is frozen.
     """
 
     def __init__(
@@ -35,61 +37,73 @@ class Detector(LightningModule):
         network: nn.Module,
         loss: DetectionLoss,
         *,
+        scorer: DetectionScorer,
         make_optimiser: Callable[[nn.Module], tuple[Optimizer, LRScheduler]],
         frozen_epochs: int = 0,
     ) -> None:
         super().__init__()
         self.network = network
         self.loss = loss
+        self.scores: Scores | None = None  # of the last validation
+        self._scorer = scorer
         self._make_optimiser = make_optimiser
         self._frozen_epochs = frozen_epochs
 
     def setup(self, stage: str) -> None:
-        """Set what every process of a training sets for itself; Lightning calls it in each."""
+        """Keep freed memory in this process."""
         keep_freed_memory()
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Make optimiser and schedule."""
+        """Return optimiser and schedule."""
         optimiser, schedule = self._make_optimiser(self.network)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """Scale a long gradient down; Lightning's own refuses fused optimisers in bfloat16, which needs no unscaling."""
+        """Clip the gradient's norm; Lightning's own refuses fused optimisers in bfloat16, which needs no unscaling."""
         if gradient_clip_val:
             nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
 
     def on_train_epoch_start(self) -> None:
-        """Set modes anew, since scoring changes them."""
-        self.network.train()
+        """Freeze or unfreeze the backbone, and have the last epoch scored."""
+        if self.current_epoch + 1 == self.trainer.max_epochs:
+            self.trainer.check_val_every_n_epoch = 1  # the last epoch is scored even if it is not a multiple
         if self._frozen_epochs:
             set_frozen(self.network, is_frozen=self.current_epoch < self._frozen_epochs)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Give the loss of a batch."""
+        """Return the loss of a batch."""
         maps = self.network(as_network_input(batch.images))
         objects, ignored = split_targets(batch)
         total: Tensor = self.loss(maps, objects, ignored).total
         return total
 
+    def on_validation_epoch_start(self) -> None:
+        """Forget the detections of the last validation."""
+        self._scorer.reset()
 
-def as_network_input(images: Tensor) -> Tensor:
-    """Give (B, 3, S, S) uint8 images as float32, normalised and channels-last (1.2 to 1.8 times as fast on a CPU)."""
-    return normalise(images.contiguous(memory_format=torch.channels_last))
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Detect objects in a batch, in float32 even if training uses bfloat16, so that scores are comparable."""
+        with torch.autocast(self.device.type, enabled=False):
+            self._scorer.update(self.network(as_network_input(batch.images)), batch.sample_index)
+
+    def on_validation_epoch_end(self) -> None:
+        """Score the split."""
+        self.scores = self._scorer.compute()
 
 
 def split_targets(batch: Batch) -> tuple[Targets, Targets]:
-    """Divide a batch's boxes into those to be found and those to be ignored."""
+    """Split a batch's boxes into objects and ignored ones."""
     targets = Targets(batch.boxes, batch.labels, batch.image_index)
     return targets.take(~batch.ignored), targets.take(batch.ignored)
 
 
 def set_frozen(network: nn.Module, *, is_frozen: bool) -> None:
-    """Freeze or thaw the backbone: no gradients, and its norms keep their statistics."""
+    """Freeze or unfreeze the backbone; frozen, it has no gradients and its batch norms keep their statistics."""
     backbone = network.backbone
     if not isinstance(backbone, nn.Module):
-        raise TypeError(f"backbone of {type(network).__name__} is no module")
+        raise TypeError(f"backbone of {type(network).__name__} is not a module")
     backbone.requires_grad_(not is_frozen)
     backbone.train(not is_frozen)
 
@@ -97,9 +111,9 @@ def set_frozen(network: nn.Module, *, is_frozen: bool) -> None:
 def initialise_prediction_bias(
     network: nn.Module, *, num_classes: int, objects_per_image: float, input_size: int, num_anchors: int = 3
 ) -> None:
-    """Start objectness and class scores at what they are on average, so that the first steps need not learn it.
+    """Initialise the biases so that objectness and class scores start at their average.
 
-    Does nothing for last convolutions without a bias, such as the paper's, or a network that does not name them.
+    Convolutions without a bias, such as the paper's, and networks without `prediction_convs` are not changed.
 
     Args:
         network: Its `prediction_convs` are the last convolutions, its `output_strides` their strides in pixels.

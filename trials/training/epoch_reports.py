@@ -1,47 +1,33 @@
-"""Watches a training: progress, finite loss, scores by epoch, stopping early."""
+"""Progress reports of a training, which stop it when it diverges or is pruned."""
 
 import math
-import os
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
-from torch.multiprocessing.spawn import ProcessRaisedException
 
-from trials.progress import Progress, Report
-from trials.scoring.average_precision import Scores
-from trials.scoring.network_scorer import REPORT_EVERY_S, NetworkScorer
+from trials.progress import REPORT_EVERY_S, Progress, Report
+from trials.scoring import Scores
+from trials.training.detector import Detector
 from trials.training.errors import DivergedError
-from trials.training.norm_statistics import NormStatistics
-from trials.training.weight_average import WeightAverage
-
-LAST_FILE = "last.ckpt"
-"""Lightning's checkpoint, for going on after an interruption."""
-
 
 EpochRecord = tuple[int, float, float | None, float | None]
 """Epoch from 1, mean loss of a batch, AP and AP50; None where not scored."""
 
 
 @dataclass
-class Outcome:
-    """What a training has come to so far."""
+class TrainRecord:
+    """The results of a training so far."""
 
     history: list[EpochRecord] = field(default_factory=list)
-    """One record for each epoch done."""
+    """One record for each finished epoch."""
     scores: Scores | None = None
     """Of the last scored epoch."""
     is_pruned: bool = False
-    """Whether a report said to stop."""
-    num_images: int = 0
-    """Images trained on, each epoch counted."""
+    """Whether a report ended the training early."""
     seconds_train: float = 0.0
     """Time of the training steps, data included."""
     seconds_score: float = 0.0
@@ -49,54 +35,32 @@ class Outcome:
 
 
 class EpochReports(Callback):
-    """Reports, scores and stops; last in the order of callbacks, so that a checkpoint holds what the others did.
+    """Reports at the end of each epoch, and every half second in between.
 
     Args:
-        report: Told of each epoch, and every half second in between.
-        scorer: Of the validation split.
-        average: Whose weights are scored; None scores the network as it is.
-        norm_statistics: Computed anew for what is scored; None leaves the running ones.
-        num_epochs: Of the whole training.
-        score_every: Epochs between scorings; the last is always scored.
-        work_dir: Where `last.ckpt` is written after each epoch, None for nowhere.
-        on_finish: Given the outcome when training ends as planned or pruned.
+        report: Called with each progress; False at a score stops the training.
     """
 
-    def __init__(
-        self,
-        report: Report,
-        scorer: NetworkScorer,
-        *,
-        average: WeightAverage | None,
-        norm_statistics: NormStatistics | None,
-        num_epochs: int,
-        score_every: int,
-        work_dir: Path | None,
-        on_finish: Callable[[Outcome], None],
-    ) -> None:
-        self.outcome = Outcome()
+    def __init__(self, report: Report) -> None:
+        self.record = TrainRecord()
         self._report = report
-        self._scorer = scorer
-        self._average = average
-        self._norm_statistics = norm_statistics
-        self._num_epochs = num_epochs
-        self._score_every = score_every
-        self._work_dir = work_dir
-        self._on_finish = on_finish
         self._loss_sum: Tensor | float = 0.0
         self._num_steps = 0
-        self._started_at = 0.0
-        self._reported_at = 0.0
+        self._scores: Scores | None = None  # of the running epoch
+        self._num_scored = 0
+        self._seconds_score = 0.0
+        self._epoch_began_at = self._scoring_began_at = self._reported_at = 0.0
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock and the mean loss."""
+        """Start the epoch's clock and mean loss."""
         self._loss_sum, self._num_steps = 0.0, 0
-        self._started_at = time.monotonic()
+        self._scores, self._seconds_score = None, 0.0
+        self._epoch_began_at = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Add up the loss; look at it at each step on a CPU, on a GPU (where looking waits) when reporting."""
+        """Add up the loss; check it at each step on a CPU, but on a GPU, where reading it waits, only before reports."""
         loss: Tensor = outputs["loss"]
         self._num_steps += 1
         if loss.device.type == "cpu":
@@ -104,67 +68,68 @@ class EpochReports(Callback):
             self._check_finite(trainer)
         else:
             self._loss_sum = self._loss_sum + loss
-        self.outcome.num_images += len(batch.images) * trainer.world_size
-        now = time.monotonic()
-        if now - self._reported_at >= REPORT_EVERY_S and trainer.is_global_zero and not trainer.is_last_batch:
-            self._reported_at = now
+        if self._is_report_due() and not trainer.is_last_batch:
             self._check_finite(trainer)
             self._report(self._progress(trainer))
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Score where due, report, and stop where told to."""
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock of the scoring."""
         self._check_finite(trainer)
-        self.outcome.seconds_train += time.monotonic() - self._started_at
-        epoch = trainer.current_epoch + 1
-        goes_on = True
-        if trainer.is_global_zero:
-            is_scored = epoch % self._score_every == 0 or epoch == self._num_epochs
-            progress = self._score(trainer, pl_module) if is_scored else self._progress(trainer)
-            assert progress.loss is not None  # an epoch has a step
-            self.outcome.history.append((epoch, progress.loss, progress.ap, progress.ap50))
-            goes_on = self._report(progress) or not is_scored
-        goes_on = trainer.strategy.broadcast(goes_on)
-        if not goes_on:
-            self.outcome.is_pruned = epoch < self._num_epochs
-            trainer.should_stop = True
-        if self._work_dir is not None:
-            self._save(trainer, self._work_dir / LAST_FILE)
+        self._num_scored = 0
+        self._scoring_began_at = self._reported_at = time.monotonic()
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hand over what came out."""
-        if trainer.is_global_zero:
-            self._on_finish(self.outcome)
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *rest: int
+    ) -> None:
+        """Report how many images are scored."""
+        self._num_scored += len(batch.images)
+        if self._is_report_due():
+            num_images = len(trainer.val_dataloaders.dataset)  # type: ignore[union-attr]
+            progress = self._progress(trainer)
+            self._report(replace(progress, phase="score", step=self._num_scored, num_steps=num_images))
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the scores."""
+        assert isinstance(pl_module, Detector)
+        self.record.scores = self._scores = pl_module.scores
+        self._seconds_score = time.monotonic() - self._scoring_began_at
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report the epoch, with its scores if it has any, and stop if the answer is False."""
+        self._check_finite(trainer)
+        self.record.seconds_score += self._seconds_score
+        self.record.seconds_train += time.monotonic() - self._epoch_began_at - self._seconds_score
+        progress = self._progress(trainer)
+        if self._scores is not None:
+            progress = replace(progress, ap=self._scores.ap, ap50=self._scores.ap50)
+        assert progress.loss is not None  # an epoch has a step
+        self.record.history.append((progress.epoch, progress.loss, progress.ap, progress.ap50))
+        if not self._report(progress) and self._scores is not None:
+            self.record.is_pruned = progress.epoch < progress.num_epochs
+            trainer.should_stop = True
 
     def state_dict(self) -> dict[str, Any]:
-        """Give what a checkpoint needs to go on."""
-        values = {**self.outcome.__dict__, "is_pruned": False}
-        return {**values, "scores": dict(self.outcome.scores.__dict__) if self.outcome.scores else None}
+        """Return what a resumed training needs, of types that `torch.load` reads without running code."""
+        values = {**self.record.__dict__, "is_pruned": False}
+        return {**values, "scores": dict(self.record.scores.__dict__) if self.record.scores else None}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on."""
+        """Take up the record of the interrupted training."""
         scores = state_dict["scores"]
-        self.outcome = Outcome(**{**state_dict, "scores": Scores(**scores) if scores else None})
+        self.record = TrainRecord(**{**state_dict, "scores": Scores(**scores) if scores else None})
 
-    def _score(self, trainer: Trainer, pl_module: LightningModule) -> Progress:
-        started_at = time.monotonic()
-        progress = self._progress(trainer)
-
-        def report_scoring(scored: Progress) -> bool:
-            return self._report(replace(progress, phase="score", step=scored.step, num_steps=scored.num_steps))
-
-        with self._average.averaged(pl_module) if self._average else nullcontext():
-            if self._norm_statistics is not None:
-                self._norm_statistics.compute(pl_module.network)  # type: ignore[arg-type]
-            scores = self._scorer.score(pl_module.network, report_scoring)  # type: ignore[arg-type]
-        self.outcome.scores = scores
-        self.outcome.seconds_score += time.monotonic() - started_at
-        return replace(progress, ap=scores.ap, ap50=scores.ap50)
+    def _is_report_due(self) -> bool:
+        now = time.monotonic()
+        if now - self._reported_at < REPORT_EVERY_S:
+            return False
+        self._reported_at = now
+        return True
 
     def _progress(self, trainer: Trainer) -> Progress:
         return Progress(
             phase="train",
             epoch=trainer.current_epoch + 1,
-            num_epochs=self._num_epochs,
+            num_epochs=trainer.max_epochs or 0,
             step=self._num_steps,
             num_steps=int(trainer.num_training_batches),
             loss=float(self._loss_sum) / max(1, self._num_steps),
@@ -179,17 +144,3 @@ class EpochReports(Callback):
             f"learning rate {rate:.2g}",
             hint="lower the learning rate",
         )
-
-    def _save(self, trainer: Trainer, path: Path) -> None:
-        partial = path.with_suffix(".partial")
-        trainer.save_checkpoint(partial)  # all processes take part
-        if trainer.is_global_zero:
-            os.replace(partial, path)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error, perhaps one that came back from another process, means that memory ran out."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    marks = ("DefaultCPUAllocator", "can't allocate memory", "OutOfMemoryError", "CUDA out of memory")
-    return isinstance(error, RuntimeError | ProcessRaisedException) and any(mark in str(error) for mark in marks)

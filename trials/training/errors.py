@@ -1,8 +1,8 @@
-"""What can go wrong in a training.
+"""The errors of a training.
 
 ::
 
-    TrainingError            a training that cannot start or go on; `kind` says why in one word
+    TrainingError            a training that cannot start or continue; `kind` names the reason
     ├── DivergedError        the loss is NaN or infinite
     └── OutOfMemoryError     no memory left, on the CPU or the GPU
 """
@@ -13,13 +13,13 @@ from spaces import YoloRetError
 
 
 class TrainingError(YoloRetError):
-    """A training cannot start or go on."""
+    """A training cannot start or continue."""
 
     kind: ClassVar[str] = "failed"
 
 
 class DivergedError(TrainingError):
-    """The loss is not finite any more."""
+    """The loss is no longer finite."""
 
     kind: ClassVar[str] = "diverged"
 

@@ -1,8 +1,8 @@
-"""Weights handed from one trained network to another.
+"""Inheritance of weights from one trained network by another.
 
-Truncation nests: a backbone's block computes the same whatever is cut after it. The neck's and head's parts are named by
-the stride they work at, so what two architectures have in common carries the same name, and the same shape where its
-widths are the same.
+Truncations are nested: a block of the backbone does not depend on the blocks cut off after it. Parts of neck and head are
+named by their stride, so parts that two architectures share have the same names, and the same shapes if their widths are
+equal.
 """
 
 from collections.abc import Mapping
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 
 def inherit_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> float:
-    """Copy what fits by name and shape, norms' statistics included.
+    """Copy the values that fit by name and shape, including batch norms' statistics.
 
-    A module is taken whole or not at all: a convolution's bias is worth nothing without its weight.
+    A module is copied as a whole or not at all: a convolution's bias is useless without its weight.
 
     Args:
         network: Changed in place.

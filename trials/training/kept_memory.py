@@ -1,4 +1,4 @@
-"""Keeps the memory that a training step frees for the next one."""
+"""Keeps memory freed by one training step for the next."""
 
 import ctypes
 
@@ -7,14 +7,14 @@ _NEVER = -1
 
 
 def keep_freed_memory() -> bool:
-    """Tell the C library not to give freed memory back to the system while this process lives.
+    """Make the C library keep freed memory for the lifetime of this process.
 
-    A step on a CPU frees activations of gigabytes and asks for them again at the next. The C library's default gives large
-    blocks back at once, and the kernel clears each page when it is touched anew: 600 000 page faults a step for
-    yoloret-m0.75 at 320 px with batches of 16, where half to two thirds of the time went. Afterwards there is one.
+    A step on a CPU frees gigabytes of activations, and the next step allocates them again. By default the C library
+    returns large blocks to the kernel at once, which clears each page when it is used again: 600 000 page faults a step for
+    yoloret-m0.75 at 320 px with batches of 16, half to two thirds of the time. With this setting there is one.
 
     Returns:
-        False where the C library has no such setting (it is glibc's); then nothing changed.
+        False where the C library has no such setting (only glibc has); then nothing is changed.
 
     Source: mallopt(3).
     """

@@ -1,4 +1,4 @@
-"""What keeps Lightning's noise and its ways of ending apart from ours."""
+"""Context managers around Lightning's trainer: named errors, and no banners."""
 
 import logging
 import signal
@@ -6,37 +6,34 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from torch.multiprocessing.spawn import ProcessRaisedException
+import torch
 
-from trials.training.epoch_reports import is_out_of_memory
-from trials.training.errors import DivergedError, OutOfMemoryError
+from trials.training.errors import OutOfMemoryError
 
 
 @contextmanager
 def named_errors(batch_size: int) -> Iterator[None]:
-    """Turn what a training can die of into errors that say so."""
+    """Turn an interrupt and out-of-memory errors into errors of their own kind."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
     except SystemExit as error:
-        # Lightning makes an interrupt an exit with code 1, and leaves the process deaf to further ones
+        # Lightning turns an interrupt into an exit with code 1, and leaves the process ignoring further ones
         if not isinstance(error.__context__, KeyboardInterrupt):
             raise
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from error
-    except (RuntimeError, MemoryError, ProcessRaisedException) as error:
-        if is_out_of_memory(error):
+    except (RuntimeError, MemoryError) as error:
+        if _is_out_of_memory(error):
             raise OutOfMemoryError(
                 f"memory ran out in training with batches of {batch_size}", hint="lower the batch size"
             ) from error
-        if isinstance(error, ProcessRaisedException) and DivergedError.__name__ in str(error):
-            raise DivergedError(str(error).strip().splitlines()[-1].partition(": ")[2]) from error
         raise
 
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Leave out Lightning's banners, and those of its warnings that are about choices made here on purpose."""
+    """Silence Lightning's banners, and its warnings about deliberate choices."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.WARNING)  # devices found, tips, "max_epochs reached"
@@ -54,3 +51,11 @@ _EXPECTED_WARNINGS = (
     r".*treespec, LeafSpec.*",  # Lightning 2.6 calls what torch 2.15 deprecates
     r".*GPU available but not used.*",  # the user's accelerator flag
 )
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error means that memory ran out."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    marks = ("DefaultCPUAllocator", "can't allocate memory", "OutOfMemoryError", "CUDA out of memory")
+    return isinstance(error, RuntimeError) and any(mark in str(error) for mark in marks)

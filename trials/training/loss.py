@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import box_iou, complete_box_iou_loss, generalized_box_iou_loss
 
-from trials.detections.anchors import Anchors
+from trials.detections import Anchors
 from trials.detections.boxes import (
     PredictionGrid,
     anchors_tensor,
@@ -29,31 +29,30 @@ BoxLoss = Literal["giou", "ciou"]
 """The box term, 1 − GIoU or 1 − CIoU."""
 
 ObjectnessTarget = Literal["one", "iou"]
-"""What objectness a positive is to reach: 1, or its box's IoU with the object as it is now (no gradient through it)."""
+"""The objectness target of a positive: 1, or its box's present IoU with the object (without a gradient)."""
 
 Reduction = Literal["images", "positives"]
-"""How terms of unequal counts are put together.
+"""How the terms are reduced.
 
-Each term is summed over its predictions (and the classes), then divided: ``images`` by the images of the batch, as the
-paper does; ``positives`` by the positives of the batch, so that the weights mean the same at any input size and number
-of objects.
+Each term is summed over its predictions (and the classes), then divided by a count: ``images`` is the images of the batch,
+as in the paper; ``positives`` is its positives, so that the terms do not depend on input size and number of objects.
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossSettings:
-    """What the loss is made of."""
+    """The terms of the loss and their weights."""
 
     assignment: Assignment = "neighbours"
-    """Which predictions answer for which object; it brings its box coding with it."""
+    """The assignment of objects to predictions; it decides the box coding too."""
     box_loss: BoxLoss = "ciou"
     """The box term."""
     objectness_target: ObjectnessTarget = "iou"
     """The target of positives' objectness."""
     ignore_iou: float = 1.0
-    """Other predictions that overlap an object by at least this IoU are not called background; 0 to 1, 1 for none."""
+    """Other predictions with at least this IoU to an object do not count as background; above 0, 1 for none."""
     reduction: Reduction = "images"
-    """How the terms are counted."""
+    """By which count the terms are divided."""
     box_weight: float = 1.0
     """Factor of the box term, not negative."""
     objectness_weight: float = 1.0
@@ -80,10 +79,10 @@ class LossSettings:
 
 
 def paper_loss() -> LossSettings:
-    """Give the paper's loss, as its code computes it, but for one thing.
+    """Return the loss of the paper's code, with one difference.
 
-    There a prediction is spared as background for overlapping any object of the batch given to its stride; here, as in
-    YOLOv3, for overlapping any object of its own image.
+    There a prediction does not count as background if it overlaps any object of the batch at its stride; here, as in YOLOv3,
+    if it overlaps any object of its own image.
 
     Source: the authors' ``yolo3/model.py`` (YoloLoss).
     """
@@ -98,10 +97,10 @@ def paper_loss() -> LossSettings:
 
 
 def modern_loss() -> LossSettings:
-    """Give ours: several anchors and cells an object, CIoU, objectness that tells how good the box is.
+    """Return our loss: several anchors and cells for each object, CIoU, and objectness that predicts the IoU.
 
-    Terms are counted by image: a sum over dozens of positives, whose gradient the recipe's clipping brings to one length.
-    Counted by positive, as YOLOX does, 20 epochs on 205 images came to AP 0.265 instead of 0.346
+    Terms are divided by images: sums over dozens of positives, whose gradient the recipe clips. Divided by positives, as in
+    YOLOX, 20 epochs on 205 images reached AP 0.265 instead of 0.346
     (`benchmarks/recipe_ablation.py`).
 
     Source: YOLOv5, ``utils/loss.py``, for assignment, coding and targets.
@@ -110,7 +109,7 @@ def modern_loss() -> LossSettings:
 
 
 class LossParts(NamedTuple):
-    """The loss of a batch: scalars, each with its weight; only `total` is meant for going backward."""
+    """The loss of a batch as weighted scalars; only `total` is for the backward pass."""
 
     total: Tensor
     box: Tensor
@@ -124,7 +123,7 @@ class DetectionLoss(nn.Module):
     Args:
         anchors: For each output stride, pixels.
         strides: Output strides in pixels, fine to coarse.
-        settings: What it is made of.
+        settings: Terms and weights.
     """
 
     def __init__(self, anchors: Anchors, strides: Sequence[int], settings: LossSettings) -> None:
@@ -139,11 +138,11 @@ class DetectionLoss(nn.Module):
 
         Args:
             raw_maps: One (B, A·(5 + K), H, W) of logits for each stride, any float type.
-            objects: What is to be found; M may be 0.
-            ignored: What is neither to be found nor background, usually nothing.
+            objects: The objects to detect; M may be 0.
+            ignored: Boxes that are neither object nor background, usually none.
 
         Returns:
-            Finite for finite maps, with a gradient for every map even where there is no box.
+            Finite for finite maps, with a gradient for every map even without boxes.
         """
         logits = flatten_maps(raw_maps, num_anchors=self.anchors.shape[1])  # (B, P, 5 + K)
         grid = build_grid(self.anchors, self.strides, sizes_hw=map_sizes(raw_maps))
@@ -163,19 +162,19 @@ class DetectionLoss(nn.Module):
         )
 
     def _objectness_target(self, shape: Sequence[int], positives: Positives, *, iou: Tensor) -> Tensor:
-        """Give every prediction's objectness target, (B, P): 0 for background."""
-        # Never quite 0 for a positive, so that "positive" can be told from "background" by it.
+        """Return every prediction's objectness target, (B, P): 0 for background."""
+        # above 0 for every positive, which distinguishes it from background
         value = torch.ones_like(iou) if self.settings.objectness_target == "one" else iou.clamp(min=1e-6)
         target = value.new_zeros(int(shape[0] * shape[1]))
         flat = positives.images * shape[1] + positives.predictions
         return target.scatter_reduce(0, flat, value, "amax").view(shape[0], shape[1])
 
     def _forgiven(self, logits: Tensor, grid: PredictionGrid, objects: Targets, ignored: Targets) -> Tensor:
-        """Tell which predictions, unless positive, are left out of the objectness term, (B, P) bool."""
+        """Return which predictions, unless positive, are excluded from the objectness term, (B, P) bool."""
         needs_objects = self.settings.ignore_iou < 1 and len(objects.boxes) > 0
         forgiven = torch.zeros_like(logits[..., 4], dtype=torch.bool)
         if not needs_objects and len(ignored.boxes) == 0:
-            return forgiven  # decoding every prediction is worth avoiding
+            return forgiven  # avoids decoding all predictions
         predicted = decode_boxes(logits[..., :4], grid, coding=ASSIGNMENTS[self.settings.assignment].coding)
         if needs_objects:
             forgiven |= overlapping(predicted, objects, min_iou=self.settings.ignore_iou)
@@ -184,9 +183,9 @@ class DetectionLoss(nn.Module):
         return forgiven
 
     def _sum_up(self, box: Tensor, objectness: Tensor, *, classes: Tensor) -> LossParts:
-        """Weigh and add the terms: box (N,), objectness (B, P), classes (N, K)."""
+        """Weight and add the terms: box (N,), objectness (B, P), classes (N, K)."""
         settings = self.settings
-        # a batch without positives counts as if it had one an image
+        # a batch without positives is divided by its images
         count = len(objectness) if settings.reduction == "images" or len(box) == 0 else len(box)
         parts = (
             box.sum() * (settings.box_weight / count),
@@ -197,7 +196,7 @@ class DetectionLoss(nn.Module):
 
 
 def _rowwise_iou(boxes: Tensor, others: Tensor) -> Tensor:
-    """Give the IoU of each of (N, 4) boxes with its own of (N, 4) others, (N,)."""
+    """Return the IoU of (N, 4) boxes with (N, 4) others row by row, (N,)."""
     iou: Tensor = box_iou(boxes[:, None], others[:, None])  # (N, 1, 1)
     return iou[:, 0, 0]
 

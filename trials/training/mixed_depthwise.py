@@ -1,7 +1,8 @@
 """Strided depthwise convolutions for training in bfloat16 on a CPU.
 
-oneDNN has no good kernel for the gradient of their input in bfloat16: for yoloret-m0.75 at 320 px those four convolutions
-take half of all convolutions' time, 16 times what they take in float32. So that one gradient is computed in float32.
+oneDNN has no fast kernel for the gradient of their input in bfloat16: in yoloret-m0.75 at 320 px these four convolutions
+take half of all convolutions' time, 16 times as long as in float32. Computing this gradient in float32 saves 27 % of a
+training step (0.198 instead of 0.273 s of CPU time; batches of 4, one thread, AVX512-BF16, both kinds of step in turn).
 """
 
 from typing import Any
@@ -12,10 +13,10 @@ from torch.nn import functional as F
 
 
 class MixedDepthwiseConv2d(nn.Conv2d):
-    """A strided depthwise convolution, under its own name and with its own weights, whose backward pass mixes types."""
+    """A strided depthwise convolution whose backward pass mixes number formats; names and weights are unchanged."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Compute as the convolution it was; under autocast to bfloat16 with a float32 gradient of the input."""
+        """Compute the convolution; under autocast to bfloat16 the gradient of the input is float32."""
         if not torch.is_autocast_enabled(input.device.type) or not torch.is_grad_enabled():
             return super().forward(input)
         output: Tensor = _Mixed.apply(
@@ -25,7 +26,7 @@ class MixedDepthwiseConv2d(nn.Conv2d):
 
 
 def mix_depthwise(network: nn.Module) -> None:
-    """Put `MixedDepthwiseConv2d` in place of a network's strided depthwise convolutions; weights and names stay."""
+    """Turn a network's strided depthwise convolutions into `MixedDepthwiseConv2d`, in place."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and _is_strided_depthwise(module):
             module.__class__ = MixedDepthwiseConv2d
@@ -48,7 +49,7 @@ class _Mixed(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
         features, weight = ctx.saved_tensors
-        like_features = torch.empty_like(features, dtype=torch.float32)  # its values do not matter here
+        like_features = torch.empty_like(features, dtype=torch.float32)  # its values are not used
         of_features = _gradient(gradient.float(), like_features, weight.float(), ctx.options, [True, False, False])[0]
         of_weight = _gradient(gradient, features, weight, ctx.options, [False, True, False])[1]
         return of_features.to(features.dtype), of_weight.float(), None

@@ -1,4 +1,4 @@
-"""The optimiser and its learning rate."""
+"""The optimiser and its learning-rate schedule."""
 
 import math
 from collections.abc import Callable
@@ -16,7 +16,7 @@ _MAX_WARMUP_SHARE = 1 / 3  # a search's trials may be a few epochs long
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """Some steps with a learning rate of their own: a linear warm-up, then a half cosine."""
+    """Steps with a learning-rate schedule of their own: a linear warm-up, then a half cosine."""
 
     num_steps: int
     """Steps of the stage, at least 1."""
@@ -28,7 +28,7 @@ class Stage:
     """Learning rate after the last step."""
 
     def at(self, step: int) -> float:
-        """Give the learning rate of a step, from 0."""
+        """Return the learning rate of a step, from 0."""
         if step < self.warmup_steps:
             return self.peak * (step + 1) / (self.warmup_steps + 1)
         share = min(1.0, (step - self.warmup_steps) / (self.num_steps - self.warmup_steps))
@@ -37,15 +37,15 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimiserFactory:
-    """Makes the optimiser of a network and its learning-rate schedule."""
+    """Builds the optimiser of a network and its learning-rate schedule."""
 
     settings: TrainSettings
-    """Rule, rates and decay."""
+    """Update rule, learning rates and weight decay."""
     steps_per_epoch: int
     """Optimiser steps of an epoch, at least 1."""
 
     def __call__(self, network: nn.Module) -> tuple[Optimizer, LambdaLR]:
-        """Make them; the schedule is stepped after each optimiser step."""
+        """Build both; the schedule is stepped after each optimiser step."""
         settings = self.settings
         groups = _parameter_groups(network, settings.weight_decay)
         optimiser = _OPTIMISERS[settings.optimiser](groups, settings.learning_rate)
@@ -54,7 +54,7 @@ class OptimiserFactory:
 
 
 def plan_stages(settings: TrainSettings, steps_per_epoch: int) -> tuple[Stage, ...]:
-    """Give the frozen stage, where there is one, and the main one."""
+    """Return the frozen stage, if there is one, and the main stage."""
     plans = [(settings.frozen_epochs, settings.frozen_learning_rate)] if settings.frozen_epochs else []
     plans.append((settings.epochs - settings.frozen_epochs, settings.learning_rate))
     return tuple(
@@ -69,7 +69,7 @@ def plan_stages(settings: TrainSettings, steps_per_epoch: int) -> tuple[Stage, .
 
 
 def learning_rate_at(stages: tuple[Stage, ...], step: int) -> float:
-    """Give the learning rate of a step counted from 0 over all stages."""
+    """Return the learning rate of a step counted from 0 over all stages."""
     for stage in stages[:-1]:
         if step < stage.num_steps:
             return stage.at(step)

@@ -12,25 +12,24 @@ RecipeName = Literal["modern", "quick", "paper"]
 
 
 def modern_recipe() -> TrainSettings:
-    """Give ours: AdamW, warm-up, cosine, an average of the weights, several anchors and neighbouring cells an object.
+    """Return our recipe: AdamW, warm-up, cosine, averaged weights, several anchors and neighbouring cells for each object.
 
-    `yoloret-nas search --data PATH`, the default. Small data gives few steps, so they are many and bold: on 205 real images
-    (blood cells), 15 epochs of mobilenetv3_small_050 at 160 px came to AP 0.27 with batches of 8 at 1e-2; with batches of 16
-    at 2e-3 networks of that size were still under 0.01.
+    The default of `yoloret-nas search --data PATH`. Small data gives few steps, so batches are small and the learning rate
+    is high: on 205 real images (blood cells), 15 epochs of mobilenetv3_small_050 at 160 px reached AP 0.27 with batches of 8
+    at 1e-2, and under 0.01 with batches of 16 at 2e-3.
     """
     return TrainSettings(recipe="modern", loss=modern_loss(), augmentation=modern_augmentation())
 
 
 def quick_recipe() -> TrainSettings:
-    """Give `modern_recipe` for 240 steps from random weights on generated images.
+    """Return `modern_recipe` for 240 steps from random weights on generated images.
 
-    `yoloret-nas search` without `--data`: 320 images, 10 to 50 s a trial on one core. Generated images differ enough by
-    themselves: without augmentation mobilenetv3_small_050 at 96 px came to AP 0.16 instead of 0.12. Every second epoch is
-    scored, so that a hopeless trial can be stopped at two thirds of them.
+    The default of `yoloret-nas search` without `--data`: 320 images, 10 to 50 s a trial on one core. Generated images vary
+    enough by themselves: without augmentation mobilenetv3_small_050 at 96 px reached AP 0.16 instead of 0.12. Every second
+    epoch is scored, so that a poor trial can be pruned after two thirds of them.
 
-    So few steps differ from one seed to the next by as much as networks do, unless they go far: twice the learning rate, no
-    average over weights that change so fast, six passes rather than four (`benchmarks/quick_recipe.py`). Statistics of batch
-    norms computed anew were worth it at four and are harmless at six, with which the docs' searches were timed.
+    Such short trainings would differ between seeds by as much as between networks. Twice the learning rate, no average of
+    weights that change so fast, and six epochs rather than four reduce that (`benchmarks/quick_recipe.py`).
     """
     return replace(
         modern_recipe(),
@@ -38,14 +37,13 @@ def quick_recipe() -> TrainSettings:
         epochs=6,
         learning_rate=2e-2,
         ema_decay=0.0,
-        norm_images=128,
         score_every=2,
         augmentation=AugmentSettings(),
     )
 
 
 def paper_recipe() -> TrainSettings:
-    """Give YOLO-ReT's: Adam, 100 epochs with the backbone frozen at 1e-3, 150 unfrozen at 1e-4, each with a cosine.
+    """Return YOLO-ReT's recipe: Adam, 100 epochs with the backbone frozen at 1e-3, 150 unfrozen at 1e-4, each with a cosine.
 
     `--recipe paper`. Source: prakharg24/yoloret, `code/train.py` (MIT).
     """

@@ -1,5 +1,6 @@
-"""How a network is trained, as one value."""
+"""The settings of a training."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -17,8 +18,12 @@ Precision = Literal["auto", "fp32", "bf16"]
 """
 
 BF16_FROM_PX = 256
-"""Input size from which bfloat16 pays on a CPU: activations no longer fit its caches. A training step of yoloret-m0.75 took
-0.7 times as long at 320 px, as long at 160 px; smaller networks gain nothing there (`benchmarks/training_step.py`)."""
+"""Input size from which bfloat16 is faster on a CPU, since activations no longer fit its caches. A training step of
+yoloret-m0.75 took 0.7 times as long as in float32 at 320 px, and the same at 160 px, where smaller networks gain nothing
+either (`benchmarks/training_step.py`)."""
+
+FORMER_SETTINGS: Mapping[str, object] = {"norm_images": 0, "devices": 1, "strategy": "auto"}
+"""Removed fields of `TrainSettings`, each with the value that trained as today, so that older studies can be resumed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,66 +31,59 @@ class TrainSettings:
     """How a network is trained; the defaults are `trials.training.recipes.modern_recipe`'s."""
 
     recipe: str = "modern"
-    """The preset these settings came from, for the record."""
+    """Name of the preset, for the record."""
     epochs: int = 30
-    """Passes over the training split, at least 1, frozen ones included."""
+    """Passes over the training split, including frozen epochs; at least 1."""
     batch_size: int = 8
-    """Images of an optimiser step, over all devices; a multiple of `devices`."""
+    """Images of an optimiser step."""
     learning_rate: float = 1e-2
-    """The highest, above 0; it falls by a half cosine to `final_learning_rate` of itself."""
+    """Peak learning rate, above 0; it falls by a half cosine to `final_learning_rate` of itself."""
     final_learning_rate: float = 0.01
     """Share of `learning_rate` at the end, 0 to 1."""
     warmup_epochs: float = 1.0
-    """Epochs over which the learning rate rises from near 0, not negative; at most a third of all is used."""
+    """Epochs over which the learning rate rises from near 0, not negative; at most a third of all epochs."""
     weight_decay: float = 0.05
-    """Of weights with two dimensions or more; norms, biases and scalars have none. Not negative."""
+    """For weights with two dimensions or more, not for norms, biases and scalars; not negative."""
     optimiser: OptimiserName = "adamw"
-    """Which update rule."""
+    """The update rule."""
     clip_norm: float = 10.0
-    """Largest norm of the gradient, longer ones are scaled down; 0 for none."""
+    """Gradients are clipped to this norm; 0 for no clipping."""
     frozen_epochs: int = 0
-    """Epochs at the start with `network.backbone` as it came, norms in evaluation mode; 0 to `epochs` - 1."""
+    """Epochs at the start with a frozen backbone, its norms in evaluation mode; 0 to `epochs` - 1."""
     frozen_learning_rate: float = 1e-3
-    """The highest learning rate of the frozen epochs, which have a cosine of their own; above 0."""
+    """Peak learning rate of the frozen epochs, which have their own cosine; above 0."""
     ema_decay: float = 0.999
-    """Of the average of the weights that is scored and kept; it starts low. 0 to below 1, 0 for no average."""
-    norm_images: int = 0
-    """Training images from which the statistics of batch norms are computed anew before each scoring, not negative; 0
-    leaves the running ones. See `trials.training.norm_statistics`."""
+    """Decay of the averaged weights, which are scored and kept; it starts lower. 0 to below 1, 0 for no average."""
     loss: LossSettings = field(default_factory=LossSettings)
-    """What is minimised, assignment included."""
+    """The loss and the assignment."""
     augmentation: AugmentSettings = field(default_factory=modern_augmentation)
-    """How far training images are changed."""
+    """The augmentation of training images."""
     score_every: int = 1
     """Epochs between scorings on the validation split, at least 1; the last epoch is always scored."""
     precision: Precision = "auto"
-    """Number format of the training steps; scoring is always in float32."""
+    """Number format of training steps; scoring always uses float32."""
     accelerator: str = "auto"
     """Lightning's flag: auto, cpu, gpu, ..."""
-    devices: int = 1
-    """Accelerators, or CPU processes, at least 1."""
-    strategy: str = "auto"
-    """Lightning's flag; auto starts one process for each further device with `ddp_spawn`."""
     num_workers: int = -1
-    """Processes that prepare images; -1 is none on a CPU, which trains at the same time, up to 8 a GPU."""
+    """Processes that prepare images; -1 means none on a CPU, which trains at the same time, and up to 8 with a GPU."""
     num_threads: int = 0
-    """Threads of torch on the CPU, 0 leaves its own choice."""
+    """Threads of torch on the CPU; 0 for torch's own choice."""
     cache_mib: int = DEFAULT_CACHE_MIB
-    """Memory for decoded images, MiB, not negative; as much again for validation images."""
+    """Memory for decoded images, MiB, not negative; the same again for validation images."""
     seed: int = 0
-    """Decides order and augmentation, not negative; the initial weights are the caller's."""
+    """Seed of order and augmentation, not negative; the caller initialises the weights."""
     is_resumable: bool = False
-    """Whether `last.ckpt` is written after each epoch."""
+    """Whether `last.ckpt` is written after each epoch, for resuming."""
 
     def __post_init__(self) -> None:
-        at_least = {"epochs": 1, "batch_size": 1, "score_every": 1, "devices": 1, "num_workers": -1, "seed": 0}
-        not_negative = ("warmup_epochs", "weight_decay", "clip_norm", "frozen_epochs", "norm_images", "num_threads")
+        at_least = {"epochs": 1, "batch_size": 1, "score_every": 1, "num_workers": -1, "seed": 0}
+        not_negative = ("warmup_epochs", "weight_decay", "clip_norm", "frozen_epochs", "num_threads")
         for name, lowest in {**at_least, **dict.fromkeys((*not_negative, "cache_mib"), 0)}.items():
             if getattr(self, name) < lowest:
-                raise ValueError(f"{name} is {getattr(self, name)}; it is at least {lowest}")
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {lowest}")
         for name in ("learning_rate", "frozen_learning_rate"):
             if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it is above 0")
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
         for name, choice in {"optimiser": OptimiserName, "precision": Precision}.items():
             if getattr(self, name) not in get_args(choice):
                 raise ValueError(
@@ -95,12 +93,10 @@ class TrainSettings:
 
     def _check_relations(self) -> None:
         if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"ema_decay is {self.ema_decay}; it is from 0 to below 1")
+            raise ValueError(f"ema_decay is {self.ema_decay}; it must be from 0 to below 1")
         if not 0 <= self.final_learning_rate <= 1:
-            raise ValueError(f"final_learning_rate is {self.final_learning_rate}; it is from 0 to 1")
+            raise ValueError(f"final_learning_rate is {self.final_learning_rate}; it must be from 0 to 1")
         if self.frozen_epochs >= self.epochs:
             raise ValueError(
-                f"frozen_epochs is {self.frozen_epochs} of {self.epochs} epochs; one at least must not be frozen"
+                f"frozen_epochs is {self.frozen_epochs} of {self.epochs} epochs; at least one must not be frozen"
             )
-        if self.batch_size % self.devices:
-            raise ValueError(f"batch_size {self.batch_size} is not a multiple of the {self.devices} devices")

@@ -11,58 +11,42 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 
-from trials.data.dataset import Dataset
-from trials.detections.anchors import Anchors
-from trials.detections.decoding import Decoding
+from trials.data import Dataset
+from trials.detections import Anchors, Decoding
 from trials.progress import Report
-from trials.scoring.network_scorer import NetworkScorer, score_network
+from trials.scoring import DetectionScorer
 from trials.training.assignment import ASSIGNMENTS
-from trials.training.checkpoint import CHECKPOINT_FILE, Checkpoint, read_checkpoint, write_checkpoint
-from trials.training.data_module import TrainingData, choose_num_workers, count_steps
+from trials.training.checkpoint import CHECKPOINT_FILE, write_checkpoint
+from trials.training.data_module import DetectionData, choose_num_workers, count_steps
 from trials.training.detector import Detector, initialise_prediction_bias
-from trials.training.epoch_reports import (
-    LAST_FILE,
-    EpochRecord,
-    EpochReports,
-    Outcome,
-)
+from trials.training.epoch_reports import EpochRecord, EpochReports, TrainRecord
 from trials.training.errors import TrainingError
+from trials.training.last_checkpoint import LAST_FILE, LastCheckpoint
 from trials.training.lightning_guard import named_errors, quiet_lightning
 from trials.training.loss import DetectionLoss
 from trials.training.mixed_depthwise import mix_depthwise
-from trials.training.norm_statistics import NormStatistics
 from trials.training.optimiser import OptimiserFactory
-from trials.training.report_pipe import ReportPipe
 from trials.training.settings import BF16_FROM_PX, TrainSettings
 from trials.training.weight_average import WeightAverage
 
-__all__ = [
-    "CHECKPOINT_FILE",
-    "Checkpoint",
-    "Decoding",
-    "TrainResult",
-    "TrainSettings",
-    "TrainingError",
-    "read_checkpoint",
-    "score_network",
-    "train_network",
-]
+TrainerPrecision = Literal["32-true", "bf16-mixed"]
+"""Lightning's words for float32, and for bfloat16 autocast with float32 weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """What a training came to."""
+    """The result of a training."""
 
     state: Literal["complete", "pruned"]
-    """Pruned where a report said to stop before the last epoch."""
+    """Pruned if a report stopped it before the last epoch."""
     ap: float
-    """AP@[.5:.95] on the validation split, 0 to 1, of the last scored epoch: the last of all where complete."""
+    """AP@[.5:.95] on the validation split, 0 to 1, of the last scored epoch, which is the last epoch if complete."""
     ap50: float
     """AP at IoU 0.5, likewise."""
     per_class_ap: Mapping[str, float]
-    """Class name to AP@[.5:.95]; classes without a validation object are left out."""
+    """Class name to AP@[.5:.95], without classes that have no validation object."""
     epochs: int
-    """Epochs done."""
+    """Finished epochs."""
     loss: float
     """Mean loss of the last epoch's batches."""
     history: tuple[EpochRecord, ...]
@@ -72,11 +56,9 @@ class TrainResult:
     seconds_score: float
     """Time of the scorings."""
     seconds_aside: float
-    """Time given away between steps."""
-    images_per_s: float
-    """Training images a second."""
+    """Time of `between_steps`."""
     checkpoint: Path
-    """The final weights, averaged where the settings say so; see `read_checkpoint`."""
+    """The final weights, averaged if the settings say so; see `read_checkpoint`."""
 
 
 def train_network(
@@ -90,28 +72,29 @@ def train_network(
     work_dir: Path,
     resume: bool = False,
     is_trained: bool = False,
-    between_steps: Callable[[], None] | None = None,
+    between_steps: Callable[[], None] = lambda: None,
 ) -> TrainResult:
     """Train a network in place, score it, and write its weights.
 
     On a CPU the same seed, settings and initial weights give the same result.
 
     Args:
-        network: With `output_strides`, and `prediction_convs` where it has them; afterwards it holds the final weights.
+        network: With `output_strides`, and `prediction_convs` where it has them; afterwards it holds the final weights, in
+            evaluation mode.
         dataset: Splits `train` and `val` are used.
         anchors: Fitted at `input_size`.
         input_size: Side of the square image, pixels.
-        settings: How.
-        report: Told how it goes; False at a score stops the training.
-        work_dir: An existing folder for `checkpoint.pt`, and `last.ckpt` where the settings are resumable.
-        resume: Goes on from `last.ckpt` where there is one.
-        is_trained: The network was trained on this data before: the biases of its predictions stay as they are.
-        between_steps: Called before each training step; the time it takes does not count as training. Needs one device.
+        settings: How to train.
+        report: Called with the progress; False at a score stops the training.
+        work_dir: An existing folder for `checkpoint.pt`, and for `last.ckpt` if the settings are resumable.
+        resume: Whether to resume from `last.ckpt` if it exists.
+        is_trained: Whether the network was trained on this data before, so that its biases are not initialised.
+        between_steps: Called before each training step; the time it takes does not count as training.
 
     Raises:
-        TrainingError: Nothing to learn or to score; its `DivergedError` for a loss that is not finite, its
-            `OutOfMemoryError` where memory ran out.
-        KeyboardInterrupt: As it comes.
+        TrainingError: A split has no objects; `DivergedError` for a loss that is not finite; `OutOfMemoryError` where
+            memory ran out.
+        KeyboardInterrupt: The training was interrupted.
     """
     _check_objects(dataset)
     if settings.num_threads:
@@ -130,146 +113,88 @@ def train_network(
             input_size=input_size,
             num_anchors=len(anchors[0]),
         )
-    fit = _Fit(network, dataset, decoding=decoding, settings=settings, work_dir=work_dir)
+    is_gpu = settings.accelerator not in ("cpu", "tpu") and torch.cuda.is_available()
+    precision = choose_precision(settings, is_gpu=is_gpu, input_size=input_size)
+    network.to(memory_format=torch.channels_last).train()
+    if precision == "bf16-mixed" and not is_gpu:
+        mix_depthwise(network)
+    data = DetectionData(
+        dataset, input_size, settings=settings, num_workers=choose_num_workers(settings, is_gpu=is_gpu)
+    )
+    reports, pauses = EpochReports(report), _Pauses(between_steps)
+    callbacks: list[Callback] = [WeightAverage(settings.ema_decay)] if settings.ema_decay else []
+    callbacks += [pauses, reports]
+    if settings.is_resumable:
+        callbacks.append(LastCheckpoint(work_dir))
     last = work_dir / LAST_FILE
-    pauses = _Pauses(between_steps) if between_steps else None
-    outcome = fit.run(report, last if resume and last.is_file() else None, pauses=pauses)
+    detector = _make_detector(network, dataset, decoding=decoding, settings=settings)
+    with quiet_lightning(), named_errors(settings.batch_size):
+        trainer = _make_trainer(settings, callbacks, precision=precision)
+        checkpoint = last if resume and last.is_file() else None
+        trainer.fit(detector, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    network.eval()
     write_checkpoint(work_dir / CHECKPOINT_FILE, network, decoding)
-    assert outcome.scores is not None  # the last epoch is scored, and only a scored one stops the training
-    return TrainResult(
-        state="pruned" if outcome.is_pruned else "complete",
-        ap=outcome.scores.ap,
-        ap50=outcome.scores.ap50,
-        per_class_ap=outcome.scores.per_class_ap,
-        epochs=len(outcome.history),
-        loss=outcome.history[-1][1],
-        history=tuple(outcome.history),
-        seconds_train=outcome.seconds_train - (pauses.seconds if pauses else 0.0),
-        seconds_score=outcome.seconds_score,
-        seconds_aside=pauses.seconds if pauses else 0.0,
-        images_per_s=outcome.num_images / max(outcome.seconds_train, 1e-9),
-        checkpoint=work_dir / CHECKPOINT_FILE,
+    return _to_result(reports.record, seconds_aside=pauses.seconds, checkpoint=work_dir / CHECKPOINT_FILE)
+
+
+def _make_detector(network: nn.Module, dataset: Dataset, *, decoding: Decoding, settings: TrainSettings) -> Detector:
+    strides: tuple[int, ...] = network.output_strides  # type: ignore[assignment]
+    steps_per_epoch = count_steps(len(dataset.splits["train"]), settings)
+    return Detector(
+        network,
+        DetectionLoss(decoding.anchors, strides, settings.loss),
+        scorer=DetectionScorer(dataset.splits["val"], decoding, strides=strides),
+        make_optimiser=OptimiserFactory(settings=settings, steps_per_epoch=steps_per_epoch),
+        frozen_epochs=settings.frozen_epochs,
     )
 
 
-class _Fit:
-    """One run of Lightning's trainer."""
+def _make_trainer(settings: TrainSettings, callbacks: list[Callback], *, precision: TrainerPrecision) -> Trainer:
+    return Trainer(
+        accelerator=settings.accelerator,
+        devices=1,
+        precision=precision,
+        max_epochs=settings.epochs,
+        check_val_every_n_epoch=settings.score_every,
+        gradient_clip_val=settings.clip_norm or None,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
 
-    def __init__(
-        self, network: nn.Module, dataset: Dataset, *, decoding: Decoding, settings: TrainSettings, work_dir: Path
-    ) -> None:
-        train, val = dataset.splits["train"], dataset.splits["val"]
-        self._settings = settings
-        self._work_dir = work_dir if settings.is_resumable else None
-        self._is_gpu = settings.accelerator not in ("cpu", "tpu") and torch.cuda.is_available()
-        num_workers = choose_num_workers(settings, is_gpu=self._is_gpu)
-        self._precision = choose_precision(settings, is_gpu=self._is_gpu, input_size=decoding.input_size)
-        network.to(memory_format=torch.channels_last)
-        if self._precision == "bf16-mixed" and not self._is_gpu:
-            mix_depthwise(network)
-        strides: tuple[int, ...] = network.output_strides  # type: ignore[assignment]
-        self._detector = Detector(
-            network,
-            DetectionLoss(decoding.anchors, strides, settings.loss),
-            make_optimiser=OptimiserFactory(settings=settings, steps_per_epoch=count_steps(len(train), settings)),
-            frozen_epochs=settings.frozen_epochs,
-        )
-        self._data = TrainingData(train, decoding.input_size, settings=settings, num_workers=num_workers)
-        self._scorer = NetworkScorer(
-            val,
-            decoding,
-            batch_size=settings.batch_size // settings.devices,
-            num_workers=num_workers,
-            cache_mib=settings.cache_mib,
-        )
-        self._norm_statistics = (
-            NormStatistics(
-                train,
-                decoding.input_size,
-                num_images=settings.norm_images,
-                num_workers=num_workers,
-                cache_mib=settings.cache_mib,
-            )
-            if settings.norm_images
-            else None
-        )
 
-    def run(self, report: Report, checkpoint: Path | None, *, pauses: "_Pauses | None") -> Outcome:
-        """Train, in this process or in several."""
-        if self._settings.devices > 1:
-            with ReportPipe(report) as pipe:
-                self._run_here(pipe.remote, on_finish=pipe.remote.finish, checkpoint=checkpoint, pauses=None)
-            outcome = pipe.outcome
-        else:
-            outcome = self._run_here(report, on_finish=_keep, checkpoint=checkpoint, pauses=pauses)
-        if outcome is None:
-            raise TrainingError("the training processes ended without a result")
-        return outcome
-
-    def _run_here(
-        self,
-        report: Report,
-        *,
-        on_finish: Callable[[Outcome], None],
-        checkpoint: Path | None,
-        pauses: "_Pauses | None",
-    ) -> Outcome:
-        settings = self._settings
-        average = WeightAverage(settings.ema_decay) if settings.ema_decay else None
-        reports = EpochReports(
-            report,
-            self._scorer,
-            average=average,
-            norm_statistics=self._norm_statistics,
-            num_epochs=settings.epochs,
-            score_every=settings.score_every,
-            work_dir=self._work_dir,
-            on_finish=on_finish,
-        )
-        callbacks: list[Callback] = [one for one in (average, pauses, reports) if one is not None]
-        with quiet_lightning(), named_errors(settings.batch_size):
-            trainer = self._make_trainer(callbacks)
-            trainer.fit(self._detector, datamodule=self._data, ckpt_path=checkpoint, weights_only=True)
-        if average is not None:
-            average.leave_in(self._detector)
-        return reports.outcome
-
-    def _make_trainer(self, callbacks: list[Callback]) -> Trainer:
-        settings = self._settings
-        return Trainer(
-            accelerator=settings.accelerator,
-            devices=settings.devices,
-            strategy=_choose_strategy(settings),
-            precision=self._precision,
-            max_epochs=settings.epochs,
-            gradient_clip_val=settings.clip_norm or None,
-            callbacks=callbacks,
-            use_distributed_sampler=False,  # the data's own sampler knows its share
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            default_root_dir=self._work_dir,
-        )
+def _to_result(record: TrainRecord, *, seconds_aside: float, checkpoint: Path) -> TrainResult:
+    assert record.scores is not None  # the last epoch is scored, and only a scored one stops the training
+    return TrainResult(
+        state="pruned" if record.is_pruned else "complete",
+        ap=record.scores.ap,
+        ap50=record.scores.ap50,
+        per_class_ap=record.scores.per_class_ap,
+        epochs=len(record.history),
+        loss=record.history[-1][1],
+        history=tuple(record.history),
+        seconds_train=record.seconds_train - seconds_aside,
+        seconds_score=record.seconds_score,
+        seconds_aside=seconds_aside,
+        checkpoint=checkpoint,
+    )
 
 
 class _Pauses(Callback):
-    """Gives way before each step, and knows how long that took."""
+    """Calls a function before each step, and measures its time."""
 
-    def __init__(self, give_way: Callable[[], None]) -> None:
-        self._give_way = give_way
+    def __init__(self, pause: Callable[[], None]) -> None:
+        self._pause = pause
         self.seconds = 0.0
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int) -> None:
-        """Give way."""
+        """Pause."""
         before = time.perf_counter()
-        self._give_way()
+        self._pause()
         self.seconds += time.perf_counter() - before
-
-
-def _keep(outcome: Outcome) -> None:
-    """Do nothing: in one process the callback's outcome is at hand."""
 
 
 def _check_objects(dataset: Dataset) -> None:
@@ -278,7 +203,7 @@ def _check_objects(dataset: Dataset) -> None:
         if not any((~sample.ignored).any() for sample in samples):
             raise TrainingError(
                 f"{dataset.name}: none of the {len(samples)} images of its {split} split has an object",
-                hint="an image without objects is fine, a split without any is not",
+                hint="single images without objects are allowed, a split without any is not",
             )
 
 
@@ -287,15 +212,8 @@ def _mean_objects(dataset: Dataset) -> float:
     return sum(int((~sample.ignored).sum()) for sample in train) / len(train)
 
 
-def _choose_strategy(settings: TrainSettings) -> str:
-    if settings.strategy != "auto" or settings.devices == 1:
-        return settings.strategy
-    # Lightning's own choice would start this script anew, and a trial's process has none
-    return "ddp_spawn_find_unused_parameters_true" if settings.frozen_epochs else "ddp_spawn"
-
-
-def choose_precision(settings: TrainSettings, *, is_gpu: bool, input_size: int) -> Literal["32-true", "bf16-mixed"]:
-    """Give the number format of the training steps, in Lightning's words; see `trials.training.settings.Precision`."""
+def choose_precision(settings: TrainSettings, *, is_gpu: bool, input_size: int) -> TrainerPrecision:
+    """Return the number format of training steps; see `trials.training.settings.Precision`."""
     is_bf16 = settings.precision == "bf16"
     if settings.precision == "auto" and is_gpu:
         is_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)

@@ -40,8 +40,7 @@ def data(path: str, skip_broken: bool, samples: int, out: Path, as_json: bool) -
 
     console = Console(highlight=False)
     fetch_data(path, Console(stderr=True) if as_json else console)
-    from trials.data.open_dataset import open_dataset
-    from trials.data.report import describe_dataset, draw_samples
+    from trials.data import describe_dataset, draw_samples, open_dataset
 
     dataset = open_dataset(path, on_broken="skip" if skip_broken else "stop")
     report = describe_dataset(dataset)

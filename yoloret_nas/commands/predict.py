@@ -22,7 +22,7 @@ def predict(network: str, images: tuple[Path, ...], out: Path, score: float, as_
     NETWORK is an export's folder, or STUDY:TRIAL.
     """
     from trials.data.image_file import ImageFile
-    from trials.detections.nms import DetectionSettings
+    from trials.detections import DetectionSettings
     from trials.onnx.detector import OnnxDetector
     from yoloret_nas.export.bundle import open_bundle
     from yoloret_nas.export.drawing import draw_detections

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from search.driver.driver import RunResult
     from search.study.settings import SamplerName, StudySettings
-    from trials.training.recipes import RecipeName
+    from trials.training import RecipeName
 
 _REFIT_FACTOR = 3
 """Epochs of a full training in epochs of a trial."""

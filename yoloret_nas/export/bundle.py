@@ -13,9 +13,9 @@ from search.study.record import TrialRecord
 from spaces import YoloRetError
 from spaces.networks.network import build_network
 from trials.data.letterbox import IMAGENET_MEAN, IMAGENET_STD, PAD_RGB
-from trials.detections.decoding import Decoding
+from trials.detections import Decoding
 from trials.onnx.export import check_agreement, export_for_timing, fill_weights, read_opset
-from trials.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
+from trials.training import CHECKPOINT_FILE, read_checkpoint
 from trials.trial_result import ARCHITECTURE_FILE, ONNX_FILE
 
 DETECTOR_FILE = "detector.json"

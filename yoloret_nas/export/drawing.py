@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from trials.detections.nms import Detections
+from trials.detections import Detections
 
 
 def draw_detections(image: npt.NDArray[np.uint8], found: Detections, class_names: Sequence[str]) -> Image.Image:

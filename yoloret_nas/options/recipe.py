@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 
-from trials.training.recipes import RECIPES, RecipeName
-from trials.training.settings import TrainSettings
+from trials.training import RECIPES, RecipeName, TrainSettings
 from yoloret_nas.options.data import is_generated
 
 

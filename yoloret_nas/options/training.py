@@ -12,8 +12,7 @@ from yoloret_nas.options.choices import RECIPES
 from yoloret_nas.options.data import DATA_HELP
 
 if TYPE_CHECKING:
-    from trials.training.recipes import RecipeName
-    from trials.training.settings import Precision
+    from trials.training import Precision, RecipeName
 
 
 @dataclass(frozen=True, kw_only=True)

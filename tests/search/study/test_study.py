@@ -218,6 +218,12 @@ def test_changes_name_nested_settings() -> None:
     ]
 
 
+def test_a_setting_of_an_earlier_version_counts_only_where_it_changed_the_training() -> None:
+    now = {"train": {"epochs": 3}}
+    assert differences({"train": {"epochs": 3, "norm_images": 0}}, now) == []
+    assert differences({"train": {"epochs": 3, "norm_images": 128}}, now) == ["train.norm_images was 128, is 0"]
+
+
 def test_a_study_that_is_not_there_is_refused_with_those_that_are(settings: MakeSettings, tmp_path: Path) -> None:
     chosen = settings()
     open_study(chosen)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from trials.data.dataset import DatasetError
-from trials.data.open_dataset import open_dataset
+from trials.data.formats import open_dataset
 
 BOX = [10, 5, 20, 15]
 

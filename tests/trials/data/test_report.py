@@ -6,7 +6,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from trials.data.dataset import DatasetError
-from trials.data.open_dataset import open_dataset
+from trials.data.formats import open_dataset
 from trials.data.report import describe_dataset, draw_samples
 from yoloret_nas.commands.data import data
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trials.data.dataset import DatasetError
-from trials.data.open_dataset import open_dataset
+from trials.data.formats import open_dataset
 from trials.data.shape_scene import FINER, SHAPE_CLASSES, shape_mask
 from trials.data.shapes import ShapesImage, ShapesSettings, make_shapes, parse_shapes
 
@@ -90,7 +90,7 @@ def test_images_follow_from_seed_split_and_index_alone() -> None:
 
 
 def test_another_process_draws_the_same() -> None:
-    code = "from trials.data.open_dataset import *; print(open_dataset('shapes').splits['train'][3].load().tobytes().hex())"
+    code = "from trials.data.formats import *; print(open_dataset('shapes').splits['train'][3].load().tobytes().hex())"
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout.strip()
     assert there == make_shapes(ShapesSettings()).splits["train"][3].load().tobytes().hex()
 

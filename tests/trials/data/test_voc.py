@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from trials.data.dataset import DatasetError
-from trials.data.open_dataset import open_dataset
+from trials.data.formats import open_dataset
 
 ONE_CAT = [("cat", 1, 1, 64, 48)]
 
@@ -137,7 +137,7 @@ def _shrink_image(root: Path) -> None:
         (_remove_image, r"JPEGImages/a\.jpg: the image is missing"),
         (_remove_annotation, r"Annotations/a\.xml: the annotation is missing"),
         (_break_xml, r"Annotations/a\.xml: the XML is broken: no element found"),
-        (_replace_image, r"JPEGImages/a\.jpg: it is not an image of a known kind"),
+        (_replace_image, r"JPEGImages/a\.jpg: it is not an image of a known format"),
         (_truncate_image, r"JPEGImages/a\.jpg: the image cannot be read: .*truncated"),
         (_shrink_image, r"JPEGImages/a\.jpg: the annotation says 64×48 pixels, the image has 32×24"),
     ],

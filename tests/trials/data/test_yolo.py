@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trials.data.dataset import DatasetError
-from trials.data.open_dataset import open_dataset
+from trials.data.formats import open_dataset
 
 USUAL = "path: .\ntrain: images/train\nval: images/val\nnames: [cat, dog]\n"
 
@@ -65,7 +65,7 @@ def test_image_without_labels_has_no_objects(write_yolo, write_image) -> None:
     write_image(root / "images/train/empty.png")
     dataset = open_dataset(str(root))
     assert [len(sample.labels) for sample in dataset.splits["train"]] == [0, 1]
-    assert dataset.notes == ("1 image(s) of train have no label file: taken as without objects",)
+    assert dataset.notes == ("1 image(s) of train have no label file and count as without objects",)
 
 
 @pytest.mark.parametrize(

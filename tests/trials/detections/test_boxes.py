@@ -4,13 +4,13 @@ from typing import get_args
 import pytest
 import torch
 
+from tests.trials.detections.box_encoding import encode_boxes
 from trials.detections.boxes import (
     BoxCoding,
     anchors_tensor,
     build_grid,
     decode_boxes,
     decode_maps,
-    encode_boxes,
     flatten_maps,
     take_rows,
 )

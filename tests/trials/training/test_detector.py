@@ -6,13 +6,17 @@ from torch import nn
 
 from tests.trials.training.tiny_network import ANCHORS, STRIDES, TinyNetwork, tiny_network
 from trials.data.batches import Batch
-from trials.training.detector import Detector, as_network_input, initialise_prediction_bias, set_frozen, split_targets
+from trials.data.letterbox import as_network_input
+from trials.detections.decoding import Decoding
+from trials.scoring.detection_scorer import DetectionScorer
+from trials.training.detector import Detector, initialise_prediction_bias, set_frozen, split_targets
 from trials.training.loss import DetectionLoss, modern_loss
 from trials.training.optimiser import OptimiserFactory, learning_rate_at, plan_stages
 from trials.training.recipes import RECIPES, paper_recipe
 from trials.training.settings import TrainSettings
 
 NUM_CLASSES = 4
+DECODING = Decoding(anchors=ANCHORS, coding="bounded", class_names=tuple("abcd"), input_size=64)
 
 
 def random_batch(*, num_images: int = 2, size: int = 64) -> Batch:
@@ -31,6 +35,7 @@ def make_detector(network: nn.Module, settings: TrainSettings) -> Detector:
     return Detector(
         network,
         DetectionLoss(ANCHORS, STRIDES, settings.loss),
+        scorer=DetectionScorer((), DECODING, strides=STRIDES),
         make_optimiser=OptimiserFactory(settings=settings, steps_per_epoch=10),
         frozen_epochs=settings.frozen_epochs,
     )
@@ -84,7 +89,7 @@ def test_a_frozen_backbone_neither_learns_nor_counts() -> None:
 def test_a_network_without_a_backbone_module_cannot_be_frozen() -> None:
     network = nn.Conv2d(3, 3, 1)
     network.backbone = "none"  # type: ignore[assignment]
-    with pytest.raises(TypeError, match="backbone of Conv2d is no module"):
+    with pytest.raises(TypeError, match="backbone of Conv2d is not a module"):
         set_frozen(network, is_frozen=True)
 
 
@@ -159,15 +164,14 @@ def test_the_paper_s_two_stages_have_a_cosine_each() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"epochs": 0}, "epochs is 0; it is at least 1"),
-        ({"learning_rate": 0.0}, "learning_rate is 0.0; it is above 0"),
+        ({"epochs": 0}, "epochs is 0; it must be at least 1"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0; it must be above 0"),
         ({"optimiser": "lion"}, "optimiser 'lion' is unknown; choose one of adamw, adam, sgd"),
         ({"precision": "fp16"}, "precision 'fp16' is unknown; choose one of auto, fp32, bf16"),
-        ({"ema_decay": 1.0}, "ema_decay is 1.0; it is from 0 to below 1"),
+        ({"ema_decay": 1.0}, "ema_decay is 1.0; it must be from 0 to below 1"),
         ({"epochs": 3, "frozen_epochs": 3}, "frozen_epochs is 3 of 3 epochs"),
-        ({"devices": 3, "batch_size": 16}, "batch_size 16 is not a multiple of the 3 devices"),
-        ({"final_learning_rate": 2.0}, "final_learning_rate is 2.0; it is from 0 to 1"),
-        ({"seed": -1}, "seed is -1; it is at least 0"),
+        ({"final_learning_rate": 2.0}, "final_learning_rate is 2.0; it must be from 0 to 1"),
+        ({"seed": -1}, "seed is -1; it must be at least 0"),
     ],
 )
 def test_bad_settings_are_refused(changes: dict[str, object], message: str) -> None:

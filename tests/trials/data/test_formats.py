@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from trials.data.dataset import DatasetError
-from trials.data.open_dataset import open_dataset
+from trials.data.formats import open_dataset
 
 
 def test_missing_path() -> None:
@@ -14,7 +14,7 @@ def test_missing_path() -> None:
 
 
 def test_empty_folder_says_what_was_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="is no dataset of a known format: it is empty") as caught:
+    with pytest.raises(DatasetError, match="is not a dataset of a known format: it is empty") as caught:
         open_dataset(str(tmp_path))
     for word in ("Pascal VOC", "COCO", "data.yaml"):
         assert word in caught.value.hint

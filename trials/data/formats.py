@@ -1,4 +1,4 @@
-"""Opens a dataset by looking at what is there."""
+"""Opens a dataset in whichever format its files have; a new format is added here."""
 
 from pathlib import Path
 
@@ -16,18 +16,19 @@ _LOOKED_FOR = (
 
 
 def open_dataset(spec: str, *, on_broken: OnBroken = "stop") -> Dataset:
-    """Opens the dataset that a path or a ``shapes`` description names.
+    """Open the dataset given by a path, a name or a ``shapes`` description.
 
     Annotations are read and image headers checked; pixels are read only when a sample is loaded.
 
     Args:
-        spec: A Pascal VOC folder, a COCO folder or JSON file, a YOLO folder or its ``data.yaml``, or
-            ``shapes[:key=value,...]`` for generated images (see `trials.data.shapes`), or ``voc`` or ``coco`` for the originals,
-            fetched where they are missing (see `trials.data.known_datasets`); a folder of such a name is ``./voc``.
-        on_broken: ``stop`` raises at the first broken item; ``skip`` leaves it out and lists it in ``left_out``.
+        spec: A Pascal VOC folder, a COCO folder or JSON file, a YOLO folder or its ``data.yaml``;
+            ``shapes[:key=value,...]`` for generated images (see `trials.data.shapes`); or ``voc`` or ``coco`` for the
+            original datasets, downloaded if needed (see `trials.data.known_datasets`). Use ``./voc`` for a folder of
+            such a name.
+        on_broken: ``stop`` raises at the first broken item; ``skip`` skips it and lists it in ``left_out``.
 
     Raises:
-        DatasetError: The path is missing or of no known format, a split is empty, or an item is broken.
+        DatasetError: The path is missing or of an unknown format, a split is empty, or an item is broken.
     """
     if is_shapes_spec(spec):
         return make_shapes(parse_shapes(spec))
@@ -36,7 +37,7 @@ def open_dataset(spec: str, *, on_broken: OnBroken = "stop") -> Dataset:
     path = Path(spec).expanduser()
     if not path.exists():
         raise DatasetError(
-            f"dataset {spec!r} does not exist", hint="give a folder, voc, coco, or 'shapes' for a generated dataset"
+            f"dataset {spec!r} does not exist", hint="use a folder, voc, coco, or 'shapes' for a generated dataset"
         )
     if folders := find_voc_folders(path):
         return read_voc(path, folders, on_broken=on_broken)
@@ -44,7 +45,9 @@ def open_dataset(spec: str, *, on_broken: OnBroken = "stop") -> Dataset:
         return read_yolo(file, on_broken=on_broken)
     if files := find_coco_files(path):
         return read_coco(path, files, on_broken=on_broken)
-    raise DatasetError(f"{spec!r} is no dataset of a known format: {_contents(path)}", hint=f"looked for {_LOOKED_FOR}")
+    raise DatasetError(
+        f"{spec!r} is not a dataset of a known format: {_contents(path)}", hint=f"looked for {_LOOKED_FOR}"
+    )
 
 
 def _contents(path: Path) -> str:
