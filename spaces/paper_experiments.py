@@ -9,7 +9,14 @@ from spaces.presets import PRESETS
 
 _DROPPED = {"efficientnet_b3": 3}
 """Blocks the paper cuts off; two elsewhere (MobileNetV2's last bottleneck and its last convolution)."""
-_NO_RFCR = {"scale_set": None, "shortcut": "none", "rfcr_width": 0, "rfcr_channels": 0, "rfcr_kernel": 0}
+_NO_RFCR = {
+    "neck": "none",
+    "scale_set": None,
+    "shortcut": "none",
+    "rfcr_width": 0,
+    "rfcr_channels": 0,
+    "rfcr_kernel": 0,
+}
 _OWN_LENGTH = {one.backbone: one.truncation for one in PRESETS.values()}
 
 
@@ -63,7 +70,7 @@ def necks(backbone: str, *, input_size: int) -> dict[str, Architecture]:
         "no neck": bare.replace(head="plain"),
         "FPN": bare.replace(head="fpn"),
         "PAN": bare.replace(head="fpn_pan"),
-        "BiFPN": bare.replace(head="bifpn"),
+        "BiFPN": bare.replace(neck="bifpn", head="plain"),
         "RFCR": base.replace(head="plain", shortcut="maxpool"),
         "RFCR + PAN": base.replace(shortcut="maxpool"),
     }

@@ -18,7 +18,9 @@ from typing import Any
 
 from spaces.architecture import Architecture, ParameterValue
 from spaces.errors import YoloRetError
+from spaces.networks.heads import HEADS
 from spaces.networks.legality import why_illegal
+from spaces.networks.shortcuts import SHORTCUTS
 from spaces.scale_set import ArchitectureError
 
 RFCR_AXES = ("rfcr_width", "rfcr_channels", "rfcr_kernel")
@@ -31,9 +33,6 @@ ORDERED_AXES = frozenset(
     {"truncation", "transfer", "rfcr_width", "rfcr_channels", "rfcr_kernel", "head_width", "input_size"}
 )
 """Axes whose values are numbers with an order; the others are categories."""
-
-HEADS_BY_COST = ("fpn_pan", "bifpn", "fpn", "plain")
-"""The heads, costliest first."""
 
 
 class SpaceError(YoloRetError, ValueError):
@@ -248,7 +247,7 @@ class Space:
 
     def _enlarged(self, skeleton: Architecture) -> Architecture:
         sizes = {axis: max(self.values(axis)) for axis in self._active_free_axes(skeleton) if axis in ORDERED_AXES}
-        return skeleton.replace(**sizes, head=min(self.values("head"), key=HEADS_BY_COST.index))
+        return skeleton.replace(**sizes, head=min(self.values("head"), key=list(HEADS).index))
 
     def _distance(self, architecture: Architecture, wanted: Mapping[str, Any], axes: tuple[str, ...]) -> float:
         flat = architecture.to_dict()
@@ -264,9 +263,9 @@ class Space:
         return distance
 
 
-def _weight(skeleton: Architecture) -> tuple[int, int, bool, int]:
-    collected = len(skeleton.scale_set.collect) if skeleton.scale_set else 0
-    return skeleton.truncation, collected, skeleton.shortcut != "none", -skeleton.transfer
+def _weight(skeleton: Architecture) -> tuple[int, int, int, int]:
+    num_collected = len(skeleton.scale_set.collect) if skeleton.scale_set else 0
+    return skeleton.truncation, num_collected, -list(SHORTCUTS).index(skeleton.shortcut), -skeleton.transfer
 
 
 def _transfers(choice: BackboneChoice, truncation: int) -> tuple[int, ...]:

@@ -41,7 +41,8 @@ class Encoder:
 
     def _row(self, architecture: Architecture) -> tuple[list[float], list[str], list[float]]:
         if architecture.key not in self._rows:
-            values, cost = architecture.to_dict(), count_cost(architecture, num_classes=self._num_classes)
+            values = architecture.to_dict() | {"scale_set": architecture.neck_choice}
+            cost = count_cost(architecture, num_classes=self._num_classes)
             self._rows[architecture.key] = (
                 [float(values[axis]) for axis in _ORDERED],
                 [str(values[axis]) for axis in _CATEGORIES],

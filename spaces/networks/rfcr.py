@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from spaces.architecture import Shortcut
+from spaces.networks.shortcuts import SHORTCUTS
 from spaces.scale_set import ScaleSet
 
 NORM_EPS = 1e-3
@@ -86,19 +87,13 @@ class Rfcr(nn.Module):
 
     def _bring(self, raw: Tensor, stride: int) -> Tensor:
         collector = self.collect[f"s{stride}"]
-        if stride != self.shortcut_stride:
-            return resample(collector(raw), from_stride=stride, to_stride=self.scale_set.fuse)
-        factor = self.scale_set.fuse // stride
-        if self.shortcut == "maxpool":
-            raw = F.max_pool2d(raw, factor)
-        elif self.shortcut == "avgpool":
-            raw = F.avg_pool2d(raw, factor)
-        return collector(raw)  # type: ignore[no-any-return]
+        if stride == self.shortcut_stride:
+            return collector(SHORTCUTS[self.shortcut].pool(raw, self.scale_set.fuse // stride))  # type: ignore[no-any-return]
+        return resample(collector(raw), from_stride=stride, to_stride=self.scale_set.fuse)
 
     def _collector(self, in_channels: int, width: int, *, stride: int) -> nn.Module:
-        if stride == self.shortcut_stride and self.shortcut == "conv":
-            factor = self.scale_set.fuse // stride
-            return nn.Conv2d(in_channels, width, factor, stride=factor, bias=False)
+        if stride == self.shortcut_stride:
+            return SHORTCUTS[self.shortcut].build(in_channels, width, factor=self.scale_set.fuse // stride)
         return nn.Conv2d(in_channels, width, 1, bias=False)
 
 
