@@ -1,4 +1,4 @@
-"""A space from a user's YAML file, with errors that name the line."""
+"""The YAML file of a space: written, and read with errors that name the line."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +9,16 @@ import yaml
 from spaces.architecture import Architecture
 from spaces.networks.backbones import block_shapes
 from spaces.scale_set import ArchitectureError
-from spaces.space import AXES, BackboneChoice, Space, SpaceError
+from spaces.space import AXES, RFCR_AXES, BackboneChoice, Space, SpaceError
 
 _PROBE = {"backbone": "", "truncation": 1}
 _OWN_KEYS = ("name", "description", "backbones")
+_HEAD = """\
+# A search space for: yoloret-nas search --space THIS_FILE     (to show it: yoloret-nas space THIS_FILE)
+# truncation: blocks kept; transfer: blocks that start from ImageNet weights (0: none).
+# scale_set: strides collected @ stride of the fusion > output strides that get the fusion; none leaves RFCR out.
+# neck (optional): rfcr, which goes with each scale set; none and bifpn, which go with scale_set none.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +61,13 @@ def read_space(path: Path) -> Space:
         description=_text(entries, "description", f"From {path.name}."),
         backbones=_backbones(*entries["backbones"]),
         axes=axes,
+    )
+
+
+def to_yaml(space: Space) -> str:
+    """Return the text of a space's file, with each list on one line."""
+    return _HEAD + yaml.safe_dump(
+        space.to_dict(), sort_keys=False, default_flow_style=None, width=110, allow_unicode=True
     )
 
 
@@ -103,12 +116,11 @@ def _axis(name: str, node: yaml.Node, place: _Place) -> tuple[Any, ...]:
 
 
 def _company(name: str, value: Any) -> dict[str, Any]:
-    if name == "scale_set" and value == "none":
-        return {"rfcr_width": 0, "rfcr_channels": 0, "rfcr_kernel": 0}
-    if name == "scale_set":
+    """Return values of other axes that accept any legal value of this one."""
+    if name == "scale_set" and value != "none":
         return {"outputs": "4+8+16+32"}
-    if name == "outputs":
-        return {"scale_set": "none", "rfcr_width": 0, "rfcr_channels": 0, "rfcr_kernel": 0}
+    if name in ("scale_set", "outputs") or (name == "neck" and value in ("none", "bifpn")):
+        return {"scale_set": "none", **dict.fromkeys(RFCR_AXES, 0)}
     return {}
 
 

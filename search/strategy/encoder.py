@@ -11,7 +11,8 @@ from spaces.networks.cost import count_cost
 from spaces.space import AXES, ORDERED_AXES
 
 _ORDERED = tuple(axis for axis in AXES if axis in ORDERED_AXES)
-_CATEGORIES = tuple(axis for axis in AXES if axis not in ORDERED_AXES)
+_CATEGORIES = tuple(axis for axis in AXES if axis not in ORDERED_AXES and axis != "neck")
+"""The neck is part of the category "scale_set" (see `Architecture.neck_choice`)."""
 
 
 class Encoder:
