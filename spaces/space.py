@@ -18,10 +18,7 @@ from typing import Any
 
 from spaces.architecture import Architecture, ParameterValue
 from spaces.errors import YoloRetError
-from spaces.networks.heads import HEADS
-from spaces.networks.legality import why_illegal
-from spaces.networks.necks import NECKS
-from spaces.networks.shortcuts import SHORTCUTS
+from spaces.networks import HEADS, NECKS, SHORTCUTS, check_legal, why_illegal
 from spaces.scale_set import ArchitectureError
 
 RFCR_AXES = ("rfcr_width", "rfcr_channels", "rfcr_kernel")
@@ -70,7 +67,7 @@ class Space:
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.axes) - set(AXES[3:])):
             raise SpaceError(
-                f"space {self.name!r}: unknown axis {unknown[0]!r}", hint=f"axes are {', '.join(AXES[3:])}"
+                f"space {self.name!r}: unknown axis {unknown[0]!r}", hint=f"the axes are {', '.join(AXES[3:])}"
             )
         if empty := [axis for axis, values in self.axes.items() if not values]:
             raise SpaceError(f"space {self.name!r}: axis {empty[0]!r} has no value", hint="add one or remove the axis")
@@ -245,25 +242,26 @@ class Space:
     @cached_property
     def _legal_and_excluded(self) -> tuple[tuple[Architecture, ...], Counter[str]]:
         legal, excluded = [], Counter[str]()
-        first = {axis: self.values(axis)[0] for axis in FREE_AXES}
         combinations = itertools.product(self.values("outputs"), self._neck_pairs, self.values("shortcut"))
         for (outputs, pair, shortcut), (name, choice) in itertools.product(combinations, self.backbones.items()):
-            neck, scale_set = pair
+            coupled = {"outputs": outputs, "neck": pair[0], "scale_set": pair[1], "shortcut": shortcut}
             for truncation in choice.truncation:
-                sizes = first if scale_set != "none" else {**first, **dict.fromkeys(RFCR_AXES, 0)}
-                flat = {"backbone": name, "truncation": truncation, "outputs": outputs, "neck": neck}
                 try:
-                    architecture = Architecture.from_dict(
-                        {**flat, "scale_set": scale_set, "shortcut": shortcut, **sizes}
-                    )
+                    architecture = self._first({"backbone": name, "truncation": truncation, **coupled})
                 except ArchitectureError as error:
                     excluded[error.message] += 1
-                    continue
-                if reason := why_illegal(architecture):
-                    excluded[reason] += 1
-                    continue
-                legal += [architecture.replace(transfer=boundary) for boundary in _transfers(choice, truncation)]
+                else:
+                    legal += [architecture.replace(transfer=boundary) for boundary in _transfers(choice, truncation)]
         return tuple(legal), excluded
+
+    def _first(self, coupled: Mapping[str, ParameterValue]) -> Architecture:
+        """Return the legal architecture of some coupled values with the first value of every free axis."""
+        free = {axis: self.values(axis)[0] for axis in FREE_AXES}
+        if coupled["scale_set"] == "none":
+            free |= dict.fromkeys(RFCR_AXES, 0)
+        architecture = Architecture.from_dict({**coupled, **free})
+        check_legal(architecture)
+        return architecture
 
     @cached_property
     def _multiplicities(self) -> list[int]:
@@ -284,7 +282,7 @@ class Space:
 
     def _enlarged(self, skeleton: Architecture) -> Architecture:
         sizes = {axis: max(self.values(axis)) for axis in self._active_free_axes(skeleton) if axis in ORDERED_AXES}
-        return skeleton.replace(**sizes, head=min(self.values("head"), key=list(HEADS).index))
+        return skeleton.replace(**sizes, head=min(self.values("head"), key=list[ParameterValue](HEADS).index))
 
     def _distance(self, architecture: Architecture, wanted: Mapping[str, Any], axes: tuple[str, ...]) -> float:
         flat = architecture.to_dict()
@@ -307,7 +305,7 @@ def _skeleton_values(architecture: Architecture) -> dict[str, Any]:
 
 
 def _weight(skeleton: Architecture) -> tuple[int, ...]:
-    """Return what ranks skeletons of one backbone by cost."""
+    """Return a tuple by which the skeletons of one backbone sort from the cheapest to the costliest."""
     num_collected = len(skeleton.scale_set.collect) if skeleton.scale_set else 0
     neck, shortcut = list(NECKS).index(skeleton.neck), list(SHORTCUTS).index(skeleton.shortcut)
     return skeleton.truncation, -neck, num_collected, -shortcut, -skeleton.transfer

@@ -12,7 +12,7 @@ from torch import nn
 
 from spaces.architecture import Architecture
 from spaces.networks.backbones import build_blocks
-from spaces.networks.conv_cost import Cost
+from spaces.networks.conv_cost import ConvCost, Cost
 from spaces.networks.heads import HEADS
 from spaces.networks.macs import count_params, counting_macs
 from spaces.networks.necks import NECKS
@@ -30,7 +30,7 @@ def count_cost(architecture: Architecture, *, num_classes: int) -> Cost:
     """
     channels, neck = feature_channels(architecture), NECKS[architecture.neck]
     head_channels, out_channels = neck.out_channels(architecture, channels), prediction_channels(num_classes)
-    parts = [
+    parts: list[_Part | ConvCost] = [
         _backbone(architecture.backbone)[architecture.truncation],
         *neck.convs(architecture, channels),
         *HEADS[architecture.head].convs(architecture, head_channels, out_channels),

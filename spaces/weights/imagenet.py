@@ -26,8 +26,8 @@ from torch import Tensor, nn
 
 from spaces.architecture import Architecture
 from spaces.errors import YoloRetError
+from spaces.networks import YoloReT
 from spaces.networks.backbones import check_backbone, split_blocks
-from spaces.networks.network import YoloReT
 from spaces.weights.published import ORIGIN, PUBLISHED, convert
 
 WEIGHTS_DIR = "YOLORET_NAS_WEIGHTS_DIR"

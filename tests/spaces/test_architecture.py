@@ -9,9 +9,7 @@ from hypothesis import given, settings
 from spaces import Architecture, ArchitectureError, ScaleSet
 from spaces.architecture import HeadName, NeckName, Shortcut
 from spaces.named_spaces import open_space
-from spaces.networks.heads import HEADS
-from spaces.networks.necks import NECKS
-from spaces.networks.shortcuts import SHORTCUTS
+from spaces.networks import HEADS, NECKS, SHORTCUTS
 from spaces.presets import PRESETS, preset, presets_in
 from spaces.space import Space
 from tests.spaces.strategies import architectures

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from spaces import ArchitectureError
+from spaces.networks import build_network
 from spaces.networks.bifpn import BiFpn
-from spaces.networks.network import build_network
 from spaces.paper_experiments import ablation, necks, transfer_curve, truncated_length
 from spaces.presets import PRESETS
 

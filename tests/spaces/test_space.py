@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from spaces import Architecture, ScaleSet
 from spaces.named_spaces import SPACES, open_space
-from spaces.networks.cost import count_cost
+from spaces.networks import count_cost
 from spaces.space import AXES, BackboneChoice, Space, SpaceError
 from tests.spaces.strategies import spaces_and_architectures
 

@@ -56,7 +56,7 @@ def test_what_is_printed_reads_back(tmp_path: Path, name: str) -> None:
         ("input_size: 96", "neck: rfcr", r"space 'mine': scale_set none fits no neck"),
         ("input_size: 96", "head: [plain, bifpn]", r"mine.yaml:8: head 'bifpn' cannot be combined with a scale set"),
         ("input_size", "imagesize", r"mine.yaml:8: unknown axis 'imagesize'"),
-        ("input_size: 96", "shortcut: conv", r"mine.yaml:8: 'shortcut' stands twice"),
+        ("input_size: 96", "shortcut: conv", r"mine.yaml:8: 'shortcut' appears twice"),
         ("backbones:\n", "backbones: x\nother:\n", r"mine.yaml:3: unknown axis 'other'"),
         ("[14, 16]", "[3]", r"holds no legal architecture"),
         ("name: mine", "name: [a", r"is not YAML"),

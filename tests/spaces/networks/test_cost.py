@@ -7,10 +7,7 @@ import torch
 
 from spaces import Architecture
 from spaces.named_spaces import SPACES
-from spaces.networks.cost import count_cost
-from spaces.networks.heads import HEADS
-from spaces.networks.macs import count_macs, count_params
-from spaces.networks.network import build_network
+from spaces.networks import HEADS, build_network, count_cost, count_macs, count_params
 
 
 @pytest.mark.parametrize("space", SPACES)

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from spaces import Architecture
+from spaces.networks import build_network
 from spaces.networks.backbones import split_blocks
-from spaces.networks.network import build_network
+from spaces.weights import WEIGHTS_DIR, WeightsError, fetch_pretrained, load_pretrained, why_unavailable
 from spaces.weights import published as published_weights
-from spaces.weights.imagenet import WEIGHTS_DIR, WeightsError, fetch_pretrained, load_pretrained, why_unavailable
 from tests.file_server import FileServer
 
 # --- the published MobileNetV2 ------------------------------------------------------------------------------------
