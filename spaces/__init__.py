@@ -1,6 +1,6 @@
-"""Which networks there are: architectures, the spaces that hold them, and the networks they name.
+"""Which networks there are: architectures, the spaces that hold them, and the networks they describe.
 
-The names below need no torch; networks are in `spaces.networks`, ImageNet weights in `spaces.weights`.
+The names below import no torch; networks are in `spaces.networks`, ImageNet weights in `spaces.weights`.
 """
 
 from spaces.architecture import Architecture

@@ -1,8 +1,7 @@
 """The frozen description of one network.
 
 An architecture is a value: it hashes, compares, and round-trips through JSON and through flat search parameters.
-Nothing reads one back out of a network. Whether it is legal for its backbone is `spaces.networks.legality`'s to say, since that
-needs the backbone's blocks; what can be told from the value alone is checked here.
+This module checks what the value alone shows; `spaces.networks.legality` checks what needs the backbone's blocks.
 """
 
 import dataclasses
@@ -15,58 +14,64 @@ from typing import Any, Literal, get_args
 
 from spaces.scale_set import PAPER_SCALE_SET, ArchitectureError, ScaleSet, check_strides, join_strides, parse_strides
 
-Shortcut = Literal["none", "maxpool", "avgpool", "conv"]
-"""How the scale finer than the finest collected one comes down to the fusion.
+NeckName = Literal["bifpn", "rfcr", "none"]
+"""Keys of `spaces.networks.necks.NECKS`. ``rfcr`` is the paper's; ``bifpn`` is EfficientDet's, as wide as the head."""
 
-``maxpool`` is the paper's (pooled, then a 1×1 convolution), ``avgpool`` averages instead, ``conv`` is one convolution
-whose kernel equals its stride, so that no value is dropped before it is weighed.
+Shortcut = Literal["conv", "maxpool", "avgpool", "none"]
+"""Keys of `spaces.networks.shortcuts.SHORTCUTS`: how RFCR resamples the scale finer than its finest collected one.
+
+``maxpool`` is the paper's (pooling, then a 1×1 convolution), ``avgpool`` averages instead, ``conv`` is one convolution
+whose kernel equals its stride, so that every value is weighted.
 """
 
-HeadName = Literal["fpn_pan", "bifpn", "fpn", "plain"]
-"""``fpn_pan`` is the paper's; ``fpn`` leaves out the way back up; ``plain`` detects at each scale by itself; ``bifpn``
-joins the scales by `spaces.networks.bifpn` before it detects at each by itself."""
+HeadName = Literal["fpn_pan", "fpn", "plain"]
+"""Keys of `spaces.networks.heads.HEADS`. ``fpn_pan`` is the paper's; ``fpn`` has no paths from fine to coarse scales;
+``plain`` has no paths between scales."""
 
 ParameterValue = int | str | bool
-"""What a flat search parameter can hold."""
+"""The type of a flat search parameter."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """One YOLO-ReT network, but for its number of classes."""
+    """One YOLO-ReT network; only its number of classes is left open."""
 
     backbone: str
     """A name in `spaces.networks.backbones.BACKBONES`."""
     truncation: int
-    """Blocks kept: the backbone is cut before its block of this index (blocks count from 0, the stem is none)."""
+    """Blocks kept: the backbone is cut before the block of this index (blocks count from 0, the stem does not count)."""
     transfer: int = 0
-    """Blocks that start from ImageNet weights: those before this index, and the stem where it is above 0."""
+    """Blocks that start from ImageNet weights: those before this index, and the stem if it is above 0."""
     outputs: tuple[int, ...] = (8, 16, 32)
     """Strides at which boxes are predicted, in pixels, fine to coarse."""
+    neck: NeckName = "rfcr"
+    """What stands between backbone and head."""
     scale_set: ScaleSet | None = PAPER_SCALE_SET
-    """What RFCR collects and hands back; None leaves RFCR out."""
+    """What RFCR collects and hands back; None exactly if the neck is not RFCR."""
     shortcut: Shortcut = "none"
-    """Whether RFCR also collects the scale finer than its finest, and how that comes down."""
+    """Whether and how RFCR also collects the scale finer than its finest; "none" without RFCR."""
     rfcr_width: int = 48
-    """Channels each collected scale is brought to; 0 without RFCR."""
+    """Channels each collected scale is projected to; 0 without RFCR."""
     rfcr_channels: int = 96
     """Channels of the fusion handed back; 0 without RFCR."""
     rfcr_kernel: int = 5
     """Kernel of the depthwise convolution that mixes the fusion, odd; 0 without RFCR."""
     head: HeadName = "fpn_pan"
-    """How the head's scales talk to each other."""
+    """Which paths the head has between its scales."""
     head_width: int = 128
-    """Channels of the head's finest scale; twice as many at each coarser one."""
+    """Channels of the head's finest scale, twice as many at each coarser one; also the width of BiFPN."""
     prediction_bias: bool = True
     """Whether the last convolution has a bias (the authors' code has none)."""
     input_size: int = 320
-    """Height and width of the image the network sees, in pixels; a multiple of the coarsest stride."""
+    """Height and width of the network's input image, in pixels; a multiple of the coarsest stride."""
 
     def __post_init__(self) -> None:
         check_strides("outputs", self.outputs)
+        _check_choice("neck", self.neck, get_args(NeckName))
         _check_choice("shortcut", self.shortcut, get_args(Shortcut))
         _check_choice("head", self.head, get_args(HeadName))
         self._check_numbers()
-        self._check_rfcr()
+        self._check_neck()
         if self.input_size % self.coarsest_stride:
             raise ArchitectureError(
                 f"input_size {self.input_size} is not a multiple of the coarsest stride {self.coarsest_stride}",
@@ -75,14 +80,14 @@ class Architecture:
 
     @property
     def shortcut_stride(self) -> int | None:
-        """Stride of the scale the shortcut adds, None without one."""
+        """Stride of the scale that the shortcut adds, in pixels; None without a shortcut."""
         if self.scale_set is None or self.shortcut == "none":
             return None
         return self.scale_set.collect[0] // 2
 
     @property
     def taps(self) -> tuple[int, ...]:
-        """Strides whose backbone features the network uses, fine to coarse."""
+        """Strides whose backbone features the network reads, fine to coarse."""
         collected = self.scale_set.collect if self.scale_set else ()
         extra = (self.shortcut_stride,) if self.shortcut_stride else ()
         return tuple(sorted({*self.outputs, *collected, *extra}))
@@ -92,14 +97,22 @@ class Architecture:
         """The coarsest stride the network uses, in pixels."""
         return self.taps[-1]
 
+    @property
+    def neck_choice(self) -> str:
+        """The fields `neck` and `scale_set` as one category: the scale set if there is one, the neck's name otherwise."""
+        return self.neck if self.scale_set is None else str(self.scale_set)
+
     @cached_property
     def key(self) -> str:
-        """A stable name: twelve hexadecimal digits of the SHA-256 of the sorted JSON form."""
-        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        """A stable name: the first twelve hexadecimal digits of the SHA-256 of the sorted JSON form."""
+        values = self.to_dict()
+        if self.neck == _implied_neck(values):
+            del values["neck"]  # keys must stay those of studies made before the field existed
+        text = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def to_dict(self) -> dict[str, ParameterValue]:
-        """Give the flat form, of JSON types only; `from_dict` is its inverse."""
+        """Return the flat form, of JSON types only; `from_dict` is its inverse."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         values["outputs"] = join_strides(self.outputs)
         values["scale_set"] = "none" if self.scale_set is None else str(self.scale_set)
@@ -107,10 +120,13 @@ class Architecture:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Architecture":
-        """Build from the flat form, from JSON, YAML or search parameters; fields left out take their defaults.
+        """Build from the flat form, from JSON, YAML or search parameters.
+
+        A missing `neck` follows from `scale_set`; other missing fields take their defaults. The older form, in which
+        BiFPN was a head, is read too.
 
         Raises:
-            ArchitectureError: an unknown or missing field, a value of another type, or a contradiction.
+            ArchitectureError: an unknown or missing field, a value of the wrong type, or a contradiction.
         """
         types = {field.name: field.type for field in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - set(types)):
@@ -119,11 +135,11 @@ class Architecture:
             )
         for name in ("backbone", "truncation"):
             if name not in values:
-                raise ArchitectureError(f"the architecture names no {name}", hint=f"add {name}: to it")
-        return cls(**{name: _from_flat(name, value) for name, value in values.items()})
+                raise ArchitectureError(f"the architecture has no {name}", hint=f"add {name}: to it")
+        return cls(**{name: _from_flat(name, value) for name, value in _with_neck(values).items()})
 
     def replace(self, **changes: Any) -> "Architecture":
-        """Give a copy with some fields changed (the copy is checked like any other)."""
+        """Return a copy with some fields changed; the copy is checked too."""
         return dataclasses.replace(self, **changes)
 
     def _check_numbers(self) -> None:
@@ -137,17 +153,27 @@ class Architecture:
                 hint=f"choose 0 (no ImageNet weights) to {self.truncation} (all blocks)",
             )
 
-    def _check_rfcr(self) -> None:
+    def _check_neck(self) -> None:
         sizes = (self.rfcr_width, self.rfcr_channels, self.rfcr_kernel)
         if self.scale_set is None:
+            if self.neck == "rfcr":
+                raise ArchitectureError(
+                    "neck 'rfcr' needs a scale set",
+                    hint="set one, or set neck to none or bifpn for a network without RFCR",
+                )
             if self.shortcut != "none":
                 raise ArchitectureError("a shortcut needs a scale set to join", hint="set shortcut to none")
             if any(sizes):
                 raise ArchitectureError(
-                    "without a scale set there is no RFCR to size",
-                    hint="set rfcr_width, rfcr_channels and rfcr_kernel to 0",
+                    f"rfcr_width, rfcr_channels and rfcr_kernel are {sizes}, but there is no scale set and so no RFCR",
+                    hint="set them to 0",
                 )
             return
+        if self.neck != "rfcr":
+            raise ArchitectureError(
+                f"neck {self.neck!r} takes no scale set, but there is {self.scale_set}",
+                hint="set scale_set to none, or neck to rfcr",
+            )
         if min(sizes) <= 0 or self.rfcr_kernel % 2 == 0:
             raise ArchitectureError(
                 f"rfcr_width, rfcr_channels and rfcr_kernel are {sizes}; they must be above 0, the kernel odd"
@@ -158,7 +184,10 @@ class Architecture:
                 hint="hand back to output strides only",
             )
         if self.shortcut != "none" and self.scale_set.collect[0] <= 4:
-            raise ArchitectureError("a shortcut needs a scale finer than stride 4, and backbones here have none")
+            raise ArchitectureError(
+                "a shortcut needs a scale finer than stride 4, and no backbone has one",
+                hint="set shortcut to none, or collect from stride 8 on",
+            )
 
 
 def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -166,8 +195,27 @@ def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
         raise ArchitectureError(f"{name} {value!r} is unknown", hint=f"choose one of {', '.join(allowed)}")
 
 
+def _implied_neck(values: Mapping[str, Any]) -> str:
+    """Return the neck of a flat form that names none."""
+    return "none" if values.get("scale_set") == "none" else "rfcr"
+
+
+def _with_neck(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the neck to a flat form that names none; BiFPN was a head before there was the field."""
+    if "neck" in values:
+        return dict(values)
+    if values.get("head") != "bifpn":
+        return {**values, "neck": _implied_neck(values)}
+    if _implied_neck(values) == "rfcr":
+        raise ArchitectureError(
+            "head 'bifpn' cannot be combined with a scale set: BiFPN is a neck, and so is RFCR",
+            hint="for BiFPN set neck to bifpn, scale_set to none and head to plain; for RFCR choose another head",
+        )
+    return {**values, "neck": "bifpn", "head": "plain"}
+
+
 def _from_flat(name: str, value: Any) -> Any:
-    if name in ("backbone", "shortcut", "head", "outputs", "scale_set"):
+    if name in ("backbone", "neck", "shortcut", "head", "outputs", "scale_set"):
         if not isinstance(value, str):
             raise ArchitectureError(f"{name} must be text, not {value!r}")
         if name == "outputs":

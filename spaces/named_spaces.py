@@ -1,4 +1,4 @@
-"""The spaces that have a name: `paper`, `nano` and `tiny`."""
+"""The named spaces: `paper`, `nano` and `tiny`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,11 +7,11 @@ from spaces.space import BackboneChoice, Space, SpaceError
 from spaces.space_file import read_space
 
 WHOLE_BACKBONE = 99
-"""As a transfer boundary: every block a truncation keeps."""
+"""A transfer boundary above every truncation: all kept blocks start from ImageNet weights."""
 
 
 def paper() -> Space:
-    """Give the paper's axes at its sizes: its three backbones, its truncations, its scale sets, 320 and 416 px."""
+    """Return the paper's axes at its sizes: its three backbones, its truncations, its scale sets, 320 and 416 px."""
     return Space(
         name="paper",
         description="The paper's axes at the paper's sizes, for Jetson Nano, Xavier NX and AGX Xavier.",
@@ -37,9 +37,9 @@ def paper() -> Space:
 
 
 def nano() -> Space:
-    """Give what can run in real time on a Jetson Nano: light backbones, small images, lighter heads.
+    """Return what can run in real time on a Jetson Nano: light backbones, small images, light heads.
 
-    Every backbone is free of squeeze-excite but for MobileNetV3-Small, whose early TensorRT support is complete.
+    No backbone has squeeze-excite except MobileNetV3-Small, which early TensorRT versions fully support.
     """
     mobilenetv2 = BackboneChoice(truncation=(14, 15, 16, 17), transfer=(0, 6, 10, WHOLE_BACKBONE))
     return Space(
@@ -69,7 +69,7 @@ def nano() -> Space:
 
 
 def tiny() -> Space:
-    """Give the default without a GPU: networks that train in seconds on two cores, from random weights."""
+    """Return the default without a GPU: networks that train in seconds on two cores, from random weights."""
     return Space(
         name="tiny",
         description="Networks that train in seconds on two CPU cores, from random weights.",
@@ -94,14 +94,14 @@ def tiny() -> Space:
 
 
 SPACES: dict[str, Callable[[], Space]] = {"paper": paper, "nano": nano, "tiny": tiny}
-"""Name to the function that makes it."""
+"""Name to the function that returns the space."""
 
 
 def open_space(name_or_path: str) -> Space:
-    """Give a space by its name, or from its YAML file.
+    """Return a space by its name, or from its YAML file.
 
     Raises:
-        SpaceError: there is neither, or the file is wrong (the message names the line).
+        SpaceError: there is no such name and no such file, or the file is invalid (the message names the line).
     """
     if name_or_path in SPACES:
         return SPACES[name_or_path]()

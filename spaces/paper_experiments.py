@@ -4,42 +4,44 @@ Source: YOLO-ReT, Fig. 2 (transfer learning), the ablation, and the comparison o
 """
 
 from spaces.architecture import Architecture
-from spaces.networks.backbones import block_shapes, check_backbone
+from spaces.networks import block_shapes
 from spaces.presets import PRESETS
 
 _DROPPED = {"efficientnet_b3": 3}
-"""Blocks the paper cuts off; two elsewhere (MobileNetV2's last bottleneck and its last convolution)."""
-_NO_RFCR = {"scale_set": None, "shortcut": "none", "rfcr_width": 0, "rfcr_channels": 0, "rfcr_kernel": 0}
+"""Blocks the paper cuts off; two for other backbones (MobileNetV2's last bottleneck and its last convolution)."""
+_NO_RFCR = {
+    "neck": "none",
+    "scale_set": None,
+    "shortcut": "none",
+    "rfcr_width": 0,
+    "rfcr_channels": 0,
+    "rfcr_kernel": 0,
+}
 _OWN_LENGTH = {one.backbone: one.truncation for one in PRESETS.values()}
 
 
-def _num_blocks(backbone: str) -> int:
-    check_backbone(backbone)
-    return len(block_shapes(backbone))
-
-
 def truncated_length(backbone: str) -> int:
-    """Give how many blocks of a backbone the paper keeps: its last ones are cut off.
+    """Return the number of blocks that the paper keeps of a backbone.
 
     Raises:
         ArchitectureError: the backbone is unknown.
     """
-    return _OWN_LENGTH.get(backbone, _num_blocks(backbone) - _DROPPED.get(backbone, 2))
+    return _OWN_LENGTH.get(backbone, len(block_shapes(backbone)) - _DROPPED.get(backbone, 2))
 
 
 def ablation(backbone: str, *, input_size: int) -> dict[str, Architecture]:
-    """Give the paper's ablation: its light head alone, then RFCR, truncation and shortcut added one by one.
+    """Return the paper's ablation: its light head alone, then RFCR, truncation and shortcut added one by one.
 
-    All blocks kept start from ImageNet weights.
+    All kept blocks start from ImageNet weights.
 
     Args:
-        backbone: Any.
+        backbone: A name in `BACKBONES`.
         input_size: Pixels.
 
     Raises:
-        ArchitectureError: the backbone is unknown, or too short when cut.
+        ArchitectureError: the backbone is unknown, or lacks a stride when truncated.
     """
-    whole, cut = _num_blocks(backbone), truncated_length(backbone)
+    whole, cut = len(block_shapes(backbone)), truncated_length(backbone)
     base = Architecture(backbone=backbone, truncation=whole, transfer=whole, input_size=input_size)
     shorter = base.replace(truncation=cut, transfer=cut)
     return {
@@ -51,10 +53,10 @@ def ablation(backbone: str, *, input_size: int) -> dict[str, Architecture]:
 
 
 def necks(backbone: str, *, input_size: int) -> dict[str, Architecture]:
-    """Give one truncated backbone with each neck before the same detection layers: none, FPN, PAN, BiFPN, RFCR.
+    """Return one truncated backbone with each neck before the same detection layers: none, FPN, PAN, BiFPN, RFCR.
 
     Raises:
-        ArchitectureError: the backbone is unknown, or too short when cut.
+        ArchitectureError: the backbone is unknown, or lacks a stride when truncated.
     """
     cut = truncated_length(backbone)
     base = Architecture(backbone=backbone, truncation=cut, transfer=cut, input_size=input_size)
@@ -63,27 +65,27 @@ def necks(backbone: str, *, input_size: int) -> dict[str, Architecture]:
         "no neck": bare.replace(head="plain"),
         "FPN": bare.replace(head="fpn"),
         "PAN": bare.replace(head="fpn_pan"),
-        "BiFPN": bare.replace(head="bifpn"),
+        "BiFPN": bare.replace(neck="bifpn", head="plain"),
         "RFCR": base.replace(head="plain", shortcut="maxpool"),
         "RFCR + PAN": base.replace(shortcut="maxpool"),
     }
 
 
 def transfer_curve(backbone: str, *, input_size: int, boundaries: tuple[int, ...] = ()) -> dict[str, Architecture]:
-    """Give the paper's Fig. 2: nothing truncated, more and more blocks from ImageNet weights, the rest at random.
+    """Return the paper's Fig. 2: no truncation, a growing number of blocks from ImageNet weights, the rest random.
 
     Args:
-        backbone: Any.
+        backbone: A name in `BACKBONES`.
         input_size: Pixels.
-        boundaries: Numbers of blocks; seven spread over the backbone where empty.
+        boundaries: Numbers of blocks; if empty, seven spread over the backbone.
 
     Returns:
-        "k of n" to the network whose first k of n blocks start from ImageNet weights.
+        "k of n" to the architecture whose first k of n blocks start from ImageNet weights.
 
     Raises:
-        ArchitectureError: the backbone is unknown, or a boundary beyond it.
+        ArchitectureError: the backbone is unknown, or a boundary is above its number of blocks.
     """
-    whole = _num_blocks(backbone)
+    whole = len(block_shapes(backbone))
     chosen = boundaries or tuple(dict.fromkeys(round(whole * step / 6) for step in range(7)))
     base = Architecture(backbone=backbone, truncation=whole, input_size=input_size, shortcut="maxpool")
     return {f"{boundary} of {whole}": base.replace(transfer=boundary) for boundary in sorted(chosen)}

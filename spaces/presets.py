@@ -1,7 +1,7 @@
 """The paper's three networks.
 
-Source: YOLO-ReT, section 4, and the authors' code; with 20 classes their weights and BN statistics count 1 887 687,
-3 798 567 and 8 064 149 values.
+Source: YOLO-ReT, section 4, and the authors' code; with 20 classes they have 1 887 687, 3 798 567 and
+8 064 149 values, BN statistics included.
 """
 
 import itertools
@@ -26,15 +26,14 @@ PRESETS: dict[str, Architecture] = {
         input_size=416,
     ),
 }
-"""Name to network, for Jetson Nano, Xavier NX and AGX Xavier."""
+"""Name to architecture, for Jetson Nano, Xavier NX and AGX Xavier."""
 
 
 def presets_in(space: Space) -> dict[str, Architecture]:
-    """Give the presets that lie in a space, by name.
+    """Return the presets that are in a space, by name.
 
-    The bias of the last convolution is the space's to choose for all its networks (it adds some dozen values and no
-    time), so a preset counts as inside with the space's choice; likewise from random weights, where the space has no
-    other.
+    A preset counts as inside with the space's choice of `prediction_bias`, which adds some dozen values and no time.
+    It also counts with transfer 0, if the space has no other.
     """
     found = {}
     for name, architecture in PRESETS.items():
@@ -47,10 +46,10 @@ def presets_in(space: Space) -> dict[str, Architecture]:
 
 
 def preset(name: str) -> Architecture:
-    """Give a preset by its name.
+    """Return a preset by its name.
 
     Raises:
-        ArchitectureError: no preset is called so.
+        ArchitectureError: there is no preset of that name.
     """
     if name not in PRESETS:
         raise ArchitectureError(f"preset {name!r} is unknown", hint=f"choose one of {', '.join(PRESETS)}")

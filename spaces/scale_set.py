@@ -1,4 +1,4 @@
-"""The scale set of the RFCR neck: which strides it collects, where it fuses them, and to whom it hands the fusion.
+"""The scale set of the RFCR neck: the strides it collects, the stride it fuses at, the strides that get the fusion.
 
 Source: YOLO-ReT, section 3.1 (raw feature collection and redistribution).
 """
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from spaces.errors import YoloRetError
 
 STRIDES = (4, 8, 16, 32)
-"""Every stride a backbone of ours has features at, in pixels, fine to coarse."""
+"""Every stride at which the backbones have features, in pixels, fine to coarse."""
 
 _FORM = re.compile(r"(?P<collect>[\d+]+)@(?P<fuse>\d+)>(?P<hand_back>[\d+]+)")
 
 
 class ArchitectureError(YoloRetError, ValueError):
-    """A description names no network."""
+    """A description that names no network."""
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class ScaleSet:
-    """One way to collect and hand back, written ``8+16+32@16>8+16+32``: collect 8, 16 and 32, fuse at 16, hand to all.
+    """One scale set, written ``8+16+32@16>8+16+32``: collect strides 8, 16 and 32, fuse at 16, hand back to all three.
 
     >>> ScaleSet.parse("8+16@8>8+16")
     ScaleSet(collect=(8, 16), fuse=8, hand_back=(8, 16))
@@ -29,18 +29,18 @@ class ScaleSet:
     """
 
     collect: tuple[int, ...]
-    """Strides whose raw backbone features are collected, fine to coarse; the shortcut's scale comes on top."""
+    """Strides whose raw backbone features are collected, fine to coarse; the shortcut's scale is extra."""
     fuse: int
-    """Stride at which they are summed; one between the finest and the coarsest collected."""
+    """Stride at which they are summed, from the finest to the coarsest collected."""
     hand_back: tuple[int, ...]
-    """Output strides that get the fusion beside their raw features, fine to coarse."""
+    """Output strides whose features are concatenated with the fusion, fine to coarse."""
 
     def __post_init__(self) -> None:
         check_strides("scale set: collect", self.collect)
         check_strides("scale set: hand back", self.hand_back)
         if not self.collect[0] <= self.fuse <= self.collect[-1] or self.fuse not in STRIDES:
             raise ArchitectureError(
-                f"scale set {self}: the fusion's stride {self.fuse} lies outside the collected {self.collect}",
+                f"scale set {self}: the fusion's stride {self.fuse} is outside the collected {self.collect}",
                 hint=f"fuse at one of {[s for s in STRIDES if self.collect[0] <= s <= self.collect[-1]]}",
             )
 
@@ -52,7 +52,7 @@ class ScaleSet:
         """Read the written form.
 
         Raises:
-            ArchitectureError: the text has another form, or names strides that make no scale set.
+            ArchitectureError: the text has another form, or its strides make no scale set.
         """
         match = _FORM.fullmatch(text)
         if match is None:
@@ -70,7 +70,7 @@ def parse_strides(text: str) -> tuple[int, ...]:
     """Read strides written ``8+16+32``.
 
     Raises:
-        ArchitectureError: the text is no such list.
+        ArchitectureError: the text has another form.
     """
     if re.fullmatch(r"\d+(\+\d+)*", text) is None:
         raise ArchitectureError(f"strides {text!r} are not numbers joined by +", hint="for example 8+16+32")
@@ -83,7 +83,7 @@ def join_strides(strides: tuple[int, ...]) -> str:
 
 
 def check_strides(what: str, strides: tuple[int, ...]) -> None:
-    """Refuse strides that are unknown, repeated, out of order, or none at all."""
+    """Raise an ArchitectureError if strides are unknown, repeated, out of order or empty."""
     if not strides or any(s not in STRIDES for s in strides) or list(strides) != sorted(set(strides)):
         raise ArchitectureError(
             f"{what}: {join_strides(strides) or 'nothing'} is not a rising list of strides",
@@ -92,4 +92,4 @@ def check_strides(what: str, strides: tuple[int, ...]) -> None:
 
 
 PAPER_SCALE_SET = ScaleSet(collect=(8, 16, 32), fuse=16, hand_back=(8, 16, 32))
-"""The paper's: all three output scales are collected and get the fusion back."""
+"""The paper's scale set: all three output scales are collected and get the fusion."""

@@ -1,8 +1,8 @@
 """A space: a named set of choices, and the legal architectures they make.
 
-The rules couple only five axes (backbone, truncation, transfer, outputs, scale set) and the shortcut; the legal
-combinations of those are its *skeletons*. All other axes are free, but for the RFCR sizes, which mean nothing without a
-scale set. So a space of millions is counted, sampled evenly and searched by its few thousand skeletons.
+The rules couple backbone, truncation, transfer, outputs, neck, scale set and shortcut; the legal combinations of these
+axes are the *skeletons*. All other axes are free; the RFCR sizes apply only with a scale set. So a space of millions
+is counted, sampled evenly and searched through its few thousand skeletons.
 """
 
 import dataclasses
@@ -18,36 +18,33 @@ from typing import Any
 
 from spaces.architecture import Architecture, ParameterValue
 from spaces.errors import YoloRetError
-from spaces.networks.legality import why_illegal
+from spaces.networks import HEADS, NECKS, SHORTCUTS, check_legal, why_illegal
 from spaces.scale_set import ArchitectureError
 
 RFCR_AXES = ("rfcr_width", "rfcr_channels", "rfcr_kernel")
 FREE_AXES = (*RFCR_AXES, "head", "head_width", "prediction_bias", "input_size")
-SKELETON_AXES = ("backbone", "truncation", "transfer", "outputs", "scale_set", "shortcut")
+SKELETON_AXES = ("backbone", "truncation", "transfer", "outputs", "neck", "scale_set", "shortcut")
 AXES = (*SKELETON_AXES, *FREE_AXES)
-"""Every axis, named as the architecture's field it sets."""
+"""Every axis; each has the name of the architecture's field that it sets."""
 
 ORDERED_AXES = frozenset(
     {"truncation", "transfer", "rfcr_width", "rfcr_channels", "rfcr_kernel", "head_width", "input_size"}
 )
-"""Axes whose values are numbers with an order; the others are categories."""
-
-HEADS_BY_COST = ("fpn_pan", "bifpn", "fpn", "plain")
-"""The heads, costliest first."""
+"""Axes whose values are ordered numbers; the others are categories."""
 
 
 class SpaceError(YoloRetError, ValueError):
-    """A space makes no sense, or holds no architecture."""
+    """A space is invalid, or holds no architecture."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneChoice:
-    """What may be done with one backbone."""
+    """The choices for one backbone."""
 
     truncation: tuple[int, ...]
     """Blocks kept."""
     transfer: tuple[int, ...] = (0,)
-    """Blocks started from ImageNet weights; those beyond a truncation mean all blocks it keeps."""
+    """Blocks that start from ImageNet weights; a number above the truncation means all blocks kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,60 +52,70 @@ class Space:
     """A named set of architectures."""
 
     name: str
-    """What the study records."""
+    """The name in the study's record."""
     description: str
-    """One sentence for people."""
+    """One sentence for the reader."""
     backbones: Mapping[str, BackboneChoice]
     """Backbone name to its truncations and transfer boundaries."""
     axes: Mapping[str, tuple[ParameterValue, ...]]
-    """The other axes, in the architecture's flat form, each with a value at least; those left out keep the default."""
+    """The other axes, in the architecture's flat form, each with at least one value; missing axes keep the default.
+
+    Without the axis ``neck`` the neck follows from the scale set. With it, RFCR is combined with each scale set and every
+    other neck with "none".
+    """
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.axes) - set(AXES[3:])):
             raise SpaceError(
-                f"space {self.name!r}: unknown axis {unknown[0]!r}", hint=f"axes are {', '.join(AXES[3:])}"
+                f"space {self.name!r}: unknown axis {unknown[0]!r}", hint=f"the axes are {', '.join(AXES[3:])}"
             )
         if empty := [axis for axis, values in self.axes.items() if not values]:
-            raise SpaceError(f"space {self.name!r}: axis {empty[0]!r} has no value", hint="give it one or leave it out")
+            raise SpaceError(f"space {self.name!r}: axis {empty[0]!r} has no value", hint="add one or remove the axis")
         if not self.backbones:
-            raise SpaceError(f"space {self.name!r} names no backbone", hint="give it one under backbones:")
+            raise SpaceError(f"space {self.name!r} has no backbone", hint="add one under backbones:")
+        self._check_neck_pairs()
         if not self.skeletons:
             reasons = "; ".join(f"{reason} ({count}×)" for reason, count in self.exclusions.most_common(3))
             raise SpaceError(f"space {self.name!r} holds no legal architecture: {reasons}")
 
     @property
     def skeletons(self) -> tuple[Architecture, ...]:
-        """The legal combinations of the coupled axes, each with the first value of every free axis."""
+        """The legal combinations of the coupled axes, with the first value of every free axis."""
         return self._legal_and_excluded[0]
 
     @property
     def exclusions(self) -> Counter[str]:
-        """Reason to how many combinations of the coupled axes it excludes."""
+        """Reason to the number of combinations of the coupled axes that it excludes."""
         return self._legal_and_excluded[1]
 
     @property
     def size(self) -> int:
-        """How many architectures the space holds."""
+        """The number of architectures in the space."""
         return self._ends[-1]
 
+    @cached_property
+    def open_axes(self) -> tuple[str, ...]:
+        """The axes to choose on: those with several values, except a neck that follows from the scale set."""
+        return tuple(axis for axis in AXES if len(self.values(axis)) > 1 and (axis != "neck" or axis in self.axes))
+
     def values(self, axis: str) -> tuple[ParameterValue, ...]:
-        """Give the values an axis can take over the whole space, in their order."""
+        """Return the values of an axis over the whole space, in their order."""
         if axis == "backbone":
             return tuple(self.backbones)
         if axis in ("truncation", "transfer"):
             return tuple(sorted({getattr(skeleton, axis) for skeleton in self.skeletons}))
+        if axis == "neck" and axis not in self.axes:
+            return tuple(dict.fromkeys(neck for neck, _ in self._neck_pairs))
         return self.axes.get(axis, (_DEFAULTS[axis],))
 
     def __contains__(self, architecture: object) -> bool:
         return isinstance(architecture, Architecture) and self.why_outside(architecture) is None
 
     def why_outside(self, architecture: Architecture) -> str | None:
-        """Say why an architecture is not in this space; None where it is."""
+        """Return why an architecture is not in this space; None if it is."""
         flat = architecture.to_dict()
-        for axis in ("backbone", "outputs", "scale_set", "shortcut"):
-            if flat[axis] not in self.values(axis):
-                return f"{axis} {flat[axis]} is none of {', '.join(map(str, self.values(axis)))}"
-        for axis in self._active_free_axes(architecture):
+        categories = ("backbone", "outputs", "scale_set", "neck", "shortcut")
+        for axis in (*categories, *self._active_free_axes(architecture)):
             if flat[axis] not in self.values(axis):
                 return f"{axis} {flat[axis]} is none of {', '.join(map(str, self.values(axis)))}"
         if reason := why_illegal(architecture):
@@ -121,14 +128,14 @@ class Space:
         return None
 
     def __iter__(self) -> Iterator[Architecture]:
-        """Enumerate the space, one architecture at a time, in a fixed order."""
+        """Iterate over the space in a fixed order."""
         for skeleton in self.skeletons:
             axes = self._active_free_axes(skeleton)
             for values in itertools.product(*(self.values(axis) for axis in axes)):
                 yield skeleton.replace(**dict(zip(axes, values, strict=True)))
 
     def __getitem__(self, index: int) -> Architecture:
-        """Give the architecture at a place of that order, 0 to `size` - 1, without enumerating those before it."""
+        """Return the architecture at an index of that order, 0 to `size` - 1, without iterating over those before it."""
         if not 0 <= index < self._ends[-1]:
             raise IndexError(f"architecture {index} of space {self.name!r}, which has {self._ends[-1]}")
         number = bisect_right(self._ends, index)
@@ -141,21 +148,21 @@ class Space:
         return skeleton.replace(**values)
 
     def sample(self, rng: random.Random) -> Architecture:
-        """Draw one architecture; all are equally likely."""
+        """Draw one architecture uniformly."""
         skeleton = rng.choices(self.skeletons, weights=self._multiplicities)[0]
         return skeleton.replace(**{axis: rng.choice(self.values(axis)) for axis in self._active_free_axes(skeleton)})
 
     def nearest(self, parameters: Mapping[str, Any]) -> Architecture:
-        """Give the architecture closest to a point of the box the axes span.
+        """Return the architecture closest to a point of the box that the axes span.
 
-        Optimisers propose points of a box, and most boxes hold points that name no network. Categories count one for
-        each that differs, ordered axes the distance as a share of the axis's range; the backbone outweighs all others.
-        Ties go to the first in the space's order.
+        Optimisers propose points of a box, and not every point is a legal architecture. A category that differs counts
+        one, an ordered axis the distance as a share of its range; the backbone outweighs all other axes. The first in
+        the space's order wins a tie.
 
         Args:
-            parameters: Axis to value, ordered axes anywhere in their range; axes left out are free.
+            parameters: Axis to value, ordered axes anywhere in their range; missing axes are free.
         """
-        wanted = {axis: value for axis, value in parameters.items() if axis in AXES}
+        wanted = {axis: value for axis, value in parameters.items() if axis in self.open_axes}
         skeleton = min(self.skeletons, key=lambda candidate: self._distance(candidate, wanted, SKELETON_AXES))
         free = {}
         for axis in self._active_free_axes(skeleton):
@@ -167,29 +174,32 @@ class Space:
         return skeleton.replace(**free)
 
     def neighbours(self, architecture: Architecture) -> Iterator[Architecture]:
-        """Give the architectures one step away: another skeleton that differs in one axis, or one other free value."""
-        own = architecture.to_dict()
-        free = {axis: own[axis] for axis in self._active_free_axes(architecture)}
+        """Yield the architectures one step away: one free axis changed, or one axis of the skeleton.
+
+        Neck and scale set count as one axis.
+        """
+        own = _skeleton_values(architecture)
+        free = {axis: getattr(architecture, axis) for axis in self._active_free_axes(architecture)}
         for axis, value in free.items():
             for other in self.values(axis):
                 if other != value:
                     yield architecture.replace(**{axis: other})
-        for skeleton, flat in self._flat_skeletons:
-            # Another backbone is one step however it is cut: few backbones have the same blocks.
-            axes = SKELETON_AXES if flat["backbone"] == own["backbone"] else ("backbone", *SKELETON_AXES[3:])
-            if sum(flat[axis] != own[axis] for axis in axes) == 1:
+        for skeleton, values in self._skeleton_values:
+            # Another backbone is one step at any truncation and transfer: few backbones have the same blocks.
+            axes = values if values["backbone"] == own["backbone"] else values.keys() - {"truncation", "transfer"}
+            if sum(values[axis] != own[axis] for axis in axes) == 1:
                 keep = {axis: free[axis] for axis in self._active_free_axes(skeleton) if axis in free}
                 yield skeleton.replace(**keep)
 
     def largest(self) -> tuple[Architecture, ...]:
-        """Give, for each backbone, the architecture with the most of everything: one of them is the costliest network."""
+        """Return, for each backbone, the architecture with the costliest value of every axis."""
         return tuple(
             self._enlarged(max(self._of_backbone(name), key=_weight))
             for name in {one.backbone: None for one in self.skeletons}
         )
 
     def without_transfer(self, names: Collection[str]) -> "Space":
-        """Give the same space with some backbones from random weights only, for when theirs cannot be had."""
+        """Return the same space with some backbones from random weights only, for when their weights are unavailable."""
         backbones = {
             name: dataclasses.replace(choice, transfer=(0,)) if name in names else choice
             for name, choice in self.backbones.items()
@@ -197,7 +207,7 @@ class Space:
         return dataclasses.replace(self, backbones=backbones)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the form of the space's file, of YAML types only."""
+        """Return the form of the space's file, of YAML types only."""
         backbones = {
             name: {"truncation": list(choice.truncation), "transfer": list(choice.transfer)}
             for name, choice in self.backbones.items()
@@ -206,28 +216,52 @@ class Space:
         return {"name": self.name, "description": self.description, "backbones": backbones, **axes}
 
     @cached_property
-    def _flat_skeletons(self) -> tuple[tuple[Architecture, dict[str, Any]], ...]:
-        return tuple((skeleton, skeleton.to_dict()) for skeleton in self.skeletons)
+    def _skeleton_values(self) -> tuple[tuple[Architecture, dict[str, Any]], ...]:
+        return tuple((skeleton, _skeleton_values(skeleton)) for skeleton in self.skeletons)
+
+    @cached_property
+    def _neck_pairs(self) -> tuple[tuple[ParameterValue, ParameterValue], ...]:
+        """Neck and scale set of each choice; pairs that contradict each other are left out."""
+        return tuple(
+            (neck, scale_set)
+            for scale_set in self.values("scale_set")
+            for neck in self.axes.get("neck", ("rfcr", "none"))
+            if (neck == "rfcr") == (scale_set != "none")
+        )
+
+    def _check_neck_pairs(self) -> None:
+        """Refuse a neck that fits no scale set of the space, and the reverse."""
+        for place, (axis, other) in enumerate((("neck", "scale_set"), ("scale_set", "neck"))):
+            matched = {pair[place] for pair in self._neck_pairs}
+            if unmatched := [value for value in self.values(axis) if value not in matched]:
+                raise SpaceError(
+                    f"space {self.name!r}: {axis} {unmatched[0]} fits no {other} of the space",
+                    hint="neck rfcr needs a scale set; the other necks need none among the values of scale_set",
+                )
 
     @cached_property
     def _legal_and_excluded(self) -> tuple[tuple[Architecture, ...], Counter[str]]:
         legal, excluded = [], Counter[str]()
-        first = {axis: self.values(axis)[0] for axis in FREE_AXES}
-        combinations = itertools.product(*(self.values(axis) for axis in ("outputs", "scale_set", "shortcut")))
-        for (outputs, scale_set, shortcut), (name, choice) in itertools.product(combinations, self.backbones.items()):
+        combinations = itertools.product(self.values("outputs"), self._neck_pairs, self.values("shortcut"))
+        for (outputs, pair, shortcut), (name, choice) in itertools.product(combinations, self.backbones.items()):
+            coupled = {"outputs": outputs, "neck": pair[0], "scale_set": pair[1], "shortcut": shortcut}
             for truncation in choice.truncation:
-                sizes = first if scale_set != "none" else {**first, **dict.fromkeys(RFCR_AXES, 0)}
-                flat = {"backbone": name, "truncation": truncation, "outputs": outputs, "scale_set": scale_set}
                 try:
-                    architecture = Architecture.from_dict({**flat, "shortcut": shortcut, **sizes})
+                    architecture = self._first({"backbone": name, "truncation": truncation, **coupled})
                 except ArchitectureError as error:
                     excluded[error.message] += 1
-                    continue
-                if reason := why_illegal(architecture):
-                    excluded[reason] += 1
-                    continue
-                legal += [architecture.replace(transfer=boundary) for boundary in _transfers(choice, truncation)]
+                else:
+                    legal += [architecture.replace(transfer=boundary) for boundary in _transfers(choice, truncation)]
         return tuple(legal), excluded
+
+    def _first(self, coupled: Mapping[str, ParameterValue]) -> Architecture:
+        """Return the legal architecture of some coupled values with the first value of every free axis."""
+        free = {axis: self.values(axis)[0] for axis in FREE_AXES}
+        if coupled["scale_set"] == "none":
+            free |= dict.fromkeys(RFCR_AXES, 0)
+        architecture = Architecture.from_dict({**coupled, **free})
+        check_legal(architecture)
+        return architecture
 
     @cached_property
     def _multiplicities(self) -> list[int]:
@@ -248,7 +282,7 @@ class Space:
 
     def _enlarged(self, skeleton: Architecture) -> Architecture:
         sizes = {axis: max(self.values(axis)) for axis in self._active_free_axes(skeleton) if axis in ORDERED_AXES}
-        return skeleton.replace(**sizes, head=min(self.values("head"), key=HEADS_BY_COST.index))
+        return skeleton.replace(**sizes, head=min(self.values("head"), key=list[ParameterValue](HEADS).index))
 
     def _distance(self, architecture: Architecture, wanted: Mapping[str, Any], axes: tuple[str, ...]) -> float:
         flat = architecture.to_dict()
@@ -264,9 +298,17 @@ class Space:
         return distance
 
 
-def _weight(skeleton: Architecture) -> tuple[int, int, bool, int]:
-    collected = len(skeleton.scale_set.collect) if skeleton.scale_set else 0
-    return skeleton.truncation, collected, skeleton.shortcut != "none", -skeleton.transfer
+def _skeleton_values(architecture: Architecture) -> dict[str, Any]:
+    """Return the values of the coupled axes, neck and scale set as one."""
+    axes = ("backbone", "truncation", "transfer", "outputs", "neck_choice", "shortcut")
+    return {axis: getattr(architecture, axis) for axis in axes}
+
+
+def _weight(skeleton: Architecture) -> tuple[int, ...]:
+    """Return a tuple by which the skeletons of one backbone sort from the cheapest to the costliest."""
+    num_collected = len(skeleton.scale_set.collect) if skeleton.scale_set else 0
+    neck, shortcut = list(NECKS).index(skeleton.neck), list(SHORTCUTS).index(skeleton.shortcut)
+    return skeleton.truncation, -neck, num_collected, -shortcut, -skeleton.transfer
 
 
 def _transfers(choice: BackboneChoice, truncation: int) -> tuple[int, ...]:

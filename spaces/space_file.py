@@ -1,4 +1,4 @@
-"""A space from a user's YAML file, with errors that name the line."""
+"""The YAML file of a space: written, and read with errors that name the line."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,17 +7,23 @@ from typing import Any
 import yaml
 
 from spaces.architecture import Architecture
-from spaces.networks.backbones import block_shapes
+from spaces.networks import block_shapes
 from spaces.scale_set import ArchitectureError
-from spaces.space import AXES, BackboneChoice, Space, SpaceError
+from spaces.space import AXES, RFCR_AXES, BackboneChoice, Space, SpaceError
 
 _PROBE = {"backbone": "", "truncation": 1}
 _OWN_KEYS = ("name", "description", "backbones")
+_HEAD = """\
+# A search space for: yoloret-nas search --space THIS_FILE     (to show it: yoloret-nas space THIS_FILE)
+# truncation: blocks kept; transfer: blocks that start from ImageNet weights (0: none).
+# scale_set: strides collected @ stride of the fusion > output strides that get the fusion; none leaves RFCR out.
+# neck (optional): rfcr, which goes with each scale set; none and bifpn, which go with scale_set none.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Place:
-    """Where in the file a value stands, for messages."""
+    """The place of a value in the file, for messages."""
 
     path: Path
     line: int
@@ -30,10 +36,11 @@ def read_space(path: Path) -> Space:
     """Read a space.
 
     Args:
-        path: A YAML file of the form `Space.to_dict` gives.
+        path: A YAML file of the form that `Space.to_dict` returns.
 
     Raises:
-        SpaceError: the file is no YAML, an axis or value is unknown, or nothing legal is left; names file and line.
+        SpaceError: the file is not YAML, an axis or value is unknown, or no architecture is legal; the message names
+            file and line.
     """
     try:
         root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
@@ -48,7 +55,7 @@ def read_space(path: Path) -> Space:
         if key not in (*_OWN_KEYS, *AXES[3:]):
             raise place.error(f"unknown axis {key!r}", hint=f"a space has {', '.join((*_OWN_KEYS, *AXES[3:]))}")
     if "backbones" not in entries:
-        raise SpaceError(f"{path}:1: the space names no backbone", hint="add backbones: with at least one")
+        raise SpaceError(f"{path}:1: the space has no backbone", hint="add at least one under backbones:")
     axes = {key: _axis(key, *entries[key]) for key in entries if key not in _OWN_KEYS}
     return Space(
         name=_text(entries, "name", path.stem),
@@ -58,10 +65,17 @@ def read_space(path: Path) -> Space:
     )
 
 
+def to_yaml(space: Space) -> str:
+    """Return the text of a space's file, with each list on one line."""
+    return _HEAD + yaml.safe_dump(
+        space.to_dict(), sort_keys=False, default_flow_style=None, width=110, allow_unicode=True
+    )
+
+
 def _backbones(node: yaml.Node, place: _Place) -> dict[str, BackboneChoice]:
     if not isinstance(node, yaml.MappingNode) or not node.value:
         raise place.error(
-            "backbones is a mapping of names", hint="for example  mobilenetv2_050: {truncation: [14, 16]}"
+            "backbones must be a mapping of names", hint="for example  mobilenetv2_050: {truncation: [14, 16]}"
         )
     return {name: _choice(name, inner, where) for name, (inner, where) in _mapping(node, place.path).items()}
 
@@ -72,13 +86,17 @@ def _choice(name: str, node: yaml.Node, place: _Place) -> BackboneChoice:
     except ArchitectureError as error:
         raise place.error(error.message, hint=error.hint) from error
     if not isinstance(node, yaml.MappingNode):
-        raise place.error(f"{name} needs its truncations", hint=f"for example  {name}: {{truncation: [{num_blocks}]}}")
+        raise place.error(
+            f"{name} must be a mapping with truncation", hint=f"for example  {name}: {{truncation: [{num_blocks}]}}"
+        )
     parts = _mapping(node, place.path)
     for key, (_, where) in parts.items():
         if key not in ("truncation", "transfer"):
-            raise where.error(f"unknown key {key!r} under {name}", hint="it has truncation and transfer")
+            raise where.error(f"unknown key {key!r} under {name}", hint="use truncation and transfer")
     if "truncation" not in parts:
-        raise place.error(f"{name} has no truncation", hint=f"add truncation: with blocks kept, 1 to {num_blocks}")
+        raise place.error(
+            f"{name} has no truncation", hint=f"add truncation: and the number of blocks kept, 1 to {num_blocks}"
+        )
     numbers = {}
     for key, (inner, where) in parts.items():
         low = 1 if key == "truncation" else 0
@@ -93,8 +111,8 @@ def _axis(name: str, node: yaml.Node, place: _Place) -> tuple[Any, ...]:
     values = _values(node, place)
     for value in values:
         try:
-            # Checked alone, beside values that accept it: combinations are the space's to judge.
-            Architecture.from_dict({**_PROBE, **_company(name, value), name: value})
+            # Each value is checked alone, with others that accept it; `Space` checks the combinations.
+            Architecture.from_dict({**_PROBE, **_companions(name, value), name: value})
         except ArchitectureError as error:
             raise place.error(error.message, hint=error.hint) from error
     if len(set(values)) != len(values):
@@ -102,13 +120,12 @@ def _axis(name: str, node: yaml.Node, place: _Place) -> tuple[Any, ...]:
     return values
 
 
-def _company(name: str, value: Any) -> dict[str, Any]:
-    if name == "scale_set" and value == "none":
-        return {"rfcr_width": 0, "rfcr_channels": 0, "rfcr_kernel": 0}
-    if name == "scale_set":
+def _companions(name: str, value: Any) -> dict[str, Any]:
+    """Return values of other axes that accept any legal value of this one."""
+    if name == "scale_set" and value != "none":
         return {"outputs": "4+8+16+32"}
-    if name == "outputs":
-        return {"scale_set": "none", "rfcr_width": 0, "rfcr_channels": 0, "rfcr_kernel": 0}
+    if name in ("scale_set", "outputs") or (name == "neck" and value in ("none", "bifpn")):
+        return {"scale_set": "none", **dict.fromkeys(RFCR_AXES, 0)}
     return {}
 
 
@@ -136,6 +153,6 @@ def _mapping(node: yaml.MappingNode, path: Path) -> dict[str, tuple[yaml.Node, _
     for key, value in node.value:
         place = _Place(path=path, line=key.start_mark.line + 1)
         if key.value in entries:
-            raise place.error(f"{key.value!r} stands twice")
+            raise place.error(f"{key.value!r} appears twice")
         entries[str(key.value)] = (value, place)
     return entries

@@ -1,4 +1,4 @@
-"""A web server of files for tests of what is fetched: it can break off, and can be ignorant of ranges."""
+"""A web server of files for tests of downloads; it can cut an answer short."""
 
 import http.server
 import threading
@@ -9,15 +9,14 @@ from dataclasses import dataclass, field
 
 @dataclass
 class FileServer:
-    """Serves bytes by name, and can break off."""
+    """Serves bytes by name."""
 
     url: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
     break_after: list[int] = field(default_factory=list)
-    """Bytes after which the next answers break off, in turn."""
-    knows_ranges: bool = True
+    """Bytes after which the next answers are cut short, in turn."""
     asked: list[str | None] = field(default_factory=list)
-    """The range of each request."""
+    """The requested range of each download; None for the whole file."""
 
 
 @contextmanager
@@ -32,15 +31,10 @@ def serve_files() -> Iterator[FileServer]:
             if content is None:
                 self.send_error(404)
                 return
-            start = int((self.headers.get("Range") or "bytes=0-")[6:-1]) if state.knows_ranges else 0
-            if start and start >= len(content):
-                self.send_error(416)
-                return
-            self.send_response(206 if start else 200)
-            self.send_header("Content-Length", str(len(content) - start))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            rest = content[start:]
-            self.wfile.write(rest[: state.break_after.pop(0)] if state.break_after else rest)
+            self.wfile.write(content[: state.break_after.pop(0)] if state.break_after else content)
 
         def log_message(self, format: str, *args: object) -> None:
             pass

@@ -91,7 +91,7 @@ def estimate_effects(records: Sequence[TrialRecord], *, num_resamples: int = 200
 
 
 def _choices(architecture: Architecture) -> dict[str, str]:
-    values = architecture.to_dict()
+    values = architecture.to_dict() | {"scale_set": architecture.neck_choice}
     backbone = {"backbone": f"{architecture.backbone}[:{architecture.truncation}]"}
     return backbone | {axis: str(values[axis]) for axis in _AXES}
 

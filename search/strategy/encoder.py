@@ -11,7 +11,8 @@ from spaces.networks.cost import count_cost
 from spaces.space import AXES, ORDERED_AXES
 
 _ORDERED = tuple(axis for axis in AXES if axis in ORDERED_AXES)
-_CATEGORIES = tuple(axis for axis in AXES if axis not in ORDERED_AXES)
+_CATEGORIES = tuple(axis for axis in AXES if axis not in ORDERED_AXES and axis != "neck")
+"""The neck is part of the category "scale_set" (see `Architecture.neck_choice`)."""
 
 
 class Encoder:
@@ -41,7 +42,8 @@ class Encoder:
 
     def _row(self, architecture: Architecture) -> tuple[list[float], list[str], list[float]]:
         if architecture.key not in self._rows:
-            values, cost = architecture.to_dict(), count_cost(architecture, num_classes=self._num_classes)
+            values = architecture.to_dict() | {"scale_set": architecture.neck_choice}
+            cost = count_cost(architecture, num_classes=self._num_classes)
             self._rows[architecture.key] = (
                 [float(values[axis]) for axis in _ORDERED],
                 [str(values[axis]) for axis in _CATEGORIES],

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from search.study.record import TrialRecord
 from spaces import Architecture
+from spaces.architecture import ParameterValue
 
 _SHAPES = ("scale_set", "shortcut", "rfcr_width", "rfcr_channels", "rfcr_kernel", "head", "head_width")
 """Axes that decide the weights of neck and head and their shapes."""
@@ -19,12 +20,16 @@ def best_parent(architecture: Architecture, complete: Sequence[TrialRecord]) -> 
     Returns:
         None where no trial has the backbone.
     """
-    own = architecture.to_dict()
+    own = _choices(architecture)
 
     def in_common(record: TrialRecord) -> tuple[int, int, float]:
-        theirs = record.architecture.to_dict()
+        theirs = _choices(record.architecture)
         blocks = min(architecture.truncation, record.architecture.truncation)
         return blocks, sum(own[axis] == theirs[axis] for axis in _SHAPES), record.result.ap or 0.0
 
     of_backbone = [record for record in complete if record.architecture.backbone == architecture.backbone]
     return max(of_backbone, key=in_common, default=None)
+
+
+def _choices(architecture: Architecture) -> dict[str, ParameterValue]:
+    return architecture.to_dict() | {"scale_set": architecture.neck_choice}

@@ -10,16 +10,14 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from spaces import Architecture
-from spaces.space import AXES, ORDERED_AXES, Space
+from spaces.space import ORDERED_AXES, Space
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
     """Return a distribution for each axis with more than one value: integers where the values are ordered."""
     found: dict[str, BaseDistribution] = {}
-    for axis in AXES:
+    for axis in space.open_axes:
         values = space.values(axis)
-        if len(values) < 2:
-            continue
         if axis in ORDERED_AXES:
             numbers = [int(value) for value in values]
             found[axis] = IntDistribution(min(numbers), max(numbers))

@@ -1,10 +1,10 @@
-"""The backbones, as lists of real blocks that can be cut and tapped.
+"""The backbones, as lists of blocks that can be truncated and tapped.
 
 Legend: B batch, C channels, H W height and width of the image.
 
-A block is what the timm model computes as one: an inverted residual, a depthwise-separable convolution, a plain
-convolution with its norm. The last convolution of the EfficientNet family, before the pooling, counts as the last
-block, as in the paper ("the last two" of MobileNetV2 are its 320-channel block and its 1280-channel convolution).
+A block is one block of the timm model: an inverted residual, a depthwise-separable convolution, or a plain convolution
+with its norm. The last convolution of the EfficientNet family, before the pooling, counts as the last block, as in the
+paper ("the last two" of MobileNetV2 are its 320-channel block and its 1280-channel convolution).
 """
 
 from dataclasses import dataclass
@@ -33,21 +33,21 @@ BACKBONES: dict[str, str] = {
     "efficientnet_b0": "EfficientNet-B0",
     "efficientnet_b3": "EfficientNet-B3, the paper's for AGX Xavier",
 }
-"""Name in timm to what it is. Any timm model of ``conv_stem``, ``bn1`` and ``blocks`` is one more line."""
+"""Name in timm to a description. Any timm model with ``conv_stem``, ``bn1`` and ``blocks`` can be added as a line."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlockShape:
-    """What one block gives."""
+    """The output shape of one block."""
 
     stride: int
-    """Pixels of the image for one cell of the block's output."""
+    """Pixels of the image per cell of the block's output."""
     channels: int
     """Channels of the block's output."""
 
 
 class Backbone(nn.Module):
-    """The first blocks of an image classifier, tapped after the last kept block of each wanted stride.
+    """The first blocks of an image classifier, tapped after the last kept block of each requested stride.
 
     Args:
         stem: From (B, 3, H, W) to the first block's input.
@@ -62,7 +62,7 @@ class Backbone(nn.Module):
         self._stride_after = {index: stride for stride, index in taps.items()}
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
-        """Give the tapped features.
+        """Return the tapped features.
 
         Args:
             images: (B, 3, H, W) float32, normalised.
@@ -90,17 +90,17 @@ def build_blocks(name: str) -> tuple[nn.Module, list[nn.Module]]:
 
 
 def split_blocks(model: Any) -> tuple[nn.Module, list[nn.Module]]:
-    """Take a timm classifier apart into its stem and its blocks, sharing their weights."""
+    """Split a timm classifier into its stem and its blocks, which share its weights."""
     stem = nn.Sequential(model.conv_stem, model.bn1)
     blocks = [block for stage in model.blocks for block in stage]
-    if hasattr(model, "bn2"):  # EfficientNet family: conv_head comes before the pooling, so it is a block with a place
+    if hasattr(model, "bn2"):  # EfficientNet family: conv_head comes before the pooling, so it is a block
         blocks.append(nn.Sequential(model.conv_head, model.bn2))
     return stem, blocks
 
 
 @cache
 def block_shapes(name: str) -> tuple[BlockShape, ...]:
-    """Tell stride and channels of every block of a backbone, read off the model itself (built without memory).
+    """Return stride and channels of every block of a backbone, measured on the model itself (built without memory).
 
     Raises:
         ArchitectureError: the name is not in the table.
@@ -121,10 +121,10 @@ def last_block_of_each_stride(shapes: tuple[BlockShape, ...]) -> dict[int, int]:
 
 
 def check_backbone(name: str) -> None:
-    """Refuse a name that is not in the table.
+    """Check that a backbone is known.
 
     Raises:
-        ArchitectureError: with the names that are.
+        ArchitectureError: it is not in the table; the hint lists those that are.
     """
     if name not in BACKBONES:
         raise ArchitectureError(f"backbone {name!r} is unknown", hint=f"choose one of {', '.join(BACKBONES)}")

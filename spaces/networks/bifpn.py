@@ -1,8 +1,8 @@
-"""BiFPN, the neck RFCR is compared with: scales weighed against each other on the way down and back up.
+"""BiFPN, the neck that RFCR is compared with: weighted sums of neighbouring scales, top-down and then bottom-up.
 
 Legend: B batch, C channels, H W grid of a stride.
 
-Source: Tan, Pang and Le, EfficientDet, section 3 (one layer, fast normalised fusion); norms are those of our head.
+Source: Tan, Pang and Le, EfficientDet, section 3 (one layer, fast normalised fusion); norms are those of the heads.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ class BiFpn(nn.Module):
 
     Args:
         channels: Stride in pixels to channels of the features there.
-        width: Channels of every scale afterwards.
+        width: Channels of every scale of the output.
     """
 
     def __init__(self, channels: Mapping[int, int], *, width: int) -> None:
@@ -30,13 +30,13 @@ class BiFpn(nn.Module):
             {f"s{s}": nn.Sequential(nn.Conv2d(channels[s], width, 1, bias=False), _norm(width)) for s in self.strides}
         )
         self.top_down = nn.ModuleDict({f"s{s}": _Fusion(2, width) for s in self.strides[:-1]})
-        # On the way up the ends have two inputs: the coarsest has no node of the way down, the finest is its end.
+        # Bottom-up, the coarsest scale has two inputs because it has no top-down node; the finest has no node at all.
         self.bottom_up = nn.ModuleDict(
             {f"s{s}": _Fusion(2 if s == self.strides[-1] else 3, width) for s in self.strides[1:]}
         )
 
     def forward(self, features: Mapping[int, Tensor]) -> dict[int, Tensor]:
-        """Give stride to (B, width, H, W) from stride to (B, C, H, W)."""
+        """Return stride to (B, width, H, W), from stride to (B, C, H, W)."""
         lateral = {stride: self.lateral[f"s{stride}"](features[stride]) for stride in self.strides}
         coarsest = self.strides[-1]
         down = {coarsest: lateral[coarsest]}
@@ -52,7 +52,7 @@ class BiFpn(nn.Module):
 
 
 class _Fusion(nn.Module):
-    """A sum whose weights are at least 0 and add up to 1, then a depthwise-separable convolution."""
+    """A sum with weights of at least 0 that add up to 1, then a depthwise-separable convolution."""
 
     def __init__(self, num_inputs: int, width: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Which architectures are legal: the rules that need the backbone's blocks, each with its reason."""
+"""The rules for legal architectures that depend on the backbone's blocks."""
 
 from spaces.architecture import Architecture
 from spaces.networks.backbones import BACKBONES, block_shapes
@@ -6,16 +6,15 @@ from spaces.scale_set import ArchitectureError, join_strides
 
 
 def why_illegal(architecture: Architecture) -> str | None:
-    """Say why no network can, or should, be built from an architecture; None where it is legal.
+    """Return why no network can, or should, be built from an architecture; None if it is legal.
 
-    A truncation that leaves blocks behind the coarsest scale in use is refused too: those blocks would cost time and
-    compute nothing that anyone reads.
+    A truncation that keeps blocks after the coarsest stride in use is illegal too: nothing reads their output.
     """
     if architecture.backbone not in BACKBONES:
         return f"backbone {architecture.backbone!r} is unknown; choose one of {', '.join(BACKBONES)}"
     shapes = block_shapes(architecture.backbone)
     if architecture.truncation > len(shapes):
-        return f"{architecture.backbone} has {len(shapes)} blocks, so truncation {architecture.truncation} is beyond it"
+        return f"{architecture.backbone} has {len(shapes)} blocks, so truncation {architecture.truncation} is too large"
     kept = shapes[: architecture.truncation]
     missing = [stride for stride in architecture.taps if stride not in {shape.stride for shape in kept}]
     if missing:
@@ -30,10 +29,10 @@ def why_illegal(architecture: Architecture) -> str | None:
 
 
 def check_legal(architecture: Architecture) -> None:
-    """Refuse an illegal architecture.
+    """Check an architecture.
 
     Raises:
-        ArchitectureError: with the reason.
+        ArchitectureError: it is illegal; the message is the reason.
     """
     if reason := why_illegal(architecture):
         raise ArchitectureError(reason)

@@ -1,4 +1,4 @@
-"""What a network costs on paper: multiply-adds and parameters.
+"""The multiply-adds and parameters of a built network.
 
 A multiply-add counts once. Convolutions (grouped ones included) and linear layers count; norms, activations, pooling
 and sums do not, as in the paper's tables.
@@ -16,7 +16,7 @@ def count_macs(network: nn.Module, *, input_size: int) -> int:
     """Count the multiply-adds of one forward pass on one square image.
 
     Args:
-        network: Takes (1, 3, input_size, input_size); its weights are not touched, its mode is restored.
+        network: Takes (1, 3, input_size, input_size); its weights stay as they are, its mode is restored.
         input_size: Pixels.
     """
     device = next(network.parameters()).device
@@ -27,10 +27,10 @@ def count_macs(network: nn.Module, *, input_size: int) -> int:
 
 @contextmanager
 def counting_macs(module: nn.Module) -> Iterator[list[int]]:
-    """Collect the multiply-adds of each convolution and linear layer that runs within, in the order they run.
+    """Collect the multiply-adds of each convolution and linear layer that runs in the block, in the order they run.
 
     Args:
-        module: Runs within in evaluation mode and without gradients; its mode is restored.
+        module: Runs in evaluation mode and without gradients; its mode is restored afterwards.
     """
     counted: list[int] = []
 

@@ -1,9 +1,9 @@
-"""RFCR: collect raw features of several scales, fuse them once, hand the fusion back to every output scale.
+"""RFCR, raw feature collection and redistribution: one fusion of several scales is handed back to the output scales.
 
 Legend: B batch, C channels, H W grid of a stride.
 
 Source: YOLO-ReT, section 3.1; the authors' code (prakharg24/yoloret), whose order of pooling and convolution is kept:
-the output scales are convolved before they are resampled, the shortcut's scale is pooled before it is convolved.
+output scales are convolved and then resampled, the shortcut's scale is pooled and then convolved.
 """
 
 from collections.abc import Mapping
@@ -13,23 +13,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from spaces.architecture import Shortcut
+from spaces.networks.shortcuts import SHORTCUTS
 from spaces.scale_set import ScaleSet
 
 NORM_EPS = 1e-3
 """Epsilon of every batch norm of neck and head, as in the authors' code."""
 NORM_MOMENTUM = 0.03
-"""Weight of the newest batch in the running statistics: short trainings outrun Keras's 0.01."""
+"""Weight of the newest batch in the running statistics; Keras's 0.01 is too slow for short trainings."""
 
 
 class Rfcr(nn.Module):
-    """The neck that hands one fusion of all collected scales back to each output scale.
+    """The RFCR neck.
 
     Args:
-        channels: Stride in pixels to channels of the backbone's features at it.
-        scale_set: What is collected, where it is fused, to whom it is handed back.
-        shortcut: How the finer scale at `shortcut_stride` comes down, or "none".
+        channels: Stride in pixels to channels of the backbone's features there.
+        scale_set: Which strides are collected, where they are fused, which get the fusion.
+        shortcut: How the finer scale at `shortcut_stride` is resampled, or "none".
         shortcut_stride: Stride of that scale in pixels; None with "none".
-        width: Channels each collected scale is brought to.
+        width: Channels each collected scale is projected to.
         out_channels: Channels of the fusion.
         kernel: Odd kernel of the depthwise convolution that mixes the fusion.
     """
@@ -71,12 +72,12 @@ class Rfcr(nn.Module):
             features: Stride to (B, C, H, W), at least the collected strides and those handed back to.
 
         Returns:
-            Stride to (B, C + out_channels, H, W): the raw features and the fusion, for each stride handed back to.
+            Stride to (B, C + out_channels, H, W), the raw features and the fusion, for each stride handed back to.
         """
-        # One product and one sum a tap: a stacked sum would make five-dimensional tensors, slow on boards.
-        fusion = self.fuse_weights[0] * self._bring(features[self.collected[0]], self.collected[0])
+        # One product and one sum per scale: a stacked sum would need five-dimensional tensors, which are slow on boards.
+        fusion = self.fuse_weights[0] * self._project(features[self.collected[0]], self.collected[0])
         for index, stride in enumerate(self.collected[1:], start=1):
-            fusion = fusion + self.fuse_weights[index] * self._bring(features[stride], stride)  # (B, width, H, W)
+            fusion = fusion + self.fuse_weights[index] * self._project(features[stride], stride)  # (B, width, H, W)
         fusion = self.mix(fusion)  # (B, out_channels, H, W)
         fuse = self.scale_set.fuse
         return {
@@ -84,31 +85,25 @@ class Rfcr(nn.Module):
             for stride in self.scale_set.hand_back
         }
 
-    def _bring(self, raw: Tensor, stride: int) -> Tensor:
+    def _project(self, raw: Tensor, stride: int) -> Tensor:
         collector = self.collect[f"s{stride}"]
-        if stride != self.shortcut_stride:
-            return resample(collector(raw), from_stride=stride, to_stride=self.scale_set.fuse)
-        factor = self.scale_set.fuse // stride
-        if self.shortcut == "maxpool":
-            raw = F.max_pool2d(raw, factor)
-        elif self.shortcut == "avgpool":
-            raw = F.avg_pool2d(raw, factor)
-        return collector(raw)  # type: ignore[no-any-return]
+        if stride == self.shortcut_stride:
+            return collector(SHORTCUTS[self.shortcut].pool(raw, self.scale_set.fuse // stride))  # type: ignore[no-any-return]
+        return resample(collector(raw), from_stride=stride, to_stride=self.scale_set.fuse)
 
     def _collector(self, in_channels: int, width: int, *, stride: int) -> nn.Module:
-        if stride == self.shortcut_stride and self.shortcut == "conv":
-            factor = self.scale_set.fuse // stride
-            return nn.Conv2d(in_channels, width, factor, stride=factor, bias=False)
+        if stride == self.shortcut_stride:
+            return SHORTCUTS[self.shortcut].build(in_channels, width, factor=self.scale_set.fuse // stride)
         return nn.Conv2d(in_channels, width, 1, bias=False)
 
 
 def resample(features: Tensor, *, from_stride: int, to_stride: int) -> Tensor:
-    """Bring features to another stride: nearest upsampling to a finer one, max pooling to a coarser one.
+    """Resample features to another stride: nearest upsampling to a finer one, max pooling to a coarser one.
 
     Args:
         features: (B, C, H, W) at `from_stride`.
-        from_stride: Pixels of the image for one cell of the input.
-        to_stride: The same for the output; one is a multiple of the other.
+        from_stride: Pixels of the image per cell of the input.
+        to_stride: Pixels of the image per cell of the output; one stride is a multiple of the other.
 
     Returns:
         (B, C, H * from_stride / to_stride, W * from_stride / to_stride).

@@ -1,20 +1,20 @@
 """ImageNet weights for the blocks below the transfer boundary.
 
-They come from the first of these that has them:
+They come from the first of these sources that has them:
 
-1. the folder that ``YOLORET_NAS_WEIGHTS_DIR`` names (`--weights-dir`): ``<backbone>.safetensors``, ``.pth``, ``.pt`` or
-   ``.bin`` as timm lays them out, or a file of `spaces.weights.published` under its own name;
-2. `spaces.weights.published`, for backbones timm has no weights for;
-3. timm's hub, fetched and cached by timm; its variables (``HF_HOME``, ``HF_ENDPOINT``, ``HF_HUB_OFFLINE``) mean what they
-   mean there.
+1. the folder named by ``YOLORET_NAS_WEIGHTS_DIR`` (`--weights-dir`): ``<backbone>.safetensors``, ``.pth``, ``.pt`` or
+   ``.bin`` with timm's names, or a file of `spaces.weights.published` under its own name;
+2. for backbones in `spaces.weights.published`: torch's hub folder, into which the file is downloaded once;
+3. timm's hub, whose files timm downloads and caches; ``HF_HOME``, ``HF_ENDPOINT`` and ``HF_HUB_OFFLINE`` apply.
 
-No file is ever executed: pickles are read as bare tensors.
+Pickles are loaded with ``weights_only=True``, so no code in a file is executed.
 """
 
 import os
 import pickle
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 
 import timm
@@ -25,52 +25,73 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from spaces.architecture import Architecture
-from spaces.download import DownloadError
 from spaces.errors import YoloRetError
+from spaces.networks import YoloReT
 from spaces.networks.backbones import check_backbone, split_blocks
-from spaces.networks.network import YoloReT
-from spaces.weights.published import PUBLISHED, convert, fetch_published
+from spaces.weights.published import ORIGIN, PUBLISHED, convert
 
 WEIGHTS_DIR = "YOLORET_NAS_WEIGHTS_DIR"
-"""The environment variable; it reaches the processes of trials."""
+"""The environment variable that names the folder of weights; trial processes inherit it."""
 
-_PATIENCE_S = 5.0
+_TIMEOUT_S = 5.0
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 
 
 class WeightsError(YoloRetError):
-    """Pretrained weights cannot be had."""
+    """Pretrained weights are missing, unreachable or unreadable."""
 
 
 def fetch_pretrained(backbone: str) -> nn.Module:
-    """Give a whole timm classifier with its ImageNet weights.
+    """Return a whole timm classifier with its ImageNet weights.
 
     Raises:
-        WeightsError: there are none for it, they cannot be reached, or a file does not hold them.
+        WeightsError: the backbone has no known weights, they cannot be reached, or a file does not hold them.
     """
     check_backbone(backbone)
     if path := _find_file(backbone):
         return _fill(backbone, _read_file(path, backbone), source=str(path))
     if backbone in PUBLISHED:
-        try:
-            return _fill(backbone, fetch_published(backbone), source=PUBLISHED[backbone])
-        except DownloadError as error:
-            raise _out_of_reach(backbone, error.message) from error
+        path = _fetch_published(backbone)
+        return _fill(backbone, _read_file(path, backbone), source=str(path))
     if not timm.models.is_model_pretrained(backbone):
         raise WeightsError(
             f"there are no known ImageNet weights for {backbone}",
-            hint="put a file of them into --weights-dir, use transfer 0, or another backbone",
+            hint="put a file of them into --weights-dir, use transfer 0, or choose another backbone",
         )
-    if not _is_cached(backbone) and (reason := _why_hub_is_out_of_reach()):
-        # Asked first: the hub's own client tries for most of a minute before it gives up.
-        raise _out_of_reach(backbone, f"not in the cache, and the hub is out of reach: {reason}")
+    if not _is_cached(backbone) and (reason := _why_hub_unreachable()):
+        # Checked first because the hub's own client retries for most of a minute.
+        raise _unavailable(backbone, f"not in the cache, and the hub is unreachable: {reason}")
     try:
         return timm.create_model(backbone, pretrained=True)
-    except (OSError, RuntimeError, ValueError) as error:  # the hub's client raises all three for a hub out of reach
-        raise _out_of_reach(backbone, str(error).strip().splitlines()[0]) from error
+    except (OSError, RuntimeError, ValueError) as error:  # the hub's client raises all three if the hub is unreachable
+        raise _unavailable(backbone, str(error).strip().splitlines()[0]) from error
 
 
-def _out_of_reach(backbone: str, reason: str) -> WeightsError:
+def load_pretrained(network: YoloReT, architecture: Architecture) -> None:
+    """Copy ImageNet weights into the stem and the blocks below the architecture's transfer boundary.
+
+    Raises:
+        WeightsError: they are unavailable. With transfer 0 nothing is fetched.
+    """
+    if architecture.transfer == 0:
+        return
+    stem, blocks = split_blocks(fetch_pretrained(architecture.backbone))
+    with torch.no_grad():
+        network.backbone.stem.load_state_dict(stem.state_dict())
+        for own, source in zip(network.backbone.blocks[: architecture.transfer], blocks, strict=False):
+            own.load_state_dict(source.state_dict())
+
+
+def why_unavailable(backbone: str) -> str:
+    """Return why the ImageNet weights of a backbone are unavailable; empty if they are now in the cache."""
+    try:
+        fetch_pretrained(backbone)
+    except WeightsError as error:
+        return error.message
+    return ""
+
+
+def _unavailable(backbone: str, reason: str) -> WeightsError:
     return WeightsError(
         f"ImageNet weights of {backbone} cannot be fetched: {reason}",
         hint="check the network, name a folder that holds them with --weights-dir, set HF_HOME or TORCH_HOME to a cache "
@@ -85,6 +106,24 @@ def _find_file(backbone: str) -> Path | None:
     return next((path for name in names if (path := Path(folder) / name).is_file()), None)
 
 
+def _fetch_published(backbone: str) -> Path:
+    """Return the cached file of a backbone of `PUBLISHED`; download it first if it is missing."""
+    name = PUBLISHED[backbone]
+    path = Path(torch.hub.get_dir()) / "checkpoints" / name
+    if path.is_file():
+        return path
+    url = f"{os.environ.get('YOLORET_NAS_WEIGHTS_URL', ORIGIN).rstrip('/')}/{name}"
+    if reason := _why_unreachable(url):  # checked first because torch.hub sets no timeout
+        raise _unavailable(backbone, reason)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sha256 = name.removesuffix(".pth").rpartition("-")[2]
+    try:
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=sha256, progress=False)
+    except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: the hash differs
+        raise _unavailable(backbone, f"{url}: {error}") from error
+    return path
+
+
 def _read_file(path: Path, backbone: str) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
@@ -94,7 +133,7 @@ def _read_file(path: Path, backbone: str) -> dict[str, Tensor]:
         reason = str(error).strip().splitlines()[0]
         raise WeightsError(f"{path} cannot be read as weights: {reason}") from error
     if not isinstance(values, dict) or not all(isinstance(value, Tensor) for value in values.values()):
-        raise WeightsError(f"{path} holds no table of tensors", hint="save the state_dict of the timm model")
+        raise WeightsError(f"{path} is not a state_dict of tensors", hint="save the state_dict of the timm model")
     return convert(values) if path.name == PUBLISHED.get(backbone) else values
 
 
@@ -104,32 +143,10 @@ def _fill(backbone: str, values: dict[str, Tensor], *, source: str) -> nn.Module
         model.load_state_dict(values)
     except RuntimeError as error:
         lines = str(error).strip().splitlines()
-        raise WeightsError(f"{source} does not hold {backbone}: {' '.join(lines[1:2]).strip()[:300]}") from error
+        raise WeightsError(
+            f"{source} does not hold the weights of {backbone}: {' '.join(lines[1:2]).strip()[:300]}"
+        ) from error
     return model
-
-
-def load_pretrained(network: YoloReT, architecture: Architecture) -> None:
-    """Put ImageNet weights into the stem and the blocks below the architecture's transfer boundary.
-
-    Raises:
-        WeightsError: they cannot be had. With transfer 0 nothing is fetched.
-    """
-    if architecture.transfer == 0:
-        return
-    stem, blocks = split_blocks(fetch_pretrained(architecture.backbone))
-    with torch.no_grad():
-        network.backbone.stem.load_state_dict(stem.state_dict())
-        for own, source in zip(network.backbone.blocks[: architecture.transfer], blocks, strict=False):
-            own.load_state_dict(source.state_dict())
-
-
-def why_unavailable(backbone: str) -> str:
-    """Say why a backbone's ImageNet weights cannot be had; empty where they can. They are in the cache afterwards."""
-    try:
-        fetch_pretrained(backbone)
-    except WeightsError as error:
-        return error.message
-    return ""
 
 
 def _is_cached(backbone: str) -> bool:
@@ -142,14 +159,17 @@ def _is_cached(backbone: str) -> bool:
     )
 
 
-def _why_hub_is_out_of_reach() -> str:
-    if constants.HF_HUB_OFFLINE:
-        return "HF_HUB_OFFLINE is set"
-    request = urllib.request.Request(constants.ENDPOINT, method="HEAD")
+def _why_hub_unreachable() -> str:
+    return "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else _why_unreachable(constants.ENDPOINT)
+
+
+def _why_unreachable(url: str) -> str:
+    """Return why a server does not answer within 5 s; empty if it answers, even with an error status."""
+    request = urllib.request.Request(url, method="HEAD")
     try:
-        urllib.request.urlopen(request, timeout=_PATIENCE_S).close()
+        urllib.request.urlopen(request, timeout=_TIMEOUT_S).close()
     except urllib.error.HTTPError:
-        return ""  # it answers, be it with a refusal of HEAD
-    except OSError as error:
-        return f"{constants.ENDPOINT}: {getattr(error, 'reason', error)}"
+        return ""
+    except (OSError, HTTPException) as error:
+        return f"{url}: {getattr(error, 'reason', error)}"
     return ""

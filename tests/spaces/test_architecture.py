@@ -1,12 +1,15 @@
 """Architectures and scale sets as values."""
 
 import json
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 
 from spaces import Architecture, ArchitectureError, ScaleSet
+from spaces.architecture import HeadName, NeckName, Shortcut
 from spaces.named_spaces import open_space
+from spaces.networks import HEADS, NECKS, SHORTCUTS
 from spaces.presets import PRESETS, preset, presets_in
 from spaces.space import Space
 from tests.spaces.strategies import architectures
@@ -51,15 +54,20 @@ def test_wrong_scale_sets_are_refused(text: str, message: str) -> None:
     ("change", "message"),
     [
         ({"truncation": 0}, "truncation is 0"),
-        ({"transfer": 17}, "not within the 16 blocks"),
-        ({"transfer": -1}, "not within the 16 blocks"),
+        ({"transfer": 17}, "not within the 16 blocks kept"),
+        ({"transfer": -1}, "not within the 16 blocks kept"),
         ({"input_size": 300}, "nearest below is 288"),
         ({"shortcut": "median"}, "'median' is unknown"),
         ({"head": "nasfpn"}, "'nasfpn' is unknown"),
         ({"rfcr_kernel": 4}, "the kernel odd"),
         ({"rfcr_width": 0}, "above 0"),
-        ({"scale_set": None}, "a shortcut needs a scale set"),
-        ({"scale_set": None, "shortcut": "none"}, "no RFCR to size"),
+        ({"neck": "panet"}, "'panet' is unknown"),
+        ({"head": "bifpn"}, "'bifpn' is unknown"),
+        ({"scale_set": None}, "neck 'rfcr' needs a scale set"),
+        ({"neck": "none"}, "neck 'none' takes no scale set, but there is 8+16+32@16>8+16+32"),
+        ({"neck": "bifpn"}, "neck 'bifpn' takes no scale set, but there is 8+16+32@16>8+16+32"),
+        ({"neck": "none", "scale_set": None}, "a shortcut needs a scale set"),
+        ({"neck": "none", "scale_set": None, "shortcut": "none"}, "no scale set and so no RFCR"),
         ({"outputs": (16, 32)}, "hands back to strides that are no output"),
         ({"outputs": (8, 64)}, "rising list"),
         ({"outputs": ()}, "nothing"),
@@ -75,7 +83,7 @@ def test_contradictions_are_refused_with_the_value(change: dict[str, object], me
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"backbone": "mobilenetv2_050"}, "names no truncation"),
+        ({"backbone": "mobilenetv2_050"}, "has no truncation"),
         ({"backbone": "mobilenetv2_050", "truncation": 16, "width": 3}, "unknown architecture field 'width'"),
         ({"backbone": "mobilenetv2_050", "truncation": "16"}, "truncation must be a whole number, not '16'"),
         ({"backbone": "mobilenetv2_050", "truncation": True}, "truncation must be a whole number, not True"),
@@ -87,6 +95,44 @@ def test_contradictions_are_refused_with_the_value(change: dict[str, object], me
 def test_wrong_flat_forms_are_refused(values: dict[str, object], message: str) -> None:
     with pytest.raises(ArchitectureError, match=message):
         Architecture.from_dict(values)
+
+
+BARE = {"backbone": "mobilenetv2_050", "truncation": 16, "rfcr_width": 0, "rfcr_channels": 0, "rfcr_kernel": 0}
+
+
+@pytest.mark.parametrize(
+    ("values", "neck", "head", "choice"),
+    [
+        ({"backbone": "mobilenetv2_050", "truncation": 16}, "rfcr", "fpn_pan", "8+16+32@16>8+16+32"),
+        ({**BARE, "scale_set": "none"}, "none", "fpn_pan", "none"),
+        ({**BARE, "scale_set": "none", "neck": "bifpn", "head": "fpn"}, "bifpn", "fpn", "bifpn"),
+        ({**BARE, "scale_set": "none", "head": "bifpn"}, "bifpn", "plain", "bifpn"),  # from before BiFPN was a neck
+    ],
+)
+def test_the_neck_follows_from_the_scale_set_where_it_is_left_out(
+    values: dict[str, object], neck: str, head: str, choice: str
+) -> None:
+    architecture = Architecture.from_dict(values)
+    assert (architecture.neck, architecture.head, architecture.neck_choice) == (neck, head, choice)
+    assert Architecture.from_dict(architecture.to_dict()) == architecture
+
+
+def test_bifpn_as_a_head_beside_rfcr_is_refused() -> None:
+    with pytest.raises(ArchitectureError, match="head 'bifpn' cannot be combined with a scale set") as error:
+        Architecture.from_dict({"backbone": "mobilenetv2_050", "truncation": 16, "head": "bifpn"})
+    assert "set neck to bifpn, scale_set to none" in error.value.hint
+
+
+def test_keys_tell_the_necks_apart() -> None:
+    # Golden: the key of a network without RFCR from before there was the field `neck`.
+    bare = Architecture.from_dict({**BARE, "scale_set": "none", "head": "plain"})
+    assert bare.key == "b23118c2d6a6"
+    assert bare.replace(neck="bifpn").key != bare.key
+
+
+@pytest.mark.parametrize(("names", "table"), [(NeckName, NECKS), (Shortcut, SHORTCUTS), (HeadName, HEADS)])
+def test_the_names_are_those_of_the_tables(names: object, table: dict[str, object]) -> None:
+    assert get_args(names) == tuple(table)
 
 
 def test_taps_follow_outputs_collection_and_shortcut() -> None:

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from spaces import ArchitectureError
+from spaces.networks import build_network
 from spaces.networks.bifpn import BiFpn
-from spaces.networks.network import build_network
 from spaces.paper_experiments import ablation, necks, transfer_curve, truncated_length
 from spaces.presets import PRESETS
 
@@ -15,7 +15,7 @@ def test_the_ablation_ends_at_the_preset() -> None:
     assert steps["+ shortcut"].replace(prediction_bias=preset.prediction_bias) == preset
     lengths = [one.truncation for one in steps.values()]
     assert lengths == [18, 18, 16, 16]
-    assert steps["head"].scale_set is None
+    assert steps["head"].neck == "none"
 
 
 @pytest.mark.parametrize(("backbone", "kept"), [("mobilenetv2_140", 16), ("efficientnet_b3", 24)])
@@ -39,7 +39,7 @@ def test_the_curve_truncates_nothing() -> None:
     assert {one.truncation for one in curve.values()} == {18}
     assert [one.transfer for one in curve.values()] == [0, 3, 6, 9, 12, 15, 18]
     assert list(transfer_curve("mobilenetv2_075", input_size=64, boundaries=(18, 4))) == ["4 of 18", "18 of 18"]
-    with pytest.raises(ArchitectureError, match="transfer 19 is not within the 18 blocks"):
+    with pytest.raises(ArchitectureError, match="transfer 19 is not within the 18 blocks kept"):
         transfer_curve("mobilenetv2_075", input_size=64, boundaries=(19,))
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from spaces import Architecture, ScaleSet
 from spaces.named_spaces import SPACES, open_space
-from spaces.networks.network import build_network
+from spaces.networks import count_cost
 from spaces.space import AXES, BackboneChoice, Space, SpaceError
 from tests.spaces.strategies import spaces_and_architectures
 
@@ -32,6 +32,8 @@ SMALL = Space(
     },
 )
 
+WITH_NECKS = dataclasses.replace(SMALL, axes={"neck": ("none", "rfcr", "bifpn"), **SMALL.axes})
+
 
 def test_size_is_what_enumeration_gives_and_all_are_distinct_members() -> None:
     everything = list(SMALL)
@@ -39,6 +41,33 @@ def test_size_is_what_enumeration_gives_and_all_are_distinct_members() -> None:
     assert SMALL.size == len(everything) == (2 * 3 + 1) * (4 + 2 * 8)
     assert len({architecture.key for architecture in everything}) == len(everything)
     assert all(architecture in SMALL for architecture in everything)
+
+
+def test_a_neck_axis_adds_the_pairs_that_agree() -> None:
+    everything = list(WITH_NECKS)
+    assert WITH_NECKS.size == len(everything) == (2 * 3 + 1) * (4 + 4 + 2 * 8)
+    assert len({architecture.key for architecture in everything}) == len(everything)
+    assert {(one.neck, one.scale_set is None) for one in everything} == {
+        ("none", True),
+        ("bifpn", True),
+        ("rfcr", False),
+    }
+    assert [one for one in everything if one.neck != "bifpn"] == list(SMALL)
+    for architecture in everything:
+        assert architecture in WITH_NECKS
+        assert WITH_NECKS.nearest(architecture.to_dict()) == architecture
+    assert WITH_NECKS.exclusions == {
+        "a shortcut needs a scale set to join": 8,
+        "mobilenetv3_small_050 cut at block 8 has no features at stride 32": 4,
+    }
+
+
+def test_without_a_neck_axis_the_neck_is_no_choice_and_bifpn_is_outside() -> None:
+    assert SMALL.values("neck") == ("none", "rfcr")
+    assert "neck" not in SMALL.open_axes
+    assert "neck" in WITH_NECKS.open_axes
+    bifpn = next(one for one in WITH_NECKS if one.neck == "bifpn")
+    assert SMALL.why_outside(bifpn) == "neck bifpn is none of none, rfcr"
 
 
 def test_sampling_is_even() -> None:
@@ -78,15 +107,16 @@ def test_any_point_of_the_box_has_a_legal_nearest(seed: int) -> None:
     assert nearest.backbone == point["backbone"]
 
 
-def test_neighbours_reach_the_whole_space() -> None:
-    seen = {next(iter(SMALL)).key: next(iter(SMALL))}
+@pytest.mark.parametrize("space", [SMALL, WITH_NECKS], ids=["no neck axis", "necks"])
+def test_neighbours_reach_the_whole_space(space: Space) -> None:
+    seen = {next(iter(space)).key: next(iter(space))}
     waiting = list(seen.values())
     while waiting:
-        for neighbour in SMALL.neighbours(waiting.pop()):
+        for neighbour in space.neighbours(waiting.pop()):
             if neighbour.key not in seen:
                 seen[neighbour.key] = neighbour
                 waiting.append(neighbour)
-    assert len(seen) == SMALL.size
+    assert len(seen) == space.size
 
 
 @pytest.mark.parametrize(
@@ -116,16 +146,15 @@ def test_transfer_can_be_taken_out() -> None:
     assert scratch.size < open_space("nano").size
 
 
-def test_largest_holds_the_costliest_network() -> None:
+@pytest.mark.parametrize("space", [SMALL, WITH_NECKS], ids=["no neck axis", "necks"])
+@pytest.mark.parametrize("shortcuts", [("none", "maxpool"), ("none", "maxpool", "conv")])
+def test_largest_holds_the_costliest_network(space: Space, shortcuts: tuple[str, ...]) -> None:
+    space = dataclasses.replace(space, axes={**space.axes, "shortcut": shortcuts})
+
     def macs(architecture: Architecture) -> int:
-        import torch
+        return count_cost(architecture, num_classes=2).macs
 
-        from spaces.networks.macs import count_macs
-
-        with torch.device("meta"):
-            return count_macs(build_network(architecture, num_classes=2), input_size=architecture.input_size)
-
-    assert max(map(macs, SMALL.largest())) == max(map(macs, SMALL))
+    assert max(map(macs, space.largest())) == max(map(macs, space))
 
 
 @pytest.mark.parametrize(
@@ -133,8 +162,11 @@ def test_largest_holds_the_costliest_network() -> None:
     [
         ({"axes": {"colour": ("red",)}}, "unknown axis 'colour'"),
         ({"axes": {"head": ()}}, "axis 'head' has no value"),
-        ({"backbones": {}}, "names no backbone"),
+        ({"backbones": {}}, "has no backbone"),
         ({"backbones": {"mobilenetv2_035": BackboneChoice(truncation=(5,))}}, "holds no legal architecture"),
+        ({"axes": {"neck": ("rfcr", "bifpn")}}, "neck bifpn fits no scale_set of the space"),
+        ({"axes": {"neck": ("rfcr",), "scale_set": ("none", "8@8>8")}}, "scale_set none fits no neck of the space"),
+        ({"axes": {"neck": ("panet",), "scale_set": ("none",)}}, "neck 'panet' is unknown"),
     ],
 )
 def test_senseless_spaces_are_refused(change: dict[str, object], message: str) -> None:

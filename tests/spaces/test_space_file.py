@@ -6,7 +6,7 @@ import pytest
 
 from spaces.named_spaces import open_space
 from spaces.space import SpaceError
-from yoloret_nas.space_yaml import to_yaml
+from spaces.space_file import to_yaml
 
 GOOD = """\
 name: mine
@@ -25,6 +25,12 @@ def test_a_file_becomes_a_space(tmp_path: Path) -> None:
     assert space.name == "mine"
     assert space.size == 2 * 2 * (2 + 1)
     assert space.values("input_size") == (96,)
+
+
+def test_a_file_may_list_necks(tmp_path: Path) -> None:
+    space = open_space(str(_write(tmp_path, GOOD + "neck: [none, rfcr, bifpn]\n")))
+    assert space.size == 2 * 2 * (2 + 1 + 1)
+    assert open_space(str(_write(tmp_path, to_yaml(space)))) == space
 
 
 @pytest.mark.parametrize("name", ["paper", "nano", "tiny"])
@@ -46,8 +52,11 @@ def test_what_is_printed_reads_back(tmp_path: Path, name: str) -> None:
         ("96", "[96, 96]", r"mine.yaml:8: input_size lists a value twice"),
         ("96", "[]", r"mine.yaml:8: an axis needs at least one value"),
         ("96", "[[96]]", r"mine.yaml:8: an axis is a list of plain values"),
+        ("input_size: 96", "neck: [rfcr, panet]", r"mine.yaml:8: neck 'panet' is unknown"),
+        ("input_size: 96", "neck: rfcr", r"space 'mine': scale_set none fits no neck"),
+        ("input_size: 96", "head: [plain, bifpn]", r"mine.yaml:8: head 'bifpn' cannot be combined with a scale set"),
         ("input_size", "imagesize", r"mine.yaml:8: unknown axis 'imagesize'"),
-        ("input_size: 96", "shortcut: conv", r"mine.yaml:8: 'shortcut' stands twice"),
+        ("input_size: 96", "shortcut: conv", r"mine.yaml:8: 'shortcut' appears twice"),
         ("backbones:\n", "backbones: x\nother:\n", r"mine.yaml:3: unknown axis 'other'"),
         ("[14, 16]", "[3]", r"holds no legal architecture"),
         ("name: mine", "name: [a", r"is not YAML"),

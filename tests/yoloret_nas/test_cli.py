@@ -263,7 +263,7 @@ def test_a_board_is_searched_for_what_it_can_run(
         ("backbones: {mobilenetv3_small_050: {truncation: [11]}}\nhat: [1]\n", r"own\.yaml:2: unknown axis 'hat'"),
         ("backbones: {resnet9000: {truncation: [3]}}\n", r"own\.yaml:1: .*resnet9000"),
         ("backbones: [", r"space file own\.yaml is not YAML"),
-        ("input_size: [64]\n", r"own\.yaml:1: the space names no backbone"),
+        ("input_size: [64]\n", r"own\.yaml:1: the space has no backbone"),
     ],
 )
 def test_a_space_file_that_is_wrong_is_refused_with_its_line(

@@ -19,7 +19,7 @@ def space(name: str, as_yaml: bool, sample: int, seed: int) -> None:
     from spaces.networks.backbones import BACKBONES
     from spaces.presets import PRESETS, presets_in
     from spaces.space import AXES
-    from yoloret_nas.space_yaml import to_yaml
+    from spaces.space_file import to_yaml
     from yoloret_nas.terminal.trial_lines import short
 
     opened = open_space(name)

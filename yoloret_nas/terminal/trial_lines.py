@@ -50,7 +50,7 @@ def trial_line(record: TrialRecord, *, on_front: bool) -> Text:
 
 def short(architecture: Architecture) -> str:
     """Return an architecture's choices in short form."""
-    neck = "no RFCR"
+    neck = "BiFPN" if architecture.neck == "bifpn" else "no RFCR"
     if architecture.scale_set is not None:
         sizes = f"{architecture.rfcr_width}/{architecture.rfcr_channels}/k{architecture.rfcr_kernel}"
         neck = f"{architecture.scale_set} {sizes} {architecture.shortcut}"

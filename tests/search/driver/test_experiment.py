@@ -1,5 +1,6 @@
 """Named trainings, played rather than run."""
 
+import json
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from search.driver.executor import Event, Finished
 from search.driver.experiment import run_experiment
 from search.reports.experiment import draw_curve, draw_steps, to_rows, write_rows
 from search.study.errors import StudyError
-from search.study.experiment import ExperimentSettings, Variant, read_experiment
+from search.study.experiment import EXPERIMENT_FILE, ExperimentSettings, Variant, read_experiment
 from search.study.pareto import Reference
 from search.study.record import TrialRecord
 from spaces import Architecture
@@ -113,6 +114,18 @@ def test_a_training_whose_device_is_away_is_tried_again(run: Run, tracking: Runs
     assert [request.number for request in executor.started] == [0, 1, 1, 2, 3]
     assert {record.result.state for record in results} == {"complete"}
     assert tracking.interrupted == [1]
+
+
+def test_an_experiment_from_before_the_neck_was_a_field_is_resumed(run: Run, root: Path) -> None:
+    run(VARIANTS[:2])
+    path = root / "few" / EXPERIMENT_FILE
+    book = json.loads(path.read_text())
+    for variant in book["variants"]:
+        del variant["architecture"]["neck"]
+    write_json(path, book)
+    results, executor = run(VARIANTS[:2])
+    assert executor.started == []
+    assert len(results) == 2
 
 
 def test_other_settings_and_a_search_of_the_name_are_refused(run: Run, root: Path) -> None:

@@ -7,9 +7,7 @@ import torch
 
 from spaces import Architecture
 from spaces.named_spaces import SPACES
-from spaces.networks.cost import count_cost
-from spaces.networks.macs import count_macs, count_params
-from spaces.networks.network import build_network
+from spaces.networks import HEADS, build_network, count_cost, count_macs, count_params
 
 
 @pytest.mark.parametrize("space", SPACES)
@@ -20,20 +18,26 @@ def test_the_cost_is_that_of_the_built_network(space: str, num_classes: int) -> 
         check(drawn.sample(rng), num_classes=num_classes)
 
 
-@pytest.mark.parametrize("head", ["plain", "fpn", "fpn_pan", "bifpn"])
+@pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize(
-    ("scale_set", "shortcut", "outputs"),
+    ("neck", "scale_set", "shortcut", "outputs"),
     [
-        ("none", "none", "8+16+32"),
-        ("none", "none", "16+32"),
-        ("8+16+32@8>8+16+32", "maxpool", "8+16+32"),
-        ("8+16+32@16>8+32", "conv", "8+16+32"),
-        ("16+32@32>16+32", "none", "16+32"),
-        ("16+32@32>16+32", "conv", "16+32"),
+        ("none", "none", "none", "8+16+32"),
+        ("none", "none", "none", "16+32"),
+        ("bifpn", "none", "none", "8+16+32"),
+        ("bifpn", "none", "none", "16+32"),
+        ("bifpn", "none", "none", "32"),
+        ("rfcr", "8+16+32@8>8+16+32", "maxpool", "8+16+32"),
+        ("rfcr", "8+16+32@16>8+32", "conv", "8+16+32"),
+        ("rfcr", "8+16+32@16>8+32", "avgpool", "8+16+32"),
+        ("rfcr", "16+32@32>16+32", "none", "16+32"),
+        ("rfcr", "16+32@32>16+32", "conv", "16+32"),
     ],
 )
 @pytest.mark.parametrize("bias", [False, True])
-def test_every_neck_and_head_is_counted(head: str, scale_set: str, shortcut: str, outputs: str, bias: bool) -> None:
+def test_every_neck_and_head_is_counted(
+    head: str, neck: str, scale_set: str, shortcut: str, outputs: str, bias: bool
+) -> None:
     sizes = {"rfcr_width": 24, "rfcr_channels": 40, "rfcr_kernel": 5}
     architecture = Architecture.from_dict(
         {
@@ -43,6 +47,7 @@ def test_every_neck_and_head_is_counted(head: str, scale_set: str, shortcut: str
             "head": head,
             "head_width": 20,
             "outputs": outputs,
+            "neck": neck,
             "scale_set": scale_set,
             "shortcut": shortcut,
             "prediction_bias": bias,

@@ -11,9 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from spaces import Architecture, ArchitectureError, ScaleSet
 from spaces.named_spaces import open_space
+from spaces.networks import YoloReT, build_network, count_macs, count_params
 from spaces.networks.backbones import BACKBONES, block_shapes, build_blocks
-from spaces.networks.macs import count_macs, count_params
-from spaces.networks.network import YoloReT, build_network
 from spaces.presets import PRESETS, preset
 
 REFERENCE = Path(__file__).parents[4] / "shared" / "paper" / "yoloret_m075_voc_neck_head.npz"
@@ -94,7 +93,8 @@ CHANGES = {
     "collect": {"scale_set": ScaleSet.parse("16+32@16>8+16+32")},
     "fuse": {"scale_set": ScaleSet.parse("8+16+32@8>8+16+32")},
     "hand back": {"scale_set": ScaleSet.parse("8+16+32@16>8+16")},
-    "no RFCR": {"scale_set": None, "rfcr_width": 0, "rfcr_channels": 0, "rfcr_kernel": 0},
+    "no neck": {"neck": "none", "scale_set": None, "rfcr_width": 0, "rfcr_channels": 0, "rfcr_kernel": 0},
+    "BiFPN": {"neck": "bifpn", "scale_set": None, "rfcr_width": 0, "rfcr_channels": 0, "rfcr_kernel": 0},
     "max-pooled shortcut": {"shortcut": "maxpool"},
     "averaged shortcut": {"shortcut": "avgpool"},
     "convolved shortcut": {"shortcut": "conv"},

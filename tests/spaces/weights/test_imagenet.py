@@ -1,7 +1,9 @@
-"""Where ImageNet weights come from: a folder, the published files by a local server, timm's hub when it is out of reach."""
+"""The sources of ImageNet weights: a folder, published files on a local server, timm's hub when it is unreachable."""
 
 import hashlib
 import pickle
+import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,76 +12,12 @@ import timm
 import torch
 from torch import Tensor, nn
 
-import spaces.download
 from spaces import Architecture
-from spaces.download import DownloadError, fetch_file
+from spaces.networks import build_network
 from spaces.networks.backbones import split_blocks
-from spaces.networks.network import build_network
+from spaces.weights import WEIGHTS_DIR, WeightsError, fetch_pretrained, load_pretrained, why_unavailable
 from spaces.weights import published as published_weights
-from spaces.weights.imagenet import WEIGHTS_DIR, WeightsError, fetch_pretrained, load_pretrained, why_unavailable
 from tests.file_server import FileServer
-
-
-def sha256(content: bytes) -> str:
-    return "sha256:" + hashlib.sha256(content).hexdigest()
-
-
-# --- files --------------------------------------------------------------------------------------------------------
-
-CONTENT = bytes(range(256)) * 5000
-
-
-@pytest.mark.parametrize("knows_ranges", [True, False])
-def test_a_fetch_that_breaks_off_goes_on(server: FileServer, tmp_path: Path, knows_ranges: bool) -> None:
-    server.files["file"], server.break_after, server.knows_ranges = CONTENT, [1000, 3000], knows_ranges
-    heard: list[tuple[int, int | None]] = []
-    path = fetch_file(
-        f"{server.url}/file",
-        tmp_path / "new" / "file",
-        checksum=sha256(CONTENT),
-        report=lambda done, whole: heard.append((done, whole)),
-    )
-    assert path.read_bytes() == CONTENT
-    assert heard[-1] == (len(CONTENT), len(CONTENT))
-    assert server.asked == [None, "bytes=1000-", f"bytes={4000 if knows_ranges else 3000}-"]
-    assert [one.name for one in path.parent.iterdir()] == ["file"]
-    fetch_file(f"{server.url}/file", path, checksum=sha256(CONTENT))
-    assert len(server.asked) == 3  # it is there
-
-
-def test_another_run_goes_on_where_an_earlier_one_gave_up(server: FileServer, tmp_path: Path) -> None:
-    server.files["file"], server.break_after = CONTENT, [1000, 0]
-    with pytest.raises(DownloadError, match="broke off after 1000 of 1280000 bytes"):
-        fetch_file(f"{server.url}/file", tmp_path / "file", checksum=sha256(CONTENT))
-    assert [one.name for one in tmp_path.iterdir()] == ["file.partial"]
-    assert fetch_file(f"{server.url}/file", tmp_path / "file", checksum=sha256(CONTENT)).read_bytes() == CONTENT
-    assert server.asked[-1] == "bytes=1000-"
-
-
-def test_a_partial_file_that_is_whole_is_verified_and_taken(server: FileServer, tmp_path: Path) -> None:
-    server.files["file"] = CONTENT
-    (tmp_path / "file.partial").write_bytes(CONTENT)
-    assert fetch_file(f"{server.url}/file", tmp_path / "file", checksum=sha256(CONTENT)).read_bytes() == CONTENT
-
-
-def test_other_content_is_refused_and_leaves_nothing(server: FileServer, tmp_path: Path) -> None:
-    server.files["file"] = CONTENT
-    with pytest.raises(DownloadError, match=r"is not what was expected: its md5 is .*, not 0000"):
-        fetch_file(f"{server.url}/file", tmp_path / "file", checksum="md5:0000")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_what_is_not_there_or_out_of_reach_is_said_so(
-    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(DownloadError, match=r"/none cannot be fetched: 404"):
-        fetch_file(f"{server.url}/none", tmp_path / "none", checksum="md5:0")
-    monkeypatch.setattr(spaces.download, "_PATIENCE_S", 2.0)
-    with pytest.raises(DownloadError, match="refused") as caught:
-        fetch_file("http://127.0.0.1:9/file", tmp_path / "file", checksum="md5:0", hint="plug it in")
-    assert caught.value.hint == "plug it in"
-    assert list(tmp_path.iterdir()) == []
-
 
 # --- the published MobileNetV2 ------------------------------------------------------------------------------------
 
@@ -198,19 +136,46 @@ def test_only_the_blocks_below_the_boundary_take_weights(
     assert all(name.startswith("backbone.") for name in changed)
 
 
-def test_a_file_of_another_hash_is_refused(
-    published: tuple[str, PublishedMobileNetV2, bytes], server: FileServer
+@pytest.mark.parametrize("break_after", [[], [1000]], ids=["other content", "cut short"])
+def test_a_file_of_another_hash_is_refused_and_leaves_nothing(
+    published: tuple[str, PublishedMobileNetV2, bytes], server: FileServer, tmp_path: Path, break_after: list[int]
 ) -> None:
     name, _, content = published
     server.files[name] = content[:-1] + b"x"
-    with pytest.raises(WeightsError, match="is not what was expected: its sha256"):
+    server.break_after = break_after
+    with pytest.raises(WeightsError, match=f"{re.escape(name)}: invalid hash value"):
+        fetch_pretrained("mobilenetv2_075")
+    assert list((tmp_path / "torch" / "hub" / "checkpoints").iterdir()) == []
+
+
+def test_two_at_once_both_get_the_right_content(
+    published: tuple[str, PublishedMobileNetV2, bytes], server: FileServer, tmp_path: Path
+) -> None:
+    name, network, content = published
+    with ThreadPoolExecutor(2) as pool:
+        models = list(pool.map(fetch_pretrained, ["mobilenetv2_075"] * 2))
+    for model in models:
+        assert torch.equal(model.state_dict()["conv_stem.weight"], network.features[0][0].weight)
+    (file,) = (tmp_path / "torch" / "hub" / "checkpoints").iterdir()
+    assert file.name == name
+    assert file.read_bytes() == content
+
+
+def test_a_file_that_the_server_lacks_is_named(
+    published: tuple[str, PublishedMobileNetV2, bytes], server: FileServer
+) -> None:
+    server.files.clear()
+    with pytest.raises(WeightsError, match=rf"{server.url}/mobilenetv2_0\.75-.*\.pth: HTTP Error 404"):
         fetch_pretrained("mobilenetv2_075")
 
 
-def test_out_of_reach_is_one_line(
+def test_out_of_reach_is_one_line_with_the_url_and_the_way_out(
     published: tuple[str, PublishedMobileNetV2, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("YOLORET_NAS_WEIGHTS_URL", "http://127.0.0.1:9")
+    with pytest.raises(WeightsError, match=r"http://127\.0\.0\.1:9/mobilenetv2_0\.75-.*refused") as caught:
+        fetch_pretrained("mobilenetv2_075")
+    assert "--weights-dir" in caught.value.hint
     reason = why_unavailable("mobilenetv2_075")
     assert "mobilenetv2_075" in reason
     assert "\n" not in reason
@@ -264,7 +229,10 @@ def test_a_file_s_code_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(
     ("values", "message"),
-    [([1, 2], "holds no table of tensors"), ({"conv_stem.weight": torch.zeros(3)}, "does not hold mobilenetv2_100")],
+    [
+        ([1, 2], "is not a state_dict of tensors"),
+        ({"conv_stem.weight": torch.zeros(3)}, "does not hold the weights of mobilenetv2_100"),
+    ],
 )
 def test_a_file_of_something_else_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: object, message: str

@@ -61,7 +61,9 @@ def test_a_filled_file_agrees_with_pytorch(architecture: Architecture, tmp_path:
 
 def test_shapes_are_static_and_outputs_are_named_after_their_strides(tmp_path: Path) -> None:
     export_for_timing(
-        SMALL.replace(outputs=(8, 16), truncation=8, scale_set=None, rfcr_width=0, rfcr_channels=0, rfcr_kernel=0),
+        SMALL.replace(
+            outputs=(8, 16), truncation=8, neck="none", scale_set=None, rfcr_width=0, rfcr_channels=0, rfcr_kernel=0
+        ),
         tmp_path / "model.onnx",
         num_classes=2,
     )

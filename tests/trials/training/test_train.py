@@ -86,6 +86,7 @@ def test_bfloat16_trains_with_gradient_clipping_on_a_network_with_strided_depthw
         backbone="mobilenetv3_small_050",
         truncation=8,
         outputs=(8, 16),
+        neck="none",
         scale_set=None,
         rfcr_width=0,
         rfcr_channels=0,

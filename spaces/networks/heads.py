@@ -1,0 +1,193 @@
+"""The heads: one light detection layer per scale, and paths between the scales.
+
+Legend: B batch, C channels, H W grid of a stride, A anchors per cell, K classes.
+
+Source: YOLO-ReT's authors' code (prakharg24/yoloret): an FPN down and a PAN up. The maps that its layers exchange are
+predictions, A·(5 + K) channels wide.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from spaces.architecture import Architecture, HeadName
+from spaces.networks.conv_cost import ConvCost
+from spaces.networks.rfcr import NORM_EPS, NORM_MOMENTUM, resample
+
+_SE_REDUCTION = 4
+"""Channels of a detection layer per channel of its squeeze-excite bottleneck."""
+
+
+class DetectionLayer(nn.Module):
+    """1×1 expansion, depthwise 3×3, squeeze-excite, 1×1 projection: (B, in_channels, H, W) to (B, out_channels, H, W)."""
+
+    def __init__(self, in_channels: int, width: int, *, out_channels: int) -> None:
+        super().__init__()
+        self.expand = _conv_norm(in_channels, width, activation=nn.ReLU6(inplace=True))
+        self.depthwise = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False),
+            nn.BatchNorm2d(width, eps=NORM_EPS, momentum=NORM_MOMENTUM),
+            nn.SiLU(inplace=True),
+        )
+        self.gate = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(width, width // _SE_REDUCTION, 1),
+            nn.SiLU(inplace=True),
+            nn.Conv2d(width // _SE_REDUCTION, width, 1),
+            nn.Sigmoid(),
+        )
+        self.project = _conv_norm(width, out_channels, activation=None)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the layer's prediction map."""
+        features = self.depthwise(self.expand(features))
+        return self.project(features * self.gate(features))  # type: ignore[no-any-return]
+
+
+class Head(nn.Module):
+    """The detection layers of all scales, the paths between them, and the last convolutions.
+
+    Args:
+        channels: Output stride in pixels to channels of the features there.
+        has_fpn: Whether each coarser scale sends its map to the next finer one.
+        has_pan: Whether each finer scale then sends its refined map to the next coarser one.
+        width: Channels of the finest scale's detection layers; each coarser scale has twice as many.
+        out_channels: A·(5 + K).
+        prediction_bias: Whether the last convolutions have a bias.
+    """
+
+    def __init__(
+        self,
+        channels: Mapping[int, int],
+        *,
+        has_fpn: bool,
+        has_pan: bool,
+        width: int,
+        out_channels: int,
+        prediction_bias: bool,
+    ) -> None:
+        super().__init__()
+        self.strides = tuple(sorted(channels))
+        pairs = list(itertools.pairwise(self.strides)) if has_fpn else []
+        widths = {stride: width * 2**step for step, stride in enumerate(self.strides)}
+        # In both directions a path has as many channels as the finer of its two scales is wide.
+        self.down = nn.ModuleDict({f"s{c}_to_s{f}": _path(out_channels, widths[f]) for f, c in pairs})
+        self.top_down = nn.ModuleDict()
+        for stride in self.strides:
+            received = widths[stride] if any(stride == fine for fine, _ in pairs) else 0
+            self.top_down[f"s{stride}"] = DetectionLayer(
+                channels[stride] + received, widths[stride], out_channels=out_channels
+            )
+        self.up = nn.ModuleDict()
+        self.bottom_up = nn.ModuleDict()
+        if has_pan:
+            self.up.update({f"s{f}_to_s{c}": _path(out_channels, widths[f]) for f, c in pairs})
+            for step, stride in enumerate(self.strides):
+                received = widths[self.strides[step - 1]] if step else 0
+                self.bottom_up[f"s{stride}"] = DetectionLayer(
+                    out_channels + received, widths[stride], out_channels=out_channels
+                )
+        self.predict = nn.ModuleDict(
+            {f"s{s}": nn.Conv2d(out_channels, out_channels, 1, bias=prediction_bias) for s in self.strides}
+        )
+
+    def forward(self, features: Mapping[int, Tensor]) -> tuple[Tensor, ...]:
+        """Predict.
+
+        Args:
+            features: Output stride to (B, C, H, W).
+
+        Returns:
+            One map per output stride, fine to coarse, each (B, A·(5 + K), H, W).
+        """
+        maps: dict[int, Tensor] = {}
+        for coarser, stride in zip((0, *self.strides[:0:-1]), self.strides[::-1], strict=True):
+            maps[stride] = self._layer("top_down", features[stride], stride, maps.get(coarser), coarser)
+        if self.bottom_up:
+            refined: dict[int, Tensor] = {}
+            for finer, stride in zip((0, *self.strides[:-1]), self.strides, strict=True):
+                refined[stride] = self._layer("bottom_up", maps[stride], stride, refined.get(finer), finer)
+            maps = refined
+        return tuple(self.predict[f"s{stride}"](maps[stride]) for stride in self.strides)
+
+    def _layer(self, way: str, own: Tensor, stride: int, other: Tensor | None, other_stride: int) -> Tensor:
+        paths, layers = (self.down, self.top_down) if way == "top_down" else (self.up, self.bottom_up)
+        if other is not None and paths:
+            sent = paths[f"s{other_stride}_to_s{stride}"](other)
+            own = torch.cat([resample(sent, from_stride=other_stride, to_stride=stride), own], dim=1)
+        return layers[f"s{stride}"](own)  # type: ignore[no-any-return]
+
+
+def _conv_norm(in_channels: int, out_channels: int, *, activation: nn.Module | None) -> nn.Sequential:
+    layers: list[nn.Module] = [
+        nn.Conv2d(in_channels, out_channels, 1, bias=False),
+        nn.BatchNorm2d(out_channels, eps=NORM_EPS, momentum=NORM_MOMENTUM),
+    ]
+    return nn.Sequential(*layers, *([activation] if activation else []))
+
+
+def _path(in_channels: int, out_channels: int) -> nn.Sequential:
+    return _conv_norm(in_channels, out_channels, activation=nn.ReLU6(inplace=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadEntry:
+    """One head. Both functions take the architecture, stride to channels of the head's input, and A·(5 + K)."""
+
+    build: Callable[[Architecture, Mapping[int, int], int], Head]
+    """Builds the module."""
+    convs: Callable[[Architecture, Mapping[int, int], int], Iterator[ConvCost]]
+    """Lists the convolutions of that module."""
+
+
+def _head(*, has_fpn: bool, has_pan: bool) -> HeadEntry:
+    def build(architecture: Architecture, channels: Mapping[int, int], out_channels: int) -> Head:
+        return Head(
+            channels,
+            has_fpn=has_fpn,
+            has_pan=has_pan,
+            width=architecture.head_width,
+            out_channels=out_channels,
+            prediction_bias=architecture.prediction_bias,
+        )
+
+    def convs(architecture: Architecture, channels: Mapping[int, int], out_channels: int) -> Iterator[ConvCost]:
+        strides = sorted(channels)
+        widths = {stride: architecture.head_width * 2**step for step, stride in enumerate(strides)}
+        pairs = list(itertools.pairwise(strides)) if has_fpn else []
+        from_coarser = {fine: widths[fine] for fine, _ in pairs}
+        for fine, coarse in pairs:
+            yield ConvCost(coarse, out_channels, widths[fine])
+        for stride in strides:
+            in_channels = channels[stride] + from_coarser.get(stride, 0)
+            yield from _layer_convs(stride, in_channels, widths[stride], out_channels)
+        if has_pan:
+            from_finer = {coarse: widths[fine] for fine, coarse in pairs}
+            for fine, _ in pairs:
+                yield ConvCost(fine, out_channels, widths[fine])
+            for stride in strides:
+                in_channels = out_channels + from_finer.get(stride, 0)
+                yield from _layer_convs(stride, in_channels, widths[stride], out_channels)
+        for stride in strides:
+            yield ConvCost(stride, out_channels, out_channels, has_norm=False, has_bias=architecture.prediction_bias)
+
+    return HeadEntry(build=build, convs=convs)
+
+
+def _layer_convs(stride: int, in_channels: int, width: int, out_channels: int) -> Iterator[ConvCost]:
+    yield ConvCost(stride, in_channels, width)
+    yield ConvCost(stride, width, width, 3, is_depthwise=True)
+    yield ConvCost(0, width, width // _SE_REDUCTION, has_norm=False, has_bias=True)
+    yield ConvCost(0, width // _SE_REDUCTION, width, has_norm=False, has_bias=True)
+    yield ConvCost(stride, width, out_channels)
+
+
+HEADS: dict[HeadName, HeadEntry] = {
+    "fpn_pan": _head(has_fpn=True, has_pan=True),
+    "fpn": _head(has_fpn=True, has_pan=False),
+    "plain": _head(has_fpn=False, has_pan=False),
+}
+"""Name to head, costliest first."""
