@@ -270,5 +270,11 @@ def test_every_room_has_a_line_in_the_design() -> None:
     assert [room for room in sorted(rooms) if f"| `{room}/` |" not in text] == []
 
 
+def test_the_code_names_pages_that_exist() -> None:
+    sources = [path for folder in ("yoloret_nas", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    named = {name for path in sources for name in re.findall(r"docs/[\w-]+\.md", path.read_text(encoding="utf-8"))}
+    assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []
+
+
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 150

@@ -53,7 +53,7 @@ _REFIT_FACTOR = 3
     "--workers", type=click.IntRange(1), default=None, help="Trials at once.  [default: one a GPU, else one a core]"
 )
 @click.option("--no-prune", is_flag=True, help="Train every trial to its end.")
-@click.option("--inherit", is_flag=True, help="Start trials from finished trials' weights; see docs/strategy.md first.")
+@click.option("--inherit", is_flag=True, help="Start trials from finished trials' weights; see docs/search.md first.")
 @click.option(
     "--refit",
     "refit_epochs",
