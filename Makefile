@@ -19,7 +19,8 @@ lint: $(VENV)/.installed-dev ## formatting, lint, types, import contracts
 	$(BIN)/lint-imports
 
 docs: $(VENV)/.installed-dev ## build the pages into site/; a broken link or reference is an error
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@# Never --quiet: it hides the warnings from --strict.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 check: lint docs test ## what CI runs
 
