@@ -502,7 +502,7 @@ def test_a_board_that_is_away_for_a_minute(board: LoopbackBoard, network: Path) 
 
 
 def test_settings_are_checked() -> None:
-    with pytest.raises(ValueError, match="no time and no bound is below 0"):
+    with pytest.raises(ValueError, match="times and bounds are at least 0"):
         SshSettings(patience_s=-1)
     with pytest.raises(ValueError, match="at least 1"):
         SshSettings(num_attempts=0)
