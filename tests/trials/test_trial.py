@@ -238,7 +238,7 @@ def test_a_loss_that_is_no_number_fails_with_the_reason(make_request: MakeReques
     [
         ({"dataset": "nowhere/at/all"}, "dataset 'nowhere/at/all' does not exist (use a folder"),
         ({"device": "abacus"}, "device 'abacus' is unknown (use cpu"),
-        ({"architecture": ARCHITECTURE.replace(truncation=10_000)}, "is beyond it"),
+        ({"architecture": ARCHITECTURE.replace(truncation=10_000)}, "is too large"),
     ],
     ids=["data", "device", "architecture"],
 )

@@ -138,5 +138,5 @@ def test_no_training_split(tmp_path: Path, write_coco) -> None:
 
 def test_other_json_is_no_dataset(tmp_path: Path) -> None:
     (tmp_path / "package.json").write_text(json.dumps({"name": "thing"}))
-    with pytest.raises(DatasetError, match="no dataset of a known format"):
+    with pytest.raises(DatasetError, match="not a dataset of a known format"):
         open_dataset(str(tmp_path))

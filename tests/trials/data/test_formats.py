@@ -38,7 +38,7 @@ def test_folder_named_shapes_needs_its_dot(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "shapes").mkdir()
     monkeypatch.chdir(tmp_path)
     assert open_dataset("shapes:train=2,val=1").format == "shapes"
-    with pytest.raises(DatasetError, match=r"'\./shapes' is no dataset"):
+    with pytest.raises(DatasetError, match=r"'\./shapes' is not a dataset"):
         open_dataset("./shapes")
 
 
