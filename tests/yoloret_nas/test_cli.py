@@ -150,7 +150,7 @@ def test_another_distribution_s_package_of_our_name_is_named(tmp_path: Path, nam
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 1
     assert f"the package '{name}' is not yoloret-nas's own: found {tmp_path}" in done.stderr
-    assert "environment of its own" in done.stderr
+    assert "in its own environment" in done.stderr
     assert "Traceback" not in done.stderr
 
 
