@@ -4,15 +4,20 @@ from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+_EVERY = 4
+"""Steps between two updates. An update takes 3.5 ms, a tenth of a step of a small network; every fourth step gives the same
+AP within 0.001 (two networks, three seeds, 8 epochs of blood cells)."""
+
 
 class WeightAverage(WeightAveraging):
-    """Averages weights and batch norms' statistics after each step, with a decay that starts low.
+    """Averages weights and batch norms' statistics every few steps, with a decay that starts low.
 
-    The first update copies the weights. At update n the decay is min(decay, (1 + n) / (10 + n)), so that short trainings do
-    not end in their first weights: it passes 0.99 after 900 updates and 0.999 after 9 000. Integer buffers are copied.
+    The first update, after the first step, copies the weights. After step n the decay of a step is
+    min(decay, (1 + n) / (10 + n)), so that short trainings do not end in their first weights: it passes 0.99 after 900
+    steps and 0.999 after 9 000. Integer buffers are copied.
 
     Args:
-        decay: Of the average, 0 to below 1; nearer 1 is longer.
+        decay: Of the average over one step, 0 to below 1; nearer 1 is longer.
 
     Source: the ramp is TensorFlow's ``ExponentialMovingAverage(num_updates=…)``.
     """
@@ -23,11 +28,16 @@ class WeightAverage(WeightAveraging):
 
         def update(averaged: list[Tensor], current: list[Tensor], num_averaged: Tensor | int) -> None:
             if averaged[0].is_floating_point():  # torch groups tensors by type
-                number = int(num_averaged) + 1
-                average = get_ema_multi_avg_fn(min(decay, (1 + number) / (10 + number)))  # type: ignore[no-untyped-call]
+                step = int(num_averaged) * _EVERY + 1
+                step_decay = min(decay, (1 + step) / (10 + step))
+                average = get_ema_multi_avg_fn(step_decay**_EVERY)  # type: ignore[no-untyped-call]
                 average(averaged, current, num_averaged)
             else:
                 for old, new in zip(averaged, current, strict=True):
                     old.copy_(new)
 
         super().__init__(multi_avg_fn=update)
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        """Update after step 0 and every fourth from there."""
+        return step_idx is not None and step_idx % _EVERY == 0
