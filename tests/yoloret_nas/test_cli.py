@@ -170,7 +170,7 @@ def test_another_distribution_s_package_of_our_name_is_named(tmp_path: Path, nam
         ("search --space no.yaml", 2, "'no.yaml' is none of paper, nano, tiny, and no file"),
         ("search --study ../up", 2, "study name '../up' cannot name a folder"),
         ("search --device abacus", 2, "device 'abacus' is unknown"),
-        ("search --device cpu:threads=99999", 2, "99999 threads asked for"),
+        ("search --device cpu:threads=99999", 2, "99999 threads requested"),
         ("search --also-measure abacus", 2, "device 'abacus' is unknown"),
         ("export --study none", 2, "no study 'none' in runs"),
         ("predict . x.jpg", 2, "'x.jpg' does not exist"),
@@ -253,7 +253,7 @@ def test_a_board_is_searched_for_what_it_can_run(
     called = call("search", "--device", "ssh://nobody@127.0.0.1:1")
     assert "space nano" in called.out
     if not torch.cuda.is_available():
-        assert "there is no GPU here" in called.said
+        assert "without a GPU each trial" in called.said
     assert "space paper" in call("search", "--device", "ssh://nobody@127.0.0.1:1", "--space", "paper").out
 
 
@@ -448,7 +448,7 @@ def test_predict_takes_a_trial_as_well_as_its_export(call: Call, exported: Path,
     of_trial = call("predict", f"real:{number}", *words, "--dir", real_study.root)
     assert of_trial.code == 0, of_trial.said
     assert json.loads(of_trial.out) == json.loads(call("predict", exported, *words).out)
-    assert_refused(call("predict", "yoloret-m0.75", *words), 2, "has no trained weights: it is an architecture only")
+    assert_refused(call("predict", "yoloret-m0.75", *words), 2, "has no trained weights: it is only an architecture")
     assert_refused(call("predict", "real:99", *words, "--dir", real_study.root), 2, "trial 99 is not a complete trial")
 
 

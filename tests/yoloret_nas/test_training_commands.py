@@ -91,7 +91,7 @@ def test_a_transfer_curve_starts_from_the_weights_it_is_given(call: Call, inline
         ("train yoloret-m0.75 --data nowhere", 2, "'nowhere' does not exist"),
         ("train yoloret-m0.75 --weights random --name ../up", 2, "study name '../up' cannot name a folder"),
         ("train yoloret-m0.75 --weights random --input-size 100", 2, "input_size 100 is not a multiple"),
-        ("eval yoloret-m0.75 --data shapes", 2, "yoloret-m0.75 has no trained weights: it is an architecture only"),
+        ("eval yoloret-m0.75 --data shapes", 2, "yoloret-m0.75 has no trained weights: it is only an architecture"),
         ("eval nothing:3 --data shapes", 2, "'nothing:3' names no network"),
         ("compare nothing", 2, "'nothing' names no network"),
         ("ablation --backbone abacus", 2, "backbone 'abacus' is unknown"),
