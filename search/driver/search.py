@@ -23,7 +23,7 @@ from search.study.summary import Summary
 from spaces import Architecture
 from spaces.weights.imagenet import why_unavailable
 from trials.progress import Progress
-from trials.training import CHECKPOINT_FILE
+from trials.training import CHECKPOINT_FILE, RecipeName
 from trials.trial_result import TrialRequest, TrialResult
 
 
@@ -180,28 +180,24 @@ def make_sampler(settings: StudySettings, *, num_classes: int, on_look_up: Calla
         finally:
             on_look_up(time.monotonic() - began)
 
-    return EhviSampler(
-        settings.space,
-        measure_ms,
-        num_classes=num_classes,
-        settings=_aim(settings),
-        seed=settings.seed,
-    )
+    strategy = choose_strategy(settings.train.recipe, max_latency_ms=settings.max_latency_ms)
+    return EhviSampler(settings.space, measure_ms, num_classes=num_classes, settings=strategy, seed=settings.seed)
 
 
-def _aim(settings: StudySettings) -> StrategySettings:
+def choose_strategy(recipe: RecipeName, *, max_latency_ms: float | None) -> StrategySettings:
     """Return the strategy's limit, and how many latencies are worth measuring beside the trials'.
 
     A look-up stops every trial of this machine for two seconds, or builds an engine on a board. Trainings of minutes
     repay that. Those of the quick recipe take seconds, and tell latencies from what networks cost on paper until the
     trials' own measurements say better. With a limit, paper cannot say what is within it.
+
+    Args:
+        recipe: How trials train.
+        max_latency_ms: The study's limit; None for none.
     """
-    limit_ms = settings.max_latency_ms
-    if settings.train.recipe == "quick":
+    if recipe == "quick":
+        num_first_lookups = 0 if max_latency_ms is None else 6
         return StrategySettings(
-            max_latency_ms=limit_ms,
-            num_first=6,
-            num_first_lookups=0 if limit_ms is None else 6,
-            num_lookups=0,
+            max_latency_ms=max_latency_ms, num_first=6, num_first_lookups=num_first_lookups, num_lookups=0
         )
-    return StrategySettings(max_latency_ms=limit_ms, num_first_lookups=16, num_lookups=2)
+    return StrategySettings(max_latency_ms=max_latency_ms, num_first_lookups=16, num_lookups=2)
