@@ -34,7 +34,7 @@ from search.strategy.candidates import Candidates
 from search.strategy.hypervolume_improvement import expected_hypervolume_improvement
 from search.strategy.suggest import suggest
 from search.strategy.surrogate import Inputs, SurrogateSettings, fit_surrogate
-from search.study.pareto import FloatArray, IntArray, Reference, hypervolume
+from search.study.pareto import FloatArray, IntArray, Reference, hypervolume, staircase
 
 AXES = ("version", "depth", "width", "resolution")
 VERSIONS = ("3", "4", "5", "6s", "6m", "6l", "8")
@@ -181,14 +181,8 @@ def run_plain(problem: Problem, seed: int, num_trainings: int) -> Run:
             taken = np.array(run.trained)
             model = fit_surrogate(inputs.take(taken), np.array(seen), settings=_PLAIN, seed=seed)
             mean, std = model.predict(inputs.take(feasible))
-            gain = expected_hypervolume_improvement(
-                mean,
-                std,
-                problem.latency_ms[feasible],
-                front_ap=np.array(seen),
-                front_latency_ms=problem.latency_ms[taken],
-                reference=problem.reference,
-            )
+            front = staircase(np.array(seen), problem.latency_ms[taken], reference=problem.reference)
+            gain = expected_hypervolume_improvement(mean, std, problem.latency_ms[feasible], front=front)
             chosen = int(feasible[np.argmax(np.where(np.isin(feasible, taken), -1.0, gain))])
         run.slowest_s = max(run.slowest_s, time.process_time() - started)
         run.trained.append(chosen)

@@ -23,7 +23,7 @@ from search.study.summary import Summary
 from spaces import Architecture
 from spaces.weights.imagenet import why_unavailable
 from trials.progress import Progress
-from trials.training import CHECKPOINT_FILE, RecipeName
+from trials.training import CHECKPOINT_FILE
 from trials.trial_result import TrialRequest, TrialResult
 
 
@@ -184,7 +184,7 @@ def make_sampler(settings: StudySettings, *, num_classes: int, on_look_up: Calla
     return EhviSampler(settings.space, measure_ms, num_classes=num_classes, settings=strategy, seed=settings.seed)
 
 
-def choose_strategy(recipe: RecipeName, *, max_latency_ms: float | None) -> StrategySettings:
+def choose_strategy(recipe: str, *, max_latency_ms: float | None) -> StrategySettings:
     """Return the strategy's limit, and how many latencies are worth measuring beside the trials'.
 
     A look-up stops every trial of this machine for two seconds, or builds an engine on a board. Trainings of minutes

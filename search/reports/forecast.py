@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search.strategy.candidate_pool import draw_pool
-from search.strategy.encoder import Encoder
+from search.strategy.candidates import Encoder, draw_pool
 from search.strategy.hypervolume_improvement import expected_hypervolume_improvement
 from search.strategy.latencies import LatencyLookups
 from search.strategy.surrogate import fit_surrogate
+from search.study.pareto import staircase
 from search.study.summary import Summary
 from spaces import Architecture
 from spaces.space import Space
@@ -67,10 +67,8 @@ def forecast(summary: Summary, space: Space, *, count: int = 5, seed: int = 0) -
     inputs, trained = lookups.inputs(), np.array([place[architecture.key] for architecture, _ in complete])
     ap = np.array([point[0] for _, point in complete])
     mean, std = fit_surrogate(inputs.take(trained), ap, seed=seed).predict(inputs)
-    front_ms = lookups.latency_ms[trained]
-    gain = expected_hypervolume_improvement(
-        mean, std, lookups.latency_ms, front_ap=ap, front_latency_ms=front_ms, reference=summary.reference
-    )
+    front = staircase(ap, lookups.latency_ms[trained], reference=summary.reference)
+    gain = expected_hypervolume_improvement(mean, std, lookups.latency_ms, front=front)
     gain[[place[record.architecture.key] for record in summary.records]] = -np.inf
     whole = summary.hypervolume * summary.reference.latency_ms
     best = [

@@ -8,6 +8,6 @@ from search.strategy.ehvi_sampler import EhviSampler
 from search.strategy.parents import best_parent
 from search.strategy.pruning import cannot_reach_front
 from search.strategy.sampler import SpaceSampler
-from search.strategy.suggest import StrategySettings
+from search.strategy.settings import StrategySettings
 
 __all__ = ["EhviSampler", "SpaceSampler", "StrategySettings", "best_parent", "cannot_reach_front"]

@@ -1,14 +1,13 @@
 """The acquisition function: the hypervolume a candidate is expected to add, for what its training costs. N candidates."""
 
-from functools import partial
-
 import numpy as np
 
 from search.strategy.accuracy_model import AccuracyModel
 from search.strategy.candidates import BoolArray
 from search.strategy.hypervolume_improvement import expected_hypervolume_improvement, log_probability_of_joining
 from search.strategy.latencies import LatencyLookups
-from search.study.pareto import FloatArray, Reference
+from search.strategy.settings import StrategySettings
+from search.study.pareto import FloatArray, Reference, staircase
 
 
 class Acquisition:
@@ -18,40 +17,25 @@ class Acquisition:
         lookups: The candidates and their latencies.
         model: Of their accuracy.
         reference: The corner that hypervolume is counted from.
-        max_latency_ms: Slower candidates are not chosen; None for no limit.
-        num_optimistic_std: Predicted latencies count as so many standard deviations faster.
-        fixed_cost: Cost of any training, in median latencies; the candidate's latency is added to it.
+        settings: Limit, optimism and cost.
     """
 
     def __init__(
-        self,
-        lookups: LatencyLookups,
-        model: AccuracyModel,
-        *,
-        reference: Reference,
-        max_latency_ms: float | None,
-        num_optimistic_std: float,
-        fixed_cost: float,
+        self, lookups: LatencyLookups, model: AccuracyModel, *, reference: Reference, settings: StrategySettings
     ) -> None:
         self._lookups = lookups
         self._model = model
         self._reference = reference
-        self._max_latency_ms = max_latency_ms
-        self._num_optimistic_std = num_optimistic_std
-        self._fixed_cost = fixed_cost
-        ap, latency_ms = model.finished_ap, model.finished_latency_ms
-        self._improvement = partial(
-            expected_hypervolume_improvement, front_ap=ap, front_latency_ms=latency_ms, reference=reference
-        )
-        self._log_joining = partial(
-            log_probability_of_joining, front_ap=ap, front_latency_ms=latency_ms, reference=reference
-        )
+        self._settings = settings
+        self._front = staircase(model.finished_ap, model.finished_latency_ms, reference=reference)
 
     def score(self, is_free: BoolArray) -> FloatArray:
         """Return (N,); -inf for candidates that are taken, over the limit or without a latency."""
         self._model.update()
-        gain = self._gain(self._lookups.optimistic_ms(self._num_optimistic_std))
-        within = self._lookups.probability_within(self._max_latency_ms)
+        # Optimism is for choosing what to measure; without look-ups the expected latency counts.
+        num_std = self._settings.num_optimistic_std if self._settings.num_lookups else 0.0
+        gain = self._gain(self._lookups.optimistic_ms(num_std))
+        within = self._lookups.probability_within(self._settings.max_latency_ms)
         possible = is_free & (within > 0)
         with np.errstate(divide="ignore"):
             log_within = np.log(within)
@@ -59,7 +43,9 @@ class Acquisition:
         if (scores > -np.inf).any():
             return scores
         # Every gain has underflowed to 0.
-        joining = self._log_joining(self._model.mean, self._model.std, self._lookups.latency_ms)
+        joining = log_probability_of_joining(
+            self._model.mean, self._model.std, self._lookups.latency_ms, front=self._front
+        )
         return np.where(possible, joining + log_within, -np.inf)
 
     def why(self, candidate: int) -> str:
@@ -72,9 +58,9 @@ class Acquisition:
         )
 
     def _gain(self, latency_ms: FloatArray) -> FloatArray:
-        return self._improvement(self._model.mean, self._model.std, latency_ms)
+        return expected_hypervolume_improvement(self._model.mean, self._model.std, latency_ms, front=self._front)
 
     def _log_cost(self) -> FloatArray:
         latency_ms = self._lookups.latency_ms
         median_ms = float(np.median(latency_ms[np.isfinite(latency_ms)]))
-        return np.log(np.where(np.isfinite(latency_ms), latency_ms, 0.0) + self._fixed_cost * median_ms)
+        return np.log(np.where(np.isfinite(latency_ms), latency_ms, 0.0) + self._settings.fixed_cost * median_ms)

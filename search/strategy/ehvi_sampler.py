@@ -7,24 +7,21 @@ neighbours of the front's members are added as the search proceeds.
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
-from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from search.strategy.accuracy_model import Observation
-from search.strategy.candidate_pool import draw_pool
-from search.strategy.encoder import Encoder
+from search.strategy.candidates import Encoder, draw_pool
 from search.strategy.pruning import extrapolate
-from search.strategy.suggest import StrategySettings, suggest
-from search.study.errors import SpaceExhaustedError, StudyError
-from search.study.parameters import distributions, to_parameters
+from search.strategy.sampler import ArchitectureSampler
+from search.strategy.settings import StrategySettings
+from search.strategy.suggest import suggest
+from search.study.errors import SpaceExhaustedError
 from search.study.pareto import Reference, front_indices
 from search.study.study import to_record
-from search.study.trial_attributes import note_why, tried_architecture, tried_trials
+from search.study.trial_attributes import tried_architecture, tried_trials
 from spaces import Architecture, YoloRetError
 from spaces.space import Space
 from trials.latency.device import DeviceAwayError
@@ -35,7 +32,7 @@ _NUM_NEIGHBOURS = 40
 """Neighbours of each member of the front in the pool."""
 
 
-class EhviSampler(BaseSampler):
+class EhviSampler(ArchitectureSampler):
     """Proposes the architecture with the largest expected hypervolume improvement for its cost.
 
     All its state is in the study, so a resumed study proposes the same as an uninterrupted one. It stores the latencies
@@ -58,22 +55,14 @@ class EhviSampler(BaseSampler):
         settings: StrategySettings,
         seed: int,
     ) -> None:
-        self._space = space
+        super().__init__(space, seed=seed)
         self._measure_ms = measure_ms
         self._settings = settings
-        self._seed = seed
-        self._distributions = distributions(space)
         self._pool = draw_pool(space, seed)
         self._encoder = Encoder(num_classes=num_classes)
 
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Return the whole space: all parameters are proposed together."""
-        return dict(self._distributions)
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """Return the parameters of the next architecture.
+    def propose(self, study: Study, trial: FrozenTrial) -> tuple[Architecture, str]:
+        """Return the candidate of :func:`suggest`.
 
         Raises:
             SpaceExhaustedError: no candidate is left.
@@ -103,14 +92,7 @@ class EhviSampler(BaseSampler):
             raise SpaceExhaustedError(
                 f"no architecture of space {self._space.name!r} is left to try", hint="search a larger space"
             )
-        note_why(study, trial, suggestion.why)
-        return to_parameters(self._space, candidates[suggestion.candidate])
-
-    def sample_independent(
-        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        """Refuse a parameter outside the space: the study was made for another space."""
-        raise StudyError(f"parameter {param_name!r} is not of space {self._space.name!r}")
+        return candidates[suggestion.candidate], suggestion.why
 
     def _candidates(self, tried: Sequence[Architecture], past: Sequence[FrozenTrial]) -> list[Architecture]:
         """Return the pool, the tried architectures and a seeded sample of the front's neighbours, without repeats."""

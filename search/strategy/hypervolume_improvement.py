@@ -12,7 +12,7 @@ Source:
 import numpy as np
 from scipy.special import log_ndtr, ndtr
 
-from search.study.pareto import FloatArray, Reference, staircase
+from search.study.pareto import FloatArray, Staircase
 
 
 def expected_improvement(mean: FloatArray, std: FloatArray, level: FloatArray) -> FloatArray:
@@ -26,13 +26,7 @@ def expected_improvement(mean: FloatArray, std: FloatArray, level: FloatArray) -
 
 
 def expected_hypervolume_improvement(
-    mean: FloatArray,
-    std: FloatArray,
-    latency_ms: FloatArray,
-    *,
-    front_ap: FloatArray,
-    front_latency_ms: FloatArray,
-    reference: Reference,
+    mean: FloatArray, std: FloatArray, latency_ms: FloatArray, *, front: Staircase
 ) -> FloatArray:
     """Return the exact expected hypervolume improvement of each candidate.
 
@@ -40,14 +34,12 @@ def expected_hypervolume_improvement(
         mean: (N,) expected AP of the candidates.
         std: (N,) its standard deviation, at least 0.
         latency_ms: (N,) latencies of the candidates.
-        front_ap: (M,) AP of the trials so far, dominated ones included; M may be 0.
-        front_latency_ms: (M,) their latencies.
-        reference: The worst corner.
+        front: `staircase` of the trials so far: levels (M + 1,) and edges (M + 2,); M may be 0.
 
     Returns:
         (N,) in AP times milliseconds; 0 at and beyond the reference's latency.
     """
-    levels, edges = staircase(front_ap, front_latency_ms, reference=reference)
+    levels, edges = front
     starts = np.maximum(edges[:-1], latency_ms[:, None])  # (N, M + 1)
     widths = np.maximum(edges[1:] - starts, 0.0)  # (N, M + 1)
     gains = expected_improvement(mean[:, None], std[:, None], levels)  # (N, M + 1)
@@ -55,13 +47,7 @@ def expected_hypervolume_improvement(
 
 
 def log_probability_of_joining(
-    mean: FloatArray,
-    std: FloatArray,
-    latency_ms: FloatArray,
-    *,
-    front_ap: FloatArray,
-    front_latency_ms: FloatArray,
-    reference: Reference,
+    mean: FloatArray, std: FloatArray, latency_ms: FloatArray, *, front: Staircase
 ) -> FloatArray:
     """Return the logarithm of the probability that each candidate joins the front; arguments as above.
 
@@ -71,6 +57,6 @@ def log_probability_of_joining(
     Returns:
         (N,), at most 0.
     """
-    levels, edges = staircase(front_ap, front_latency_ms, reference=reference)
+    levels, edges = front
     step = np.clip(np.searchsorted(edges, latency_ms, side="right") - 1, 0, len(levels) - 1)
     return np.asarray(log_ndtr((mean - levels[step]) / np.maximum(std, 1e-12)))

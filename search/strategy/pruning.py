@@ -64,7 +64,7 @@ def extrapolate(curve: Curve, latency_ms: float, finished: Sequence[TrialRecord]
     rows = [
         (then, record.point[1], record.point[0])
         for record in finished
-        if record.point is not None and (then := _ap_at(record, epoch)) is not None
+        if record.point is not None and (then := dict(record.curve).get(epoch)) is not None
     ]
     if len(rows) < MIN_CURVES:
         return None
@@ -118,30 +118,18 @@ def cannot_reach_front(
     epoch, now = curve[-1]
     if epoch < MIN_SHARE * num_epochs or epoch >= num_epochs or len(curve) < _NUM_AGREEING:
         return ""
-    rivals = [(ap, record.number) for record in finished if (ap := _rival_ap(record, latency_ms)) is not None]
+    rivals = [(one.point[0], one.number) for one in finished if one.point and one.point[1] <= latency_ms]
     if not rivals:
         return ""
     level, rival = max(rivals)
-    views = [extrapolate(curve[: len(curve) - back], latency_ms, finished) for back in range(_NUM_AGREEING)]
-    chances = [0.0 if view is None else view.probability_of_reaching(level) for view in views]
-    if None in views or max(chances) >= risk:
+    ends = [extrapolate(curve[: len(curve) - back], latency_ms, finished) for back in range(_NUM_AGREEING)]
+    views = [end for end in ends if end is not None]
+    chance = max((view.probability_of_reaching(level) for view in views), default=1.0)
+    if len(views) < _NUM_AGREEING or chance >= risk:
         return ""
     view = views[0]
-    assert view is not None
     return (
         f"AP {now:.3f} after epoch {epoch} of {num_epochs}; expected to end at {view.ap:.3f} ± {view.ap_std:.3f} (from "
         f"{view.num_curves} finished curves), it reaches the {level:.3f} of trial {rival}, which is no slower, with a "
-        f"probability of {max(chances):.1%}, below the risk of {risk:.0%}"
+        f"probability of {chance:.1%}, below the risk of {risk:.0%}"
     )
-
-
-def _rival_ap(record: TrialRecord, latency_ms: float) -> float | None:
-    point = record.point
-    return point[0] if point is not None and point[1] <= latency_ms else None
-
-
-def _ap_at(record: TrialRecord, epoch: int) -> float | None:
-    """Return a complete trial's AP at an epoch, None where it was not scored."""
-    if record.point is None:
-        return None
-    return dict(record.curve).get(epoch)

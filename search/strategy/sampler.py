@@ -1,6 +1,7 @@
 """Optuna's samplers over a space of architectures: every proposal is legal and new."""
 
 import random
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -22,18 +23,63 @@ _STARTUP_TRIALS = 10
 _GOLDEN_RATIO = (5**0.5 - 1) / 2
 """Its multiples modulo 1 fill the unit interval evenly at any length, and share no period with an axis."""
 
+
+def _nsga2(seed: int) -> NSGAIISampler:
+    # Optuna's default population of 50 would make the first 50 trials random.
+    return NSGAIISampler(seed=seed, population_size=_STARTUP_TRIALS)
+
+
 OPTUNA_SAMPLERS: dict[SamplerName, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: TPESampler(seed=seed, multivariate=True, n_startup_trials=_STARTUP_TRIALS),
     "gp": lambda seed: GPSampler(seed=seed, n_startup_trials=_STARTUP_TRIALS),
-    # Optuna's default population of 50 would make the first 50 trials random.
-    "nsga2": lambda seed: NSGAIISampler(seed=seed, population_size=_STARTUP_TRIALS),
+    "nsga2": _nsga2,
     "random": lambda seed: RandomSampler(seed=seed),
 }
 """Name of a sampler to the function that builds it from a seed."""
 _TITLES: dict[SamplerName, str] = {"tpe": "TPE", "gp": "Gaussian process", "nsga2": "NSGA-II"}
 
 
-class SpaceSampler(BaseSampler):
+class ArchitectureSampler(BaseSampler, ABC):
+    """Proposes all parameters of an architecture together.
+
+    Args:
+        space: Source of the proposals.
+        seed: Seed of the study.
+    """
+
+    def __init__(self, space: Space, *, seed: int) -> None:
+        self._space = space
+        self._seed = seed
+        self._distributions = distributions(space)
+
+    @abstractmethod
+    def propose(self, study: Study, trial: FrozenTrial) -> tuple[Architecture, str]:
+        """Return an architecture that no trial of the study has tried, and why it is proposed.
+
+        Raises:
+            SpaceExhaustedError: every architecture was tried.
+        """
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Return the whole space."""
+        return dict(self._distributions)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Return the parameters of the next architecture; raises what `propose` raises."""
+        architecture, why = self.propose(study, trial)
+        note_why(study, trial, why)
+        return to_parameters(self._space, architecture)
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Refuse a parameter outside the space: the study was made for another space."""
+        raise StudyError(f"parameter {param_name!r} is not of space {self._space.name!r}")
+
+
+class SpaceSampler(ArchitectureSampler):
     """Wraps an Optuna sampler: its proposal becomes the nearest architecture that was not tried yet.
 
     The grid has no inner sampler: it visits the space in strides that are even at any length, to its end.
@@ -50,43 +96,27 @@ class SpaceSampler(BaseSampler):
     """
 
     def __init__(self, space: Space, *, name: SamplerName, seed: int) -> None:
-        self._space = space
+        super().__init__(space, seed=seed)
         self._name = name
-        self._seed = seed
-        self._distributions = distributions(space)
 
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Return the whole space: all parameters are proposed together."""
-        return dict(self._distributions)
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Count the trial in a generation of NSGA-II, which counts only those that it is asked about: no queued ones."""
+        if self._name == "nsga2":
+            _nsga2(self._seed).get_trial_generation(study, trial)
 
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """Return the parameters of an architecture that no trial of the study has tried.
-
-        Raises:
-            SpaceExhaustedError: every architecture of the space was tried.
-        """
+    def propose(self, study: Study, trial: FrozenTrial) -> tuple[Architecture, str]:
+        """Return the inner sampler's architecture, or the nearest untried one."""
         tried = {tried_architecture(self._space, past).key for past in tried_trials(study)}
-        wanted, why = self._want(study, trial, search_space, num_tried=len(tried))
-        note_why(study, trial, why)
-        return to_parameters(self._space, first_untried(wanted, self._space, tried=tried))
+        wanted, why = self._want(study, trial, num_tried=len(tried))
+        return first_untried(wanted, self._space, tried=tried), why
 
-    def sample_independent(
-        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        """Refuse a parameter outside the space: the study was made for another space."""
-        raise StudyError(f"parameter {param_name!r} is not of space {self._space.name!r}")
-
-    def _want(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution], *, num_tried: int
-    ) -> tuple[Architecture, str]:
+    def _want(self, study: Study, trial: FrozenTrial, *, num_tried: int) -> tuple[Architecture, str]:
         """Return the architecture to propose, tried or not, and why."""
         if self._name == "grid":
             start = random.Random(self._seed).random()
             return self._space[int((start + num_tried * _GOLDEN_RATIO) % 1 * self._space.size)], "grid"
         rng = random.Random(f"{self._seed}/{num_tried}")
-        proposal = self._propose(study, trial, search_space, seed=rng.randrange(2**31))
+        proposal = self._ask_inner(study, trial, seed=rng.randrange(2**31))
         if proposal:
             return from_parameters(self._space, proposal), _TITLES[self._name]
         sampled = self._space.sample(rng)
@@ -94,9 +124,7 @@ class SpaceSampler(BaseSampler):
             return sampled, "random"
         return sampled, f"random, since {_TITLES[self._name]} needs more complete trials"
 
-    def _propose(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution], *, seed: int
-    ) -> dict[str, Any]:
+    def _ask_inner(self, study: Study, trial: FrozenTrial, *, seed: int) -> dict[str, Any]:
         if self._name == "random":
             return {}
         finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -105,7 +133,7 @@ class SpaceSampler(BaseSampler):
         inner = OPTUNA_SAMPLERS[self._name](seed)
         try:
             optuna.logging.disable_propagation()
-            return inner.sample_relative(study, trial, search_space)
+            return inner.sample_relative(study, trial, self._distributions)
         finally:
             optuna.logging.enable_propagation()
 

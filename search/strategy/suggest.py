@@ -14,7 +14,7 @@ AP is maximised, latency minimised. N counts candidates; indices point into them
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,50 +23,8 @@ from search.strategy.acquisition import Acquisition
 from search.strategy.candidates import BoolArray, Candidates
 from search.strategy.initial_design import InitialDesign
 from search.strategy.latencies import LatencyLookups, Measure
-from search.strategy.surrogate import SurrogateSettings
+from search.strategy.settings import StrategySettings
 from search.study.pareto import FloatArray, Reference
-
-
-@dataclass(frozen=True, kw_only=True)
-class StrategySettings:
-    """The strategy's limit and effort."""
-
-    max_latency_ms: float | None = None
-    """Slower candidates are not chosen; None for no limit; more than 0."""
-    num_first: int = 8
-    """Size of the initial design, at least 1: trainings before the model of AP is used."""
-    num_first_lookups: int = 32
-    """Latencies measured before the first training. With 0, log MACs predict them until trials measure some."""
-    num_lookups: int = 6
-    """Latencies measured at most for one suggestion. With 0, predicted latencies decide: where a training begins with its
-    own measurement, that measurement is the look-up and costs nothing more."""
-    num_optimistic_std: float = 2.0
-    """Predicted latencies count as so many standard deviations faster when deciding what to measure, at least 0."""
-    max_lookups: int = 300
-    """Latencies measured altogether, those of trained candidates included; at least 1. After that, candidates of known
-    latency are preferred to all others."""
-    fixed_cost: float = 1.0
-    """Cost of any training, in median latencies of the candidates, at least 0. A candidate's expected improvement is divided
-    by its cost: this plus its latency, since a network that is slow to run is slow to train. No clock enters, so that a
-    repeated search proposes the same. In 397 trainings of space tiny on two cores the ratio was 2 (10.4 s and 8.5 s a
-    millisecond). In a simulation of them 0.5 to 4 did equally well; 0 did worse, since it spent half of the trainings on
-    the fastest networks."""
-    surrogate: SurrogateSettings = field(default_factory=SurrogateSettings)
-    """Of the Gaussian process on AP."""
-
-    def __post_init__(self) -> None:
-        """Refuse values without meaning."""
-        if self.max_latency_ms is not None and not self.max_latency_ms > 0:
-            raise ValueError(f"max_latency_ms is {self.max_latency_ms}; it must be above 0, or None for no limit")
-        for name in ("num_first_lookups", "num_lookups"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0")
-        for name in ("num_first", "max_lookups"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("num_optimistic_std", "fixed_cost"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +87,7 @@ def suggest(
         criterion = InitialDesign(lookups, started, num_first=settings.num_first, limit_ms=limit_ms, seed=seed)
     else:
         model = AccuracyModel(lookups, observations, pending=pending, settings=settings.surrogate, seed=seed)
-        criterion = _acquisition(lookups, model, reference, settings)
+        criterion = Acquisition(lookups, model, reference=reference, settings=settings)
     chosen = _select(lookups, is_free, score=criterion.score, num_lookups=settings.num_lookups)
     return None if chosen is None else Suggestion(candidate=chosen, why=criterion.why(chosen))
 
@@ -139,20 +97,6 @@ def _with_observed(latency_ms: FloatArray, observations: Sequence[Observation]) 
     trained = [observation.candidate for observation in observations]
     latency_ms[trained] = [observation.latency_ms for observation in observations]
     return latency_ms
-
-
-def _acquisition(
-    lookups: LatencyLookups, model: AccuracyModel, reference: Reference, settings: StrategySettings
-) -> Acquisition:
-    return Acquisition(
-        lookups,
-        model,
-        reference=reference,
-        max_latency_ms=settings.max_latency_ms,
-        # Optimism is for choosing what to measure; without look-ups the expected latency counts.
-        num_optimistic_std=settings.num_optimistic_std if settings.num_lookups else 0.0,
-        fixed_cost=settings.fixed_cost,
-    )
 
 
 def _select(

@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+Staircase = tuple[FloatArray, FloatArray]
+"""A front's levels and edges, as `staircase` returns them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +95,7 @@ def knee_index(ap: FloatArray, latency_ms: FloatArray) -> int | None:
     return int(members[np.argmax(rise - run)])
 
 
-def staircase(ap: FloatArray, latency_ms: FloatArray, *, reference: Reference) -> tuple[FloatArray, FloatArray]:
+def staircase(ap: FloatArray, latency_ms: FloatArray, *, reference: Reference) -> Staircase:
     """Return the front as a step function: the best AP within each latency.
 
     Returns:
@@ -104,9 +106,8 @@ def staircase(ap: FloatArray, latency_ms: FloatArray, *, reference: Reference) -
     counts = (ap > reference.ap) & (latency_ms < reference.latency_ms)
     ap, latency_ms = ap[counts], latency_ms[counts]
     members = front_indices(ap, latency_ms)
-    levels = np.concatenate(([reference.ap], ap[members]))
     edges = np.concatenate(([0.0], latency_ms[members], [reference.latency_ms]))
-    return levels, edges
+    return np.concatenate(([reference.ap], ap[members])), edges
 
 
 def _checked(ap: FloatArray, latency_ms: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 
 from search.strategy.ehvi_sampler import LOOKUP, EhviSampler, _observe
 from search.strategy.sampler import OPTUNA_SAMPLERS, SpaceSampler, first_untried
-from search.strategy.suggest import StrategySettings
+from search.strategy.settings import StrategySettings
 from search.study.errors import StudyError
 from search.study.parameters import distributions, from_parameters, to_parameters
 from search.study.settings import SamplerName
@@ -135,7 +135,7 @@ def test_a_space_is_used_up_to_its_last_architecture_and_no_further(name: Sample
 )
 def test_a_proposal_gives_its_reason(name: SamplerName, first: str, later: str) -> None:
     study = new_study(make(name, SPACE))
-    for _ in range(21):
+    for _ in range(11):
         trial = study.ask(distributions(SPACE))
         tell(study, trial, state="complete")
     reasons = [trial.user_attrs[WHY] for trial in study.get_trials()]

@@ -8,7 +8,8 @@ import pytest
 
 from search.strategy.accuracy_model import Observation
 from search.strategy.candidates import Candidates
-from search.strategy.suggest import StrategySettings, Suggestion, suggest
+from search.strategy.settings import StrategySettings
+from search.strategy.suggest import Suggestion, suggest
 from search.study.pareto import Reference, hypervolume
 
 CORNER = Reference(ap=0.1, latency_ms=120.0)
