@@ -4,7 +4,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Literal
 
 from search.driver.executor import Died, Event, Executor, Progressed
@@ -35,8 +34,6 @@ class RunResult:
     """All finished trials."""
     ending: Ending
     """Why the run ended."""
-    reports: tuple[Path, ...]
-    """Pictures, tables and pages."""
     tracking_uri: str
     """MLflow's store."""
     experiment_id: str
@@ -92,11 +89,10 @@ class Driver:
             self._put_all_back()
             self._close(status="KILLED")
             raise
-        reports = self._close(status="KILLED" if ending == "interrupted" else "FINISHED")
+        self._close(status="KILLED" if ending == "interrupted" else "FINISHED")
         return RunResult(
             summary=self._work.summary,
             ending=ending,
-            reports=reports,
             tracking_uri=self._tracking.uri,
             experiment_id=self._tracking.experiment_id,
             seconds=time.monotonic() - began,
@@ -119,13 +115,10 @@ class Driver:
                 self._handle(event)
             self._seconds["idle"] += num_idle * (time.monotonic() - before)
 
-    def _close(self, *, status: str) -> tuple[Path, ...]:
-        reports = self._work.write_reports(self._title)
-        self._tracking.close(self._work.summary, status=status, files=reports)
-        return tuple(reports)
+    def _close(self, *, status: str) -> None:
+        self._tracking.close(self._work.summary, status=status, files=self._work.write_reports(self._title))
 
     def _fill(self) -> None:
-        """Start trials on all free workers."""
         while len(self._running) < self._executor.capacity and not self._is_exhausted:
             if len(self._work.summary.records) + len(self._running) >= self._work.budget:
                 return

@@ -3,16 +3,16 @@
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from search.driver.driver import RunResult, StopRequest
 from search.driver.executor import Executor
-from search.driver.opening import Opened, drive, locked, open_data_and_device
+from search.driver.opening import Opened, open_and_drive
 from search.driver.view import View
 from search.driver.work import to_request
 from search.study.experiment import ExperimentSettings, Variant, open_book, to_summary
 from search.study.record import TrialRecord
-from search.study.settings import RunSettings
 from search.study.summary import Summary
 from trials.progress import Progress
 from trials.trial_result import TrialRequest, TrialResult, read_result
@@ -48,11 +48,9 @@ def run_experiment(
         DatasetError: the data cannot be read.
         DeviceError: the device cannot be reached.
     """
-    with locked(settings, executor):
-        opened = open_data_and_device(settings, view)
-        work = ExperimentWork(settings, variants, opened=opened, write_reports=write_reports)
-        result = drive(work, opened, executor, view=view, stop_requested=stop_requested)
-        return result, work.requested_records()
+    make_work = partial(ExperimentWork, settings, variants, write_reports=write_reports)
+    result, work = open_and_drive(settings, make_work, executor, view=view, stop_requested=stop_requested)
+    return result, work.requested_records()
 
 
 class ExperimentWork:
@@ -72,9 +70,9 @@ class ExperimentWork:
     seconds_measuring = 0.0
 
     def __init__(
-        self, settings: ExperimentSettings, variants: Sequence[Variant], *, opened: Opened, write_reports: WriteReports
+        self, settings: ExperimentSettings, variants: Sequence[Variant], opened: Opened, *, write_reports: WriteReports
     ) -> None:
-        self.settings: RunSettings = settings
+        self.settings = settings
         self.id, self._variants = open_book(settings, variants)
         self._requested = [self._variants.index(variant) for variant in variants]
         self._device_key = opened.identity.key

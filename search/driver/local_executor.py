@@ -84,13 +84,8 @@ class LocalExecutor:
         """Kill the running trials and their child processes."""
         for running in self._running.values():
             running.process.terminate()
-        for running in self._running.values():
-            running.process.join(_GRACE_S)
-            if running.process.is_alive():
-                running.process.kill()
-                running.process.join()
-            running.connection.close()
-        self._running.clear()
+        for number in list(self._running):
+            self._end(number)
 
     def _receive(self, number: int) -> Event:
         running = self._running[number]
@@ -119,11 +114,11 @@ class LocalExecutor:
 
     def _end(self, number: int) -> None:
         running = self._running.pop(number)
-        running.connection.close()
         running.process.join(_GRACE_S)
         if running.process.is_alive():
             running.process.kill()
             running.process.join()
+        running.connection.close()
 
 
 def _serve(connection: Connection, request: TrialRequest, gpu: str | None) -> None:

@@ -1,8 +1,9 @@
-"""What a driver needs before its first trial: the lock, the dataset, the device's identity."""
+"""A run from its settings to its end: the lock, the dataset, the device's identity, then the driver."""
 
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
+from typing import TypeVar
 
 from search.driver.driver import Driver, RunResult, StopRequest
 from search.driver.executor import Executor
@@ -14,6 +15,8 @@ from search.tracking.runs import Tracking
 from trials.data import Dataset, open_dataset
 from trials.latency import DeviceIdentity
 from trials.latency.open_device import open_device
+
+AnyWork = TypeVar("AnyWork", bound=Work)
 
 _FIRST_PATIENCE_S = 15.0
 """An unreachable device is reported soon when a run begins; one that goes away later is waited for longer."""
@@ -27,25 +30,42 @@ class Opened:
     identity: DeviceIdentity
 
 
-@contextmanager
-def locked(settings: RunSettings, executor: Executor) -> Iterator[None]:
-    """Hold the run's folder, and close the executor at the end.
+def open_and_drive(
+    settings: RunSettings,
+    make_work: Callable[[Opened], AnyWork],
+    executor: Executor,
+    *,
+    view: View,
+    stop_requested: Callable[[], StopRequest],
+) -> tuple[RunResult, AnyWork]:
+    """Run a `Work` to its end, with its runs in MLflow, the only driver of its folder; close the executor.
 
     Raises:
-        StudyError: another process drives it.
-    """
-    settings.folder.mkdir(parents=True, exist_ok=True)
-    with driver_lock(settings.folder), closing(executor):
-        yield
-
-
-def open_data_and_device(settings: RunSettings, view: View) -> Opened:
-    """Open the dataset and reach the device; their notes go to the view.
-
-    Raises:
+        StudyError: another process drives the run.
         DatasetError: the data cannot be read.
         DeviceError: a device does not exist, or cannot be reached.
     """
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    with driver_lock(settings.folder), closing(executor):
+        opened = _open_data_and_device(settings, view)
+        work, dataset, train = make_work(opened), opened.dataset, settings.train
+        tracking = Tracking(
+            settings,
+            study_id=work.id,
+            description={
+                "dataset": f"{settings.dataset}: {len(dataset.splits['train'])} train, {len(dataset.splits['val'])} val",
+                "classes": ", ".join(dataset.class_names),
+                "device": str(opened.identity),
+                "training": f"{train.recipe}, {train.epochs} epochs, batch {train.batch_size}",
+                **work.description,
+            },
+        )
+        title = f"{settings.name} · {dataset.name} · {opened.identity.board}"
+        return Driver(work, executor, view=view, tracking=tracking, title=title).run(stop_requested), work
+
+
+def _open_data_and_device(settings: RunSettings, view: View) -> Opened:
+    """Open the dataset and reach the device; their notes go to the view."""
     dataset = open_dataset(settings.dataset, on_broken="skip" if settings.skip_broken else "stop")
     for note in (*dataset.notes, *(f"left out: {line}" for line in dataset.left_out)):
         view.noticed(note)
@@ -53,23 +73,3 @@ def open_data_and_device(settings: RunSettings, view: View) -> Opened:
         open_device(spec).close()  # refuses what names no device
     with closing(open_device(settings.device, patience_s=_FIRST_PATIENCE_S)) as device:
         return Opened(dataset=dataset, identity=device.identity())
-
-
-def drive(
-    work: Work, opened: Opened, executor: Executor, *, view: View, stop_requested: Callable[[], StopRequest]
-) -> RunResult:
-    """Run a `Work` to its end, with its runs in MLflow."""
-    settings, dataset, train = work.settings, opened.dataset, work.settings.train
-    tracking = Tracking(
-        settings,
-        study_id=work.id,
-        description={
-            "dataset": f"{settings.dataset}: {len(dataset.splits['train'])} train, {len(dataset.splits['val'])} val",
-            "classes": ", ".join(dataset.class_names),
-            "device": str(opened.identity),
-            "training": f"{train.recipe}, {train.epochs} epochs, batch {train.batch_size}",
-            **work.description,
-        },
-    )
-    title = f"{settings.name} · {dataset.name} · {opened.identity.board}"
-    return Driver(work, executor, view=view, tracking=tracking, title=title).run(stop_requested)

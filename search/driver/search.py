@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from optuna.samplers import BaseSampler
@@ -10,14 +11,14 @@ from optuna.samplers import BaseSampler
 from search.driver.driver import RunResult, StopRequest
 from search.driver.executor import Executor
 from search.driver.latencies import measure_latency_ms, slowest_latency_ms
-from search.driver.opening import Opened, drive, locked, open_data_and_device
+from search.driver.opening import Opened, open_and_drive
 from search.driver.view import View
 from search.driver.work import to_request
 from search.reports import write_reports
 from search.strategy import EhviSampler, SpaceSampler, StrategySettings, best_parent, cannot_reach_front
 from search.study.pareto import Reference
 from search.study.record import TrialRecord
-from search.study.settings import RunSettings, StudySettings
+from search.study.settings import StudySettings
 from search.study.study import Study
 from search.study.summary import Summary
 from spaces import Architecture
@@ -48,9 +49,9 @@ def run_search(
         DeviceError: the device cannot be reached.
     """
     settings = with_available_weights(settings, view)
-    with locked(settings, executor):
-        opened = open_data_and_device(settings, view)
-        return drive(SearchWork(settings, opened), opened, executor, view=view, stop_requested=stop_requested)
+    make_work = partial(SearchWork, settings)
+    result, _ = open_and_drive(settings, make_work, executor, view=view, stop_requested=stop_requested)
+    return result
 
 
 class SearchWork:
@@ -65,8 +66,7 @@ class SearchWork:
     """
 
     def __init__(self, settings: StudySettings, opened: Opened) -> None:
-        self.settings: RunSettings = settings
-        self._settings = settings
+        self.settings = settings
         self.budget = settings.budget
         self.seconds_measuring = 0.0
         self._device_key = opened.identity.key
@@ -98,13 +98,13 @@ class SearchWork:
             return None
         number, architecture, why = asked
         request = to_request(
-            self._settings,
+            self.settings,
             number,
             architecture,
             device_key=self._device_key,
-            train=self._settings.train,
-            max_latency_ms=self._settings.max_latency_ms,
-            parent=self._find_parent(architecture) if self._settings.inherit else None,
+            train=self.settings.train,
+            max_latency_ms=self.settings.max_latency_ms,
+            parent=self._find_parent(architecture) if self.settings.inherit else None,
         )
         return request, why
 
@@ -121,7 +121,7 @@ class SearchWork:
 
     def why_prune(self, request: TrialRequest, progress: Sequence[Progress]) -> str:
         """Return why a trial cannot reach the front any more; the paper's presets always run to their end."""
-        if not self._settings.prune or self._study.is_preset(request.architecture):
+        if not self.settings.prune or self._study.is_preset(request.architecture):
             return ""
         latency_ms = next(one.latency_ms for one in progress if one.latency_ms is not None)
         curve = [(one.epoch, one.ap) for one in progress if one.ap is not None]
@@ -129,7 +129,7 @@ class SearchWork:
 
     def write_reports(self, title: str) -> Sequence[Path]:
         """Write the front's picture, tables and page."""
-        return write_reports(self.summary, self._settings.folder, title=title)
+        return write_reports(self.summary, self.settings.folder, title=title)
 
     def _count(self, seconds: float) -> None:
         self.seconds_measuring += seconds
@@ -137,7 +137,7 @@ class SearchWork:
     def _find_parent(self, architecture: Architecture) -> Path | None:
         """Return the checkpoint of the finished trial whose weights fit best."""
         checkpoints = {
-            record.number: self._settings.trial_folder(record.number) / CHECKPOINT_FILE
+            record.number: self.settings.trial_folder(record.number) / CHECKPOINT_FILE
             for record in self.summary.records
             if record.point is not None
         }

@@ -16,8 +16,6 @@ from trials.trial_result import TrialRequest, TrialResult
 class Work(Protocol):
     """A source of trials and the record of how they ended."""
 
-    settings: RunSettings
-    """Where trials train, where they are timed, where files go."""
     id: str
     """Tells this study or experiment from others of its name in a shared MLflow store."""
     budget: int
