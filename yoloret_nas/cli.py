@@ -125,21 +125,17 @@ def _explain(error: Exception, *, debug: bool) -> int:
     """Print an error and return its exit code."""
     from spaces.errors import YoloRetError
 
+    hint, exit_code = "", 1
     if isinstance(error, YoloRetError):
-        click.echo(f"{click.style('error:', fg='red', bold=True)} {error.message}", err=True)
-        if error.hint:
-            click.echo(f"{click.style('hint:', fg='cyan')} {error.hint}", err=True)
-        return 2 if isinstance(error, ValueError) else 1
-    if isinstance(error, ProjectFileError):
-        click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
-        return 2
-    if isinstance(error, OSError) and error.filename:
-        click.echo(f"{click.style('error:', fg='red', bold=True)} {error.strerror}: {error.filename}", err=True)
-        return 1
-    message = f"{type(error).__name__}: {error}"
-    click.echo(f"{click.style('error:', fg='red', bold=True)} this is a bug in yoloret-nas: {message}", err=True)
-    if not debug:
-        click.echo(
-            f"{click.style('hint:', fg='cyan')} run it again with `yoloret-nas --debug …` to see where", err=True
-        )
-    return 1
+        message, hint, exit_code = error.message, error.hint, 2 if isinstance(error, ValueError) else 1
+    elif isinstance(error, ProjectFileError):
+        message, exit_code = str(error), 2
+    elif isinstance(error, OSError) and error.filename:
+        message = f"{error.strerror}: {error.filename}"
+    else:
+        message = f"this is a bug in yoloret-nas: {type(error).__name__}: {error}"
+        hint = "" if debug else "run it again with `yoloret-nas --debug …` to see where"
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
+    if hint:
+        click.echo(f"{click.style('hint:', fg='cyan')} {hint}", err=True)
+    return exit_code

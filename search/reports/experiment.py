@@ -1,12 +1,14 @@
 """An experiment's results by label: mean and standard deviation over seeds, as a table and as pictures."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
 
+import numpy as np
+
+from search.reports.picture import new_figure, save_figure
+from search.reports.table import write_csv
 from search.study.record import TrialRecord
 
 
@@ -46,52 +48,49 @@ def to_rows(records: Sequence[TrialRecord]) -> list[Row]:
 
 def write_rows(rows: Sequence[Row], path: Path) -> None:
     """Write a CSV, one label per line."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["label", "ap", "ap_std", "ap50", "seeds", "latency_ms", "macs_m", "params_m"])
-        for row in rows:
-            spread = "" if row.spread_ap is None else f"{row.spread_ap:.4f}"
-            figures = [f"{row.mean_ap:.4f}", spread, f"{mean(row.ap50):.4f}", len(row.ap)]
-            sizes = [f"{row.latency_ms:.4f}", f"{row.macs / 1e6:.2f}", f"{row.params / 1e6:.4f}"]
-            writer.writerow([row.label, *figures, *sizes])
+    lines: list[dict[str, str | int]] = [
+        {
+            "label": row.label,
+            "ap": f"{row.mean_ap:.4f}",
+            "ap_std": "" if row.spread_ap is None else f"{row.spread_ap:.4f}",
+            "ap50": f"{mean(row.ap50):.4f}",
+            "seeds": len(row.ap),
+            "latency_ms": f"{row.latency_ms:.4f}",
+            "macs_m": f"{row.macs / 1e6:.2f}",
+            "params_m": f"{row.params / 1e6:.4f}",
+        }
+        for row in rows
+    ]
+    write_csv(lines, path)
 
 
 def draw_steps(rows: Sequence[Row], path: Path, *, title: str) -> None:
     """Draw labels as bars: accuracy with its standard deviation above, latency below."""
-    figure, (upper, lower) = _figure(2)
+    figure, (upper, lower) = new_figure(2, height=7.4)
     places = range(len(rows))
     spreads = [row.spread_ap or 0.0 for row in rows]
     upper.bar(places, [row.mean_ap for row in rows], yerr=spreads, color="#4c78a8", capsize=4 if any(spreads) else 0)
-    for place, row in zip(places, rows, strict=True):
-        upper.plot([place] * len(row.ap), row.ap, "o", color="#1f2d3d", markersize=3)
-        upper.annotate(f"{row.mean_ap:.3f}", (place, 0), xytext=(0, 4), textcoords="offset points", ha="center",
-                       color="white")  # fmt: skip
-    upper.set_ylabel("AP@[.5:.95]")
-    upper.set_title(title, fontsize=10, parse_math=False)
     lower.bar(places, [row.latency_ms for row in rows], color="#d1495b")
     for place, row in zip(places, rows, strict=True):
-        lower.annotate(f"{row.latency_ms:.2f}", (place, 0), xytext=(0, 4), textcoords="offset points", ha="center",
-                       color="white")  # fmt: skip
-    lower.set_ylabel("latency, median (ms)")
-    for axes in (upper, lower):
+        upper.plot([place] * len(row.ap), row.ap, "o", color="#1f2d3d", markersize=3)
+        for axes, text in ((upper, f"{row.mean_ap:.3f}"), (lower, f"{row.latency_ms:.2f}")):
+            style = {"xytext": (0, 4), "textcoords": "offset points", "ha": "center", "color": "white"}
+            axes.annotate(text, (place, 0), **style)
+    upper.set_title(title, fontsize=10, parse_math=False)
+    for axes, label in ((upper, "AP@[.5:.95]"), (lower, "latency, median (ms)")):
+        axes.set_ylabel(label)
         axes.set_xticks(list(places), [row.label for row in rows])
         axes.grid(axis="y", alpha=0.25)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_curve(rows: Sequence[Row], path: Path, *, title: str, axis: str) -> None:
     """Draw accuracy along an axis, labels in order, with a band of one standard deviation over the seeds."""
-    figure, (axes,) = _figure(1)
+    figure, (axes,) = new_figure(1, height=4.2)
     places = list(range(len(rows)))
     means, spreads = [row.mean_ap for row in rows], [row.spread_ap or 0.0 for row in rows]
-    axes.fill_between(
-        places,
-        [centre - spread for centre, spread in zip(means, spreads, strict=True)],
-        [centre + spread for centre, spread in zip(means, spreads, strict=True)],
-        color="#4c78a8",
-        alpha=0.25,
-        label="± one standard deviation",
-    )
+    low, high = np.subtract(means, spreads), np.add(means, spreads)
+    axes.fill_between(places, low, high, color="#4c78a8", alpha=0.25, label="± one standard deviation")
     axes.plot(places, means, "o-", color="#4c78a8", label="mean of the seeds")
     for place, row in zip(places, rows, strict=True):
         axes.plot([place] * len(row.ap), row.ap, ".", color="#1f2d3d", markersize=4)
@@ -101,7 +100,7 @@ def draw_curve(rows: Sequence[Row], path: Path, *, title: str, axis: str) -> Non
     axes.set_title(title, fontsize=10, parse_math=False)
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _row(label: str, records: Sequence[TrialRecord]) -> Row:
@@ -117,18 +116,3 @@ def _row(label: str, records: Sequence[TrialRecord]) -> Row:
         macs=first.macs,
         params=first.params,
     )
-
-
-def _figure(num_panels: int) -> tuple[Any, Any]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 3.2 * num_panels + 1), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(num_panels, 1, squeeze=False)[:, 0]
-
-
-def _save(figure: Any, path: Path) -> None:
-    partial = path.with_name(path.name + ".partial")
-    figure.savefig(partial, format="png")
-    partial.replace(path)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from search.reports.page import write_front_page
 from search.reports.picture import draw_front
-from search.reports.table import to_csv
+from search.reports.table import record_rows, write_csv
 from search.study.summary import Summary
 
 
@@ -12,7 +12,7 @@ def write_reports(summary: Summary, folder: Path, *, title: str) -> list[Path]:
     """Write the front as picture, table and interactive page into the study's folder; return the files."""
     picture, table, page = folder / "front.png", folder / "front.csv", folder / "front.html"
     draw_front(summary, picture, title=title)
-    table.write_text(to_csv(summary.front), encoding="utf-8")
-    (folder / "trials.csv").write_text(to_csv(summary.records), encoding="utf-8")
+    write_csv(record_rows(summary.front), table)
+    write_csv(record_rows(summary.records), folder / "trials.csv")
     write_front_page(summary, page, title=title)
     return [picture, table, folder / "trials.csv", page]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from search.study.summary import Summary
 
@@ -19,36 +19,20 @@ def draw_front(summary: Summary, path: Path, *, title: str) -> None:
         path: The PNG to write.
         title: Of the axes: the study, its data, its device.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    dominated = [record for record in summary.records if record.point and record not in summary.front]
-    axes.scatter(
-        [record.point[1] for record in dominated if record.point],
-        [record.point[0] for record in dominated if record.point],
-        s=22,
-        color="#9aa5b1",
-        label="complete",
-    )
-    front = [(record, record.point) for record in summary.front if record.point]
+    figure, (axes,) = new_figure(1, height=5)
+    members = summary.front
+    dominated = [one.point for one in summary.records if one.point and one not in members]
+    axes.scatter([ms for _, ms in dominated], [ap for ap, _ in dominated], s=22, color="#9aa5b1", label="complete")
+    front = [(record, record.point) for record in members if record.point]
     if front:
         latencies, aps = [point[1] for _, point in front], [point[0] for _, point in front]
         axes.step(latencies, aps, where="post", color="#d1495b", linewidth=1.5, zorder=2)
         axes.scatter(latencies, aps, s=42, color="#d1495b", zorder=3, label="front")
-    pruned = [r.result for r in summary.records if r.result.state == "pruned" and r.result.latency]
-    if pruned:
-        axes.scatter(
-            [result.latency.median_ms for result in pruned if result.latency],
-            [result.ap or 0.0 for result in pruned],
-            s=22,
-            marker="x",
-            linewidths=1,
-            color="#c9b458",
-            label="pruned (AP when stopped)",
-        )
+    pruned = [one.result for one in summary.records if one.result.state == "pruned"]
+    stopped = [(result.latency.median_ms, result.ap or 0.0) for result in pruned if result.latency]
+    if stopped:
+        style = {"s": 22, "marker": "x", "linewidths": 1, "color": "#c9b458"}
+        axes.scatter(*zip(*stopped, strict=True), label="pruned (AP when stopped)", **style)
     axes.set_xlabel("latency, median (ms)")
     axes.set_ylabel("AP@[.5:.95]")
     axes.set_title(title, fontsize=10, parse_math=False)
@@ -59,6 +43,21 @@ def draw_front(summary: Summary, path: Path, *, title: str) -> None:
     axes.legend(loc="lower right", fontsize=8)
     knee_first = sorted(reversed(front), key=lambda pair: pair[0] != summary.knee)
     _number(axes, [(record.number, *point) for record, point in knee_first])
+    save_figure(figure, path)
+
+
+def new_figure(num_panels: int, *, height: float) -> tuple[Any, Any]:
+    """Return a figure without a window, `height` inches high, and its panels from top to bottom."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, height), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(num_panels, 1, squeeze=False)[:, 0]
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a PNG, whole or not at all."""
     partial = path.with_name(path.name + ".partial")
     figure.savefig(partial, format="png")
     partial.replace(path)

@@ -10,6 +10,7 @@ from search.reports.page import write_front_page
 from search.reports.report import StudyReport
 from search.study.record import TrialRecord
 from search.study.refit import Refit
+from spaces import Architecture
 
 
 def write_report_page(report: StudyReport, path: Path) -> None:
@@ -39,8 +40,6 @@ def _effects(effects: Sequence[Effect]) -> str:
         )
         for effect in effects
     ]
-    if not rows:
-        return ""
     columns = ("axis", "value", "trials", "AP", "5–95 %", "latency", "5–95 %")
     note = "Relative to the mean of the trials, all else being equal. A range that contains 0 shows no clear effect."
     return _table("Which choices matter", columns, rows, note=note)
@@ -53,8 +52,7 @@ def _refit(refit: Refit) -> str:
         assert record.point is not None  # a pair is complete
         ap, latency_ms = record.point
         mark = "★" if record.number in front else ""
-        axes = ", ".join(f"{axis} {value}" for axis, value in record.architecture.to_dict().items())
-        cells = (f"{trial.result.ap:.4f}", f"{ap:.4f}", f"{latency_ms:.3f} ms", mark, axes)
+        cells = (f"{trial.result.ap:.4f}", f"{ap:.4f}", f"{latency_ms:.3f} ms", mark, _axes(record.architecture))
         rows.append((str(record.number), str(trial.number), *cells))
     tau = "too few to compare" if refit.tau is None else f"{refit.tau:.2f} (1: same order; 0: unrelated)"
     note = f"Kendall's tau of short and full ranking: {tau}. Export a detector: yoloret-nas export --study {refit.name}"
@@ -68,46 +66,43 @@ def _forecast(outlook: Forecast) -> str:
             f"{one.ap:.4f} ± {one.ap_std:.4f}",
             f"{one.latency_ms:.3f} ms",
             f"{one.gain:+.2%}",
-            ", ".join(f"{axis} {value}" for axis, value in one.architecture.to_dict().items()),
+            _axes(one.architecture),
         )
         for one in outlook.candidates
     ]
-    if not rows:
-        return ""
     note = "Not tried yet. AP and latency are predicted from the trials; the gain is in hypervolume."
     return _table("Worth a larger budget", ("AP", "latency", "gain", "architecture"), rows, note=note)
 
 
 def _by_minute(points: Sequence[tuple[float, float]]) -> str:
-    if not points:
-        return ""
-    last = points[-1][0]
-    marks = [last * share for share in (0.1, 0.25, 0.5, 0.75, 1.0)]
-    rows = [
-        (f"{mark:.1f}", f"{max((value for minute, value in points if minute <= mark + 1e-9), default=0.0):.4f}")
-        for mark in marks
-    ]
+    rows = []
+    for mark in (points[-1][0] * share for share in (0.1, 0.25, 0.5, 0.75, 1.0) if points):
+        before = [value for minute, value in points if minute <= mark + 1e-9]
+        rows.append((f"{mark:.1f}", f"{max(before, default=0.0):.4f}"))
     return _table("Hypervolume by minute of work of all workers together", ("minutes", "hypervolume"), rows)
 
 
 def _seconds(seconds_by_kind: Mapping[str, float]) -> str:
     whole = sum(seconds_by_kind.values())
     rows = [(kind, f"{s / 60:.1f}", f"{s / whole:.1%}") for kind, s in seconds_by_kind.items() if s]
-    return _table("Where the time went, all workers together", ("", "minutes", "share"), rows) if rows else ""
+    return _table("Where the time went, all workers together", ("", "minutes", "share"), rows)
 
 
 def _stopped(stopped: Sequence[TrialRecord]) -> str:
     rows = [(str(record.number), record.result.state, record.result.reason) for record in stopped]
-    return _table("Trials that are not complete", ("trial", "state", "reason"), rows) if rows else ""
+    return _table("Trials that are not complete", ("trial", "state", "reason"), rows)
+
+
+def _axes(architecture: Architecture) -> str:
+    return ", ".join(f"{axis} {value}" for axis, value in architecture.to_dict().items())
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, note: str = "") -> str:
+    if not rows:
+        return ""
     head = "".join(f'<th class="t">{html.escape(name)}</th>' for name in columns)
-    body = "".join(
-        "<tr>"
-        + "".join(f'<td class="t" title="{html.escape(cell)}">{html.escape(cell)}</td>' for cell in row)
-        + "</tr>"
-        for row in rows
-    )
+    cells = [[html.escape(cell) for cell in row] for row in rows]
+    lines = ("".join(f'<td class="t" title="{cell}">{cell}</td>' for cell in row) for row in cells)
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
     words = f"<p>{html.escape(note)}</p>" if note else ""
     return f'<h2>{html.escape(title)}</h2>{words}<div class="wrap"><table><tr>{head}</tr>{body}</table></div>'

@@ -1,8 +1,9 @@
 """Trials as rows of a table."""
 
 import csv
-import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from search.study.record import TrialRecord
 
@@ -33,15 +34,13 @@ def record_rows(records: Sequence[TrialRecord]) -> list[dict[str, str | int | fl
     return [{name: row.get(name) for name in columns} for row in rows]
 
 
-def to_csv(records: tuple[TrialRecord, ...]) -> str:
-    """Return trials as CSV with a header."""
-    rows = record_rows(records)
-    text = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(text, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return text.getvalue()
+def write_csv(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write rows of the same columns as CSV with a header; an empty file without rows."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        if rows:
+            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

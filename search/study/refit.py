@@ -7,7 +7,6 @@ retrained; Kendall's tau measures how far the two rankings agree. The trainings 
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from scipy.stats import kendalltau
@@ -125,14 +124,12 @@ def compare_refit(name: str, study: Summary, refit: Sequence[TrialRecord]) -> Re
 
 def read_refit(study: ReadStudy) -> Refit | None:
     """Read a study's full trainings, the longest where there are several; None where there are none."""
-    found: dict[int, Path] = {}
-    for path in study.root.glob(f"{study.name}-refit-*/{EXPERIMENT_FILE}"):
-        epochs = path.parent.name.removeprefix(f"{study.name}-refit-")
-        if epochs.isdigit():
-            found[int(epochs)] = path.parent
-    if not found:
+    prefix = f"{study.name}-refit-"
+    names = [path.parent.name for path in study.root.glob(f"{prefix}*/{EXPERIMENT_FILE}")]
+    epochs = {name: int(number) for name in names if (number := name.removeprefix(prefix)).isdigit()}
+    if not epochs:
         return None
-    name = found[max(found)].name
+    name = max(epochs, key=epochs.__getitem__)
     experiment = read_experiment(study.root, name)
     if experiment is None or not experiment.summary.records:
         return None

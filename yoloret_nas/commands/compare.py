@@ -1,7 +1,7 @@
 """`yoloret-nas compare`: networks against each other on devices, the paper's tables from one's own measurements."""
 
-import csv
 import json
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,23 +37,21 @@ def compare(
 
     Accuracy is of trained networks only; latency is measured now, on each device.
     """
+    from search.reports.table import write_csv
     from trials.latency.comparison import compare_latencies
     from trials.latency.open_device import open_device
     from yoloret_nas.sources import find_source
 
     found = [find_source(text, root=root) for text in sources]
     rows = [_describe(source, data=data, split=split, classes=classes) for source in found]
-    devices = [open_device(spec, patience_s=0) for spec in specs]
-    try:
+    with ExitStack() as stack:
+        devices = [stack.enter_context(closing(open_device(spec, patience_s=0))) for spec in specs]
         for source, row in zip(found, rows, strict=True):
             named = [(source.label, source.architecture)]
             for measured in compare_latencies(devices, named, num_classes=row["classes"]):
                 row[f"ms on {measured.device}"] = _median(measured)
-    finally:
-        for device in devices:
-            device.close()
     if out is not None:
-        _write(rows, out)
+        write_csv(rows, out)
     click.echo(json.dumps(rows, indent=1) if as_json else _table(rows))
     if any(row[f"ms on {spec}"] is None for row in rows for spec in specs):
         raise click.exceptions.Exit(1)
@@ -117,10 +115,3 @@ def _table(rows: list[dict[str, Any]]) -> str:
         "  ".join([line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))])
         for line in cells
     )
-
-
-def _write(rows: list[dict[str, Any]], path: Path) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)

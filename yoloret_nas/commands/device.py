@@ -1,6 +1,7 @@
 """`yoloret-nas device`: a device's facts, how steady it is, and advice."""
 
 import json
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import click
@@ -22,11 +23,8 @@ def device(spec: str, as_json: bool) -> None:
     from trials.latency.doctor import examine_device
     from trials.latency.open_device import open_device
 
-    opened = open_device(spec, patience_s=0)
-    try:
+    with closing(open_device(spec, patience_s=0)) as opened:
         report = examine_device(opened)
-    finally:
-        opened.close()
     if as_json:
         click.echo(json.dumps(report.to_dict(), indent=2))
     else:

@@ -1,6 +1,7 @@
 """`yoloret-nas latency`: a table of networks' latencies on devices."""
 
 import json
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,16 +28,13 @@ def latency(specs: tuple[str, ...], classes: int, as_json: bool, root: Path, mod
     from trials.latency.open_device import open_device
 
     named = [(model, _find(model, root=root)) for model in models]
-    devices = [open_device(spec, patience_s=0) for spec in specs]
     rows = []
-    try:
+    with ExitStack() as stack:
+        devices = [stack.enter_context(closing(open_device(spec, patience_s=0))) for spec in specs]
         for row in compare_latencies(devices, named, num_classes=classes):
             rows.append(row)
             if row.latency is None:
                 click.echo(f"{row.model} on {row.device}: {row.reason}", err=True)
-    finally:
-        for device in devices:
-            device.close()
     if as_json:
         click.echo(json.dumps([_as_json(row) for row in rows], indent=2))
     else:
@@ -66,15 +64,9 @@ def _print(rows: "list[Row]") -> None:
         measured = row.latency
         rate = "" if measured.throughput_per_s is None else f"{measured.throughput_per_s:.1f}"
         figures = [f"{value:.3f}" for value in (measured.median_ms, measured.p90_ms, measured.p99_ms)]
-        table.add_row(
-            row.model,
-            row.device,
-            *figures,
-            f"{measured.spread:.1%}",
-            rate,
-            measured.device.precision,
-            "; ".join(measured.notes),
-        )
+        notes = "; ".join(measured.notes)
+        precision = measured.device.precision
+        table.add_row(row.model, row.device, *figures, f"{measured.spread:.1%}", rate, precision, notes)
     console = Console(highlight=False)
     console.print(table, width=console.width if console.is_terminal else 200)
     for kind in dict.fromkeys(row.latency.device.kind for row in rows if row.latency):

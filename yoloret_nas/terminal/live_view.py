@@ -34,7 +34,6 @@ class LiveView:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._live: Live | None = None
         self._running: dict[int, tuple[Architecture, Progress]] = {}
         self._summary: Summary | None = None
         self._budget = 0
@@ -48,10 +47,8 @@ class LiveView:
         if not self._console.is_terminal:
             yield self
             return
-        with Live(console=self._console, refresh_per_second=4, get_renderable=self._render, transient=True) as live:
-            self._live = live
+        with Live(console=self._console, refresh_per_second=4, get_renderable=self._render, transient=True):
             yield self
-        self._live = None
 
     def opened(self, summary: Summary, *, budget: int) -> None:
         """Print the columns and the finished trials."""

@@ -1,6 +1,6 @@
 """Trials and fronts as lines and tables of text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 from rich.text import Text
@@ -13,32 +13,19 @@ _FRONT_COLUMNS = {"trial": 5, "AP": 6, "AP50": 6, "median": 10, "p99": 10, "MACs
 """Column to its width in characters."""
 _FRONT_MOST_WANTED = ("trial", "AP", "median")
 _WIDE = 100
-_HEADER = (
-    f"{'trial':>5}  {'state':<10}  {'AP':>6}  {'AP50':>6}  {'median':>9}  {'p99':>9}"
-    f"  {'MACs':>7}  {'params':>7}  {'time':>7}"
-)
+_LINE_COLUMNS = {"trial": 5, "AP": 6, "AP50": 6, "median": 9, "p99": 9, "MACs": 7, "params": 7}
 
 
 def header_line() -> str:
     """Return the header of `trial_line`."""
-    return f"{_HEADER}  architecture, or reason"
+    return f"{_line({name: name for name in _LINE_COLUMNS}, state='state', time='time')}  architecture, or reason"
 
 
 def trial_line(record: TrialRecord, *, on_front: bool) -> Text:
     """Return a finished trial as one line: number, state, AP, AP50, latencies, MACs, parameters, seconds, reason."""
     result, latency = record.result, record.result.latency
-    cells = [
-        f"{record.number:>5}",
-        f"{result.state:<10}",
-        f"{_number(result.ap, '.4f'):>6}",
-        f"{_number(result.ap50, '.4f'):>6}",
-        f"{_number(latency.median_ms if latency else None, '.3f', ' ms'):>9}",
-        f"{_number(latency.p99_ms if latency else None, '.3f', ' ms'):>9}",
-        f"{_number(result.macs / 1e6 if result.macs else None, '.1f', ' M'):>7}",
-        f"{_number(result.params / 1e6 if result.params else None, '.2f', ' M'):>7}",
-        f"{sum(result.seconds.values()):>5.1f} s",
-    ]
-    line = Text("  ".join(cells), no_wrap=True, overflow="ellipsis")
+    time = f"{sum(result.seconds.values()):.1f} s"
+    line = Text(_line(_figures(record), state=result.state, time=time), no_wrap=True, overflow="ellipsis")
     line.stylize(_COLOURS[result.state], 7, 17)
     tail = f"{'★ ' if on_front else ''}{record.label + ' ' if record.label else ''}{short(record.architecture)}"
     if result.state != "complete":
@@ -84,20 +71,28 @@ def front_table(
         table.add_column(name, justify="right", no_wrap=True, min_width=size)
     table.add_column("architecture", no_wrap=True, overflow="ellipsis")
     for record in front if limit is None else front[-limit:]:
-        result, latency = record.result, record.result.latency
-        assert latency is not None
-        cells = {
-            "trial": f"{record.number}",
-            "AP": _number(result.ap, ".4f"),
-            "AP50": _number(result.ap50, ".4f"),
-            "median": f"{latency.median_ms:.3f} ms",
-            "p99": f"{latency.p99_ms:.3f} ms",
-            "MACs": _number(result.macs / 1e6 if result.macs else None, ".1f", " M"),
-            "params": _number(result.params / 1e6 if result.params else None, ".2f", " M"),
-        }
+        cells = _figures(record)
         mark = "  ← knee" if knee is not None and record.number == knee.number else ""
         table.add_row(*(cells[name] for name in figures), f"{short(record.architecture)}{mark}")
     return table
+
+
+def _line(cells: Mapping[str, str], *, state: str, time: str) -> str:
+    trial, *others = (f"{cells[name]:>{size}}" for name, size in _LINE_COLUMNS.items())
+    return "  ".join([trial, f"{state:<10}", *others, f"{time:>7}"])
+
+
+def _figures(record: TrialRecord) -> dict[str, str]:
+    result, latency = record.result, record.result.latency
+    return {
+        "trial": f"{record.number}",
+        "AP": _number(result.ap, ".4f"),
+        "AP50": _number(result.ap50, ".4f"),
+        "median": _number(latency.median_ms if latency else None, ".3f", " ms"),
+        "p99": _number(latency.p99_ms if latency else None, ".3f", " ms"),
+        "MACs": _number(result.macs / 1e6 if result.macs else None, ".1f", " M"),
+        "params": _number(result.params / 1e6 if result.params else None, ".2f", " M"),
+    }
 
 
 def _number(value: float | None, form: str, unit: str = "") -> str:

@@ -9,7 +9,7 @@ import pytest
 import search.reports
 from search.reports.page import write_front_page
 from search.reports.picture import draw_front
-from search.reports.table import to_csv
+from search.reports.table import record_rows, write_csv
 from tests.search.records import STAIRCASE, record, summary
 
 HOSTILE = "</script><script>alert(1)</script><!--<script> {{title}} {{data}} & \" ' \u2028 é"
@@ -94,7 +94,8 @@ def test_an_empty_study_has_a_page_a_picture_and_an_empty_table(tmp_path: Path) 
     assert embedded(read(tmp_path / "front.html")) == {"rows": [], "hypervolume": []}
     draw_front(summary(), tmp_path / "front.png", title="study")
     assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
-    assert to_csv(()) == ""
+    write_csv([], tmp_path / "front.csv")
+    assert (tmp_path / "front.csv").read_bytes() == b""
 
 
 @pytest.mark.parametrize("title", ["cost in $ and $", r"$\frac$ {", "a_b^c %s"])
@@ -103,8 +104,9 @@ def test_a_title_is_no_formula(tmp_path: Path, title: str) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["front.png"]
 
 
-def test_the_table_quotes_what_needs_it() -> None:
+def test_the_table_quotes_what_needs_it(tmp_path: Path) -> None:
     failed = record(0, None, None, state="failed", reason='a, "b"\nc')
-    header, rest = to_csv((failed,)).split("\r\n", 1)
+    write_csv(record_rows([failed]), tmp_path / "trials.csv")
+    header, rest = (tmp_path / "trials.csv").read_bytes().decode().split("\r\n", 1)
     assert header.startswith("trial,state,ap,ap50,latency_ms,p99_ms,macs_m,params_m,seconds,reason,backbone")
     assert '"a, ""b""\nc"' in rest
