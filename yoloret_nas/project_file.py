@@ -18,9 +18,6 @@ TEMPLATE = """\
 """
 """What `yoloret-nas init` writes."""
 
-_SEARCH_ALONE = "search"
-_SHARED = ("dir",)
-
 
 class ProjectFileError(ValueError):
     """The project file cannot be read, or names a flag that does not exist."""
@@ -52,8 +49,8 @@ def read_project_file(path: Path) -> dict[str, dict[str, Any]]:
     if unknown := sorted(set(given) - set(known)):
         raise ProjectFileError(f"{path}: {unknown[0]!r} is no flag of search; there are {', '.join(known)}")
     flags = {known[name]: value for name, value in given.items()}
-    shared = {known[name]: given[name] for name in _SHARED if name in given}
-    return {_SEARCH_ALONE: flags, "ui": shared, "export": shared}
+    shared = {known["dir"]: given["dir"]} if "dir" in given else {}
+    return {"search": flags, "ui": shared, "export": shared}
 
 
 def _plain(option: str) -> str:

@@ -55,15 +55,7 @@ class _Running:
 
 
 class Driver:
-    """Runs the trials of a `Work`; it alone asks and tells it, and writes MLflow.
-
-    Args:
-        work: Where trials come from.
-        executor: Where they run.
-        view: Watches.
-        tracking: The runs in MLflow.
-        title: Of reports.
-    """
+    """Runs the trials of a `Work`; it alone asks and tells it, and writes MLflow."""
 
     def __init__(self, work: Work, executor: Executor, *, view: View, tracking: Tracking, title: str) -> None:
         self._work, self._executor, self._view, self._tracking = work, executor, view, tracking

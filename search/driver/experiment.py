@@ -56,12 +56,6 @@ def run_experiment(
 class ExperimentWork:
     """An experiment as a source of trials: variants that failed before are trained again.
 
-    Args:
-        settings: The experiment.
-        variants: What to train.
-        opened: Its data and its device.
-        write_reports: Called with the requested variants' records at the end.
-
     Raises:
         StudyError: the folder belongs to a study, or to an experiment of other settings.
     """

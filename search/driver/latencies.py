@@ -43,10 +43,6 @@ def slowest_latency_ms(settings: StudySettings, *, num_classes: int) -> float:
 
     A network that the device cannot run, for lack of memory for example, is passed over for the next one.
 
-    Args:
-        settings: The study.
-        num_classes: Classes of its detectors.
-
     Raises:
         DeviceError, UnsupportedNetworkError: the device is away, or cannot run the costliest network of any backbone.
     """

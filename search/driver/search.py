@@ -57,10 +57,6 @@ def run_search(
 class SearchWork:
     """A study as a source of trials.
 
-    Args:
-        settings: The study.
-        opened: Its data and its device.
-
     Raises:
         StudyError: the study exists with other settings, other data or another device.
     """
@@ -147,12 +143,7 @@ class SearchWork:
 
 
 def with_available_weights(settings: StudySettings, view: View) -> StudySettings:
-    """Remove the transfer axis from backbones without available ImageNet weights: their trials would all be alike.
-
-    Args:
-        settings: The study.
-        view: Notified once.
-    """
+    """Remove the transfer axis from backbones without available ImageNet weights: their trials would all be alike."""
     wanted = {skeleton.backbone for skeleton in settings.space.skeletons if skeleton.transfer}
     reasons = {name: reason for name in sorted(wanted) if (reason := why_unavailable(name))}
     if not reasons:

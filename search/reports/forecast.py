@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search.strategy.candidates import Encoder, draw_pool
+from search.strategy.candidates import Encoder, draw_neighbours, draw_pool
 from search.strategy.hypervolume_improvement import expected_hypervolume_improvement
 from search.strategy.latencies import LatencyLookups
 from search.strategy.surrogate import fit_surrogate
@@ -16,7 +16,6 @@ from spaces import Architecture
 from spaces.space import Space
 
 _MIN_TRIALS = 8
-_NEIGHBOURS = 40
 _WORTH_IT = 0.005
 """Expected relative growth of the hypervolume by one more training below which more budget hardly pays."""
 
@@ -50,14 +49,7 @@ class Forecast:
 
 
 def forecast(summary: Summary, space: Space, *, count: int = 5, seed: int = 0) -> Forecast:
-    """Predict accuracy and latency over a pool of the space, and return the best candidates.
-
-    Args:
-        summary: The study.
-        space: Its space.
-        count: Number of candidates.
-        seed: Seed of the pool and the fit.
-    """
+    """Predict accuracy and latency over a pool of the study's space, and return the best candidates."""
     complete = [(record.architecture, record.point) for record in summary.records if record.point is not None]
     if len(complete) < _MIN_TRIALS or summary.hypervolume == 0:
         return Forecast(candidates=())
@@ -88,7 +80,8 @@ def forecast(summary: Summary, space: Space, *, count: int = 5, seed: int = 0) -
 def _candidates(summary: Summary, space: Space, seed: int) -> list[Architecture]:
     """Return the tried architectures, a pool of the space and neighbours of the front, without repeats."""
     tried = [record.architecture for record in summary.records]
-    around = [one for member in summary.front for one in _neighbours(space, member.architecture, seed)]
+    front = [member.architecture for member in summary.front]
+    around = [near for one in front for near in draw_neighbours(space, one, random.Random(f"{seed}/{one.key}"))]
     return list({one.key: one for one in (*tried, *draw_pool(space, seed), *around)}.values())
 
 
@@ -101,15 +94,6 @@ def _predict_latencies(
             latency_ms[place[record.architecture.key]] = record.result.latency.median_ms
     num_classes = max(len(record.result.per_class_ap) for record in summary.records if record.point is not None)
     encoded = Encoder(num_classes=max(1, num_classes)).encode(architectures)
-    lookups = LatencyLookups(encoded, latency_ms, measure=_never, max_lookups=0, seed=seed)
+    lookups = LatencyLookups(encoded, latency_ms, measure=lambda wanted: [], max_lookups=0, seed=seed)
     lookups.predict()
     return lookups
-
-
-def _neighbours(space: Space, architecture: Architecture, seed: int) -> list[Architecture]:
-    around = list(space.neighbours(architecture))
-    return random.Random(f"{seed}/{architecture.key}").sample(around, min(_NEIGHBOURS, len(around)))
-
-
-def _never(wanted: Sequence[int]) -> Sequence[float]:
-    raise AssertionError(f"a forecast measures nothing; {len(wanted)} measurements were requested")

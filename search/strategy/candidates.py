@@ -20,6 +20,8 @@ BoolArray = npt.NDArray[np.bool_]
 
 POOL_SIZE = 1500
 """The Gaussian process predicts so many architectures in a few hundredths of a second."""
+_NUM_NEIGHBOURS = 40
+"""Neighbours of each member of the front in the pool."""
 _ORDERED = tuple(axis for axis in AXES if axis in ORDERED_AXES)
 _CATEGORIES = tuple(axis for axis in AXES if axis not in ORDERED_AXES and axis != "neck")
 """The neck is part of the category "scale_set" (see `Architecture.neck_choice`)."""
@@ -35,6 +37,12 @@ def draw_pool(space: Space, seed: int) -> list[Architecture]:
         drawn = space.sample(rng)
         found[drawn.key] = drawn
     return list(found.values())
+
+
+def draw_neighbours(space: Space, architecture: Architecture, rng: random.Random) -> list[Architecture]:
+    """Return a sample, without repeats, of the architectures one step away along one axis."""
+    around = list(space.neighbours(architecture))
+    return rng.sample(around, min(_NUM_NEIGHBOURS, len(around)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +75,7 @@ class Candidates:
 
 
 class Encoder:
-    """Encodes architectures, and caches the encoding of each.
-
-    Args:
-        num_classes: Classes of the detectors.
-    """
+    """Encodes architectures, and caches the encoding of each."""
 
     def __init__(self, *, num_classes: int) -> None:
         self._num_classes = num_classes

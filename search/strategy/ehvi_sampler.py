@@ -13,7 +13,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from search.strategy.accuracy_model import Observation
-from search.strategy.candidates import Encoder, draw_pool
+from search.strategy.candidates import Encoder, draw_neighbours, draw_pool
 from search.strategy.pruning import extrapolate
 from search.strategy.sampler import ArchitectureSampler
 from search.strategy.settings import StrategySettings
@@ -28,8 +28,6 @@ from trials.latency.device import DeviceAwayError
 
 LOOKUP = "lookup:"
 """Prefix of the study's attributes that hold looked-up latencies in ms; infinity where the device cannot run the network."""
-_NUM_NEIGHBOURS = 40
-"""Neighbours of each member of the front in the pool."""
 
 
 class EhviSampler(ArchitectureSampler):
@@ -102,8 +100,8 @@ class EhviSampler(ArchitectureSampler):
         found = {one.key: one for one in (*self._pool, *tried)}
         rng = random.Random(f"{self._seed}/{len(past)}")
         for member in front_indices(ap, latency_ms) if len(complete) else ():
-            around = list(self._space.neighbours(by_number[complete[member].number]))
-            found |= {one.key: one for one in rng.sample(around, min(_NUM_NEIGHBOURS, len(around)))}
+            around = draw_neighbours(self._space, by_number[complete[member].number], rng)
+            found |= {one.key: one for one in around}
         return list(found.values())
 
     def _look_up(self, study: Study, architecture: Architecture) -> float:

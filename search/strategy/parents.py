@@ -13,10 +13,6 @@ _SHAPES = ("scale_set", "shortcut", "rfcr_width", "rfcr_channels", "rfcr_kernel"
 def best_parent(architecture: Architecture, complete: Sequence[TrialRecord]) -> TrialRecord | None:
     """Return the trial of the same backbone with the most in common: blocks kept, then shapes, then accuracy.
 
-    Args:
-        architecture: Of the new trial.
-        complete: Complete trials to choose from.
-
     Returns:
         None where no trial has the backbone.
     """

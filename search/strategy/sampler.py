@@ -40,12 +40,7 @@ _TITLES: dict[SamplerName, str] = {"tpe": "TPE", "gp": "Gaussian process", "nsga
 
 
 class ArchitectureSampler(BaseSampler, ABC):
-    """Proposes all parameters of an architecture together.
-
-    Args:
-        space: Source of the proposals.
-        seed: Seed of the study.
-    """
+    """Proposes all parameters of an architecture together."""
 
     def __init__(self, space: Space, *, seed: int) -> None:
         self._space = space

@@ -50,11 +50,7 @@ class Finalists:
 
 
 def find_finalists(summary: Summary) -> Finalists:
-    """Choose the trials to retrain: the front, and those within noise of it.
-
-    Args:
-        summary: The study.
-    """
+    """Choose the trials to retrain: the front, and those within noise of it."""
     front = {record.number for record in summary.front}
     missing: list[tuple[float, TrialRecord]] = []
     for record in summary.records:
@@ -100,13 +96,7 @@ class Refit:
 
 
 def compare_refit(name: str, study: Summary, refit: Sequence[TrialRecord]) -> Refit:
-    """Pair full trainings with the short ones.
-
-    Args:
-        name: Of the experiment.
-        study: The search's trials.
-        refit: The experiment's.
-    """
+    """Pair the full trainings of an experiment with the short ones of its study."""
     short: Mapping[int, TrialRecord] = {record.number: record for record in study.records}
     pairs = []
     for record in refit:

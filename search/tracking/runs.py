@@ -56,18 +56,13 @@ class Tracking:
         try:
             self._client = MlflowClient(tracking_uri=self.uri)
             self.experiment_id = self._open_experiment()
-            self._parent = self._open_parent(description)
+            self.parent_run_id = self._open_parent(description)
             children = self._find(f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self.parent_run_id}'")
             self._children = {int(run.data.tags[TRIAL_TAG]): run for run in children}
         except MlflowException as error:
             raise StudyError(
                 f"MLflow store {self.uri} cannot be used: {error.message}", hint="check MLFLOW_TRACKING_URI"
             ) from error
-
-    @property
-    def parent_run_id(self) -> str:
-        """The study's own run."""
-        return str(self._parent.info.run_id)
 
     def catch_up(self, records: Sequence[TrialRecord]) -> None:
         """Write what is missing of finished trials, and end the runs of interrupted trials."""
@@ -81,13 +76,7 @@ class Tracking:
                 self.interrupted(number)
 
     def started(self, number: int, architecture: Architecture, *, why: str = "") -> None:
-        """Open a trial's run, with its axes as parameters.
-
-        Args:
-            number: The trial.
-            architecture: What it tries.
-            why: The sampler's reason to try it.
-        """
+        """Open a trial's run, with its axes as parameters, and the sampler's reason to try it as a tag."""
         tags = {MLFLOW_PARENT_RUN_ID: self.parent_run_id, TRIAL_TAG: str(number), STATE_TAG: "running"}
         run = self._client.create_run(
             self.experiment_id, run_name=f"trial {number:03d}", tags={**tags, **({WHY_TAG: why} if why else {})}
@@ -172,15 +161,15 @@ class Tracking:
             location = (artifact_root(self._settings.root) / self._settings.name).as_uri()
         return str(self._client.create_experiment(name, artifact_location=location))
 
-    def _open_parent(self, description: Mapping[str, str]) -> Run:
+    def _open_parent(self, description: Mapping[str, str]) -> str:
         if found := self._find(_parent_query(self._study_id)):
             self._client.update_run(found[0].info.run_id, status="RUNNING")
-            return found[0]
+            return str(found[0].info.run_id)
         note = "\n".join(f"- **{name}**: {value}" for name, value in description.items())
         tags = {KIND_TAG: _PARENT_KIND, STUDY_TAG: self._study_id, MLFLOW_RUN_NOTE: note}
         run = self._client.create_run(self.experiment_id, run_name=f"study {self._settings.name}", tags=tags)
         self._client.log_batch(run.info.run_id, params=[Param(k, v[:6000]) for k, v in description.items()])
-        return run
+        return str(run.info.run_id)
 
     def _find(self, query: str) -> list[Run]:
         found: list[Run] = []

@@ -11,6 +11,7 @@ import click
 from yoloret_nas.options.choices import OLD_SAMPLERS, RECIPES, SAMPLERS, SPACES
 from yoloret_nas.options.data import DATA_HELP, check_data, data_name, fetch_data, is_generated
 from yoloret_nas.options.quantities import Milliseconds
+from yoloret_nas.options.training import weights_dir_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,11 +37,7 @@ _REFIT_FACTOR = 3
 @click.option("--epochs", type=click.IntRange(1), default=None, help="Of each trial.  [default: the recipe's]")
 @click.option("--recipe", type=click.Choice(RECIPES), help="How trials train.  [default: quick on shapes, else modern]")
 @click.option("--batch-size", type=click.IntRange(1), default=None, help="Images of a step.  [default: the recipe's]")
-@click.option(
-    "--weights-dir",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder of ImageNet weights, searched before any download.",
-)
+@weights_dir_option
 @click.option(
     "--sampler",
     type=click.Choice((*SAMPLERS, *OLD_SAMPLERS)),

@@ -32,6 +32,12 @@ class TrainingOptions:
     root: Path
 
 
+weights_dir_option = click.option(
+    "--weights-dir",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of ImageNet weights, searched before any download.",
+)
+
 _OPTIONS = (
     click.option("--data", default="shapes", help=DATA_HELP),
     click.option("--device", default="cpu", help="Where latency is measured: cpu, cpu:threads=N, cuda, ssh://host."),
@@ -45,11 +51,7 @@ _OPTIONS = (
         default="auto",
         help="Initial weights: auto takes ImageNet's where the network asks for them and they are available.",
     ),
-    click.option(
-        "--weights-dir",
-        type=click.Path(path_type=Path, exists=True, file_okay=False),
-        help="Folder of ImageNet weights, searched before any download.",
-    ),
+    weights_dir_option,
     click.option("--precision", type=click.Choice(("auto", "fp32", "bf16")), default="auto", help="Of training."),
     click.option("--skip-broken", is_flag=True, help="Leave broken images and annotations out instead of stopping."),
     click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies."),

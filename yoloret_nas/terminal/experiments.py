@@ -124,11 +124,6 @@ def run(
 ) -> list[TrialRecord]:
     """Run an experiment in the terminal; return the finished ones of the variants.
 
-    Args:
-        settings: The experiment.
-        variants: What to train.
-        write_reports: Writes tables and pictures of the results.
-
     Raises:
         click.exceptions.Exit: it was interrupted.
     """

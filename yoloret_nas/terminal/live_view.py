@@ -22,11 +22,7 @@ _PLAIN_WIDTH = 220
 
 
 class LiveView:
-    """Shows a search on a console.
-
-    Args:
-        console: To write to.
-    """
+    """Shows a search on a console."""
 
     _resuming = "resuming the study"
     _unit = "trials"

@@ -22,12 +22,6 @@ def refit(settings: StudySettings, summary: Summary, *, epochs: int, console: Co
 
     Finished ones are not run again, so the search's own command resumes here too.
 
-    Args:
-        settings: The study.
-        summary: Its trials, with a front.
-        epochs: Of each full training.
-        console: To write to.
-
     Raises:
         click.exceptions.Exit: it was interrupted.
     """
@@ -69,12 +63,8 @@ def refit(settings: StudySettings, summary: Summary, *, epochs: int, console: Co
 def show_refit(found: Refit, console: Console, *, root: Path) -> None:
     """Print full trainings beside the short ones, and how far their rankings agree."""
     front = {record.number for record in found.summary.front}
-    table = Table(
-        title=f"full trainings of {found.name}: {len(front)} on the front (★)",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-    )
+    title = f"full trainings of {found.name}: {len(front)} on the front (★)"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for name in ("full", "trial", "AP short", "AP full", "AP50", "median"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("architecture", no_wrap=True, overflow="ellipsis")
