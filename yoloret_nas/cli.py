@@ -15,14 +15,14 @@ import click
 from yoloret_nas.project_file import ProjectFileError, read_project_file
 
 COMMANDS = {
-    "search": "Search for the detectors on your device's accuracy-latency front.",
+    "search": "Search for object detectors that are accurate and fast on your device.",
     "ui": "Open the studies in the MLflow UI.",
     "report": "Explain a study: which choices mattered, whether more budget may pay.",
     "train": "Train one architecture in full.",
     "eval": "Score a trained network on a dataset.",
     "compare": "Compare networks: accuracy, latency on devices, size.",
-    "ablation": "Train the paper's ablation, or RFCR against other necks.",
-    "transfer-curve": "Train the paper's transfer-learning curve.",
+    "ablation": "Repeat the paper's ablation, or compare RFCR with other necks.",
+    "transfer-curve": "Repeat the paper's transfer-learning curve.",
     "export": "Write a detector of a study as files that run.",
     "predict": "Draw an exported detector's boxes on images.",
     "device": "Check a device: what it is, how steady it is, how to improve it.",
@@ -74,7 +74,7 @@ class _Commands(click.Group):
 @click.version_option(package_name="yoloret-nas")
 @click.pass_context
 def cli(ctx: click.Context, debug: bool) -> None:
-    """Find the YOLO-ReT detectors on the accuracy-latency front of your own board."""
+    """Search for object detectors that are accurate and fast on your own device."""
     ctx.obj = {"debug": debug}
     ctx.default_map = read_project_file(Path("yoloret-nas.yaml"))
 

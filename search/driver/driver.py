@@ -55,11 +55,17 @@ class _Running:
 
 
 class Driver:
-    """Runs the trials of a `Work`; it alone asks and tells it, and writes MLflow."""
+    """Runs the trials of a `Work`; it alone asks and tells it, and writes MLflow.
 
-    def __init__(self, work: Work, executor: Executor, *, view: View, tracking: Tracking, title: str) -> None:
+    Its time counts from `began`, a `time.monotonic` before data and device were opened.
+    """
+
+    def __init__(
+        self, work: Work, executor: Executor, *, view: View, tracking: Tracking, title: str, began: float
+    ) -> None:
         self._work, self._executor, self._view, self._tracking = work, executor, view, tracking
         self._title = title
+        self._began = began
         self._running: dict[int, _Running] = {}
         self._is_ending = self._is_exhausted = False
         self._times_away = 0
@@ -72,7 +78,6 @@ class Driver:
         Raises:
             DeviceAwayError: the latency device stays away; every finished trial is kept.
         """
-        began = time.monotonic()
         self._tracking.catch_up(self._work.summary.records)
         self._view.opened(self._work.summary, budget=self._work.budget)
         try:
@@ -87,7 +92,7 @@ class Driver:
             ending=ending,
             tracking_uri=self._tracking.uri,
             experiment_id=self._tracking.experiment_id,
-            seconds=time.monotonic() - began,
+            seconds=time.monotonic() - self._began,
             seconds_by_phase=dict(self._seconds),
         )
 

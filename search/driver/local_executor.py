@@ -44,7 +44,7 @@ class LocalExecutor:
             raise ValueError(f"{workers} workers cannot run a trial")
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["trials.trial"])
-        forkserver.ensure_running()  # it imports while the driver opens the study
+        _start_forkserver()
         self._workers = workers
         self._gpus = tuple(gpus)
         self._running: dict[int, _Running] = {}
@@ -119,6 +119,15 @@ class LocalExecutor:
             running.process.kill()
             running.process.join()
         running.connection.close()
+
+
+def _start_forkserver() -> None:
+    """Start the server, which imports while the driver opens the study, deaf to Ctrl-C, which reaches the whole group."""
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited through exec
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _serve(connection: Connection, request: TrialRequest, gpu: str | None) -> None:

@@ -1,5 +1,6 @@
 """A run from its settings to its end: the lock, the dataset, the device's identity, then the driver."""
 
+import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ def open_and_drive(
         DatasetError: the data cannot be read.
         DeviceError: a device does not exist, or cannot be reached.
     """
+    began = time.monotonic()
     settings.folder.mkdir(parents=True, exist_ok=True)
     with driver_lock(settings.folder), closing(executor):
         opened = _open_data_and_device(settings, view)
@@ -61,7 +63,8 @@ def open_and_drive(
             },
         )
         title = f"{settings.name} · {dataset.name} · {opened.identity.board}"
-        return Driver(work, executor, view=view, tracking=tracking, title=title).run(stop_requested), work
+        driver = Driver(work, executor, view=view, tracking=tracking, title=title, began=began)
+        return driver.run(stop_requested), work
 
 
 def _open_data_and_device(settings: RunSettings, view: View) -> Opened:

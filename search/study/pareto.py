@@ -79,7 +79,8 @@ def knee_index(ap: FloatArray, latency_ms: FloatArray) -> int | None:
     The knee is the member farthest above the chord from the fastest to the most accurate member.
 
     Returns:
-        An index into the arrays; of a front of one or two the most accurate member; None without trials.
+        An index into the arrays; None without trials. Where no member lies above the chord, as in a front of one or two, the
+        most accurate member.
 
     Source:
         Das, "On characterizing the 'knee' of the Pareto curve based on Normal-Boundary Intersection", 1999.
@@ -92,7 +93,8 @@ def knee_index(ap: FloatArray, latency_ms: FloatArray) -> int | None:
     member_ap, member_latency_ms = ap[members], latency_ms[members]
     rise = (member_ap - member_ap[0]) / (member_ap[-1] - member_ap[0])
     run = (member_latency_ms - member_latency_ms[0]) / (member_latency_ms[-1] - member_latency_ms[0])
-    return int(members[np.argmax(rise - run)])
+    above = rise - run
+    return int(members[np.argmax(above)] if above.max() > 0 else members[-1])
 
 
 def staircase(ap: FloatArray, latency_ms: FloatArray, *, reference: Reference) -> Staircase:

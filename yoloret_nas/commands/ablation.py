@@ -15,10 +15,14 @@ from yoloret_nas.options.training import TrainingOptions, training_options
     "which",
     type=click.Choice(("steps", "necks")),
     default="steps",
-    help="steps: head, + RFCR, + truncation, + shortcut; necks: none, FPN, PAN, BiFPN, RFCR on one backbone.",
+    help="steps: head, + RFCR, + truncation, + shortcut; necks: none, FPN, PAN, BiFPN, RFCR, RFCR + PAN on one backbone.",
 )
 @click.option("--seeds", type=click.IntRange(1), default=1, help="Trainings of each.")
-@click.option("--name", default=None, help="The same name resumes.  [default: ablation-OF-BACKBONE-DATA]")
+@click.option(
+    "--name",
+    default=None,
+    help="Name; the same name resumes.  [default: ablation-OF-BACKBONE-DATA]",
+)
 @training_options
 def ablation(
     backbone: str, which: Literal["steps", "necks"], seeds: int, name: str | None, options: TrainingOptions

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("sources", metavar="NETWORKS...", nargs=-1, required=True)
-@click.option(
-    "--device", "specs", multiple=True, default=("cpu",), help="Where to measure; may be given several times."
-)
+@click.option("--device", "specs", multiple=True, default=("cpu",), help="Where to measure; repeatable.")
 @click.option("--data", default=None, help="Score the trained ones on this dataset.  [default: their own record]")
-@click.option("--split", type=click.Choice(("train", "val", "test")), default="val", help="Of --data.")
+@click.option(
+    "--split", type=click.Choice(("train", "val", "test")), default="val", help="Split of --data to score on."
+)
 @click.option("--classes", type=click.IntRange(1), default=20, help="Classes of networks that were never trained.")
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="Write the table there as CSV.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

@@ -11,7 +11,7 @@ from yoloret_nas.options.quantities import Milliseconds
 @click.option("--study", required=True, help="Which study or training.")
 @click.option("--trial", type=click.IntRange(0), default=None, help="This trial.  [default: the knee of the front]")
 @click.option("--best", is_flag=True, help="The most accurate of the front.")
-@click.option("--max-latency", type=Milliseconds(), help="The most accurate that is at most so slow, e.g. 33ms.")
+@click.option("--max-latency", type=Milliseconds(), help="The most accurate within this latency, e.g. 33ms.")
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="Folder.  [default: exports/STUDY-TRIAL]")
 @click.option("--force", is_flag=True, help="Replace an export that is there already.")
 @click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
@@ -27,7 +27,7 @@ def export(
     """Write a detector of a study as files that run.
 
     The folder holds the ONNX that was measured, with the trained weights in it, the checkpoint, the architecture, the
-    class names, the metrics and the device they were measured on. PyTorch and ONNX Runtime must agree on it.
+    class names, the metrics and the device they were measured on. The export fails if PyTorch and ONNX Runtime disagree.
     """
     if trial is not None and (best or max_latency is not None):
         raise click.UsageError("--trial names one trial; leave out --best and --max-latency")

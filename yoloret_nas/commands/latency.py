@@ -1,6 +1,7 @@
 """`yoloret-nas latency`: a table of networks' latencies on devices."""
 
 import json
+import sys
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,19 +57,22 @@ def _print(rows: "list[Row]") -> None:
 
     from trials.latency.comparison import MEASURED
 
-    table = Table("model", "device", "median ms", "p90", "p99", "spread", "per second", "precision", "notes")
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    table = Table("model", "device", box=None, pad_edge=False)
+    for name in ("median ms", "p90", "p99", "spread", "per second", "precision"):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         if row.latency is None:
-            table.add_row(row.model, row.device, "failed", "", "", "", "", "", row.reason)
+            table.add_row(row.model, row.device, "failed")
             continue
         measured = row.latency
         rate = "" if measured.throughput_per_s is None else f"{measured.throughput_per_s:.1f}"
         figures = [f"{value:.3f}" for value in (measured.median_ms, measured.p90_ms, measured.p99_ms)]
-        notes = "; ".join(measured.notes)
-        precision = measured.device.precision
-        table.add_row(row.model, row.device, *figures, f"{measured.spread:.1%}", rate, precision, notes)
-    console = Console(highlight=False)
-    console.print(table, width=console.width if console.is_terminal else 200)
+        table.add_row(row.model, row.device, *figures, f"{measured.spread:.1%}", rate, measured.device.precision)
+    console.print(table)
+    for row in rows:
+        for note in row.latency.notes if row.latency else ():
+            console.print(f"{row.model} on {row.device}: {note}", markup=False, soft_wrap=True)
     for kind in dict.fromkeys(row.latency.device.kind for row in rows if row.latency):
         console.print(f"{kind}: {MEASURED[kind]}", soft_wrap=True)
     for identity in dict.fromkeys(str(row.latency.device) for row in rows if row.latency):

@@ -13,7 +13,7 @@ _SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 @click.argument("network", metavar="NETWORK")
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--out", type=click.Path(path_type=Path), default=Path("predictions"), help="Folder for the pictures.")
-@click.option("--score", type=click.FloatRange(0, 1), default=0.25, help="Least score of a box to draw.")
+@click.option("--score", type=click.FloatRange(0, 1), default=0.25, help="Draw boxes with at least this score.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of lines.")
 @click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
 def predict(network: str, images: tuple[Path, ...], out: Path, score: float, as_json: bool, root: Path) -> None:

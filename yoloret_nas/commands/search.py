@@ -25,32 +25,36 @@ _REFIT_FACTOR = 3
 
 
 @click.command()
-@click.option("--budget", type=click.IntRange(1), default=50, help="Finished trials in all, earlier runs counted.")
+@click.option("--budget", type=click.IntRange(1), default=50, help="Finished trials in all, including earlier runs.")
 @click.option("--data", default="shapes", help=DATA_HELP)
 @click.option("--device", default="cpu", help="Where latency is measured: cpu, cpu:threads=N, cuda, ssh://host.")
-@click.option("--also-measure", multiple=True, help="Record this device's latency too; may be given several times.")
+@click.option("--also-measure", multiple=True, help="Record this device's latency too; repeatable.")
 @click.option("--max-latency", type=Milliseconds(), help="Do not train what is slower, e.g. 33ms.")
 @click.option(
     "--space", default=None, help="paper, nano, tiny, or a YAML file.  [default: nano with a GPU or a board, else tiny]"
 )
-@click.option("--study", default=None, help="Its name; the same name resumes.  [default: from space, data and device]")
-@click.option("--epochs", type=click.IntRange(1), default=None, help="Of each trial.  [default: the recipe's]")
+@click.option("--study", default=None, help="Name; the same name resumes.  [default: from space, data and device]")
+@click.option("--epochs", type=click.IntRange(1), default=None, help="Epochs of each trial.  [default: the recipe's]")
 @click.option("--recipe", type=click.Choice(RECIPES), help="How trials train.  [default: quick on shapes, else modern]")
-@click.option("--batch-size", type=click.IntRange(1), default=None, help="Images of a step.  [default: the recipe's]")
+@click.option("--batch-size", type=click.IntRange(1), default=None, help="Images per step.  [default: the recipe's]")
 @weights_dir_option
 @click.option(
     "--sampler",
     type=click.Choice((*SAMPLERS, *OLD_SAMPLERS)),
     metavar=f"[{'|'.join(SAMPLERS)}]",
     default="ehvi",
-    help="Who proposes architectures.",
+    help="How the next architecture is chosen.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, help="Of the search and of each training.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the search and of each training.")
 @click.option(
-    "--workers", type=click.IntRange(1), default=None, help="Trials at once.  [default: one a GPU, else one a core]"
+    "--workers", type=click.IntRange(1), default=None, help="Trials at once.  [default: one per GPU, else one per core]"
 )
 @click.option("--no-prune", is_flag=True, help="Train every trial to its end.")
-@click.option("--inherit", is_flag=True, help="Start trials from finished trials' weights; see docs/search.md first.")
+@click.option(
+    "--inherit",
+    is_flag=True,
+    help="Start trials from others' weights (not comparable: docs/search.md).",
+)
 @click.option(
     "--refit",
     "refit_epochs",
@@ -81,7 +85,7 @@ def search(
     skip_broken: bool,
     root: Path,
 ) -> None:
-    """Search for the detectors on your device's accuracy-latency front.
+    """Search for object detectors that are accurate and fast on your device.
 
     Without options it needs only this machine: generated images, latency in ONNX Runtime on this CPU, results in SQLite
     files. Run the same command again to resume.
@@ -127,17 +131,19 @@ def _run(settings: "StudySettings", *, gpus: tuple[str, ...], workers: int, refi
 
     from search.driver.local_executor import LocalExecutor
     from search.driver.search import run_search
+    from trials.latency.open_device import open_device
     from yoloret_nas.terminal.interrupts import interrupts
     from yoloret_nas.terminal.live_view import LiveView
 
     # A file has no width of its own: lines there are as long as they need to be.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 250)
+    open_device(settings.device).close()  # refuses what names no device; nothing is reached yet
     _check_writable(settings.root)
     _announce(console, settings, gpus=gpus, workers=workers, refit_epochs=refit_epochs)
     fetch_data(settings.dataset, console)
     view = LiveView(console)
     executor = LocalExecutor(workers=workers, gpus=gpus)
-    with view.showing(), interrupts(view.say_ending) as stop_requested:
+    with view.showing(), interrupts(view.say_ending, lambda: view.is_open) as stop_requested:
         result = run_search(settings, executor=executor, view=view, stop_requested=stop_requested)
     _conclude(console, settings, result, workers=workers)
     if result.ending == "interrupted":
@@ -179,13 +185,14 @@ def _announce(
     generated = is_generated(settings.dataset)
     where = f"{len(gpus)} GPU{'s' if len(gpus) > 1 else ''}" if gpus else "this CPU"
     at_once = f", {workers} at once" if workers > 1 else ""
+    beyond = f", of which the space has {settings.space.size}" if settings.budget > settings.space.size else ""
     lines = [
         f"study {settings.name}: space {settings.space.name}, {settings.space.size:,} architectures",
         f"  data    {settings.dataset}{' (generated; --data PATH for your own)' if generated else ''}",
         f"  latency {settings.device}"
         f"{' (ONNX Runtime on this machine)' if settings.device.startswith('cpu') else ''}"
         f"{f', at most {settings.max_latency_ms:g} ms' if settings.max_latency_ms else ''}",
-        f"  trials  {settings.budget}, {train.epochs} epochs each on {where}{at_once}, recipe {train.recipe}",
+        f"  trials  {settings.budget}{beyond}, {train.epochs} epochs each on {where}{at_once}, recipe {train.recipe}",
     ]
     if refit_epochs:
         lines.append(f"  then    retrain the front and near-front trials for {refit_epochs} epochs (--refit 0 to skip)")
@@ -219,7 +226,7 @@ def _conclude(console: "Console", settings: "StudySettings", result: "RunResult"
         console.print(front_table(summary.front, knee=summary.knee, title=title, width=console.width))
     else:
         reasons = {record.result.reason for record in summary.records}
-        console.print(f"no trial is complete: {'; '.join(sorted(reasons)[:3]) or 'none was run'}", markup=False)
+        console.print(f"no trial is complete: {'; '.join(sorted(reasons)[:3]) or 'none has finished'}", markup=False)
     folder = settings.folder
     here = "" if settings.root == Path("runs") else f" --dir {settings.root}"
     lines = [
@@ -237,5 +244,7 @@ def _conclude(console: "Console", settings: "StudySettings", result: "RunResult"
         )
     if summary.front:
         lines.append(f"next: yoloret-nas ui{here}")
-        lines.append(f"      yoloret-nas export --study {settings.name}{here}")
+        lines.append(
+            f"      yoloret-nas export --study {settings.name}{here}  (the knee; --best for the most accurate)"
+        )
     console.print("\n".join(lines), markup=False, soft_wrap=True)

@@ -7,7 +7,7 @@ import click
 @click.argument("name", metavar="NAME|FILE.yaml", default="tiny")
 @click.option("--yaml", "as_yaml", is_flag=True, help="Print it as a file to begin your own space from.")
 @click.option("--sample", type=click.IntRange(0), default=0, help="Draw some architectures, with their MACs.")
-@click.option("--seed", type=click.IntRange(0), default=0, help="Of the draw.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the draw.")
 def space(name: str, as_yaml: bool, sample: int, seed: int) -> None:
     """Show a space: its axes, its size, what it excludes and why."""
     import random

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("source", metavar="NETWORK")
 @training_options
-@click.option("--name", default=None, help="Of the training; the same name resumes.  [default: from network and data]")
-@click.option("--seed", type=click.IntRange(0), default=0, help="Of initial weights, order and augmentation.")
+@click.option("--name", default=None, help="Name; the same name resumes.  [default: from network and data]")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Seed of initial weights, order and augmentation.")
 def train(source: str, name: str | None, seed: int, options: TrainingOptions) -> None:
     """Train NETWORK in full: measured, scored, tracked in MLflow like a search's trial.
 

@@ -11,9 +11,18 @@ from yoloret_nas.options.training import TrainingOptions, training_options
 
 @click.command("transfer-curve")
 @click.option("--backbone", default="mobilenetv2_075", help="See the list in `yoloret-nas space paper`.")
-@click.option("--blocks", default="", help="How many start from weights, e.g. 0,6,12,19.  [default: seven, spread]")
+@click.option(
+    "--blocks",
+    default="",
+    show_default=False,
+    help="How many start from weights, e.g. 0,6,12,19.  [default: seven, spread]",
+)
 @click.option("--seeds", type=click.IntRange(1), default=3, help="Trainings of each.")
-@click.option("--name", default=None, help="The same name resumes.  [default: transfer-curve-BACKBONE-DATA]")
+@click.option(
+    "--name",
+    default=None,
+    help="Name; the same name resumes.  [default: transfer-curve-BACKBONE-DATA]",
+)
 @training_options
 def transfer_curve(backbone: str, blocks: str, seeds: int, name: str | None, options: TrainingOptions) -> None:
     """Train the paper's transfer-learning curve (its Fig. 2): nothing is cut off, the last blocks start at random."""

@@ -11,7 +11,11 @@ import click
 @click.command()
 @click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, help="Port on this machine.")
-@click.option("--host", default="127.0.0.1", help="Address to serve on; others than this machine's are unprotected.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    help="Address to serve on. There is no password: whoever reaches it may read and change the studies.",
+)
 def ui(root: Path, port: int, host: str) -> None:
     """Open the MLflow UI on the store of the studies (MLFLOW_TRACKING_URI, or the one in --dir)."""
     from search.tracking.store import tracking_uri

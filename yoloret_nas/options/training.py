@@ -42,8 +42,10 @@ _OPTIONS = (
     click.option("--data", default="shapes", help=DATA_HELP),
     click.option("--device", default="cpu", help="Where latency is measured: cpu, cpu:threads=N, cuda, ssh://host."),
     click.option("--recipe", type=click.Choice(RECIPES), help="How to train.  [default: quick on shapes, else modern]"),
-    click.option("--epochs", type=click.IntRange(1), default=None, help="[default: the recipe's]"),
-    click.option("--batch-size", type=click.IntRange(1), default=None, help="[default: the recipe's]"),
+    click.option("--epochs", type=click.IntRange(1), default=None, help="Epochs.  [default: the recipe's]"),
+    click.option(
+        "--batch-size", type=click.IntRange(1), default=None, help="Images per step.  [default: the recipe's]"
+    ),
     click.option("--input-size", type=click.IntRange(32), default=None, help="Pixels.  [default: the network's own]"),
     click.option(
         "--weights",
@@ -52,7 +54,12 @@ _OPTIONS = (
         help="Initial weights: auto takes ImageNet's where the network asks for them and they are available.",
     ),
     weights_dir_option,
-    click.option("--precision", type=click.Choice(("auto", "fp32", "bf16")), default="auto", help="Of training."),
+    click.option(
+        "--precision",
+        type=click.Choice(("auto", "fp32", "bf16")),
+        default="auto",
+        help="Number format of training.",
+    ),
     click.option("--skip-broken", is_flag=True, help="Leave broken images and annotations out instead of stopping."),
     click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies."),
 )

@@ -47,7 +47,9 @@ def prepare(architecture: Architecture, options: TrainingOptions, *, keeps_trans
         architecture = architecture.replace(transfer=architecture.truncation)
     if architecture.transfer and (reason := why_unavailable(architecture.backbone)):
         if options.weights == "imagenet":
-            raise WeightsError(reason, hint="check the network, give --weights-dir, or leave --weights imagenet out")
+            raise WeightsError(
+                reason, hint="check the network, or give a folder of ImageNet weights with --weights-dir"
+            )
         click.echo(f"note: starting from random weights: {reason}", err=True)
         return architecture.replace(transfer=0)
     return architecture
@@ -136,7 +138,7 @@ def run(
     view = TrainingView(console)
 
     executor = LocalExecutor(workers=workers, gpus=gpus)
-    with view.showing(), interrupts(view.say_ending) as stop_requested:
+    with view.showing(), interrupts(view.say_ending, lambda: view.is_open) as stop_requested:
         result, records = run_experiment(
             settings,
             variants,

@@ -9,11 +9,12 @@ from search.driver.driver import StopRequest
 
 
 @contextmanager
-def interrupts(tell: Callable[[str], None]) -> Iterator[Callable[[], StopRequest]]:
+def interrupts(tell: Callable[[str], None], is_open: Callable[[], bool]) -> Iterator[Callable[[], StopRequest]]:
     """Count interrupts instead of raising them while the block runs.
 
     Args:
         tell: Called with what an interrupt will do.
+        is_open: Whether trials can run already; before, a second interrupt is raised.
 
     Yields:
         A function that returns what the user has requested so far.
@@ -22,9 +23,15 @@ def interrupts(tell: Callable[[str], None]) -> Iterator[Callable[[], StopRequest
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         nonlocal count
-        count += 1 if number == signal.SIGINT else 2  # whoever sends SIGTERM does not wait
-        if count == 1:
+        count += 1 if number == signal.SIGINT else 2  # the sender of SIGTERM does not wait
+        if count > 1 and not is_open():
+            raise KeyboardInterrupt
+        if count > 1:
+            tell("ending now")
+        elif is_open():
             tell("ending after the running trials; Ctrl-C again ends now (they are then run again on resume)")
+        else:
+            tell("ending once the study is open; Ctrl-C again ends now")
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

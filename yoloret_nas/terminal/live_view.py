@@ -46,6 +46,11 @@ class LiveView:
         with Live(console=self._console, refresh_per_second=4, get_renderable=self._render, transient=True):
             yield self
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the study is open, so that trials can run."""
+        return self._summary is not None
+
     def opened(self, summary: Summary, *, budget: int) -> None:
         """Print the columns and the finished trials."""
         self._summary, self._budget = summary, budget
@@ -99,7 +104,7 @@ class LiveView:
     def _render(self) -> RenderableType:
         summary = self._summary
         if summary is None:
-            return Text("opening the study …", style="dim")
+            return Text(self._ending or "opening the study …", style="bold yellow" if self._ending else "dim")
         done = len(summary.records)
         states = ", ".join(f"{count} {state}" for state, count in summary.states.items())
         head = Table.grid(padding=(0, 2))
@@ -113,7 +118,7 @@ class LiveView:
         running = [_running_line(number, *pair) for number, pair in self._running.items()]
         parts: list[RenderableType] = [Text(""), head, *running]
         if summary.front and self._shows_front:
-            title = f"front ({len(summary.front)} members)"
+            title = f"front ({len(summary.front)} member{'s' if len(summary.front) > 1 else ''})"
             table = front_table(summary.front, knee=None, title=title, limit=_FRONT_ROWS, width=self._console.width)
             parts.append(table)
         if self._ending:
@@ -123,23 +128,22 @@ class LiveView:
     def _time_left(self, done: int) -> str:
         new = done - self._began_with
         if new < 2:
-            return "time left not known yet"
+            return "time left known after 2 trials"
         left = (time.monotonic() - self._began) / new * max(0, self._budget - done)
         return f"about {_clock(left)} left"
 
 
 def _running_line(number: int, architecture: Architecture, progress: Progress) -> Text:
-    text = Text(f"▶ trial {number}: ", style="cyan", no_wrap=True, overflow="ellipsis")
+    words = {"build": "building", "measure": "measuring latency", "score": "scoring", "train": "training"}
+    text = Text(f"▶ trial {number}: {words[progress.phase]}", style="cyan", no_wrap=True, overflow="ellipsis")
     if progress.epoch:
-        text.append(f"epoch {progress.epoch}/{progress.num_epochs}")
+        text.append(f", epoch {progress.epoch}/{progress.num_epochs}")
         if progress.num_steps and progress.phase == "train":
             text.append(f" step {progress.step}/{progress.num_steps}")
         if progress.loss is not None:
             text.append(f", loss {progress.loss:.3f}")
         if progress.ap is not None:
             text.append(f", AP {progress.ap:.4f}")
-    words = {"build": "building", "measure": "measuring latency", "score": "scoring", "train": "training"}
-    text.append(f" {words[progress.phase]}", style="dim")
     return text.append(f"  {short(architecture)}", style="dim")
 
 

@@ -18,7 +18,8 @@ _LINE_COLUMNS = {"trial": 5, "AP": 6, "AP50": 6, "median": 9, "p99": 9, "MACs": 
 
 def header_line() -> str:
     """Return the header of `trial_line`."""
-    return f"{_line({name: name for name in _LINE_COLUMNS}, state='state', time='time')}  architecture, or reason"
+    columns = _line({name: name for name in _LINE_COLUMNS}, state="state", time="time")
+    return f"{columns}  architecture (★ on the front when it finished), or reason"
 
 
 def trial_line(record: TrialRecord, *, on_front: bool) -> Text:

@@ -213,6 +213,31 @@ def test_the_driver_s_death_ends_its_trials(tmp_path: Path) -> None:
         wait_until_gone(pid)
 
 
+def test_the_server_is_deaf_to_ctrl_c_from_its_first_import(tmp_path: Path) -> None:
+    """Ctrl-C reaches the whole process group, also while the server imports what trials need."""
+    code = (
+        "import os, signal, time\n"
+        "from multiprocessing import forkserver\n"
+        "from search.driver.local_executor import LocalExecutor\n"
+        "executor = LocalExecutor(workers=1)\n"
+        "os.kill(forkserver._forkserver._forkserver_pid, signal.SIGINT)\n"
+        "time.sleep(0.5)\n"
+        "print(open(f'/proc/{forkserver._forkserver._forkserver_pid}/stat').read().split()[2])\n"
+        "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler\n"
+    )
+    root = str(Path(__file__).parents[3])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() in ("R", "S", "D")
+    assert "Traceback" not in done.stderr
+
+
 def _children(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
 

@@ -297,6 +297,18 @@ def test_what_a_proposal_measures_counts_as_measuring(
     assert outcome.seconds_by_phase["measure"] >= 0.01 * len(asked)
 
 
+def test_time_spent_before_the_first_trial_counts(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure_slowly(*args: object, **options: object) -> float:
+        time.sleep(0.3)
+        return 100.0
+
+    monkeypatch.setattr("search.driver.search.slowest_latency_ms", measure_slowly)
+    outcome = search(settings(budget=1), capacity=2)
+    assert 0.6 <= outcome.seconds_by_phase["measure"] <= 2 * outcome.seconds
+
+
 # --- interrupts ---------------------------------------------------------------------------------------------------
 
 

@@ -41,6 +41,12 @@ def test_trials_not_better_than_the_reference_on_both_axes_count_nothing() -> No
     assert edges.tolist() == [0.0, 100.0]
 
 
+def test_a_front_without_a_bend_has_its_most_accurate_member_for_a_knee() -> None:
+    ms = np.array([1.0, 2.0, 3.0])
+    assert knee_index(np.array([0.1, 0.2, 0.5]), ms) == 2  # the middle lies below the chord
+    assert knee_index(np.array([0.1, 0.3, 0.5]), ms) == 2  # on it
+
+
 def test_the_knee_is_where_latency_stops_paying() -> None:
     ap, ms = np.array([0.1, 0.5, 0.55, 0.6]), np.array([10.0, 20.0, 50.0, 100.0])
     assert knee_index(ap, ms) == 1

@@ -157,7 +157,7 @@ def explain_loss(host: str, said: str, *, seconds: float, what: str = "") -> Dev
             return DeviceError(f"ssh to {host} failed: {words}", hint=way_out)
     return DeviceAwayError(
         f"{host} cannot be reached{while_}, after {seconds:.0f} s: {words or 'the connection closed'}",
-        hint="check that it is switched on and that `ssh` reaches it; the same command then resumes",
+        hint="check that it is switched on and that `ssh` reaches it, then run the same command again",
     )
 
 

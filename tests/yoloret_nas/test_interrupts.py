@@ -1,0 +1,40 @@
+"""Ctrl-C, as the terminal sends it."""
+
+import os
+import signal
+
+import pytest
+
+from yoloret_nas.terminal.interrupts import interrupts
+
+
+def test_one_interrupt_finishes_and_two_end_now() -> None:
+    told: list[str] = []
+    with interrupts(told.append, lambda: True) as requested:
+        assert requested() == "no"
+        os.kill(os.getpid(), signal.SIGINT)
+        assert requested() == "finish"
+        os.kill(os.getpid(), signal.SIGINT)
+        assert requested() == "now"
+    assert [line.split(";")[0] for line in told] == ["ending after the running trials", "ending now"]
+
+
+def test_sigterm_does_not_wait() -> None:
+    with interrupts(lambda message: None, lambda: True) as requested:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert requested() == "now"
+
+
+def test_before_trials_can_run_the_second_interrupt_is_raised() -> None:
+    told: list[str] = []
+
+    def interrupt_twice() -> None:
+        with interrupts(told.append, lambda: False) as requested:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert requested() == "finish"
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupt_twice()
+    assert told == ["ending once the study is open; Ctrl-C again ends now"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
