@@ -1,4 +1,4 @@
-"""Where trials run: the protocol between the driver, which alone owns the study, and what runs trials for it."""
+"""The protocol between the driver and what runs its trials; `search.driver.local_executor` implements it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

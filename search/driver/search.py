@@ -10,7 +10,7 @@ from optuna.samplers import BaseSampler
 
 from search.driver.driver import RunResult, StopRequest
 from search.driver.executor import Executor
-from search.driver.latencies import measure_latency_ms, slowest_latency_ms
+from search.driver.measuring import measure_latency_ms, slowest_latency_ms
 from search.driver.opening import Opened, open_and_drive
 from search.driver.view import View
 from search.driver.work import to_request

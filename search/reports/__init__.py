@@ -4,7 +4,7 @@
 """
 
 from search.reports.files import write_reports
-from search.reports.page import write_front_page
+from search.reports.front_page import write_front_page
 from search.reports.report import StudyReport, make_report
 from search.reports.report_page import write_report_page
 

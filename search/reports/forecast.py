@@ -8,7 +8,7 @@ import numpy as np
 
 from search.strategy.candidates import Encoder, draw_neighbours, draw_pool
 from search.strategy.hypervolume_improvement import expected_hypervolume_improvement
-from search.strategy.latencies import LatencyLookups
+from search.strategy.latency_lookups import LatencyLookups
 from search.strategy.surrogate import fit_surrogate
 from search.study.pareto import staircase
 from search.study.summary import Summary

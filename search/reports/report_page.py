@@ -6,7 +6,7 @@ from pathlib import Path
 
 from search.reports.effects import Effect
 from search.reports.forecast import Forecast
-from search.reports.page import write_front_page
+from search.reports.front_page import write_front_page
 from search.reports.report import StudyReport
 from search.study.record import TrialRecord
 from search.study.refit import Refit

@@ -5,9 +5,9 @@ without Optuna.
 """
 
 from search.strategy.ehvi_sampler import EhviSampler
+from search.strategy.optuna_samplers import SpaceSampler
 from search.strategy.parents import best_parent
 from search.strategy.pruning import cannot_reach_front
-from search.strategy.sampler import SpaceSampler
 from search.strategy.settings import StrategySettings
 
 __all__ = ["EhviSampler", "SpaceSampler", "StrategySettings", "best_parent", "cannot_reach_front"]

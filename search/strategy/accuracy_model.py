@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search.strategy.latencies import LatencyLookups
+from search.strategy.latency_lookups import LatencyLookups
 from search.strategy.surrogate import SurrogateSettings, fit_surrogate
 from search.study.pareto import FloatArray
 

@@ -5,7 +5,7 @@ import numpy as np
 from search.strategy.accuracy_model import AccuracyModel
 from search.strategy.candidates import BoolArray
 from search.strategy.hypervolume_improvement import expected_hypervolume_improvement, log_probability_of_joining
-from search.strategy.latencies import LatencyLookups
+from search.strategy.latency_lookups import LatencyLookups
 from search.strategy.settings import StrategySettings
 from search.study.pareto import FloatArray, Reference, staircase
 

@@ -1,7 +1,7 @@
 """The default strategy as an Optuna sampler: expected hypervolume improvement at a latency known before the training.
 
 It chooses from a pool of architectures: an even sample of the space, drawn once from the study's seed, to which the
-neighbours of the front's members are added as the search proceeds.
+neighbours of the front's members are added as the search proceeds. `search.strategy.suggest` makes the choice.
 """
 
 import math
@@ -14,8 +14,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.strategy.accuracy_model import Observation
 from search.strategy.candidates import Encoder, draw_neighbours, draw_pool
+from search.strategy.optuna_samplers import ArchitectureSampler
 from search.strategy.pruning import extrapolate
-from search.strategy.sampler import ArchitectureSampler
 from search.strategy.settings import StrategySettings
 from search.strategy.suggest import suggest
 from search.study.errors import SpaceExhaustedError

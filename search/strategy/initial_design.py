@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from search.strategy.candidates import BoolArray
-from search.strategy.latencies import LatencyLookups
+from search.strategy.latency_lookups import LatencyLookups
 from search.study.pareto import FloatArray
 
 

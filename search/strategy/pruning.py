@@ -5,6 +5,8 @@ its latency. Its final AP is predicted from the finished trials by linear regres
 latency, since large networks begin as low as small ones and end higher. The prediction's uncertainty (Student's t, with
 seed noise in the residuals) gives the probability of reaching the target. A trial below `RISK` is stopped, which bounds the
 probability that one such decision loses a member of the front.
+
+`SearchWork.why_prune` in `search.driver.search` asks; `trials.training.epoch_reports` stops the training.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,8 @@
 """A study's runs in MLflow: a parent run for the study, a child run for each trial.
 
-Optuna's database is the record of what finished; MLflow is what people look at. So every run can be written again from
-the study, and is, for trials whose driver was killed before it wrote them here.
+Only `search.driver.driver` writes here, when a trial starts, is scored and ends. Optuna's database is the record of what
+finished; MLflow is what people look at. So every run can be written again from the study, and is, for trials whose driver
+was killed before it wrote them here.
 """
 
 import os

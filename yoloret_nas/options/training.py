@@ -1,4 +1,4 @@
-"""The options shared by all commands that train named networks."""
+"""The options shared by all commands that train named networks; the settings themselves are `trials.training.settings`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields

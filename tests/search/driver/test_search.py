@@ -12,8 +12,8 @@ from PIL import Image
 
 from search.driver.driver import RunResult, StopRequest
 from search.driver.executor import Event
-from search.driver.latencies import slowest_latency_ms
 from search.driver.lock import driver_lock
+from search.driver.measuring import slowest_latency_ms
 from search.driver.search import run_search
 from search.study.errors import StudyError
 from search.study.read_study import read_study, study_names
@@ -291,7 +291,7 @@ def test_what_a_proposal_measures_counts_as_measuring(
         time.sleep(0.01)
         return latency(fake_latency_ms(architecture)), False
 
-    monkeypatch.setattr("search.driver.latencies.measure_architecture", measure)
+    monkeypatch.setattr("search.driver.measuring.measure_architecture", measure)
     outcome = search(settings(budget=2, sampler="ehvi"))
     assert len(asked) >= 16
     assert outcome.seconds_by_phase["measure"] >= 0.01 * len(asked)
@@ -591,7 +591,7 @@ def test_a_device_that_stays_away_ends_the_search_and_loses_nothing(
 def costly(monkeypatch: pytest.MonkeyPatch) -> StandInDevice:
     """A device whose reference is really measured."""
     found = StandInDevice()
-    monkeypatch.setattr("search.driver.latencies.open_device", lambda spec, **options: found)
+    monkeypatch.setattr("search.driver.measuring.open_device", lambda spec, **options: found)
     return found
 
 

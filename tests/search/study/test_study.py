@@ -8,7 +8,7 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from search.strategy.sampler import SpaceSampler
+from search.strategy.optuna_samplers import SpaceSampler
 from search.study.errors import StudyError
 from search.study.read_study import read_study, study_names
 from search.study.settings import StudySettings, differences

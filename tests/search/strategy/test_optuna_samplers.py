@@ -15,7 +15,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from search.strategy.ehvi_sampler import LOOKUP, EhviSampler, _observe
-from search.strategy.sampler import OPTUNA_SAMPLERS, SpaceSampler, first_untried
+from search.strategy.optuna_samplers import OPTUNA_SAMPLERS, SpaceSampler, first_untried
 from search.strategy.settings import StrategySettings
 from search.study.errors import StudyError
 from search.study.parameters import distributions, from_parameters, to_parameters

@@ -1,6 +1,6 @@
 """The front as one self-contained page: hover a trial to read it, click a column to sort. Works offline.
 
-The page is `page.html` with `page.css`, `page.js` and the trials as JSON written into it.
+The page is `front_page.html` with `front_page.css`, `front_page.js` and the trials as JSON written into it.
 """
 
 import html
@@ -27,12 +27,12 @@ def write_front_page(summary: Summary, path: Path, *, title: str, sections: str 
     data = json.dumps({"rows": rows, "hypervolume": summary.hypervolume_by_trial})
     parts = {
         "title": html.escape(title),
-        "style": _read("page.css"),
+        "style": _read("front_page.css"),
         "sections": sections,
         "data": data.replace("<", "\\u003c"),  # no text of the user's can end the script element
-        "script": _read("page.js"),
+        "script": _read("front_page.js"),
     }
-    page = re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _read("page.html"))
+    page = re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _read("front_page.html"))
     partial = path.with_name(path.name + ".partial")
     partial.write_text(page, encoding="utf-8")
     partial.replace(path)

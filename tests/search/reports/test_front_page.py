@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import search.reports
-from search.reports.page import write_front_page
+from search.reports.front_page import write_front_page
 from search.reports.picture import draw_front
 from search.reports.table import record_rows, write_csv
 from tests.search.records import STAIRCASE, record, summary
