@@ -5,26 +5,18 @@ Legend: N boxes.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from trials.data.dataset import DatasetError
+from trials.data.dataset import DatasetError, Sample
+from trials.data.image_file import CheckedImage, check_image
 
 OnBroken = Literal["stop", "skip"]
 
 _CLIP_TOLERANCE_PX = 0.5  # a box past the edge by rounding alone needs no note
 _SMALLEST_SIDE_PX = 1e-3  # thinner boxes have zero area but for rounding
-
-
-class CheckedBoxes(NamedTuple):
-    """The usable boxes of one image."""
-
-    boxes: npt.NDArray[np.float32]
-    """(M, 4) xyxy, clipped to the image, each with an area."""
-    kept: npt.NDArray[np.int64]
-    """(M,) their indices among the given boxes."""
 
 
 class BrokenItems:
@@ -54,20 +46,51 @@ class BrokenItems:
             raise DatasetError(entry, hint="repair it, or skip broken items with --skip-broken")
         self.left_out.append(entry)
 
-    def check_boxes(self, boxes: Sequence[Sequence[float]], size_hw: tuple[int, int], *, path: Path) -> CheckedBoxes:
-        """Return the usable boxes of an image, clipped to it.
+    def check_image(self, path: Path, *, stated_size_hw: tuple[int, int] | None = None) -> CheckedImage | None:
+        """Return what `image_file.check_image` finds in an image; None for a broken one, which is recorded."""
+        try:
+            return check_image(path, stated_size_hw=stated_size_hw)
+        except ValueError as error:
+            self.add(path, str(error))
+            return None
+
+    def make_sample(
+        self,
+        image: CheckedImage,
+        boxes: Sequence[Sequence[float]],
+        labels: Sequence[int],
+        *,
+        ignored: Sequence[bool] | None = None,
+        path: Path,
+    ) -> Sample:
+        """Return the sample of an image with its usable boxes, clipped to it.
 
         A box partly outside is clipped and counted for `notes`. A box that is not finite, inverted, without area or wholly
         outside is broken; where broken items are skipped, the image keeps its other boxes.
 
         Args:
+            image: The checked image.
             boxes: N boxes xyxy in absolute pixels.
-            size_hw: Height and width of the image, pixels.
+            labels: The N classes of the boxes.
+            ignored: Which of the N boxes are ignored; None for none.
             path: The annotation's file, for messages.
         """
-        if not len(boxes):
-            return CheckedBoxes(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
-        given = np.asarray(boxes, dtype=np.float64)
+        clipped, kept = self._clip(boxes, image.size_hw, path=path)
+        return Sample(
+            name=relative_name(image.load.path, self.root),
+            size_hw=image.size_hw,
+            boxes=clipped,
+            labels=np.array(labels, dtype=np.int64)[kept],
+            ignored=np.array(ignored or [False] * len(boxes), dtype=np.bool_)[kept],
+            load=image.load,
+            num_bytes=image.num_bytes,
+        )
+
+    def _clip(
+        self, boxes: Sequence[Sequence[float]], size_hw: tuple[int, int], *, path: Path
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        """Return the usable boxes, (M, 4), and which of the N given ones they are, (N,)."""
+        given = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
         height, width = size_hw
         limits = np.array([width, height, width, height], dtype=np.float64)
         clipped = np.clip(given, 0.0, limits)
@@ -78,7 +101,7 @@ class BrokenItems:
             box = tuple(round(float(value), 2) for value in given[index])
             self.add(path, f"box {index + 1} {box} {_fault(given[index], size_hw)}")
         self._num_clipped += int((moved & usable).sum())
-        return CheckedBoxes(clipped[usable].astype(np.float32), np.flatnonzero(usable))
+        return clipped[usable].astype(np.float32), usable
 
     def notes(self) -> list[str]:
         """Return a sentence on the clipped boxes, if there are any."""

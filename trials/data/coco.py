@@ -12,11 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from trials.data.broken_items import BrokenItems, OnBroken, relative_name
 from trials.data.dataset import Dataset, DatasetError, Sample, assemble_dataset
-from trials.data.image_file import check_image
 
 _SPLIT_WORDS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _OTHER_TASKS = ("captions", "person_keypoints", "image_info", "panoptic", "stuff")
@@ -190,10 +187,8 @@ def _to_sample(
         return None
     path = folder / name
     height, width = image.get("height"), image.get("width")
-    try:
-        checked_image = check_image(path, stated_size_hw=(int(height), int(width)) if height and width else None)
-    except ValueError as error:
-        broken.add(path, str(error))
+    checked = broken.check_image(path, stated_size_hw=(int(height), int(width)) if height and width else None)
+    if checked is None:
         return None
     boxes, kept = [], []
     for annotation in annotations:
@@ -203,18 +198,9 @@ def _to_sample(
         else:
             boxes.append(box)
             kept.append(annotation)
-    checked = broken.check_boxes(boxes, checked_image.size_hw, path=path)
-    labels = np.array([to_label[annotation["category_id"]] for annotation in kept], dtype=np.int64)
-    crowd = np.array([bool(annotation.get("iscrowd", 0)) for annotation in kept], dtype=np.bool_)
-    return Sample(
-        name=relative_name(path, broken.root),
-        size_hw=checked_image.size_hw,
-        boxes=checked.boxes,
-        labels=labels[checked.kept],
-        ignored=crowd[checked.kept],
-        load=checked_image.load,
-        num_bytes=checked_image.num_bytes,
-    )
+    labels = [to_label[annotation["category_id"]] for annotation in kept]
+    crowd = [bool(annotation.get("iscrowd", 0)) for annotation in kept]
+    return broken.make_sample(checked, boxes, labels, ignored=crowd, path=path)
 
 
 def _to_xyxy(box_xywh: object) -> tuple[float, float, float, float] | None:

@@ -12,11 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from trials.data.broken_items import BrokenItems, OnBroken, relative_name
+from trials.data.broken_items import BrokenItems, OnBroken
 from trials.data.dataset import Dataset, DatasetError, Sample, assemble_dataset
-from trials.data.image_file import IMAGE_SUFFIXES, check_image
+from trials.data.image_file import IMAGE_SUFFIXES
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
@@ -170,20 +168,9 @@ def _first_pixel(annotations: Sequence[_Annotation]) -> int:
 def _to_sample(
     annotation: _Annotation, index: Mapping[str, int], first_pixel: int, *, broken: BrokenItems
 ) -> Sample | None:
-    try:
-        image = check_image(annotation.image_path, stated_size_hw=annotation.size_hw)
-    except ValueError as error:
-        broken.add(annotation.image_path, str(error))
+    image = broken.check_image(annotation.image_path, stated_size_hw=annotation.size_hw)
+    if image is None:
         return None
     boxes = [(x1 - first_pixel, y1 - first_pixel, x2, y2) for x1, y1, x2, y2 in annotation.corners]
-    checked = broken.check_boxes(boxes, image.size_hw, path=annotation.path)
-    labels = np.array([index[name] for name in annotation.names], dtype=np.int64)
-    return Sample(
-        name=relative_name(annotation.image_path, broken.root),
-        size_hw=image.size_hw,
-        boxes=checked.boxes,
-        labels=labels[checked.kept],
-        ignored=np.array(annotation.is_difficult, dtype=np.bool_)[checked.kept],
-        load=image.load,
-        num_bytes=image.num_bytes,
-    )
+    labels = [index[name] for name in annotation.names]
+    return broken.make_sample(image, boxes, labels, ignored=annotation.is_difficult, path=annotation.path)

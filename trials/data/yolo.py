@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
-from trials.data.broken_items import BrokenItems, OnBroken, relative_name
+from trials.data.broken_items import BrokenItems, OnBroken
 from trials.data.dataset import Dataset, DatasetError, Sample, assemble_dataset
-from trials.data.image_file import check_image, list_images
+from trials.data.image_file import list_images
 
 _SPLIT_KEYS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 _NORMALISED_LIMIT = 2.0  # a box may reach past its image; larger values are pixels
@@ -141,10 +140,8 @@ def _read_split(
 
 
 def _to_sample(path: Path, *, num_classes: int, broken: BrokenItems) -> Sample | None:
-    try:
-        image = check_image(path)
-    except ValueError as error:
-        broken.add(path, str(error))
+    image = broken.check_image(path)
+    if image is None:
         return None
     label_path = _label_path(path)
     labels, boxes = [], []
@@ -158,16 +155,7 @@ def _to_sample(path: Path, *, num_classes: int, broken: BrokenItems) -> Sample |
         boxes.append(box)
     height, width = image.size_hw
     in_pixels = [(x1 * width, y1 * height, x2 * width, y2 * height) for x1, y1, x2, y2 in boxes]
-    checked = broken.check_boxes(in_pixels, image.size_hw, path=label_path)
-    return Sample(
-        name=relative_name(path, broken.root),
-        size_hw=image.size_hw,
-        boxes=checked.boxes,
-        labels=np.array(labels, dtype=np.int64)[checked.kept],
-        ignored=np.zeros(len(checked.boxes), dtype=np.bool_),
-        load=image.load,
-        num_bytes=image.num_bytes,
-    )
+    return broken.make_sample(image, in_pixels, labels, path=label_path)
 
 
 def _read_lines(path: Path, broken: BrokenItems) -> list[str]:

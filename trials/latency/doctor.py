@@ -2,7 +2,7 @@
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from trials.latency.board import Board, SshDevice
+from trials.latency.board.probe import BoardState
 from trials.latency.device import Device, DeviceIdentity, UnstableError
 from trials.latency.reference_network import write_reference
 from trials.latency.steadiness import grade_repeats, is_throttled, range_of
@@ -21,7 +22,7 @@ _LITTLE_DISK_MIB = 1024.0
 _BUSY_LOAD = 1.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Finding:
     """One observation about a device."""
 
@@ -91,20 +92,18 @@ def _time_reference(device: Device) -> tuple[list[float], list[Finding]]:
         try:
             return [device.measure(path).median_ms for _ in range(_RUNS)], []
         except UnstableError as error:
-            return [], [Finding(level="problem", text=error.message, advice=error.hint)]
+            return [], [Finding("problem", error.message, error.hint)]
 
 
 def _steadiness(medians: list[float]) -> Finding:
     grade = grade_repeats(medians)
     text = f"{len(medians)} runs of the reference network agree within {range_of(medians):.2%}"
     if grade == "steady":
-        return Finding(level="good", text=f"steady: {text}")
+        return Finding("good", f"steady: {text}")
     if grade == "usable":
-        return Finding(
-            level="note", text=f"fairly steady: {text}", advice="stop other work on the device for better figures"
-        )
+        return Finding("note", f"fairly steady: {text}", "stop other work on the device for better figures")
     advice = "stop other work on the device, follow the advice above, then run this command again"
-    return Finding(level="problem", text=f"not steady: {text}", advice=advice)
+    return Finding("problem", f"not steady: {text}", advice)
 
 
 def _facts(board: Board) -> dict[str, str]:
@@ -129,107 +128,57 @@ def _mib(free: float | None, total: float | None) -> str:
 
 
 def _find(board: Board) -> Iterator[Finding]:
-    for check in _CHECKS:
-        if finding := check(board):
-            yield finding
+    yield _clock(board.state)
+    mode, heat = board.state.power_mode, board.state.temperature_c
+    if mode and not mode.upper().startswith("MAXN"):
+        yield Finding(
+            "note",
+            f"power mode {mode}: latencies are valid for this mode only; another mode is another device",
+            "`sudo nvpmodel -m 0` is the fastest on most boards; `sudo nvpmodel -p --verbose` lists all modes",
+        )
+    if heat is not None and heat >= _HOT_C:
+        yield Finding("problem", f"the board is at {heat:.0f} °C: it may throttle", "cool it with a fan or a pause")
+    if board.desktop:
+        yield Finding(
+            "note",
+            f"a desktop is running ({', '.join(board.desktop)}): it takes memory and GPU time",
+            "close it with `sudo systemctl isolate multi-user.target` (`… graphical.target` brings it back)",
+        )
+    yield from _find_shortages(board)
 
 
-def _clock(board: Board) -> Finding | None:
-    state = board.state
+def _clock(state: BoardState) -> Finding:
     if state.is_clock_locked is None:
-        return Finding(level="note", text="the board does not report its GPU clock: throttling shows only as drift")
+        return Finding("note", "the board does not report its GPU clock: throttling shows only as drift")
     if not state.is_clock_locked:
         return Finding(
-            level="problem",
-            text="the clocks are not locked: latency can swing by a factor of two",
-            advice="run `sudo jetson_clocks` on the board (until its next start; `sudo jetson_clocks --restore` undoes it)",
+            "problem",
+            "the clocks are not locked: latency can swing by a factor of two",
+            "run `sudo jetson_clocks` on the board (until its next start; `sudo jetson_clocks --restore` undoes it)",
         )
     if is_throttled(state.gpu_mhz, state.gpu_max_mhz):
         return Finding(
-            level="problem",
-            text=f"the GPU runs at {state.gpu_mhz:.0f} MHz although locked at {state.gpu_max_mhz:.0f}: it throttles",
-            advice="cool the board, use its own power supply, or choose a lower power mode (sudo nvpmodel -m …)",
+            "problem",
+            f"the GPU runs at {state.gpu_mhz:.0f} MHz although locked at {state.gpu_max_mhz:.0f}: it throttles",
+            "cool the board, use its own power supply, or choose a lower power mode (sudo nvpmodel -m …)",
         )
-    return Finding(level="good", text=f"the GPU's clock is locked at {state.gpu_max_mhz:.0f} MHz")
+    return Finding("good", f"the GPU's clock is locked at {state.gpu_max_mhz:.0f} MHz")
 
 
-def _power(board: Board) -> Finding | None:
-    mode = board.state.power_mode
-    if not mode or mode.upper().startswith("MAXN"):
-        return None
-    return Finding(
-        level="note",
-        text=f"power mode {mode}: latencies are valid for this mode only; another mode is another device",
-        advice="`sudo nvpmodel -m 0` is the fastest on most boards; `sudo nvpmodel -p --verbose` lists all modes",
-    )
-
-
-def _heat(board: Board) -> Finding | None:
-    heat = board.state.temperature_c
-    if heat is None or heat < _HOT_C:
-        return None
-    return Finding(
-        level="problem", text=f"the board is at {heat:.0f} °C: it may throttle", advice="cool it with a fan or a pause"
-    )
-
-
-def _desktop(board: Board) -> Finding | None:
-    if not board.desktop:
-        return None
-    return Finding(
-        level="note",
-        text=f"a desktop is running ({', '.join(board.desktop)}): it takes memory and GPU time",
-        advice="close it with `sudo systemctl isolate multi-user.target` (`… graphical.target` brings it back)",
-    )
-
-
-def _memory(board: Board) -> Finding | None:
-    free = board.state.free_memory_mib
-    if free is None or free >= _LITTLE_MEMORY_MIB:
-        return None
-    return Finding(
-        level="problem",
-        text=f"only {free:.0f} MiB of memory are free: builds may be killed or skip faster tactics",
-        advice="close the desktop and other programs; swap does not help the GPU",
-    )
-
-
-def _disk(board: Board) -> Finding | None:
-    free = board.state.free_disk_mib
-    if free is None or free >= _LITTLE_DISK_MIB:
-        return None
-    return Finding(
-        level="problem",
-        text=f"only {free:.0f} MiB of disk are free",
-        advice="free some; the folder ~/.cache/yoloret-nas on the board may be deleted",
-    )
-
-
-def _load(board: Board) -> Finding | None:
-    if board.load is None or board.load < _BUSY_LOAD:
-        return None
-    return Finding(
-        level="note", text=f"the board's CPU is busy (load {board.load:.1f})", advice="run `top` on the board"
-    )
-
-
-def _tools(board: Board) -> Finding | None:
-    missing = [name for name, there in (("flock", board.has_flock), ("timeout", board.has_timeout)) if not there]
-    if not missing:
-        return None
-    text = f"the board has no {' and no '.join(missing)}"
-    if "flock" in missing:
-        text += ": two measurements may run at once"
-    return Finding(level="note", text=text, advice="flock is in util-linux, timeout in coreutils")
-
-
-_CHECKS: tuple[Callable[[Board], Finding | None], ...] = (
-    _clock,
-    _power,
-    _heat,
-    _desktop,
-    _memory,
-    _disk,
-    _load,
-    _tools,
-)
+def _find_shortages(board: Board) -> Iterator[Finding]:
+    memory, disk = board.state.free_memory_mib, board.state.free_disk_mib
+    if memory is not None and memory < _LITTLE_MEMORY_MIB:
+        yield Finding(
+            "problem",
+            f"only {memory:.0f} MiB of memory are free: builds may be killed or skip faster tactics",
+            "close the desktop and other programs; swap does not help the GPU",
+        )
+    if disk is not None and disk < _LITTLE_DISK_MIB:
+        advice = "free some; the folder ~/.cache/yoloret-nas on the board may be deleted"
+        yield Finding("problem", f"only {disk:.0f} MiB of disk are free", advice)
+    if board.load is not None and board.load >= _BUSY_LOAD:
+        yield Finding("note", f"the board's CPU is busy (load {board.load:.1f})", "run `top` on the board")
+    if missing := [name for name, there in (("flock", board.has_flock), ("timeout", board.has_timeout)) if not there]:
+        danger = "" if board.has_flock else ": two measurements may run at once"
+        text = f"the board has no {' and no '.join(missing)}{danger}"
+        yield Finding("note", text, "flock is in util-linux, timeout in coreutils")

@@ -1,7 +1,6 @@
 """Why a run of trtexec gave no latency, with a message and a hint for the user."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -63,9 +62,9 @@ def find_failure(
 
 
 def _explain(log: TrtexecLog, exit_status: int | None) -> Failure:
-    for pattern, explain in _SIGNS:
+    for pattern, kind, message, hint in _SIGNS:
         if match := re.search(pattern, log.text, re.MULTILINE):
-            return explain(match)
+            return Failure(kind=kind, message=_fill(message, match), hint=hint)
     for name, dimensions in log.bindings.items():
         if dimensions[2:] and all(side == 1 for side in dimensions[2:]):
             return _wrong_shape(name, dimensions, None)
@@ -75,7 +74,7 @@ def _explain(log: TrtexecLog, exit_status: int | None) -> Failure:
         return Failure(
             kind="killed",
             message="the kernel killed trtexec, probably for lack of memory",
-            hint="close the desktop and other programs on the board, or search a space of smaller networks",
+            hint=_FREE_MEMORY,
         )
     if log.has_failed or exit_status not in (0, None):
         return Failure(
@@ -105,74 +104,50 @@ def _wrong_shape(name: str, dimensions: tuple[int, ...], shape: tuple[int, ...] 
     )
 
 
-def _unknown_flag(match: re.Match[str]) -> Failure:
+def _fill(message: str, match: re.Match[str]) -> str:
     flags = sorted(set(re.findall(r"Unknown option: (\S+)", match.string)))
-    return Failure(kind="unknown_flag", message=f"this board's trtexec does not know {', '.join(flags)}")
-
-
-def _missing_operator(match: re.Match[str]) -> Failure:
-    return Failure(
-        kind="unsupported_operator",
-        message=f"this TensorRT has no operator {match[1]}",
-        hint="choose a space without it, or a board with a newer TensorRT",
-    )
-
-
-def _refused_operator(match: re.Match[str]) -> Failure:
-    return Failure(
-        kind="unsupported_operator",
-        message=f"this TensorRT cannot take the operator {match[1]} as the network uses it: {match[2].strip()}",
-        hint="choose a space without it, or a board with a newer TensorRT",
-    )
-
-
-def _no_implementation(match: re.Match[str]) -> Failure:
-    return Failure(
-        kind="no_implementation",
-        message=f"TensorRT found no implementation for the node {match[1]}",
-        hint="usually the workspace or the board's free memory is too small: close other programs on the board",
-    )
-
-
-def _out_of_memory(match: re.Match[str]) -> Failure:
     sizes = re.findall(r"(?:Requested size was|GPU memory \()\s*(\d+) bytes", match.string)
-    asked = f" ({max(map(int, sizes)) / 2**20:.0f} MiB requested)" if sizes else ""
-    return Failure(
-        kind="out_of_memory",
-        message=f"the board ran out of GPU memory{asked}",
-        hint="close the desktop and other programs on the board, or search a space of smaller networks",
-    )
+    requested = f" ({max(map(int, sizes)) / 2**20:.0f} MiB requested)" if sizes else ""
+    groups = (group.strip() for group in match.groups(""))
+    return message.format(*groups, flags=", ".join(flags), requested=requested, words=last_words(match[0]))
 
 
-def _other_version(match: re.Match[str]) -> Failure:
-    return Failure(
-        kind="other_version",
-        message="the engine was built by another version of TensorRT, or for another GPU",
-        hint="an engine is valid for one board and one version: build it again on this board",
-    )
+_FREE_MEMORY = "close the desktop and other programs on the board, or search a space of smaller networks"
+_OTHER_OPERATORS = "choose a space without it, or a board with a newer TensorRT"
+_NO_OPERATOR = "this TensorRT has no operator {0}"
+_REFUSES = "TensorRT refuses the network: {words}"
 
-
-def _disk_full(match: re.Match[str]) -> Failure:
-    return Failure(kind="disk_full", message="the board's disk is full", hint="free some space on the board (df -h)")
-
-
-def _refused(match: re.Match[str]) -> Failure:
-    return Failure(kind="refused", message=f"TensorRT refuses the network: {last_words(match[1])}")
-
-
-_SIGNS: tuple[tuple[str, Callable[[re.Match[str]], Failure]], ...] = (
-    (r"Unknown option: ", _unknown_flag),
-    (r"No space left on device", _disk_full),
-    (r"could not find plugin:? (\w+)", _missing_operator),
-    (r"No importer registered for op: (\w+)", _missing_operator),
-    (r"In function import(?!FallbackPlugin)(\w+):\n(?:\[\d+\] )?(.*)", _refused_operator),
+_SIGNS: tuple[tuple[str, FailureKind, str, str], ...] = (
+    (r"Unknown option: ", "unknown_flag", "this board's trtexec does not know {flags}", ""),
+    (r"No space left on device", "disk_full", "the board's disk is full", "free some space on the board (df -h)"),
+    (r"could not find plugin:? (\w+)", "unsupported_operator", _NO_OPERATOR, _OTHER_OPERATORS),
+    (r"No importer registered for op: (\w+)", "unsupported_operator", _NO_OPERATOR, _OTHER_OPERATORS),
+    (
+        r"In function import(?!FallbackPlugin)(\w+):\n(?:\[\d+\] )?(.*)",
+        "unsupported_operator",
+        "this TensorRT cannot take the operator {0} as the network uses it: {1}",
+        _OTHER_OPERATORS,
+    ),
     (
         r"incompatible serialization version|kPLAN_MAGIC_TAG|compiled with (a )?different|not compatible with this version",
-        _other_version,
+        "other_version",
+        "the engine was built by another version of TensorRT, or for another GPU",
+        "an engine is valid for one board and one version: build it again on this board",
     ),
-    (r"Requested amount of GPU memory|OutOfMemory|\(out of memory\)|std::bad_alloc", _out_of_memory),
-    (r"Could not find any implementation for node (.+?)\.\)", _no_implementation),
-    (r"^(.*Error Code \d+: .*)$(?=[\s\S]*Failed to parse onnx file)", _refused),
-    (r"^(.*\n.*)Failed to parse onnx file", _refused),
+    (
+        r"Requested amount of GPU memory|OutOfMemory|\(out of memory\)|std::bad_alloc",
+        "out_of_memory",
+        "the board ran out of GPU memory{requested}",
+        _FREE_MEMORY,
+    ),
+    (
+        r"Could not find any implementation for node (.+?)\.\)",
+        "no_implementation",
+        "TensorRT found no implementation for the node {0}",
+        "usually the workspace or the board's free memory is too small: close other programs on the board",
+    ),
+    (r"^.*Error Code \d+: .*$(?=[\s\S]*Failed to parse onnx file)", "refused", _REFUSES, ""),
+    (r"^.*\n.*(?=Failed to parse onnx file)", "refused", _REFUSES, ""),
 )
-"""Patterns in a failed run's log, the most specific first; a successful run's log may match some of them too."""
+"""Pattern in a failed run's log, kind, message and hint, the most specific first; a successful run's log may match some of
+them too. `_fill` puts what the log holds into the message: the pattern's groups by number, and more by name."""
