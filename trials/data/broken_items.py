@@ -95,7 +95,8 @@ class BrokenItems:
         limits = np.array([width, height, width, height], dtype=np.float64)
         clipped = np.clip(given, 0.0, limits)
         with np.errstate(invalid="ignore"):
-            usable = (clipped[:, 2:] - clipped[:, :2] >= _SMALLEST_SIDE_PX).all(axis=1) & np.isfinite(given).all(axis=1)
+            usable: npt.NDArray[np.bool_] = np.isfinite(given).all(axis=1)
+            usable &= (clipped[:, 2:] - clipped[:, :2] >= _SMALLEST_SIDE_PX).all(axis=1)
             moved = np.abs(clipped - given).max(axis=1) > _CLIP_TOLERANCE_PX
         for index in np.flatnonzero(~usable):
             box = tuple(round(float(value), 2) for value in given[index])

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from trials.data.dataset import Dataset, DatasetError, Sample
+from trials.data.drawing import draw_boxes
 
 SMALL_AREA = 32**2
 """Boxes under this area, in pixels of the original image, are small. Source: COCO's evaluation."""
@@ -22,16 +23,7 @@ _SLIVER_PX = 2  # a narrower box is most likely an annotation error
 _TILE = 320  # longer side of one image on the contact sheet, pixels
 _GAP = 8
 _CAPTION = 18
-_COLOURS = (
-    (230, 25, 75),
-    (60, 180, 75),
-    (0, 130, 200),
-    (245, 130, 48),
-    (145, 30, 180),
-    (0, 160, 160),
-    (240, 50, 230),
-    (128, 128, 0),
-)
+_FONT_PX = 11
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,14 +177,10 @@ def _draw_tile(sample: Sample, class_names: Sequence[str]) -> Image.Image:
     scale = width / sample.size_hw[1]
     tile = Image.new("RGB", (_TILE, height + _CAPTION), "white")
     tile.paste(Image.fromarray(sample.load()).resize((width, height)), (0, 0))
-    draw = ImageDraw.Draw(tile)
-    font = ImageFont.load_default(11)
-    for box, label, is_ignored in zip(sample.boxes, sample.labels, sample.ignored, strict=True):
-        colour = (128, 128, 128) if is_ignored else _COLOURS[label % len(_COLOURS)]
-        left, top, right, bottom = (float(value) * scale for value in box)
-        draw.rectangle((left, top, right, bottom), outline=colour, width=2)
-        place = (left + 2, max(0.0, top - 13))
-        draw.rectangle(draw.textbbox(place, class_names[label], font=font), fill=colour)
-        draw.text(place, class_names[label], fill="white", font=font)
-    draw.text((2, height + 2), sample.name[-50:], fill="black", font=font)
+    texts = [class_names[label] for label in sample.labels]
+    labels = np.where(sample.ignored, -1, sample.labels).tolist()
+    boxes = (sample.boxes * scale).tolist()
+    draw_boxes(tile, boxes, labels, texts=texts, num_classes=len(class_names), font_px=_FONT_PX, line_px=2)
+    font = ImageFont.load_default(_FONT_PX)
+    ImageDraw.Draw(tile).text((2, height + 2), sample.name[-50:], fill="black", font=font)
     return tile
