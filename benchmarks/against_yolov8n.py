@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from PIL import Image
 
-from spaces.networks.network import build_network
+from spaces.networks import build_network
 from spaces.presets import PRESETS
 from trials.data import Dataset, open_dataset
 from trials.detections import Detections, fit_anchors

@@ -26,7 +26,7 @@ import torch
 
 from spaces import Architecture
 from spaces.named_spaces import open_space
-from spaces.networks.network import build_network
+from spaces.networks import build_network
 from trials.data import open_dataset
 from trials.detections import fit_anchors
 from trials.progress import ignore_progress

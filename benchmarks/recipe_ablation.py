@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 import torch
 
-from spaces.networks.network import build_network
+from spaces.networks import build_network
 from spaces.presets import PRESETS
 from trials.data import open_dataset
 from trials.data.augmentation import AugmentSettings

@@ -19,8 +19,8 @@ import timm
 import torch
 
 from spaces import Architecture
-from spaces.networks.backbones import block_shapes, split_blocks
-from spaces.networks.network import build_network
+from spaces.networks import block_shapes, build_network
+from spaces.networks.backbones import split_blocks
 from trials.data import open_dataset
 from trials.detections import fit_anchors
 from trials.progress import ignore_progress

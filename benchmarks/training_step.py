@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from torch import Tensor
 
-from spaces.networks.network import build_network
+from spaces.networks import build_network
 from spaces.presets import PRESETS
 from trials.data import open_dataset
 from trials.data.letterbox import as_network_input

@@ -6,17 +6,11 @@ Source: YOLO-ReT, Fig. 2 (transfer learning), the ablation, and the comparison o
 from spaces.architecture import Architecture
 from spaces.networks import block_shapes
 from spaces.presets import PRESETS
+from spaces.space import RFCR_AXES
 
 _DROPPED = {"efficientnet_b3": 3}
 """Blocks the paper cuts off; two for other backbones (MobileNetV2's last bottleneck and its last convolution)."""
-_NO_RFCR = {
-    "neck": "none",
-    "scale_set": None,
-    "shortcut": "none",
-    "rfcr_width": 0,
-    "rfcr_channels": 0,
-    "rfcr_kernel": 0,
-}
+_NO_RFCR = {"neck": "none", "scale_set": None, "shortcut": "none", **dict.fromkeys(RFCR_AXES, 0)}
 _OWN_LENGTH = {one.backbone: one.truncation for one in PRESETS.values()}
 
 

@@ -10,21 +10,14 @@ from spaces.architecture import Architecture
 from spaces.scale_set import ArchitectureError
 from spaces.space import Space
 
+_MOBILENET = Architecture(
+    backbone="mobilenetv2_075", truncation=16, transfer=16, shortcut="maxpool", prediction_bias=False
+)
+
 PRESETS: dict[str, Architecture] = {
-    "yoloret-m0.75": Architecture(
-        backbone="mobilenetv2_075", truncation=16, transfer=16, shortcut="maxpool", prediction_bias=False
-    ),
-    "yoloret-m1.4": Architecture(
-        backbone="mobilenetv2_140", truncation=16, transfer=16, shortcut="maxpool", prediction_bias=False
-    ),
-    "yoloret-effb3": Architecture(
-        backbone="efficientnet_b3",
-        truncation=24,
-        transfer=24,
-        shortcut="maxpool",
-        prediction_bias=False,
-        input_size=416,
-    ),
+    "yoloret-m0.75": _MOBILENET,
+    "yoloret-m1.4": _MOBILENET.replace(backbone="mobilenetv2_140"),
+    "yoloret-effb3": _MOBILENET.replace(backbone="efficientnet_b3", truncation=24, transfer=24, input_size=416),
 }
 """Name to architecture, for Jetson Nano, Xavier NX and AGX Xavier."""
 

@@ -163,7 +163,7 @@ class Space:
             parameters: Axis to value, ordered axes anywhere in their range; missing axes are free.
         """
         wanted = {axis: value for axis, value in parameters.items() if axis in self.open_axes}
-        skeleton = min(self.skeletons, key=lambda candidate: self._distance(candidate, wanted, SKELETON_AXES))
+        skeleton = min(self.skeletons, key=lambda candidate: self._distance(candidate, wanted))
         free = {}
         for axis in self._active_free_axes(skeleton):
             values = self.values(axis)
@@ -193,10 +193,10 @@ class Space:
 
     def largest(self) -> tuple[Architecture, ...]:
         """Return, for each backbone, the architecture with the costliest value of every axis."""
-        return tuple(
-            self._enlarged(max(self._of_backbone(name), key=_weight))
-            for name in {one.backbone: None for one in self.skeletons}
-        )
+        costliest: dict[str, Architecture] = {}
+        for skeleton in self.skeletons:
+            costliest[skeleton.backbone] = max(costliest.get(skeleton.backbone, skeleton), skeleton, key=_weight)
+        return tuple(self._enlarged(skeleton) for skeleton in costliest.values())
 
     def without_transfer(self, names: Collection[str]) -> "Space":
         """Return the same space with some backbones from random weights only, for when their weights are unavailable."""
@@ -265,31 +265,24 @@ class Space:
 
     @cached_property
     def _multiplicities(self) -> list[int]:
-        return [self._multiplicity(skeleton) for skeleton in self.skeletons]
+        axes = (self._active_free_axes(skeleton) for skeleton in self.skeletons)
+        return [math.prod(len(self.values(axis)) for axis in active) for active in axes]
 
     @cached_property
     def _ends(self) -> list[int]:
         return list(itertools.accumulate(self._multiplicities))
 
-    def _multiplicity(self, skeleton: Architecture) -> int:
-        return math.prod(len(self.values(axis)) for axis in self._active_free_axes(skeleton))
-
     def _active_free_axes(self, architecture: Architecture) -> tuple[str, ...]:
         return FREE_AXES if architecture.scale_set else tuple(axis for axis in FREE_AXES if axis not in RFCR_AXES)
-
-    def _of_backbone(self, name: str) -> list[Architecture]:
-        return [skeleton for skeleton in self.skeletons if skeleton.backbone == name]
 
     def _enlarged(self, skeleton: Architecture) -> Architecture:
         sizes = {axis: max(self.values(axis)) for axis in self._active_free_axes(skeleton) if axis in ORDERED_AXES}
         return skeleton.replace(**sizes, head=min(self.values("head"), key=list[ParameterValue](HEADS).index))
 
-    def _distance(self, architecture: Architecture, wanted: Mapping[str, Any], axes: tuple[str, ...]) -> float:
-        flat = architecture.to_dict()
+    def _distance(self, skeleton: Architecture, wanted: Mapping[str, Any]) -> float:
+        flat = skeleton.to_dict()
         distance = 0.0
-        for axis in axes:
-            if axis not in wanted:
-                continue
+        for axis in (axis for axis in SKELETON_AXES if axis in wanted):
             if axis in ORDERED_AXES:
                 values = [int(value) for value in self.values(axis)]
                 distance += abs(int(flat[axis]) - wanted[axis]) / max(1, values[-1] - values[0])

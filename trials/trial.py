@@ -15,30 +15,21 @@ import cv2
 import torch
 
 from spaces import YoloRetError
-from spaces.networks.macs import count_macs, count_params
-from spaces.networks.network import YoloReT, build_network
-from spaces.weights.imagenet import load_pretrained
+from spaces.networks import YoloReT, build_network, count_macs, count_params
+from spaces.weights import load_pretrained
 from trials.data import Dataset, open_dataset
 from trials.detections import fit_anchors
+from trials.latency import Device, DeviceAwayError, DeviceError, Latency
 from trials.latency.cache import LatencyCache
-from trials.latency.device import Device, DeviceAwayError, DeviceError, Latency
 from trials.latency.measure import measure_quietly
 from trials.latency.measurement_lock import MeasurementLock
 from trials.latency.open_device import open_device
+from trials.onnx import UnsupportedNetworkError
 from trials.onnx.export import export_for_timing, fill_weights
-from trials.onnx.requirements import UnsupportedNetworkError
 from trials.progress import Progress, Report
 from trials.training import inherit_weights, read_checkpoint
 from trials.training.train import TrainResult, train_network
-from trials.trial_result import (
-    ARCHITECTURE_FILE,
-    ONNX_FILE,
-    RESULT_FILE,
-    State,
-    TrialRequest,
-    TrialResult,
-    write_json,
-)
+from trials.trial_result import ARCHITECTURE_FILE, ONNX_FILE, RESULT_FILE, State, TrialRequest, TrialResult, write_json
 
 
 def run_trial(request: TrialRequest, report: Report) -> TrialResult:

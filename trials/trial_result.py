@@ -3,12 +3,12 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from spaces import Architecture
-from trials.latency.device import Latency
+from trials.latency import Latency
 from trials.training import TrainSettings
 
 State = Literal["complete", "pruned", "infeasible", "failed"]
@@ -88,10 +88,7 @@ class TrialResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result in JSON types."""
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        values["latency"] = self.latency.to_dict() if self.latency else None
-        also = {device: latency.to_dict() for device, latency in self.also.items()}
-        return {**values, "per_class_ap": dict(self.per_class_ap), "seconds": dict(self.seconds), "also": also}
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrialResult":

@@ -123,7 +123,7 @@ def check_packages() -> None:
 
 def _explain(error: Exception, *, debug: bool) -> int:
     """Print an error and return its exit code."""
-    from spaces.errors import YoloRetError
+    from spaces import YoloRetError
 
     hint, exit_code = "", 1
     if isinstance(error, YoloRetError):

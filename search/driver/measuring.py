@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 from search.study.settings import StudySettings
 from spaces import Architecture
-from spaces.networks.cost import count_cost
+from spaces.networks import count_cost
 from trials.latency import DeviceAwayError, DeviceError
 from trials.latency.cache import LatencyCache
 from trials.latency.measure import measure_architecture

@@ -22,7 +22,7 @@ from search.study.settings import StudySettings
 from search.study.study import Study
 from search.study.summary import Summary
 from spaces import Architecture
-from spaces.weights.imagenet import why_unavailable
+from spaces.weights import why_unavailable
 from trials.progress import Progress
 from trials.training import CHECKPOINT_FILE
 from trials.trial_result import TrialRequest, TrialResult

@@ -24,7 +24,7 @@ from search.study.study import to_record
 from search.study.trial_attributes import tried_architecture, tried_trials
 from spaces import Architecture, YoloRetError
 from spaces.space import Space
-from trials.latency.device import DeviceAwayError
+from trials.latency import DeviceAwayError
 
 LOOKUP = "lookup:"
 """Prefix of the study's attributes that hold looked-up latencies in ms; infinity where the device cannot run the network."""

@@ -115,11 +115,6 @@ def block_shapes(name: str) -> tuple[BlockShape, ...]:
     return tuple(shapes)
 
 
-def last_block_of_each_stride(shapes: tuple[BlockShape, ...]) -> dict[int, int]:
-    """Map each stride to the index of the last of the given blocks that has it."""
-    return {shape.stride: index for index, shape in enumerate(shapes)}
-
-
 def check_backbone(name: str) -> None:
     """Check that a backbone is known.
 

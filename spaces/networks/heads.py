@@ -7,7 +7,7 @@ predictions, A·(5 + K) channels wide.
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -26,7 +26,7 @@ class DetectionLayer(nn.Module):
 
     def __init__(self, in_channels: int, width: int, *, out_channels: int) -> None:
         super().__init__()
-        self.expand = _conv_norm(in_channels, width, activation=nn.ReLU6(inplace=True))
+        self.expand = _conv_norm(in_channels, width, nn.ReLU6(inplace=True))
         self.depthwise = nn.Sequential(
             nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False),
             nn.BatchNorm2d(width, eps=NORM_EPS, momentum=NORM_MOMENTUM),
@@ -39,7 +39,7 @@ class DetectionLayer(nn.Module):
             nn.Conv2d(width // _SE_REDUCTION, width, 1),
             nn.Sigmoid(),
         )
-        self.project = _conv_norm(width, out_channels, activation=None)
+        self.project = _conv_norm(width, out_channels)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the layer's prediction map."""
@@ -121,50 +121,47 @@ class Head(nn.Module):
         return layers[f"s{stride}"](own)  # type: ignore[no-any-return]
 
 
-def _conv_norm(in_channels: int, out_channels: int, *, activation: nn.Module | None) -> nn.Sequential:
-    layers: list[nn.Module] = [
-        nn.Conv2d(in_channels, out_channels, 1, bias=False),
-        nn.BatchNorm2d(out_channels, eps=NORM_EPS, momentum=NORM_MOMENTUM),
-    ]
-    return nn.Sequential(*layers, *([activation] if activation else []))
+def _conv_norm(in_channels: int, out_channels: int, *activation: nn.Module) -> nn.Sequential:
+    norm = nn.BatchNorm2d(out_channels, eps=NORM_EPS, momentum=NORM_MOMENTUM)
+    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, bias=False), norm, *activation)
 
 
 def _path(in_channels: int, out_channels: int) -> nn.Sequential:
-    return _conv_norm(in_channels, out_channels, activation=nn.ReLU6(inplace=True))
+    return _conv_norm(in_channels, out_channels, nn.ReLU6(inplace=True))
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeadEntry:
-    """One head. Both functions take the architecture, stride to channels of the head's input, and A·(5 + K)."""
+    """One head. Both methods take the architecture, stride to channels of the head's input, and A·(5 + K)."""
 
-    build: Callable[[Architecture, Mapping[int, int], int], Head]
-    """Builds the module."""
-    convs: Callable[[Architecture, Mapping[int, int], int], Iterator[ConvCost]]
-    """Lists the convolutions of that module."""
+    has_fpn: bool
+    """As for `Head`."""
+    has_pan: bool
+    """As for `Head`."""
 
-
-def _head(*, has_fpn: bool, has_pan: bool) -> HeadEntry:
-    def build(architecture: Architecture, channels: Mapping[int, int], out_channels: int) -> Head:
+    def build(self, architecture: Architecture, channels: Mapping[int, int], out_channels: int) -> Head:
+        """Build the module."""
         return Head(
             channels,
-            has_fpn=has_fpn,
-            has_pan=has_pan,
+            has_fpn=self.has_fpn,
+            has_pan=self.has_pan,
             width=architecture.head_width,
             out_channels=out_channels,
             prediction_bias=architecture.prediction_bias,
         )
 
-    def convs(architecture: Architecture, channels: Mapping[int, int], out_channels: int) -> Iterator[ConvCost]:
+    def convs(self, architecture: Architecture, channels: Mapping[int, int], out_channels: int) -> Iterator[ConvCost]:
+        """List the convolutions of that module."""
         strides = sorted(channels)
         widths = {stride: architecture.head_width * 2**step for step, stride in enumerate(strides)}
-        pairs = list(itertools.pairwise(strides)) if has_fpn else []
+        pairs = list(itertools.pairwise(strides)) if self.has_fpn else []
         from_coarser = {fine: widths[fine] for fine, _ in pairs}
         for fine, coarse in pairs:
             yield ConvCost(coarse, out_channels, widths[fine])
         for stride in strides:
             in_channels = channels[stride] + from_coarser.get(stride, 0)
             yield from _layer_convs(stride, in_channels, widths[stride], out_channels)
-        if has_pan:
+        if self.has_pan:
             from_finer = {coarse: widths[fine] for fine, coarse in pairs}
             for fine, _ in pairs:
                 yield ConvCost(fine, out_channels, widths[fine])
@@ -173,8 +170,6 @@ def _head(*, has_fpn: bool, has_pan: bool) -> HeadEntry:
                 yield from _layer_convs(stride, in_channels, widths[stride], out_channels)
         for stride in strides:
             yield ConvCost(stride, out_channels, out_channels, has_norm=False, has_bias=architecture.prediction_bias)
-
-    return HeadEntry(build=build, convs=convs)
 
 
 def _layer_convs(stride: int, in_channels: int, width: int, out_channels: int) -> Iterator[ConvCost]:
@@ -186,8 +181,8 @@ def _layer_convs(stride: int, in_channels: int, width: int, out_channels: int) -
 
 
 HEADS: dict[HeadName, HeadEntry] = {
-    "fpn_pan": _head(has_fpn=True, has_pan=True),
-    "fpn": _head(has_fpn=True, has_pan=False),
-    "plain": _head(has_fpn=False, has_pan=False),
+    "fpn_pan": HeadEntry(has_fpn=True, has_pan=True),
+    "fpn": HeadEntry(has_fpn=True, has_pan=False),
+    "plain": HeadEntry(has_fpn=False, has_pan=False),
 }
 """Name to head, costliest first."""

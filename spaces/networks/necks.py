@@ -67,10 +67,6 @@ def _scale_set(architecture: Architecture) -> ScaleSet:
     return architecture.scale_set
 
 
-def _build_bifpn(architecture: Architecture, channels: Channels) -> BiFpn:
-    return BiFpn(_output_channels(architecture, channels), width=architecture.head_width)
-
-
 def _bifpn_convs(architecture: Architecture, channels: Channels) -> Iterator[ConvCost]:
     strides, width = architecture.outputs, architecture.head_width
     for stride in strides:
@@ -82,16 +78,18 @@ def _bifpn_convs(architecture: Architecture, channels: Channels) -> Iterator[Con
         yield ConvCost(stride, width, width)
 
 
-def _bifpn_channels(architecture: Architecture, channels: Channels) -> dict[int, int]:
-    return dict.fromkeys(architecture.outputs, architecture.head_width)
-
-
 def _output_channels(architecture: Architecture, channels: Channels) -> dict[int, int]:
     return {stride: channels[stride] for stride in architecture.outputs}
 
 
 NECKS: dict[NeckName, NeckEntry] = {
-    "bifpn": NeckEntry(build=_build_bifpn, convs=_bifpn_convs, out_channels=_bifpn_channels),
+    "bifpn": NeckEntry(
+        build=lambda architecture, channels: BiFpn(
+            _output_channels(architecture, channels), width=architecture.head_width
+        ),
+        convs=_bifpn_convs,
+        out_channels=lambda architecture, channels: dict.fromkeys(architecture.outputs, architecture.head_width),
+    ),
     "rfcr": NeckEntry(build=_build_rfcr, convs=_rfcr_convs, out_channels=_rfcr_channels),
     "none": NeckEntry(
         build=lambda architecture, channels: None,

@@ -6,7 +6,7 @@ Legend: B batch, H W height and width of the image, A anchors per cell, K classe
 from torch import Tensor, nn
 
 from spaces.architecture import Architecture
-from spaces.networks.backbones import Backbone, block_shapes, build_blocks, last_block_of_each_stride
+from spaces.networks.backbones import Backbone, block_shapes, build_blocks
 from spaces.networks.heads import HEADS, Head
 from spaces.networks.legality import check_legal
 from spaces.networks.necks import NECKS
@@ -85,8 +85,9 @@ def prediction_channels(num_classes: int) -> int:
 
 
 def find_taps(architecture: Architecture) -> dict[int, int]:
-    """Map each stride that neck or head reads to the index of the backbone's block that is tapped for it."""
-    last = last_block_of_each_stride(block_shapes(architecture.backbone)[: architecture.truncation])
+    """Map each stride that neck or head reads to the index of the last block of it, which is tapped."""
+    kept = block_shapes(architecture.backbone)[: architecture.truncation]
+    last = {shape.stride: index for index, shape in enumerate(kept)}
     return {stride: last[stride] for stride in architecture.taps}
 
 

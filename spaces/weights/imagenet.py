@@ -48,10 +48,10 @@ def fetch_pretrained(backbone: str) -> nn.Module:
         WeightsError: the backbone has no known weights, they cannot be reached, or a file does not hold them.
     """
     check_backbone(backbone)
-    if path := _find_file(backbone):
-        return _fill(backbone, _read_file(path, backbone), source=str(path))
-    if backbone in PUBLISHED:
+    path = _find_file(backbone)
+    if path is None and backbone in PUBLISHED:
         path = _fetch_published(backbone)
+    if path is not None:
         return _fill(backbone, _read_file(path, backbone), source=str(path))
     if not timm.models.is_model_pretrained(backbone):
         raise WeightsError(
@@ -153,10 +153,8 @@ def _is_cached(backbone: str) -> bool:
     published = timm.get_pretrained_cfg(backbone)
     if published is None or not published.hf_hub_id:
         return False
-    repository = published.hf_hub_id
-    return any(
-        isinstance(try_to_load_from_cache(repository, name), str) for name in ("model.safetensors", "pytorch_model.bin")
-    )
+    found = (try_to_load_from_cache(published.hf_hub_id, name) for name in ("model.safetensors", "pytorch_model.bin"))
+    return any(isinstance(path, str) for path in found)
 
 
 def _why_hub_unreachable() -> str:

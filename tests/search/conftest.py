@@ -10,7 +10,7 @@ import pytest
 from search.study.settings import StudySettings
 from search.study.storage import optuna_path
 from tests.search.driver.scripted import SPACE, RecordingTracking, Runs, StandInDevice, fake_latency_ms, latency
-from trials.training.settings import TrainSettings
+from trials.training import TrainSettings
 
 MakeSettings = Callable[..., StudySettings]
 

@@ -13,16 +13,14 @@ import pytest
 import torch
 
 from spaces import Architecture, YoloRetError
-from spaces.networks.macs import count_macs, count_params
-from spaces.networks.network import build_network
+from spaces.networks import build_network, count_macs, count_params
 from trials.latency import DeviceError, DeviceIdentity, Latency
 from trials.latency.cache import LatencyCache
 from trials.latency.measurement_lock import MeasurementLock
 from trials.onnx import UnsupportedNetworkError
 from trials.onnx.export import check_agreement
 from trials.progress import Progress, ignore_progress
-from trials.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
-from trials.training.settings import TrainSettings
+from trials.training import CHECKPOINT_FILE, TrainSettings, read_checkpoint
 from trials.trial import run_trial
 from trials.trial_result import (
     ARCHITECTURE_FILE,

@@ -22,13 +22,12 @@ from search.study.settings import SamplerName
 from search.study.storage import open_storage
 from spaces import Architecture
 from spaces.named_spaces import SPACES, open_space
-from spaces.networks.network import build_network
+from spaces.networks import build_network
 from spaces.space_file import read_space
 from tests.search.driver.scripted import ScriptedExecutor, fail_with
 from tests.yoloret_nas.conftest import SHAPES, SPACE_YAML, Call, RealStudy
 from trials.data.known_datasets import KNOWN
-from trials.training.checkpoint import read_checkpoint
-from trials.training.recipes import RECIPES, RecipeName
+from trials.training import RECIPES, RecipeName, read_checkpoint
 from yoloret_nas.cli import COMMANDS
 from yoloret_nas.commands.search import study_name
 from yoloret_nas.options import choices

@@ -7,11 +7,4 @@ from trials.data.dataset import Dataset, DatasetError, Sample
 from trials.data.formats import open_dataset
 from trials.data.report import describe_dataset, draw_samples
 
-__all__ = [
-    "Dataset",
-    "DatasetError",
-    "Sample",
-    "describe_dataset",
-    "draw_samples",
-    "open_dataset",
-]
+__all__ = ["Dataset", "DatasetError", "Sample", "describe_dataset", "draw_samples", "open_dataset"]

@@ -71,20 +71,17 @@ class AugmentSettings:
             raise ValueError("augmentation: max_boxes and min_side_px are not negative")
 
 
-_LIMITS = {
-    "aspect": 0.9,
-    "placement": 1,
-    "translate": 0.9,
-    "flip_horizontal": 1,
-    "flip_vertical": 1,
-    "hue": 180,
-    "saturation": 1,
-    "brightness": 1,
-    "contrast": 1,
-    "gamma": 2,
-    "mosaic": 1,
-    "min_visible": 1,
-}
+_SHARES = (
+    "placement",
+    "flip_horizontal",
+    "flip_vertical",
+    "saturation",
+    "brightness",
+    "contrast",
+    "mosaic",
+    "min_visible",
+)
+_LIMITS = {**dict.fromkeys(_SHARES, 1), "aspect": 0.9, "translate": 0.9, "hue": 180, "gamma": 2}
 
 
 def modern_augmentation() -> AugmentSettings:
@@ -219,11 +216,7 @@ def _warp(
 
 
 def _place_boxes(
-    given: Labelled,
-    matrix: npt.NDArray[np.float64],
-    *,
-    window: tuple[int, int, int, int],
-    settings: AugmentSettings,
+    given: Labelled, matrix: npt.NDArray[np.float64], *, window: tuple[int, int, int, int], settings: AugmentSettings
 ) -> Labelled:
     """Move the boxes, clip them to a window (xyxy) of the square and drop those left too small."""
     scales, offset = matrix[[0, 1], [0, 1]], matrix[:, 2]
@@ -247,11 +240,8 @@ def _limit_boxes(given: Labelled, max_boxes: int, rng: np.random.Generator) -> L
 def _change_colours(
     image: npt.NDArray[np.uint8], settings: AugmentSettings, rng: np.random.Generator
 ) -> npt.NDArray[np.uint8]:
-    saturation, brightness, contrast = 1 + rng.uniform(-1, 1, 3) * (
-        settings.saturation,
-        settings.brightness,
-        settings.contrast,
-    )
+    strengths = (settings.saturation, settings.brightness, settings.contrast)
+    saturation, brightness, contrast = 1 + rng.uniform(-1, 1, 3) * strengths
     angle = np.deg2rad(settings.hue) * rng.uniform(-1, 1)
     matrix = brightness * contrast * (_hue_turn(angle) @ (saturation * np.eye(3) + (1 - saturation) * _GREY))
     constant = np.full((3, 1), _MIDDLE_LEVEL * (1 - contrast))

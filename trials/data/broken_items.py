@@ -88,21 +88,20 @@ class BrokenItems:
 
     def _clip(
         self, boxes: Sequence[Sequence[float]], size_hw: tuple[int, int], *, path: Path
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-        """Return the usable boxes, (M, 4), and which of the N given ones they are, (N,)."""
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """Return the usable boxes, (M, 4), and their indices among the given ones, (M,)."""
         given = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
         height, width = size_hw
         limits = np.array([width, height, width, height], dtype=np.float64)
         clipped = np.clip(given, 0.0, limits)
         with np.errstate(invalid="ignore"):
-            usable: npt.NDArray[np.bool_] = np.isfinite(given).all(axis=1)
-            usable &= (clipped[:, 2:] - clipped[:, :2] >= _SMALLEST_SIDE_PX).all(axis=1)
+            usable = (clipped[:, 2:] - clipped[:, :2] >= _SMALLEST_SIDE_PX).all(axis=1) & np.isfinite(given).all(axis=1)
             moved = np.abs(clipped - given).max(axis=1) > _CLIP_TOLERANCE_PX
         for index in np.flatnonzero(~usable):
             box = tuple(round(float(value), 2) for value in given[index])
             self.add(path, f"box {index + 1} {box} {_fault(given[index], size_hw)}")
         self._num_clipped += int((moved & usable).sum())
-        return clipped[usable].astype(np.float32), usable
+        return clipped[usable].astype(np.float32), np.flatnonzero(usable)
 
     def notes(self) -> list[str]:
         """Return a sentence on the clipped boxes, if there are any."""

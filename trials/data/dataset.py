@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from spaces.errors import YoloRetError
+from spaces import YoloRetError
 
 DatasetFormat = Literal["voc", "coco", "yolo", "shapes"]
 

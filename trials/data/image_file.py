@@ -40,10 +40,8 @@ class ImageFile:
             with Image.open(self.path) as image:
                 return _to_rgb(ImageOps.exif_transpose(image) if self.is_upright else image)
         except _PIL_ERRORS as error:
-            reason = f"the image cannot be read: {error}"
-            raise DatasetError(
-                f"{self.path}: {reason}", hint="replace the file, or remove it from its split"
-            ) from error
+            hint = "replace the file, or remove it from its split"
+            raise DatasetError(f"{self.path}: the image cannot be read: {error}", hint=hint) from error
 
 
 class CheckedImage(NamedTuple):

@@ -88,7 +88,7 @@ def describe_dataset(dataset: Dataset) -> DatasetReport:
     if absent:
         notes.append(f"no training image shows {', '.join(absent)}")
     for split, samples in dataset.splits.items():
-        slivers = [sample.name for sample in samples if _has_sliver(sample)]
+        slivers = [s.name for s in samples if ((s.boxes[:, 2:] - s.boxes[:, :2]) < _SLIVER_PX).any()]
         if slivers:
             notes.append(f"{split}: {len(slivers)} image(s) have boxes under 2 px wide or high, first {slivers[0]}")
     return DatasetReport(
@@ -135,10 +135,6 @@ def draw_samples(dataset: Dataset, path: Path, count: int) -> Path:
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path}: the picture cannot be written: {error}", hint="use another --out") from error
     return path
-
-
-def _has_sliver(sample: Sample) -> bool:
-    return bool(((sample.boxes[:, 2:] - sample.boxes[:, :2]) < _SLIVER_PX).any())
 
 
 def _describe_split(samples: Sequence[Sample], class_names: Sequence[str]) -> SplitReport:

@@ -55,7 +55,8 @@ def read_yolo(file: Path, *, on_broken: OnBroken = "stop") -> Dataset:
         entry = next((document[key] for key in keys if document.get(key)), None)
         if entry is None:
             continue
-        images = [path for place in _as_list(entry) for path in _find_images(str(place), root, file=file)]
+        places = entry if isinstance(entry, list) else [entry]
+        images = [path for place in places for path in _find_images(str(place), root, file=file)]
         splits[split] = _read_split(split, images, num_classes=len(class_names), broken=broken, notes=notes)
     return assemble_dataset(
         file.resolve().parent.name,
@@ -95,10 +96,6 @@ def _root(document: dict[str, Any], file: Path) -> Path:
     root = file.parent / str(document.get("path") or ".")
     # the path is often that of the machine where the file was written
     return root if root.is_dir() else file.parent
-
-
-def _as_list(entry: object) -> list[object]:
-    return entry if isinstance(entry, list) else [entry]
 
 
 def _find_images(place: str, root: Path, *, file: Path) -> list[Path]:

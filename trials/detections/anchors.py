@@ -34,12 +34,7 @@ _MUTATION = 0.1  # standard deviation, of a side
 
 
 def fit_anchors(
-    samples: Sequence[Sample],
-    *,
-    input_size: int,
-    output_strides: Sequence[int],
-    num_anchors: int = 3,
-    seed: int = 0,
+    samples: Sequence[Sample], *, input_size: int, output_strides: Sequence[int], num_anchors: int = 3, seed: int = 0
 ) -> Anchors:
     """Fit anchors to a training split; the smallest belong to the finest stride.
 

@@ -25,6 +25,20 @@ _MIN_SIZE_PX = 1e-3  # keeps width / height finite in CIoU where a sigmoid under
 
 
 @dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """How a network's raw maps are decoded; it is saved with the weights."""
+
+    anchors: Anchors
+    """For each output stride, pixels at `input_size`."""
+    coding: BoxCoding
+    """The box coding the network was trained with."""
+    class_names: tuple[str, ...]
+    """Class names, by label."""
+    input_size: int
+    """Side of the square image, pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PredictionGrid:
     """Cell, anchor and stride of each of an image's P predictions."""
 

@@ -46,15 +46,10 @@ def compare_latencies(
         for device in devices:
             for number, (name, model) in enumerate(models):
                 try:
-                    path = _written(model, Path(folder) / f"{number}.onnx", device=device, num_classes=num_classes)
+                    path = model if isinstance(model, Path) else Path(folder) / f"{number}.onnx"
+                    if isinstance(model, Architecture):
+                        export_for_timing(model, path, num_classes=num_classes, opset=device.opset)
                     yield Row(device=device.name, model=name, latency=device.measure(path))
                 except YoloRetError as error:
                     hint = f" ({error.hint})" if error.hint else ""
                     yield Row(device=device.name, model=name, latency=None, reason=f"{error.message}{hint}")
-
-
-def _written(model: Architecture | Path, path: Path, *, device: Device, num_classes: int) -> Path:
-    if isinstance(model, Path):
-        return model
-    export_for_timing(model, path, num_classes=num_classes, opset=device.opset)
-    return path

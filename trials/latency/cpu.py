@@ -115,14 +115,7 @@ class _Runner:
 
     def __init__(self, path: Path, *, threads: int, clock: Callable[[], float]) -> None:
         import onnxruntime
-        from onnxruntime.capi.onnxruntime_pybind11_state import (
-            Fail,
-            InvalidArgument,
-            InvalidGraph,
-            InvalidProtobuf,
-            NoSuchFile,
-            NotImplemented,
-        )
+        from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -130,7 +123,14 @@ class _Runner:
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile, NotImplemented) as error:
+        except (
+            ort.Fail,
+            ort.InvalidArgument,
+            ort.InvalidGraph,
+            ort.InvalidProtobuf,
+            ort.NoSuchFile,
+            ort.NotImplemented,
+        ) as error:
             raise DeviceError(f"ONNX Runtime cannot run {path.name}: {error}") from error
         self._clock = clock
         self._feed = {entry.name: _input(entry) for entry in self._session.get_inputs()}
@@ -154,7 +154,6 @@ def _input(entry: Any) -> NDArray[np.float32]:
 
 
 def _processor() -> str:
-    """Return the processor's model name."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text(encoding="utf-8", errors="replace").splitlines():

@@ -16,9 +16,8 @@ import torch
 
 from trials.latency.device import DeviceError, DeviceIdentity, Latency, UnknownDeviceError, UnstableError
 from trials.latency.steadiness import judge_run
+from trials.onnx import TensorRTVersion, check_onnx, find_version
 from trials.onnx.half_precision import write_half
-from trials.onnx.requirements import check_onnx
-from trials.onnx.tensorrt_version import TensorRTVersion, find_version
 
 _WARM_UP_S = 1.0
 _DURATION_S = 5.0
@@ -157,7 +156,7 @@ class _Runner:
         samples: list[float] = []
         until = clock() + seconds
         while len(samples) < _FEWEST_PASSES or clock() < until:
-            begin, end = (_event() for _ in range(2))
+            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
             begin.record(self._stream)
             if not self._context.execute_async_v3(self._stream.cuda_stream):
                 raise DeviceError("TensorRT could not run the engine it built")
@@ -165,7 +164,3 @@ class _Runner:
             end.synchronize()
             samples.append(begin.elapsed_time(end))
         return samples
-
-
-def _event() -> Any:
-    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]

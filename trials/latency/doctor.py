@@ -109,6 +109,7 @@ def _steadiness(medians: list[float]) -> Finding:
 def _facts(board: Board) -> dict[str, str]:
     state = board.state
     locked = {True: "locked", False: "not locked", None: "lock unknown"}[state.is_clock_locked]
+    free, total = state.free_memory_mib, state.memory_mib
     temperatures = ", ".join(f"{name} {value:.0f} °C" for name, value in state.temperatures_c.items())
     facts = {
         "model": board.model,
@@ -117,14 +118,10 @@ def _facts(board: Board) -> dict[str, str]:
         "power mode": state.power_mode,
         "GPU clock": "" if state.gpu_mhz is None else f"{state.gpu_mhz:.0f} of {state.gpu_max_mhz:.0f} MHz, {locked}",
         "temperatures": temperatures,
-        "memory": _mib(state.free_memory_mib, state.memory_mib),
+        "memory": "" if None in (free, total) else f"{free:.0f} of {total:.0f} MiB free",
         "disk": "" if state.free_disk_mib is None else f"{state.free_disk_mib / 1024:.1f} GiB free",
     }
     return {name: value or "unknown" for name, value in facts.items()}
-
-
-def _mib(free: float | None, total: float | None) -> str:
-    return "" if free is None or total is None else f"{free:.0f} of {total:.0f} MiB free"
 
 
 def _find(board: Board) -> Iterator[Finding]:

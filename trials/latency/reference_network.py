@@ -30,13 +30,8 @@ def write_reference(path: Path, *, opset: int = 13) -> None:
             kernel = rng.standard_normal((outer, channels, 3, 3)).astype(np.float32) / np.sqrt(9 * channels)
             name = f"{kind}{layer}"
             weights.append(numpy_helper.from_array(kernel.astype(np.float32), f"{name}.weight"))
-            attributes: dict[str, Any] = {
-                "strides": [stride, stride],
-                "pads": [1, 1, 1, 1],
-                "group": groups,
-                "kernel_shape": [3, 3],
-            }
-            nodes.append(helper.make_node("Conv", [value, f"{name}.weight"], [f"{name}.conv"], name=name, **attributes))
+            shape: dict[str, Any] = {"strides": [stride] * 2, "pads": [1] * 4, "group": groups, "kernel_shape": [3, 3]}
+            nodes.append(helper.make_node("Conv", [value, f"{name}.weight"], [f"{name}.conv"], name=name, **shape))
             nodes.append(helper.make_node("Relu", [f"{name}.conv"], [f"{name}.relu"], name=f"{name}.activation"))
             value = f"{name}.relu"
     cells = _SIZE // 2 ** (len(_CHANNELS) - 1)

@@ -12,7 +12,7 @@ from torch import nn
 from torch.jit._trace import TracerWarning
 
 from spaces import Architecture, YoloRetError
-from spaces.networks.network import YoloReT, build_network
+from spaces.networks import YoloReT, build_network
 
 DEFAULT_OPSET = 13
 """The operator set of TensorRT 8.2, the last for Jetson Nano; every later runtime reads it too."""

@@ -26,15 +26,11 @@ def write_half(source: Path, target: Path) -> None:
         if tensor.name not in kept:
             _halve(tensor)
     for node in model.graph.node:
-        for attribute in node.attribute:
-            if (
-                node.op_type in ("Constant", "ConstantOfShape")
-                and node.output[0] not in kept
-                and attribute.HasField("t")
-            ):
+        for attribute in node.attribute if node.output[0] not in kept else ():
+            if node.op_type in ("Constant", "ConstantOfShape") and attribute.HasField("t"):
                 _halve(attribute.t)
-            if node.op_type == "Cast" and attribute.name == "to" and node.output[0] not in kept:
-                attribute.i = TensorProto.FLOAT16 if attribute.i == TensorProto.FLOAT else attribute.i
+            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT:
+                attribute.i = TensorProto.FLOAT16
     del model.graph.value_info[:]  # it holds the old types
     for entry in (*model.graph.input, *model.graph.output):
         if entry.type.tensor_type.elem_type == TensorProto.FLOAT:

@@ -77,15 +77,14 @@ def _compare(found: Sequence[Detections], samples: Sequence[Sample]) -> dict[str
     metric.warn_on_many_detections = False
     metric.update(
         [{"boxes": one.boxes.cpu(), "scores": one.scores.cpu(), "labels": one.labels.cpu()} for one in found],
-        [_as_target(sample) for sample in samples],
+        [
+            {
+                "boxes": torch.from_numpy(one.boxes),
+                "labels": torch.from_numpy(one.labels),
+                "iscrowd": torch.from_numpy(one.ignored).long(),
+            }
+            for one in samples
+        ],
     )
     result: dict[str, Any] = metric.compute()
     return result
-
-
-def _as_target(sample: Sample) -> dict[str, Tensor]:
-    return {
-        "boxes": torch.from_numpy(sample.boxes),
-        "labels": torch.from_numpy(sample.labels),
-        "iscrowd": torch.from_numpy(sample.ignored).long(),
-    }

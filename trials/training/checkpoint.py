@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from trials.detections import Decoding
 from trials.training.errors import TrainingError
 
 if TYPE_CHECKING:
-    from spaces.networks.network import YoloReT
+    from spaces.networks import YoloReT
 
 CHECKPOINT_FILE = "checkpoint.pt"
 """The final weights, in the trial's folder."""
@@ -38,10 +38,7 @@ def write_checkpoint(path: Path, network: nn.Module, decoding: Decoding) -> None
     values = {
         "format": _FORMAT,
         "state_dict": {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()},
-        "anchors": decoding.anchors,
-        "coding": decoding.coding,
-        "class_names": decoding.class_names,
-        "input_size": decoding.input_size,
+        **vars(decoding),
     }
     partial = path.with_suffix(".partial")
     torch.save(values, partial)
@@ -57,13 +54,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
     values: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(values, dict) or values.get("format") != _FORMAT:
         raise TrainingError(f"{path} is not a checkpoint of this version", hint="use the checkpoint.pt of a trial")
-    names = ("anchors", "coding", "class_names", "input_size")
-    return Checkpoint(weights=values["state_dict"], decoding=Decoding(**{name: values[name] for name in names}))
+    decoding = Decoding(**{field.name: values[field.name] for field in fields(Decoding)})
+    return Checkpoint(weights=values["state_dict"], decoding=decoding)
 
 
 def load_trained(architecture: Architecture, checkpoint: Checkpoint) -> "YoloReT":
     """Build an architecture's network with a checkpoint's weights."""
-    from spaces.networks.network import build_network  # imports timm, which most readers of a checkpoint do not need
+    from spaces.networks import build_network  # imports timm, which most readers of a checkpoint do not need
 
     network = build_network(architecture, num_classes=len(checkpoint.decoding.class_names))
     network.load_state_dict(dict(checkpoint.weights))

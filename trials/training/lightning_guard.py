@@ -54,7 +54,6 @@ _EXPECTED_WARNINGS = (
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error means that memory ran out."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     marks = ("DefaultCPUAllocator", "can't allocate memory", "OutOfMemoryError", "CUDA out of memory")

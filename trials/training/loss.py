@@ -61,21 +61,20 @@ class LossSettings:
     """Factor of the class term, not negative."""
 
     def __post_init__(self) -> None:
-        choices = {
-            "assignment": Assignment,
-            "box_loss": BoxLoss,
-            "objectness_target": ObjectnessTarget,
-            "reduction": Reduction,
-        }
-        for name, choice in choices.items():
-            if getattr(self, name) not in get_args(choice):
-                raise ValueError(
-                    f"{name} {getattr(self, name)!r} is unknown; choose one of {', '.join(get_args(choice))}"
-                )
+        check_choice("assignment", self.assignment, get_args(Assignment))
+        check_choice("box_loss", self.box_loss, get_args(BoxLoss))
+        check_choice("objectness_target", self.objectness_target, get_args(ObjectnessTarget))
+        check_choice("reduction", self.reduction, get_args(Reduction))
         if not 0 < self.ignore_iou <= 1:
             raise ValueError(f"ignore_iou {self.ignore_iou} is not above 0 and at most 1")
         if min(self.box_weight, self.objectness_weight, self.class_weight) < 0:
             raise ValueError("a weight of the loss is negative; weights start at 0")
+
+
+def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Raise a ValueError if the value of a setting is not one of those allowed."""
+    if value not in allowed:
+        raise ValueError(f"{name} {value!r} is unknown; choose one of {', '.join(allowed)}")
 
 
 def paper_loss() -> LossSettings:

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from trials.data.augmentation import AugmentSettings, modern_augmentation
 from trials.data.batches import DEFAULT_CACHE_MIB
-from trials.training.loss import LossSettings
+from trials.training.loss import LossSettings, check_choice
 
 OptimiserName = Literal["adamw", "adam", "sgd"]
 """AdamW; Adam, where weight decay is part of the gradient; SGD with Nesterov momentum 0.937."""
@@ -84,11 +84,8 @@ class TrainSettings:
         for name in ("learning_rate", "frozen_learning_rate"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
-        for name, choice in {"optimiser": OptimiserName, "precision": Precision}.items():
-            if getattr(self, name) not in get_args(choice):
-                raise ValueError(
-                    f"{name} {getattr(self, name)!r} is unknown; choose one of {', '.join(get_args(choice))}"
-                )
+        check_choice("optimiser", self.optimiser, get_args(OptimiserName))
+        check_choice("precision", self.precision, get_args(Precision))
         self._check_relations()
 
     def _check_relations(self) -> None:

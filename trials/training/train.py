@@ -47,8 +47,6 @@ class TrainResult:
     """Class name to AP@[.5:.95], without classes that have no validation object."""
     epochs: int
     """Finished epochs."""
-    loss: float
-    """Mean loss of the last epoch's batches."""
     history: tuple[EpochRecord, ...]
     """Epoch from 1, mean loss, AP and AP50 (None where not scored)."""
     seconds_train: float
@@ -57,8 +55,6 @@ class TrainResult:
     """Time of the scorings."""
     seconds_aside: float
     """Time of `between_steps`."""
-    checkpoint: Path
-    """The final weights, averaged if the settings say so; see `read_checkpoint`."""
 
 
 def train_network(
@@ -86,7 +82,8 @@ def train_network(
         input_size: Side of the square image, pixels.
         settings: How to train.
         report: Called with the progress; False at a score stops the training.
-        work_dir: An existing folder for `checkpoint.pt`, and for `last.ckpt` if the settings are resumable.
+        work_dir: An existing folder for the final weights (`checkpoint.pt`, averaged if the settings say so; see
+            `read_checkpoint`), and for `last.ckpt` if the settings are resumable.
         resume: Whether to resume from `last.ckpt` if it exists.
         is_trained: Whether the network was trained on this data before, so that its biases are not initialised.
         between_steps: Called before each training step; the time it takes does not count as training.
@@ -134,7 +131,7 @@ def train_network(
         trainer.fit(detector, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     network.eval()
     write_checkpoint(work_dir / CHECKPOINT_FILE, network, decoding)
-    return _to_result(reports.record, seconds_aside=pauses.seconds, checkpoint=work_dir / CHECKPOINT_FILE)
+    return _to_result(reports.record, seconds_aside=pauses.seconds)
 
 
 def _make_detector(network: nn.Module, dataset: Dataset, *, decoding: Decoding, settings: TrainSettings) -> Detector:
@@ -166,7 +163,7 @@ def _make_trainer(settings: TrainSettings, callbacks: list[Callback], *, precisi
     )
 
 
-def _to_result(record: TrainRecord, *, seconds_aside: float, checkpoint: Path) -> TrainResult:
+def _to_result(record: TrainRecord, *, seconds_aside: float) -> TrainResult:
     assert record.scores is not None  # the last epoch is scored, and only a scored one stops the training
     return TrainResult(
         state="pruned" if record.is_pruned else "complete",
@@ -174,12 +171,10 @@ def _to_result(record: TrainRecord, *, seconds_aside: float, checkpoint: Path) -
         ap50=record.scores.ap50,
         per_class_ap=record.scores.per_class_ap,
         epochs=len(record.history),
-        loss=record.history[-1][1],
         history=tuple(record.history),
         seconds_train=record.seconds_train - seconds_aside,
         seconds_score=record.seconds_score,
         seconds_aside=seconds_aside,
-        checkpoint=checkpoint,
     )
 
 
@@ -191,7 +186,6 @@ class _Pauses(Callback):
         self.seconds = 0.0
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int) -> None:
-        """Pause."""
         before = time.perf_counter()
         self._pause()
         self.seconds += time.perf_counter() - before

@@ -58,8 +58,7 @@ def compare(
 
 
 def _describe(source: "Source", *, data: str | None, split: str, classes: int) -> dict[str, Any]:
-    from spaces.networks.macs import count_macs, count_params
-    from spaces.networks.network import build_network
+    from spaces.networks import build_network, count_macs, count_params
     from trials.training import CHECKPOINT_FILE, read_checkpoint
 
     is_trained = source.folder is not None and (source.folder / CHECKPOINT_FILE).is_file()

@@ -16,7 +16,7 @@ def space(name: str, as_yaml: bool, sample: int, seed: int) -> None:
     from rich.table import Table
 
     from spaces.named_spaces import open_space
-    from spaces.networks.backbones import BACKBONES
+    from spaces.networks import BACKBONES
     from spaces.presets import PRESETS, presets_in
     from spaces.space import AXES
     from spaces.space_file import to_yaml
@@ -59,8 +59,7 @@ def _mega_macs(architecture: "object") -> float:
     import torch
 
     from spaces import Architecture
-    from spaces.networks.macs import count_macs
-    from spaces.networks.network import build_network
+    from spaces.networks import build_network, count_macs
 
     assert isinstance(architecture, Architecture)
     with torch.device("meta"):

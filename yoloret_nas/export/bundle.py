@@ -11,7 +11,7 @@ from typing import Any
 
 from search.study.record import TrialRecord
 from spaces import YoloRetError
-from spaces.networks.network import build_network
+from spaces.networks import build_network
 from trials.data.letterbox import IMAGENET_MEAN, IMAGENET_STD, PAD_RGB
 from trials.detections import Decoding
 from trials.onnx.export import check_agreement, export_for_timing, fill_weights, read_opset

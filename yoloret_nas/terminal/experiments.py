@@ -16,7 +16,7 @@ from search.reports.experiment import Row, to_rows, write_rows
 from search.study.experiment import ExperimentSettings, Variant
 from search.study.record import TrialRecord
 from spaces import Architecture
-from spaces.weights.imagenet import WEIGHTS_DIR, WeightsError, why_unavailable
+from spaces.weights import WEIGHTS_DIR, WeightsError, why_unavailable
 from yoloret_nas.machine import threads_of_each, usable_cores, visible_gpus
 from yoloret_nas.options.data import check_data, data_name, fetch_data
 from yoloret_nas.options.recipe import choose_training

@@ -29,7 +29,7 @@ from tests.search.driver.scripted import (
     play_trial,
 )
 from tests.search.records import record
-from trials.training.settings import TrainSettings
+from trials.training import TrainSettings
 from trials.trial_result import RESULT_FILE, TrialRequest, write_json
 
 BASE = Architecture(backbone="mobilenetv2_035", truncation=16, input_size=64)

@@ -15,7 +15,7 @@ from search.driver.executor import Died, Event, Finished, Progressed
 from search.driver.local_executor import LocalExecutor
 from tests.search.driver.bombs import Exits, Kills, Raises, Waits
 from tests.search.driver.scripted import FEW
-from trials.training.settings import TrainSettings
+from trials.training import TrainSettings
 from trials.trial_result import RESULT_FILE, TrialRequest, read_result
 
 PATIENCE_S = 120.0

@@ -41,10 +41,10 @@ from tests.search.driver.scripted import (
     latency,
     play_trial,
 )
-from trials.data.dataset import DatasetError
+from trials.data import DatasetError
 from trials.latency import DeviceAwayError, DeviceError, Latency, UnknownDeviceError
 from trials.onnx import UnsupportedNetworkError
-from trials.training.checkpoint import CHECKPOINT_FILE
+from trials.training import CHECKPOINT_FILE
 from trials.trial_result import RESULT_FILE, TrialRequest, TrialResult, write_json
 
 Story = list[tuple[str, str, str, float | None]]

@@ -27,7 +27,7 @@ from spaces.named_spaces import open_space
 from spaces.space import BackboneChoice, Space
 from tests.search.driver.scripted import FEW, SPACE, fake_ap, fake_latency_ms, latency
 from tests.spaces.strategies import spaces_and_architectures
-from trials.latency.device import DeviceAwayError, DeviceError
+from trials.latency import DeviceAwayError, DeviceError
 from trials.trial_result import State, TrialResult
 
 pytestmark = pytest.mark.filterwarnings("error", "ignore::optuna.exceptions.ExperimentalWarning")

@@ -26,7 +26,7 @@ from tests.search.conftest import MakeSettings
 from tests.search.driver.scripted import DriverKilledError, RecordingView, ScriptedExecutor, StandInDevice, kill_driver
 from tests.search.records import record, summary
 from trials.progress import Progress
-from trials.training.checkpoint import CHECKPOINT_FILE
+from trials.training import CHECKPOINT_FILE
 from trials.trial_result import ARCHITECTURE_FILE, ONNX_FILE, RESULT_FILE
 
 PARENT = "mlflow.parentRunId"

@@ -11,8 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from spaces import Architecture, ArchitectureError, ScaleSet
 from spaces.named_spaces import open_space
-from spaces.networks import YoloReT, build_network, count_macs, count_params
-from spaces.networks.backbones import BACKBONES, block_shapes, build_blocks
+from spaces.networks import BACKBONES, YoloReT, block_shapes, build_network, count_macs, count_params
+from spaces.networks.backbones import build_blocks
 from spaces.presets import PRESETS, preset
 
 REFERENCE = Path(__file__).parents[4] / "shared" / "paper" / "yoloret_m075_voc_neck_head.npz"

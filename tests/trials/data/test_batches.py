@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from trials.data import Sample
 from trials.data.augmentation import AugmentSettings, modern_augmentation
 from trials.data.batches import Batch, ScoringBatches, TrainingBatches, collate
-from trials.data.dataset import Sample
 from trials.data.letterbox import fit_letterbox, letterbox_boxes, unletterbox_boxes
 from trials.data.shapes import ShapesSettings, make_shapes
 

@@ -3,8 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from trials.data.dataset import DatasetError
-from trials.data.formats import open_dataset
+from trials.data import DatasetError, open_dataset
 
 BOX = [10, 5, 20, 15]
 

@@ -13,9 +13,7 @@ from PIL import Image
 from torchvision.datasets.voc import DATASET_YEAR_DICT
 
 from tests.file_server import FileServer
-from trials.data import known_datasets
-from trials.data.dataset import DatasetError
-from trials.data.formats import open_dataset
+from trials.data import DatasetError, known_datasets, open_dataset
 from trials.data.known_datasets import KNOWN, Archive, fetch_known
 
 

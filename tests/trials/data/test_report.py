@@ -5,9 +5,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from trials.data.dataset import DatasetError
-from trials.data.formats import open_dataset
-from trials.data.report import describe_dataset, draw_samples
+from trials.data import DatasetError, describe_dataset, draw_samples, open_dataset
 from yoloret_nas.commands.data import data
 
 

@@ -5,8 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from trials.data.dataset import DatasetError
-from trials.data.formats import open_dataset
+from trials.data import DatasetError, open_dataset
 from trials.data.shape_scene import FINER, SHAPE_CLASSES, shape_mask
 from trials.data.shapes import ShapesImage, ShapesSettings, make_shapes, parse_shapes
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trials.data.dataset import DatasetError
-from trials.data.formats import open_dataset
+from trials.data import DatasetError, open_dataset
 
 ONE_CAT = [("cat", 1, 1, 64, 48)]
 

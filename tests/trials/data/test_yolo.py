@@ -3,8 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trials.data.dataset import DatasetError
-from trials.data.formats import open_dataset
+from trials.data import DatasetError, open_dataset
 
 USUAL = "path: .\ntrain: images/train\nval: images/val\nnames: [cat, dog]\n"
 

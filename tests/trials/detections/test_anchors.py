@@ -4,10 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trials.data.dataset import Sample
-from trials.data.formats import open_dataset
+from trials.data import Sample, open_dataset
 from trials.data.letterbox import fit_letterbox
-from trials.detections.anchors import Anchors, fit_anchors
+from trials.detections import Anchors, fit_anchors
 
 
 def _samples(sizes: list[tuple[float, float]], *, ignored: bool = False) -> list[Sample]:

@@ -4,8 +4,9 @@ import torch
 from torchvision.ops import box_iou
 
 from trials.data.letterbox import fit_letterbox, letterbox_boxes
+from trials.detections import Detections, DetectionSettings, select_detections
 from trials.detections.boxes import Predictions
-from trials.detections.nms import Detections, DetectionSettings, select_detections, unletterbox_detections
+from trials.detections.nms import unletterbox_detections
 
 
 def random_predictions(seed: int, *, batch: int = 2, num_predictions: int = 60, num_classes: int = 3) -> Predictions:

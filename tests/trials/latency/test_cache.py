@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from trials.latency import DeviceError, DeviceIdentity, Latency
 from trials.latency.cache import LatencyCache, cache_key
-from trials.latency.device import DeviceError, DeviceIdentity, Latency
 
 IDENTITY = DeviceIdentity(kind="cpu", board="x", backend="y 1.0", precision="fp32", settings={"threads": "1"})
 MEASURED = Latency(

@@ -8,8 +8,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from trials.latency import DeviceError, UnknownDeviceError, UnstableError
 from trials.latency.cpu import CpuDevice
-from trials.latency.device import DeviceError, UnknownDeviceError, UnstableError
 from trials.latency.open_device import open_device
 from trials.latency.reference_network import write_reference
 

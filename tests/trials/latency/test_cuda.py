@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from trials.latency.device import UnknownDeviceError
+from trials.latency import UnknownDeviceError
 from trials.latency.open_device import open_device
 
 

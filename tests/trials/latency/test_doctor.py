@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 
 from tests.trials.latency.board.loopback import LoopbackBoard
-from trials.latency.board.device import SshDevice
-from trials.latency.board.probe import Board, BoardState
-from trials.latency.board.settings import SshSettings
+from trials.latency import Device, DeviceError, DeviceIdentity, Latency, UnstableError
+from trials.latency.board import Board, SshDevice, SshSettings
+from trials.latency.board.probe import BoardState
 from trials.latency.board.trtexec_command import Trtexec
-from trials.latency.device import Device, DeviceError, DeviceIdentity, Latency, UnstableError
 from trials.latency.doctor import DeviceReport, _find, examine_device
-from trials.onnx.tensorrt_version import TensorRTVersion
+from trials.onnx import TensorRTVersion
 
 NANO = Board(
     model="NVIDIA Jetson Nano Developer Kit",

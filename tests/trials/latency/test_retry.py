@@ -1,6 +1,6 @@
 import pytest
 
-from trials.latency.device import DeviceAwayError, DeviceError
+from trials.latency import DeviceAwayError, DeviceError
 from trials.latency.retry import retry_while_away
 
 

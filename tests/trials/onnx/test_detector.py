@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from spaces import Architecture
-from spaces.networks.network import build_network
+from spaces.networks import build_network
 from trials.data.letterbox import letterbox, normalise
+from trials.detections import Decoding, DetectionSettings, select_detections
 from trials.detections.boxes import anchors_tensor, decode_maps
-from trials.detections.decoding import Decoding
-from trials.detections.nms import DetectionSettings, select_detections, unletterbox_detections
+from trials.detections.nms import unletterbox_detections
 from trials.onnx.detector import OnnxDetector
 from trials.onnx.export import export_onnx
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from spaces import Architecture
 from spaces.named_spaces import SPACES
-from spaces.networks.network import build_network
+from spaces.networks import build_network
 from spaces.presets import PRESETS
 from trials.onnx.export import (
     DEFAULT_OPSET,

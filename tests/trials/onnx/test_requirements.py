@@ -4,8 +4,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from trials.onnx.requirements import UnsupportedNetworkError, check_onnx
-from trials.onnx.tensorrt_version import TensorRTVersion
+from trials.onnx import TensorRTVersion, UnsupportedNetworkError, check_onnx
 
 
 def _network(path: Path, *, operator: str = "Relu", opset: int = 13, side: object = 8, num_inputs: int = 1) -> Path:

@@ -1,6 +1,7 @@
 import pytest
 
-from trials.onnx.tensorrt_version import TensorRTVersion, version_of_banner
+from trials.onnx import TensorRTVersion
+from trials.onnx.tensorrt_version import version_of_banner
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from trials.data.dataset import Sample
-from trials.detections.nms import Detections
-from trials.scoring.average_precision import score_detections
+from trials.data import Sample
+from trials.detections import Detections
+from trials.scoring import score_detections
 
 CLASS_NAMES = ("cat", "dog", "emu", "fox")
 

@@ -7,13 +7,13 @@ from torch import nn
 from tests.trials.training.tiny_network import ANCHORS, STRIDES, TinyNetwork, tiny_network
 from trials.data.batches import Batch
 from trials.data.letterbox import as_network_input
-from trials.detections.decoding import Decoding
-from trials.scoring.detection_scorer import DetectionScorer
+from trials.detections import Decoding
+from trials.scoring import DetectionScorer
+from trials.training import RECIPES, TrainSettings
 from trials.training.detector import Detector, initialise_prediction_bias, set_frozen, split_targets
 from trials.training.loss import DetectionLoss, modern_loss
 from trials.training.optimiser import OptimiserFactory, learning_rate_at, plan_stages
-from trials.training.recipes import RECIPES, paper_recipe
-from trials.training.settings import TrainSettings
+from trials.training.recipes import paper_recipe
 
 NUM_CLASSES = 4
 DECODING = Decoding(anchors=ANCHORS, coding="bounded", class_names=tuple("abcd"), input_size=64)

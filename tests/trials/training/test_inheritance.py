@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from spaces import Architecture
-from spaces.networks.network import build_network
-from trials.training.inheritance import inherit_weights
+from spaces.networks import build_network
+from trials.training import inherit_weights
 
 BASE = Architecture(backbone="mobilenetv3_small_050", truncation=9, head="fpn", head_width=32, input_size=64)
 

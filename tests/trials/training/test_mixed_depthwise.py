@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from spaces import Architecture
-from spaces.networks.network import build_network
+from spaces.networks import build_network
 from trials.training.mixed_depthwise import MixedDepthwiseConv2d, mix_depthwise
 
 

@@ -2,12 +2,12 @@
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -22,11 +22,8 @@ from trials.latency.device import DeviceError, DeviceIdentity, Latency, Unstable
 from trials.latency.reference_network import write_reference
 from trials.latency.retry import retry_while_away
 from trials.latency.steadiness import Verdict, grade_repeats, has_moved, judge_run
+from trials.onnx import check_onnx
 from trials.onnx.half_precision import write_half
-from trials.onnx.requirements import check_onnx
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 Result = TypeVar("Result")
 
@@ -146,7 +143,7 @@ class SshDevice:
                 return work(session)
 
     @contextmanager
-    def _prepared(self, onnx_path: Path) -> "Iterator[Path]":
+    def _prepared(self, onnx_path: Path) -> Iterator[Path]:
         """Yield the file in a form that this board's TensorRT takes: converted to FP16 unless trtexec does that."""
         if self.board.trtexec.takes_fp16:
             yield onnx_path
@@ -156,7 +153,7 @@ class SshDevice:
             yield Path(folder) / "half.onnx"
 
     @contextmanager
-    def _reference_file(self) -> "Iterator[Path]":
+    def _reference_file(self) -> Iterator[Path]:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "reference.onnx"
             write_reference(path, opset=self.opset)

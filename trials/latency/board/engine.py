@@ -90,10 +90,7 @@ class EngineBench:
         if log.variation is not None:
             notes.append(f"trtexec warns of an unstable GPU compute time ({log.variation:.1%})")
         return TimedRun(
-            samples_ms=samples or (log.median_ms,),
-            throughput_per_s=log.throughput_per_s,
-            run=run,
-            notes=tuple(notes),
+            samples_ms=samples or (log.median_ms,), throughput_per_s=log.throughput_per_s, run=run, notes=tuple(notes)
         )
 
     def _build(self, onnx_path: Path, content: str, shape: tuple[int, ...]) -> Engine:

@@ -9,6 +9,7 @@ from trials.latency.board.remote_process import RemoteResult
 from trials.latency.board.scripts import PROBE
 from trials.latency.board.ssh import SshHost
 from trials.latency.board.trtexec_command import Trtexec, read_help
+from trials.latency.board.trtexec_log import read_float
 from trials.latency.device import DeviceError, DeviceIdentity
 
 _GPU_CLOCK = re.compile(r"gpu|gm20b|gp10b|gv11b|ga10b|gb10b", re.IGNORECASE)
@@ -48,12 +49,8 @@ class BoardState:
 
     def figures(self) -> dict[str, float]:
         """Return the figures that a measurement records."""
-        named = {
-            "gpu_mhz": self.gpu_mhz,
-            "temperature_c": self.temperature_c,
-            "free_memory_mib": self.free_memory_mib,
-        }
-        return {name: value for name, value in named.items() if value is not None}
+        names = ("gpu_mhz", "temperature_c", "free_memory_mib")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +104,7 @@ def probe_board(host: SshHost) -> Board:
         has_flock="tool flock" in parts["board"],
         has_timeout="tool timeout" in parts["board"],
         desktop=tuple(re.findall(r"^desktop (.+)$", parts["board"], re.MULTILINE)),
-        load=_number(facts.get("load")),
+        load=read_float(facts.get("load", "")),
         state=state,
     )
 
@@ -129,7 +126,7 @@ def read_state(text: str) -> BoardState:
     power = re.search(r"^power (.+)$", text, re.MULTILINE)
     card = re.search(r"^nvidia-smi (.+)$", text, re.MULTILINE)
     name, *figures = [part.strip() for part in card[1].split(",")] if card else [""]
-    values = [_number(figure) for figure in figures] + [None] * 5
+    values = [read_float(figure) for figure in figures] + [None] * 5
     return BoardState(
         gpu_mhz=gpu[0] if gpu else values[0],
         gpu_min_mhz=gpu[1] if gpu else None,
@@ -177,13 +174,6 @@ def _library(text: str) -> str:
     """Parse a package version (``8.2.1-1+cuda10.2``) or the end of a library's name (``8.2.1``)."""
     match = re.match(r"\d+\.\d+\.\d+", text)
     return match[0] if match else ""
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return None
 
 
 def _without_trtexec(result: RemoteResult, path: str, said: str) -> DeviceError:

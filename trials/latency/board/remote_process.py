@@ -42,26 +42,24 @@ class RemoteResult:
     """Wall-clock time including transport."""
 
 
+@dataclass(kw_only=True, eq=False)
 class RemoteProcess:
     """A running command on a host."""
 
-    def __init__(
-        self,
-        process: subprocess.Popen[bytes],
-        *,
-        host: str,
-        what: str,
-        output: tuple[IO[bytes], IO[bytes]],
-        beat_all: Callable[[], None],
-        clock: Callable[[], float],
-    ) -> None:
-        self._process = process
-        self._host = host
-        self._beat_all = beat_all
-        self._what = what
-        self._output = output
-        self._clock = clock
-        self._started = clock()
+    process: subprocess.Popen[bytes]
+    host: str
+    """As the user names it."""
+    what: str
+    """Its purpose."""
+    output: tuple[IO[bytes], IO[bytes]]
+    """The files of its standard output and error."""
+    beat_all: Callable[[], None]
+    """Sends a heartbeat to every command on the host."""
+    clock: Callable[[], float]
+    """Returns seconds."""
+
+    def __post_init__(self) -> None:
+        self._started = self.clock()
 
     def wait(self, limit_s: float) -> RemoteResult:
         """Wait for its end while sending heartbeats.
@@ -71,11 +69,11 @@ class RemoteProcess:
             DeviceError: ssh failed for a reason that a retry cannot mend, or the output is too long.
         """
         until = self._started + limit_s
-        while (left := until - self._clock()) > 0:
+        while (left := until - self.clock()) > 0:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(min(left, BEAT_S))
+                self.process.wait(min(left, BEAT_S))
                 break
-            self._beat_all()
+            self.beat_all()
             self._check_size()
         return self._result()
 
@@ -89,55 +87,55 @@ class RemoteProcess:
             DeviceAwayError: the connection broke first.
             RemoteEndError: the command ended first, or the time ran out.
         """
-        until, beaten = self._started + limit_s, self._clock()
+        until, beaten = self._started + limit_s, self.clock()
         while True:
             lines = self._read(0).splitlines(keepends=True)
             found = [n for n, line in enumerate(lines) if line.startswith(words) and line.endswith("\n")]
             if found:
                 return [line.rstrip("\n") for line in lines[: found[0] + 1]]
-            if self._process.poll() is not None or self._clock() > until:
+            if self.process.poll() is not None or self.clock() > until:
                 raise RemoteEndError(self._result())
-            if self._clock() - beaten > BEAT_S:
-                self._beat_all()
-                beaten = self._clock()
+            if self.clock() - beaten > BEAT_S:
+                self.beat_all()
+                beaten = self.clock()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(0.02)
+                self.process.wait(0.02)
 
     def beat(self) -> None:
         """Send a heartbeat."""
-        if self._process.stdin is not None:
+        if self.process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.write(b"\n")
-                self._process.stdin.flush()
+                self.process.stdin.write(b"\n")
+                self.process.stdin.flush()
 
     def end(self) -> None:
         """Close its input and end it; may be called after its end."""
-        end_process(self._process)
+        end_process(self.process)
 
     def _check_size(self) -> None:
-        if os.fstat(self._output[0].fileno()).st_size > _MOST_OUTPUT:
-            self._process.kill()
-            raise DeviceError(f"{self._what} on {self._host} wrote more than {_MOST_OUTPUT >> 20} MiB of output")
+        if os.fstat(self.output[0].fileno()).st_size > _MOST_OUTPUT:
+            self.process.kill()
+            raise DeviceError(f"{self.what} on {self.host} wrote more than {_MOST_OUTPUT >> 20} MiB of output")
 
     def _result(self) -> RemoteResult:
-        status = self._process.poll()
+        status = self.process.poll()
         result = RemoteResult(
-            host=self._host,
-            command=self._what,
+            host=self.host,
+            command=self.what,
             exit_status=status,
             stdout=self._read(0),
             stderr=self._read(1),
-            seconds=self._clock() - self._started,
+            seconds=self.clock() - self._started,
         )
         if status is None:
-            self._process.kill()
+            self.process.kill()
         elif status == _LOST or status < 0:
-            raise explain_loss(result.host, result.stderr, seconds=result.seconds, what=self._what)
+            raise explain_loss(result.host, result.stderr, seconds=result.seconds, what=self.what)
         return result
 
     def _read(self, which: int) -> str:
-        size = os.fstat(self._output[which].fileno()).st_size
-        return os.pread(self._output[which].fileno(), min(size, _MOST_OUTPUT), 0).decode(errors="replace")
+        size = os.fstat(self.output[which].fileno()).st_size
+        return os.pread(self.output[which].fileno(), min(size, _MOST_OUTPUT), 0).decode(errors="replace")
 
 
 class RemoteEndError(Exception):

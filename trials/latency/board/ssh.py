@@ -106,7 +106,7 @@ class SshHost:
                 start_new_session=True,  # this process handles the terminal's interrupts, not ssh
             )
             remote = RemoteProcess(
-                process,
+                process=process,
                 host=str(self.address),
                 what=what,
                 output=(stdout, stderr),

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from trials.onnx.tensorrt_version import TensorRTVersion, find_version
+from trials.onnx import TensorRTVersion, find_version
 
 _WORKSPACE_SHARE = 8
 _WORKSPACE_MIB = (256, 2048)
@@ -45,11 +45,6 @@ class Trtexec:
         return "fp16" in self.flags
 
     @property
-    def has_timing_cache(self) -> bool:
-        """Whether it keeps the timings of tactics from build to build."""
-        return "timingCacheFile" in self.flags
-
-    @property
     def uses_cuda_graph(self) -> bool:
         """Whether timed passes are launched as a CUDA graph, which 11 and later always do."""
         return "useCudaGraph" in self.flags or self.version.major >= 11
@@ -74,12 +69,9 @@ class Trtexec:
             timing: Duration of the run.
         """
         switches = [f"--{flag}" for flag in ("useSpinWait", "noDataTransfers", "useCudaGraph") if flag in self.flags]
-        lengths = [
-            f"--warmUp={timing.warm_up_ms}",
-            f"--duration={timing.duration_s}",
-            f"--iterations={timing.iterations}",
-        ]
-        return [self.path, f"--loadEngine={engine}", *switches, *lengths, f"--exportTimes={times}"]
+        lengths = {"warmUp": timing.warm_up_ms, "duration": timing.duration_s, "iterations": timing.iterations}
+        options = [f"--{name}={value}" for name, value in {**lengths, "exportTimes": times}.items()]
+        return [self.path, f"--loadEngine={engine}", *switches, *options]
 
     def _build_flags(self, timing_cache: str, workspace_mib: int) -> Iterator[str]:
         if "explicitBatch" in self.flags and self.version < (8, 0):
@@ -92,7 +84,7 @@ class Trtexec:
             yield "--fp16"
         elif "stronglyTyped" in self.flags:
             yield "--stronglyTyped"
-        if self.has_timing_cache:
+        if "timingCacheFile" in self.flags:  # it keeps the timings of tactics from build to build
             yield f"--timingCacheFile={timing_cache}"
         if "skipInference" in self.flags:
             yield "--skipInference"

@@ -72,9 +72,7 @@ def _explain(log: TrtexecLog, exit_status: int | None) -> Failure:
         return Failure(kind="timeout", message="trtexec did not end within its time limit")
     if exit_status == 137 or re.search(r"^Killed\s*$", log.text, re.MULTILINE):
         return Failure(
-            kind="killed",
-            message="the kernel killed trtexec, probably for lack of memory",
-            hint=_FREE_MEMORY,
+            kind="killed", message="the kernel killed trtexec, probably for lack of memory", hint=_FREE_MEMORY
         )
     if log.has_failed or exit_status not in (0, None):
         return Failure(

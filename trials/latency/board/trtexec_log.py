@@ -42,6 +42,7 @@ def parse_log(text: str) -> TrtexecLog:
     """Read a log of any version from 7.1 to 11; any other text gives a log without figures."""
     command = re.search(r"^&&&& \w+ TensorRT\.trtexec[^#\n]*#\s*(.*)$", text, re.MULTILINE)
     unstable = re.search(r"coefficient of varia\w+ = ([\d.]+)%", text)
+    bindings = re.findall(r"Created input binding for (.+) with dimensions ([\dx]+)\s*$", text, re.MULTILINE)
     throughput = _number(re.search(r"^.*\bthroughput: (\S+) qps\s*$", text, re.MULTILINE | re.IGNORECASE))
     return TrtexecLog(
         text=text,
@@ -49,7 +50,7 @@ def parse_log(text: str) -> TrtexecLog:
         has_failed="&&&& FAILED" in text,
         median_ms=_median(text),
         throughput_per_s=throughput or None,
-        bindings=_bindings(text),
+        bindings={name: tuple(int(side) for side in sides.split("x") if side) for name, sides in bindings},
         build_s=_number(re.search(r"Engine built in ([\d.]+) sec", text)),
         num_skipped_tactics=len(re.findall(r"Skipping tactic", text)),
         is_profiled=_is_profiled(text, command[1] if command else ""),
@@ -81,6 +82,14 @@ def parse_times(text: str, *, warm_up_ms: float) -> tuple[float, ...]:
     return samples if all(0 < sample < math.inf for sample in samples) else ()
 
 
+def read_float(text: str) -> float | None:
+    """Return the number that a text spells; None if it spells none."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
 def _median(text: str) -> float | None:
     """Read the median of the last summary of the GPU compute time.
 
@@ -94,14 +103,8 @@ def _median(text: str) -> float | None:
         block = r"^.*\] GPU Compute\s*$\n((?:.*\] (?:min|max|mean|median|percentile): .*\n?)+)"
         blocks = re.findall(block, text, re.MULTILINE)
         values = re.findall(r"\] median: (\S+) ms\s*$", blocks[-1], re.MULTILINE) if blocks else []
-    median = _float(values[-1]) if values else None
+    median = read_float(values[-1]) if values else None
     return median if median is not None and 0 < median < math.inf else None
-
-
-def _bindings(text: str) -> dict[str, tuple[int, ...]]:
-    """Read ``Created input binding for NAME with dimensions 1x3x320x320``."""
-    found = re.findall(r"Created input binding for (.+) with dimensions ([\dx]+)\s*$", text, re.MULTILINE)
-    return {name: tuple(int(side) for side in sides.split("x") if side) for name, sides in found}
 
 
 def _is_profiled(text: str, command: str) -> bool:
@@ -111,14 +114,7 @@ def _is_profiled(text: str, command: str) -> bool:
 
 
 def _number(match: re.Match[str] | None) -> float | None:
-    return _float(match[1]) if match else None
-
-
-def _float(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+    return read_float(match[1]) if match else None
 
 
 def _value(query: dict[str, Any], name: str) -> float:

@@ -19,13 +19,12 @@ from onnx import TensorProto, helper, numpy_helper
 from tests.conftest import PutUpBoard
 from tests.trials.latency.board.loopback import LoopbackBoard
 from tests.trials.latency.board.versions import FLAGS
-from trials.latency.board.device import SshDevice
-from trials.latency.board.settings import SshSettings
+from trials.latency import DeviceAwayError, DeviceError, Latency, UnstableError
+from trials.latency.board import SshDevice, SshSettings
 from trials.latency.board.trtexec_command import Timing
 from trials.latency.cache import LatencyCache
-from trials.latency.device import DeviceAwayError, DeviceError, Latency, UnstableError
+from trials.onnx import UnsupportedNetworkError
 from trials.onnx.export import read_opset
-from trials.onnx.requirements import UnsupportedNetworkError
 
 QUICK = SshSettings(patience_s=0, cooling_s=0, reference_every=100)
 

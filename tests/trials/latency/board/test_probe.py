@@ -5,10 +5,10 @@ import pytest
 from tests.conftest import PutUpBoard
 from tests.trials.latency.board.loopback import LoopbackBoard
 from tests.trials.latency.board.versions import FLAGS
-from trials.latency.board.address import parse_address
+from trials.latency import DeviceError
+from trials.latency.board import parse_address
 from trials.latency.board.probe import BoardState, identity_of, probe_board, read_state, split_parts
 from trials.latency.board.ssh import SshHost
-from trials.latency.device import DeviceError
 
 ORIN = """\
 devfreq 15340000.vic 115200000 115200000 729600000

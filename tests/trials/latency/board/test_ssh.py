@@ -10,12 +10,12 @@ import pytest
 
 from tests.conftest import PutUpBoard
 from tests.trials.latency.board.loopback import LoopbackBoard
-from trials.latency.board.address import SshAddress, parse_address
-from trials.latency.board.device import SshDevice
+from trials.latency import DeviceAwayError, DeviceError, UnknownDeviceError
+from trials.latency.board import SshDevice, parse_address
+from trials.latency.board.address import SshAddress
 from trials.latency.board.remote_process import RemoteEndError, explain_loss
 from trials.latency.board.scripts import PRELUDE
 from trials.latency.board.ssh import SshHost
-from trials.latency.device import DeviceAwayError, DeviceError, UnknownDeviceError
 from trials.latency.open_device import open_device
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.trials.latency.board.versions import FLAGS, HIDDEN, banner
 from trials.latency.board.trtexec_command import Timing, Trtexec, read_help, workspace_mib
-from trials.onnx.tensorrt_version import find_version
+from trials.onnx import find_version
 
 
 def _help(version: str) -> str:
