@@ -11,7 +11,6 @@ from spaces.networks import block_shapes
 from spaces.scale_set import ArchitectureError
 from spaces.space import AXES, RFCR_AXES, BackboneChoice, Space, SpaceError
 
-_PROBE = {"backbone": "", "truncation": 1}
 _OWN_KEYS = ("name", "description", "backbones")
 _HEAD = """\
 # A search space for: yoloret-nas search --space THIS_FILE     (to show it: yoloret-nas space THIS_FILE)
@@ -112,7 +111,7 @@ def _axis(name: str, node: yaml.Node, place: _Place) -> tuple[Any, ...]:
     for value in values:
         try:
             # Each value is checked alone, with others that accept it; `Space` checks the combinations.
-            Architecture.from_dict({**_PROBE, **_companions(name, value), name: value})
+            Architecture.from_dict({"backbone": "", "truncation": 1, **_companions(name, value), name: value})
         except ArchitectureError as error:
             raise place.error(error.message, hint=error.hint) from error
     if len(set(values)) != len(values):

@@ -50,12 +50,11 @@ class Rfcr(nn.Module):
         self.scale_set = scale_set
         self.shortcut = shortcut
         self.shortcut_stride = shortcut_stride
-        collected = tuple(reversed(scale_set.collect)) + ((shortcut_stride,) if shortcut_stride else ())
-        self.collected = collected
+        self.collected = (*reversed(scale_set.collect), *((shortcut_stride,) if shortcut_stride else ()))
         self.collect = nn.ModuleDict(
-            {f"s{stride}": self._collector(channels[stride], width, stride=stride) for stride in collected}
+            {f"s{stride}": self._collector(channels[stride], width, stride=stride) for stride in self.collected}
         )
-        self.fuse_weights = nn.Parameter(torch.ones(len(collected)))  # in the order of `collected`, coarse to fine
+        self.fuse_weights = nn.Parameter(torch.ones(len(self.collected)))  # in the order of `collected`, coarse to fine
         self.mix = nn.Sequential(
             nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width, bias=False),
             nn.BatchNorm2d(width, eps=NORM_EPS, momentum=NORM_MOMENTUM),

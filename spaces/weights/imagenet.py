@@ -58,9 +58,10 @@ def fetch_pretrained(backbone: str) -> nn.Module:
             f"there are no known ImageNet weights for {backbone}",
             hint="put a file of them into --weights-dir, use transfer 0, or choose another backbone",
         )
-    if not _is_cached(backbone) and (reason := _why_hub_unreachable()):
-        # Checked first because the hub's own client retries for most of a minute.
-        raise _unavailable(backbone, f"not in the cache, and the hub is unreachable: {reason}")
+    if not _is_cached(backbone):
+        reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else _why_unreachable(constants.ENDPOINT)
+        if reason:  # checked first because the hub's own client retries for most of a minute
+            raise _unavailable(backbone, f"not in the cache, and the hub is unreachable: {reason}")
     try:
         return timm.create_model(backbone, pretrained=True)
     except (OSError, RuntimeError, ValueError) as error:  # the hub's client raises all three if the hub is unreachable
@@ -155,10 +156,6 @@ def _is_cached(backbone: str) -> bool:
         return False
     found = (try_to_load_from_cache(published.hf_hub_id, name) for name in ("model.safetensors", "pytorch_model.bin"))
     return any(isinstance(path, str) for path in found)
-
-
-def _why_hub_unreachable() -> str:
-    return "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else _why_unreachable(constants.ENDPOINT)
 
 
 def _why_unreachable(url: str) -> str:

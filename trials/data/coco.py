@@ -155,16 +155,16 @@ def _read_split(
     document: _Json, file: Path, *, folder: Path, class_names: Sequence[str], broken: BrokenItems
 ) -> list[Sample]:
     labels = {name: label for label, name in enumerate(class_names)}
-    names = {category["id"]: str(category["name"]) for category in document["categories"]}
+    names = [(category["id"], str(category["name"])) for category in document["categories"]]
+    to_label = {category: labels[name] for category, name in names if name in labels}
     by_image: dict[Any, list[_Json]] = {image.get("id"): [] for image in document["images"]}
     for annotation in document["annotations"]:
         if annotation.get("image_id") not in by_image:
             broken.add(file, f"annotation {annotation.get('id')} names an unknown image {annotation.get('image_id')}")
-        elif names.get(annotation.get("category_id")) not in labels:
+        elif annotation.get("category_id") not in to_label:
             broken.add(file, f"annotation {annotation.get('id')} has an unknown class {annotation.get('category_id')}")
         else:
             by_image[annotation["image_id"]].append(annotation)
-    to_label = {category: labels[name] for category, name in names.items() if name in labels}
     samples = (
         _to_sample(image, by_image[image.get("id")], folder=folder, to_label=to_label, file=file, broken=broken)
         for image in document["images"]

@@ -59,7 +59,7 @@ def lay_out_scene(
         for _ in range(_PLACEMENT_TRIES):
             shape = _place_one(rng, size=size, num_classes=num_classes, shares=shares)
             tried = owner.copy()
-            _fill(tried, shape.contours, len(shapes) + 1)
+            cv2.fillPoly(tried, shape.contours, len(shapes) + 1, shift=FINER.bit_length() - 1)
             visible = np.bincount(tried.ravel(), minlength=len(shapes) + 2)[1:]
             if all(seen >= _MIN_VISIBLE * area for seen, area in zip(visible[:-1], areas, strict=True)):
                 owner = tried
@@ -102,7 +102,7 @@ def _place_one(rng: np.random.Generator, *, size: int, num_classes: int, shares:
     stretch = float(rng.uniform(0.8, 1.25))
     angle = float(rng.uniform(-np.pi, np.pi))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    outlines = [(outline * (stretch, 1.0)) @ turn for outline in _BUILDERS[label]()]
+    outlines = [(outline * (stretch, 1.0)) @ turn for outline in list(SHAPE_CLASSES.values())[label]()]
     low, high = outlines[0].min(axis=0), outlines[0].max(axis=0)
     scale = side / float((high - low).max()) * FINER
     room = size * FINER - 2 - (high - low) * scale
@@ -111,10 +111,6 @@ def _place_one(rng: np.random.Generator, *, size: int, num_classes: int, shares:
     left, top = contours[0].min(axis=0)
     right, bottom = contours[0].max(axis=0) + 1  # a contour's own points are drawn too
     return PlacedShape(label, contours, (left / FINER, top / FINER, right / FINER, bottom / FINER))
-
-
-def _fill(canvas: npt.NDArray[np.uint8], contours: tuple[npt.NDArray[np.int32], ...], value: int) -> None:
-    cv2.fillPoly(canvas, contours, value, shift=FINER.bit_length() - 1)
 
 
 def _draw_background(size: int, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
@@ -171,5 +167,3 @@ SHAPE_CLASSES: dict[str, Callable[[], tuple[_Points, ...]]] = {
 """The shapes, each a function giving its contours about the origin; a dataset takes the first few.
 
 The outer contour comes first."""
-
-_BUILDERS = tuple(SHAPE_CLASSES.values())

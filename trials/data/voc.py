@@ -63,7 +63,8 @@ def read_voc(root: Path, folders: Sequence[Path], *, on_broken: OnBroken = "stop
                 notes.append(f"{len(stems) - len(distinct)} image(s) are listed twice in {split}")
             annotations.setdefault(split, []).extend(_read_annotations(folder, distinct, broken))
     everything = [annotation for split in annotations.values() for annotation in split]
-    first_pixel = _first_pixel(everything)
+    starts = (value for annotation in everything for corners in annotation.corners for value in corners[:2])
+    first_pixel = 0 if any(0 <= value < 1 for value in starts) else 1
     if first_pixel == 0:
         notes.append("a box starts at pixel 0: coordinates are read as counted from 0, not from 1 as in Pascal VOC")
     class_names = sorted({name for annotation in everything for name in annotation.names})
@@ -158,11 +159,6 @@ def _find_image(folder: Path, stem: str, filename: str) -> Path:
     if filename:
         others.append(folder / filename)
     return next((path for path in others if path.is_file()), usual)
-
-
-def _first_pixel(annotations: Sequence[_Annotation]) -> int:
-    starts = (value for a in annotations for corners in a.corners for value in corners[:2])
-    return 0 if any(0 <= value < 1 for value in starts) else 1
 
 
 def _to_sample(

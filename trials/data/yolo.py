@@ -24,14 +24,10 @@ def find_yolo_file(path: Path) -> Path | None:
     """Return the YAML file of a YOLO dataset: the path itself, or the one in the folder; None without one."""
     if path.is_file():
         return path if path.suffix in (".yaml", ".yml") else None
-    usual = [path / "data.yaml", path / "data.yml", path / "dataset.yaml"]
-    others = sorted((*path.glob("*.yaml"), *path.glob("*.yml")))
-    for file in usual:
-        if file.is_file():
-            return file
-    return next(
-        (file for file in others if all(key in file.read_text(errors="replace") for key in ("names:", "train:"))), None
-    )
+    usual = (path / name for name in ("data.yaml", "data.yml", "dataset.yaml"))
+    texts = ((file, file.read_text(errors="replace")) for file in sorted((*path.glob("*.yaml"), *path.glob("*.yml"))))
+    others = (file for file, text in texts if "names:" in text and "train:" in text)
+    return next((file for file in usual if file.is_file()), None) or next(others, None)
 
 
 def read_yolo(file: Path, *, on_broken: OnBroken = "stop") -> Dataset:
@@ -47,7 +43,8 @@ def read_yolo(file: Path, *, on_broken: OnBroken = "stop") -> Dataset:
     """
     document = _read_yaml(file)
     class_names = _class_names(document, file)
-    root = _root(document, file)
+    stated = file.parent / str(document.get("path") or ".")
+    root = stated if stated.is_dir() else file.parent  # it is often a path of the machine where the file was written
     broken = BrokenItems(root, on_broken)
     notes: list[str] = []
     splits = {}
@@ -90,12 +87,6 @@ def _class_names(document: dict[str, Any], file: Path) -> list[str]:
     if count != len(names):
         raise DatasetError(f"{file}: 'nc' is {count}, but 'names' holds {len(names)} names")
     return [str(name) for name in names]
-
-
-def _root(document: dict[str, Any], file: Path) -> Path:
-    root = file.parent / str(document.get("path") or ".")
-    # the path is often that of the machine where the file was written
-    return root if root.is_dir() else file.parent
 
 
 def _find_images(place: str, root: Path, *, file: Path) -> list[Path]:

@@ -93,7 +93,7 @@ def decode_maps(
         coding: The one the network was trained with.
     """
     logits = flatten_maps(raw_maps, num_anchors=anchors.shape[1])  # (B, P, 5 + K)
-    grid = build_grid(anchors, strides, sizes_hw=map_sizes(raw_maps))
+    grid = build_grid(anchors, strides, sizes_hw=tuple((one.shape[2], one.shape[3]) for one in raw_maps))
     scores = logits[..., 4:].sigmoid()
     return Predictions(
         boxes=decode_boxes(logits[..., :4], grid, coding=coding),
@@ -117,11 +117,6 @@ def flatten_maps(raw_maps: Sequence[Tensor], *, num_anchors: int) -> Tensor:
         batch, channels = raw_map.shape[:2]
         rows.append(raw_map.permute(0, 2, 3, 1).reshape(batch, -1, channels // num_anchors))  # (B, H·W·A, 5 + K)
     return torch.cat(rows, dim=1).float()
-
-
-def map_sizes(raw_maps: Sequence[Tensor]) -> tuple[tuple[int, int], ...]:
-    """Return height and width in cells of each map."""
-    return tuple((raw_map.shape[2], raw_map.shape[3]) for raw_map in raw_maps)
 
 
 def build_grid(anchors: Tensor, strides: Sequence[int], *, sizes_hw: tuple[tuple[int, int], ...]) -> PredictionGrid:

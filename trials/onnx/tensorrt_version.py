@@ -58,17 +58,12 @@ _FIRST_IN = {
 }
 
 
-def version_of_banner(code: int) -> TensorRTVersion:
-    """Read the number of trtexec's banner: 8201 is 8.2.1, 8412 is 8.4.12, 100300 is 10.3.0."""
-    if code < 10_000:
-        return TensorRTVersion(code // 1000, code // 100 % 10, code % 100)
-    return TensorRTVersion(code // 10_000, code // 100 % 100, code % 100)
-
-
 def find_version(text: str) -> TensorRTVersion | None:
     """Find a version in a banner (``[TensorRT v8201]``), a package version or the name of libnvinfer."""
     if banner := re.search(r"\[TensorRT v(\d+)\]", text):
-        return version_of_banner(int(banner[1]))
+        code = int(banner[1])  # 8201 is 8.2.1, 8412 is 8.4.12, 100300 is 10.3.0
+        major, rest = divmod(code, 1000 if code < 10_000 else 10_000)
+        return TensorRTVersion(major, *divmod(rest, 100))
     if spelled := re.search(r"(?<![\d.])(\d+)\.(\d+)\.(\d+)", text):
         return TensorRTVersion(int(spelled[1]), int(spelled[2]), int(spelled[3]))
     return None

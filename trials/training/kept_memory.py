@@ -3,7 +3,6 @@
 import ctypes
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
-_NEVER = -1
 
 
 def keep_freed_memory() -> bool:
@@ -21,4 +20,4 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    return bool(mallopt(_MMAP_MAX, 0)) and bool(mallopt(_TRIM_THRESHOLD, _NEVER))
+    return bool(mallopt(_MMAP_MAX, 0)) and bool(mallopt(_TRIM_THRESHOLD, -1))  # -1: never

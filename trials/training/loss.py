@@ -14,15 +14,7 @@ from torch import Tensor, nn
 from torchvision.ops import box_iou, complete_box_iou_loss, generalized_box_iou_loss
 
 from trials.detections import Anchors
-from trials.detections.boxes import (
-    PredictionGrid,
-    anchors_tensor,
-    build_grid,
-    decode_boxes,
-    flatten_maps,
-    map_sizes,
-    take_rows,
-)
+from trials.detections.boxes import PredictionGrid, anchors_tensor, build_grid, decode_boxes, flatten_maps, take_rows
 from trials.training.assignment import ASSIGNMENTS, Assignment, Positives, Targets, inside_ignored, overlapping
 
 BoxLoss = Literal["giou", "ciou"]
@@ -85,14 +77,7 @@ def paper_loss() -> LossSettings:
 
     Source: the authors' ``yolo3/model.py`` (YoloLoss).
     """
-    return LossSettings(
-        assignment="single",
-        box_loss="giou",
-        objectness_target="one",
-        ignore_iou=0.5,
-        reduction="images",
-        objectness_weight=1.0,
-    )
+    return LossSettings(assignment="single", box_loss="giou", objectness_target="one", ignore_iou=0.5)
 
 
 def modern_loss() -> LossSettings:
@@ -144,14 +129,15 @@ class DetectionLoss(nn.Module):
             Finite for finite maps, with a gradient for every map even without boxes.
         """
         logits = flatten_maps(raw_maps, num_anchors=self.anchors.shape[1])  # (B, P, 5 + K)
-        grid = build_grid(self.anchors, self.strides, sizes_hw=map_sizes(raw_maps))
+        grid = build_grid(self.anchors, self.strides, sizes_hw=tuple((one.shape[2], one.shape[3]) for one in raw_maps))
         rule = ASSIGNMENTS[self.settings.assignment]
         positives = rule.assign(objects, self.anchors, grid)
         chosen = logits[positives.images, positives.predictions]  # (N, 5 + K)
         predicted = decode_boxes(chosen[:, :4], take_rows(grid, positives.predictions), coding=rule.coding)
         wanted = objects.take(positives.targets)
         with torch.no_grad():
-            target = self._objectness_target(logits.shape[:2], positives, iou=_rowwise_iou(predicted, wanted.boxes))
+            iou = box_iou(predicted[:, None], wanted.boxes[:, None])[:, 0, 0]  # (N,), row by row
+            target = self._objectness_target(logits.shape[:2], positives, iou=iou)
             is_counted = (target > 0) | ~self._forgiven(logits, grid, objects, ignored)
         classes = F.one_hot(wanted.labels, logits.shape[-1] - 5).float()
         return self._sum_up(
@@ -192,12 +178,6 @@ class DetectionLoss(nn.Module):
             classes.sum() * (settings.class_weight / count),
         )
         return LossParts(parts[0] + parts[1] + parts[2], *parts)
-
-
-def _rowwise_iou(boxes: Tensor, others: Tensor) -> Tensor:
-    """Return the IoU of (N, 4) boxes with (N, 4) others row by row, (N,)."""
-    iou: Tensor = box_iou(boxes[:, None], others[:, None])  # (N, 1, 1)
-    return iou[:, 0, 0]
 
 
 _BOX_LOSSES: dict[BoxLoss, Callable[[Tensor, Tensor], Tensor]] = {

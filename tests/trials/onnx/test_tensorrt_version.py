@@ -1,7 +1,6 @@
 import pytest
 
-from trials.onnx import TensorRTVersion
-from trials.onnx.tensorrt_version import version_of_banner
+from trials.onnx import TensorRTVersion, find_version
 
 
 @pytest.mark.parametrize(
@@ -9,7 +8,7 @@ from trials.onnx.tensorrt_version import version_of_banner
     [(8201, "8.2.1"), (8412, "8.4.12"), (8001, "8.0.1"), (100300, "10.3.0"), (100001, "10.0.1"), (110201, "11.2.1")],
 )
 def test_the_number_of_the_banner(code: int, version: str) -> None:
-    assert str(version_of_banner(code)) == version
+    assert str(find_version(f"[TensorRT v{code}]")) == version
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ class EngineBench:
             DeviceError: it cannot be timed, with the reason.
         """
         timing, times = self.settings.timing, f"{self.session.work}/times.json"
-        path = self.session.path_of(engine.file)
+        path = f"../{self.session.folder}/{engine.file}"  # relative to the session's temporary folder
         command = self.trtexec.time_command(engine=path, times=times, timing=timing)
         limit_s = self.settings.run_limit_s
 

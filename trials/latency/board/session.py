@@ -149,10 +149,6 @@ class BoardSession:
         self.host.run(SET_REFERENCE, self.folder, line, what="setting the reference", limit_s=60)
         self.reference = reference
 
-    def path_of(self, engine: str) -> str:
-        """Return the path of a kept engine, relative to the temporary folder."""
-        return f"../{self.folder}/{engine}"
-
     def disk_full(self) -> DiskFullError:
         """Return the error for a full disk."""
         return DiskFullError(
