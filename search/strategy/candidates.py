@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from search.study.pareto import FloatArray, IntArray
 from spaces import Architecture
-from spaces.networks.cost import count_cost
+from spaces.networks import count_cost
 from spaces.space import AXES, ORDERED_AXES, Space
 
 BoolArray = npt.NDArray[np.bool_]
