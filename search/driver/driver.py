@@ -55,7 +55,7 @@ class _Running:
 
 
 class Driver:
-    """Runs the trials of a `Work`; it alone asks and tells it, and writes MLflow.
+    """Runs the trials of a `Work`; nothing else writes the study or MLflow.
 
     Its time counts from `began`, a `time.monotonic` before data and device were opened.
     """

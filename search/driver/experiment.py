@@ -36,7 +36,7 @@ def run_experiment(
         settings: Which experiment; an existing one is resumed, with further variants if some are new.
         variants: What to train.
         executor: Where; closed at the end.
-        view: Watches.
+        view: Shows how the run goes.
         stop_requested: Called often: whether the user wants to end.
         write_reports: Its files go onto the experiment's MLflow run.
 
@@ -74,7 +74,7 @@ class ExperimentWork:
         results = {number: _read_or_clear(settings.trial_folder(number)) for number in range(len(self._variants))}
         finished = {number: result for number, result in results.items() if result is not None}
         self._records = {number: self._variants[number].record(number, result) for number, result in finished.items()}
-        self._waiting = [number for number in self._requested if number not in finished]
+        self._waiting = [number for number in dict.fromkeys(self._requested) if number not in finished]
         self.budget = len(self._waiting) + len(finished)
 
     @property

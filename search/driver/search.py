@@ -40,7 +40,7 @@ def run_search(
     Args:
         settings: Which study, and how; an existing one is resumed.
         executor: Where trials run; closed at the end.
-        view: Watches.
+        view: Shows how the run goes.
         stop_requested: Called often: whether the user wants to end.
 
     Raises:
@@ -179,8 +179,8 @@ def choose_strategy(recipe: str, *, max_latency_ms: float | None) -> StrategySet
     """Return the strategy's limit, and how many latencies are worth measuring beside the trials'.
 
     A look-up stops every trial of this machine for two seconds, or builds an engine on a board. Trainings of minutes
-    repay that. Those of the quick recipe take seconds, and tell latencies from what networks cost on paper until the
-    trials' own measurements say better. With a limit, paper cannot say what is within it.
+    repay that. Those of the quick recipe take seconds: there, latencies are predicted from MACs and
+    parameters until trials have measured some, except under a limit, which a prediction without a scale cannot check.
 
     Args:
         recipe: How trials train.

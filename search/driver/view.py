@@ -1,4 +1,4 @@
-"""What a driver tells an observer, such as the terminal."""
+"""The events of a run that an observer, such as the terminal, can show."""
 
 from typing import Protocol
 

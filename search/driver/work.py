@@ -17,7 +17,7 @@ class Work(Protocol):
     """A source of trials and the record of how they ended."""
 
     id: str
-    """Tells this study or experiment from others of its name in a shared MLflow store."""
+    """Distinguishes this study or experiment from others of its name in a shared MLflow store."""
     budget: int
     """Finished trials in all, earlier runs counted."""
     description: Mapping[str, str]

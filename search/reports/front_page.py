@@ -24,7 +24,7 @@ def write_front_page(summary: Summary, path: Path, *, title: str, sections: str 
     """
     front = {record.number for record in summary.front}
     rows = [{**row, "front": row["trial"] in front} for row in record_rows(summary.records)]
-    data = json.dumps({"rows": rows, "hypervolume": summary.hypervolume_by_trial})
+    data = json.dumps({"rows": rows, "hypervolume": summary.hypervolume_by_trial}, allow_nan=False)
     parts = {
         "title": html.escape(title),
         "style": _read("front_page.css"),

@@ -28,7 +28,7 @@ class Variant:
     """One training of an experiment."""
 
     label: str
-    """Tells it from the others, except for the seed."""
+    """Distinguishes it from the others, except for the seed."""
     architecture: Architecture
     seed: int = 0
 

@@ -24,7 +24,7 @@ class ReadStudy:
     device: str
     """The device as the user typed it."""
     id: str = ""
-    """Tells it from others of its name in MLflow."""
+    """Distinguishes it from others of its name in MLflow."""
     space: Space | None = None
     """Where its architectures came from; None for an experiment, which lists its own."""
 

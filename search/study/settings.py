@@ -141,6 +141,10 @@ def differences(before: dict[str, Any], after: dict[str, Any], *, prefix: str = 
         old, new = before.get(name), after.get(name, FORMER_SETTINGS.get(name))
         if isinstance(old, dict) and isinstance(new, dict):
             lines += differences(old, new, prefix=f"{prefix}{name}.")
+        elif old != new and name in FORMER_SETTINGS:
+            lines.append(
+                f"{prefix}{name} was {old}, which this version no longer has; only another study can be searched"
+            )
         elif old != new:
             lines.append(f"{prefix}{name} was {old}, is {new}")
     return lines

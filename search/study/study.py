@@ -92,7 +92,7 @@ class Study:
 
     @property
     def id(self) -> str:
-        """Tells this study from others of its name in a shared MLflow store."""
+        """Distinguishes this study from others of its name in a shared MLflow store."""
         known = self._study.user_attrs.get("id")
         if known is None:
             known = uuid.uuid4().hex
@@ -128,7 +128,7 @@ class Study:
         """Give up a running trial without a result; its architecture is tried again first."""
         trial = self._study.get_trials(deepcopy=False)[number]
         point = {**trial.params, **trial.system_attrs.get("fixed_params", {})}
-        if set(point) == set(self._distributions):  # fewer if the driver was killed while asking: proposed anew
+        if set(point) == set(self._distributions):  # fewer if the driver was killed while asking
             why = {WHY: trial.user_attrs.get(WHY, "")}
             self._study.enqueue_trial(point, user_attrs=why, skip_if_exists=False)
         optuna.trial.Trial(self._study, trial._trial_id).set_user_attr(INTERRUPTED, True)
@@ -248,6 +248,8 @@ def space_from_dict(values: dict[str, Any]) -> Space:
         for name, choice in values["backbones"].items()
     }
     axes = {name: tuple(v) for name, v in values.items() if name not in ("name", "description", "backbones")}
+    if "bifpn" in axes.get("head", ()):  # recorded by a version in which BiFPN was a head
+        axes["head"] = tuple(head for head in axes["head"] if head != "bifpn") or ("plain",)
     return Space(name=values["name"], description=values["description"], backbones=backbones, axes=axes)
 
 

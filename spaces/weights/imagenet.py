@@ -12,6 +12,7 @@ Pickles are loaded with ``weights_only=True``, so no code in a file is executed.
 
 import os
 import pickle
+import socket
 import urllib.error
 import urllib.request
 from http.client import HTTPException
@@ -33,6 +34,8 @@ from spaces.weights.published import ORIGIN, PUBLISHED, convert
 WEIGHTS_DIR = "YOLORET_NAS_WEIGHTS_DIR"
 """The environment variable that names the folder of weights; trial processes inherit it."""
 
+_STALL_S = 20.0
+"""Longest silence of a server within a download."""
 _TIMEOUT_S = 5.0
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 
@@ -114,14 +117,18 @@ def _fetch_published(backbone: str) -> Path:
     if path.is_file():
         return path
     url = f"{os.environ.get('YOLORET_NAS_WEIGHTS_URL', ORIGIN).rstrip('/')}/{name}"
-    if reason := _why_unreachable(url):  # checked first because torch.hub sets no timeout
+    if reason := _why_unreachable(url):  # checked first: it answers sooner than a download fails
         raise _unavailable(backbone, reason)
     path.parent.mkdir(parents=True, exist_ok=True)
     sha256 = name.removesuffix(".pth").rpartition("-")[2]
+    timeout_s = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_STALL_S)  # torch.hub sets none
     try:
         torch.hub.download_url_to_file(url, str(path), hash_prefix=sha256, progress=False)
     except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: the hash differs
         raise _unavailable(backbone, f"{url}: {error}") from error
+    finally:
+        socket.setdefaulttimeout(timeout_s)
     return path
 
 

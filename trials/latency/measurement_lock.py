@@ -20,7 +20,10 @@ class MeasurementLock:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._paths = folder / "room.lock", folder / "gate.lock"
+        self._paths = (
+            folder / "room.lock",
+            folder / "gate.lock",
+        )  # named as in earlier versions, which they still exclude
         self._lock = self._request = -1
 
     @contextmanager

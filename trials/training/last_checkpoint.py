@@ -3,9 +3,14 @@
 import os
 from pathlib import Path
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
+from trials.training.errors import TrainingError
+
+_FORMAT = 1
+"""Changes when callbacks or the module change what they save."""
 LAST_FILE = "last.ckpt"
 """In the trial's folder, if the settings are resumable."""
 
@@ -20,6 +25,10 @@ class LastCheckpoint(Callback):
     def __init__(self, folder: Path) -> None:
         self._path = folder / LAST_FILE
 
+    def state_dict(self) -> dict[str, int]:
+        """Return the format, which `find_last` reads."""
+        return {"format": _FORMAT}
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the checkpoint atomically."""
         if trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs:
@@ -27,3 +36,21 @@ class LastCheckpoint(Callback):
         partial = self._path.with_suffix(".partial")
         trainer.save_checkpoint(partial)
         os.replace(partial, self._path)
+
+
+def find_last(folder: Path) -> Path | None:
+    """Return the checkpoint to resume from; None without one.
+
+    Raises:
+        TrainingError: another version wrote it.
+    """
+    path = folder / LAST_FILE
+    if not path.is_file():
+        return None
+    callbacks = torch.load(path, map_location="cpu", weights_only=True).get("callbacks", {})
+    if callbacks.get(LastCheckpoint.__name__) != {"format": _FORMAT}:
+        raise TrainingError(
+            f"another version of yoloret-nas wrote {path}",
+            hint="run the same command again: the training starts over",
+        )
+    return path

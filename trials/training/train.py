@@ -21,7 +21,7 @@ from trials.training.data_module import DetectionData, choose_num_workers, count
 from trials.training.detector import Detector, initialise_prediction_bias
 from trials.training.epoch_reports import EpochRecord, EpochReports, TrainRecord
 from trials.training.errors import TrainingError
-from trials.training.last_checkpoint import LAST_FILE, LastCheckpoint
+from trials.training.last_checkpoint import LastCheckpoint, find_last
 from trials.training.lightning_guard import named_errors, quiet_lightning
 from trials.training.loss import DetectionLoss
 from trials.training.mixed_depthwise import mix_depthwise
@@ -123,11 +123,10 @@ def train_network(
     callbacks += [pauses, reports]
     if settings.is_resumable:
         callbacks.append(LastCheckpoint(work_dir))
-    last = work_dir / LAST_FILE
     detector = _make_detector(network, dataset, decoding=decoding, settings=settings)
     with quiet_lightning(), named_errors(settings.batch_size):
         trainer = _make_trainer(settings, callbacks, precision=precision)
-        checkpoint = last if resume and last.is_file() else None
+        checkpoint = find_last(work_dir) if resume else None
         trainer.fit(detector, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     network.eval()
     write_checkpoint(work_dir / CHECKPOINT_FILE, network, decoding)

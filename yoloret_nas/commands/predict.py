@@ -57,7 +57,7 @@ def predict(network: str, images: tuple[Path, ...], out: Path, score: float, as_
 
 
 def _pictures(files: list[Path], out: Path) -> dict[Path, Path]:
-    """Give each image the file its picture goes to, named after it; never one of the images themselves."""
+    """Return the file that each image's picture goes to, named after it; never one of the images themselves."""
     stems = Counter(path.stem for path in set(files))
     pictures = {path: out / f"{path.stem if stems[path.stem] == 1 else path.name}.png" for path in files}
     originals = {path.resolve() for path in files}

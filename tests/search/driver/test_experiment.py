@@ -90,6 +90,12 @@ def test_every_variant_is_trained_once_with_its_own_seed_and_resumable(run: Run)
     assert again.started == []
 
 
+def test_a_variant_given_twice_is_trained_once(run: Run) -> None:
+    records, executor = run([VARIANTS[0], VARIANTS[0], VARIANTS[1]], capacity=3)
+    assert [request.number for request in executor.started] == [0, 1]
+    assert [record.number for record in records] == [0, 0, 1]
+
+
 def test_further_variants_join_and_failed_ones_are_run_again(run: Run, tracking: Runs) -> None:
     results, _ = run(VARIANTS[:2], scripts={1: fail_with("out of memory")})
     assert [record.result.state for record in results] == ["complete", "failed"]

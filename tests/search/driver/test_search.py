@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from search.driver.driver import RunResult, StopRequest
-from search.driver.executor import Event
+from search.driver.executor import Event, Progressed
 from search.driver.lock import driver_lock
 from search.driver.measuring import slowest_latency_ms
 from search.driver.search import run_search
@@ -44,6 +44,7 @@ from tests.search.driver.scripted import (
 from trials.data import DatasetError
 from trials.latency import DeviceAwayError, DeviceError, Latency, UnknownDeviceError
 from trials.onnx import UnsupportedNetworkError
+from trials.progress import Progress
 from trials.training import CHECKPOINT_FILE
 from trials.trial_result import RESULT_FILE, TrialRequest, TrialResult, write_json
 
@@ -297,6 +298,19 @@ def test_what_a_proposal_measures_counts_as_measuring(
     assert outcome.seconds_by_phase["measure"] >= 0.01 * len(asked)
 
 
+def test_a_worker_without_a_trial_at_the_end_counts_as_idle(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    class Slow(ScriptedExecutor):
+        def events(self, *, timeout_s: float) -> Sequence[Event]:
+            time.sleep(0.02)
+            return super().events(timeout_s=timeout_s)
+
+    executor = Slow(capacity=3)
+    result = run_search(settings(budget=1), executor=executor, view=RecordingView())
+    assert 2 * 0.02 <= result.seconds_by_phase["idle"] <= 2 * result.seconds
+
+
 def test_time_spent_before_the_first_trial_counts(
     settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -518,6 +532,16 @@ def test_an_exhausted_space_ends_the_search_with_everything_written(
     assert sorted(tracking.started) == sorted(tracking.finished) == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("capacity", [1, 2, 3])
+def test_a_trial_put_back_from_an_exhausted_space_is_tried_again(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, capacity: int
+) -> None:
+    scripts: dict[int, Script] = {1: find_device_away, 3: find_device_away}
+    result = search(settings(space=FEW, budget=9), scripts=scripts, capacity=capacity)
+    assert result.ending == "exhausted"
+    assert len({record.architecture.key for record in result.summary.records}) == len(result.summary.records) == 4
+
+
 def test_a_second_driver_is_refused_with_the_first_one_s_process(
     settings: MakeSettings, device: StandInDevice, tracking: Runs
 ) -> None:
@@ -567,6 +591,24 @@ def test_a_trial_whose_device_is_away_is_tried_again_and_spends_no_budget(
     assert [record.number for record in outcome.summary.records] == [0, 3, 4, 5, 6]
     assert view.given_up == tracking.interrupted == [1, 2]
     assert ["cannot be reached" in notice for notice in view.notices] == [True, True]
+
+
+def test_only_waits_in_a_row_end_the_search(settings: MakeSettings, device: StandInDevice, tracking: Runs) -> None:
+    away = dict.fromkeys((*range(3), *range(4, 7), *range(8, 11)), find_device_away)  # three, thrice
+    assert len(search(settings(budget=3), scripts=away).summary.records) == 3
+
+
+def test_a_device_that_stays_away_does_not_keep_the_user_from_ending(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    def build_then_away(request: TrialRequest) -> Generator[Event, bool | None, None]:
+        yield Progressed(number=request.number, progress=Progress(phase="build"))
+        yield from find_device_away(request)
+
+    executor = ScriptedExecutor(scripts=dict.fromkeys(range(40), build_then_away))
+    requested = once_started(executor, 4, "finish")  # the fourth wait would end the search with an error
+    result = run_search(settings(budget=6), executor=executor, view=RecordingView(), stop_requested=requested)
+    assert result.ending == "interrupted"
 
 
 @pytest.mark.parametrize("capacity", [1, 2])

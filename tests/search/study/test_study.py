@@ -207,6 +207,12 @@ def test_a_study_that_recorded_the_sampler_s_old_name_is_resumed_and_read(settin
         open_study(settings(sampler="tpe"))
 
 
+def test_a_space_recorded_when_bifpn_was_a_head_can_still_be_read() -> None:
+    values = SPACE.to_dict()
+    assert space_from_dict({**values, "head": ["bifpn", "fpn"]}).values("head") == ("fpn",)
+    assert space_from_dict({**values, "head": ["bifpn"]}).values("head") == ("plain",)
+
+
 def test_changes_name_nested_settings() -> None:
     before = {"a": 1, "train": {"epochs": 3, "loss": {"gain": 2}}, "gone": True}
     after = {"a": 1, "train": {"epochs": 4, "loss": {"gain": 2.5}}, "new": "x"}
@@ -221,7 +227,9 @@ def test_changes_name_nested_settings() -> None:
 def test_a_setting_of_an_earlier_version_counts_only_where_it_changed_the_training() -> None:
     now = {"train": {"epochs": 3}}
     assert differences({"train": {"epochs": 3, "norm_images": 0}}, now) == []
-    assert differences({"train": {"epochs": 3, "norm_images": 128}}, now) == ["train.norm_images was 128, is 0"]
+    assert differences({"train": {"epochs": 3, "norm_images": 128}}, now) == [
+        "train.norm_images was 128, which this version no longer has; only another study can be searched"
+    ]
 
 
 def test_a_study_that_is_not_there_is_refused_with_those_that_are(settings: MakeSettings, tmp_path: Path) -> None:

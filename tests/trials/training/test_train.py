@@ -227,6 +227,13 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(train: Train, tmp_path:
     assert resumed.history == whole.history
 
 
+def test_a_training_of_another_version_is_not_resumed(train: Train, tmp_path: Path) -> None:
+    torch.save({"callbacks": {"EpochReports": {"num_images": 3}}}, tmp_path / "last.ckpt")
+    with pytest.raises(TrainingError, match=r"another version of yoloret-nas wrote .*last\.ckpt") as caught:
+        train(replace(QUICK, is_resumable=True), resume=True)
+    assert "starts over" in caught.value.hint
+
+
 @pytest.mark.parametrize("stop_at", [0, 2])
 def test_a_training_that_was_over_resumes_to_its_result(train: Train, tmp_path: Path, stop_at: int) -> None:
     settings = replace(QUICK, is_resumable=True)

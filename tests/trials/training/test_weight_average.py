@@ -41,9 +41,9 @@ class Witness(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *rest: object) -> None:
         self.steps += 1
-        if self.steps % 4 != 1:  # the average is updated after steps 1, 5, 9, …
+        if self.steps > 100 and self.steps % 4 != 1:  # after the first hundred, steps 101, 105, …
             return
-        decay = min(self.decay, (1 + self.steps) / (10 + self.steps)) ** 4
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps)) ** (4 if self.steps > 100 else 1)
         for name, value in pl_module.state_dict().items():
             if value.is_floating_point() and self.steps > 1:
                 self.expected[name] = decay * self.expected[name] + (1 - decay) * value
@@ -83,10 +83,11 @@ def train(
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.3, 0.999])
-def test_the_average_equals_one_kept_by_hand_and_is_left_in_the_module(decay: float) -> None:
+@pytest.mark.parametrize("num_batches", [1, 6, 57])
+def test_the_average_equals_one_kept_by_hand_and_is_left_in_the_module(decay: float, num_batches: int) -> None:
     witness, module = Witness(decay), Line()
-    train(module, [WeightAverage(decay), witness])
-    assert (witness.steps, witness.validations) == (12, 2)
+    train(module, [WeightAverage(decay), witness], num_batches=num_batches)
+    assert (witness.steps, witness.validations) == (2 * num_batches, 2)
     torch.testing.assert_close(module.state_dict(), witness.expected)
 
 
@@ -102,7 +103,7 @@ def test_a_checkpoint_holds_average_and_ramp(tmp_path: Path) -> None:
     trainer = train(module, [WeightAverage(0.9)])
     trainer.save_checkpoint(tmp_path / "last.ckpt")
     saved = torch.load(tmp_path / "last.ckpt", weights_only=True)
-    assert saved["averaging_state"] == {"n_averaged": torch.tensor(3)}
+    assert saved["averaging_state"] == {"n_averaged": torch.tensor(12)}
     torch.testing.assert_close(saved["state_dict"], dict(module.state_dict()))
 
 
