@@ -1,6 +1,7 @@
 """One trial: an architecture is built, exported, measured, trained and scored.
 
-Latency does not depend on the weights, so it is measured first: a network over the limit is never trained.
+Latency does not depend on the weights, so it is measured first: a network over the limit
+(`--max-latency`) is never trained.
 A trial ends *complete*, *pruned*, *infeasible* or *failed*, with its reason; a failure is never a number.
 """
 

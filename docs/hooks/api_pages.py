@@ -15,22 +15,22 @@ _PACKAGES = ("yoloret_nas", "search", "trials", "spaces")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Append the rooms to the navigation, package by package."""
-    pages = [{package: [{room: f"api/{room}.md"} for room in _rooms(package)]} for package in _PACKAGES]
+    """Append the sub-packages to the navigation, package by package."""
+    pages = [{package: [{room: f"api/{room}.md"} for room in _sub-packages(package)]} for package in _PACKAGES]
     assert config.nav is not None
     config.nav.append({"API": pages})
     return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Write the rooms' pages."""
+    """Write the sub-packages' pages."""
     for package in _PACKAGES:
-        for room in _rooms(package):
+        for room in _sub-packages(package):
             files.append(File.generated(config, f"api/{room}.md", content=_page(room)))
     return files
 
 
-def _rooms(package: str) -> Iterator[str]:
+def _sub-packages(package: str) -> Iterator[str]:
     for path in sorted((_ROOT / package).rglob("__init__.py")):
         yield ".".join(path.parent.relative_to(_ROOT).parts)
 

@@ -1,4 +1,5 @@
-"""The heads: one light detection layer per scale, and paths between the scales.
+"""The heads: one light detection layer per scale, and paths between the scales. A new name also goes into
+`spaces.architecture`.
 
 Legend: B batch, C channels, H W grid of a stride, A anchors per cell, K classes.
 

@@ -1,4 +1,4 @@
-"""The necks: what stands between the backbone's features and the head.
+"""The necks: what stands between the backbone's features and the head. A new name also goes into `spaces.architecture`.
 
 Each entry of `NECKS` holds a neck's builder, its cost on paper, and the channels it passes to the head. The module of a
 neck takes a mapping of stride to (B, C, H, W) and returns one for the strides it changes.

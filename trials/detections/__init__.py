@@ -4,7 +4,7 @@ Training, scoring and exported networks share them; what it takes to read a netw
 """
 
 from trials.detections.anchors import Anchors, fit_anchors
-from trials.detections.boxes import Decoding
+from trials.detections.decoding import Decoding
 from trials.detections.nms import Detections, DetectionSettings, select_detections
 
 __all__ = ["Anchors", "Decoding", "DetectionSettings", "Detections", "fit_anchors", "select_detections"]

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.ops import batched_nms
 
 from trials.data.letterbox import Letterbox, unletterbox_boxes
-from trials.detections.boxes import Predictions
+from trials.detections.decoding import Predictions
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,7 @@
-"""Retries while a device is away: boards reboot, cables come loose, routers sleep."""
+"""Retries while a device is away: boards reboot, cables come loose, routers sleep.
+
+What outlasts the retries ends the trial (`trials.trial`), and `search.driver.driver` puts it back.
+"""
 
 import time
 from collections.abc import Callable

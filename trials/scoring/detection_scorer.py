@@ -12,7 +12,7 @@ from trials.data import Sample
 from trials.data.batches import scoring_loader
 from trials.data.letterbox import as_network_input, fit_letterbox
 from trials.detections import Decoding, Detections, DetectionSettings, select_detections
-from trials.detections.boxes import anchors_tensor, decode_maps
+from trials.detections.decoding import anchors_tensor, decode_maps
 from trials.detections.nms import unletterbox_detections
 from trials.scoring.average_precision import Scores, score_detections
 

@@ -1,7 +1,7 @@
 """Assignment of objects to the predictions that are trained on them.
 
 Legend: M boxes of the batch, S output strides, A anchors a cell, P predictions of an image (in the order of
-`trials.detections.boxes`), N positives.
+`trials.detections.decoding`), N positives.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_area, box_iou
 
-from trials.detections.boxes import BoxCoding, PredictionGrid
+from trials.detections.decoding import BoxCoding, PredictionGrid
 
 Assignment = Literal["single", "neighbours"]
 """The rule of assignment: `assign_single` is the paper's, `assign_neighbours` is ours."""

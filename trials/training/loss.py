@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchvision.ops import box_iou, complete_box_iou_loss, generalized_box_iou_loss
 
 from trials.detections import Anchors
-from trials.detections.boxes import PredictionGrid, anchors_tensor, build_grid, decode_boxes, flatten_maps, take_rows
+from trials.detections.decoding import PredictionGrid, anchors_tensor, build_grid, decode_boxes, flatten_maps, take_rows
 from trials.training.assignment import ASSIGNMENTS, Assignment, Positives, Targets, inside_ignored, overlapping
 
 BoxLoss = Literal["giou", "ciou"]

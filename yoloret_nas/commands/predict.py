@@ -23,7 +23,7 @@ def predict(network: str, images: tuple[Path, ...], out: Path, score: float, as_
     """
     from trials.data.image_file import ImageFile
     from trials.detections import DetectionSettings
-    from trials.onnx.detector import OnnxDetector
+    from trials.onnx.inference import OnnxDetector
     from yoloret_nas.export.bundle import open_bundle
     from yoloret_nas.export.drawing import draw_detections
     from yoloret_nas.sources import find_source, open_trial

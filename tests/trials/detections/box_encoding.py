@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from trials.detections.boxes import BoxCoding, PredictionGrid
+from trials.detections.decoding import BoxCoding, PredictionGrid
 
 
 def encode_boxes(boxes: Tensor, grid: PredictionGrid, *, coding: BoxCoding) -> Tensor:

@@ -5,7 +5,7 @@ from torchvision.ops import box_iou
 
 from trials.data.letterbox import fit_letterbox, letterbox_boxes
 from trials.detections import Detections, DetectionSettings, select_detections
-from trials.detections.boxes import Predictions
+from trials.detections.decoding import Predictions
 from trials.detections.nms import unletterbox_detections
 
 

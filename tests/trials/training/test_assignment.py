@@ -6,7 +6,7 @@ import torch
 
 from tests.trials.detections.box_encoding import encode_boxes
 from tests.trials.training.tiny_network import ANCHORS, STRIDES
-from trials.detections.boxes import PredictionGrid, anchors_tensor, build_grid, decode_boxes, take_rows
+from trials.detections.decoding import PredictionGrid, anchors_tensor, build_grid, decode_boxes, take_rows
 from trials.training.assignment import ASSIGNMENTS, Assignment, Positives, Targets, inside_ignored, overlapping
 
 SIZE = 96

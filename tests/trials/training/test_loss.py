@@ -9,7 +9,7 @@ from torchvision.ops import complete_box_iou, generalized_box_iou
 from tests.trials.detections.box_encoding import encode_boxes
 from tests.trials.training.test_assignment import SIZES_HW, plain_neighbours, plain_single, random_targets
 from tests.trials.training.tiny_network import ANCHORS, STRIDES
-from trials.detections.boxes import anchors_tensor, build_grid, decode_boxes, flatten_maps, take_rows
+from trials.detections.decoding import anchors_tensor, build_grid, decode_boxes, flatten_maps, take_rows
 from trials.training.assignment import Assignment, Targets
 from trials.training.loss import (
     BoxLoss,

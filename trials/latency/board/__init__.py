@@ -4,8 +4,8 @@ A session holds the board's queue; in it TensorRT engines are built, kept and ti
 """
 
 from trials.latency.board.address import parse_address
-from trials.latency.board.device import SshDevice
 from trials.latency.board.probe import Board
 from trials.latency.board.settings import SshSettings
+from trials.latency.board.ssh_device import SshDevice
 
 __all__ = ["Board", "SshDevice", "SshSettings", "parse_address"]

@@ -10,10 +10,10 @@ from spaces import Architecture
 from spaces.networks import build_network
 from trials.data.letterbox import letterbox, normalise
 from trials.detections import Decoding, DetectionSettings, select_detections
-from trials.detections.boxes import anchors_tensor, decode_maps
+from trials.detections.decoding import anchors_tensor, decode_maps
 from trials.detections.nms import unletterbox_detections
-from trials.onnx.detector import OnnxDetector
 from trials.onnx.export import export_onnx
+from trials.onnx.inference import OnnxDetector
 
 ARCHITECTURE = Architecture(backbone="mobilenetv3_small_050", truncation=11, head="plain", head_width=32, input_size=64)
 DECODING = Decoding(

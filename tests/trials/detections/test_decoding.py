@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.trials.detections.box_encoding import encode_boxes
-from trials.detections.boxes import (
+from trials.detections.decoding import (
     BoxCoding,
     anchors_tensor,
     build_grid,

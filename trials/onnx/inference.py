@@ -8,7 +8,7 @@ import torch
 
 from trials.data.letterbox import letterbox, normalise
 from trials.detections import Decoding, Detections, DetectionSettings, select_detections
-from trials.detections.boxes import anchors_tensor, decode_maps
+from trials.detections.decoding import anchors_tensor, decode_maps
 from trials.detections.nms import unletterbox_detections
 
 
