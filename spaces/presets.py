@@ -7,7 +7,6 @@ Source: YOLO-ReT, section 4, and the authors' code; with 20 classes they have 1 
 import itertools
 
 from spaces.architecture import Architecture
-from spaces.scale_set import ArchitectureError
 from spaces.space import Space
 
 _MOBILENET = Architecture(
@@ -36,14 +35,3 @@ def presets_in(space: Space) -> dict[str, Architecture]:
             if name not in found and twin in space:
                 found[name] = twin
     return found
-
-
-def preset(name: str) -> Architecture:
-    """Return a preset by its name.
-
-    Raises:
-        ArchitectureError: there is no preset of that name.
-    """
-    if name not in PRESETS:
-        raise ArchitectureError(f"preset {name!r} is unknown", hint=f"choose one of {', '.join(PRESETS)}")
-    return PRESETS[name]

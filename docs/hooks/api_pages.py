@@ -1,4 +1,4 @@
-"""Adds one page for each room (package) of the code to the site, with the docstrings of its modules.
+"""Adds one page for each sub-package of the code to the site, with the docstrings of its modules.
 
 The pages exist only while the site is built, so that a new or renamed module needs no change here.
 """
@@ -15,22 +15,22 @@ _PACKAGES = ("yoloret_nas", "search", "trials", "spaces")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Append the sub-packages to the navigation, package by package."""
-    pages = [{package: [{room: f"api/{room}.md"} for room in _sub-packages(package)]} for package in _PACKAGES]
+    """Append the rooms to the navigation, package by package."""
+    pages = [{package: [{room: f"api/{room}.md"} for room in _rooms(package)]} for package in _PACKAGES]
     assert config.nav is not None
     config.nav.append({"API": pages})
     return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Write the sub-packages' pages."""
+    """Write the rooms' pages."""
     for package in _PACKAGES:
-        for room in _sub-packages(package):
+        for room in _rooms(package):
             files.append(File.generated(config, f"api/{room}.md", content=_page(room)))
     return files
 
 
-def _sub-packages(package: str) -> Iterator[str]:
+def _rooms(package: str) -> Iterator[str]:
     for path in sorted((_ROOT / package).rglob("__init__.py")):
         yield ".".join(path.parent.relative_to(_ROOT).parts)
 

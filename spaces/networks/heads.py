@@ -1,6 +1,6 @@
-"""The heads: one light detection layer per scale, and paths between the scales. A new name also goes into
-`spaces.architecture`.
+"""The heads: one light detection layer per scale, and paths between the scales.
 
+A new name also goes into `spaces.architecture`.
 Legend: B batch, C channels, H W grid of a stride, A anchors per cell, K classes.
 
 Source: YOLO-ReT's authors' code (prakharg24/yoloret): an FPN down and a PAN up. The maps that its layers exchange are

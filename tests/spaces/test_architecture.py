@@ -10,7 +10,7 @@ from spaces import Architecture, ArchitectureError, ScaleSet
 from spaces.architecture import HeadName, NeckName, Shortcut
 from spaces.named_spaces import open_space
 from spaces.networks import HEADS, NECKS, SHORTCUTS
-from spaces.presets import PRESETS, preset, presets_in
+from spaces.presets import PRESETS, presets_in
 from spaces.space import Space
 from tests.spaces.strategies import architectures
 
@@ -26,7 +26,7 @@ def test_any_architecture_round_trips_through_json(architecture: Architecture) -
 
 def test_keys_are_stable_and_differ() -> None:
     # Golden: a changed key would train again what every earlier study has trained.
-    assert preset("yoloret-m0.75").key == "b9eec759d916"
+    assert PRESETS["yoloret-m0.75"].key == "b9eec759d916"
     assert len({architecture.key for architecture in PRESETS.values()}) == 3
 
 
@@ -76,7 +76,7 @@ def test_wrong_scale_sets_are_refused(text: str, message: str) -> None:
 )
 def test_contradictions_are_refused_with_the_value(change: dict[str, object], message: str) -> None:
     with pytest.raises(ArchitectureError) as error:
-        preset("yoloret-m0.75").replace(**change)
+        PRESETS["yoloret-m0.75"].replace(**change)
     assert message in error.value.message + error.value.hint
 
 
@@ -136,7 +136,7 @@ def test_the_names_are_those_of_the_tables(names: object, table: dict[str, objec
 
 
 def test_taps_follow_outputs_collection_and_shortcut() -> None:
-    architecture = preset("yoloret-m0.75")
+    architecture = PRESETS["yoloret-m0.75"]
     assert architecture.taps == (4, 8, 16, 32)
     assert architecture.replace(shortcut="none").taps == (8, 16, 32)
     assert architecture.replace(scale_set=ScaleSet.parse("16@16>16")).shortcut_stride == 8
@@ -144,14 +144,8 @@ def test_taps_follow_outputs_collection_and_shortcut() -> None:
 
 def test_presets_are_found_in_spaces() -> None:
     assert presets_in(open_space("paper")) == dict(PRESETS)
-    assert presets_in(open_space("nano")) == {"yoloret-m0.75": preset("yoloret-m0.75").replace(prediction_bias=True)}
+    assert presets_in(open_space("nano")) == {"yoloret-m0.75": PRESETS["yoloret-m0.75"].replace(prediction_bias=True)}
     assert presets_in(open_space("tiny")) == {}
-
-
-def test_an_unknown_preset_names_the_known() -> None:
-    with pytest.raises(ArchitectureError, match="yoloret-m2") as error:
-        preset("yoloret-m2")
-    assert "yoloret-m0.75" in error.value.hint
 
 
 def test_a_space_is_not_asked_about_other_things() -> None:

@@ -13,7 +13,7 @@ from spaces import Architecture, ArchitectureError, ScaleSet
 from spaces.named_spaces import open_space
 from spaces.networks import BACKBONES, YoloReT, block_shapes, build_network, count_macs, count_params
 from spaces.networks.backbones import build_blocks
-from spaces.presets import PRESETS, preset
+from spaces.presets import PRESETS
 
 REFERENCE = Path(__file__).parents[4] / "shared" / "paper" / "yoloret_m075_voc_neck_head.npz"
 SMALL = Architecture(backbone="mobilenetv3_small_050", truncation=10, input_size=64, head_width=16, rfcr_width=8)
@@ -29,10 +29,10 @@ SMALL = Architecture(backbone="mobilenetv3_small_050", truncation=10, input_size
 )
 def test_presets_count_as_the_authors_code_does(name: str, values: int, backbone_values: int, gmacs: float) -> None:
     with torch.device("meta"):
-        network = build_network(preset(name), num_classes=20)
+        network = build_network(PRESETS[name], num_classes=20)
     assert _num_values(network) == values
     assert _num_values(network.backbone) == backbone_values
-    assert count_macs(network, input_size=preset(name).input_size) / 1e9 == pytest.approx(gmacs, abs=6e-4)
+    assert count_macs(network, input_size=PRESETS[name].input_size) / 1e9 == pytest.approx(gmacs, abs=6e-4)
 
 
 @pytest.mark.skipif(
@@ -40,7 +40,7 @@ def test_presets_count_as_the_authors_code_does(name: str, values: int, backbone
 )
 def test_neck_and_head_compute_what_the_authors_code_does() -> None:
     reference = {name: torch.from_numpy(array) for name, array in np.load(REFERENCE).items()}
-    network = build_network(preset("yoloret-m0.75"), num_classes=20).eval()
+    network = build_network(PRESETS["yoloret-m0.75"], num_classes=20).eval()
     used = _load_reference(network, reference)
     assert used == {name for name in reference if not name.startswith(("input.", "rfcr.s", "output."))}
     features = {stride: reference[f"input.s{stride}"] for stride in (4, 8, 16, 32)}
