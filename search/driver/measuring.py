@@ -1,4 +1,4 @@
-"""Latencies that the driver measures itself: those a proposal depends on, and the hypervolume's reference."""
+"""Latencies that the driver measures itself, for a proposal or as the reference. `search.driver.driver` handles absence."""
 
 from contextlib import closing
 from pathlib import Path

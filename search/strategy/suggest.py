@@ -1,4 +1,4 @@
-"""The strategy in one call: which candidate to train next, when latency is cheap and accuracy is expensive to learn.
+"""The strategy `ehvi` in one call: which candidate to train next, when latency is cheap and accuracy is expensive to learn.
 
 :func:`suggest` keeps no state. Given the candidates, the trained ones and the latencies measured so far, it measures the
 few latencies that matter now, through the callable it is given, and returns a candidate. A resumed study that passes the

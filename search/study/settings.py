@@ -88,7 +88,7 @@ class StudySettings(RunSettings):
     budget: int = 50
     """Finished trials in all, earlier runs counted."""
     max_latency_ms: float | None = None
-    """Trials slower than this are not trained."""
+    """Trials slower than this are not trained (`trials.trial`); `search.strategy` avoids proposing them."""
     sampler: SamplerName = "ehvi"
     """Who proposes architectures; an old name becomes the present one."""
     seed: int = 0

@@ -39,7 +39,7 @@ class DeviceIdentity:
     """Everything besides the network that a latency depends on; devices of equal identity give equal latencies."""
 
     kind: str
-    """``cpu``, ``cuda`` or ``ssh``."""
+    """``cpu``, ``cuda`` or ``ssh``; a new kind is described in `trials.latency.comparison`."""
     board: str
     """Model of the processor or board."""
     backend: str
@@ -136,7 +136,7 @@ class Latency:
 
 
 class Device(Protocol):
-    """Times ONNX files, one at a time."""
+    """Times ONNX files, one at a time. A new device is opened in `trials.latency.open_device`."""
 
     @property
     def name(self) -> str:
