@@ -1,4 +1,3 @@
-import time
 from pathlib import Path
 
 import pytest
@@ -52,12 +51,3 @@ def test_fingerprint_tells_annotations_apart(tmp_path: Path, write_voc) -> None:
     path = root / "Annotations/a.xml"
     path.write_text(path.read_text().replace("<xmax>9", "<xmax>8"))
     assert open_dataset(str(root)).fingerprint != before
-
-
-def test_opening_is_fast(bccd: Path) -> None:
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        open_dataset(str(bccd))
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 1
