@@ -122,3 +122,9 @@ def test_the_coding_and_the_input_size_are_the_network_s_own() -> None:
     for index, sample in enumerate(SAMPLES):
         scorer.update(maps_of(sample), torch.tensor([index]))
     assert scorer.compute().ap < 0.9
+
+
+def test_maps_without_an_index_for_each_image_are_refused() -> None:
+    scorer = DetectionScorer(SAMPLES, DECODING, strides=STRIDES)
+    with pytest.raises(ValueError, match="zip"):
+        scorer.update(maps_of(SAMPLES[0]), torch.tensor([0, 1]))

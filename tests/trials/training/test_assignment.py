@@ -141,9 +141,15 @@ def test_overlapping_looks_at_the_own_image_only() -> None:
 
 
 def test_a_prediction_inside_an_ignored_region_is_forgiven_whatever_their_sizes() -> None:
-    predicted = torch.tensor([[[10.0, 10.0, 20.0, 20.0], [44.0, 0.0, 64.0, 10.0], [46.0, 0.0, 66.0, 10.0]]])
+    predicted = torch.tensor([[[10.0, 10.0, 20.0, 20.0], [45.0, 0.0, 65.0, 10.0], [46.0, 0.0, 66.0, 10.0]]])
     crowd = Targets(torch.tensor([[0.0, 0.0, 55.0, 96.0]]), torch.tensor([0]), torch.tensor([0]))
     assert inside_ignored(predicted, crowd).tolist() == [[True, True, False]]
+
+
+def test_a_prediction_apart_from_an_ignored_region_is_not_forgiven_however_small() -> None:
+    predicted = torch.tensor([[[70.0, 70.0, 71.0, 71.0], [70.0, 10.0, 71.0, 11.0]]])
+    crowd = Targets(torch.tensor([[0.0, 0.0, 55.0, 55.0]]), torch.tensor([0]), torch.tensor([0]))
+    assert inside_ignored(predicted, crowd).tolist() == [[False, False]]
 
 
 def test_images_without_boxes_are_no_matter() -> None:
