@@ -91,6 +91,7 @@ def train_network(
     Raises:
         TrainingError: A split has no objects; `DivergedError` for a loss that is not finite; `OutOfMemoryError` where
             memory ran out.
+        OutputError: The last step before a scoring made the weights NaN or infinite.
         KeyboardInterrupt: The training was interrupted.
     """
     _check_objects(dataset)

@@ -16,6 +16,7 @@ from tests.trials.training.tiny_network import ANCHORS, TinyNetwork, tiny_networ
 from trials.data import Dataset
 from trials.data.augmentation import AugmentSettings
 from trials.data.shapes import ShapesSettings, make_shapes
+from trials.detections.decoding import OutputError
 from trials.progress import Progress, Report, ignore_progress
 from trials.scoring import score_network
 from trials.training import (
@@ -286,6 +287,28 @@ class Exploding(TinyNetwork):
 def test_a_loss_that_is_not_finite_ends_the_training(train: Train) -> None:
     with pytest.raises(DivergedError, match=r"the loss is nan at epoch 1, step 3, learning rate 0\.\d+"):
         train(network=Exploding())
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.999])
+def test_a_gradient_that_overflows_in_the_last_step_is_no_score(train: Train, tmp_path: Path, ema_decay: float) -> None:
+    class Overflowing(TinyNetwork):
+        """Its losses are finite; the gradient of the fourth batch is not."""
+
+        num_batches = 0
+
+        def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+            maps = super().forward(images)
+            self.num_batches += self.training
+            if self.training and self.num_batches == 4:
+                maps[0].register_hook(lambda gradient: gradient * math.inf)
+            return maps
+
+    network, recorder = Overflowing(2), Recorder()
+    with pytest.raises(OutputError, match="values in the network's outputs are NaN or infinite"):
+        train(replace(QUICK, epochs=1, ema_decay=ema_decay), network=network, report=recorder)
+    assert network.num_batches == 4
+    assert all(one.loss is None or math.isfinite(one.loss) for one in recorder.seen)
+    assert not (tmp_path / CHECKPOINT_FILE).exists()
 
 
 @pytest.mark.parametrize(
