@@ -71,7 +71,7 @@ class ExperimentWork:
         self._requested = [self._variants.index(variant) for variant in variants]
         self._device_key = opened.identity.key
         self._write_reports = write_reports
-        results = {number: _read_or_clear(settings.trial_folder(number)) for number in range(len(self._variants))}
+        results = {number: self._read_or_clear(number) for number in range(len(self._variants))}
         finished = {number: result for number, result in results.items() if result is not None}
         self._records = {number: self._variants[number].record(number, result) for number, result in finished.items()}
         self._waiting = [number for number in dict.fromkeys(self._requested) if number not in finished]
@@ -96,6 +96,7 @@ class ExperimentWork:
             self.settings,
             number,
             variant.architecture,
+            study_id=self.id,
             device_key=self._device_key,
             train=replace(self.settings.train, seed=variant.seed, is_resumable=True),
         )
@@ -118,11 +119,11 @@ class ExperimentWork:
         """Write the experiment's own tables and pictures, under titles of their own."""
         return self._write_reports(self.requested_records())
 
-
-def _read_or_clear(folder: Path) -> TrialResult | None:
-    """Return a training's result; delete the folder of one that failed, so that it is trained again."""
-    result = read_result(folder)
-    if result is None or result.state == "complete":
-        return result
-    shutil.rmtree(folder)
-    return None
+    def _read_or_clear(self, number: int) -> TrialResult | None:
+        """Return a training's result; delete the folder of one that failed, so that it is trained again."""
+        folder = self.settings.trial_folder(number)
+        result = read_result(folder, study_id=self.id, architecture=self._variants[number].architecture)
+        if result is None or result.state == "complete":
+            return result
+        shutil.rmtree(folder)
+        return None

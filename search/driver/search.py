@@ -97,6 +97,7 @@ class SearchWork:
             self.settings,
             number,
             architecture,
+            study_id=self.id,
             device_key=self._device_key,
             train=self.settings.train,
             max_latency_ms=self.settings.max_latency_ms,

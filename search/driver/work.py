@@ -55,6 +55,7 @@ def to_request(
     number: int,
     architecture: Architecture,
     *,
+    study_id: str,
     device_key: str,
     train: TrainSettings,
     max_latency_ms: float | None = None,
@@ -66,12 +67,14 @@ def to_request(
         settings: The run it belongs to.
         number: The trial.
         architecture: What it tries.
+        study_id: The run's own id, which the trial's result holds.
         device_key: Key of the identity of the run's device.
         train: How it trains.
         max_latency_ms: Over this it is not trained; None for no limit.
         parent: Checkpoint it starts from; None for none.
     """
     return TrialRequest(
+        study_id=study_id,
         number=number,
         architecture=architecture,
         dataset=settings.dataset,

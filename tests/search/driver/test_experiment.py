@@ -30,7 +30,7 @@ from tests.search.driver.scripted import (
 )
 from tests.search.records import record
 from trials.training import TrainSettings
-from trials.trial_result import RESULT_FILE, TrialRequest, write_json
+from trials.trial_result import TrialRequest, write_json, write_result
 
 BASE = Architecture(backbone="mobilenetv2_035", truncation=16, input_size=64)
 VARIANTS = [
@@ -48,7 +48,7 @@ def play_and_write(request: TrialRequest) -> Generator[Event, bool | None, None]
     while True:
         if isinstance(event, Finished):
             request.work_dir.mkdir(parents=True, exist_ok=True)
-            write_json(request.work_dir / RESULT_FILE, event.result.to_dict())
+            write_result(request.work_dir, event.result, study_id=request.study_id, architecture=request.architecture)
             yield event
             return
         event = play.send((yield event))

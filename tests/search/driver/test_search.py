@@ -46,7 +46,7 @@ from trials.latency import DeviceAwayError, DeviceError, Latency, UnknownDeviceE
 from trials.onnx import UnsupportedNetworkError
 from trials.progress import Progress
 from trials.training import CHECKPOINT_FILE
-from trials.trial_result import RESULT_FILE, TrialRequest, TrialResult, write_json
+from trials.trial_result import TrialRequest, TrialResult, write_result
 
 Story = list[tuple[str, str, str, float | None]]
 Interrupted = Callable[[], StopRequest]
@@ -402,7 +402,7 @@ def test_a_result_written_before_the_driver_was_killed_is_taken(
     def finish_unheard(request: Any) -> Any:
         *_, last = _played(request)
         request.work_dir.mkdir(parents=True)
-        write_json(request.work_dir / RESULT_FILE, last.to_dict())
+        write_result(request.work_dir, last, study_id=request.study_id, architecture=request.architecture)
         yield from kill_driver(request)
 
     first = ScriptedExecutor(scripts={1: finish_unheard})
