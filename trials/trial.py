@@ -193,6 +193,7 @@ class _Trial:
             ap50=trained.ap50,
             per_class_ap=trained.per_class_ap,
             epochs=trained.epochs,
+            precision=trained.precision,
             history=trained.history,
         )
         network.cpu()

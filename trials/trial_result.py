@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from spaces import Architecture
 from trials.latency import Latency
-from trials.training import TrainSettings
+from trials.training import NumberFormat, TrainSettings
 
 State = Literal["complete", "pruned", "infeasible", "failed"]
 
@@ -72,6 +72,8 @@ class TrialResult:
     """Trainable parameters."""
     epochs: int = 0
     """Finished epochs."""
+    precision: NumberFormat | None = None
+    """Number format of the training steps; None if not trained."""
     history: tuple[tuple[int, float, float | None, float | None], ...] = ()
     """Epoch, mean loss, AP and AP50 (None where not scored)."""
     inherited: float = 0.0

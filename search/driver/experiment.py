@@ -10,7 +10,7 @@ from search.driver.driver import RunResult, StopRequest
 from search.driver.executor import Executor
 from search.driver.opening import Opened, open_and_drive
 from search.driver.view import View
-from search.driver.work import to_request
+from search.driver.work import in_one_format, to_request
 from search.study.experiment import ExperimentSettings, Variant, open_book, to_summary
 from search.study.record import TrialRecord
 from search.study.summary import Summary
@@ -98,7 +98,9 @@ class ExperimentWork:
             variant.architecture,
             study_id=self.id,
             device_key=self._device_key,
-            train=replace(self.settings.train, seed=variant.seed, is_resumable=True),
+            train=replace(
+                in_one_format(self.settings.train, self.summary.records), seed=variant.seed, is_resumable=True
+            ),
         )
         return request, ""
 

@@ -1,6 +1,7 @@
 """What a driver runs: a study that is asked for trials, or an experiment's list of trainings."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -48,6 +49,19 @@ class Work(Protocol):
 
     def write_reports(self, title: str) -> Sequence[Path]:
         """Write tables and pictures of the finished trials; return the files."""
+
+
+def in_one_format(train: TrainSettings, records: Sequence[TrialRecord]) -> TrainSettings:
+    """Return training settings with the number format of a run's earlier trainings.
+
+    A run resumed on other hardware keeps its format, which ``auto`` would choose anew there.
+
+    Args:
+        train: The run's settings.
+        records: Its finished trials; without a trained one among them the settings stay as they are.
+    """
+    known = next((record.result.precision for record in records if record.result.precision), None)
+    return replace(train, precision=known) if known and train.precision == "auto" else train
 
 
 def to_request(

@@ -90,6 +90,13 @@ def test_every_variant_is_trained_once_with_its_own_seed_and_resumable(run: Run)
     assert again.started == []
 
 
+def test_all_trainings_use_the_number_format_of_the_first(run: Run) -> None:
+    _, executor = run(VARIANTS[:2])
+    assert [request.train.precision for request in executor.started] == ["auto", "bf16"]
+    _, executor = run(VARIANTS)
+    assert [request.train.precision for request in executor.started] == ["bf16", "bf16"]
+
+
 def test_a_variant_given_twice_is_trained_once(run: Run) -> None:
     records, executor = run([VARIANTS[0], VARIANTS[0], VARIANTS[1]], capacity=3)
     assert [request.number for request in executor.started] == [0, 1]

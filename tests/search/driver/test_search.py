@@ -396,6 +396,14 @@ def test_a_killed_driver_leaves_nothing_twice_and_nothing_out(
     assert len({record.architecture.key for record in outcome.summary.records}) == 4
 
 
+def test_a_resumed_study_keeps_its_number_format(settings: MakeSettings, device: StandInDevice, tracking: Runs) -> None:
+    first, again = ScriptedExecutor(), ScriptedExecutor()
+    run_search(settings(budget=2), executor=first, view=RecordingView())
+    run_search(settings(budget=4), executor=again, view=RecordingView())
+    started = [*first.started, *again.started]
+    assert [request.train.precision for request in started] == ["auto", "bf16", "bf16", "bf16"]
+
+
 def test_a_result_written_before_the_driver_was_killed_is_taken(
     settings: MakeSettings, device: StandInDevice, tracking: Runs
 ) -> None:
