@@ -5,6 +5,7 @@ import pytest
 
 from tests.trials.detections.test_anchors import _mean_best_iou, _samples
 from trials.detections import Anchors, fit_anchors
+from trials.detections.anchors import _cluster
 
 CENTRES = np.array(
     [(12, 30), (32, 13), (25, 25), (60, 24), (40, 70), (90, 90), (180, 70), (120, 240), (300, 280)], np.float64
@@ -45,3 +46,9 @@ def test_stock_anchors_stay_between_the_smallest_box_and_the_input(side: float, 
     assert pairs.min() >= least
     assert pairs.max() <= most
     assert least in pairs or most in pairs
+
+
+def test_a_centre_without_boxes_stays_where_it_is_and_one_with_a_single_box_moves_there() -> None:
+    sizes = np.array([[10.0, 10.0], [12.0, 12.0], [90.0, 30.0]])
+    centres = np.array([[11.0, 10.0], [80.0, 30.0], [400.0, 400.0]])
+    assert _cluster(sizes, centres).tolist() == [[11.0, 11.0], [90.0, 30.0], [400.0, 400.0]]

@@ -128,3 +128,11 @@ def test_maps_without_an_index_for_each_image_are_refused() -> None:
     scorer = DetectionScorer(SAMPLES, DECODING, strides=STRIDES)
     with pytest.raises(ValueError, match="zip"):
         scorer.update(maps_of(SAMPLES[0]), torch.tensor([0, 1]))
+
+
+def test_detections_are_clipped_to_the_image() -> None:
+    beyond = make_sample(0, (40, 64), [[0, -20, 40, 30]], [0])
+    inside = make_sample(0, (40, 64), [[0, 0, 40, 30]], [0])
+    scorer = DetectionScorer([inside], DECODING, strides=STRIDES)
+    scorer.update(maps_of(beyond), torch.tensor([0]))
+    assert scorer.compute().ap == pytest.approx(1)
