@@ -6,7 +6,6 @@ from tempfile import TemporaryDirectory
 
 from search.study.settings import StudySettings
 from spaces import Architecture
-from spaces.networks import count_cost
 from trials.latency import DeviceAwayError, DeviceError
 from trials.latency.cache import LatencyCache
 from trials.latency.measure import measure_architecture
@@ -46,12 +45,12 @@ def slowest_latency_ms(settings: StudySettings, *, num_classes: int) -> float:
     Raises:
         DeviceError, UnsupportedNetworkError: the device is away, or cannot run the costliest network of any backbone.
     """
-    by_cost = sorted(settings.space.largest(), key=lambda one: -count_cost(one, num_classes=num_classes).macs)
-    for architecture in by_cost[:-1]:
+    *costlier, cheapest = settings.space.largest(num_classes=num_classes)
+    for architecture in costlier:
         try:
             return measure_latency_ms(architecture, settings, num_classes=num_classes) * _MARGIN
         except DeviceAwayError:
             raise
         except (DeviceError, UnsupportedNetworkError):
             continue
-    return measure_latency_ms(by_cost[-1], settings, num_classes=num_classes) * _MARGIN
+    return measure_latency_ms(cheapest, settings, num_classes=num_classes) * _MARGIN
