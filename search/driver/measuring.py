@@ -3,6 +3,7 @@
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Protocol
 
 from search.study.settings import StudySettings
 from spaces import Architecture
@@ -15,6 +16,13 @@ from trials.onnx import UnsupportedNetworkError
 
 _MARGIN = 1.1
 """The network with the most multiply-adds need not be the slowest, and measurements differ by some percent."""
+
+
+class MeasureMs(Protocol):
+    """Returns an architecture's median latency in ms on the study's device."""
+
+    def __call__(self, architecture: Architecture, settings: StudySettings, *, num_classes: int) -> float:
+        """Measure; raises as :func:`measure_latency_ms`."""
 
 
 def measure_latency_ms(architecture: Architecture, settings: StudySettings, *, num_classes: int) -> float:
@@ -37,7 +45,7 @@ def measure_latency_ms(architecture: Architecture, settings: StudySettings, *, n
     return latency.median_ms
 
 
-def slowest_latency_ms(settings: StudySettings, *, num_classes: int) -> float:
+def slowest_latency_ms(settings: StudySettings, *, num_classes: int, measure_ms: MeasureMs) -> float:
     """Measure the space's costliest network; a tenth more is the reference latency of its hypervolumes.
 
     A network that the device cannot run, for lack of memory for example, is passed over for the next one.
@@ -48,9 +56,9 @@ def slowest_latency_ms(settings: StudySettings, *, num_classes: int) -> float:
     *costlier, cheapest = settings.space.largest(num_classes=num_classes)
     for architecture in costlier:
         try:
-            return measure_latency_ms(architecture, settings, num_classes=num_classes) * _MARGIN
+            return measure_ms(architecture, settings, num_classes=num_classes) * _MARGIN
         except DeviceAwayError:
             raise
         except (DeviceError, UnsupportedNetworkError):
             continue
-    return measure_latency_ms(cheapest, settings, num_classes=num_classes) * _MARGIN
+    return measure_ms(cheapest, settings, num_classes=num_classes) * _MARGIN

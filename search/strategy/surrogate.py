@@ -36,9 +36,9 @@ _SQRT5 = float(np.sqrt(5.0))
 class SurrogateSettings:
     """Priors of the hyperparameters, and the effort of their fit."""
 
-    length_median: float = 1.0
+    length_median: float = 0.5
     """Prior median of the Matérn length of each ordered input, in units of its range; more than 0."""
-    category_median: float = 0.4
+    category_median: float = 0.8
     """Prior median of θ: two categories correlate by exp(-θ); more than 0."""
     noise_median: float = 1e-2
     """Prior median of the noise variance, as a share of the targets' variance; more than 0."""
