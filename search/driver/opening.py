@@ -13,7 +13,7 @@ from search.driver.lock import creation_lock, driver_lock
 from search.driver.view import View
 from search.driver.work import Work
 from search.study.settings import RunSettings
-from search.study.storage import open_storage
+from search.study.storage import named_storage_errors, open_storage
 from search.tracking.runs import Tracking
 from search.tracking.store import create_store
 from trials.data import Dataset, open_dataset
@@ -46,12 +46,13 @@ def open_and_drive(
 
     Raises:
         StudyError: another process drives the run.
+        StorageError: Optuna's database cannot be written.
         DatasetError: the data cannot be read.
         DeviceError: a device does not exist, or cannot be reached.
     """
     began = time.monotonic()
     settings.folder.mkdir(parents=True, exist_ok=True)
-    with driver_lock(settings.folder), closing(executor):
+    with driver_lock(settings.folder), closing(executor), named_storage_errors(settings.root):
         create_stores(settings.root)
         opened = _open_data_and_device(settings, view)
         work, dataset, train = make_work(opened), opened.dataset, settings.train
