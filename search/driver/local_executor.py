@@ -80,6 +80,11 @@ class LocalExecutor:
             except ConnectionError:
                 return
 
+    def kill(self, number: int) -> None:
+        """Kill a trial's process."""
+        self._running[number].process.terminate()
+        self._end(number)
+
     def close(self) -> None:
         """Kill the running trials and their child processes."""
         for running in self._running.values():
