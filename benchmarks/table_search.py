@@ -148,6 +148,9 @@ class _TableExecutor:
     def answer(self, number: int, *, go_on: bool) -> None:
         raise AssertionError("a trial of a table reports no progress")
 
+    def kill(self, number: int) -> None:
+        raise AssertionError("a trial of a table ends at once")
+
     def close(self) -> None: ...
 
 

@@ -55,16 +55,26 @@ def run_trial(request: TrialRequest, report: Report) -> TrialResult:
         cv2.setNumThreads(request.train.num_threads)
     trial = _Trial(request, report)
     try:
-        result = trial.run()
-    except DeviceAwayError as error:  # it says nothing about the architecture: no result is written for a resumed study
+        request.work_dir.mkdir(parents=True, exist_ok=True)
+        result = _run_to_result(trial, request)
+        if not result.is_device_away:  # which says nothing about the architecture: a resumed study tries it again
+            write_result(request.work_dir, result, study_id=request.study_id, architecture=request.architecture)
+    except OSError as error:  # a full disk, for example; the caller hears of it all the same
+        return trial.end("failed", reason=f"{request.work_dir} cannot be written: {error.strerror}")
+    return result
+
+
+def _run_to_result(trial: "_Trial", request: TrialRequest) -> TrialResult:
+    """Run a trial; turn any error into a failed result."""
+    try:
+        return trial.run()
+    except DeviceAwayError as error:
         return replace(trial.end("failed", reason=_in_words(error)), is_device_away=True)
     except YoloRetError as error:
-        result = trial.end("failed", reason=_in_words(error))
+        return trial.end("failed", reason=_in_words(error))
     except Exception as error:  # the one place that turns an unexpected error into a state; its traceback is kept
         (request.work_dir / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
-        result = trial.end("failed", reason=f"{type(error).__name__}: {error} (see traceback.txt in its folder)")
-    write_result(request.work_dir, result, study_id=request.study_id, architecture=request.architecture)
-    return result
+        return trial.end("failed", reason=f"{type(error).__name__}: {error} (see traceback.txt in its folder)")
 
 
 def _in_words(error: YoloRetError) -> str:
@@ -95,7 +105,6 @@ class _Trial:
         self._lock = MeasurementLock(request.latency_cache.parent)
         self._clock = _Clock()
         self._result = TrialResult(state="failed")
-        request.work_dir.mkdir(parents=True, exist_ok=True)
 
     def run(self) -> TrialResult:
         began = time.perf_counter()

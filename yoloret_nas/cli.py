@@ -3,6 +3,7 @@
 Nothing heavy is imported until a command runs, so that `--help` and bad usage answer at once.
 """
 
+import errno
 import importlib
 import importlib.util
 import os
@@ -130,6 +131,9 @@ def _explain(error: Exception, *, debug: bool) -> int:
         message, hint, exit_code = error.message, error.hint, 2 if isinstance(error, ValueError) else 1
     elif isinstance(error, ProjectFileError):
         message, exit_code = str(error), 2
+    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        message = f"{error.strerror}{f': {error.filename}' if error.filename else ''}"
+        hint = "free space there, or set TMPDIR to a larger disk; then run the same command again"
     elif isinstance(error, OSError) and error.filename:
         message = f"{error.strerror}: {error.filename}"
     else:

@@ -77,8 +77,13 @@ class LocalExecutor:
         if running := self._running.get(number):
             try:
                 running.connection.send(go_on)
-            except BrokenPipeError:
+            except ConnectionError:
                 return
+
+    def kill(self, number: int) -> None:
+        """Kill a trial's process."""
+        self._running[number].process.terminate()
+        self._end(number)
 
     def close(self) -> None:
         """Kill the running trials and their child processes."""
@@ -91,7 +96,7 @@ class LocalExecutor:
         running = self._running[number]
         try:
             message = running.connection.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # OSError where it was killed in the middle of a message
             return self._as_dead(number)
         if isinstance(message, TrialResult):
             self._end(number)
@@ -140,13 +145,24 @@ def _serve(connection: Connection, request: TrialRequest, gpu: str | None) -> No
     threading.Thread(target=_listen, args=(connection, answers), daemon=True).start()
 
     def report(progress: Progress) -> bool:
-        connection.send(progress)
+        _send(connection, progress)
         return answers.get() if progress.ap is not None else True
 
     from trials.trial import run_trial  # imported here, since the driver does not need what training needs
 
     result = run_trial(request, report)
-    connection.send(result)
+    _send(connection, result)
+
+
+def _send(connection: Connection, message: Progress | TrialResult) -> None:
+    """Send a message to the driver.
+
+    Without a driver the process ends here: an error raised into the trial would be recorded as the trial's failure.
+    """
+    try:
+        connection.send(message)
+    except OSError:
+        os._exit(1)
 
 
 def _listen(connection: Connection, answers: "queue.Queue[bool]") -> None:

@@ -4,15 +4,18 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from search.driver.driver import Driver, RunResult, StopRequest
 from search.driver.executor import Executor
-from search.driver.lock import driver_lock
+from search.driver.lock import creation_lock, driver_lock
 from search.driver.view import View
 from search.driver.work import Work
 from search.study.settings import RunSettings
+from search.study.storage import named_storage_errors, open_storage
 from search.tracking.runs import Tracking
+from search.tracking.store import create_store
 from trials.data import Dataset, open_dataset
 from trials.latency import DeviceIdentity
 from trials.latency.open_device import open_device
@@ -43,12 +46,14 @@ def open_and_drive(
 
     Raises:
         StudyError: another process drives the run.
+        StorageError: Optuna's database cannot be written.
         DatasetError: the data cannot be read.
         DeviceError: a device does not exist, or cannot be reached.
     """
     began = time.monotonic()
     settings.folder.mkdir(parents=True, exist_ok=True)
-    with driver_lock(settings.folder), closing(executor):
+    with driver_lock(settings.folder), closing(executor), named_storage_errors(settings.root):
+        create_stores(settings.root)
         opened = _open_data_and_device(settings, view)
         work, dataset, train = make_work(opened), opened.dataset, settings.train
         tracking = Tracking(
@@ -65,6 +70,13 @@ def open_and_drive(
         title = f"{settings.name} · {dataset.name} · {opened.identity.board}"
         driver = Driver(work, executor, view=view, tracking=tracking, title=title, began=began)
         return driver.run(stop_requested), work
+
+
+def create_stores(root: Path) -> None:
+    """Create the SQLite files of a folder of studies where they are missing, one process at a time."""
+    with creation_lock(root):
+        open_storage(root)
+        create_store(root)
 
 
 def _open_data_and_device(settings: RunSettings, view: View) -> Opened:

@@ -13,7 +13,7 @@ from search.driver.executor import Executor
 from search.driver.measuring import MeasureMs, measure_latency_ms, slowest_latency_ms
 from search.driver.opening import Opened, open_and_drive
 from search.driver.view import View
-from search.driver.work import in_one_format, to_request
+from search.driver.work import Proposal, in_one_format, to_request
 from search.reports import write_reports
 from search.strategy import EhviSampler, SpaceSampler, StrategySettings, best_parent, cannot_reach_front
 from search.study.pareto import Reference
@@ -56,7 +56,7 @@ def run_search(
         DeviceError: the device cannot be reached.
     """
     settings = with_available_weights(settings, view)
-    make_work = partial(SearchWork, settings, measure_ms=measure_ms)
+    make_work = partial(SearchWork, settings, view=view, measure_ms=measure_ms)
     result, _ = open_and_drive(settings, make_work, executor, view=view, stop_requested=stop_requested)
     return result
 
@@ -67,15 +67,15 @@ class SearchWork:
     Args:
         settings: The study.
         opened: Its data and its device.
+        view: Hears of failed trials that are tried again.
         measure_ms: See :func:`run_search`.
 
     Raises:
         StudyError: the study exists with other settings, other data or another device.
     """
 
-    def __init__(self, settings: StudySettings, opened: Opened, *, measure_ms: MeasureMs = measure_latency_ms) -> None:
+    def __init__(self, settings: StudySettings, opened: Opened, *, view: View, measure_ms: MeasureMs) -> None:
         self.settings = settings
-        self.budget = settings.budget
         self.seconds_measuring = 0.0
         self._device_key = opened.identity.key
         num_classes = len(opened.dataset.class_names)
@@ -84,6 +84,12 @@ class SearchWork:
         )
         self._study.check_identity(opened.dataset.fingerprint, opened.identity)
         self._study.recover()
+        num_failed = self._study.release_failed()
+        self.budget = settings.budget + num_failed
+        if num_failed:
+            view.noticed(
+                f"{num_failed} failed trials do not count in the budget; they are tried again after the next success"
+            )
         self._study.queue_presets()
         reference_ms = self._study.reference_latency_ms
         if reference_ms is None:
@@ -105,9 +111,11 @@ class SearchWork:
             "reference_latency_ms": f"{reference.latency_ms:.3f}",
         }
 
-    def ask(self) -> tuple[TrialRequest, str] | None:
-        """Ask the sampler for the next architecture."""
+    def ask(self) -> Proposal | None:
+        """Ask the sampler for the next architecture; failed ones are left when it has none."""
         asked = self._study.ask()
+        if asked is None and self._study.queue_failed():
+            asked = self._study.ask()
         if asked is None:
             return None
         number, architecture, why = asked
@@ -121,11 +129,13 @@ class SearchWork:
             max_latency_ms=self.settings.max_latency_ms,
             parent=self._find_parent(architecture) if self.settings.inherit else None,
         )
-        return request, why
+        return Proposal(request=request, why=why, is_retry=self._study.has_failed(architecture))
 
     def tell(self, number: int, result: TrialResult) -> TrialRecord:
         """Record a trial's end in the study."""
         record = self._study.tell(number, result)
+        if result.state in ("complete", "pruned"):  # whatever made earlier trials fail, it no longer fails all
+            self._study.queue_failed()
         records = sorted([*self.summary.records, record], key=lambda one: one.number)
         self.summary = replace(self.summary, records=tuple(records))
         return record

@@ -1,8 +1,13 @@
 """Optuna's database of a folder of studies."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
+
+from search.study.errors import StorageError
 
 
 def optuna_path(root: Path) -> Path:
@@ -15,3 +20,20 @@ def open_storage(root: Path) -> RDBStorage:
     path = optuna_path(root)
     path.parent.mkdir(parents=True, exist_ok=True)
     return RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
+
+
+@contextmanager
+def named_storage_errors(root: Path) -> Iterator[None]:
+    """Say what SQLite said, where Optuna supposes that invalid data was committed.
+
+    Raises:
+        StorageError: the database cannot be read or written: the disk is full, for example.
+    """
+    try:
+        yield
+    except StorageInternalError as error:
+        said = getattr(error.__cause__, "orig", None) or error.__cause__ or error  # `orig`: without SQLAlchemy's frame
+        raise StorageError(
+            f"{optuna_path(root)} cannot be used: {said}",
+            hint="free disk space, or give this user the right to write there; then run the same command again: it resumes",
+        ) from error

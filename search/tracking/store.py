@@ -14,6 +14,15 @@ def artifact_root(root: Path) -> Path:
     return (root / "mlartifacts").resolve()
 
 
+def create_store(root: Path) -> None:
+    """Create MLflow's SQLite file where it is missing and no server is named."""
+    if os.environ.get("MLFLOW_TRACKING_URI") or (root / "mlflow.db").exists():
+        return
+    from mlflow.tracking import MlflowClient
+
+    MlflowClient(tracking_uri=tracking_uri(root)).search_experiments(max_results=1)
+
+
 def experiment_pages(uri: str) -> dict[str, str]:
     """Return the experiments of a store, newest first: name to the path of its runs in MLflow's UI.
 

@@ -103,6 +103,13 @@ def _same_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+def test_a_trial_whose_folder_cannot_be_written_is_heard_of(make_request: MakeRequest, tmp_path: Path) -> None:
+    (tmp_path / "trials").touch()
+    result = run_trial(make_request(), ignore_progress)
+    assert result.state == "failed"
+    assert result.reason.endswith("trials/0000 cannot be written: Not a directory")
+
+
 def test_a_trial_is_measured_on_the_cpu_trained_scored_and_written_down(make_request: MakeRequest) -> None:
     request, heard = make_request(), []
 

@@ -1,6 +1,7 @@
 """What is typed and what it gives: exit codes, messages, files."""
 
 import ast
+import errno
 import json
 import os
 import re
@@ -307,6 +308,16 @@ def test_a_fault_of_ours_says_so_and_debug_shows_where(call: Call, monkeypatch: 
     assert "open_space" in called.err
 
 
+def test_a_full_disk_is_named(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(name: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("spaces.named_spaces.open_space", fill)
+    called = call("space")
+    assert_refused(called, 1, "No space left on device")
+    assert "TMPDIR" in called.err
+
+
 def test_an_interrupt_ends_with_130(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(spec: str, **options: Any) -> None:
         raise KeyboardInterrupt
@@ -321,6 +332,7 @@ def test_a_search_without_a_complete_trial_has_failed(call: Call, played: Script
     called = call("search", "--budget", "2", "--max-latency", "999")
     assert called.code == 1
     assert "no trial is complete: the loss is nan" in called.out
+    assert "run the same command again" in called.out
     assert "export" not in called.out
     assert "Traceback" not in called.said
 

@@ -11,6 +11,7 @@ import torch
 
 from search.study.experiment import read_experiment
 from search.study.read_study import read_study
+from tests.search.driver.scripted import ScriptedExecutor, fail_with
 from tests.yoloret_nas.conftest import SHAPES, Call, InlineExecutor, RealStudy
 
 TINY = {"backbone": "mobilenetv3_small_050", "truncation": 9, "head": "plain", "head_width": 32, "input_size": 64}
@@ -159,3 +160,26 @@ def test_a_search_ends_with_full_trainings_of_its_front(call: Call, inline: None
     report = call("report", "real", "--dir", copied_study.root)
     assert "full trainings of real-refit-2" in report.out
     assert "where the work went: training kept" in report.out
+
+
+def test_full_trainings_that_all_fail_fail_the_command(
+    call: Call, copied_study: RealStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor = ScriptedExecutor(scripts={0: fail_with("memory ran out"), 1: fail_with("the loss is nan")})
+    monkeypatch.setattr("yoloret_nas.terminal.experiments.LocalExecutor", lambda **options: executor)
+    flags = f"--budget 2 --data {SHAPES} --epochs 1 --space {copied_study.space} --max-latency 999 --study real"
+    called = call("search", *flags.split(), "--refit", "2", "--dir", copied_study.root)
+    assert called.code == 1, called.said
+    assert "no training of real-refit-2 is complete; the same command trains them again" in called.said
+    assert "export --study real-refit-2" not in called.said
+
+
+def test_an_experiment_without_a_complete_training_fails(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = ScriptedExecutor(scripts={0: fail_with("memory ran out"), 1: fail_with("the loss is nan")})
+    monkeypatch.setattr("yoloret_nas.terminal.experiments.LocalExecutor", lambda **options: executor)
+    monkeypatch.setattr("yoloret_nas.terminal.experiments.why_unavailable", lambda backbone: "")
+    flags = ("--backbone", "mobilenetv3_small_050", "--blocks", "0,12", "--input-size", "64", "--seeds", "1")
+    called = call("transfer-curve", *flags, *QUICK, "--name", "curve")
+    assert called.code == 1, called.said
+    assert "2 of 2 trainings failed; the same command trains them again" in called.err
+    assert "no training of curve is complete" in called.err

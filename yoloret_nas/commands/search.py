@@ -227,6 +227,8 @@ def _conclude(console: "Console", settings: "StudySettings", result: "RunResult"
     else:
         reasons = {record.result.reason for record in summary.records}
         console.print(f"no trial is complete: {'; '.join(sorted(reasons)[:3]) or 'none has finished'}", markup=False)
+        if summary.states["failed"]:
+            console.print("remove the cause, then run the same command again: failed trials do not count in its budget")
     folder = settings.folder
     here = "" if settings.root == Path("runs") else f" --dir {settings.root}"
     lines = [
@@ -235,12 +237,12 @@ def _conclude(console: "Console", settings: "StudySettings", result: "RunResult"
     ]
     if result.ending == "interrupted":
         lines.append(
-            f"{done} of {settings.budget} trials are finished; the same command resumes (--study {settings.name})"
+            f"{done} of {result.budget} trials are finished; the same command resumes (--study {settings.name})"
         )
     if result.ending == "exhausted":
         lines.append(
-            f"ended early: all {settings.space.size} architectures of space {settings.space.name} were tried; "
-            "search a larger space for more"
+            f"ended early: the sampler has none of the {settings.space.size:,} architectures of space "
+            f"{settings.space.name} left to try; search a larger space for more"
         )
     if summary.front:
         lines.append(f"next: yoloret-nas ui{here}")

@@ -150,6 +150,8 @@ def run(
     if result.ending == "interrupted":
         click.echo(f"{len(records)} of {len(variants)} trainings are finished; the same command resumes")
         raise click.exceptions.Exit(130)
+    if num_failed := sum(record.point is None for record in records):
+        click.echo(f"{num_failed} of {len(variants)} trainings failed; the same command trains them again", err=True)
     return records
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 
+import click
 from rich.console import Console
 from rich.table import Table
 
@@ -23,6 +24,7 @@ def refit(settings: StudySettings, summary: Summary, *, epochs: int, console: Co
     Finished ones are not run again, so the search's own command resumes here too.
 
     Raises:
+        click.ClickException: no full training is complete.
         click.exceptions.Exit: it was interrupted.
     """
     finalists = find_finalists(summary)
@@ -57,7 +59,10 @@ def refit(settings: StudySettings, summary: Summary, *, epochs: int, console: Co
         return write_reports(found.summary, experiment.folder, title=f"{settings.name} · {epochs} epochs each")
 
     records = run(experiment, to_variants(finalists, seed=settings.seed), write_reports=write_refit_reports)
-    show_refit(compare_refit(experiment.name, summary, records), console, root=settings.root)
+    found = compare_refit(experiment.name, summary, records)
+    show_refit(found, console, root=settings.root)
+    if not found.summary.front:
+        raise click.ClickException(f"no training of {experiment.name} is complete; the same command trains them again")
 
 
 def show_refit(found: Refit, console: Console, *, root: Path) -> None:
@@ -85,6 +90,8 @@ def show_refit(found: Refit, console: Console, *, root: Path) -> None:
         if record.point is None:
             console.print(f"full training {record.number} {record.result.state}: {record.result.reason}", markup=False)
     console.print(agreement_words(found), markup=False, soft_wrap=True)
+    if not front:
+        return
     here = "" if root == Path("runs") else f" --dir {root}"
     console.print(f"next: yoloret-nas export --study {found.name}{here}", markup=False, soft_wrap=True)
 

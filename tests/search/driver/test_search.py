@@ -14,6 +14,7 @@ from search.driver.driver import RunResult, StopRequest
 from search.driver.executor import Event, Progressed
 from search.driver.lock import driver_lock
 from search.driver.measuring import slowest_latency_ms
+from search.driver.repeated_failure import RepeatedFailureError
 from search.driver.search import run_search
 from search.study.errors import StudyError
 from search.study.read_study import read_study, study_names
@@ -37,6 +38,7 @@ from tests.search.driver.scripted import (
     fake_ap,
     fake_latency_ms,
     find_device_away,
+    hang,
     kill_driver,
     latency,
     play_trial,
@@ -584,6 +586,115 @@ def test_data_or_a_device_that_is_not_there_begins_no_study(
 def test_settings_without_meaning_are_refused(settings: MakeSettings, change: dict[str, Any], message: str) -> None:
     with pytest.raises(StudyError, match=message):
         settings(**change)
+
+
+# --- failures that repeat, and silence ----------------------------------------------------------------------------
+
+
+def fail_in_epoch(request: TrialRequest) -> Generator[Event, bool | None, None]:
+    """Play a trial that fails with the cause of all others, in an epoch of its own."""
+    yield from fail_with(f"train17.png: broken data stream, in epoch {request.number}")(request)
+
+
+ALL_FAIL: dict[int, Script] = dict.fromkeys(range(50), fail_in_epoch)
+
+
+def test_the_third_failure_in_a_row_with_one_cause_ends_the_search(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    executor = ScriptedExecutor(scripts=ALL_FAIL | {0: play_trial, 1: fail_with("another")})
+    message = r"3 trials in a row failed with one cause: train17\.png: broken data stream, in epoch 4; 5 of 20 trials"
+    with pytest.raises(RepeatedFailureError, match=message) as caught:
+        run_search(settings(budget=20), executor=executor, view=RecordingView())
+    assert "run the same command again" in caught.value.hint
+    assert executor.is_closed
+    assert tracking.status == ["KILLED"]
+    assert (settings().folder / "trials.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    "scripts",
+    [
+        {1: fail_in_epoch, 2: fail_in_epoch, 3: play_trial, 4: fail_in_epoch, 5: fail_in_epoch},
+        {1: fail_in_epoch, 2: fail_in_epoch, 3: fail_with("another"), 4: fail_in_epoch, 5: fail_in_epoch},
+    ],
+)
+def test_failures_that_are_not_in_a_row_or_not_of_one_cause_end_nothing(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, scripts: dict[int, Script]
+) -> None:
+    assert search(settings(budget=8), scripts=scripts).ending == "done"
+
+
+def test_a_running_trial_ends_before_the_search_stops_and_its_success_lets_it_go_on(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    chosen = settings(budget=8, train=dataclasses.replace(settings().train, epochs=9))
+    view = RecordingView()
+    executor = ScriptedExecutor(scripts=dict.fromkeys((1, 2, 3), fail_in_epoch), capacity=2)
+    result = run_search(chosen, executor=executor, view=view)
+    assert [notice for notice in view.notices if "no further one starts unless a running trial completes" in notice]
+    assert result.summary.states == {"complete": 5, "failed": 3}
+
+
+def test_once_the_cause_is_removed_the_same_search_reaches_its_budget_and_tries_the_failed_ones_again(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    failing = ScriptedExecutor(scripts=ALL_FAIL)
+    with pytest.raises(RepeatedFailureError):
+        run_search(settings(budget=5), executor=failing, view=RecordingView())
+    mended, view = ScriptedExecutor(), RecordingView()
+    result = run_search(settings(budget=5), executor=mended, view=view)
+    assert (result.ending, result.budget) == ("done", 8)
+    assert result.summary.states == {"complete": 5, "failed": 3}
+    again = [request.architecture for request in mended.started[1:4]]  # the first one shows that the cause is gone
+    assert again == [request.architecture for request in failing.started]
+    assert len({request.architecture for request in mended.started}) == 5
+    assert view.notices[0].startswith("3 failed trials do not count in the budget")
+    assert read_study(settings().root, "study").summary == result.summary
+
+
+def test_an_architecture_that_always_fails_neither_stops_the_search_nor_spends_it(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    with pytest.raises(RepeatedFailureError):
+        search(settings(budget=5), scripts=ALL_FAIL)
+    scripts = dict.fromkeys((4, 5, 6), fail_in_epoch)  # the same three again
+    assert search(settings(budget=5), scripts=scripts).summary.states == {"complete": 2, "failed": 6}
+    summary = search(settings(budget=5)).summary
+    assert summary.states == {"complete": 5, "failed": 6}
+
+
+def test_failed_ones_are_tried_again_in_a_space_that_has_no_others(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    outcome = search(settings(space=FEW, budget=9), scripts={1: fail_with("once"), 2: fail_with("twice")})
+    assert outcome.ending == "exhausted"
+    again = search(settings(space=FEW, budget=9))
+    assert again.ending == "exhausted"
+    assert again.summary.states == {"complete": 4, "failed": 2}
+
+
+def test_data_that_made_every_trial_fail_may_be_repaired(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, tmp_path: Path
+) -> None:
+    data = write_yolo(tmp_path / "data", num_train=3)
+    chosen = settings(budget=4, dataset=str(data))
+    with pytest.raises(RepeatedFailureError):
+        search(chosen, scripts=ALL_FAIL)
+    Image.new("RGB", (32, 32), "white").save(data / "images" / "train" / "0.png", optimize=False, compress_level=0)
+    assert search(chosen).summary.states == {"complete": 4, "failed": 3}
+
+
+def test_a_silent_trial_is_ended_as_hung(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.driver.driver.MIN_SILENCE_S", 0.0)
+    monkeypatch.setattr("search.driver.driver.longest_silence_s", lambda finished, phase: 0.05)
+    executor = ScriptedExecutor(scripts={1: hang})
+    summary = run_search(settings(budget=3), executor=executor, view=RecordingView()).summary
+    assert executor.killed == [1]
+    assert [record.result.state for record in summary.records] == ["complete", "failed", "complete"]
+    assert "ended as hung: in phase build it reported nothing" in summary.records[1].result.reason
 
 
 # --- a device that is away ----------------------------------------------------------------------------------------
