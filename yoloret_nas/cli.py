@@ -99,8 +99,6 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        if debug:
-            traceback.print_exc()
         sys.exit(_explain(error, debug=debug))
 
 
@@ -123,8 +121,11 @@ def check_packages() -> None:
 
 def _explain(error: Exception, *, debug: bool) -> int:
     """Print an error and return its exit code."""
+    from search.tracking.credentials import without_credentials
     from spaces import YoloRetError
 
+    if debug:
+        click.echo(without_credentials("".join(traceback.format_exception(error))), err=True, nl=False)
     hint, exit_code = "", 1
     if isinstance(error, YoloRetError):
         message, hint, exit_code = error.message, error.hint, 2 if isinstance(error, ValueError) else 1
@@ -135,7 +136,7 @@ def _explain(error: Exception, *, debug: bool) -> int:
     else:
         message = f"this is a bug in yoloret-nas: {type(error).__name__}: {error}"
         hint = "" if debug else "run it again with `yoloret-nas --debug …` to see where"
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {without_credentials(message)}", err=True)
     if hint:
         click.echo(f"{click.style('hint:', fg='cyan')} {hint}", err=True)
     return exit_code

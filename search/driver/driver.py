@@ -10,7 +10,7 @@ from search.driver.executor import Died, Event, Executor, Progressed
 from search.driver.view import View
 from search.driver.work import Work
 from search.study.summary import Summary
-from search.tracking.runs import Tracking
+from search.tracking.tracking import Tracking
 from trials.latency import DeviceAwayError
 from trials.progress import Progress
 from trials.trial_result import TrialRequest, TrialResult
@@ -35,9 +35,7 @@ class RunResult:
     ending: Ending
     """Why the run ended."""
     tracking_uri: str
-    """MLflow's store."""
-    experiment_id: str
-    """MLflow's experiment."""
+    """MLflow's store, without credentials."""
     seconds: float
     """Wall-clock time of this run."""
     seconds_by_phase: Mapping[str, float]
@@ -91,7 +89,6 @@ class Driver:
             summary=self._work.summary,
             ending=ending,
             tracking_uri=self._tracking.uri,
-            experiment_id=self._tracking.experiment_id,
             seconds=time.monotonic() - self._began,
             seconds_by_phase=dict(self._seconds),
         )
