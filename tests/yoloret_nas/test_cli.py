@@ -425,6 +425,33 @@ def test_an_export_that_cannot_be_is_refused(call: Call, exported: Path, copied_
     assert not list(Path().glob(".*-*"))  # nothing half done
 
 
+def test_an_export_has_the_user_s_mode_and_replaces_another_whole_or_not_at_all(
+    call: Call, exported: Path, real_study: RealStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("other").mkdir()
+    assert exported.stat().st_mode == Path("other").stat().st_mode
+    (exported / "of the user").write_text("kept as long as the export is")
+    Path("link").symlink_to(exported, target_is_directory=True)
+    before = sorted(Path().iterdir())
+    words = ("export", "--study", "real", "--dir", real_study.root, "--out", "link", "--force")
+    rename = Path.rename
+
+    def fail_at_the_new_one(self: Path, target: Path) -> Path:
+        if self.name.endswith("-partial"):
+            raise OSError(28, "No space left on device", str(target))
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", fail_at_the_new_one)
+        assert_refused(call(*words), 1, "No space left on device")
+    assert (exported / "of the user").is_file()
+    assert sorted(Path().iterdir()) == before
+    assert call(*words).code == 0
+    assert not (exported / "of the user").exists()
+    assert (exported / "model.onnx").is_file()
+    assert sorted(Path().iterdir()) == before
+
+
 def test_predict_draws_the_boxes_of_images_and_folders(call: Call, exported: Path) -> None:
     Path("photos").mkdir()
     for name, size in (("a.png", (64, 64)), ("b.jpg", (120, 80))):
