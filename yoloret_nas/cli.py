@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from yoloret_nas.project_file import ProjectFileError, read_project_file
+from yoloret_nas.project_file import PROJECT_FILE, ProjectFileError, defaults_of, read_project_file
 
 COMMANDS = {
     "search": "Search for object detectors that are accurate and fast on your device.",
@@ -76,7 +76,9 @@ class _Commands(click.Group):
 def cli(ctx: click.Context, debug: bool) -> None:
     """Search for object detectors that are accurate and fast on your own device."""
     ctx.obj = {"debug": debug}
-    ctx.default_map = read_project_file(Path("yoloret-nas.yaml"))
+    name = str(ctx.invoked_subcommand)
+    if command := cli.get_command(ctx, name):
+        ctx.default_map = {name: defaults_of(command, read_project_file(Path(PROJECT_FILE)))}
 
 
 def main() -> None:
