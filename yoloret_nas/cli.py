@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from yoloret_nas.project_file import ProjectFileError, read_project_file
+from yoloret_nas.project_file import PROJECT_FILE, ProjectFileError, defaults_of, read_project_file
 
 COMMANDS = {
     "search": "Search for object detectors that are accurate and fast on your device.",
@@ -77,7 +77,9 @@ class _Commands(click.Group):
 def cli(ctx: click.Context, debug: bool) -> None:
     """Search for object detectors that are accurate and fast on your own device."""
     ctx.obj = {"debug": debug}
-    ctx.default_map = read_project_file(Path("yoloret-nas.yaml"))
+    name = str(ctx.invoked_subcommand)
+    if command := cli.get_command(ctx, name):
+        ctx.default_map = {name: defaults_of(command, read_project_file(Path(PROJECT_FILE)))}
 
 
 def main() -> None:
@@ -100,8 +102,6 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        if debug:
-            traceback.print_exc()
         sys.exit(_explain(error, debug=debug))
 
 
@@ -124,8 +124,11 @@ def check_packages() -> None:
 
 def _explain(error: Exception, *, debug: bool) -> int:
     """Print an error and return its exit code."""
+    from search.tracking.credentials import without_credentials
     from spaces import YoloRetError
 
+    if debug:
+        click.echo(without_credentials("".join(traceback.format_exception(error))), err=True, nl=False)
     hint, exit_code = "", 1
     if isinstance(error, YoloRetError):
         message, hint, exit_code = error.message, error.hint, 2 if isinstance(error, ValueError) else 1
@@ -139,7 +142,7 @@ def _explain(error: Exception, *, debug: bool) -> int:
     else:
         message = f"this is a bug in yoloret-nas: {type(error).__name__}: {error}"
         hint = "" if debug else "run it again with `yoloret-nas --debug …` to see where"
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {without_credentials(message)}", err=True)
     if hint:
         click.echo(f"{click.style('hint:', fg='cyan')} {hint}", err=True)
     return exit_code

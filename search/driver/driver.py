@@ -12,7 +12,7 @@ from search.driver.view import View
 from search.driver.watchdog import MIN_SILENCE_S, longest_silence_s
 from search.driver.work import Work
 from search.study.summary import Summary
-from search.tracking.runs import Tracking
+from search.tracking.tracking import Tracking
 from trials.latency import DeviceAwayError
 from trials.progress import Phase, Progress
 from trials.trial_result import TrialRequest, TrialResult
@@ -39,9 +39,7 @@ class RunResult:
     ending: Ending
     """Why the run ended."""
     tracking_uri: str
-    """MLflow's store."""
-    experiment_id: str
-    """MLflow's experiment."""
+    """MLflow's store, without credentials."""
     seconds: float
     """Wall-clock time of this run."""
     seconds_by_phase: Mapping[str, float]
@@ -102,7 +100,6 @@ class Driver:
             budget=self._work.budget,
             ending=ending,
             tracking_uri=self._tracking.uri,
-            experiment_id=self._tracking.experiment_id,
             seconds=time.monotonic() - self._began,
             seconds_by_phase=dict(self._seconds),
         )

@@ -14,8 +14,8 @@ from search.driver.view import View
 from search.driver.work import Work
 from search.study.settings import RunSettings
 from search.study.storage import named_storage_errors, open_storage
-from search.tracking.runs import Tracking
 from search.tracking.store import create_store
+from search.tracking.tracking import Tracking
 from trials.data import Dataset, open_dataset
 from trials.latency import DeviceIdentity
 from trials.latency.open_device import open_device
@@ -45,7 +45,7 @@ def open_and_drive(
     """Run a `Work` to its end, with its runs in MLflow, the only driver of its folder; close the executor.
 
     Raises:
-        StudyError: another process drives the run.
+        StudyError: another process drives the run, or MLflow's store cannot be used.
         StorageError: Optuna's database cannot be written.
         DatasetError: the data cannot be read.
         DeviceError: a device does not exist, or cannot be reached.
@@ -55,21 +55,20 @@ def open_and_drive(
     with driver_lock(settings.folder), closing(executor), named_storage_errors(settings.root):
         create_stores(settings.root)
         opened = _open_data_and_device(settings, view)
-        work, dataset, train = make_work(opened), opened.dataset, settings.train
-        tracking = Tracking(
-            settings,
-            study_id=work.id,
-            description={
+        # Opened before the work, which may measure for minutes: a store that cannot be used is reported at once.
+        with Tracking(settings, notice=view.noticed, is_hurried=lambda: stop_requested() == "now") as tracking:
+            work, dataset, train = make_work(opened), opened.dataset, settings.train
+            description = {
                 "dataset": f"{settings.dataset}: {len(dataset.splits['train'])} train, {len(dataset.splits['val'])} val",
                 "classes": ", ".join(dataset.class_names),
                 "device": str(opened.identity),
                 "training": f"{train.recipe}, {train.epochs} epochs, batch {train.batch_size}",
                 **work.description,
-            },
-        )
-        title = f"{settings.name} · {dataset.name} · {opened.identity.board}"
-        driver = Driver(work, executor, view=view, tracking=tracking, title=title, began=began)
-        return driver.run(stop_requested), work
+            }
+            tracking.begin(work.id, description)
+            title = f"{settings.name} · {dataset.name} · {opened.identity.board}"
+            driver = Driver(work, executor, view=view, tracking=tracking, title=title, began=began)
+            return driver.run(stop_requested), work
 
 
 def create_stores(root: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from search.reports.table import record_rows
 from search.study.summary import Summary
+from trials.whole_file import whole_file
 
 
 def write_front_page(summary: Summary, path: Path, *, title: str, sections: str = "") -> None:
@@ -33,9 +34,8 @@ def write_front_page(summary: Summary, path: Path, *, title: str, sections: str 
         "script": _read("front_page.js"),
     }
     page = re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _read("front_page.html"))
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(path)
+    with whole_file(path) as partial:
+        partial.write_text(page, encoding="utf-8")
 
 
 def _read(name: str) -> str:

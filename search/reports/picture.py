@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.study.summary import Summary
+from trials.whole_file import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,9 +59,8 @@ def new_figure(num_panels: int, *, height: float) -> tuple[Any, Any]:
 
 def save_figure(figure: Any, path: Path) -> None:
     """Write a PNG, whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    figure.savefig(partial, format="png")
-    partial.replace(path)
+    with whole_file(path) as partial:
+        figure.savefig(partial, format="png")
 
 
 def _number(axes: "Axes", points: Sequence[tuple[int, float, float]]) -> None:

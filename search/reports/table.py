@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from search.study.record import TrialRecord
+from trials.whole_file import whole_file
 
 
 def record_row(record: TrialRecord) -> dict[str, str | int | float | None]:
@@ -36,7 +37,7 @@ def record_rows(records: Sequence[TrialRecord]) -> list[dict[str, str | int | fl
 
 def write_csv(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Write rows of the same columns as CSV with a header; an empty file without rows."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         if rows:
             writer = csv.DictWriter(file, fieldnames=list(rows[0]))
             writer.writeheader()

@@ -8,6 +8,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 
 from search.study.errors import StorageError
+from search.study.sqlite_url import sqlite_url
 
 
 def optuna_path(root: Path) -> Path:
@@ -19,7 +20,7 @@ def open_storage(root: Path) -> RDBStorage:
     """Open Optuna's SQLite database of a folder of studies; create it where it is missing."""
     path = optuna_path(root)
     path.parent.mkdir(parents=True, exist_ok=True)
-    return RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
+    return RDBStorage(sqlite_url(path), engine_kwargs={"connect_args": {"timeout": 60}})
 
 
 @contextmanager

@@ -22,6 +22,7 @@ def report(study: str, out: Path | None, root: Path) -> None:
     from rich.table import Table
 
     from search.reports import make_report, write_report_page
+    from search.study.errors import StudyError
     from search.study.read_study import read_study
     from search.tracking.runs import log_report
     from yoloret_nas.terminal.refit import show_refit
@@ -61,5 +62,9 @@ def report(study: str, out: Path | None, root: Path) -> None:
     console.print(found.verdict, style="bold")
     page = out or root / study / "report.html"
     write_report_page(found, page)
-    where = " and MLflow" if log_report(root, study, opened.id, page) else ""
-    console.print(f"wrote {page}{where}", markup=False)
+    console.print(f"wrote {page}", markup=False)
+    try:
+        if log_report(root, study, opened.id, page):
+            console.print("wrote the page to MLflow, too")
+    except StudyError as error:
+        console.print(f"note: the page is not in MLflow: {error.message}", markup=False, soft_wrap=True)

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import shutil
-import tempfile
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,12 +63,17 @@ def write_bundle(
     checkpoint_path = trial_folder / CHECKPOINT_FILE
     if not checkpoint_path.is_file():
         raise BundleError(f"the weights of trial {record.number} are gone: {checkpoint_path} does not exist")
+    folder = folder.resolve()  # of a link, the folder behind it is replaced
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as partial:
-        difference = _fill(Path(partial), record, checkpoint_path, study=study, opset=opset)
-        if folder.exists():
-            shutil.rmtree(folder)
-        shutil.copytree(partial, folder)
+    mark = uuid.uuid4().hex[:8]
+    partial, former = (folder.with_name(f".{folder.name}-{mark}-{state}") for state in ("partial", "former"))
+    partial.mkdir()
+    try:
+        difference = _fill(partial, record, checkpoint_path, study=study, opset=opset)
+        _put_in_place(partial, folder, former)
+    finally:
+        for left in (partial, former):
+            shutil.rmtree(left, ignore_errors=True)
     return difference
 
 
@@ -93,6 +98,22 @@ def open_bundle(folder: Path) -> Bundle:
         ),
         strides=tuple(values["strides"]),
     )
+
+
+def _put_in_place(partial: Path, folder: Path, former: Path) -> None:
+    """Rename `partial` to `folder`; where that exists, move it aside first, and back if the renaming fails.
+
+    No file system renames over a folder with files in it, so for an instant between two renamings there is none.
+    """
+    if not folder.exists():
+        partial.rename(folder)
+        return
+    folder.rename(former)
+    try:
+        partial.rename(folder)
+    except OSError:
+        former.rename(folder)
+        raise
 
 
 def _fill(folder: Path, record: TrialRecord, checkpoint_path: Path, *, study: str, opset: int) -> float:

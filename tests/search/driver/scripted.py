@@ -1,7 +1,7 @@
 """Stand-ins for a search's surroundings: an executor without processes, a device without a clock, a view that records."""
 
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -238,7 +238,16 @@ class RecordingTracking:
 
     def __init__(self, runs: "Runs") -> None:
         self._runs = runs
-        self.uri, self.experiment_id = "nowhere", "0"
+        self.uri = "nowhere"
+
+    def __enter__(self) -> "RecordingTracking":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def begin(self, study_id: str, description: Mapping[str, str]) -> None:
+        pass
 
     def catch_up(self, records: Sequence[TrialRecord]) -> None:
         self._runs.caught_up.append([record.number for record in records])
