@@ -6,6 +6,7 @@ depends on the client's heartbeat: a client that dies or is cut off releases the
 
 import contextlib
 import getpass
+import math
 import os
 import platform
 import re
@@ -172,7 +173,8 @@ def open_session(host: SshHost, folder: str, *, queue_limit_s: float) -> Iterato
     """
     who = f"{getpass.getuser()}@{platform.node()}, process {os.getpid()}"
     nonce = secrets.token_hex(8)
-    with host.start(SESSION, nonce, str(int(queue_limit_s)), folder, who, what="holding the board") as holder:
+    limit = str(max(1, math.ceil(queue_limit_s)))  # for `timeout`, 0 is no limit
+    with host.start(SESSION, nonce, limit, folder, who, what="holding the board") as holder:
         try:
             ends = tuple(f"@{nonce} {word}" for word in ("work ", "busy", "error "))
             said = holder.wait_for(ends, queue_limit_s + _GRACE_S)
@@ -182,7 +184,7 @@ def open_session(host: SshHost, folder: str, *, queue_limit_s: float) -> Iterato
         told, _, rest = lines[-1].partition(" ")
         if told == "busy":
             raise DeviceAwayError(
-                f"{host.address} has been in use by {rest.strip() or 'someone else'} for {queue_limit_s:.0f} s",
+                f"{host.address} has been in use by {rest.strip() or 'someone else'} for longer than queue_limit_s allows",
                 hint="wait until they are done; their lock is released when their process ends",
             )
         if told == "error":

@@ -14,7 +14,7 @@ class SshSettings:
     patience_s: float = 300.0
     """Longest wait for a board that cannot be reached; 0 for a single attempt."""
     queue_limit_s: float = 7200.0
-    """Longest wait in the board's queue."""
+    """Longest wait of a measurement in the board's queue, all attempts together."""
     build_limit_s: float = 2400.0
     """Longest build; a Nano takes 3 minutes for a network of ResNet-18's size and 20 to 30 for large ones."""
     run_limit_s: float = 600.0
