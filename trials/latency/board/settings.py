@@ -26,7 +26,7 @@ class SshSettings:
     reference_every: int = 5
     """The reference network is timed with every n-th measurement of the board, counted over all clients."""
     cache_mib: int = 2048
-    """Disk space for engines and timing caches on the board."""
+    """Disk space for engines and timing caches that stay on the board after a measurement."""
 
     def __post_init__(self) -> None:
         if min(self.patience_s, self.queue_limit_s, self.cooling_s, self.cache_mib) < 0:

@@ -141,7 +141,8 @@ class SshDevice:
 
         def attempt() -> Result:
             limit_s = max(0.0, queue_end - self.clock())
-            with open_session(self._host, self.identity().key, queue_limit_s=limit_s) as session:
+            folder, mib = self.identity().key, self.settings.cache_mib
+            with open_session(self._host, folder, queue_limit_s=limit_s, cache_mib=mib) as session:
                 try:
                     return work(session)
                 except DiskFullError:

@@ -269,8 +269,32 @@ def test_the_caches_stay_within_their_bound(board: LoopbackBoard, network: Path)
         os.utime(kept / f"{number:016d}-00000000.engine", (1000 + number, 1000 + number))
     device.measure(_network(network.with_name("other.onnx"), width=9))
     device.close()
+    assert board.wait_until_quiet() == []
     left = sorted(path.name for path in kept.glob("0*.engine"))
     assert left == ["0000000000000002-00000000.engine", "0000000000000003-00000000.engine"]
+
+
+def test_an_engine_beyond_the_bound_is_timed_before_it_is_deleted(board: LoopbackBoard, network: Path) -> None:
+    device = _with(board, cache_mib=0)
+    assert device.measure(network).build_s is not None
+    device.close()
+    assert board.wait_until_quiet() == []
+    assert not list(board.cache.glob("*/*.engine"))
+
+
+def test_an_engine_that_does_not_fit_takes_no_other_s_place(board: LoopbackBoard, device: SshDevice, network: Path) -> None:
+    board.fail()
+    known = device.measure(network)
+    large = board.cache / device.identity().key / "large.engine"
+    large.write_bytes(bytes(2**20 + 1))
+    os.utime(large, (2e9, 2e9))  # the newest
+    device.close()
+    again = _with(board, cache_mib=1)
+    assert again.measure(network).engine == known.engine
+    again.close()
+    assert board.wait_until_quiet() == []
+    assert not large.exists()
+    assert len(list(large.parent.glob("*.engine"))) == 2  # the network's and the reference's
 
 
 # ---- what is not steady ----
@@ -463,7 +487,7 @@ def test_retries_do_not_multiply_the_wait_in_the_queue(
     now_s, limits_s = [0.0], []
 
     @contextlib.contextmanager
-    def wait_in_vain(host: object, folder: str, *, queue_limit_s: float) -> Iterator[None]:
+    def wait_in_vain(host: object, folder: str, *, queue_limit_s: float, cache_mib: int) -> Iterator[None]:
         limits_s.append(queue_limit_s)
         now_s[0] += min(queue_limit_s, breaks_after_s)
         raise DeviceAwayError("in use")
