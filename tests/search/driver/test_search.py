@@ -42,7 +42,7 @@ from tests.search.driver.scripted import (
     play_trial,
 )
 from trials.data import DatasetError
-from trials.latency import DeviceAwayError, DeviceError, Latency, UnknownDeviceError
+from trials.latency import DeviceAwayError, DeviceError, Latency, UnknownDeviceError, UnstableError
 from trials.onnx import UnsupportedNetworkError
 from trials.progress import Progress
 from trials.training import CHECKPOINT_FILE
@@ -659,9 +659,17 @@ def test_a_costliest_network_that_the_device_cannot_run_is_passed_over(
     costly.faults = [fault, DeviceError("again")]
     with pytest.raises(DeviceError, match="again"):
         slowest_latency_ms(settings(space=SPACE), num_classes=3)
-    costly.faults = [DeviceAwayError("gone")]
-    with pytest.raises(DeviceAwayError, match="gone"):
-        slowest_latency_ms(settings(space=SPACE), num_classes=3)
+
+
+@pytest.mark.parametrize("trouble", [DeviceAwayError, UnstableError])
+def test_a_trouble_that_says_nothing_about_the_costliest_network_passes_nothing_over(
+    settings: MakeSettings, costly: StandInDevice, root: Path, trouble: type[DeviceError]
+) -> None:
+    root.mkdir(exist_ok=True)
+    two = {name: BackboneChoice(truncation=(9,)) for name in ("mobilenetv3_small_050", "mobilenetv3_small_100")}
+    costly.faults = [trouble("a passing trouble")]
+    with pytest.raises(trouble, match="a passing trouble"):
+        slowest_latency_ms(settings(space=dataclasses.replace(FEW, backbones=two)), num_classes=3)
 
 
 def test_the_reference_stays_as_it_was_set(

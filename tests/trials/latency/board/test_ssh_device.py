@@ -18,6 +18,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from spaces import YoloRetError
 from tests.conftest import PutUpBoard
 from tests.trials.latency.board.loopback import LoopbackBoard
 from tests.trials.latency.board.versions import FLAGS
@@ -177,22 +178,22 @@ def test_the_cache_keeps_a_measurement(board: LoopbackBoard, device: SshDevice, 
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"),
+    ("fault", "error", "words"),
     [
-        ("operator", "this TensorRT has no operator Frobnicate"),
-        ("killed!", "the kernel killed trtexec"),
-        pytest.param("oom!", r"ran out of GPU memory \(3707 MiB requested\)", marks=pytest.mark.slow),
-        pytest.param("garbage!", "the output is not trtexec", marks=pytest.mark.slow),
-        pytest.param("disk_full!", "the disk of board is full", marks=pytest.mark.slow),
+        ("operator", UnsupportedNetworkError, "this TensorRT has no operator Frobnicate"),
+        ("killed!", DeviceError, "the kernel killed trtexec"),
+        pytest.param("oom!", DeviceError, r"ran out of GPU memory \(3707 MiB requested\)", marks=pytest.mark.slow),
+        pytest.param("garbage!", DeviceError, "the output is not trtexec", marks=pytest.mark.slow),
+        pytest.param("disk_full!", DeviceError, "the disk of board is full", marks=pytest.mark.slow),
     ],
 )
 def test_builds_that_fail_for_good(
-    board: LoopbackBoard, device: SshDevice, network: Path, fault: str, words: str
+    board: LoopbackBoard, device: SshDevice, network: Path, fault: str, error: type[YoloRetError], words: str
 ) -> None:
     device.measure(network)
     other = _network(network.with_name("other.onnx"), width=9)
     board.fail(build=[fault])
-    with pytest.raises(DeviceError, match=words) as caught:
+    with pytest.raises(error, match=words) as caught:
         device.measure(other)
     assert not isinstance(caught.value, DeviceAwayError)
     board.fail()
@@ -282,7 +283,9 @@ def test_an_engine_beyond_the_bound_is_timed_before_it_is_deleted(board: Loopbac
     assert not list(board.cache.glob("*/*.engine"))
 
 
-def test_an_engine_that_does_not_fit_takes_no_other_s_place(board: LoopbackBoard, device: SshDevice, network: Path) -> None:
+def test_an_engine_that_does_not_fit_takes_no_other_s_place(
+    board: LoopbackBoard, device: SshDevice, network: Path
+) -> None:
     board.fail()
     known = device.measure(network)
     large = board.cache / device.identity().key / "large.engine"
@@ -473,7 +476,9 @@ def test_a_board_in_others_use_is_waited_for_only_so_long(board: LoopbackBoard, 
     thread.start()
     _wait_for_process(board, "trtexec_stand_in.py --onnx")
     late = _with(board, queue_limit_s=1)
-    with pytest.raises(DeviceAwayError, match=r"board has been in use by .*, process \d+ for longer than queue_limit_s"):
+    with pytest.raises(
+        DeviceAwayError, match=r"board has been in use by .*, process \d+ for longer than queue_limit_s"
+    ):
         late.measure(network)
     late.close()
     thread.join()
