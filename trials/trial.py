@@ -84,7 +84,7 @@ class _Trial:
     def __init__(self, request: TrialRequest, report: Report) -> None:
         self._request = request
         self._driver = report
-        self._lock = MeasurementLock(request.latency_cache.parent)
+        self._lock = MeasurementLock()
         self._clock = _Clock()
         self._result = TrialResult(state="failed")
         request.work_dir.mkdir(parents=True, exist_ok=True)

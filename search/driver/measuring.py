@@ -27,7 +27,7 @@ def measure_latency_ms(architecture: Architecture, settings: StudySettings, *, n
     """
     cache = LatencyCache(settings.latency_cache)
     with (
-        MeasurementLock(settings.root).shared() as lock,
+        MeasurementLock().shared() as lock,
         closing(open_device(settings.device)) as device,
         TemporaryDirectory() as folder,
     ):

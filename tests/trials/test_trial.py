@@ -14,6 +14,7 @@ import torch
 
 from spaces import Architecture, YoloRetError
 from spaces.networks import build_network, count_macs, count_params
+from tests.trials.latency.locked import is_measuring
 from trials.latency import DeviceError, DeviceIdentity, Latency
 from trials.latency.cache import LatencyCache
 from trials.latency.measurement_lock import MeasurementLock
@@ -190,12 +191,23 @@ def test_a_device_that_became_another_one_fails_the_trial(make_request: MakeRequ
     assert result.latency is None  # it holds for another device than the study's
 
 
-def test_an_answer_is_awaited_outside_of_the_room(
-    make_request: MakeRequest, device: StandInDevice, tmp_path: Path
-) -> None:
+def test_a_trial_measures_alone_on_the_machine(make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only among the trials of its folder."""
+
+    class Watchful(StandInDevice):
+        def measure(self, onnx_path: Path) -> Latency:
+            assert is_measuring()
+            return super().measure(onnx_path)
+
+    monkeypatch.setattr("trials.trial.open_device", lambda spec, **options: Watchful())
+    result = run_trial(make_request(max_latency_ms=1.0), ignore_progress)
+    assert (result.state, result.reason) == ("infeasible", "10.00 ms is over the limit of 1 ms")
+
+
+def test_an_answer_is_awaited_without_the_measurement_lock(make_request: MakeRequest, device: StandInDevice) -> None:
     def answer(progress: Progress) -> bool:
         if progress.ap is not None:  # the driver measures a candidate before it answers
-            with MeasurementLock(tmp_path).shared() as driver, driver.exclusive():
+            with MeasurementLock().shared() as driver, driver.exclusive():
                 pass
         return True
 

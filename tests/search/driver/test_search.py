@@ -13,7 +13,7 @@ from PIL import Image
 from search.driver.driver import RunResult, StopRequest
 from search.driver.executor import Event, Progressed
 from search.driver.lock import driver_lock
-from search.driver.measuring import slowest_latency_ms
+from search.driver.measuring import measure_latency_ms, slowest_latency_ms
 from search.driver.search import run_search
 from search.study.errors import StudyError
 from search.study.read_study import read_study, study_names
@@ -41,6 +41,7 @@ from tests.search.driver.scripted import (
     latency,
     play_trial,
 )
+from tests.trials.latency.locked import is_measuring
 from trials.data import DatasetError
 from trials.latency import DeviceAwayError, DeviceError, Latency, UnknownDeviceError, UnstableError
 from trials.onnx import UnsupportedNetworkError
@@ -646,6 +647,16 @@ def test_without_a_limit_the_reference_is_the_costliest_network_s_latency(
     assert len(costly.measured) == 1
     assert slowest_latency_ms(settings(space=FEW), num_classes=3) == slowest_ms
     assert len(costly.measured) == 1  # found in the cache
+
+
+def test_a_driver_measures_alone_on_the_machine(
+    settings: MakeSettings, costly: StandInDevice, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    was_alone = []
+    monkeypatch.setattr(costly, "measure", lambda path: was_alone.append(is_measuring()) or latency(1.0))
+    root.mkdir(exist_ok=True)
+    measure_latency_ms(next(iter(FEW)), settings(space=FEW), num_classes=3)
+    assert was_alone == [True]
 
 
 @pytest.mark.parametrize("fault", [DeviceError("out of memory"), UnsupportedNetworkError("no operator X")])
