@@ -147,7 +147,7 @@ def test_an_image_is_warped_and_coloured_at_most_once(
     for seed in range(15):
         augment(_scene(), 320, settings=settings, rng=np.random.default_rng(seed))
     assert passes["warpAffine"].call_count == 15
-    assert all(0 < counted.call_count <= 15 for counted in passes.values())
+    assert all(counted.call_count <= 15 for counted in passes.values())
 
 
 def test_a_shrunk_image_gives_the_same_boxes() -> None:
