@@ -56,7 +56,7 @@ def run_search(
         DeviceError: the device cannot be reached.
     """
     settings = with_available_weights(settings, view)
-    make_work = partial(SearchWork, settings, view=view, measure_ms=measure_ms)
+    make_work = partial(SearchWork, settings, notice=view.noticed, measure_ms=measure_ms)
     result, _ = open_and_drive(settings, make_work, executor, view=view, stop_requested=stop_requested)
     return result
 
@@ -67,27 +67,30 @@ class SearchWork:
     Args:
         settings: The study.
         opened: Its data and its device.
-        view: Hears of failed trials that are tried again.
+        notice: Called with notes for the user.
         measure_ms: See :func:`run_search`.
 
     Raises:
         StudyError: the study exists with other settings, other data or another device.
     """
 
-    def __init__(self, settings: StudySettings, opened: Opened, *, view: View, measure_ms: MeasureMs) -> None:
+    def __init__(
+        self, settings: StudySettings, opened: Opened, *, notice: Callable[[str], None], measure_ms: MeasureMs
+    ) -> None:
         self.settings = settings
         self.seconds_measuring = 0.0
         self._device_key = opened.identity.key
         num_classes = len(opened.dataset.class_names)
-        self._study = Study(
-            settings, make_sampler(settings, num_classes=num_classes, measure_ms=measure_ms, on_look_up=self._count)
+        sampler = make_sampler(
+            settings, num_classes=num_classes, measure_ms=measure_ms, on_look_up=self._count, notice=notice
         )
+        self._study = Study(settings, sampler)
         self._study.check_identity(opened.dataset.fingerprint, opened.identity)
         self._study.recover()
         num_failed = self._study.release_failed()
         self.budget = settings.budget + num_failed
         if num_failed:
-            view.noticed(
+            notice(
                 f"{num_failed} failed trials do not count in the budget; they are tried again after the next success"
             )
         self._study.queue_presets()
@@ -183,7 +186,12 @@ def with_available_weights(settings: StudySettings, view: View) -> StudySettings
 
 
 def make_sampler(
-    settings: StudySettings, *, num_classes: int, measure_ms: MeasureMs, on_look_up: Callable[[float], None]
+    settings: StudySettings,
+    *,
+    num_classes: int,
+    measure_ms: MeasureMs,
+    on_look_up: Callable[[float], None],
+    notice: Callable[[str], None],
 ) -> BaseSampler:
     """Return the study's sampler.
 
@@ -192,6 +200,7 @@ def make_sampler(
         num_classes: Classes of its detectors, for samplers that measure.
         measure_ms: Measures latencies for a proposal.
         on_look_up: Called with the seconds of each measurement made for a proposal.
+        notice: Called with a note for the user about each such measurement that failed.
     """
     if settings.sampler != "ehvi":
         return SpaceSampler(settings.space, name=settings.sampler, seed=settings.seed)
@@ -204,7 +213,9 @@ def make_sampler(
             on_look_up(time.monotonic() - began)
 
     strategy = choose_strategy(settings.train.recipe, max_latency_ms=settings.max_latency_ms)
-    return EhviSampler(settings.space, look_up_ms, num_classes=num_classes, settings=strategy, seed=settings.seed)
+    return EhviSampler(
+        settings.space, look_up_ms, notice=notice, num_classes=num_classes, settings=strategy, seed=settings.seed
+    )
 
 
 def choose_strategy(recipe: str, *, max_latency_ms: float | None) -> StrategySettings:

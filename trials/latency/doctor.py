@@ -12,6 +12,8 @@ import numpy as np
 from trials.latency.board import Board, SshDevice
 from trials.latency.board.probe import BoardState
 from trials.latency.device import Device, DeviceIdentity, UnstableError
+from trials.latency.measure import alone
+from trials.latency.measurement_lock import MeasurementLock
 from trials.latency.reference_network import write_reference
 from trials.latency.steadiness import grade_repeats, is_throttled, range_of
 
@@ -86,7 +88,7 @@ def examine_device(device: Device) -> DeviceReport:
 
 
 def _time_reference(device: Device) -> tuple[list[float], list[Finding]]:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, MeasurementLock().shared() as lock, alone(device, lock):
         path = Path(folder) / "reference.onnx"
         write_reference(path, opset=device.opset)
         try:
