@@ -6,11 +6,10 @@ therefore belongs to another network: on YOLOBench's table the logarithms of the
 correlate by 0.56 only.
 """
 
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -101,18 +100,19 @@ def search_table(
     def stop_requested() -> StopRequest:
         return "finish" if len(executor.trained) >= num_trainings else "no"
 
-    settings = StudySettings(
-        name=f"seed-{seed}-{recipe}-{os.getpid()}",
-        dataset="shapes:train=1,val=1,test=1",
-        device="cpu",
-        train=TrainSettings(recipe=recipe),
-        root=Path(tempfile.mkdtemp()),
-        space=table.space(),
-        budget=table.space().size,
-        max_latency_ms=max_latency_ms,
-        seed=seed,
-    )
-    run_search(settings, executor=executor, view=_NoView(), stop_requested=stop_requested, measure_ms=measure_ms)
+    with TemporaryDirectory() as folder:
+        settings = StudySettings(
+            name="table",
+            dataset="shapes:train=1,val=1,test=1",
+            device="cpu",
+            train=TrainSettings(recipe=recipe),
+            root=Path(folder),
+            space=table.space(),
+            budget=table.space().size,
+            max_latency_ms=max_latency_ms,
+            seed=seed,
+        )
+        run_search(settings, executor=executor, view=_NoView(), stop_requested=stop_requested, measure_ms=measure_ms)
     return executor.trained, len(measured | executor.started)
 
 
