@@ -42,7 +42,7 @@ class StudyReport:
         curve = self.summary.hypervolume_by_trial
         if not self.forecast.candidates:
             return "too few trials are complete to predict whether more budget will pay"
-        late = 1 - curve[int(len(curve) * 0.75)] / curve[-1] if curve[-1] else 0.0
+        late = 1 - curve[-1 - len(curve) // 4] / curve[-1] if curve[-1] else 0.0
         best = self.forecast.candidates[0].gain
         past = f"the last quarter of the trials added {late:.1%} to the hypervolume"
         ahead = f"the most promising candidate is expected to add {best:.1%}"

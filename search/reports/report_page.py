@@ -41,7 +41,10 @@ def _effects(effects: Sequence[Effect]) -> str:
         for effect in effects
     ]
     columns = ("axis", "value", "trials", "AP", "5–95 %", "latency", "5–95 %")
-    note = "Relative to the mean of the trials, all else being equal. A range that contains 0 shows no clear effect."
+    note = (
+        "Relative to the mean of the trials, all else being equal: AP of the complete trials, latency of all measured "
+        "ones. A range that contains 0 (AP) or 1 (latency) shows no clear effect."
+    )
     return _table("Which choices matter", columns, rows, note=note)
 
 
