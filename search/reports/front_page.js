@@ -49,6 +49,10 @@ if (shown.length) {
     d += i ? `H${x(r.latency_ms)}V${y(r.ap)}` : `M${x(r.latency_ms)},${y(r.ap)}`;
   });
   if (d) add(svg, "path", {d, fill: "none", stroke: "#d1495b", "stroke-width": 1.5});
+  for (const r of front.filter(r => r.ap_estimate !== null)) {  // 5th to 95th percentile
+    const at = x(r.latency_ms), [low, mid, high] = [-1.645, 0, 1.645].map(k => y(Math.max(0, r.ap_estimate + k * r.ap_std)));
+    add(svg, "path", {d: `M${at},${low}V${high}M${at - 5},${mid}h10`, fill: "none", stroke: "#1f2933"});
+  }
   for (const r of [...shown].sort((a, b) => a.front - b.front)) {
     const colour = r.front ? "#d1495b" : r.state === "pruned" ? "#c9b458" : "#9aa5b1";
     hover(add(svg, "circle", {cx: x(r.latency_ms), cy: y(r.ap), r: r.front ? 6 : 4, fill: colour}), words(r));
