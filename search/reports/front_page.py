@@ -26,10 +26,11 @@ def write_front_page(summary: Summary, path: Path, *, title: str, sections: str 
     front = {record.number for record in summary.front}
     rows = [{**row, "front": row["trial"] in front} for row in record_rows(summary.records, summary.estimates)]
     data = json.dumps({"rows": rows, "hypervolume": summary.hypervolume_by_trial}, allow_nan=False)
+    bars = " Bars in the picture: from the 5th to the 95th percentile." if summary.estimates else ""
     parts = {
         "title": html.escape(title),
         "style": _read("front_page.css"),
-        "sections": f"<p>{html.escape(estimate_words(summary))}</p>\n{sections}",
+        "sections": f"<p>{html.escape(estimate_words(summary) + bars)}</p>\n{sections}",
         "data": data.replace("<", "\\u003c"),  # no text of the user's can end the script element
         "script": _read("front_page.js"),
     }

@@ -9,18 +9,22 @@ from dataclasses import replace
 
 import numpy as np
 
-from search.strategy.accuracy_model import AccuracyModel
-from search.strategy.candidates import Encoder
+from search.strategy.accuracy_model import AccuracyModel, Observation
+from search.strategy.candidates import Candidates, Encoder
 from search.strategy.latency_lookups import LatencyLookups
 from search.strategy.observations import observe
 from search.strategy.surrogate import SurrogateSettings
 from search.study.estimate import NOISE, Estimate, estimate_from_repeats
+from search.study.pareto import FloatArray
 from search.study.record import TrialRecord
 from search.study.summary import Summary
 from spaces import Architecture
 
 MIN_TRIALS = 8
 """Complete trials below which the model says nothing."""
+_NOISE_SPREAD = 0.5
+"""The noise's standard deviation is believed to be `NOISE` times or over 1.3 with a probability of two in three. A model
+that has to learn it from fifty trials, no two of which are alike, takes half of the luck for accuracy."""
 WIDENING = 1.3
 """Factor on the model's standard deviations. They leave out that its hyperparameters are uncertain and that AP is not quite
 what the model can describe: measured on YOLOBench's networks, they are too small by this factor."""
@@ -55,20 +59,26 @@ def fit_accuracy(
         if record.result.latency is not None:
             latency_ms[places[record.number]] = record.result.latency.median_ms
     num_classes = max(len(record.result.per_class_ap) for record in records if record.point is not None)
-    encoded = Encoder(num_classes=max(1, num_classes)).encode(architectures)
-    lookups = LatencyLookups(encoded, latency_ms, measure=lambda wanted: [], max_lookups=0, seed=seed)
+    candidates = Encoder(num_classes=max(1, num_classes)).encode(architectures)
+    return fit_to_observations(candidates, observe(records, places), latency_ms=latency_ms, seed=seed)
+
+
+def fit_to_observations(
+    candidates: Candidates, observations: Sequence[Observation], *, latency_ms: FloatArray, seed: int = 0
+) -> tuple[LatencyLookups, AccuracyModel]:
+    """Fit the model of accuracy to encoded candidates; seeds are expected to deviate by `NOISE` until scores say otherwise.
+
+    Args:
+        candidates: N candidates.
+        observations: The trained ones, at least one.
+        latency_ms: (N,) measured latencies, NaN where not measured.
+        seed: Of the fits' starting points.
+    """
+    lookups = LatencyLookups(candidates, latency_ms, measure=lambda wanted: [], max_lookups=0, seed=seed)
     lookups.predict()
-    observations = observe(records, places)
-    model = AccuracyModel(
-        lookups, observations, pending=(), settings=expect_noise([one.ap for one in observations]), seed=seed
-    )
-    return lookups, model
-
-
-def expect_noise(ap: Sequence[float]) -> SurrogateSettings:
-    """Return the model's settings where seeds are expected to deviate by `NOISE` until the trials say otherwise."""
-    spread = float(np.std(ap))
-    return SurrogateSettings(noise_median=(NOISE / max(spread, NOISE)) ** 2)
+    spread = float(np.std([observation.ap for observation in observations]))
+    settings = SurrogateSettings(noise_median=(NOISE / max(spread, NOISE)) ** 2, noise_spread=_NOISE_SPREAD)
+    return lookups, AccuracyModel(lookups, observations, pending=(), settings=settings, seed=seed)
 
 
 def _estimate_by_model(records: Sequence[TrialRecord]) -> dict[int, Estimate]:

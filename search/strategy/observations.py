@@ -18,7 +18,7 @@ def observe(records: Sequence[TrialRecord], places: Mapping[int, int]) -> list[O
     observations = []
     for record in records:
         ap, ap_std, latency = record.result.ap, 0.0, record.result.latency
-        if record.result.state == "pruned" and latency is not None:
+        if record.result.state == "pruned" and latency is not None and record.curve:
             end = extrapolate(record.curve, latency.median_ms, complete)
             ap, ap_std = (end.ap, end.ap_std) if end is not None else (None, 0.0)
         elif record.point is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from search.reports import write_reports
+from search.reports import estimate_words, write_reports
 from search.strategy.estimates import with_estimates
 from search.study.estimate import NOISE
 from search.study.experiment import ExperimentSettings, read_experiment
@@ -101,6 +101,7 @@ def show_refit(found: Refit, console: Console, *, root: Path) -> None:
         console.print(
             "AP full: mean over the seeds; the other figures and the weights: of the best seed", soft_wrap=True
         )
+    console.print(estimate_words(found.summary), markup=False, soft_wrap=True)
     console.print(agreement_words(found), markup=False, soft_wrap=True)
     here = "" if root == Path("runs") else f" --dir {root}"
     console.print(f"next: yoloret-nas export --study {found.name}{here}", markup=False, soft_wrap=True)
