@@ -11,6 +11,7 @@ from search.driver.repeated_failure import RepeatedFailure, RepeatedFailureError
 from search.driver.view import View
 from search.driver.watchdog import MIN_SILENCE_S, longest_silence_s
 from search.driver.work import Work
+from search.strategy.estimates import with_estimates
 from search.study.summary import Summary
 from search.tracking.tracking import Tracking
 from trials.latency import DeviceAwayError
@@ -33,7 +34,7 @@ class RunResult:
     """What a search or an experiment came to."""
 
     summary: Summary
-    """All finished trials."""
+    """All finished trials, with estimates of their AP."""
     budget: int
     """How many finished trials the run was to come to, those that failed in earlier runs included."""
     ending: Ending
@@ -94,9 +95,9 @@ class Driver:
             self._put_all_back()
             self._close(status="KILLED")
             raise
-        self._close(status="KILLED" if ending == "interrupted" else "FINISHED")
+        summary = self._close(status="KILLED" if ending == "interrupted" else "FINISHED")
         return RunResult(
-            summary=self._work.summary,
+            summary=summary,
             budget=self._work.budget,
             ending=ending,
             tracking_uri=self._tracking.uri,
@@ -136,8 +137,10 @@ class Driver:
             )
         return "interrupted"
 
-    def _close(self, *, status: str) -> None:
-        self._tracking.close(self._work.summary, status=status, files=self._work.write_reports(self._title))
+    def _close(self, *, status: str) -> Summary:
+        summary = with_estimates(self._work.summary)
+        self._tracking.close(summary, status=status, files=self._work.write_reports(summary, self._title))
+        return summary
 
     def _fill(self) -> None:
         while len(self._running) < self._executor.capacity and not self._is_exhausted and not self._failure.message:
