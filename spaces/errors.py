@@ -12,6 +12,7 @@ Each class below the root is defined where it is raised::
     │   ├── DiskFullError        trials.latency.board.session   a board has no disk space for a measurement
     │   ├── UnknownDeviceError   trials.latency.device          a text that names no device
     │   └── UnstableError        trials.latency.device          a device whose latency does not settle
+    ├── OutputError              trials.detections.decoding     a network whose outputs are NaN or infinite
     ├── TrainingError            trials.training.errors         NaN loss, out of memory
     ├── UnsupportedNetworkError  trials.onnx.requirements       an ONNX file that a version of TensorRT cannot run
     ├── ExportError              trials.onnx.export             ONNX cannot be written or disagrees with PyTorch

@@ -30,7 +30,15 @@ from trials.onnx.export import export_for_timing, fill_weights
 from trials.progress import Progress, Report
 from trials.training import inherit_weights, read_checkpoint
 from trials.training.train import TrainResult, train_network
-from trials.trial_result import ARCHITECTURE_FILE, ONNX_FILE, RESULT_FILE, State, TrialRequest, TrialResult, write_json
+from trials.trial_result import (
+    ARCHITECTURE_FILE,
+    ONNX_FILE,
+    State,
+    TrialRequest,
+    TrialResult,
+    write_json,
+    write_result,
+)
 
 
 def run_trial(request: TrialRequest, report: Report) -> TrialResult:
@@ -55,7 +63,7 @@ def run_trial(request: TrialRequest, report: Report) -> TrialResult:
     except Exception as error:  # the one place that turns an unexpected error into a state; its traceback is kept
         (request.work_dir / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
         result = trial.end("failed", reason=f"{type(error).__name__}: {error} (see traceback.txt in its folder)")
-    write_json(request.work_dir / RESULT_FILE, result.to_dict())
+    write_result(request.work_dir, result, study_id=request.study_id, architecture=request.architecture)
     return result
 
 
@@ -185,6 +193,7 @@ class _Trial:
             ap50=trained.ap50,
             per_class_ap=trained.per_class_ap,
             epochs=trained.epochs,
+            precision=trained.precision,
             history=trained.history,
         )
         network.cpu()

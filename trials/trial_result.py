@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from spaces import Architecture
 from trials.latency import Latency
-from trials.training import TrainSettings
+from trials.training import NumberFormat, TrainSettings
 
 State = Literal["complete", "pruned", "infeasible", "failed"]
 
@@ -22,6 +22,8 @@ RESULT_FILE = "result.json"
 class TrialRequest:
     """The input of a trial."""
 
+    study_id: str
+    """Id of the study or experiment it belongs to; its result holds it."""
     number: int
     """The trial's number in its study, from 0."""
     architecture: Architecture
@@ -70,6 +72,8 @@ class TrialResult:
     """Trainable parameters."""
     epochs: int = 0
     """Finished epochs."""
+    precision: NumberFormat | None = None
+    """Number format of the training steps; None if not trained."""
     history: tuple[tuple[int, float, float | None, float | None], ...] = ()
     """Epoch, mean loss, AP and AP50 (None where not scored)."""
     inherited: float = 0.0
@@ -102,12 +106,25 @@ class TrialResult:
         return cls(**decoded)
 
 
-def read_result(work_dir: Path) -> TrialResult | None:
-    """Return the result in a trial's folder, None if there is none."""
+def write_result(work_dir: Path, result: TrialResult, *, study_id: str, architecture: Architecture) -> None:
+    """Write a trial's result into its folder, with what tells whose result it is."""
+    write_json(work_dir / RESULT_FILE, {"study_id": study_id, "architecture": architecture.key, **result.to_dict()})
+
+
+def read_result(work_dir: Path, *, study_id: str, architecture: Architecture) -> TrialResult | None:
+    """Return the result that a trial of this study with this architecture wrote into its folder.
+
+    Returns:
+        None without a result, or with another trial's: a study whose database was deleted leaves folders of the same
+        numbers behind.
+    """
     path = work_dir / RESULT_FILE
     if not path.is_file():
         return None
-    return TrialResult.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    values = json.loads(path.read_text(encoding="utf-8"))
+    if (values.pop("study_id", None), values.pop("architecture", None)) != (study_id, architecture.key):
+        return None
+    return TrialResult.from_dict(values)
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from search.driver.driver import RunResult, StopRequest
 from search.driver.executor import Executor
 from search.driver.opening import Opened, open_and_drive
 from search.driver.view import View
-from search.driver.work import to_request
+from search.driver.work import in_one_format, to_request
 from search.study.experiment import ExperimentSettings, Variant, open_book, to_summary
 from search.study.record import TrialRecord
 from search.study.summary import Summary
@@ -71,7 +71,7 @@ class ExperimentWork:
         self._requested = [self._variants.index(variant) for variant in variants]
         self._device_key = opened.identity.key
         self._write_reports = write_reports
-        results = {number: _read_or_clear(settings.trial_folder(number)) for number in range(len(self._variants))}
+        results = {number: self._read_or_clear(number) for number in range(len(self._variants))}
         finished = {number: result for number, result in results.items() if result is not None}
         self._records = {number: self._variants[number].record(number, result) for number, result in finished.items()}
         self._waiting = [number for number in dict.fromkeys(self._requested) if number not in finished]
@@ -96,8 +96,11 @@ class ExperimentWork:
             self.settings,
             number,
             variant.architecture,
+            study_id=self.id,
             device_key=self._device_key,
-            train=replace(self.settings.train, seed=variant.seed, is_resumable=True),
+            train=replace(
+                in_one_format(self.settings.train, self.summary.records), seed=variant.seed, is_resumable=True
+            ),
         )
         return request, ""
 
@@ -118,11 +121,11 @@ class ExperimentWork:
         """Write the experiment's own tables and pictures, under titles of their own."""
         return self._write_reports(self.requested_records())
 
-
-def _read_or_clear(folder: Path) -> TrialResult | None:
-    """Return a training's result; delete the folder of one that failed, so that it is trained again."""
-    result = read_result(folder)
-    if result is None or result.state == "complete":
-        return result
-    shutil.rmtree(folder)
-    return None
+    def _read_or_clear(self, number: int) -> TrialResult | None:
+        """Return a training's result; delete the folder of one that failed, so that it is trained again."""
+        folder = self.settings.trial_folder(number)
+        result = read_result(folder, study_id=self.id, architecture=self._variants[number].architecture)
+        if result is None or result.state == "complete":
+            return result
+        shutil.rmtree(folder)
+        return None

@@ -102,7 +102,8 @@ class LocalExecutor:
         """Return why a trial's process ended, or its result where it was written before."""
         running = self._running[number]
         self._end(number)
-        if result := read_result(running.request.work_dir):
+        request = running.request
+        if result := read_result(request.work_dir, study_id=request.study_id, architecture=request.architecture):
             return Finished(number=number, result=result)
         code = running.process.exitcode
         if code == -signal.SIGKILL:

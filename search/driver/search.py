@@ -13,7 +13,7 @@ from search.driver.executor import Executor
 from search.driver.measuring import measure_latency_ms, slowest_latency_ms
 from search.driver.opening import Opened, open_and_drive
 from search.driver.view import View
-from search.driver.work import to_request
+from search.driver.work import in_one_format, to_request
 from search.reports import write_reports
 from search.strategy import EhviSampler, SpaceSampler, StrategySettings, best_parent, cannot_reach_front
 from search.study.pareto import Reference
@@ -97,8 +97,9 @@ class SearchWork:
             self.settings,
             number,
             architecture,
+            study_id=self.id,
             device_key=self._device_key,
-            train=self.settings.train,
+            train=in_one_format(self.settings.train, self.summary.records),
             max_latency_ms=self.settings.max_latency_ms,
             parent=self._find_parent(architecture) if self.settings.inherit else None,
         )

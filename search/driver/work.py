@@ -1,6 +1,7 @@
 """What a driver runs: a study that is asked for trials, or an experiment's list of trainings."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -50,11 +51,25 @@ class Work(Protocol):
         """Write tables and pictures of the finished trials; return the files."""
 
 
+def in_one_format(train: TrainSettings, records: Sequence[TrialRecord]) -> TrainSettings:
+    """Return training settings with the number format of a run's earlier trainings.
+
+    A run resumed on other hardware keeps its format, which ``auto`` would choose anew there.
+
+    Args:
+        train: The run's settings.
+        records: Its finished trials; without a trained one among them the settings stay as they are.
+    """
+    known = next((record.result.precision for record in records if record.result.precision), None)
+    return replace(train, precision=known) if known and train.precision == "auto" else train
+
+
 def to_request(
     settings: RunSettings,
     number: int,
     architecture: Architecture,
     *,
+    study_id: str,
     device_key: str,
     train: TrainSettings,
     max_latency_ms: float | None = None,
@@ -66,12 +81,14 @@ def to_request(
         settings: The run it belongs to.
         number: The trial.
         architecture: What it tries.
+        study_id: The run's own id, which the trial's result holds.
         device_key: Key of the identity of the run's device.
         train: How it trains.
         max_latency_ms: Over this it is not trained; None for no limit.
         parent: Checkpoint it starts from; None for none.
     """
     return TrialRequest(
+        study_id=study_id,
         number=number,
         architecture=architecture,
         dataset=settings.dataset,

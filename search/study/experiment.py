@@ -76,8 +76,9 @@ def read_experiment(root: Path, name: str) -> ReadStudy | None:
     book = json.loads(path.read_text(encoding="utf-8"))
     records = []
     for number, values in enumerate(book["variants"]):
-        if result := read_result(root / name / "trials" / f"{number:04d}"):
-            records.append(Variant.from_dict(values).record(number, result))
+        variant, folder = Variant.from_dict(values), root / name / "trials" / f"{number:04d}"
+        if result := read_result(folder, study_id=book["id"], architecture=variant.architecture):
+            records.append(variant.record(number, result))
     return ReadStudy(name=name, root=root, summary=to_summary(records), device=book["settings"]["device"])
 
 

@@ -102,7 +102,11 @@ def compare_refit(name: str, study: Summary, refit: Sequence[TrialRecord]) -> Re
     for record in refit:
         number = record.label.removeprefix(_LABEL)
         trial = short.get(int(number)) if number.isdigit() else None  # an experiment of the user's may have such a name
-        if trial is not None and trial.point is not None and record.point is not None:
+        if (
+            trial is None or trial.architecture != record.architecture
+        ):  # or the refit is of a deleted study of this name
+            continue
+        if trial.point is not None and record.point is not None:
             pairs.append((record.point[1], trial, record))
     pairs.sort(key=lambda row: row[0])
     return Refit(

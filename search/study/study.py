@@ -116,12 +116,10 @@ class Study:
         """
         found = []
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if (
-                result := read_result(self._settings.trial_folder(trial.number))
-            ) and "architecture" in trial.user_attrs:
+            if result := self._read_result(trial):
                 found.append(self.tell(trial.number, result))
-                continue
-            self.interrupt(trial.number)
+            else:
+                self.interrupt(trial.number)
         return found
 
     def interrupt(self, number: int) -> None:
@@ -197,6 +195,13 @@ class Study:
     def is_preset(self, architecture: Architecture) -> bool:
         """Return whether this is one of the paper's networks."""
         return architecture.key in self._presets
+
+    def _read_result(self, trial: FrozenTrial) -> TrialResult | None:
+        """Return the result in a trial's folder, None without one of this study and the trial's architecture."""
+        if "architecture" not in trial.user_attrs:  # the driver was killed while asking
+            return None
+        architecture = Architecture.from_dict(trial.user_attrs["architecture"])
+        return read_result(self._settings.trial_folder(trial.number), study_id=self.id, architecture=architecture)
 
     def _end_unproposed(self) -> None:
         """End trials without an architecture: Optuna records a trial before it asks the sampler."""

@@ -226,6 +226,7 @@ def _tags(record: TrialRecord) -> list[RunTag]:
         STATE_TAG: result.state,
         REASON_TAG: result.reason,
         "yoloret.preset": record.label,
+        "yoloret.training_precision": result.precision,
         "yoloret.notes": "; ".join(result.notes),
     }
     if latency is not None:

@@ -45,7 +45,7 @@ class YoloReT(nn.Module):
         """Predict the raw maps.
 
         Args:
-            images: (B, 3, H, W) float32 RGB, normalised with ImageNet's mean and standard deviation; H and W are
+            images: (B, 3, H, W) float32 RGB, normalised as in `spaces.normalisation`; H and W are
                 multiples of the coarsest stride.
 
         Returns:

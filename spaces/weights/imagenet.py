@@ -8,13 +8,17 @@ They come from the first of these sources that has them:
 3. timm's hub, whose files timm downloads and caches; ``HF_HOME``, ``HF_ENDPOINT`` and ``HF_HUB_OFFLINE`` apply.
 
 Pickles are loaded with ``weights_only=True``, so no code in a file is executed.
+
+Weights trained with another normalisation than ours (by their configuration in timm) get a stem that undoes the difference.
 """
 
 import os
 import pickle
 import socket
+import struct
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from http.client import HTTPException
 from pathlib import Path
 
@@ -29,6 +33,7 @@ from spaces.architecture import Architecture
 from spaces.errors import YoloRetError
 from spaces.networks import YoloReT
 from spaces.networks.backbones import check_backbone, split_blocks
+from spaces.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from spaces.weights.published import ORIGIN, PUBLISHED, convert
 
 WEIGHTS_DIR = "YOLORET_NAS_WEIGHTS_DIR"
@@ -37,6 +42,19 @@ WEIGHTS_DIR = "YOLORET_NAS_WEIGHTS_DIR"
 _STALL_S = 20.0
 """Longest silence of a server within a download."""
 _TIMEOUT_S = 5.0
+_DAMAGED = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AssertionError,
+    struct.error,
+    pickle.UnpicklingError,
+    SafetensorError,
+)
+"""What the readers raise for a damaged file, found by cutting files at every length and by changing single bytes."""
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 
 
@@ -67,8 +85,13 @@ def fetch_pretrained(backbone: str) -> nn.Module:
             raise _unavailable(backbone, f"not in the cache, and the hub is unreachable: {reason}")
     try:
         return timm.create_model(backbone, pretrained=True)
-    except (OSError, RuntimeError, ValueError) as error:  # the hub's client raises all three if the hub is unreachable
-        raise _unavailable(backbone, str(error).strip().splitlines()[0]) from error
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+        SafetensorError,
+    ) as error:  # the hub is unreachable, or its cache damaged
+        raise _unavailable(backbone, _first_line(error)) from error
 
 
 def load_pretrained(network: YoloReT, architecture: Architecture) -> None:
@@ -84,6 +107,31 @@ def load_pretrained(network: YoloReT, architecture: Architecture) -> None:
         network.backbone.stem.load_state_dict(stem.state_dict())
         for own, source in zip(network.backbone.blocks[: architecture.transfer], blocks, strict=False):
             own.load_state_dict(source.state_dict())
+    published = timm.get_pretrained_cfg(architecture.backbone)
+    if published is not None:
+        fold_normalisation(network.backbone.stem, mean=published.mean, std=published.std)
+
+
+def fold_normalisation(stem: nn.Module, *, mean: Sequence[float], std: Sequence[float]) -> None:
+    """Change a stem trained on images of another normalisation so that it gives the same for images of ours.
+
+    ``(v - mean) / std`` is a linear function of our value of a pixel: its factor goes into the convolution's weight, its
+    constant into the norm's mean. At the image's border a difference remains, since zero padding is a different colour.
+
+    Args:
+        stem: A convolution without bias and its batch norm, changed in place.
+        mean: RGB mean the weights were trained with, of 1.
+        std: RGB standard deviation, likewise.
+    """
+    conv, norm = stem.children()
+    assert isinstance(conv, nn.Conv2d)
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_mean is not None
+    factor = torch.tensor(IMAGENET_STD) / torch.tensor(std)
+    constant = (torch.tensor(IMAGENET_MEAN) - torch.tensor(mean)) / torch.tensor(std)
+    with torch.no_grad():
+        norm.running_mean -= conv.weight.sum(dim=(2, 3)) @ constant
+        conv.weight *= factor[:, None, None]
 
 
 def why_unavailable(backbone: str) -> str:
@@ -101,6 +149,11 @@ def _unavailable(backbone: str, reason: str) -> WeightsError:
         hint="check the network, name a folder that holds them with --weights-dir, set HF_HOME or TORCH_HOME to a cache "
         "that does, or use transfer 0",
     )
+
+
+def _first_line(error: BaseException) -> str:
+    """Return the first line of an error's text; its kind where it has none, as an `EOFError` of torch's."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _find_file(backbone: str) -> Path | None:
@@ -137,9 +190,11 @@ def _read_file(path: Path, backbone: str) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         values = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise WeightsError(f"{path} cannot be read as weights: {reason}") from error
+    except _DAMAGED as error:
+        raise WeightsError(
+            f"{path} ({path.stat().st_size} bytes) cannot be read as weights: {_first_line(error)}",
+            hint="put a whole file there, or remove it to have it fetched",
+        ) from error
     if not isinstance(values, dict) or not all(isinstance(value, Tensor) for value in values.values()):
         raise WeightsError(f"{path} is not a state_dict of tensors", hint="save the state_dict of the timm model")
     return convert(values) if path.name == PUBLISHED.get(backbone) else values

@@ -30,6 +30,7 @@ from trials.trial_result import (
     TrialResult,
     read_result,
     write_json,
+    write_result,
 )
 
 ARCHITECTURE = Architecture(backbone="mobilenetv3_small_050", truncation=11, head="plain", head_width=32, input_size=64)
@@ -65,6 +66,7 @@ class StandInDevice:
 def make_request(tmp_path: Path) -> MakeRequest:
     def make(**changes: Any) -> TrialRequest:
         values: dict[str, Any] = {
+            "study_id": "a study",
             "number": 0,
             "architecture": ARCHITECTURE,
             "dataset": "shapes:train=16,val=8,size=64",
@@ -78,6 +80,11 @@ def make_request(tmp_path: Path) -> MakeRequest:
         return TrialRequest(**{**values, **changes})
 
     return make
+
+
+def written(request: TrialRequest) -> TrialResult | None:
+    """The result in the folder of a trial."""
+    return read_result(request.work_dir, study_id=request.study_id, architecture=request.architecture)
 
 
 @pytest.fixture
@@ -105,7 +112,7 @@ def test_a_trial_is_measured_on_the_cpu_trained_scored_and_written_down(make_req
 
     result = run_trial(request, report)
     assert (result.state, result.reason) == ("complete", "")
-    assert result == read_result(request.work_dir)
+    assert result == written(request)
     network = build_network(ARCHITECTURE, num_classes=3)
     assert result.macs == count_macs(network, input_size=64)
     assert result.params == count_params(network)
@@ -153,7 +160,7 @@ def test_what_misses_the_limit_is_never_trained(make_request: MakeRequest, devic
     assert result.macs
     assert result.seconds["train"] == 0
     assert not (request.work_dir / CHECKPOINT_FILE).exists()
-    assert read_result(request.work_dir) == result
+    assert written(request) == result
 
 
 @pytest.mark.parametrize("error", [DeviceError, UnsupportedNetworkError])
@@ -176,7 +183,7 @@ def test_further_devices_are_measured_beside_it_and_one_that_cannot_is_a_note(
     assert result.latency.device == IDENTITY
     assert [device.num_closed for device in devices.values()] == [1, 1, 1]
     assert {path.name for path in request.work_dir.glob("*.onnx")} == {ONNX_FILE}
-    assert read_result(request.work_dir) == result
+    assert written(request) == result
 
 
 def test_a_device_that_became_another_one_fails_the_trial(make_request: MakeRequest, device: StandInDevice) -> None:
@@ -228,7 +235,7 @@ def test_a_loss_that_is_no_number_fails_with_the_reason(make_request: MakeReques
     assert (result.ap, result.latency is not None) == (None, True)  # what is known is kept
     assert not (request.work_dir / CHECKPOINT_FILE).exists()
     assert not (request.work_dir / "traceback.txt").exists()
-    assert read_result(request.work_dir) == result
+    assert written(request) == result
 
 
 @pytest.mark.parametrize(
@@ -249,7 +256,7 @@ def test_an_error_of_ours_is_a_failed_trial_with_its_words(
     assert reason in result.reason
     assert result.latency is None
     assert not (request.work_dir / "traceback.txt").exists()
-    assert read_result(request.work_dir) == result
+    assert written(request) == result
 
 
 def test_out_of_memory_is_a_failed_trial_with_its_reason(
@@ -283,7 +290,7 @@ def test_an_interrupt_passes_through_and_leaves_no_result(make_request: MakeRequ
     request = make_request()
     with pytest.raises(KeyboardInterrupt):
         run_trial(request, interrupt)
-    assert read_result(request.work_dir) is None
+    assert written(request) is None
 
 
 def test_the_onnx_of_a_pruned_trial_holds_its_weights_too(make_request: MakeRequest, device: StandInDevice) -> None:
@@ -328,10 +335,18 @@ def test_the_cache_is_where_the_request_says(make_request: MakeRequest, device: 
     ids=lambda result: result.state,
 )
 def test_results_round_trip_through_their_file(tmp_path: Path, result: TrialResult) -> None:
-    assert read_result(tmp_path) is None
-    write_json(tmp_path / RESULT_FILE, result.to_dict())
-    assert read_result(tmp_path) == result
+    assert read_result(tmp_path, study_id="1", architecture=ARCHITECTURE) is None
+    write_result(tmp_path, result, study_id="1", architecture=ARCHITECTURE)
+    assert read_result(tmp_path, study_id="1", architecture=ARCHITECTURE) == result
     assert [path.name for path in tmp_path.iterdir()] == [RESULT_FILE]
+
+
+def test_a_result_of_another_study_or_architecture_is_not_read(tmp_path: Path) -> None:
+    write_result(tmp_path, TrialResult(state="complete", ap=0.9), study_id="1", architecture=ARCHITECTURE)
+    assert read_result(tmp_path, study_id="2", architecture=ARCHITECTURE) is None
+    assert read_result(tmp_path, study_id="1", architecture=ARCHITECTURE.replace(head_width=48)) is None
+    write_json(tmp_path / RESULT_FILE, TrialResult(state="complete", ap=0.9).to_dict())  # of an earlier version
+    assert read_result(tmp_path, study_id="1", architecture=ARCHITECTURE) is None
 
 
 def test_a_trial_starts_from_the_weights_of_its_parent(make_request: MakeRequest, device: StandInDevice) -> None:
@@ -348,7 +363,7 @@ def test_a_trial_starts_from_the_weights_of_its_parent(make_request: MakeRequest
     )
     result = run_trial(second, ignore_progress)
     assert 0.3 < result.inherited < 1
-    assert read_result(second.work_dir) == result
+    assert written(second) == result
     given, taken = (read_checkpoint(one.work_dir / CHECKPOINT_FILE).weights for one in (first, second))
     stem = "backbone.stem.0.weight"
     assert stem in given

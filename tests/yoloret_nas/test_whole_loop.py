@@ -19,7 +19,7 @@ from search.study.read_study import read_study
 from search.study.study import open_storage
 from search.tracking.runs import STATE_TAG, TRIAL_TAG
 from tests.yoloret_nas.conftest import SHAPES, SPACE_YAML, Call
-from trials.trial_result import read_result
+from trials.trial_result import RESULT_FILE, read_result
 
 HOME = Path(__file__).parents[2]
 PATIENCE_S = 240.0
@@ -134,7 +134,7 @@ def test_a_search_that_is_killed_resumed_exported_and_tried(
     # Killed in the midst of its second trial: nothing of it is left running.
     killed = start(*SEARCH)
     killed.wait_until((trials / "0001" / "model.onnx").is_file)
-    assert read_result(trials / "0001") is None
+    assert not (trials / "0001" / RESULT_FILE).exists()
     assert len(killed.processes()) >= 2
     killed.process.kill()
     killed.process.wait()
@@ -147,9 +147,10 @@ def test_a_search_that_is_killed_resumed_exported_and_tried(
     assert out.count(" complete ") == BUDGET
     assert not {"\x1b", "\r", "\b"} & set(out + err)
     check_stores(tmp_path / "runs")
-    summary = read_study(tmp_path / "runs", "loop").summary
+    study = read_study(tmp_path / "runs", "loop")
+    summary = study.summary
     for record in summary.records:
-        result = read_result(trials / f"{record.number:04d}")
+        result = read_result(trials / f"{record.number:04d}", study_id=study.id, architecture=record.architecture)
         assert result is not None
         assert (result.state, result.ap) == ("complete", record.result.ap)
 

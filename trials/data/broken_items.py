@@ -5,7 +5,7 @@ Legend: N boxes.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,8 @@ import numpy.typing as npt
 from trials.data.dataset import DatasetError, Sample
 from trials.data.image_file import CheckedImage, check_image
 
-OnBroken = Literal["stop", "skip"]
+OnBroken = Literal["stop", "skip", "skip-boxes"]
+"""What happens at a broken item. ``skip-boxes`` skips broken boxes only: an original dataset's, which nobody can repair."""
 
 _CLIP_TOLERANCE_PX = 0.5  # a box past the edge by rounding alone needs no note
 _SMALLEST_SIDE_PX = 1e-3  # thinner boxes have zero area but for rounding
@@ -24,12 +25,13 @@ class BrokenItems:
 
     Args:
         root: Folder to which shown names are relative.
-        on_broken: ``stop`` raises at the first broken item; ``skip`` lists it in ``left_out``.
+        on_broken: ``stop`` raises at the first broken item; ``skip`` lists it in ``left_out``; ``skip-boxes`` lists broken
+            boxes and raises at any other broken item.
     """
 
     def __init__(self, root: Path, on_broken: OnBroken) -> None:
-        if on_broken not in ("stop", "skip"):
-            raise ValueError(f"on_broken={on_broken!r} is neither 'stop' nor 'skip'")
+        if on_broken not in get_args(OnBroken):
+            raise ValueError(f"on_broken={on_broken!r} is unknown; choose one of {', '.join(get_args(OnBroken))}")
         self.root = root
         self._on_broken = on_broken
         self._num_clipped = 0
@@ -39,12 +41,23 @@ class BrokenItems:
         """Record a broken item.
 
         Raises:
-            DatasetError: ``on_broken`` is ``stop``; names the file and the reason.
+            DatasetError: ``on_broken`` is not ``skip``; names the file and the reason.
         """
         entry = f"{relative_name(path, self.root)}: {reason}"
-        if self._on_broken == "stop":
+        if self._on_broken != "skip":
             raise DatasetError(entry, hint="repair it, or skip broken items with --skip-broken")
         self.left_out.append(entry)
+
+    def add_box(self, path: Path, reason: str) -> None:
+        """Record a broken box.
+
+        Raises:
+            DatasetError: ``on_broken`` is ``stop``; names the file and the reason.
+        """
+        if self._on_broken == "skip-boxes":
+            self.left_out.append(f"{relative_name(path, self.root)}: {reason}")
+        else:
+            self.add(path, reason)
 
     def check_image(self, path: Path, *, stated_size_hw: tuple[int, int] | None = None) -> CheckedImage | None:
         """Return what `image_file.check_image` finds in an image; None for a broken one, which is recorded."""
@@ -99,7 +112,7 @@ class BrokenItems:
             moved = np.abs(clipped - given).max(axis=1) > _CLIP_TOLERANCE_PX
         for index in np.flatnonzero(~usable):
             box = tuple(round(float(value), 2) for value in given[index])
-            self.add(path, f"box {index + 1} {box} {_fault(given[index], size_hw)}")
+            self.add_box(path, f"box {index + 1} {box} {_fault(given[index], size_hw)}")
         self._num_clipped += int((moved & usable).sum())
         return clipped[usable].astype(np.float32), np.flatnonzero(usable)
 

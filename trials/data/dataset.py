@@ -62,7 +62,7 @@ class Dataset:
     splits: Mapping[str, tuple[Sample, ...]]
     """``train`` and ``val``, neither empty, and ``test`` where there is one."""
     left_out: tuple[str, ...] = ()
-    """``file: reason`` for each skipped item; empty unless opened with ``on_broken="skip"``."""
+    """``file: reason`` for each skipped item; opened with ``on_broken="stop"``, only broken boxes of originals."""
     notes: tuple[str, ...] = ()
     """What the reader assumed or changed, one sentence each."""
     fingerprint: str

@@ -25,7 +25,8 @@ def open_dataset(spec: str, *, on_broken: OnBroken = "stop") -> Dataset:
             ``shapes[:key=value,...]`` for generated images (see `trials.data.shapes`); or ``voc`` or ``coco`` for the
             original datasets, downloaded if needed (see `trials.data.known_datasets`). Use ``./voc`` for a folder of
             such a name.
-        on_broken: ``stop`` raises at the first broken item; ``skip`` skips it and lists it in ``left_out``.
+        on_broken: ``stop`` raises at the first broken item; ``skip`` skips it and lists it in ``left_out``. Broken boxes
+            of the original datasets are always skipped.
 
     Raises:
         DatasetError: The path is missing or of an unknown format, a split is empty, or an item is broken.

@@ -11,10 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-"""Mean of ImageNet's RGB values, of 1."""
-IMAGENET_STD = (0.229, 0.224, 0.225)
-"""Standard deviation of ImageNet's RGB values, of 1."""
+from spaces.normalisation import IMAGENET_MEAN, IMAGENET_STD
+
 PAD_RGB = (124, 116, 104)
 """Colour of the margins: `IMAGENET_MEAN` in bytes, which normalises to zero like a convolution's padding."""
 

@@ -27,6 +27,7 @@ _STOCK_416 = np.array(
 _STOCK_SIZE = 416
 _SMALLEST_SIDE_PX = 2.0  # training drops smaller boxes too
 _MAX_BOXES = 4000  # more move the anchors by less than a pixel
+_SAME_IOU = 0.99  # boxes that overlap by more count as one size: what differs is rounding
 _NUM_STARTS = 8
 _NUM_ROUNDS = 50
 _NUM_MUTATIONS = 400
@@ -38,8 +39,8 @@ def fit_anchors(
 ) -> Anchors:
     """Fit anchors to a training split; the smallest belong to the finest stride.
 
-    With fewer distinct box sizes than anchors, YOLOv3's stock anchors are used, scaled to the boxes' mean size, or to the
-    input size if there are no boxes.
+    With fewer distinct box sizes than anchors (an IoU above 0.99 is one size), YOLOv3's stock anchors are used, scaled to
+    the boxes' mean size, or to the input size if there are no boxes.
 
     Args:
         samples: The training split; ignored boxes and those under 2 px in the letterboxed image are not used.
@@ -54,13 +55,14 @@ def fit_anchors(
     count = num_anchors * len(output_strides)
     rng = np.random.default_rng(seed)
     sizes = _box_sizes(samples, input_size)
-    if len(np.unique(sizes, axis=0)) < count:
-        fitted = _stock_anchors(sizes, count, input_size=input_size)
+    if len(sizes) > _MAX_BOXES:
+        sizes = sizes[rng.choice(len(sizes), _MAX_BOXES, replace=False)]
+    starts = [start for _ in range(_NUM_STARTS) if (start := _spread_start(sizes, count, rng)) is not None]
+    if starts:
+        clustered = [_cluster(sizes, start) for start in starts]
+        fitted = _refine(sizes, max(clustered, key=lambda start: _mean_best_iou(sizes, start)), rng)
     else:
-        if len(sizes) > _MAX_BOXES:
-            sizes = sizes[rng.choice(len(sizes), _MAX_BOXES, replace=False)]
-        starts = [_cluster(sizes, _spread_start(sizes, count, rng)) for _ in range(_NUM_STARTS)]
-        fitted = _refine(sizes, max(starts, key=lambda start: _mean_best_iou(sizes, start)), rng)
+        fitted = _stock_anchors(sizes, count, input_size=input_size)
     ordered = fitted[np.argsort(fitted.prod(axis=1), kind="stable")]
     pairs = [(round(float(width), 2), round(float(height), 2)) for width, height in ordered]
     return tuple(tuple(pairs[i : i + num_anchors]) for i in range(0, count, num_anchors))
@@ -87,11 +89,16 @@ def _mean_best_iou(sizes: _Sizes, anchors: _Sizes) -> float:
     return float(_iou(sizes, anchors).max(axis=1).mean())
 
 
-def _spread_start(sizes: _Sizes, count: int, rng: np.random.Generator) -> _Sizes:
-    """Draw boxes as initial centres, each far from the earlier ones (k-means++)."""
+def _spread_start(sizes: _Sizes, count: int, rng: np.random.Generator) -> _Sizes | None:
+    """Draw boxes as initial centres, each far from the earlier ones (k-means++); None if all boxes soon are centres."""
+    if not len(sizes):
+        return None
     centres: _Sizes = sizes[rng.integers(len(sizes))][None]
     while len(centres) < count:
-        distance = (1 - _iou(sizes, centres).max(axis=1)).clip(min=0) ** 2
+        nearest = _iou(sizes, centres).max(axis=1)
+        if nearest.min() > _SAME_IOU:
+            return None
+        distance = (1 - nearest).clip(min=0) ** 2
         chosen = rng.choice(len(sizes), p=distance / distance.sum())
         centres = np.concatenate([centres, sizes[chosen][None]])
     return centres

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from spaces import YoloRetError
 from trials.detections.anchors import Anchors
 
 BoxCoding = Literal["exponential", "bounded"]
@@ -22,6 +23,10 @@ BoxCoding = Literal["exponential", "bounded"]
 
 _MAX_EXPONENT = 6.0  # exp(6) = 403 anchors wide: wider than any image, without overflow in float32
 _MIN_SIZE_PX = 1e-3  # keeps width / height finite in CIoU where a sigmoid underflows
+
+
+class OutputError(YoloRetError):
+    """A network's outputs are NaN or infinite, so they are neither boxes nor scores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +96,16 @@ def decode_maps(
         anchors: (S, A, 2) float32 pixels.
         strides: Output strides in pixels, fine to coarse.
         coding: The one the network was trained with.
+
+    Raises:
+        OutputError: A value is NaN or infinite. NaN is the largest value to `topk`, so it would become the best detection.
     """
     logits = flatten_maps(raw_maps, num_anchors=anchors.shape[1])  # (B, P, 5 + K)
+    if num_bad := logits.numel() - int(logits.isfinite().sum()):
+        raise OutputError(
+            f"{num_bad} of {logits.numel()} values in the network's outputs are NaN or infinite",
+            hint="its weights have diverged: train it with a lower learning rate",
+        )
     grid = build_grid(anchors, strides, sizes_hw=tuple((one.shape[2], one.shape[3]) for one in raw_maps))
     scores = logits[..., 4:].sigmoid()
     return Predictions(

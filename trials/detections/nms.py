@@ -64,7 +64,10 @@ def select_detections(predictions: Predictions, settings: DetectionSettings) -> 
     for boxes, image_scores, image_places, count in zip(predictions.boxes, best, places, counts, strict=True):
         rows, labels = image_places[:count] // num_classes, image_places[:count] % num_classes
         candidates = boxes[rows]  # (count, 4)
-        kept = batched_nms(candidates, image_scores[:count], labels, settings.nms_iou)[: settings.max_detections]
+        # in float64: batched_nms moves each class by the largest coordinate, which beside one box of 150 000 px would round
+        # the others' float32 coordinates to whole pixels
+        order = batched_nms(candidates.double(), image_scores[:count].double(), labels, settings.nms_iou)
+        kept = order[: settings.max_detections]
         found.append(Detections(boxes=candidates[kept], scores=image_scores[kept], labels=labels[kept]))
     return found
 

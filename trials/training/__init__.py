@@ -7,7 +7,7 @@ from trials.training.checkpoint import CHECKPOINT_FILE, Checkpoint, check_classe
 from trials.training.errors import DivergedError, OutOfMemoryError, TrainingError
 from trials.training.inheritance import inherit_weights
 from trials.training.recipes import RECIPES, RecipeName
-from trials.training.settings import FORMER_SETTINGS, Precision, TrainSettings
+from trials.training.settings import FORMER_SETTINGS, NumberFormat, Precision, TrainSettings
 
 __all__ = [
     "CHECKPOINT_FILE",
@@ -15,6 +15,7 @@ __all__ = [
     "RECIPES",
     "Checkpoint",
     "DivergedError",
+    "NumberFormat",
     "OutOfMemoryError",
     "Precision",
     "RecipeName",

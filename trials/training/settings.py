@@ -11,16 +11,15 @@ from trials.training.loss import LossSettings, check_choice
 OptimiserName = Literal["adamw", "adam", "sgd"]
 """AdamW; Adam, where weight decay is part of the gradient; SGD with Nesterov momentum 0.937."""
 
+NumberFormat = Literal["fp32", "bf16"]
+"""Float32, or bfloat16 autocast with float32 weights and loss."""
+
 Precision = Literal["auto", "fp32", "bf16"]
-"""``fp32``, or ``bf16`` autocast with float32 weights and loss.
+"""A number format, or ``auto``: bf16 on a GPU that computes in it and on a CPU that has AVX512-BF16, else fp32.
 
-``auto`` is bf16 on a GPU that computes in it, and on a CPU that has AVX512-BF16 from `BF16_FROM_PX` on, else fp32.
+It does not depend on the network: the trials of a study compete, and with one format none has an advantage by it. On a CPU
+a step in bf16 took 0.6 to 0.8 of its time in fp32 at 320 px, and 0.9 to 1.3 of it at 96 px (three networks, measured once).
 """
-
-BF16_FROM_PX = 256
-"""Input size from which bfloat16 is faster on a CPU, since activations no longer fit its caches. A training step of
-yoloret-m0.75 took 0.7 times as long as in float32 at 320 px, and the same at 160 px, where smaller networks gain nothing
-either (`benchmarks/training_step.py`)."""
 
 FORMER_SETTINGS: Mapping[str, object] = {"norm_images": 0, "devices": 1, "strategy": "auto"}
 """Removed fields of `TrainSettings`, each with the value that trained as today, so that older studies can be resumed."""

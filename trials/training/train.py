@@ -26,11 +26,11 @@ from trials.training.lightning_guard import named_errors, quiet_lightning
 from trials.training.loss import DetectionLoss
 from trials.training.mixed_depthwise import mix_depthwise
 from trials.training.optimiser import OptimiserFactory
-from trials.training.settings import BF16_FROM_PX, TrainSettings
+from trials.training.settings import NumberFormat, TrainSettings
 from trials.training.weight_average import WeightAverage
 
-TrainerPrecision = Literal["32-true", "bf16-mixed"]
-"""Lightning's words for float32, and for bfloat16 autocast with float32 weights."""
+_TRAINER_PRECISION: dict[NumberFormat, Literal["32-true", "bf16-mixed"]] = {"fp32": "32-true", "bf16": "bf16-mixed"}
+"""Lightning's words for the number formats."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +47,8 @@ class TrainResult:
     """Class name to AP@[.5:.95], without classes that have no validation object."""
     epochs: int
     """Finished epochs."""
+    precision: NumberFormat
+    """The number format of its steps."""
     history: tuple[EpochRecord, ...]
     """Epoch from 1, mean loss, AP and AP50 (None where not scored)."""
     seconds_train: float
@@ -91,6 +93,7 @@ def train_network(
     Raises:
         TrainingError: A split has no objects; `DivergedError` for a loss that is not finite; `OutOfMemoryError` where
             memory ran out.
+        OutputError: The last step before a scoring made the weights NaN or infinite.
         KeyboardInterrupt: The training was interrupted.
     """
     _check_objects(dataset)
@@ -111,9 +114,9 @@ def train_network(
             num_anchors=len(anchors[0]),
         )
     is_gpu = settings.accelerator not in ("cpu", "tpu") and torch.cuda.is_available()
-    precision = choose_precision(settings, is_gpu=is_gpu, input_size=input_size)
+    precision = choose_precision(settings, is_gpu=is_gpu)
     network.to(memory_format=torch.channels_last).train()
-    if precision == "bf16-mixed" and not is_gpu:
+    if precision == "bf16" and not is_gpu:
         mix_depthwise(network)
     data = DetectionData(
         dataset, input_size, settings=settings, num_workers=choose_num_workers(settings, is_gpu=is_gpu)
@@ -130,7 +133,7 @@ def train_network(
         trainer.fit(detector, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     network.eval()
     write_checkpoint(work_dir / CHECKPOINT_FILE, network, decoding)
-    return _to_result(reports.record, seconds_aside=pauses.seconds)
+    return _to_result(reports.record, precision=precision, seconds_aside=pauses.seconds)
 
 
 def _make_detector(network: nn.Module, dataset: Dataset, *, decoding: Decoding, settings: TrainSettings) -> Detector:
@@ -145,11 +148,11 @@ def _make_detector(network: nn.Module, dataset: Dataset, *, decoding: Decoding, 
     )
 
 
-def _make_trainer(settings: TrainSettings, callbacks: list[Callback], *, precision: TrainerPrecision) -> Trainer:
+def _make_trainer(settings: TrainSettings, callbacks: list[Callback], *, precision: NumberFormat) -> Trainer:
     return Trainer(
         accelerator=settings.accelerator,
         devices=1,
-        precision=precision,
+        precision=_TRAINER_PRECISION[precision],
         max_epochs=settings.epochs,
         check_val_every_n_epoch=settings.score_every,
         gradient_clip_val=settings.clip_norm or None,
@@ -162,7 +165,7 @@ def _make_trainer(settings: TrainSettings, callbacks: list[Callback], *, precisi
     )
 
 
-def _to_result(record: TrainRecord, *, seconds_aside: float) -> TrainResult:
+def _to_result(record: TrainRecord, *, precision: NumberFormat, seconds_aside: float) -> TrainResult:
     assert record.scores is not None  # the last epoch is scored, and only a scored one stops the training
     return TrainResult(
         state="pruned" if record.is_pruned else "complete",
@@ -170,6 +173,7 @@ def _to_result(record: TrainRecord, *, seconds_aside: float) -> TrainResult:
         ap50=record.scores.ap50,
         per_class_ap=record.scores.per_class_ap,
         epochs=len(record.history),
+        precision=precision,
         history=tuple(record.history),
         seconds_train=record.seconds_train - seconds_aside,
         seconds_score=record.seconds_score,
@@ -205,11 +209,11 @@ def _mean_objects(dataset: Dataset) -> float:
     return sum(int((~sample.ignored).sum()) for sample in train) / len(train)
 
 
-def choose_precision(settings: TrainSettings, *, is_gpu: bool, input_size: int) -> TrainerPrecision:
+def choose_precision(settings: TrainSettings, *, is_gpu: bool) -> NumberFormat:
     """Return the number format of training steps; see `trials.training.settings.Precision`."""
-    is_bf16 = settings.precision == "bf16"
-    if settings.precision == "auto" and is_gpu:
-        is_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-    elif settings.precision == "auto":
-        is_bf16 = input_size >= BF16_FROM_PX and torch.cpu._is_avx512_bf16_supported()
-    return "bf16-mixed" if is_bf16 else "32-true"
+    if settings.precision != "auto":
+        return settings.precision
+    is_fast = (
+        torch.cuda.is_bf16_supported(including_emulation=False) if is_gpu else torch.cpu._is_avx512_bf16_supported()
+    )
+    return "bf16" if is_fast else "fp32"

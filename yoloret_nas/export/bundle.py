@@ -12,7 +12,8 @@ from typing import Any
 from search.study.record import TrialRecord
 from spaces import YoloRetError
 from spaces.networks import build_network
-from trials.data.letterbox import IMAGENET_MEAN, IMAGENET_STD, PAD_RGB
+from spaces.normalisation import IMAGENET_MEAN, IMAGENET_STD
+from trials.data.letterbox import PAD_RGB
 from trials.detections import Decoding
 from trials.onnx.export import check_agreement, export_for_timing, fill_weights, read_opset
 from trials.training import CHECKPOINT_FILE, read_checkpoint

@@ -91,6 +91,7 @@ def play_trial(request: TrialRequest) -> Generator[Event, bool | None, None]:
             macs=2_000_000,
             params=1_000,
             epochs=epoch,
+            precision="bf16",
             history=tuple(history),
             seconds={"train": 1.0},
         ),

@@ -30,7 +30,7 @@ from tests.search.driver.scripted import (
 )
 from tests.search.records import record
 from trials.training import TrainSettings
-from trials.trial_result import RESULT_FILE, TrialRequest, write_json
+from trials.trial_result import TrialRequest, write_json, write_result
 
 BASE = Architecture(backbone="mobilenetv2_035", truncation=16, input_size=64)
 VARIANTS = [
@@ -48,7 +48,7 @@ def play_and_write(request: TrialRequest) -> Generator[Event, bool | None, None]
     while True:
         if isinstance(event, Finished):
             request.work_dir.mkdir(parents=True, exist_ok=True)
-            write_json(request.work_dir / RESULT_FILE, event.result.to_dict())
+            write_result(request.work_dir, event.result, study_id=request.study_id, architecture=request.architecture)
             yield event
             return
         event = play.send((yield event))
@@ -88,6 +88,13 @@ def test_every_variant_is_trained_once_with_its_own_seed_and_resumable(run: Run)
     assert all(request.train.is_resumable for request in executor.started)
     _, again = run()
     assert again.started == []
+
+
+def test_all_trainings_use_the_number_format_of_the_first(run: Run) -> None:
+    _, executor = run(VARIANTS[:2])
+    assert [request.train.precision for request in executor.started] == ["auto", "bf16"]
+    _, executor = run(VARIANTS)
+    assert [request.train.precision for request in executor.started] == ["bf16", "bf16"]
 
 
 def test_a_variant_given_twice_is_trained_once(run: Run) -> None:

@@ -16,7 +16,7 @@ from search.driver.local_executor import LocalExecutor
 from tests.search.driver.bombs import Exits, Kills, Raises, Waits
 from tests.search.driver.scripted import FEW
 from trials.training import TrainSettings
-from trials.trial_result import RESULT_FILE, TrialRequest, read_result
+from trials.trial_result import RESULT_FILE, TrialRequest, TrialResult, read_result, write_result
 
 PATIENCE_S = 120.0
 TRAIN = TrainSettings(epochs=2, batch_size=8, accelerator="cpu", num_threads=1, cache_mib=16)
@@ -27,6 +27,7 @@ MakeRequest = Callable[..., TrialRequest]
 def request_for(tmp_path: Path) -> MakeRequest:
     def make(dataset: str, *, number: int = 0, max_latency_ms: float | None = None) -> TrialRequest:
         return TrialRequest(
+            study_id="a study",
             number=number,
             architecture=next(iter(FEW)),
             dataset=dataset,
@@ -91,7 +92,7 @@ def test_a_trial_reports_and_heeds_the_answer(executor: LocalExecutor, request_f
     assert isinstance(end, Finished)
     assert end.result.state == "pruned"
     assert end.result.epochs == 1
-    assert end.result == read_result(request.work_dir)
+    assert end.result == read_result(request.work_dir, study_id=request.study_id, architecture=request.architecture)
     phases = [event.progress.phase for event in heard]
     assert phases[0] == "build"
     assert phases.index("measure") < phases.index("train")
@@ -127,6 +128,17 @@ def test_a_process_that_died_after_its_result_was_written_is_finished(
     assert (again.work_dir / RESULT_FILE).is_file()
     executor.start(again)
     assert last_event(executor)[1] == result
+
+
+def test_a_process_that_died_over_the_result_of_another_study_has_none(
+    executor: LocalExecutor, request_for: MakeRequest
+) -> None:
+    other = request_for(Exits("x"))
+    left = TrialResult(state="complete", ap=0.9)
+    other.work_dir.mkdir()
+    write_result(other.work_dir, left, study_id="deleted", architecture=other.architecture)
+    executor.start(other)
+    assert isinstance(last_event(executor)[1], Died)
 
 
 def test_an_exception_nobody_foresaw_is_a_failed_trial_with_its_traceback(
@@ -180,6 +192,7 @@ if __name__ == "__main__":
     executor = LocalExecutor(workers=1)
     executor.start(
         TrialRequest(
+            study_id="a study",
             number=0,
             architecture=Architecture(backbone="mobilenetv3_small_050", truncation=11, input_size=64),
             dataset=Waits(folder / "pid"),

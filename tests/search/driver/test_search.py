@@ -46,7 +46,7 @@ from trials.latency import DeviceAwayError, DeviceError, Latency, UnknownDeviceE
 from trials.onnx import UnsupportedNetworkError
 from trials.progress import Progress
 from trials.training import CHECKPOINT_FILE
-from trials.trial_result import RESULT_FILE, TrialRequest, TrialResult, write_json
+from trials.trial_result import TrialRequest, TrialResult, write_result
 
 Story = list[tuple[str, str, str, float | None]]
 Interrupted = Callable[[], StopRequest]
@@ -396,13 +396,21 @@ def test_a_killed_driver_leaves_nothing_twice_and_nothing_out(
     assert len({record.architecture.key for record in outcome.summary.records}) == 4
 
 
+def test_a_resumed_study_keeps_its_number_format(settings: MakeSettings, device: StandInDevice, tracking: Runs) -> None:
+    first, again = ScriptedExecutor(), ScriptedExecutor()
+    run_search(settings(budget=2), executor=first, view=RecordingView())
+    run_search(settings(budget=4), executor=again, view=RecordingView())
+    started = [*first.started, *again.started]
+    assert [request.train.precision for request in started] == ["auto", "bf16", "bf16", "bf16"]
+
+
 def test_a_result_written_before_the_driver_was_killed_is_taken(
     settings: MakeSettings, device: StandInDevice, tracking: Runs
 ) -> None:
     def finish_unheard(request: Any) -> Any:
         *_, last = _played(request)
         request.work_dir.mkdir(parents=True)
-        write_json(request.work_dir / RESULT_FILE, last.to_dict())
+        write_result(request.work_dir, last, study_id=request.study_id, architecture=request.architecture)
         yield from kill_driver(request)
 
     first = ScriptedExecutor(scripts={1: finish_unheard})

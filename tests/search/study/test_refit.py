@@ -1,5 +1,6 @@
 """Who is trained in full, and what comes of it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from search.study.read_study import ReadStudy
 from search.study.record import TrialRecord
 from search.study.refit import compare_refit, find_finalists, read_refit, refit_name, to_variants
 from tests.search.records import STAIRCASE, record, summary
-from trials.trial_result import RESULT_FILE, write_json
+from trials.trial_result import write_json, write_result
 
 
 def full(number: int, trial: int, ap: float | None, latency_ms: float | None, **changes: object) -> TrialRecord:
@@ -67,6 +68,12 @@ def test_rankings_are_compared_over_what_completed_both() -> None:
     assert compare_refit("s", summary(*STAIRCASE), alike).tau is None
 
 
+def test_a_refit_of_a_deleted_study_is_not_paired_with_the_trials_of_its_successor() -> None:
+    kept, other = full(0, 0, 0.5, 10.0), full(1, 2, 0.7, 31.0)
+    other = replace(other, architecture=record(6, 0.5, 60.0).architecture)
+    assert compare_refit("s-refit-9", summary(*STAIRCASE), [kept, other]).pairs == ((STAIRCASE[0], kept),)
+
+
 def write_refit(root: Path, name: str, *records: TrialRecord) -> None:
     variants = [{"label": one.label, "architecture": one.architecture.to_dict(), "seed": 0} for one in records]
     (root / name).mkdir(parents=True)
@@ -74,7 +81,7 @@ def write_refit(root: Path, name: str, *records: TrialRecord) -> None:
     for number, one in enumerate(records):
         folder = root / name / "trials" / f"{number:04d}"
         folder.mkdir(parents=True)
-        write_json(folder / RESULT_FILE, one.result.to_dict())
+        write_result(folder, one.result, study_id="1", architecture=one.architecture)
 
 
 def test_a_report_has_the_longest_refit(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from spaces.space import BackboneChoice, Space
 from tests.search.conftest import MakeSettings
 from tests.search.driver.scripted import FEW, IDENTITY, SPACE, latency
 from trials.latency import Latency
-from trials.trial_result import RESULT_FILE, TrialResult, write_json
+from trials.trial_result import TrialResult, write_result
 
 COMPLETE = TrialResult(state="complete", latency=latency(20.0), ap=0.4, ap50=0.6, history=((1, 2.0, 0.4, 0.6),))
 
@@ -84,7 +84,9 @@ def test_what_a_killed_driver_left_running_is_queued_again_unless_its_result_is_
     left = open_study(chosen)
     asked = [ask(left) for _ in range(3)]
     chosen.trial_folder(1).mkdir(parents=True)
-    write_json(chosen.trial_folder(1) / RESULT_FILE, COMPLETE.to_dict())
+    write_result(chosen.trial_folder(1), COMPLETE, study_id=left.id, architecture=asked[1][1])
+    chosen.trial_folder(2).mkdir()  # kept from a deleted study of this name
+    write_result(chosen.trial_folder(2), COMPLETE, study_id="deleted", architecture=asked[2][1])
 
     study = open_study(chosen)
     found = study.recover()

@@ -1,5 +1,6 @@
 """The sources of ImageNet weights: a folder, published files on a local server, timm's hub when it is unreachable."""
 
+import copy
 import hashlib
 import pickle
 import re
@@ -11,10 +12,11 @@ import safetensors.torch
 import timm
 import torch
 from torch import Tensor, nn
+from torchvision.transforms.functional import normalize
 
 from spaces import Architecture
 from spaces.networks import build_network
-from spaces.networks.backbones import split_blocks
+from spaces.networks.backbones import BACKBONES, Backbone, split_blocks
 from spaces.weights import WEIGHTS_DIR, WeightsError, fetch_pretrained, load_pretrained, why_unavailable
 from spaces.weights import published as published_weights
 from tests.file_server import FileServer
@@ -181,6 +183,30 @@ def test_out_of_reach_is_one_line_with_the_url_and_the_way_out(
     assert "\n" not in reason
 
 
+# --- normalisation -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_a_stem_sees_the_normalisation_its_weights_were_trained_with(
+    backbone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    model = timm.create_model(backbone, num_classes=0)
+    stem, blocks = split_blocks(model)
+    nn.init.normal_(stem[1].running_mean)
+    monkeypatch.setattr("spaces.weights.imagenet.fetch_pretrained", lambda name: model)
+    network = nn.Module()
+    network.backbone = Backbone(copy.deepcopy(stem), [blocks[0]], taps={})
+    load_pretrained(network, Architecture(backbone=backbone, truncation=1, transfer=1))  # type: ignore[arg-type]
+    values = torch.rand(1, 3, 32, 32)
+    published = timm.get_pretrained_cfg(backbone)
+    theirs = normalize(values, published.mean, published.std)
+    ours = normalize(values, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    with torch.no_grad():
+        expected, found = stem.eval()(theirs), network.backbone.stem.eval()(ours)
+    torch.testing.assert_close(found[..., 1:-1, 1:-1], expected[..., 1:-1, 1:-1], rtol=1e-4, atol=1e-5)
+
+
 # --- a folder of weights ------------------------------------------------------------------------------------------
 
 
@@ -222,7 +248,7 @@ def test_a_file_s_code_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     _Bomb.target = str(tmp_path / "exploded")
     (tmp_path / "mobilenetv2_100.pth").write_bytes(pickle.dumps({"conv_stem.weight": _Bomb()}))
     monkeypatch.setenv(WEIGHTS_DIR, str(tmp_path))
-    with pytest.raises(WeightsError, match=r"mobilenetv2_100\.pth cannot be read as weights"):
+    with pytest.raises(WeightsError, match=r"mobilenetv2_100\.pth .* cannot be read as weights"):
         fetch_pretrained("mobilenetv2_100")
     assert not (tmp_path / "exploded").exists()
 
@@ -241,3 +267,25 @@ def test_a_file_of_something_else_is_refused(
     monkeypatch.setenv(WEIGHTS_DIR, str(tmp_path))
     with pytest.raises(WeightsError, match=message):
         fetch_pretrained("mobilenetv2_100")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".bin"])
+@pytest.mark.parametrize("num_bytes", [0, 1, 1000, -1000])
+def test_a_file_that_is_cut_short_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, num_bytes: int
+) -> None:
+    path = tmp_path / f"mobilenetv2_100{suffix}"
+    values = {"conv_stem.weight": torch.zeros(500)}
+    if suffix == ".safetensors":
+        safetensors.torch.save_file(values, path)
+    else:
+        torch.save(values, path, _use_new_zipfile_serialization=suffix == ".pth")  # .bin in the format before torch 1.6
+    path.write_bytes(path.read_bytes()[:num_bytes])
+    monkeypatch.setenv(WEIGHTS_DIR, str(tmp_path))
+    size = path.stat().st_size
+    with pytest.raises(
+        WeightsError, match=rf"mobilenetv2_100\{suffix} \({size} bytes\) cannot be read as weights"
+    ) as caught:
+        fetch_pretrained("mobilenetv2_100")
+    assert "put a whole file there" in caught.value.hint
+    assert why_unavailable("mobilenetv2_100")

@@ -42,7 +42,7 @@ def test_folder_named_shapes_needs_its_dot(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_unknown_policy(tmp_path: Path, write_voc) -> None:
-    with pytest.raises(ValueError, match="on_broken='perhaps' is neither 'stop' nor 'skip'"):
+    with pytest.raises(ValueError, match="on_broken='perhaps' is unknown; choose one of stop, skip"):
         open_dataset(str(write_voc({"a": []})), on_broken="perhaps")
 
 

@@ -14,6 +14,7 @@ from torchvision.datasets.voc import DATASET_YEAR_DICT
 
 from tests.file_server import FileServer
 from trials.data import DatasetError, known_datasets, open_dataset
+from trials.data.broken_items import OnBroken
 from trials.data.known_datasets import KNOWN, Archive, fetch_known
 
 
@@ -136,27 +137,35 @@ def test_an_unpacked_dataset_needs_no_write_access(voc: dict[str, bytes], home: 
     assert not (home / "voc" / ".lock").exists()
 
 
-def test_coco_is_read_as_it_comes(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    def pack(files: dict[str, bytes]) -> bytes:
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w") as archive:
-            for name, content in files.items():
-                archive.writestr(name, content)
-        return buffer.getvalue()
+def pack(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
 
-    def instances(stem: str) -> bytes:
-        return json.dumps(
-            {
-                "images": [{"id": 1, "file_name": f"{stem}.jpg", "width": 40, "height": 30}],
-                "annotations": [{"id": 1, "image_id": 1, "category_id": 7, "bbox": [2, 3, 10, 10], "iscrowd": 0}],
-                "categories": [{"id": 7, "name": "train"}],
-            }
-        ).encode()
 
+def instances(stem: str, *more_boxes: list[float]) -> bytes:
+    boxes = [[2, 3, 10, 10], *more_boxes]
+    return json.dumps(
+        {
+            "images": [{"id": 1, "file_name": f"{stem}.jpg", "width": 40, "height": 30}],
+            "annotations": [
+                {"id": number, "image_id": 1, "category_id": 7, "bbox": box, "iscrowd": 0}
+                for number, box in enumerate(boxes)
+            ],
+            "categories": [{"id": 7, "name": "train"}],
+        }
+    ).encode()
+
+
+@pytest.fixture
+def coco(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The original's layout; its training image has a box of zero height, as annotation 918 of train2017."""
     contents = {
         "annotations.zip": pack(
             {
-                "annotations/instances_train2017.json": instances("a"),
+                "annotations/instances_train2017.json": instances("a", [6.65, 8.33, 1.03, 0.0]),
                 "annotations/instances_val2017.json": instances("b"),
             }
         ),
@@ -164,11 +173,26 @@ def test_coco_is_read_as_it_comes(server: FileServer, monkeypatch: pytest.Monkey
         "train2017.zip": pack({"train2017/a.jpg": image_bytes()}),
     }
     put_up(server, "coco", contents, monkeypatch)
-    dataset = open_dataset("coco")
+
+
+@pytest.mark.usefixtures("coco")
+@pytest.mark.parametrize("on_broken", ["stop", "skip"])
+def test_coco_is_read_as_it_comes_with_its_flaws(on_broken: OnBroken) -> None:
+    dataset = open_dataset("coco", on_broken=on_broken)
     assert {split: [s.name for s in samples] for split, samples in dataset.splits.items()} == {
         "train": ["train2017/a.jpg"],
         "val": ["val2017/b.jpg"],
     }
+    assert dataset.splits["train"][0].boxes.tolist() == [[2, 3, 12, 13]]
+    assert dataset.left_out == ("train2017/a.jpg: box 2 (6.65, 8.33, 7.68, 8.33) has no area",)
+
+
+@pytest.mark.usefixtures("coco")
+def test_an_image_that_went_missing_after_the_download_still_stops(home: Path) -> None:
+    fetch_known("coco")
+    (home / "coco" / "train2017" / "a.jpg").write_bytes(b"")
+    with pytest.raises(DatasetError, match=r"train2017/a\.jpg: it is not an image of a known format"):
+        open_dataset("coco")
 
 
 def test_offline_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

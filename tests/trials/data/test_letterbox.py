@@ -3,9 +3,8 @@ import numpy as np
 import pytest
 import torch
 
+from spaces.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from trials.data.letterbox import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     PAD_RGB,
     fit_letterbox,
     letterbox,

@@ -76,6 +76,33 @@ def test_few_sizes_give_scaled_stock_anchors() -> None:
     assert len(np.unique(pairs, axis=0)) == 9
 
 
+SQUARES = [(20.0 + 15 * n, 20.0 + 15 * n) for n in range(9)]
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        pytest.param([(40.0, 40.0)] * 5000 + SQUARES, id="other sizes so rare that a sample misses them"),
+        pytest.param(SQUARES[:2] * 2500, id="two sizes"),
+        pytest.param(SQUARES[:8] * 20, id="one size less than anchors"),
+    ],
+)
+@pytest.mark.parametrize("noise_px", [0.0, 1e-5, 1e-2])
+def test_fewer_sizes_than_anchors_give_different_anchors(sizes: list[tuple[float, float]], noise_px: float) -> None:
+    noisy = np.array(sizes) + noise_px * np.random.default_rng(0).standard_normal((len(sizes), 2))
+    anchors = fit_anchors(_samples(noisy.tolist()), input_size=400, output_strides=(8, 16, 32))
+    pairs = np.array([pair for group in anchors for pair in group])
+    apart = np.abs(pairs[:, None] - pairs).max(axis=2) + 99 * np.eye(9)
+    assert apart.min() > 1.0
+
+
+@pytest.mark.parametrize("copies", [20, 500])
+def test_as_many_sizes_as_anchors_are_found_under_noise(copies: int) -> None:
+    noisy = np.array(SQUARES * copies) + 1e-2 * np.random.default_rng(0).standard_normal((9 * copies, 2))
+    anchors = fit_anchors(_samples(noisy.tolist()), input_size=400, output_strides=(8, 16, 32))
+    np.testing.assert_allclose(np.reshape(anchors, (9, 2)), SQUARES, rtol=2e-3)
+
+
 def test_ignored_and_tiny_boxes_do_not_count() -> None:
     stock = fit_anchors([], input_size=416, output_strides=(8, 16, 32))
     many = [(10.0 + n, 20.0) for n in range(50)]

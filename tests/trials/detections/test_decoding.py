@@ -7,6 +7,7 @@ import torch
 from tests.trials.detections.box_encoding import encode_boxes
 from trials.detections.decoding import (
     BoxCoding,
+    OutputError,
     anchors_tensor,
     build_grid,
     decode_boxes,
@@ -110,3 +111,11 @@ def test_decoded_maps_hold_boxes_and_scores() -> None:
     assert found.objectness[1, 24 + 3].item() == pytest.approx(0.75)
     assert found.class_scores[1, 24 + 3].tolist() == pytest.approx([0.5, 0.5, 0.25])
     assert found.boxes[1, 24 + 3].tolist() == pytest.approx([24 - 45, 8 - 60, 24 + 45, 8 + 60])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_an_output_that_is_no_number_is_refused(value: float) -> None:
+    maps = [torch.zeros(2, 2 * 8, *size) for size in SIZES_HW]
+    maps[1][1, 8 + 4, 0, 1] = value
+    with pytest.raises(OutputError, match="1 of 512 values in the network's outputs are NaN or infinite"):
+        decode_maps(maps, ANCHORS, strides=(8, 16), coding="bounded")

@@ -56,6 +56,16 @@ def test_selection_equals_the_plain_version(settings: DetectionSettings) -> None
         torch.testing.assert_close(found.boxes, predictions.boxes[image, [place for _, _, place in expected]])
 
 
+def test_a_huge_box_does_not_move_the_others() -> None:
+    predictions = random_predictions(3, batch=1, num_predictions=30, num_classes=80)
+    predictions.boxes[:, 0] = torch.tensor([-75e3, -75e3, 75e3, 75e3])
+    settings = DetectionSettings(max_detections=1000)
+    for image, found in enumerate(select_detections(predictions, settings)):
+        expected = plain_selection(predictions, image, settings)
+        assert found.labels.tolist() == [label for _, label, _ in expected]
+        torch.testing.assert_close(found.boxes, predictions.boxes[image, [place for _, _, place in expected]])
+
+
 def test_nothing_above_the_threshold_gives_empty_tensors() -> None:
     for found in select_detections(random_predictions(1), DetectionSettings(score_threshold=1.0)):
         assert found.boxes.shape == (0, 4)

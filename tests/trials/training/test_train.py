@@ -16,6 +16,7 @@ from tests.trials.training.tiny_network import ANCHORS, TinyNetwork, tiny_networ
 from trials.data import Dataset
 from trials.data.augmentation import AugmentSettings
 from trials.data.shapes import ShapesSettings, make_shapes
+from trials.detections.decoding import OutputError
 from trials.progress import Progress, Report, ignore_progress
 from trials.scoring import score_network
 from trials.training import (
@@ -112,20 +113,48 @@ def test_bfloat16_trains_with_gradient_clipping_on_a_network_with_strided_depthw
 
 
 @pytest.mark.parametrize(
-    ("precision", "is_gpu", "input_size", "is_fast", "expected"),
+    ("precision", "is_gpu", "is_fast", "expected"),
     [
-        ("auto", False, 320, True, "bf16-mixed"),
-        ("auto", False, 160, True, "32-true"),
-        ("auto", False, 320, False, "32-true"),
-        ("bf16", False, 64, False, "bf16-mixed"),
-        ("fp32", False, 416, True, "32-true"),
+        ("auto", False, True, "bf16"),
+        ("auto", False, False, "fp32"),
+        ("auto", True, True, "bf16"),
+        ("auto", True, False, "fp32"),
+        ("bf16", False, False, "bf16"),
+        ("fp32", True, True, "fp32"),
     ],
 )
-def test_the_number_format_follows_from_size_and_processor(
-    monkeypatch: pytest.MonkeyPatch, precision: Any, is_gpu: bool, input_size: int, is_fast: bool, expected: str
+def test_the_number_format_follows_from_the_processor(
+    monkeypatch: pytest.MonkeyPatch, precision: Any, is_gpu: bool, is_fast: bool, expected: str
 ) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: is_fast is not is_gpu)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: is_fast is is_gpu)
+    assert choose_precision(TrainSettings(precision=precision), is_gpu=is_gpu) == expected
+
+
+@pytest.mark.parametrize("input_size", [64, 256])
+@pytest.mark.parametrize("is_fast", [True, False])
+def test_networks_of_all_sizes_train_in_one_format_which_the_result_tells_and_are_scored_in_float32(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, input_size: int, is_fast: bool
+) -> None:
+    class Watching(TinyNetwork):
+        def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+            maps = super().forward(images)
+            formats[self.training].add(maps[0].dtype)
+            return maps
+
+    formats: dict[bool, set[torch.dtype]] = {True: set(), False: set()}
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: is_fast)
-    assert choose_precision(TrainSettings(precision=precision), is_gpu=is_gpu, input_size=input_size) == expected
+    result = train_network(
+        Watching(2),
+        dataset=DATASET,
+        anchors=ANCHORS,
+        input_size=input_size,
+        settings=replace(QUICK, epochs=1),
+        report=ignore_progress,
+        work_dir=tmp_path,
+    )
+    assert result.precision == ("bf16" if is_fast else "fp32")
+    assert formats == {True: {torch.bfloat16 if is_fast else torch.float32}, False: {torch.float32}}
 
 
 def test_the_result_tells_what_was_done(train: Train) -> None:
@@ -153,18 +182,6 @@ def test_scoring_is_reported_every_half_second(train: Train, monkeypatch: pytest
         ("score", 2, 6, 6),
         ("train", 2, 4, 4),
     ]
-
-
-def test_scores_are_computed_in_float32_whatever_the_training_s_format(train: Train) -> None:
-    class Watching(TinyNetwork):
-        def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-            maps = super().forward(images)
-            formats[self.training].add(maps[0].dtype)
-            return maps
-
-    formats: dict[bool, set[torch.dtype]] = {True: set(), False: set()}
-    train(replace(QUICK, epochs=1, precision="bf16"), network=Watching(2))
-    assert formats == {True: {torch.bfloat16}, False: {torch.float32}}
 
 
 def test_the_same_seed_gives_the_same_result_and_another_does_not(train: Train) -> None:
@@ -286,6 +303,28 @@ class Exploding(TinyNetwork):
 def test_a_loss_that_is_not_finite_ends_the_training(train: Train) -> None:
     with pytest.raises(DivergedError, match=r"the loss is nan at epoch 1, step 3, learning rate 0\.\d+"):
         train(network=Exploding())
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.999])
+def test_a_gradient_that_overflows_in_the_last_step_is_no_score(train: Train, tmp_path: Path, ema_decay: float) -> None:
+    class Overflowing(TinyNetwork):
+        """Its losses are finite; the gradient of the fourth batch is not."""
+
+        num_batches = 0
+
+        def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+            maps = super().forward(images)
+            self.num_batches += self.training
+            if self.training and self.num_batches == 4:
+                maps[0].register_hook(lambda gradient: gradient * math.inf)
+            return maps
+
+    network, recorder = Overflowing(2), Recorder()
+    with pytest.raises(OutputError, match="values in the network's outputs are NaN or infinite"):
+        train(replace(QUICK, epochs=1, ema_decay=ema_decay), network=network, report=recorder)
+    assert network.num_batches == 4
+    assert all(one.loss is None or math.isfinite(one.loss) for one in recorder.seen)
+    assert not (tmp_path / CHECKPOINT_FILE).exists()
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ class EngineBench:
             notes.append(
                 f"{log.num_skipped_tactics} tactics were skipped for lack of memory: the engine may be slower than necessary"
             )
-        self.session.keep(engine, most_mib=self.settings.cache_mib)
+        self.session.keep(engine)
         return Engine(file=engine, build_s=log.build_s or run.seconds, notes=tuple(notes))
 
     def _run_builder(
