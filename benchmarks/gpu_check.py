@@ -49,6 +49,7 @@ from trials.training.detector import Detector, split_targets
 from trials.training.loss import DetectionLoss, modern_loss
 from trials.training.optimiser import OptimiserFactory
 from trials.training.recipes import modern_recipe, quick_recipe
+from trials.training.recorded_passes import record_passes
 from trials.training.train import train_network
 from trials.trial import run_trial
 from trials.trial_result import TrialRequest
@@ -87,7 +88,7 @@ class Scale:
         return self.accelerator != "cpu"
 
     @property
-    def format(self) -> str:
+    def form(self) -> str:
         """The number format that `auto` chooses."""
         return "bf16" if self.is_gpu else "fp32"
 
@@ -194,26 +195,24 @@ def machine(scale: Scale) -> Iterator[Row]:
 
 
 def step(scale: Scale) -> Iterator[Row]:
-    """Time a training step on one batch that is already on the GPU, by number format, memory layout and batch."""
-    plain = Step(format=scale.format, layout=torch.channels_last, is_tuned=False)
-    variants = {
-        f"{name}, {layout}{tuned}": Step(format=name, layout=LAYOUTS[layout], is_tuned=bool(tuned))
-        for name in (("bf16", "tf32", "fp32") if scale.is_gpu else ("fp32",))
-        for layout, tuned in (("channels_last", ""), ("channels_last", ", cudnn.benchmark"), ("contiguous", ""))
-    }
-    (first, architecture), batch = _first(scale), scale.batches[0]
-    for words, variant in variants.items():
-        milliseconds = time_step(architecture, scale, variant, batch_size=batch)
-        yield f"{first}, batch {batch}, {words}", _per_image(milliseconds, batch)
-    for name, architecture in _networks(scale).items():
-        for size in scale.batches:
-            for tuned in (False, True) if size == scale.batches[-1] else (False,):
-                words = f"{name}, batch {size}, {plain.format}, channels_last{', cudnn.benchmark' if tuned else ''}"
-                milliseconds = time_step(architecture, scale, replace(plain, is_tuned=tuned), batch_size=size)
-                yield words, _per_image(milliseconds, size)
-    yield from _phases(scale, plain)
+    """Time a training step on one batch that is already on the GPU, by number format, recording, layout and batch."""
+    formats = ("bf16", "tf32", "fp32") if scale.is_gpu else ("fp32",)
+    for count, (name, architecture) in enumerate(_networks(scale).items()):
+        for batch in scale.batches:
+            for form in formats if count == 0 else formats[:1]:
+                for is_recorded in (False, True) if scale.is_gpu else (False,):
+                    step = Step(form=form, is_recorded=is_recorded)
+                    milliseconds = time_step(architecture, scale, step, batch_size=batch)
+                    yield f"{name}, batch {batch}, {step}", _per_image(milliseconds, batch)
+    yield from _phases(scale)
     if scale.is_gpu:
-        yield from _kernels(scale, plain)
+        contiguous = Step(form=scale.form, is_recorded=True, layout=torch.contiguous_format)
+        batch = scale.batches[0]
+        milliseconds = time_step(_first(scale)[1], scale, contiguous, batch_size=batch)
+        yield f"{_first(scale)[0]}, batch {batch}, {contiguous}, contiguous memory", _per_image(milliseconds, batch)
+        yield "weights and statistics after 5 steps, recorded against launched singly, fp32", _disagreement(scale)
+        for form in formats:
+            yield f"GPU time in such a step, {form}", _gpu_time(scale, Step(form=form, is_recorded=False))
 
 
 def data(scale: Scale) -> Iterator[Row]:
@@ -233,16 +232,17 @@ def data(scale: Scale) -> Iterator[Row]:
 
 def loop(scale: Scale) -> Iterator[Row]:
     """Train with the loader: images a second, and the share of the time that the GPU waits for data."""
-    for name, architecture in _networks(scale).items():
-        for batch in scale.batches if name == _first(scale)[0] else scale.batches[:1]:
-            dataset = _shapes(scale, images=max(scale.images // 4, batch * 6))
-            for workers in scale.workers:
-                for form in ("bf16", "fp32") if scale.is_gpu and workers == scale.workers[0] else (scale.format,):
-                    for epoch, (rate, waiting) in enumerate(
-                        _train_loop(architecture, dataset, scale, form=form, batch_size=batch, workers=workers), start=1
-                    ):
-                        what = f"{name}, batch {batch}, {form}, {workers} worker(s), epoch {epoch}"
-                        yield what, f"{rate:.0f} images/s, waits {waiting:.0%} of the time"
+    name, architecture = _first(scale)
+    for batch in scale.batches:
+        dataset = _shapes(scale, images=max(scale.images // 4, batch * 12))
+        for workers in scale.workers:
+            for is_pinned in (True, False) if scale.is_gpu and workers == scale.workers[0] else (scale.is_gpu,):
+                rates = _train_loop(
+                    architecture, dataset, scale, batch_size=batch, workers=workers, is_pinned=is_pinned
+                )
+                for epoch, (rate, waiting) in enumerate(rates, start=1):
+                    what = f"{name}, batch {batch}, {workers} worker(s){', pinned' if is_pinned else ''}, epoch {epoch}"
+                    yield what, f"{rate:.0f} images/s, waits {waiting:.0%} of the time"
 
 
 def training(scale: Scale) -> Iterator[Row]:
@@ -296,7 +296,7 @@ def latency(scale: Scale) -> Iterator[Row]:
             builds = [_graph_medians(architecture) for _ in range(3)]
             runs = ", ".join("/".join(f"{median:.4f}" for median in build) for build in builds)
             yield f"{name} by PyTorch, FP16, CUDA graph, 3 builds × 2 runs", f"{runs} ms"
-            yield f"{name} by PyTorch, FP16, without a graph", f"{_eager_median(architecture):.4f} ms"
+            yield f"{name} by PyTorch, FP16, launched singly", f"{_eager_median(architecture):.4f} ms"
 
 
 def sharing(scale: Scale) -> Iterator[Row]:
@@ -377,31 +377,30 @@ PARTS: dict[str, Part] = {
 # --- a training step -----------------------------------------------------------------------------------------------------
 
 
-LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
-
-
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """How a step is computed."""
 
-    format: str
+    form: str
     """``bf16``, ``tf32`` or ``fp32``."""
-    layout: torch.memory_format
+    is_recorded: bool
+    """Whether forward and backward pass are CUDA graphs."""
+    layout: torch.memory_format = torch.channels_last
     """Of weights and activations."""
-    is_tuned: bool
-    """Whether cuDNN times its algorithms for each shape (`torch.backends.cudnn.benchmark`)."""
+
+    def __str__(self) -> str:
+        return f"{self.form}, {'recorded' if self.is_recorded else 'launched singly'}"
 
     @contextmanager
     def settings(self) -> Iterator[None]:
         """Set PyTorch's switches within the block."""
-        backends = torch.backends
-        before = backends.cudnn.benchmark, backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32
-        backends.cudnn.benchmark = self.is_tuned
-        backends.cudnn.allow_tf32 = backends.cuda.matmul.allow_tf32 = self.format == "tf32"
+        cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+        before = cudnn.allow_tf32, matmul.allow_tf32
+        cudnn.allow_tf32 = matmul.allow_tf32 = self.form == "tf32"
         try:
             yield
         finally:
-            backends.cudnn.benchmark, backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32 = before
+            cudnn.allow_tf32, matmul.allow_tf32 = before
 
 
 def _networks(scale: Scale) -> dict[str, Architecture]:
@@ -425,20 +424,51 @@ def time_step(architecture: Architecture, scale: Scale, step: Step, *, batch_siz
 
 
 def _make_step(architecture: Architecture, scale: Scale, step: Step, *, batch_size: int) -> Callable[[], None]:
-    detector, optimiser = _make_detector(architecture, scale, layout=step.layout)
     batch = _one_batch(scale, batch_size)
+    update = _make_update(architecture, scale, step, batch)
+    return lambda: update(batch)
 
-    def one() -> None:
-        _forward_backward(detector, batch, is_bf16=step.format == "bf16")
+
+def _disagreement(scale: Scale) -> str:
+    """Return how far recorded training is from that of single launches, and that from its own repetition."""
+    states = []
+    for is_recorded in (False, False, True):
+        batch = _one_batch(scale, scale.batches[0])
+        detector, optimiser = _make_detector(_first(scale)[1], scale)
+        if is_recorded:
+            record_passes(detector.network, as_network_input(batch.images), is_bf16=False)
+        update = _updater(detector, optimiser, is_bf16=False)
+        for _ in range(5):
+            update(batch)
+        values = detector.network.state_dict().values()
+        states.append(torch.cat([value.double().flatten() for value in values]))
+    first, again, recorded = states
+    return f"{_apart(recorded, first):.1e} of their norm; a repetition {_apart(again, first):.1e}"
+
+
+def _apart(one: Tensor, other: Tensor) -> float:
+    return float((one - other).norm() / other.norm())
+
+
+def _make_update(architecture: Architecture, scale: Scale, step: Step, batch: Batch) -> Callable[[Batch], None]:
+    """Return a function that trains on a batch of the same size as this one."""
+    detector, optimiser = _make_detector(architecture, scale, layout=step.layout)
+    is_bf16 = step.form == "bf16"
+    if step.is_recorded:
+        record_passes(detector.network, as_network_input(batch.images), is_bf16=is_bf16)
+
+    return _updater(detector, optimiser, is_bf16=is_bf16)
+
+
+def _updater(detector: Detector, optimiser: torch.optim.Optimizer, *, is_bf16: bool) -> Callable[[Batch], None]:
+    def update(batch: Batch) -> None:
+        total = _loss(detector, batch, _forward(detector, batch, is_bf16=is_bf16))
+        total.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(detector.parameters(), 10.0)
         optimiser.step()
         optimiser.zero_grad()
 
-    return one
-
-
-def _forward_backward(detector: Detector, batch: Batch, *, is_bf16: bool) -> None:
-    _loss(detector, batch, _forward(detector, batch, is_bf16=is_bf16)).backward()  # type: ignore[no-untyped-call]
+    return update
 
 
 def _forward(detector: Detector, batch: Batch, *, is_bf16: bool) -> list[Tensor]:
@@ -452,11 +482,11 @@ def _loss(detector: Detector, batch: Batch, maps: list[Tensor]) -> Tensor:
     return total
 
 
-def _phases(scale: Scale, step: Step) -> Iterator[Row]:
+def _phases(scale: Scale) -> Iterator[Row]:
     """Time the phases of a step, waiting for the GPU after each."""
-    detector, optimiser = _make_detector(_first(scale)[1], scale, layout=step.layout)
+    detector, optimiser = _make_detector(_first(scale)[1], scale)
     batch = _one_batch(scale, scale.batches[0])
-    is_bf16 = step.format == "bf16"
+    is_bf16 = scale.form == "bf16"
     seconds: dict[str, list[float]] = {}
     for _ in range(3 + scale.steps // 2):
         marks = [_now(scale)]
@@ -476,31 +506,27 @@ def _phases(scale: Scale, step: Step) -> Iterator[Row]:
         ):
             seconds.setdefault(name, []).append(end - begin)
     words = ", ".join(f"{name} {statistics.median(part) * 1e3:.1f}" for name, part in seconds.items())
-    yield f"phases of a step of {_first(scale)[0]}, batch {scale.batches[0]}, {step.format}", f"{words} ms"
+    yield (
+        f"phases of a step of {_first(scale)[0]}, batch {scale.batches[0]}, {scale.form}, launched singly",
+        f"{words} ms",
+    )
 
 
-def _kernels(scale: Scale, step: Step) -> Iterator[Row]:
-    """Tell how long the GPU computes in a step, and which kernels take most of it."""
+def _gpu_time(scale: Scale, step: Step) -> str:
+    """Return how long the GPU computes in a step of the first network, and how many kernels it runs."""
     from torch.profiler import ProfilerActivity, profile
 
     one = _make_step(_first(scale)[1], scale, step, batch_size=scale.batches[0])
-    for _ in range(3):
-        one()
-    torch.cuda.synchronize()
-    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
-        one()
+    with step.settings():
+        for _ in range(3):
+            one()
         torch.cuda.synchronize()
+        with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+            one()
+            torch.cuda.synchronize()
     kernels = [event for event in profiler.key_averages() if event.device_type.name == "CUDA"]
-    kernels.sort(key=lambda event: -event.self_device_time_total)
-    busy = sum(event.self_device_time_total for event in kernels)
-    launches = sum(event.count for event in kernels)
-    yield f"GPU time in a step of {_first(scale)[0]}", f"{busy / 1e3:.1f} ms in {launches} kernels"
-    for event in kernels[:8]:
-        share = event.self_device_time_total / busy
-        yield (
-            f"kernel {event.key[:58]}",
-            f"{share:.0%}, {event.self_device_time_total / 1e3:.2f} ms, {event.count} times",
-        )
+    busy_us = sum(event.self_device_time_total for event in kernels)
+    return f"{busy_us / 1e3:.1f} ms in {sum(event.count for event in kernels)} kernels"
 
 
 def _make_detector(
@@ -534,19 +560,13 @@ def _to(batch: Batch, scale: Scale) -> Batch:
 
 
 def _train_loop(
-    architecture: Architecture, dataset: Dataset, scale: Scale, *, form: str, batch_size: int, workers: int
+    architecture: Architecture, dataset: Dataset, scale: Scale, *, batch_size: int, workers: int, is_pinned: bool
 ) -> Iterator[tuple[float, float]]:
     """Train two epochs after a warm-up; yield images a second and the share of waiting of each."""
-    detector, optimiser = _make_detector(architecture, scale)
     loader = _data(dataset, scale, batch_size=batch_size, workers=workers).train_dataloader()
-
-    def one(batch: Batch) -> None:
-        _forward_backward(detector, batch, is_bf16=form == "bf16")
-        nn.utils.clip_grad_norm_(detector.parameters(), 10.0)
-        optimiser.step()
-        optimiser.zero_grad()
-
+    loader.pin_memory = is_pinned
     warm = _one_batch(scale, batch_size)
+    one = _make_update(architecture, scale, Step(form=scale.form, is_recorded=scale.is_gpu), warm)
     for _ in range(3):
         one(warm)
     for epoch in (1, 2):
@@ -619,7 +639,8 @@ def _request(scale: Scale, work_dir: Path) -> TrialRequest:
     train = replace(quick_recipe(), epochs=1, batch_size=max(scale.batches), accelerator=scale.accelerator)
     return TrialRequest(
         number=0,
-        architecture=_first(scale)[1].replace(input_size=scale.size),
+        study_id="gpu-check",
+        architecture=_first(scale)[1].replace(input_size=scale.size, transfer=0),
         dataset=f"shapes:train={2 * max(scale.batches)},val=8,size={scale.size}",
         skip_broken=False,
         device="cpu",
@@ -690,7 +711,7 @@ def _wait_for(folder: Path, names: list[str], *, limit_s: float = 120) -> None:
 
 def _train_child(scale: Scale, index: str, folder: str) -> None:
     """Train for three seconds whenever asked to, as one of several processes."""
-    step = Step(format=scale.format, layout=torch.channels_last, is_tuned=False)
+    step = Step(form=scale.form, is_recorded=scale.is_gpu)
     one = _make_step(_first(scale)[1], scale, step, batch_size=scale.batches[0])
     for _ in range(3):
         one()

@@ -22,10 +22,30 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def threads_of_each(workers: int, *, gpus: tuple[str, ...]) -> int:
-    """Return the threads of each of several trainings at once; 0 leaves torch its choice, on GPUs.
+_TRIALS_OF_A_GPU = 4
+_CORES_OF_A_TRIAL = 4
+_GIB_OF_A_TRIAL = 8
+
+
+def trials_at_once(gpus: tuple[str, ...]) -> int:
+    """Return how many trials to run at once: one for each core, or on GPUs up to four for each GPU.
+
+    One small network leaves a large GPU idle for most of the time (docs/gpu.md). Each training there gets four cores, which
+    launch its kernels and prepare its images, and 8 GiB of the GPU's memory.
+    """
+    if not gpus:
+        return usable_cores()
+    import torch
+
+    memory_gib = min(torch.cuda.get_device_properties(index).total_memory for index in range(len(gpus))) // 2**30
+    of_cores = usable_cores() // (_CORES_OF_A_TRIAL * len(gpus))
+    return len(gpus) * max(1, min(_TRIALS_OF_A_GPU, of_cores, memory_gib // _GIB_OF_A_TRIAL))
+
+
+def threads_of_each(workers: int) -> int:
+    """Return the threads of each of several trainings at once: its share of the cores.
 
     Small networks gain nothing from a second thread, and two trainings that share cores by threads lose an order of
-    magnitude to each other's spinning, so each training on a CPU gets its share of the cores.
+    magnitude to each other's spinning. On a GPU the share also bounds the processes that prepare images.
     """
-    return 0 if gpus else max(1, usable_cores() // workers)
+    return max(1, usable_cores() // workers)

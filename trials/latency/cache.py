@@ -117,4 +117,3 @@ def _slowdown(measured: Latency, quiet_ms: float | None) -> float:
     if quiet_ms is None or measured.reference_ms is None or not measured.is_reference_in_turn:
         return 1.0
     return measured.reference_ms / quiet_ms
-

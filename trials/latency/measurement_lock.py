@@ -7,7 +7,7 @@ then locks exclusively. The kernel drops the locks of a process that dies.
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,9 +17,11 @@ class MeasurementLock:
 
     Args:
         folder: Where the lock files are, the same for all trials of the machine.
+        finish: Called before the lock is released: it waits for work that this process has queued on a GPU.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, finish: Callable[[], None] = lambda: None) -> None:
+        self._finish = finish
         self._paths = (
             folder / "room.lock",
             folder / "gate.lock",
@@ -42,6 +44,7 @@ class MeasurementLock:
         try:
             fcntl.flock(self._request, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
+            self._finish()
             fcntl.flock(self._lock, fcntl.LOCK_UN)
             self._acquire_shared()
         else:
@@ -63,6 +66,7 @@ class MeasurementLock:
     @contextmanager
     def released(self) -> Iterator[None]:
         """Release the lock while the block waits for another process, which may measure before it answers."""
+        self._finish()
         fcntl.flock(self._lock, fcntl.LOCK_UN)
         try:
             yield

@@ -47,7 +47,10 @@ _REFIT_FACTOR = 3
 )
 @click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the search and of each training.")
 @click.option(
-    "--workers", type=click.IntRange(1), default=None, help="Trials at once.  [default: one per GPU, else one per core]"
+    "--workers",
+    type=click.IntRange(1),
+    default=None,
+    help="Trials at once.  [default: up to 4 per GPU, else one per core]",
 )
 @click.option("--no-prune", is_flag=True, help="Train every trial to its end.")
 @click.option(
@@ -98,11 +101,11 @@ def search(
 
     from search.study.settings import StudySettings
     from spaces.named_spaces import open_space
-    from yoloret_nas.machine import threads_of_each, usable_cores, visible_gpus
+    from yoloret_nas.machine import threads_of_each, trials_at_once, visible_gpus
     from yoloret_nas.options.recipe import choose_training
 
     gpus = visible_gpus()
-    workers = workers or len(gpus) or usable_cores()
+    workers = workers or trials_at_once(gpus)
     opened = open_space(space or ("nano" if gpus or device.startswith("ssh://") else "tiny"))
     train = choose_training(recipe, data=data, epochs=epochs, batch_size=batch_size)
     settings = StudySettings(
@@ -110,7 +113,7 @@ def search(
         space=opened,
         dataset=data,
         device=device,
-        train=replace(train, num_threads=threads_of_each(workers, gpus=gpus), seed=seed),
+        train=replace(train, num_threads=threads_of_each(workers), seed=seed),
         also_measure=also_measure,
         budget=budget,
         max_latency_ms=max_latency,

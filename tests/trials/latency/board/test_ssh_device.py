@@ -282,7 +282,9 @@ def test_an_engine_beyond_the_bound_is_timed_before_it_is_deleted(board: Loopbac
     assert not list(board.cache.glob("*/*.engine"))
 
 
-def test_an_engine_that_does_not_fit_takes_no_other_s_place(board: LoopbackBoard, device: SshDevice, network: Path) -> None:
+def test_an_engine_that_does_not_fit_takes_no_other_s_place(
+    board: LoopbackBoard, device: SshDevice, network: Path
+) -> None:
     board.fail()
     known = device.measure(network)
     large = board.cache / device.identity().key / "large.engine"
@@ -473,7 +475,9 @@ def test_a_board_in_others_use_is_waited_for_only_so_long(board: LoopbackBoard, 
     thread.start()
     _wait_for_process(board, "trtexec_stand_in.py --onnx")
     late = _with(board, queue_limit_s=1)
-    with pytest.raises(DeviceAwayError, match=r"board has been in use by .*, process \d+ for longer than queue_limit_s"):
+    with pytest.raises(
+        DeviceAwayError, match=r"board has been in use by .*, process \d+ for longer than queue_limit_s"
+    ):
         late.measure(network)
     late.close()
     thread.join()
