@@ -123,6 +123,9 @@ TINY = Scale(
     budget=1,
 )
 
+_SEARCH_S = 300
+"""A search that takes longer is ended, and has that as its reason."""
+
 Row = tuple[str, str]
 """What was measured, and its figure with unit."""
 Part = Callable[[Scale], Iterator[Row]]
@@ -350,7 +353,7 @@ def search(scale: Scale) -> Iterator[Row]:
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.getenv("PYTHONPATH")])]),
         }
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=_SEARCH_S)
         lines = (done.stdout + done.stderr).splitlines()
         if done.returncode:
             raise RuntimeError("\n".join(lines[-15:]))

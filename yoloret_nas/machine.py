@@ -22,26 +22,6 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-_TRIALS_OF_A_GPU = 4
-_CORES_OF_A_TRIAL = 4
-_GIB_OF_A_TRIAL = 8
-
-
-def trials_at_once(gpus: tuple[str, ...]) -> int:
-    """Return how many trials to run at once: one for each core, or on GPUs up to four for each GPU.
-
-    One small network leaves a large GPU idle for most of the time (docs/gpu.md). Each training there gets four cores, which
-    launch its kernels and prepare its images, and 8 GiB of the GPU's memory.
-    """
-    if not gpus:
-        return usable_cores()
-    import torch
-
-    memory_gib = min(torch.cuda.get_device_properties(index).total_memory for index in range(len(gpus))) // 2**30
-    of_cores = usable_cores() // (_CORES_OF_A_TRIAL * len(gpus))
-    return len(gpus) * max(1, min(_TRIALS_OF_A_GPU, of_cores, memory_gib // _GIB_OF_A_TRIAL))
-
-
 def threads_of_each(workers: int) -> int:
     """Return the threads of each of several trainings at once: its share of the cores.
 
