@@ -27,7 +27,9 @@ _REFIT_FACTOR = 3
 @click.command()
 @click.option("--budget", type=click.IntRange(1), default=50, help="Finished trials in all, including earlier runs.")
 @click.option("--data", default="shapes", help=DATA_HELP)
-@click.option("--device", default="cpu", help="Where latency is measured: cpu, cpu:threads=N, cuda, ssh://host.")
+@click.option(
+    "--device", default="cpu", help="Where latency is measured: cpu, cpu:threads=N, cuda, cuda:N, ssh://host."
+)
 @click.option("--also-measure", multiple=True, help="Record this device's latency too; repeatable.")
 @click.option("--max-latency", type=Milliseconds(), help="Do not train what is slower, e.g. 33ms.")
 @click.option(

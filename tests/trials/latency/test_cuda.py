@@ -151,9 +151,8 @@ def rtx(monkeypatch: pytest.MonkeyPatch) -> Any:
     return find_tensorrt()
 
 
-@pytest.mark.parametrize("name", list(PRESETS))
-def test_the_real_builder_takes_our_files(rtx: Any, name: str, tmp_path: Path) -> None:
-    export_for_timing(PRESETS[name], tmp_path / "full.onnx", num_classes=20, opset=rtx.reads.opset)
+def test_the_real_builder_takes_our_file(rtx: Any, tmp_path: Path) -> None:
+    export_for_timing(PRESETS["yoloret-m0.75"], tmp_path / "full.onnx", num_classes=20, opset=rtx.reads.opset)
     write_half(tmp_path / "full.onnx", tmp_path / "half.onnx")
     assert len(build_engine(rtx, (tmp_path / "half.onnx").read_bytes(), capability=(8, 6))) > 1_000_000
 

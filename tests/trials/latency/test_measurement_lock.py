@@ -164,3 +164,15 @@ def test_a_killed_process_blocks_nobody(tmp_path: Path, is_exclusive: bool) -> N
     holder.join()
     with MeasurementLock(tmp_path).shared() as lock, lock.exclusive():
         pass
+
+
+def test_a_training_finishes_its_gpu_work_before_a_measurement_begins(tmp_path: Path) -> None:
+    finished: list[str] = []
+    with (
+        MeasurementLock(tmp_path, finish=lambda: finished.append("training")).shared() as training,
+        MeasurementLock(tmp_path).shared() as other,
+    ):
+        training.yield_to_measurement()
+        assert finished == []
+        with training.released(), other.exclusive():
+            assert finished == ["training"]

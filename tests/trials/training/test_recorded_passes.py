@@ -23,7 +23,7 @@ def _batch(device: str = "cpu") -> Batch:
     return Batch(images, torch.zeros(0, 4, device=device), none, none, none.bool(), torch.arange(2, device=device))
 
 
-@pytest.fixture()
+@pytest.fixture
 def recordings(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Stand in for the recording; the list holds, for each, whether autocast was on."""
     found: list[bool] = []
