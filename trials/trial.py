@@ -25,7 +25,6 @@ from trials.latency.cache import LatencyCache
 from trials.latency.measure import measure_quietly
 from trials.latency.measurement_lock import MeasurementLock
 from trials.latency.open_device import open_device
-from trials.onnx import UnsupportedNetworkError
 from trials.onnx.export import export_for_timing, fill_weights
 from trials.progress import Progress, Report
 from trials.training import inherit_weights, read_checkpoint
@@ -39,6 +38,9 @@ from trials.trial_result import (
     write_json,
     write_result,
 )
+
+TRACEBACK_ELSEWHERE_FILE = "traceback-elsewhere.txt"
+"""In a trial's folder: unexpected errors of the further devices."""
 
 
 def run_trial(request: TrialRequest, report: Report) -> TrialResult:
@@ -98,7 +100,7 @@ class _Trial:
     def __init__(self, request: TrialRequest, report: Report) -> None:
         self._request = request
         self._driver = report
-        self._lock = MeasurementLock(request.latency_cache.parent, finish=_finish_on_gpu)
+        self._lock = MeasurementLock(finish=_finish_on_gpu)
         self._clock = _Clock()
         self._result = TrialResult(state="failed")
         request.work_dir.mkdir(parents=True, exist_ok=True)
@@ -158,7 +160,7 @@ class _Trial:
         return latency
 
     def _measure_elsewhere(self, *, num_classes: int) -> None:
-        """Record the further devices' latencies; one that cannot measure becomes a note, since it is no objective."""
+        """Record the further devices' latencies; any failure becomes a note, since they are no objective."""
         request = self._request
         measured: dict[str, Latency] = {}
         notes: list[str] = []
@@ -169,8 +171,12 @@ class _Trial:
                     export_for_timing(request.architecture, path, num_classes=num_classes, opset=device.opset)
                     with self._clock("measure"):
                         measured[spec], _ = self._time(device, path)
-            except (DeviceError, UnsupportedNetworkError) as error:
+            except YoloRetError as error:
                 notes.append(f"{spec}: {error.message}")
+            except Exception as error:  # of a runtime, a driver or a full disk; its traceback is kept
+                with (request.work_dir / TRACEBACK_ELSEWHERE_FILE).open("a", encoding="utf-8") as file:
+                    file.write(f"{spec}: {traceback.format_exc()}")
+                notes.append(f"{spec}: {type(error).__name__}: {error} (see {TRACEBACK_ELSEWHERE_FILE} in its folder)")
             path.unlink(missing_ok=True)
         self._result = replace(self._result, also=measured, notes=tuple(notes))
 

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from search.study.settings import StudySettings
 from spaces import Architecture
 from spaces.networks import count_cost
-from trials.latency import DeviceAwayError, DeviceError
+from trials.latency import DeviceAwayError, DeviceError, UnstableError
 from trials.latency.cache import LatencyCache
 from trials.latency.measure import measure_architecture
 from trials.latency.measurement_lock import MeasurementLock
@@ -27,7 +27,7 @@ def measure_latency_ms(architecture: Architecture, settings: StudySettings, *, n
     """
     cache = LatencyCache(settings.latency_cache)
     with (
-        MeasurementLock(settings.root).shared() as lock,
+        MeasurementLock().shared() as lock,
         closing(open_device(settings.device)) as device,
         TemporaryDirectory() as folder,
     ):
@@ -44,13 +44,14 @@ def slowest_latency_ms(settings: StudySettings, *, num_classes: int) -> float:
     A network that the device cannot run, for lack of memory for example, is passed over for the next one.
 
     Raises:
-        DeviceError, UnsupportedNetworkError: the device is away, or cannot run the costliest network of any backbone.
+        DeviceAwayError, UnstableError: the device is away or gives no steady figure, which says nothing about the network.
+        DeviceError, UnsupportedNetworkError: it cannot run the costliest network of any backbone.
     """
     by_cost = sorted(settings.space.largest(), key=lambda one: -count_cost(one, num_classes=num_classes).macs)
     for architecture in by_cost[:-1]:
         try:
             return measure_latency_ms(architecture, settings, num_classes=num_classes) * _MARGIN
-        except DeviceAwayError:
+        except (DeviceAwayError, UnstableError):
             raise
         except (DeviceError, UnsupportedNetworkError):
             continue

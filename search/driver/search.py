@@ -49,7 +49,7 @@ def run_search(
         DeviceError: the device cannot be reached.
     """
     settings = with_available_weights(settings, view)
-    make_work = partial(SearchWork, settings)
+    make_work = partial(SearchWork, settings, notice=view.noticed)
     result, _ = open_and_drive(settings, make_work, executor, view=view, stop_requested=stop_requested)
     return result
 
@@ -57,17 +57,23 @@ def run_search(
 class SearchWork:
     """A study as a source of trials.
 
+    Args:
+        settings: The study.
+        opened: Its data and device.
+        notice: Called with notes for the user.
+
     Raises:
         StudyError: the study exists with other settings, other data or another device.
     """
 
-    def __init__(self, settings: StudySettings, opened: Opened) -> None:
+    def __init__(self, settings: StudySettings, opened: Opened, *, notice: Callable[[str], None]) -> None:
         self.settings = settings
         self.budget = settings.budget
         self.seconds_measuring = 0.0
         self._device_key = opened.identity.key
         num_classes = len(opened.dataset.class_names)
-        self._study = Study(settings, make_sampler(settings, num_classes=num_classes, on_look_up=self._count))
+        sampler = make_sampler(settings, num_classes=num_classes, on_look_up=self._count, notice=notice)
+        self._study = Study(settings, sampler)
         self._study.check_identity(opened.dataset.fingerprint, opened.identity)
         self._study.recover()
         self._study.queue_presets()
@@ -154,13 +160,20 @@ def with_available_weights(settings: StudySettings, view: View) -> StudySettings
     return replace(settings, space=settings.space.without_transfer(set(reasons)))
 
 
-def make_sampler(settings: StudySettings, *, num_classes: int, on_look_up: Callable[[float], None]) -> BaseSampler:
+def make_sampler(
+    settings: StudySettings,
+    *,
+    num_classes: int,
+    on_look_up: Callable[[float], None],
+    notice: Callable[[str], None],
+) -> BaseSampler:
     """Return the study's sampler.
 
     Args:
         settings: The study.
         num_classes: Classes of its detectors, for samplers that measure.
         on_look_up: Called with the seconds of each measurement made for a proposal.
+        notice: Called with a note for the user about each such measurement that failed.
     """
     if settings.sampler != "ehvi":
         return SpaceSampler(settings.space, name=settings.sampler, seed=settings.seed)
@@ -173,7 +186,9 @@ def make_sampler(settings: StudySettings, *, num_classes: int, on_look_up: Calla
             on_look_up(time.monotonic() - began)
 
     strategy = choose_strategy(settings.train.recipe, max_latency_ms=settings.max_latency_ms)
-    return EhviSampler(settings.space, measure_ms, num_classes=num_classes, settings=strategy, seed=settings.seed)
+    return EhviSampler(
+        settings.space, measure_ms, notice=notice, num_classes=num_classes, settings=strategy, seed=settings.seed
+    )
 
 
 def choose_strategy(recipe: str, *, max_latency_ms: float | None) -> StrategySettings:

@@ -26,7 +26,7 @@ _SLOPE = 1.0
 rising choice, until trainings correct it: a larger network or input is more accurate."""
 
 Measure = Callable[[Sequence[int]], Sequence[float]]
-"""Takes candidates, returns the latency of each in ms; infinity where it cannot be measured."""
+"""Takes candidates, returns the latency of each in ms; infinity or NaN where it cannot be measured."""
 
 
 class LatencyLookups:

@@ -3,7 +3,9 @@
 Legend: B batch, S side of the square images, M boxes of a whole batch, N boxes of one image.
 
 Both datasets work with any number of ``DataLoader`` workers; use none on a CPU that also trains. Decoded images are cached
-in memory up to a limit, so that later epochs read no files.
+in memory up to a limit. Without workers each cached file is read once. Each worker has a cache of its own, with its share
+of the limit, and a training image comes to other workers in other epochs, so with W workers its file is read up to W times:
+with 4 workers half of the files in the third epoch, a fifth in the eighth (measured on 64 images, batches of 4).
 """
 
 from collections.abc import Callable, Sequence

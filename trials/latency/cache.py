@@ -78,8 +78,8 @@ class LatencyCache:
                 return measured, False
         self._add_reference(measured)  # a device that has become slower for good is believed in time
         raise UnstableError(
-            f"other work slowed device {device.name} in {_TRIES} measurements of {onnx_path.name}: the reference network took "
-            f"{slowdown:.2f} times its quiet figure of {quiet_ms:.3g} ms (at most {THRESHOLDS.max_slowdown:g} times)",
+            f"other work slowed device {device.name} in {_TRIES} measurements of {onnx_path.name}: the reference network "
+            f"took {slowdown:.2f} times its quiet figure of {quiet_ms:.3g} ms (at most {THRESHOLDS.max_slowdown:g} times)",
             hint="stop other work on this machine, then run the same command again; if the machine has become slower for "
             "good, start a study in another folder",
         )

@@ -27,7 +27,7 @@ class UnknownDeviceError(DeviceError, ValueError):
 
 
 class DeviceAwayError(DeviceError):
-    """A device cannot be reached now; the same call may succeed later. Every other `DeviceError` is final."""
+    """A device cannot be reached now; the same call may succeed later, and is made again."""
 
 
 class UnstableError(DeviceError):

@@ -15,6 +15,8 @@ from trials.latency.board.probe import BoardState
 from trials.latency.cuda import CudaDevice
 from trials.latency.cuda.gpu import HEAT
 from trials.latency.device import Device, DeviceIdentity, UnstableError
+from trials.latency.measure import alone
+from trials.latency.measurement_lock import MeasurementLock
 from trials.latency.reference_network import write_reference
 from trials.latency.steadiness import grade_repeats, is_throttled, range_of
 
@@ -130,7 +132,7 @@ def _find_on_gpu(device: CudaDevice) -> Iterator[Finding]:
 
 
 def _time_reference(device: Device) -> tuple[list[float], list[Finding]]:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, MeasurementLock().shared() as lock, alone(device, lock):
         path = Path(folder) / "reference.onnx"
         write_reference(path, opset=device.opset)
         try:

@@ -13,7 +13,7 @@ from PIL import Image
 from search.driver.driver import RunResult, StopRequest
 from search.driver.executor import Event, Progressed
 from search.driver.lock import driver_lock
-from search.driver.measuring import slowest_latency_ms
+from search.driver.measuring import measure_latency_ms, slowest_latency_ms
 from search.driver.search import run_search
 from search.study.errors import StudyError
 from search.study.read_study import read_study, study_names
@@ -41,8 +41,9 @@ from tests.search.driver.scripted import (
     latency,
     play_trial,
 )
+from tests.trials.latency.locked import is_measuring
 from trials.data import DatasetError
-from trials.latency import DeviceAwayError, DeviceError, Latency, UnknownDeviceError
+from trials.latency import DeviceAwayError, DeviceError, Latency, UnknownDeviceError, UnstableError
 from trials.onnx import UnsupportedNetworkError
 from trials.progress import Progress
 from trials.training import CHECKPOINT_FILE
@@ -656,6 +657,16 @@ def test_without_a_limit_the_reference_is_the_costliest_network_s_latency(
     assert len(costly.measured) == 1  # found in the cache
 
 
+def test_a_driver_measures_alone_on_the_machine(
+    settings: MakeSettings, costly: StandInDevice, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    was_alone = []
+    monkeypatch.setattr(costly, "measure", lambda path: was_alone.append(is_measuring()) or latency(1.0))
+    root.mkdir(exist_ok=True)
+    measure_latency_ms(next(iter(FEW)), settings(space=FEW), num_classes=3)
+    assert was_alone == [True]
+
+
 @pytest.mark.parametrize("fault", [DeviceError("out of memory"), UnsupportedNetworkError("no operator X")])
 def test_a_costliest_network_that_the_device_cannot_run_is_passed_over(
     settings: MakeSettings, costly: StandInDevice, root: Path, fault: YoloRetError
@@ -667,9 +678,17 @@ def test_a_costliest_network_that_the_device_cannot_run_is_passed_over(
     costly.faults = [fault, DeviceError("again")]
     with pytest.raises(DeviceError, match="again"):
         slowest_latency_ms(settings(space=SPACE), num_classes=3)
-    costly.faults = [DeviceAwayError("gone")]
-    with pytest.raises(DeviceAwayError, match="gone"):
-        slowest_latency_ms(settings(space=SPACE), num_classes=3)
+
+
+@pytest.mark.parametrize("trouble", [DeviceAwayError, UnstableError])
+def test_a_trouble_that_says_nothing_about_the_costliest_network_passes_nothing_over(
+    settings: MakeSettings, costly: StandInDevice, root: Path, trouble: type[DeviceError]
+) -> None:
+    root.mkdir(exist_ok=True)
+    two = {name: BackboneChoice(truncation=(9,)) for name in ("mobilenetv3_small_050", "mobilenetv3_small_100")}
+    costly.faults = [trouble("a passing trouble")]
+    with pytest.raises(trouble, match="a passing trouble"):
+        slowest_latency_ms(settings(space=dataclasses.replace(FEW, backbones=two)), num_classes=3)
 
 
 def test_the_reference_stays_as_it_was_set(

@@ -1,6 +1,9 @@
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -113,6 +116,21 @@ def test_images_are_decoded_once_within_the_bound(cache_mib: int, num_loads: int
         for _ in range(3):
             dataset[0]
         assert len(calls) == num_loads
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_training_image_is_decoded_at_most_once_by_each_process(tmp_path: Path, num_workers: int) -> None:
+    def load() -> npt.NDArray[np.uint8]:
+        with (tmp_path / str(os.getpid())).open("a") as calls:
+            calls.write("x")
+        return np.zeros((60, 200, 3), np.uint8)
+
+    samples = [replace(_counting_sample([]), load=load)] * 6
+    _batches(TrainingBatches(samples, 64, augmentation=AugmentSettings()), num_workers=num_workers, epochs=4)
+    counts = [len(path.read_text()) for path in tmp_path.iterdir()]
+    assert len(counts) == max(1, num_workers)
+    assert all(count <= len(samples) for count in counts)
+    assert sum(counts) >= len(samples)
 
 
 def test_cache_bound_is_checked() -> None:

@@ -164,7 +164,7 @@ def test_a_device_that_is_slowed_more_often_than_not_is_still_known_to_be(tmp_pa
     cache, device = LatencyCache(tmp_path / "latency.db"), SlowedDevice(0.9, 0.9, 0.9)
     fill(cache, tmp_path, count=8, reference_ms=0.9)
     fill(cache, tmp_path, count=3, reference_ms=0.5)
-    with pytest.raises(UnstableError, match="1.80 times its quiet figure"):
+    with pytest.raises(UnstableError, match=r"1\.80 times its quiet figure"):
         cache.measure(device, model, sleep=lambda _: None)
 
 

@@ -77,7 +77,7 @@ class SshDevice:
         Raises:
             DeviceAwayError: the board could not be reached, or others held it, for all the time allowed.
             DeviceError: the board cannot run the network, or its identity changed.
-            UnsupportedNetworkError: its TensorRT cannot take the file.
+            UnsupportedNetworkError: its TensorRT cannot take the network.
             UnstableError: no run was steady.
         """
         started = self.clock()

@@ -18,6 +18,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from spaces import YoloRetError
 from tests.conftest import PutUpBoard
 from tests.trials.latency.board.loopback import LoopbackBoard
 from tests.trials.latency.board.versions import FLAGS
@@ -177,22 +178,22 @@ def test_the_cache_keeps_a_measurement(board: LoopbackBoard, device: SshDevice, 
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"),
+    ("fault", "error", "words"),
     [
-        ("operator", "this TensorRT has no operator Frobnicate"),
-        ("killed!", "the kernel killed trtexec"),
-        pytest.param("oom!", r"ran out of GPU memory \(3707 MiB requested\)", marks=pytest.mark.slow),
-        pytest.param("garbage!", "the output is not trtexec", marks=pytest.mark.slow),
-        pytest.param("disk_full!", "the disk of board is full", marks=pytest.mark.slow),
+        ("operator", UnsupportedNetworkError, "this TensorRT has no operator Frobnicate"),
+        ("killed!", DeviceError, "the kernel killed trtexec"),
+        pytest.param("oom!", DeviceError, r"ran out of GPU memory \(3707 MiB requested\)", marks=pytest.mark.slow),
+        pytest.param("garbage!", DeviceError, "the output is not trtexec", marks=pytest.mark.slow),
+        pytest.param("disk_full!", DeviceError, "the disk of board is full", marks=pytest.mark.slow),
     ],
 )
 def test_builds_that_fail_for_good(
-    board: LoopbackBoard, device: SshDevice, network: Path, fault: str, words: str
+    board: LoopbackBoard, device: SshDevice, network: Path, fault: str, error: type[YoloRetError], words: str
 ) -> None:
     device.measure(network)
     other = _network(network.with_name("other.onnx"), width=9)
     board.fail(build=[fault])
-    with pytest.raises(DeviceError, match=words) as caught:
+    with pytest.raises(error, match=words) as caught:
         device.measure(other)
     assert not isinstance(caught.value, DeviceAwayError)
     board.fail()
@@ -392,10 +393,8 @@ def test_a_build_that_exceeds_its_time(board: LoopbackBoard, network: Path, faul
     device = _with(board, build_limit_s=2)
     device.measure(network)
     board.fail(build=[fault])
-    started = time.monotonic()
     with pytest.raises(DeviceError, match="building the engine: trtexec did not end within its time limit"):
         device.measure(_network(network.with_name("other.onnx"), width=9))
-    assert time.monotonic() - started < 20
     device.close()
     assert _is_clean(board)
 
