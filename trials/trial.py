@@ -83,6 +83,12 @@ def _in_words(error: YoloRetError) -> str:
     return f"{error.message}{f' ({error.hint})' if error.hint else ''}"
 
 
+def _finish_on_gpu() -> None:
+    """Wait until the GPU has done what this process queued."""
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize()
+
+
 class _Clock:
     """Seconds spent by phase; `aside` is the time spent waiting for another trial's measurement."""
 
@@ -104,7 +110,7 @@ class _Trial:
     def __init__(self, request: TrialRequest, report: Report) -> None:
         self._request = request
         self._driver = report
-        self._lock = MeasurementLock()
+        self._lock = MeasurementLock(finish=_finish_on_gpu)
         self._clock = _Clock()
         self._result = TrialResult(state="failed")
 

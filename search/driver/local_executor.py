@@ -36,7 +36,8 @@ class LocalExecutor:
 
     Args:
         workers: Trials at once.
-        gpus: Value of CUDA_VISIBLE_DEVICES for each worker, in turn; empty leaves it unset.
+        gpus: The GPUs to train on, as CUDA_VISIBLE_DEVICES names them. Workers take them in turn: each worker's own is its
+            first, and the others stay visible for measuring latency. Empty leaves the variable unset.
     """
 
     def __init__(self, *, workers: int = 1, gpus: Sequence[str] = ()) -> None:
@@ -57,9 +58,10 @@ class LocalExecutor:
     def start(self, request: TrialRequest) -> None:
         """Start a trial in a process of its own."""
         slot = min(set(range(self._workers)) - {running.slot for running in self._running.values()})
-        gpu = self._gpus[slot % len(self._gpus)] if self._gpus else None
+        own = slot % len(self._gpus) if self._gpus else 0
+        gpus = ",".join((*self._gpus[own:], *self._gpus[:own])) if self._gpus else None
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(theirs, request, gpu), name=f"trial-{request.number}")
+        process = self._context.Process(target=_serve, args=(theirs, request, gpus), name=f"trial-{request.number}")
         process.start()
         theirs.close()
         self._running[request.number] = _Running(process=process, connection=ours, slot=slot, request=request)
@@ -136,11 +138,11 @@ def _start_forkserver() -> None:
         signal.signal(signal.SIGINT, handler)
 
 
-def _serve(connection: Connection, request: TrialRequest, gpu: str | None) -> None:
+def _serve(connection: Connection, request: TrialRequest, gpus: str | None) -> None:
     """Run one trial in this process and report to the driver."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver decides what it means
-    if gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    if gpus is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus
     answers: queue.Queue[bool] = queue.Queue()
     threading.Thread(target=_listen, args=(connection, answers), daemon=True).start()
 

@@ -9,7 +9,7 @@ users of the machine, since other studies disturb a measurement as much as one's
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,9 +22,11 @@ class MeasurementLock:
 
     Args:
         folder: Where the lock files are; tests pass one of their own.
+        finish: Called before the lock is released: it waits for work that this process has queued on a GPU.
     """
 
-    def __init__(self, folder: Path = MACHINE_FOLDER) -> None:
+    def __init__(self, folder: Path = MACHINE_FOLDER, *, finish: Callable[[], None] = lambda: None) -> None:
+        self._finish = finish
         self._paths = (folder / "yoloret-nas-measurement.lock", folder / "yoloret-nas-measurement-request.lock")
         self._lock = self._request = -1
 
@@ -44,6 +46,7 @@ class MeasurementLock:
         try:
             fcntl.flock(self._request, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
+            self._finish()
             fcntl.flock(self._lock, fcntl.LOCK_UN)
             self._acquire_shared()
         else:
@@ -65,6 +68,7 @@ class MeasurementLock:
     @contextmanager
     def released(self) -> Iterator[None]:
         """Release the lock while the block waits for another process, which may measure before it answers."""
+        self._finish()
         fcntl.flock(self._lock, fcntl.LOCK_UN)
         try:
             yield

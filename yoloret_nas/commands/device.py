@@ -18,7 +18,7 @@ _SIGNS = {"good": ("ok", "green"), "note": ("note", "yellow"), "problem": ("prob
 def device(device: str, as_json: bool) -> None:
     """Examine the device SPEC: print its facts and advice, and time a small reference network three times.
 
-    SPEC is cpu, cpu:threads=N, cuda, or ssh://[user@]host[:port], where host may be an alias of your ssh_config.
+    SPEC is cpu, cpu:threads=N, cuda, cuda:N, or ssh://[user@]host[:port], where host may be an alias of your ssh_config.
     """
     from trials.latency.doctor import examine_device
     from trials.latency.open_device import open_device

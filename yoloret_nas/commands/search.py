@@ -27,7 +27,9 @@ _REFIT_FACTOR = 3
 @click.command()
 @click.option("--budget", type=click.IntRange(1), default=50, help="Finished trials in all, including earlier runs.")
 @click.option("--data", default="shapes", help=DATA_HELP)
-@click.option("--device", default="cpu", help="Where latency is measured: cpu, cpu:threads=N, cuda, ssh://host.")
+@click.option(
+    "--device", default="cpu", help="Where latency is measured: cpu, cpu:threads=N, cuda, cuda:N, ssh://host."
+)
 @click.option("--also-measure", multiple=True, help="Record this device's latency too; repeatable.")
 @click.option("--max-latency", type=Milliseconds(), help="Do not train what is slower, e.g. 33ms.")
 @click.option(
@@ -47,7 +49,10 @@ _REFIT_FACTOR = 3
 )
 @click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the search and of each training.")
 @click.option(
-    "--workers", type=click.IntRange(1), default=None, help="Trials at once.  [default: one per GPU, else one per core]"
+    "--workers",
+    type=click.IntRange(1),
+    default=None,
+    help="Trials at once.  [default: one per GPU, else one per core]",
 )
 @click.option("--no-prune", is_flag=True, help="Train every trial to its end.")
 @click.option(
@@ -114,7 +119,7 @@ def search(
         space=opened,
         dataset=data,
         device=device,
-        train=replace(train, num_threads=threads_of_each(workers, gpus=gpus), seed=seed),
+        train=replace(train, num_threads=threads_of_each(workers), seed=seed),
         also_measure=also_measure,
         budget=budget,
         max_latency_ms=max_latency,

@@ -131,7 +131,7 @@ def run(
     """
     gpus = visible_gpus()
     workers = max(1, min(len(variants), len(gpus) or usable_cores()))
-    train = replace(settings.train, num_threads=threads_of_each(workers, gpus=gpus))
+    train = replace(settings.train, num_threads=threads_of_each(workers))
     settings = replace(settings, train=train)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 250)
     fetch_data(settings.dataset, console)

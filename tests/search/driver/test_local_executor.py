@@ -286,3 +286,30 @@ def _children(pid: int) -> list[str]:
 def test_no_worker_cannot_run_a_trial(workers: int) -> None:
     with pytest.raises(ValueError, match=f"{workers} workers cannot run a trial"):
         LocalExecutor(workers=workers)
+
+
+def test_each_worker_sees_its_own_gpu_first_and_the_others_too(
+    request_for: MakeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str | None] = []
+
+    class Stub:
+        exitcode = 0
+
+        def __init__(self, *, target: object, args: tuple[object, TrialRequest, str | None], name: str) -> None:
+            seen.append(args[2])
+
+        def start(self) -> None: ...
+
+        def terminate(self) -> None: ...
+
+        def join(self, timeout: float | None = None) -> None: ...
+
+        def is_alive(self) -> bool:
+            return False
+
+    with closing(LocalExecutor(workers=3, gpus=("0", "1"))) as executor:
+        monkeypatch.setattr(executor._context, "Process", Stub)
+        for number in range(3):
+            executor.start(request_for("shapes", number=number))
+    assert seen == ["0,1", "1,0", "0,1"]

@@ -185,3 +185,15 @@ def test_a_link_in_the_lock_s_place_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic links"), MeasurementLock(tmp_path).shared():
         pass
     assert not (tmp_path / "victim").exists()
+
+
+def test_a_training_finishes_its_gpu_work_before_a_measurement_begins(tmp_path: Path) -> None:
+    finished: list[str] = []
+    with (
+        MeasurementLock(tmp_path, finish=lambda: finished.append("training")).shared() as training,
+        MeasurementLock(tmp_path).shared() as other,
+    ):
+        training.yield_to_measurement()
+        assert finished == []
+        with training.released(), other.exclusive():
+            assert finished == ["training"]
