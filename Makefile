@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 BUDGET ?= 50
 
-.PHONY: search test check lint docs setup clean
+.PHONY: search test check lint docs mutants setup clean
 
 search: $(VENV)/.installed ## set up, then search with no other flag
 	$(BIN)/yoloret-nas search --budget $(BUDGET)
@@ -24,6 +24,12 @@ docs: $(VENV)/.installed-dev ## build the pages into site/; a broken link or ref
 
 check: lint docs test ## what CI runs
 
+mutants: $(VENV)/.installed-dev ## change the code in small ways and list the changes that no test notices; takes hours
+	$(BIN)/python -m pip install --quiet "mutmut>=3.8"
+	@# Workers are forked; OpenMP's threads do not survive that.
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/mutmut run
+	$(BIN)/mutmut results
+
 setup: $(VENV)/.installed-dev
 
 $(VENV)/bin/python:
@@ -39,4 +45,4 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@ $(VENV)/.installed
 
 clean: ## remove the environment and what tools left (studies in runs/ stay)
-	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist site mutants *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

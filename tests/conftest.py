@@ -5,12 +5,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests.file_server import FileServer, serve_files
 from tests.trials.latency.board.loopback import LoopbackBoard, loopback_board, missing
 
 PutUpBoard = Callable[..., LoopbackBoard]
+
+hypothesis.settings.register_profile("without a clock", deadline=None)  # a busy machine fails no test
+hypothesis.settings.load_profile("without a clock")
 
 
 @pytest.fixture

@@ -40,9 +40,8 @@ def commands_shown(text: str) -> list[str]:
     prose = _FENCE.sub("", text)
     lines = [line for _, body in _FENCE.findall(text) for line in body.splitlines()]
     lines += [*_INDENTED.findall(prose), *_CODE.findall(prose)]
-    found = [
-        line.strip() for line in lines if line.strip().startswith(("yoloret-nas ", "python ", ".venv/bin/python "))
-    ]
+    starts = ("yoloret-nas ", "python ", ".venv/bin/python ", "make ")
+    found = [line.strip() for line in lines if line.strip().startswith(starts)]
     return [line for line in found if "…" not in line]
 
 
@@ -65,6 +64,16 @@ def wrong_commands(text: str, page: Path) -> Iterator[str]:
                 command.make_context(words[1], words[2:], parent=group)
             except click.ClickException as error:
                 yield f"{line}: {error.format_message()}"
+
+
+def wrong_targets(text: str, page: Path) -> Iterator[str]:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets, variables = (set(re.findall(pattern, makefile, re.M)) for pattern in (r"^(\w+):", r"^(\w+) \?="))
+    for line in commands_shown(text):
+        command, *words = shlex.split(line, comments=True)
+        for word in words if command == "make" else ():
+            if word.partition("=")[0] not in (variables if "=" in word else targets):
+                yield f"{line}: the Makefile has no {word}"
 
 
 def benchmark_parser(source: str) -> argparse.ArgumentParser:
@@ -202,6 +211,7 @@ def anchors(text: str) -> set[str]:
 
 CHECKS: list[Callable[[str, Path], Iterator[str]]] = [
     wrong_commands,
+    wrong_targets,
     wrong_benchmarks,
     wrong_python,
     wrong_paths,
@@ -233,6 +243,8 @@ BROKEN = {
     "unknown choice": (wrong_commands, "```\nyoloret-nas search --sampler best\n```\n"),
     "missing argument": (wrong_commands, "```\nyoloret-nas predict exports/NAME-7\n```\n"),
     "unknown command": (wrong_commands, "`yoloret-nas find --data PATH`"),
+    "target": (wrong_targets, "```\nmake nothing  # of use\n```\n"),
+    "variable": (wrong_targets, "`make search NOTHING=3`"),
     "no such benchmark": (wrong_benchmarks, "    python benchmarks/nothing.py\n"),
     "benchmark's option": (wrong_benchmarks, "    python benchmarks/search_wall_clock.py --nothing 1\n"),
     "benchmark's choice": (wrong_benchmarks, '`python benchmarks/quick_recipe.py --only "nothing"`'),

@@ -16,7 +16,7 @@ from tests.spaces.strategies import architectures
 
 
 @given(architectures())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_architecture_round_trips_through_json(architecture: Architecture) -> None:
     again = Architecture.from_dict(json.loads(json.dumps(architecture.to_dict())))
     assert again == architecture

@@ -83,7 +83,7 @@ def test_exclusions_say_why() -> None:
 
 
 @given(spaces_and_architectures())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_an_architecture_is_its_own_nearest_and_its_neighbours_are_members(pair: tuple[Space, Architecture]) -> None:
     space, architecture = pair
     assert architecture in space
@@ -96,7 +96,7 @@ def test_an_architecture_is_its_own_nearest_and_its_neighbours_are_members(pair:
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_point_of_the_box_has_a_legal_nearest(seed: int) -> None:
     rng = random.Random(seed)
     point = {axis: rng.choice(SMALL.values(axis)) for axis in AXES}

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import ndtri
+from scipy.stats import norm
 
 from search.strategy.hypervolume_improvement import (
     expected_hypervolume_improvement,
@@ -39,6 +40,7 @@ def test_nothing_is_gained_beyond_the_reference(latency_ms: float) -> None:
     assert gain.tolist() == [0.0]
 
 
+@settings(max_examples=25)
 @given(st.floats(0.0, 0.8), st.floats(0.01, 0.3), st.floats(1.0, 99.0))
 def test_it_agrees_with_monte_carlo(mean: float, std: float, latency_ms: float) -> None:
     exact = expected_hypervolume_improvement(np.array([mean]), np.array([std]), np.array([latency_ms]), front=FRONT)[0]
@@ -56,3 +58,13 @@ def test_candidates_are_told_apart_where_every_gain_underflows() -> None:
     assert expected_hypervolume_improvement(mean, std, ms, front=FRONT).tolist() == [0.0, 0.0]
     low, high = log_probability_of_joining(mean, std, ms, front=FRONT)
     assert low < high < 0
+
+
+@pytest.mark.parametrize(
+    ("latency_ms", "level"),
+    [(5.0, 0.1), (10.0, 0.2), (29.0, 0.2), (30.0, 0.45), (70.0, 0.6), (99.0, 0.6), (150.0, 0.6)],
+)
+def test_a_candidate_joins_the_front_where_it_beats_the_level_at_its_latency(latency_ms: float, level: float) -> None:
+    mean, std = np.array([0.3, 0.3, 0.5]), np.array([0.05, 0.2, 0.05])
+    found = log_probability_of_joining(mean, std, np.full(3, latency_ms), front=FRONT)
+    assert found == pytest.approx(norm.logsf(level, loc=mean, scale=std))

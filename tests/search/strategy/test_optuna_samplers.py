@@ -239,7 +239,7 @@ def test_every_architecture_of_a_small_space_round_trips_through_parameters(spac
 
 
 @given(spaces_and_architectures())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_architectures_of_named_spaces_round_trip_through_parameters(pair: tuple[Space, Architecture]) -> None:
     space, architecture = pair
     assert from_parameters(space, to_parameters(space, architecture)) == architecture

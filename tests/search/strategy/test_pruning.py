@@ -50,6 +50,12 @@ def test_what_cannot_be_expected_to_reach_a_trial_that_is_no_slower_is_stopped_w
         assert figure.replace("5 %", "5%") in reason
 
 
+def test_the_expected_end_is_that_of_the_last_score() -> None:
+    view = extrapolate([(3, 0.15), (4, 0.1)], 30.0, rivals())
+    assert view is not None
+    assert f"expected to end at {view.ap:.3f} ± {view.ap_std:.3f}" in why(0.1, before=0.15)
+
+
 def test_what_may_still_reach_it_goes_on() -> None:
     assert why(0.27) == ""
 

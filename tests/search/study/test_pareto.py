@@ -53,8 +53,35 @@ def test_the_knee_is_where_latency_stops_paying() -> None:
     assert knee_index(ap[:2], ms[:2]) == 1
 
 
+def test_a_single_trial_is_the_knee_and_the_middle_of_three_may_be() -> None:
+    assert knee_index(np.array([0.3]), np.array([5.0])) == 0
+    assert knee_index(np.array([0.1, 0.5, 0.55]), np.array([10.0, 20.0, 50.0])) == 1
+
+
+def plain_knee(trials: list[tuple[float, float]]) -> int:
+    """The member farthest above the chord from the fastest to the most accurate, on axes of equal length."""
+    front = sorted(
+        (ms, ap) for ap, ms in trials if not any(a >= ap and m <= ms and (a, m) != (ap, ms) for a, m in trials)
+    )
+    (first_ms, first_ap), (last_ms, last_ap) = front[0], front[-1]
+    above = [(ap - first_ap) / (last_ap - first_ap) - (ms - first_ms) / (last_ms - first_ms) for ms, ap in front]
+    ms, ap = front[above.index(max(above))] if max(above) > 0 else front[-1]
+    return trials.index((ap, ms))
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_knee_is_the_member_farthest_above_the_chord(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    ap, ms = 0.3 + 0.5 * random.random(25), 40 + 50 * random.random(25)
+    ap = np.minimum(ap, 0.2 + 0.007 * ms + 0.1 * random.random(25))  # a front of several members
+    knee = knee_index(ap, ms)
+    assert knee == plain_knee(list(zip(ap.tolist(), ms.tolist(), strict=True)))
+
+
 def test_nan_and_unequal_lengths_are_refused() -> None:
-    with pytest.raises(ValueError, match="holds NaN"):
+    with pytest.raises(
+        ValueError, match=r"^ap or latency_ms holds NaN; leave out the trials without a score or a latency$"
+    ):
         front_indices(np.array([np.nan]), np.array([1.0]))
     with pytest.raises(ValueError, match=r"both must be \(N,\)"):
         front_indices(np.zeros(2), np.zeros(3))
@@ -64,6 +91,7 @@ def test_nan_and_unequal_lengths_are_refused() -> None:
 def test_a_reference_that_bounds_no_area_is_refused(ap: float, ms: float, name: str) -> None:
     with pytest.raises(ValueError, match=f"reference {name}"):
         Reference(ap=ap, latency_ms=ms)
+    assert Reference(ap=0.0, latency_ms=0.5).latency_ms == 0.5
 
 
 @given(TRIALS, st.floats(-0.2, 1.0), st.floats(0.1, 150.0))

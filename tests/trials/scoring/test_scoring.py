@@ -101,6 +101,30 @@ def test_scores_equal_pycocotools(seed: int, share_ignored: float) -> None:
     assert 0 < scores.ap < 1
 
 
+def test_an_iou_equal_to_a_threshold_counts_as_pycocotools_counts_it() -> None:
+    widths = range(50, 100, 5)  # of 100: IoU 0.5, 0.55, …
+    samples = [make_sample(np.array([[0, 0, 100, 10]]), np.array([0]), np.array([False])) for _ in widths]
+    found = [
+        Detections(
+            boxes=torch.tensor([[0.0, 0.0, width, 10.0]]), scores=torch.tensor([width / 100]), labels=torch.tensor([0])
+        )
+        for width in widths
+    ]
+    ap, ap50, _ = pycocotools_scores(found, samples)
+    scores = score_detections(found, samples, class_names=CLASS_NAMES)
+    assert (scores.ap, scores.ap50) == pytest.approx((ap, ap50), abs=1e-6)
+
+
+def test_only_the_best_hundred_detections_of_an_image_count() -> None:
+    boxes = torch.tensor([[10.0, 10.0, 60.0, 80.0]]) + torch.tensor([[100.0, 0.0, 100.0, 0.0]]) * (
+        torch.arange(101) < 100
+    ).view(-1, 1)
+    found = Detections(boxes=boxes, scores=torch.linspace(1, 0.5, 101), labels=torch.zeros(101, dtype=torch.int64))
+    assert score_detections([found], [ONE_CAT], class_names=CLASS_NAMES).ap == 0
+    sooner = Detections(boxes=boxes[1:], scores=found.scores[1:], labels=found.labels[1:])
+    assert score_detections([sooner], [ONE_CAT], class_names=CLASS_NAMES).ap == pytest.approx(0.01, abs=1e-3)
+
+
 def exact(sample: Sample) -> Detections:
     return Detections(
         boxes=torch.from_numpy(sample.boxes),

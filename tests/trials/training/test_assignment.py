@@ -102,6 +102,19 @@ def test_neighbours_equals_the_plain_version(seed: int) -> None:
 
 
 @pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("sizes_hw", [((12, 6), (6, 3)), ((4, 12), (2, 6))])
+def test_maps_need_not_be_square(name: Assignment, sizes_hw: tuple[tuple[int, int], ...]) -> None:
+    grid = build_grid(anchors_tensor(ANCHORS), STRIDES, sizes_hw=sizes_hw)
+    (height, width), stride = sizes_hw[0], STRIDES[0]
+    targets = random_targets(7)
+    targets = targets._replace(boxes=targets.boxes * targets.boxes.new_tensor([width, height] * 2) * stride / SIZE)
+    positives = assign(name, targets, grid)
+    centres = (targets.boxes[:, :2] + targets.boxes[:, 2:])[positives.targets] / 2 / grid.strides[positives.predictions]
+    assert len(centres) > 10
+    assert ((grid.cells[positives.predictions] + 0.5 - centres).abs() <= 1).all()
+
+
+@pytest.mark.parametrize("name", RULES)
 def test_no_boxes_give_no_positives(name: Assignment) -> None:
     assert triples(assign(name, random_targets(0, num_boxes=0))) == []
 
@@ -138,12 +151,19 @@ def test_overlapping_looks_at_the_own_image_only() -> None:
     objects = Targets(torch.tensor([[0.0, 0.0, 10.0, 8.0]]), torch.tensor([0]), torch.tensor([1]))
     assert overlapping(predicted, objects, min_iou=0.5).tolist() == [[False, False], [True, False]]
     assert not overlapping(predicted, objects, min_iou=0.9).any()
+    assert overlapping(predicted, objects, min_iou=0.8).any()  # exactly
 
 
 def test_a_prediction_inside_an_ignored_region_is_forgiven_whatever_their_sizes() -> None:
-    predicted = torch.tensor([[[10.0, 10.0, 20.0, 20.0], [44.0, 0.0, 64.0, 10.0], [46.0, 0.0, 66.0, 10.0]]])
+    predicted = torch.tensor([[[10.0, 10.0, 20.0, 20.0], [45.0, 0.0, 65.0, 10.0], [46.0, 0.0, 66.0, 10.0]]])
     crowd = Targets(torch.tensor([[0.0, 0.0, 55.0, 96.0]]), torch.tensor([0]), torch.tensor([0]))
     assert inside_ignored(predicted, crowd).tolist() == [[True, True, False]]
+
+
+def test_a_prediction_apart_from_an_ignored_region_is_not_forgiven_however_small() -> None:
+    predicted = torch.tensor([[[70.0, 70.0, 71.0, 71.0], [70.0, 10.0, 71.0, 11.0]]])
+    crowd = Targets(torch.tensor([[0.0, 0.0, 55.0, 55.0]]), torch.tensor([0]), torch.tensor([0]))
+    assert inside_ignored(predicted, crowd).tolist() == [[False, False]]
 
 
 def test_images_without_boxes_are_no_matter() -> None:

@@ -168,10 +168,51 @@ def test_the_objectness_target_passes_no_gradient_to_the_box() -> None:
     [
         ({"assignment": "best"}, "assignment 'best' is unknown; choose one of single, neighbours"),
         ({"box_loss": "l1"}, "box_loss 'l1' is unknown"),
+        ({"objectness_target": "two"}, "^objectness_target 'two' is unknown; choose one of one, iou"),
+        ({"reduction": "mean"}, "^reduction 'mean' is unknown; choose one of images, positives"),
         ({"ignore_iou": 0.0}, "ignore_iou 0.0 is not above 0"),
-        ({"box_weight": -1.0}, "a weight of the loss is negative"),
+        ({"ignore_iou": 1.1}, "ignore_iou 1.1 is not above 0 and at most 1"),
+        ({"box_weight": -1.0}, "^a weight of the loss is negative; weights start at 0"),
+        ({"objectness_weight": -0.1}, "a weight of the loss is negative"),
+        ({"class_weight": -0.1}, "a weight of the loss is negative"),
     ],
 )
 def test_bad_settings_are_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LossSettings(**changes)  # type: ignore[arg-type]
+
+
+def test_the_loss_of_the_paper_is_that_of_its_authors_code() -> None:
+    assert paper_loss() == LossSettings(
+        assignment="single", box_loss="giou", objectness_target="one", ignore_iou=0.5, reduction="images"
+    )
+
+
+def test_weights_of_zero_are_allowed_and_leave_their_term_out() -> None:
+    settings = LossSettings(box_weight=0.0, objectness_weight=0.0, class_weight=0.0)
+    parts = compute(random_maps(0), random_targets(0), settings=settings)
+    assert [float(part.detach()) for part in parts] == [0.0] * 4
+
+
+def test_maps_need_not_be_square() -> None:
+    objects = Targets(torch.tensor([[4.0, 60.0, 30.0, 90.0]]), torch.tensor([1]), torch.tensor([0]))
+    tall = [torch.zeros(1, 3 * (5 + NUM_CLASSES), *size) for size in ((12, 6), (6, 3))]
+    wide = [one.transpose(2, 3) for one in tall]
+    turned = objects._replace(boxes=objects.boxes[:, [1, 0, 3, 2]])
+    assert compute(tall, objects).classes == pytest.approx(compute(wide, turned).classes.item())
+    assert compute(tall, objects).classes > 0
+
+
+def test_predictions_on_objects_and_those_in_ignored_boxes_are_forgiven_together() -> None:
+    maps, settings = random_maps(5, batch=1), LossSettings(ignore_iou=0.3)
+    objects = random_targets(5, num_boxes=6, num_images=1)
+    corner = Targets(torch.tensor([[0.0, 0.0, 30.0, 30.0]]), torch.tensor([0]), torch.tensor([0]))
+    alone, together = (compute(maps, objects, ignored, settings).objectness for ignored in (NOTHING, corner))
+    none_forgiven = compute(maps, objects, NOTHING).objectness
+    only_corner = compute(maps, objects, corner).objectness
+    assert together < alone < none_forgiven
+    assert together < only_corner < none_forgiven
+
+
+def test_the_state_of_the_loss_is_empty() -> None:
+    assert DetectionLoss(ANCHORS, STRIDES, modern_loss()).state_dict() == {}

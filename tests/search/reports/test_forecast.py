@@ -1,0 +1,39 @@
+"""The gain that a forecast promises, and what the verdict makes of it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.special import ndtri
+
+from search.reports.forecast import Candidate, Forecast, forecast
+from search.reports.report import make_report
+from search.study.pareto import hypervolume
+from tests.search.driver.scripted import SPACE
+from tests.search.reports.test_report import study, trials
+
+
+def test_the_gain_is_the_expected_growth_of_the_hypervolume() -> None:
+    summary = study(tuple(one for one in trials(60) if one.architecture.input_size != 128)).summary
+    points = np.array([one.point for one in summary.records])
+    quantiles = ndtri((np.arange(100) + 0.5) / 100)
+    candidates = forecast(summary, SPACE).candidates
+    assert candidates
+    for one in candidates:
+        wholes = [
+            hypervolume(
+                np.append(points[:, 0], ap), np.append(points[:, 1], one.latency_ms), reference=summary.reference
+            )
+            for ap in one.ap + one.ap_std * quantiles
+        ]
+        before = hypervolume(points[:, 0], points[:, 1], reference=summary.reference)
+        # The front of the forecast may be smoothed; hence the room.
+        assert 0.5 < one.gain / (np.mean(wholes) / before - 1) < 2
+
+
+@pytest.mark.parametrize(("gain", "verdict"), [(0.1, "likely"), (0.0001, "unlikely")])
+def test_the_verdict_follows_from_the_gain(gain: float, verdict: str) -> None:
+    candidate = Candidate(architecture=SPACE[0], ap=0.5, ap_std=0.1, latency_ms=9.0, gain=gain)
+    report = replace(make_report(study(trials(8))), forecast=Forecast(candidates=(candidate,)))
+    assert report.verdict.startswith(f"more budget is {verdict} to pay: ")
+    assert report.verdict.endswith(f"the most promising candidate is expected to add {gain:.1%}")

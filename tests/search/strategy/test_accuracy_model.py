@@ -1,0 +1,95 @@
+"""What the model of AP makes of trainings that are finished, pruned or running, and of a latency measured since."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from search.strategy.accuracy_model import AccuracyModel, Observation
+from search.strategy.candidates import Candidates
+from search.strategy.latency_lookups import LatencyLookups
+from search.strategy.surrogate import SurrogateSettings
+
+PLACES = np.linspace(0, 1, 11)
+LATENCY_MS = 5 * 16**PLACES
+AP = 0.2 + 0.3 * PLACES
+
+
+def make_lookups(*, unknown: int | None = None) -> LatencyLookups:
+    latency_ms = LATENCY_MS.copy()
+    if unknown is not None:
+        latency_ms[unknown] = np.nan
+    candidates = Candidates(ordered=PLACES[:, None], categories=np.zeros((11, 0), dtype=np.int64))
+    lookups = LatencyLookups(candidates, latency_ms, measure=lambda _: [3.0], max_lookups=11, seed=0)
+    lookups.predict()
+    return lookups
+
+
+def observe(candidate: int, *, more: float = 0.0, ap_std: float = 0.0) -> Observation:
+    ap, latency_ms = float(AP[candidate]) + more, float(LATENCY_MS[candidate])
+    return Observation(candidate=candidate, ap=ap, latency_ms=latency_ms, ap_std=ap_std)
+
+
+def make_model(
+    observations: Sequence[Observation],
+    *,
+    lookups: LatencyLookups | None = None,
+    pending: Sequence[int] = (),
+    settings: SurrogateSettings | None = None,
+    seed: int = 0,
+) -> AccuracyModel:
+    return AccuracyModel(
+        lookups or make_lookups(),
+        observations,
+        pending=pending,
+        settings=settings or SurrogateSettings(),
+        seed=seed,
+    )
+
+
+ENDS = [observe(0), observe(10)]
+
+
+def test_an_uncertain_end_moves_the_model_less() -> None:
+    certain, uncertain = (make_model([*ENDS, observe(5, more=0.1, ap_std=std)]) for std in (0.0, 0.2))
+    assert certain.mean[5] - AP[5] > 3 * (uncertain.mean[5] - AP[5]) > 0
+    assert uncertain.std[5] > 2 * certain.std[5]
+
+
+def test_finished_trainings_have_their_expected_ap_and_their_latency() -> None:
+    model = make_model([*ENDS, observe(5, ap_std=0.05)], pending=[7])
+    assert model.finished_ap == pytest.approx(AP[[0, 10, 7]], abs=0.03)
+    assert model.finished_latency_ms == pytest.approx(LATENCY_MS[[0, 10, 7]])
+    assert model.finished_ap.tolist() == model.mean[[0, 10, 7]].tolist()
+
+
+def test_a_running_trial_leaves_the_expectation_and_takes_the_doubt() -> None:
+    before, after = make_model(ENDS), make_model(ENDS, pending=[5])
+    assert after.mean == pytest.approx(before.mean, abs=0.01)
+    assert after.std[5] < 0.7 * before.std[5]
+
+
+def test_settings_and_seed_are_those_of_the_fit() -> None:
+    observations = [observe(number, more=0.02 * (-1) ** number) for number in range(0, 11, 2)]
+    noisy, exact = (
+        make_model(observations, settings=SurrogateSettings(noise_median=median)).mean for median in (1.0, 1e-6)
+    )
+    assert np.abs(noisy - exact).max() > 1e-3
+    rough = SurrogateSettings(num_starts=3, max_iterations=1)
+    means = [make_model(observations, settings=rough, seed=seed).mean.tolist() for seed in (0, 1, 2, 3, 3)]
+    assert means[3] == means[4]
+    assert len({tuple(mean) for mean in means}) > 1
+
+
+def test_a_latency_measured_since_changes_the_expectation_there() -> None:
+    """It is one of the model's inputs: a network that turns out fast is expected to be less accurate."""
+    lookups = make_lookups(unknown=5)
+    model = make_model(ENDS, lookups=lookups)
+    before = model.mean.copy()
+    lookups.look_up(np.array([5]))  # 3 ms rather than 20
+    model.update()
+    assert model.mean[5] < before[5] - 0.01
+    assert np.delete(model.mean, 5).tolist() == np.delete(before, 5).tolist()
+    once = model.mean.copy()
+    model.update()
+    assert model.mean.tolist() == once.tolist()

@@ -1,0 +1,87 @@
+"""What the default sampler hands to its strategy: trials that run, and candidates beyond its pool."""
+
+from collections.abc import Iterator
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from search.strategy.candidates import draw_pool
+from search.strategy.ehvi_sampler import EhviSampler
+from search.strategy.settings import StrategySettings
+from search.study.parameters import distributions, from_parameters
+from spaces import Architecture
+from tests.search.driver.scripted import SPACE, fake_ap, fake_latency_ms, latency
+from trials.trial_result import TrialResult
+
+SETTINGS = StrategySettings(num_first=4, num_first_lookups=8, num_lookups=1)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_optuna() -> Iterator[None]:
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    yield
+    optuna.logging.set_verbosity(before)
+
+
+@pytest.fixture(autouse=True)
+def _small_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.strategy.candidates.POOL_SIZE", 12)
+
+
+def new_study() -> optuna.Study:
+    sampler = EhviSampler(SPACE, fake_latency_ms, num_classes=3, settings=SETTINGS, seed=0)
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+    study.set_user_attr("reference_latency_ms", 1.1 * max(fake_latency_ms(one) for one in SPACE))
+    return study
+
+
+def ask(study: optuna.Study) -> tuple[optuna.Trial, Architecture]:
+    trial = study.ask(distributions(SPACE))
+    architecture = from_parameters(SPACE, trial.params)
+    trial.set_user_attr("architecture", architecture.to_dict())
+    return trial, architecture
+
+
+def complete(study: optuna.Study, trial: optuna.Trial, architecture: Architecture) -> None:
+    ap, latency_ms = fake_ap(architecture), fake_latency_ms(architecture)
+    result = TrialResult(state="complete", latency=latency(latency_ms), ap=ap)
+    trial.set_user_attr("result", result.to_dict())
+    trial.set_user_attr("state", "complete")
+    study.tell(trial, [ap, latency_ms])
+
+
+def ask_in_parallel(num_complete: int, *, fail: bool) -> list[str]:
+    """Return five architectures asked for one after the other, each while the former ones run, or after they failed."""
+    study = new_study()
+    for _ in range(num_complete):
+        complete(study, *ask(study))
+    keys = []
+    for _ in range(5):
+        trial, architecture = ask(study)
+        keys.append(architecture.key)
+        if fail:
+            study.tell(trial, state=TrialState.FAIL)
+    return keys
+
+
+@pytest.mark.parametrize("num_complete", [0, 6])
+def test_a_running_trial_is_not_proposed_again_and_counts_unlike_a_failed_one(num_complete: int) -> None:
+    running, failed = (ask_in_parallel(num_complete, fail=fail) for fail in (False, True))
+    assert running[0] == failed[0]
+    assert running[1:] != failed[1:]
+    assert len(set(running)) == len(set(failed)) == 5
+
+
+def test_a_search_leaves_its_pool_for_the_neighbours_of_the_front() -> None:
+    pool = {one.key for one in draw_pool(SPACE, 0)}
+    assert len(pool) == 12 < SPACE.size
+    study, asked = new_study(), list[Architecture]()
+    for _ in range(16):
+        trial, architecture = ask(study)
+        if architecture.key not in pool:
+            assert any(architecture in SPACE.neighbours(one) for one in asked)
+        asked.append(architecture)
+        complete(study, trial, architecture)
+    assert len({one.key for one in asked}) == 16
