@@ -176,15 +176,14 @@ class Driver:
     def _handle(self, event: Event) -> None:
         if isinstance(event, Progressed):
             self._on_progress(event.number, event.progress)
-        elif isinstance(event, Died):
-            if self._is_ending:  # the signal that ends the run may have ended its trials with it
-                self._put_back(event.number)
-            else:
-                self._on_end(event.number, TrialResult(state="failed", reason=event.reason))
-        elif event.result.is_device_away:
-            self._on_device_away(event.number, event.result)
+            return
+        result = TrialResult(state="failed", reason=event.reason) if isinstance(event, Died) else event.result
+        if result.is_device_away:
+            self._on_device_away(event.number, result)
+        elif result.state == "failed" and self._is_ending:
+            self._put_back(event.number)  # the signal that ends the run may have reached the trial or its data workers
         else:
-            self._on_end(event.number, event.result)
+            self._on_end(event.number, result)
 
     def _on_progress(self, number: int, progress: Progress) -> None:
         self._view.progressed(number, progress)

@@ -378,10 +378,11 @@ def test_now_puts_running_trials_back_and_resuming_tries_them_first(
     assert resumed.ending == "done"
 
 
-def test_a_trial_that_dies_while_the_search_ends_is_put_back_and_not_failed(
-    settings: MakeSettings, device: StandInDevice, tracking: Runs
+@pytest.mark.parametrize("end", [die_of("signal SIGINT"), fail_with("Pin memory thread exited unexpectedly")])
+def test_a_trial_that_dies_or_fails_while_the_search_ends_is_put_back(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, end: Script
 ) -> None:
-    executor = ScriptedExecutor(scripts={1: die_of("signal SIGINT")})
+    executor = ScriptedExecutor(scripts={1: end})
     outcome = run_search(
         settings(), executor=executor, view=RecordingView(), stop_requested=once_started(executor, 2, "finish")
     )
