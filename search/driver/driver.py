@@ -9,6 +9,7 @@ from typing import Literal
 from search.driver.executor import Died, Event, Executor, Progressed
 from search.driver.view import View
 from search.driver.work import Work
+from search.strategy.estimates import with_estimates
 from search.study.summary import Summary
 from search.tracking.runs import Tracking
 from trials.latency import DeviceAwayError
@@ -31,7 +32,7 @@ class RunResult:
     """What a search or an experiment came to."""
 
     summary: Summary
-    """All finished trials."""
+    """All finished trials, with estimates of their AP."""
     ending: Ending
     """Why the run ended."""
     tracking_uri: str
@@ -86,9 +87,9 @@ class Driver:
             self._put_all_back()
             self._close(status="KILLED")
             raise
-        self._close(status="KILLED" if ending == "interrupted" else "FINISHED")
+        summary = self._close(status="KILLED" if ending == "interrupted" else "FINISHED")
         return RunResult(
-            summary=self._work.summary,
+            summary=summary,
             ending=ending,
             tracking_uri=self._tracking.uri,
             experiment_id=self._tracking.experiment_id,
@@ -112,8 +113,10 @@ class Driver:
                 self._handle(event)
             self._seconds["idle"] += num_idle * (time.monotonic() - before)
 
-    def _close(self, *, status: str) -> None:
-        self._tracking.close(self._work.summary, status=status, files=self._work.write_reports(self._title))
+    def _close(self, *, status: str) -> Summary:
+        summary = with_estimates(self._work.summary)
+        self._tracking.close(summary, status=status, files=self._work.write_reports(summary, self._title))
+        return summary
 
     def _fill(self) -> None:
         while len(self._running) < self._executor.capacity and not self._is_exhausted:

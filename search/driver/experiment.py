@@ -114,7 +114,7 @@ class ExperimentWork:
         """Never prune: an experiment's trainings are compared in full."""
         return ""
 
-    def write_reports(self, title: str) -> Sequence[Path]:
+    def write_reports(self, summary: Summary, title: str) -> Sequence[Path]:
         """Write the experiment's own tables and pictures, under titles of their own."""
         return self._write_reports(self.requested_records())
 

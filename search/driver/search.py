@@ -123,9 +123,9 @@ class SearchWork:
         curve = [(one.epoch, one.ap) for one in progress if one.ap is not None]
         return cannot_reach_front(curve, latency_ms, num_epochs=request.train.epochs, finished=self.summary.records)
 
-    def write_reports(self, title: str) -> Sequence[Path]:
+    def write_reports(self, summary: Summary, title: str) -> Sequence[Path]:
         """Write the front's picture, tables and page."""
-        return write_reports(self.summary, self.settings.folder, title=title)
+        return write_reports(summary, self.settings.folder, title=title)
 
     def _count(self, seconds: float) -> None:
         self.seconds_measuring += seconds

@@ -46,8 +46,13 @@ class Work(Protocol):
             progress: Its messages that carried a latency or a score, oldest first.
         """
 
-    def write_reports(self, title: str) -> Sequence[Path]:
-        """Write tables and pictures of the finished trials; return the files."""
+    def write_reports(self, summary: Summary, title: str) -> Sequence[Path]:
+        """Write tables and pictures; return the files.
+
+        Args:
+            summary: The finished trials, with estimates.
+            title: The run, its data, its device.
+        """
 
 
 def to_request(

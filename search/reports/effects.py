@@ -58,11 +58,11 @@ def estimate_effects(records: Sequence[TrialRecord], *, seed: int = 0) -> list[E
     Returns:
         The effects of the values that complete trials have; none where fewer than eight trials are complete.
     """
-    complete = [(_choices(record.architecture), record.point[0]) for record in records if record.point is not None]
+    complete = [(choices_of(record.architecture), record.point[0]) for record in records if record.point is not None]
     if len(complete) < _MIN_TRIALS:
         return []
     measured = [
-        (_choices(record.architecture), float(np.log(record.result.latency.median_ms)))
+        (choices_of(record.architecture), float(np.log(record.result.latency.median_ms)))
         for record in records
         if record.result.latency is not None
     ]
@@ -101,7 +101,8 @@ def _sample(trials: Sequence[tuple[Mapping[str, str], float]], *, seed: int) -> 
     return dict(zip(columns, draws.T, strict=True))
 
 
-def _choices(architecture: Architecture) -> dict[str, str]:
+def choices_of(architecture: Architecture) -> dict[str, str]:
+    """Return the value of each axis whose effects are estimated, by axis."""
     values = architecture.to_dict() | {"scale_set": architecture.neck_choice}
     backbone = {"backbone": f"{architecture.backbone}[:{architecture.truncation}]"}
     return backbone | {axis: str(values[axis]) for axis in _AXES}

@@ -1,11 +1,12 @@
 """The report of a study in numbers: its front, its progress, the effects of choices, a forecast, where the time went."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from search.reports.effects import Effect, estimate_effects
 from search.reports.forecast import Forecast, forecast
+from search.strategy.estimates import with_estimates
 from search.study.read_study import ReadStudy
 from search.study.record import TrialRecord
 from search.study.refit import Refit, read_refit
@@ -51,7 +52,9 @@ class StudyReport:
 
 def make_report(study: ReadStudy) -> StudyReport:
     """Compute a study's report; takes seconds."""
-    summary, refit = study.summary, read_refit(study)
+    summary, refit = with_estimates(study.summary), read_refit(study)
+    if refit is not None:
+        refit = replace(refit, summary=with_estimates(refit.summary))
     minutes = accumulate(sum(record.result.seconds.values()) / 60 for record in summary.records)
     return StudyReport(
         name=study.name,

@@ -6,16 +6,15 @@ neighbours of the front's members are added as the search proceeds. `search.stra
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from search.strategy.accuracy_model import Observation
 from search.strategy.candidates import Encoder, draw_neighbours, draw_pool
+from search.strategy.observations import observe
 from search.strategy.optuna_samplers import ArchitectureSampler
-from search.strategy.pruning import extrapolate
 from search.strategy.settings import StrategySettings
 from search.strategy.suggest import suggest
 from search.study.errors import SpaceExhaustedError
@@ -71,7 +70,8 @@ class EhviSampler(ArchitectureSampler):
         candidates = self._candidates(list(tried.values()), past)
         index = {architecture.key: place for place, architecture in enumerate(candidates)}
         places = {number: index[architecture.key] for number, architecture in tried.items()}
-        observations = _observe(past, places)
+        records = [to_record(one, {}) for one in past if "result" in one.user_attrs]
+        observations = observe(records, places)
         observed = {observation.candidate for observation in observations}
         running = {places[one.number] for one in past if one.state == TrialState.RUNNING} - observed
         suggestion = suggest(
@@ -113,26 +113,3 @@ class EhviSampler(ArchitectureSampler):
             latency_ms = math.inf  # the device cannot run it
         study.set_user_attr(LOOKUP + architecture.key, latency_ms)
         return latency_ms
-
-
-def _observe(past: Sequence[FrozenTrial], places: Mapping[int, int]) -> list[Observation]:
-    """Return the AP of complete trials, and the expected final AP of pruned ones.
-
-    Args:
-        past: Trials.
-        places: Trial number to the index of its candidate.
-    """
-    records = [to_record(one, {}) for one in past if "result" in one.user_attrs]
-    complete = [record for record in records if record.point is not None]
-    observations = []
-    for record in records:
-        ap, ap_std, latency = record.result.ap, 0.0, record.result.latency
-        if record.result.state == "pruned" and latency is not None:
-            end = extrapolate(record.curve, latency.median_ms, complete)
-            ap, ap_std = (end.ap, end.ap_std) if end is not None else (None, 0.0)
-        elif record.point is None:
-            continue
-        if ap is not None and latency is not None:
-            place, latency_ms = places[record.number], latency.median_ms
-            observations.append(Observation(candidate=place, ap=ap, latency_ms=latency_ms, ap_std=ap_std))
-    return observations

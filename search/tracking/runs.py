@@ -124,7 +124,11 @@ class Tracking:
         self._client.log_batch(self.parent_run_id, metrics=[Metric(k, v, now_ms, step) for k, v in values.items()])
 
     def close(self, summary: Summary, *, status: str, files: Sequence[Path]) -> None:
-        """Write the front onto the study's run, checkpoints onto its members' runs, and end the study's run."""
+        """Write estimates, the front onto the study's run, checkpoints onto its members' runs; end the study's run."""
+        for number, estimate in summary.estimates.items():
+            figures, now_ms = {"ap_estimate": estimate.ap, "ap_std": estimate.std}, _now_ms()
+            metrics = [Metric(name, value, now_ms, 0) for name, value in figures.items()]
+            self._client.log_batch(self._children[number].info.run_id, metrics=metrics)
         front = {record.number for record in summary.front}
         for number, run in self._children.items():
             was_member = run.data.tags.get(FRONT_TAG) == "yes"

@@ -5,6 +5,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -134,7 +135,7 @@ def test_a_search_cannot_be_continued_as_a_training(call: Call, tiny: Path, real
 def test_a_search_ends_with_full_trainings_of_its_front(call: Call, inline: None, copied_study: RealStudy) -> None:
     """The search's own command, its budget spent, goes on with the refit, and later finds that done too."""
     flags = f"--budget 2 --data {SHAPES} --epochs 1 --space {copied_study.space} --max-latency 999 --study real"
-    words = ("search", *flags.split(), "--refit", "2", "--dir", copied_study.root)
+    words = ("search", *flags.split(), "--refit", "2", "--seeds", "2", "--dir", copied_study.root)
     called = call(*words)
     assert called.code == 0, called.said
     members = len(read_study(copied_study.root, "real").summary.front)
@@ -153,9 +154,15 @@ def test_a_search_ends_with_full_trainings_of_its_front(call: Call, inline: None
     again = call(*words)
     assert again.code == 0, again.said
     assert f"resuming: {len(refitted)} trainings are finished" in again.out
-    assert "2 epochs each: all are finished" in again.out
+    assert "2 epochs each, 2 seeds: all are finished" in again.out
     exported = call("export", "--study", "real-refit-2", "--dir", copied_study.root, "--out", "final")
     assert exported.code == 0, exported.said
+    metrics = json.loads(Path("final/metrics.json").read_text(encoding="utf-8"))
+    repeats = [one.result.ap for one in refitted if one.architecture.key == metrics["architecture"]]
+    assert len(repeats) == 2
+    assert metrics["ap_estimate"] == pytest.approx(np.mean(repeats))
+    assert metrics["ap_std"] > 0
+    assert f"estimated {metrics['ap_estimate']:.3f} ± {metrics['ap_std']:.3f}" in exported.out
     report = call("report", "real", "--dir", copied_study.root)
     assert "full trainings of real-refit-2" in report.out
     assert "where the work went: training kept" in report.out

@@ -21,7 +21,7 @@ def report(study: str, out: Path | None, root: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from search.reports import make_report, write_report_page
+    from search.reports import estimate_words, make_report, write_report_page
     from search.study.read_study import read_study
     from search.tracking.runs import log_report
     from yoloret_nas.terminal.refit import show_refit
@@ -33,7 +33,8 @@ def report(study: str, out: Path | None, root: Path) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     states = ", ".join(f"{count} {state}" for state, count in summary.states.items())
     title = f"front of {study}: {len(summary.front)} of {len(summary.records)} trials ({states})"
-    console.print(front_table(summary.front, knee=summary.knee, title=title, width=console.width))
+    console.print(front_table(summary, knee=summary.knee, title=title, width=console.width))
+    console.print(estimate_words(summary), markup=False, soft_wrap=True)
     minutes = found.by_minute[-1][0] if found.by_minute else 0.0
     console.print(f"hypervolume {summary.hypervolume:.4f} after {minutes:.1f} minutes of work, all workers together")
     if found.effects:

@@ -62,6 +62,9 @@ _REFIT_FACTOR = 3
     default=None,
     help="Epochs of retraining the front at the end, 0 for none.  [default: 3 times a trial's, 0 on shapes]",
 )
+@click.option(
+    "--seeds", "num_seeds", type=click.IntRange(1), default=1, help="Retrainings of each network, of other seeds."
+)
 @click.option("--skip-broken", is_flag=True, help="Leave broken images and annotations out instead of stopping.")
 @click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
 def search(
@@ -82,6 +85,7 @@ def search(
     no_prune: bool,
     inherit: bool,
     refit_epochs: int | None,
+    num_seeds: int,
     skip_broken: bool,
     root: Path,
 ) -> None:
@@ -123,10 +127,10 @@ def search(
     )
     if refit_epochs is None:
         refit_epochs = 0 if is_generated(data) else _REFIT_FACTOR * train.epochs
-    _run(settings, gpus=gpus, workers=workers, refit_epochs=refit_epochs)
+    _run(settings, gpus=gpus, workers=workers, refit_epochs=refit_epochs, num_seeds=num_seeds)
 
 
-def _run(settings: "StudySettings", *, gpus: tuple[str, ...], workers: int, refit_epochs: int) -> None:
+def _run(settings: "StudySettings", *, gpus: tuple[str, ...], workers: int, refit_epochs: int, num_seeds: int) -> None:
     from rich.console import Console
 
     from search.driver.local_executor import LocalExecutor
@@ -153,7 +157,7 @@ def _run(settings: "StudySettings", *, gpus: tuple[str, ...], workers: int, refi
     if refit_epochs:
         from yoloret_nas.terminal.refit import refit
 
-        refit(settings, result.summary, epochs=refit_epochs, console=console)
+        refit(settings, result.summary, epochs=refit_epochs, num_seeds=num_seeds, console=console)
 
 
 def _check_space(space: str | None) -> None:
@@ -215,6 +219,7 @@ def _where_time_went(result: "RunResult", *, workers: int) -> str:
 
 
 def _conclude(console: "Console", settings: "StudySettings", result: "RunResult", *, workers: int) -> None:
+    from search.reports import estimate_words
     from yoloret_nas.terminal.trial_lines import front_table
 
     summary = result.summary
@@ -223,7 +228,8 @@ def _conclude(console: "Console", settings: "StudySettings", result: "RunResult"
         title = (
             f"front of {settings.name}: {len(summary.front)} of {done} trials, hypervolume {summary.hypervolume:.4f}"
         )
-        console.print(front_table(summary.front, knee=summary.knee, title=title, width=console.width))
+        console.print(front_table(summary, knee=summary.knee, title=title, width=console.width))
+        console.print(estimate_words(summary), markup=False, soft_wrap=True)
     else:
         reasons = {record.result.reason for record in summary.records}
         console.print(f"no trial is complete: {'; '.join(sorted(reasons)[:3]) or 'none has finished'}", markup=False)

@@ -1,5 +1,6 @@
 """The loop over ask, run and tell, with trials that are played rather than run."""
 
+import csv
 import dataclasses
 import time
 from collections import Counter
@@ -203,11 +204,26 @@ def test_infeasible_trials_keep_their_latency_and_are_nowhere_an_accuracy(
     alone = dataclasses.replace(summary, records=tuple(complete))
     assert summary.hypervolume == alone.hypervolume > 0
     # Read again from the database, where Optuna holds an accuracy of 0 for them, they are the same.
-    assert read_study(chosen.root, "study").summary == summary
+    assert read_study(chosen.root, "study").summary == dataclasses.replace(summary, estimates={})
     table = (chosen.folder / "trials.csv").read_text(encoding="utf-8").splitlines()
     rows = [line.split(",") for line in table if ",infeasible," in line]
     assert len(rows) == len(infeasible)
-    assert {tuple(row[2:4]) for row in rows} == {("", "")}  # ap, ap50
+    assert {tuple(row[2:6]) for row in rows} == {("",) * 4}  # ap, its estimate and deviation, ap50
+
+
+def test_a_finished_search_has_estimates_of_its_complete_trials_in_its_summary_and_its_tables(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    chosen = settings(budget=12, max_latency_ms=40.0)
+    summary = search(chosen).summary
+    complete = {record.number for record in summary.records if record.point}
+    assert 8 <= len(complete) < 12
+    assert set(summary.estimates) == complete
+    with (chosen.folder / "front.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["ap_estimate"]) for row in rows] == [
+        pytest.approx(summary.estimates[member.number].ap, abs=1e-4) for member in summary.front
+    ]
 
 
 def test_a_death_and_a_failure_are_told_with_their_reason_and_the_search_goes_on(

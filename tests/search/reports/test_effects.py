@@ -1,12 +1,12 @@
 """The effects of choices, on studies whose effects are known."""
 
 import random
-from collections import Counter
 
 import numpy as np
 import pytest
 
-from search.reports.effects import _choices, estimate_effects
+from benchmarks.calibration import draw_known_study
+from search.reports.effects import estimate_effects
 from search.reports.forecast import Candidate, Forecast
 from search.reports.report import StudyReport
 from search.study.record import TrialRecord
@@ -15,41 +15,12 @@ from tests.search.driver.scripted import latency
 from tests.search.records import record, summary
 from trials.trial_result import TrialResult
 
-NOISE = 0.015
-SPREADS = {
-    "input_size": 0.06,
-    "backbone": 0.04,
-    "head": 0.02,
-    "head_width": 0.02,
-    "scale_set": 0.015,
-    "rfcr_width": 0.01,
-}
-"""Standard deviation in AP of the effects of an axis's values; 0.004 for the other axes."""
-
-
-def known_study(count: int, seed: int) -> tuple[list[TrialRecord], dict[tuple[str, str], float]]:
-    """Give trials whose AP is a sum of effects and noise, and the effects relative to the mean of the trials."""
-    rng, normal = random.Random(seed), np.random.default_rng(seed)
-    space, rng, normal = open_space("tiny"), random.Random(seed), np.random.default_rng(seed)
-    architectures = [space.sample(rng) for _ in range(count)]
-    counts = Counter(pair for one in architectures for pair in _choices(one).items())
-    effects = {pair: float(normal.normal(0, SPREADS.get(pair[0], 0.004))) for pair in counts}
-    records = []
-    for number, one in enumerate(architectures):
-        ap = 0.4 + sum(effects[pair] for pair in _choices(one).items()) + normal.normal(0, NOISE)
-        result = TrialResult(state="complete", ap=float(ap), ap50=0.5, latency=latency(2.0))
-        records.append(TrialRecord(number=number, architecture=one, result=result))
-    means: Counter[str] = Counter()
-    for (axis, value), effect in effects.items():
-        means[axis] += counts[axis, value] * effect / count
-    return records, {pair: effect - means[pair[0]] for pair, effect in effects.items()}
-
 
 @pytest.mark.parametrize(("count", "repeats"), [(12, 4), (28, 4), (50, 2), (100, 2)])
 def test_the_ranges_cover_the_known_effects(count: int, repeats: int) -> None:
     covered = []
     for seed in range(repeats):
-        records, truth = known_study(count, seed)
+        records, truth = draw_known_study(count, seed)
         covered += [
             one.ap_range[0] <= truth[one.axis, one.value] <= one.ap_range[1] for one in estimate_effects(records)
         ]

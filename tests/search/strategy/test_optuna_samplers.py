@@ -14,13 +14,15 @@ from hypothesis import given, settings
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
-from search.strategy.ehvi_sampler import LOOKUP, EhviSampler, _observe
+from search.strategy.ehvi_sampler import LOOKUP, EhviSampler
+from search.strategy.observations import observe
 from search.strategy.optuna_samplers import OPTUNA_SAMPLERS, SpaceSampler, first_untried
 from search.strategy.settings import StrategySettings
 from search.study.errors import StudyError
 from search.study.parameters import distributions, from_parameters, to_parameters
 from search.study.settings import SamplerName
 from search.study.storage import open_storage
+from search.study.study import to_record
 from search.study.trial_attributes import INTERRUPTED, WHY
 from spaces import Architecture
 from spaces.named_spaces import open_space
@@ -190,7 +192,8 @@ def test_a_pruned_trial_counts_as_what_it_was_expected_to_end_at() -> None:
             study.tell(trial, [ap, 10.0 + number])
         else:
             study.tell(trial, state=TrialState.PRUNED)
-    seen = _observe(study.get_trials(), {number: number for number in range(10)})
+    records = [to_record(one, {}) for one in study.get_trials()]
+    seen = observe(records, {number: number for number in range(10)})
     assert [one.candidate for one in seen] == list(range(10))
     assert [one.ap_std for one in seen[:9]] == [0.0] * 9
     assert seen[9].ap == pytest.approx(0.1)

@@ -10,6 +10,7 @@ from mlflow.tracking import MlflowClient
 from search.driver.search import run_search
 from search.reports.files import write_reports
 from search.study.errors import StudyError
+from search.study.estimate import Estimate
 from search.study.record import TrialRecord
 from search.study.settings import StudySettings
 from search.tracking.runs import (
@@ -192,6 +193,21 @@ def test_the_study_s_run_has_the_front_and_the_hypervolume_and_members_their_che
     assert parent.data.metrics["trials_complete"] == 3.0
     assert {number: run.data.tags[FRONT_TAG] for number, run in children.items()} == {0: "no", 1: "no", 2: "yes"}
     assert CHECKPOINT_FILE in artifacts(chosen, children[2])
+
+
+def test_estimates_are_written_when_the_run_ends(settings: MakeSettings) -> None:
+    chosen = settings()
+    chosen.folder.mkdir()
+    tracking = open_tracking(chosen)
+    trials = record(0, 0.2, 30.0), record(1, 0.3, 50.0), record(2, None, 60.0, state="infeasible")
+    for trial in trials:
+        tracking.finished(trial, seconds=1.0)
+    estimates = {0: Estimate(ap=0.19, std=0.01), 1: Estimate(ap=0.26, std=0.02)}
+    tracking.close(replace(summary(*trials), estimates=estimates), status="FINISHED", files=[])
+    _, children = runs(chosen)
+    metrics = {number: run.data.metrics for number, run in children.items()}
+    assert [metrics[1][name] for name in ("ap", "ap_estimate", "ap_std")] == [0.3, 0.26, 0.02]
+    assert "ap_estimate" not in metrics[2]
 
 
 def test_what_a_killed_driver_did_not_write_is_written_on_resume(settings: MakeSettings) -> None:
