@@ -56,10 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _measure_estimates(problem: Problem, *, num_seeds: int) -> None:
-    print(
-        "| noise | trials | bias of scores | of estimates | error of scores | of estimates | coverage | knee's bias: score |"
-    )
-    print("|---|---|---|---|---|---|---|---|")
+    columns = ("noise", "trials", "bias: scores", "estimates", "error: scores", "estimates", "coverage")
+    print("| " + " | ".join((*columns, "knee's bias: scores", "estimates")) + " |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for noise in (0.01, 0.02):
         searches = [_search(replace(problem, noise=noise), seed) for seed in range(num_seeds)]
         for count in _COUNTS:
@@ -68,7 +67,7 @@ def _measure_estimates(problem: Problem, *, num_seeds: int) -> None:
             knees = np.mean([row[3] for row in rows], axis=0)
             print(
                 f"| {noise} | {count} | {scores.mean():+.4f} | {estimates.mean():+.4f} | {_rms(scores):.4f} | "
-                f"{_rms(estimates):.4f} | {inside.mean():.0%} | {knees[0]:+.4f}, estimate {knees[1]:+.4f} |",
+                f"{_rms(estimates):.4f} | {inside.mean():.0%} | {knees[0]:+.4f} | {knees[1]:+.4f} |",
                 flush=True,
             )
 

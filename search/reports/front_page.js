@@ -41,8 +41,9 @@ function hover(e, text) {
 }
 if (shown.length) {
   const svg = document.getElementById("front");
+  const top = r => r.front && r.ap_estimate !== null ? Math.max(r.ap, r.ap_estimate + 1.645 * r.ap_std) : r.ap;
   const [x, y] = frame(svg, 900, 420, Math.max(...shown.map(r => r.latency_ms)) * 1.06,
-    Math.max(0.05, ...shown.map(r => r.front && r.ap_estimate !== null ? Math.max(r.ap, r.ap_estimate + 1.645 * r.ap_std) : r.ap)) * 1.1, "latency, median (ms)", "AP@[.5:.95]");
+    Math.max(0.05, ...shown.map(top)) * 1.1, "latency, median (ms)", "AP@[.5:.95]");
   const front = shown.filter(r => r.front).sort((a, b) => a.latency_ms - b.latency_ms);
   let d = "";
   front.forEach((r, i) => {
