@@ -1,6 +1,6 @@
 """The share of the true front that each strategy finds for its trainings, on 924 detectors measured by others.
 
-    python -m benchmarks.yolobench --table voc_scratch_100epochs.csv [--seeds 20] [--jobs 1] [--recipe quick]
+    python -m benchmarks.yolobench --table voc_scratch_100epochs.csv [--seeds 20] [--jobs 1]
 
 The table is YOLOBench's (Lazarevich et al., 2023; Apache-2.0): YOLO variants trained for 100 epochs on VOC, with latency
 on real boards. All versions but 7 form a full grid: version (7) × depth (3) × width (4) × resolution (11). The score is
@@ -8,31 +8,26 @@ the hypervolume of the candidates that a strategy has trained, as a share of the
 0.30 mAP@[.5:.95] and 200 ms; on devices other than the Jetson Nano it is the latency that as many candidates (69 %) meet.
 
 The rules are the same for all strategies. A repeated candidate costs no training. A candidate over `--max-latency` costs a
-look-up but no training. With `--noise` a strategy sees noisy AP, and is scored by the true AP. Optuna's samplers minimise
-log latency, with which its GPSampler does better. "Ours" measures as many latencies as a search with the given `--recipe`.
-Without a limit the quick one measures none before the first training: a search then tells latencies from MACs, which this
-table does not have.
+look-up but no training. With `--noise` a strategy sees noisy AP, and is scored by the true AP. "Ours" is the product: a
+search with its study, its sampler and the settings that it chooses for a recipe (`benchmarks.table_search`). Only the plain
+strategy is told the reference point. Optuna's samplers minimise log latency, with which its GPSampler does better.
 """
 
 import argparse
 import csv
 import re
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import optuna
 
-from search.driver.search import choose_strategy
-from search.strategy import StrategySettings
-from search.strategy.accuracy_model import Observation
-from search.strategy.candidates import Candidates
+from benchmarks.table_search import Table, search_table
 from search.strategy.hypervolume_improvement import expected_hypervolume_improvement
-from search.strategy.suggest import suggest
 from search.strategy.surrogate import Inputs, SurrogateSettings, fit_surrogate
 from search.study.pareto import FloatArray, IntArray, Reference, hypervolume, staircase
 
@@ -43,7 +38,9 @@ NANO = "nano_gpu_latency"
 _PAIRS = {"n": (0, 0), "s": (0, 1), "m": (1, 2), "l": (2, 3)}  # the usual depth and width, as positions on their axes
 _DEPTHS = {"33": 0, "6": 1, "67": 1, "1": 2}
 _WIDTHS = {"25": 0, "5": 1, "75": 2, "1": 3}
-_PLAIN = SurrogateSettings(noise_median=3e-3, trend_variance=1.0, category_variance=0.25)
+_PLAIN = SurrogateSettings(
+    length_median=1.0, category_median=0.4, noise_median=3e-3, trend_variance=1.0, category_variance=0.25
+)
 """Of the plain strategy's Gaussian process; tuned for it, so that the comparison is fair."""
 
 
@@ -58,9 +55,7 @@ class Problem:
     latency_ms: FloatArray
     """(N,) measured."""
     reference: Reference
-    """The corner that hypervolume is counted from. Our strategy and the plain one know it; Optuna's samplers choose one."""
-    categorical: tuple[str, ...] = ("version",)
-    """Axes without an order."""
+    """The corner that hypervolume is counted from; of the strategies, only the plain one knows it."""
     noise: float = 0.0
     """Standard deviation of the noise on the AP that a strategy sees."""
     max_latency_ms: float | None = None
@@ -77,10 +72,6 @@ class Problem:
         """Return whether the candidate is within the limit, if there is one."""
         return bool(self.latency_ms[candidate] <= (self.max_latency_ms or np.inf))
 
-    def columns(self, *, ordered: bool) -> IntArray:
-        """Return the columns of the codes that are ordered, or that are not."""
-        return self.codes[:, [index for index, axis in enumerate(AXES) if (axis not in self.categorical) == ordered]]
-
 
 @dataclass
 class Run:
@@ -90,8 +81,6 @@ class Run:
     """Candidates in the order of their training."""
     num_lookups: int = 0
     """Latencies measured, those of trained candidates included."""
-    slowest_s: float = 0.0
-    """The longest time of one suggestion."""
 
 
 def read_table(path: Path, device_column: str = NANO) -> Problem:
@@ -123,58 +112,28 @@ def subset(problem: Problem, versions: Sequence[str]) -> Problem:
     return replace(problem, codes=problem.codes[kept], ap=problem.ap[kept], latency_ms=problem.latency_ms[kept])
 
 
-def run_ours(problem: Problem, seed: int, num_trainings: int, *, settings: StrategySettings) -> Run:
-    """Train what :func:`search.strategy.suggest.suggest` returns."""
-    candidates = Candidates(
-        ordered=problem.columns(ordered=True).astype(np.float64),
-        categories=problem.columns(ordered=False),
-        is_rising=np.array([axis == "resolution" for axis in AXES if axis not in problem.categorical]),
+def run_ours(problem: Problem, seed: int, num_trainings: int, *, recipe: str) -> Run:
+    """Train what a search proposes."""
+    trained, num_lookups = search_table(
+        Table(codes=problem.codes, ap=problem.ap, latency_ms=problem.latency_ms),
+        recipe=recipe,
+        num_trainings=num_trainings,
+        max_latency_ms=problem.max_latency_ms,
+        noise=problem.noise,
+        seed=seed,
     )
-    known = np.full(len(problem.ap), np.nan)
-
-    def measure(wanted: Sequence[int]) -> list[float]:
-        known[list(wanted)] = problem.latency_ms[list(wanted)]
-        return [float(problem.latency_ms[index]) for index in wanted]
-
-    run, observations, random = Run(trained=[]), list[Observation](), np.random.default_rng([seed, 1])
-    over: list[int] = []
-    while len(run.trained) < num_trainings:
-        started = time.process_time()
-        chosen = suggest(
-            candidates,
-            observations,
-            latency_ms=known.copy(),
-            measure=measure,
-            reference=problem.reference,
-            settings=settings,
-            excluded=over,
-            seed=seed,
-        )
-        run.slowest_s = max(run.slowest_s, time.process_time() - started)
-        if chosen is None:
-            break
-        measure([chosen.candidate])
-        if not problem.is_feasible(chosen.candidate):
-            over.append(chosen.candidate)
-            continue
-        ap = float(problem.ap[chosen.candidate] + problem.noise * random.standard_normal())
-        latency_ms = float(problem.latency_ms[chosen.candidate])
-        observations.append(Observation(candidate=chosen.candidate, ap=ap, latency_ms=latency_ms))
-        run.trained.append(chosen.candidate)
-    run.num_lookups = int((~np.isnan(known)).sum())
-    return run
+    return Run(trained=trained, num_lookups=num_lookups)
 
 
 def run_plain(problem: Problem, seed: int, num_trainings: int) -> Run:
     """Train ten at random, then by expected hypervolume improvement of a Gaussian process; all latencies are known."""
     random = np.random.default_rng([seed, 2])
-    ordered = problem.columns(ordered=True).astype(np.float64)
-    inputs = Inputs(ordered=ordered / ordered.max(axis=0, initial=1), categories=problem.columns(ordered=False))
+    ordered = problem.codes[:, 1:].astype(np.float64)
+    inputs = Inputs(ordered=ordered / ordered.max(axis=0, initial=1), categories=problem.codes[:, :1])
     feasible = np.flatnonzero(problem.latency_ms <= (problem.max_latency_ms or np.inf))
     run, seen = Run(trained=[], num_lookups=len(problem.ap)), list[float]()
     first = random.permutation(feasible)[:10].tolist()
     while len(run.trained) < min(num_trainings, len(feasible)):
-        started = time.process_time()
         if len(run.trained) < len(first):
             chosen = first[len(run.trained)]
         else:
@@ -184,7 +143,6 @@ def run_plain(problem: Problem, seed: int, num_trainings: int) -> Run:
             front = staircase(np.array(seen), problem.latency_ms[taken], reference=problem.reference)
             gain = expected_hypervolume_improvement(mean, std, problem.latency_ms[feasible], front=front)
             chosen = int(feasible[np.argmax(np.where(np.isin(feasible, taken), -1.0, gain))])
-        run.slowest_s = max(run.slowest_s, time.process_time() - started)
         run.trained.append(chosen)
         seen.append(float(problem.ap[chosen] + problem.noise * random.standard_normal()))
     return run
@@ -197,10 +155,8 @@ def run_optuna(problem: Problem, seed: int, num_trainings: int, *, sampler: optu
     positions = {tuple(code): index for index, code in enumerate(problem.codes.tolist())}
     random, run, seen = np.random.default_rng([seed, 3]), Run(trained=[]), dict[int, float]()
     for _ in range(20 * num_trainings):  # a sampler may repeat candidates without end
-        started = time.process_time()
         trial = study.ask()
         chosen = positions[tuple(_ask(trial, problem, axis) for axis in range(len(AXES)))]
-        run.slowest_s = max(run.slowest_s, time.process_time() - started)
         is_feasible = problem.is_feasible(chosen)
         if chosen not in seen:
             run.num_lookups += 1
@@ -216,7 +172,7 @@ def run_optuna(problem: Problem, seed: int, num_trainings: int, *, sampler: optu
 
 def _ask(trial: optuna.Trial, problem: Problem, axis: int) -> int:
     codes = np.unique(problem.codes[:, axis])
-    if AXES[axis] in problem.categorical:
+    if AXES[axis] == "version":
         return int(trial.suggest_categorical(AXES[axis], codes.tolist()))
     return trial.suggest_int(AXES[axis], int(codes.min()), int(codes.max()))
 
@@ -235,44 +191,40 @@ STRATEGIES: dict[str, Callable[[Problem, int, int], Run]] = {
     "tpe-multivariate": _optuna(lambda seed: optuna.samplers.TPESampler(seed=seed, multivariate=True)),
     "gp": _optuna(lambda seed: optuna.samplers.GPSampler(seed=seed, deterministic_objective=False)),
     "plain": run_plain,
+    "ours": partial(run_ours, recipe="modern"),
+    "ours-quick": partial(run_ours, recipe="quick"),
 }
-"""All but ours, which takes settings."""
 TITLES = {
     "random": "random",
     "nsga2": "NSGA-II, default",
     "tpe": "TPE, default",
     "tpe-multivariate": "TPE, multivariate",
     "gp": "Optuna's GPSampler",
-    "plain": "plain GP, EHVI at known latency",
+    "plain": "plain GP, EHVI at known latency and reference",
     "ours": "ours",
+    "ours-quick": "ours, as with the quick recipe",
 }
 
 
 def compare(
-    problem: Problem, names: Sequence[str], *, settings: StrategySettings, num_seeds: int, num_jobs: int
+    problem: Problem, names: Sequence[str], *, num_seeds: int, num_jobs: int
 ) -> Iterator[tuple[str, FloatArray, list[Run]]]:
     """Yield, for each strategy, the shares (seeds, spent) in percent, and its runs."""
     with ProcessPoolExecutor(num_jobs) as pool:
         for name in names:
-            futures = [pool.submit(_run, problem, name, seed, settings) for seed in range(num_seeds)]
+            futures = [pool.submit(_run, problem, name, seed) for seed in range(num_seeds)]
             runs = [future.result() for future in futures]
             yield name, np.array([[problem.share(run.trained[:spent]) for spent in SPENT] for run in runs]), runs
 
 
-def _run(problem: Problem, name: str, seed: int, settings: StrategySettings) -> Run:
-    if name == "ours":
-        return run_ours(problem, seed, max(SPENT), settings=settings)
+def _run(problem: Problem, name: str, seed: int) -> Run:
     return STRATEGIES[name](problem, seed, max(SPENT))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
     options = _parser().parse_args(arguments)
-    problem = replace(
-        read_table(options.table, options.device_column),
-        categorical=tuple(options.categorical.split(",")),
-        noise=options.noise,
-    )
+    problem = replace(read_table(options.table, options.device_column), noise=options.noise)
     problem = subset(problem, options.subset.split(","))
     if options.max_latency is not None:
         reference = replace(problem.reference, latency_ms=min(options.max_latency, problem.reference.latency_ms))
@@ -281,23 +233,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"{len(problem.ap)} candidates, {options.device_column}, {options.seeds} seeds, reference point "
         f"{problem.reference.ap:.2f} mAP and {problem.reference.latency_ms:.4g} ms"
     )
-    _write("| trainings spent | " + " | ".join(map(str, SPENT)) + " | worst seed | look-ups | slowest suggestion |")
-    _write("|---|" + "---|" * (len(SPENT) + 3))
-    settings = choose_strategy(options.recipe, max_latency_ms=problem.max_latency_ms)
-    titles = TITLES | {"ours": f"ours, as a search with the {options.recipe} recipe runs it"}
-    if options.lookups:
-        num_first, num_each = options.lookups
-        settings = replace(settings, num_first_lookups=num_first, num_lookups=num_each)
-        titles["ours"] = f"ours, {num_first} latencies measured first"
-    names, jobs = options.strategies, options.jobs
-    for name, shares, runs in compare(problem, names, settings=settings, num_seeds=options.seeds, num_jobs=jobs):
+    _write("| trainings spent | " + " | ".join(map(str, SPENT)) + " | worst seed | look-ups |")
+    _write("|---|" + "---|" * (len(SPENT) + 2))
+    for name, shares, runs in compare(problem, options.strategies, num_seeds=options.seeds, num_jobs=options.jobs):
         cells = [f"{share:.1f}" for share in shares.mean(axis=0)]
         cells.append(" / ".join(f"{share:.1f}" for share in shares.min(axis=0)))
         cells.append(
             f"{np.mean([run.num_lookups for run in runs]):.0f}, at most {max(run.num_lookups for run in runs)}"
         )
-        cells.append(f"{max(run.slowest_s for run in runs):.2f} s")
-        _write(f"| {titles[name]} | " + " | ".join(cells) + " |")
+        _write(f"| {TITLES[name]} | " + " | ".join(cells) + " |")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -306,14 +250,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, default=20, help="runs averaged (default 20)")
     parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
     parser.add_argument("--strategies", nargs="+", choices=list(TITLES), default=list(TITLES))
-    parser.add_argument("--recipe", choices=("modern", "quick"), default="modern", help="of ours (default modern)")
-    parser.add_argument(
-        "--lookups", type=int, nargs=2, metavar=("FIRST", "EACH"),
-        help="of ours: latencies measured before the first training, and at most for one suggestion",
-    )  # fmt: skip
     parser.add_argument("--device-column", default=NANO, help=f"column of latencies in seconds (default {NANO})")
     parser.add_argument("--subset", default=",".join(VERSIONS), help="versions, with commas (default all)")
-    parser.add_argument("--categorical", default="version", help="axes without order, with commas (default version)")
     parser.add_argument("--noise", type=float, default=0.0, help="standard deviation of AP as seen (default 0)")
     parser.add_argument("--max-latency", type=float, help="limit in ms; also the reference's, if lower")
     return parser

@@ -1,6 +1,7 @@
 """One training of Ultralytics' YOLOv8n from random weights; run by `against_yolov8n.py` in an environment that has it.
 
-    python benchmarks/yolov8n_run.py DATA.yaml OUT.json --epochs 30 --size 320 --batch 16 --seed 0 --threads 2
+    python benchmarks/yolov8n_run.py DATA.yaml OUT.json --epochs 30 --size 320 --batch 8 --nbs 8 \
+        --warmup-epochs 1 --seed 0 --threads 2
 
 OUT.json gets the seconds of each epoch's training and of the whole run, and the detections on the validation images.
 """
@@ -18,7 +19,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
-    for name in ("epochs", "size", "batch", "seed", "threads"):
+    for name in ("epochs", "size", "batch", "nbs", "warmup-epochs", "seed", "threads"):
         parser.add_argument(f"--{name}", type=int, required=True)
     given = parser.parse_args()
     import torch
@@ -38,6 +39,8 @@ def main() -> None:
             epochs=given.epochs,
             imgsz=given.size,
             batch=given.batch,
+            nbs=given.nbs,
+            warmup_epochs=given.warmup_epochs,
             seed=given.seed,
             device="cpu",
             pretrained=False,

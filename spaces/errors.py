@@ -16,6 +16,8 @@ Each class below the root is defined where it is raised::
     ├── TrainingError            trials.training.errors         NaN loss, out of memory
     ├── UnsupportedNetworkError  trials.onnx.requirements       an ONNX file that a version of TensorRT cannot run
     ├── ExportError              trials.onnx.export             ONNX cannot be written or disagrees with PyTorch
+    ├── RepeatedFailureError     search.driver.repeated_failure trials keep failing with one cause
+    ├── StorageError             search.study.errors            a study's database cannot be read or written
     └── StudyError               search.study.errors            a study cannot be opened or resumed
 
 A class that is also a `ValueError` reports wrong input: the command line exits with 2 for it, with 1 for the others.

@@ -18,7 +18,7 @@ from typing import Any
 
 from spaces.architecture import Architecture, ParameterValue
 from spaces.errors import YoloRetError
-from spaces.networks import HEADS, NECKS, SHORTCUTS, check_legal, why_illegal
+from spaces.networks import HEADS, check_legal, count_cost, why_illegal
 from spaces.scale_set import ArchitectureError
 
 RFCR_AXES = ("rfcr_width", "rfcr_channels", "rfcr_kernel")
@@ -176,9 +176,10 @@ class Space:
     def neighbours(self, architecture: Architecture) -> Iterator[Architecture]:
         """Yield the architectures one step away: one free axis changed, or one axis of the skeleton.
 
-        Neck and scale set count as one axis.
+        Neck and scale set count as one axis. Transfer counts as unchanged where one boundary of the backbone's choices
+        gives both values: a backbone whose blocks all start from ImageNet weights stays so at another truncation.
         """
-        own = _skeleton_values(architecture)
+        own = self._values_of(architecture)
         free = {axis: getattr(architecture, axis) for axis in self._active_free_axes(architecture)}
         for axis, value in free.items():
             for other in self.values(axis):
@@ -187,16 +188,26 @@ class Space:
         for skeleton, values in self._skeleton_values:
             # Another backbone is one step at any truncation and transfer: few backbones have the same blocks.
             axes = values if values["backbone"] == own["backbone"] else values.keys() - {"truncation", "transfer"}
-            if sum(values[axis] != own[axis] for axis in axes) == 1:
+            if sum(_differ(values[axis], own[axis]) for axis in axes) == 1:
                 keep = {axis: free[axis] for axis in self._active_free_axes(skeleton) if axis in free}
                 yield skeleton.replace(**keep)
 
-    def largest(self) -> tuple[Architecture, ...]:
-        """Return, for each backbone, the architecture with the costliest value of every axis."""
-        costliest: dict[str, Architecture] = {}
+    def largest(self, *, num_classes: int) -> tuple[Architecture, ...]:
+        """Return, for each backbone, the architecture with the most multiply-adds; the costliest backbone first.
+
+        Args:
+            num_classes: Classes of the detectors.
+        """
+        deepest = {name: max(choice.truncation) for name, choice in self.backbones.items()}
+        distinct: dict[Architecture, Architecture] = {}  # the weights' origin does not change the cost
         for skeleton in self.skeletons:
-            costliest[skeleton.backbone] = max(costliest.get(skeleton.backbone, skeleton), skeleton, key=_weight)
-        return tuple(self._enlarged(skeleton) for skeleton in costliest.values())
+            if skeleton.truncation == deepest[skeleton.backbone]:
+                distinct.setdefault(skeleton.replace(transfer=0), self._enlarged(skeleton))
+        by_macs = sorted(distinct.values(), key=lambda one: -count_cost(one, num_classes=num_classes).macs)
+        costliest: dict[str, Architecture] = {}
+        for architecture in by_macs:
+            costliest.setdefault(architecture.backbone, architecture)
+        return tuple(costliest.values())
 
     def without_transfer(self, names: Collection[str]) -> "Space":
         """Return the same space with some backbones from random weights only, for when their weights are unavailable."""
@@ -217,7 +228,14 @@ class Space:
 
     @cached_property
     def _skeleton_values(self) -> tuple[tuple[Architecture, dict[str, Any]], ...]:
-        return tuple((skeleton, _skeleton_values(skeleton)) for skeleton in self.skeletons)
+        return tuple((skeleton, self._values_of(skeleton)) for skeleton in self.skeletons)
+
+    def _values_of(self, architecture: Architecture) -> dict[str, Any]:
+        """Return the values of the coupled axes, neck and scale set as one, transfer as the boundaries that give it."""
+        axes = ("backbone", "truncation", "outputs", "neck_choice", "shortcut")
+        boundaries = self.backbones[architecture.backbone].transfer
+        same = {one for one in boundaries if min(one, architecture.truncation) == architecture.transfer}
+        return {axis: getattr(architecture, axis) for axis in axes} | {"transfer": frozenset(same)}
 
     @cached_property
     def _neck_pairs(self) -> tuple[tuple[ParameterValue, ParameterValue], ...]:
@@ -291,17 +309,8 @@ class Space:
         return distance
 
 
-def _skeleton_values(architecture: Architecture) -> dict[str, Any]:
-    """Return the values of the coupled axes, neck and scale set as one."""
-    axes = ("backbone", "truncation", "transfer", "outputs", "neck_choice", "shortcut")
-    return {axis: getattr(architecture, axis) for axis in axes}
-
-
-def _weight(skeleton: Architecture) -> tuple[int, ...]:
-    """Return a tuple by which the skeletons of one backbone sort from the cheapest to the costliest."""
-    num_collected = len(skeleton.scale_set.collect) if skeleton.scale_set else 0
-    neck, shortcut = list(NECKS).index(skeleton.neck), list(SHORTCUTS).index(skeleton.shortcut)
-    return skeleton.truncation, -neck, num_collected, -shortcut, -skeleton.transfer
+def _differ(value: Any, other: Any) -> bool:
+    return value.isdisjoint(other) if isinstance(value, frozenset) else bool(value != other)
 
 
 def _transfers(choice: BackboneChoice, truncation: int) -> tuple[int, ...]:

@@ -25,7 +25,6 @@ from trials.latency.cache import LatencyCache
 from trials.latency.measure import measure_quietly
 from trials.latency.measurement_lock import MeasurementLock
 from trials.latency.open_device import open_device
-from trials.onnx import UnsupportedNetworkError
 from trials.onnx.export import export_for_timing, fill_weights
 from trials.progress import Progress, Report
 from trials.training import inherit_weights, read_checkpoint
@@ -39,6 +38,9 @@ from trials.trial_result import (
     write_json,
     write_result,
 )
+
+TRACEBACK_ELSEWHERE_FILE = "traceback-elsewhere.txt"
+"""In a trial's folder: unexpected errors of the further devices."""
 
 
 def run_trial(request: TrialRequest, report: Report) -> TrialResult:
@@ -55,20 +57,36 @@ def run_trial(request: TrialRequest, report: Report) -> TrialResult:
         cv2.setNumThreads(request.train.num_threads)
     trial = _Trial(request, report)
     try:
-        result = trial.run()
-    except DeviceAwayError as error:  # it says nothing about the architecture: no result is written for a resumed study
+        request.work_dir.mkdir(parents=True, exist_ok=True)
+        result = _run_to_result(trial, request)
+        if not result.is_device_away:  # which says nothing about the architecture: a resumed study tries it again
+            write_result(request.work_dir, result, study_id=request.study_id, architecture=request.architecture)
+    except OSError as error:  # a full disk, for example; the caller hears of it all the same
+        return trial.end("failed", reason=f"{request.work_dir} cannot be written: {error.strerror}")
+    return result
+
+
+def _run_to_result(trial: "_Trial", request: TrialRequest) -> TrialResult:
+    """Run a trial; turn any error into a failed result."""
+    try:
+        return trial.run()
+    except DeviceAwayError as error:
         return replace(trial.end("failed", reason=_in_words(error)), is_device_away=True)
     except YoloRetError as error:
-        result = trial.end("failed", reason=_in_words(error))
+        return trial.end("failed", reason=_in_words(error))
     except Exception as error:  # the one place that turns an unexpected error into a state; its traceback is kept
         (request.work_dir / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
-        result = trial.end("failed", reason=f"{type(error).__name__}: {error} (see traceback.txt in its folder)")
-    write_result(request.work_dir, result, study_id=request.study_id, architecture=request.architecture)
-    return result
+        return trial.end("failed", reason=f"{type(error).__name__}: {error} (see traceback.txt in its folder)")
 
 
 def _in_words(error: YoloRetError) -> str:
     return f"{error.message}{f' ({error.hint})' if error.hint else ''}"
+
+
+def _finish_on_gpu() -> None:
+    """Wait until the GPU has done what this process queued."""
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize()
 
 
 class _Clock:
@@ -92,10 +110,9 @@ class _Trial:
     def __init__(self, request: TrialRequest, report: Report) -> None:
         self._request = request
         self._driver = report
-        self._lock = MeasurementLock(request.latency_cache.parent)
+        self._lock = MeasurementLock(finish=_finish_on_gpu)
         self._clock = _Clock()
         self._result = TrialResult(state="failed")
-        request.work_dir.mkdir(parents=True, exist_ok=True)
 
     def run(self) -> TrialResult:
         began = time.perf_counter()
@@ -152,7 +169,7 @@ class _Trial:
         return latency
 
     def _measure_elsewhere(self, *, num_classes: int) -> None:
-        """Record the further devices' latencies; one that cannot measure becomes a note, since it is no objective."""
+        """Record the further devices' latencies; any failure becomes a note, since they are no objective."""
         request = self._request
         measured: dict[str, Latency] = {}
         notes: list[str] = []
@@ -163,8 +180,12 @@ class _Trial:
                     export_for_timing(request.architecture, path, num_classes=num_classes, opset=device.opset)
                     with self._clock("measure"):
                         measured[spec], _ = self._time(device, path)
-            except (DeviceError, UnsupportedNetworkError) as error:
+            except YoloRetError as error:
                 notes.append(f"{spec}: {error.message}")
+            except Exception as error:  # of a runtime, a driver or a full disk; its traceback is kept
+                with (request.work_dir / TRACEBACK_ELSEWHERE_FILE).open("a", encoding="utf-8") as file:
+                    file.write(f"{spec}: {traceback.format_exc()}")
+                notes.append(f"{spec}: {type(error).__name__}: {error} (see {TRACEBACK_ELSEWHERE_FILE} in its folder)")
             path.unlink(missing_ok=True)
         self._result = replace(self._result, also=measured, notes=tuple(notes))
 

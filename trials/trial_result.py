@@ -1,7 +1,6 @@
 """The request and the result of a trial; both are sent between processes and machines."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Literal
 from spaces import Architecture
 from trials.latency import Latency
 from trials.training import NumberFormat, TrainSettings
+from trials.whole_file import whole_file
 
 State = Literal["complete", "pruned", "infeasible", "failed"]
 
@@ -129,6 +129,5 @@ def read_result(work_dir: Path, *, study_id: str, architecture: Architecture) ->
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write a JSON file atomically."""
-    partial = path.with_suffix(path.suffix + ".partial")
-    partial.write_text(json.dumps(values, indent=1), encoding="utf-8")
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(values, indent=1), encoding="utf-8")

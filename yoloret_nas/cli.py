@@ -3,6 +3,7 @@
 Nothing heavy is imported until a command runs, so that `--help` and bad usage answer at once.
 """
 
+import errno
 import importlib
 import importlib.util
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from yoloret_nas.project_file import ProjectFileError, read_project_file
+from yoloret_nas.project_file import PROJECT_FILE, ProjectFileError, defaults_of, read_project_file
 
 COMMANDS = {
     "search": "Search for object detectors that are accurate and fast on your device.",
@@ -76,7 +77,9 @@ class _Commands(click.Group):
 def cli(ctx: click.Context, debug: bool) -> None:
     """Search for object detectors that are accurate and fast on your own device."""
     ctx.obj = {"debug": debug}
-    ctx.default_map = read_project_file(Path("yoloret-nas.yaml"))
+    name = str(ctx.invoked_subcommand)
+    if command := cli.get_command(ctx, name):
+        ctx.default_map = {name: defaults_of(command, read_project_file(Path(PROJECT_FILE)))}
 
 
 def main() -> None:
@@ -99,8 +102,6 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        if debug:
-            traceback.print_exc()
         sys.exit(_explain(error, debug=debug))
 
 
@@ -123,19 +124,25 @@ def check_packages() -> None:
 
 def _explain(error: Exception, *, debug: bool) -> int:
     """Print an error and return its exit code."""
+    from search.tracking.credentials import without_credentials
     from spaces import YoloRetError
 
+    if debug:
+        click.echo(without_credentials("".join(traceback.format_exception(error))), err=True, nl=False)
     hint, exit_code = "", 1
     if isinstance(error, YoloRetError):
         message, hint, exit_code = error.message, error.hint, 2 if isinstance(error, ValueError) else 1
     elif isinstance(error, ProjectFileError):
         message, exit_code = str(error), 2
+    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        message = f"{error.strerror}{f': {error.filename}' if error.filename else ''}"
+        hint = "free space there, or set TMPDIR to a larger disk; then run the same command again"
     elif isinstance(error, OSError) and error.filename:
         message = f"{error.strerror}: {error.filename}"
     else:
         message = f"this is a bug in yoloret-nas: {type(error).__name__}: {error}"
         hint = "" if debug else "run it again with `yoloret-nas --debug …` to see where"
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {without_credentials(message)}", err=True)
     if hint:
         click.echo(f"{click.style('hint:', fg='cyan')} {hint}", err=True)
     return exit_code

@@ -22,10 +22,10 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def threads_of_each(workers: int, *, gpus: tuple[str, ...]) -> int:
-    """Return the threads of each of several trainings at once; 0 leaves torch its choice, on GPUs.
+def threads_of_each(workers: int) -> int:
+    """Return the threads of each of several trainings at once: its share of the cores.
 
     Small networks gain nothing from a second thread, and two trainings that share cores by threads lose an order of
-    magnitude to each other's spinning, so each training on a CPU gets its share of the cores.
+    magnitude to each other's spinning. On a GPU the share also bounds the processes that prepare images.
     """
-    return 0 if gpus else max(1, usable_cores() // workers)
+    return max(1, usable_cores() // workers)

@@ -1,16 +1,23 @@
-"""The project file: a user's data, device and limits, so that `yoloret-nas search` needs no options."""
+"""The project file: a user's data, device and limits, so that `yoloret-nas search` needs no options.
 
+Every line is a flag of `search`. Those that say what the project is about reach every other command that takes them.
+"""
+
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import click
 
 PROJECT_FILE = "yoloret-nas.yaml"
 
 TEMPLATE = """\
 # yoloret-nas reads this file from the folder it is called in. Every line is a flag of `yoloret-nas search`;
-# the command line overrides it. Uncomment the lines you need.
+# the command line overrides it. Uncomment the lines you need. The first three hold for all commands.
 
-# data: path/to/dataset        # Pascal VOC, COCO or YOLO folder (look at it first: yoloret-nas data PATH)
+# data: path/to/dataset        # Pascal VOC, COCO or YOLO folder (look at it first: yoloret-nas data)
 # device: cpu                  # where latency is measured
+# dir: runs                    # folder of the studies
 # max_latency: 33ms            # slower networks are not trained
 # space: tiny                  # paper, nano, tiny, or your own file (yoloret-nas space tiny --yaml > my.yaml)
 # epochs: 30                   # of each trial
@@ -19,15 +26,22 @@ TEMPLATE = """\
 """What `yoloret-nas init` writes."""
 
 
+SHARED = ("data", "device", "dir", "skip_broken", "study", "weights_dir")
+"""What holds for every command that takes it: as an option of this name, or as an argument of it."""
+
+_OF_ITS_OWN = {("compare", "data")}
+"""Networks are compared by the scores of their own records, unless the command line names a dataset to score all on."""
+
+
 class ProjectFileError(ValueError):
     """The project file cannot be read, or names a flag that does not exist."""
 
 
-def read_project_file(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the file's options as click's default map; empty without a file.
+def read_project_file(path: Path) -> dict[str, Any]:
+    """Return the file's lines, by flag without dashes; empty without a file.
 
     Raises:
-        ProjectFileError: the file is no mapping of flags.
+        ProjectFileError: the file is no mapping of flags of `search`.
     """
     if not path.is_file():
         return {}
@@ -43,14 +57,27 @@ def read_project_file(path: Path) -> dict[str, dict[str, Any]]:
         return {}
     if not isinstance(values, dict):
         raise ProjectFileError(f"{path} must hold lines of the form  flag: value")
-    # Options are named as they are typed: --dir is `dir`, whatever the parameter is called.
-    known = {_plain(option): str(parameter.name) for parameter in search.params for option in parameter.opts}
     given = {_plain(str(name)): value for name, value in values.items()}
+    known = parameters_of(search)
     if unknown := sorted(set(given) - set(known)):
         raise ProjectFileError(f"{path}: {unknown[0]!r} is no flag of search; there are {', '.join(known)}")
-    flags = {known[name]: value for name, value in given.items()}
-    shared = {known["dir"]: given["dir"]} if "dir" in given else {}
-    return {"search": flags, "ui": shared, "export": shared}
+    return given
+
+
+def defaults_of(command: click.Command, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the file's lines mean to a command, as click's defaults for it."""
+    defaults = {}
+    for flag, parameter in parameters_of(command).items():
+        is_reached = command.name == "search" or (flag in SHARED and (command.name, flag) not in _OF_ITS_OWN)
+        if flag in given and is_reached:
+            is_one_of_several = parameter.multiple and not isinstance(given[flag], list)
+            defaults[str(parameter.name)] = [given[flag]] if is_one_of_several else given[flag]
+    return defaults
+
+
+def parameters_of(command: click.Command) -> dict[str, click.Parameter]:
+    """Return a command's options and arguments by the name the file has for them: --dir is ``dir``, STUDY ``study``."""
+    return {_plain(option): parameter for parameter in command.params for option in parameter.opts}
 
 
 def _plain(option: str) -> str:

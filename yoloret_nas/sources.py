@@ -5,6 +5,7 @@ from pathlib import Path
 
 import yaml
 
+from search.strategy.estimates import with_estimates
 from search.study.experiment import read_experiment
 from search.study.read_study import read_study, study_names
 from search.study.record import TrialRecord
@@ -86,7 +87,7 @@ def find_source(text: str, *, root: Path) -> Source:
     if (not number or number.isdigit()) and (root / study).is_dir():
         opened = read_experiment(root, study) or (read_study(root, study) if study in study_names(root) else None)
         if opened is not None:
-            record = select_trial(opened.summary, number=int(number) if number else None)
+            record = select_trial(with_estimates(opened.summary), number=int(number) if number else None)
             return Source(
                 label=f"{study}:{record.number}",
                 architecture=record.architecture,

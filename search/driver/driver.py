@@ -7,12 +7,15 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from search.driver.executor import Died, Event, Executor, Progressed
+from search.driver.repeated_failure import RepeatedFailure, RepeatedFailureError
 from search.driver.view import View
+from search.driver.watchdog import MIN_SILENCE_S, longest_silence_s
 from search.driver.work import Work
+from search.strategy.estimates import with_estimates
 from search.study.summary import Summary
-from search.tracking.runs import Tracking
+from search.tracking.tracking import Tracking
 from trials.latency import DeviceAwayError
-from trials.progress import Progress
+from trials.progress import Phase, Progress
 from trials.trial_result import TrialRequest, TrialResult
 
 _POLL_S = 0.25
@@ -31,13 +34,13 @@ class RunResult:
     """What a search or an experiment came to."""
 
     summary: Summary
-    """All finished trials."""
+    """All finished trials, with estimates of their AP."""
+    budget: int
+    """How many finished trials the run was to come to, those that failed in earlier runs included."""
     ending: Ending
     """Why the run ended."""
     tracking_uri: str
-    """MLflow's store."""
-    experiment_id: str
-    """MLflow's experiment."""
+    """MLflow's store, without credentials."""
     seconds: float
     """Wall-clock time of this run."""
     seconds_by_phase: Mapping[str, float]
@@ -48,7 +51,11 @@ class RunResult:
 @dataclass(kw_only=True)
 class _Running:
     request: TrialRequest
+    is_retry: bool
     began: float
+    phase: Phase = "build"
+    silent_s: float = 0.0
+    """Time that the driver has waited without a message from it."""
     progress: list[Progress] = field(default_factory=list)
     """Messages that carried a latency or a score."""
     prune_reason: str = ""
@@ -69,6 +76,7 @@ class Driver:
         self._running: dict[int, _Running] = {}
         self._is_ending = self._is_exhausted = False
         self._times_away = 0
+        self._failure = RepeatedFailure()
         self._seconds: dict[str, float] = defaultdict(float)
         self._seconds["measure"] = work.seconds_measuring * executor.capacity  # measured with all workers waiting
 
@@ -77,21 +85,22 @@ class Driver:
 
         Raises:
             DeviceAwayError: the latency device stays away; every finished trial is kept.
+            RepeatedFailureError: the trials fail with one cause; likewise.
         """
         self._tracking.catch_up(self._work.summary.records)
         self._view.opened(self._work.summary, budget=self._work.budget)
         try:
             ending = self._loop(stop_requested)
-        except DeviceAwayError:
+        except (DeviceAwayError, RepeatedFailureError):
             self._put_all_back()
             self._close(status="KILLED")
             raise
-        self._close(status="KILLED" if ending == "interrupted" else "FINISHED")
+        summary = self._close(status="KILLED" if ending == "interrupted" else "FINISHED")
         return RunResult(
-            summary=self._work.summary,
+            summary=summary,
+            budget=self._work.budget,
             ending=ending,
             tracking_uri=self._tracking.uri,
-            experiment_id=self._tracking.experiment_id,
             seconds=time.monotonic() - self._began,
             seconds_by_phase=dict(self._seconds),
         )
@@ -105,31 +114,51 @@ class Driver:
             elif requested == "no":
                 self._fill()
             if not self._running:
-                is_spent = len(self._work.summary.records) >= self._work.budget
-                return "done" if is_spent else "exhausted" if self._is_exhausted else "interrupted"
+                return self._end()
             num_idle, before = self._executor.capacity - len(self._running), time.monotonic()
-            for event in self._executor.events(timeout_s=_POLL_S):
+            events = self._executor.events(timeout_s=_POLL_S)
+            for running in self._running.values():
+                running.silent_s += time.monotonic() - before
+            for event in events:
                 self._handle(event)
+            self._end_hung()
             self._seconds["idle"] += num_idle * (time.monotonic() - before)
 
-    def _close(self, *, status: str) -> None:
-        self._tracking.close(self._work.summary, status=status, files=self._work.write_reports(self._title))
+    def _end(self) -> Ending:
+        num_finished, budget = len(self._work.summary.records), self._work.budget
+        if num_finished >= budget:
+            return "done"
+        if self._is_exhausted:
+            return "exhausted"
+        if self._failure.message and not self._is_ending:
+            raise RepeatedFailureError(
+                f"{self._failure.message}; {num_finished} of {budget} trials are finished",
+                hint="remove the cause, then run the same command again: it resumes, and tries the failed trials again",
+            )
+        return "interrupted"
+
+    def _close(self, *, status: str) -> Summary:
+        summary = with_estimates(self._work.summary)
+        self._tracking.close(summary, status=status, files=self._work.write_reports(summary, self._title))
+        return summary
 
     def _fill(self) -> None:
-        while len(self._running) < self._executor.capacity and not self._is_exhausted:
+        while len(self._running) < self._executor.capacity and not self._is_exhausted and not self._failure.message:
             if len(self._work.summary.records) + len(self._running) >= self._work.budget:
                 return
             before = self._work.seconds_measuring
-            asked = self._work.ask()
+            proposal = self._work.ask()
             num_waiting = self._executor.capacity - len(self._running)  # running trials count that time as their own
             self._seconds["measure"] += (self._work.seconds_measuring - before) * num_waiting
-            if asked is None:
+            if proposal is None:
                 self._is_exhausted = True
                 return
-            request, why = asked
-            self._running[request.number] = _Running(request=request, began=time.monotonic())
+            request = proposal.request
+            self._running[request.number] = _Running(
+                request=request, is_retry=proposal.is_retry, began=time.monotonic()
+            )
             self._executor.start(request)
-            self._tracking.started(request.number, request.architecture, why=why)
+            self._tracking.started(request.number, request.architecture, why=proposal.why)
             self._view.started(request.number, request.architecture)
 
     def _put_all_back(self) -> None:
@@ -147,19 +176,19 @@ class Driver:
     def _handle(self, event: Event) -> None:
         if isinstance(event, Progressed):
             self._on_progress(event.number, event.progress)
-        elif isinstance(event, Died):
-            if self._is_ending:  # the signal that ends the run may have ended its trials with it
-                self._put_back(event.number)
-            else:
-                self._on_end(event.number, TrialResult(state="failed", reason=event.reason))
-        elif event.result.is_device_away:
-            self._on_device_away(event.number, event.result)
+            return
+        result = TrialResult(state="failed", reason=event.reason) if isinstance(event, Died) else event.result
+        if result.is_device_away:
+            self._on_device_away(event.number, result)
+        elif result.state == "failed" and self._is_ending:
+            self._put_back(event.number)  # the signal that ends the run may have reached the trial or its data workers
         else:
-            self._on_end(event.number, event.result)
+            self._on_end(event.number, result)
 
     def _on_progress(self, number: int, progress: Progress) -> None:
         self._view.progressed(number, progress)
         running = self._running[number]
+        running.phase, running.silent_s = progress.phase, 0.0
         if progress.latency_ms is not None or progress.ap is not None:
             running.progress.append(progress)
         if progress.ap is not None:
@@ -175,11 +204,28 @@ class Driver:
         for phase, seconds in result.seconds.items():
             self._seconds[phase] += seconds
         record = self._work.tell(number, result)
+        if result.state != "failed" or not running.is_retry:
+            self._failure.hear(result)
         if not self._is_ending:
             self._fill()  # before the bookkeeping below, so that no worker waits for it
         self._tracking.finished(record, seconds=time.monotonic() - running.began)
         self._tracking.update(self._work.summary)
         self._view.finished(record, self._work.summary)
+        if self._failure.message and self._running:
+            self._view.noticed(f"{self._failure.message}; no further one starts unless a running trial completes")
+
+    def _end_hung(self) -> None:
+        """End trials that have been silent for too long as failed."""
+        silent = [number for number, running in self._running.items() if running.silent_s > MIN_SILENCE_S]
+        for number in silent:
+            running = self._running[number]
+            limit_s = longest_silence_s(self._work.summary.records, running.phase)
+            if running.silent_s > limit_s:
+                self._executor.kill(number)
+                reason = (
+                    f"it was ended as hung: in phase {running.phase} it reported nothing for {limit_s / 60:.0f} min"
+                )
+                self._on_end(number, TrialResult(state="failed", reason=reason))
 
     def _on_device_away(self, number: int, result: TrialResult) -> None:
         """Put a trial back whose device stayed away longer than its own patience; end the run where that repeats."""

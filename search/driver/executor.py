@@ -51,5 +51,8 @@ class Executor(Protocol):
     def answer(self, number: int, *, go_on: bool) -> None:
         """Answer a score: continue, or stop as pruned."""
 
+    def kill(self, number: int) -> None:
+        """Kill a running trial; nothing more is heard of it."""
+
     def close(self) -> None:
         """Kill all running trials; harmless when repeated."""

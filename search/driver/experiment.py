@@ -10,7 +10,7 @@ from search.driver.driver import RunResult, StopRequest
 from search.driver.executor import Executor
 from search.driver.opening import Opened, open_and_drive
 from search.driver.view import View
-from search.driver.work import in_one_format, to_request
+from search.driver.work import Proposal, in_one_format, to_request
 from search.study.experiment import ExperimentSettings, Variant, open_book, to_summary
 from search.study.record import TrialRecord
 from search.study.summary import Summary
@@ -30,7 +30,7 @@ def run_experiment(
     stop_requested: Callable[[], StopRequest] = lambda: "no",
     write_reports: WriteReports = lambda records: (),
 ) -> tuple[RunResult, list[TrialRecord]]:
-    """Train the variants that are not finished; failed ones are trained again.
+    """Train the variants that are not finished; those that failed in an earlier run are trained again, after the others.
 
     Args:
         settings: Which experiment; an existing one is resumed, with further variants if some are new.
@@ -54,7 +54,7 @@ def run_experiment(
 
 
 class ExperimentWork:
-    """An experiment as a source of trials: variants that failed before are trained again.
+    """An experiment as a source of trials.
 
     Raises:
         StudyError: the folder belongs to a study, or to an experiment of other settings.
@@ -71,10 +71,20 @@ class ExperimentWork:
         self._requested = [self._variants.index(variant) for variant in variants]
         self._device_key = opened.identity.key
         self._write_reports = write_reports
-        results = {number: self._read_or_clear(number) for number in range(len(self._variants))}
+        results = {
+            number: read_result(
+                settings.trial_folder(number), study_id=self.id, architecture=self._variants[number].architecture
+            )
+            for number in range(len(self._variants))
+        }
         finished = {number: result for number, result in results.items() if result is not None}
+        self._failed = {number for number, result in finished.items() if result.state != "complete"}
+        for number in self._failed:
+            del finished[number]
+            shutil.rmtree(settings.trial_folder(number))
         self._records = {number: self._variants[number].record(number, result) for number, result in finished.items()}
-        self._waiting = [number for number in dict.fromkeys(self._requested) if number not in finished]
+        waiting = [number for number in dict.fromkeys(self._requested) if number not in finished]
+        self._waiting = sorted(waiting, key=self._failed.__contains__)
         self.budget = len(self._waiting) + len(finished)
 
     @property
@@ -86,7 +96,7 @@ class ExperimentWork:
         """Return the finished ones of the requested variants, in their order."""
         return [self._records[number] for number in self._requested if number in self._records]
 
-    def ask(self) -> tuple[TrialRequest, str] | None:
+    def ask(self) -> Proposal | None:
         """Return the next training."""
         if not self._waiting:
             return None
@@ -102,7 +112,7 @@ class ExperimentWork:
                 in_one_format(self.settings.train, self.summary.records), seed=variant.seed, is_resumable=True
             ),
         )
-        return request, ""
+        return Proposal(request=request, is_retry=number in self._failed)
 
     def tell(self, number: int, result: TrialResult) -> TrialRecord:
         """Record a training's end."""
@@ -117,15 +127,6 @@ class ExperimentWork:
         """Never prune: an experiment's trainings are compared in full."""
         return ""
 
-    def write_reports(self, title: str) -> Sequence[Path]:
+    def write_reports(self, summary: Summary, title: str) -> Sequence[Path]:
         """Write the experiment's own tables and pictures, under titles of their own."""
         return self._write_reports(self.requested_records())
-
-    def _read_or_clear(self, number: int) -> TrialResult | None:
-        """Return a training's result; delete the folder of one that failed, so that it is trained again."""
-        folder = self.settings.trial_folder(number)
-        result = read_result(folder, study_id=self.id, architecture=self._variants[number].architecture)
-        if result is None or result.state == "complete":
-            return result
-        shutil.rmtree(folder)
-        return None

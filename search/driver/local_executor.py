@@ -36,7 +36,8 @@ class LocalExecutor:
 
     Args:
         workers: Trials at once.
-        gpus: Value of CUDA_VISIBLE_DEVICES for each worker, in turn; empty leaves it unset.
+        gpus: The GPUs to train on, as CUDA_VISIBLE_DEVICES names them. Workers take them in turn: each worker's own is its
+            first, and the others stay visible for measuring latency. Empty leaves the variable unset.
     """
 
     def __init__(self, *, workers: int = 1, gpus: Sequence[str] = ()) -> None:
@@ -57,9 +58,10 @@ class LocalExecutor:
     def start(self, request: TrialRequest) -> None:
         """Start a trial in a process of its own."""
         slot = min(set(range(self._workers)) - {running.slot for running in self._running.values()})
-        gpu = self._gpus[slot % len(self._gpus)] if self._gpus else None
+        own = slot % len(self._gpus) if self._gpus else 0
+        gpus = ",".join((*self._gpus[own:], *self._gpus[:own])) if self._gpus else None
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(theirs, request, gpu), name=f"trial-{request.number}")
+        process = self._context.Process(target=_serve, args=(theirs, request, gpus), name=f"trial-{request.number}")
         process.start()
         theirs.close()
         self._running[request.number] = _Running(process=process, connection=ours, slot=slot, request=request)
@@ -77,8 +79,13 @@ class LocalExecutor:
         if running := self._running.get(number):
             try:
                 running.connection.send(go_on)
-            except BrokenPipeError:
+            except ConnectionError:
                 return
+
+    def kill(self, number: int) -> None:
+        """Kill a trial's process."""
+        self._running[number].process.terminate()
+        self._end(number)
 
     def close(self) -> None:
         """Kill the running trials and their child processes."""
@@ -91,7 +98,7 @@ class LocalExecutor:
         running = self._running[number]
         try:
             message = running.connection.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # OSError where it was killed in the middle of a message
             return self._as_dead(number)
         if isinstance(message, TrialResult):
             self._end(number)
@@ -131,22 +138,33 @@ def _start_forkserver() -> None:
         signal.signal(signal.SIGINT, handler)
 
 
-def _serve(connection: Connection, request: TrialRequest, gpu: str | None) -> None:
+def _serve(connection: Connection, request: TrialRequest, gpus: str | None) -> None:
     """Run one trial in this process and report to the driver."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver decides what it means
-    if gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    if gpus is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus
     answers: queue.Queue[bool] = queue.Queue()
     threading.Thread(target=_listen, args=(connection, answers), daemon=True).start()
 
     def report(progress: Progress) -> bool:
-        connection.send(progress)
+        _send(connection, progress)
         return answers.get() if progress.ap is not None else True
 
     from trials.trial import run_trial  # imported here, since the driver does not need what training needs
 
     result = run_trial(request, report)
-    connection.send(result)
+    _send(connection, result)
+
+
+def _send(connection: Connection, message: Progress | TrialResult) -> None:
+    """Send a message to the driver.
+
+    Without a driver the process ends here: an error raised into the trial would be recorded as the trial's failure.
+    """
+    try:
+        connection.send(message)
+    except OSError:
+        os._exit(1)
 
 
 def _listen(connection: Connection, answers: "queue.Queue[bool]") -> None:

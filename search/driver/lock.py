@@ -1,4 +1,4 @@
-"""One driver per study: a lock that the kernel drops with its holder."""
+"""Locks between drivers, which the kernel drops with their holder: one driver per study, one creator of the stores."""
 
 import fcntl
 import os
@@ -31,4 +31,15 @@ def driver_lock(folder: Path) -> Iterator[None]:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
+        yield
+
+
+@contextmanager
+def creation_lock(root: Path) -> Iterator[None]:
+    """Wait until no other process creates the stores of a folder of studies; then hold it for this one.
+
+    Two processes that create one SQLite file together fail: each adds the tables that the other has just added.
+    """
+    with (root / "creation.lock").open("a", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -3,11 +3,11 @@
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Protocol
 
 from search.study.settings import StudySettings
 from spaces import Architecture
-from spaces.networks import count_cost
-from trials.latency import DeviceAwayError, DeviceError
+from trials.latency import DeviceAwayError, DeviceError, UnstableError
 from trials.latency.cache import LatencyCache
 from trials.latency.measure import measure_architecture
 from trials.latency.measurement_lock import MeasurementLock
@@ -16,6 +16,13 @@ from trials.onnx import UnsupportedNetworkError
 
 _MARGIN = 1.1
 """The network with the most multiply-adds need not be the slowest, and measurements differ by some percent."""
+
+
+class MeasureMs(Protocol):
+    """Returns an architecture's median latency in ms on the study's device."""
+
+    def __call__(self, architecture: Architecture, settings: StudySettings, *, num_classes: int) -> float:
+        """Measure; raises as :func:`measure_latency_ms`."""
 
 
 def measure_latency_ms(architecture: Architecture, settings: StudySettings, *, num_classes: int) -> float:
@@ -27,7 +34,7 @@ def measure_latency_ms(architecture: Architecture, settings: StudySettings, *, n
     """
     cache = LatencyCache(settings.latency_cache)
     with (
-        MeasurementLock(settings.root).shared() as lock,
+        MeasurementLock().shared() as lock,
         closing(open_device(settings.device)) as device,
         TemporaryDirectory() as folder,
     ):
@@ -38,20 +45,21 @@ def measure_latency_ms(architecture: Architecture, settings: StudySettings, *, n
     return latency.median_ms
 
 
-def slowest_latency_ms(settings: StudySettings, *, num_classes: int) -> float:
+def slowest_latency_ms(settings: StudySettings, *, num_classes: int, measure_ms: MeasureMs) -> float:
     """Measure the space's costliest network; a tenth more is the reference latency of its hypervolumes.
 
     A network that the device cannot run, for lack of memory for example, is passed over for the next one.
 
     Raises:
-        DeviceError, UnsupportedNetworkError: the device is away, or cannot run the costliest network of any backbone.
+        DeviceAwayError, UnstableError: the device is away or gives no steady figure, which says nothing about the network.
+        DeviceError, UnsupportedNetworkError: it cannot run the costliest network of any backbone.
     """
-    by_cost = sorted(settings.space.largest(), key=lambda one: -count_cost(one, num_classes=num_classes).macs)
-    for architecture in by_cost[:-1]:
+    *costlier, cheapest = settings.space.largest(num_classes=num_classes)
+    for architecture in costlier:
         try:
-            return measure_latency_ms(architecture, settings, num_classes=num_classes) * _MARGIN
-        except DeviceAwayError:
+            return measure_ms(architecture, settings, num_classes=num_classes) * _MARGIN
+        except (DeviceAwayError, UnstableError):
             raise
         except (DeviceError, UnsupportedNetworkError):
             continue
-    return measure_latency_ms(by_cost[-1], settings, num_classes=num_classes) * _MARGIN
+    return measure_ms(cheapest, settings, num_classes=num_classes) * _MARGIN

@@ -4,15 +4,18 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from search.driver.driver import Driver, RunResult, StopRequest
 from search.driver.executor import Executor
-from search.driver.lock import driver_lock
+from search.driver.lock import creation_lock, driver_lock
 from search.driver.view import View
 from search.driver.work import Work
 from search.study.settings import RunSettings
-from search.tracking.runs import Tracking
+from search.study.storage import named_storage_errors, open_storage
+from search.tracking.store import create_store
+from search.tracking.tracking import Tracking
 from trials.data import Dataset, open_dataset
 from trials.latency import DeviceIdentity
 from trials.latency.open_device import open_device
@@ -42,29 +45,37 @@ def open_and_drive(
     """Run a `Work` to its end, with its runs in MLflow, the only driver of its folder; close the executor.
 
     Raises:
-        StudyError: another process drives the run.
+        StudyError: another process drives the run, or MLflow's store cannot be used.
+        StorageError: Optuna's database cannot be written.
         DatasetError: the data cannot be read.
         DeviceError: a device does not exist, or cannot be reached.
     """
     began = time.monotonic()
     settings.folder.mkdir(parents=True, exist_ok=True)
-    with driver_lock(settings.folder), closing(executor):
+    with driver_lock(settings.folder), closing(executor), named_storage_errors(settings.root):
+        create_stores(settings.root)
         opened = _open_data_and_device(settings, view)
-        work, dataset, train = make_work(opened), opened.dataset, settings.train
-        tracking = Tracking(
-            settings,
-            study_id=work.id,
-            description={
+        # Opened before the work, which may measure for minutes: a store that cannot be used is reported at once.
+        with Tracking(settings, notice=view.noticed, is_hurried=lambda: stop_requested() == "now") as tracking:
+            work, dataset, train = make_work(opened), opened.dataset, settings.train
+            description = {
                 "dataset": f"{settings.dataset}: {len(dataset.splits['train'])} train, {len(dataset.splits['val'])} val",
                 "classes": ", ".join(dataset.class_names),
                 "device": str(opened.identity),
                 "training": f"{train.recipe}, {train.epochs} epochs, batch {train.batch_size}",
                 **work.description,
-            },
-        )
-        title = f"{settings.name} · {dataset.name} · {opened.identity.board}"
-        driver = Driver(work, executor, view=view, tracking=tracking, title=title, began=began)
-        return driver.run(stop_requested), work
+            }
+            tracking.begin(work.id, description)
+            title = f"{settings.name} · {dataset.name} · {opened.identity.board}"
+            driver = Driver(work, executor, view=view, tracking=tracking, title=title, began=began)
+            return driver.run(stop_requested), work
+
+
+def create_stores(root: Path) -> None:
+    """Create the SQLite files of a folder of studies where they are missing, one process at a time."""
+    with creation_lock(root):
+        open_storage(root)
+        create_store(root)
 
 
 def _open_data_and_device(settings: RunSettings, view: View) -> Opened:

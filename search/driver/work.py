@@ -1,7 +1,7 @@
 """What a driver runs: a study that is asked for trials, or an experiment's list of trainings."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -14,13 +14,24 @@ from trials.training import TrainSettings
 from trials.trial_result import TrialRequest, TrialResult
 
 
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """The next trial."""
+
+    request: TrialRequest
+    why: str = ""
+    """Why it is tried."""
+    is_retry: bool = False
+    """Whether its architecture failed in an earlier run; it then says nothing new to fail again."""
+
+
 class Work(Protocol):
     """A source of trials and the record of how they ended."""
 
     id: str
     """Distinguishes this study or experiment from others of its name in a shared MLflow store."""
     budget: int
-    """Finished trials in all, earlier runs counted."""
+    """Finished trials in all, those of earlier runs counted: the ones that failed there come on top."""
     description: Mapping[str, str]
     """What MLflow shows of it, by short names, beside data and device."""
     seconds_measuring: float
@@ -30,8 +41,8 @@ class Work(Protocol):
     def summary(self) -> Summary:
         """The finished trials, by number, and the reference point."""
 
-    def ask(self) -> tuple[TrialRequest, str] | None:
-        """Return the next trial and why it is tried; None where no architecture is left."""
+    def ask(self) -> Proposal | None:
+        """Return the next trial; None where no architecture is left."""
 
     def tell(self, number: int, result: TrialResult) -> TrialRecord:
         """Record a trial's end, once."""
@@ -47,8 +58,13 @@ class Work(Protocol):
             progress: Its messages that carried a latency or a score, oldest first.
         """
 
-    def write_reports(self, title: str) -> Sequence[Path]:
-        """Write tables and pictures of the finished trials; return the files."""
+    def write_reports(self, summary: Summary, title: str) -> Sequence[Path]:
+        """Write tables and pictures; return the files.
+
+        Args:
+            summary: The finished trials, with estimates.
+            title: The run, its data, its device.
+        """
 
 
 def in_one_format(train: TrainSettings, records: Sequence[TrialRecord]) -> TrainSettings:

@@ -3,9 +3,10 @@
 `write_reports` writes the front after each search; `make_report` and `write_report_page` are behind `yoloret-nas report`.
 """
 
+from search.reports.estimate_words import estimate_words
 from search.reports.files import write_reports
 from search.reports.front_page import write_front_page
 from search.reports.report import StudyReport, make_report
 from search.reports.report_page import write_report_page
 
-__all__ = ["StudyReport", "make_report", "write_front_page", "write_report_page", "write_reports"]
+__all__ = ["StudyReport", "estimate_words", "make_report", "write_front_page", "write_report_page", "write_reports"]

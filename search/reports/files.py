@@ -12,7 +12,7 @@ def write_reports(summary: Summary, folder: Path, *, title: str) -> list[Path]:
     """Write the front as picture, table and interactive page into the study's folder; return the files."""
     picture, table, page = folder / "front.png", folder / "front.csv", folder / "front.html"
     draw_front(summary, picture, title=title)
-    write_csv(record_rows(summary.front), table)
-    write_csv(record_rows(summary.records), folder / "trials.csv")
+    write_csv(record_rows(summary.front, summary.estimates), table)
+    write_csv(record_rows(summary.records, summary.estimates), folder / "trials.csv")
     write_front_page(summary, page, title=title)
     return [picture, table, folder / "trials.csv", page]

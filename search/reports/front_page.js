@@ -41,14 +41,19 @@ function hover(e, text) {
 }
 if (shown.length) {
   const svg = document.getElementById("front");
+  const top = r => r.front && r.ap_estimate !== null ? Math.max(r.ap, r.ap_estimate + 1.645 * r.ap_std) : r.ap;
   const [x, y] = frame(svg, 900, 420, Math.max(...shown.map(r => r.latency_ms)) * 1.06,
-    Math.max(0.05, ...shown.map(r => r.ap)) * 1.1, "latency, median (ms)", "AP@[.5:.95]");
+    Math.max(0.05, ...shown.map(top)) * 1.1, "latency, median (ms)", "AP@[.5:.95]");
   const front = shown.filter(r => r.front).sort((a, b) => a.latency_ms - b.latency_ms);
   let d = "";
   front.forEach((r, i) => {
     d += i ? `H${x(r.latency_ms)}V${y(r.ap)}` : `M${x(r.latency_ms)},${y(r.ap)}`;
   });
   if (d) add(svg, "path", {d, fill: "none", stroke: "#d1495b", "stroke-width": 1.5});
+  for (const r of front.filter(r => r.ap_estimate !== null)) {  // 5th to 95th percentile
+    const at = x(r.latency_ms), [low, mid, high] = [-1.645, 0, 1.645].map(k => y(Math.max(0, r.ap_estimate + k * r.ap_std)));
+    add(svg, "path", {d: `M${at},${low}V${high}M${at - 5},${mid}h10`, fill: "none", stroke: "#1f2933"});
+  }
   for (const r of [...shown].sort((a, b) => a.front - b.front)) {
     const colour = r.front ? "#d1495b" : r.state === "pruned" ? "#c9b458" : "#9aa5b1";
     hover(add(svg, "circle", {cx: x(r.latency_ms), cy: y(r.ap), r: r.front ? 6 : 4, fill: colour}), words(r));

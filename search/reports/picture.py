@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.study.summary import Summary
+from trials.whole_file import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 def draw_front(summary: Summary, path: Path, *, title: str) -> None:
     """Draw the complete trials, the front as a staircase, and the pruned trials at their last AP, as a PNG.
+
+    Where the study has estimates, a bar beside each member of the front is the range of its AP.
 
     Args:
         summary: The study.
@@ -27,7 +30,12 @@ def draw_front(summary: Summary, path: Path, *, title: str) -> None:
     if front:
         latencies, aps = [point[1] for _, point in front], [point[0] for _, point in front]
         axes.step(latencies, aps, where="post", color="#d1495b", linewidth=1.5, zorder=2)
-        axes.scatter(latencies, aps, s=42, color="#d1495b", zorder=3, label="front")
+        axes.scatter(latencies, aps, s=42, color="#d1495b", zorder=3, label="front, as scored")
+    if summary.estimates:
+        estimates = [summary.estimates[record.number] for record in members]
+        errors = [[e.ap - e.ap_range[0] for e in estimates], [e.ap_range[1] - e.ap for e in estimates]]
+        bars = {"fmt": "_", "color": "#1f2933", "markersize": 7, "elinewidth": 1, "zorder": 4}
+        axes.errorbar(latencies, [e.ap for e in estimates], yerr=errors, label="front, estimated (5–95 %)", **bars)
     pruned = [one.result for one in summary.records if one.result.state == "pruned"]
     stopped = [(result.latency.median_ms, result.ap or 0.0) for result in pruned if result.latency]
     if stopped:
@@ -58,9 +66,8 @@ def new_figure(num_panels: int, *, height: float) -> tuple[Any, Any]:
 
 def save_figure(figure: Any, path: Path) -> None:
     """Write a PNG, whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    figure.savefig(partial, format="png")
-    partial.replace(path)
+    with whole_file(path) as partial:
+        figure.savefig(partial, format="png")
 
 
 def _number(axes: "Axes", points: Sequence[tuple[int, float, float]]) -> None:

@@ -1,11 +1,12 @@
 """The report of a study in numbers: its front, its progress, the effects of choices, a forecast, where the time went."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from search.reports.effects import Effect, estimate_effects
 from search.reports.forecast import Forecast, forecast
+from search.strategy.estimates import with_estimates
 from search.study.read_study import ReadStudy
 from search.study.record import TrialRecord
 from search.study.refit import Refit, read_refit
@@ -42,7 +43,7 @@ class StudyReport:
         curve = self.summary.hypervolume_by_trial
         if not self.forecast.candidates:
             return "too few trials are complete to predict whether more budget will pay"
-        late = 1 - curve[int(len(curve) * 0.75)] / curve[-1] if curve[-1] else 0.0
+        late = 1 - curve[-1 - len(curve) // 4] / curve[-1] if curve[-1] else 0.0
         best = self.forecast.candidates[0].gain
         past = f"the last quarter of the trials added {late:.1%} to the hypervolume"
         ahead = f"the most promising candidate is expected to add {best:.1%}"
@@ -51,7 +52,9 @@ class StudyReport:
 
 def make_report(study: ReadStudy) -> StudyReport:
     """Compute a study's report; takes seconds."""
-    summary, refit = study.summary, read_refit(study)
+    summary, refit = with_estimates(study.summary), read_refit(study)
+    if refit is not None:
+        refit = replace(refit, summary=with_estimates(refit.summary))
     minutes = accumulate(sum(record.result.seconds.values()) / 60 for record in summary.records)
     return StudyReport(
         name=study.name,

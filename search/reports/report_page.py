@@ -41,22 +41,29 @@ def _effects(effects: Sequence[Effect]) -> str:
         for effect in effects
     ]
     columns = ("axis", "value", "trials", "AP", "5–95 %", "latency", "5–95 %")
-    note = "Relative to the mean of the trials, all else being equal. A range that contains 0 shows no clear effect."
+    note = (
+        "Relative to the mean of the trials, all else being equal: AP of the complete trials, latency of all measured "
+        "ones. A range that contains 0 (AP) or 1 (latency) shows no clear effect."
+    )
     return _table("Which choices matter", columns, rows, note=note)
 
 
 def _refit(refit: Refit) -> str:
     front = {record.number for record in refit.summary.front}
     rows = []
-    for trial, record in refit.pairs:
-        assert record.point is not None  # a pair is complete
-        ap, latency_ms = record.point
+    for one in refit.retrained:
+        record, estimate = one.best, refit.summary.estimates.get(one.best.number)
+        assert record.point is not None  # it is complete
         mark = "★" if record.number in front else ""
-        cells = (f"{trial.result.ap:.4f}", f"{ap:.4f}", f"{latency_ms:.3f} ms", mark, _axes(record.architecture))
-        rows.append((str(record.number), str(trial.number), *cells))
+        figures = (f"{one.trial.result.ap:.4f}", f"{one.ap:.4f}", str(estimate or "–"), f"{record.point[1]:.3f} ms")
+        numbers = (record.number, one.trial.number, one.num_seeds)
+        rows.append((*map(str, numbers), *figures, mark, _axes(record.architecture)))
     tau = "too few to compare" if refit.tau is None else f"{refit.tau:.2f} (1: same order; 0: unrelated)"
-    note = f"Kendall's tau of short and full ranking: {tau}. Export a detector: yoloret-nas export --study {refit.name}"
-    columns = ("full", "trial", "AP short", "AP full", "latency", "front", "architecture")
+    note = (
+        f"AP full is the mean over the seeds. Kendall's tau of short and full ranking: {tau}. "
+        f"Export a detector: yoloret-nas export --study {refit.name}"
+    )
+    columns = ("full", "trial", "seeds", "AP short", "AP full", "estimated", "latency", "front", "architecture")
     return _table("The final front: trained in full", columns, rows, note=note)
 
 

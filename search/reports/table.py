@@ -5,16 +5,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from search.study.estimate import Estimate
 from search.study.record import TrialRecord
+from trials.whole_file import whole_file
 
 
-def record_row(record: TrialRecord) -> dict[str, str | int | float | None]:
+def record_row(record: TrialRecord, estimate: Estimate | None) -> dict[str, str | int | float | None]:
     """Return a trial's figures, rounded to significant digits, followed by its architecture's axes."""
     result, latency = record.result, record.result.latency
     figures: dict[str, str | int | float | None] = {
         "trial": record.number,
         "state": result.state,
         "ap": _rounded(result.ap, 4),
+        "ap_estimate": _rounded(estimate.ap if estimate else None, 4),
+        "ap_std": _rounded(estimate.std if estimate else None, 4),
         "ap50": _rounded(result.ap50, 4),
         "latency_ms": _rounded(latency.median_ms if latency else None, 3),
         "p99_ms": _rounded(latency.p99_ms if latency else None, 3),
@@ -27,16 +31,18 @@ def record_row(record: TrialRecord) -> dict[str, str | int | float | None]:
     return {**figures, **record.architecture.to_dict()}
 
 
-def record_rows(records: Sequence[TrialRecord]) -> list[dict[str, str | int | float | None]]:
+def record_rows(
+    records: Sequence[TrialRecord], estimates: Mapping[int, Estimate]
+) -> list[dict[str, str | int | float | None]]:
     """Return rows with the same columns in each: some trials may lack a further device."""
-    rows = [record_row(record) for record in records]
+    rows = [record_row(record, estimates.get(record.number)) for record in records]
     columns = dict.fromkeys(name for row in rows for name in row)
     return [{name: row.get(name) for name in columns} for row in rows]
 
 
 def write_csv(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Write rows of the same columns as CSV with a header; an empty file without rows."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         if rows:
             writer = csv.DictWriter(file, fieldnames=list(rows[0]))
             writer.writeheader()

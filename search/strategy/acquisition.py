@@ -1,4 +1,9 @@
-"""The acquisition function: the hypervolume a candidate is expected to add, for what its training costs. N candidates."""
+"""The acquisition function: the hypervolume a candidate is expected to add, for what its training costs. N candidates.
+
+Hypervolume is taken over log latency here. Divided by its width it is the best AP within a limit, averaged over limits that
+are as likely between 5 and 10 ms as between 50 and 100 ms. Over latency itself the slow half of the range would count most,
+and which half that is depends on how slow the space's slowest network happens to be.
+"""
 
 import numpy as np
 
@@ -27,7 +32,9 @@ class Acquisition:
         self._model = model
         self._reference = reference
         self._settings = settings
-        self._front = staircase(model.finished_ap, model.finished_latency_ms, reference=reference)
+        levels, edges_ms = staircase(model.finished_ap, model.finished_latency_ms, reference=reference)
+        with np.errstate(divide="ignore"):
+            self._front = levels, np.log(edges_ms)  # from log 0 = -inf on
 
     def score(self, is_free: BoolArray) -> FloatArray:
         """Return (N,); -inf for candidates that are taken, over the limit or without a latency."""
@@ -44,21 +51,23 @@ class Acquisition:
             return scores
         # Every gain has underflowed to 0.
         joining = log_probability_of_joining(
-            self._model.mean, self._model.std, self._lookups.latency_ms, front=self._front
+            self._model.mean, self._model.std, np.log(self._lookups.latency_ms), front=self._front
         )
         return np.where(possible, joining + log_within, -np.inf)
 
     def why(self, candidate: int) -> str:
         """Return the figures that a candidate was chosen for, as a sentence."""
         gain = self._gain(self._lookups.latency_ms)[candidate]
-        share = gain / (self._reference.latency_ms * (1 - self._reference.ap))
+        width = np.log(self._reference.latency_ms / self._lookups.latency_ms.min())
+        share = gain / (max(width, 1e-9) * (1 - self._reference.ap))
         return (
             f"expected AP {self._model.mean[candidate]:.3f} ± {self._model.std[candidate]:.3f} at "
             f"{self._lookups.describe(candidate)}, expected gain {share:.2%} of the reference rectangle"
         )
 
     def _gain(self, latency_ms: FloatArray) -> FloatArray:
-        return expected_hypervolume_improvement(self._model.mean, self._model.std, latency_ms, front=self._front)
+        log_ms = np.log(latency_ms)
+        return expected_hypervolume_improvement(self._model.mean, self._model.std, log_ms, front=self._front)
 
     def _log_cost(self) -> FloatArray:
         latency_ms = self._lookups.latency_ms

@@ -6,16 +6,15 @@ neighbours of the front's members are added as the search proceeds. `search.stra
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from search.strategy.accuracy_model import Observation
 from search.strategy.candidates import Encoder, draw_neighbours, draw_pool
+from search.strategy.observations import observe
 from search.strategy.optuna_samplers import ArchitectureSampler
-from search.strategy.pruning import extrapolate
 from search.strategy.settings import StrategySettings
 from search.strategy.suggest import suggest
 from search.study.errors import SpaceExhaustedError
@@ -25,9 +24,18 @@ from search.study.trial_attributes import tried_architecture, tried_trials
 from spaces import Architecture, YoloRetError
 from spaces.space import Space
 from trials.latency import DeviceAwayError
+from trials.onnx import UnsupportedNetworkError
+from trials.onnx.export import ExportError
 
 LOOKUP = "lookup:"
 """Prefix of the study's attributes that hold looked-up latencies in ms; infinity where the device cannot run the network."""
+FAILED_LOOKUPS = "failed_lookups:"
+"""Prefix of the study's attributes that hold the reasons of failed look-ups, oldest first."""
+
+_FINAL = (UnsupportedNetworkError, ExportError)
+"""Errors that depend on the network alone. Any other may pass: a busy machine, memory that other programs held."""
+_MAX_TRIES = 3
+"""Failed look-ups, whatever their causes, after which an architecture counts as one that the device cannot run."""
 
 
 class EhviSampler(ArchitectureSampler):
@@ -38,7 +46,8 @@ class EhviSampler(ArchitectureSampler):
 
     Args:
         space: Source of the proposals.
-        measure_ms: Returns an architecture's latency in ms; raises a `YoloRetError` where the device cannot run it.
+        measure_ms: Returns an architecture's latency in ms; raises a `YoloRetError` where the device gives none.
+        notice: Called with a note for the user about each look-up that failed.
         num_classes: Number of classes of the detectors, on which their cost depends.
         settings: The strategy's limit and effort.
         seed: Seed of the study.
@@ -49,12 +58,14 @@ class EhviSampler(ArchitectureSampler):
         space: Space,
         measure_ms: Callable[[Architecture], float],
         *,
+        notice: Callable[[str], None],
         num_classes: int,
         settings: StrategySettings,
         seed: int,
     ) -> None:
         super().__init__(space, seed=seed)
         self._measure_ms = measure_ms
+        self._notice = notice
         self._settings = settings
         self._pool = draw_pool(space, seed)
         self._encoder = Encoder(num_classes=num_classes)
@@ -66,31 +77,44 @@ class EhviSampler(ArchitectureSampler):
             SpaceExhaustedError: no candidate is left.
             DeviceAwayError: a latency is needed and the device cannot be reached.
         """
-        past, attributes = tried_trials(study), study.user_attrs
+        past = tried_trials(study)
         tried = {one.number: tried_architecture(self._space, one) for one in past}
         candidates = self._candidates(list(tried.values()), past)
         index = {architecture.key: place for place, architecture in enumerate(candidates)}
         places = {number: index[architecture.key] for number, architecture in tried.items()}
-        observations = _observe(past, places)
+        records = [to_record(one, {}) for one in past if "result" in one.user_attrs]
+        observations = observe(records, places)
         observed = {observation.candidate for observation in observations}
         running = {places[one.number] for one in past if one.state == TrialState.RUNNING} - observed
-        suggestion = suggest(
-            self._encoder.encode(candidates),
-            observations,
-            latency_ms=np.array([attributes.get(LOOKUP + one.key, np.nan) for one in candidates]),
-            measure=lambda wanted: [self._look_up(study, candidates[place]) for place in wanted],
-            # The corner that the study reports its hypervolume from.
-            reference=Reference(ap=0.0, latency_ms=attributes["reference_latency_ms"]),
-            settings=self._settings,
-            pending=sorted(running),
-            excluded=sorted(set(places.values()) - observed - running),
-            seed=self._seed,
-        )
-        if suggestion is None:
-            raise SpaceExhaustedError(
-                f"no architecture of space {self._space.name!r} is left to try", hint="search a larger space"
+        measured: list[float] = []
+
+        def measure(wanted: Sequence[int]) -> Sequence[float]:
+            found = [self._look_up(study, candidates[place]) for place in wanted]
+            measured.extend(found)
+            return found
+
+        encoded = self._encoder.encode(candidates)
+        while True:
+            attributes = study.user_attrs
+            suggestion = suggest(
+                encoded,
+                observations,
+                latency_ms=np.array([attributes.get(LOOKUP + one.key, np.nan) for one in candidates]),
+                measure=measure,
+                # The corner that the study reports its hypervolume from.
+                reference=Reference(ap=0.0, latency_ms=attributes["reference_latency_ms"]),
+                settings=self._settings,
+                pending=sorted(running),
+                excluded=sorted(set(places.values()) - observed - running),
+                seed=self._seed,
             )
-        return candidates[suggestion.candidate], suggestion.why
+            if suggestion is not None:
+                return candidates[suggestion.candidate], suggestion.why
+            if not np.isnan(measured).any():
+                raise SpaceExhaustedError(
+                    f"no architecture of space {self._space.name!r} is left to try", hint="search a larger space"
+                )
+            measured.clear()  # a passing cause left nothing to propose: look up again, at most `_MAX_TRIES` times
 
     def _candidates(self, tried: Sequence[Architecture], past: Sequence[FrozenTrial]) -> list[Architecture]:
         """Return the pool, the tried architectures and a seeded sample of the front's neighbours, without repeats."""
@@ -105,34 +129,25 @@ class EhviSampler(ArchitectureSampler):
         return list(found.values())
 
     def _look_up(self, study: Study, architecture: Architecture) -> float:
+        """Return a latency in ms: infinity where the device cannot run it, NaN where a cause that may pass prevented it."""
         try:
             latency_ms = self._measure_ms(architecture)
         except DeviceAwayError:
-            raise  # not the architecture's fault
-        except YoloRetError:
-            latency_ms = math.inf  # the device cannot run it
+            raise  # nothing can be measured
+        except YoloRetError as error:
+            if not self._is_final(study, architecture, error):
+                return math.nan  # not stored, so that a later proposal looks it up again
+            latency_ms = math.inf
         study.set_user_attr(LOOKUP + architecture.key, latency_ms)
         return latency_ms
 
-
-def _observe(past: Sequence[FrozenTrial], places: Mapping[int, int]) -> list[Observation]:
-    """Return the AP of complete trials, and the expected final AP of pruned ones.
-
-    Args:
-        past: Trials.
-        places: Trial number to the index of its candidate.
-    """
-    records = [to_record(one, {}) for one in past if "result" in one.user_attrs]
-    complete = [record for record in records if record.point is not None]
-    observations = []
-    for record in records:
-        ap, ap_std, latency = record.result.ap, 0.0, record.result.latency
-        if record.result.state == "pruned" and latency is not None:
-            end = extrapolate(record.curve, latency.median_ms, complete)
-            ap, ap_std = (end.ap, end.ap_std) if end is not None else (None, 0.0)
-        elif record.point is None:
-            continue
-        if ap is not None and latency is not None:
-            place, latency_ms = places[record.number], latency.median_ms
-            observations.append(Observation(candidate=place, ap=ap, latency_ms=latency_ms, ap_std=ap_std))
-    return observations
+    def _is_final(self, study: Study, architecture: Architecture, error: YoloRetError) -> bool:
+        """Record a failed look-up; return whether the architecture is given up."""
+        name = FAILED_LOOKUPS + architecture.key
+        reasons = [*study.user_attrs.get(name, ()), error.message]
+        study.set_user_attr(name, reasons)
+        is_final = isinstance(error, _FINAL) or len(reasons) >= _MAX_TRIES
+        network = f"{architecture.backbone}[:{architecture.truncation}] at {architecture.input_size} px"
+        outlook = "it is not tried any more" if is_final else f"attempt {len(reasons)} of {_MAX_TRIES}"
+        self._notice(f"no latency of candidate {network} ({outlook}): {error.message}")
+        return is_final

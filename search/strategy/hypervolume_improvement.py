@@ -26,28 +26,28 @@ def expected_improvement(mean: FloatArray, std: FloatArray, level: FloatArray) -
 
 
 def expected_hypervolume_improvement(
-    mean: FloatArray, std: FloatArray, latency_ms: FloatArray, *, front: Staircase
+    mean: FloatArray, std: FloatArray, latency: FloatArray, *, front: Staircase
 ) -> FloatArray:
     """Return the exact expected hypervolume improvement of each candidate.
 
     Args:
         mean: (N,) expected AP of the candidates.
         std: (N,) its standard deviation, at least 0.
-        latency_ms: (N,) latencies of the candidates.
+        latency: (N,) latencies of the candidates, in ms or, if the front's edges are, in log ms.
         front: `staircase` of the trials so far: levels (M + 1,) and edges (M + 2,); M may be 0.
 
     Returns:
-        (N,) in AP times milliseconds; 0 at and beyond the reference's latency.
+        (N,) in AP times the unit of latency; 0 at and beyond the reference's latency.
     """
     levels, edges = front
-    starts = np.maximum(edges[:-1], latency_ms[:, None])  # (N, M + 1)
+    starts = np.maximum(edges[:-1], latency[:, None])  # (N, M + 1)
     widths = np.maximum(edges[1:] - starts, 0.0)  # (N, M + 1)
     gains = expected_improvement(mean[:, None], std[:, None], levels)  # (N, M + 1)
     return np.asarray((widths * gains).sum(axis=1))
 
 
 def log_probability_of_joining(
-    mean: FloatArray, std: FloatArray, latency_ms: FloatArray, *, front: Staircase
+    mean: FloatArray, std: FloatArray, latency: FloatArray, *, front: Staircase
 ) -> FloatArray:
     """Return the logarithm of the probability that each candidate joins the front; arguments as above.
 
@@ -58,5 +58,5 @@ def log_probability_of_joining(
         (N,), at most 0.
     """
     levels, edges = front
-    step = np.clip(np.searchsorted(edges, latency_ms, side="right") - 1, 0, len(levels) - 1)
+    step = np.clip(np.searchsorted(edges, latency, side="right") - 1, 0, len(levels) - 1)
     return np.asarray(log_ndtr((mean - levels[step]) / np.maximum(std, 1e-12)))

@@ -18,7 +18,9 @@ from search.study.pareto import FloatArray, IntArray
 _LATENCY_EXPONENT = 0.7
 """Latency is expected to grow with this power of MACs until measurements correct it."""
 
-_SURROGATE = SurrogateSettings(noise_median=3e-3, trend_variance=1.0, category_variance=0.25)
+_SURROGATE = SurrogateSettings(
+    length_median=1.0, category_median=0.4, noise_median=3e-3, trend_variance=1.0, category_variance=0.25
+)
 """Of log latency beyond what MACs explain: measurements repeat better than trainings."""
 
 _SLOPE = 1.0
@@ -26,7 +28,7 @@ _SLOPE = 1.0
 rising choice, until trainings correct it: a larger network or input is more accurate."""
 
 Measure = Callable[[Sequence[int]], Sequence[float]]
-"""Takes candidates, returns the latency of each in ms; infinity where it cannot be measured."""
+"""Takes candidates, returns the latency of each in ms; infinity or NaN where it cannot be measured."""
 
 
 class LatencyLookups:

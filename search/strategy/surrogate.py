@@ -36,12 +36,14 @@ _SQRT5 = float(np.sqrt(5.0))
 class SurrogateSettings:
     """Priors of the hyperparameters, and the effort of their fit."""
 
-    length_median: float = 1.0
+    length_median: float = 0.5
     """Prior median of the Matérn length of each ordered input, in units of its range; more than 0."""
-    category_median: float = 0.4
+    category_median: float = 0.8
     """Prior median of θ: two categories correlate by exp(-θ); more than 0."""
     noise_median: float = 1e-2
     """Prior median of the noise variance, as a share of the targets' variance; more than 0."""
+    noise_spread: float = 1.5
+    """Prior standard deviation of the log of the noise variance; more than 0, and small where the noise is known."""
     trend_variance: float = 0.3
     """t, the prior variance of an ordered input's slope over its range; more than 0."""
     category_variance: float = 0.1
@@ -56,7 +58,8 @@ class SurrogateSettings:
 
     def __post_init__(self) -> None:
         """Refuse values without meaning."""
-        for name in ("length_median", "category_median", "noise_median", "trend_variance", "category_variance"):
+        medians = ("length_median", "category_median", "noise_median", "noise_spread")
+        for name in (*medians, "trend_variance", "category_variance"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
         for name in ("num_starts", "max_iterations", "max_fit_points"):
@@ -228,7 +231,7 @@ class _Posterior:
         num_ordered, num_categories = inputs.ordered.shape[1], inputs.categories.shape[1]
         medians = [settings.length_median] * num_ordered + [settings.category_median] * num_categories
         self.prior_mean = np.log(np.array([*medians, 1.0, settings.noise_median]))
-        self.prior_std = np.array([0.8] * num_ordered + [1.0] * num_categories + [1.0, 1.5])
+        self.prior_std = np.array([0.8] * num_ordered + [1.0] * num_categories + [1.0, settings.noise_spread])
 
     def loss_and_gradient(self, theta: FloatArray) -> tuple[float, FloatArray]:
         count, num_ordered = len(self._targets), len(self._squares)

@@ -7,5 +7,9 @@ class StudyError(YoloRetError, ValueError):
     """A study cannot be opened, resumed or read."""
 
 
+class StorageError(YoloRetError):
+    """A study's database cannot be read or written."""
+
+
 class SpaceExhaustedError(StudyError):
     """Every architecture of the space was tried."""

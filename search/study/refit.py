@@ -5,22 +5,19 @@ retrained; Kendall's tau measures how far the two rankings agree. The trainings 
 (`search.study.experiment`) named after the study and its epochs.
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import kendalltau
 
+from search.study.estimate import NOISE, group_repeats, mean_ap
 from search.study.experiment import EXPERIMENT_FILE, Variant, read_experiment
 from search.study.read_study import ReadStudy
 from search.study.record import TrialRecord
 from search.study.summary import Summary
 
 _LABEL = "trial "
-NOISE = 0.02
-"""AP by which a short training may err. Two trainings of one network on 205 images that differed only in their seed differed
-by 0.03 on average (`benchmarks/recipe_ablation.py`), which is a standard deviation of 0.02. A study cannot estimate its own
-noise: each architecture is trained once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,15 +35,22 @@ class Finalists:
         """Members and near-front trials."""
         return (*self.members, *self.near)
 
-    def seconds(self, epochs: int, *, done: Set[int] = frozenset()) -> float:
+    def seconds(self, epochs: int, *, num_seeds: int, done: Mapping[int, int]) -> float:
         """Return the expected seconds of retraining all, one after the other, from what their trials took.
 
         Args:
             epochs: Of each training.
-            done: Numbers of the trials that are retrained already.
+            num_seeds: Trainings of each.
+            done: Number of a trial to how many of its full trainings are finished; 0 where it is absent.
         """
-        spent = [(record.result.seconds, record.result.epochs) for record in self.all if record.number not in done]
-        return sum((s.get("train", 0.0) + s.get("score", 0.0)) / max(1, trained) * epochs for s, trained in spent)
+        left = [(record.result, max(0, num_seeds - done.get(record.number, 0))) for record in self.all]
+        return sum(
+            count
+            * (result.seconds.get("train", 0.0) + result.seconds.get("score", 0.0))
+            / max(1, result.epochs)
+            * epochs
+            for result, count in left
+        )
 
 
 def find_finalists(summary: Summary) -> Finalists:
@@ -69,9 +73,32 @@ def refit_name(study: str, epochs: int) -> str:
     return f"{study}-refit-{epochs}"
 
 
-def to_variants(finalists: Finalists, *, seed: int) -> list[Variant]:
-    """Return the experiment's variants; their labels name the trials they retrain."""
-    return [Variant(label=f"{_LABEL}{one.number}", architecture=one.architecture, seed=seed) for one in finalists.all]
+def to_variants(finalists: Finalists, *, seed: int, num_seeds: int) -> list[Variant]:
+    """Return the experiment's variants; their labels name the trials they retrain.
+
+    Args:
+        finalists: The trials.
+        seed: The first seed; the others follow it.
+        num_seeds: Trainings of each, at least 1. All are trained once before any is repeated.
+    """
+    return [
+        Variant(label=f"{_LABEL}{one.number}", architecture=one.architecture, seed=one_seed)
+        for one_seed in range(seed, seed + num_seeds)
+        for one in finalists.all
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retrained:
+    """A trial and its full trainings."""
+
+    trial: TrialRecord
+    best: TrialRecord
+    """The full training with the highest AP; its weights are exported."""
+    ap: float
+    """Mean AP over the seeds."""
+    num_seeds: int
+    """Complete full trainings, at least 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,15 +109,15 @@ class Refit:
     """Of the experiment."""
     summary: Summary
     """Of the full trainings, with the study's reference."""
-    pairs: tuple[tuple[TrialRecord, TrialRecord], ...]
-    """Short and full training of each architecture that completed both, fastest first."""
+    retrained: tuple[Retrained, ...]
+    """Each trial that is complete and has a complete full training, fastest first."""
 
     @property
     def tau(self) -> float | None:
         """Kendall's tau-b of the AP of short and full trainings, -1 to 1; None for fewer than three or equal ones."""
-        if len(self.pairs) < 3:
+        if len(self.retrained) < 3:
             return None
-        short, full = np.array([(one.result.ap, other.result.ap) for one, other in self.pairs], dtype=np.float64).T
+        short, full = np.array([(one.trial.result.ap, one.ap) for one in self.retrained], dtype=np.float64).T
         tau = float(kendalltau(short, full).statistic)
         return tau if np.isfinite(tau) else None
 
@@ -98,21 +125,20 @@ class Refit:
 def compare_refit(name: str, study: Summary, refit: Sequence[TrialRecord]) -> Refit:
     """Pair the full trainings of an experiment with the short ones of its study."""
     short: Mapping[int, TrialRecord] = {record.number: record for record in study.records}
-    pairs = []
-    for record in refit:
-        number = record.label.removeprefix(_LABEL)
+    retrained = []
+    for repeats in group_repeats(refit).values():
+        number = repeats[0].label.removeprefix(_LABEL)
         trial = short.get(int(number)) if number.isdigit() else None  # an experiment of the user's may have such a name
-        if (
-            trial is None or trial.architecture != record.architecture
-        ):  # or the refit is of a deleted study of this name
+        if trial is None or trial.architecture != repeats[0].architecture:  # or it is of a deleted study of this name
             continue
-        if trial.point is not None and record.point is not None:
-            pairs.append((record.point[1], trial, record))
-    pairs.sort(key=lambda row: row[0])
+        if trial.point is not None:
+            best = max(repeats, key=lambda record: record.point or (0.0, 0.0))
+            retrained.append(Retrained(trial=trial, best=best, ap=mean_ap(repeats), num_seeds=len(repeats)))
+    retrained.sort(key=lambda one: one.best.point[1] if one.best.point else 0.0)
     return Refit(
         name=name,
         summary=Summary(records=tuple(refit), reference=study.reference),
-        pairs=tuple((trial, record) for _, trial, record in pairs),
+        retrained=tuple(retrained),
     )
 
 

@@ -8,7 +8,7 @@ from search.study.summary import Summary
 def select_trial(
     summary: Summary, *, number: int | None = None, best: bool = False, max_latency_ms: float | None = None
 ) -> TrialRecord:
-    """Choose a complete trial.
+    """Choose a complete trial, by the estimates of AP where the study has them.
 
     Args:
         summary: The study.
@@ -37,7 +37,7 @@ def select_trial(
             raise StudyError(
                 f"no trial runs within {max_latency_ms:g} ms", hint=f"the fastest takes {fastest[1]:.3f} ms"
             )
-        return fast[-1]
-    chosen = summary.front[-1] if best else summary.knee
+        return max(fast, key=summary.expected_ap)
+    chosen = max(summary.front, key=summary.expected_ap) if best else summary.knee
     assert chosen is not None
     return chosen

@@ -1,8 +1,14 @@
 """Optuna's database of a folder of studies."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
+
+from search.study.errors import StorageError
+from search.study.sqlite_url import sqlite_url
 
 
 def optuna_path(root: Path) -> Path:
@@ -14,4 +20,21 @@ def open_storage(root: Path) -> RDBStorage:
     """Open Optuna's SQLite database of a folder of studies; create it where it is missing."""
     path = optuna_path(root)
     path.parent.mkdir(parents=True, exist_ok=True)
-    return RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
+    return RDBStorage(sqlite_url(path), engine_kwargs={"connect_args": {"timeout": 60}})
+
+
+@contextmanager
+def named_storage_errors(root: Path) -> Iterator[None]:
+    """Say what SQLite said, where Optuna supposes that invalid data was committed.
+
+    Raises:
+        StorageError: the database cannot be read or written: the disk is full, for example.
+    """
+    try:
+        yield
+    except StorageInternalError as error:
+        said = getattr(error.__cause__, "orig", None) or error.__cause__ or error  # `orig`: without SQLAlchemy's frame
+        raise StorageError(
+            f"{optuna_path(root)} cannot be used: {said}",
+            hint="free disk space, or give this user the right to write there; then run the same command again: it resumes",
+        ) from error

@@ -66,16 +66,21 @@ class Study:
         )
         self._distributions = distributions(settings.space)
         self._presets = {twin.key: name for name, twin in presets_in(settings.space).items()}
+        self._failed: dict[int, Architecture] = {}
+        self._unqueued: list[Architecture] = []
         self._check_settings()
 
     def check_identity(self, dataset_fingerprint: str, device: DeviceIdentity) -> None:
         """Refuse to resume with other data or another device than the study began with.
 
+        Data may change as long as every trial failed: the cause may have been a fault in the data, which is now repaired.
+
         Raises:
             StudyError: with what changed.
         """
         attributes = self._study.user_attrs
-        if attributes.setdefault("dataset_fingerprint", dataset_fingerprint) != dataset_fingerprint:
+        is_same = attributes.get("dataset_fingerprint", dataset_fingerprint) == dataset_fingerprint
+        if not is_same and any(record.result.state != "failed" for record in self.records()):
             raise StudyError(
                 f"the data of study {self._settings.name!r} changed since it began: {self._settings.dataset}",
                 hint="put the data back, or begin another study with --study NAME",
@@ -121,6 +126,31 @@ class Study:
             else:
                 self.interrupt(trial.number)
         return found
+
+    def release_failed(self) -> int:
+        """Free the architectures of the trials that have failed so far; the trials stay in the record.
+
+        Returns:
+            The number of failed trials.
+        """
+        records = self.records()
+        failed = [record for record in records if record.result.state == "failed"]
+        done = {record.architecture for record in records if record.result.state != "failed"}
+        self._failed = {record.number: record.architecture for record in failed}
+        self._unqueued = [one for one in dict.fromkeys(self._failed.values()) if one not in done]
+        return len(failed)
+
+    def has_failed(self, architecture: Architecture) -> bool:
+        """Return whether an architecture is one that `release_failed` freed."""
+        return architecture in self._failed.values()
+
+    def queue_failed(self) -> bool:
+        """Queue the freed architectures before all else; return whether there were any that are not queued yet."""
+        queued, self._unqueued = self._unqueued, []
+        for architecture in queued:
+            point = to_parameters(self._settings.space, architecture)
+            self._study.enqueue_trial(point, user_attrs={WHY: "it failed in an earlier run"}, skip_if_exists=False)
+        return bool(queued)
 
     def interrupt(self, number: int) -> None:
         """Give up a running trial without a result; its architecture is tried again first."""
@@ -210,13 +240,14 @@ class Study:
                 self.interrupt(trial.number)
 
     def _tried_keys(self) -> set[str]:
-        """Return the keys of the architectures that run or have a result, without parsing the results."""
+        """Return the keys of the architectures that run or have a result, but not of freed ones; parses no result."""
         trials = self._study.get_trials(deepcopy=False)
         return {
             Architecture.from_dict(trial.user_attrs["architecture"]).key
             for trial in trials
             if "architecture" in trial.user_attrs
             and (trial.state == TrialState.RUNNING or "result" in trial.user_attrs)
+            and trial.number not in self._failed
         }
 
     def _check_settings(self) -> None:

@@ -1,11 +1,12 @@
 """A study's trials seen together: front, knee, hypervolume."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from search.study.estimate import Estimate, group_repeats, mean_ap
 from search.study.pareto import FloatArray, Reference, front_indices, hypervolume, knee_index
 from search.study.record import TrialRecord
 
@@ -18,19 +19,47 @@ class Summary:
     """By number."""
     reference: Reference
     """The hypervolume's worst corner: AP 0, and the study's reference latency."""
+    estimates: Mapping[int, Estimate] = field(default_factory=dict)
+    """Of all complete trials, by number (`search.strategy.estimates.with_estimates`); empty while a search runs, and where
+    too few trials are complete."""
 
     @property
     def front(self) -> tuple[TrialRecord, ...]:
-        """The complete trials that no other trial beats, fastest first."""
+        """The complete trials that no other trial beats in AP and latency as scored, fastest first.
+
+        An architecture trained with several seeds has their mean AP, and stands there with its best training.
+        """
         complete, ap, latency_ms = self._points(self.records)
         return tuple(complete[index] for index in front_indices(ap, latency_ms))
 
     @property
     def knee(self) -> TrialRecord | None:
-        """The front's knee, None without a complete trial."""
-        complete, ap, latency_ms = self._points(self.records)
-        index = knee_index(ap, latency_ms)
-        return None if index is None else complete[index]
+        """The knee of the front's members by `expected_ap`, None without a complete trial."""
+        members = self.front
+        ap = np.array([self.expected_ap(member) for member in members])
+        index = knee_index(ap, np.array([member.point[1] for member in members if member.point]))
+        return None if index is None else members[index]
+
+    @property
+    def alike(self) -> dict[int, int]:
+        """Members of the front that cannot be told apart from a faster one by their estimates, to that one's number.
+
+        Those left out are each clearly more accurate than the one left out before. Empty without estimates.
+        """
+        alike: dict[int, int] = {}
+        distinct: TrialRecord | None = None
+        for member in self.front if self.estimates else ():
+            if distinct and not self.estimates[member.number].is_clearly_above(self.estimates[distinct.number]):
+                alike[member.number] = distinct.number
+            else:
+                distinct = member
+        return alike
+
+    def expected_ap(self, record: TrialRecord) -> float:
+        """Return a complete trial's estimate where the study has estimates, else the mean AP of its architecture."""
+        if self.estimates:
+            return self.estimates[record.number].ap
+        return mean_ap(group_repeats(self.records)[record.architecture])
 
     @property
     def states(self) -> Counter[str]:
@@ -53,7 +82,7 @@ class Summary:
 
     @staticmethod
     def _points(records: Sequence[TrialRecord]) -> tuple[list[TrialRecord], FloatArray, FloatArray]:
-        pairs = [(record, record.point) for record in records]
-        complete = [record for record, point in pairs if point is not None]
-        points = np.array([point for _, point in pairs if point is not None], dtype=np.float64).reshape(-1, 2)
-        return complete, points[:, 0], points[:, 1]
+        groups = list(group_repeats(records).values())
+        best = [max(group, key=lambda record: record.point or (0.0, 0.0)) for group in groups]
+        ap = np.array([mean_ap(group) for group in groups])
+        return best, ap, np.array([record.point[1] for record in best if record.point])

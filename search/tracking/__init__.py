@@ -1,8 +1,5 @@
-"""Studies in MLflow: a parent run for the study, a child run for each trial (`search.tracking.runs`).
+"""Studies in MLflow: a parent run for the study, a child run for each trial.
 
-MLflow is what people look at; the study's own record is complete without it, and can be written here again.
+`Tracking` (`search.tracking.tracking`) writes them from a thread of its own, by `StudyRuns` (`search.tracking.runs`). MLflow
+is what people look at; the study's own record is complete without it, and can be written here again.
 """
-
-from search.tracking.store import experiment_pages, tracking_uri
-
-__all__ = ["experiment_pages", "tracking_uri"]

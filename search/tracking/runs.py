@@ -1,8 +1,8 @@
 """A study's runs in MLflow: a parent run for the study, a child run for each trial.
 
-Only `search.driver.driver` writes here, when a trial starts, is scored and ends. Optuna's database is the record of what
-finished; MLflow is what people look at. So every run can be written again from the study, and is, for trials whose driver
-was killed before it wrote them here.
+`search.tracking.tracking` calls this, and waits for MLflow so that the driver need not. Optuna's database is the record of
+what finished; MLflow is what people look at. So every run can be written again from the study, and is, for trials whose
+driver was killed before it wrote them here. Each write may be repeated: one that failed halfway is tried again whole.
 """
 
 import os
@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from mlflow.entities import Metric, Param, Run, RunStatus, RunTag, ViewType
-from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from search.study.errors import StudyError
 from search.study.record import TrialRecord
 from search.study.settings import RunSettings
 from search.study.summary import Summary
-from search.tracking.store import artifact_root, tracking_uri
+from search.tracking.location import artifact_root, users_uri
+from search.tracking.store import naming_the_store, open_client
 from spaces import Architecture
 from trials.progress import Progress
 from trials.training import CHECKPOINT_FILE
@@ -38,66 +37,75 @@ _PARENT_KIND = "study"
 _STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "infeasible": "FINISHED", "failed": "FAILED"}
 
 
-class Tracking:
-    """A study's runs in MLflow.
+class StudyRuns:
+    """A study's runs in MLflow, with the store's experiment open.
 
     Args:
         settings: The study or experiment.
-        study_id: Its own id, by which its parent run is found again: a shared store may hold others of its name.
-        description: What the study is, by short names; parameters of its run.
 
     Raises:
-        StudyError: the store cannot be reached or opened.
+        StudyError: the experiment was deleted.
+        Exception: the store cannot be used; its libraries raise errors of many kinds, here and in every write.
     """
 
-    def __init__(self, settings: RunSettings, *, study_id: str, description: Mapping[str, str]) -> None:
+    def __init__(self, settings: RunSettings) -> None:
         self._settings = settings
-        self._study_id = study_id
-        self.uri = tracking_uri(settings.root)
-        try:
-            self._client = MlflowClient(tracking_uri=self.uri)
-            self.experiment_id = self._open_experiment()
-            self.parent_run_id = self._open_parent(description)
-            children = self._find(f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self.parent_run_id}'")
-            self._children = {int(run.data.tags[TRIAL_TAG]): run for run in children}
-        except MlflowException as error:
-            raise StudyError(
-                f"MLflow store {self.uri} cannot be used: {error.message}", hint="check MLFLOW_TRACKING_URI"
-            ) from error
+        self._client = open_client(settings.root)
+        self.experiment_id = self._open_experiment()
+        self.parent_run_id = ""
+        self._children: dict[int, Run] = {}
+
+    def begin(self, study_id: str, description: Mapping[str, str]) -> None:
+        """Find the study's runs, or create its parent run.
+
+        Args:
+            study_id: The study's own id, by which its parent run is found again: a shared store may hold others of its name.
+            description: What the study is, by short names; parameters of its run.
+        """
+        self.parent_run_id = self._open_parent(study_id, description)
+        children = self._find(f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self.parent_run_id}'")
+        self._children = {int(run.data.tags[TRIAL_TAG]): run for run in children}
 
     def catch_up(self, records: Sequence[TrialRecord]) -> None:
         """Write what is missing of finished trials, and end the runs of interrupted trials."""
         for record in records:
             run = self._children.get(record.number)
-            if run is None or run.info.status == RunStatus.to_string(RunStatus.RUNNING):
+            if run is None or _is_running(run):
                 self.finished(record, seconds=None)
         known = {record.number for record in records}
         for number, run in self._children.items():
-            if number not in known and run.info.status == RunStatus.to_string(RunStatus.RUNNING):
+            if number not in known and _is_running(run):
                 self.interrupted(number)
 
     def started(self, number: int, architecture: Architecture, *, why: str = "") -> None:
         """Open a trial's run, with its axes as parameters, and the sampler's reason to try it as a tag."""
-        tags = {MLFLOW_PARENT_RUN_ID: self.parent_run_id, TRIAL_TAG: str(number), STATE_TAG: "running"}
-        run = self._client.create_run(
-            self.experiment_id, run_name=f"trial {number:03d}", tags={**tags, **({WHY_TAG: why} if why else {})}
-        )
+        run = self._children.get(number)
+        if run is None or not _is_running(run):
+            tags = {MLFLOW_PARENT_RUN_ID: self.parent_run_id, TRIAL_TAG: str(number), STATE_TAG: "running"}
+            run = self._client.create_run(
+                self.experiment_id, run_name=f"trial {number:03d}", tags={**tags, **({WHY_TAG: why} if why else {})}
+            )
         params = [Param(axis, str(value)) for axis, value in architecture.to_dict().items()]
         self._client.log_batch(run.info.run_id, params=[*params, Param("architecture", architecture.key)])
         self._children[number] = run
 
     def scored(self, number: int, progress: Progress) -> None:
-        """Add one epoch to a trial's curves."""
+        """Add one epoch to a trial's curves; where its run could not be opened, `finished` opens it and adds them all."""
+        if number not in self._children:
+            return
         now_ms = _now_ms()
         values = {"train_loss": progress.loss, "val_ap": progress.ap}
         metrics = [Metric(name, float(v), now_ms, progress.epoch) for name, v in values.items() if v is not None]
         self._client.log_batch(self._children[number].info.run_id, metrics=metrics)
 
     def interrupted(self, number: int) -> None:
-        """End the run of a trial that will be tried again."""
+        """End the run of a trial that will be tried again, where it has one."""
+        if number not in self._children:
+            return
         run_id = self._children[number].info.run_id
         self._client.set_tag(run_id, STATE_TAG, "interrupted")
         self._client.set_terminated(run_id, status="KILLED")
+        self._children[number] = self._client.get_run(run_id)
 
     def finished(self, record: TrialRecord, *, seconds: float | None) -> None:
         """Write a trial's objectives, state and files, and end its run."""
@@ -123,18 +131,26 @@ class Tracking:
         now_ms, step = _now_ms(), len(summary.records)
         self._client.log_batch(self.parent_run_id, metrics=[Metric(k, v, now_ms, step) for k, v in values.items()])
 
-    def close(self, summary: Summary, *, status: str, files: Sequence[Path]) -> None:
-        """Write the front onto the study's run, checkpoints onto its members' runs, and end the study's run."""
+    def mark_front(self, summary: Summary) -> None:
+        """Write the estimates of AP, mark the front's members, and add their checkpoints to their runs."""
+        for number, estimate in summary.estimates.items():
+            figures, now_ms = {"ap_estimate": estimate.ap, "ap_std": estimate.std}, _now_ms()
+            metrics = [Metric(name, value, now_ms, 0) for name, value in figures.items()]
+            self._client.log_batch(self._children[number].info.run_id, metrics=metrics)
         front = {record.number for record in summary.front}
         for number, run in self._children.items():
             was_member = run.data.tags.get(FRONT_TAG) == "yes"
             if number in front and not was_member:
-                self._client.set_tag(run.info.run_id, FRONT_TAG, "yes")
                 checkpoint = self._settings.trial_folder(number) / CHECKPOINT_FILE
                 if checkpoint.is_file():
                     self._client.log_artifact(run.info.run_id, str(checkpoint))
+                self._client.set_tag(run.info.run_id, FRONT_TAG, "yes")
             elif was_member and number not in front:
                 self._client.set_tag(run.info.run_id, FRONT_TAG, "no")
+
+    def end(self, summary: Summary, *, status: str, files: Sequence[Path]) -> None:
+        """Write the front's files onto the study's run, and end it."""
+        self.update(summary)
         for path in files:
             self._client.log_artifact(self.parent_run_id, str(path))
         self._client.set_terminated(self.parent_run_id, status=status)
@@ -158,26 +174,34 @@ class Tracking:
                 raise StudyError(f"MLflow experiment {name!r} is deleted", hint="restore it, or choose another --study")
             return str(found.experiment_id)
         location = None
-        if "MLFLOW_TRACKING_URI" not in os.environ:
+        if users_uri() is None:
             location = (artifact_root(self._settings.root) / self._settings.name).as_uri()
         return str(self._client.create_experiment(name, artifact_location=location))
 
-    def _open_parent(self, description: Mapping[str, str]) -> str:
-        if found := self._find(_parent_query(self._study_id)):
-            self._client.update_run(found[0].info.run_id, status="RUNNING")
-            return str(found[0].info.run_id)
-        note = "\n".join(f"- **{name}**: {value}" for name, value in description.items())
-        tags = {KIND_TAG: _PARENT_KIND, STUDY_TAG: self._study_id, MLFLOW_RUN_NOTE: note}
-        run = self._client.create_run(self.experiment_id, run_name=f"study {self._settings.name}", tags=tags)
-        self._client.log_batch(run.info.run_id, params=[Param(k, v[:6000]) for k, v in description.items()])
+    def _open_parent(self, study_id: str, description: Mapping[str, str]) -> str:
+        if found := self._find(_parent_query(study_id)):
+            run = found[0]
+            self._client.update_run(run.info.run_id, status="RUNNING")
+        else:
+            note = "\n".join(f"- **{name}**: {value}" for name, value in description.items())
+            tags = {KIND_TAG: _PARENT_KIND, STUDY_TAG: study_id, MLFLOW_RUN_NOTE: note}
+            run = self._client.create_run(self.experiment_id, run_name=f"study {self._settings.name}", tags=tags)
+        params = [Param(name, value[:6000]) for name, value in description.items() if name not in run.data.params]
+        self._client.log_batch(run.info.run_id, params=params)
         return str(run.info.run_id)
 
     def _find(self, query: str) -> list[Run]:
+        """Return the runs that a query finds, the newest last."""
         found: list[Run] = []
         token: str | None = None
         while True:
             page = self._client.search_runs(
-                [self.experiment_id], query, run_view_type=ViewType.ACTIVE_ONLY, max_results=1000, page_token=token
+                [self.experiment_id],
+                query,
+                run_view_type=ViewType.ACTIVE_ONLY,
+                max_results=1000,
+                order_by=["attributes.start_time ASC"],
+                page_token=token,
             )
             found += page
             token = page.token
@@ -192,11 +216,10 @@ def log_report(root: Path, study: str, study_id: str, path: Path) -> bool:
         False where the study has no run.
 
     Raises:
-        StudyError: the store cannot be reached.
+        StudyError: the store cannot be used.
     """
-    uri = tracking_uri(root)
-    try:
-        client = MlflowClient(tracking_uri=uri)
+    with naming_the_store(root):
+        client = open_client(root)
         experiment = client.get_experiment_by_name(_experiment_name(study))
         if experiment is None:
             return False
@@ -204,8 +227,10 @@ def log_report(root: Path, study: str, study_id: str, path: Path) -> bool:
         if runs:
             client.log_artifact(runs[0].info.run_id, str(path))
         return bool(runs)
-    except MlflowException as error:
-        raise StudyError(f"MLflow store {uri} cannot be used: {error.message}") from error
+
+
+def _is_running(run: Run) -> bool:
+    return bool(run.info.status == RunStatus.to_string(RunStatus.RUNNING))
 
 
 def _experiment_name(study: str) -> str:

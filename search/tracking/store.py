@@ -1,29 +1,109 @@
-"""Where MLflow records: a server named by the environment, or a SQLite file beside the studies."""
+"""The store where MLflow records, opened."""
 
 import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from sqlalchemy.exc import SQLAlchemyError
+
+from search.study.errors import StudyError
+from search.study.sqlite_url import sqlite_url
+from search.tracking.credentials import without_credentials
+from search.tracking.location import artifact_root, store_path, users_uri
+
+_HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+"""`search.tracking.tracking` tries again by itself; MLflow's own seven retries take four minutes."""
 
 
 def tracking_uri(root: Path) -> str:
-    """Return MLflow's tracking URI: MLFLOW_TRACKING_URI where it is set, else a SQLite file in the studies' folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(root / 'mlflow.db').resolve()}"
+    """Return MLflow's tracking URI, with the user's credentials in it: it is not for display."""
+    return users_uri() or sqlite_url(store_path(root))
 
 
-def artifact_root(root: Path) -> Path:
-    """Return the folder of the SQLite store's artifacts."""
-    return (root / "mlartifacts").resolve()
+def shown_uri(root: Path) -> str:
+    """Return MLflow's tracking URI for display, without credentials."""
+    return without_credentials(tracking_uri(root))
 
 
-def experiment_pages(uri: str) -> dict[str, str]:
+def create_store(root: Path) -> None:
+    """Create MLflow's SQLite file where it is missing and no server is named.
+
+    Raises:
+        StudyError: it cannot be created.
+    """
+    if users_uri() is None and not store_path(root).exists():
+        with naming_the_store(root):
+            open_client(root).search_experiments(max_results=1)
+
+
+def open_client(root: Path) -> MlflowClient:
+    """Return a client of the store; a SQLite store that was moved or copied gets its artifacts' new paths first."""
+    for name, value in _HTTP.items():
+        os.environ.setdefault(name, value)
+    if users_uri() is None and store_path(root).is_file():
+        _bring_artifacts_along(root)
+    return MlflowClient(tracking_uri=tracking_uri(root))
+
+
+def unusable(root: Path, reason: str) -> StudyError:
+    """Return the error that names a store which cannot be used, and why."""
+    return StudyError(
+        f"MLflow store {shown_uri(root)} cannot be used: {reason}",
+        hint="check MLFLOW_TRACKING_URI" if users_uri() else "",
+    )
+
+
+@contextmanager
+def naming_the_store(root: Path) -> Iterator[None]:
+    """Turn an error of MLflow in the block into one that names the store.
+
+    Raises:
+        StudyError: the store cannot be used.
+    """
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise unusable(root, without_credentials(str(error))) from error
+
+
+def experiment_pages(root: Path) -> dict[str, str]:
     """Return the experiments of a store, newest first: name to the path of its runs in MLflow's UI.
 
     The path selects the view for model training; by default the UI opens on traces of language models.
-    """
-    from mlflow.tracking import MlflowClient  # here: `yoloret-nas ui` answers bad usage before it loads MLflow
 
-    experiments = MlflowClient(tracking_uri=uri).search_experiments(order_by=["last_update_time DESC"])
+    Raises:
+        StudyError: the store cannot be used.
+    """
+    with naming_the_store(root):
+        experiments = open_client(root).search_experiments(order_by=["last_update_time DESC"])
     return {
         experiment.name: f"/#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning"
         for experiment in experiments
         if experiment.name != "Default"
     }
+
+
+def _bring_artifacts_along(root: Path) -> None:
+    """Point a store that was copied or moved to the artifacts beside it.
+
+    MLflow records absolute paths and has no call to change them: without this, a copied folder of studies would write
+    its artifacts into the original.
+    """
+    here = artifact_root(root)
+    with closing(sqlite3.connect(store_path(root), timeout=60)) as connection, connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone():
+            return  # another process is creating it
+        known = connection.execute("SELECT artifact_location FROM experiments").fetchall()
+        mark = f"/{here.name}/"
+        for old in {str(location).rpartition(mark)[0] + mark for (location,) in known if mark in str(location)}:
+            if old == here.as_uri() + "/":
+                continue
+            for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+                connection.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
+                    (here.as_uri() + "/", len(old) + 1, len(old), old),
+                )

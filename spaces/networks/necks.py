@@ -97,4 +97,4 @@ NECKS: dict[NeckName, NeckEntry] = {
         out_channels=_output_channels,
     ),
 }
-"""Name to neck, costliest first."""
+"""Name to neck."""

@@ -45,4 +45,4 @@ SHORTCUTS: dict[Shortcut, ShortcutEntry] = {
     "avgpool": ShortcutEntry(pool=F.avg_pool2d),
     "none": ShortcutEntry(pool=_keep),
 }
-"""Name to shortcut, costliest first. The entry of "none" is never used: without a shortcut no such scale is collected."""
+"""Name to shortcut. The entry of "none" is never used: without a shortcut no such scale is collected."""

@@ -154,7 +154,35 @@ def test_largest_holds_the_costliest_network(space: Space, shortcuts: tuple[str,
     def macs(architecture: Architecture) -> int:
         return count_cost(architecture, num_classes=2).macs
 
-    assert max(map(macs, space.largest())) == max(map(macs, space))
+    assert max(map(macs, space.largest(num_classes=2))) == max(map(macs, space))
+
+
+@pytest.mark.parametrize("name", ["nano", "tiny"])
+def test_largest_is_the_costliest_choice_of_every_coupled_axis(name: str) -> None:
+    space = open_space(name)
+    first = space.largest(num_classes=20)[0]
+    sizes = {axis: getattr(first, axis) for axis in ("rfcr_width", "rfcr_channels", "rfcr_kernel", "input_size")}
+    others = [
+        skeleton.replace(head=first.head, head_width=first.head_width, **sizes)
+        for skeleton in space.skeletons
+        if skeleton.backbone == first.backbone and skeleton.scale_set and skeleton.transfer == 0
+    ]
+    assert count_cost(first, num_classes=20).macs == max(count_cost(one, num_classes=20).macs for one in others)
+
+
+def test_a_step_of_truncation_keeps_all_blocks_pretrained() -> None:
+    space = open_space("paper")
+    whole = next(one for one in space.skeletons if one.transfer == one.truncation == 16)
+    around = [one for one in space.neighbours(whole) if one.backbone == whole.backbone and one.truncation != 16]
+    assert {(one.truncation, one.transfer) for one in around} == {(count, count) for count in (14, 15, 17, 18)}
+
+
+@pytest.mark.parametrize("name", ["paper", "nano"])
+def test_every_skeleton_has_neighbours_of_another_truncation(name: str) -> None:
+    space = open_space(name)
+    for skeleton in random.Random(0).sample(space.skeletons, 60):
+        kept = {one.truncation for one in space.neighbours(skeleton) if one.backbone == skeleton.backbone}
+        assert len(kept) > 1, skeleton
 
 
 @pytest.mark.parametrize(

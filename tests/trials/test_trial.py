@@ -12,13 +12,14 @@ import onnxruntime
 import pytest
 import torch
 
-from spaces import Architecture, YoloRetError
+from spaces import Architecture
 from spaces.networks import build_network, count_macs, count_params
+from tests.trials.latency.locked import is_measuring
 from trials.latency import DeviceError, DeviceIdentity, Latency
 from trials.latency.cache import LatencyCache
 from trials.latency.measurement_lock import MeasurementLock
 from trials.onnx import UnsupportedNetworkError
-from trials.onnx.export import check_agreement
+from trials.onnx.export import ExportError, check_agreement
 from trials.progress import Progress, ignore_progress
 from trials.training import CHECKPOINT_FILE, TrainSettings, read_checkpoint
 from trials.trial import run_trial
@@ -103,6 +104,13 @@ def _same_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+def test_a_trial_whose_folder_cannot_be_written_is_heard_of(make_request: MakeRequest, tmp_path: Path) -> None:
+    (tmp_path / "trials").touch()
+    result = run_trial(make_request(), ignore_progress)
+    assert result.state == "failed"
+    assert result.reason.endswith("trials/0000 cannot be written: Not a directory")
+
+
 def test_a_trial_is_measured_on_the_cpu_trained_scored_and_written_down(make_request: MakeRequest) -> None:
     request, heard = make_request(), []
 
@@ -163,9 +171,18 @@ def test_what_misses_the_limit_is_never_trained(make_request: MakeRequest, devic
     assert written(request) == result
 
 
-@pytest.mark.parametrize("error", [DeviceError, UnsupportedNetworkError])
+@pytest.mark.parametrize(
+    ("error", "note"),
+    [
+        (DeviceError, "it is on fire"),
+        (UnsupportedNetworkError, "it is on fire"),
+        (ExportError, "it is on fire"),
+        (RuntimeError, "RuntimeError: it is on fire (see traceback-elsewhere.txt in its folder)"),
+        (OSError, "OSError: it is on fire (see traceback-elsewhere.txt in its folder)"),
+    ],
+)
 def test_further_devices_are_measured_beside_it_and_one_that_cannot_is_a_note(
-    make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch, error: type[YoloRetError]
+    make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch, error: type[Exception], note: str
 ) -> None:
     class Broken(StandInDevice):
         def measure(self, onnx_path: Path) -> Latency:
@@ -178,7 +195,10 @@ def test_further_devices_are_measured_beside_it_and_one_that_cannot_is_a_note(
     result = run_trial(request, ignore_progress)
     assert result.state == "complete"
     assert {spec: measured.device for spec, measured in result.also.items()} == {"cuda": other}
-    assert result.notes == ("ssh://board: it is on fire",)
+    assert result.notes == (f"ssh://board: {note}",)
+    traceback = request.work_dir / "traceback-elsewhere.txt"
+    assert traceback.exists() == ("traceback" in note)
+    assert not traceback.exists() or "in measure" in traceback.read_text()
     assert result.latency is not None
     assert result.latency.device == IDENTITY
     assert [device.num_closed for device in devices.values()] == [1, 1, 1]
@@ -197,12 +217,23 @@ def test_a_device_that_became_another_one_fails_the_trial(make_request: MakeRequ
     assert result.latency is None  # it holds for another device than the study's
 
 
-def test_an_answer_is_awaited_outside_of_the_room(
-    make_request: MakeRequest, device: StandInDevice, tmp_path: Path
-) -> None:
+def test_a_trial_measures_alone_on_the_machine(make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only among the trials of its folder."""
+
+    class Watchful(StandInDevice):
+        def measure(self, onnx_path: Path) -> Latency:
+            assert is_measuring()
+            return super().measure(onnx_path)
+
+    monkeypatch.setattr("trials.trial.open_device", lambda spec, **options: Watchful())
+    result = run_trial(make_request(max_latency_ms=1.0), ignore_progress)
+    assert (result.state, result.reason) == ("infeasible", "10.00 ms is over the limit of 1 ms")
+
+
+def test_an_answer_is_awaited_without_the_measurement_lock(make_request: MakeRequest, device: StandInDevice) -> None:
     def answer(progress: Progress) -> bool:
         if progress.ap is not None:  # the driver measures a candidate before it answers
-            with MeasurementLock(tmp_path).shared() as driver, driver.exclusive():
+            with MeasurementLock().shared() as driver, driver.exclusive():
                 pass
         return True
 

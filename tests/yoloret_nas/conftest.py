@@ -100,6 +100,9 @@ class InlineExecutor:
     def answer(self, number: int, *, go_on: bool) -> None:
         pass
 
+    def kill(self, number: int) -> None:
+        raise NotImplementedError("a trial in the test's own process cannot be killed")
+
     def close(self) -> None:
         self._waiting.clear()
 

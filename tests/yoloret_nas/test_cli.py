@@ -1,15 +1,18 @@
 """What is typed and what it gives: exit codes, messages, files."""
 
 import ast
+import errno
 import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, get_args
 
+import click
 import numpy as np
 import onnxruntime
 import optuna
@@ -28,10 +31,10 @@ from tests.search.driver.scripted import ScriptedExecutor, fail_with
 from tests.yoloret_nas.conftest import SHAPES, SPACE_YAML, Call, RealStudy
 from trials.data.known_datasets import KNOWN
 from trials.training import RECIPES, RecipeName, read_checkpoint
-from yoloret_nas.cli import COMMANDS
+from yoloret_nas.cli import COMMANDS, cli
 from yoloret_nas.commands.search import study_name
 from yoloret_nas.options import choices
-from yoloret_nas.project_file import TEMPLATE, read_project_file
+from yoloret_nas.project_file import TEMPLATE, defaults_of, parameters_of, read_project_file
 
 HOME = Path(__file__).parents[2]
 HEAVY = ("torch", "mlflow", "lightning", "optuna", "timm", "onnx", "onnxruntime", "numpy", "matplotlib", "cv2", "PIL")
@@ -291,6 +294,25 @@ def test_a_tracking_server_that_cannot_be_is_refused(
     assert_refused(call("search", "--max-latency", "999"), 2, "MLflow store gopher://nowhere cannot be used")
 
 
+def test_no_command_shows_the_credentials_of_a_tracking_uri(
+    call: Call, played: ScriptedExecutor, copied_study: RealStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as closed:  # bound, and nobody listens
+        closed.bind(("127.0.0.1", 0))
+        server = f"127.0.0.1:{closed.getsockname()[1]}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:s3cret@{server}?token=s3cret")
+        search = call("--debug", "search", "--max-latency", "999")
+        report = call("report", "real", "--dir", copied_study.root)
+        ui = call("ui")
+    assert search.code == 2
+    assert f"error: MLflow store http://***@{server}?token=*** cannot be used" in search.err
+    assert "Traceback" in search.err
+    assert report.code == 0, report.said
+    assert f"note: the page is not in MLflow: MLflow store http://***@{server}" in report.out
+    assert ui.out == f"the studies are on a server already: http://***@{server}?token=***\n"
+    assert not [called for called in (search, report, ui) if "s3cret" in called.out + called.err]
+
+
 def test_a_fault_of_ours_says_so_and_debug_shows_where(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("spaces.named_spaces.open_space", lambda name: 1 / 0)
     monkeypatch.setattr("spaces.open_space", lambda name: 1 / 0, raising=False)
@@ -303,6 +325,16 @@ def test_a_fault_of_ours_says_so_and_debug_shows_where(call: Call, monkeypatch: 
     assert called.code == 1
     assert "Traceback" in called.err
     assert "open_space" in called.err
+
+
+def test_a_full_disk_is_named(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(name: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("spaces.named_spaces.open_space", fill)
+    called = call("space")
+    assert_refused(called, 1, "No space left on device")
+    assert "TMPDIR" in called.err
 
 
 def test_an_interrupt_ends_with_130(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,6 +351,7 @@ def test_a_search_without_a_complete_trial_has_failed(call: Call, played: Script
     called = call("search", "--budget", "2", "--max-latency", "999")
     assert called.code == 1
     assert "no trial is complete: the loss is nan" in called.out
+    assert "run the same command again" in called.out
     assert "export" not in called.out
     assert "Traceback" not in called.said
 
@@ -423,6 +456,33 @@ def test_an_export_that_cannot_be_is_refused(call: Call, exported: Path, copied_
     assert not list(Path().glob(".*-*"))  # nothing half done
 
 
+def test_an_export_has_the_user_s_mode_and_replaces_another_whole_or_not_at_all(
+    call: Call, exported: Path, real_study: RealStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("other").mkdir()
+    assert exported.stat().st_mode == Path("other").stat().st_mode
+    (exported / "of the user").write_text("kept as long as the export is")
+    Path("link").symlink_to(exported, target_is_directory=True)
+    before = sorted(Path().iterdir())
+    words = ("export", "--study", "real", "--dir", real_study.root, "--out", "link", "--force")
+    rename = Path.rename
+
+    def fail_at_the_new_one(self: Path, target: Path) -> Path:
+        if self.name.endswith("-partial"):
+            raise OSError(28, "No space left on device", str(target))
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", fail_at_the_new_one)
+        assert_refused(call(*words), 1, "No space left on device")
+    assert (exported / "of the user").is_file()
+    assert sorted(Path().iterdir()) == before
+    assert call(*words).code == 0
+    assert not (exported / "of the user").exists()
+    assert (exported / "model.onnx").is_file()
+    assert sorted(Path().iterdir()) == before
+
+
 def test_predict_draws_the_boxes_of_images_and_folders(call: Call, exported: Path) -> None:
     Path("photos").mkdir()
     for name, size in (("a.png", (64, 64)), ("b.jpg", (120, 80))):
@@ -483,7 +543,8 @@ def test_init_writes_a_file_that_changes_nothing_and_explains_valid_flags(call: 
     assert_refused(call("init"), 2, "yoloret-nas.yaml exists already")
     every = tmp_path / "every.yaml"
     every.write_text(re.sub(r"(?m)^# (?=\w+: )", "", TEMPLATE), encoding="utf-8")
-    assert set(read_project_file(every)["search"]) == {"data", "device", "max_latency", "space", "epochs", "budget"}
+    flags = {"data", "device", "dir", "max_latency", "space", "epochs", "budget"}
+    assert set(read_project_file(every)) == flags
 
 
 @pytest.mark.parametrize("is_typed", [True, False])
@@ -512,6 +573,47 @@ def test_the_project_file_stands_for_flags_and_flags_win(call: Call, played: Scr
     assert_refused(call("export", "--study", "other"), 2, "no study 'other' in elsewhere")
     shutil.rmtree("elsewhere")
     assert_refused(call("ui"), 2, "there is no study in elsewhere yet")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_project_s_data_device_and_folders_reach_every_command_that_takes_them(call: Call, name: str) -> None:
+    Path("weights").mkdir()
+    Path("image.png").touch()
+    project = {"data": "voc", "device": "cuda", "dir": "studies", "study": "mine", "skip-broken": True, "seed": 7}
+    Path("yoloret-nas.yaml").write_text(
+        json.dumps({**project, "weights_dir": "weights", "epochs": 30, "max_latency": 5})
+    )
+    given = read_project_file(Path("yoloret-nas.yaml"))
+    group = click.Context(cli)
+    command = cli.get_command(group, name)
+    assert command is not None
+    needed = {"network": "a", "source": "a", "sources": "a", "models": "a", "images": "image.png"}
+    words = [needed[str(one.name)] for one in command.params if isinstance(one, click.Argument) and one.name in needed]
+    group.default_map = {name: defaults_of(command, given)}
+    values = command.make_context(name, words, parent=group).params
+
+    wanted = {"data": "voc", "device": "cuda", "dir": Path("studies"), "study": "mine", "skip_broken": True}
+    wanted["weights_dir"] = Path("weights")
+    if name == "compare":
+        assert values["data"] is None
+        del wanted["data"]
+    for flag, parameter in parameters_of(command).items():
+        value = values[str(parameter.name)]
+        if flag in wanted:
+            assert value == ((wanted[flag],) if parameter.multiple else wanted[flag])
+        elif flag in ("epochs", "max_latency", "seed"):  # what one search does, not what the project is about
+            assert (value == given[flag]) == (name == "search")
+    # A command that finds its study or its data by these has them under no other name.
+    assert not {"root", "specs", "spec", "path"} & set(parameters_of(command))
+
+
+def test_the_project_s_lines_hold_where_a_command_is_called(call: Call, real_study: RealStudy) -> None:
+    Path("yoloret-nas.yaml").write_text(json.dumps({"dir": str(real_study.root), "data": SHAPES, "study": "real"}))
+    called = call("eval", "real:0")
+    assert called.code == 0, called.said
+    assert f"real:0 on {SHAPES}" in called.out
+    assert call("data", "--samples", "0").out.startswith("shapes")
+    assert_refused(call("report", "other"), 2, f"no study 'other' in {real_study.root}")
 
 
 @pytest.mark.parametrize(

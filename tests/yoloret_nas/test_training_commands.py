@@ -5,12 +5,14 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
 
 from search.study.experiment import read_experiment
 from search.study.read_study import read_study
+from tests.search.driver.scripted import ScriptedExecutor, fail_with
 from tests.yoloret_nas.conftest import SHAPES, Call, InlineExecutor, RealStudy
 
 TINY = {"backbone": "mobilenetv3_small_050", "truncation": 9, "head": "plain", "head_width": 32, "input_size": 64}
@@ -134,7 +136,7 @@ def test_a_search_cannot_be_continued_as_a_training(call: Call, tiny: Path, real
 def test_a_search_ends_with_full_trainings_of_its_front(call: Call, inline: None, copied_study: RealStudy) -> None:
     """The search's own command, its budget spent, goes on with the refit, and later finds that done too."""
     flags = f"--budget 2 --data {SHAPES} --epochs 1 --space {copied_study.space} --max-latency 999 --study real"
-    words = ("search", *flags.split(), "--refit", "2", "--dir", copied_study.root)
+    words = ("search", *flags.split(), "--refit", "2", "--seeds", "2", "--dir", copied_study.root)
     called = call(*words)
     assert called.code == 0, called.said
     members = len(read_study(copied_study.root, "real").summary.front)
@@ -146,16 +148,46 @@ def test_a_search_ends_with_full_trainings_of_its_front(call: Call, inline: None
     assert experiment is not None
     refitted = experiment.summary.records
     assert {record.result.epochs for record in refitted} == {2}
-    assert not any(record.result.is_latency_cached for record in refitted)
+    measured = {record.architecture for record in refitted if not record.result.is_latency_cached}
+    assert measured == {record.architecture for record in refitted}  # anew, once for all seeds
     for name in ("front.png", "front.csv", "front.html"):
         assert (copied_study.root / "real-refit-2" / name).is_file()
 
     again = call(*words)
     assert again.code == 0, again.said
     assert f"resuming: {len(refitted)} trainings are finished" in again.out
-    assert "2 epochs each: all are finished" in again.out
+    assert "2 epochs each, 2 seeds: all are finished" in again.out
     exported = call("export", "--study", "real-refit-2", "--dir", copied_study.root, "--out", "final")
     assert exported.code == 0, exported.said
+    metrics = json.loads(Path("final/metrics.json").read_text(encoding="utf-8"))
+    repeats = [one.result.ap for one in refitted if one.architecture.key == metrics["architecture"]]
+    assert len(repeats) == 2
+    assert metrics["ap_estimate"] == pytest.approx(np.mean(repeats))
+    assert metrics["ap_std"] > 0
+    assert f"estimated {metrics['ap_estimate']:.3f} ± {metrics['ap_std']:.3f}" in exported.out
     report = call("report", "real", "--dir", copied_study.root)
     assert "full trainings of real-refit-2" in report.out
     assert "where the work went: training kept" in report.out
+
+
+def test_full_trainings_that_all_fail_fail_the_command(
+    call: Call, copied_study: RealStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor = ScriptedExecutor(scripts={0: fail_with("memory ran out"), 1: fail_with("the loss is nan")})
+    monkeypatch.setattr("yoloret_nas.terminal.experiments.LocalExecutor", lambda **options: executor)
+    flags = f"--budget 2 --data {SHAPES} --epochs 1 --space {copied_study.space} --max-latency 999 --study real"
+    called = call("search", *flags.split(), "--refit", "2", "--dir", copied_study.root)
+    assert called.code == 1, called.said
+    assert "no training of real-refit-2 is complete; the same command trains them again" in called.said
+    assert "export --study real-refit-2" not in called.said
+
+
+def test_an_experiment_without_a_complete_training_fails(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = ScriptedExecutor(scripts={0: fail_with("memory ran out"), 1: fail_with("the loss is nan")})
+    monkeypatch.setattr("yoloret_nas.terminal.experiments.LocalExecutor", lambda **options: executor)
+    monkeypatch.setattr("yoloret_nas.terminal.experiments.why_unavailable", lambda backbone: "")
+    flags = ("--backbone", "mobilenetv3_small_050", "--blocks", "0,12", "--input-size", "64", "--seeds", "1")
+    called = call("transfer-curve", *flags, *QUICK, "--name", "curve")
+    assert called.code == 1, called.said
+    assert "2 of 2 trainings failed; the same command trains them again" in called.err
+    assert "no training of curve is complete" in called.err

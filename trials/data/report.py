@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from trials.data.dataset import Dataset, DatasetError, Sample
 from trials.data.drawing import draw_boxes
+from trials.whole_file import whole_file
 
 SMALL_AREA = 32**2
 """Boxes under this area, in pixels of the original image, are small. Source: COCO's evaluation."""
@@ -131,7 +132,8 @@ def draw_samples(dataset: Dataset, path: Path, count: int) -> Path:
         sheet.paste(_draw_tile(sample, dataset.class_names), (left, top))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(path)
+        with whole_file(path) as partial:
+            sheet.save(partial)
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path}: the picture cannot be written: {error}", hint="use another --out") from error
     return path

@@ -3,15 +3,17 @@
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
-from trials.latency.device import Device, DeviceIdentity, Latency
+from trials.latency.device import Device, DeviceIdentity, Latency, UnstableError
 from trials.latency.steadiness import THRESHOLDS, is_slowed, quiet_reference_ms
 
-_TRIES = 2
+_TRIES = 3
+_PAUSE_S = 10.0
+"""Before the second measurement; twice as long before the third."""
 
 
 class LatencyCache:
@@ -44,30 +46,43 @@ class LatencyCache:
         if latency.is_reference_in_turn:
             self._add_reference(latency)
 
-    def measure(self, device: Device, onnx_path: Path) -> tuple[Latency, bool]:
+    def measure(
+        self, device: Device, onnx_path: Path, *, sleep: Callable[[float], None] = time.sleep
+    ) -> tuple[Latency, bool]:
         """Return a file's latency from the cache, or measure and store it.
 
-        A measurement is repeated once if a reference timed in turn shows that other work slowed the device. If the repeat
-        was slowed too, it is divided by the reference's slowdown, so that a study's latencies stay comparable. Such a
-        measurement carries a note and is not stored.
+        A measurement is repeated after a pause, up to three times in all, if a reference timed in turn shows that other work
+        slowed the device.
+
+        Args:
+            device: Where to time it.
+            onnx_path: The network.
+            sleep: Waits for some seconds.
 
         Returns:
             The measurement, and whether it came from the cache.
 
         Raises:
+            UnstableError: other work slowed every measurement; how much it slowed this network is not known.
             DeviceError: the device cannot measure it.
         """
         if known := self.get(onnx_path, device.identity()):
             return known, True
         quiet_ms = self._quiet_reference_ms(device.identity())
-        for _ in range(_TRIES):
+        for attempt in range(_TRIES):
+            sleep(_PAUSE_S * attempt)
             measured = device.measure(onnx_path)
             slowdown = _slowdown(measured, quiet_ms)
             if not is_slowed(slowdown):
                 self.put(onnx_path, measured)
                 return measured, False
-        self._add_reference(measured)
-        return _corrected(measured, slowdown), False
+        self._add_reference(measured)  # a device that has become slower for good is believed in time
+        raise UnstableError(
+            f"other work slowed device {device.name} in {_TRIES} measurements of {onnx_path.name}: the reference network "
+            f"took {slowdown:.2f} times its quiet figure of {quiet_ms:.3g} ms (at most {THRESHOLDS.max_slowdown:g} times)",
+            hint="stop other work on this machine, then run the same command again; if the machine has become slower for "
+            "good, start a study in another folder",
+        )
 
     def _add_reference(self, latency: Latency) -> None:
         with self._connect() as connection:
@@ -102,13 +117,3 @@ def _slowdown(measured: Latency, quiet_ms: float | None) -> float:
     if quiet_ms is None or measured.reference_ms is None or not measured.is_reference_in_turn:
         return 1.0
     return measured.reference_ms / quiet_ms
-
-
-def _corrected(measured: Latency, slowdown: float) -> Latency:
-    """Divide a measurement by its reference's slowdown; the reference stays as measured."""
-    note = (
-        f"other work slowed the device: its reference took {slowdown:.2f} times its quiet figure; "
-        "the measurement is divided by that"
-    )
-    samples_ms = tuple(sample / slowdown for sample in measured.samples_ms)
-    return replace(measured, samples_ms=samples_ms, notes=(*measured.notes, note))

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from spaces import Architecture, YoloRetError
 from trials.latency.device import Device, Latency
+from trials.latency.measure import alone
+from trials.latency.measurement_lock import MeasurementLock
 from trials.onnx.export import export_for_timing
 
 MEASURED = {
@@ -32,7 +34,7 @@ class Row:
 def compare_latencies(
     devices: Sequence[Device], models: Sequence[tuple[str, Architecture | Path]], *, num_classes: int
 ) -> Iterator[Row]:
-    """Measure each network on each device.
+    """Measure each network on each device, alone on this machine.
 
     Args:
         devices: Where to measure.
@@ -42,14 +44,16 @@ def compare_latencies(
     Yields:
         One row per pair, device by device. After a failure the other pairs are still measured.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, MeasurementLock().shared() as lock:
         for device in devices:
             for number, (name, model) in enumerate(models):
                 try:
                     path = model if isinstance(model, Path) else Path(folder) / f"{number}.onnx"
                     if isinstance(model, Architecture):
                         export_for_timing(model, path, num_classes=num_classes, opset=device.opset)
-                    yield Row(device=device.name, model=name, latency=device.measure(path))
+                    with alone(device, lock):
+                        measured = device.measure(path)
+                    yield Row(device=device.name, model=name, latency=measured)
                 except YoloRetError as error:
                     hint = f" ({error.hint})" if error.hint else ""
                     yield Row(device=device.name, model=name, latency=None, reason=f"{error.message}{hint}")

@@ -15,14 +15,10 @@ from numpy.typing import NDArray
 
 from trials.latency.device import DeviceError, DeviceIdentity, Latency, UnknownDeviceError, UnstableError
 from trials.latency.reference_network import write_reference
-from trials.latency.steadiness import THRESHOLDS, judge_rounds
+from trials.latency.steadiness import time_in_turn
 
 _ROUND_S = 0.05
 """Seconds per turn of the candidate and of the reference."""
-_MAX_ROUNDS = 40
-"""Only the newest rounds count, at most so many."""
-_MAX_WINDOWS = 3
-"""A busy machine is measured for so many times `_MAX_ROUNDS`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,36 +69,28 @@ class CpuDevice:
 
         Raises:
             DeviceError: ONNX Runtime cannot run the file.
-            UnstableError: the median's standard error was above 5 % after all rounds.
+            UnstableError: the median was not known to 10 % after all rounds.
         """
         started = self.clock()
         candidate = _Runner(onnx_path, threads=self.threads, clock=self.clock)
         with tempfile.TemporaryDirectory() as folder:
             write_reference(Path(folder) / "reference.onnx")
             reference = _Runner(Path(folder) / "reference.onnx", threads=self.threads, clock=self.clock)
-        rounds: list[list[float]] = []
-        references: list[float] = []
         for runner in (candidate, reference):
             runner.run_for(_ROUND_S)  # warm-up: caches, clocks, memory arena
-        for count in range(1, _MAX_WINDOWS * _MAX_ROUNDS + 1):
-            rounds = [*rounds[1 - _MAX_ROUNDS :], candidate.run_for(_ROUND_S)]
-            references = [*references[1 - _MAX_ROUNDS :], float(np.median(reference.run_for(_ROUND_S)))]
-            if count < THRESHOLDS.min_rounds:
-                continue
-            verdict = judge_rounds(rounds, references)
-            if verdict.is_steady or (count >= _MAX_ROUNDS and not verdict.fault):
-                break
-        else:
+        rounds = time_in_turn(lambda: candidate.run_for(_ROUND_S), lambda: reference.run_for(_ROUND_S))
+        if rounds.verdict.fault:
             raise UnstableError(
-                f"device {self.name} gave no steady figure for {onnx_path.name} in {count} rounds: {verdict.fault}",
+                f"device {self.name} gave no steady figure for {onnx_path.name} in {rounds.count} rounds: "
+                f"{rounds.verdict.fault}",
                 hint="stop other work on this machine, then run the same command again",
             )
         return Latency(
-            samples_ms=tuple(sample for index in verdict.quiet for sample in rounds[index]),
+            samples_ms=rounds.samples_ms,
             device=self.identity(),
-            reference_ms=float(np.median([references[index] for index in verdict.quiet])),
+            reference_ms=rounds.reference_ms,
             is_reference_in_turn=True,
-            notes=verdict.notes,
+            notes=rounds.verdict.notes,
             seconds=self.clock() - started,
         )
 

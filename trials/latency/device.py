@@ -27,7 +27,7 @@ class UnknownDeviceError(DeviceError, ValueError):
 
 
 class DeviceAwayError(DeviceError):
-    """A device cannot be reached now; the same call may succeed later. Every other `DeviceError` is final."""
+    """A device cannot be reached now; the same call may succeed later, and is made again."""
 
 
 class UnstableError(DeviceError):
@@ -74,7 +74,7 @@ class Latency:
     """One measurement of one network: forward passes at batch 1, without pre-processing and NMS."""
 
     samples_ms: tuple[float, ...]
-    """The passes that count, in order, in milliseconds; corrected for a slowdown where a note reports one."""
+    """The passes that count, in order, in milliseconds."""
     device: DeviceIdentity
     """The device it is valid for."""
     reference_ms: float | None = None

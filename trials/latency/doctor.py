@@ -1,6 +1,7 @@
 """Examines a device: its facts, how steady it is, and advice."""
 
 import dataclasses
+import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +12,11 @@ import numpy as np
 
 from trials.latency.board import Board, SshDevice
 from trials.latency.board.probe import BoardState
+from trials.latency.cuda import CudaDevice
+from trials.latency.cuda.gpu import HEAT
 from trials.latency.device import Device, DeviceIdentity, UnstableError
+from trials.latency.measure import alone
+from trials.latency.measurement_lock import MeasurementLock
 from trials.latency.reference_network import write_reference
 from trials.latency.steadiness import grade_repeats, is_throttled, range_of
 
@@ -75,6 +80,9 @@ def examine_device(device: Device) -> DeviceReport:
         medians, trouble = _time_reference(device)
         findings = trouble or [_steadiness(medians)]
         facts = {"model": identity.board, "runtime": identity.backend, **identity.settings}
+        if isinstance(device, CudaDevice):
+            findings = [*_find_on_gpu(device), *findings]
+            facts |= _gpu_facts(device)
     return DeviceReport(
         device=device.name,
         identity=identity,
@@ -85,8 +93,46 @@ def examine_device(device: Device) -> DeviceReport:
     )
 
 
+def _gpu_facts(device: CudaDevice) -> dict[str, str]:
+    gpu, state = device.gpu, device.gpu.read_state()
+    figures = {
+        "GPU clock": (state.clock_mhz, gpu.max_clock_mhz, "MHz"),
+        "power": (state.power_w, gpu.power_limit_w, "W"),
+    }
+    return {
+        "number": f"{gpu.index} (of nvidia-smi)",
+        **{
+            name: "unknown" if now is None or most is None else f"{now:.0f} of {most:.0f} {unit}"
+            for name, (now, most, unit) in figures.items()
+        },
+        "temperature": "unknown" if state.temperature_c is None else f"{state.temperature_c:.0f} °C",
+        "memory": f"{gpu.memory_mib - gpu.used_memory_mib():.0f} of {gpu.memory_mib:.0f} MiB free",
+    }
+
+
+def _find_on_gpu(device: CudaDevice) -> Iterator[Finding]:
+    """Judge a GPU right after its reference network was timed, while its clock is still up."""
+    gpu, state = device.gpu, device.gpu.read_state()
+    for reason in state.throttling:
+        level: Literal["note", "problem"] = "problem" if reason in HEAT else "note"
+        yield Finding(level, f"the driver lowers the GPU's clock: {reason}", "cool the GPU, or check its power supply")
+    if others := sorted(set(gpu.processes()) - {os.getpid()}):
+        listed = ", ".join(map(str, others))
+        yield Finding(
+            "note", f"other programs compute on this GPU: process {listed}", "stop them, or measure on another"
+        )
+    if gpu.clock == "free":
+        yield Finding(
+            "note",
+            "the GPU's clock is free, as far as its driver tells: it falls with heat",
+            "`sudo nvidia-smi -lgc MHZ` locks it (`-rgc` undoes it); a lock does not show here",
+        )
+    if gpu.memory_mib - gpu.used_memory_mib() < _LITTLE_MEMORY_MIB:
+        yield Finding("problem", "little of the GPU's memory is free", "stop other programs on this GPU")
+
+
 def _time_reference(device: Device) -> tuple[list[float], list[Finding]]:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, MeasurementLock().shared() as lock, alone(device, lock):
         path = Path(folder) / "reference.onnx"
         write_reference(path, opset=device.opset)
         try:

@@ -1,6 +1,6 @@
 """The latency of an ONNX file or an architecture, from the cache or measured under the measurement lock."""
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from spaces import Architecture
@@ -29,11 +29,20 @@ def measure_quietly(
     Raises:
         DeviceError: the device cannot measure it.
     """
-    identity = device.identity()
-    if known := cache.get(onnx_path, identity):
+    if known := cache.get(onnx_path, device.identity()):
         return known, True
-    with nullcontext() if identity.kind in _ON_OTHER_MACHINES else lock.exclusive():
+    with alone(device, lock):
         return cache.measure(device, onnx_path)
+
+
+def alone(device: Device, lock: MeasurementLock) -> AbstractContextManager[None]:
+    """Return what keeps this machine quiet while a block measures; nothing for a device elsewhere.
+
+    Args:
+        device: Where the block measures.
+        lock: Held shared.
+    """
+    return nullcontext() if device.identity().kind in _ON_OTHER_MACHINES else lock.exclusive()
 
 
 def measure_architecture(

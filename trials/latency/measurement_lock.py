@@ -1,35 +1,39 @@
-"""A lock that keeps a machine quiet while something is timed on it: trainings hold it shared, a measurement exclusively.
+"""Keeps the machine quiet while something is timed on it: trainings hold it shared, a measurement exclusively.
 
 It consists of two lock files, so that a measurement need not wait for the end of a training. A training holds the first file
 shared. A measurement locks the second; trainings see this at their next step and release the first, which the measurement
-then locks exclusively. The kernel drops the locks of a process that dies.
+then locks exclusively. The kernel drops the locks of a process that dies. The files are the same for all studies and all
+users of the machine, since other studies disturb a measurement as much as one's own.
 """
 
+import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+MACHINE_FOLDER = Path("/tmp")
+"""Writable for all users, and not affected by `TMPDIR`, which may differ between them."""
 
 
 class MeasurementLock:
     """One process's hold of the machine's measurement lock; `shared` comes first.
 
     Args:
-        folder: Where the lock files are, the same for all trials of the machine.
+        folder: Where the lock files are; tests pass one of their own.
+        finish: Called before the lock is released: it waits for work that this process has queued on a GPU.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._paths = (
-            folder / "room.lock",
-            folder / "gate.lock",
-        )  # named as in earlier versions, which they still exclude
+    def __init__(self, folder: Path = MACHINE_FOLDER, *, finish: Callable[[], None] = lambda: None) -> None:
+        self._finish = finish
+        self._paths = (folder / "yoloret-nas-measurement.lock", folder / "yoloret-nas-measurement-request.lock")
         self._lock = self._request = -1
 
     @contextmanager
     def shared(self) -> Iterator["MeasurementLock"]:
         """Hold the lock shared while the block runs, beside any number of others."""
-        self._lock, self._request = (os.open(path, os.O_RDWR | os.O_CREAT, 0o644) for path in self._paths)
+        self._lock, self._request = (_open_for_all(path) for path in self._paths)
         try:
             self._acquire_shared()
             yield self
@@ -42,6 +46,7 @@ class MeasurementLock:
         try:
             fcntl.flock(self._request, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
+            self._finish()
             fcntl.flock(self._lock, fcntl.LOCK_UN)
             self._acquire_shared()
         else:
@@ -63,6 +68,7 @@ class MeasurementLock:
     @contextmanager
     def released(self) -> Iterator[None]:
         """Release the lock while the block waits for another process, which may measure before it answers."""
+        self._finish()
         fcntl.flock(self._lock, fcntl.LOCK_UN)
         try:
             yield
@@ -73,3 +79,17 @@ class MeasurementLock:
         fcntl.flock(self._request, fcntl.LOCK_SH)  # blocks while a measurement waits or runs
         fcntl.flock(self._lock, fcntl.LOCK_SH)
         fcntl.flock(self._request, fcntl.LOCK_UN)
+
+
+def _open_for_all(path: Path) -> int:
+    """Open a lock file that any user may open; create it where it is missing."""
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            # No O_CREAT: Linux refuses it for another user's file in a folder such as /tmp. No link is followed.
+            file = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+            os.utime(file)  # /tmp is cleared of files that nobody has touched for days
+            return file
+        with contextlib.suppress(FileExistsError):  # another process was first
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            os.fchmod(file, 0o666)  # whatever this user's umask is
+            return file

@@ -10,7 +10,7 @@ from trials.latency.device import Device, UnknownDeviceError
 
 
 def open_device(spec: str, *, patience_s: float | None = None) -> Device:
-    """Return the device that a text names: ``cpu``, ``cpu:threads=N``, ``cuda``, or ``ssh://[user@]host[:port]``.
+    """Return the device that a text names: ``cpu``, ``cpu:threads=N``, ``cuda``, ``cuda:N``, or ``ssh://[user@]host[:port]``.
 
     Nothing is contacted yet.
 
@@ -26,8 +26,8 @@ def open_device(spec: str, *, patience_s: float | None = None) -> Device:
         return CpuDevice()
     if match := re.fullmatch(r"cpu:threads=(\d+)", spec):
         return CpuDevice(threads=int(match[1]))
-    if spec == "cuda":
-        return CudaDevice()
+    if match := re.fullmatch(r"cuda(?::(\d+))?", spec):
+        return CudaDevice(index=None if match[1] is None else int(match[1]))
     if spec.startswith("ssh://"):
         times = dict(parse_address(spec).times)
         if patience_s is not None:
@@ -38,5 +38,6 @@ def open_device(spec: str, *, patience_s: float | None = None) -> Device:
             raise UnknownDeviceError(f"device {spec!r} cannot be used: {error}") from error
         return SshDevice(name=spec, settings=settings)
     raise UnknownDeviceError(
-        f"device {spec!r} is unknown", hint="use cpu, cpu:threads=2 for two threads, cuda, or ssh://nano for a board"
+        f"device {spec!r} is unknown",
+        hint="use cpu, cpu:threads=2 for two threads, cuda, cuda:1 for the second GPU, or ssh://nano for a board",
     )

@@ -1,9 +1,10 @@
 """When a latency can be trusted: one set of thresholds, and the rules all devices judge by.
 
-The functions are pure: they take samples, medians and clocks as plain numbers.
+The functions judge samples, medians and clocks as plain numbers; `time_in_turn` also asks for them.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,11 +27,16 @@ class Thresholds:
     """A locked clock that falls by more throttles."""
 
     min_rounds: int = 6
-    """Rounds, in turn with the reference network, that a median needs."""
-    steady_error: float = 0.01
-    """Standard error of the median over the rounds, as a share of it, below which measuring ends early."""
-    max_error: float = 0.05
-    """The same after all rounds."""
+    """Rounds, in turn with the reference network, that a median needs: the fewest whose extremes hold the true median with
+    95 % probability."""
+    max_rounds: int = 40
+    """Only the newest rounds count, at most so many."""
+    max_windows: int = 3
+    """An unsteady device is measured for so many times `max_rounds`."""
+    steady_error: float = 0.02
+    """Measuring ends early once the true median is this close with 95 % probability, as a share of the median."""
+    max_error: float = 0.10
+    """The same after `max_rounds` rounds."""
     max_round_slowdown: float = 0.10
     """Rounds whose reference took longer than its quiet figure by a larger share do not count: a virtual machine with busy
     neighbours takes 1.3 times as long for seconds to minutes. A reference that ranges more widely is noted."""
@@ -51,6 +57,8 @@ class Thresholds:
 
 
 THRESHOLDS = Thresholds()
+
+_CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +134,7 @@ class RoundsVerdict:
     quiet: tuple[int, ...]
     """Indices of the rounds that count."""
     error: float
-    """Standard error of their median, as a share of it."""
+    """The true median lies within this share of the rounds' median with 95 % probability."""
     reference_range: float
     """From the 10th to the 90th percentile of the reference over all rounds, as a share of its median."""
 
@@ -141,7 +149,7 @@ class RoundsVerdict:
         if self.error <= THRESHOLDS.max_error:
             return ""
         return (
-            f"its median has a standard error of {self.error:.0%} (at most {THRESHOLDS.max_error:.0%}), "
+            f"its median is known to {self.error:.0%} only (at least {THRESHOLDS.max_error:.0%} is needed), "
             f"and the reference moved by {self.reference_range:.0%}"
         )
 
@@ -154,11 +162,54 @@ class RoundsVerdict:
         return tuple(notes)
 
 
-def judge_rounds(rounds_ms: Sequence[Sequence[float]], references_ms: Sequence[float]) -> RoundsVerdict:
+@dataclass(frozen=True, kw_only=True)
+class Rounds:
+    """A network timed in turn with the reference network."""
+
+    samples_ms: tuple[float, ...]
+    """The passes of the quiet rounds, in milliseconds."""
+    reference_ms: float
+    """Median of the reference in the quiet rounds."""
+    count: int
+    """Rounds timed, those that do not count included."""
+    verdict: RoundsVerdict
+    """Whether the samples can be used."""
+
+
+def time_in_turn(
+    time_candidate: Callable[[], Sequence[float]], time_reference: Callable[[], Sequence[float]]
+) -> Rounds:
+    """Time a network and the reference in turn until the network's median is known well enough, or the rounds are spent.
+
+    Args:
+        time_candidate: Times the network for a fraction of a second; returns each pass in milliseconds, at least one.
+        time_reference: The same for the reference network.
+    """
+    rounds: list[Sequence[float]] = []
+    medians: list[float] = []
+    references: list[float] = []
+    for count in range(1, THRESHOLDS.max_windows * THRESHOLDS.max_rounds + 1):
+        rounds = [*rounds[1 - THRESHOLDS.max_rounds :], time_candidate()]
+        medians = [*medians[1 - THRESHOLDS.max_rounds :], float(np.median(rounds[-1]))]
+        references = [*references[1 - THRESHOLDS.max_rounds :], float(np.median(time_reference()))]
+        if count < THRESHOLDS.min_rounds:
+            continue
+        verdict = judge_rounds(medians, references)
+        if verdict.is_steady or (count >= THRESHOLDS.max_rounds and not verdict.fault):
+            break
+    return Rounds(
+        samples_ms=tuple(sample for index in verdict.quiet for sample in rounds[index]),
+        reference_ms=float(np.median([references[index] for index in verdict.quiet])),
+        count=count,
+        verdict=verdict,
+    )
+
+
+def judge_rounds(medians_ms: Sequence[float], references_ms: Sequence[float]) -> RoundsVerdict:
     """Judge rounds that were timed in turn with the reference network.
 
     Args:
-        rounds_ms: The passes of each round, in milliseconds; at least `Thresholds.min_rounds` rounds.
+        medians_ms: The network's median in each round, in milliseconds; at least `Thresholds.min_rounds` rounds.
         references_ms: The reference's median in each round.
     """
     quiet_ms = float(np.percentile(references_ms, THRESHOLDS.quiet_percentile))
@@ -167,17 +218,26 @@ def judge_rounds(rounds_ms: Sequence[Sequence[float]], references_ms: Sequence[f
     low, high = np.percentile(references_ms, [10, 90])
     return RoundsVerdict(
         quiet=quiet,
-        error=_median_error([rounds_ms[index] for index in quiet]),
+        error=_median_error([medians_ms[index] for index in quiet]),
         reference_range=float((high - low) / np.median(references_ms)),
     )
 
 
-def _median_error(rounds_ms: Sequence[Sequence[float]]) -> float:
-    """Estimate the standard error of the median over the rounds, as a share of it, robust to one-off interruptions."""
-    medians = np.array([np.median(part) for part in rounds_ms])
-    centre = np.median(medians)
-    deviation = 1.4826 * np.median(np.abs(medians - centre))
-    return float(1.2533 * deviation / np.sqrt(len(medians)) / centre)
+def _median_error(values: Sequence[float]) -> float:
+    """Return how far the ends of the median's 95 % confidence interval are from it at most, as a share of it.
+
+    The interval is between two order statistics, so that it holds for independent rounds of any distribution. An estimate of
+    the standard error does not: with few rounds it is often too small by chance, and measuring ends at that moment.
+
+    Source: David and Nagaraja, Order Statistics, 3rd edition, section 7.1.
+    """
+    ordered, number = sorted(values), len(values)
+    outside, rank = 2 / 2**number, 0  # probability that the true median is beyond the two values of this rank
+    while outside + 2 * math.comb(number, rank + 1) / 2**number <= 1 - _CONFIDENCE:
+        rank += 1
+        outside += 2 * math.comb(number, rank) / 2**number
+    median = float(np.median(ordered))
+    return max(median - ordered[rank], ordered[-1 - rank] - median) / median
 
 
 def range_of(medians_ms: Sequence[float]) -> float:

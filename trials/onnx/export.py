@@ -1,6 +1,5 @@
 """Exports a network as an ONNX file: static shapes, batch 1, one output per output stride, no NMS."""
 
-import os
 import warnings
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from torch.jit._trace import TracerWarning
 
 from spaces import Architecture, YoloRetError
 from spaces.networks import YoloReT, build_network
+from trials.whole_file import whole_file
 
 DEFAULT_OPSET = 13
 """The operator set of TensorRT 8.2, the last for Jetson Nano; every later runtime reads it too."""
@@ -108,9 +108,8 @@ def fill_weights(path: Path, network: nn.Module) -> None:
         if tuple(tensor.dims) != values.shape:
             raise ExportError(f"{tensor.name} is {tuple(tensor.dims)} in {path.name}, {values.shape} in the network")
         tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-    partial = path.with_suffix(".partial")
-    onnx.save(model, str(partial))
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        onnx.save(model, str(partial))
 
 
 def read_opset(path: Path) -> int:

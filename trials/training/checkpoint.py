@@ -1,6 +1,5 @@
 """The final weights of a training with their decoding, and the network built from them."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,6 +12,7 @@ from spaces import Architecture
 from trials.data import Dataset, DatasetError
 from trials.detections import Decoding
 from trials.training.errors import TrainingError
+from trials.whole_file import whole_file
 
 if TYPE_CHECKING:
     from spaces.networks import YoloReT
@@ -40,9 +40,8 @@ def write_checkpoint(path: Path, network: nn.Module, decoding: Decoding) -> None
         "state_dict": {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()},
         **vars(decoding),
     }
-    partial = path.with_suffix(".partial")
-    torch.save(values, partial)
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        torch.save(values, partial)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -87,7 +87,7 @@ def choose_num_workers(settings: TrainSettings, *, is_gpu: bool) -> int:
     """Return the number of processes that prepare images: none on a CPU, which trains at the same time."""
     if settings.num_workers >= 0:
         return settings.num_workers
-    cores = os.cpu_count() or 1
+    cores = settings.num_threads or len(os.sched_getaffinity(0))
     return min(_MAX_WORKERS, max(1, cores - 1)) if is_gpu else 0
 
 

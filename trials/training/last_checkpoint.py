@@ -1,6 +1,5 @@
 """Lightning's checkpoint of a running training, for resuming it after an interruption."""
 
-import os
 from pathlib import Path
 
 import torch
@@ -8,6 +7,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from trials.training.errors import TrainingError
+from trials.whole_file import whole_file
 
 _FORMAT = 1
 """Changes when callbacks or the module change what they save."""
@@ -33,9 +33,8 @@ class LastCheckpoint(Callback):
         """Write the checkpoint atomically."""
         if trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs:
             return  # resumed from here, Lightning would not call `on_train_end`, which copies the averaged weights
-        partial = self._path.with_suffix(".partial")
-        trainer.save_checkpoint(partial)
-        os.replace(partial, self._path)
+        with whole_file(self._path) as partial:
+            trainer.save_checkpoint(partial)
 
 
 def find_last(folder: Path) -> Path | None:

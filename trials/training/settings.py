@@ -66,7 +66,7 @@ class TrainSettings:
     num_workers: int = -1
     """Processes that prepare images; -1 means none on a CPU, which trains at the same time, and up to 8 with a GPU."""
     num_threads: int = 0
-    """Threads of torch on the CPU; 0 for torch's own choice."""
+    """Cores of this training: threads of torch on the CPU, and the most processes that prepare images; 0 for no limit."""
     cache_mib: int = DEFAULT_CACHE_MIB
     """Memory for decoded images, MiB, not negative; the same again for validation images."""
     seed: int = 0

@@ -26,6 +26,7 @@ from trials.training.lightning_guard import named_errors, quiet_lightning
 from trials.training.loss import DetectionLoss
 from trials.training.mixed_depthwise import mix_depthwise
 from trials.training.optimiser import OptimiserFactory
+from trials.training.recorded_passes import RecordedPasses
 from trials.training.settings import NumberFormat, TrainSettings
 from trials.training.weight_average import WeightAverage
 
@@ -124,6 +125,8 @@ def train_network(
     reports, pauses = EpochReports(report), _Pauses(between_steps)
     callbacks: list[Callback] = [WeightAverage(settings.ema_decay)] if settings.ema_decay else []
     callbacks += [pauses, reports]
+    if is_gpu and not settings.frozen_epochs:  # a backbone that thaws changes the backward pass
+        callbacks.append(RecordedPasses(network, is_bf16=precision == "bf16"))
     if settings.is_resumable:
         callbacks.append(LastCheckpoint(work_dir))
     detector = _make_detector(network, dataset, decoding=decoding, settings=settings)

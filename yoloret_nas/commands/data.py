@@ -17,7 +17,7 @@ _SHOWN_LEFT_OUT = 20
 
 
 @click.command("data")
-@click.argument("path")
+@click.argument("data", metavar="PATH")
 @click.option("--skip-broken", is_flag=True, help="Leave broken items out and list them, instead of stopping.")
 @click.option("--samples", type=click.IntRange(min=0), default=9, show_default=True, help="Images to draw; 0 for none.")
 @click.option(
@@ -28,7 +28,7 @@ _SHOWN_LEFT_OUT = 20
     help="Where the drawn images go.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of tables.")
-def data(path: str, skip_broken: bool, samples: int, out: Path, as_json: bool) -> None:
+def data(data: str, skip_broken: bool, samples: int, out: Path, as_json: bool) -> None:
     """Describe the dataset at PATH and draw a few of its images with their boxes.
 
     PATH is a Pascal VOC folder, a COCO folder or JSON file, a YOLO folder or data.yaml, "shapes" for the generated
@@ -39,10 +39,10 @@ def data(path: str, skip_broken: bool, samples: int, out: Path, as_json: bool) -
     from yoloret_nas.options.data import fetch_data
 
     console = Console(highlight=False)
-    fetch_data(path, Console(stderr=True) if as_json else console)
+    fetch_data(data, Console(stderr=True) if as_json else console)
     from trials.data import describe_dataset, draw_samples, open_dataset
 
-    dataset = open_dataset(path, on_broken="skip" if skip_broken else "stop")
+    dataset = open_dataset(data, on_broken="skip" if skip_broken else "stop")
     report = describe_dataset(dataset)
     picture = draw_samples(dataset, out, samples) if samples else None
     if as_json:
@@ -51,7 +51,7 @@ def data(path: str, skip_broken: bool, samples: int, out: Path, as_json: bool) -
     _print_report(report, console)
     if picture:
         console.print(f"Drawn images: {picture}", markup=False, soft_wrap=True)
-    console.print(f"Next: yoloret-nas search --data {path} --budget 50", markup=False, soft_wrap=True)
+    console.print(f"Next: yoloret-nas search --data {data} --budget 50", markup=False, soft_wrap=True)
 
 
 def _print_report(report: DatasetReport, console: Console) -> None:

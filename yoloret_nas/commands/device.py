@@ -13,17 +13,17 @@ _SIGNS = {"good": ("ok", "green"), "note": ("note", "yellow"), "problem": ("prob
 
 
 @click.command("device")
-@click.argument("spec", default="cpu")
+@click.argument("device", metavar="[SPEC]", default="cpu")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")
-def device(spec: str, as_json: bool) -> None:
+def device(device: str, as_json: bool) -> None:
     """Examine the device SPEC: print its facts and advice, and time a small reference network three times.
 
-    SPEC is cpu, cpu:threads=N, cuda, or ssh://[user@]host[:port], where host may be an alias of your ssh_config.
+    SPEC is cpu, cpu:threads=N, cuda, cuda:N, or ssh://[user@]host[:port], where host may be an alias of your ssh_config.
     """
     from trials.latency.doctor import examine_device
     from trials.latency.open_device import open_device
 
-    with closing(open_device(spec, patience_s=0)) as opened:
+    with closing(open_device(device, patience_s=0)) as opened:
         report = examine_device(opened)
     if as_json:
         click.echo(json.dumps(report.to_dict(), indent=2))

@@ -31,6 +31,7 @@ def export(
     """
     if trial is not None and (best or max_latency is not None):
         raise click.UsageError("--trial names one trial; leave out --best and --max-latency")
+    from search.strategy.estimates import with_estimates
     from search.study.experiment import read_experiment
     from search.study.read_study import read_study
     from search.study.selection import select_trial
@@ -39,18 +40,22 @@ def export(
     from yoloret_nas.terminal.trial_lines import short
 
     opened = read_experiment(root, study) or read_study(root, study)
-    record = select_trial(opened.summary, number=trial, best=best, max_latency_ms=max_latency)
+    summary = with_estimates(opened.summary)
+    record = select_trial(summary, number=trial, best=best, max_latency_ms=max_latency)
+    estimate = summary.estimates.get(record.number)
     folder = out or Path("exports") / f"{study}-{record.number}"
     difference = write_bundle(
         record,
         folder,
         trial_folder=opened.trial_folder(record.number),
         study=study,
+        estimate=estimate,
         opset=open_device(opened.device).opset,
         replace=force,
     )
     assert record.point is not None
     ap, latency_ms = record.point
     click.echo(f"trial {record.number}: {short(record.architecture)}")
-    click.echo(f"AP {ap:.4f}, {latency_ms:.3f} ms; ONNX Runtime and PyTorch agree to {difference:.1g}")
+    expected = f", estimated {estimate}" if estimate else ""
+    click.echo(f"AP {ap:.4f}{expected}, {latency_ms:.3f} ms; ONNX Runtime and PyTorch agree to {difference:.1g}")
     click.echo(f"wrote {folder}\nnext: yoloret-nas predict {folder} IMAGE.jpg")

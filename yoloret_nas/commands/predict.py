@@ -24,6 +24,7 @@ def predict(network: str, images: tuple[Path, ...], out: Path, score: float, as_
     from trials.data.image_file import ImageFile
     from trials.detections import DetectionSettings
     from trials.onnx.inference import OnnxDetector
+    from trials.whole_file import whole_file
     from yoloret_nas.export.bundle import open_bundle
     from yoloret_nas.export.drawing import draw_detections
     from yoloret_nas.sources import find_source, open_trial
@@ -41,7 +42,8 @@ def predict(network: str, images: tuple[Path, ...], out: Path, score: float, as_
     for path, picture in _pictures(_files(images), out).items():
         image = ImageFile(path, is_upright=True)()
         found = detector.detect(image)
-        draw_detections(image, found, names).save(picture)
+        with whole_file(picture) as partial:
+            draw_detections(image, found, names).save(partial)
         rows = [
             {"class": names[label], "score": round(value, 4), "box_xyxy": [round(side, 1) for side in box]}
             for box, value, label in zip(

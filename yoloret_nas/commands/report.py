@@ -21,7 +21,8 @@ def report(study: str, out: Path | None, root: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from search.reports import make_report, write_report_page
+    from search.reports import estimate_words, make_report, write_report_page
+    from search.study.errors import StudyError
     from search.study.read_study import read_study
     from search.tracking.runs import log_report
     from yoloret_nas.terminal.refit import show_refit
@@ -33,7 +34,8 @@ def report(study: str, out: Path | None, root: Path) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     states = ", ".join(f"{count} {state}" for state, count in summary.states.items())
     title = f"front of {study}: {len(summary.front)} of {len(summary.records)} trials ({states})"
-    console.print(front_table(summary.front, knee=summary.knee, title=title, width=console.width))
+    console.print(front_table(summary, knee=summary.knee, title=title, width=console.width))
+    console.print(estimate_words(summary), markup=False, soft_wrap=True)
     minutes = found.by_minute[-1][0] if found.by_minute else 0.0
     console.print(f"hypervolume {summary.hypervolume:.4f} after {minutes:.1f} minutes of work, all workers together")
     if found.effects:
@@ -61,5 +63,9 @@ def report(study: str, out: Path | None, root: Path) -> None:
     console.print(found.verdict, style="bold")
     page = out or root / study / "report.html"
     write_report_page(found, page)
-    where = " and MLflow" if log_report(root, study, opened.id, page) else ""
-    console.print(f"wrote {page}{where}", markup=False)
+    console.print(f"wrote {page}", markup=False)
+    try:
+        if log_report(root, study, opened.id, page):
+            console.print("wrote the page to MLflow, too")
+    except StudyError as error:
+        console.print(f"note: the page is not in MLflow: {error.message}", markup=False, soft_wrap=True)

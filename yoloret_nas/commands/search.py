@@ -27,7 +27,9 @@ _REFIT_FACTOR = 3
 @click.command()
 @click.option("--budget", type=click.IntRange(1), default=50, help="Finished trials in all, including earlier runs.")
 @click.option("--data", default="shapes", help=DATA_HELP)
-@click.option("--device", default="cpu", help="Where latency is measured: cpu, cpu:threads=N, cuda, ssh://host.")
+@click.option(
+    "--device", default="cpu", help="Where latency is measured: cpu, cpu:threads=N, cuda, cuda:N, ssh://host."
+)
 @click.option("--also-measure", multiple=True, help="Record this device's latency too; repeatable.")
 @click.option("--max-latency", type=Milliseconds(), help="Do not train what is slower, e.g. 33ms.")
 @click.option(
@@ -47,7 +49,10 @@ _REFIT_FACTOR = 3
 )
 @click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the search and of each training.")
 @click.option(
-    "--workers", type=click.IntRange(1), default=None, help="Trials at once.  [default: one per GPU, else one per core]"
+    "--workers",
+    type=click.IntRange(1),
+    default=None,
+    help="Trials at once.  [default: one per GPU, else one per core]",
 )
 @click.option("--no-prune", is_flag=True, help="Train every trial to its end.")
 @click.option(
@@ -61,6 +66,9 @@ _REFIT_FACTOR = 3
     type=click.IntRange(0),
     default=None,
     help="Epochs of retraining the front at the end, 0 for none.  [default: 3 times a trial's, 0 on shapes]",
+)
+@click.option(
+    "--seeds", "num_seeds", type=click.IntRange(1), default=1, help="Retrainings of each network, of other seeds."
 )
 @click.option("--skip-broken", is_flag=True, help="Leave broken images and annotations out instead of stopping.")
 @click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
@@ -82,6 +90,7 @@ def search(
     no_prune: bool,
     inherit: bool,
     refit_epochs: int | None,
+    num_seeds: int,
     skip_broken: bool,
     root: Path,
 ) -> None:
@@ -110,7 +119,7 @@ def search(
         space=opened,
         dataset=data,
         device=device,
-        train=replace(train, num_threads=threads_of_each(workers, gpus=gpus), seed=seed),
+        train=replace(train, num_threads=threads_of_each(workers), seed=seed),
         also_measure=also_measure,
         budget=budget,
         max_latency_ms=max_latency,
@@ -123,10 +132,10 @@ def search(
     )
     if refit_epochs is None:
         refit_epochs = 0 if is_generated(data) else _REFIT_FACTOR * train.epochs
-    _run(settings, gpus=gpus, workers=workers, refit_epochs=refit_epochs)
+    _run(settings, gpus=gpus, workers=workers, refit_epochs=refit_epochs, num_seeds=num_seeds)
 
 
-def _run(settings: "StudySettings", *, gpus: tuple[str, ...], workers: int, refit_epochs: int) -> None:
+def _run(settings: "StudySettings", *, gpus: tuple[str, ...], workers: int, refit_epochs: int, num_seeds: int) -> None:
     from rich.console import Console
 
     from search.driver.local_executor import LocalExecutor
@@ -153,7 +162,7 @@ def _run(settings: "StudySettings", *, gpus: tuple[str, ...], workers: int, refi
     if refit_epochs:
         from yoloret_nas.terminal.refit import refit
 
-        refit(settings, result.summary, epochs=refit_epochs, console=console)
+        refit(settings, result.summary, epochs=refit_epochs, num_seeds=num_seeds, console=console)
 
 
 def _check_space(space: str | None) -> None:
@@ -215,6 +224,7 @@ def _where_time_went(result: "RunResult", *, workers: int) -> str:
 
 
 def _conclude(console: "Console", settings: "StudySettings", result: "RunResult", *, workers: int) -> None:
+    from search.reports import estimate_words
     from yoloret_nas.terminal.trial_lines import front_table
 
     summary = result.summary
@@ -223,10 +233,13 @@ def _conclude(console: "Console", settings: "StudySettings", result: "RunResult"
         title = (
             f"front of {settings.name}: {len(summary.front)} of {done} trials, hypervolume {summary.hypervolume:.4f}"
         )
-        console.print(front_table(summary.front, knee=summary.knee, title=title, width=console.width))
+        console.print(front_table(summary, knee=summary.knee, title=title, width=console.width))
+        console.print(estimate_words(summary), markup=False, soft_wrap=True)
     else:
         reasons = {record.result.reason for record in summary.records}
         console.print(f"no trial is complete: {'; '.join(sorted(reasons)[:3]) or 'none has finished'}", markup=False)
+        if summary.states["failed"]:
+            console.print("remove the cause, then run the same command again: failed trials do not count in its budget")
     folder = settings.folder
     here = "" if settings.root == Path("runs") else f" --dir {settings.root}"
     lines = [
@@ -235,12 +248,12 @@ def _conclude(console: "Console", settings: "StudySettings", result: "RunResult"
     ]
     if result.ending == "interrupted":
         lines.append(
-            f"{done} of {settings.budget} trials are finished; the same command resumes (--study {settings.name})"
+            f"{done} of {result.budget} trials are finished; the same command resumes (--study {settings.name})"
         )
     if result.ending == "exhausted":
         lines.append(
-            f"ended early: all {settings.space.size} architectures of space {settings.space.name} were tried; "
-            "search a larger space for more"
+            f"ended early: the sampler has none of the {settings.space.size:,} architectures of space "
+            f"{settings.space.name} left to try; search a larger space for more"
         )
     if summary.front:
         lines.append(f"next: yoloret-nas ui{here}")

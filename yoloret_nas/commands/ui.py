@@ -18,22 +18,25 @@ import click
 )
 def ui(root: Path, port: int, host: str) -> None:
     """Open the MLflow UI on the store of the studies (MLFLOW_TRACKING_URI, or the one in --dir)."""
-    from search.tracking.store import tracking_uri
+    from search.tracking.location import store_path, users_uri
+
+    if users_uri() is None and not store_path(root).is_file():
+        raise click.UsageError(f"there is no study in {root} yet; begin one with: yoloret-nas search --budget 50")
+    from search.tracking.store import experiment_pages, shown_uri, tracking_uri
 
     uri = tracking_uri(root)
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
-        raise click.UsageError(f"there is no study in {root} yet; begin one with: yoloret-nas search --budget 50")
     if uri.startswith(("http://", "https://")):
-        click.echo(f"the studies are on a server already: {uri}")
+        click.echo(f"the studies are on a server already: {shown_uri(root)}")
         return
-    from search.tracking.store import experiment_pages
-
-    click.echo(f"MLflow UI of {uri}  (Ctrl-C ends it)")
-    for name, page in experiment_pages(uri).items():
+    click.echo(f"MLflow UI of {shown_uri(root)}  (Ctrl-C ends it)")
+    for name, page in experiment_pages(root).items():
         click.echo(f"  {name}: http://{host}:{port}{page}")
-    # Without the job runner it is two processes and half the memory, and nothing here runs jobs.
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", host, "--port", str(port)]
+    environment = {
+        **os.environ,
+        "MLFLOW_BACKEND_STORE_URI": uri,  # not an argument: every user of the machine may read those
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # two processes and half the memory; nothing here runs jobs
+    }
+    command = [sys.executable, "-m", "mlflow", "ui", "--host", host, "--port", str(port)]
     ended = subprocess.run(command, env=environment, check=False)
     if ended.returncode not in (0, -2, 130):
         raise click.ClickException(f"the MLflow server ended with {ended.returncode}; is port {port} taken?")

@@ -3,12 +3,13 @@
 import dataclasses
 import json
 import shutil
-import tempfile
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from search.study.estimate import Estimate
 from search.study.record import TrialRecord
 from spaces import YoloRetError
 from spaces.networks import build_network
@@ -39,7 +40,14 @@ class Bundle:
 
 
 def write_bundle(
-    record: TrialRecord, folder: Path, *, trial_folder: Path, study: str, opset: int, replace: bool = False
+    record: TrialRecord,
+    folder: Path,
+    *,
+    trial_folder: Path,
+    study: str,
+    estimate: Estimate | None,
+    opset: int,
+    replace: bool = False,
 ) -> float:
     """Write an export, whole or not at all.
 
@@ -48,6 +56,7 @@ def write_bundle(
         folder: To write; must not exist unless `replace`.
         trial_folder: Folder of the trial's checkpoint.
         study: The study's name, for the record.
+        estimate: Of the trial's AP, for the record; None where the study has none.
         opset: Of the ONNX file, as the trial's device requires.
         replace: Whether an existing export is replaced.
 
@@ -63,12 +72,17 @@ def write_bundle(
     checkpoint_path = trial_folder / CHECKPOINT_FILE
     if not checkpoint_path.is_file():
         raise BundleError(f"the weights of trial {record.number} are gone: {checkpoint_path} does not exist")
+    folder = folder.resolve()  # of a link, the folder behind it is replaced
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as partial:
-        difference = _fill(Path(partial), record, checkpoint_path, study=study, opset=opset)
-        if folder.exists():
-            shutil.rmtree(folder)
-        shutil.copytree(partial, folder)
+    mark = uuid.uuid4().hex[:8]
+    partial, former = (folder.with_name(f".{folder.name}-{mark}-{state}") for state in ("partial", "former"))
+    partial.mkdir()
+    try:
+        difference = _fill(partial, record, checkpoint_path, study=study, estimate=estimate, opset=opset)
+        _put_in_place(partial, folder, former)
+    finally:
+        for left in (partial, former):
+            shutil.rmtree(left, ignore_errors=True)
     return difference
 
 
@@ -95,7 +109,25 @@ def open_bundle(folder: Path) -> Bundle:
     )
 
 
-def _fill(folder: Path, record: TrialRecord, checkpoint_path: Path, *, study: str, opset: int) -> float:
+def _put_in_place(partial: Path, folder: Path, former: Path) -> None:
+    """Rename `partial` to `folder`; where that exists, move it aside first, and back if the renaming fails.
+
+    No file system renames over a folder with files in it, so for an instant between two renamings there is none.
+    """
+    if not folder.exists():
+        partial.rename(folder)
+        return
+    folder.rename(former)
+    try:
+        partial.rename(folder)
+    except OSError:
+        former.rename(folder)
+        raise
+
+
+def _fill(
+    folder: Path, record: TrialRecord, checkpoint_path: Path, *, study: str, estimate: Estimate | None, opset: int
+) -> float:
     architecture, checkpoint = record.architecture, read_checkpoint(checkpoint_path)
     decoding = checkpoint.decoding
     network = build_network(architecture, num_classes=len(decoding.class_names))
@@ -116,12 +148,12 @@ def _fill(folder: Path, record: TrialRecord, checkpoint_path: Path, *, study: st
         "opset": read_opset(folder / ONNX_FILE),
     }
     _write(folder / DETECTOR_FILE, detector)
-    _write(folder / METRICS_FILE, _metrics(record, study=study, difference=difference))
-    (folder / README_FILE).write_text(_readme(record, decoding, study=study), encoding="utf-8")
+    _write(folder / METRICS_FILE, _metrics(record, study=study, estimate=estimate, difference=difference))
+    (folder / README_FILE).write_text(_readme(record, decoding, study=study, estimate=estimate), encoding="utf-8")
     return difference
 
 
-def _metrics(record: TrialRecord, *, study: str, difference: float) -> dict[str, Any]:
+def _metrics(record: TrialRecord, *, study: str, estimate: Estimate | None, difference: float) -> dict[str, Any]:
     result, latency = record.result, record.result.latency
     assert latency is not None
     return {
@@ -129,6 +161,8 @@ def _metrics(record: TrialRecord, *, study: str, difference: float) -> dict[str,
         "trial": record.number,
         "architecture": record.architecture.key,
         "ap": result.ap,
+        "ap_estimate": estimate.ap if estimate else None,
+        "ap_std": estimate.std if estimate else None,
         "ap50": result.ap50,
         "per_class_ap": dict(result.per_class_ap),
         "epochs": result.epochs,
@@ -146,13 +180,14 @@ def _metrics(record: TrialRecord, *, study: str, difference: float) -> dict[str,
     }
 
 
-def _readme(record: TrialRecord, decoding: Decoding, *, study: str) -> str:
+def _readme(record: TrialRecord, decoding: Decoding, *, study: str, estimate: Estimate | None) -> str:
     result, latency = record.result, record.result.latency
     assert latency is not None
     assert result.ap is not None
+    expected = f" (estimated over seeds: {estimate})" if estimate else ""
     return f"""# Detector of trial {record.number}, study {study}
 
-AP@[.5:.95] {result.ap:.4f} on the validation split; {latency.median_ms:.3f} ms median on {latency.device}
+AP@[.5:.95] {result.ap:.4f}{expected} on the validation split; {latency.median_ms:.3f} ms median on {latency.device}
 (forward pass at batch 1, without pre-processing and NMS).
 
 - `model.onnx`: from `images` (1, 3, {decoding.input_size}, {decoding.input_size}) float32 RGB to raw maps, fine to coarse.

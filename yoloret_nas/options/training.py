@@ -40,7 +40,9 @@ weights_dir_option = click.option(
 
 _OPTIONS = (
     click.option("--data", default="shapes", help=DATA_HELP),
-    click.option("--device", default="cpu", help="Where latency is measured: cpu, cpu:threads=N, cuda, ssh://host."),
+    click.option(
+        "--device", default="cpu", help="Where latency is measured: cpu, cpu:threads=N, cuda, cuda:N, ssh://host."
+    ),
     click.option("--recipe", type=click.Choice(RECIPES), help="How to train.  [default: quick on shapes, else modern]"),
     click.option("--epochs", type=click.IntRange(1), default=None, help="Epochs.  [default: the recipe's]"),
     click.option(

@@ -131,7 +131,7 @@ def run(
     """
     gpus = visible_gpus()
     workers = max(1, min(len(variants), len(gpus) or usable_cores()))
-    train = replace(settings.train, num_threads=threads_of_each(workers, gpus=gpus))
+    train = replace(settings.train, num_threads=threads_of_each(workers))
     settings = replace(settings, train=train)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 250)
     fetch_data(settings.dataset, console)
@@ -150,6 +150,8 @@ def run(
     if result.ending == "interrupted":
         click.echo(f"{len(records)} of {len(variants)} trainings are finished; the same command resumes")
         raise click.exceptions.Exit(130)
+    if num_failed := sum(record.point is None for record in records):
+        click.echo(f"{num_failed} of {len(variants)} trainings failed; the same command trains them again", err=True)
     return records
 
 

@@ -119,7 +119,7 @@ class LiveView:
         parts: list[RenderableType] = [Text(""), head, *running]
         if summary.front and self._shows_front:
             title = f"front ({len(summary.front)} member{'s' if len(summary.front) > 1 else ''})"
-            table = front_table(summary.front, knee=None, title=title, limit=_FRONT_ROWS, width=self._console.width)
+            table = front_table(summary, knee=None, title=title, limit=_FRONT_ROWS, width=self._console.width)
             parts.append(table)
         if self._ending:
             parts.append(Text(self._ending, style="bold yellow"))

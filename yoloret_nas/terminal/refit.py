@@ -1,28 +1,39 @@
 """Retraining the front at the end of a search, in the terminal."""
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import click
 from rich.console import Console
 from rich.table import Table
 
-from search.reports import write_reports
+from search.reports import estimate_words, write_reports
+from search.strategy.estimates import with_estimates
+from search.study.estimate import NOISE
 from search.study.experiment import ExperimentSettings, read_experiment
 from search.study.record import TrialRecord
-from search.study.refit import NOISE, Finalists, Refit, compare_refit, find_finalists, refit_name, to_variants
+from search.study.refit import Finalists, Refit, compare_refit, find_finalists, refit_name, to_variants
 from search.study.settings import StudySettings
 from search.study.summary import Summary
 from yoloret_nas.terminal.experiments import run
 from yoloret_nas.terminal.trial_lines import short
 
 
-def refit(settings: StudySettings, summary: Summary, *, epochs: int, console: Console) -> None:
+def refit(settings: StudySettings, summary: Summary, *, epochs: int, num_seeds: int, console: Console) -> None:
     """Retrain a study's finalists in full; report their front and whether the short trainings ranked alike.
 
     Finished ones are not run again, so the search's own command resumes here too.
 
+    Args:
+        settings: The study.
+        summary: Its finished trials.
+        epochs: Of each full training.
+        num_seeds: Full trainings of each finalist, at least 1.
+        console: Where to print.
+
     Raises:
+        click.ClickException: no full training is complete.
         click.exceptions.Exit: it was interrupted.
     """
     finalists = find_finalists(summary)
@@ -45,37 +56,43 @@ def refit(settings: StudySettings, summary: Summary, *, epochs: int, console: Co
     before = compare_refit(experiment.name, summary, there.summary.records if there else ())
     console.print(
         f"\nrefit: {len(finalists.members)} trials of the front and {len(finalists.near)} within {NOISE} AP of it, "
-        f"{epochs} epochs each: {_what_it_costs(finalists, epochs, done={trial.number for trial, _ in before.pairs})}",
+        f"{epochs} epochs each{f', {num_seeds} seeds' if num_seeds > 1 else ''}: "
+        f"{_what_it_costs(finalists, epochs, num_seeds=num_seeds, before=before)}",
         markup=False,
         soft_wrap=True,
     )
 
     def write_refit_reports(records: Sequence[TrialRecord]) -> Sequence[Path]:
-        found = compare_refit(experiment.name, summary, records)
-        if not found.summary.front:
+        found = with_estimates(compare_refit(experiment.name, summary, records).summary)
+        if not found.front:
             return []
-        return write_reports(found.summary, experiment.folder, title=f"{settings.name} · {epochs} epochs each")
+        return write_reports(found, experiment.folder, title=f"{settings.name} · {epochs} epochs each")
 
-    records = run(experiment, to_variants(finalists, seed=settings.seed), write_reports=write_refit_reports)
-    show_refit(compare_refit(experiment.name, summary, records), console, root=settings.root)
+    variants = to_variants(finalists, seed=settings.seed, num_seeds=num_seeds)
+    found = compare_refit(experiment.name, summary, run(experiment, variants, write_reports=write_refit_reports))
+    show_refit(replace(found, summary=with_estimates(found.summary)), console, root=settings.root)
+    if not found.summary.front:
+        raise click.ClickException(f"no training of {experiment.name} is complete; the same command trains them again")
 
 
 def show_refit(found: Refit, console: Console, *, root: Path) -> None:
     """Print full trainings beside the short ones, and how far their rankings agree."""
-    front = {record.number for record in found.summary.front}
+    front, estimates = {record.number for record in found.summary.front}, found.summary.estimates
     title = f"full trainings of {found.name}: {len(front)} on the front (★)"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for name in ("full", "trial", "AP short", "AP full", "AP50", "median"):
+    for name in ("full", "trial", "seeds", "AP short", "AP full", "estimated", "AP50", "median"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("architecture", no_wrap=True, overflow="ellipsis")
-    for trial, record in found.pairs:
-        result = record.result
-        assert result.latency is not None  # a pair is complete
+    for one in found.retrained:
+        record, result = one.best, one.best.result
+        assert result.latency is not None  # it is complete
         table.add_row(
             str(record.number),
-            str(trial.number),
-            f"{trial.result.ap:.4f}",
-            f"{result.ap:.4f}",
+            str(one.trial.number),
+            str(one.num_seeds),
+            f"{one.trial.result.ap:.4f}",
+            f"{one.ap:.4f}",
+            str(estimates.get(record.number, "–")),
             f"{result.ap50:.4f}",
             f"{result.latency.median_ms:.3f} ms",
             f"{'★ ' if record.number in front else '  '}{short(record.architecture)}",
@@ -84,7 +101,14 @@ def show_refit(found: Refit, console: Console, *, root: Path) -> None:
     for record in found.summary.records:
         if record.point is None:
             console.print(f"full training {record.number} {record.result.state}: {record.result.reason}", markup=False)
+    if any(one.num_seeds > 1 for one in found.retrained):
+        console.print(
+            "AP full: mean over the seeds; the other figures and the weights: of the best seed", soft_wrap=True
+        )
+    console.print(estimate_words(found.summary), markup=False, soft_wrap=True)
     console.print(agreement_words(found), markup=False, soft_wrap=True)
+    if not front:
+        return
     here = "" if root == Path("runs") else f" --dir {root}"
     console.print(f"next: yoloret-nas export --study {found.name}{here}", markup=False, soft_wrap=True)
 
@@ -94,17 +118,17 @@ def agreement_words(found: Refit) -> str:
     if found.tau is None:
         return "too few full trainings to compare their ranking with the short ones'"
     return (
-        f"short and full trainings rank {len(found.pairs)} architectures with Kendall's tau {found.tau:.2f} "
+        f"short and full trainings rank {len(found.retrained)} architectures with Kendall's tau {found.tau:.2f} "
         "(1: alike; 0: by chance)"
     )
 
 
-def _what_it_costs(finalists: Finalists, epochs: int, *, done: Set[int]) -> str:
-    left = [record for record in finalists.all if record.number not in done]
-    if not left:
+def _what_it_costs(finalists: Finalists, epochs: int, *, num_seeds: int, before: Refit) -> str:
+    done = {one.trial.number: min(one.num_seeds, num_seeds) for one in before.retrained}
+    num_done = sum(done.get(record.number, 0) for record in finalists.all)
+    if num_done == num_seeds * len(finalists.all):
         return "all are finished"
-    work = f"about {_in_words(finalists.seconds(epochs, done=done))} of training"
-    num_done = len(finalists.all) - len(left)
+    work = f"about {_in_words(finalists.seconds(epochs, num_seeds=num_seeds, done=done))} of training"
     return f"{num_done} are finished, {work} for the others" if num_done else f"{work} in total"
 
 

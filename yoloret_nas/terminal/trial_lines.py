@@ -1,17 +1,18 @@
 """Trials and fronts as lines and tables of text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from rich.table import Table
 from rich.text import Text
 
 from search.study.record import TrialRecord
+from search.study.summary import Summary
 from spaces import Architecture
 
 _COLOURS = {"complete": "green", "pruned": "yellow", "infeasible": "blue", "failed": "red"}
-_FRONT_COLUMNS = {"trial": 5, "AP": 6, "AP50": 6, "median": 10, "p99": 10, "MACs": 7, "params": 6}
+_FRONT_COLUMNS = {"trial": 5, "AP": 6, "estimated": 13, "AP50": 6, "median": 10, "p99": 10, "MACs": 7, "params": 6}
 """Column to its width in characters."""
-_FRONT_MOST_WANTED = ("trial", "AP", "median")
+_FRONT_MOST_WANTED = ("trial", "AP", "estimated", "median")
 _WIDE = 100
 _LINE_COLUMNS = {"trial": 5, "AP": 6, "AP50": 6, "median": 9, "p99": 9, "MACs": 7, "params": 7}
 
@@ -50,17 +51,12 @@ def short(architecture: Architecture) -> str:
 
 
 def front_table(
-    front: Sequence[TrialRecord],
-    *,
-    knee: TrialRecord | None,
-    title: str,
-    limit: int | None = None,
-    width: int = 200,
+    summary: Summary, *, knee: TrialRecord | None, title: str, limit: int | None = None, width: int = 200
 ) -> Table:
-    """Return the front as a table, fastest first.
+    """Return the front as a table, fastest first, with its estimates and the members that are alike.
 
     Args:
-        front: Its members.
+        summary: The study.
         knee: Marked, if it is a member.
         title: Above the table.
         limit: Shows only the most accurate ones, this many; None for all.
@@ -68,12 +64,16 @@ def front_table(
     """
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     figures = {name: size for name, size in _FRONT_COLUMNS.items() if width >= _WIDE or name in _FRONT_MOST_WANTED}
+    if not summary.estimates:
+        del figures["estimated"]
     for name, size in figures.items():
         table.add_column(name, justify="right", no_wrap=True, min_width=size)
     table.add_column("architecture", no_wrap=True, overflow="ellipsis")
+    front, alike = summary.front, summary.alike
     for record in front if limit is None else front[-limit:]:
-        cells = _figures(record)
-        mark = "  ← knee" if knee is not None and record.number == knee.number else ""
+        cells = _figures(record) | {"estimated": str(summary.estimates.get(record.number, "–"))}
+        mark = f"  ≈ {alike[record.number]}" if record.number in alike else ""
+        mark += "  ← knee" if knee is not None and record.number == knee.number else ""
         table.add_row(*(cells[name] for name in figures), f"{short(record.architecture)}{mark}")
     return table
 

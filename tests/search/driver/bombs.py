@@ -1,8 +1,10 @@
 """Names of datasets that do harm when a trial's process reads them; imported there, so nothing heavy here."""
 
+import gc
 import os
 import signal
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 
@@ -19,6 +21,19 @@ class Kills(str):
     """Ends the process as the kernel does when memory is out."""
 
     def __eq__(self, other: object) -> bool:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return False
+
+    __hash__ = str.__hash__
+
+
+class KillsInMidMessage(str):
+    """Ends the process when it has sent the head of a message and not yet the rest."""
+
+    def __eq__(self, other: object) -> bool:
+        for found in gc.get_objects():
+            if type(found) is Connection and not found.closed:  # `isinstance` wakes lazy imports
+                os.write(found.fileno(), (1000).to_bytes(4, "big") + b"the beginning")
         os.kill(os.getpid(), signal.SIGKILL)
         return False
 

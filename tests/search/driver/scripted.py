@@ -1,7 +1,7 @@
 """Stand-ins for a search's surroundings: an executor without processes, a device without a clock, a view that records."""
 
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -117,6 +117,13 @@ def fail_with(reason: str) -> Script:
     return play
 
 
+def hang(request: TrialRequest) -> Generator[Event, bool | None, None]:
+    """Play a trial that is built, and then never heard of again."""
+    yield Progressed(number=request.number, progress=Progress(phase="build"))
+    while True:
+        yield None  # type: ignore[misc]  # `ScriptedExecutor` takes it for silence
+
+
 def find_device_away(request: TrialRequest) -> Generator[Event, bool | None, None]:
     """Play a trial whose device stays out of reach."""
     result = TrialResult(state="failed", reason="nano cannot be reached", is_device_away=True)
@@ -139,6 +146,7 @@ class ScriptedExecutor:
     started: list[TrialRequest] = field(default_factory=list)
     answers: list[tuple[int, bool]] = field(default_factory=list)
     most_at_once: int = 0
+    killed: list[int] = field(default_factory=list)
     is_closed: bool = False
     _running: dict[int, Generator[Event, bool | None, None]] = field(default_factory=dict)
     _waiting: dict[int, bool] = field(default_factory=dict)
@@ -149,7 +157,8 @@ class ScriptedExecutor:
         self.most_at_once = max(self.most_at_once, len(self._running))
 
     def events(self, *, timeout_s: float) -> Sequence[Event]:
-        heard = [play.send(self._waiting.pop(number, None)) for number, play in self._running.items()]
+        answers = [play.send(self._waiting.pop(number, None)) for number, play in self._running.items()]
+        heard = [event for event in answers if event is not None]
         for event in heard:
             if not isinstance(event, Progressed):
                 del self._running[event.number]
@@ -158,6 +167,10 @@ class ScriptedExecutor:
     def answer(self, number: int, *, go_on: bool) -> None:
         self.answers.append((number, go_on))
         self._waiting[number] = go_on
+
+    def kill(self, number: int) -> None:
+        del self._running[number]
+        self.killed.append(number)
 
     def close(self) -> None:
         self._running.clear()
@@ -225,7 +238,16 @@ class RecordingTracking:
 
     def __init__(self, runs: "Runs") -> None:
         self._runs = runs
-        self.uri, self.experiment_id = "nowhere", "0"
+        self.uri = "nowhere"
+
+    def __enter__(self) -> "RecordingTracking":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def begin(self, study_id: str, description: Mapping[str, str]) -> None:
+        pass
 
     def catch_up(self, records: Sequence[TrialRecord]) -> None:
         self._runs.caught_up.append([record.number for record in records])

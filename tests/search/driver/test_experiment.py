@@ -11,6 +11,7 @@ import pytest
 from search.driver.driver import StopRequest
 from search.driver.executor import Event, Finished
 from search.driver.experiment import run_experiment
+from search.driver.repeated_failure import RepeatedFailureError
 from search.reports.experiment import draw_curve, draw_steps, to_rows, write_rows
 from search.study.errors import StudyError
 from search.study.experiment import EXPERIMENT_FILE, ExperimentSettings, Variant, read_experiment
@@ -109,6 +110,23 @@ def test_further_variants_join_and_failed_ones_are_run_again(run: Run, tracking:
     results, executor = run(VARIANTS)
     assert [request.number for request in executor.started] == [1, 2, 3]
     assert {record.result.state for record in results} == {"complete"}
+
+
+def fail_and_write(request: TrialRequest) -> Generator[Event, bool | None, None]:
+    """Play a training that fails and leaves its result in its folder."""
+    (event,) = fail_with("out of memory")(request)
+    assert isinstance(event, Finished)
+    request.work_dir.mkdir(parents=True, exist_ok=True)
+    write_result(request.work_dir, event.result, study_id=request.study_id, architecture=request.architecture)
+    yield event
+
+
+def test_failed_variants_come_after_the_others_and_do_not_end_the_experiment(run: Run) -> None:
+    with pytest.raises(RepeatedFailureError, match="3 trials in a row failed with one cause: out of memory"):
+        run(scripts=dict.fromkeys(range(4), fail_and_write))
+    results, executor = run(scripts=dict.fromkeys(range(3), fail_and_write))
+    assert [request.number for request in executor.started] == [3, 0, 1, 2]
+    assert [record.result.state for record in results] == ["failed"] * 3 + ["complete"]
 
 
 def test_an_interrupted_experiment_goes_on(run: Run, root: Path, tracking: Runs) -> None:

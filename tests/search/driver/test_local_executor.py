@@ -1,5 +1,6 @@
 """Trials in real processes: how they talk, and all the ways they can end."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -11,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from search.driver import local_executor
 from search.driver.executor import Died, Event, Finished, Progressed
 from search.driver.local_executor import LocalExecutor
-from tests.search.driver.bombs import Exits, Kills, Raises, Waits
+from tests.search.driver.bombs import Exits, Kills, KillsInMidMessage, Raises, Waits
 from tests.search.driver.scripted import FEW
 from trials.training import TrainSettings
 from trials.trial_result import RESULT_FILE, TrialRequest, TrialResult, read_result, write_result
@@ -107,6 +109,7 @@ def test_a_trial_reports_and_heeds_the_answer(executor: LocalExecutor, request_f
     [
         (Exits, "its process ended by exit code 7 without a result"),
         (Kills, "its process was killed, most likely for lack of memory (exit by SIGKILL)"),
+        (KillsInMidMessage, "its process was killed, most likely for lack of memory (exit by SIGKILL)"),
     ],
 )
 def test_a_process_that_is_gone_is_buried_with_the_reason(
@@ -175,6 +178,30 @@ def test_a_trial_does_not_hear_the_terminal_s_interrupt(
     heard = [*executor.events(timeout_s=0.2), *executor.events(timeout_s=0.2)]
     assert [type(event) for event in heard] == [Progressed]
     assert is_alive(pid)
+
+
+class EndedError(BaseException):
+    """Raised in place of the process's end."""
+
+
+def test_a_trial_whose_driver_died_ends_without_a_result(
+    request_for: MakeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver's end is not the architecture's fault: the resumed study tries it again."""
+
+    def end(code: int) -> None:
+        raise EndedError
+
+    monkeypatch.setattr(local_executor, "_listen", lambda *args: None)  # a report may notice the end first
+    monkeypatch.setattr(local_executor.os, "_exit", end)
+    monkeypatch.setattr(local_executor.signal, "signal", lambda *args: None)
+    ours, theirs = multiprocessing.Pipe()
+    ours.close()
+    request = request_for("shapes:train=8,val=4,size=64")
+    with pytest.raises(EndedError):
+        local_executor._serve(theirs, request, None)
+    theirs.close()
+    assert read_result(request.work_dir) is None
 
 
 # The default run sees the same in tests/yoloret_nas/test_whole_loop.py.
@@ -259,3 +286,30 @@ def _children(pid: int) -> list[str]:
 def test_no_worker_cannot_run_a_trial(workers: int) -> None:
     with pytest.raises(ValueError, match=f"{workers} workers cannot run a trial"):
         LocalExecutor(workers=workers)
+
+
+def test_each_worker_sees_its_own_gpu_first_and_the_others_too(
+    request_for: MakeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str | None] = []
+
+    class Stub:
+        exitcode = 0
+
+        def __init__(self, *, target: object, args: tuple[object, TrialRequest, str | None], name: str) -> None:
+            seen.append(args[2])
+
+        def start(self) -> None: ...
+
+        def terminate(self) -> None: ...
+
+        def join(self, timeout: float | None = None) -> None: ...
+
+        def is_alive(self) -> bool:
+            return False
+
+    with closing(LocalExecutor(workers=3, gpus=("0", "1"))) as executor:
+        monkeypatch.setattr(executor._context, "Process", Stub)
+        for number in range(3):
+            executor.start(request_for("shapes", number=number))
+    assert seen == ["0,1", "1,0", "0,1"]

@@ -1,5 +1,6 @@
 """The loop over ask, run and tell, with trials that are played rather than run."""
 
+import csv
 import dataclasses
 import time
 from collections import Counter
@@ -13,7 +14,8 @@ from PIL import Image
 from search.driver.driver import RunResult, StopRequest
 from search.driver.executor import Event, Progressed
 from search.driver.lock import driver_lock
-from search.driver.measuring import slowest_latency_ms
+from search.driver.measuring import measure_latency_ms, slowest_latency_ms
+from search.driver.repeated_failure import RepeatedFailureError
 from search.driver.search import run_search
 from search.study.errors import StudyError
 from search.study.read_study import read_study, study_names
@@ -37,12 +39,14 @@ from tests.search.driver.scripted import (
     fake_ap,
     fake_latency_ms,
     find_device_away,
+    hang,
     kill_driver,
     latency,
     play_trial,
 )
+from tests.trials.latency.locked import is_measuring
 from trials.data import DatasetError
-from trials.latency import DeviceAwayError, DeviceError, Latency, UnknownDeviceError
+from trials.latency import DeviceAwayError, DeviceError, Latency, UnknownDeviceError, UnstableError
 from trials.onnx import UnsupportedNetworkError
 from trials.progress import Progress
 from trials.training import CHECKPOINT_FILE
@@ -203,11 +207,26 @@ def test_infeasible_trials_keep_their_latency_and_are_nowhere_an_accuracy(
     alone = dataclasses.replace(summary, records=tuple(complete))
     assert summary.hypervolume == alone.hypervolume > 0
     # Read again from the database, where Optuna holds an accuracy of 0 for them, they are the same.
-    assert read_study(chosen.root, "study").summary == summary
+    assert read_study(chosen.root, "study").summary == dataclasses.replace(summary, estimates={})
     table = (chosen.folder / "trials.csv").read_text(encoding="utf-8").splitlines()
     rows = [line.split(",") for line in table if ",infeasible," in line]
     assert len(rows) == len(infeasible)
-    assert {tuple(row[2:4]) for row in rows} == {("", "")}  # ap, ap50
+    assert {tuple(row[2:6]) for row in rows} == {("",) * 4}  # ap, its estimate and deviation, ap50
+
+
+def test_a_finished_search_has_estimates_of_its_complete_trials_in_its_summary_and_its_tables(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    chosen = settings(budget=12, max_latency_ms=40.0)
+    summary = search(chosen).summary
+    complete = {record.number for record in summary.records if record.point}
+    assert 8 <= len(complete) < 12
+    assert set(summary.estimates) == complete
+    with (chosen.folder / "front.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["ap_estimate"]) for row in rows] == [
+        pytest.approx(summary.estimates[member.number].ap, abs=1e-4) for member in summary.front
+    ]
 
 
 def test_a_death_and_a_failure_are_told_with_their_reason_and_the_search_goes_on(
@@ -359,10 +378,11 @@ def test_now_puts_running_trials_back_and_resuming_tries_them_first(
     assert resumed.ending == "done"
 
 
-def test_a_trial_that_dies_while_the_search_ends_is_put_back_and_not_failed(
-    settings: MakeSettings, device: StandInDevice, tracking: Runs
+@pytest.mark.parametrize("end", [die_of("signal SIGINT"), fail_with("Pin memory thread exited unexpectedly")])
+def test_a_trial_that_dies_or_fails_while_the_search_ends_is_put_back(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, end: Script
 ) -> None:
-    executor = ScriptedExecutor(scripts={1: die_of("signal SIGINT")})
+    executor = ScriptedExecutor(scripts={1: end})
     outcome = run_search(
         settings(), executor=executor, view=RecordingView(), stop_requested=once_started(executor, 2, "finish")
     )
@@ -586,6 +606,115 @@ def test_settings_without_meaning_are_refused(settings: MakeSettings, change: di
         settings(**change)
 
 
+# --- failures that repeat, and silence ----------------------------------------------------------------------------
+
+
+def fail_in_epoch(request: TrialRequest) -> Generator[Event, bool | None, None]:
+    """Play a trial that fails with the cause of all others, in an epoch of its own."""
+    yield from fail_with(f"train17.png: broken data stream, in epoch {request.number}")(request)
+
+
+ALL_FAIL: dict[int, Script] = dict.fromkeys(range(50), fail_in_epoch)
+
+
+def test_the_third_failure_in_a_row_with_one_cause_ends_the_search(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    executor = ScriptedExecutor(scripts=ALL_FAIL | {0: play_trial, 1: fail_with("another")})
+    message = r"3 trials in a row failed with one cause: train17\.png: broken data stream, in epoch 4; 5 of 20 trials"
+    with pytest.raises(RepeatedFailureError, match=message) as caught:
+        run_search(settings(budget=20), executor=executor, view=RecordingView())
+    assert "run the same command again" in caught.value.hint
+    assert executor.is_closed
+    assert tracking.status == ["KILLED"]
+    assert (settings().folder / "trials.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    "scripts",
+    [
+        {1: fail_in_epoch, 2: fail_in_epoch, 3: play_trial, 4: fail_in_epoch, 5: fail_in_epoch},
+        {1: fail_in_epoch, 2: fail_in_epoch, 3: fail_with("another"), 4: fail_in_epoch, 5: fail_in_epoch},
+    ],
+)
+def test_failures_that_are_not_in_a_row_or_not_of_one_cause_end_nothing(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, scripts: dict[int, Script]
+) -> None:
+    assert search(settings(budget=8), scripts=scripts).ending == "done"
+
+
+def test_a_running_trial_ends_before_the_search_stops_and_its_success_lets_it_go_on(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    chosen = settings(budget=8, train=dataclasses.replace(settings().train, epochs=9))
+    view = RecordingView()
+    executor = ScriptedExecutor(scripts=dict.fromkeys((1, 2, 3), fail_in_epoch), capacity=2)
+    result = run_search(chosen, executor=executor, view=view)
+    assert [notice for notice in view.notices if "no further one starts unless a running trial completes" in notice]
+    assert result.summary.states == {"complete": 5, "failed": 3}
+
+
+def test_once_the_cause_is_removed_the_same_search_reaches_its_budget_and_tries_the_failed_ones_again(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    failing = ScriptedExecutor(scripts=ALL_FAIL)
+    with pytest.raises(RepeatedFailureError):
+        run_search(settings(budget=5), executor=failing, view=RecordingView())
+    mended, view = ScriptedExecutor(), RecordingView()
+    result = run_search(settings(budget=5), executor=mended, view=view)
+    assert (result.ending, result.budget) == ("done", 8)
+    assert result.summary.states == {"complete": 5, "failed": 3}
+    again = [request.architecture for request in mended.started[1:4]]  # the first one shows that the cause is gone
+    assert again == [request.architecture for request in failing.started]
+    assert len({request.architecture for request in mended.started}) == 5
+    assert view.notices[0].startswith("3 failed trials do not count in the budget")
+    assert read_study(settings().root, "study").summary == result.summary
+
+
+def test_an_architecture_that_always_fails_neither_stops_the_search_nor_spends_it(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    with pytest.raises(RepeatedFailureError):
+        search(settings(budget=5), scripts=ALL_FAIL)
+    scripts = dict.fromkeys((4, 5, 6), fail_in_epoch)  # the same three again
+    assert search(settings(budget=5), scripts=scripts).summary.states == {"complete": 2, "failed": 6}
+    summary = search(settings(budget=5)).summary
+    assert summary.states == {"complete": 5, "failed": 6}
+
+
+def test_failed_ones_are_tried_again_in_a_space_that_has_no_others(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    outcome = search(settings(space=FEW, budget=9), scripts={1: fail_with("once"), 2: fail_with("twice")})
+    assert outcome.ending == "exhausted"
+    again = search(settings(space=FEW, budget=9))
+    assert again.ending == "exhausted"
+    assert again.summary.states == {"complete": 4, "failed": 2}
+
+
+def test_data_that_made_every_trial_fail_may_be_repaired(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, tmp_path: Path
+) -> None:
+    data = write_yolo(tmp_path / "data", num_train=3)
+    chosen = settings(budget=4, dataset=str(data))
+    with pytest.raises(RepeatedFailureError):
+        search(chosen, scripts=ALL_FAIL)
+    Image.new("RGB", (32, 32), "white").save(data / "images" / "train" / "0.png", optimize=False, compress_level=0)
+    assert search(chosen).summary.states == {"complete": 4, "failed": 3}
+
+
+def test_a_silent_trial_is_ended_as_hung(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.driver.driver.MIN_SILENCE_S", 0.0)
+    monkeypatch.setattr("search.driver.driver.longest_silence_s", lambda finished, phase: 0.05)
+    executor = ScriptedExecutor(scripts={1: hang})
+    summary = run_search(settings(budget=3), executor=executor, view=RecordingView()).summary
+    assert executor.killed == [1]
+    assert [record.result.state for record in summary.records] == ["complete", "failed", "complete"]
+    assert "ended as hung: in phase build it reported nothing" in summary.records[1].result.reason
+
+
 # --- a device that is away ----------------------------------------------------------------------------------------
 
 
@@ -649,11 +778,21 @@ def test_without_a_limit_the_reference_is_the_costliest_network_s_latency(
     settings: MakeSettings, costly: StandInDevice, root: Path
 ) -> None:
     root.mkdir(exist_ok=True)
-    slowest_ms = slowest_latency_ms(settings(space=FEW), num_classes=3)
+    slowest_ms = slowest_latency_ms(settings(space=FEW), num_classes=3, measure_ms=measure_latency_ms)
     assert slowest_ms == pytest.approx(110.0)  # and a margin
     assert len(costly.measured) == 1
-    assert slowest_latency_ms(settings(space=FEW), num_classes=3) == slowest_ms
+    assert slowest_latency_ms(settings(space=FEW), num_classes=3, measure_ms=measure_latency_ms) == slowest_ms
     assert len(costly.measured) == 1  # found in the cache
+
+
+def test_a_driver_measures_alone_on_the_machine(
+    settings: MakeSettings, costly: StandInDevice, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    was_alone = []
+    monkeypatch.setattr(costly, "measure", lambda path: was_alone.append(is_measuring()) or latency(1.0))
+    root.mkdir(exist_ok=True)
+    measure_latency_ms(next(iter(FEW)), settings(space=FEW), num_classes=3)
+    assert was_alone == [True]
 
 
 @pytest.mark.parametrize("fault", [DeviceError("out of memory"), UnsupportedNetworkError("no operator X")])
@@ -662,14 +801,26 @@ def test_a_costliest_network_that_the_device_cannot_run_is_passed_over(
 ) -> None:
     root.mkdir(exist_ok=True)
     costly.faults = [fault]
-    assert slowest_latency_ms(settings(space=SPACE), num_classes=3) == pytest.approx(110.0)
+    assert slowest_latency_ms(settings(space=SPACE), num_classes=3, measure_ms=measure_latency_ms) == pytest.approx(
+        110.0
+    )
     costly.known = dataclasses.replace(IDENTITY, board="another")
     costly.faults = [fault, DeviceError("again")]
     with pytest.raises(DeviceError, match="again"):
-        slowest_latency_ms(settings(space=SPACE), num_classes=3)
-    costly.faults = [DeviceAwayError("gone")]
-    with pytest.raises(DeviceAwayError, match="gone"):
-        slowest_latency_ms(settings(space=SPACE), num_classes=3)
+        slowest_latency_ms(settings(space=SPACE), num_classes=3, measure_ms=measure_latency_ms)
+
+
+@pytest.mark.parametrize("trouble", [DeviceAwayError, UnstableError])
+def test_a_trouble_that_says_nothing_about_the_costliest_network_passes_nothing_over(
+    settings: MakeSettings, costly: StandInDevice, root: Path, trouble: type[DeviceError]
+) -> None:
+    root.mkdir(exist_ok=True)
+    two = {name: BackboneChoice(truncation=(9,)) for name in ("mobilenetv3_small_050", "mobilenetv3_small_100")}
+    costly.faults = [trouble("a passing trouble")]
+    with pytest.raises(trouble, match="a passing trouble"):
+        slowest_latency_ms(
+            settings(space=dataclasses.replace(FEW, backbones=two)), num_classes=3, measure_ms=measure_latency_ms
+        )
 
 
 def test_the_reference_stays_as_it_was_set(

@@ -1,6 +1,7 @@
 import json
 import re
 import tomllib
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import search.reports
 from search.reports.front_page import write_front_page
 from search.reports.picture import draw_front
 from search.reports.table import record_rows, write_csv
+from search.study.estimate import Estimate
 from tests.search.records import STAIRCASE, record, summary
 
 HOSTILE = "</script><script>alert(1)</script><!--<script> {{title}} {{data}} & \" ' \u2028 é"
@@ -79,6 +81,19 @@ def test_the_page_holds_every_trial_and_the_hypervolume(tmp_path: Path) -> None:
     assert data["hypervolume"] == list(whole.hypervolume_by_trial)
 
 
+def test_estimates_are_on_the_page_in_the_table_and_in_the_picture(tmp_path: Path) -> None:
+    scored = summary(*STAIRCASE)
+    judged = replace(scored, estimates={one.number: Estimate(ap=0.25, std=0.02) for one in STAIRCASE if one.point})
+    write_front_page(judged, tmp_path / "front.html", title="study")
+    rows = {row["trial"]: row for row in embedded(read(tmp_path / "front.html"))["rows"]}
+    assert (rows[6]["ap"], rows[6]["ap_estimate"], rows[6]["ap_std"]) == (0.5, 0.25, 0.02)
+    assert rows[4]["ap_estimate"] is None
+    assert "2 of 3 members cannot be told apart" in (tmp_path / "front.html").read_text(encoding="utf-8")
+    draw_front(judged, tmp_path / "judged.png", title="study")
+    draw_front(scored, tmp_path / "scored.png", title="study")
+    assert (tmp_path / "judged.png").read_bytes() != (tmp_path / "scored.png").read_bytes()
+
+
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
     failed = record(0, None, None, state="failed", reason=HOSTILE)
     write_front_page(summary(failed), tmp_path / "front.html", title=HOSTILE)
@@ -106,7 +121,9 @@ def test_a_title_is_no_formula(tmp_path: Path, title: str) -> None:
 
 def test_the_table_quotes_what_needs_it(tmp_path: Path) -> None:
     failed = record(0, None, None, state="failed", reason='a, "b"\nc')
-    write_csv(record_rows([failed]), tmp_path / "trials.csv")
+    write_csv(record_rows([failed], {}), tmp_path / "trials.csv")
     header, rest = (tmp_path / "trials.csv").read_bytes().decode().split("\r\n", 1)
-    assert header.startswith("trial,state,ap,ap50,latency_ms,p99_ms,macs_m,params_m,seconds,reason,backbone")
+    assert header.startswith(
+        "trial,state,ap,ap_estimate,ap_std,ap50,latency_ms,p99_ms,macs_m,params_m,seconds,reason,backbone"
+    )
     assert '"a, ""b""\nc"' in rest

@@ -14,20 +14,25 @@ from hypothesis import given, settings
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
-from search.strategy.ehvi_sampler import LOOKUP, EhviSampler, _observe
+from search.strategy.ehvi_sampler import FAILED_LOOKUPS, LOOKUP, EhviSampler
+from search.strategy.observations import observe
 from search.strategy.optuna_samplers import OPTUNA_SAMPLERS, SpaceSampler, first_untried
 from search.strategy.settings import StrategySettings
-from search.study.errors import StudyError
+from search.study.errors import SpaceExhaustedError, StudyError
 from search.study.parameters import distributions, from_parameters, to_parameters
 from search.study.settings import SamplerName
 from search.study.storage import open_storage
+from search.study.study import to_record
 from search.study.trial_attributes import INTERRUPTED, WHY
-from spaces import Architecture
+from spaces import Architecture, YoloRetError
 from spaces.named_spaces import open_space
 from spaces.space import BackboneChoice, Space
+from spaces.weights.imagenet import WeightsError
 from tests.search.driver.scripted import FEW, SPACE, fake_ap, fake_latency_ms, latency
 from tests.spaces.strategies import spaces_and_architectures
-from trials.latency import DeviceAwayError, DeviceError
+from trials.latency import DeviceAwayError, DeviceError, UnstableError
+from trials.onnx import UnsupportedNetworkError
+from trials.onnx.export import ExportError
 from trials.trial_result import State, TrialResult
 
 pytestmark = pytest.mark.filterwarnings("error", "ignore::optuna.exceptions.ExperimentalWarning")
@@ -55,6 +60,7 @@ def make(name: str, space: Space, *, seed: int = 0) -> BaseSampler:
         return EhviSampler(
             space,
             fake_latency_ms,
+            notice=print,
             num_classes=3,
             settings=StrategySettings(num_first_lookups=16, num_lookups=2),
             seed=seed,
@@ -190,7 +196,8 @@ def test_a_pruned_trial_counts_as_what_it_was_expected_to_end_at() -> None:
             study.tell(trial, [ap, 10.0 + number])
         else:
             study.tell(trial, state=TrialState.PRUNED)
-    seen = _observe(study.get_trials(), {number: number for number in range(10)})
+    records = [to_record(one, {}) for one in study.get_trials()]
+    seen = observe(records, {number: number for number in range(10)})
     assert [one.candidate for one in seen] == list(range(10))
     assert [one.ap_std for one in seen[:9]] == [0.0] * 9
     assert seen[9].ap == pytest.approx(0.1)
@@ -276,61 +283,100 @@ def lookups(study: optuna.Study) -> dict[str, float]:
     return {name: value for name, value in study.user_attrs.items() if name.startswith(LOOKUP)}
 
 
-@pytest.mark.parametrize(
-    ("error", "is_passed_on"), [(DeviceAwayError("out of reach"), True), (DeviceError("out of memory"), False)]
-)
-def test_a_latency_that_cannot_be_had_counts_as_endless_unless_the_device_is_away(
-    error: DeviceError, is_passed_on: bool
-) -> None:
-    asked: list[Architecture] = []
+class LookUps:
+    """Measures all architectures of a small space; the third one fails for as long as there are errors left."""
 
-    def measure_ms(architecture: Architecture) -> float:
-        asked.append(architecture)
-        if len(asked) == 3:
-            raise error
+    def __init__(self, *errors: YoloRetError) -> None:
+        self._errors = list(errors)
+        self.asked: list[Architecture] = []
+        self.notes: list[str] = []
+
+    def __call__(self, architecture: Architecture) -> float:
+        self.asked.append(architecture)
+        if len(self.asked) >= 3 and architecture == self.failing and self._errors:
+            raise self._errors.pop(0)
         return fake_latency_ms(architecture)
 
-    sampler = EhviSampler(
-        SPACE,
-        measure_ms,
-        num_classes=3,
-        settings=StrategySettings(num_first_lookups=6, num_lookups=2),
-        seed=0,
-    )
-    study = new_study(sampler)
-    if is_passed_on:
-        with pytest.raises(DeviceAwayError):
-            study.ask(distributions(SPACE))
-        assert len(lookups(study)) == 2  # what is known is kept
-    else:
-        chosen = from_parameters(SPACE, study.ask(distributions(SPACE)).params)
-        assert chosen.key != asked[2].key
-        assert lookups(study)[LOOKUP + asked[2].key] == math.inf
+    @property
+    def failing(self) -> Architecture:
+        return self.asked[2]
 
-
-def test_a_latency_is_looked_up_once_by_all_drivers_of_a_study(tmp_path: Path) -> None:
-    """Infinity for "cannot be measured" comes back from the database too."""
-    asked: list[Architecture] = []
-
-    def measure_ms(architecture: Architecture) -> float:
-        asked.append(architecture)
-        if len(asked) == 3:
-            raise DeviceError("out of memory")
-        return fake_latency_ms(architecture)
-
-    for _ in range(2):
+    def study(self, folder: Path) -> optuna.Study:
+        """Open the study in a folder, as each driver of it does."""
         sampler = EhviSampler(
-            SPACE,
-            measure_ms,
+            FEW,
+            self,
+            notice=self.notes.append,
             num_classes=3,
-            settings=StrategySettings(num_first_lookups=6, num_lookups=0),
+            settings=StrategySettings(num_first_lookups=FEW.size, num_lookups=0),
             seed=0,
         )
         study = optuna.create_study(
-            storage=open_storage(tmp_path), study_name="s", directions=["maximize", "minimize"], sampler=sampler,
+            storage=open_storage(folder), study_name="s", directions=["maximize", "minimize"], sampler=sampler,
             load_if_exists=True,
         )  # fmt: skip
         study.set_user_attr("reference_latency_ms", 100.0)
-        study.ask(distributions(SPACE))
-        assert lookups(study)[LOOKUP + asked[2].key] == math.inf
-    assert len(asked) == len({one.key for one in asked}) == 6
+        return study
+
+
+def test_a_device_that_is_away_is_no_answer_about_a_latency(tmp_path: Path) -> None:
+    look_ups = LookUps(DeviceAwayError("out of reach"))
+    study = look_ups.study(tmp_path)
+    with pytest.raises(DeviceAwayError, match="out of reach"):
+        study.ask(distributions(FEW))
+    assert len(lookups(study)) == 2  # what is known is kept
+    assert look_ups.notes == []
+
+
+@pytest.mark.parametrize("error", [UnsupportedNetworkError("no operator X"), ExportError("opset 11 was requested")])
+def test_a_network_that_the_device_cannot_take_is_looked_up_once_by_all_drivers_of_a_study(
+    tmp_path: Path, error: YoloRetError
+) -> None:
+    look_ups = LookUps(error)
+    for _ in range(2):
+        study = look_ups.study(tmp_path)
+        chosen = from_parameters(FEW, study.ask(distributions(FEW)).params)
+        assert chosen.key != look_ups.failing.key
+        assert lookups(study)[LOOKUP + look_ups.failing.key] == math.inf
+        assert study.user_attrs[FAILED_LOOKUPS + look_ups.failing.key] == [error.message]
+    assert len(look_ups.asked) == len(keys(look_ups.asked)) == FEW.size
+    (note,) = look_ups.notes
+    assert re.fullmatch(
+        rf"no latency of candidate \S+\[:\d+\] at 64 px \(it is not tried any more\): {error.message}", note
+    )
+
+
+@pytest.mark.parametrize("trouble", [UnstableError, DeviceError, WeightsError])
+def test_a_latency_that_a_passing_trouble_prevented_is_looked_up_again(
+    tmp_path: Path, trouble: type[YoloRetError]
+) -> None:
+    look_ups = LookUps(trouble("other programs held the memory"), trouble("again"))
+    for attempt in (1, 2):
+        study = look_ups.study(tmp_path)  # a resumed study remembers what failed
+        chosen = from_parameters(FEW, study.ask(distributions(FEW)).params)
+        assert chosen.key != look_ups.failing.key
+        assert LOOKUP + look_ups.failing.key not in lookups(study)
+        assert f"(attempt {attempt} of 3)" in look_ups.notes[-1]
+    study.ask(distributions(FEW))
+    assert lookups(study)[LOOKUP + look_ups.failing.key] == fake_latency_ms(look_ups.failing)
+    assert study.user_attrs[FAILED_LOOKUPS + look_ups.failing.key] == ["other programs held the memory", "again"]
+
+
+def test_a_latency_is_given_up_after_three_troubles(tmp_path: Path) -> None:
+    """All others are tried by then: the last attempts follow each other, and the space counts as used up only then."""
+    look_ups = LookUps(*[UnstableError("no steady figure")] * 9)
+    study = look_ups.study(tmp_path)
+    for _ in range(FEW.size - 1):
+        study.ask(distributions(FEW))
+    with pytest.raises(SpaceExhaustedError, match="no architecture of space 'four' is left"):
+        study.ask(distributions(FEW))
+    assert look_ups.asked.count(look_ups.failing) == 3
+    assert lookups(study)[LOOKUP + look_ups.failing.key] == math.inf
+    assert "(it is not tried any more): no steady figure" in look_ups.notes[-1]
+
+
+def test_a_passing_trouble_does_not_use_up_the_space(tmp_path: Path) -> None:
+    look_ups = LookUps(*[UnstableError("no steady figure")] * 2)
+    study = look_ups.study(tmp_path)
+    asked = [from_parameters(FEW, study.ask(distributions(FEW)).params) for _ in range(FEW.size)]
+    assert keys(asked) == keys(list(FEW))

@@ -7,10 +7,12 @@ import pytest
 
 from search.reports.report import make_report
 from search.reports.report_page import write_report_page
+from search.strategy.estimates import with_estimates
 from search.study.experiment import EXPERIMENT_FILE
 from search.study.read_study import ReadStudy
 from search.study.record import TrialRecord
 from search.study.refit import compare_refit, find_finalists, read_refit, refit_name, to_variants
+from search.study.selection import select_trial
 from tests.search.records import STAIRCASE, record, summary
 from trials.trial_result import write_json, write_result
 
@@ -41,14 +43,17 @@ def test_there_are_at_most_twice_as_many_finalists_as_members() -> None:
 def test_what_it_will_cost_is_what_the_trials_took() -> None:
     took = {"train": 8.0, "score": 2.0, "measure": 50.0}
     found = find_finalists(summary(record(0, 0.2, 10.0, seconds=took, epochs=5), record(1, 0.4, 20.0, epochs=0)))
-    assert found.seconds(15) == pytest.approx(30.0)
-    assert found.seconds(15, done={0}) == 0
+    assert found.seconds(15, num_seeds=1, done={}) == pytest.approx(30.0)
+    assert found.seconds(15, num_seeds=3, done={0: 1}) == pytest.approx(60.0)
+    assert found.seconds(15, num_seeds=1, done={0: 2}) == 0
 
 
 def test_variants_say_which_trials_they_were() -> None:
-    variants = to_variants(find_finalists(summary(*STAIRCASE)), seed=3)
+    variants = to_variants(find_finalists(summary(*STAIRCASE)), seed=3, num_seeds=1)
     assert [(one.label, one.seed) for one in variants] == [("trial 0", 3), ("trial 2", 3), ("trial 6", 3)]
     assert variants[0].architecture == STAIRCASE[0].architecture
+    repeated = to_variants(find_finalists(summary(*STAIRCASE)), seed=3, num_seeds=2)
+    assert [(one.label, one.seed) for one in repeated[3:]] == [("trial 0", 4), ("trial 2", 4), ("trial 6", 4)]
 
 
 def test_rankings_are_compared_over_what_completed_both() -> None:
@@ -59,7 +64,7 @@ def test_rankings_are_compared_over_what_completed_both() -> None:
         full(3, 3, None, None, state="failed", reason="the loss is nan"),
     ]
     found = compare_refit("s-refit-9", summary(*STAIRCASE), refit)
-    assert [(trial.number, one.number) for trial, one in found.pairs] == [(0, 0), (2, 1), (6, 2)]
+    assert [(one.trial.number, one.best.number) for one in found.retrained] == [(0, 0), (2, 1), (6, 2)]
     assert found.tau == pytest.approx(1 / 3)  # of three pairs two agree, one does not
     assert [one.number for one in found.summary.front] == [0, 1]
     assert found.summary.reference == summary().reference
@@ -71,7 +76,21 @@ def test_rankings_are_compared_over_what_completed_both() -> None:
 def test_a_refit_of_a_deleted_study_is_not_paired_with_the_trials_of_its_successor() -> None:
     kept, other = full(0, 0, 0.5, 10.0), full(1, 2, 0.7, 31.0)
     other = replace(other, architecture=record(6, 0.5, 60.0).architecture)
-    assert compare_refit("s-refit-9", summary(*STAIRCASE), [kept, other]).pairs == ((STAIRCASE[0], kept),)
+    found = compare_refit("s-refit-9", summary(*STAIRCASE), [kept, other])
+    assert [(one.trial, one.best) for one in found.retrained] == [(STAIRCASE[0], kept)]
+
+
+def test_repeats_are_judged_by_their_mean() -> None:
+    lucky = [full(0, 0, 0.5, 10.0), full(1, 2, 0.46, 31.0), full(2, 0, 0.3, 10.0), full(3, 2, 0.44, 31.0)]
+    found = compare_refit("s", summary(*STAIRCASE), lucky)
+    assert [(one.best.number, one.ap, one.num_seeds) for one in found.retrained] == [(0, 0.4, 2), (1, 0.45, 2)]
+    assert [one.number for one in found.summary.front] == [0, 1]  # by the best score alone, trial 2 would be no member
+    judged = with_estimates(found.summary)
+    assert judged.estimates[0] == judged.estimates[2]
+    assert [judged.estimates[number].ap for number in (0, 1)] == [0.4, 0.45]
+    assert select_trial(judged, best=True).number == 1
+    # Squares of 0.02 and 0.0002 over seeds, and the prior's four of 0.02, over 2 + 4 degrees of freedom; means of 2.
+    assert judged.estimates[0].std == pytest.approx(((0.02 + 0.0002 + 4 * 0.02**2) / 6 / 2) ** 0.5)
 
 
 def write_refit(root: Path, name: str, *records: TrialRecord) -> None:
@@ -94,7 +113,8 @@ def test_a_report_has_the_longest_refit(tmp_path: Path) -> None:
     assert found is not None
     assert (found.name, found.tau) == ("s-refit-30", pytest.approx(1.0))
     report = make_report(study)
-    assert report.refit == found
+    assert report.refit is not None
+    assert report.refit.retrained == found.retrained
     write_report_page(report, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert "The final front: trained in full" in page

@@ -1,6 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
+from search.reports import estimate_words
 from search.study.errors import StudyError
+from search.study.estimate import Estimate
 from search.study.selection import select_trial
 from tests.search.records import STAIRCASE, record, summary
 
@@ -41,3 +45,25 @@ def test_a_latency_that_no_trial_meets_is_refused_with_the_fastest() -> None:
 def test_a_study_without_a_complete_trial_has_nothing_to_choose() -> None:
     with pytest.raises(StudyError, match="no complete trial"):
         select_trial(summary(*STAIRCASE[4:6]))
+
+
+def test_the_choice_is_by_the_estimates_where_there_are_some() -> None:
+    """Trial 1 was lucky: by its score it is the knee and, below 50 ms, the best."""
+    scored = summary(record(0, 0.1, 10.0), record(1, 0.5, 20.0), record(2, 0.55, 30.0), record(3, 0.6, 90.0))
+    believed = {0: 0.1, 1: 0.3, 2: 0.55, 3: 0.54}
+    judged = replace(scored, estimates={number: Estimate(ap=ap, std=0.01) for number, ap in believed.items()})
+    assert [one.number for one in judged.front] == [0, 1, 2, 3]
+    assert (select_trial(scored).number, select_trial(judged).number) == (1, 2)
+    assert (select_trial(scored, best=True).number, select_trial(judged, best=True).number) == (3, 2)
+    assert (select_trial(scored, max_latency_ms=90).number, select_trial(judged, max_latency_ms=90).number) == (3, 2)
+
+
+def test_members_that_cannot_be_told_apart_are_named() -> None:
+    scored = summary(*(record(number, 0.1 * number, 10.0 * (number + 1)) for number in range(5)))
+    believed = {0: 0.30, 1: 0.31, 2: 0.32, 3: 0.34, 4: 0.50}
+    judged = replace(scored, estimates={number: Estimate(ap=ap, std=0.01) for number, ap in believed.items()})
+    # 0.02 is less than 1.645 deviations of a difference, 0.0233; 0.04 is more.
+    assert judged.alike == {1: 0, 2: 0}
+    assert "2 of 5 members cannot be told apart from a faster one: 1 ≈ 0, 2 ≈ 0." in estimate_words(judged)
+    assert scored.alike == {}
+    assert "the best of many is too high" in estimate_words(scored)

@@ -6,13 +6,15 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import event
 
 from search.strategy.optuna_samplers import SpaceSampler
-from search.study.errors import StudyError
+from search.study.errors import StorageError, StudyError
 from search.study.read_study import read_study, study_names
 from search.study.settings import StudySettings, differences
-from search.study.storage import open_storage, optuna_path
+from search.study.storage import named_storage_errors, open_storage, optuna_path
 from search.study.study import Study, space_from_dict
 from spaces import Architecture
 from spaces.named_spaces import SPACES
@@ -167,6 +169,19 @@ def test_a_space_of_one_architecture_is_tried_once(settings: MakeSettings, num_a
     assert study.ask() is None
 
 
+def test_a_database_that_cannot_be_written_is_named_with_what_sqlite_said(settings: MakeSettings) -> None:
+    chosen = settings()
+    storage = open_storage(chosen.root)
+    event.listen(storage.engine, "connect", lambda connection, _: connection.execute("PRAGMA query_only=ON"))
+    storage.engine.dispose()  # the next connection is a new one
+    with (
+        pytest.raises(StorageError, match=r"optuna\.db cannot be used: attempt to write a readonly") as caught,
+        named_storage_errors(chosen.root),
+    ):
+        storage.create_new_study([StudyDirection.MAXIMIZE], "another")
+    assert "run the same command again" in caught.value.hint
+
+
 def test_asking_a_used_up_space_leaves_no_trial_behind(settings: MakeSettings) -> None:
     chosen = settings(space=FEW)
     study = open_study(chosen)
@@ -181,6 +196,7 @@ def test_the_device_is_told_apart_by_what_moves_its_latency(settings: MakeSettin
     study = open_study(settings())
     study.check_identity("abc", IDENTITY)
     study.check_identity("abc", IDENTITY)
+    study.tell(ask(study)[0], COMPLETE)
     with pytest.raises(StudyError, match="backend: none → another") as caught:
         study.check_identity("abc", dataclasses.replace(IDENTITY, backend="another"))
     assert "--study NAME" in caught.value.hint

@@ -1,5 +1,6 @@
 """What stands in MLflow, on a real store in SQLite."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,10 @@ from mlflow.tracking import MlflowClient
 from search.driver.search import run_search
 from search.reports.files import write_reports
 from search.study.errors import StudyError
+from search.study.estimate import Estimate
 from search.study.record import TrialRecord
 from search.study.settings import StudySettings
+from search.study.summary import Summary
 from search.tracking.runs import (
     FRONT_TAG,
     KIND_TAG,
@@ -19,7 +22,7 @@ from search.tracking.runs import (
     STATE_TAG,
     STUDY_TAG,
     TRIAL_TAG,
-    Tracking,
+    StudyRuns,
 )
 from search.tracking.store import tracking_uri
 from tests.search.conftest import MakeSettings
@@ -33,8 +36,15 @@ PARENT = "mlflow.parentRunId"
 HISTORY = ((1, 2.0, None, None), (2, 1.0, 0.3, 0.5), (3, 0.9, None, None), (4, 0.8, 0.4, 0.6))
 
 
-def open_tracking(settings: StudySettings, *, study_id: str = "one") -> Tracking:
-    return Tracking(settings, study_id=study_id, description={"space": "some", "dataset": "shapes"})
+def open_runs(settings: StudySettings, *, study_id: str = "one") -> StudyRuns:
+    opened = StudyRuns(settings)
+    opened.begin(study_id, {"space": "some", "dataset": "shapes"})
+    return opened
+
+
+def end(opened: StudyRuns, whole: Summary, *, status: str, files: Sequence[Path] = ()) -> None:
+    opened.mark_front(whole)
+    opened.end(whole, status=status, files=files)
 
 
 def client(settings: StudySettings) -> MlflowClient:
@@ -70,7 +80,7 @@ def leave_files(settings: StudySettings, number: int) -> None:
 
 def test_a_trial_has_its_axes_its_curves_its_objectives_and_its_files(settings: MakeSettings) -> None:
     chosen = settings()
-    tracking, trial = open_tracking(chosen), record(0, 0.4, 20.0, history=HISTORY, precision="bf16")
+    tracking, trial = open_runs(chosen), record(0, 0.4, 20.0, history=HISTORY, precision="bf16")
     leave_files(chosen, 0)
     tracking.started(0, trial.architecture)
     assert runs(chosen)[1][0].data.tags[STATE_TAG] == "running"
@@ -113,7 +123,7 @@ def test_what_a_board_tells_beside_the_figure_stands_there_too(settings: MakeSet
         after={"gpu_mhz": 920.0},
         notes=("measured again",),
     )
-    tracking = open_tracking(chosen)
+    tracking = open_runs(chosen)
     tracking.finished(replace(trial, result=replace(trial.result, latency=told)), seconds=1.0)
     run = runs(chosen)[1][0]
     wanted = {
@@ -128,10 +138,10 @@ def test_what_a_board_tells_beside_the_figure_stands_there_too(settings: MakeSet
 
 
 def test_two_studies_of_one_name_in_one_store_have_runs_of_their_own(settings: MakeSettings) -> None:
-    mine, yours = open_tracking(settings()), open_tracking(settings(), study_id="two")
+    mine, yours = open_runs(settings()), open_runs(settings(), study_id="two")
     assert mine.experiment_id == yours.experiment_id
     assert mine.parent_run_id != yours.parent_run_id
-    assert open_tracking(settings()).parent_run_id == mine.parent_run_id
+    assert open_runs(settings()).parent_run_id == mine.parent_run_id
 
 
 @pytest.mark.parametrize(
@@ -149,7 +159,7 @@ def test_other_ends_have_a_reason_and_no_objective(
     chosen = settings()
     leave_files(chosen, 0)
     (chosen.trial_folder(0) / "traceback.txt").write_text("Traceback …")
-    tracking = open_tracking(chosen)
+    tracking = open_runs(chosen)
     tracking.started(0, trial.architecture)
     tracking.finished(trial, seconds=1.0)
     run = runs(chosen)[1][0]
@@ -164,47 +174,62 @@ def test_the_study_s_run_has_the_front_and_the_hypervolume_and_members_their_che
 ) -> None:
     chosen = settings()
     chosen.folder.mkdir()
-    tracking = open_tracking(chosen)
+    tracking = open_runs(chosen)
     first, second, third = record(0, 0.2, 30.0), record(1, 0.3, 50.0), record(2, 0.4, 20.0)
     for count, trial in enumerate((first, second), start=1):
         leave_files(chosen, trial.number)
         tracking.finished(trial, seconds=1.0)
         tracking.update(summary(*(first, second)[:count]))
-    tracking.close(summary(first, second), status="KILLED", files=[])
+    end(tracking, summary(first, second), status="KILLED")
     parent, children = runs(chosen)
     assert parent.info.status == "KILLED"
     assert {number: run.data.tags[FRONT_TAG] for number, run in children.items()} == {0: "yes", 1: "yes"}
 
-    again = open_tracking(chosen)
+    again = open_runs(chosen)
     assert runs(chosen)[0].info.status == "RUNNING"
     leave_files(chosen, 2)
     again.finished(third, seconds=1.0)
     whole = summary(first, second, third)
     again.update(whole)
-    again.close(whole, status="FINISHED", files=write_reports(whole, chosen.folder, title="a study"))
+    end(again, whole, status="FINISHED", files=write_reports(whole, chosen.folder, title="a study"))
 
     parent, children = runs(chosen)
     assert again.parent_run_id == tracking.parent_run_id == parent.info.run_id
     assert parent.info.status == "FINISHED"
     assert parent.data.params == {"space": "some", "dataset": "shapes"}
     assert artifacts(chosen, parent) == {"front.png", "front.csv", "front.html", "trials.csv"}
-    assert [step for step, _ in curve(chosen, parent, "hypervolume")] == [1, 2, 3]
+    assert {step for step, _ in curve(chosen, parent, "hypervolume")} == {1, 2, 3}
     assert curve(chosen, parent, "hypervolume")[-1][1] == whole.hypervolume
     assert parent.data.metrics["trials_complete"] == 3.0
     assert {number: run.data.tags[FRONT_TAG] for number, run in children.items()} == {0: "no", 1: "no", 2: "yes"}
     assert CHECKPOINT_FILE in artifacts(chosen, children[2])
 
 
+def test_estimates_are_written_when_the_run_ends(settings: MakeSettings) -> None:
+    chosen = settings()
+    chosen.folder.mkdir()
+    tracking = open_runs(chosen)
+    trials = record(0, 0.2, 30.0), record(1, 0.3, 50.0), record(2, None, 60.0, state="infeasible")
+    for trial in trials:
+        tracking.finished(trial, seconds=1.0)
+    estimates = {0: Estimate(ap=0.19, std=0.01), 1: Estimate(ap=0.26, std=0.02)}
+    end(tracking, replace(summary(*trials), estimates=estimates), status="FINISHED")
+    _, children = runs(chosen)
+    metrics = {number: run.data.metrics for number, run in children.items()}
+    assert [metrics[1][name] for name in ("ap", "ap_estimate", "ap_std")] == [0.3, 0.26, 0.02]
+    assert "ap_estimate" not in metrics[2]
+
+
 def test_what_a_killed_driver_did_not_write_is_written_on_resume(settings: MakeSettings) -> None:
     chosen = settings()
-    killed = open_tracking(chosen)
+    killed = open_runs(chosen)
     trials = [record(number, 0.4, 20.0, history=HISTORY) for number in range(4)]
     killed.finished(trials[0], seconds=5.0)
     killed.started(1, trials[1].architecture)  # its result stands in the study, its end not here
     killed.scored(1, Progress(phase="train", epoch=2, loss=1.0, ap=0.3))
     killed.started(3, trials[3].architecture)  # it was interrupted: the study knows no result of it
 
-    open_tracking(chosen).catch_up(trials[:3])  # number 2 is not here at all
+    open_runs(chosen).catch_up(trials[:3])  # number 2 is not here at all
     parent, children = runs(chosen)
     assert parent.info.status == "RUNNING"
     assert {number: run.info.status for number, run in children.items()} == {
@@ -221,7 +246,7 @@ def test_what_a_killed_driver_did_not_write_is_written_on_resume(settings: MakeS
     assert children[0].data.metrics["seconds"] == 5.0
 
     before = {number: run.info.end_time for number, run in children.items()}
-    open_tracking(chosen).catch_up(trials[:3])  # all is there: nothing is written again
+    open_runs(chosen).catch_up(trials[:3])  # all is there: nothing is written again
     assert {number: run.info.end_time for number, run in runs(chosen)[1].items()} == before
 
 
@@ -262,19 +287,11 @@ def test_the_user_s_store_is_used_where_there_is_one(
     elsewhere = f"sqlite:///{tmp_path / 'elsewhere.db'}"
     (tmp_path / "elsewhere.db").write_bytes((chosen.root / "mlflow.db").read_bytes())
     monkeypatch.setenv("MLFLOW_TRACKING_URI", elsewhere)
-    tracking = open_tracking(chosen)
+    tracking = open_runs(chosen)
     tracking.finished(record(0, 0.4, 20.0), seconds=1.0)
-    assert tracking.uri == elsewhere
     assert MlflowClient(tracking_uri=elsewhere).get_run(tracking.parent_run_id).info.status == "RUNNING"
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert client(chosen).get_experiment_by_name("study") is None
-
-
-def test_a_store_that_cannot_be_used_is_named(settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "gopher://nowhere")
-    with pytest.raises(StudyError, match="MLflow store gopher://nowhere cannot be used") as caught:
-        open_tracking(settings())
-    assert "MLFLOW_TRACKING_URI" in caught.value.hint
 
 
 def test_studies_that_share_an_experiment_leave_each_other_alone(
@@ -283,11 +300,11 @@ def test_studies_that_share_an_experiment_leave_each_other_alone(
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "shared")
     one, other = settings(name="one"), settings(name="other")
     trial = record(0, 0.4, 20.0)
-    running = open_tracking(one)
+    running = open_runs(one)
     running.started(0, trial.architecture)
-    second = open_tracking(other, study_id="two")
+    second = open_runs(other, study_id="two")
     second.catch_up([trial])
-    second.close(summary(trial), status="FINISHED", files=[])
+    end(second, summary(trial), status="FINISHED")
     parent, children = runs(one, "shared")
     assert parent.info.status == "RUNNING"
     assert children[0].info.status == "RUNNING"
@@ -299,7 +316,7 @@ def test_studies_that_share_an_experiment_leave_each_other_alone(
 
 def test_a_deleted_experiment_is_named(settings: MakeSettings) -> None:
     chosen = settings()
-    tracking = open_tracking(chosen)
+    tracking = open_runs(chosen)
     client(chosen).delete_experiment(tracking.experiment_id)
     with pytest.raises(StudyError, match="MLflow experiment 'study' is deleted"):
-        open_tracking(chosen)
+        open_runs(chosen)

@@ -2,6 +2,8 @@
 
 import itertools
 import random
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,9 @@ from spaces.networks.backbones import build_blocks
 from spaces.presets import PRESETS
 
 REFERENCE = Path(__file__).parents[4] / "shared" / "paper" / "yoloret_m075_voc_neck_head.npz"
+"""Neck and head of M0.75 as the authors' code (prakharg24/yoloret) computes them with random weights, for two images."""
+RFCR_REFERENCE = Path(__file__).parent / "rfcr_reference.npz"
+"""An excerpt of it: the weights and one image of the RFCR module, and what it hands back at stride 16."""
 SMALL = Architecture(backbone="mobilenetv3_small_050", truncation=10, input_size=64, head_width=16, rfcr_width=8)
 
 
@@ -35,14 +40,48 @@ def test_presets_count_as_the_authors_code_does(name: str, values: int, backbone
     assert count_macs(network, input_size=PRESETS[name].input_size) / 1e9 == pytest.approx(gmacs, abs=6e-4)
 
 
+def test_rfcr_computes_what_the_authors_code_does() -> None:
+    reference = {name: torch.from_numpy(array) for name, array in np.load(RFCR_REFERENCE).items()}
+    network = build_network(PRESETS["yoloret-m0.75"], num_classes=20).eval()
+    assert network.neck is not None
+    names = {ours: theirs for ours, theirs in _their_names().items() if theirs.startswith("rfcr.")}
+    _load(network, {ours: reference[theirs] for ours, theirs in names.items()})
+    with torch.no_grad():
+        handed = network.neck({stride: reference[f"input.s{stride}"] for stride in (4, 8, 16, 32)})
+    torch.testing.assert_close(handed[16], reference["rfcr.s16"], atol=1e-4, rtol=0)
+
+
+def test_neck_and_head_compute_what_they_did_when_they_agreed_with_the_authors_code() -> None:
+    """The figures are this network's own of 2026-11-27, when the next test passed; the weights follow from their names."""
+    network = build_network(PRESETS["yoloret-m0.75"], num_classes=20).eval()
+    assert network.neck is not None
+    shapes = {ours: value.shape for ours, value in network.state_dict().items()}
+    _load(network, {ours: _seeded(theirs, shapes[ours]) for ours, theirs in _their_names().items()})
+    channels = {4: 24, 8: 24, 16: 72, 32: 120}
+    features = {
+        stride: _seeded(f"input.s{stride}", (1, count, 96 // stride, 96 // stride))
+        for stride, count in channels.items()
+    }
+    with torch.no_grad():
+        outputs = network.head(network.neck(features))
+    found = [output[0, ::15, 0, -1].tolist() for output in outputs]
+    expected = [
+        [-1.75847, 1.47262, -0.0072, 1.05292, 2.73454],
+        [-0.10713, 0.47715, 0.30084, 2.05418, 0.30623],
+        [1.50546, -1.13754, 0.50848, 0.61125, -0.31269],
+    ]  # strides 8, 16 and 32; every 15th channel of one cell
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
 @pytest.mark.skipif(
     not REFERENCE.is_file(), reason="the numeric reference of the authors' code lies beside the project"
 )
 def test_neck_and_head_compute_what_the_authors_code_does() -> None:
     reference = {name: torch.from_numpy(array) for name, array in np.load(REFERENCE).items()}
     network = build_network(PRESETS["yoloret-m0.75"], num_classes=20).eval()
-    used = _load_reference(network, reference)
-    assert used == {name for name in reference if not name.startswith(("input.", "rfcr.s", "output."))}
+    names = _their_names()
+    assert set(names.values()) == {name for name in reference if not name.startswith(("input.", "rfcr.s", "output."))}
+    _load(network, {ours: reference[theirs] for ours, theirs in names.items()})
     features = {stride: reference[f"input.s{stride}"] for stride in (4, 8, 16, 32)}
     with torch.no_grad():
         assert network.neck is not None
@@ -172,15 +211,29 @@ def _fingerprint(architecture: Architecture) -> tuple[object, ...]:
     return count_params(network), count_macs(network, input_size=architecture.input_size), sums
 
 
-def _load_reference(network: YoloReT, reference: dict[str, torch.Tensor]) -> set[str]:
-    """Copy every weight of the reference into our names; give the names used."""
-    state = {**network.neck.state_dict(prefix="neck."), **network.head.state_dict(prefix="head.")}  # type: ignore[union-attr]
-    used: set[str] = set()
+def _load(network: YoloReT, weights: dict[str, torch.Tensor]) -> None:
+    state = network.state_dict()
+    for name, value in weights.items():
+        assert state[name].shape == value.shape, name
+        state[name].copy_(value)
+
+
+def _seeded(name: str, shape: Sequence[int]) -> torch.Tensor:
+    """Return values that depend only on a name and a shape; NumPy's `RandomState` never changes its stream."""
+    values = np.random.RandomState(zlib.crc32(name.encode())).standard_normal(tuple(shape))
+    if name.endswith("running_var"):
+        values = 0.5 + np.abs(values)
+    elif len(shape) == 4 and not name.startswith("input."):
+        values /= np.sqrt(np.prod(shape[1:]))
+    return torch.from_numpy(values.astype(np.float32))
+
+
+def _their_names() -> dict[str, str]:
+    """Return our name of each weight of neck and head with its name in the reference."""
+    names: dict[str, str] = {}
 
     def take(ours: str, theirs: str) -> None:
-        assert state[ours].shape == reference[theirs].shape, (ours, theirs)
-        state[ours].copy_(reference[theirs])
-        used.add(theirs)
+        names[ours] = theirs
 
     def take_norm(ours: str, theirs: str) -> None:
         for part in ("weight", "bias", "running_mean", "running_var"):
@@ -201,10 +254,10 @@ def _load_reference(network: YoloReT, reference: dict[str, torch.Tensor]) -> set
             take(f"{own}.gate.{ours}.weight", f"{their}.{theirs}.weight")
             take(f"{own}.gate.{ours}.bias", f"{their}.{theirs}.bias")
     paths = {"down": ("s32_to_s16", "s16_to_s8"), "up": ("s8_to_s16", "s16_to_s32")}
-    for (ours, names), theirs in zip(paths.items(), ("top_down", "bottom_up"), strict=True):
-        for name in names:
+    for (ours, steps), theirs in zip(paths.items(), ("top_down", "bottom_up"), strict=True):
+        for name in steps:
             take(f"head.{ours}.{name}.0.weight", f"{theirs}.{name}.weight")
             take_norm(f"head.{ours}.{name}.1", f"{theirs}.{name}_bn")
     for stride in (8, 16, 32):
         take(f"head.predict.s{stride}.weight", f"predict.s{stride}.weight")
-    return used
+    return names

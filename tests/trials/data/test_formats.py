@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from PIL.ImageFile import ImageFile
 
 from trials.data import DatasetError, open_dataset
 
@@ -51,3 +52,16 @@ def test_fingerprint_tells_annotations_apart(tmp_path: Path, write_voc) -> None:
     path = root / "Annotations/a.xml"
     path.write_text(path.read_text().replace("<xmax>9", "<xmax>8"))
     assert open_dataset(str(root)).fingerprint != before
+
+
+def test_opening_decodes_no_image(write_voc, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reads sizes and end marks only, so that large datasets open in seconds."""
+
+    def decode(image: ImageFile) -> None:
+        raise AssertionError(f"{image} is decoded")
+
+    monkeypatch.setattr(ImageFile, "load", decode)
+    root = write_voc({"a": [("cat", 1, 1, 9, 9)], "b": []}, splits={"train": ["a"], "val": ["b"]})
+    dataset = open_dataset(str(root))
+    with pytest.raises(AssertionError, match="is decoded"):
+        dataset.splits["train"][0].load()

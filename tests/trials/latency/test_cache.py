@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from trials.latency import DeviceError, DeviceIdentity, Latency
+from trials.latency import DeviceError, DeviceIdentity, Latency, UnstableError
 from trials.latency.cache import LatencyCache, cache_key
 
 IDENTITY = DeviceIdentity(kind="cpu", board="x", backend="y 1.0", precision="fp32", settings={"threads": "1"})
@@ -129,39 +129,43 @@ def fill(cache: LatencyCache, folder: Path, *, count: int, reference_ms: float =
 
 
 @pytest.mark.parametrize(
-    ("known", "references_ms", "num_measured", "is_kept"),
+    ("known", "references_ms", "pauses_s"),
     [
-        (6, (0.55, 0.5), 1, True),  # within what machines do
-        (6, (1.2, 0.5), 2, True),  # slowed once
-        (6, (1.2, 0.9), 2, False),
-        (3, (1.2, 0.9), 1, True),  # nothing is known yet
+        (6, (0.55,), [0]),  # within what machines do
+        (6, (1.2, 0.5), [0, 10]),
+        (6, (1.2, 0.9, 0.5), [0, 10, 20]),
+        (3, (1.2,), [0]),  # nothing is known yet
     ],
 )
-def test_what_something_slowed_is_measured_again_then_corrected_and_not_kept(
-    tmp_path: Path, model: Path, known: int, references_ms: tuple[float, ...], num_measured: int, is_kept: bool
+def test_what_other_work_slowed_is_measured_again_after_a_pause(
+    tmp_path: Path, model: Path, known: int, references_ms: tuple[float, ...], pauses_s: list[float]
 ) -> None:
-    cache, device = LatencyCache(tmp_path / "latency.db"), SlowedDevice(*references_ms)
+    cache, device, slept = LatencyCache(tmp_path / "latency.db"), SlowedDevice(*references_ms), []
     fill(cache, tmp_path, count=known)
-    latency, was_known = cache.measure(device, model)
-    assert device.num_measured == num_measured
-    assert not was_known
-    assert (cache.get(model, IDENTITY) is not None) == is_kept
-    if is_kept:
-        assert latency.notes == ()
-        assert latency.samples_ms == MEASURED.samples_ms
-    else:
-        (note,) = latency.notes
-        assert note.startswith("other work slowed the device: its reference took 1.80 times its quiet figure")
-        assert latency.samples_ms == pytest.approx([sample / 1.8 for sample in MEASURED.samples_ms])
-        assert latency.reference_ms == 0.9
+    latency, was_known = cache.measure(device, model, sleep=slept.append)
+    assert (slept, was_known, device.num_measured) == (pauses_s, False, len(references_ms))
+    assert latency == cache.get(model, IDENTITY)
+    assert (latency.samples_ms, latency.notes) == (MEASURED.samples_ms, ())
+
+
+def test_what_other_work_slowed_every_time_is_refused_rather_than_rewritten(tmp_path: Path, model: Path) -> None:
+    cache, device = LatencyCache(tmp_path / "latency.db"), SlowedDevice(1.2, 0.9, 0.9)
+    fill(cache, tmp_path, count=6)
+    with pytest.raises(
+        UnstableError,
+        match=r"slowed device cpu in 3 measurements of model.onnx: the reference network took 1.80 times its quiet figure "
+        r"of 0.5 ms \(at most 1.15 times\)",
+    ):
+        cache.measure(device, model, sleep=lambda _: None)
+    assert cache.get(model, IDENTITY) is None
 
 
 def test_a_device_that_is_slowed_more_often_than_not_is_still_known_to_be(tmp_path: Path, model: Path) -> None:
-    cache, device = LatencyCache(tmp_path / "latency.db"), SlowedDevice(0.9, 0.9)
+    cache, device = LatencyCache(tmp_path / "latency.db"), SlowedDevice(0.9, 0.9, 0.9)
     fill(cache, tmp_path, count=8, reference_ms=0.9)
     fill(cache, tmp_path, count=3, reference_ms=0.5)
-    latency, _ = cache.measure(device, model)
-    assert latency.median_ms == pytest.approx(MEASURED.median_ms / 1.8)
+    with pytest.raises(UnstableError, match=r"1\.80 times its quiet figure"):
+        cache.measure(device, model, sleep=lambda _: None)
 
 
 def test_another_device_s_references_say_nothing(tmp_path: Path, model: Path) -> None:
@@ -171,7 +175,7 @@ def test_another_device_s_references_say_nothing(tmp_path: Path, model: Path) ->
     assert cache.measure(device, model)[0].notes == ()
 
 
-def test_a_reference_that_was_not_timed_in_turn_corrects_nothing(tmp_path: Path, model: Path) -> None:
+def test_a_reference_that_was_not_timed_in_turn_refuses_nothing(tmp_path: Path, model: Path) -> None:
     class Board(SlowedDevice):
         def measure(self, onnx_path: Path) -> Latency:
             return dataclasses.replace(super().measure(onnx_path), is_reference_in_turn=False)

@@ -1,46 +1,211 @@
-"""The device on a local GPU, as far as that needs none."""
+"""The device on a local GPU: its build half under the real TensorRT for RTX, the rest under a stand-in for a GPU."""
 
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
-from trials.latency import UnknownDeviceError
+from spaces.presets import PRESETS
+from tests.trials.latency.cuda_stand_in import ScriptedGpus, scripted_tensorrt
+from trials.latency import DeviceError, UnknownDeviceError, UnstableError
+from trials.latency.cuda import CudaDevice
+from trials.latency.cuda.engine import Engine, build_engine, find_tensorrt
+from trials.latency.cuda.passes import Passes
+from trials.latency.doctor import examine_device
 from trials.latency.open_device import open_device
+from trials.latency.reference_network import write_reference
+from trials.onnx.export import export_for_timing
+from trials.onnx.half_precision import write_half
 
 
-def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+class _Runner:
+    """A scripted engine: each pass takes a given time with some noise."""
+
+    def __init__(self, milliseconds: float, *, noise: float = 0.001, is_graph: bool = True) -> None:
+        self.is_graph = is_graph
+        self._rng, self._milliseconds, self._noise = np.random.default_rng(0), milliseconds, noise
+
+    def warm_up(self) -> bool:
+        return True
+
+    def run_for(self, seconds: float) -> list[float]:
+        return (self._milliseconds * self._rng.lognormal(0, self._noise) * np.ones(10)).tolist()
+
+
+def _device(monkeypatch: pytest.MonkeyPatch, gpus: ScriptedGpus, **runner: Any) -> CudaDevice:
+    gpus.install(monkeypatch)
+    monkeypatch.setitem(sys.modules, "tensorrt", scripted_tensorrt())
+    return CudaDevice(load=lambda tensorrt, plan, gpu: _Runner(**{"milliseconds": 2.0, **runner}))
+
+
+@pytest.fixture
+def reference(tmp_path: Path) -> Path:
+    write_reference(tmp_path / "reference.onnx")
+    return tmp_path / "reference.onnx"
+
+
+def test_a_measurement_carries_what_it_depends_on(monkeypatch: pytest.MonkeyPatch, reference: Path) -> None:
+    latency = _device(monkeypatch, ScriptedGpus()).measure(reference)
+    assert latency.median_ms == pytest.approx(2.0, rel=0.01)
+    assert str(latency.device) == (
+        "NVIDIA Stand-in · TensorRT 10.13.2 · fp16, driver 580.1, power limit 220 W, clock free"
+    )
+    assert latency.is_reference_in_turn
+    assert latency.before == {"gpu_mhz": 1900, "memory_mhz": 1900, "temperature_c": 55, "power_w": 150.0}
+    assert latency.notes == ()
+
+
+def test_a_limited_clock_is_another_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = _device(monkeypatch, ScriptedGpus()).identity()
+    limited = _device(monkeypatch, ScriptedGpus(clock_limit_mhz=1410)).identity()
+    assert limited.differences(free) == ["clock: free → at most 1410 MHz"]
+
+
+def test_what_a_model_does_not_report_is_left_out(monkeypatch: pytest.MonkeyPatch, reference: Path) -> None:
+    lacks = {"nvmlDeviceGetPowerUsage", "nvmlDeviceGetEnforcedPowerLimit", "nvmlDeviceGetApplicationsClock"}
+    latency = _device(monkeypatch, ScriptedGpus(lacks=lacks)).measure(reference)
+    assert "power_w" not in latency.before
+    assert latency.device.settings == {"driver": "580.1", "power limit": "unknown", "clock": "free"}
+
+
+def test_heat_makes_a_measurement_worthless(monkeypatch: pytest.MonkeyPatch, reference: Path) -> None:
+    with pytest.raises(UnstableError, match="the driver lowers its clock: software thermal limit"):
+        _device(monkeypatch, ScriptedGpus(reasons=0x20)).measure(reference)
+
+
+def test_a_power_limit_and_a_missing_graph_are_noted(monkeypatch: pytest.MonkeyPatch, reference: Path) -> None:
+    latency = _device(monkeypatch, ScriptedGpus(reasons=0x4), is_graph=False).measure(reference)
+    assert latency.notes == (
+        "the network could not be recorded as a CUDA graph: launching its kernels is part of the figure",
+        "the driver lowers the clock: power limit",
+    )
+
+
+def test_a_restless_gpu_is_refused(monkeypatch: pytest.MonkeyPatch, reference: Path) -> None:
+    with pytest.raises(UnstableError, match=r"device cuda gave no steady figure for reference\.onnx in 120 rounds"):
+        _device(monkeypatch, ScriptedGpus(), noise=1.0).measure(reference)
+
+
+def test_gpus_are_numbered_as_in_nvidia_smi_whatever_cuda_shows_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    ScriptedGpus(count=3, visible=(2, 1)).install(monkeypatch)
+    monkeypatch.setitem(sys.modules, "tensorrt", scripted_tensorrt())
+    assert CudaDevice().gpu.index == 1
+    device = open_device("cuda:2")
+    assert isinstance(device, CudaDevice)
+    assert (device.name, device.gpu.index, device._torch_device.index) == ("cuda:2", 2, 0)
+    with pytest.raises(UnknownDeviceError, match="GPU 0 is not visible to this process") as caught:
+        open_device("cuda:0")
+    assert "use cuda:1 or cuda:2" in caught.value.hint
+
+
+def test_without_a_package_the_extras_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    with pytest.raises(UnknownDeviceError, match="device cuda needs the Python package tensorrt") as caught:
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+    with pytest.raises(UnknownDeviceError, match="needs the Python package tensorrt or tensorrt_rtx") as caught:
         open_device("cuda")
     assert 'pip install "yoloret-nas[tensorrt]"' in caught.value.hint
 
 
 def test_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-
-    monkeypatch.setitem(sys.modules, "tensorrt", object())
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    ScriptedGpus(visible=()).install(monkeypatch)
+    monkeypatch.setitem(sys.modules, "tensorrt", scripted_tensorrt())
     with pytest.raises(UnknownDeviceError, match="PyTorch sees no NVIDIA GPU"):
         open_device("cuda")
 
 
 def test_an_old_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
+    monkeypatch.setitem(sys.modules, "tensorrt", scripted_tensorrt("8.6.1"))
+    with pytest.raises(UnknownDeviceError, match=r"needs TensorRT 10 or later, found 8\.6\.1"):
+        open_device("cuda")
 
-    class _Old:
-        __version__ = "8.6.1"
 
-    monkeypatch.setitem(sys.modules, "tensorrt", _Old())
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    with pytest.raises(UnknownDeviceError, match=r"needs TensorRT 10 or later, found 8.6.1"):
-        _ = open_device("cuda").opset
+def test_a_failed_build_says_what_tensorrt_logged(monkeypatch: pytest.MonkeyPatch, reference: Path) -> None:
+    ScriptedGpus().install(monkeypatch)
+    monkeypatch.setitem(sys.modules, "tensorrt", scripted_tensorrt(complaint="no memory for a tactic"))
+    with pytest.raises(DeviceError, match=r"^TensorRT 10\.13\.2 built no engine: no memory for a tactic$"):
+        CudaDevice().measure(reference)
+
+
+def test_the_doctor_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = examine_device(_device(monkeypatch, ScriptedGpus(pids=(1,), reasons=0x4)))
+    assert report.is_steady
+    assert report.facts["GPU clock"] == "1900 of 1980 MHz"
+    assert report.facts["memory"] == "7692 of 8192 MiB free"
+    assert [finding.text for finding in report.findings if finding.level == "note"] == [
+        "the driver lowers the GPU's clock: power limit",
+        "other programs compute on this GPU: process 1",
+        "the GPU's clock is free, as far as its driver tells: it falls with heat",
+    ]
+
+
+# --- the real TensorRT for RTX, which builds without a GPU ---------------------------------------------------------------
+
+
+@pytest.fixture
+def rtx(monkeypatch: pytest.MonkeyPatch) -> Any:
+    pytest.importorskip("tensorrt_rtx", reason="needs the extra [rtx]")
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    return find_tensorrt()
+
+
+def test_the_real_builder_takes_our_file(rtx: Any, tmp_path: Path) -> None:
+    export_for_timing(PRESETS["yoloret-m0.75"], tmp_path / "full.onnx", num_classes=20, opset=rtx.reads.opset)
+    write_half(tmp_path / "full.onnx", tmp_path / "half.onnx")
+    assert len(build_engine(rtx, (tmp_path / "half.onnx").read_bytes(), capability=(8, 6))) > 1_000_000
+
+
+def test_the_real_parser_s_reason_is_passed_on(rtx: Any) -> None:
+    with pytest.raises(DeviceError, match=r"TensorRT for RTX 1\..* refuses the network: .*MODEL_DESERIALIZE_FAILED"):
+        build_engine(rtx, b"no network", capability=(8, 6))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="an engine loads where a GPU is")
+def test_the_real_runtime_s_reason_is_passed_on(rtx: Any, reference: Path, tmp_path: Path) -> None:
+    write_half(reference, tmp_path / "half.onnx")
+    plan = build_engine(rtx, (tmp_path / "half.onnx").read_bytes(), capability=(8, 6))
+    with pytest.raises(DeviceError, match=r"cannot load the engine it built: .*CUDA driver version is insufficient"):
+        Engine(rtx, plan, allocate=lambda shape, kind: torch.zeros(shape))
+
+
+def test_tensorrt_for_rtx_does_not_run_on_data_centre_gpus_of_hopper(monkeypatch: pytest.MonkeyPatch, rtx: Any) -> None:
+    assert [rtx.supports(one) for one in ((7, 5), (8, 0), (8, 9), (9, 0), (10, 0), (12, 0))] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+        True,
+    ]
+    ScriptedGpus(capability=(9, 0)).install(monkeypatch)
+    with pytest.raises(UnknownDeviceError, match=r"does not run on NVIDIA Stand-in, whose compute capability is 9\.0"):
+        open_device("cuda")
+
+
+# --- on a GPU ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("is_recordable", [True, False])
+def test_passes_of_a_network_on_a_gpu(is_recordable: bool) -> None:
+    images = torch.randn(1, 8, 256, 256, device="cuda")
+    convolution = torch.nn.Conv2d(8, 8, 3).cuda()
+
+    def enqueue(stream: int) -> None:
+        with torch.no_grad(), torch.cuda.stream(torch.cuda.ExternalStream(stream)):
+            found = convolution(images)
+            if not is_recordable:
+                found.sum().item()
+
+    passes = Passes(enqueue, gpu=torch.device("cuda", 0))
+    assert passes.is_graph is is_recordable
+    assert 0 < min(passes.run_for(0.05)) < 100
 
 
 @pytest.mark.gpu
 def test_a_measurement(tmp_path: Path) -> None:
-    from trials.latency.reference_network import write_reference
-
     device = open_device("cuda")
     write_reference(tmp_path / "reference.onnx", opset=device.opset)
     latency = device.measure(tmp_path / "reference.onnx")

@@ -1,14 +1,16 @@
 """A measurement on this machine makes trainings wait; one elsewhere does not."""
 
-import fcntl
 from pathlib import Path
 
 import pytest
 
+from tests.trials.latency.locked import is_measuring
 from trials.latency.cache import LatencyCache
+from trials.latency.comparison import compare_latencies
 from trials.latency.device import DeviceIdentity, Latency
+from trials.latency.doctor import examine_device
 from trials.latency.measure import measure_quietly
-from trials.latency.measurement_lock import MeasurementLock
+from trials.latency.measurement_lock import MACHINE_FOLDER, MeasurementLock
 
 
 class Device:
@@ -26,20 +28,11 @@ class Device:
 
     def measure(self, onnx_path: Path) -> Latency:
         del onnx_path
-        self.trainings_wait.append(any(_is_locked(path) for path in self._folder.glob("*.lock")))
+        self.trainings_wait.append(is_measuring(self._folder))
         return Latency(samples_ms=(1.0,), device=self._identity)
 
     def close(self) -> None:
         pass
-
-
-def _is_locked(path: Path) -> bool:
-    with path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        return False
 
 
 @pytest.mark.parametrize(("kind", "wait"), [("cpu", True), ("cuda", True), ("a new kind", True), ("ssh", False)])
@@ -54,3 +47,11 @@ def test_trainings_wait_for_every_device_that_is_not_known_to_be_elsewhere(
         again = measure_quietly(model, device, cache, lock=lock)
     assert (first[1], again) == (False, (first[0], True))
     assert device.trainings_wait == [wait]
+
+
+def test_commands_that_measure_keep_the_machine_quiet_too(tmp_path: Path) -> None:
+    device = Device("cpu", MACHINE_FOLDER)
+    rows = list(compare_latencies([device], [("a", tmp_path / "a.onnx")], num_classes=3))
+    assert [row.reason for row in rows] == [""]
+    assert examine_device(device).reference_ms == (1.0, 1.0, 1.0)
+    assert device.trainings_wait == [True] * 4

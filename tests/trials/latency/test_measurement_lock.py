@@ -1,6 +1,7 @@
 """Training on a machine yields to measurements, and a measurement runs alone."""
 
 import multiprocessing
+import os
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.trials.latency.locked import is_measuring
 from trials.latency.measurement_lock import MeasurementLock
 
 PATIENCE_S = 20.0
@@ -164,3 +166,34 @@ def test_a_killed_process_blocks_nobody(tmp_path: Path, is_exclusive: bool) -> N
     holder.join()
     with MeasurementLock(tmp_path).shared() as lock, lock.exclusive():
         pass
+
+
+def test_the_lock_is_the_machine_s_and_any_user_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with MeasurementLock().shared() as lock, lock.exclusive():
+        assert is_measuring(Path("/tmp"))
+    before = os.umask(0o077)
+    try:
+        with MeasurementLock(tmp_path).shared():
+            assert [path.stat().st_mode & 0o777 for path in tmp_path.glob("*.lock")] == [0o666] * 2
+    finally:
+        os.umask(before)
+
+
+def test_a_link_in_the_lock_s_place_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "yoloret-nas-measurement.lock").symlink_to(tmp_path / "victim")
+    with pytest.raises(OSError, match="symbolic links"), MeasurementLock(tmp_path).shared():
+        pass
+    assert not (tmp_path / "victim").exists()
+
+
+def test_a_training_finishes_its_gpu_work_before_a_measurement_begins(tmp_path: Path) -> None:
+    finished: list[str] = []
+    with (
+        MeasurementLock(tmp_path, finish=lambda: finished.append("training")).shared() as training,
+        MeasurementLock(tmp_path).shared() as other,
+    ):
+        training.yield_to_measurement()
+        assert finished == []
+        with training.released(), other.exclusive():
+            assert finished == ["training"]

@@ -6,15 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from spaces import YoloRetError
 from trials.latency.board.session import BoardRun, BoardSession
 from trials.latency.board.settings import SshSettings
 from trials.latency.board.trtexec_command import Trtexec
 from trials.latency.board.trtexec_failure import Failure, find_failure
 from trials.latency.board.trtexec_log import TrtexecLog, parse_log, parse_times
 from trials.latency.device import DeviceError
+from trials.onnx import UnsupportedNetworkError
 
 _GARBLED = ("garbage", "truncated")
 _MEMORY = ("out_of_memory", "killed", "no_implementation")
+_REFUSED = ("refused", "unsupported_operator", "wrong_shape")
 _TRIES = 3
 """Attempts at a run whose output is garbled."""
 
@@ -60,7 +63,8 @@ class EngineBench:
 
         Raises:
             DeviceAwayError: the connection broke.
-            DeviceError: TensorRT cannot build it, with the reason.
+            UnsupportedNetworkError: TensorRT refuses it, with the reason.
+            DeviceError: it could not be built, with the reason.
         """
         content = hashlib.sha256(onnx_path.read_bytes() + f"workspace {self.workspace_mib}".encode()).hexdigest()[:16]
         kept = [name for name in self.session.engines if name.startswith(f"{content}-")]
@@ -110,7 +114,7 @@ class EngineBench:
             notes.append(
                 f"{log.num_skipped_tactics} tactics were skipped for lack of memory: the engine may be slower than necessary"
             )
-        self.session.keep(engine, most_mib=self.settings.cache_mib)
+        self.session.keep(engine)
         return Engine(file=engine, build_s=log.build_s or run.seconds, notes=tuple(notes))
 
     def _run_builder(
@@ -127,9 +131,11 @@ class EngineBench:
         return _run_until_readable(attempt, shape=shape, is_timed=False)
 
 
-def refusal(failure: Failure, *, during: str) -> DeviceError:
-    """Return the error for a run that failed for good."""
-    return DeviceError(f"{during} the engine: {failure.message}", hint=failure.hint)
+def refusal(failure: Failure, *, during: str) -> YoloRetError:
+    """Return the error for a run that failed for good: the network's own where TensorRT refuses to build it."""
+    is_refused = during == "building" and failure.kind in _REFUSED
+    kind = UnsupportedNetworkError if is_refused else DeviceError
+    return kind(f"{during} the engine: {failure.message}", hint=failure.hint)
 
 
 def _run_until_readable(

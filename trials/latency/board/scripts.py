@@ -85,6 +85,15 @@ state() {
     done
 }
 
+# trim MIB: of the engines and timing caches keep those used last that fit into so much.
+trim() {
+    total=0
+    ls -t "$cache"/*/*.engine "$cache"/*/timing.cache 2>/dev/null | while IFS= read -r file; do
+        with=$((total + ($(wc -c <"$file") + 1023) / 1024))
+        if [ "$with" -gt $(($1 * 1024)) ]; then rm -f "$file"; else total=$with; fi
+    done
+}
+
 mark() { printf '\n@%s %s\n' "$nonce" "$1"; }
 """
 
@@ -125,7 +134,8 @@ mark end
 SESSION = (
     PRELUDE
     + r"""
-# SESSION NONCE SECONDS FOLDER WHO: wait in the queue, then hold the board until the heartbeat stops.
+# SESSION NONCE SECONDS FOLDER WHO MIB: wait in the queue, then hold the board until the heartbeat stops.
+# Only then the cache is limited to so much: an engine in use is not deleted, however large it is.
 # Its last line starts with "busy", "work" or "error"; the nonce tells its lines from a login script's.
 say() { echo "@$nonce $*"; }
 nonce=$1; shift
@@ -156,6 +166,7 @@ while :; do
 done
 if has flock; then exec 8<"$running"; guard 60 flock 8; fi  # the run must have ended before its files are deleted
 rm -rf "$work" "$cache/owner"
+trim "$4"
 """
 )
 
@@ -195,21 +206,17 @@ mark end; echo "$status $(($(date +%s) - begun))"
 KEEP = (
     PRELUDE
     + r"""
-# KEEP FOLDER WORK MIB [ENGINE]: move a built engine and the timing cache into the cache, then limit its size.
-folder=$cache/$1 work=$2 most=$3 engine=${4:-}
-mkdir -p "$folder" || exit 1
-if [ -n "$engine" ]; then mv "$work/$engine" "$folder/$engine" || exit 1; fi
+# KEEP FOLDER WORK ENGINE: move a built engine and the timing cache into the cache. The session's end limits its size.
+folder=$cache/$1 work=$2
+mkdir -p "$folder" && mv "$work/$3" "$folder/$3" || exit 1
 if [ -s "$work/timing.cache" ]; then  # a copy, since this session's next build uses it; a move, to be atomic
     new=$folder/timing.new
     cp "$work/timing.cache" "$new" && mv "$new" "$folder/timing.cache" || rm -f "$new"
 fi
-total=0
-ls -t "$cache"/*/*.engine "$cache"/*/timing.cache 2>/dev/null | while IFS= read -r file; do
-    total=$((total + ($(wc -c <"$file") + 1023) / 1024))
-    if [ "$total" -gt $((most * 1024)) ]; then rm -f "$file"; fi
-done
 """
 )
+
+DROP = PRELUDE + "trim 0  # DROP: delete all engines and timing caches\n"
 
 SET_REFERENCE = (
     PRELUDE

@@ -6,6 +6,7 @@ depends on the client's heartbeat: a client that dies or is cut off releases the
 
 import contextlib
 import getpass
+import math
 import os
 import platform
 import re
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from trials.latency.board.probe import BoardState, read_state, split_parts
 from trials.latency.board.remote_process import RemoteEndError, RemoteResult
-from trials.latency.board.scripts import KEEP, RUN, SESSION, SET_REFERENCE, UPLOAD
+from trials.latency.board.scripts import DROP, KEEP, RUN, SESSION, SET_REFERENCE, UPLOAD
 from trials.latency.board.ssh import SshHost
 from trials.latency.device import DeviceAwayError, DeviceError
 
@@ -124,23 +125,21 @@ class BoardSession:
             after=read_state(parts["after"]),
         )
 
-    def keep(self, engine: str, *, most_mib: int) -> None:
-        """Move a built engine and the timing cache into the caches, and limit their size.
+    def keep(self, engine: str) -> None:
+        """Move a built engine and the timing cache into the caches.
 
         Raises:
             DeviceAwayError: the connection broke.
             DiskFullError: the disk is full.
         """
-        result = self.host.run(
-            KEEP, self.folder, self.work, str(most_mib), engine, what="keeping an engine", limit_s=120
-        )
+        result = self.host.run(KEEP, self.folder, self.work, engine, what="keeping an engine", limit_s=120)
         if result.exit_status != 0:
             raise self.disk_full()
         self.engines.append(engine)
 
     def drop_engines(self) -> None:
         """Delete all kept engines."""
-        self.host.run(KEEP, self.folder, self.work, "0", what="deleting the engines", limit_s=120)
+        self.host.run(DROP, what="deleting the engines", limit_s=120)
         self.engines.clear()
 
     def set_reference(self, reference: Reference) -> None:
@@ -158,13 +157,14 @@ class BoardSession:
 
 
 @contextlib.contextmanager
-def open_session(host: SshHost, folder: str, *, queue_limit_s: float) -> Iterator[BoardSession]:
+def open_session(host: SshHost, folder: str, *, queue_limit_s: float, cache_mib: int) -> Iterator[BoardSession]:
     """Wait for the board and hold it while the block runs.
 
     Args:
         host: The board.
         folder: The caches' folder for this board's identity: letters and digits.
         queue_limit_s: Longest wait in the queue.
+        cache_mib: Size of the engines and timing caches that stay on the board after the session.
 
     Raises:
         DeviceAwayError: it cannot be reached, or others held it for all that time.
@@ -172,7 +172,8 @@ def open_session(host: SshHost, folder: str, *, queue_limit_s: float) -> Iterato
     """
     who = f"{getpass.getuser()}@{platform.node()}, process {os.getpid()}"
     nonce = secrets.token_hex(8)
-    with host.start(SESSION, nonce, str(int(queue_limit_s)), folder, who, what="holding the board") as holder:
+    limit = str(max(1, math.ceil(queue_limit_s)))  # for `timeout`, 0 is no limit
+    with host.start(SESSION, nonce, limit, folder, who, str(cache_mib), what="holding the board") as holder:
         try:
             ends = tuple(f"@{nonce} {word}" for word in ("work ", "busy", "error "))
             said = holder.wait_for(ends, queue_limit_s + _GRACE_S)
@@ -182,7 +183,7 @@ def open_session(host: SshHost, folder: str, *, queue_limit_s: float) -> Iterato
         told, _, rest = lines[-1].partition(" ")
         if told == "busy":
             raise DeviceAwayError(
-                f"{host.address} has been in use by {rest.strip() or 'someone else'} for {queue_limit_s:.0f} s",
+                f"{host.address} has been in use by {rest.strip() or 'someone else'} for longer than queue_limit_s allows",
                 hint="wait until they are done; their lock is released when their process ends",
             )
         if told == "error":

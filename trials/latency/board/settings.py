@@ -14,7 +14,7 @@ class SshSettings:
     patience_s: float = 300.0
     """Longest wait for a board that cannot be reached; 0 for a single attempt."""
     queue_limit_s: float = 7200.0
-    """Longest wait in the board's queue."""
+    """Longest wait of a measurement in the board's queue, all attempts together."""
     build_limit_s: float = 2400.0
     """Longest build; a Nano takes 3 minutes for a network of ResNet-18's size and 20 to 30 for large ones."""
     run_limit_s: float = 600.0
@@ -26,7 +26,7 @@ class SshSettings:
     reference_every: int = 5
     """The reference network is timed with every n-th measurement of the board, counted over all clients."""
     cache_mib: int = 2048
-    """Disk space for engines and timing caches on the board."""
+    """Disk space for engines and timing caches that stay on the board after a measurement."""
 
     def __post_init__(self) -> None:
         if min(self.patience_s, self.queue_limit_s, self.cooling_s, self.cache_mib) < 0:

@@ -77,7 +77,7 @@ class SshDevice:
         Raises:
             DeviceAwayError: the board could not be reached, or others held it, for all the time allowed.
             DeviceError: the board cannot run the network, or its identity changed.
-            UnsupportedNetworkError: its TensorRT cannot take the file.
+            UnsupportedNetworkError: its TensorRT cannot take the network.
             UnstableError: no run was steady.
         """
         started = self.clock()
@@ -85,7 +85,7 @@ class SshDevice:
         shape = check_onnx(onnx_path, version=version)
         with self._prepared(onnx_path) as path, self._reference_file() as reference:
             work = _Measurement(device=self, onnx_path=path, shape=shape, reference_path=reference, started=started)
-            return self._retry(lambda: self._in_session(work.measure))
+            return self._in_session(work.measure)
 
     def time_reference(self, times: int) -> list[TimedRun]:
         """Time the reference network several times without judging; a steady result becomes its new first figure.
@@ -106,7 +106,7 @@ class SshDevice:
                     session.set_reference(Reference(engine=engine.file, first_ms=middle, last_ms=middle))
                 return runs
 
-            return self._retry(lambda: self._in_session(work))
+            return self._in_session(work)
 
     def close(self) -> None:
         """Close the connection."""
@@ -133,14 +133,23 @@ class SshDevice:
         return retry_while_away(work, patience_s=self.settings.patience_s, reset=self._host.close, clock=self.clock)
 
     def _in_session(self, work: Callable[[BoardSession], Result]) -> Result:
-        """Call a function in a session on the board; if the disk is full, delete the engines and call it again."""
-        folder = self.identity().key
-        with open_session(self._host, folder, queue_limit_s=self.settings.queue_limit_s) as session:
-            try:
-                return work(session)
-            except DiskFullError:
-                session.drop_engines()
-                return work(session)
+        """Call a function in a session on the board; if the disk is full, delete the engines and call it again.
+
+        All attempts together wait in the queue until `queue_limit_s` is over, so that retries do not multiply it.
+        """
+        queue_end = self.clock() + self.settings.queue_limit_s
+
+        def attempt() -> Result:
+            limit_s = max(0.0, queue_end - self.clock())
+            folder, mib = self.identity().key, self.settings.cache_mib
+            with open_session(self._host, folder, queue_limit_s=limit_s, cache_mib=mib) as session:
+                try:
+                    return work(session)
+                except DiskFullError:
+                    session.drop_engines()
+                    return work(session)
+
+        return self._retry(attempt)
 
     @contextmanager
     def _prepared(self, onnx_path: Path) -> Iterator[Path]:

@@ -199,7 +199,7 @@ def test_a_connection_that_breaks_in_the_middle(host: SshHost, board: LoopbackBo
 
 
 def test_a_command_that_does_not_end_is_left(host: SshHost) -> None:
-    assert host.run("exec sleep 60", what="x", limit_s=0.5).exit_status is None  # it would have been 0
+    assert host.run("exec sleep 60", what="x", limit_s=0.5).exit_status is None  # it would be 0 at its end
     host.close()
 
 

@@ -1,6 +1,8 @@
 """The whole way of a measurement, over OpenSSH on loopback to a stand-in board, and every way it can go wrong."""
 
+import contextlib
 import dataclasses
+import fcntl
 import itertools
 import os
 import signal
@@ -16,6 +18,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from spaces import YoloRetError
 from tests.conftest import PutUpBoard
 from tests.trials.latency.board.loopback import LoopbackBoard
 from tests.trials.latency.board.versions import FLAGS
@@ -175,22 +178,22 @@ def test_the_cache_keeps_a_measurement(board: LoopbackBoard, device: SshDevice, 
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"),
+    ("fault", "error", "words"),
     [
-        ("operator", "this TensorRT has no operator Frobnicate"),
-        ("killed!", "the kernel killed trtexec"),
-        pytest.param("oom!", r"ran out of GPU memory \(3707 MiB requested\)", marks=pytest.mark.slow),
-        pytest.param("garbage!", "the output is not trtexec", marks=pytest.mark.slow),
-        pytest.param("disk_full!", "the disk of board is full", marks=pytest.mark.slow),
+        ("operator", UnsupportedNetworkError, "this TensorRT has no operator Frobnicate"),
+        ("killed!", DeviceError, "the kernel killed trtexec"),
+        pytest.param("oom!", DeviceError, r"ran out of GPU memory \(3707 MiB requested\)", marks=pytest.mark.slow),
+        pytest.param("garbage!", DeviceError, "the output is not trtexec", marks=pytest.mark.slow),
+        pytest.param("disk_full!", DeviceError, "the disk of board is full", marks=pytest.mark.slow),
     ],
 )
 def test_builds_that_fail_for_good(
-    board: LoopbackBoard, device: SshDevice, network: Path, fault: str, words: str
+    board: LoopbackBoard, device: SshDevice, network: Path, fault: str, error: type[YoloRetError], words: str
 ) -> None:
     device.measure(network)
     other = _network(network.with_name("other.onnx"), width=9)
     board.fail(build=[fault])
-    with pytest.raises(DeviceError, match=words) as caught:
+    with pytest.raises(error, match=words) as caught:
         device.measure(other)
     assert not isinstance(caught.value, DeviceAwayError)
     board.fail()
@@ -267,8 +270,34 @@ def test_the_caches_stay_within_their_bound(board: LoopbackBoard, network: Path)
         os.utime(kept / f"{number:016d}-00000000.engine", (1000 + number, 1000 + number))
     device.measure(_network(network.with_name("other.onnx"), width=9))
     device.close()
+    assert board.wait_until_quiet() == []
     left = sorted(path.name for path in kept.glob("0*.engine"))
     assert left == ["0000000000000002-00000000.engine", "0000000000000003-00000000.engine"]
+
+
+def test_an_engine_beyond_the_bound_is_timed_before_it_is_deleted(board: LoopbackBoard, network: Path) -> None:
+    device = _with(board, cache_mib=0)
+    assert device.measure(network).build_s is not None
+    device.close()
+    assert board.wait_until_quiet() == []
+    assert not list(board.cache.glob("*/*.engine"))
+
+
+def test_an_engine_that_does_not_fit_takes_no_other_s_place(
+    board: LoopbackBoard, device: SshDevice, network: Path
+) -> None:
+    board.fail()
+    known = device.measure(network)
+    large = board.cache / device.identity().key / "large.engine"
+    large.write_bytes(bytes(2**20 + 1))
+    os.utime(large, (2e9, 2e9))  # the newest
+    device.close()
+    again = _with(board, cache_mib=1)
+    assert again.measure(network).engine == known.engine
+    again.close()
+    assert board.wait_until_quiet() == []
+    assert not large.exists()
+    assert len(list(large.parent.glob("*.engine"))) == 2  # the network's and the reference's
 
 
 # ---- what is not steady ----
@@ -445,11 +474,45 @@ def test_a_board_in_others_use_is_waited_for_only_so_long(board: LoopbackBoard, 
     thread.start()
     _wait_for_process(board, "trtexec_stand_in.py --onnx")
     late = _with(board, queue_limit_s=1)
-    with pytest.raises(DeviceAwayError, match=r"board has been in use by .*, process \d+ for 1 s"):
+    with pytest.raises(
+        DeviceAwayError, match=r"board has been in use by .*, process \d+ for longer than queue_limit_s"
+    ):
         late.measure(network)
     late.close()
     thread.join()
     holder.close()
+
+
+@pytest.mark.parametrize("breaks_after_s", [7200, 3000, 7000])  # the queue's own end, or a connection that breaks in it
+def test_retries_do_not_multiply_the_wait_in_the_queue(
+    board: LoopbackBoard, network: Path, monkeypatch: pytest.MonkeyPatch, breaks_after_s: float
+) -> None:
+    now_s, limits_s = [0.0], []
+
+    @contextlib.contextmanager
+    def wait_in_vain(host: object, folder: str, *, queue_limit_s: float, cache_mib: int) -> Iterator[None]:
+        limits_s.append(queue_limit_s)
+        now_s[0] += min(queue_limit_s, breaks_after_s)
+        raise DeviceAwayError("in use")
+        yield
+
+    monkeypatch.setattr("trials.latency.board.ssh_device.open_session", wait_in_vain)
+    monkeypatch.setattr("trials.latency.retry._FIRST_PAUSE_S", 1e-3)
+    device = dataclasses.replace(_with(board, patience_s=1e-3), clock=lambda: now_s[0])
+    with pytest.raises(DeviceAwayError, match=r"in use \(4 attempts in 7200 s\)"):
+        device.measure(network)
+    assert limits_s == [max(0.0, 7200 - breaks_after_s * attempt) for attempt in range(4)]
+    device.close()
+
+
+def test_a_queue_without_a_wait_is_left_at_once(board: LoopbackBoard, network: Path) -> None:
+    """For the board's `timeout`, 0 seconds would be no limit."""
+    with (board.root / "tmp" / "yoloret-nas.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        device = _with(board, queue_limit_s=0)
+        with pytest.raises(DeviceAwayError, match="board has been in use by someone else"):
+            device.measure(network)
+        device.close()
 
 
 def test_a_board_without_flock_is_told(board: LoopbackBoard, network: Path) -> None:

@@ -1,4 +1,4 @@
-"""Real logs where they are at hand (../shared/trtexec-logs), and our own in the same format where they are not."""
+"""Excerpts of real logs, each with its origin on its first line, and our own in the same format."""
 
 from pathlib import Path
 
@@ -7,7 +7,9 @@ import pytest
 from trials.latency.board.trtexec_failure import FailureKind, find_failure
 from trials.latency.board.trtexec_log import parse_log, parse_times
 
-LOGS = Path(__file__).parents[4] / "../shared/trtexec-logs"
+LOGS = Path(__file__).parent / "logs"
+WHOLE_LOGS = Path(__file__).parents[4] / "../shared/trtexec-logs"
+"""The logs that the excerpts are of; beside the project on some machines."""
 
 # File: median, throughput, build seconds, input bindings, kind of failure (None: the figure may be used).
 REAL: dict[str, tuple[float | None, float | None, float | None, dict[str, tuple[int, ...]], str | None]] = {
@@ -50,16 +52,16 @@ WORDS = {
 
 
 def _real(name: str) -> str:
-    path = LOGS / name
-    if not path.is_file():
-        pytest.skip("the real logs are not here")
-    return path.read_text(encoding="utf-8")
+    return (LOGS / name).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", REAL)
-def test_real_logs(name: str) -> None:
+@pytest.mark.parametrize("folder", [LOGS, WHOLE_LOGS], ids=["excerpt", "whole"])
+def test_real_logs(name: str, folder: Path) -> None:
+    if not folder.is_dir():
+        pytest.skip("the whole logs are not here")
     median, throughput, build_s, bindings, kind = REAL[name]
-    log = parse_log(_real(name))
+    log = parse_log((folder / name).read_text(encoding="utf-8"))
     assert (log.median_ms, log.throughput_per_s, log.build_s, log.bindings) == (median, throughput, build_s, bindings)
     failure = find_failure(log, exit_status=None, is_timed=True)
     assert (failure.kind if failure else None) == kind
@@ -76,8 +78,6 @@ def test_failures_are_told_in_words(number: str) -> None:
 
 
 def test_every_real_log_is_listed() -> None:
-    if not LOGS.is_dir():
-        pytest.skip("the real logs are not here")
     assert {path.name for path in LOGS.glob("*.txt")} == set(REAL)
 
 
@@ -181,8 +181,6 @@ TIMES = LOGS / "40-8.5EA-exportTimes-first5.json"
 
 
 def test_a_real_times_file() -> None:
-    if not TIMES.is_file():
-        pytest.skip("the real files are not here")
     assert parse_times(TIMES.read_text(), warm_up_ms=0) == (0.484512, 0.4704, 0.474944, 0.474944, 0.474464)
 
 

@@ -1,0 +1,1 @@
+"""Scripts that measured the figures of the documentation."""

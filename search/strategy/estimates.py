@@ -1,0 +1,96 @@
+"""Estimates of the AP of a study's trials, from the model of accuracy: what each score says about the others.
+
+On the networks of YOLOBench with added noise, the estimates of a front's members are less biased than their scores, and
+their 5–95 % ranges hold the true AP in at least 90 % of cases: `python -m benchmarks.calibration`, docs/measurements.md.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from search.strategy.accuracy_model import AccuracyModel, Observation
+from search.strategy.candidates import Candidates, Encoder
+from search.strategy.latency_lookups import LatencyLookups
+from search.strategy.observations import observe
+from search.strategy.surrogate import SurrogateSettings
+from search.study.estimate import NOISE, Estimate, estimate_from_repeats
+from search.study.pareto import FloatArray
+from search.study.record import TrialRecord
+from search.study.summary import Summary
+from spaces import Architecture
+
+MIN_TRIALS = 8
+"""Complete trials below which the model says nothing."""
+_NOISE_SPREAD = 0.5
+"""The noise's standard deviation is believed to be `NOISE` times or over 1.3 with a probability of two in three. A model
+that has to learn it from fifty trials, no two of which are alike, takes half of the luck for accuracy."""
+WIDENING = 1.3
+"""Factor on the model's standard deviations. They leave out that its hyperparameters are uncertain and that AP is not quite
+what the model can describe: measured on YOLOBench's networks, they are too small by this factor."""
+
+
+def with_estimates(summary: Summary) -> Summary:
+    """Return a summary with estimates: from repeats where architectures were trained repeatedly, else from the model.
+
+    There are none without repeats where fewer than `MIN_TRIALS` trials are complete, or all have the same score.
+    """
+    estimates = estimate_from_repeats(summary.records) or _estimate_by_model(summary.records)
+    return replace(summary, estimates=estimates)
+
+
+def fit_accuracy(
+    records: Sequence[TrialRecord], architectures: Sequence[Architecture], *, seed: int = 0
+) -> tuple[LatencyLookups, AccuracyModel]:
+    """Fit the model of accuracy to a study's trials.
+
+    Args:
+        records: Finished trials, at least one of them complete.
+        architectures: The candidates: those of the trials, and any others to predict. No repeats.
+        seed: Of the fits' starting points.
+
+    Returns:
+        Latency of each candidate, measured or predicted, and the model of its AP.
+    """
+    place = {one.key: index for index, one in enumerate(architectures)}
+    places = {record.number: place[record.architecture.key] for record in records}
+    latency_ms = np.full(len(architectures), np.nan)
+    for record in records:
+        if record.result.latency is not None:
+            latency_ms[places[record.number]] = record.result.latency.median_ms
+    num_classes = max(len(record.result.per_class_ap) for record in records if record.point is not None)
+    candidates = Encoder(num_classes=max(1, num_classes)).encode(architectures)
+    return fit_to_observations(candidates, observe(records, places), latency_ms=latency_ms, seed=seed)
+
+
+def fit_to_observations(
+    candidates: Candidates, observations: Sequence[Observation], *, latency_ms: FloatArray, seed: int = 0
+) -> tuple[LatencyLookups, AccuracyModel]:
+    """Fit the model of accuracy to encoded candidates; seeds are expected to deviate by `NOISE` until scores say otherwise.
+
+    Args:
+        candidates: N candidates.
+        observations: The trained ones, at least one.
+        latency_ms: (N,) measured latencies, NaN where not measured.
+        seed: Of the fits' starting points.
+    """
+    lookups = LatencyLookups(candidates, latency_ms, measure=lambda wanted: [], max_lookups=0, seed=seed)
+    lookups.predict()
+    spread = float(np.std([observation.ap for observation in observations]))
+    settings = SurrogateSettings(noise_median=(NOISE / max(spread, NOISE)) ** 2, noise_spread=_NOISE_SPREAD)
+    return lookups, AccuracyModel(lookups, observations, pending=(), settings=settings, seed=seed)
+
+
+def _estimate_by_model(records: Sequence[TrialRecord]) -> dict[int, Estimate]:
+    complete = [record for record in records if record.point is not None]
+    if len(complete) < MIN_TRIALS or len({record.result.ap for record in complete}) == 1:
+        return {}
+    trained = [record for record in records if record.result.state in ("complete", "pruned")]
+    architectures = list({record.architecture.key: record.architecture for record in trained}.values())
+    place = {one.key: index for index, one in enumerate(architectures)}
+    _, model = fit_accuracy(trained, architectures)
+    return {
+        record.number: Estimate(ap=float(model.mean[index]), std=WIDENING * float(model.std[index]))
+        for record in complete
+        for index in [place[record.architecture.key]]
+    }

@@ -1,0 +1,58 @@
+"""The effects of choices, on studies whose effects are known."""
+
+import random
+
+import numpy as np
+import pytest
+
+from benchmarks.calibration import draw_known_study
+from search.reports.effects import estimate_effects
+from search.reports.forecast import Candidate, Forecast
+from search.reports.report import StudyReport
+from search.study.record import TrialRecord
+from spaces.named_spaces import open_space
+from tests.search.driver.scripted import latency
+from tests.search.records import record, summary
+from trials.trial_result import TrialResult
+
+
+@pytest.mark.parametrize(("count", "repeats"), [(12, 4), (28, 4), (50, 2), (100, 2)])
+def test_the_ranges_cover_the_known_effects(count: int, repeats: int) -> None:
+    covered = []
+    for seed in range(repeats):
+        records, truth = draw_known_study(count, seed)
+        covered += [
+            one.ap_range[0] <= truth[one.axis, one.value] <= one.ap_range[1] for one in estimate_effects(records)
+        ]
+    assert 0.8 <= np.mean(covered) <= 0.99  # 0.90 to 0.95 over many studies: docs/measurements.md
+
+
+def test_latency_effects_are_those_of_all_measured_trials() -> None:
+    space = open_space("tiny")
+    rng = random.Random(0)
+    records = []
+    for number in range(60):
+        one = space.sample(rng)
+        is_large = one.input_size >= 128
+        state = "infeasible" if is_large and number % 6 else "complete"
+        # The few large ones that were trained are said to be slower than those that were not.
+        latency_ms = 2.0 if not is_large else 8.0 if state == "infeasible" else 9.0
+        result = TrialResult(state=state, ap=0.3, ap50=0.5, latency=latency(latency_ms))
+        records.append(TrialRecord(number=number, architecture=one, result=result))
+    latencies = {one.value: one for one in estimate_effects(records) if one.axis == "input_size"}
+    assert latencies["160"].latency / latencies["64"].latency == pytest.approx(4.1, abs=0.1)
+
+
+@pytest.mark.parametrize(("count", "share"), [(8, "25.0%"), (10, "20.0%"), (12, "25.0%")])
+def test_the_last_quarter_is_a_quarter(count: int, share: str) -> None:
+    records = [record(number, 0.9 * (number + 1) / count, 50.0) for number in range(count)]  # each adds as much
+    candidate = Candidate(architecture=records[0].architecture, ap=0.9, ap_std=0.1, latency_ms=50.0, gain=0.01)
+    report = StudyReport(
+        name="s",
+        summary=summary(*records),
+        effects=(),
+        forecast=Forecast(candidates=(candidate,)),
+        by_minute=(),
+        seconds_by_kind={},
+    )
+    assert f"the last quarter of the trials added {share} to the hypervolume" in report.verdict

@@ -1,0 +1,203 @@
+"""This machine's GPU as a device: TensorRT's Python package, a strongly typed FP16 network, batch 1.
+
+What was run where: docs/gpu.md.
+"""
+
+import hashlib
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from trials.latency.cuda.engine import Engine, TensorRT, build_engine, find_tensorrt
+from trials.latency.cuda.gpu import HEAT, Gpu, GpuState, read_gpus
+from trials.latency.cuda.passes import Passes
+from trials.latency.device import DeviceIdentity, Latency, UnknownDeviceError, UnstableError
+from trials.latency.reference_network import write_reference
+from trials.latency.steadiness import Rounds, time_in_turn
+from trials.onnx import check_onnx
+from trials.onnx.half_precision import write_half
+
+_ROUND_S = 0.05
+"""Seconds per turn of the candidate and of the reference."""
+
+
+class Runner(Protocol):
+    """A loaded network that can be timed; `Passes` is the real one."""
+
+    is_graph: bool
+
+    def warm_up(self) -> bool:
+        """Run until the figures settle; return whether they did."""
+        ...
+
+    def run_for(self, seconds: float) -> list[float]:
+        """Return each pass in milliseconds."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class CudaDevice:
+    """TensorRT on one GPU of this machine."""
+
+    index: int | None = None
+    """Which GPU, as nvidia-smi counts; None for the first that CUDA_VISIBLE_DEVICES leaves visible."""
+    clock: Callable[[], float] = time.perf_counter
+    """Returns seconds."""
+
+    load: Callable[[TensorRT, bytes, torch.device], Runner] | None = None
+    """Loads an engine for timing; None for a CUDA graph of it. Tests pass a scripted one."""
+
+    def __post_init__(self) -> None:
+        if not self.tensorrt.supports(self.gpu.capability):
+            major, minor = self.gpu.capability
+            raise UnknownDeviceError(
+                f"device {self.name}: {self.tensorrt} does not run on {self.gpu.name}, whose compute capability is "
+                f"{major}.{minor}",
+                hint='install the full TensorRT: pip install "yoloret-nas[tensorrt]"',
+            )
+
+    @property
+    def name(self) -> str:
+        """The device as the user types it."""
+        return "cuda" if self.index is None else f"cuda:{self.index}"
+
+    @property
+    def opset(self) -> int:
+        """The operator set that the installed TensorRT reads."""
+        return self.tensorrt.reads.opset
+
+    @cached_property
+    def tensorrt(self) -> TensorRT:
+        """The installed TensorRT."""
+        return find_tensorrt()
+
+    @cached_property
+    def gpu(self) -> Gpu:
+        """The GPU as the driver describes it."""
+        visible = _visible(read_gpus())
+        if not visible:
+            raise UnknownDeviceError(
+                f"device {self.name}: PyTorch sees no NVIDIA GPU on this machine",
+                hint="check that nvidia-smi works and that PyTorch is a CUDA build, or use cpu or ssh://nano",
+            )
+        # The lowest number, not CUDA's first: each trial sees the GPU it trains on first.
+        index = min(visible) if self.index is None else self.index
+        if index not in visible:
+            raise UnknownDeviceError(
+                f"device {self.name}: GPU {index} is not visible to this process",
+                hint=f"use {' or '.join(f'cuda:{seen}' for seen in sorted(visible))}, or change CUDA_VISIBLE_DEVICES",
+            )
+        return visible[index]
+
+    def identity(self) -> DeviceIdentity:
+        """Return GPU, TensorRT, precision, driver, and the limits of power and clock."""
+        return DeviceIdentity(
+            kind="cuda",
+            board=self.gpu.name,
+            backend=str(self.tensorrt),
+            precision="fp16",
+            settings={"driver": self.gpu.driver, "power limit": self.gpu.power_limit, "clock": self.gpu.clock},
+        )
+
+    def measure(self, onnx_path: Path) -> Latency:
+        """Build a network's engine and time it in turn with the reference, as CUDA graphs.
+
+        Raises:
+            DeviceError: TensorRT cannot build or run it.
+            UnsupportedNetworkError: its TensorRT cannot take the file.
+            UnstableError: the median was not known well enough after all rounds, or heat slowed the GPU.
+        """
+        started = self.clock()
+        check_onnx(onnx_path, version=self.tensorrt.reads)
+        plan, build_s = self._build(onnx_path)
+        with tempfile.TemporaryDirectory() as folder:
+            write_reference(Path(folder) / "reference.onnx", opset=self.opset)
+            reference_plan, _ = self._build(Path(folder) / "reference.onnx")
+        candidate, reference = self._load(plan), self._load(reference_plan)
+        is_warm = candidate.warm_up() and reference.warm_up()
+        before = self.gpu.read_state()
+        rounds = time_in_turn(lambda: candidate.run_for(_ROUND_S), lambda: reference.run_for(_ROUND_S))
+        after = self.gpu.read_state()  # the clock has not fallen yet: the driver waits longer
+        self._judge(onnx_path, rounds, after)
+        return Latency(
+            samples_ms=rounds.samples_ms,
+            device=self.identity(),
+            reference_ms=rounds.reference_ms,
+            is_reference_in_turn=True,
+            notes=(*rounds.verdict.notes, *_notes(candidate, after, is_warm=is_warm)),
+            seconds=self.clock() - started,
+            engine=hashlib.sha256(plan).hexdigest()[:16],
+            build_s=build_s,
+            before=before.to_dict(),
+            after=after.to_dict(),
+        )
+
+    def close(self) -> None:
+        """Do nothing: engines end with their measurement."""
+
+    def _build(self, onnx_path: Path) -> tuple[bytes, float]:
+        began = self.clock()
+        with tempfile.TemporaryDirectory() as folder, torch.cuda.device(self._torch_device):
+            write_half(onnx_path, Path(folder) / "half.onnx")
+            plan = build_engine(self.tensorrt, (Path(folder) / "half.onnx").read_bytes())
+        return plan, self.clock() - began
+
+    def _load(self, plan: bytes) -> Runner:
+        return (self.load or _load)(self.tensorrt, plan, self._torch_device)
+
+    @cached_property
+    def _torch_device(self) -> torch.device:
+        return torch.device("cuda", _torch_index(self.gpu))
+
+    def _judge(self, onnx_path: Path, rounds: Rounds, after: GpuState) -> None:
+        faults = [f"the driver lowers its clock: {reason}" for reason in after.throttling if reason in HEAT]
+        if rounds.verdict.fault:
+            faults.append(rounds.verdict.fault)
+        if faults:
+            raise UnstableError(
+                f"device {self.name} gave no steady figure for {onnx_path.name} in {rounds.count} rounds: "
+                f"{'; '.join(faults)}",
+                hint="stop other work on the GPU, cool it, or lock its clock (sudo nvidia-smi -lgc …)",
+            )
+
+
+def _notes(candidate: Runner, after: GpuState, *, is_warm: bool) -> list[str]:
+    notes = [] if is_warm else ["the figures had not settled when timing began"]
+    if not candidate.is_graph:
+        notes.append("the network could not be recorded as a CUDA graph: launching its kernels is part of the figure")
+    notes += [f"the driver lowers the clock: {reason}" for reason in after.throttling]
+    return notes
+
+
+def _load(tensorrt: TensorRT, plan: bytes, gpu: torch.device) -> Passes:
+    """Load an engine with random inputs; zeros can run faster than data."""
+    kinds = {tensorrt.module.float16: torch.float16, tensorrt.module.float32: torch.float32}
+
+    def allocate(shape: tuple[int, ...], kind: object) -> Tensor:
+        return torch.randn(shape, device=gpu).to(kinds[kind])
+
+    with torch.cuda.device(gpu):
+        engine = Engine(tensorrt, plan, allocate=allocate)
+    return Passes(engine.enqueue, gpu=gpu)
+
+
+def _visible(gpus: Sequence[Gpu]) -> dict[int, Gpu]:
+    """Return the GPUs that CUDA_VISIBLE_DEVICES leaves to this process, by nvidia-smi's number."""
+    seen = _torch_uuids()
+    return {gpu.index: gpu for gpu in gpus if gpu.uuid.removeprefix("GPU-") in seen}
+
+
+def _torch_index(gpu: Gpu) -> int:
+    return _torch_uuids().index(gpu.uuid.removeprefix("GPU-"))
+
+
+def _torch_uuids() -> list[str]:
+    """Return the UUIDs of the GPUs in PyTorch's order."""
+    return [str(torch.cuda.get_device_properties(index).uuid) for index in range(torch.cuda.device_count())]

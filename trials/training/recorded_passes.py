@@ -1,0 +1,54 @@
+"""Records a network's forward and backward pass on a GPU as CUDA graphs.
+
+A training step of a small network launches some two thousand kernels, each of which computes for microseconds: the CPU that
+launches them is the limit, not the GPU. A graph launches them all at once. Measurements: docs/gpu.md.
+"""
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor, nn
+
+from trials.data.batches import Batch
+from trials.data.letterbox import as_network_input
+
+
+class RecordedPasses(Callback):
+    """Records the passes at the first training step, and plays them back until training ends.
+
+    All batches of a training have the same size. The parameters that have gradients must stay the same too.
+
+    Args:
+        network: The trained network.
+        is_bf16: Whether its passes run in bfloat16 autocast.
+    """
+
+    def __init__(self, network: nn.Module, *, is_bf16: bool) -> None:
+        self._network = network
+        self._is_bf16 = is_bf16
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
+        """Record, unless that is done."""
+        if "forward" not in vars(self._network):
+            record_passes(self._network, as_network_input(batch.images), is_bf16=self._is_bf16)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give the network its own forward pass back, and free the graphs."""
+        vars(self._network).pop("forward", None)
+
+
+def record_passes(network: nn.Module, images: Tensor, *, is_bf16: bool) -> None:
+    """Replace the network's forward pass in training mode by the recorded one; weights and statistics stay as they are.
+
+    Args:
+        network: On a GPU, in training mode.
+        images: (B, 3, S, S) float32, as every later batch.
+        is_bf16: Whether the passes run in bfloat16 autocast.
+    """
+    before = [(buffer, buffer.clone()) for buffer in network.buffers()]
+    # The cache of autocast weights would outlive the recording.
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=is_bf16, cache_enabled=False):
+        torch.cuda.make_graphed_callables(network, (images,), allow_unused_input=True)
+    with torch.no_grad():
+        for buffer, value in before:  # recording runs a few passes, which change the norms' statistics
+            buffer.copy_(value)
