@@ -3,6 +3,7 @@
 import optuna
 import pytest
 
+from search.driver.measuring import measure_latency_ms
 from search.driver.search import make_sampler
 from search.study.parameters import distributions
 from tests.search.conftest import MakeSettings
@@ -11,15 +12,18 @@ from trials.training import RECIPES
 
 def count_lookups(settings: MakeSettings, recipe: str, *, max_latency_ms: float | None) -> int:
     """Return how many latencies the first proposal measured."""
-    seconds = list[float]()
+    seconds, failures = list[float](), list[str]()
     sampler = make_sampler(
         settings(sampler="ehvi", train=RECIPES[recipe](), max_latency_ms=max_latency_ms),
         num_classes=3,
+        measure_ms=measure_latency_ms,
         on_look_up=seconds.append,
+        notice=failures.append,
     )
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
     study.set_user_attr("reference_latency_ms", 100.0)
     study.ask(distributions(settings().space))
+    assert not failures
     return len(seconds)
 
 

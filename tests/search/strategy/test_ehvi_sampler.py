@@ -31,7 +31,7 @@ def _small_pool(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def new_study() -> optuna.Study:
-    sampler = EhviSampler(SPACE, fake_latency_ms, num_classes=3, settings=SETTINGS, seed=0)
+    sampler = EhviSampler(SPACE, fake_latency_ms, notice=print, num_classes=3, settings=SETTINGS, seed=0)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
     study.set_user_attr("reference_latency_ms", 1.1 * max(fake_latency_ms(one) for one in SPACE))
     return study
