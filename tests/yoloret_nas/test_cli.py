@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, get_args
 
@@ -32,7 +33,7 @@ from tests.yoloret_nas.conftest import SHAPES, SPACE_YAML, Call, RealStudy
 from trials.data.known_datasets import KNOWN
 from trials.training import RECIPES, RecipeName, read_checkpoint
 from yoloret_nas.cli import COMMANDS, cli
-from yoloret_nas.commands.search import study_name
+from yoloret_nas.commands.search import _check_writable, study_name
 from yoloret_nas.options import choices
 from yoloret_nas.project_file import TEMPLATE, defaults_of, parameters_of, read_project_file
 
@@ -194,6 +195,12 @@ def test_a_folder_that_cannot_be_written_is_refused(call: Call, played: Scripted
         call("search", "--dir", "file/runs"), 2, "cannot write to file/runs: Not a directory; choose another"
     )
     assert_refused(call("search", "--dir", "file"), 2, "cannot write to file: File exists")
+
+
+def test_searches_that_begin_together_may_all_write(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(_check_writable, [tmp_path] * 400)) == [None] * 400
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_without_a_dataset_is_refused_with_what_it_holds(call: Call, played: ScriptedExecutor) -> None:
