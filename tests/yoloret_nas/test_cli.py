@@ -473,15 +473,17 @@ def test_an_export_has_the_user_s_mode_and_replaces_another_whole_or_not_at_all(
     before = sorted(Path().iterdir())
     words = ("export", "--study", "real", "--dir", real_study.root, "--out", "link", "--force")
     rename = Path.rename
+    faults: list[BaseException] = [OSError(28, "No space left on device"), KeyboardInterrupt()]
 
     def fail_at_the_new_one(self: Path, target: Path) -> Path:
         if self.name.endswith("-partial"):
-            raise OSError(28, "No space left on device", str(target))
+            raise faults.pop(0)
         return rename(self, target)
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", fail_at_the_new_one)
         assert_refused(call(*words), 1, "No space left on device")
+        assert call(*words).code == 130
     assert (exported / "of the user").is_file()
     assert sorted(Path().iterdir()) == before
     assert call(*words).code == 0
