@@ -628,6 +628,7 @@ def test_the_project_s_lines_hold_where_a_command_is_called(call: Call, real_stu
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("budgte:", "yoloret-nas.yaml: 'budgte' is no flag of search"),
         ("budgte: 3", "yoloret-nas.yaml: 'budgte' is no flag of search; there are budget, data, .* dir"),
         ("[budget", "yoloret-nas.yaml is not YAML"),
         ("just text", "yoloret-nas.yaml must hold lines of the form flag: value"),
@@ -647,6 +648,12 @@ def test_a_project_file_that_is_wrong_is_refused(call: Call, played: ScriptedExe
 def test_an_empty_project_file_is_none(call: Call) -> None:
     Path("yoloret-nas.yaml").write_text("# nothing yet\n")
     assert call("space", "tiny").code == 0
+
+
+def test_a_line_without_a_value_is_none(call: Call) -> None:
+    Path("yoloret-nas.yaml").write_text("data:\nstudy:\n")
+    assert read_project_file(Path("yoloret-nas.yaml")) == {}
+    assert_refused(call("export"), 2, "Missing option '--study'")
 
 
 @pytest.mark.parametrize("name", choices.SPACES)
