@@ -272,7 +272,7 @@ def test_an_experiment_of_the_user_s_keeps_its_place(settings: MakeSettings, loc
 
 def test_a_file_that_is_no_store_is_named(root: Path) -> None:
     (root / "mlflow.db").write_bytes(b"no database" * 100)
-    with pytest.raises(StudyError, match="mlflow.db cannot be used: file is not a database"):
+    with pytest.raises(StudyError, match=r"mlflow\.db cannot be used: file is not a database"):
         experiment_pages(root)
 
 
