@@ -88,12 +88,12 @@ class LocalExecutor:
         self._running[number].process.terminate()
         self._end(number)
 
-    def close(self) -> None:
-        """Kill the running trials and their child processes."""
+    def close(self) -> Sequence[Finished]:
+        """Kill the running trials and their child processes; return those whose result was written before."""
         for running in self._running.values():
             running.process.terminate()
-        for number in list(self._running):
-            self._end(number)
+        ended = [self._as_dead(number) for number in list(self._running)]
+        return [event for event in ended if isinstance(event, Finished)]
 
     def _receive(self, number: int) -> Event:
         running = self._running[number]

@@ -156,6 +156,18 @@ def test_a_process_that_died_after_its_result_was_written_is_finished(
     assert last_event(executor)[1] == result
 
 
+def test_a_trial_that_ended_unheard_is_handed_over_at_the_close(
+    executor: LocalExecutor, request_for: MakeRequest
+) -> None:
+    request = request_for(Raises("x"))
+    executor.start(request)
+    wait_for(request.work_dir / RESULT_FILE)
+    executor.start(request_for(Waits(request.work_dir / "waits"), number=1))
+    (ended,) = executor.close()
+    assert (ended.number, ended.result.state) == (0, "failed")
+    assert executor.close() == []
+
+
 def test_a_process_that_died_over_the_result_of_another_study_has_none(
     executor: LocalExecutor, request_for: MakeRequest
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from search.driver.driver import RunResult, StopRequest
-from search.driver.executor import Event, Progressed
+from search.driver.executor import Event, Finished, Progressed
 from search.driver.lock import driver_lock
 from search.driver.measuring import measure_latency_ms, slowest_latency_ms
 from search.driver.repeated_failure import RepeatedFailureError
@@ -376,6 +376,25 @@ def test_now_puts_running_trials_back_and_resuming_tries_them_first(
     assert len(resumed.summary.records) == 6
     assert len({record.architecture.key for record in resumed.summary.records}) == 6
     assert resumed.ending == "done"
+
+
+def test_a_trial_that_ended_unheard_before_now_is_recorded(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    class Late(ScriptedExecutor):
+        def close(self) -> Sequence[Finished]:
+            ended = [one for one in self.started if one.number in self._running]
+            super().close()
+            return [Finished(number=one.number, result=_played(one)[-1]) for one in ended]
+
+    executor = Late()
+    outcome = run_search(
+        settings(), executor=executor, view=RecordingView(), stop_requested=once_started(executor, 2, "now")
+    )
+    assert outcome.ending == "interrupted"
+    assert [record.number for record in outcome.summary.records] == [0, 1]
+    assert len(executor.started) == 2
+    assert tracking.interrupted == []
 
 
 @pytest.mark.parametrize("end", [die_of("signal SIGINT"), fail_with("Pin memory thread exited unexpectedly")])
