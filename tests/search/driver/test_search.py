@@ -18,6 +18,7 @@ from search.driver.measuring import measure_latency_ms, slowest_latency_ms
 from search.driver.repeated_failure import RepeatedFailureError
 from search.driver.search import run_search
 from search.study.errors import StudyError
+from search.study.experiment import EXPERIMENT_FILE
 from search.study.read_study import read_study, study_names
 from search.study.summary import Summary
 from spaces import Architecture, YoloRetError
@@ -597,6 +598,14 @@ def test_a_second_driver_is_refused_with_the_first_one_s_process(
     with driver_lock(chosen.folder), pytest.raises(StudyError, match=r"'study' is being searched by process \d+"):
         search(chosen)
     assert len(search(chosen).summary.records) == 4
+
+
+def test_an_experiment_of_the_name_is_refused(settings: MakeSettings, device: StandInDevice, tracking: Runs) -> None:
+    chosen = settings()
+    chosen.folder.mkdir()
+    (chosen.folder / EXPERIMENT_FILE).touch()
+    with pytest.raises(StudyError, match="belongs to trainings"):
+        search(chosen)
 
 
 def test_data_or_a_device_that_is_not_there_begins_no_study(
