@@ -731,6 +731,27 @@ def test_data_that_made_every_trial_fail_may_be_repaired(
     assert search(chosen).summary.states == {"complete": 4, "failed": 3}
 
 
+def test_a_trial_stopped_with_its_driver_is_not_hung(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Ctrl-Z does."""
+
+    class Stopped(ScriptedExecutor):
+        def events(self, *, timeout_s: float) -> Sequence[Event]:
+            time.sleep(0.0 if self.answers else 0.6)
+            return super().events(timeout_s=timeout_s)
+
+    def begin_late(request: TrialRequest) -> Generator[Event, bool | None, None]:
+        yield None  # type: ignore[misc]  # `ScriptedExecutor` takes it for silence
+        yield from play_trial(request)
+
+    monkeypatch.setattr("search.driver.driver.MIN_SILENCE_S", 0.0)
+    monkeypatch.setattr("search.driver.driver.longest_silence_s", lambda finished, phase: 0.5)
+    executor = Stopped(scripts={0: begin_late})
+    summary = run_search(settings(budget=1), executor=executor, view=RecordingView()).summary
+    assert [record.result.state for record in summary.records] == ["complete"]
+
+
 def test_a_silent_trial_is_ended_as_hung(
     settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
