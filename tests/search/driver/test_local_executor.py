@@ -83,7 +83,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def wait_until_gone(pid: int, *, seconds: float = 10.0) -> None:
+def wait_until_gone(pid: int, *, seconds: float = 60.0) -> None:
     until = time.monotonic() + seconds
     while is_alive(pid):
         assert time.monotonic() < until, f"process {pid} is still there after {seconds} s"
