@@ -175,6 +175,7 @@ class _Trial:
         notes: list[str] = []
         for spec in request.also_measure:
             path = request.work_dir / "elsewhere.onnx"
+            self._report(Progress(phase="measure"))  # each may wait for hours in its board's queue
             try:
                 with closing(open_device(spec)) as device:
                     export_for_timing(request.architecture, path, num_classes=num_classes, opset=device.opset)

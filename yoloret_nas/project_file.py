@@ -57,9 +57,11 @@ def read_project_file(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(values, dict):
         raise ProjectFileError(f"{path} must hold lines of the form  flag: value")
-    given = {_plain(str(name)): value for name, value in values.items()}
+    given = {
+        _plain(str(name)): value for name, value in values.items() if value is not None
+    }  # `data:` alone says nothing
     known = parameters_of(search)
-    if unknown := sorted(set(given) - set(known)):
+    if unknown := sorted({_plain(str(name)) for name in values} - set(known)):
         raise ProjectFileError(f"{path}: {unknown[0]!r} is no flag of search; there are {', '.join(known)}")
     return given
 

@@ -162,7 +162,10 @@ class Driver:
             self._view.started(request.number, request.architecture)
 
     def _put_all_back(self) -> None:
-        self._executor.close()
+        """Kill the running trials; record those that had ended, and put the others back."""
+        self._is_ending = True
+        for event in self._executor.close():
+            self._handle(event)
         for number in list(self._running):
             self._put_back(number)
 

@@ -54,5 +54,5 @@ class Executor(Protocol):
     def kill(self, number: int) -> None:
         """Kill a running trial; nothing more is heard of it."""
 
-    def close(self) -> None:
-        """Kill all running trials; harmless when repeated."""
+    def close(self) -> Sequence[Finished]:
+        """Kill all running trials; return those that had ended, unheard; harmless when repeated."""

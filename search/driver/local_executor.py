@@ -8,6 +8,7 @@ the driver dies, its trials notice the closed pipe and end themselves.
 import multiprocessing
 import os
 import queue
+import select
 import signal
 import threading
 from collections.abc import Sequence
@@ -87,12 +88,12 @@ class LocalExecutor:
         self._running[number].process.terminate()
         self._end(number)
 
-    def close(self) -> None:
-        """Kill the running trials and their child processes."""
+    def close(self) -> Sequence[Finished]:
+        """Kill the running trials and their child processes; return those whose result was written before."""
         for running in self._running.values():
             running.process.terminate()
-        for number in list(self._running):
-            self._end(number)
+        ended = [self._as_dead(number) for number in list(self._running)]
+        return [event for event in ended if isinstance(event, Finished)]
 
     def _receive(self, number: int) -> Event:
         running = self._running[number]
@@ -146,14 +147,29 @@ def _serve(connection: Connection, request: TrialRequest, gpus: str | None) -> N
     answers: queue.Queue[bool] = queue.Queue()
     threading.Thread(target=_listen, args=(connection, answers), daemon=True).start()
 
-    def report(progress: Progress) -> bool:
-        _send(connection, progress)
-        return answers.get() if progress.ap is not None else True
-
     from trials.trial import run_trial  # imported here, since the driver does not need what training needs
 
-    result = run_trial(request, report)
+    result = run_trial(request, lambda progress: _report(connection, answers, progress))
     _send(connection, result)
+
+
+def _report(connection: Connection, answers: "queue.Queue[bool]", progress: Progress) -> bool:
+    """Send a progress; return the driver's answer to a score, else True.
+
+    A driver that measures reads nothing, for minutes or hours. Progress that then finds no room is left out: sending it
+    would block the trial, perhaps with the measurement lock that the driver waits for.
+    """
+    is_needed = progress.ap is not None or progress.latency_ms is not None
+    if is_needed or _has_room(connection):
+        _send(connection, progress)
+    return answers.get() if progress.ap is not None else True
+
+
+def _has_room(connection: Connection) -> bool:
+    """Return whether a short message can be sent without waiting."""
+    poll = select.poll()
+    poll.register(connection, select.POLLOUT)
+    return bool(poll.poll(0))
 
 
 def _send(connection: Connection, message: Progress | TrialResult) -> None:

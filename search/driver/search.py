@@ -16,6 +16,8 @@ from search.driver.view import View
 from search.driver.work import Proposal, in_one_format, to_request
 from search.reports import write_reports
 from search.strategy import EhviSampler, SpaceSampler, StrategySettings, best_parent, cannot_reach_front
+from search.study.errors import StudyError
+from search.study.experiment import EXPERIMENT_FILE
 from search.study.pareto import Reference
 from search.study.record import TrialRecord
 from search.study.settings import StudySettings
@@ -71,7 +73,7 @@ class SearchWork:
         measure_ms: See :func:`run_search`.
 
     Raises:
-        StudyError: the study exists with other settings, other data or another device.
+        StudyError: the study exists with other settings, other data or another device, or an experiment has its name.
     """
 
     def __init__(
@@ -80,6 +82,8 @@ class SearchWork:
         self.settings = settings
         self.seconds_measuring = 0.0
         self._device_key = opened.identity.key
+        if (settings.folder / EXPERIMENT_FILE).is_file():  # its trials' folders have the same numbers
+            raise StudyError(f"{settings.folder} belongs to trainings", hint="choose another --study")
         num_classes = len(opened.dataset.class_names)
         sampler = make_sampler(
             settings, num_classes=num_classes, measure_ms=measure_ms, on_look_up=self._count, notice=notice

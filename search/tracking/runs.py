@@ -70,7 +70,10 @@ class StudyRuns:
         """Write what is missing of finished trials, and end the runs of interrupted trials."""
         for record in records:
             run = self._children.get(record.number)
-            if run is None or _is_running(run):
+            if run is None or _is_running(run) or run.data.tags.get(STATE_TAG) != record.result.state:
+                self.started(
+                    record.number, record.architecture
+                )  # anew where it ended otherwise: a training tried again
                 self.finished(record, seconds=None)
         known = {record.number for record in records}
         for number, run in self._children.items():

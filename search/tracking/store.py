@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import unquote
 
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
@@ -66,7 +67,7 @@ def naming_the_store(root: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
         raise unusable(root, without_credentials(str(error))) from error
 
 
@@ -88,22 +89,24 @@ def experiment_pages(root: Path) -> dict[str, str]:
 
 
 def _bring_artifacts_along(root: Path) -> None:
-    """Point a store that was copied or moved to the artifacts beside it.
+    """Point the studies of a store that was copied or moved to the artifacts beside it.
 
     MLflow records absolute paths and has no call to change them: without this, a copied folder of studies would write
-    its artifacts into the original.
+    its artifacts into the original. Experiments that the user made in the same store keep their places.
     """
     here = artifact_root(root)
     with closing(sqlite3.connect(store_path(root), timeout=60)) as connection, connection:
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone():
             return  # another process is creating it
-        known = connection.execute("SELECT artifact_location FROM experiments").fetchall()
-        mark = f"/{here.name}/"
-        for old in {str(location).rpartition(mark)[0] + mark for (location,) in known if mark in str(location)}:
-            if old == here.as_uri() + "/":
+        for (old,) in connection.execute("SELECT artifact_location FROM experiments").fetchall():
+            folder, _, name = str(old).rpartition("/")
+            is_ours = (
+                folder.startswith("file:") and folder.endswith(f"/{here.name}") and (root / unquote(name)).is_dir()
+            )
+            if not is_ours or folder == here.as_uri():
                 continue
             for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
                 connection.execute(
-                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
-                    (here.as_uri() + "/", len(old) + 1, len(old), old),
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column} || '/', 1, ?) = ?",
+                    (f"{here.as_uri()}/{name}", len(old) + 1, len(old) + 1, f"{old}/"),
                 )

@@ -192,8 +192,15 @@ def test_further_devices_are_measured_beside_it_and_one_that_cannot_is_a_note(
     devices = {"cpu": StandInDevice(), "cuda": StandInDevice(known=other), "ssh://board": Broken(known=other)}
     monkeypatch.setattr("trials.trial.open_device", lambda spec, **options: devices[spec])
     request = make_request(also_measure=("ssh://board", "cuda"))
-    result = run_trial(request, ignore_progress)
+    heard: list[Progress] = []
+
+    def hear(progress: Progress) -> bool:
+        heard.append(progress)
+        return True
+
+    result = run_trial(request, hear)
     assert result.state == "complete"
+    assert [progress.phase for progress in heard].count("measure") == 4  # a sign of life before and after each device
     assert {spec: measured.device for spec, measured in result.also.items()} == {"cuda": other}
     assert result.notes == (f"ssh://board: {note}",)
     traceback = request.work_dir / "traceback-elsewhere.txt"

@@ -103,8 +103,9 @@ class InlineExecutor:
     def kill(self, number: int) -> None:
         raise NotImplementedError("a trial in the test's own process cannot be killed")
 
-    def close(self) -> None:
+    def close(self) -> Sequence[Finished]:
         self._waiting.clear()
+        return ()
 
 
 @dataclass(frozen=True, kw_only=True)

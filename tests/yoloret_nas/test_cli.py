@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, get_args
 
@@ -32,7 +33,7 @@ from tests.yoloret_nas.conftest import SHAPES, SPACE_YAML, Call, RealStudy
 from trials.data.known_datasets import KNOWN
 from trials.training import RECIPES, RecipeName, read_checkpoint
 from yoloret_nas.cli import COMMANDS, cli
-from yoloret_nas.commands.search import study_name
+from yoloret_nas.commands.search import _check_writable, study_name
 from yoloret_nas.options import choices
 from yoloret_nas.project_file import TEMPLATE, defaults_of, parameters_of, read_project_file
 
@@ -194,6 +195,12 @@ def test_a_folder_that_cannot_be_written_is_refused(call: Call, played: Scripted
         call("search", "--dir", "file/runs"), 2, "cannot write to file/runs: Not a directory; choose another"
     )
     assert_refused(call("search", "--dir", "file"), 2, "cannot write to file: File exists")
+
+
+def test_searches_that_begin_together_may_all_write(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(_check_writable, [tmp_path] * 400)) == [None] * 400
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_without_a_dataset_is_refused_with_what_it_holds(call: Call, played: ScriptedExecutor) -> None:
@@ -466,15 +473,17 @@ def test_an_export_has_the_user_s_mode_and_replaces_another_whole_or_not_at_all(
     before = sorted(Path().iterdir())
     words = ("export", "--study", "real", "--dir", real_study.root, "--out", "link", "--force")
     rename = Path.rename
+    faults: list[BaseException] = [OSError(28, "No space left on device"), KeyboardInterrupt()]
 
     def fail_at_the_new_one(self: Path, target: Path) -> Path:
         if self.name.endswith("-partial"):
-            raise OSError(28, "No space left on device", str(target))
+            raise faults.pop(0)
         return rename(self, target)
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", fail_at_the_new_one)
         assert_refused(call(*words), 1, "No space left on device")
+        assert call(*words).code == 130
     assert (exported / "of the user").is_file()
     assert sorted(Path().iterdir()) == before
     assert call(*words).code == 0
@@ -619,6 +628,7 @@ def test_the_project_s_lines_hold_where_a_command_is_called(call: Call, real_stu
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("budgte:", "yoloret-nas.yaml: 'budgte' is no flag of search"),
         ("budgte: 3", "yoloret-nas.yaml: 'budgte' is no flag of search; there are budget, data, .* dir"),
         ("[budget", "yoloret-nas.yaml is not YAML"),
         ("just text", "yoloret-nas.yaml must hold lines of the form flag: value"),
@@ -638,6 +648,12 @@ def test_a_project_file_that_is_wrong_is_refused(call: Call, played: ScriptedExe
 def test_an_empty_project_file_is_none(call: Call) -> None:
     Path("yoloret-nas.yaml").write_text("# nothing yet\n")
     assert call("space", "tiny").code == 0
+
+
+def test_a_line_without_a_value_is_none(call: Call) -> None:
+    Path("yoloret-nas.yaml").write_text("data:\nstudy:\n")
+    assert read_project_file(Path("yoloret-nas.yaml")) == {}
+    assert_refused(call("export"), 2, "Missing option '--study'")
 
 
 @pytest.mark.parametrize("name", choices.SPACES)

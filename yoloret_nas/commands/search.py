@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
 
 import click
@@ -180,9 +181,8 @@ def study_name(space: str, data: str, device: str) -> str:
 def _check_writable(root: Path) -> None:
     try:
         root.mkdir(parents=True, exist_ok=True)
-        probe = root / ".writable"
-        probe.touch()
-        probe.unlink()
+        with NamedTemporaryFile(dir=root, prefix=".writable-"):  # of a name of its own: two searches may begin together
+            pass
     except OSError as error:
         raise click.UsageError(f"cannot write to {root}: {error.strerror}; choose another folder with --dir") from error
 

@@ -81,8 +81,7 @@ def write_bundle(
         difference = _fill(partial, record, checkpoint_path, study=study, estimate=estimate, opset=opset)
         _put_in_place(partial, folder, former)
     finally:
-        for left in (partial, former):
-            shutil.rmtree(left, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
     return difference
 
 
@@ -120,9 +119,10 @@ def _put_in_place(partial: Path, folder: Path, former: Path) -> None:
     folder.rename(former)
     try:
         partial.rename(folder)
-    except OSError:
+    except BaseException:  # an interrupt too
         former.rename(folder)
         raise
+    shutil.rmtree(former, ignore_errors=True)
 
 
 def _fill(

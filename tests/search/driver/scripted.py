@@ -172,9 +172,10 @@ class ScriptedExecutor:
         del self._running[number]
         self.killed.append(number)
 
-    def close(self) -> None:
+    def close(self) -> Sequence[Finished]:
         self._running.clear()
         self.is_closed = True
+        return ()
 
 
 @dataclass

@@ -2,9 +2,11 @@
 
 import multiprocessing
 import os
+import queue
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -17,6 +19,7 @@ from search.driver.executor import Died, Event, Finished, Progressed
 from search.driver.local_executor import LocalExecutor
 from tests.search.driver.bombs import Exits, Kills, KillsInMidMessage, Raises, Waits
 from tests.search.driver.scripted import FEW
+from trials.progress import Progress
 from trials.training import TrainSettings
 from trials.trial_result import RESULT_FILE, TrialRequest, TrialResult, read_result, write_result
 
@@ -104,6 +107,26 @@ def test_a_trial_reports_and_heeds_the_answer(executor: LocalExecutor, request_f
     assert executor.events(timeout_s=0.0) == ()
 
 
+def test_a_trial_goes_on_while_the_driver_reads_nothing() -> None:
+    """The driver may wait for the measurement lock, which a trial that scores holds."""
+    driver, trial = multiprocessing.Pipe()
+    answers: queue.Queue[bool] = queue.Queue()
+    is_over = threading.Event()
+
+    def score() -> None:
+        for step in range(2000):
+            local_executor._report(trial, answers, Progress(phase="score", step=step))
+        is_over.set()
+
+    threading.Thread(target=score, daemon=True).start()
+    assert is_over.wait(20.0)
+    while driver.poll():
+        driver.recv()
+    answers.put(False)
+    assert not local_executor._report(trial, answers, Progress(phase="train", ap=0.5))
+    assert driver.recv() == Progress(phase="train", ap=0.5)
+
+
 @pytest.mark.parametrize(
     ("bomb", "reason"),
     [
@@ -131,6 +154,18 @@ def test_a_process_that_died_after_its_result_was_written_is_finished(
     assert (again.work_dir / RESULT_FILE).is_file()
     executor.start(again)
     assert last_event(executor)[1] == result
+
+
+def test_a_trial_that_ended_unheard_is_handed_over_at_the_close(
+    executor: LocalExecutor, request_for: MakeRequest
+) -> None:
+    request = request_for(Raises("x"))
+    executor.start(request)
+    wait_for(request.work_dir / RESULT_FILE)
+    executor.start(request_for(Waits(request.work_dir / "waits"), number=1))
+    (ended,) = executor.close()
+    assert (ended.number, ended.result.state) == (0, "failed")
+    assert executor.close() == []
 
 
 def test_a_process_that_died_over_the_result_of_another_study_has_none(
@@ -201,7 +236,7 @@ def test_a_trial_whose_driver_died_ends_without_a_result(
     with pytest.raises(EndedError):
         local_executor._serve(theirs, request, None)
     theirs.close()
-    assert read_result(request.work_dir) is None
+    assert read_result(request.work_dir, study_id=request.study_id, architecture=request.architecture) is None
 
 
 # The default run sees the same in tests/yoloret_nas/test_whole_loop.py.

@@ -250,6 +250,20 @@ def test_what_a_killed_driver_did_not_write_is_written_on_resume(settings: MakeS
     assert {number: run.info.end_time for number, run in runs(chosen)[1].items()} == before
 
 
+def test_a_training_tried_again_while_the_store_was_away_is_written_on_resume(settings: MakeSettings) -> None:
+    chosen = settings()
+    open_runs(chosen).finished(record(0, None, None, state="failed", reason="the loss is nan"), seconds=5.0)
+    for _ in range(2):
+        again = open_runs(chosen)
+        again.catch_up([record(0, 0.4, 20.0)])
+    (experiment,) = client(chosen).search_experiments(filter_string="name = 'study'")
+    found = client(chosen).search_runs([experiment.experiment_id], f"tags.`{TRIAL_TAG}` = '0'")
+    assert sorted(run.data.tags[STATE_TAG] for run in found) == ["complete", "failed"]
+    (complete,) = [run for run in found if run.info.status == "FINISHED"]
+    assert complete.data.metrics["ap"] == 0.4
+    assert REASON_TAG not in complete.data.tags
+
+
 def test_a_search_ended_now_and_one_whose_driver_was_killed(settings: MakeSettings, device: StandInDevice) -> None:
     chosen = settings(budget=3)
     executor = ScriptedExecutor()

@@ -22,7 +22,7 @@ from search.study.storage import open_storage
 from search.tracking import runs, tracking
 from search.tracking.credentials import without_credentials
 from search.tracking.runs import STATE_TAG, TRIAL_TAG
-from search.tracking.store import open_client, tracking_uri
+from search.tracking.store import experiment_pages, open_client, tracking_uri
 from search.tracking.tracking import Tracking
 from tests.search.conftest import MakeSettings
 from tests.search.driver.scripted import RecordingView, ScriptedExecutor, StandInDevice
@@ -246,6 +246,7 @@ def test_a_copied_folder_of_studies_keeps_its_artifacts_to_itself(settings: Make
     (chosen.root / "file").write_text("first")
 
     def attach(to: StudySettings, name: str) -> set[str]:
+        to.folder.mkdir(exist_ok=True)
         _artifact_repos_cache.clear()  # MLflow keeps them by run, of whatever store: a copy is used by another process
         (tmp_path / name).write_text(name)
         opened = runs.StudyRuns(to)
@@ -259,6 +260,20 @@ def test_a_copied_folder_of_studies_keeps_its_artifacts_to_itself(settings: Make
     assert len(list(chosen.root.glob("mlartifacts/study/*/artifacts/*"))) == 1
     assert len(list(copied.root.glob("mlartifacts/study/*/artifacts/*"))) == 2
     assert attach(chosen, "third") == {"first", "third"}
+
+
+@pytest.mark.parametrize("location", ["s3://bucket/mlartifacts/study", "file:///data/mlartifacts/7"])
+def test_an_experiment_of_the_user_s_keeps_its_place(settings: MakeSettings, location: str) -> None:
+    root = settings().root
+    settings().folder.mkdir()
+    own = open_client(root).create_experiment("own", artifact_location=location)
+    assert open_client(root).get_experiment(own).artifact_location == location
+
+
+def test_a_file_that_is_no_store_is_named(root: Path) -> None:
+    (root / "mlflow.db").write_bytes(b"no database" * 100)
+    with pytest.raises(StudyError, match=r"mlflow\.db cannot be used: file is not a database"):
+        experiment_pages(root)
 
 
 @pytest.mark.parametrize("name", ["a?b=1", "a%20b", "{a} #ü"])
