@@ -3,8 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
+from scipy.stats import multivariate_normal, norm
 
-from search.strategy.surrogate import Inputs, SurrogateSettings, _Posterior, fit_surrogate
+from search.strategy.surrogate import Inputs, Surrogate, SurrogateSettings, _Posterior, fit_surrogate
 
 
 def grid(num_categories: int = 3) -> Inputs:
@@ -138,3 +139,50 @@ def test_categories_alone_are_learnt_to_certainty() -> None:
     mean, std = fit_surrogate(inputs, targets).predict(inputs)
     assert mean == pytest.approx(targets, abs=5e-3)
     assert std.max() < 0.1 * targets.std()
+
+
+SETTINGS = SurrogateSettings(trend_variance=0.5, category_variance=0.2)
+THETA = np.log([0.7, 1.5, 0.4, 0.8, 0.03])  # two lengths, one category's rate, the variance, the noise variance
+
+
+def plain_covariance(left: Inputs, right: Inputs) -> np.ndarray:
+    """The module's formula, pair by pair."""
+    lengths, rate, variance = np.exp(THETA[:2]), np.exp(THETA[2]), np.exp(THETA[3])
+    found = np.empty((len(left), len(right)))
+    for row, (x, c) in enumerate(zip(left.ordered, left.categories, strict=True)):
+        for column, (y, d) in enumerate(zip(right.ordered, right.categories, strict=True)):
+            distance = np.sqrt(5) * np.linalg.norm((x - y) / lengths)
+            matern = variance * (1 + distance + distance**2 / 3) * np.exp(-distance - rate * (c != d).sum())
+            found[row, column] = matern + 0.5 * (x - 0.5) @ (y - 0.5) + 0.2 * (c == d).sum() + 4
+    return found
+
+
+def some_observations() -> tuple[Inputs, np.ndarray, np.ndarray]:
+    inputs = replace(grid(), slopes=np.array([1.0, -0.5])).take(some(grid(), 12))
+    return inputs, truth(inputs), np.linspace(0, 0.03, 12)
+
+
+def test_predictions_are_those_of_the_textbook() -> None:
+    inputs, targets, noise_std = some_observations()
+    other = replace(grid(), slopes=np.array([1.0, -0.5]))
+    mean, std = Surrogate(inputs, targets, noise_std=noise_std, theta=THETA, settings=SETTINGS).predict(other)
+    scale = targets.std()
+    noisy = plain_covariance(inputs, inputs) + np.diag(np.exp(THETA[-1]) + 1e-6 + (noise_std / scale) ** 2)
+    across = plain_covariance(other, inputs)
+    beyond = (targets - targets.mean()) / scale - (inputs.ordered - 0.5) @ [1.0, -0.5]
+    expected = across @ np.linalg.solve(noisy, beyond) + (other.ordered - 0.5) @ [1.0, -0.5]
+    variance = np.diag(plain_covariance(other, other) - across @ np.linalg.solve(noisy, across.T))
+    assert mean == pytest.approx(expected * scale + targets.mean(), rel=1e-6)
+    assert std == pytest.approx(np.sqrt(variance) * scale, rel=1e-6)
+
+
+def test_the_posterior_is_likelihood_times_priors() -> None:
+    inputs, targets, noise_std = some_observations()
+    objective = _Posterior(inputs, targets, noise_std, SETTINGS)
+    scale = targets.std()
+    beyond = (targets - targets.mean()) / scale - (inputs.ordered - 0.5) @ [1.0, -0.5]
+    noisy = plain_covariance(inputs, inputs) + np.diag(np.exp(THETA[-1]) + 1e-6 + (noise_std / scale) ** 2)
+    likelihood = multivariate_normal.logpdf(beyond, cov=noisy)
+    priors = norm.logpdf(THETA, objective.prior_mean, objective.prior_std).sum()
+    constants = -0.5 * np.log(2 * np.pi) * (12 + 5) - np.log(objective.prior_std).sum()
+    assert objective.loss_and_gradient(THETA)[0] == pytest.approx(-(likelihood + priors - constants), rel=1e-6)

@@ -1,5 +1,7 @@
 """How well anchors fit boxes whose clusters are known; needs no dataset."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -52,3 +54,15 @@ def test_a_centre_without_boxes_stays_where_it_is_and_one_with_a_single_box_move
     sizes = np.array([[10.0, 10.0], [12.0, 12.0], [90.0, 30.0]])
     centres = np.array([[11.0, 10.0], [80.0, 30.0], [400.0, 400.0]])
     assert _cluster(sizes, centres).tolist() == [[11.0, 11.0], [90.0, 30.0], [400.0, 400.0]]
+
+
+def test_where_a_box_lies_does_not_matter() -> None:
+    sample = _samples(clustered(300))[0]
+    moved = replace(sample, boxes=sample.boxes + np.float32(50))
+    fits = [fit_anchors([one], input_size=400, output_strides=(8, 16, 32)) for one in (sample, moved)]
+    np.testing.assert_allclose(fits[0], fits[1], rtol=0.01)
+
+
+def test_a_box_as_small_as_the_smallest_counts() -> None:
+    sizes = [(2.0, 2.0), *clustered(8)]
+    assert fit(sizes)[0][0][0] == pytest.approx(2.0, abs=0.5)

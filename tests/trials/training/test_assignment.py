@@ -146,6 +146,22 @@ def test_each_rule_s_coding_reaches_the_objects_it_assigns(name: Assignment) -> 
     torch.testing.assert_close(decoded, wanted, atol=0.02, rtol=1e-3)
 
 
+def test_a_centre_in_the_middle_of_a_cell_has_the_right_and_the_lower_neighbour() -> None:
+    targets = Targets(torch.tensor([[39.0, 38.0, 49.0, 50.0]]), torch.tensor([0]), torch.tensor([0]))  # around 44, 44
+    cells = GRID.cells[assign("neighbours", targets).predictions]
+    fine = cells[GRID.strides[assign("neighbours", targets).predictions][:, 0] == 8]
+    assert {tuple(cell) for cell in fine.tolist()} == {(5.0, 5.0), (6.0, 5.0), (5.0, 6.0)}
+
+
+@pytest.mark.parametrize(("factor", "is_assigned"), [(3.99, True), (4.0, False), (1 / 3.99, True), (0.25, False)])
+def test_an_anchor_fits_within_a_factor_below_four(factor: float, is_assigned: bool) -> None:
+    anchors = torch.tensor([[[16.0, 16.0]] * 3] * 2)
+    half = 8.0 * factor
+    targets = Targets(torch.tensor([[48 - half, 40.0, 48 + half, 56.0]]), torch.tensor([0]), torch.tensor([0]))
+    found = ASSIGNMENTS["neighbours"].assign(targets, anchors, GRID)
+    assert bool(len(found.targets)) == is_assigned
+
+
 def test_overlapping_looks_at_the_own_image_only() -> None:
     predicted = torch.tensor([[[0.0, 0.0, 10.0, 10.0], [50.0, 50.0, 60.0, 60.0]]]).repeat(2, 1, 1)
     objects = Targets(torch.tensor([[0.0, 0.0, 10.0, 8.0]]), torch.tensor([0]), torch.tensor([1]))

@@ -84,7 +84,15 @@ def plain_parts(maps: list[Tensor], objects: Targets, settings: LossSettings) ->
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("settings", [paper_loss(), modern_loss(), LossSettings(ignore_iou=0.3, box_weight=2.5)])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        paper_loss(),
+        modern_loss(),
+        LossSettings(ignore_iou=0.3, box_weight=2.5),
+        LossSettings(reduction="positives", objectness_weight=0.5, class_weight=3.0),
+    ],
+)
 def test_the_loss_equals_the_plain_version(settings: LossSettings, seed: int) -> None:
     maps, objects = random_maps(seed), random_targets(seed, num_boxes=12)
     parts = compute(maps, objects, settings=settings)
@@ -212,6 +220,13 @@ def test_predictions_on_objects_and_those_in_ignored_boxes_are_forgiven_together
     only_corner = compute(maps, objects, corner).objectness
     assert together < alone < none_forgiven
     assert together < only_corner < none_forgiven
+
+
+def test_a_single_object_forgives_what_overlaps_it() -> None:
+    maps = [one.detach() for one in random_maps(5, batch=1)]
+    one = Targets(torch.tensor([[20.0, 20.0, 60.0, 60.0]]), torch.tensor([0]), torch.tensor([0]))
+    kept, forgiven = (compute(maps, one, settings=LossSettings(ignore_iou=iou)) for iou in (1.0, 0.3))
+    assert forgiven.objectness < kept.objectness
 
 
 def test_the_state_of_the_loss_is_empty() -> None:
