@@ -198,7 +198,9 @@ class Space:
         Args:
             num_classes: Classes of the detectors.
         """
-        deepest = {name: max(choice.truncation) for name, choice in self.backbones.items()}
+        deepest: dict[str, int] = {}  # not the choice's own: blocks beyond the coarsest stride in use are illegal
+        for skeleton in self.skeletons:
+            deepest[skeleton.backbone] = max(skeleton.truncation, deepest.get(skeleton.backbone, 0))
         distinct: dict[Architecture, Architecture] = {}  # the weights' origin does not change the cost
         for skeleton in self.skeletons:
             if skeleton.truncation == deepest[skeleton.backbone]:

@@ -29,7 +29,7 @@ class Candidate:
     latency_ms: float
     """Predicted from the trials' latencies, with an error of about 10 %."""
     gain: float
-    """Expected growth of the hypervolume, relative to that of the trials' expected AP."""
+    """Expected growth of the hypervolume, relative to that of the trials' expected AP. Over the limit nothing is gained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +45,19 @@ class Forecast:
         return bool(self.candidates) and self.candidates[0].gain >= _WORTH_IT
 
 
-def forecast(summary: Summary, space: Space, *, count: int = 5, seed: int = 0) -> Forecast:
+def forecast(
+    summary: Summary, space: Space, *, max_latency_ms: float | None = None, count: int = 5, seed: int = 0
+) -> Forecast:
     """Predict accuracy and latency over a pool of the study's space, and return the best candidates.
 
     The front that they have to improve on is that of the trials' expected AP: beside lucky scores, hardly anything seems to.
+
+    Args:
+        summary: The study.
+        space: Where its architectures come from.
+        max_latency_ms: The study's limit, which its reference lies beyond; None for none.
+        count: The most candidates to return.
+        seed: Of the pool and of the fits' starting points.
     """
     if sum(record.point is not None for record in summary.records) < MIN_TRIALS or summary.hypervolume == 0:
         return Forecast(candidates=())
@@ -60,6 +69,7 @@ def forecast(summary: Summary, space: Space, *, count: int = 5, seed: int = 0) -
         return Forecast(candidates=())
     front = staircase(*finished, reference=summary.reference)
     gain = expected_hypervolume_improvement(model.mean, model.std, lookups.latency_ms, front=front)
+    gain *= lookups.probability_within(max_latency_ms)
     tried = {record.architecture.key for record in summary.records}
     gain[[one.key in tried for one in architectures]] = -np.inf
     best = [

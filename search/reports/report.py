@@ -55,12 +55,15 @@ def make_report(study: ReadStudy) -> StudyReport:
     summary, refit = with_estimates(study.summary), read_refit(study)
     if refit is not None:
         refit = replace(refit, summary=with_estimates(refit.summary))
+    outlook = Forecast(candidates=())
+    if study.space is not None:
+        outlook = forecast(summary, study.space, max_latency_ms=study.max_latency_ms)
     minutes = accumulate(sum(record.result.seconds.values()) / 60 for record in summary.records)
     return StudyReport(
         name=study.name,
         summary=summary,
         effects=tuple(estimate_effects(summary.records)),
-        forecast=forecast(summary, study.space) if study.space is not None else Forecast(candidates=()),
+        forecast=outlook,
         by_minute=tuple(zip(minutes, summary.hypervolume_by_trial, strict=True)),
         seconds_by_kind=_sort_seconds(summary, refit),
         refit=refit,

@@ -84,6 +84,8 @@ class EhviSampler(ArchitectureSampler):
         places = {number: index[architecture.key] for number, architecture in tried.items()}
         records = [to_record(one, {}) for one in past if "result" in one.user_attrs]
         observations = observe(records, places)
+        # Of trials over the limit and of failed ones too: their latencies say as much about others.
+        timed_ms = {one.architecture.key: one.result.latency.median_ms for one in records if one.result.latency}
         observed = {observation.candidate for observation in observations}
         running = {places[one.number] for one in past if one.state == TrialState.RUNNING} - observed
         measured: list[float] = []
@@ -99,7 +101,9 @@ class EhviSampler(ArchitectureSampler):
             suggestion = suggest(
                 encoded,
                 observations,
-                latency_ms=np.array([attributes.get(LOOKUP + one.key, np.nan) for one in candidates]),
+                latency_ms=np.array(
+                    [timed_ms.get(one.key, attributes.get(LOOKUP + one.key, np.nan)) for one in candidates]
+                ),
                 measure=measure,
                 # The corner that the study reports its hypervolume from.
                 reference=Reference(ap=0.0, latency_ms=attributes["reference_latency_ms"]),

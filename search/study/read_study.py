@@ -23,6 +23,8 @@ class ReadStudy:
     summary: Summary
     device: str
     """The device as the user typed it."""
+    max_latency_ms: float | None = None
+    """Slower networks are not trained; None for no limit."""
     id: str = ""
     """Distinguishes it from others of its name in MLflow."""
     space: Space | None = None
@@ -58,6 +60,7 @@ def read_study(root: Path, name: str) -> ReadStudy:
             reference=Reference(ap=0.0, latency_ms=attributes["reference_latency_ms"]),
         ),
         device=attributes["settings"]["device"],
+        max_latency_ms=attributes["settings"]["max_latency_ms"],
         id=attributes.get("id", ""),
         space=space,
     )

@@ -224,3 +224,15 @@ def test_places_are_those_of_the_enumeration(name: str) -> None:
     for outside in (-1, space.size):
         with pytest.raises(IndexError, match=f"architecture {outside} of space {name!r}"):
             space[outside]
+
+
+def test_largest_passes_over_truncations_that_are_illegal() -> None:
+    """Blocks of stride 32 are illegal where nothing reads them."""
+    space = Space(
+        name="near",
+        description="Boxes at strides 8 and 16.",
+        backbones={"mobilenetv2_050": BackboneChoice(truncation=(11, 17))},
+        axes={"outputs": ("8+16",), "scale_set": ("none",), "input_size": (64, 96)},
+    )
+    (largest,) = space.largest(num_classes=2)
+    assert (largest.truncation, largest.input_size) == (11, 96)

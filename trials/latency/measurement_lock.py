@@ -4,17 +4,28 @@ It consists of two lock files, so that a measurement need not wait for the end o
 shared. A measurement locks the second; trainings see this at their next step and release the first, which the measurement
 then locks exclusively. The kernel drops the locks of a process that dies. The files are the same for all studies and all
 users of the machine, since other studies disturb a measurement as much as one's own.
+
+A process that hangs, or that its user has suspended, keeps its locks. So nobody waits for ever: after `PATIENCE_S` the
+device counts as away.
 """
 
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from trials.latency.device import DeviceAwayError
+
 MACHINE_FOLDER = Path("/tmp")
 """Writable for all users, and not affected by `TMPDIR`, which may differ between them."""
+
+PATIENCE_S = 1200.0
+"""Longest wait for other processes. Trainings pause between two steps, but not while they are scored or data are opened, and
+several measurements may be ahead. It is less than a trial may be silent (`search.driver.watchdog`)."""
+_POLL_S = 0.02
 
 
 class MeasurementLock:
@@ -23,10 +34,20 @@ class MeasurementLock:
     Args:
         folder: Where the lock files are; tests pass one of their own.
         finish: Called before the lock is released: it waits for work that this process has queued on a GPU.
+        patience_s: Longest wait for other processes.
+
+    Every method raises `DeviceAwayError` where others hold the lock for longer than that.
     """
 
-    def __init__(self, folder: Path = MACHINE_FOLDER, *, finish: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        folder: Path = MACHINE_FOLDER,
+        *,
+        finish: Callable[[], None] = lambda: None,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
         self._finish = finish
+        self._patience_s = patience_s
         self._paths = (folder / "yoloret-nas-measurement.lock", folder / "yoloret-nas-measurement-request.lock")
         self._lock = self._request = -1
 
@@ -56,9 +77,9 @@ class MeasurementLock:
     def exclusive(self) -> Iterator[None]:
         """Hold the lock alone while the block measures, then shared again."""
         fcntl.flock(self._lock, fcntl.LOCK_UN)
-        fcntl.flock(self._request, fcntl.LOCK_EX)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._wait_for(self._request, fcntl.LOCK_EX)
         try:
+            self._wait_for(self._lock, fcntl.LOCK_EX)
             yield
         finally:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
@@ -76,9 +97,24 @@ class MeasurementLock:
             self._acquire_shared()
 
     def _acquire_shared(self) -> None:
-        fcntl.flock(self._request, fcntl.LOCK_SH)  # blocks while a measurement waits or runs
-        fcntl.flock(self._lock, fcntl.LOCK_SH)
+        self._wait_for(self._request, fcntl.LOCK_SH)  # until no measurement waits or runs
+        self._wait_for(self._lock, fcntl.LOCK_SH)
         fcntl.flock(self._request, fcntl.LOCK_UN)
+
+    def _wait_for(self, file: int, kind: int) -> None:
+        until = time.monotonic() + self._patience_s
+        while True:
+            try:
+                return fcntl.flock(file, kind | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    break
+            time.sleep(_POLL_S)
+        held, wanted = ("measures", "train") if kind == fcntl.LOCK_SH else ("trains or measures", "measure")
+        raise DeviceAwayError(
+            f"cannot {wanted} on this machine: another process {held}, and has not paused for {self._patience_s:.0f} s",
+            hint=f"find it with `fuser -v {' '.join(map(str, self._paths))}`; resume it if it is suspended, or end it",
+        )
 
 
 def _open_for_all(path: Path) -> int:

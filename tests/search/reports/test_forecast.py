@@ -8,7 +8,7 @@ from scipy.special import ndtri
 
 from search.reports.forecast import Candidate, Forecast, forecast
 from search.reports.report import make_report
-from search.study.pareto import hypervolume
+from search.study.pareto import Reference, hypervolume
 from tests.search.driver.scripted import SPACE
 from tests.search.reports.test_report import study, trials
 
@@ -37,3 +37,14 @@ def test_the_verdict_follows_from_the_gain(gain: float, verdict: str) -> None:
     report = replace(make_report(study(trials(8))), forecast=Forecast(candidates=(candidate,)))
     assert report.verdict.startswith(f"more budget is {verdict} to pay: ")
     assert report.verdict.endswith(f"the most promising candidate is expected to add {gain:.1%}")
+
+
+def test_a_network_over_the_limit_promises_nothing() -> None:
+    """The study's reference lies beyond its limit, and the forecast finds candidates between the two."""
+    opened = study(tuple(one for one in trials(60) if one.architecture.input_size != 128))
+    opened = replace(opened, summary=replace(opened.summary, reference=Reference(ap=0.0, latency_ms=6.25)))
+    unlimited, limited = (make_report(replace(opened, max_latency_ms=limit)).forecast for limit in (None, 3.0))
+    assert unlimited.is_worth_it
+    assert min(one.latency_ms for one in unlimited.candidates) > 3.5
+    assert not limited.is_worth_it
+    assert all(one.gain < 1e-6 for one in limited.candidates)

@@ -1,7 +1,9 @@
 """What the default sampler hands to its strategy: trials that run, and candidates beyond its pool."""
 
 from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState
@@ -9,7 +11,9 @@ from optuna.trial import TrialState
 from search.strategy.candidates import draw_pool
 from search.strategy.ehvi_sampler import EhviSampler
 from search.strategy.settings import StrategySettings
+from search.strategy.suggest import Suggestion, suggest
 from search.study.parameters import distributions, from_parameters
+from search.study.pareto import FloatArray
 from spaces import Architecture
 from tests.search.driver.scripted import SPACE, fake_ap, fake_latency_ms, latency
 from trials.trial_result import TrialResult
@@ -30,8 +34,8 @@ def _small_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("search.strategy.candidates.POOL_SIZE", 12)
 
 
-def new_study() -> optuna.Study:
-    sampler = EhviSampler(SPACE, fake_latency_ms, num_classes=3, settings=SETTINGS, seed=0)
+def new_study(settings: StrategySettings = SETTINGS) -> optuna.Study:
+    sampler = EhviSampler(SPACE, fake_latency_ms, notice=lambda note: None, num_classes=3, settings=settings, seed=0)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
     study.set_user_attr("reference_latency_ms", 1.1 * max(fake_latency_ms(one) for one in SPACE))
     return study
@@ -85,3 +89,21 @@ def test_a_search_leaves_its_pool_for_the_neighbours_of_the_front() -> None:
         asked.append(architecture)
         complete(study, trial, architecture)
     assert len({one.key for one in asked}) == 16
+
+
+def test_a_trial_over_the_limit_teaches_latency_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without look-ups, trials alone measure: one that was over the limit says what the others will take."""
+    known: list[float] = []
+
+    def spy(*given: Any, latency_ms: FloatArray, **settings: Any) -> Suggestion | None:
+        known[:] = latency_ms[~np.isnan(latency_ms)]
+        return suggest(*given, latency_ms=latency_ms, **settings)
+
+    monkeypatch.setattr("search.strategy.ehvi_sampler.suggest", spy)
+    study = new_study(StrategySettings(num_first_lookups=0, num_lookups=0))
+    trial, architecture = ask(study)
+    result = TrialResult(state="infeasible", latency=latency(fake_latency_ms(architecture)))
+    trial.set_user_attr("result", result.to_dict())
+    study.tell(trial, [0.0, fake_latency_ms(architecture)])
+    ask(study)
+    assert known == [pytest.approx(fake_latency_ms(architecture))]

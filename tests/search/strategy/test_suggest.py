@@ -97,7 +97,7 @@ def test_the_first_trainings_are_spread_over_log_latency_and_the_named_latency_i
     first = table.suggest([])
     assert first is not None
     assert first.why == f"initial design: {table.measured_ms[first.candidate]:.3g} ms"
-    observations = table.search(8)
+    observations = table.search(8, settings=StrategySettings(num_first=8))
     latencies = np.sort(np.log([observation.latency_ms for observation in observations]))
     assert latencies[-1] <= np.log(120.0)
     assert np.diff(latencies).max() < 0.4 * np.ptp(np.log(table.latency_ms))
@@ -114,7 +114,7 @@ def read_why(suggestion: Suggestion | None) -> tuple[float, float, float, float]
 
 def test_a_suggestion_gives_its_figures() -> None:
     table = Table()
-    observations = table.search(7)
+    observations = table.search(2)
     last = table.suggest(observations)
     assert last is not None
     assert re.fullmatch(r"initial design: [\d.]+ ms, far from what was trained", last.why)

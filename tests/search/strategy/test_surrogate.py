@@ -110,3 +110,31 @@ def test_targets_that_teach_nothing_are_refused() -> None:
 def test_settings_without_meaning_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} is 0"):
         SurrogateSettings(**{name: 0})
+
+
+def test_predictions_follow_the_targets_units() -> None:
+    inputs, chosen = grid(), some(grid(), 15)
+    targets = truth(inputs)[chosen] + 0.01 * np.random.default_rng(0).standard_normal(15)
+    known = np.full(15, 0.01)
+    mean, std = fit_surrogate(inputs.take(chosen), targets, noise_std=known).predict(inputs)
+    moved = fit_surrogate(inputs.take(chosen), 7 + 100 * targets, noise_std=100 * known).predict(inputs)
+    assert moved[0] == pytest.approx(7 + 100 * mean, rel=1e-3)
+    assert moved[1] == pytest.approx(100 * std, rel=1e-2)
+
+
+def test_more_iterations_change_the_fit() -> None:
+    inputs, chosen = grid(), some(grid(), 15)
+    short, long = (
+        fit_surrogate(inputs.take(chosen), truth(inputs)[chosen], settings=SurrogateSettings(max_iterations=count))
+        for count in (1, 40)
+    )
+    assert np.abs(short.predict(inputs)[1] - long.predict(inputs)[1]).max() > 1e-4
+
+
+def test_categories_alone_are_learnt_to_certainty() -> None:
+    categories = np.array([[a, b] for a in range(3) for b in range(2)]).repeat(3, axis=0)
+    inputs = Inputs(ordered=np.zeros((18, 0)), categories=categories)
+    targets = 0.1 * categories[:, 0] + 0.05 * categories[:, 1]
+    mean, std = fit_surrogate(inputs, targets).predict(inputs)
+    assert mean == pytest.approx(targets, abs=5e-3)
+    assert std.max() < 0.1 * targets.std()

@@ -1,14 +1,17 @@
 """What a suggestion takes into account. Each test puts one choice before the strategy whose right answer is plain."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 
 from search.strategy.accuracy_model import Observation
 from search.strategy.candidates import Candidates
 from search.strategy.settings import StrategySettings
-from search.strategy.suggest import suggest
+from search.strategy.suggest import Suggestion, suggest
+from search.strategy.surrogate import SurrogateSettings
 from search.study.pareto import Reference
 
 
@@ -55,7 +58,7 @@ class Line:
 
 
 # The front has a wide gap, in whose middle two candidates are nearly the same, and a narrow one.
-TWINS = (0.5, 0.53)
+TWINS = (0.5, 0.505)
 GAPS = Line(0, 0.1, 0.2, *TWINS, 0.8, 0.9, 1)
 AROUND = [GAPS.trained(place) for place in (0, 0.1, 0.2, 0.8, 1)]
 
@@ -88,24 +91,134 @@ def test_of_equal_gains_the_cheaper_training_is_chosen() -> None:
     assert line.suggest(ends, fixed_cost=0.0) < line.suggest(ends, fixed_cost=1e6)
 
 
-def test_a_latency_that_may_be_better_than_predicted_is_measured() -> None:
-    """The candidate at 0.7 is predicted to gain less than that at 0.5, and is in truth much faster."""
-    line = Line(0, 0.1, 0.2, 0.5, 0.7, 0.9, 0.95, 1)
+REST = (0, 0.1, 0.2, 0.9, 0.95, 1)
+"""Trained places of `uncertain_line`."""
+
+
+def uncertain_line() -> Line:
+    line = Line(*REST, 0.5, 0.7)
     line.latency_ms *= np.exp(0.15 * (-1.0) ** np.arange(8))  # predictions are uncertain
+    return line
+
+
+def suggest_of(
+    line: Line, *, unknown: Sequence[float], measured: list[float], excluded: Sequence[float] = (), **settings: Any
+) -> Suggestion | None:
+    """Suggest where latencies are unknown; each that is looked up turns out to be 12 ms, and its place is recorded."""
     known = line.latency_ms.copy()
-    known[line.index(0.7)] = np.nan
-    chosen = []
-    for num_optimistic_std in (0.0, 4.0):
+    known[[line.index(place) for place in unknown]] = np.nan
+
+    def measure(wanted: Sequence[int]) -> list[float]:
+        measured.extend(line.places[list(wanted)])
+        return [12.0] * len(wanted)
+
+    return suggest(
+        line.candidates,
+        [line.trained(place) for place in REST],
+        latency_ms=known,
+        measure=measure,
+        reference=Reference(ap=0.0, latency_ms=100.0),
+        settings=StrategySettings(num_first=1, num_first_lookups=0, **settings),
+        excluded=[line.index(place) for place in excluded],
+    )
+
+
+@pytest.mark.parametrize(
+    ("num_lookups", "num_optimistic_std", "place", "looked_up"),
+    [(1, 0.0, 0.5, []), (1, 4.0, 0.7, [0.7]), (0, 4.0, 0.5, [])],  # without look-ups the expected latency counts
+)
+def test_a_latency_that_may_be_better_than_predicted_is_measured(
+    num_lookups: int, num_optimistic_std: float, place: float, looked_up: list[float]
+) -> None:
+    """The candidate at 0.7 is predicted to gain less than that at 0.5, and is in truth much faster."""
+    line, measured = uncertain_line(), list[float]()
+    settings = {"num_lookups": num_lookups, "num_optimistic_std": num_optimistic_std}
+    found = suggest_of(line, unknown=[0.7], measured=measured, **settings)
+    assert found is not None
+    assert line.places[found.candidate] == place
+    assert measured == looked_up
+
+
+def test_what_leads_by_a_predicted_latency_is_measured_before_it_is_chosen_where_that_is_allowed() -> None:
+    line, measured = uncertain_line(), list[float]()
+    found = suggest_of(line, unknown=[0.5], measured=measured, num_lookups=0)
+    assert found is not None
+    assert (line.places[found.candidate], measured) == (0.5, [])
+    assert "(predicted)" in found.why
+    found = suggest_of(line, unknown=[0.5, 0.7], measured=measured, num_lookups=1)
+    assert found is not None
+    assert measured == [line.places[found.candidate]]
+    assert "(predicted)" not in found.why
+
+
+def test_once_all_look_ups_are_spent_a_predicted_latency_is_better_than_none() -> None:
+    line, measured = uncertain_line(), list[float]()
+    found = suggest_of(line, unknown=[0.5, 0.7], measured=measured, max_lookups=len(REST))
+    assert found is not None
+    assert line.places[found.candidate] in (0.5, 0.7)
+    assert measured == []
+
+
+def test_nothing_is_measured_where_nothing_is_left() -> None:
+    line, measured = uncertain_line(), list[float]()
+    assert suggest_of(line, unknown=[0.5, 0.7], measured=measured, excluded=[0.5, 0.7]) is None
+    assert measured == []
+
+
+def test_where_nothing_more_can_be_gained_the_limit_still_counts() -> None:
+    """Beyond the reference's latency every gain is 0; both candidates beat its AP, one is probably over the limit."""
+    line = Line(0, 0.1, 0.2, 0.5, 0.9, 1)
+    known = line.latency_ms.copy()
+    known[[line.index(0.5), line.index(0.9)]] = np.nan
+    found = suggest(
+        line.candidates,
+        [line.trained(place) for place in (0, 0.1, 0.2, 1)],
+        latency_ms=known,
+        measure=lambda _: [],
+        reference=Reference(ap=0.0, latency_ms=4.0),
+        settings=StrategySettings(num_first=1, num_first_lookups=0, num_lookups=0, max_latency_ms=40.0),
+    )
+    assert found is not None
+    assert line.places[found.candidate] == 0.5
+
+
+def test_the_expected_gain_is_a_share_of_the_reference_rectangle_over_log_latency() -> None:
+    reference = Reference(ap=0.1, latency_ms=100.0)
+    found = suggest(
+        GAPS.candidates,
+        AROUND,
+        latency_ms=GAPS.latency_ms,
+        measure=lambda _: [],
+        reference=reference,
+        settings=StrategySettings(num_first=1),
+    )
+    assert found is not None
+    chosen, below, above = found.candidate, GAPS.index(0.2), GAPS.index(0.8)
+    log_ms = np.log(GAPS.latency_ms)
+    added = (GAPS.ap[chosen] - GAPS.ap[below]) * (log_ms[above] - log_ms[chosen])
+    whole = (1 - reference.ap) * (np.log(reference.latency_ms) - log_ms.min())
+    gain = re.search(r"expected gain ([\d.]+)%", found.why)
+    assert gain is not None
+    assert float(gain[1]) == pytest.approx(100 * added / whole, rel=0.05)
+
+
+def test_the_surrogate_is_fitted_with_the_settings_and_the_seed_given() -> None:
+    observations = [GAPS.trained(place, luck=0.02 * (-1) ** n) for n, place in enumerate((0, 0.1, 0.2, 0.8, 1))]
+
+    def why(seed: int, **surrogate: Any) -> str:
         found = suggest(
-            line.candidates,
-            [line.trained(place) for place in (0, 0.1, 0.2, 0.9, 0.95, 1)],
-            latency_ms=known,
-            measure=lambda wanted: [12.0] * len(wanted),
+            GAPS.candidates,
+            observations,
+            latency_ms=GAPS.latency_ms,
+            measure=lambda _: [],
             reference=Reference(ap=0.0, latency_ms=100.0),
-            settings=StrategySettings(
-                num_first=1, num_first_lookups=0, num_lookups=1, num_optimistic_std=num_optimistic_std
-            ),
+            settings=StrategySettings(num_first=1, surrogate=SurrogateSettings(**surrogate)),
+            seed=seed,
         )
         assert found is not None
-        chosen.append(line.places[found.candidate])
-    assert chosen == [0.5, 0.7]
+        return found.why
+
+    assert why(0, noise_median=1.0) != why(0, noise_median=1e-6)
+    rough = [why(seed, num_starts=3, max_iterations=1) for seed in range(6)]
+    assert rough == [why(seed, num_starts=3, max_iterations=1) for seed in range(6)]
+    assert len(set(rough)) > 1

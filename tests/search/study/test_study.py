@@ -211,6 +211,12 @@ def test_a_space_round_trips_through_what_a_study_records(make_space: object) ->
     assert space_from_dict(space.to_dict()) == space
 
 
+def test_reading_a_study_gives_its_limit(settings: MakeSettings) -> None:
+    chosen = settings(max_latency_ms=33.0)
+    open_study(chosen).reference_latency_ms = 100.0
+    assert read_study(chosen.root, chosen.name).max_latency_ms == 33.0
+
+
 def test_a_study_that_recorded_the_sampler_s_old_name_is_resumed_and_read(settings: MakeSettings) -> None:
     chosen = settings(sampler="front")
     assert chosen.sampler == "ehvi"

@@ -246,7 +246,7 @@ class _Bomb:
 
 def test_a_file_s_code_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _Bomb.target = str(tmp_path / "exploded")
-    (tmp_path / "mobilenetv2_100.pth").write_bytes(pickle.dumps({"conv_stem.weight": _Bomb()}))
+    (tmp_path / "mobilenetv2_100.pth").write_bytes(pickle.dumps({"conv_stem.weight": _Bomb()}, protocol=2))
     monkeypatch.setenv(WEIGHTS_DIR, str(tmp_path))
     with pytest.raises(WeightsError, match=r"mobilenetv2_100\.pth .* cannot be read as weights"):
         fetch_pretrained("mobilenetv2_100")

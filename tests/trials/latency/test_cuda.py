@@ -24,12 +24,15 @@ from trials.onnx.half_precision import write_half
 class _Runner:
     """A scripted engine: each pass takes a given time with some noise."""
 
-    def __init__(self, milliseconds: float, *, noise: float = 0.001, is_graph: bool = True) -> None:
-        self.is_graph = is_graph
+    def __init__(
+        self, milliseconds: float, *, noise: float = 0.001, is_graph: bool = True, settles: bool = True
+    ) -> None:
+        self.is_graph, self.is_warmed_up, self._settles = is_graph, False, settles
         self._rng, self._milliseconds, self._noise = np.random.default_rng(0), milliseconds, noise
 
     def warm_up(self) -> bool:
-        return True
+        self.is_warmed_up = True
+        return self._settles
 
     def run_for(self, seconds: float) -> list[float]:
         return (self._milliseconds * self._rng.lognormal(0, self._noise) * np.ones(10)).tolist()
@@ -82,6 +85,18 @@ def test_a_power_limit_and_a_missing_graph_are_noted(monkeypatch: pytest.MonkeyP
         "the network could not be recorded as a CUDA graph: launching its kernels is part of the figure",
         "the driver lowers the clock: power limit",
     )
+
+
+def test_the_reference_is_warmed_up_even_where_the_network_does_not_settle(
+    monkeypatch: pytest.MonkeyPatch, reference: Path
+) -> None:
+    ScriptedGpus().install(monkeypatch)
+    monkeypatch.setitem(sys.modules, "tensorrt", scripted_tensorrt())
+    runners = [_Runner(2.0, settles=False), _Runner(2.0)]
+    waiting = iter(runners)
+    latency = CudaDevice(load=lambda tensorrt, plan, gpu: next(waiting)).measure(reference)
+    assert [runner.is_warmed_up for runner in runners] == [True, True]
+    assert latency.notes == ("the figures had not settled when timing began",)
 
 
 def test_a_restless_gpu_is_refused(monkeypatch: pytest.MonkeyPatch, reference: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.trials.latency.locked import is_measuring
+from trials.latency import DeviceAwayError
 from trials.latency.measurement_lock import MeasurementLock
 
 PATIENCE_S = 20.0
@@ -166,6 +167,34 @@ def test_a_killed_process_blocks_nobody(tmp_path: Path, is_exclusive: bool) -> N
     holder.join()
     with MeasurementLock(tmp_path).shared() as lock, lock.exclusive():
         pass
+
+
+def test_a_training_that_never_pauses_does_not_hold_up_a_measurement_for_ever(tmp_path: Path) -> None:
+    """It may hang, or its user may have suspended it."""
+    with MeasurementLock(tmp_path).shared() as training:
+        with (
+            MeasurementLock(tmp_path, patience_s=0.1).shared() as lock,
+            pytest.raises(DeviceAwayError, match="cannot measure on this machine: another process trains or measures"),
+            lock.exclusive(),
+        ):
+            pass
+        training.yield_to_measurement()  # the measurement that gave up holds nothing
+
+
+def test_a_measurement_that_never_ends_does_not_hold_up_a_training_for_ever(tmp_path: Path) -> None:
+    with (
+        MeasurementLock(tmp_path, patience_s=0.1).shared() as training,
+        training.released(),
+        MeasurementLock(tmp_path).shared() as lock,
+        lock.exclusive(),
+    ):
+        with pytest.raises(DeviceAwayError, match="cannot train on this machine: another process measures"):
+            training.yield_to_measurement()
+        with (
+            pytest.raises(DeviceAwayError, match="another process measures"),
+            MeasurementLock(tmp_path, patience_s=0.1).shared(),
+        ):
+            pass
 
 
 def test_the_lock_is_the_machine_s_and_any_user_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

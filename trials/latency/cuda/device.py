@@ -121,7 +121,7 @@ class CudaDevice:
             write_reference(Path(folder) / "reference.onnx", opset=self.opset)
             reference_plan, _ = self._build(Path(folder) / "reference.onnx")
         candidate, reference = self._load(plan), self._load(reference_plan)
-        is_warm = candidate.warm_up() and reference.warm_up()
+        is_warm = all([candidate.warm_up(), reference.warm_up()])  # both, whatever the first says
         before = self.gpu.read_state()
         rounds = time_in_turn(lambda: candidate.run_for(_ROUND_S), lambda: reference.run_for(_ROUND_S))
         after = self.gpu.read_state()  # the clock has not fallen yet: the driver waits longer

@@ -1,5 +1,7 @@
 """What boards say of themselves."""
 
+from contextlib import closing
+
 import pytest
 
 from tests.conftest import PutUpBoard
@@ -7,7 +9,7 @@ from tests.trials.latency.board.loopback import LoopbackBoard
 from tests.trials.latency.board.versions import FLAGS
 from trials.latency import DeviceError
 from trials.latency.board import parse_address
-from trials.latency.board.probe import BoardState, identity_of, probe_board, read_state, split_parts
+from trials.latency.board.probe import Board, BoardState, identity_of, probe_board, read_state, split_parts
 from trials.latency.board.ssh import SshHost
 
 ORIN = """\
@@ -23,6 +25,11 @@ memory MemAvailable 5242880
 power 15W
 disk 52428800
 """
+
+
+def probe(spec: str) -> Board:
+    with closing(SshHost(parse_address(spec))) as host:
+        return probe_board(host)
 
 
 def test_the_state_of_a_board() -> None:
@@ -87,7 +94,7 @@ def test_the_identity_of_a_board(board: LoopbackBoard) -> None:
 def test_a_board_without_trtexec(board: LoopbackBoard) -> None:
     (board.root / "usr/src/tensorrt/bin/trtexec").unlink()
     with pytest.raises(DeviceError, match="board has no trtexec") as caught:
-        probe_board(SshHost(parse_address(board.spec)))
+        probe(board.spec)
     assert "?trtexec=" in caught.value.hint
 
 
@@ -95,22 +102,22 @@ def test_a_trtexec_of_another_place(board: LoopbackBoard) -> None:
     (board.root / "my own").mkdir()
     (board.root / "usr/src/tensorrt/bin/trtexec").rename(board.root / "my own/trtexec $(id)")
     spec = f"ssh://board?trtexec={board.root}/my own/trtexec %24(id)"
-    assert probe_board(SshHost(parse_address(spec))).trtexec.path.endswith("/my own/trtexec $(id)")
+    assert probe(spec).trtexec.path.endswith("/my own/trtexec $(id)")
 
 
 def test_a_trtexec_that_does_not_run(board: LoopbackBoard) -> None:
     (board.root / "usr/src/tensorrt/bin/trtexec").write_text("#!/bin/sh\necho libnvinfer.so.8: cannot open\nexit 127\n")
     with pytest.raises(DeviceError, match=r"prints no help: libnvinfer.so.8: cannot open"):
-        probe_board(SshHost(parse_address(board.spec)))
+        probe(board.spec)
 
 
 def test_a_login_shell_that_refuses(board: LoopbackBoard) -> None:
     (board.folder / "session.sh").write_text("echo This account is not available; exit 1\n")
     with pytest.raises(DeviceError, match="cannot be reached"):
-        probe_board(SshHost(parse_address(board.spec)))
+        probe(board.spec)
 
 
 def test_a_login_shell_that_talks(board: LoopbackBoard) -> None:
     session = (board.folder / "session.sh").read_text()
     (board.folder / "session.sh").write_text("echo 'Welcome! work /etc'; echo error 1\n" + session)
-    assert probe_board(SshHost(parse_address(board.spec))).trtexec.version == (8, 2, 1)
+    assert probe(board.spec).trtexec.version == (8, 2, 1)

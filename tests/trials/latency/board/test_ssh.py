@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -95,8 +97,14 @@ def test_the_host_comes_last_and_after_two_dashes() -> None:
 
 
 @pytest.fixture
-def host(board: LoopbackBoard) -> SshHost:
-    return SshHost(parse_address(board.spec))
+def host(board: LoopbackBoard) -> Iterator[SshHost]:
+    with closing(SshHost(parse_address(board.spec))) as opened:
+        yield opened
+
+
+def run_true(spec: str) -> None:
+    with closing(SshHost(parse_address(spec))) as host:
+        host.run("true", what="x", limit_s=10)
 
 
 def test_a_command_leaves_one_record(host: SshHost) -> None:
@@ -148,7 +156,7 @@ def test_a_file_is_fed_in(host: SshHost, tmp_path: Path) -> None:
 def test_an_unknown_host_key_is_refused(board: LoopbackBoard) -> None:
     (board.folder / "known_hosts").write_text("")
     with pytest.raises(DeviceError, match="Host key verification failed") as caught:
-        SshHost(parse_address(board.spec)).run("true", what="x", limit_s=10)
+        run_true(board.spec)
     assert not isinstance(caught.value, DeviceAwayError)
     assert "accept the board's host key once" in caught.value.hint
 
@@ -157,34 +165,34 @@ def test_a_changed_host_key_is_refused(board: LoopbackBoard) -> None:
     key = (board.folder / "user_key.pub").read_text()
     (board.folder / "known_hosts").write_text(f"[127.0.0.1]:{board.port} {key}")
     with pytest.raises(DeviceError, match="Host key verification failed") as caught:
-        SshHost(parse_address(board.spec)).run("true", what="x", limit_s=10)
+        run_true(board.spec)
     assert not isinstance(caught.value, DeviceAwayError)
 
 
 def test_a_key_that_is_not_let_in(board: LoopbackBoard) -> None:
     (board.folder / "authorized_keys").write_text("")
     with pytest.raises(DeviceError, match="Permission denied") as caught:
-        SshHost(parse_address(board.spec)).run("true", what="x", limit_s=10)
+        run_true(board.spec)
     assert "ssh-copy-id" in caught.value.hint
 
 
 def test_a_board_that_is_off(board: LoopbackBoard) -> None:
     board.stop()
     with pytest.raises(DeviceAwayError, match=r"board cannot be reached, after .*Connection refused"):
-        SshHost(parse_address(board.spec)).run("true", what="x", limit_s=10)
+        run_true(board.spec)
 
 
 def test_a_bad_ssh_config(board: LoopbackBoard) -> None:
     board.config.write_text("Frobnicate yes\n")
     with pytest.raises(DeviceError, match="Bad configuration option") as caught:
-        SshHost(parse_address(board.spec)).run("true", what="x", limit_s=10)
+        run_true(board.spec)
     assert not isinstance(caught.value, DeviceAwayError)
 
 
 def test_no_ssh_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(DeviceError, match="this machine has no ssh"):
-        SshHost(parse_address("ssh://nano")).run("true", what="x", limit_s=10)
+        run_true("ssh://nano")
 
 
 def test_a_connection_that_breaks_in_the_middle(host: SshHost, board: LoopbackBoard) -> None:
