@@ -21,6 +21,11 @@ def test_a_staircase_of_three_has_the_area_of_its_rectangles() -> None:
     assert hypervolume(ap, ms, reference=CORNER) == pytest.approx(0.2 * 20 + 0.4 * 30 + 0.5 * 40)
 
 
+def test_the_area_begins_at_the_reference_s_ap() -> None:
+    reference = Reference(ap=0.1, latency_ms=100.0)
+    assert hypervolume(np.array([0.5]), np.array([60.0]), reference=reference) == pytest.approx(0.4 * 40)
+
+
 def test_no_trials_have_no_front_no_knee_and_no_area() -> None:
     nothing = np.zeros(0)
     assert front_indices(nothing, nothing).tolist() == []
