@@ -91,6 +91,25 @@ def test_of_equal_gains_the_cheaper_training_is_chosen() -> None:
     assert line.suggest(ends, fixed_cost=0.0) < line.suggest(ends, fixed_cost=1e6)
 
 
+def test_the_choice_does_not_depend_on_how_fast_the_device_is() -> None:
+    """Costs are counted in median latencies; a device a million times as fast has the same cheap and dear networks."""
+    chosen = []
+    for factor in (1e-3, 1e3):
+        line = Line(0, 0.2, 0.4, 0.6, 0.8, 1)
+        line.latency_ms *= factor
+        found = suggest(
+            line.candidates,
+            [line.trained(0), line.trained(1)],
+            latency_ms=line.latency_ms,
+            measure=lambda _: [],
+            reference=Reference(ap=0.0, latency_ms=100.0 * factor),
+            settings=StrategySettings(num_first=1),
+        )
+        assert found is not None
+        chosen.append(line.places[found.candidate])
+    assert chosen[0] == chosen[1]
+
+
 REST = (0, 0.1, 0.2, 0.9, 0.95, 1)
 """Trained places of `uncertain_line`."""
 
