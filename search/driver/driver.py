@@ -117,8 +117,10 @@ class Driver:
                 return self._end()
             num_idle, before = self._executor.capacity - len(self._running), time.monotonic()
             events = self._executor.events(timeout_s=_POLL_S)
+            # It took longer where this process was stopped, and its trials with it.
+            waited_s = min(time.monotonic() - before, _POLL_S)
             for running in self._running.values():
-                running.silent_s += time.monotonic() - before
+                running.silent_s += waited_s
             for event in events:
                 self._handle(event)
             self._end_hung()

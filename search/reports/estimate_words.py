@@ -14,6 +14,6 @@ def estimate_words(summary: Summary) -> str:
     if summary.alike:
         pairs = ", ".join(f"{number} ≈ {faster}" for number, faster in summary.alike.items())
         words += (
-            f" {len(summary.alike)} of {len(summary.front)} members cannot be told apart from a faster one: {pairs}."
+            f" {len(summary.alike)} of {len(summary.front)} members are not clearly better than a faster one: {pairs}."
         )
     return words

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
+from sqlalchemy.exc import SQLAlchemyError
 
 from search.study.errors import StorageError
 from search.study.sqlite_url import sqlite_url
@@ -17,10 +18,15 @@ def optuna_path(root: Path) -> Path:
 
 
 def open_storage(root: Path) -> RDBStorage:
-    """Open Optuna's SQLite database of a folder of studies; create it where it is missing."""
+    """Open Optuna's SQLite database of a folder of studies; create it where it is missing.
+
+    Raises:
+        StorageError: it cannot be opened: it is damaged, for example.
+    """
     path = optuna_path(root)
     path.parent.mkdir(parents=True, exist_ok=True)
-    return RDBStorage(sqlite_url(path), engine_kwargs={"connect_args": {"timeout": 60}})
+    with named_storage_errors(root):
+        return RDBStorage(sqlite_url(path), engine_kwargs={"connect_args": {"timeout": 60}})
 
 
 @contextmanager
@@ -32,9 +38,11 @@ def named_storage_errors(root: Path) -> Iterator[None]:
     """
     try:
         yield
-    except StorageInternalError as error:
-        said = getattr(error.__cause__, "orig", None) or error.__cause__ or error  # `orig`: without SQLAlchemy's frame
+    except (StorageInternalError, SQLAlchemyError) as error:
+        cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+        said = getattr(cause, "orig", None) or cause or error  # `orig`: without SQLAlchemy's frame
         raise StorageError(
             f"{optuna_path(root)} cannot be used: {said}",
-            hint="free disk space, or give this user the right to write there; then run the same command again: it resumes",
+            hint="free disk space, or give this user the right to write there, then run the same command again: it resumes; "
+            "a file that is no database any more is replaced by a copy of yours, or moved away to begin anew",
         ) from error

@@ -42,7 +42,7 @@ class Summary:
 
     @property
     def alike(self) -> dict[int, int]:
-        """Members of the front that cannot be told apart from a faster one by their estimates, to that one's number.
+        """Members of the front that are not clearly better than a faster one by their estimates, to that one's number.
 
         Those left out are each clearly more accurate than the one left out before. Empty without estimates.
         """

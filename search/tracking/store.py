@@ -31,12 +31,12 @@ def shown_uri(root: Path) -> str:
 
 
 def create_store(root: Path) -> None:
-    """Create MLflow's SQLite file where it is missing and no server is named.
+    """Create MLflow's SQLite file where it is missing; the user's may be one too.
 
     Raises:
         StudyError: it cannot be created.
     """
-    if users_uri() is None and not store_path(root).exists():
+    if tracking_uri(root).startswith("sqlite") and (users_uri() or not store_path(root).exists()):
         with naming_the_store(root):
             open_client(root).search_experiments(max_results=1)
 

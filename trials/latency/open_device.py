@@ -12,7 +12,7 @@ from trials.latency.device import Device, UnknownDeviceError
 def open_device(spec: str, *, patience_s: float | None = None) -> Device:
     """Return the device that a text names: ``cpu``, ``cpu:threads=N``, ``cuda``, ``cuda:N``, or ``ssh://[user@]host[:port]``.
 
-    Nothing is contacted yet.
+    A board is not contacted yet; of a GPU, driver and TensorRT are asked.
 
     Args:
         spec: The device's name.

@@ -29,3 +29,11 @@ def test_two_first_runs_of_a_folder_create_its_stores_together(tmp_path: Path, m
     assert [process.exitcode for process in both] == [0, 0]
     assert optuna_path(tmp_path).is_file()
     assert (tmp_path / "mlflow.db").is_file()
+
+
+def test_a_user_s_own_file_is_created_with_the_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One run at a time: two that migrate it together fail."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/own.db")
+    create_stores(tmp_path)
+    assert (tmp_path / "own.db").is_file()
+    assert not (tmp_path / "mlflow.db").exists()

@@ -88,7 +88,7 @@ def test_estimates_are_on_the_page_in_the_table_and_in_the_picture(tmp_path: Pat
     rows = {row["trial"]: row for row in embedded(read(tmp_path / "front.html"))["rows"]}
     assert (rows[6]["ap"], rows[6]["ap_estimate"], rows[6]["ap_std"]) == (0.5, 0.25, 0.02)
     assert rows[4]["ap_estimate"] is None
-    assert "2 of 3 members cannot be told apart" in (tmp_path / "front.html").read_text(encoding="utf-8")
+    assert "2 of 3 members are not clearly better" in (tmp_path / "front.html").read_text(encoding="utf-8")
     draw_front(judged, tmp_path / "judged.png", title="study")
     draw_front(scored, tmp_path / "scored.png", title="study")
     assert (tmp_path / "judged.png").read_bytes() != (tmp_path / "scored.png").read_bytes()

@@ -269,3 +269,9 @@ def test_a_study_that_is_not_there_is_refused_with_those_that_are(settings: Make
     assert "yoloret-nas search" in caught.value.hint
     assert study_names(tmp_path / "nowhere") == []
     assert not optuna_path(tmp_path / "nowhere").exists()  # reading makes nothing
+
+
+def test_a_damaged_database_is_named(tmp_path: Path) -> None:
+    optuna_path(tmp_path).write_text("no database")
+    with pytest.raises(StorageError, match=r"optuna\.db cannot be used: file is not a database"):
+        open_storage(tmp_path)
