@@ -689,3 +689,8 @@ def test_data_describes_and_draws(call: Call) -> None:
     assert "next: yoloret-nas search --data data" in called.out.lower()
     assert Path("dataset.png").is_file()
     assert json.loads(call("data", "data", "--json", "--samples", "0").out)["picture"] is None
+
+
+def test_data_quotes_its_folder_in_the_next_command(call: Call) -> None:
+    called = call("data", write_yolo(Path("my data")), "--samples", "0")
+    assert "yoloret-nas search --data 'my data' --budget 50" in called.out
