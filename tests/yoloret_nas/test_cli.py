@@ -540,6 +540,13 @@ def test_predictions_never_take_the_place_of_what_they_were_drawn_on(call: Call,
     # Nor do two images of one stem share a picture.
     assert call("predict", exported, "photos").code == 0
     assert {path.name for path in Path("predictions").iterdir()} == {"a.png.png", "a.jpg.png"}
+    # Nor two of one name, in several folders.
+    Path("others").mkdir()
+    Image.new("RGB", (32, 32), "blue").save("others/a.jpg")
+    called = call("predict", exported, "photos/a.jpg", "others", "photos/a.jpg", "--out", "both")
+    assert called.code == 0, called.said
+    assert [line.split(" → ")[1] for line in called.out.splitlines()] == ["both/a.jpg.png", "both/a.jpg-2.png"]
+    assert {path.name for path in Path("both").iterdir()} == {"a.jpg.png", "a.jpg-2.png"}
 
 
 # --- project file, spaces, data -----------------------------------------------------------------------------------
@@ -689,3 +696,8 @@ def test_data_describes_and_draws(call: Call) -> None:
     assert "next: yoloret-nas search --data data" in called.out.lower()
     assert Path("dataset.png").is_file()
     assert json.loads(call("data", "data", "--json", "--samples", "0").out)["picture"] is None
+
+
+def test_data_quotes_its_folder_in_the_next_command(call: Call) -> None:
+    called = call("data", write_yolo(Path("my data")), "--samples", "0")
+    assert "yoloret-nas search --data 'my data' --budget 50" in called.out

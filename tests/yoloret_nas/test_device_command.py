@@ -22,6 +22,12 @@ def test_the_doctor_speaks(board: LoopbackBoard) -> None:
     assert lines[-1] == "next: yoloret-nas search --device ssh://board --budget 50 --max-latency 33ms"
 
 
+def test_the_facts_of_a_device_stand_in_one_column() -> None:
+    result = CliRunner().invoke(device, ["cpu"], catch_exceptions=False)
+    facts = [line for line in result.output.splitlines() if line.startswith(("  networks", "  reference"))]
+    assert [len(line) - len(line[2:].split(maxsplit=1)[1]) for line in facts] == [13, 13]
+
+
 def test_the_doctor_warns(board: LoopbackBoard) -> None:
     board.set(guess=True)
     board.clock(76.8, low=76.8, high=921.6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,7 @@ def data(data: str, skip_broken: bool, samples: int, out: Path, as_json: bool) -
     _print_report(report, console)
     if picture:
         console.print(f"Drawn images: {picture}", markup=False, soft_wrap=True)
-    console.print(f"Next: yoloret-nas search --data {data} --budget 50", markup=False, soft_wrap=True)
+    console.print(f"Next: yoloret-nas search --data {shlex.quote(data)} --budget 50", markup=False, soft_wrap=True)
 
 
 def _print_report(report: DatasetReport, console: Console) -> None:

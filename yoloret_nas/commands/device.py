@@ -34,7 +34,7 @@ def device(device: str, as_json: bool) -> None:
 
 
 def _print(report: "DeviceReport") -> None:
-    width = max(map(len, report.facts))
+    width = max(map(len, (*report.facts, "reference")))
     click.echo(report.device)
     for name, value in report.facts.items():
         click.echo(f"  {name:<{width}}  {value}")

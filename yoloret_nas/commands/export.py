@@ -1,5 +1,6 @@
 """`yoloret-nas export`: a detector of a study as files that run."""
 
+import shlex
 from pathlib import Path
 
 import click
@@ -58,4 +59,4 @@ def export(
     click.echo(f"trial {record.number}: {short(record.architecture)}")
     expected = f", estimated {estimate}" if estimate else ""
     click.echo(f"AP {ap:.4f}{expected}, {latency_ms:.3f} ms; ONNX Runtime and PyTorch agree to {difference:.1g}")
-    click.echo(f"wrote {folder}\nnext: yoloret-nas predict {folder} IMAGE.jpg")
+    click.echo(f"wrote {folder}\nnext: yoloret-nas predict {shlex.quote(str(folder))} IMAGE.jpg")

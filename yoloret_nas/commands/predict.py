@@ -59,9 +59,19 @@ def predict(network: str, images: tuple[Path, ...], out: Path, score: float, as_
 
 
 def _pictures(files: list[Path], out: Path) -> dict[Path, Path]:
-    """Return the file that each image's picture goes to, named after it; never one of the images themselves."""
+    """Return the file that each image's picture goes to, named after it: one each, and none of the images themselves."""
     stems = Counter(path.stem for path in set(files))
-    pictures = {path: out / f"{path.stem if stems[path.stem] == 1 else path.name}.png" for path in files}
+    pictures: dict[Path, Path] = {}
+    used: set[Path] = set()
+    for path in dict.fromkeys(files):
+        name = path.stem if stems[path.stem] == 1 else path.name
+        picture = out / f"{name}.png"
+        number = 2
+        while picture in used:  # images of one name, in several folders
+            picture = out / f"{name}-{number}.png"
+            number += 1
+        used.add(picture)
+        pictures[path] = picture
     originals = {path.resolve() for path in files}
     if taken := [picture for picture in pictures.values() if picture.resolve() in originals]:
         raise click.UsageError(f"the picture would overwrite the image {taken[0]}; choose another folder with --out")

@@ -225,6 +225,7 @@ def _where_time_went(result: "RunResult", *, workers: int) -> str:
 
 def _conclude(console: "Console", settings: "StudySettings", result: "RunResult", *, workers: int) -> None:
     from search.reports import estimate_words
+    from yoloret_nas.terminal.next_command import dir_option
     from yoloret_nas.terminal.trial_lines import front_table
 
     summary = result.summary
@@ -241,7 +242,7 @@ def _conclude(console: "Console", settings: "StudySettings", result: "RunResult"
         if summary.states["failed"]:
             console.print("remove the cause, then run the same command again: failed trials do not count in its budget")
     folder = settings.folder
-    here = "" if settings.root == Path("runs") else f" --dir {settings.root}"
+    here = dir_option(settings.root)
     lines = [
         f"wrote {folder}/front.png, front.csv, front.html, trials.csv, trials/; MLflow {result.tracking_uri}",
         _where_time_went(result, workers=workers),

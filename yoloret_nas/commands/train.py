@@ -8,6 +8,7 @@ import click
 
 from yoloret_nas.options.data import data_name
 from yoloret_nas.options.training import TrainingOptions, training_options
+from yoloret_nas.terminal.next_command import dir_option
 
 if TYPE_CHECKING:
     from search.study.record import TrialRecord
@@ -46,5 +47,4 @@ def _conclude(name: str, record: "TrialRecord", *, root: Path) -> None:
         click.echo(f"  {label}: AP {ap:.4f}")
     seconds = ", ".join(f"{phase} {value:.0f} s" for phase, value in result.seconds.items() if value >= 0.5)
     click.echo(f"AP {result.ap:.4f}, AP50 {result.ap50:.4f}, {result.latency.median_ms:.3f} ms ({seconds})")
-    here = "" if root == Path("runs") else f" --dir {root}"
-    click.echo(f"wrote {root / name}\nnext: yoloret-nas export --study {name}{here}")
+    click.echo(f"wrote {root / name}\nnext: yoloret-nas export --study {name}{dir_option(root)}")

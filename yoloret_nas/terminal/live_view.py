@@ -128,7 +128,7 @@ class LiveView:
     def _time_left(self, done: int) -> str:
         new = done - self._began_with
         if new < 2:
-            return "time left known after 2 trials"
+            return f"time left known after 2 {self._unit}"
         left = (time.monotonic() - self._began) / new * max(0, self._budget - done)
         return f"about {_clock(left)} left"
 

@@ -17,7 +17,12 @@ from search.study.refit import Finalists, Refit, compare_refit, find_finalists, 
 from search.study.settings import StudySettings
 from search.study.summary import Summary
 from yoloret_nas.terminal.experiments import run
-from yoloret_nas.terminal.trial_lines import short
+from yoloret_nas.terminal.next_command import dir_option
+from yoloret_nas.terminal.trial_lines import add_columns, short
+
+_COLUMNS = {"full": 4, "trial": 5, "seeds": 5, "AP short": 8, "AP full": 7, "estimated": 13, "AP50": 6, "median": 10}
+"""Column to its width in characters."""
+_MOST_WANTED = ("full", "trial", "AP full", "median")
 
 
 def refit(settings: StudySettings, summary: Summary, *, epochs: int, num_seeds: int, console: Console) -> None:
@@ -80,23 +85,22 @@ def show_refit(found: Refit, console: Console, *, root: Path) -> None:
     front, estimates = {record.number for record in found.summary.front}, found.summary.estimates
     title = f"full trainings of {found.name}: {len(front)} on the front (★)"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for name in ("full", "trial", "seeds", "AP short", "AP full", "estimated", "AP50", "median"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("architecture", no_wrap=True, overflow="ellipsis")
+    names = add_columns(table, _COLUMNS, most_wanted=_MOST_WANTED, width=console.width)
     for one in found.retrained:
         record, result = one.best, one.best.result
         assert result.latency is not None  # it is complete
-        table.add_row(
-            str(record.number),
-            str(one.trial.number),
-            str(one.num_seeds),
-            f"{one.trial.result.ap:.4f}",
-            f"{one.ap:.4f}",
-            str(estimates.get(record.number, "–")),
-            f"{result.ap50:.4f}",
-            f"{result.latency.median_ms:.3f} ms",
-            f"{'★ ' if record.number in front else '  '}{short(record.architecture)}",
-        )
+        cells = {
+            "full": str(record.number),
+            "trial": str(one.trial.number),
+            "seeds": str(one.num_seeds),
+            "AP short": f"{one.trial.result.ap:.4f}",
+            "AP full": f"{one.ap:.4f}",
+            "estimated": str(estimates.get(record.number, "–")),
+            "AP50": f"{result.ap50:.4f}",
+            "median": f"{result.latency.median_ms:.3f} ms",
+        }
+        mark = "★ " if record.number in front else "  "
+        table.add_row(*(cells[name] for name in names), f"{mark}{short(record.architecture)}")
     console.print(table)
     for record in found.summary.records:
         if record.point is None:
@@ -109,8 +113,7 @@ def show_refit(found: Refit, console: Console, *, root: Path) -> None:
     console.print(agreement_words(found), markup=False, soft_wrap=True)
     if not front:
         return
-    here = "" if root == Path("runs") else f" --dir {root}"
-    console.print(f"next: yoloret-nas export --study {found.name}{here}", markup=False, soft_wrap=True)
+    console.print(f"next: yoloret-nas export --study {found.name}{dir_option(root)}", markup=False, soft_wrap=True)
 
 
 def agreement_words(found: Refit) -> str:

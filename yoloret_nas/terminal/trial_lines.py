@@ -1,6 +1,6 @@
 """Trials and fronts as lines and tables of text."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 from rich.text import Text
@@ -13,7 +13,10 @@ _COLOURS = {"complete": "green", "pruned": "yellow", "infeasible": "blue", "fail
 _FRONT_COLUMNS = {"trial": 5, "AP": 6, "estimated": 13, "AP50": 6, "median": 10, "p99": 10, "MACs": 7, "params": 6}
 """Column to its width in characters."""
 _FRONT_MOST_WANTED = ("trial", "AP", "estimated", "median")
-_WIDE = 100
+_MIN_ARCHITECTURE = 60
+"""Characters left for the architecture, below which a table has only the most wanted columns."""
+_GAP = 2
+"""Characters between two columns of a table."""
 _LINE_COLUMNS = {"trial": 5, "AP": 6, "AP50": 6, "median": 9, "p99": 9, "MACs": 7, "params": 7}
 
 
@@ -63,19 +66,44 @@ def front_table(
         width: Of the terminal in characters; a narrow one gets fewer columns.
     """
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    figures = {name: size for name, size in _FRONT_COLUMNS.items() if width >= _WIDE or name in _FRONT_MOST_WANTED}
-    if not summary.estimates:
-        del figures["estimated"]
-    for name, size in figures.items():
-        table.add_column(name, justify="right", no_wrap=True, min_width=size)
-    table.add_column("architecture", no_wrap=True, overflow="ellipsis")
+    columns = {name: size for name, size in _FRONT_COLUMNS.items() if name != "estimated" or summary.estimates}
     front, alike = summary.front, summary.alike
-    for record in front if limit is None else front[-limit:]:
+    shown = front if limit is None else front[-limit:]
+    marks = {record.number: f"≈ {alike[record.number]}" for record in shown if record.number in alike}
+    if knee is not None and knee in shown:
+        marks[knee.number] = f"{marks.get(knee.number, '')}  ← knee".lstrip()
+    mark_width = max(map(len, marks.values()), default=0)
+    figures = add_columns(table, columns, most_wanted=_FRONT_MOST_WANTED, width=width - mark_width - _GAP)
+    table.add_column("", no_wrap=True, min_width=mark_width)  # of its own: a long architecture must not push it out
+    for record in shown:
         cells = _figures(record) | {"estimated": str(summary.estimates.get(record.number, "–"))}
-        mark = f"  ≈ {alike[record.number]}" if record.number in alike else ""
-        mark += "  ← knee" if knee is not None and record.number == knee.number else ""
-        table.add_row(*(cells[name] for name in figures), f"{short(record.architecture)}{mark}")
+        table.add_row(*(cells[name] for name in figures), short(record.architecture), marks.get(record.number, ""))
     return table
+
+
+def add_columns(table: Table, columns: Mapping[str, int], *, most_wanted: Sequence[str], width: int) -> list[str]:
+    """Add columns of figures and, last, one for the architecture, which is shortened where the width is not enough.
+
+    Args:
+        table: Empty so far.
+        columns: Each figure, and its width in characters.
+        most_wanted: Those that a narrow terminal shows, too.
+        width: For all these columns, in characters.
+
+    Returns:
+        The figures that the table shows.
+    """
+
+    def left_by(names: Sequence[str]) -> int:
+        return width - sum(columns[name] + _GAP for name in names)
+
+    names = list(columns)
+    if left_by(names) < _MIN_ARCHITECTURE:
+        names = [name for name in columns if name in most_wanted]
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True, min_width=columns[name])
+    table.add_column("architecture", no_wrap=True, overflow="ellipsis", max_width=max(1, left_by(names)))
+    return names
 
 
 def _line(cells: Mapping[str, str], *, state: str, time: str) -> str:
