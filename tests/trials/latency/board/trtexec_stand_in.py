@@ -249,7 +249,9 @@ def take_fault(kind: str) -> str:
     fault = waiting[0]
     if not fault.endswith("!"):  # one that stays
         faults[kind] = waiting[1:]
-        path.write_text(json.dumps(faults))
+        partial = path.with_name(f"faults-{os.getpid()}.json")
+        partial.write_text(json.dumps(faults))
+        os.replace(partial, path)  # other sessions read it at any moment
     return str(fault.rstrip("!"))
 
 
