@@ -75,6 +75,7 @@ class Driver:
         self._began = began
         self._running: dict[int, _Running] = {}
         self._is_ending = self._is_exhausted = False
+        self._stop_requested: Callable[[], StopRequest] = lambda: "no"
         self._times_away = 0
         self._failure = RepeatedFailure()
         self._seconds: dict[str, float] = defaultdict(float)
@@ -89,8 +90,9 @@ class Driver:
         """
         self._tracking.catch_up(self._work.summary.records)
         self._view.opened(self._work.summary, budget=self._work.budget)
+        self._stop_requested = stop_requested
         try:
-            ending = self._loop(stop_requested)
+            ending = self._loop()
         except (DeviceAwayError, RepeatedFailureError):
             self._put_all_back()
             self._close(status="KILLED")
@@ -105,9 +107,9 @@ class Driver:
             seconds_by_phase=dict(self._seconds),
         )
 
-    def _loop(self, stop_requested: Callable[[], StopRequest]) -> Ending:
+    def _loop(self) -> Ending:
         while True:
-            requested = stop_requested()
+            requested = self._stop_requested()
             self._is_ending = requested != "no"
             if requested == "now":
                 self._put_all_back()
@@ -148,6 +150,8 @@ class Driver:
         while len(self._running) < self._executor.capacity and not self._is_exhausted and not self._failure.message:
             if len(self._work.summary.records) + len(self._running) >= self._work.budget:
                 return
+            if self._stop_requested() != "no":
+                return
             before = self._work.seconds_measuring
             proposal = self._work.ask()
             num_waiting = self._executor.capacity - len(self._running)  # running trials count that time as their own
@@ -156,6 +160,9 @@ class Driver:
                 self._is_exhausted = True
                 return
             request = proposal.request
+            if self._stop_requested() != "no":  # the user ended the run while latencies were measured
+                self._work.interrupt(request.number)
+                return
             self._running[request.number] = _Running(
                 request=request, is_retry=proposal.is_retry, began=time.monotonic()
             )

@@ -209,14 +209,23 @@ def make_sampler(
     if settings.sampler != "ehvi":
         return SpaceSampler(settings.space, name=settings.sampler, seed=settings.seed)
 
+    strategy = choose_strategy(settings.train.recipe, max_latency_ms=settings.max_latency_ms)
+    is_told = False
+
     def look_up_ms(architecture: Architecture) -> float:
+        nonlocal is_told
+        if not is_told:
+            notice(
+                f"measuring latencies for proposals: {strategy.num_first_lookups} in all before the first training, "
+                f"then up to {strategy.num_lookups} for each"
+            )
+            is_told = True
         began = time.monotonic()
         try:
             return measure_ms(architecture, settings, num_classes=num_classes)
         finally:
             on_look_up(time.monotonic() - began)
 
-    strategy = choose_strategy(settings.train.recipe, max_latency_ms=settings.max_latency_ms)
     return EhviSampler(
         settings.space, look_up_ms, notice=notice, num_classes=num_classes, settings=strategy, seed=settings.seed
     )

@@ -78,12 +78,12 @@ def to_variants(finalists: Finalists, *, seed: int, num_seeds: int) -> list[Vari
 
     Args:
         finalists: The trials.
-        seed: The first seed; the others follow it.
+        seed: Of the study; its followers are used, since the study's own gave the scores that chose the finalists.
         num_seeds: Trainings of each, at least 1. All are trained once before any is repeated.
     """
     return [
         Variant(label=f"{_LABEL}{one.number}", architecture=one.architecture, seed=one_seed)
-        for one_seed in range(seed, seed + num_seeds)
+        for one_seed in range(seed + 1, seed + 1 + num_seeds)
         for one in finalists.all
     ]
 

@@ -20,6 +20,7 @@ from search.driver.search import run_search
 from search.study.errors import StudyError
 from search.study.experiment import EXPERIMENT_FILE
 from search.study.read_study import read_study, study_names
+from search.study.settings import StudySettings
 from search.study.summary import Summary
 from spaces import Architecture, YoloRetError
 from spaces.presets import PRESETS
@@ -410,6 +411,31 @@ def test_a_trial_that_dies_or_fails_while_the_search_ends_is_put_back(
     again = ScriptedExecutor()
     run_search(settings(), executor=again, view=RecordingView())
     assert again.started[0].architecture == executor.started[1].architecture
+
+
+def test_an_interrupt_while_latencies_are_measured_starts_nothing_and_loses_nothing(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    measured, executor, view = list[str](), ScriptedExecutor(capacity=2), RecordingView()
+
+    def measure_ms(architecture: Architecture, settings: StudySettings, *, num_classes: int) -> float:
+        measured.append(architecture.key)
+        return fake_latency_ms(architecture)
+
+    chosen = settings(sampler="ehvi", max_latency_ms=1e3)
+    outcome = run_search(
+        chosen,
+        executor=executor,
+        view=view,
+        stop_requested=lambda: "finish" if measured else "no",
+        measure_ms=measure_ms,
+    )
+    assert (outcome.ending, executor.started) == ("interrupted", [])
+    assert any("measuring latencies for proposals" in note for note in view.notices)
+    again = ScriptedExecutor()
+    run_search(chosen, executor=again, view=RecordingView(), measure_ms=measure_ms)
+    assert [request.number for request in again.started][0] == 1  # the first proposal's architecture, queued again
+    assert len(measured) == len(set(measured))
 
 
 def test_an_interrupt_after_the_last_trial_is_none(

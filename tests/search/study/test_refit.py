@@ -50,10 +50,10 @@ def test_what_it_will_cost_is_what_the_trials_took() -> None:
 
 def test_variants_say_which_trials_they_were() -> None:
     variants = to_variants(find_finalists(summary(*STAIRCASE)), seed=3, num_seeds=1)
-    assert [(one.label, one.seed) for one in variants] == [("trial 0", 3), ("trial 2", 3), ("trial 6", 3)]
+    assert [(one.label, one.seed) for one in variants] == [("trial 0", 4), ("trial 2", 4), ("trial 6", 4)]
     assert variants[0].architecture == STAIRCASE[0].architecture
     repeated = to_variants(find_finalists(summary(*STAIRCASE)), seed=3, num_seeds=2)
-    assert [(one.label, one.seed) for one in repeated[3:]] == [("trial 0", 4), ("trial 2", 4), ("trial 6", 4)]
+    assert [(one.label, one.seed) for one in repeated[3:]] == [("trial 0", 5), ("trial 2", 5), ("trial 6", 5)]
 
 
 def test_rankings_are_compared_over_what_completed_both() -> None:
