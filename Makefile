@@ -24,7 +24,7 @@ docs: $(VENV)/.installed-dev ## build the pages into site/; a broken link or ref
 
 check: lint docs test ## what CI runs
 
-mutants: $(VENV)/.installed-dev ## change the code in small ways and list the changes that no test notices; takes hours
+mutants: $(VENV)/.installed-dev ## change the code in small ways and list the changes that no test notices
 	$(BIN)/python -m pip install --quiet "mutmut>=3.8"
 	@# Workers are forked; OpenMP's threads do not survive that.
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/mutmut run
