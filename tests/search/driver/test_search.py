@@ -434,7 +434,7 @@ def test_an_interrupt_while_latencies_are_measured_starts_nothing_and_loses_noth
     assert any("measuring latencies for proposals" in note for note in view.notices)
     again = ScriptedExecutor()
     run_search(chosen, executor=again, view=RecordingView(), measure_ms=measure_ms)
-    assert [request.number for request in again.started][0] == 1  # the first proposal's architecture, queued again
+    assert again.started[0].number == 1  # the first proposal's architecture, queued again
     assert len(measured) == len(set(measured))
 
 
