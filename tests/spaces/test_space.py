@@ -177,6 +177,13 @@ def test_a_step_of_truncation_keeps_all_blocks_pretrained() -> None:
     assert {(one.truncation, one.transfer) for one in around} == {(count, count) for count in (14, 15, 17, 18)}
 
 
+def test_a_step_of_truncation_keeps_any_boundary_that_gives_the_transfer() -> None:
+    choice = BackboneChoice(truncation=(14, 15), transfer=(0, 14, 99))
+    space = Space(name="s", description="s", backbones={"mobilenetv2_035": choice}, axes={"scale_set": ("none",)})
+    whole = next(one for one in space.skeletons if one.truncation == one.transfer == 14)  # by boundary 14 or 99
+    assert {one.transfer for one in space.neighbours(whole) if one.truncation == 15} == {14, 15}
+
+
 @pytest.mark.parametrize("name", ["paper", "nano"])
 def test_every_skeleton_has_neighbours_of_another_truncation(name: str) -> None:
     space = open_space(name)
