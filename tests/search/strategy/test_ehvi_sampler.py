@@ -1,6 +1,5 @@
 """What the default sampler hands to its strategy: trials that run, and candidates beyond its pool."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,14 +18,6 @@ from tests.search.driver.scripted import SPACE, fake_ap, fake_latency_ms, latenc
 from trials.trial_result import TrialResult
 
 SETTINGS = StrategySettings(num_first=4, num_first_lookups=8, num_lookups=1)
-
-
-@pytest.fixture(autouse=True)
-def _quiet_optuna() -> Iterator[None]:
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    yield
-    optuna.logging.set_verbosity(before)
 
 
 @pytest.fixture(autouse=True)

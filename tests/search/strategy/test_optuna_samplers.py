@@ -4,7 +4,7 @@ import math
 import random
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -45,14 +45,6 @@ ISLANDS = Space(
     backbones={"mobilenetv2_035": BackboneChoice(truncation=(13, 16))},
     axes={"outputs": ("8+16", "8+16+32"), "scale_set": ("none",), "head_width": (32, 48), "input_size": (64,)},
 )
-
-
-@pytest.fixture(autouse=True)
-def _quiet_optuna() -> Iterator[None]:
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    yield
-    optuna.logging.set_verbosity(before)
 
 
 def make(name: str, space: Space, *, seed: int = 0) -> BaseSampler:
