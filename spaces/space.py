@@ -108,6 +108,10 @@ class Space:
             return tuple(dict.fromkeys(neck for neck, _ in self._neck_pairs))
         return self.axes.get(axis, (_DEFAULTS[axis],))
 
+    def active_free_axes(self, architecture: Architecture) -> tuple[str, ...]:
+        """Return the free axes that apply to an architecture; the RFCR sizes apply only with a scale set."""
+        return FREE_AXES if architecture.scale_set else tuple(axis for axis in FREE_AXES if axis not in RFCR_AXES)
+
     def __contains__(self, architecture: object) -> bool:
         return isinstance(architecture, Architecture) and self.why_outside(architecture) is None
 
@@ -115,7 +119,7 @@ class Space:
         """Return why an architecture is not in this space; None if it is."""
         flat = architecture.to_dict()
         categories = ("backbone", "outputs", "scale_set", "neck", "shortcut")
-        for axis in (*categories, *self._active_free_axes(architecture)):
+        for axis in (*categories, *self.active_free_axes(architecture)):
             if flat[axis] not in self.values(axis):
                 return f"{axis} {flat[axis]} is none of {', '.join(map(str, self.values(axis)))}"
         if reason := why_illegal(architecture):
@@ -130,7 +134,7 @@ class Space:
     def __iter__(self) -> Iterator[Architecture]:
         """Iterate over the space in a fixed order."""
         for skeleton in self.skeletons:
-            axes = self._active_free_axes(skeleton)
+            axes = self.active_free_axes(skeleton)
             for values in itertools.product(*(self.values(axis) for axis in axes)):
                 yield skeleton.replace(**dict(zip(axes, values, strict=True)))
 
@@ -142,7 +146,7 @@ class Space:
         skeleton = self.skeletons[number]
         within = index - (self._ends[number - 1] if number else 0)
         values = {}
-        for axis in reversed(self._active_free_axes(skeleton)):
+        for axis in reversed(self.active_free_axes(skeleton)):
             within, place = divmod(within, len(self.values(axis)))
             values[axis] = self.values(axis)[place]
         return skeleton.replace(**values)
@@ -150,7 +154,7 @@ class Space:
     def sample(self, rng: random.Random) -> Architecture:
         """Draw one architecture uniformly."""
         skeleton = rng.choices(self.skeletons, weights=self._multiplicities)[0]
-        return skeleton.replace(**{axis: rng.choice(self.values(axis)) for axis in self._active_free_axes(skeleton)})
+        return skeleton.replace(**{axis: rng.choice(self.values(axis)) for axis in self.active_free_axes(skeleton)})
 
     def nearest(self, parameters: Mapping[str, Any]) -> Architecture:
         """Return the architecture closest to a point of the box that the axes span.
@@ -165,7 +169,7 @@ class Space:
         wanted = {axis: value for axis, value in parameters.items() if axis in self.open_axes}
         skeleton = min(self.skeletons, key=lambda candidate: self._distance(candidate, wanted))
         free = {}
-        for axis in self._active_free_axes(skeleton):
+        for axis in self.active_free_axes(skeleton):
             values = self.values(axis)
             if axis in wanted and axis in ORDERED_AXES:
                 free[axis] = min(values, key=lambda value: abs(int(value) - wanted[axis]))
@@ -180,7 +184,7 @@ class Space:
         gives both values: a backbone whose blocks all start from ImageNet weights stays so at another truncation.
         """
         own = self._values_of(architecture)
-        free = {axis: getattr(architecture, axis) for axis in self._active_free_axes(architecture)}
+        free = {axis: getattr(architecture, axis) for axis in self.active_free_axes(architecture)}
         for axis, value in free.items():
             for other in self.values(axis):
                 if other != value:
@@ -189,7 +193,7 @@ class Space:
             # Another backbone is one step at any truncation and transfer: few backbones have the same blocks.
             axes = values if values["backbone"] == own["backbone"] else values.keys() - {"truncation", "transfer"}
             if sum(_differ(values[axis], own[axis]) for axis in axes) == 1:
-                keep = {axis: free[axis] for axis in self._active_free_axes(skeleton) if axis in free}
+                keep = {axis: free[axis] for axis in self.active_free_axes(skeleton) if axis in free}
                 yield skeleton.replace(**keep)
 
     def largest(self, *, num_classes: int) -> tuple[Architecture, ...]:
@@ -285,18 +289,15 @@ class Space:
 
     @cached_property
     def _multiplicities(self) -> list[int]:
-        axes = (self._active_free_axes(skeleton) for skeleton in self.skeletons)
+        axes = (self.active_free_axes(skeleton) for skeleton in self.skeletons)
         return [math.prod(len(self.values(axis)) for axis in active) for active in axes]
 
     @cached_property
     def _ends(self) -> list[int]:
         return list(itertools.accumulate(self._multiplicities))
 
-    def _active_free_axes(self, architecture: Architecture) -> tuple[str, ...]:
-        return FREE_AXES if architecture.scale_set else tuple(axis for axis in FREE_AXES if axis not in RFCR_AXES)
-
     def _enlarged(self, skeleton: Architecture) -> Architecture:
-        sizes = {axis: max(self.values(axis)) for axis in self._active_free_axes(skeleton) if axis in ORDERED_AXES}
+        sizes = {axis: max(self.values(axis)) for axis in self.active_free_axes(skeleton) if axis in ORDERED_AXES}
         return skeleton.replace(**sizes, head=min(self.values("head"), key=list[ParameterValue](HEADS).index))
 
     def _distance(self, skeleton: Architecture, wanted: Mapping[str, Any]) -> float:

@@ -12,6 +12,7 @@ from search.driver.driver import RunResult, StopRequest
 from search.driver.executor import Executor
 from search.driver.measuring import MeasureMs, measure_latency_ms, slowest_latency_ms
 from search.driver.opening import Opened, open_and_drive
+from search.driver.preflight import refuse_space
 from search.driver.view import View
 from search.driver.work import Proposal, in_one_format, to_request
 from search.reports import write_reports
@@ -19,6 +20,7 @@ from search.strategy import EhviSampler, SpaceSampler, StrategySettings, best_pa
 from search.study.errors import StudyError
 from search.study.experiment import EXPERIMENT_FILE
 from search.study.pareto import Reference
+from search.study.read_study import study_names
 from search.study.record import TrialRecord
 from search.study.settings import StudySettings
 from search.study.study import Study
@@ -53,6 +55,7 @@ def run_search(
         measure_ms: Measures what the driver itself needs, on the study's device: the reference, and look-ups for proposals.
 
     Raises:
+        SpaceError: the device's TensorRT refuses networks of the space.
         StudyError: the study cannot be opened.
         DatasetError: the data cannot be read.
         DeviceError: the device cannot be reached.
@@ -74,6 +77,7 @@ class SearchWork:
 
     Raises:
         StudyError: the study exists with other settings, other data or another device, or an experiment has its name.
+        SpaceError: the device's TensorRT refuses networks of the space.
     """
 
     def __init__(
@@ -88,6 +92,8 @@ class SearchWork:
         sampler = make_sampler(
             settings, num_classes=num_classes, measure_ms=measure_ms, on_look_up=self._count, notice=notice
         )
+        if settings.name not in study_names(settings.root):  # a refused space leaves no study behind
+            refuse_space(settings, num_classes=num_classes, notice=notice)
         self._study = Study(settings, sampler)
         self._study.check_identity(opened.dataset.fingerprint, opened.identity)
         self._study.recover()

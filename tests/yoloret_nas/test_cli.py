@@ -31,6 +31,7 @@ from spaces.space_file import read_space
 from tests.search.driver.scripted import ScriptedExecutor, fail_with
 from tests.yoloret_nas.conftest import SHAPES, SPACE_YAML, Call, RealStudy
 from trials.data.known_datasets import KNOWN
+from trials.onnx import TensorRTVersion, tensorrt_version
 from trials.training import RECIPES, RecipeName, read_checkpoint
 from yoloret_nas.cli import COMMANDS, cli
 from yoloret_nas.commands.search import _check_writable, study_name
@@ -701,3 +702,29 @@ def test_data_describes_and_draws(call: Call) -> None:
 def test_data_quotes_its_folder_in_the_next_command(call: Call) -> None:
     called = call("data", write_yolo(Path("my data")), "--samples", "0")
     assert "yoloret-nas search --data 'my data' --budget 50" in called.out
+
+
+def test_a_tensorrt_is_asked_about_a_space(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+    Path("own.yaml").write_text(
+        "backbones:\n  mobilenetv2_035: {truncation: [14]}\n  mobilenetv3_small_050: {truncation: [9, 11]}\n"
+        "scale_set: [none]\ninput_size: [64]\n"
+    )
+    taken = call("space", "own.yaml", "--check", "8.2")
+    assert taken.code == 0, taken.said
+    assert taken.out.splitlines() == [
+        "own: asking our tables for TensorRT 8.2.0 (opset 13)",
+        'to ask NVIDIA\'s own parser too: pip install "yoloret-nas[rtx]"',
+        "all 2 networks are taken; together they have every choice of the space",
+    ]
+    monkeypatch.setitem(tensorrt_version._FIRST_IN, "HardSigmoid", TensorRTVersion(8, 4))
+    refused = call("space", "own.yaml", "--check", "8.2")
+    assert refused.code == 1
+    assert "refused mobilenetv3_small_050[:11] 64px" in refused.said
+    assert "1 of 2 networks are refused, those with backbone mobilenetv3_small_050" in refused.said
+
+
+def test_what_is_asked_about_a_space_must_have_tensorrt(call: Call) -> None:
+    assert_refused(call("space", "tiny", "--check", "cpu"), 2, "takes them all")
+    assert_refused(call("space", "tiny", "--check", "nano"), 2, "'nano' names no TensorRT")

@@ -1,6 +1,13 @@
-"""`yoloret-nas space`: show a space."""
+"""`yoloret-nas space`: show a space, or ask whether a TensorRT takes its networks."""
+
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from spaces.space import Space
 
 
 @click.command()
@@ -8,8 +15,18 @@ import click
 @click.option("--yaml", "as_yaml", is_flag=True, help="Print it as a file to begin your own space from.")
 @click.option("--sample", type=click.IntRange(0), default=0, help="Draw some architectures, with their MACs.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the draw.")
-def space(name: str, as_yaml: bool, sample: int, seed: int) -> None:
-    """Show a space: its axes, its size, what it excludes and why."""
+@click.option(
+    "--check",
+    "judge",
+    metavar="[tensorrt|VERSION|DEVICE]",
+    help="Ask a TensorRT about its networks: the one installed here, a version such as 8.2, or a device's.",
+)
+def space(name: str, as_yaml: bool, sample: int, seed: int, judge: str | None) -> None:
+    """Show a space: its axes, its size, what it excludes and why.
+
+    With --check, a few networks that together have every choice of the space are exported, and TensorRT is asked whether it
+    takes them; none is run. This works without a GPU and without a board.
+    """
     import random
 
     from rich.console import Console
@@ -27,6 +44,9 @@ def space(name: str, as_yaml: bool, sample: int, seed: int) -> None:
         click.echo(to_yaml(opened), nl=False)
         return
     console = Console(highlight=False)
+    if judge is not None:
+        _check(opened, judge, console)
+        return
     console.print(f"{opened.name}: {opened.description}", markup=False)
     console.print(f"{opened.size:,} architectures\n", markup=False)
     table = Table("axis", "values", box=None, pad_edge=False)
@@ -47,6 +67,43 @@ def space(name: str, as_yaml: bool, sample: int, seed: int) -> None:
     for _ in range(sample):
         drawn = opened.sample(rng)
         console.print(f"  {drawn.key}  {_mega_macs(drawn):>8.1f} M MACs  {short(drawn)}", markup=False, soft_wrap=True)
+
+
+def _check(space: "Space", judge_spec: str, console: "Console") -> None:
+    """Print what a judge refuses; exit with 1 if that is anything."""
+    from rich.progress import Progress
+
+    from trials.latency.compatibility import judge_space, open_judge
+    from yoloret_nas.terminal.trial_lines import short
+
+    judge = open_judge(judge_spec)
+    if judge is None:
+        raise click.BadParameter(
+            f"{judge_spec} runs networks in ONNX Runtime, which takes them all", param_hint="--check"
+        )
+    console.print(f"{space.name}: asking {judge}", markup=False, soft_wrap=True)
+    if judge.installed is None:
+        console.print('to ask NVIDIA\'s own parser too: pip install "yoloret-nas[rtx]"', markup=False, soft_wrap=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("networks")
+        report = judge_space(
+            space,
+            judge,
+            num_classes=20,
+            on_judged=lambda done, whole: progress.update(task, completed=done, total=whole),
+        )
+    for architecture, reason in report.refused:
+        console.print(f"refused  {short(architecture)}: {reason}", markup=False, soft_wrap=True)
+    num_networks = len(report.taken) + len(report.refused)
+    if report.refused:
+        which = f", those with {' or '.join(report.culprits)}" if report.culprits else ""
+        console.print(
+            f"{len(report.refused)} of {num_networks} networks are refused{which}", markup=False, soft_wrap=True
+        )
+        raise click.exceptions.Exit(1)
+    console.print(
+        f"all {num_networks} networks are taken; together they have every choice of the space", soft_wrap=True
+    )
 
 
 def _boundaries(transfer: tuple[int, ...]) -> str:

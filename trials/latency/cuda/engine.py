@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from trials.latency.device import DeviceError, UnknownDeviceError
-from trials.onnx import TensorRTVersion, find_version
+from trials.onnx import TensorRTVersion, UnsupportedNetworkError, find_version
 
 _INSTALL = 'install one: pip install "yoloret-nas[tensorrt]", or "yoloret-nas[rtx]" for a GeForce or RTX card'
 _NAMES = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT for RTX"}
@@ -37,9 +37,14 @@ class TensorRT:
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
 
+    @property
+    def builds_without_gpu(self) -> bool:
+        """Whether its builder needs no GPU: it says for which GPU it builds, and the GPU finishes the engine on loading."""
+        return self.name == _NAMES["tensorrt_rtx"]
+
     def supports(self, capability: tuple[int, int]) -> bool:
         """Return whether its engines run on GPUs of this compute capability; TensorRT itself is asked by building."""
-        if self.name == _NAMES["tensorrt"]:
+        if not self.builds_without_gpu:
             return True
         listed = [name for name in dir(self.module.ComputeCapability) if name.startswith("SM")]
         known = {divmod(int(name.removeprefix("SM")), 10) for name in listed}
@@ -60,11 +65,21 @@ def find_tensorrt() -> TensorRT:
         version = find_version(str(module.__version__))
         reads = _RTX_READS if package == "tensorrt_rtx" else version
         if reads is None or reads < (10, 0):
-            raise UnknownDeviceError(
-                f"device cuda needs TensorRT 10 or later, found {module.__version__}", hint=_INSTALL
-            )
+            raise UnknownDeviceError(f"TensorRT {module.__version__} is too old: 10 or later is needed", hint=_INSTALL)
         return TensorRT(module=module, name=name, version=str(version), reads=reads)
-    raise UnknownDeviceError("device cuda needs the Python package tensorrt or tensorrt_rtx", hint=_INSTALL)
+    raise UnknownDeviceError(
+        "no TensorRT is installed: there is no Python package tensorrt or tensorrt_rtx", hint=_INSTALL
+    )
+
+
+def parse_network(tensorrt: TensorRT, onnx_bytes: bytes) -> None:
+    """Ask TensorRT's own parser whether it takes a file, without a GPU and without building.
+
+    Raises:
+        UnsupportedNetworkError: it does not; the message has its reasons.
+    """
+    with _complaints(tensorrt.module):
+        _parse(tensorrt, tensorrt.module.Builder(_logger(tensorrt.module)), onnx_bytes)
 
 
 def build_engine(tensorrt: TensorRT, onnx_bytes: bytes, *, capability: tuple[int, int] | None = None) -> bytes:
@@ -72,33 +87,43 @@ def build_engine(tensorrt: TensorRT, onnx_bytes: bytes, *, capability: tuple[int
 
     Args:
         tensorrt: What builds it.
-        onnx_bytes: The FP16 file.
+        onnx_bytes: The file; its types are the engine's.
         capability: Compute capability of the GPU that will run it, for a machine without a GPU (TensorRT for RTX only);
             None for the current GPU.
 
     Raises:
-        DeviceError: TensorRT refuses the network or cannot build it; the message has its reasons.
+        UnsupportedNetworkError: TensorRT's parser refuses the network, or its builder does where no GPU takes part; the
+            message has its reasons.
+        DeviceError: TensorRT builds no engine on this GPU.
     """
     trt = tensorrt.module
     with _complaints(trt) as complaints:
         builder = trt.Builder(_logger(trt))
-        # TensorRT 11 has strongly typed networks only, and no flag for them.
-        flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
-        network = builder.create_network(0 if flag is None else 1 << int(flag))
-        parser = trt.OnnxParser(network, _logger(trt))
-        if not parser.parse(onnx_bytes):
-            reasons = "; ".join(str(parser.get_error(index)) for index in range(parser.num_errors))
-            raise DeviceError(f"{tensorrt} refuses the network: {reasons}")
+        network = _parse(tensorrt, builder, onnx_bytes)
         config = builder.create_builder_config()
-        if tensorrt.name == _NAMES["tensorrt_rtx"]:
+        if tensorrt.builds_without_gpu:
             known = trt.ComputeCapability
             chosen = known.CURRENT if capability is None else getattr(known, f"SM{capability[0]}{capability[1]}")
             config.num_compute_capabilities = 1
             config.set_compute_capability(chosen, 0)
         plan = builder.build_serialized_network(network, config)
         if plan is None:
-            raise DeviceError(f"{tensorrt} built no engine: {_join(complaints)}")
+            error = DeviceError if capability is None else UnsupportedNetworkError
+            raise error(f"{tensorrt} built no engine: {_join(complaints)}")
         return bytes(plan)
+
+
+def _parse(tensorrt: TensorRT, builder: Any, onnx_bytes: bytes) -> Any:
+    """Return TensorRT's network of a file."""
+    trt = tensorrt.module
+    # TensorRT 11 has strongly typed networks only, and no flag for them.
+    flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    network = builder.create_network(0 if flag is None else 1 << int(flag))
+    parser = trt.OnnxParser(network, _logger(trt))
+    if not parser.parse(onnx_bytes):
+        reasons = "; ".join(str(parser.get_error(index)) for index in range(parser.num_errors))
+        raise UnsupportedNetworkError(f"{tensorrt} refuses the network: {reasons}")
+    return network
 
 
 class Engine:

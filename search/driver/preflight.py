@@ -1,0 +1,39 @@
+"""A new study's space is refused before anything is measured, if the device's TensorRT does not take its networks."""
+
+from collections.abc import Callable
+from contextlib import closing
+
+from search.study.settings import StudySettings
+from spaces.space import SpaceError
+from trials.latency.compatibility import judge_of, judge_space
+from trials.latency.open_device import open_device
+
+
+def refuse_space(settings: StudySettings, *, num_classes: int, notice: Callable[[str], None]) -> None:
+    """Check a few networks that together have every choice of the space; do nothing on a device without TensorRT.
+
+    Args:
+        settings: The study.
+        num_classes: Classes of its detectors.
+        notice: Called with a note for the user.
+
+    Raises:
+        SpaceError: the device's TensorRT refuses some of them; the message names the choices and the reason.
+        DeviceError: the device cannot be reached.
+    """
+    with closing(open_device(settings.device)) as device:
+        judge = judge_of(device)
+    if judge is None:
+        return
+    report = judge_space(settings.space, judge, num_classes=num_classes)
+    num_judged = len(report.taken) + len(report.refused)
+    if report.refused:
+        _, reason = report.refused[0]
+        which = f"those with {' or '.join(report.culprits)}" if report.culprits else "among them the first"
+        raise SpaceError(
+            f"space {settings.space.name!r}: {settings.device} refuses {len(report.refused)} of {num_judged} networks that "
+            f"together have all its choices, {which}: {reason}",
+            hint="leave these choices out of a file of your own: "
+            f"yoloret-nas space {settings.space.name} --yaml > my.yaml",
+        )
+    notice(f"{settings.device} takes the space: asked about {num_judged} networks with all its choices: {judge}")
