@@ -216,6 +216,7 @@ class _Trial:
             per_class_ap=trained.per_class_ap,
             epochs=trained.epochs,
             precision=trained.precision,
+            trained_on=trained.trained_on,
             history=trained.history,
         )
         network.cpu()

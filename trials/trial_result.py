@@ -74,6 +74,8 @@ class TrialResult:
     """Finished epochs."""
     precision: NumberFormat | None = None
     """Number format of the training steps; None if not trained."""
+    trained_on: str = ""
+    """Processor and number of data workers of the training; empty if not trained."""
     history: tuple[tuple[int, float, float | None, float | None], ...] = ()
     """Epoch, mean loss, AP and AP50 (None where not scored)."""
     inherited: float = 0.0

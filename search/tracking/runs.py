@@ -255,6 +255,7 @@ def _tags(record: TrialRecord) -> list[RunTag]:
         REASON_TAG: result.reason,
         "yoloret.preset": record.label,
         "yoloret.training_precision": result.precision,
+        "yoloret.trained_on": result.trained_on,
         "yoloret.notes": "; ".join(result.notes),
     }
     if latency is not None:

@@ -260,6 +260,7 @@ def test_an_answer_of_no_prunes(make_request: MakeRequest, device: StandInDevice
     result = run_trial(request, lambda progress: progress.ap is None)
     assert (result.state, result.reason) == ("pruned", "stopped after epoch 1 of 3")
     assert result.epochs == 1
+    assert result.trained_on.startswith("CPU, ")
     assert result.ap is not None
     assert result.latency is not None
 

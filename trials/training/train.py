@@ -1,5 +1,6 @@
 """Trains a network on a dataset and scores it."""
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ class TrainResult:
     """Finished epochs."""
     precision: NumberFormat
     """The number format of its steps."""
+    trained_on: str
+    """The processor of its steps, and the processes that loaded its images."""
     history: tuple[EpochRecord, ...]
     """Epoch from 1, mean loss, AP and AP50 (None where not scored)."""
     seconds_train: float
@@ -119,9 +122,8 @@ def train_network(
     network.to(memory_format=torch.channels_last).train()
     if precision == "bf16" and not is_gpu:
         mix_depthwise(network)
-    data = DetectionData(
-        dataset, input_size, settings=settings, num_workers=choose_num_workers(settings, is_gpu=is_gpu)
-    )
+    num_workers = choose_num_workers(settings, is_gpu=is_gpu)
+    data = DetectionData(dataset, input_size, settings=settings, num_workers=num_workers)
     reports, pauses = EpochReports(report), _Pauses(between_steps)
     callbacks: list[Callback] = [WeightAverage(settings.ema_decay)] if settings.ema_decay else []
     callbacks += [pauses, reports]
@@ -136,7 +138,8 @@ def train_network(
         trainer.fit(detector, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     network.eval()
     write_checkpoint(work_dir / CHECKPOINT_FILE, network, decoding)
-    return _to_result(reports.record, precision=precision, seconds_aside=pauses.seconds)
+    trained_on = _describe_machine(is_gpu=is_gpu, num_workers=num_workers)
+    return _to_result(reports.record, precision=precision, trained_on=trained_on, seconds_aside=pauses.seconds)
 
 
 def _make_detector(network: nn.Module, dataset: Dataset, *, decoding: Decoding, settings: TrainSettings) -> Detector:
@@ -168,7 +171,17 @@ def _make_trainer(settings: TrainSettings, callbacks: list[Callback], *, precisi
     )
 
 
-def _to_result(record: TrainRecord, *, precision: NumberFormat, seconds_aside: float) -> TrainResult:
+def _describe_machine(*, is_gpu: bool, num_workers: int) -> str:
+    """Return ``GPU 1 (NVIDIA H200), 8 data workers``; CUDA_VISIBLE_DEVICES names the GPU that a process uses first."""
+    if is_gpu:
+        first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+        processor = f"GPU {first} ({torch.cuda.get_device_name()})"
+    else:
+        processor = f"CPU, {torch.get_num_threads()} threads"
+    return f"{processor}, {num_workers} data workers"
+
+
+def _to_result(record: TrainRecord, *, precision: NumberFormat, trained_on: str, seconds_aside: float) -> TrainResult:
     assert record.scores is not None  # the last epoch is scored, and only a scored one stops the training
     return TrainResult(
         state="pruned" if record.is_pruned else "complete",
@@ -177,6 +190,7 @@ def _to_result(record: TrainRecord, *, precision: NumberFormat, seconds_aside: f
         per_class_ap=record.scores.per_class_ap,
         epochs=len(record.history),
         precision=precision,
+        trained_on=trained_on,
         history=tuple(record.history),
         seconds_train=record.seconds_train - seconds_aside,
         seconds_score=record.seconds_score,

@@ -80,7 +80,7 @@ def leave_files(settings: StudySettings, number: int) -> None:
 
 def test_a_trial_has_its_axes_its_curves_its_objectives_and_its_files(settings: MakeSettings) -> None:
     chosen = settings()
-    tracking, trial = open_runs(chosen), record(0, 0.4, 20.0, history=HISTORY, precision="bf16")
+    tracking, trial = open_runs(chosen), record(0, 0.4, 20.0, history=HISTORY, precision="bf16", trained_on="GPU 1")
     leave_files(chosen, 0)
     tracking.started(0, trial.architecture)
     assert runs(chosen)[1][0].data.tags[STATE_TAG] == "running"
@@ -104,6 +104,7 @@ def test_a_trial_has_its_axes_its_curves_its_objectives_and_its_files(settings: 
     assert run.data.tags[STATE_TAG] == "complete"
     assert run.data.tags["yoloret.device"] == "stand-in · none · fp32, threads 1"
     assert run.data.tags["yoloret.training_precision"] == "bf16"
+    assert run.data.tags["yoloret.trained_on"] == "GPU 1"
     assert artifacts(chosen, run) == {ARCHITECTURE_FILE, RESULT_FILE, ONNX_FILE}
     assert curve(chosen, run, "train_loss") == [(2, 1.0), (4, 0.8), (1, 2.0), (3, 0.9)]  # the scored ones came first
     assert curve(chosen, run, "val_ap") == [(2, 0.3), (4, 0.4)]

@@ -29,7 +29,7 @@ from trials.training import (
 )
 from trials.training.data_module import DetectionData
 from trials.training.recipes import paper_recipe
-from trials.training.train import TrainResult, choose_precision, train_network
+from trials.training.train import TrainResult, _describe_machine, choose_precision, train_network
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -165,9 +165,18 @@ def test_the_result_tells_what_was_done(train: Train) -> None:
     assert result.history[-1] == (3, result.history[-1][1], result.ap, result.ap50)
     assert set(result.per_class_ap) <= set(DATASET.class_names)
     assert result.seconds_train > 0
+    assert result.trained_on == f"CPU, {torch.get_num_threads()} threads, 0 data workers"
     ends = [one for one in recorder.seen if one.phase == "train" and one.step == one.num_steps]
     assert [(one.epoch, one.num_epochs, one.num_steps) for one in ends] == [(1, 3, 4), (2, 3, 4), (3, 3, 4)]
     assert [(one.ap, one.ap50) for one in ends] == [row[2:] for row in result.history]
+
+
+def test_a_gpu_is_named_as_the_process_was_given_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H200")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,0")
+    assert _describe_machine(is_gpu=True, num_workers=8) == "GPU 3 (NVIDIA H200), 8 data workers"
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert _describe_machine(is_gpu=True, num_workers=1) == "GPU 0 (NVIDIA H200), 1 data workers"
 
 
 def test_scoring_is_reported_every_half_second(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
