@@ -3,12 +3,10 @@
 Legend: B batch, S side of the square images, M boxes of a whole batch, N boxes of one image.
 
 Both datasets work with any number of ``DataLoader`` workers; use none on a CPU that also trains. Decoded images are cached
-in memory up to a limit. Without workers each cached file is read once. Each worker has a cache of its own, with its share
-of the limit, and a training image comes to other workers in other epochs, so with W workers its file is read up to W times:
-with 4 workers half of the files in the third epoch, a fifth in the eighth (measured on 64 images, batches of 4).
+in memory up to a limit, once for all workers of a loader.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -16,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset
 
 from trials.data.augmentation import AugmentSettings, Labelled, augment, augment_mosaic
 from trials.data.dataset import Sample
+from trials.data.image_cache import START_METHOD, ImageCache
 from trials.data.letterbox import fit_letterbox, letterbox, letterbox_boxes
 
 DEFAULT_CACHE_MIB = 1024
@@ -101,7 +100,8 @@ class TrainingBatches(Dataset[Item]):
         self._augmentation = augmentation
         self._seed = seed
         self._longest_side = round(size * min(_MAX_KEPT_SCALE, max(1.0, augmentation.scale[1])))
-        self._cache = _ImageCache(cache_mib)
+        shapes = [(*_shrunk_hw(sample.size_hw, self._longest_side), 3) for sample in samples]
+        self._cache = ImageCache(shapes, cache_mib)
         # in shared memory, so that persistent workers see the new epoch
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
@@ -142,7 +142,7 @@ class ScoringBatches(Dataset[Item]):
     def __init__(self, samples: Sequence[Sample], size: int, *, cache_mib: int = DEFAULT_CACHE_MIB) -> None:
         self._samples = samples
         self._size = size
-        self._cache = _ImageCache(cache_mib)
+        self._cache = ImageCache([(size, size, 3)] * len(samples), cache_mib)
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -172,46 +172,20 @@ def scoring_loader(
         collate_fn=collate,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
+        multiprocessing_context=START_METHOD if num_workers else None,
     )
 
 
-class _ImageCache:
-    """Caches images by index until a limit is reached; further ones are made each time they are read."""
-
-    def __init__(self, cache_mib: int) -> None:
-        if cache_mib < 0:
-            raise ValueError(f"cache_mib is {cache_mib}, not 0 or more")
-        self._max_bytes = cache_mib * 2**20
-        self._num_bytes = 0
-        self._images: dict[int, npt.NDArray[np.uint8]] = {}
-        self._is_settled = False
-
-    def get(self, index: int, make: Callable[[], npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
-        self._settle_in_process()
-        if (kept := self._images.get(index)) is not None:
-            return kept
-        image = make()
-        if self._num_bytes + image.nbytes <= self._max_bytes:
-            self._images[index] = image
-            self._num_bytes += image.nbytes
-        return image
-
-    def _settle_in_process(self) -> None:
-        """In a worker: take its share of the limit, and keep OpenCV to one thread, since each worker has a core."""
-        worker = None if self._is_settled else get_worker_info()
-        self._is_settled = True
-        if worker is not None:
-            self._max_bytes //= worker.num_workers
-            cv2.setNumThreads(0)
-
-
 def _shrink(image: npt.NDArray[np.uint8], longest_side: int) -> npt.NDArray[np.uint8]:
-    height, width = image.shape[:2]
-    scale = longest_side / max(height, width)
-    if scale >= 1:
+    height, width = _shrunk_hw((image.shape[0], image.shape[1]), longest_side)
+    if (height, width) == image.shape[:2]:
         return image
-    smaller = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return cv2.resize(image, smaller, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+def _shrunk_hw(size_hw: tuple[int, int], longest_side: int) -> tuple[int, int]:
+    scale = min(1.0, longest_side / max(size_hw))
+    return max(1, round(size_hw[0] * scale)), max(1, round(size_hw[1] * scale))
 
 
 def _to_item(labelled: Labelled, sample_index: int) -> Item:

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from trials.data import Dataset
 from trials.data.batches import Item, TrainingBatches, collate, scoring_loader
+from trials.data.image_cache import START_METHOD
 from trials.training.settings import TrainSettings
 
 _MAX_WORKERS = 8  # one core prepares several hundred images a second
@@ -49,6 +50,7 @@ class DetectionData(LightningDataModule):
             drop_last=len(batches) >= settings.batch_size,  # a last batch of one image would have no batch statistics
             num_workers=self._num_workers,
             persistent_workers=self._num_workers > 0,
+            multiprocessing_context=START_METHOD if self._num_workers else None,
             pin_memory=torch.cuda.is_available() and self._num_workers > 0,
         )
 

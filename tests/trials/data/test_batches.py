@@ -1,5 +1,6 @@
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -119,18 +120,28 @@ def test_images_are_decoded_once_within_the_bound(cache_mib: int, num_loads: int
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_a_training_image_is_decoded_at_most_once_by_each_process(tmp_path: Path, num_workers: int) -> None:
-    def load() -> npt.NDArray[np.uint8]:
-        with (tmp_path / str(os.getpid())).open("a") as calls:
+def test_a_training_image_is_decoded_once_for_all_workers(tmp_path: Path, num_workers: int) -> None:
+    def load(name: str) -> npt.NDArray[np.uint8]:
+        with (tmp_path / f"{name}-{os.getpid()}").open("a") as calls:
             calls.write("x")
-        return np.zeros((60, 200, 3), np.uint8)
+        return np.full((60, 200, 3), 100 + ord(name), np.uint8)  # brighter than the border
 
-    samples = [replace(_counting_sample([]), load=load)] * 6
-    _batches(TrainingBatches(samples, 64, augmentation=AugmentSettings()), num_workers=num_workers, epochs=4)
-    counts = [len(path.read_text()) for path in tmp_path.iterdir()]
-    assert len(counts) == max(1, num_workers)
-    assert all(count <= len(samples) for count in counts)
-    assert sum(counts) >= len(samples)
+    samples = [replace(_counting_sample([]), name=name, load=partial(load, name)) for name in "abcdef"]
+    batches = _batches(TrainingBatches(samples, 64, augmentation=AugmentSettings()), num_workers=num_workers, epochs=4)
+    assert sorted(path.name[0] for path in tmp_path.iterdir()) == list("abcdef")
+    assert all(path.read_text() == "x" for path in tmp_path.iterdir())
+    assert len({path.name[1:] for path in tmp_path.iterdir()}) == max(1, num_workers)
+    for batch in batches:
+        for image, index in zip(batch.images, batch.sample_index, strict=True):
+            assert int(image.max()) == 100 + ord("abcdef"[index])
+
+
+def test_a_file_that_has_changed_its_size_is_read_and_not_kept() -> None:
+    calls: list[int] = []
+    sample = replace(_counting_sample(calls), size_hw=(60, 100))
+    dataset = TrainingBatches([sample], 64, augmentation=AugmentSettings())
+    assert all((dataset[0].image == 7).any() for _ in range(2))
+    assert len(calls) == 2
 
 
 def test_cache_bound_is_checked() -> None:
@@ -143,4 +154,4 @@ def test_full_cache_stays_within_its_bound() -> None:
     dataset = ScoringBatches(samples, 416, cache_mib=1)  # two images of 0.5 MiB fit
     for index in range(4):
         dataset[index]
-    assert len(dataset._cache._images) == 2
+    assert dataset._cache.num_kept == 2
