@@ -74,13 +74,13 @@ class Table:
 
 
 def search_table(
-    table: Table, *, recipe: str, num_trainings: int, max_latency_ms: float | None, noise: float, seed: int
+    table: Table, *, training_s: float, num_trainings: int, max_latency_ms: float | None, noise: float, seed: int
 ) -> tuple[list[int], int]:
     """Search until so many rows are trained.
 
     Args:
         table: What trainings and measurements return.
-        recipe: How a search with real trainings would train, which decides how many latencies it looks up.
+        training_s: Duration of each training, which decides how many latencies are looked up; a look-up takes no time.
         num_trainings: Complete trials to stop after.
         max_latency_ms: The user's limit; None for none.
         noise: Standard deviation of the noise on AP.
@@ -90,7 +90,9 @@ def search_table(
         The trained rows in their order, and the number of latencies that were measured.
     """
     rows = table.rows()
-    executor = _TableExecutor(table=table, rows=rows, noise=noise, random=np.random.default_rng([seed, 1]))
+    executor = _TableExecutor(
+        table=table, rows=rows, training_s=training_s, noise=noise, random=np.random.default_rng([seed, 1])
+    )
     measured: set[str] = set()
 
     def measure_ms(architecture: Architecture, settings: StudySettings, *, num_classes: int) -> float:
@@ -105,7 +107,7 @@ def search_table(
             name="table",
             dataset="shapes:train=1,val=1,test=1",
             device="cpu",
-            train=TrainSettings(recipe=recipe),
+            train=TrainSettings(),
             root=Path(folder),
             space=table.space(),
             budget=table.space().size,
@@ -122,6 +124,7 @@ class _TableExecutor:
 
     table: Table
     rows: dict[str, int]
+    training_s: float
     noise: float
     random: np.random.Generator
     trained: list[int] = field(default_factory=list)
@@ -138,7 +141,8 @@ class _TableExecutor:
         else:
             self.trained.append(row)
             ap = float(self.table.ap[row] + self.noise * self.random.standard_normal())
-            result = TrialResult(state="complete", latency=latency, ap=ap)
+            seconds = {"measure": 1.0, "train": self.training_s}
+            result = TrialResult(state="complete", latency=latency, ap=ap, seconds=seconds)
         self._events.append(Finished(number=request.number, result=result))
 
     def events(self, *, timeout_s: float) -> Sequence[Event]:

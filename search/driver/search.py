@@ -17,6 +17,7 @@ from search.driver.view import View
 from search.driver.work import Proposal, in_one_format, to_request
 from search.reports import write_reports
 from search.strategy import EhviSampler, SpaceSampler, StrategySettings, best_parent, cannot_reach_front
+from search.strategy.lookup_budget import SHARE
 from search.study.errors import StudyError
 from search.study.experiment import EXPERIMENT_FILE
 from search.study.pareto import Reference
@@ -61,7 +62,7 @@ def run_search(
         DeviceError: the device cannot be reached.
     """
     settings = with_available_weights(settings, view)
-    make_work = partial(SearchWork, settings, notice=view.noticed, measure_ms=measure_ms)
+    make_work = partial(SearchWork, settings, notice=view.noticed, measure_ms=measure_ms, workers=executor.capacity)
     result, _ = open_and_drive(settings, make_work, executor, view=view, stop_requested=stop_requested)
     return result
 
@@ -74,6 +75,7 @@ class SearchWork:
         opened: Its data and its device.
         notice: Called with notes for the user.
         measure_ms: See :func:`run_search`.
+        workers: Trials at once.
 
     Raises:
         StudyError: the study exists with other settings, other data or another device, or an experiment has its name.
@@ -81,7 +83,13 @@ class SearchWork:
     """
 
     def __init__(
-        self, settings: StudySettings, opened: Opened, *, notice: Callable[[str], None], measure_ms: MeasureMs
+        self,
+        settings: StudySettings,
+        opened: Opened,
+        *,
+        notice: Callable[[str], None],
+        measure_ms: MeasureMs,
+        workers: int = 1,
     ) -> None:
         self.settings = settings
         self.seconds_measuring = 0.0
@@ -90,7 +98,12 @@ class SearchWork:
             raise StudyError(f"{settings.folder} belongs to trainings", hint="choose another --study")
         num_classes = len(opened.dataset.class_names)
         sampler = make_sampler(
-            settings, num_classes=num_classes, measure_ms=measure_ms, on_look_up=self._count, notice=notice
+            settings,
+            num_classes=num_classes,
+            measure_ms=measure_ms,
+            on_look_up=self._count,
+            notice=notice,
+            workers=workers,
         )
         if settings.name not in study_names(settings.root):  # a refused space leaves no study behind
             refuse_space(settings, num_classes=num_classes, notice=notice)
@@ -202,6 +215,7 @@ def make_sampler(
     measure_ms: MeasureMs,
     on_look_up: Callable[[float], None],
     notice: Callable[[str], None],
+    workers: int = 1,
 ) -> BaseSampler:
     """Return the study's sampler.
 
@@ -211,20 +225,18 @@ def make_sampler(
         measure_ms: Measures latencies for a proposal.
         on_look_up: Called with the seconds of each measurement made for a proposal.
         notice: Called with a note for the user about each such measurement that failed.
+        workers: Trials at once.
     """
     if settings.sampler != "ehvi":
         return SpaceSampler(settings.space, name=settings.sampler, seed=settings.seed)
 
-    strategy = choose_strategy(settings.train.recipe, max_latency_ms=settings.max_latency_ms)
+    strategy = StrategySettings(max_latency_ms=settings.max_latency_ms)
     is_told = False
 
     def look_up_ms(architecture: Architecture) -> float:
         nonlocal is_told
         if not is_told:
-            notice(
-                f"measuring latencies for proposals: {strategy.num_first_lookups} in all before the first training, "
-                f"then up to {strategy.num_lookups} for each"
-            )
+            notice(f"measuring latencies of candidates, for at most {SHARE:.0%} of the time of trainings")
             is_told = True
         began = time.monotonic()
         try:
@@ -233,22 +245,11 @@ def make_sampler(
             on_look_up(time.monotonic() - began)
 
     return EhviSampler(
-        settings.space, look_up_ms, notice=notice, num_classes=num_classes, settings=strategy, seed=settings.seed
+        settings.space,
+        look_up_ms,
+        notice=notice,
+        num_classes=num_classes,
+        settings=strategy,
+        seed=settings.seed,
+        workers=workers,
     )
-
-
-def choose_strategy(recipe: str, *, max_latency_ms: float | None) -> StrategySettings:
-    """Return the strategy's limit, and how many latencies are worth measuring beside the trials'.
-
-    A look-up stops every trial of this machine for two seconds, or builds an engine on a board. Trainings of minutes
-    repay that. Those of the quick recipe take seconds: there, latencies are predicted from MACs and
-    parameters until trials have measured some, except under a limit, which a prediction without a scale cannot check.
-
-    Args:
-        recipe: How trials train.
-        max_latency_ms: The study's limit; None for none.
-    """
-    if recipe == "quick":
-        num_first_lookups = 0 if max_latency_ms is None else 6
-        return StrategySettings(max_latency_ms=max_latency_ms, num_first_lookups=num_first_lookups, num_lookups=0)
-    return StrategySettings(max_latency_ms=max_latency_ms, num_first_lookups=24, num_lookups=4)

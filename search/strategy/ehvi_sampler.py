@@ -6,13 +6,16 @@ neighbours of the front's members are added as the search proceeds. `search.stra
 
 import math
 import random
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from search.strategy.candidates import Encoder, draw_neighbours, draw_pool
+from search.strategy.lookup_budget import affordable_lookups
 from search.strategy.observations import observe
 from search.strategy.optuna_samplers import ArchitectureSampler
 from search.strategy.settings import StrategySettings
@@ -26,14 +29,19 @@ from spaces.space import Space
 from trials.latency import DeviceAwayError
 from trials.onnx import UnsupportedNetworkError
 from trials.onnx.export import ExportError
+from trials.trial_result import TrialResult
 
 LOOKUP = "lookup:"
 """Prefix of the study's attributes that hold looked-up latencies in ms; infinity where the device cannot run the network."""
+LOOKUP_SECONDS = "lookup_seconds"
+"""Name of the study's attribute that holds the seconds of each look-up, oldest first."""
 FAILED_LOOKUPS = "failed_lookups:"
 """Prefix of the study's attributes that hold the reasons of failed look-ups, oldest first."""
 
 _FINAL = (UnsupportedNetworkError, ExportError)
 """Errors that depend on the network alone. Any other may pass: a busy machine, memory that other programs held."""
+_NUM_SCALE_LOOKUPS = 6
+"""Latencies measured before the first training under a limit, which a prediction without a scale cannot check."""
 _MAX_TRIES = 3
 """Failed look-ups, whatever their causes, after which an architecture counts as one that the device cannot run."""
 
@@ -51,6 +59,7 @@ class EhviSampler(ArchitectureSampler):
         num_classes: Number of classes of the detectors, on which their cost depends.
         settings: The strategy's limit and effort.
         seed: Seed of the study.
+        workers: Trials at once.
     """
 
     def __init__(
@@ -62,11 +71,13 @@ class EhviSampler(ArchitectureSampler):
         num_classes: int,
         settings: StrategySettings,
         seed: int,
+        workers: int = 1,
     ) -> None:
         super().__init__(space, seed=seed)
         self._measure_ms = measure_ms
         self._notice = notice
         self._settings = settings
+        self._workers = workers
         self._pool = draw_pool(space, seed)
         self._encoder = Encoder(num_classes=num_classes)
 
@@ -96,6 +107,10 @@ class EhviSampler(ArchitectureSampler):
             return found
 
         encoded = self._encoder.encode(candidates)
+        num_known = len(
+            timed_ms.keys() | {name.removeprefix(LOOKUP) for name in study.user_attrs if name.startswith(LOOKUP)}
+        )
+        settings = self._affordable(study, [record.result for record in records], num_known=num_known)
         while True:
             attributes = study.user_attrs
             suggestion = suggest(
@@ -107,7 +122,7 @@ class EhviSampler(ArchitectureSampler):
                 measure=measure,
                 # The corner that the study reports its hypervolume from.
                 reference=Reference(ap=0.0, latency_ms=attributes["reference_latency_ms"]),
-                settings=self._settings,
+                settings=settings,
                 pending=sorted(running),
                 excluded=sorted(set(places.values()) - observed - running),
                 seed=self._seed,
@@ -132,8 +147,21 @@ class EhviSampler(ArchitectureSampler):
             found |= {one.key: one for one in around}
         return list(found.values())
 
+    def _affordable(self, study: Study, results: Sequence[TrialResult], *, num_known: int) -> StrategySettings:
+        """Return the settings with as many look-ups as the time spent on trainings allows: a whole round, or none."""
+        settings = self._settings
+        lookups_s = study.user_attrs.get(LOOKUP_SECONDS, ())
+        affordable = affordable_lookups(results, lookups_s=lookups_s, workers=self._workers)
+        num_first = min(settings.num_first_lookups, num_known + affordable - settings.num_lookups)
+        if affordable < max(1, settings.num_lookups):
+            num_first, settings = 0, replace(settings, num_lookups=0)
+        if settings.max_latency_ms is not None:
+            num_first = max(num_first, _NUM_SCALE_LOOKUPS)
+        return replace(settings, num_first_lookups=num_first)
+
     def _look_up(self, study: Study, architecture: Architecture) -> float:
         """Return a latency in ms: infinity where the device cannot run it, NaN where a cause that may pass prevented it."""
+        began = time.monotonic()
         try:
             latency_ms = self._measure_ms(architecture)
         except DeviceAwayError:
@@ -142,6 +170,9 @@ class EhviSampler(ArchitectureSampler):
             if not self._is_final(study, architecture, error):
                 return math.nan  # not stored, so that a later proposal looks it up again
             latency_ms = math.inf
+        finally:
+            lookups_s = [*study.user_attrs.get(LOOKUP_SECONDS, ()), time.monotonic() - began]
+            study.set_user_attr(LOOKUP_SECONDS, lookups_s)
         study.set_user_attr(LOOKUP + architecture.key, latency_ms)
         return latency_ms
 

@@ -15,9 +15,10 @@ class StrategySettings:
     """Size of the initial design, at least 1: trainings before the model of AP is used. The model's prior (AP rises with
     cost) is worth more than further spread trainings: on YOLOBench's table 8 of them lose two points of hypervolume after
     20 trainings."""
-    num_first_lookups: int = 32
-    """Latencies measured before the first training. With 0, log MACs predict them until trials measure some."""
-    num_lookups: int = 6
+    num_first_lookups: int = 24
+    """Latencies known, of trained candidates too, before the model of AP chooses. With 0, log MACs predict them until trials
+    measure some."""
+    num_lookups: int = 4
     """Latencies measured at most for one suggestion. With 0, predicted latencies decide: where a training begins with its
     own measurement, that measurement is the look-up and costs nothing more."""
     num_optimistic_std: float = 2.0

@@ -1,39 +1,87 @@
-"""How many latencies a search measures before its first trial, for each recipe."""
+"""How many latencies a search measures for its proposals, beside those of the trials."""
 
-import optuna
+from collections.abc import Generator
 
-from search.driver.search import make_sampler
-from search.study.parameters import distributions
+import pytest
+
+from search.driver.executor import Event, Finished
+from search.driver.search import run_search
 from search.study.settings import StudySettings
 from spaces import Architecture
 from tests.search.conftest import MakeSettings
-from tests.search.driver.scripted import fake_latency_ms
-from trials.training import RECIPES
+from tests.search.driver.scripted import (
+    RecordingView,
+    Runs,
+    ScriptedExecutor,
+    StandInDevice,
+    fake_ap,
+    fake_latency_ms,
+    latency,
+)
+from trials.trial_result import TrialRequest, TrialResult
 
 
-def count_lookups(settings: MakeSettings, recipe: str, *, max_latency_ms: float | None) -> int:
-    """Return how many latencies the first proposal measured."""
-    seconds = list[float]()
+class _Clock:
+    """Stands still but for look-ups of two seconds."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def _look_ups(
+    settings: StudySettings, monkeypatch: pytest.MonkeyPatch, *, train_s: float, capacity: int = 1
+) -> tuple[list[int], list[str]]:
+    """Return how many trainings were started at each look-up, and what the user was told."""
+    clock, seen, view = _Clock(), list[int](), RecordingView()
+    monkeypatch.setattr("search.strategy.ehvi_sampler.time", clock)
+
+    def train(request: TrialRequest) -> Generator[Event, bool | None, None]:
+        known = latency(fake_latency_ms(request.architecture))
+        seconds = {"train": train_s, "measure": 2.0}
+        result = TrialResult(state="complete", latency=known, ap=fake_ap(request.architecture), seconds=seconds)
+        yield Finished(number=request.number, result=result)
+
+    executor = ScriptedExecutor(scripts=dict.fromkeys(range(99), train), capacity=capacity)
 
     def measure_ms(architecture: Architecture, settings: StudySettings, *, num_classes: int) -> float:
+        seen.append(len(executor.started))
+        clock.now += 2.0
         return fake_latency_ms(architecture)
 
-    sampler = make_sampler(
-        settings(sampler="ehvi", train=RECIPES[recipe](), max_latency_ms=max_latency_ms),
-        num_classes=3,
-        measure_ms=measure_ms,
-        on_look_up=seconds.append,
-        notice=lambda note: None,
-    )
-    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
-    study.set_user_attr("reference_latency_ms", 100.0)
-    study.ask(distributions(settings().space))
-    return len(seconds)
+    run_search(settings, executor=executor, view=view, measure_ms=measure_ms)
+    return seen, [notice for notice in view.notices if "measuring" in notice]
 
 
-def test_short_trainings_are_not_kept_waiting_for_look_ups(settings: MakeSettings) -> None:
-    """A look-up costs as much as a training of the quick recipe; only a limit needs some."""
-    without, limited = (count_lookups(settings, "quick", max_latency_ms=limit) for limit in (None, 30.0))
-    assert without == 0
-    assert 0 < limited < count_lookups(settings, "modern", max_latency_ms=30.0)
-    assert count_lookups(settings, "modern", max_latency_ms=None) > 8
+def test_short_trainings_are_not_kept_waiting_for_look_ups(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trainings of ten seconds allow half a look-up each: a round of four comes after every eighth."""
+    seen, told = _look_ups(settings(sampler="ehvi", budget=18), monkeypatch, train_s=10.0)
+    assert 4 <= len(seen) <= 9
+    assert seen[0] >= 8
+    assert told == ["measuring latencies of candidates, for at most 10% of the time of trainings"]
+
+
+def test_several_workers_wait_for_a_look_up_together(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone, _ = _look_ups(settings(sampler="ehvi", budget=18), monkeypatch, train_s=40.0)
+    together, _ = _look_ups(settings(name="two", sampler="ehvi", budget=18), monkeypatch, train_s=40.0, capacity=2)
+    assert 0 < len(together) < len(alone)
+
+
+def test_long_trainings_allow_whole_rounds_from_the_first_on(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, _ = _look_ups(settings(sampler="ehvi", budget=6), monkeypatch, train_s=3600.0)
+    assert seen[0] == 1
+    assert seen.count(1) >= 20
+
+
+def test_a_limit_needs_a_scale_before_the_first_training(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, _ = _look_ups(settings(sampler="ehvi", budget=3, max_latency_ms=30.0), monkeypatch, train_s=1.0)
+    assert seen == [0] * 6

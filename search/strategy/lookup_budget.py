@@ -1,0 +1,37 @@
+"""How many latencies a proposal may measure, so that looking up stays a small share of training.
+
+A measurement on this machine stops its trainings for two seconds; on a board it builds an engine for minutes, and the driver
+starts nothing meanwhile. A training takes seconds on a small dataset, hours on a large one. So the share of the time
+decides, of what has been spent so far.
+"""
+
+from collections.abc import Iterable, Sequence
+from statistics import mean
+
+from trials.trial_result import TrialResult
+
+SHARE = 0.1
+"""Of the time that trainings have taken."""
+
+
+def affordable_lookups(results: Iterable[TrialResult], *, lookups_s: Sequence[float], workers: int) -> int:
+    """Return how many latencies may be measured now.
+
+    Args:
+        results: Of the finished trials.
+        lookups_s: Seconds of each look-up so far.
+        workers: Trials at once; a look-up stops or delays all of them.
+
+    Returns:
+        0 before any training has finished.
+    """
+    results = list(results)
+    training_s = sum(one.seconds.get("train", 0.0) + one.seconds.get("score", 0.0) for one in results) / workers
+    if training_s <= 0:
+        return 0
+    # A trial's own measurement takes as long as a look-up.
+    known_s = lookups_s or [
+        one.seconds.get("measure", 0.0) for one in results if one.latency and not one.is_latency_cached
+    ]
+    each_s = max(1e-3, mean(known_s)) if known_s else 0.0
+    return max(0, int((SHARE * training_s - sum(lookups_s)) / each_s)) if each_s else 0
