@@ -102,6 +102,16 @@ class Architecture:
         """The fields `neck` and `scale_set` as one category: the scale set if there is one, the neck's name otherwise."""
         return self.neck if self.scale_set is None else str(self.scale_set)
 
+    @property
+    def short(self) -> str:
+        """The choices in short form, for one line."""
+        neck = "BiFPN" if self.neck == "bifpn" else "no RFCR"
+        if self.scale_set is not None:
+            sizes = f"{self.rfcr_width}/{self.rfcr_channels}/k{self.rfcr_kernel}"
+            neck = f"{self.scale_set} {sizes} {self.shortcut}"
+        transfer = f"^{self.transfer}" if self.transfer else ""
+        return f"{self.backbone}[:{self.truncation}]{transfer} {self.input_size}px {neck} {self.head}×{self.head_width}"
+
     @cached_property
     def key(self) -> str:
         """A stable name: the first twelve hexadecimal digits of the SHA-256 of the sorted JSON form."""

@@ -1,7 +1,10 @@
 """How a user names a network: a preset, a file, a trial of a study, an export."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import yaml
 
@@ -12,9 +15,11 @@ from search.study.record import TrialRecord
 from search.study.selection import select_trial
 from spaces import Architecture, YoloRetError
 from spaces.presets import PRESETS
-from trials.training import CHECKPOINT_FILE, read_checkpoint
-from trials.trial_result import ARCHITECTURE_FILE, ONNX_FILE
-from yoloret_nas.export.bundle import DETECTOR_FILE, Bundle
+from trials.onnx import run
+from trials.onnx.export import DEFAULT_OPSET
+from trials.training import CHECKPOINT_FILE
+from trials.trial_result import ARCHITECTURE_FILE
+from yoloret_nas.export.bundle import DETECTOR_FILE, open_bundle, write_detector
 
 FORMS = "a preset (yoloret-m0.75), a YAML or JSON file of one architecture, STUDY:TRIAL, STUDY, or an export's folder"
 
@@ -50,18 +55,25 @@ class Source:
         return self.folder / CHECKPOINT_FILE
 
 
-def open_trial(source: Source) -> Bundle:
-    """Open a trained trial like an export: its ONNX file holds the trained weights.
+@contextmanager
+def open_detector(text: str, *, root: Path) -> Iterator[run.Detector]:
+    """Open an export, or a trained network as an export would be.
+
+    Args:
+        text: As for `find_source`.
+        root: Folder of the studies.
 
     Raises:
-        SourceError: it was never trained.
+        BundleError: the folder is not an export.
+        SourceError: the text names nothing, or nothing trained.
     """
-    checkpoint = source.checkpoint
-    return Bundle(
-        onnx_path=checkpoint.with_name(ONNX_FILE),
-        decoding=read_checkpoint(checkpoint).decoding,
-        strides=source.architecture.outputs,
-    )
+    if Path(text).is_dir():
+        yield open_bundle(Path(text))
+        return
+    source = find_source(text, root=root)
+    with TemporaryDirectory() as folder:
+        write_detector(Path(folder), source.architecture, source.checkpoint, opset=DEFAULT_OPSET)
+        yield open_bundle(Path(folder))
 
 
 def find_source(text: str, *, root: Path) -> Source:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.text import Annotation
 
 
-def draw_front(summary: Summary, path: Path, *, title: str) -> None:
+def draw_front(summary: Summary, path: Path, *, title: str, marked: int | None = None) -> None:
     """Draw the complete trials, the front as a staircase, and the pruned trials at their last AP, as a PNG.
 
     Where the study has estimates, a bar beside each member of the front is the range of its AP.
@@ -21,6 +21,7 @@ def draw_front(summary: Summary, path: Path, *, title: str) -> None:
         summary: The study.
         path: The PNG to write.
         title: Of the axes: the study, its data, its device.
+        marked: Number of a complete trial to put a ring around.
     """
     figure, (axes,) = new_figure(1, height=5)
     members = summary.front
@@ -36,6 +37,10 @@ def draw_front(summary: Summary, path: Path, *, title: str) -> None:
         errors = [[e.ap - e.ap_range[0] for e in estimates], [e.ap_range[1] - e.ap for e in estimates]]
         bars = {"fmt": "_", "color": "#1f2933", "markersize": 7, "elinewidth": 1, "zorder": 4}
         axes.errorbar(latencies, [e.ap for e in estimates], yerr=errors, label="front, estimated (5–95 %)", **bars)
+    ring = [one.point for one in summary.records if one.number == marked and one.point]
+    if ring:
+        style = {"s": 190, "facecolors": "none", "edgecolors": "#1f2933", "linewidths": 1.5, "zorder": 5}
+        axes.scatter([ring[0][1]], [ring[0][0]], label=f"trial {marked}", **style)
     pruned = [one.result for one in summary.records if one.result.state == "pruned"]
     stopped = [(result.latency.median_ms, result.ap or 0.0) for result in pruned if result.latency]
     if stopped:

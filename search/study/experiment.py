@@ -79,7 +79,15 @@ def read_experiment(root: Path, name: str) -> ReadStudy | None:
         variant, folder = Variant.from_dict(values), root / name / "trials" / f"{number:04d}"
         if result := read_result(folder, study_id=book["id"], architecture=variant.architecture):
             records.append(variant.record(number, result))
-    return ReadStudy(name=name, root=root, summary=to_summary(records), device=book["settings"]["device"])
+    settings = book["settings"]
+    return ReadStudy(
+        name=name,
+        root=root,
+        summary=to_summary(records),
+        device=settings["device"],
+        dataset=settings["dataset"],
+        skip_broken=settings.get("skip_broken", False),
+    )
 
 
 def to_summary(records: Sequence[TrialRecord]) -> Summary:

@@ -23,6 +23,10 @@ class ReadStudy:
     summary: Summary
     device: str
     """The device as the user typed it."""
+    dataset: str = ""
+    """The dataset as the user typed it."""
+    skip_broken: bool = False
+    """Whether broken items of the dataset are left out."""
     max_latency_ms: float | None = None
     """Slower networks are not trained; None for no limit."""
     id: str = ""
@@ -60,6 +64,8 @@ def read_study(root: Path, name: str) -> ReadStudy:
             reference=Reference(ap=0.0, latency_ms=attributes["reference_latency_ms"]),
         ),
         device=attributes["settings"]["device"],
+        dataset=attributes["settings"]["dataset"],
+        skip_broken=attributes["settings"].get("skip_broken", False),
         max_latency_ms=attributes["settings"]["max_latency_ms"],
         id=attributes.get("id", ""),
         space=space,

@@ -67,7 +67,7 @@ class StudyRuns:
         self._children = {int(run.data.tags[TRIAL_TAG]): run for run in children}
 
     def catch_up(self, records: Sequence[TrialRecord]) -> None:
-        """Write what is missing of finished trials, and end the runs of interrupted trials."""
+        """Write what is missing of finished trials, and delete the runs of interrupted trials."""
         for record in records:
             run = self._children.get(record.number)
             if run is None or _is_running(run) or run.data.tags.get(STATE_TAG) != record.result.state:
@@ -76,7 +76,7 @@ class StudyRuns:
                 )  # anew where it ended otherwise: a training tried again
                 self.finished(record, seconds=None)
         known = {record.number for record in records}
-        for number, run in self._children.items():
+        for number, run in list(self._children.items()):
             if number not in known and _is_running(run):
                 self.interrupted(number)
 
@@ -84,9 +84,13 @@ class StudyRuns:
         """Open a trial's run, with its axes as parameters, and the sampler's reason to try it as a tag."""
         run = self._children.get(number)
         if run is None or not _is_running(run):
+            if run is not None:  # of an earlier try
+                self._client.delete_run(run.info.run_id)
             tags = {MLFLOW_PARENT_RUN_ID: self.parent_run_id, TRIAL_TAG: str(number), STATE_TAG: "running"}
             run = self._client.create_run(
-                self.experiment_id, run_name=f"trial {number:03d}", tags={**tags, **({WHY_TAG: why} if why else {})}
+                self.experiment_id,
+                run_name=f"#{number} {architecture.short}",
+                tags={**tags, **({WHY_TAG: why} if why else {})},
             )
         params = [Param(axis, str(value)) for axis, value in architecture.to_dict().items()]
         self._client.log_batch(run.info.run_id, params=[*params, Param("architecture", architecture.key)])
@@ -102,13 +106,9 @@ class StudyRuns:
         self._client.log_batch(self._children[number].info.run_id, metrics=metrics)
 
     def interrupted(self, number: int) -> None:
-        """End the run of a trial that will be tried again, where it has one."""
-        if number not in self._children:
-            return
-        run_id = self._children[number].info.run_id
-        self._client.set_tag(run_id, STATE_TAG, "interrupted")
-        self._client.set_terminated(run_id, status="KILLED")
-        self._children[number] = self._client.get_run(run_id)
+        """Delete the run of a trial that will be tried again, under another number, where it has one."""
+        if run := self._children.pop(number, None):
+            self._client.delete_run(run.info.run_id)
 
     def finished(self, record: TrialRecord, *, seconds: float | None) -> None:
         """Write a trial's objectives, state and files, and end its run."""

@@ -3,6 +3,13 @@
 They are loaded into the blocks below an architecture's transfer boundary.
 """
 
-from spaces.weights.imagenet import WEIGHTS_DIR, WeightsError, fetch_pretrained, load_pretrained, why_unavailable
+from spaces.weights.imagenet import (
+    WEIGHTS_DIR,
+    WeightsError,
+    describe_origin,
+    fetch_pretrained,
+    load_pretrained,
+    why_unavailable,
+)
 
-__all__ = ["WEIGHTS_DIR", "WeightsError", "fetch_pretrained", "load_pretrained", "why_unavailable"]
+__all__ = ["WEIGHTS_DIR", "WeightsError", "describe_origin", "fetch_pretrained", "load_pretrained", "why_unavailable"]

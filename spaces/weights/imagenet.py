@@ -34,7 +34,7 @@ from spaces.errors import YoloRetError
 from spaces.networks import YoloReT
 from spaces.networks.backbones import check_backbone, split_blocks
 from spaces.normalisation import IMAGENET_MEAN, IMAGENET_STD
-from spaces.weights.published import ORIGIN, PUBLISHED, convert
+from spaces.weights.published import LICENCE, ORIGIN, PUBLISHED, REPOSITORY, convert
 
 WEIGHTS_DIR = "YOLORET_NAS_WEIGHTS_DIR"
 """The environment variable that names the folder of weights; trial processes inherit it."""
@@ -132,6 +132,16 @@ def fold_normalisation(stem: nn.Module, *, mean: Sequence[float], std: Sequence[
     with torch.no_grad():
         norm.running_mean -= conv.weight.sum(dim=(2, 3)) @ constant
         conv.weight *= factor[:, None, None]
+
+
+def describe_origin(backbone: str) -> str:
+    """Return where a backbone's ImageNet weights come from, and their licence as their publisher states it."""
+    if backbone in PUBLISHED:
+        return f"{PUBLISHED[backbone]} of {REPOSITORY} ({LICENCE})"
+    published = timm.get_pretrained_cfg(backbone)
+    if published is None:
+        return "a file of the user's"
+    return f"{published.hf_hub_id} of timm ({published.license or 'licence not stated'})"
 
 
 def why_unavailable(backbone: str) -> str:

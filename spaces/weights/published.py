@@ -18,6 +18,9 @@ PUBLISHED: dict[str, str] = {
 ORIGIN = "https://raw.githubusercontent.com/d-li14/mobilenetv2.pytorch/master/pretrained"
 """URL of the folder of these files; the environment variable ``YOLORET_NAS_WEIGHTS_URL`` names a mirror."""
 
+REPOSITORY, LICENCE = "d-li14/mobilenetv2.pytorch", "apache-2.0"
+"""Who published them, and under which licence."""
+
 _LAYERS = ("conv_pw", "bn1", "conv_dw", "bn2", "conv_pwl", "bn3")
 """timm's names for the layers of an inverted residual, in forward order."""
 _FIRST_LAYERS = ("conv_dw", "bn1", "conv_pw", "bn2")

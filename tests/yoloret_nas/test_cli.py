@@ -1,6 +1,7 @@
 """What is typed and what it gives: exit codes, messages, files."""
 
 import ast
+import dataclasses
 import errno
 import json
 import os
@@ -31,10 +32,16 @@ from spaces.space_file import read_space
 from tests.search.driver.scripted import ScriptedExecutor, fail_with
 from tests.yoloret_nas.conftest import SHAPES, SPACE_YAML, Call, RealStudy
 from trials.data.known_datasets import KNOWN
-from trials.onnx import TensorRTVersion, tensorrt_version
+from trials.latency import DeviceAwayError, DeviceIdentity
+from trials.onnx import TensorRTVersion, run, tensorrt_version
+from trials.onnx.decoded import Decoded
 from trials.training import RECIPES, RecipeName, read_checkpoint
 from yoloret_nas.cli import COMMANDS, cli
 from yoloret_nas.commands.search import _check_writable, study_name
+from yoloret_nas.export import proof
+from yoloret_nas.export.bundle import BundleError
+from yoloret_nas.export.precisions import PRECISIONS, check_int8
+from yoloret_nas.export.proof import Tolerance
 from yoloret_nas.options import choices
 from yoloret_nas.project_file import TEMPLATE, defaults_of, parameters_of, read_project_file
 
@@ -409,28 +416,166 @@ def exported(call: Call, real_study: RealStudy) -> Path:
 
 def test_an_export_holds_all_it_takes_and_agrees_with_pytorch(exported: Path, real_study: RealStudy) -> None:
     names = {path.name for path in exported.iterdir()}
-    files = ("architecture.json", "checkpoint.pt", "classes.txt", "detector.json", "metrics.json", "model.onnx")
-    assert names == {*files, "README.md"}
+    data = {"architecture.json", "classes.txt", "detector.json", "metrics.json", "README.md"}
+    assert names == data | {"checkpoint.pt", "model.onnx", "raw.onnx", "run.py", "front.png", "examples"}
+    assert sorted(path.name for path in (exported / "examples").iterdir()) == ["1.png", "2.png", "3.png", "4.png"]
     detector = json.loads((exported / "detector.json").read_text(encoding="utf-8"))
     metrics = json.loads((exported / "metrics.json").read_text(encoding="utf-8"))
     record = read_study(real_study.root, "real").summary.knee
     assert record is not None
     assert record.result.latency is not None
     assert (exported / "classes.txt").read_text(encoding="utf-8").split() == detector["class_names"]
-    assert detector["opset"] == 13
+    assert detector["model.onnx"]["opset"] == 13
     assert (metrics["study"], metrics["trial"], metrics["ap"]) == ("real", record.number, record.result.ap)
     assert metrics["latency_ms"]["median"] == pytest.approx(record.result.latency.median_ms, rel=0.02)
     assert metrics["device"]["kind"] == "cpu"
+    assert {name: one["median"] > 0 for name, one in metrics["latency_of_files_ms"].items()} == {
+        "raw.onnx": True,
+        "model.onnx": True,
+    }
+    tried = metrics["proofs"]["model.onnx"]
+    assert tried["ap"] == pytest.approx(record.result.ap, abs=0.002)
+    assert (tried["split"], tried["num_images"]) == ("val", 8)
 
     stored = json.loads((exported / "architecture.json").read_text(encoding="utf-8"))
     network = build_network(Architecture.from_dict(stored), num_classes=len(detector["class_names"])).eval()
     network.load_state_dict(dict(read_checkpoint(exported / "checkpoint.pt").weights))
-    image = torch.rand(*detector["input"]["shape"])
-    session = onnxruntime.InferenceSession(str(exported / "model.onnx"), providers=["CPUExecutionProvider"])
-    theirs = session.run(detector["outputs"], {detector["input"]["name"]: image.numpy()})
+    image = torch.rand(1, 3, detector["input_size"], detector["input_size"])
+    session = onnxruntime.InferenceSession(str(exported / "raw.onnx"), providers=["CPUExecutionProvider"])
+    theirs = session.run(detector["raw.onnx"]["outputs"], {"images": image.numpy()})
     with torch.no_grad():
         for a, b in zip(network(image), theirs, strict=True):
             np.testing.assert_allclose(a.numpy(), b, atol=1e-3)
+
+
+def test_an_export_s_card_holds_its_figures_and_programs_that_run(exported: Path) -> None:
+    text = (exported / "README.md").read_text(encoding="utf-8")
+    metrics = json.loads((exported / "metrics.json").read_text(encoding="utf-8"))
+    assert f"{metrics['ap']:.4f}, {metrics['ap50']:.4f} on the validation split" in text
+    assert f"| `model.onnx` | AP {metrics['proofs']['model.onnx']['ap']:.4f}, AP50 " in text
+    assert "The weights began at random." in text
+    for picture in re.findall(r"!\[.*\]\((.*)\)", text):
+        assert (exported / picture).is_file()
+    Image.effect_noise((100, 70), 80).convert("RGB").save(exported / "image.jpg")
+    programs = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(programs) == 2
+    for program in programs:
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=exported, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_an_export_is_tried_on_the_study_s_images_or_on_others(
+    call: Call, real_study: RealStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = ("export", "--study", "real", "--dir", real_study.root, "--no-measure", "--out")
+    untried = call(*base, "untried", "--no-check")
+    assert untried.code == 0, untried.said
+    metrics = json.loads(Path("untried/metrics.json").read_text(encoding="utf-8"))
+    assert (metrics["proofs"], metrics["latency_of_files_ms"]) == ({}, {})
+    assert "| `model.onnx` | not tried |  | not measured: not asked for |" in Path("untried/README.md").read_text(
+        encoding="utf-8"
+    )
+    others = call(*base, "others", "--data", "shapes:train=4,val=6,size=64")
+    assert others.code == 0, others.said
+    assert "on 6 images of val" in others.out
+    assert_refused(
+        call(*base, "gone", "--data", "nowhere"), 2, "or name other images with --data, or none with --no-check"
+    )
+    assert_refused(call(*base, "gone", "--data", SHAPES, "--no-check"), 2, "leave out --no-check")
+    assert not Path("gone").exists()
+    assert not list(Path().glob(".*-*"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ("select", r"model\.onnx has AP \d\.\d+ on 8 images of val, the trial had 0\.\d+"),
+        ("decode_boxes", r"model\.onnx and PyTorch differ by \S+ px and \S+ of score on images of val"),
+    ],
+)
+def test_an_export_that_finds_something_else_is_not_written(
+    call: Call, real_study: RealStudy, monkeypatch: pytest.MonkeyPatch, changed: str, message: str
+) -> None:
+    if changed == "select":
+        tight = Tolerance(box_px=1.0, score=1.0, ap=1e-4)  # the networks of these tests find next to nothing
+        monkeypatch.setitem(PRECISIONS, "fp32", dataclasses.replace(PRECISIONS["fp32"], tolerance=tight))
+        select = run.select
+        monkeypatch.setattr(run, "select", lambda boxes, *rest: select(boxes + 500, *rest))
+    else:
+        monkeypatch.setattr(proof, "Decoded", lambda *given: _Moved(Decoded(*given)))
+    assert_refused(
+        call("export", "--study", "real", "--dir", real_study.root, "--no-measure", "--out", "gone"), 1, message
+    )
+    assert not Path("gone").exists()
+    assert not list(Path().glob(".*-*"))
+
+
+class _Moved(torch.nn.Module):
+    """A detector whose boxes lie a pixel further."""
+
+    def __init__(self, decoded: Decoded) -> None:
+        super().__init__()
+        self._decoded = decoded
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        boxes, scores = self._decoded(images)
+        return boxes + 1, scores
+
+
+def test_files_of_other_number_formats_are_tried_and_measured_too(call: Call, real_study: RealStudy) -> None:
+    base = ("export", "--study", "real", "--dir", real_study.root)
+    called = call(*base, "--precision", "fp16,int8", "--out", "three")
+    assert called.code == 0, called.said
+    files = ["raw.onnx", "model.onnx", "model-fp16.onnx", "model-int8.onnx"]
+    assert re.findall(r"^  (\S+): ", called.out, re.MULTILINE) == files
+    metrics = json.loads(Path("three/metrics.json").read_text(encoding="utf-8"))
+    assert list(metrics["proofs"]) == files[1:]
+    assert all(metrics["latency_of_files_ms"][name]["median"] > 0 for name in files)
+    apart = [metrics["proofs"][name]["score_difference"] for name in files[1:]]
+    assert apart[0] < apart[1] < apart[2] < 0.5
+    Image.effect_noise((100, 70), 80).convert("RGB").save("image.jpg")
+    for name in files[1:]:
+        assert run.main(["image.jpg", "--model", "three", "--file", name, "--out", ""]) == 0
+    assert_refused(call(*base, "--precision", "fp8"), 2, "'fp8' is none of fp32, fp16, int8")
+
+
+@pytest.mark.parametrize(
+    ("board", "opset", "message"),
+    [
+        ("NVIDIA Jetson Nano Developer Kit", 13, "NVIDIA Jetson Nano Developer Kit has no INT8"),
+        ("NVIDIA Jetson TX2", 13, "has no INT8"),
+        ("NVIDIA Jetson Xavier NX Developer Kit", 11, "INT8 needs opset 13"),
+        ("NVIDIA Jetson Orin Nano Developer Kit", 17, ""),
+    ],
+)
+def test_int8_is_refused_where_a_board_has_none(board: str, opset: int, message: str) -> None:
+    identity = DeviceIdentity(kind="ssh", board=board, backend="TensorRT", precision="fp16")
+    if not message:
+        check_int8(identity, opset=opset)
+        return
+    with pytest.raises(BundleError, match=message):
+        check_int8(identity, opset=opset)
+
+
+def test_an_export_of_a_device_that_is_away_says_so(
+    call: Call, real_study: RealStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*given: object, **named: object) -> None:
+        raise DeviceAwayError("nano cannot be reached")
+
+    monkeypatch.setattr("yoloret_nas.export.export_trial.measure_quietly", away)
+    called = call("export", "--study", "real", "--dir", real_study.root, "--out", "here")
+    assert called.code == 0, called.said
+    assert "raw.onnx: not measured: nano cannot be reached" in called.out
+    assert "| `raw.onnx` | not tried |  | not measured: nano cannot be reached |" in Path("here/README.md").read_text()
+
+
+def test_an_export_of_an_earlier_version_is_named(call: Call, exported: Path) -> None:
+    (exported / "detector.json").write_text(json.dumps({"class_names": ["a"], "anchors": []}))
+    Image.new("RGB", (8, 8)).save("fine.png")
+    assert_refused(call("predict", exported, "fine.png"), 2, "was exported by an earlier version")
 
 
 def test_an_export_chooses_among_the_front(call: Call, real_study: RealStudy) -> None:

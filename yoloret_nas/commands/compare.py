@@ -78,7 +78,7 @@ def _describe(source: "Source", *, data: str | None, split: str, classes: int) -
 
 
 def _accuracy(source: "Source", *, data: str | None, split: str) -> tuple[float | None, float | None]:
-    from yoloret_nas.export.bundle import METRICS_FILE
+    from yoloret_nas.export.model_card import METRICS_FILE
 
     if data is not None:
         from yoloret_nas.scoring import score_source

@@ -21,39 +21,28 @@ def predict(network: str, images: tuple[Path, ...], out: Path, score: float, as_
 
     NETWORK is an export's folder, or STUDY:TRIAL.
     """
-    from trials.data.image_file import ImageFile
-    from trials.detections import DetectionSettings
-    from trials.onnx.inference import OnnxDetector
-    from trials.whole_file import whole_file
-    from yoloret_nas.export.bundle import open_bundle
-    from yoloret_nas.export.drawing import draw_detections
-    from yoloret_nas.sources import find_source, open_trial
+    import numpy as np
+    from PIL import Image
 
-    opened = open_bundle(Path(network)) if Path(network).is_dir() else open_trial(find_source(network, root=root))
-    detector = OnnxDetector(
-        opened.onnx_path,
-        opened.decoding,
-        strides=opened.strides,
-        settings=DetectionSettings(score_threshold=score, nms_iou=0.5),
-    )
-    names = opened.decoding.class_names
-    out.mkdir(parents=True, exist_ok=True)
-    document = []
-    for path, picture in _pictures(_files(images), out).items():
-        image = ImageFile(path, is_upright=True)()
-        found = detector.detect(image)
-        with whole_file(picture) as partial:
-            draw_detections(image, found, names).save(partial)
-        rows = [
-            {"class": names[label], "score": round(value, 4), "box_xyxy": [round(side, 1) for side in box]}
-            for box, value, label in zip(
-                found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
-            )
-        ]
-        document.append({"image": str(path), "picture": str(picture), "detections": rows})
-        if not as_json:
-            counts = ", ".join(f"{sum(row['class'] == name for row in rows)} {name}" for name in names)
-            click.echo(f"{path}: {counts} → {picture}")
+    from trials.data.image_file import ImageFile
+    from trials.onnx import run
+    from trials.whole_file import whole_file
+    from yoloret_nas.sources import open_detector
+
+    with open_detector(network, root=root) as detector:
+        names = detector.class_names
+        out.mkdir(parents=True, exist_ok=True)
+        document = []
+        for path, picture in _pictures(_files(images), out).items():
+            image = ImageFile(path, is_upright=True)()
+            found = detector.detect(image, score)
+            with whole_file(picture) as partial:
+                Image.fromarray(np.asarray(run.draw(image, *found, names))).save(partial)
+            rows = run.rows_of(found, names)
+            document.append({"image": str(path), "picture": str(picture), "detections": rows})
+            if not as_json:
+                counts = ", ".join(f"{sum(row['class'] == name for row in rows)} {name}" for name in names)
+                click.echo(f"{path}: {counts} → {picture}")
     if as_json:
         click.echo(json.dumps(document, indent=1))
 

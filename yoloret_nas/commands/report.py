@@ -26,7 +26,7 @@ def report(study: str, out: Path | None, root: Path) -> None:
     from search.study.read_study import read_study
     from search.tracking.runs import log_report
     from yoloret_nas.terminal.refit import show_refit
-    from yoloret_nas.terminal.trial_lines import front_table, short
+    from yoloret_nas.terminal.trial_lines import front_table
 
     opened = read_study(root, study)
     found = make_report(opened)
@@ -51,7 +51,7 @@ def report(study: str, out: Path | None, root: Path) -> None:
         console.print("worth a larger budget (predicted):")
         for one in found.forecast.candidates:
             figures = f"AP {one.ap:.3f} ± {one.ap_std:.3f}, {one.latency_ms:.3f} ms, {one.gain:+.1%} hypervolume"
-            console.print(f"  {figures}  {short(one.architecture)}", markup=False)
+            console.print(f"  {figures}  {one.architecture.short}", markup=False)
     whole = sum(found.seconds_by_kind.values())
     if whole:
         spent = (f"{kind} {seconds / whole:.1%}" for kind, seconds in found.seconds_by_kind.items() if seconds)

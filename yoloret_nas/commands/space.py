@@ -37,7 +37,6 @@ def space(name: str, as_yaml: bool, sample: int, seed: int, judge: str | None) -
     from spaces.presets import PRESETS, presets_in
     from spaces.space import AXES
     from spaces.space_file import to_yaml
-    from yoloret_nas.terminal.trial_lines import short
 
     opened = open_space(name)
     if as_yaml:
@@ -66,7 +65,7 @@ def space(name: str, as_yaml: bool, sample: int, seed: int, judge: str | None) -
     rng = random.Random(seed)
     for _ in range(sample):
         drawn = opened.sample(rng)
-        console.print(f"  {drawn.key}  {_mega_macs(drawn):>8.1f} M MACs  {short(drawn)}", markup=False, soft_wrap=True)
+        console.print(f"  {drawn.key}  {_mega_macs(drawn):>8.1f} M MACs  {drawn.short}", markup=False, soft_wrap=True)
 
 
 def _check(space: "Space", judge_spec: str, console: "Console") -> None:
@@ -74,7 +73,6 @@ def _check(space: "Space", judge_spec: str, console: "Console") -> None:
     from rich.progress import Progress
 
     from trials.latency.compatibility import judge_space, open_judge
-    from yoloret_nas.terminal.trial_lines import short
 
     judge = open_judge(judge_spec)
     if judge is None:
@@ -93,7 +91,7 @@ def _check(space: "Space", judge_spec: str, console: "Console") -> None:
             on_judged=lambda done, whole: progress.update(task, completed=done, total=whole),
         )
     for architecture, reason in report.refused:
-        console.print(f"refused  {short(architecture)}: {reason}", markup=False, soft_wrap=True)
+        console.print(f"refused  {architecture.short}: {reason}", markup=False, soft_wrap=True)
     num_networks = len(report.taken) + len(report.refused)
     if report.refused:
         which = f", those with {' or '.join(report.culprits)}" if report.culprits else ""

@@ -15,7 +15,7 @@ from search.study.record import TrialRecord
 from search.study.summary import Summary
 from spaces import Architecture
 from trials.progress import Progress
-from yoloret_nas.terminal.trial_lines import front_table, header_line, short, trial_line
+from yoloret_nas.terminal.trial_lines import front_table, header_line, trial_line
 
 _FRONT_ROWS = 8
 _PLAIN_WIDTH = 220
@@ -144,7 +144,7 @@ def _running_line(number: int, architecture: Architecture, progress: Progress) -
             text.append(f", loss {progress.loss:.3f}")
         if progress.ap is not None:
             text.append(f", AP {progress.ap:.4f}")
-    return text.append(f"  {short(architecture)}", style="dim")
+    return text.append(f"  {architecture.short}", style="dim")
 
 
 def _clock(seconds: float) -> str:

@@ -18,7 +18,7 @@ from search.study.settings import StudySettings
 from search.study.summary import Summary
 from yoloret_nas.terminal.experiments import run
 from yoloret_nas.terminal.next_command import dir_option
-from yoloret_nas.terminal.trial_lines import add_columns, short
+from yoloret_nas.terminal.trial_lines import add_columns
 
 _COLUMNS = {"full": 4, "trial": 5, "seeds": 5, "AP short": 8, "AP full": 7, "estimated": 13, "AP50": 6, "median": 10}
 """Column to its width in characters."""
@@ -100,7 +100,7 @@ def show_refit(found: Refit, console: Console, *, root: Path) -> None:
             "median": f"{result.latency.median_ms:.3f} ms",
         }
         mark = "★ " if record.number in front else "  "
-        table.add_row(*(cells[name] for name in names), f"{mark}{short(record.architecture)}")
+        table.add_row(*(cells[name] for name in names), f"{mark}{record.architecture.short}")
     console.print(table)
     for record in found.summary.records:
         if record.point is None:

@@ -5,7 +5,6 @@ from rich.text import Text
 from spaces import Architecture
 from trials.progress import Progress
 from yoloret_nas.terminal.live_view import LiveView
-from yoloret_nas.terminal.trial_lines import short
 
 
 class TrainingView(LiveView):
@@ -18,7 +17,7 @@ class TrainingView(LiveView):
     def started(self, number: int, architecture: Architecture) -> None:
         """Print what starts."""
         super().started(number, architecture)
-        self._print(Text(f"training {number}: {short(architecture)}", style="bold"))
+        self._print(Text(f"training {number}: {architecture.short}", style="bold"))
 
     def progressed(self, number: int, progress: Progress) -> None:
         """Print a latency, and each scored epoch."""

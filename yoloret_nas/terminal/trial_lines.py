@@ -7,7 +7,6 @@ from rich.text import Text
 
 from search.study.record import TrialRecord
 from search.study.summary import Summary
-from spaces import Architecture
 
 _COLOURS = {"complete": "green", "pruned": "yellow", "infeasible": "blue", "failed": "red"}
 _FRONT_COLUMNS = {"trial": 5, "AP": 6, "estimated": 13, "AP50": 6, "median": 10, "p99": 10, "MACs": 7, "params": 6}
@@ -32,25 +31,12 @@ def trial_line(record: TrialRecord, *, on_front: bool) -> Text:
     time = f"{sum(result.seconds.values()):.1f} s"
     line = Text(_line(_figures(record), state=result.state, time=time), no_wrap=True, overflow="ellipsis")
     line.stylize(_COLOURS[result.state], 7, 17)
-    tail = f"{'★ ' if on_front else ''}{record.label + ' ' if record.label else ''}{short(record.architecture)}"
+    tail = f"{'★ ' if on_front else ''}{record.label + ' ' if record.label else ''}{record.architecture.short}"
     if result.state != "complete":
         tail = result.reason
     elif latency and latency.notes:
         tail += f" ({'; '.join(latency.notes)})"
     return line.append(f"  {tail}", style="bold" if on_front else "")
-
-
-def short(architecture: Architecture) -> str:
-    """Return an architecture's choices in short form."""
-    neck = "BiFPN" if architecture.neck == "bifpn" else "no RFCR"
-    if architecture.scale_set is not None:
-        sizes = f"{architecture.rfcr_width}/{architecture.rfcr_channels}/k{architecture.rfcr_kernel}"
-        neck = f"{architecture.scale_set} {sizes} {architecture.shortcut}"
-    transfer = f"^{architecture.transfer}" if architecture.transfer else ""
-    return (
-        f"{architecture.backbone}[:{architecture.truncation}]{transfer} {architecture.input_size}px {neck} "
-        f"{architecture.head}×{architecture.head_width}"
-    )
 
 
 def front_table(
@@ -77,7 +63,7 @@ def front_table(
     table.add_column("", no_wrap=True, min_width=mark_width)  # of its own: a long architecture must not push it out
     for record in shown:
         cells = _figures(record) | {"estimated": str(summary.estimates.get(record.number, "–"))}
-        table.add_row(*(cells[name] for name in figures), short(record.architecture), marks.get(record.number, ""))
+        table.add_row(*(cells[name] for name in figures), record.architecture.short, marks.get(record.number, ""))
     return table
 
 

@@ -94,6 +94,13 @@ def test_estimates_are_on_the_page_in_the_table_and_in_the_picture(tmp_path: Pat
     assert (tmp_path / "judged.png").read_bytes() != (tmp_path / "scored.png").read_bytes()
 
 
+def test_a_trial_can_be_marked(tmp_path: Path) -> None:
+    for marked in (None, summary(*STAIRCASE).front[0].number):
+        draw_front(summary(*STAIRCASE), tmp_path / f"{marked}.png", title="study", marked=marked)
+    plain, ringed = sorted(tmp_path.iterdir())
+    assert plain.read_bytes() != ringed.read_bytes()
+
+
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
     failed = record(0, None, None, state="failed", reason=HOSTILE)
     write_front_page(summary(failed), tmp_path / "front.html", title=HOSTILE)

@@ -91,6 +91,7 @@ def test_a_trial_has_its_axes_its_curves_its_objectives_and_its_files(settings: 
 
     run = runs(chosen)[1][0]
     assert run.info.status == "FINISHED"
+    assert run.info.run_name == f"#0 {trial.architecture.short}"
     axes = {name: str(value) for name, value in trial.architecture.to_dict().items()}
     assert run.data.params == {**axes, "architecture": trial.architecture.key}
     assert {name: run.data.metrics[name] for name in ("ap", "ap50", "latency_ms", "seconds")} == {
@@ -233,13 +234,7 @@ def test_what_a_killed_driver_did_not_write_is_written_on_resume(settings: MakeS
     open_runs(chosen).catch_up(trials[:3])  # number 2 is not here at all
     parent, children = runs(chosen)
     assert parent.info.status == "RUNNING"
-    assert {number: run.info.status for number, run in children.items()} == {
-        0: "FINISHED",
-        1: "FINISHED",
-        2: "FINISHED",
-        3: "KILLED",
-    }
-    assert children[3].data.tags[STATE_TAG] == "interrupted"
+    assert {number: run.info.status for number, run in children.items()} == dict.fromkeys(range(3), "FINISHED")
     for number in range(3):
         assert children[number].data.metrics["ap"] == 0.4
         assert sorted(curve(chosen, children[number], "train_loss")) == [(1, 2.0), (2, 1.0), (3, 0.9), (4, 0.8)]
@@ -259,8 +254,8 @@ def test_a_training_tried_again_while_the_store_was_away_is_written_on_resume(se
         again.catch_up([record(0, 0.4, 20.0)])
     (experiment,) = client(chosen).search_experiments(filter_string="name = 'study'")
     found = client(chosen).search_runs([experiment.experiment_id], f"tags.`{TRIAL_TAG}` = '0'")
-    assert sorted(run.data.tags[STATE_TAG] for run in found) == ["complete", "failed"]
-    (complete,) = [run for run in found if run.info.status == "FINISHED"]
+    (complete,) = found
+    assert (complete.data.tags[STATE_TAG], complete.info.status) == ("complete", "FINISHED")
     assert complete.data.metrics["ap"] == 0.4
     assert REASON_TAG not in complete.data.tags
 
@@ -276,7 +271,7 @@ def test_a_search_ended_now_and_one_whose_driver_was_killed(settings: MakeSettin
     )
     parent, children = runs(chosen)
     assert parent.info.status == "KILLED"
-    assert {number: run.info.status for number, run in children.items()} == {0: "FINISHED", 1: "KILLED"}
+    assert {number: run.info.status for number, run in children.items()} == {0: "FINISHED"}
 
     numbers = [request.number for request in executor.started]
     killed = ScriptedExecutor(scripts={numbers[-1] + 1: kill_driver})
@@ -290,7 +285,7 @@ def test_a_search_ended_now_and_one_whose_driver_was_killed(settings: MakeSettin
     done = {number for number, run in children.items() if run.info.status == "FINISHED"}
     assert done == {trial.number for trial in outcome.summary.records}
     assert len(done) == 3
-    assert {run.info.status for number, run in children.items() if number not in done} == {"KILLED"}
+    assert set(children) == done  # one run a trial
     keys = [children[number].data.params["architecture"] for number in done]
     assert sorted(keys) == sorted(trial.architecture.key for trial in outcome.summary.records)
 

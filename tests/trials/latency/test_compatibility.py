@@ -19,11 +19,15 @@ from spaces.presets import PRESETS
 from spaces.space import BackboneChoice, Space
 from tests.trials.latency.board.loopback import LoopbackBoard
 from tests.trials.latency.cuda_stand_in import scripted_tensorrt
+from tests.trials.onnx.detector import make_decoding, make_network, write_folder
+from trials.data.shapes import ShapesSettings, make_shapes
 from trials.latency import UnknownDeviceError
 from trials.latency.compatibility import Judge, judge_space, open_judge
-from trials.latency.cuda.engine import parse_network
-from trials.onnx import TensorRTVersion, UnsupportedNetworkError
+from trials.latency.cuda.engine import build_engine, parse_network
+from trials.onnx import TensorRTVersion, UnsupportedNetworkError, check_onnx
+from trials.onnx.decoded import export_decoded
 from trials.onnx.export import export_for_timing
+from trials.onnx.quantised import quantise
 
 _SIZES = (160, 416)
 _VERSIONS = ("7.1", "8.2", "8.5", "10.0")
@@ -105,6 +109,27 @@ def test_a_file_that_only_the_builder_refuses_is_refused_with_its_reason(tmp_pat
     parse_network(judge.installed, (tmp_path / "trap.onnx").read_bytes())
     with pytest.raises(UnsupportedNetworkError, match=r"^FP32: TensorRT for RTX 1\.\S+ built no engine: .*onstant"):
         judge.check(tmp_path / "trap.onnx")
+
+
+@pytest.mark.parametrize("coding", ["bounded", "exponential"])
+@pytest.mark.parametrize("version", _VERSIONS[:-1])
+def test_the_file_with_decoding_is_built_too(version: str, coding: str, tmp_path: Path) -> None:
+    judge = _judge(version)
+    for is_half in (False, True):
+        path = tmp_path / f"{is_half}.onnx"
+        export_decoded(make_network(), make_decoding(coding), path, opset=judge.version.opset, is_half=is_half)
+        check_onnx(path, version=judge.version)
+        assert judge.installed is not None
+        build_engine(judge.installed, path.read_bytes(), capability=(8, 6))
+
+
+def test_the_int8_file_is_built_too(tmp_path: Path) -> None:
+    judge = _judge("8.2")
+    write_folder(tmp_path)
+    samples = make_shapes(ShapesSettings(num_train=4, num_val=1, size=64)).splits["train"]
+    quantise(tmp_path / "model.onnx", tmp_path / "int8.onnx", samples, input_size=64)
+    assert judge.installed is not None
+    build_engine(judge.installed, (tmp_path / "int8.onnx").read_bytes(), capability=(8, 6))
 
 
 # --- whose word counts -----------------------------------------------------------------------------------------------

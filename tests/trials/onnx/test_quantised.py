@@ -1,0 +1,49 @@
+"""INT8 files: quantised where they should be, close to the float file, and refused where they cannot be."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from tests.trials.onnx.detector import write_folder
+from trials.data.letterbox import letterbox
+from trials.data.shapes import ShapesSettings, make_shapes
+from trials.onnx.quantised import quantise
+
+SAMPLES = make_shapes(ShapesSettings(num_train=8, num_val=2, size=64)).splits["train"]
+
+
+def test_the_network_is_quantised_and_its_surroundings_are_not(tmp_path: Path) -> None:
+    write_folder(tmp_path)
+    quantise(tmp_path / "model.onnx", tmp_path / "int8.onnx", SAMPLES, input_size=64)
+    model = onnx.load(str(tmp_path / "int8.onnx"))
+    produced_by = {output: node for node in model.graph.node for output in node.output}
+    convs = [node for node in model.graph.node if node.op_type == "Conv"]
+    assert len(convs) > 20
+    assert all(produced_by[name].op_type == "DequantizeLinear" for conv in convs for name in conv.input[:2])
+    for node in model.graph.node:
+        if "/network/" not in node.name and node.op_type in ("Concat", "Mul", "Sub", "Add"):
+            assert not {produced_by[name].op_type for name in node.input if name in produced_by} & {"QuantizeLinear"}
+    assert Counter(entry.key for entry in model.metadata_props)["classes"] == 1
+
+    scores = {}
+    for name in ("model.onnx", "int8.onnx"):
+        session = onnxruntime.InferenceSession(str(tmp_path / name), providers=["CPUExecutionProvider"])
+        images = [letterbox(one.load(), 64)[0].transpose(2, 0, 1)[None].astype(np.float32) for one in SAMPLES]
+        scores[name] = np.concatenate([session.run(["scores"], {"images": one})[0] for one in images])
+    difference = np.abs(scores["model.onnx"] - scores["int8.onnx"])
+    assert 0 < difference.max() < 0.2
+    assert np.corrcoef(scores["model.onnx"].ravel(), scores["int8.onnx"].ravel())[0, 1] > 0.99
+
+
+def test_what_cannot_be_quantised_is_refused(tmp_path: Path) -> None:
+    write_folder(tmp_path, opset=11)
+    with pytest.raises(ValueError, match="has opset 11; INT8 needs 13"):
+        quantise(tmp_path / "model.onnx", tmp_path / "int8.onnx", SAMPLES, input_size=64)
+    write_folder(tmp_path)
+    with pytest.raises(ValueError, match="at least one image"):
+        quantise(tmp_path / "model.onnx", tmp_path / "int8.onnx", (), input_size=64)
+    assert not (tmp_path / "int8.onnx").exists()

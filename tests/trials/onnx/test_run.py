@@ -1,0 +1,214 @@
+"""The program that an export contains: the same detections as ours, and nothing needed but what it says."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from tests.trials.onnx.detector import CLASSES, make_decoding, make_network, write_folder
+from tests.trials.onnx.tensorrt_stand_in import Memory, tensorrt_stand_in
+from trials.data.letterbox import letterbox, normalise
+from trials.detections import DetectionSettings, select_detections
+from trials.detections.decoding import anchors_tensor, decode_maps
+from trials.detections.nms import unletterbox_detections
+from trials.onnx import run
+
+SETTINGS = DetectionSettings(score_threshold=0.2, nms_iou=0.5)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("export")
+    write_folder(found)
+    (found / "run.py").write_bytes(Path(run.__file__).read_bytes())
+    return found
+
+
+def image_of(height: int, width: int) -> npt.NDArray[np.uint8]:
+    noise = np.random.default_rng(height).integers(0, 256, (height // 4 + 1, width // 4 + 1, 3), dtype=np.uint8)
+    return cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def write_photos(folder: Path) -> None:
+    folder.mkdir()
+    for name, size in (("a.png", (64, 64)), ("b.jpg", (120, 80))):
+        cv2.imwrite(str(folder / name), image_of(*size))
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (48, 200), (333, 100), (8, 8), (1, 900)])
+def test_it_finds_what_the_network_finds_in_pixels_of_the_image(folder: Path, height: int, width: int) -> None:
+    image, decoding = image_of(height, width), make_decoding()
+    boxes, scores, labels = run.Detector(str(folder)).detect(image, SETTINGS.score_threshold, SETTINGS.nms_iou)
+    square, place = letterbox(image, 64)
+    with torch.no_grad():
+        maps = make_network()(normalise(torch.from_numpy(square).permute(2, 0, 1)[None]))
+    predictions = decode_maps(maps, anchors_tensor(decoding.anchors), strides=(8, 16, 32), coding=decoding.coding)
+    expected = unletterbox_detections(select_detections(predictions, SETTINGS)[0], place, size_hw=(height, width))
+    assert len(boxes) > 0
+    assert scores.tolist() == sorted(scores.tolist(), reverse=True)
+    ours, theirs = (  # in an order of their own: equal scores may come in any
+        np.array(sorted(np.column_stack((labels, boxes.round(1), scores)).tolist()))
+        for boxes, scores, labels in (
+            (boxes, scores, labels),
+            (expected.boxes.numpy(), expected.scores.numpy(), expected.labels.numpy()),
+        )
+    )
+    np.testing.assert_allclose(ours, theirs, atol=0.11)
+    np.testing.assert_allclose(scores, expected.scores.numpy(), atol=1e-4, rtol=1e-3)
+    assert (boxes >= 0).all()
+    assert (boxes.max(axis=0) <= [width, height, width, height]).all()
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (48, 200), (333, 100), (1, 900), (1280, 961)])
+def test_its_letterbox_is_the_one_of_training(shape: tuple[int, int]) -> None:
+    image = image_of(*shape)
+    square, place = run.letterbox(image, 160, (124, 116, 104))
+    expected, expected_place = letterbox(image, 160)
+    np.testing.assert_array_equal(square, expected)
+    assert place == tuple(expected_place)
+
+
+def test_the_best_boxes_of_each_class_are_kept_up_to_the_bounds() -> None:
+    boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [0, 0, 10, 10], [50, 50, 60, 60]], np.float32)
+    scores = np.array([[0.9, 0.0], [0.8, 0.3], [0.0, 0.7], [0.4, 0.2]], np.float32)
+    found = run.select(boxes, scores, 0.25, 0.5, 100, 1000)
+    assert found[1].tolist() == pytest.approx([0.9, 0.7, 0.4])
+    assert found[2].tolist() == [0, 1, 0]
+    assert run.select(boxes, scores, 0.25, 0.99, 100, 1000)[1].tolist() == pytest.approx([0.9, 0.8, 0.7, 0.4, 0.3])
+    assert run.select(boxes, scores, 0.25, 0.5, 2, 1000)[1].tolist() == pytest.approx([0.9, 0.7])
+    assert run.select(boxes, scores, 0.25, 0.5, 100, 1)[1].tolist() == pytest.approx([0.9])
+    nothing = run.select(boxes, scores, 1.0, 0.5, 100, 1000)
+    assert (nothing[0].shape, nothing[1].shape, nothing[2].shape) == ((0, 4), (0,), (0,))
+
+
+def test_it_is_written_for_python_3_6() -> None:
+    source = Path(run.__file__).read_text(encoding="utf-8")
+    tree = ast.parse(source, feature_version=(3, 6))
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    plain = {"argparse", "ctypes", "json", "os", "sys", "time"}
+    assert imported == plain | {"numpy", "cv2", "PIL", "onnxruntime", "tensorrt"}
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.NamedExpr)]
+
+
+_REFUSING = """
+import runpy, sys
+
+class Refusing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {refused!r}:
+            raise ImportError(name + " is not installed here")
+
+sys.meta_path.insert(0, Refusing())
+sys.argv = ["run.py", *{arguments!r}]
+runpy.run_path({program!r}, run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("library", ["cv2", "PIL"])
+def test_numpy_onnx_runtime_and_one_image_library_suffice(folder: Path, tmp_path: Path, library: str) -> None:
+    write_photos(tmp_path / "photos")
+    other = ({"cv2", "PIL"} - {library}).pop()
+    refused = (other, "torch", "torchvision", "trials", "spaces", "search", "yoloret_nas", "onnx", "tensorrt", "pandas")
+    arguments = ["photos", "--score", "0.1", "--out", "drawn"]
+    script = _REFUSING.format(refused=refused, arguments=arguments, program=str(folder / "run.py"))
+    ended = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    lines = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert [Path(line["image"]).name for line in lines] == ["a.png", "b.jpg"]
+    assert lines[0]["detections"]
+    assert set(lines[0]["detections"][0]) == {"class", "score", "box_xyxy"}
+    assert lines[0]["detections"][0]["class"] in CLASSES
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["a.png", "b.png"]
+    drawn = cv2.imread(str(tmp_path / "drawn" / "b.png"))
+    assert drawn.shape == cv2.imread(str(tmp_path / "photos" / "b.jpg")).shape
+    assert "2 images: before" in ended.stderr
+
+
+def test_a_video_becomes_a_video(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    writer = cv2.VideoWriter(str(tmp_path / "film.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (96, 64))
+    for number in range(5):
+        writer.write(np.roll(image_of(64, 96), 8 * number, axis=1))
+    writer.release()
+    words = [str(tmp_path / "film.avi"), "--model", str(folder), "--out", str(tmp_path / "out"), "--score", "0.1"]
+    assert run.main([*words, "--limit", "3"]) == 0
+    names = [json.loads(line)["image"] for line in capsys.readouterr().out.splitlines()]
+    assert names == [f"{tmp_path / 'film.avi'}#{number}" for number in range(3)]
+    frames = [frame for _, frame in run.frames(str(tmp_path / "out" / "film.mp4"))]
+    assert [frame.shape for frame in frames] == [(64, 96, 3)] * 3
+
+
+def test_pictures_never_take_the_place_of_a_source_or_of_each_other(folder: Path, tmp_path: Path) -> None:
+    for part in ("one", "two"):
+        write_photos(tmp_path / part)
+    before = (tmp_path / "one" / "a.png").read_bytes()
+    words = ["--model", str(folder), "--out", str(tmp_path / "one")]
+    assert run.main([str(tmp_path / "one" / "a.png"), str(tmp_path / "two" / "a.png"), *words]) == 0
+    assert (tmp_path / "one" / "a.png").read_bytes() == before
+    assert {path.name for path in (tmp_path / "one").iterdir()} == {"a.png", "b.jpg", "a-2.png", "a-3.png"}
+
+
+def test_what_cannot_be_read_is_one_message(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.jpg").write_text("no image")
+    for source, message in (
+        ("empty", "there is no image in"),
+        ("text.jpg", "is not an image that OpenCV reads"),
+        ("gone.mp4", "cannot be opened"),
+    ):
+        words = [str(tmp_path / source), "--model", str(folder), "--out", ""]
+        assert run.main(words) == 1
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.splitlines()[-1].startswith("error: ")
+        assert message in captured.err
+    assert run.main(["x.jpg", "--model", str(tmp_path / "gone")]) == 1
+    monkeypatch.setattr(run, "cv2", None)
+    assert run.main(["camera:0", "--model", str(folder), "--out", ""]) == 1
+    assert "need OpenCV" in capsys.readouterr().err
+
+
+# --- TensorRT, of which only a stand-in is here ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_tensorrt_builds_an_engine_once_and_keeps_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_new: bool
+) -> None:
+    for name in ("model.onnx", "detector.json"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    memory, says = Memory(), list[str]()
+    monkeypatch.setattr(run, "Cuda", lambda: memory)
+    monkeypatch.setitem(sys.modules, "tensorrt", tensorrt_stand_in(memory, is_new=is_new, says=says))
+    for _ in range(2):
+        boxes, scores, labels = run.Detector(str(tmp_path), "tensorrt").detect(np.full((128, 128, 3), 255, np.uint8))
+        assert scores.tolist() == pytest.approx([0.5, 0.3])
+        assert boxes.tolist() == [[0, 0, 64, 64], [64, 64, 128, 128]]
+        assert labels.tolist() == [0, 1]
+    assert says == ["network 1", "flag fp16", *([] if is_new else ["workspace 256 MiB"])]
+    assert isinstance(run.Detector(str(tmp_path)).network, run.TensorRT)  # where its engine lies there
+    assert isinstance(run.Detector(str(tmp_path), "onnxruntime").network, run.OnnxRuntime)
+    (tmp_path / "model.engine").write_bytes(b"of another board")
+    with pytest.raises(RuntimeError, match="of another TensorRT or GPU; delete it"):
+        run.Detector(str(tmp_path))
+
+
+def test_a_refusal_of_tensorrt_is_passed_on(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "detector.json").write_bytes((folder / "detector.json").read_bytes())
+    (tmp_path / "model.onnx").write_bytes(b"refused")
+    monkeypatch.setattr(run, "Cuda", Memory)
+    monkeypatch.setitem(sys.modules, "tensorrt", tensorrt_stand_in(Memory(), is_new=True, says=[]))
+    with pytest.raises(RuntimeError, match=r"refuses .*model\.onnx: no such operator"):
+        run.Detector(str(tmp_path), "tensorrt")
+    assert not (tmp_path / "model.engine").exists()

@@ -1,0 +1,478 @@
+"""Runs an exported detector on images, folders, videos or a camera.
+
+    python3 run.py image.jpg FOLDER video.mp4 camera:0
+
+It needs numpy, OpenCV or Pillow (OpenCV for videos and cameras), and ONNX Runtime or TensorRT; nothing else. It is written
+for Python 3.6, the one of a Jetson Nano. From Python: ``Detector("folder").detect(image)``.
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import sys
+import time
+
+import numpy as np
+
+try:
+    import cv2
+except ImportError:  # Pillow does for images
+    cv2 = None
+
+IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm")
+
+
+class Detector:
+    """The detector of a folder that holds ``model.onnx`` and ``detector.json``.
+
+    Args:
+        folder: The export.
+        backend: ``onnxruntime``, ``tensorrt``, or None for TensorRT where a built engine of the file lies in the folder and
+            ONNX Runtime otherwise.
+        file: Which of its files: ``model.onnx``, ``model-fp16.onnx`` or ``model-int8.onnx``.
+    """
+
+    def __init__(self, folder, backend=None, file="model.onnx"):
+        with open(os.path.join(folder, "detector.json"), encoding="utf-8") as file:
+            self.settings = json.load(file)
+        self.class_names = self.settings["class_names"]
+        self.size = self.settings["input_size"]
+        path = os.path.join(folder, file)
+        if backend is None:
+            backend = "tensorrt" if os.path.exists(engine_path(path)) else "onnxruntime"
+        self.network = {"onnxruntime": OnnxRuntime, "tensorrt": TensorRT}[backend](path)
+        self.seconds = {"before": 0.0, "network": 0.0, "after": 0.0}
+
+    def detect(self, image, score_threshold=0.25, nms_iou=0.5, max_detections=100, max_candidates=1000):
+        """Return the boxes, scores and labels found in an image, best first.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            score_threshold: Smallest score kept.
+            nms_iou: A box is dropped if it overlaps a better one of its class by more than this.
+            max_detections: Most boxes kept.
+            max_candidates: Most pairs of box and class that are compared with each other.
+
+        Returns:
+            (N, 4) float32 xyxy in pixels of the image, (N,) float32 scores from 0 to 1, (N,) int64 classes.
+        """
+        clock = [time.perf_counter()]
+        square, place = letterbox(image, self.size, self.settings["letterbox_rgb"])
+        images = np.ascontiguousarray(square.transpose(2, 0, 1)[None], dtype=np.float32)
+        clock.append(time.perf_counter())
+        boxes, scores = self.network(images)
+        clock.append(time.perf_counter())
+        found = select(boxes[0], scores[0], score_threshold, nms_iou, max_detections, max_candidates)
+        kept = unletterbox(found[0], place, image.shape)
+        clock.append(time.perf_counter())
+        for name, began, ended in zip(("before", "network", "after"), clock, clock[1:]):
+            self.seconds[name] += ended - began
+        return kept, found[1], found[2]
+
+
+class OnnxRuntime:
+    """The network in ONNX Runtime: images (1, 3, S, S) to boxes (1, P, 4) and scores (1, P, K)."""
+
+    def __init__(self, path):
+        import onnxruntime
+
+        providers = [
+            name
+            for name in ("CUDAExecutionProvider", "CPUExecutionProvider")
+            if name in onnxruntime.get_available_providers()
+        ]
+        self._session = onnxruntime.InferenceSession(path, providers=providers)
+
+    def __call__(self, images):
+        return self._session.run(["boxes", "scores"], {"images": images})
+
+
+class TensorRT:
+    """The network in TensorRT 7 to 10; its engine is built once, in FP16 (and INT8), and kept beside the file."""
+
+    def __init__(self, onnx_path):
+        import tensorrt as trt
+
+        self._cuda = Cuda()
+        logger = trt.Logger(trt.Logger.WARNING)
+        path = engine_path(onnx_path)
+        if not os.path.exists(path):
+            print(f"building {path}, which takes minutes on a small board", file=sys.stderr)
+            plan = build_engine(trt, logger, onnx_path)
+            with open(path + ".partial", "wb") as file:
+                file.write(plan)
+            os.rename(path + ".partial", path)
+        with open(path, "rb") as file:
+            self._runtime = trt.Runtime(logger)
+            self._engine = self._runtime.deserialize_cuda_engine(file.read())
+        if self._engine is None:
+            raise RuntimeError(f"{path} is of another TensorRT or GPU; delete it to build it anew")
+        self._context = self._engine.create_execution_context()
+        self._host, self._device = {}, {}
+        for name, shape in self._tensors():
+            self._host[name] = np.zeros(shape, np.float32)
+            self._device[name] = self._cuda.allocate(self._host[name].nbytes)
+
+    def __call__(self, images):
+        self._host["images"][...] = images
+        self._cuda.copy(self._device["images"], self._host["images"], to_device=True)
+        if hasattr(self._context, "set_tensor_address"):  # TensorRT 8.5 and later
+            for name, address in self._device.items():
+                self._context.set_tensor_address(name, address)
+            is_done = self._context.execute_async_v3(0)
+            self._cuda.synchronize()
+        else:
+            is_done = self._context.execute_v2([self._device[name] for name in self._order])
+        if not is_done:
+            raise RuntimeError("TensorRT could not run the network")
+        for name in ("boxes", "scores"):
+            self._cuda.copy(self._device[name], self._host[name], to_device=False)
+        return self._host["boxes"], self._host["scores"]
+
+    def _tensors(self):
+        """Return name and shape of each input and output, in the engine's order."""
+        engine = self._engine
+        if hasattr(engine, "num_io_tensors"):
+            names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+            shapes = [tuple(engine.get_tensor_shape(name)) for name in names]
+        else:
+            names = [engine.get_binding_name(index) for index in range(engine.num_bindings)]
+            shapes = [tuple(engine.get_binding_shape(index)) for index in range(engine.num_bindings)]
+        self._order = names
+        return list(zip(names, shapes))
+
+
+def engine_path(onnx_path):
+    """Return the path of a file's engine."""
+    return os.path.splitext(onnx_path)[0] + ".engine"
+
+
+def build_engine(trt, logger, onnx_path):
+    """Return the bytes of an engine."""
+    builder = trt.Builder(logger)
+    explicit = getattr(trt.NetworkDefinitionCreationFlag, "EXPLICIT_BATCH", None)
+    network = builder.create_network(0 if explicit is None else 1 << int(explicit))
+    parser = trt.OnnxParser(network, logger)
+    with open(onnx_path, "rb") as file:
+        if not parser.parse(file.read()):
+            reasons = "; ".join(str(parser.get_error(index)) for index in range(parser.num_errors))
+            raise RuntimeError(f"TensorRT refuses {onnx_path}: {reasons}")
+    config = builder.create_builder_config()
+    if hasattr(trt.BuilderFlag, "FP16"):
+        config.set_flag(trt.BuilderFlag.FP16)
+    if "int8" in os.path.basename(onnx_path) and hasattr(trt.BuilderFlag, "INT8"):
+        config.set_flag(trt.BuilderFlag.INT8)
+    if not hasattr(config, "set_memory_pool_limit"):  # before TensorRT 8.4 the default is no memory at all
+        config.max_workspace_size = 256 << 20
+    if hasattr(builder, "build_serialized_network"):
+        plan = builder.build_serialized_network(network, config)
+    else:  # TensorRT 7
+        engine = builder.build_engine(network, config)
+        plan = None if engine is None else engine.serialize()
+    if plan is None:
+        raise RuntimeError("TensorRT built no engine; its messages above say why")
+    return bytes(plan)
+
+
+class Cuda:
+    """The few functions of CUDA's runtime that it takes to run an engine."""
+
+    def __init__(self):
+        for name in ("libcudart.so", "libcudart.so.13", "libcudart.so.12", "libcudart.so.11.0", "libcudart.so.10.2"):
+            try:
+                self._library = ctypes.CDLL(name)
+                return
+            except OSError:
+                continue
+        raise RuntimeError("CUDA's libcudart.so is not found; add its folder to LD_LIBRARY_PATH")
+
+    def allocate(self, num_bytes):
+        """Return the address of new memory on the GPU."""
+        address = ctypes.c_void_p()
+        self._check(self._library.cudaMalloc(ctypes.byref(address), ctypes.c_size_t(num_bytes)))
+        return address.value
+
+    def copy(self, address, array, to_device):
+        """Copy an array to the GPU, or back."""
+        host, device = ctypes.c_void_p(array.ctypes.data), ctypes.c_void_p(address)
+        target, source, kind = (device, host, 1) if to_device else (host, device, 2)
+        self._check(self._library.cudaMemcpy(target, source, ctypes.c_size_t(array.nbytes), kind))
+
+    def synchronize(self):
+        """Wait until the GPU has finished."""
+        self._check(self._library.cudaDeviceSynchronize())
+
+    def _check(self, status):
+        if status != 0:
+            raise RuntimeError(f"CUDA failed with error {status}")
+
+
+def letterbox(image, size, colour):
+    """Fit an image into a square, keeping its aspect ratio, centred between margins of a colour.
+
+    Returns:
+        The (S, S, 3) uint8 square, and (scale, pad_x, pad_y): ``x' = x * scale + pad_x``.
+    """
+    height, width = image.shape[:2]
+    scale = min(size / height, size / width)
+    wide, high = max(1, round(width * scale)), max(1, round(height * scale))
+    place = (scale, (size - wide) // 2, (size - high) // 2)
+    if (height, width) == (size, size):
+        return image, place
+    scaled = resize(image, scale, wide, high)[:size, :size]
+    square = np.empty((size, size, 3), np.uint8)
+    square[:] = colour
+    square[place[2] : place[2] + scaled.shape[0], place[1] : place[1] + scaled.shape[1]] = scaled
+    return square, place
+
+
+def resize(image, scale, wide, high):
+    """Scale an image: by averaging to a smaller size, linearly to a larger one."""
+    if cv2 is None:
+        from PIL import Image
+
+        return np.asarray(Image.fromarray(image).resize((wide, high), Image.BOX if scale < 1 else Image.BILINEAR))
+    is_sliver = min(image.shape[:2]) * scale < 1
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    size = (wide, high) if is_sliver else None  # a given scale keeps boxes exact
+    return cv2.resize(image, size, fx=scale, fy=scale, interpolation=interpolation)
+
+
+def unletterbox(boxes, place, shape):
+    """Map boxes from the square back to the image, and clip them to it."""
+    scale, pad_x, pad_y = place
+    moved = (boxes - np.array([pad_x, pad_y, pad_x, pad_y], np.float32)) / np.float32(scale)
+    moved[:, 0::2] = moved[:, 0::2].clip(0, shape[1])
+    moved[:, 1::2] = moved[:, 1::2].clip(0, shape[0])
+    return moved
+
+
+def select(boxes, scores, score_threshold, nms_iou, max_detections, max_candidates):
+    """Keep the best boxes of each class that do not overlap a better one.
+
+    Args:
+        boxes: (P, 4) xyxy.
+        scores: (P, K); one box may be kept for several classes.
+        score_threshold: Smallest score kept.
+        nms_iou: Largest overlap with a better box of the class.
+        max_detections: Most boxes kept, over all classes.
+        max_candidates: Most pairs of box and class that are compared with each other.
+
+    Returns:
+        (N, 4) boxes, (N,) scores, (N,) int64 labels, best first.
+    """
+    rows, labels = np.nonzero(scores > score_threshold)
+    order = np.argsort(-scores[rows, labels], kind="stable")[:max_candidates]
+    rows, labels = rows[order], labels[order]
+    boxes, scores = boxes[rows].astype(np.float32), scores[rows, labels].astype(np.float32)
+    kept = []
+    for label in np.unique(labels):
+        waiting = np.nonzero(labels == label)[0]
+        while len(waiting):
+            kept.append(waiting[0])
+            waiting = waiting[1:][overlaps(boxes[waiting[0]], boxes[waiting[1:]]) <= nms_iou]
+    kept = np.array(sorted(kept)[:max_detections], np.int64)
+    return boxes[kept], scores[kept], labels[kept].astype(np.int64)
+
+
+def overlaps(box, others):
+    """Return the intersection over union of one box with (N, 4) others."""
+    box, others = box.astype(np.float64), others.astype(np.float64)
+    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
+    shared = sides.clip(min=0).prod(axis=1)
+    return shared / ((box[2:] - box[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(axis=1) - shared)
+
+
+def read_image(path):
+    """Read an image file as (H, W, 3) uint8 RGB, upright."""
+    if cv2 is not None:
+        image = cv2.imread(path, cv2.IMREAD_COLOR)  # OpenCV turns it upright
+        if image is None:
+            raise ValueError(f"{path} is not an image that OpenCV reads")
+        return np.ascontiguousarray(image[:, :, ::-1])
+    from PIL import Image, ImageOps
+
+    return np.array(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
+
+
+def draw(image, boxes, scores, labels, class_names):
+    """Return a copy of an image with boxes, names and scores drawn, the best on top."""
+    corners = np.rint(boxes).astype(int).tolist()
+    marks = [
+        (x1, y1, max(x1, x2), max(y1, y2), f"{class_names[label]} {score:.2f}", colour_of(label))
+        for (x1, y1, x2, y2), score, label in zip(corners, scores, labels)
+    ][::-1]
+    line = max(1, round(min(image.shape[:2]) / 300))
+    if cv2 is None:
+        from PIL import Image, ImageDraw
+
+        picture = Image.fromarray(image)
+        pen = ImageDraw.Draw(picture)
+        for x1, y1, x2, y2, text, colour in marks:
+            pen.rectangle([x1, y1, x2, y2], outline=colour)
+            pen.rectangle([x1, max(0, y1 - 12), x1 + 6 * len(text) + 3, max(12, y1)], fill=colour)
+            pen.text((x1 + 2, max(0, y1 - 12)), text, fill=(0, 0, 0))
+        return np.asarray(picture)
+    picture, size = image.copy(), 0.4 * line
+    for x1, y1, x2, y2, text, colour in marks:
+        (wide, high), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, line)
+        top = max(high + 6, y1)
+        cv2.rectangle(picture, (x1, y1), (x2, y2), colour, line)
+        cv2.rectangle(picture, (x1, top - high - 6), (x1 + wide + 4, top), colour, -1)
+        cv2.putText(picture, text, (x1 + 2, top - 4), cv2.FONT_HERSHEY_SIMPLEX, size, (0, 0, 0), line, cv2.LINE_AA)
+    return picture
+
+
+def colour_of(label):
+    """Return a class's colour: hues a golden section apart."""
+    hue = (int(label) * 0.618034 + 0.33) % 1.0
+    return tuple(int(255 * min(1.0, max(0.0, abs((hue + shift) % 1.0 * 6 - 3) - 1))) for shift in (0, 2 / 3, 1 / 3))
+
+
+def write_image(path, image):
+    """Write an RGB image."""
+    if cv2 is not None:
+        if not cv2.imwrite(path, np.ascontiguousarray(image[:, :, ::-1])):
+            raise ValueError(f"{path} cannot be written")
+        return
+    from PIL import Image
+
+    Image.fromarray(image).save(path)
+
+
+def frames(source):
+    """Yield name and RGB image of each frame of a video file, or of ``camera:N``."""
+    if cv2 is None:
+        raise ValueError(f"{source}: videos and cameras need OpenCV")
+    capture = cv2.VideoCapture(int(source.split(":")[1]) if source.startswith("camera:") else source)
+    if not capture.isOpened():
+        raise ValueError(f"{source} cannot be opened")
+    try:
+        number = 0
+        while True:
+            is_read, frame = capture.read()
+            if not is_read:
+                return
+            yield f"{source}#{number}", np.ascontiguousarray(frame[:, :, ::-1])
+            number += 1
+    finally:
+        capture.release()
+
+
+def images_of(source):
+    """Return the image files that a path names."""
+    if os.path.isdir(source):
+        names = sorted(name for name in os.listdir(source) if name.lower().endswith(IMAGES))
+        if not names:
+            raise ValueError(f"there is no image in {source}")
+        return [os.path.join(source, name) for name in names]
+    return [source]
+
+
+def is_stream(source):
+    """Return whether a source is a video or a camera."""
+    return source.startswith("camera:") or source.lower().endswith(VIDEOS)
+
+
+class Film:
+    """Writes frames to a video file."""
+
+    def __init__(self, path, rate=25.0):
+        self._path, self._rate, self._writer = path, rate, None
+
+    def add(self, image):
+        """Append an RGB frame."""
+        if self._writer is None:
+            size = (image.shape[1], image.shape[0])
+            self._writer = cv2.VideoWriter(self._path, cv2.VideoWriter_fourcc(*"mp4v"), self._rate, size)
+        self._writer.write(np.ascontiguousarray(image[:, :, ::-1]))
+
+    def close(self):
+        """Finish the file."""
+        if self._writer is not None:
+            self._writer.release()
+
+
+def free_path(folder, stem, suffix, used):
+    """Return a path in a folder that is no source of this call, and none of its earlier results."""
+    path, number = os.path.join(folder, stem + suffix), 2
+    while os.path.realpath(path) in used:
+        path, number = os.path.join(folder, f"{stem}-{number}{suffix}"), number + 1
+    used.add(os.path.realpath(path))
+    return path
+
+
+def rows_of(found, class_names):
+    """Return detections as JSON types."""
+    return [
+        {"class": class_names[label], "score": round(float(score), 4), "box_xyxy": [round(float(x), 1) for x in box]}
+        for box, score, label in zip(*found)
+    ]
+
+
+def run(detector, source, given, used):
+    """Detect in one source, write its pictures, and print a line for each image; return the number of images."""
+    stem = os.path.splitext(os.path.basename(source.replace(":", "-").rstrip("/")))[0] or "image"
+    count, film = 0, None
+    if is_stream(source):
+        inputs = frames(source)
+        film = Film(free_path(given.out, stem, ".mp4", used)) if given.out else None
+    else:
+        inputs = ((path, read_image(path)) for path in images_of(source))
+    try:
+        for name, image in inputs:
+            found = detector.detect(image, given.score, given.iou)
+            count += 1
+            if given.out:
+                picture = draw(image, found[0], found[1], found[2], detector.class_names)
+                if film is not None:
+                    film.add(picture)
+                else:
+                    own = os.path.splitext(os.path.basename(name))[0]
+                    write_image(free_path(given.out, own, ".png", used), picture)
+            print(json.dumps({"image": name, "detections": rows_of(found, detector.class_names)}), flush=True)
+            if given.limit and count >= given.limit:
+                break
+    finally:
+        if film is not None:
+            film.close()
+    return count
+
+
+def main(arguments=None):
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sources", nargs="+", help="image, folder of images, video, or camera:0")
+    parser.add_argument("--out", default="detections", help="folder for pictures and videos; empty for none")
+    parser.add_argument("--score", type=float, default=0.25, help="smallest score kept")
+    parser.add_argument("--iou", type=float, default=0.5, help="largest overlap of two boxes of a class")
+    parser.add_argument("--limit", type=int, default=0, help="stop each source after so many images")
+    parser.add_argument("--backend", choices=("onnxruntime", "tensorrt"), help="default: see the top of this file")
+    parser.add_argument("--file", default="model.onnx", help="model.onnx, model-fp16.onnx or model-int8.onnx")
+    parser.add_argument("--model", default=os.path.dirname(os.path.abspath(__file__)), help="folder of the export")
+    given = parser.parse_args(arguments)
+    try:
+        detector = Detector(given.model, given.backend, given.file)
+        if given.out and not os.path.isdir(given.out):
+            os.makedirs(given.out)
+        streams = [source for source in given.sources if is_stream(source)]
+        images = [path for source in given.sources if not is_stream(source) for path in images_of(source)]
+        used = {os.path.realpath(path) for path in streams + images}
+        count = sum(run(detector, source, given, used) for source in given.sources)
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    seconds = detector.seconds
+    whole = sum(seconds.values())
+    parts = ", ".join(f"{name} {1000 * seconds[name] / max(count, 1):.1f} ms" for name in seconds)
+    rates = "{:.1f} images/s, network alone {:.1f}".format(count / whole, count / seconds["network"])
+    print(f"{count} images: {parts}; {rates}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

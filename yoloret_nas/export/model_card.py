@@ -1,0 +1,188 @@
+"""The figures of an export: ``metrics.json`` for programs, ``README.md`` for people."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from search.study.estimate import Estimate
+from search.study.record import TrialRecord
+from spaces.weights import describe_origin
+from trials.detections import Decoding
+from trials.latency import Latency
+from trials.trial_result import ONNX_FILE, write_json
+from yoloret_nas.export.bundle import RAW_FILE
+from yoloret_nas.export.proof import Proof
+
+METRICS_FILE = "metrics.json"
+README_FILE = "README.md"
+FRONT_FILE = "front.png"
+EXAMPLES_FOLDER = "examples"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What is known of an export."""
+
+    study: str
+    dataset: str
+    """As the user typed it."""
+    record: TrialRecord
+    """The trial."""
+    estimate: Estimate | None
+    """Of its AP; None where the study has none."""
+    decoding: Decoding
+    files: tuple[str, ...]
+    """Its files with boxes and scores, FP32 first."""
+    proofs: Mapping[str, Proof]
+    """File to how it was tried on images; empty where none was."""
+    latencies: Mapping[str, Latency | str]
+    """File to its latency, measured anew, or to the reason why it was not."""
+    opset: int
+    """Of its ONNX files."""
+
+
+def write_card(folder: Path, card: Card) -> None:
+    """Write both files into an export."""
+    record = card.record
+    result, latency = record.result, record.result.latency
+    assert latency is not None
+    anew = {name: one if isinstance(one, str) else _percentiles(one) for name, one in card.latencies.items()}
+    metrics = {
+        "study": card.study,
+        "trial": record.number,
+        "architecture": record.architecture.key,
+        "ap": result.ap,
+        "ap_estimate": card.estimate.ap if card.estimate else None,
+        "ap_std": card.estimate.std if card.estimate else None,
+        "ap50": result.ap50,
+        "per_class_ap": dict(result.per_class_ap),
+        "epochs": result.epochs,
+        "macs": result.macs,
+        "params": result.params,
+        "latency_ms": _percentiles(latency),
+        "latency_notes": list(latency.notes),
+        "device": dataclasses.asdict(latency.device),
+        "latency_of_files_ms": anew,
+        "proofs": {name: dataclasses.asdict(proof) for name, proof in card.proofs.items()},
+    }
+    write_json(folder / METRICS_FILE, metrics)
+    (folder / README_FILE).write_text(_readme(folder, card, latency), encoding="utf-8")
+
+
+def _percentiles(latency: Latency) -> dict[str, float]:
+    return {
+        "median": latency.median_ms,
+        "p90": latency.p90_ms,
+        "p99": latency.p99_ms,
+        "spread": latency.spread,
+    }
+
+
+def _readme(folder: Path, card: Card, latency: Latency) -> str:
+    parts = [
+        f"# {card.study}, trial {card.record.number}",
+        f"A detector of {', '.join(card.decoding.class_names)}, found and exported by yoloret-nas.",
+        _figures(card, latency),
+        _pictures(folder, card),
+        _USE.format(size=card.decoding.input_size, opset=card.opset),
+        _FILES,
+        f"## Origin\nTrained on `{card.dataset}`. {_origin(card)}",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _figures(card: Card, latency: Latency) -> str:
+    result = card.record.result
+    assert result.ap is not None
+    assert result.ap50 is not None
+    expected = f"; expected over seeds {card.estimate}" if card.estimate else ""
+    rows = [
+        ("AP@[.5:.95], AP50", f"{result.ap:.4f}, {result.ap50:.4f} on the validation split{expected}"),
+        ("AP of each class", ", ".join(f"{name} {ap:.3f}" for name, ap in result.per_class_ap.items())),
+        ("latency in the search", f"{latency.median_ms:.3f} ms (p99 {latency.p99_ms:.3f}) on {latency.device}"),
+        ("size", f"{(result.params or 0) / 1e6:.2f} M parameters, {(result.macs or 0) / 1e9:.3f} G multiply-adds"),
+    ]
+    table = "\n".join(f"| {name} | {text} |" for name, text in rows)
+    return f"| figure | value |\n|---|---|\n{table}\n\n{_files_table(card)}"
+
+
+def _files_table(card: Card) -> str:
+    """Return what each file was seen to do."""
+    rows = []
+    for name in (RAW_FILE, *card.files):
+        tried = card.proofs.get(name)
+        found = f"AP {tried.ap:.4f}, AP50 {tried.ap50:.4f}" if tried else "not tried"
+        apart = f"{tried.box_difference_px:.1g} px, {tried.score_difference:.1g}" if tried else ""
+        rows.append(f"| `{name}` | {found} | {apart} | {_words(card.latencies.get(name, 'not asked for'))} |")
+    where = next(((one.num_images, one.split) for one in card.proofs.values()), None)
+    images = f" AP is of {where[0]} images of {where[1]}, by `run.py`." if where else ""
+    return "\n".join(
+        [
+            "| file | found | boxes and scores differ from PyTorch by | latency |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+            f"Latency is a forward pass at batch 1.{images}",
+        ]
+    )
+
+
+def _words(latency: Latency | str) -> str:
+    if isinstance(latency, str):
+        return f"not measured: {latency}"
+    return f"{latency.median_ms:.3f} ms (p99 {latency.p99_ms:.3f})"
+
+
+def _pictures(folder: Path, card: Card) -> str:
+    lines = []
+    if (folder / FRONT_FILE).is_file():
+        lines.append(f"![The front of the study; the ring is this detector]({FRONT_FILE})")
+    examples = sorted(path.name for path in (folder / EXAMPLES_FOLDER).glob("*.png"))
+    lines += [f"![Detections]({EXAMPLES_FOLDER}/{name})" for name in examples]
+    return "\n\n".join(lines)
+
+
+def _origin(card: Card) -> str:
+    architecture = card.record.architecture
+    if architecture.transfer == 0:
+        return "The weights began at random."
+    return (
+        f"The first {architecture.transfer} of {architecture.truncation} blocks of the backbone began with ImageNet "
+        f"weights: {describe_origin(architecture.backbone)}, unless another file lay in `--weights-dir`."
+    )
+
+
+_FILES = f"""## Files
+- `{ONNX_FILE}`: image in, boxes and scores out. Its metadata and `detector.json` describe both.
+- `{RAW_FILE}`: the network alone, whose latency the search measured; its outputs are raw maps (`detector.json`).
+- `model-fp16.onnx`, `model-int8.onnx`, if asked for: the same with the network in FP16 or INT8 (`run.py --file …`).
+- `run.py`: runs the detector. `classes.txt`: class names. `metrics.json`: these figures.
+- `checkpoint.pt`, `architecture.json`: the same network for PyTorch."""
+
+_USE = """## Run it
+With numpy, OpenCV or Pillow, and ONNX Runtime:
+```
+python3 run.py image.jpg FOLDER video.mp4 camera:0
+```
+From Python, in this folder:
+```python
+from run import Detector, read_image
+detector = Detector(".")
+boxes, scores, labels = detector.detect(read_image("image.jpg"))
+print([(detector.class_names[label], score, box) for box, score, label in zip(boxes, scores, labels)])
+```
+On a Jetson, with its TensorRT (the engine is built on the first run and kept as `model.engine`):
+```
+python3 run.py image.jpg --backend tensorrt
+```
+With OpenCV's DNN module:
+```python
+import cv2, run
+network = cv2.dnn.readNetFromONNX("model.onnx")
+square, place = run.letterbox(run.read_image("image.jpg"), {size}, (124, 116, 104))
+network.setInput(cv2.dnn.blobFromImage(square))
+boxes, scores = network.forward(["boxes", "scores"])
+```
+`model.onnx` takes 1×3×{size}×{size} RGB values from 0 to 255 (opset {opset}). Non-maximum suppression is not part of it:
+`run.select` does it, with numpy."""
