@@ -18,6 +18,7 @@ from yoloret_nas.project_file import PROJECT_FILE, ProjectFileError, defaults_of
 COMMANDS = {
     "search": "Search for object detectors that are accurate and fast on your device.",
     "ui": "Open the studies in the MLflow UI.",
+    "studies": "List the studies: trials, front, best network, device, data.",
     "report": "Explain a study: which choices mattered, whether more budget may pay.",
     "train": "Train one architecture in full.",
     "eval": "Score a trained network on a dataset.",

@@ -19,9 +19,8 @@ from search.reports import write_reports
 from search.strategy import EhviSampler, SpaceSampler, StrategySettings, best_parent, cannot_reach_front
 from search.strategy.lookup_budget import SHARE
 from search.study.errors import StudyError
-from search.study.experiment import EXPERIMENT_FILE
 from search.study.pareto import Reference
-from search.study.read_study import study_names
+from search.study.read_study import EXPERIMENT_FILE, study_names
 from search.study.record import TrialRecord
 from search.study.settings import StudySettings
 from search.study.study import Study

@@ -13,14 +13,12 @@ from typing import Any
 
 from search.study.errors import StudyError
 from search.study.pareto import Reference
-from search.study.read_study import ReadStudy
+from search.study.read_study import EXPERIMENT_FILE, ReadStudy
 from search.study.record import TrialRecord
 from search.study.settings import RunSettings, fixed_training
 from search.study.summary import Summary
 from spaces import Architecture
 from trials.trial_result import TrialResult, read_result, write_json
-
-EXPERIMENT_FILE = "experiment.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +85,7 @@ def read_experiment(root: Path, name: str) -> ReadStudy | None:
         device=settings["device"],
         dataset=settings["dataset"],
         skip_broken=settings.get("skip_broken", False),
+        id=book["id"],
     )
 
 

@@ -13,6 +13,9 @@ from search.study.summary import Summary
 from spaces.presets import presets_in
 from spaces.space import Space
 
+EXPERIMENT_FILE = "experiment.json"
+"""In the folder of trainings that were listed rather than searched for (`search.study.experiment`)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReadStudy:
@@ -46,6 +49,8 @@ def read_study(root: Path, name: str) -> ReadStudy:
         StudyError: there is no such study, or it never started; names the existing ones.
     """
     known = study_names(root)
+    if name not in known and (root / name / EXPERIMENT_FILE).is_file():
+        raise StudyError(f"{name!r} holds trainings, not a search", hint=_searches(known))
     if name not in known:
         there = f"there are {', '.join(known)}" if known else "there is none yet: yoloret-nas search --budget 50"
         raise StudyError(f"no study {name!r} in {root}", hint=there)
@@ -70,6 +75,10 @@ def read_study(root: Path, name: str) -> ReadStudy:
         id=attributes.get("id", ""),
         space=space,
     )
+
+
+def _searches(known: list[str]) -> str:
+    return f"the searches are {', '.join(known)}" if known else "there is no search in this folder"
 
 
 def study_names(root: Path) -> list[str]:

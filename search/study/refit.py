@@ -12,8 +12,8 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from search.study.estimate import NOISE, group_repeats, mean_ap
-from search.study.experiment import EXPERIMENT_FILE, Variant, read_experiment
-from search.study.read_study import ReadStudy
+from search.study.experiment import Variant, read_experiment
+from search.study.read_study import EXPERIMENT_FILE, ReadStudy
 from search.study.record import TrialRecord
 from search.study.summary import Summary
 

@@ -55,6 +55,11 @@ class RunSettings(ABC):
         """The latency cache, shared by everything under the root."""
         return self.root / "latency.db"
 
+    @property
+    def open_axes(self) -> tuple[str, ...]:
+        """Axes of the architecture to show beside each result: those that vary."""
+        return ()
+
     def trial_folder(self, number: int) -> Path:
         """Return the folder of one trial's files."""
         return self.folder / "trials" / f"{number:04d}"
@@ -105,6 +110,11 @@ class StudySettings(RunSettings):
             raise StudyError(f"a budget of {self.budget} trials finds nothing", hint="give at least 1")
         if self.max_latency_ms is not None and self.max_latency_ms <= 0:
             raise StudyError(f"a latency limit of {self.max_latency_ms} ms excludes every network")
+
+    @property
+    def open_axes(self) -> tuple[str, ...]:
+        """The axes that the study chooses on."""
+        return self.space.open_axes
 
     def fixed(self) -> dict[str, Any]:
         """Return what must stay the same when the study is resumed."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow.entities import Metric, Param, Run, RunStatus, RunTag, ViewType
+from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from search.study.errors import StudyError
@@ -20,6 +21,7 @@ from search.study.record import TrialRecord
 from search.study.settings import RunSettings
 from search.study.summary import Summary
 from search.tracking.location import artifact_root, users_uri
+from search.tracking.shared_view import VIEW_TAG, view_state
 from search.tracking.store import naming_the_store, open_client
 from spaces import Architecture
 from trials.progress import Progress
@@ -34,6 +36,8 @@ FRONT_TAG = "yoloret.front"
 KIND_TAG = "yoloret.kind"
 STUDY_TAG = "yoloret.study_id"
 _PARENT_KIND = "study"
+_FRONT_EVERY = 5
+"""Trials between two updates of the front's tags."""
 _STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "infeasible": "FINISHED", "failed": "FAILED"}
 
 
@@ -54,6 +58,7 @@ class StudyRuns:
         self.experiment_id = self._open_experiment()
         self.parent_run_id = ""
         self._children: dict[int, Run] = {}
+        self._front: set[int] = set()  # numbers of the trials that are tagged as its members
 
     def begin(self, study_id: str, description: Mapping[str, str]) -> None:
         """Find the study's runs, or create its parent run.
@@ -62,9 +67,11 @@ class StudyRuns:
             study_id: The study's own id, by which its parent run is found again: a shared store may hold others of its name.
             description: What the study is, by short names; parameters of its run.
         """
+        self._client.set_experiment_tag(self.experiment_id, VIEW_TAG, view_state(self._settings.open_axes))
         self.parent_run_id = self._open_parent(study_id, description)
         children = self._find(f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self.parent_run_id}'")
         self._children = {int(run.data.tags[TRIAL_TAG]): run for run in children}
+        self._front = {number for number, run in self._children.items() if run.data.tags.get(FRONT_TAG) == "yes"}
 
     def catch_up(self, records: Sequence[TrialRecord]) -> None:
         """Write what is missing of finished trials, and delete the runs of interrupted trials."""
@@ -128,11 +135,13 @@ class StudyRuns:
         self._children[record.number] = self._client.get_run(run_id)
 
     def update(self, summary: Summary) -> None:
-        """Write the hypervolume after the newest trial onto the study's run."""
+        """Write the hypervolume after the newest trial onto the study's run; every few trials, tag the front's members."""
         states = {f"trials_{state}": float(count) for state, count in summary.states.items()}
         values = {"hypervolume": summary.hypervolume, "front_size": float(len(summary.front)), **states}
         now_ms, step = _now_ms(), len(summary.records)
         self._client.log_batch(self.parent_run_id, metrics=[Metric(k, v, now_ms, step) for k, v in values.items()])
+        if step % _FRONT_EVERY == 0:
+            self._tag_front(summary)
 
     def mark_front(self, summary: Summary) -> None:
         """Write the estimates of AP, mark the front's members, and add their checkpoints to their runs."""
@@ -140,16 +149,24 @@ class StudyRuns:
             figures, now_ms = {"ap_estimate": estimate.ap, "ap_std": estimate.std}, _now_ms()
             metrics = [Metric(name, value, now_ms, 0) for name, value in figures.items()]
             self._client.log_batch(self._children[number].info.run_id, metrics=metrics)
-        front = {record.number for record in summary.front}
-        for number, run in self._children.items():
-            was_member = run.data.tags.get(FRONT_TAG) == "yes"
-            if number in front and not was_member:
-                checkpoint = self._settings.trial_folder(number) / CHECKPOINT_FILE
-                if checkpoint.is_file():
-                    self._client.log_artifact(run.info.run_id, str(checkpoint))
-                self._client.set_tag(run.info.run_id, FRONT_TAG, "yes")
-            elif was_member and number not in front:
-                self._client.set_tag(run.info.run_id, FRONT_TAG, "no")
+        for number in {record.number for record in summary.front} & self._children.keys():
+            run_id, checkpoint = (
+                self._children[number].info.run_id,
+                self._settings.trial_folder(number) / CHECKPOINT_FILE,
+            )
+            there = {entry.path for entry in self._client.list_artifacts(run_id)}
+            if checkpoint.is_file() and CHECKPOINT_FILE not in there:
+                self._client.log_artifact(run_id, str(checkpoint))
+        self._tag_front(summary)
+
+    def _tag_front(self, summary: Summary) -> None:
+        """Tag the front's members; only what has changed is written."""
+        front = {record.number for record in summary.front} & self._children.keys()
+        for number in front ^ self._front:
+            if number in self._children:
+                value = "yes" if number in front else "no"
+                self._client.set_tag(self._children[number].info.run_id, FRONT_TAG, value)
+        self._front = front
 
     def end(self, summary: Summary, *, status: str, files: Sequence[Path]) -> None:
         """Write the front's files onto the study's run, and end it."""
@@ -212,6 +229,25 @@ class StudyRuns:
                 return found
 
 
+def find_trial_run(client: MlflowClient, study: str, study_id: str, number: int) -> Run | None:
+    """Return the run of a study's trial; None where MLflow has none.
+
+    Args:
+        client: Of the store.
+        study: The study's name.
+        study_id: Its own id.
+        number: The trial's.
+    """
+    experiment = client.get_experiment_by_name(_experiment_name(study))
+    if experiment is None:
+        return None
+    parents = client.search_runs([experiment.experiment_id], _parent_query(study_id), max_results=1)
+    if not parents:
+        return None
+    query = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parents[0].info.run_id}' and tags.`{TRIAL_TAG}` = '{number}'"
+    return next(iter(client.search_runs([experiment.experiment_id], query, max_results=1)), None)
+
+
 def log_report(root: Path, study: str, study_id: str, path: Path) -> bool:
     """Attach a file to a study's run in MLflow.
 
@@ -253,6 +289,7 @@ def _tags(record: TrialRecord) -> list[RunTag]:
     values = {
         STATE_TAG: result.state,
         REASON_TAG: result.reason,
+        FRONT_TAG: "no" if result.state == "complete" else "",  # until it is seen to be a member
         "yoloret.preset": record.label,
         "yoloret.training_precision": result.precision,
         "yoloret.trained_on": result.trained_on,

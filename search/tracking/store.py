@@ -15,6 +15,7 @@ from search.study.errors import StudyError
 from search.study.sqlite_url import sqlite_url
 from search.tracking.credentials import without_credentials
 from search.tracking.location import artifact_root, store_path, users_uri
+from search.tracking.shared_view import CHARTS, SHARE_KEY, VIEW_TAG
 
 _HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 """`search.tracking.tracking` tries again by itself; MLflow's own seven retries take four minutes."""
@@ -71,21 +72,24 @@ def naming_the_store(root: Path) -> Iterator[None]:
         raise unusable(root, without_credentials(str(error))) from error
 
 
-def experiment_pages(root: Path) -> dict[str, str]:
-    """Return the experiments of a store, newest first: name to the path of its runs in MLflow's UI.
+def experiment_pages(root: Path) -> dict[str, dict[str, str]]:
+    """Return the experiments of a store, newest first: name to the paths of its pages in MLflow's UI, by kind of page.
 
-    The path selects the view for model training; by default the UI opens on traces of language models.
+    The paths select the view for model training (by default the UI opens on traces of language models), prepared where the
+    experiment has a shared view of ours.
 
     Raises:
         StudyError: the store cannot be used.
     """
     with naming_the_store(root):
         experiments = open_client(root).search_experiments(order_by=["last_update_time DESC"])
-    return {
-        experiment.name: f"/#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning"
-        for experiment in experiments
-        if experiment.name != "Default"
-    }
+    pages = {}
+    for experiment in experiments:
+        if experiment.name != "Default":
+            page = f"/#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning"
+            page += SHARE_KEY if VIEW_TAG in experiment.tags else ""
+            pages[experiment.name] = {"trials": page, "charts": page + CHARTS}
+    return pages
 
 
 def _bring_artifacts_along(root: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import click
+import mlflow.pyfunc
 import numpy as np
 import onnxruntime
 import optuna
@@ -25,6 +26,8 @@ from PIL import Image
 from search.study.read_study import read_study
 from search.study.settings import SamplerName
 from search.study.storage import open_storage
+from search.tracking.runs import TRIAL_TAG
+from search.tracking.store import open_client
 from spaces import Architecture
 from spaces.named_spaces import SPACES, open_space
 from spaces.networks import build_network
@@ -572,6 +575,34 @@ def test_an_export_of_a_device_that_is_away_says_so(
     assert "| `raw.onnx` | not tried |  | not measured: nano cannot be reached |" in Path("here/README.md").read_text()
 
 
+def test_an_export_becomes_a_version_in_mlflow_s_registry(call: Call, copied_study: RealStudy) -> None:
+    base = ("export", "--study", "real", "--dir", copied_study.root, "--no-measure", "--register", "cells")
+    for number in (1, 2):
+        called = call(*base, "--out", f"number-{number}")
+        assert called.code == 0, called.said
+        assert f"registered in MLflow as cells, version {number}: models:/cells/{number}" in called.out
+    client = open_client(copied_study.root)
+    metrics = json.loads(Path("number-2/metrics.json").read_text(encoding="utf-8"))
+    version = client.get_model_version("cells", "2")
+    assert version.tags["ap"] == f"{metrics['ap']:.4f}"
+    assert (version.tags["study"], version.tags["trial"]) == ("real", str(metrics["trial"]))
+    assert client.get_run(version.run_id).data.tags[TRIAL_TAG] == str(metrics["trial"])
+
+    local = client.download_artifacts(version.run_id, "detector", str(Path().resolve()))
+    model = mlflow.pyfunc.load_model(local)
+    images = np.stack([np.asarray(Image.effect_noise((80, 60), 90).convert("RGB")) for _ in range(2)])
+    found = model.predict(images, params={"score_threshold": 0.01})
+    assert list(found.columns) == ["image", "x1", "y1", "x2", "y2", "score", "class"]
+    detector = run.Detector("number-2")
+    for place, image in enumerate(images):
+        boxes, scores, labels = detector.detect(image, 0.01)
+        rows = found[found["image"] == place]
+        assert len(boxes) > 0
+        np.testing.assert_allclose(rows[["x1", "y1", "x2", "y2"]].to_numpy(), boxes, rtol=1e-4)
+        np.testing.assert_allclose(rows["score"].to_numpy(), scores, rtol=1e-4)
+        assert rows["class"].tolist() == [detector.class_names[label] for label in labels]
+
+
 def test_an_export_of_an_earlier_version_is_named(call: Call, exported: Path) -> None:
     (exported / "detector.json").write_text(json.dumps({"class_names": ["a"], "anchors": []}))
     Image.new("RGB", (8, 8)).save("fine.png")
@@ -693,6 +724,20 @@ def test_predictions_never_take_the_place_of_what_they_were_drawn_on(call: Call,
     assert called.code == 0, called.said
     assert [line.split(" → ")[1] for line in called.out.splitlines()] == ["both/a.jpg.png", "both/a.jpg-2.png"]
     assert {path.name for path in Path("both").iterdir()} == {"a.jpg.png", "a.jpg-2.png"}
+
+
+def test_studies_are_listed_with_what_they_found(call: Call, real_study: RealStudy) -> None:
+    assert_refused(call("studies"), 2, "there is no study in runs yet")
+    listed = call("studies", "--dir", real_study.root)
+    assert listed.code == 0, listed.said
+    assert re.search(r"^real +search +\d complete +\d +#\d AP 0\.\d{3}, ", listed.out, re.MULTILINE)
+    (row,) = json.loads(call("studies", "--dir", real_study.root, "--json").out)
+    summary = read_study(real_study.root, "real").summary
+    best = summary.front[-1]
+    assert best.point is not None
+    assert row["best"] == {"trial": best.number, "ap": best.point[0], "latency_ms": best.point[1]}
+    assert (row["name"], row["kind"], row["device"], row["data"]) == ("real", "search", "cpu", SHAPES)
+    assert row["states"] == dict(summary.states)
 
 
 # --- project file, spaces, data -----------------------------------------------------------------------------------

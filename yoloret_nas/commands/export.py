@@ -39,6 +39,7 @@ def _precisions(text: str) -> "tuple[Precision, ...]":
 @click.option("--data", default=None, help="Images to try it on.  [default: the study's, where AP must be the trial's]")
 @click.option("--no-check", is_flag=True, help="Do not try it on images.")
 @click.option("--no-measure", is_flag=True, help="Do not measure the latency of its files.")
+@click.option("--register", "model_name", default=None, help="Also register it in MLflow's registry under this name.")
 @click.option("--force", is_flag=True, help="Replace an export that is there already.")
 @click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
 def export(
@@ -51,6 +52,7 @@ def export(
     data: str | None,
     no_check: bool,
     no_measure: bool,
+    model_name: str | None,
     force: bool,
     root: Path,
 ) -> None:
@@ -88,6 +90,19 @@ def export(
         replace=force,
     )
     _print(card, folder)
+    if model_name:
+        from search.tracking.registry import register_export
+
+        version = register_export(
+            root,
+            folder,
+            name=model_name,
+            study=study,
+            study_id=opened.id,
+            trial=record.number,
+            tags=card.tags,
+        )
+        click.echo(f"registered in MLflow as {model_name}, version {version}: models:/{model_name}/{version}")
 
 
 def _print(card: "Card", folder: Path) -> None:

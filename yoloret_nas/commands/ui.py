@@ -29,8 +29,10 @@ def ui(root: Path, port: int, host: str) -> None:
         click.echo(f"the studies are on a server already: {shown_uri(root)}")
         return
     click.echo(f"MLflow UI of {shown_uri(root)}  (Ctrl-C ends it)")
-    for name, page in experiment_pages(root).items():
-        click.echo(f"  {name}: http://{host}:{port}{page}")
+    for name, pages in experiment_pages(root).items():
+        click.echo(f"  {name}")
+        for kind, page in pages.items():
+            click.echo(f"    {kind}: http://{host}:{port}{page}")
     environment = {
         **os.environ,
         "MLFLOW_BACKEND_STORE_URI": uri,  # not an argument: every user of the machine may read those

@@ -13,7 +13,6 @@ from trials.data.letterbox import PAD_RGB
 from trials.detections import Decoding
 from trials.onnx import run
 from trials.onnx.decoded import BOXES, INPUT, SCORES, export_decoded
-from trials.onnx.export import export_for_timing, fill_weights
 from trials.training import CHECKPOINT_FILE, load_trained, read_checkpoint
 from trials.trial_result import ARCHITECTURE_FILE, ONNX_FILE, write_json
 
@@ -102,25 +101,19 @@ def open_bundle(folder: Path) -> run.Detector:
     return run.Detector(str(folder), "onnxruntime")
 
 
-def add_sources(folder: Path, architecture: Architecture, checkpoint_path: Path, *, opset: int) -> None:
+def add_sources(folder: Path, architecture: Architecture, trial_folder: Path) -> None:
     """Add the file whose latency was measured, the program that runs the detector, and what it takes to train it on.
 
     Args:
         folder: With a detector in it.
-        architecture: The checkpoint's.
-        checkpoint_path: The trained weights.
-        opset: Of the ONNX file.
-
-    Raises:
-        ExportError: the file cannot be written.
+        architecture: The trial's.
+        trial_folder: With the trial's files.
     """
-    checkpoint = read_checkpoint(checkpoint_path)
-    class_names = checkpoint.decoding.class_names
-    export_for_timing(architecture, folder / RAW_FILE, num_classes=len(class_names), opset=opset)
-    fill_weights(folder / RAW_FILE, load_trained(architecture, checkpoint))
-    shutil.copyfile(run.__file__, folder / RUN_FILE)
-    shutil.copyfile(checkpoint_path, folder / CHECKPOINT_FILE)
+    for source, name in ((trial_folder / ONNX_FILE, RAW_FILE), (Path(run.__file__), RUN_FILE)):
+        shutil.copyfile(source, folder / name)
+    shutil.copyfile(trial_folder / CHECKPOINT_FILE, folder / CHECKPOINT_FILE)
     write_json(folder / ARCHITECTURE_FILE, architecture.to_dict())
+    class_names = read_checkpoint(trial_folder / CHECKPOINT_FILE).decoding.class_names
     (folder / CLASSES_FILE).write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
 
 

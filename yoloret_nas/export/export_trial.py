@@ -10,13 +10,15 @@ from search.study.record import TrialRecord
 from search.study.summary import Summary
 from trials.data import DatasetError, Sample, open_dataset
 from trials.detections import Decoding
-from trials.latency import Device, DeviceError, Latency
+from trials.latency import DeviceError, Latency
 from trials.latency.cache import LatencyCache
 from trials.latency.measure import measure_quietly
 from trials.latency.measurement_lock import MeasurementLock
 from trials.latency.open_device import open_device
 from trials.onnx import run
+from trials.onnx.export import check_agreement, read_opset
 from trials.training import CHECKPOINT_FILE
+from trials.trial_result import ONNX_FILE
 from yoloret_nas.export.bundle import RAW_FILE, BundleError, add_sources, new_bundle, write_detector
 from yoloret_nas.export.model_card import EXAMPLES_FOLDER, FRONT_FILE, Card, write_card
 from yoloret_nas.export.precisions import PRECISIONS, Precision, check_int8, write_precision
@@ -59,15 +61,20 @@ def export_trial(
         ExportError: the files cannot be written, or do not compute what the network computes.
         DatasetError: the images cannot be read, or have other classes.
     """
-    checkpoint_path = opened.trial_folder(record.number) / CHECKPOINT_FILE
-    with new_bundle(folder, replace=replace) as partial, closing(open_device(opened.device, patience_s=0)) as device:
-        if not checkpoint_path.is_file():
-            raise BundleError(f"the weights of trial {record.number} are gone: {checkpoint_path} does not exist")
-        opset = device.opset
+    trial_folder = opened.trial_folder(record.number)
+    checkpoint_path, measured_path = trial_folder / CHECKPOINT_FILE, trial_folder / ONNX_FILE
+    latency = record.result.latency
+    assert latency is not None  # of a complete trial
+    with new_bundle(folder, replace=replace) as partial:
+        for path in (checkpoint_path, measured_path):
+            if not path.is_file():
+                raise BundleError(f"the weights of trial {record.number} are gone: {path} does not exist")
+        opset = read_opset(measured_path)  # right for the study's device, which need not be at hand
         if "int8" in precisions:
-            check_int8(device.identity(), opset=opset)
+            check_int8(latency.device, opset=opset)
         network, decoding = write_detector(partial, record.architecture, checkpoint_path, opset=opset)
-        add_sources(partial, record.architecture, checkpoint_path, opset=opset)
+        add_sources(partial, record.architecture, trial_folder)
+        check_agreement(network, partial / RAW_FILE, input_size=decoding.input_size)
         splits = _images(opened, data, decoding) if is_checked or "int8" in precisions else {}
         proofs: dict[str, Proof] = {}
         for precision in dict.fromkeys(("fp32", *precisions)):
@@ -97,7 +104,7 @@ def export_trial(
             decoding=decoding,
             files=tuple(files),
             proofs=proofs,
-            latencies=_measure(partial, (RAW_FILE, *files), device, opened.root) if is_measured else {},
+            latencies=_measure(partial, (RAW_FILE, *files), opened) if is_measured else {},
             opset=opset,
         )
         write_card(partial, card)
@@ -127,17 +134,18 @@ def _draw_examples(folder: Path, samples: Sequence[Sample]) -> None:
         run.write_image(str(folder / EXAMPLES_FOLDER / f"{number}.png"), picture)
 
 
-def _measure(folder: Path, files: Sequence[str], device: Device, root: Path) -> dict[str, Latency | str]:
-    """Measure ONNX files; a device that is away or restless is no reason to write no export."""
-    cache = LatencyCache(root / "latency.db")
+def _measure(folder: Path, files: Sequence[str], opened: ReadStudy) -> dict[str, Latency | str]:
+    """Measure ONNX files on the study's device; one that is away or restless is no reason to write no export."""
+    cache = LatencyCache(opened.root / "latency.db")
     measured: dict[str, Latency | str] = {}
     with MeasurementLock().shared() as lock:
         for name in files:
             try:
-                if name in _OWN_FORMAT and device.identity().kind != "cpu":
-                    measured[name] = f"{device.name} chooses number formats by itself"
-                else:
-                    measured[name], _ = measure_quietly(folder / name, device, cache, lock=lock)
+                with closing(open_device(opened.device, patience_s=0)) as device:
+                    if name in _OWN_FORMAT and device.identity().kind != "cpu":
+                        measured[name] = f"{device.name} chooses number formats by itself"
+                    else:
+                        measured[name], _ = measure_quietly(folder / name, device, cache, lock=lock)
             except DeviceError as error:
                 measured[name] = error.message
     return measured

@@ -41,6 +41,20 @@ class Card:
     opset: int
     """Of its ONNX files."""
 
+    @property
+    def tags(self) -> dict[str, str]:
+        """The figures that tell versions of a model apart."""
+        result, latency = self.record.result, self.record.result.latency
+        assert latency is not None
+        return {
+            "study": self.study,
+            "trial": str(self.record.number),
+            "ap": f"{result.ap:.4f}",
+            "latency_ms": f"{latency.median_ms:.3f}",
+            "device": str(latency.device),
+            "precision": ", ".join(self.files),
+        }
+
 
 def write_card(folder: Path, card: Card) -> None:
     """Write both files into an export."""

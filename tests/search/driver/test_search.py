@@ -18,8 +18,7 @@ from search.driver.measuring import measure_latency_ms, slowest_latency_ms
 from search.driver.repeated_failure import RepeatedFailureError
 from search.driver.search import run_search
 from search.study.errors import StudyError
-from search.study.experiment import EXPERIMENT_FILE
-from search.study.read_study import read_study, study_names
+from search.study.read_study import EXPERIMENT_FILE, read_study, study_names
 from search.study.settings import StudySettings
 from search.study.summary import Summary
 from spaces import Architecture, YoloRetError

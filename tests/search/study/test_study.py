@@ -12,7 +12,7 @@ from sqlalchemy import event
 
 from search.strategy.optuna_samplers import SpaceSampler
 from search.study.errors import StorageError, StudyError
-from search.study.read_study import read_study, study_names
+from search.study.read_study import EXPERIMENT_FILE, read_study, study_names
 from search.study.settings import StudySettings, differences
 from search.study.storage import named_storage_errors, open_storage, optuna_path
 from search.study.study import Study, space_from_dict
@@ -264,6 +264,11 @@ def test_a_study_that_is_not_there_is_refused_with_those_that_are(settings: Make
     assert caught.value.hint == "there are study"
     with pytest.raises(StudyError, match="created but never started"):
         read_study(chosen.root, "study")
+    (chosen.root / "listed").mkdir()
+    (chosen.root / "listed" / EXPERIMENT_FILE).write_text("{}")
+    with pytest.raises(StudyError, match="'listed' holds trainings, not a search") as caught:
+        read_study(chosen.root, "listed")
+    assert caught.value.hint == "the searches are study"
     with pytest.raises(StudyError, match="no study 'other'") as caught:
         read_study(tmp_path / "nowhere", "other")
     assert "yoloret-nas search" in caught.value.hint

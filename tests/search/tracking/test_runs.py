@@ -207,6 +207,20 @@ def test_the_study_s_run_has_the_front_and_the_hypervolume_and_members_their_che
     assert CHECKPOINT_FILE in artifacts(chosen, children[2])
 
 
+def test_the_front_s_tags_follow_it_while_the_search_runs(settings: MakeSettings) -> None:
+    chosen = settings()
+    tracking = open_runs(chosen)
+    trials = [record(number, 0.2 + 0.01 * number, 30.0) for number in range(6)]  # each beats those before it
+    seen = []
+    for count, trial in enumerate(trials, start=1):
+        tracking.finished(trial, seconds=1.0)
+        tracking.update(summary(*trials[:count]))
+        seen.append("".join(run.data.tags[FRONT_TAG][0] for _, run in sorted(runs(chosen)[1].items())))
+    assert seen == ["n", "nn", "nnn", "nnnn", "nnnny", "nnnnyn"]
+    end(tracking, summary(*trials), status="FINISHED")
+    assert [run.data.tags[FRONT_TAG] for _, run in sorted(runs(chosen)[1].items())] == ["no"] * 5 + ["yes"]
+
+
 def test_estimates_are_written_when_the_run_ends(settings: MakeSettings) -> None:
     chosen = settings()
     chosen.folder.mkdir()

@@ -1,0 +1,68 @@
+"""An export as a version of a model in MLflow's registry, which ``mlflow models serve`` and `mlflow.pyfunc` load."""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from search.study.errors import StudyError
+from search.tracking.runs import find_trial_run
+from search.tracking.store import naming_the_store, open_client
+
+_FOLDER = "detector"
+_NEEDS = ("mlflow", "numpy", "onnxruntime", "opencv-python-headless", "pandas")
+
+
+def register_export(
+    root: Path, folder: Path, *, name: str, study: str, study_id: str, trial: int, tags: Mapping[str, str]
+) -> str:
+    """Add an export to the run of its trial, and register it.
+
+    Args:
+        root: Folder of the studies.
+        folder: The export.
+        name: Of the registered model; a new one is created.
+        study: The study's name.
+        study_id: The study's own id.
+        trial: The trial's number.
+        tags: Figures of the version, by name.
+
+    Returns:
+        The version's number.
+
+    Raises:
+        StudyError: MLflow has no run of this trial, or its store cannot be used.
+    """
+    import mlflow
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
+
+    boxes = [("long", "image"), *(("double", side) for side in ("x1", "y1", "x2", "y2", "score")), ("string", "class")]
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))]),
+        outputs=Schema([ColSpec(kind, column) for kind, column in boxes]),
+        params=ParamSchema([ParamSpec("score_threshold", "double", 0.25), ParamSpec("nms_iou", "double", 0.5)]),
+    )
+    with naming_the_store(root), TemporaryDirectory() as temporary:
+        client = open_client(root)
+        run = find_trial_run(client, study, study_id, trial)
+        if run is None:
+            raise StudyError(
+                f"MLflow has no run of trial {trial} of study {study!r}", hint="run the search once more: it writes it"
+            )
+        mlflow.pyfunc.save_model(
+            path=str(Path(temporary) / _FOLDER),
+            python_model=str(Path(__file__).with_name("served_model.py")),
+            artifacts={"export": str(folder)},
+            signature=signature,
+            input_example=np.zeros((1, 64, 64, 3), np.uint8),
+            pip_requirements=[f"{package}=={version(package)}" for package in _NEEDS],
+        )
+        client.log_artifacts(run.info.run_id, str(Path(temporary) / _FOLDER), _FOLDER)
+        if not client.search_registered_models(f"name = '{name}'"):
+            client.create_registered_model(name)
+        made = client.create_model_version(
+            name, source=f"{run.info.artifact_uri}/{_FOLDER}", run_id=run.info.run_id, tags=dict(tags)
+        )
+        return str(made.version)

@@ -1,0 +1,51 @@
+"""The detector as MLflow loads it: MLflow copies this file into the model and runs it there, without this project.
+
+Images in, a table of boxes out; the export's own ``run.py`` does the work.
+"""
+
+import importlib.util
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel
+
+COLUMNS = ("image", "x1", "y1", "x2", "y2", "score", "class")
+
+
+class ServedDetector(PythonModel):
+    """Detects in one image (H, W, 3) or a batch (N, H, W, 3), uint8 RGB."""
+
+    def load_context(self, context: Any) -> None:
+        """Load the export."""
+        folder = Path(context.artifacts["export"])
+        spec = importlib.util.spec_from_file_location("yoloret_run", folder / "run.py")
+        assert spec is not None
+        assert spec.loader is not None
+        run = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(run)
+        self._detector = run.Detector(str(folder))
+
+    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Return a row for each box: the image's place in the batch, corners in its pixels, score, class.
+
+        Args:
+            context: Not used.
+            model_input: The images.
+            params: ``score_threshold`` and ``nms_iou``, where they are not the runner's.
+        """
+        images = np.asarray(model_input, dtype=np.uint8)
+        batch = images[None] if images.ndim == 3 else images
+        rows = [row for place, image in enumerate(batch) for row in self._rows(place, image, params or {})]
+        return pd.DataFrame(rows, columns=list(COLUMNS))
+
+    def _rows(self, place: int, image: Any, params: dict[str, Any]) -> Iterable[tuple[Any, ...]]:
+        boxes, scores, labels = self._detector.detect(image, **params)
+        for box, score, label in zip(boxes.tolist(), scores.tolist(), labels.tolist(), strict=True):
+            yield (place, *box, score, self._detector.class_names[label])
+
+
+set_model(ServedDetector())

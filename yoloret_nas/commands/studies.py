@@ -1,0 +1,82 @@
+"""`yoloret-nas studies`: what there is."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from search.study.read_study import ReadStudy
+    from search.study.record import TrialRecord
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
+@click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
+def studies(as_json: bool, root: Path) -> None:
+    """List the studies and trainings in a folder: their trials, front, best network, device and data."""
+    from search.study.errors import StudyError
+    from search.study.experiment import read_experiment
+    from search.study.read_study import EXPERIMENT_FILE, read_study, study_names
+
+    names = study_names(root)
+    names += sorted(path.parent.name for path in root.glob(f"*/{EXPERIMENT_FILE}"))
+    if not names:
+        raise click.UsageError(f"there is no study in {root} yet; begin one with: yoloret-nas search --budget 50")
+    rows, empty = [], []
+    for name in names:
+        try:
+            rows.append(_row(read_experiment(root, name) or read_study(root, name)))
+        except StudyError as error:  # begun and never started
+            empty.append(error.message)
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+    else:
+        _print(rows)
+    for message in empty:
+        click.echo(f"note: {message}", err=True)
+
+
+def _row(opened: "ReadStudy") -> dict[str, Any]:
+    summary, limit_ms = opened.summary, opened.max_latency_ms
+    front = summary.front
+    within = [member for member in front if limit_ms is None or (member.point and member.point[1] <= limit_ms)]
+    return {
+        "name": opened.name,
+        "kind": "trainings" if opened.space is None else "search",
+        "states": dict(summary.states),
+        "front": len(front),
+        "best": _figures(within[-1]) if within else None,
+        "knee": _figures(summary.knee) if summary.knee else None,
+        "max_latency_ms": limit_ms,
+        "device": opened.device,
+        "data": opened.dataset,
+    }
+
+
+def _figures(record: "TrialRecord") -> dict[str, Any]:
+    assert record.point is not None
+    return {"trial": record.number, "ap": record.point[0], "latency_ms": record.point[1]}
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    table = Table(box=None, pad_edge=False)
+    for name in ("study", "kind", "trials", "front", "best", "knee", "limit", "device", "data"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        states = ", ".join(f"{count} {state}" for state, count in row["states"].items())
+        limit = f"{row['max_latency_ms']:g} ms" if row["max_latency_ms"] else ""
+        best, knee = (_words(row[name]) for name in ("best", "knee"))
+        front = str(row["front"]) if row["kind"] == "search" else ""
+        table.add_row(row["name"], row["kind"], states, front, best, knee, limit, row["device"], row["data"])
+    console.print(table)
+
+
+def _words(figures: dict[str, Any] | None) -> str:
+    return "" if figures is None else f"#{figures['trial']} AP {figures['ap']:.3f}, {figures['latency_ms']:.3g} ms"
