@@ -35,6 +35,26 @@ COMMANDS = {
 }
 """Command, also the module's name under `yoloret_nas.commands`, to its line in the help."""
 
+EXAMPLES = {
+    "search": "search --data my-images --device ssh://nano --max-latency 33ms --budget 50",
+    "ui": "ui --port 5001",
+    "studies": "studies --json",
+    "report": "report tiny-shapes-cpu",
+    "train": "train yoloret-m0.75 --data my-images --epochs 90",
+    "eval": "eval tiny-shapes-cpu:7 --data my-images --split test",
+    "compare": "compare yoloret-m0.75 tiny-shapes-cpu:7 --device cpu --data my-images",
+    "ablation": "ablation --backbone mobilenetv2_075 --data my-images --seeds 3",
+    "transfer-curve": "transfer-curve --backbone mobilenetv2_075 --data my-images",
+    "export": "export --study tiny-shapes-cpu --max-latency 5ms --precision fp16,int8",
+    "predict": "predict exports/tiny-shapes-cpu-7 photos --score 0.4",
+    "device": "device ssh://nano",
+    "latency": "latency yoloret-m0.75 tiny-shapes-cpu:7 --device cpu --device ssh://nano",
+    "space": "space my.yaml --check 8.2",
+    "data": "data my-images",
+    "init": "init",
+}
+"""Command to an example, the last line of its help."""
+
 _QUIET = {
     "ORT_DISABLE_TELEMETRY": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -60,6 +80,7 @@ class _Commands(click.Group):
         module = cmd_name.replace("-", "_")
         command = getattr(importlib.import_module(f"yoloret_nas.commands.{module}"), module)
         assert isinstance(command, click.Command)
+        command.epilog = f"\b\nExample:\n  yoloret-nas {EXAMPLES[cmd_name]}"  # \b: not wrapped
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

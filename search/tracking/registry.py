@@ -1,5 +1,6 @@
 """An export as a version of a model in MLflow's registry, which ``mlflow models serve`` and `mlflow.pyfunc` load."""
 
+import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -33,10 +34,13 @@ def register_export(
     Raises:
         StudyError: MLflow has no run of this trial, or its store cannot be used.
     """
-    import mlflow
     import numpy as np
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*Any type hint is inferred")  # of MLflow's own classes
+        import mlflow.pyfunc
+        from mlflow.models import ModelSignature
+        from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 
     boxes = [("long", "image"), *(("double", side) for side in ("x1", "y1", "x2", "y2", "score")), ("string", "class")]
     signature = ModelSignature(

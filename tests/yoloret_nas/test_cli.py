@@ -39,7 +39,7 @@ from trials.latency import DeviceAwayError, DeviceIdentity
 from trials.onnx import TensorRTVersion, run, tensorrt_version
 from trials.onnx.decoded import Decoded
 from trials.training import RECIPES, RecipeName, read_checkpoint
-from yoloret_nas.cli import COMMANDS, cli
+from yoloret_nas.cli import COMMANDS, EXAMPLES, cli
 from yoloret_nas.commands.search import _check_writable, study_name
 from yoloret_nas.export import proof
 from yoloret_nas.export.bundle import BundleError
@@ -738,6 +738,17 @@ def test_studies_are_listed_with_what_they_found(call: Call, real_study: RealStu
     assert row["best"] == {"trial": best.number, "ap": best.point[0], "latency_ms": best.point[1]}
     assert (row["name"], row["kind"], row["device"], row["data"]) == ("real", "search", "cpu", SHAPES)
     assert row["states"] == dict(summary.states)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_ends_with_an_example_that_parses(call: Call, name: str) -> None:
+    last = call(name, "--help").said.rpartition("Example: ")[2]
+    assert last.strip() == f"yoloret-nas {EXAMPLES[name]}"
+    Path("photos").mkdir()
+    words = EXAMPLES[name].split()
+    command = cli.get_command(click.Context(cli), words[0])
+    assert command is not None
+    command.make_context(words[0], words[1:], resilient_parsing=False)
 
 
 # --- project file, spaces, data -----------------------------------------------------------------------------------
