@@ -12,6 +12,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import click
@@ -763,6 +764,41 @@ def test_init_writes_a_file_that_changes_nothing_and_explains_valid_flags(call: 
     every.write_text(re.sub(r"(?m)^# (?=\w+: )", "", TEMPLATE), encoding="utf-8")
     flags = {"data", "device", "dir", "max_latency", "space", "epochs", "budget"}
     assert set(read_project_file(every)) == flags
+
+
+def test_init_takes_checked_answers_as_flags(call: Call) -> None:
+    assert_refused(call("init", "--data", "nowhere"), 2, "'nowhere' does not exist")
+    assert_refused(call("init", "--device", "abacus"), 2, "device 'abacus' is unknown")
+    assert not Path("yoloret-nas.yaml").exists()
+    called = call("init", "--data", SHAPES, "--device", "cpu:threads=2", "--max-latency", "0.5s")
+    assert called.code == 0, called.said
+    assert "shapes: 16 train, 8 val; 3 classes" in called.said
+    assert "threads 2" in called.said
+    found = read_project_file(Path("yoloret-nas.yaml"))
+    assert found == {"data": SHAPES, "device": "cpu:threads=2", "max_latency": "500ms"}
+
+
+def test_init_asks_on_a_terminal_until_each_answer_is_right(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter(["nowhere", SHAPES, "", "soon", "33ms"])
+    asked = []
+
+    def prompt(question: str, **options: object) -> str:
+        asked.append(question.split()[0])
+        return next(answers)
+
+    monkeypatch.setattr("yoloret_nas.commands.init.click.prompt", prompt)
+    monkeypatch.setattr("yoloret_nas.commands.init.sys", SimpleNamespace(stdin=_Terminal(), stdout=_Terminal()))
+    called = call("init")
+    assert called.code == 0, called.said
+    assert asked == ["dataset", "dataset", "device", "slowest", "slowest"]
+    assert "'nowhere' does not exist" in called.said
+    assert "'soon' is not a latency; use 33ms" in called.said
+    assert read_project_file(Path("yoloret-nas.yaml")) == {"data": SHAPES, "max_latency": "33ms"}
+
+
+class _Terminal:
+    def isatty(self) -> bool:
+        return True
 
 
 @pytest.mark.parametrize("is_typed", [True, False])

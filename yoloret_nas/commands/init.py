@@ -1,19 +1,94 @@
 """`yoloret-nas init`: write a project file."""
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
+from yoloret_nas.options.quantities import Milliseconds
 from yoloret_nas.project_file import PROJECT_FILE, TEMPLATE
 
 
 @click.command()
-def init() -> None:
-    """Write yoloret-nas.yaml here, with every line explained."""
+@click.option("--data", default=None, help="Dataset: a VOC, COCO or YOLO folder.")
+@click.option("--device", default=None, help="Where latency is measured: cpu, cuda, ssh://host.")
+@click.option("--max-latency", type=Milliseconds(), help="Do not train what is slower, e.g. 33ms.")
+def init(data: str | None, device: str | None, max_latency: float | None) -> None:
+    """Write yoloret-nas.yaml here, with every line explained.
+
+    On a terminal it asks for what is not given: data, device and latency. Each answer is checked at once; an empty one
+    leaves the line out.
+    """
     path = Path(PROJECT_FILE)
+    if path.exists():
+        raise click.UsageError(f"{path} exists already; edit it, or remove it first")
+    is_asking = sys.stdin.isatty() and sys.stdout.isatty()
+    answers = {
+        "data": _answer("dataset (a folder)", data, _check_data, is_asking=is_asking),
+        "device": _answer("device (cpu, cuda, ssh://host)", device, _check_device, is_asking=is_asking),
+        "max_latency": _answer(
+            "slowest latency allowed, e.g. 33ms",
+            None if max_latency is None else f"{max_latency:g}ms",
+            _check_latency,
+            is_asking=is_asking,
+        ),
+    }
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(TEMPLATE)
+            file.write(_fill(TEMPLATE, {name: answer for name, answer in answers.items() if answer}))
     except FileExistsError as error:
         raise click.UsageError(f"{path} exists already; edit it, or remove it first") from error
     click.echo(f"wrote {path}; edit it, then: yoloret-nas search")
+
+
+def _answer(question: str, given: str | None, check: Callable[[str], str], *, is_asking: bool) -> str:
+    """Return a checked answer, from the command line or from the user; empty for none."""
+    from spaces import YoloRetError
+
+    if given is not None:
+        click.echo(check(given))
+        return given
+    while is_asking:
+        answer = str(click.prompt(f"{question} [none]", default="", show_default=False)).strip()
+        if not answer:
+            return ""
+        try:
+            click.echo(f"  {check(answer)}")
+            return answer
+        except (YoloRetError, click.BadParameter) as error:
+            hint = getattr(error, "hint", "")
+            click.echo(f"  {error.message}{f' ({hint})' if hint else ''}")
+    return ""
+
+
+def _check_data(text: str) -> str:
+    from trials.data import open_dataset
+
+    dataset = open_dataset(text)
+    counts = ", ".join(f"{len(samples)} {split}" for split, samples in dataset.splits.items())
+    return f"{dataset.format}: {counts}; {len(dataset.class_names)} classes"
+
+
+def _check_device(text: str) -> str:
+    from contextlib import closing
+
+    from trials.latency.open_device import open_device
+
+    with closing(open_device(text, patience_s=0)) as device:
+        return str(device.identity())
+
+
+def _check_latency(text: str) -> str:
+    return f"at most {Milliseconds().convert(text, None, None):g} ms"
+
+
+def _fill(template: str, answers: dict[str, str]) -> str:
+    """Return the template with its commented lines of these flags replaced by their values."""
+    import yaml
+
+    lines = []
+    for line in template.splitlines():
+        flag = line.removeprefix("# ").partition(":")[0]
+        lines.append(yaml.safe_dump({flag: answers[flag]}).strip() if flag in answers else line)
+    return "\n".join(lines) + "\n"
