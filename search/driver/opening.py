@@ -1,9 +1,12 @@
 """A run from its settings to its end: the lock, the dataset, the device's identity, then the driver."""
 
+import shlex
+import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,6 +17,7 @@ from search.driver.view import View
 from search.driver.work import Work
 from search.study.settings import RunSettings
 from search.study.storage import named_storage_errors, open_storage
+from search.tracking.credentials import without_credentials
 from search.tracking.store import create_store
 from search.tracking.tracking import Tracking
 from trials.data import Dataset, open_dataset
@@ -21,6 +25,9 @@ from trials.latency import DeviceIdentity
 from trials.latency.open_device import open_device
 
 AnyWork = TypeVar("AnyWork", bound=Work)
+
+_PACKAGES = ("yoloret-nas", "torch", "lightning", "timm", "optuna", "onnxruntime", "mlflow")
+"""Whose versions are recorded."""
 
 _FIRST_PATIENCE_S = 15.0
 """An unreachable device is reported soon when a run begins; one that goes away later is waited for longer."""
@@ -61,8 +68,12 @@ def open_and_drive(
             description = {
                 "dataset": f"{settings.dataset}: {len(dataset.splits['train'])} train, {len(dataset.splits['val'])} val",
                 "classes": ", ".join(dataset.class_names),
+                "fingerprint": dataset.fingerprint,
                 "device": str(opened.identity),
                 "training": f"{train.recipe}, {train.epochs} epochs, batch {train.batch_size}",
+                "seed": str(train.seed),
+                "command": without_credentials(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
+                "versions": ", ".join(f"{name} {version(name)}" for name in _PACKAGES),
                 **work.description,
             }
             tracking.begin(work.id, description)

@@ -5,6 +5,7 @@ what finished; MLflow is what people look at. So every run can be written again 
 driver was killed before it wrote them here. Each write may be repeated: one that failed halfway is tried again whole.
 """
 
+import json
 import os
 import re
 import time
@@ -12,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Metric, Param, Run, RunStatus, RunTag, ViewType
+from mlflow.entities import Dataset, DatasetInput, Metric, Param, Run, RunStatus, RunTag, ViewType
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
@@ -58,6 +59,7 @@ class StudyRuns:
         self.experiment_id = self._open_experiment()
         self.parent_run_id = ""
         self._children: dict[int, Run] = {}
+        self._data: DatasetInput | None = None
         self._front: set[int] = set()  # numbers of the trials that are tagged as its members
 
     def begin(self, study_id: str, description: Mapping[str, str]) -> None:
@@ -65,8 +67,9 @@ class StudyRuns:
 
         Args:
             study_id: The study's own id, by which its parent run is found again: a shared store may hold others of its name.
-            description: What the study is, by short names; parameters of its run.
+            description: What the study is, by short names; parameters of its run. ``fingerprint`` is the data's.
         """
+        self._data = _dataset_input(self._settings.dataset, description.get("fingerprint", ""))
         self._client.set_experiment_tag(self.experiment_id, VIEW_TAG, view_state(self._settings.open_axes))
         self.parent_run_id = self._open_parent(study_id, description)
         children = self._find(f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self.parent_run_id}'")
@@ -101,6 +104,7 @@ class StudyRuns:
             )
         params = [Param(axis, str(value)) for axis, value in architecture.to_dict().items()]
         self._client.log_batch(run.info.run_id, params=[*params, Param("architecture", architecture.key)])
+        self._log_data(run.info.run_id)
         self._children[number] = run
 
     def scored(self, number: int, progress: Progress) -> None:
@@ -208,7 +212,13 @@ class StudyRuns:
             run = self._client.create_run(self.experiment_id, run_name=f"study {self._settings.name}", tags=tags)
         params = [Param(name, value[:6000]) for name, value in description.items() if name not in run.data.params]
         self._client.log_batch(run.info.run_id, params=params)
+        self._log_data(run.info.run_id)
         return str(run.info.run_id)
+
+    def _log_data(self, run_id: str) -> None:
+        """Name the data of a run, for MLflow's column of datasets; written again it stays one."""
+        if self._data is not None:
+            self._client.log_inputs(run_id, [self._data])
 
     def _find(self, query: str) -> list[Run]:
         """Return the runs that a query finds, the newest last."""
@@ -266,6 +276,14 @@ def log_report(root: Path, study: str, study_id: str, path: Path) -> bool:
         if runs:
             client.log_artifact(runs[0].info.run_id, str(path))
         return bool(runs)
+
+
+def _dataset_input(source: str, fingerprint: str) -> DatasetInput | None:
+    """Return MLflow's form of a dataset; None without a fingerprint."""
+    if not fingerprint:
+        return None
+    name = Path(source).name or source
+    return DatasetInput(Dataset(name[:500], fingerprint[:36], "local", json.dumps({"uri": source})))
 
 
 def _is_running(run: Run) -> bool:

@@ -25,7 +25,7 @@ from search.tracking.runs import (
     StudyRuns,
 )
 from search.tracking.store import tracking_uri
-from tests.search.conftest import MakeSettings
+from tests.search.conftest import DATASET, MakeSettings
 from tests.search.driver.scripted import DriverKilledError, RecordingView, ScriptedExecutor, StandInDevice, kill_driver
 from tests.search.records import record, summary
 from trials.progress import Progress
@@ -38,7 +38,7 @@ HISTORY = ((1, 2.0, None, None), (2, 1.0, 0.3, 0.5), (3, 0.9, None, None), (4, 0
 
 def open_runs(settings: StudySettings, *, study_id: str = "one") -> StudyRuns:
     opened = StudyRuns(settings)
-    opened.begin(study_id, {"space": "some", "dataset": "shapes"})
+    opened.begin(study_id, {"space": "some", "dataset": "shapes", "fingerprint": "f00d"})
     return opened
 
 
@@ -198,7 +198,10 @@ def test_the_study_s_run_has_the_front_and_the_hypervolume_and_members_their_che
     parent, children = runs(chosen)
     assert again.parent_run_id == tracking.parent_run_id == parent.info.run_id
     assert parent.info.status == "FINISHED"
-    assert parent.data.params == {"space": "some", "dataset": "shapes"}
+    assert parent.data.params == {"space": "some", "dataset": "shapes", "fingerprint": "f00d"}
+    for run in (parent, *children.values()):
+        (data,) = [one.dataset for one in run.inputs.dataset_inputs]
+        assert (data.name, data.digest) == (DATASET, "f00d")
     assert artifacts(chosen, parent) == {"front.png", "front.csv", "front.html", "trials.csv"}
     assert {step for step, _ in curve(chosen, parent, "hypervolume")} == {1, 2, 3}
     assert curve(chosen, parent, "hypervolume")[-1][1] == whole.hypervolume
