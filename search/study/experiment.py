@@ -83,7 +83,7 @@ def read_experiment(root: Path, name: str) -> ReadStudy | None:
         root=root,
         summary=to_summary(records),
         device=settings["device"],
-        dataset=settings["dataset"],
+        dataset=settings.get("dataset", ""),
         skip_broken=settings.get("skip_broken", False),
         id=book["id"],
     )

@@ -35,8 +35,8 @@ class Detector:
     """
 
     def __init__(self, folder, backend=None, file="model.onnx"):
-        with open(os.path.join(folder, "detector.json"), encoding="utf-8") as file:
-            self.settings = json.load(file)
+        with open(os.path.join(folder, "detector.json"), encoding="utf-8") as opened:
+            self.settings = json.load(opened)
         self.class_names = self.settings["class_names"]
         self.size = self.settings["input_size"]
         path = os.path.join(folder, file)
