@@ -3,7 +3,8 @@
 Legend: N boxes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -34,17 +35,32 @@ class BrokenItems:
             raise ValueError(f"on_broken={on_broken!r} is unknown; choose one of {', '.join(get_args(OnBroken))}")
         self.root = root
         self._on_broken = on_broken
+        self._is_needed = True
+        self._unusable: list[str] = []
         self._num_clipped = 0
         self.left_out: list[str] = []
+
+    @contextmanager
+    def of_split(self, split: str) -> Iterator[None]:
+        """Read a split; of a test split, which no training needs, broken items are left out and an error is a note."""
+        self._is_needed = split != "test"
+        try:
+            yield
+        except DatasetError as error:
+            if self._is_needed:
+                raise
+            self._unusable.append(f"the {split} split is left out: {error.message}")
+        finally:
+            self._is_needed = True
 
     def add(self, path: Path, reason: str) -> None:
         """Record a broken item.
 
         Raises:
-            DatasetError: ``on_broken`` is not ``skip``; names the file and the reason.
+            DatasetError: ``on_broken`` is not ``skip`` and the item is needed; names the file and the reason.
         """
         entry = f"{relative_name(path, self.root)}: {reason}"
-        if self._on_broken != "skip":
+        if self._on_broken != "skip" and self._is_needed:
             raise DatasetError(entry, hint="repair it, or skip broken items with --skip-broken")
         self.left_out.append(entry)
 
@@ -117,9 +133,10 @@ class BrokenItems:
         return clipped[usable].astype(np.float32), np.flatnonzero(usable)
 
     def notes(self) -> list[str]:
-        """Return a sentence on the clipped boxes, if there are any."""
+        """Return sentences on unusable splits and on the clipped boxes, if there are any."""
         count = self._num_clipped
-        return [f"{count} box(es) reached outside their image and were clipped"] if count else []
+        clipped = [f"{count} box(es) reached outside their image and were clipped"] if count else []
+        return self._unusable + clipped
 
 
 def relative_name(path: Path, root: Path) -> str:
