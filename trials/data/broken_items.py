@@ -3,6 +3,7 @@
 Legend: N boxes.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -140,8 +141,12 @@ class BrokenItems:
 
 
 def relative_name(path: Path, root: Path) -> str:
-    """Return a path with forward slashes, relative to the dataset's folder where it lies inside."""
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+    """Return a path with forward slashes, relative to the dataset's folder where it lies inside.
+
+    Bytes that are not UTF-8 are written as backslash, x and two digits, so that the name can be printed and hashed.
+    """
+    name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def _fault(box: npt.NDArray[np.float64], size_hw: tuple[int, int]) -> str:

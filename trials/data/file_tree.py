@@ -143,6 +143,17 @@ def read_list(path: Path) -> list[str]:
     return [line.strip() for line in read_text(path, errors="surrogateescape").splitlines() if line.strip()]
 
 
+def find_below(folder: Path, place: str) -> Path | None:
+    """Return what a relative path means below a folder where its parts may differ in case; None where nothing fits."""
+    found = folder
+    for part in PurePosixPath(place.replace("\\", "/")).parts:
+        entries = [entry for entry in found.iterdir() if entry.name.lower() == part.lower()] if found.is_dir() else []
+        if not entries:
+            return None
+        found = next((entry for entry in entries if entry.name == part), min(entries))
+    return found
+
+
 def file_name(text: str) -> str:
     """Return the last part of a path as any system writes it."""
     return PurePosixPath(text.strip().replace("\\", "/")).name

@@ -27,6 +27,7 @@ def _by_datumaro(name: str) -> str:
 
 _RULES: tuple[_Rule, ...] = (
     (".xml", "CVAT XML", lambda head: b"<annotations" in head, _by_datumaro("cvat")),
+    (".xml", "LabelMe XML", lambda head: b"<annotation>" in head and b"<polygon>" in head, _by_datumaro("label_me")),
     (
         ".json",
         "LabelMe JSON",

@@ -5,7 +5,7 @@ VOC2007 and VOC2012 in one folder, each year's lists divide that year.
 """
 
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from trials.data.broken_items import BrokenItems, relative_name
 from trials.data.file_tree import SPLIT_WORDS, FileTree, count_common_tail, is_image, read_list
@@ -36,20 +36,18 @@ def divide_by_split(
             continue
         names = _Names(base, inside, tree)
         listed: dict[str, list[Path]] = {}
-        for split, path in lists.items():
+        for path, split in lists.items():
             with broken.of_split(split):
-                listed[split] = _read(path, names, broken)
+                listed.setdefault(split, []).extend(_read(path, names, broken))
         if not any(path in names.known for paths in listed.values() for path in paths):
-            notes.append(f"{relative_name(base, tree.root)}: its lists name none of its annotations and are not used")
+            first = relative_name(next(iter(lists)), tree.root)
+            notes.append(f"{first} and the lists beside it name no annotation file and are not used")
             continue
+        listed = _divide_trainval(listed)
         used = {path for paths in listed.values() for path in paths}
         if unused := [path for path in inside if path not in used]:
             first = relative_name(unused[0], tree.root)
             notes.append(f"{len(unused)} annotation file(s) are in no split's list and are left out, first {first}")
-        trainval = listed.pop(_TRAINVAL, [])
-        if "train" not in listed and trainval:
-            held = set(listed.get("val", ()))
-            listed = {"train": [path for path in trainval if path not in held], **listed}
         for split, paths in listed.items():
             distinct = dict.fromkeys(paths)
             if len(distinct) < len(paths):
@@ -60,14 +58,25 @@ def divide_by_split(
     return splits
 
 
-def _find_lists(tree: FileTree, annotations: Sequence[Path], notes: list[str]) -> dict[Path, dict[str, Path]]:
-    """Return the lists by the folder whose annotations they divide."""
+def _divide_trainval(listed: dict[str, list[Path]]) -> dict[str, list[Path]]:
+    """Return the lists without trainval: what it has beyond training is for validation, or the other way round."""
+    trainval = listed.pop(_TRAINVAL, [])
+    for split, other in (("train", "val"), ("val", "train")):
+        if split not in listed:
+            held = set(listed.get(other, ()))
+            rest = [path for path in trainval if path not in held]
+            return {split: rest, **listed} if rest else listed
+    return listed
+
+
+def _find_lists(tree: FileTree, annotations: Sequence[Path], notes: list[str]) -> dict[Path, dict[Path, str]]:
+    """Return the lists and their splits, by the folder whose annotations they divide."""
     holders = {folder for path in annotations for folder in path.parents}
-    by_folder: dict[Path, dict[str, Path]] = {}
+    by_folder: dict[Path, dict[Path, str]] = {}
     for path in tree.annotations(".txt"):
         split = {**SPLIT_WORDS, _TRAINVAL: _TRAINVAL}.get(path.stem.lower())
         if split:
-            by_folder.setdefault(path.parent, {})[split] = path
+            by_folder.setdefault(path.parent, {})[path] = split
     by_base: dict[Path, list[Path]] = {}
     for folder in by_folder:
         base = next((place for place in (folder, *folder.parents) if place in holders), None)
@@ -109,8 +118,8 @@ class _Names:
         self.known = set(annotations)
         self._by_stem: dict[str, list[tuple[Path, tuple[str, ...]]]] = {}
         for path in annotations:
-            parts = path.relative_to(base).with_suffix("").parts
-            self._by_stem.setdefault(path.stem.lower(), []).append((path, parts))
+            parts = _without_suffixes(path.relative_to(base)).parts
+            self._by_stem.setdefault(parts[-1].lower(), []).append((path, parts))
         first = annotations[0].relative_to(base).parts
         self.usual = base / first[0] if len(first) > 1 else base
         images = (path for path in tree.images if path.is_relative_to(base))
@@ -119,8 +128,7 @@ class _Names:
 
     def find(self, line: str) -> list[Path]:
         """Return the annotation files that a list's line means: one, none, or several of equal right."""
-        name = PurePosixPath(line.replace("\\", "/"))
-        wanted = (name.with_suffix("") if is_image(Path(name)) or name.suffix.lower() == ".xml" else name).parts
+        wanted = _without_suffixes(Path(line.replace("\\", "/"))).parts
         matches = []
         for path, parts in self._by_stem.get(wanted[-1].lower(), []) if wanted else []:
             shared = count_common_tail(parts, wanted)
@@ -142,6 +150,11 @@ def _read(path: Path, names: _Names, broken: BrokenItems) -> list[Path]:
             several = " and ".join(relative_name(candidate, names.base) for candidate in candidates[:2])
             broken.add(path, f"{line!r} means both {several}")
         else:
-            stem = line.removesuffix(Path(line).suffix) if is_image(Path(line)) else line
-            found.append(candidates[0] if candidates else names.usual / f"{stem}.xml")
+            found.append(candidates[0] if candidates else names.usual / f"{_without_suffixes(Path(line))}.xml")
     return found
+
+
+def _without_suffixes(path: Path) -> Path:
+    """Return a path without .xml and an image's suffix: a.xml, a.jpg and a.jpg.xml are all of the image a."""
+    path = path.with_suffix("") if path.suffix.lower() == ".xml" else path
+    return path.with_suffix("") if is_image(path) else path

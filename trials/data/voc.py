@@ -36,8 +36,8 @@ class _Annotation:
 
 
 def is_voc(tree: FileTree) -> bool:
-    """Return whether an XML file's root is ``annotation``."""
-    return any(_root_tag(path) == _ROOT_TAG for path in tree.annotations(".xml"))
+    """Return whether an XML file's root is ``annotation``, and its objects are not outlines alone, as LabelMe's are."""
+    return any(_root_tag(path) == _ROOT_TAG and not _is_outlines(path) for path in tree.annotations(".xml"))
 
 
 def read_voc(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
@@ -91,6 +91,11 @@ def _root_tag(path: Path) -> str | None:
             return next((element.tag for _, element in ElementTree.iterparse(file, events=("start",))), None)
     except (ElementTree.ParseError, OSError, ValueError, LookupError):
         return None
+
+
+def _is_outlines(path: Path) -> bool:
+    content = path.read_bytes()
+    return b"<polygon>" in content and b"<bndbox>" not in content
 
 
 def _parse_all(split: str, paths: Sequence[Path], broken: BrokenItems, notes: list[str]) -> list[_Annotation]:

@@ -7,7 +7,7 @@ name that the XML states, and may lie in a subfolder as the XML does.
 from collections import Counter
 from collections.abc import Sequence
 from os.path import commonpath
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from trials.data.broken_items import relative_name
 from trials.data.file_tree import FileTree, is_image
@@ -22,7 +22,7 @@ class VocImages:
     def __init__(self, tree: FileTree, annotations: Sequence[Path]) -> None:
         self._tree = tree
         self._annotations = frozenset(annotations)
-        self._num_of_stem = Counter(path.stem.lower() for path in annotations)
+        self._num_of_stem = Counter((tree.split_of(path), _stem(path)) for path in annotations)
         self._taken: dict[Path, Path] = {}
         self._ambiguous: list[Path] = []
 
@@ -36,9 +36,8 @@ class VocImages:
         Raises:
             ValueError: The image belongs to another annotation.
         """
-        named = PurePosixPath(stated_name)
         ranked: list[tuple[tuple[bool, ...], Path]] = []
-        for stem in dict.fromkeys((annotation.stem, named.stem if is_image(Path(named)) else named.name)):
+        for stem in dict.fromkeys((annotation.stem, _stem(annotation), _stem(Path(f"{stated_name}.xml")))):
             ranked = ranked or sorted(
                 (self._rank(path, annotation, stated_name), path)
                 for path in self._tree.images_of_stem(stem)
@@ -60,14 +59,13 @@ class VocImages:
         if self._ambiguous:
             first = relative_name(self._ambiguous[0], self._tree.root)
             notes.append(f"{len(self._ambiguous)} image(s) exist several times; the first is used, such as {first}")
-        unused = [path for path in self._tree.images if path not in self._taken and self._is_no_annotation_s(path)]
+        stems = {stem for _, stem in self._num_of_stem}
+        others = (path for path in self._tree.images if path not in self._taken and path.stem.lower() not in stems)
+        unused = [path for path in others if path.parent.name.lower() not in _MASK_FOLDERS]
         if unused:
             first = relative_name(unused[0], self._tree.root)
             notes.append(f"{len(unused)} image(s) have no annotation and are left out, first {first}")
         return notes
-
-    def _is_no_annotation_s(self, image: Path) -> bool:
-        return image.stem.lower() not in self._num_of_stem and image.parent.name.lower() not in _MASK_FOLDERS
 
     def _may_be_of(self, image: Path, annotation: Path) -> bool:
         """Return whether an image of the right name can be an annotation's, and is not plainly another one's."""
@@ -77,9 +75,10 @@ class VocImages:
             return True
         if image.with_suffix(annotation.suffix) in self._annotations:
             return False
-        if len({self._tree.split_of(image), self._tree.split_of(annotation)} - {None}) > 1:
+        split = self._tree.split_of(annotation)
+        if len({self._tree.split_of(image), split} - {None}) > 1:
             return False
-        is_alone = self._num_of_stem[annotation.stem.lower()] == 1
+        is_alone = self._num_of_stem[split, _stem(annotation)] == 1
         is_near = image.parent.name.lower() == annotation.parent.name.lower()
         return is_alone or is_near or _is_parallel(image.parent.parts, annotation.parent.parts)
 
@@ -104,6 +103,12 @@ class VocImages:
         num_shared, nearest = max((len(Path(commonpath((here, other))).parts), other) for other in sorted(folders))
         parts = (*here.parts[:num_shared], *nearest.parts[num_shared : num_shared + 1], *here.parts[num_shared + 1 :])
         return Path(*parts, name)
+
+
+def _stem(annotation: Path) -> str:
+    """Return the name, in lower case, that an annotation's image has without its suffix: of a.xml and of a.jpg.xml a."""
+    stem = Path(annotation.stem)
+    return (stem.stem if is_image(stem) else stem.name).lower()
 
 
 def _is_parallel(first: Sequence[str], second: Sequence[str]) -> bool:

@@ -10,14 +10,24 @@ Source: docs.ultralytics.com, "Datasets Overview", pages "Object Detection", "In
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
 
 from trials.data.broken_items import BrokenItems, OnBroken, relative_name
 from trials.data.dataset import Dataset, DatasetError, Sample, assemble_dataset
-from trials.data.file_tree import SPLIT_WORDS, FileTree, is_image, note_unreadable, read_list, read_text, walk_files
+from trials.data.file_tree import (
+    SPLIT_WORDS,
+    FileTree,
+    find_below,
+    is_image,
+    note_unreadable,
+    read_list,
+    read_text,
+    split_of_folder,
+    walk_files,
+)
 from trials.data.yolo_labels import LabelReader, label_path
 
 _MAX_DEPTH = 2  # folders between the root and the YAML file
@@ -189,6 +199,8 @@ def _find_images(place: str, root: Path, stated_in: Path, *, notes: list[str]) -
     # Roboflow writes ../train/images for train/images
     candidates = [root / place, stated_in.parent / place, root / place.removeprefix("../")]
     found = next((path for path in candidates if path.exists()), None)
+    if found is None and (found := _find_alike(place, root)):
+        notes.append(f"{stated_in.name} says {place!r}, which does not exist: {relative_name(found, root)} is used")
     if found is None:
         raise DatasetError(f"{stated_in}: {place!r} does not exist", hint=f"looked for {candidates[0]}")
     if found.is_dir():
@@ -200,6 +212,15 @@ def _find_images(place: str, root: Path, stated_in: Path, *, notes: list[str]) -
     if found.suffix.lower() != ".txt":
         raise DatasetError(f"{stated_in}: {place!r} is neither a folder nor a .txt list of images")
     return [_listed_image(line, found.parent, root) for line in read_list(found)]
+
+
+def _find_alike(place: str, root: Path) -> Path | None:
+    """Return the folder or list that a place of another machine, or of another case, means: its longest end below root."""
+    parts = [part for part in PurePosixPath(place.replace("\\", "/")).parts if part not in ("/", "..", ".")]
+    ends = [parts[first:] for first in range(len(parts))]
+    # a last part alone, such as images, could be of any split
+    told = (end for end in ends if len(end) > 1 or len(parts) == 1 or split_of_folder(Path(end[0]).stem))
+    return next((found for end in told if (found := find_below(root, "/".join(end)))), None)
 
 
 def _listed_image(line: str, folder: Path, root: Path) -> Path:

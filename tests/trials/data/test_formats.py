@@ -76,6 +76,11 @@ def test_opening_decodes_no_image(write_voc, monkeypatch: pytest.MonkeyPatch) ->
             "<?xml version='1.0'?><annotations><version>1.1</version></annotations>",
             "CVAT XML.* datum ",
         ),
+        (
+            "a.xml",
+            "<annotation><object><name>x</name><polygon><pt><x>1</x></pt></polygon></object></annotation>",
+            "LabelMe XML.* datum ",
+        ),
         ("a.json", '{"version": "5", "flags": {}, "shapes": [], "imagePath": "a.jpg"}', "LabelMe JSON.* labelme2coco "),
         (
             "a.txt",

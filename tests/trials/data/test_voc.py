@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,11 @@ def test_trainval_less_val_is_train(write_voc) -> None:
     root = write_voc({name: ONE_CAT for name in "abc"}, splits={"trainval": ["a", "b", "c"], "val": ["c"]})
     dataset = open_dataset(str(root))
     assert [sample.name for sample in dataset.splits["train"]] == ["JPEGImages/a.jpg", "JPEGImages/b.jpg"]
+
+
+def test_trainval_less_train_is_val(write_voc) -> None:
+    root = write_voc({name: ONE_CAT for name in "abc"}, splits={"trainval": ["a", "b", "c"], "train": ["a", "c"]})
+    assert [sample.name for sample in open_dataset(str(root)).splits["val"]] == ["JPEGImages/b.jpg"]
 
 
 @pytest.mark.parametrize("parent", ["", "VOCdevkit/"])
@@ -357,3 +363,42 @@ def test_broken_item_of_the_test_split_is_left_out(write_voc) -> None:
 def test_folder_of_a_difficult_name(write_voc) -> None:
     root = write_voc({"a": ONE_CAT, "b": ONE_CAT}, folder="ünï %20 a?b's [1]", splits={"train": ["a"], "val": ["b"]})
     assert _split_sizes(root / "ünï %20 a?b's [1]") == {"train": 1, "val": 1}
+
+
+def test_names_that_are_no_utf_8(write_voc) -> None:
+    root = write_voc({"a": ONE_CAT, "b": ONE_CAT})
+    for path in (root / "Annotations/a.xml", root / "JPEGImages/a.jpg"):
+        path.rename(os.fsdecode(os.fsencode(path.parent) + b"/caf\xe9" + os.fsencode(path.suffix)))
+    dataset = open_dataset(str(root))
+    assert {s.name for samples in dataset.splits.values() for s in samples} == {
+        "JPEGImages/b.jpg",
+        "JPEGImages/caf\\xe9.jpg",
+    }
+
+
+def test_annotations_named_after_the_whole_image_name(write_voc) -> None:
+    root = write_voc({"a": ONE_CAT, "b": ONE_CAT}, splits={"train": ["a.jpg"], "val": ["b.jpg"]})
+    for stem in "ab":
+        _move(root, (f"Annotations/{stem}.xml", f"Annotations/{stem}.jpg.xml"))
+    assert _split_sizes(root) == {"train": 1, "val": 1}
+    assert open_dataset(str(root)).notes == ()
+
+
+def test_lists_of_other_things_are_not_used(write_voc) -> None:
+    root = write_voc({"a": ONE_CAT, "b": ONE_CAT}, splits={"train": ["cat", "dog"]})
+    assert open_dataset(str(root)).notes == (
+        "ImageSets/Main/train.txt and the lists beside it name no annotation file and are not used",
+        "no validation split: 1 of 2 training images set apart for it",
+    )
+
+
+def test_splits_repeat_names(write_voc) -> None:
+    root = write_voc({"1": ONE_CAT, "2": ONE_CAT})
+    for number, split in (("1", "train"), ("2", "val")):
+        _move(root, (f"Annotations/{number}.xml", f"{split}/labels/xml/1.xml"))
+        _move(root, (f"JPEGImages/{number}.jpg", f"{split}/photos/1.jpg"))
+    dataset = open_dataset(str(root))
+    assert [s.name for samples in dataset.splits.values() for s in samples] == [
+        "train/photos/1.jpg",
+        "val/photos/1.jpg",
+    ]

@@ -300,3 +300,16 @@ def test_yaml_one_folder_down(write_yolo) -> None:
     for name in ("data.yaml", "images", "labels"):
         (root / name).rename(root / "unpacked" / name)
     assert open_dataset(str(root)).splits["val"][0].name == "images/val/val.jpg"
+
+
+@pytest.mark.parametrize(
+    "train",
+    ["/content/project/images/train", "D:\\\\project\\\\images\\\\train", "Images/Train", "/elsewhere/lists/train.txt"],
+)
+def test_places_of_another_machine_or_case(write_yolo, train: str) -> None:
+    root = write_yolo(yaml=f'train: "{train}"\nval: images/val\nnames: [cat, dog]\n')
+    (root / "train.txt").write_text("/content/project/images/train/train.jpg\n")
+    dataset = open_dataset(str(root))
+    assert dataset.splits["train"][0].name == "images/train/train.jpg"
+    assert len(dataset.notes) == 1
+    assert "which does not exist" in dataset.notes[0]
