@@ -20,6 +20,14 @@ def bccd() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def cards() -> Path:
+    folder = Path(__file__).parents[2] / "../shared/data/cards"
+    if not folder.is_dir():
+        pytest.skip("the playing cards are not here")
+    return folder
+
+
 @pytest.fixture
 def write_image() -> WriteImage:
     """Writes a picture of random colours and gives its path."""

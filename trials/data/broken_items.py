@@ -3,7 +3,9 @@
 Legend: N boxes.
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -34,17 +36,32 @@ class BrokenItems:
             raise ValueError(f"on_broken={on_broken!r} is unknown; choose one of {', '.join(get_args(OnBroken))}")
         self.root = root
         self._on_broken = on_broken
+        self._is_needed = True
+        self._unusable: list[str] = []
         self._num_clipped = 0
         self.left_out: list[str] = []
+
+    @contextmanager
+    def of_split(self, split: str) -> Iterator[None]:
+        """Read a split; of a test split, which no training needs, broken items are left out and an error is a note."""
+        self._is_needed = split != "test"
+        try:
+            yield
+        except DatasetError as error:
+            if self._is_needed:
+                raise
+            self._unusable.append(f"the {split} split is left out: {error.message}")
+        finally:
+            self._is_needed = True
 
     def add(self, path: Path, reason: str) -> None:
         """Record a broken item.
 
         Raises:
-            DatasetError: ``on_broken`` is not ``skip``; names the file and the reason.
+            DatasetError: ``on_broken`` is not ``skip`` and the item is needed; names the file and the reason.
         """
         entry = f"{relative_name(path, self.root)}: {reason}"
-        if self._on_broken != "skip":
+        if self._on_broken != "skip" and self._is_needed:
             raise DatasetError(entry, hint="repair it, or skip broken items with --skip-broken")
         self.left_out.append(entry)
 
@@ -117,14 +134,19 @@ class BrokenItems:
         return clipped[usable].astype(np.float32), np.flatnonzero(usable)
 
     def notes(self) -> list[str]:
-        """Return a sentence on the clipped boxes, if there are any."""
+        """Return sentences on unusable splits and on the clipped boxes, if there are any."""
         count = self._num_clipped
-        return [f"{count} box(es) reached outside their image and were clipped"] if count else []
+        clipped = [f"{count} box(es) reached outside their image and were clipped"] if count else []
+        return self._unusable + clipped
 
 
 def relative_name(path: Path, root: Path) -> str:
-    """Return a path with forward slashes, relative to the dataset's folder where it lies inside."""
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+    """Return a path with forward slashes, relative to the dataset's folder where it lies inside.
+
+    Bytes that are not UTF-8 are written as backslash, x and two digits, so that the name can be printed and hashed.
+    """
+    name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def _fault(box: npt.NDArray[np.float64], size_hw: tuple[int, int]) -> str:

@@ -1,4 +1,4 @@
-"""Reads COCO JSON in the folder layouts of COCO, Roboflow and similar tools.
+"""Reads COCO JSON, wherever it and its images lie.
 
 COCO's xywh boxes become xyxy, and its category ids, which have gaps, become labels from 0. ``iscrowd`` regions become
 ignored objects.
@@ -8,186 +8,275 @@ Source: cocodataset.org, "Data format", section "Object Detection".
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from trials.data.broken_items import BrokenItems, OnBroken, relative_name
+from trials.data.coco_images import CocoImages
 from trials.data.dataset import Dataset, DatasetError, Sample, assemble_dataset
+from trials.data.file_tree import SPLIT_WORDS, FileTree, note_unreadable
 
-_SPLIT_WORDS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-_OTHER_TASKS = ("captions", "person_keypoints", "image_info", "panoptic", "stuff")
-_PROBED_IMAGES = 20  # a folder that holds one of the first few images is the image folder
+_MAX_DEPTH = 2  # folders between the root and an annotation file
+_OTHER_TASKS = ("captions", "image_info", "panoptic", "stuff")
+_KEYPOINTS = "person_keypoints"  # holds boxes of people: read where there is no other file
+_PROBED_BYTES = 65536
 
 _Json: TypeAlias = dict[str, Any]
 
 
-def find_coco_files(root: Path) -> dict[str, Path]:
-    """Return the annotation file of each split found at a path; empty where there is none.
-
-    Searches the folder itself, ``annotations`` and the splits' folders. The file's name gives the split, else its
-    folder's name; a single file that names no split is for training.
-
-    Raises:
-        DatasetError: Two files are for the same split.
-    """
-    if root.is_file():
-        return {"train": root} if root.suffix == ".json" else {}
-    candidates = [
-        path for pattern in ("*.json", "annotations/*.json", "*/*.json") for path in sorted(root.glob(pattern))
-    ]
-    found: dict[str, Path] = {}
-    unnamed = []
-    for path in dict.fromkeys(candidates):
-        if path.name.startswith(_OTHER_TASKS) or not _is_annotation_file(path):
-            continue
-        split = _split_of(path.stem) or _split_of(path.parent.name)
-        if split is None:
-            unnamed.append(path)
-        elif split in found:
-            raise DatasetError(
-                f"{relative_name(found[split], root)} and {relative_name(path, root)} are both annotations of {split}",
-                hint="keep one of them in the dataset's folder",
-            )
-        else:
-            found[split] = path
-    if not found and len(unnamed) == 1:
-        found["train"] = unnamed[0]
-    return found
+def is_coco(tree: FileTree) -> bool:
+    """Return whether a JSON file holds COCO's lists."""
+    return bool(_annotation_files(tree))
 
 
-def read_coco(path: Path, files: Mapping[str, Path], *, on_broken: OnBroken = "stop") -> Dataset:
+def read_coco(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
     """Read COCO annotation files as one dataset.
 
-    Classes are the categories of the training file in the order of their ids; other files' categories are matched by
-    name. A category that only groups others and has no annotations (Roboflow's id 0) is left out.
+    A file's name gives its split, else its innermost folder that names one; a single file that names no split is for
+    training. Classes are the categories of the training file in the order of their ids; other files' categories are matched
+    by name. A category that only groups others and has no annotations (Roboflow's id 0) is left out.
 
     Args:
-        path: What the user gave: a folder, or one JSON file.
-        files: What `find_coco_files` found there.
+        tree: The files, of which `is_coco` is true.
         on_broken: See `open_dataset`.
 
     Raises:
-        DatasetError: A file is not in COCO's format, a split is empty, or an item is broken and ``on_broken`` is ``stop``.
+        DatasetError: A file is not in COCO's format, two are of one split, a split is empty, or an item is broken and
+            ``on_broken`` is ``stop``.
     """
-    root = path.parent if path.is_file() else path
-    broken = BrokenItems(root, on_broken)
-    documents = {split: _read_json(file) for split, file in files.items()}
-    if "train" not in documents:
-        raise DatasetError(f"{path}: no annotations of a training split; found {', '.join(sorted(documents))}")
-    class_names, notes = _classes(documents, files["train"])
-    splits = {}
+    if tree.given is not None and not tree.images:
+        tree = FileTree(tree.root.parent, tree.given)  # annotations/NAME.json beside images/
+    broken = BrokenItems(tree.root, on_broken)
+    notes: list[str] = []
+    files = _divide_by_split(tree, notes)
+    name = (tree.given or tree.root).resolve().name
+    if "train" not in files:
+        raise DatasetError(f"{name}: no annotations of a training split; found {', '.join(sorted(files))}")
+    documents = {}
+    splits: dict[str, list[Sample]] = {}
+    images = CocoImages(tree)
+    for split, file in files.items():
+        with broken.of_split(split):
+            documents[split] = _read_json(file, broken, notes)
+    class_names, labels, category_notes = _classes(documents, files["train"])
     for split, document in documents.items():
-        folder = _find_image_folder(root, files[split], split=split, images=document["images"])
-        splits[split] = _read_split(document, files[split], folder=folder, class_names=class_names, broken=broken)
+        file = files[split]
+        with broken.of_split(split):
+            images.enter(file, split=split if len(files) > 1 else None, images=document["images"])
+            pairs = _pair(document, file, labels=labels[split], broken=broken)
+            samples = (_to_sample(image, items, images=images, file=file, broken=broken) for image, items in pairs)
+            splits[split] = [sample for sample in samples if sample is not None]
     return assemble_dataset(
-        path.resolve().name,
+        name,
         "coco",
         class_names=class_names,
         splits=splits,
         left_out=broken.left_out,
-        notes=notes + broken.notes(),
+        notes=[*category_notes, *notes, *images.notes(), *note_unreadable(tree.files), *broken.notes()],
     )
 
 
-def _split_of(name: str) -> str | None:
-    words = re.findall(r"[a-z]+", name.lower())
-    return next((_SPLIT_WORDS[word] for word in words if word in _SPLIT_WORDS), None)
+def _annotation_files(tree: FileTree) -> list[Path]:
+    files = tree.annotations(".json")
+    near = [path for path in files if tree.depth(path) <= _MAX_DEPTH and not path.name.startswith(_OTHER_TASKS)]
+    return [path for path in near if _holds_coco_lists(path)]
 
 
-def _is_annotation_file(path: Path) -> bool:
+def _holds_coco_lists(path: Path) -> bool:
     """Return whether a JSON file looks like COCO's by its head and, since keys come in any order, its tail."""
-    with path.open("rb") as file:
-        head = file.read(4096)
-        file.seek(max(0, file.seek(0, 2) - 4096))
-        ends = head + file.read()
-    return any(key in ends for key in (b'"images"', b'"annotations"', b'"categories"', b'"bbox"'))
+    ends = _read_ends(path)
+    if not ends.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
+        return False
+    images, annotations, categories = (
+        re.search(rb'"%s"\s*:\s*\[' % key, ends) for key in (b"images", b"annotations", b"categories")
+    )
+    # where the list of images starts in the middle of a long file, its entries still show at an end
+    return bool(images or (categories and (annotations or b'"file_name"' in ends)))
 
 
-def _read_json(path: Path) -> _Json:
+def _read_ends(path: Path) -> bytes:
     try:
-        document = json.loads(path.read_bytes())
+        with path.open("rb") as file:
+            head = file.read(_PROBED_BYTES)
+            file.seek(max(0, file.seek(0, 2) - _PROBED_BYTES))
+            return head + file.read()
+    except OSError:
+        return b""
+
+
+def _divide_by_split(tree: FileTree, notes: list[str]) -> dict[str, Path]:
+    """Return the annotation file of each split.
+
+    Raises:
+        DatasetError: Two files are for the same split, or several name none.
+    """
+    files = _annotation_files(tree)
+    if tree.given is not None:
+        return {"train": tree.given}
+    by_split: dict[str | None, list[Path]] = {}
+    for path in files:
+        by_split.setdefault(_split_in(path.stem) or tree.split_of(path), []).append(path)
+    found: dict[str, Path] = {}
+    unread = []
+    unnamed = by_split.pop(None, [])
+    for split, candidates in by_split.items():
+        chosen = [path for path in candidates if b'"bbox"' in _read_ends(path)] or candidates
+        chosen = [path for path in chosen if not path.name.startswith(_KEYPOINTS)] or chosen
+        if len(chosen) > 1 and split == "test":
+            unread += candidates
+            continue
+        if len(chosen) > 1:
+            first, second = (relative_name(path, tree.root) for path in chosen[:2])
+            raise DatasetError(
+                f"{first} and {second} are both annotations of {split}", hint="keep one of them in the dataset's folder"
+            )
+        found[str(split)] = chosen[0]
+        unread += [path for path in candidates if path not in chosen]
+    if "train" not in found and len(unnamed) == 1:
+        found["train"] = unnamed.pop()
+    elif unnamed and not found:
+        shown = ", ".join(relative_name(path, tree.root) for path in unnamed[:5])
+        raise DatasetError(
+            f"{len(unnamed)} annotation files, of which none names its split: {shown}",
+            hint="name them train.json and val.json, or give one file",
+        )
+    unread += unnamed
+    if unread:
+        shown = ", ".join(relative_name(path, tree.root) for path in unread[:5])
+        notes.append(f"{len(unread)} other COCO file(s) are not read: {shown}")
+    return found
+
+
+def _split_in(name: str) -> str | None:
+    words = re.findall(r"[a-z]+", name.lower())
+    return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), None)
+
+
+def _read_json(file: Path, broken: BrokenItems, notes: list[str]) -> _Json:
+    try:
+        document = json.loads(file.read_bytes())
     except ValueError as error:
-        raise DatasetError(f"{path}: the JSON is broken: {error}") from error
+        raise DatasetError(f"{file}: the JSON is broken: {error}") from error
     for key in ("images", "annotations", "categories"):
         if not isinstance(document, dict) or not isinstance(document.get(key), list):
-            raise DatasetError(f"{path}: COCO annotations hold a list {key!r}; this file does not")
+            raise DatasetError(f"{file}: COCO annotations hold a list {key!r}; this file does not")
+        for place, entry in enumerate(document[key]):
+            if not isinstance(entry, dict):
+                broken.add(file, f"entry {place} of {key!r} is {json.dumps(entry)[:40]}, not an object")
+        document[key] = [entry for entry in document[key] if isinstance(entry, dict)]
     for category in document["categories"]:
-        if not isinstance(category, dict) or not isinstance(category.get("id"), int) or "name" not in category:
-            raise DatasetError(f"{path}: the category {category} has no whole-numbered 'id' and a 'name'")
-    return dict(document)
+        if not isinstance(category.get("id"), int) or "name" not in category:
+            raise DatasetError(f"{file}: the category {category} has no whole-numbered 'id' and a 'name'")
+    return _without_shared_ids(dict(document), file, broken, notes)
 
 
-def _classes(documents: Mapping[str, _Json], train_file: Path) -> tuple[list[str], list[str]]:
-    used = {annotation.get("category_id") for document in documents.values() for annotation in document["annotations"]}
-    categories = sorted(documents["train"]["categories"], key=lambda category: category["id"])
-    # COCO's "person" is the only member of its group: a group has a member other than itself
-    groups = {
-        category.get("supercategory") for category in categories if category.get("supercategory") != category["name"]
-    }
-    bare = {category["name"] for category in categories if category["id"] not in used} & groups
-    names = [str(category["name"]) for category in categories if category["name"] not in bare]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DatasetError(f"{train_file}: the category {twice!r} is defined twice")
-    return names, [f"category {name!r} only groups others and has no objects: left out" for name in sorted(bare)]
-
-
-def _find_image_folder(root: Path, file: Path, *, split: str, images: Sequence[_Json]) -> Path:
-    spoken = file.stem.removeprefix("instances_")
-    words = dict.fromkeys([spoken, *(word for word, meaning in _SPLIT_WORDS.items() if meaning == split)])
-    folders = [file.parent, root, root / "images", root / "JPEGImages"]
-    for word in words:
-        folders += [root / word, root / "images" / word, root / word / "images"]
-    probes = [str(image.get("file_name", "")) for image in images[:_PROBED_IMAGES]]
-    for folder in folders:
-        if any(probe and (folder / probe).is_file() for probe in probes):
-            return folder
-    if not probes:
-        return root
-    looked = ", ".join(dict.fromkeys(relative_name(folder, root) for folder in folders))
-    raise DatasetError(
-        f"{file}: none of its images found, the first is {probes[0]!r}", hint=f"looked below {root} in {looked}"
-    )
-
-
-def _read_split(
-    document: _Json, file: Path, *, folder: Path, class_names: Sequence[str], broken: BrokenItems
-) -> list[Sample]:
-    labels = {name: label for label, name in enumerate(class_names)}
-    names = [(category["id"], str(category["name"])) for category in document["categories"]]
-    to_label = {category: labels[name] for category, name in names if name in labels}
-    by_image: dict[Any, list[_Json]] = {image.get("id"): [] for image in document["images"]}
-    for annotation in document["annotations"]:
-        if annotation.get("image_id") not in by_image:
-            broken.add(file, f"annotation {annotation.get('id')} names an unknown image {annotation.get('image_id')}")
-        elif annotation.get("category_id") not in to_label:
-            broken.add(file, f"annotation {annotation.get('id')} has an unknown class {annotation.get('category_id')}")
+def _without_shared_ids(document: _Json, file: Path, broken: BrokenItems, notes: list[str]) -> _Json:
+    """Return the document without images whose id another one has, and with each image of one file joined to one."""
+    by_id: dict[str, list[_Json]] = {}
+    for image in document["images"]:
+        by_id.setdefault(_key(image.get("id")), []).append(image)
+    shared = {}
+    for key, images in by_id.items():
+        names = dict.fromkeys(str(image.get("file_name")) for image in images)
+        if len(names) > 1:
+            broken.add(file, f"the image id {key} belongs to {' and '.join(names)}: which one is annotated is lost")
+            shared[key] = names
+    by_name: dict[object, str] = {}  # file name to the id of the first image that has it
+    joined: dict[str, str] = {}
+    images = []
+    for image in document["images"]:
+        key = _key(image.get("id"))
+        if key in shared:
+            continue
+        first = by_name.setdefault(image.get("file_name") or key, key)
+        if first == key and by_id[key]:
+            images.append(image)
+            by_id[key] = []
         else:
-            by_image[annotation["image_id"]].append(annotation)
-    samples = (
-        _to_sample(image, by_image[image.get("id")], folder=folder, to_label=to_label, file=file, broken=broken)
-        for image in document["images"]
-    )
-    return [sample for sample in samples if sample is not None]
+            joined[key] = first
+    num_joined = len(document["images"]) - len(images) - sum(len(by_id[key]) for key in shared)
+    if num_joined:
+        notes.append(f"{relative_name(file, broken.root)}: {num_joined} image(s) are listed twice and were joined")
+    annotations = [a for a in document["annotations"] if _key(a.get("image_id")) not in shared]
+    for annotation in annotations:
+        key = _key(annotation.get("image_id"))
+        annotation["image_id"] = joined.get(key, key)
+    return document | {"images": images, "annotations": annotations}
+
+
+def _key(identifier: object) -> str:
+    """Return an id as text that tells 1 from "1" and can be looked up, whatever it is."""
+    if isinstance(identifier, float) and identifier.is_integer():
+        identifier = int(identifier)  # pandas writes 1 as 1.0
+    return json.dumps(identifier)
+
+
+def _classes(
+    documents: Mapping[str, _Json], train_file: Path
+) -> tuple[list[str], dict[str, dict[str, int]], list[str]]:
+    """Return the classes, each split's category ids (as keys) with their labels, and notes."""
+    used: set[tuple[str, str]] = set()
+    for document in documents.values():
+        ids = {_key(annotation.get("category_id")) for annotation in document["annotations"]}
+        used |= {(_key(c["id"]), str(c["name"])) for c in document["categories"] if _key(c["id"]) in ids}
+    categories = sorted(documents["train"]["categories"], key=lambda category: category["id"])
+    kept: dict[str, _Json] = {}
+    notes = []
+    for category in categories:
+        name = str(category["name"])
+        # COCO's "person" is the only member of its own group: a group has another category in it
+        is_group = any(other is not category and other.get("supercategory") == name for other in categories)
+        if is_group and (_key(category["id"]), name) not in used:
+            notes.append(f"category {name!r} only groups others and has no objects: left out")
+        elif name not in kept:
+            kept[name] = category
+        elif kept[name].get("supercategory") in (None, "none") and category.get("supercategory") == name:
+            notes.append(f"categories {kept[name]['id']} and {category['id']} are both named {name!r}: joined")
+        else:
+            raise DatasetError(f"{train_file}: the category {name!r} is defined twice")
+    index = {name: label for label, name in enumerate(kept)}
+    labels = {
+        split: {
+            _key(category["id"]): index[name]
+            for category in document["categories"]
+            if (name := str(category["name"])) in index
+        }
+        for split, document in documents.items()
+    }
+    return list(kept), labels, notes
+
+
+def _pair(
+    document: _Json, file: Path, *, labels: Mapping[str, int], broken: BrokenItems
+) -> Iterable[tuple[_Json, list[_Json]]]:
+    """Return each image with its annotations, whose ``label`` is set."""
+    by_image: dict[str, list[_Json]] = {_key(image.get("id")): [] for image in document["images"]}
+    for annotation in document["annotations"]:
+        image, category = annotation["image_id"], annotation.get("category_id")
+        if image not in by_image:
+            broken.add(file, f"annotation {annotation.get('id')} names an unknown image {image}")
+        elif _key(category) not in labels:
+            broken.add(file, f"annotation {annotation.get('id')} has an unknown class {category}")
+        else:
+            by_image[image].append(annotation | {"label": labels[_key(category)]})
+    return [(image, by_image[_key(image.get("id"))]) for image in document["images"]]
 
 
 def _to_sample(
     image: _Json,
     annotations: Sequence[_Json],
     *,
-    folder: Path,
-    to_label: Mapping[Any, int],
+    images: CocoImages,
     file: Path,
     broken: BrokenItems,
 ) -> Sample | None:
-    name = str(image.get("file_name", ""))
-    if not name:
+    name = image.get("file_name")
+    if not isinstance(name, str) or not name:
         broken.add(file, f"image {image.get('id')} has no file name")
         return None
-    path = folder / name
-    height, width = image.get("height"), image.get("width")
-    checked = broken.check_image(path, stated_size_hw=(int(height), int(width)) if height and width else None)
+    path = images.find(name)
+    checked = broken.check_image(path, stated_size_hw=_stated_size(image))
     if checked is None:
         return None
     boxes, kept = [], []
@@ -198,9 +287,17 @@ def _to_sample(
         else:
             boxes.append(box)
             kept.append(annotation)
-    labels = [to_label[annotation["category_id"]] for annotation in kept]
+    labels = [annotation["label"] for annotation in kept]
     crowd = [bool(annotation.get("iscrowd", 0)) for annotation in kept]
     return broken.make_sample(checked, boxes, labels, ignored=crowd, path=path)
+
+
+def _stated_size(image: _Json) -> tuple[int, int] | None:
+    try:
+        height, width = int(image.get("height") or 0), int(image.get("width") or 0)
+    except (TypeError, ValueError):
+        return None
+    return (height, width) if height > 0 and width > 0 else None
 
 
 def _to_xyxy(box_xywh: object) -> tuple[float, float, float, float] | None:

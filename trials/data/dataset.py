@@ -62,7 +62,7 @@ class Dataset:
     splits: Mapping[str, tuple[Sample, ...]]
     """``train`` and ``val``, neither empty, and ``test`` where there is one."""
     left_out: tuple[str, ...] = ()
-    """``file: reason`` for each skipped item; opened with ``on_broken="stop"``, only broken boxes of originals."""
+    """``file: reason`` for each skipped item; opened with ``on_broken="stop"``, only a test split's and originals' boxes."""
     notes: tuple[str, ...] = ()
     """What the reader assumed or changed, one sentence each."""
     fingerprint: str
@@ -123,6 +123,8 @@ def assemble_dataset(
 ) -> Dataset:
     """Return the dataset of these splits, with a validation split taken from training where it has none.
 
+    A test split without annotated objects is left out with a note: no training needs it.
+
     Args:
         name: Names the dataset in messages.
         format: What it was read from.
@@ -136,6 +138,11 @@ def assemble_dataset(
     """
     if not class_names:
         raise DatasetError(f"{name}: no annotated object, so no classes")
+    notes = list(notes)
+    if not any(len(sample.labels) for sample in splits.get("test", ())):
+        num_images = len(splits.get("test", ()))
+        notes += [f"the test split is left out: {num_images} images, no objects"] if "test" in splits else []
+        splits = {split: samples for split, samples in splits.items() if split != "test"}
     if "train" not in splits:
         raise DatasetError(f"{name}: no training split; found {', '.join(sorted(splits)) or 'none'}")
     empty = [split for split, samples in splits.items() if not samples]
@@ -146,7 +153,6 @@ def assemble_dataset(
             hint="" if not left_out else f"the first: {left_out[0]}",
         )
     complete = {split: tuple(samples) for split, samples in splits.items()}
-    notes = list(notes)
     if "val" not in complete:
         complete["train"], complete["val"] = split_off_validation(complete["train"])
         notes.append(

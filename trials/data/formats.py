@@ -1,32 +1,54 @@
 """Opens a dataset in whichever format its files have; a new format is added here."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from trials.data.broken_items import OnBroken
-from trials.data.coco import find_coco_files, read_coco
-from trials.data.dataset import Dataset, DatasetError
+from trials.data.coco import is_coco, read_coco
+from trials.data.dataset import Dataset, DatasetError, DatasetFormat
+from trials.data.file_tree import FileTree
+from trials.data.foreign_formats import count_suffixes, suggest_conversion
 from trials.data.known_datasets import KNOWN, open_known
 from trials.data.shapes import is_shapes_spec, make_shapes, parse_shapes
-from trials.data.voc import find_voc_folders, read_voc
-from trials.data.yolo import find_yolo_file, read_yolo
+from trials.data.voc import is_voc, read_voc
+from trials.data.yolo import is_yolo, read_yolo
 
-_LOOKED_FOR = (
-    "Pascal VOC (Annotations/*.xml), COCO (annotations/*.json or SPLIT/_annotations.coco.json) and YOLO (data.yaml)"
-)
+
+class _Read(Protocol):
+    def __call__(self, tree: FileTree, *, on_broken: OnBroken) -> Dataset: ...
+
+
+@dataclass(frozen=True)
+class _Format:
+    looks_like: str
+    recognise: Callable[[FileTree], bool]
+    read: _Read
+
+
+_FORMATS: dict[DatasetFormat, _Format] = {
+    "voc": _Format("Pascal VOC (XML files whose root is 'annotation')", is_voc, read_voc),
+    "yolo": _Format("YOLO (data.yaml, or label files and classes.txt)", is_yolo, read_yolo),
+    "coco": _Format("COCO (a JSON file with 'images' and 'annotations')", is_coco, read_coco),
+}
+"""How each format is recognised and read; where a folder holds several, the first one is read."""
 
 
 def open_dataset(spec: str, *, on_broken: OnBroken = "stop") -> Dataset:
     """Open the dataset given by a path, a name or a ``shapes`` description.
 
-    Annotations are read and image headers checked; pixels are read only when a sample is loaded.
+    The format is recognised by the files and what is in them, not by their folders' names. Annotations are read and image
+    headers checked; pixels are read only when a sample is loaded.
 
     Args:
         spec: A Pascal VOC folder, a COCO folder or JSON file, a YOLO folder or its ``data.yaml``;
             ``shapes[:key=value,...]`` for generated images (see `trials.data.shapes`); or ``voc`` or ``coco`` for the
             original datasets, downloaded if needed (see `trials.data.known_datasets`). Use ``./voc`` for a folder of
             such a name.
-        on_broken: ``stop`` raises at the first broken item; ``skip`` skips it and lists it in ``left_out``. Broken boxes
-            of the original datasets are always skipped.
+        on_broken: ``stop`` raises at the first broken item of the training and validation splits; ``skip`` skips it and
+            lists it in ``left_out``. Broken items of the test split, and broken boxes of the original datasets, are
+            always skipped.
 
     Raises:
         DatasetError: The path is missing or of an unknown format, a split is empty, or an item is broken.
@@ -40,19 +62,24 @@ def open_dataset(spec: str, *, on_broken: OnBroken = "stop") -> Dataset:
         raise DatasetError(
             f"dataset {spec!r} does not exist", hint="use a folder, voc, coco, or 'shapes' for a generated dataset"
         )
-    if folders := find_voc_folders(path):
-        return read_voc(path, folders, on_broken=on_broken)
-    if file := find_yolo_file(path):
-        return read_yolo(file, on_broken=on_broken)
-    if files := find_coco_files(path):
-        return read_coco(path, files, on_broken=on_broken)
-    raise DatasetError(
-        f"{spec!r} is not a dataset of a known format: {_contents(path)}", hint=f"looked for {_LOOKED_FOR}"
-    )
+    tree = FileTree.at(path)
+    found = [name for name, format in _FORMATS.items() if format.recognise(tree)]
+    if not found:
+        looked_for = ", ".join(format.looks_like for format in _FORMATS.values())
+        raise DatasetError(
+            f"{spec!r} is not a dataset of a known format: {_contents(tree)}",
+            hint=suggest_conversion(tree) or f"looked for {looked_for}",
+        )
+    dataset = _FORMATS[found[0]].read(tree, on_broken=on_broken)
+    others = [f"annotations in the format {name} are there too: not read, {found[0]} is" for name in found[1:]]
+    return replace(dataset, notes=(*dataset.notes, *others))
 
 
-def _contents(path: Path) -> str:
-    if path.is_file():
+def _contents(tree: FileTree) -> str:
+    if tree.given is not None:
         return "it is a single file"
-    names = sorted(entry.name + "/" * entry.is_dir() for entry in path.iterdir())
-    return f"it holds {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else "it is empty"
+    names = sorted(entry.name + "/" * entry.is_dir() for entry in tree.root.iterdir())
+    if not names:
+        return "it is empty"
+    shown = f"{', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
+    return f"it holds {shown} (files by suffix: {count_suffixes(tree) or 'none'})"

@@ -20,9 +20,10 @@ from pathlib import Path
 import pooch
 
 from trials.data.broken_items import OnBroken
-from trials.data.coco import find_coco_files, read_coco
+from trials.data.coco import read_coco
 from trials.data.dataset import Dataset, DatasetError, assemble_dataset, split_off_validation
-from trials.data.voc import find_voc_folders, read_voc
+from trials.data.file_tree import FileTree
+from trials.data.voc import read_voc
 
 _VOC = "https://thor.robots.ox.ac.uk/pascal/VOC"
 _COCO = "http://images.cocodataset.org"
@@ -106,8 +107,8 @@ def open_known(name: str, *, on_broken: OnBroken = "stop") -> Dataset:
     if on_broken == "stop":
         on_broken = "skip-boxes"
     if name == "coco":
-        return read_coco(folder, find_coco_files(folder), on_broken=on_broken)
-    years = read_voc(folder, find_voc_folders(folder), on_broken=on_broken)
+        return read_coco(FileTree(folder), on_broken=on_broken)
+    years = read_voc(FileTree(folder), on_broken=on_broken)
     trainval = sorted((*years.splits["train"], *years.splits["val"]), key=lambda sample: sample.name)
     train, val = split_off_validation(trainval, count=_NUM_VOC_VAL)
     return assemble_dataset(

@@ -92,6 +92,11 @@ def describe_dataset(dataset: Dataset) -> DatasetReport:
         slivers = [s.name for s in samples if ((s.boxes[:, 2:] - s.boxes[:, :2]) < _SLIVER_PX).any()]
         if slivers:
             notes.append(f"{split}: {len(slivers)} image(s) have boxes under 2 px wide or high, first {slivers[0]}")
+        repeated = [s.name for s in samples if _has_repeated_object(s)]
+        if repeated:
+            notes.append(
+                f"{split}: {len(repeated)} image(s) have an object of the same class and box twice, first {repeated[0]}"
+            )
     return DatasetReport(
         name=dataset.name,
         format=dataset.format,
@@ -162,6 +167,11 @@ def _describe_split(samples: Sequence[Sample], class_names: Sequence[str]) -> Sp
         smallest_image_hw=by_pixels[0],
         largest_image_hw=by_pixels[-1],
     )
+
+
+def _has_repeated_object(sample: Sample) -> bool:
+    objects = [(label, *box) for label, box in zip(sample.labels.tolist(), sample.boxes.tolist(), strict=True)]
+    return len(set(objects)) < len(objects)
 
 
 def _fit_tile(sample: Sample) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Reads Pascal VOC folders.
+"""Reads Pascal VOC annotations: one XML file for each image, in any folders.
 
 VOC counts pixels from 1 and includes the last one: a box's xyxy in continuous pixels is
 ``(xmin - 1, ymin - 1, xmax, ymax)``. Many tools that write VOC's XML count from 0; if some box of a dataset starts at 0,
@@ -12,10 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trials.data.broken_items import BrokenItems, OnBroken
+from trials.data.broken_items import BrokenItems, OnBroken, relative_name
 from trials.data.dataset import Dataset, DatasetError, Sample, assemble_dataset
-from trials.data.image_file import IMAGE_SUFFIXES
+from trials.data.file_tree import FileTree, file_name, note_unreadable
+from trials.data.split_lists import divide_by_split
+from trials.data.voc_images import VocImages
 
+_ROOT_TAG = "annotation"
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -24,44 +27,40 @@ class _Annotation:
     """One XML file, before conversion."""
 
     path: Path
-    image_path: Path
+    stated_name: str
+    """The image's file name in the XML; empty where it states none."""
     size_hw: tuple[int, int] | None
     corners: tuple[tuple[float, ...], ...]
     names: tuple[str, ...]
     is_difficult: tuple[bool, ...]
 
 
-def find_voc_folders(root: Path) -> tuple[Path, ...]:
-    """Return the folders that hold ``Annotations/*.xml``: the root itself, or ``[VOCdevkit/]VOC*`` below it."""
-    for candidates in ([root], sorted(root.glob("VOC*")), sorted(root.glob("VOCdevkit/VOC*"))):
-        found = tuple(folder for folder in candidates if any((folder / "Annotations").glob("*.xml")))
-        if found:
-            return found
-    return ()
+def is_voc(tree: FileTree) -> bool:
+    """Return whether an XML file's root is ``annotation``, and its objects are not outlines alone, as LabelMe's are."""
+    return any(_root_tag(path) == _ROOT_TAG and not _is_outlines(path) for path in tree.annotations(".xml"))
 
 
-def read_voc(root: Path, folders: Sequence[Path], *, on_broken: OnBroken = "stop") -> Dataset:
-    """Read one or several VOC folders as one dataset; splits of the same name are joined.
+def read_voc(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
+    """Read all VOC annotations below a folder as one dataset; splits of the same name are joined.
 
-    Classes are the names in use, sorted. Without ``ImageSets/Main`` all annotations are for training.
+    Classes are the names in use, sorted. Lists (``ImageSets/Main``) or folders named after splits give the splits; without
+    them all annotations are for training.
 
     Args:
-        root: The folder the user gave; names are relative to it.
-        folders: What `find_voc_folders` found in it.
+        tree: The files, of which `is_voc` is true.
         on_broken: See `open_dataset`.
 
     Raises:
         DatasetError: A split is empty or missing, or an item is broken and ``on_broken`` is ``stop``.
     """
-    broken = BrokenItems(root, on_broken)
-    annotations: dict[str, list[_Annotation]] = {}
+    broken = BrokenItems(tree.root, on_broken)
     notes: list[str] = []
-    for folder in folders:
-        for split, stems in _read_splits(folder).items():
-            distinct = dict.fromkeys(stems)
-            if len(distinct) < len(stems):
-                notes.append(f"{len(stems) - len(distinct)} image(s) are listed twice in {split}")
-            annotations.setdefault(split, []).extend(_read_annotations(folder, distinct, broken))
+    paths = sorted(tree.annotations(".xml"), key=lambda path: (path.parent, path.stem))
+    divided = divide_by_split(tree, paths, broken=broken, notes=notes)
+    annotations: dict[str, list[_Annotation]] = {}
+    for split, files in divided.items():
+        with broken.of_split(split):
+            annotations[split] = _parse_all(split, files, broken, notes)
     everything = [annotation for split in annotations.values() for annotation in split]
     starts = (value for annotation in everything for corners in annotation.corners for value in corners[:2])
     first_pixel = 0 if any(0 <= value < 1 for value in starts) else 1
@@ -69,57 +68,69 @@ def read_voc(root: Path, folders: Sequence[Path], *, on_broken: OnBroken = "stop
         notes.append("a box starts at pixel 0: coordinates are read as counted from 0, not from 1 as in Pascal VOC")
     class_names = sorted({name for annotation in everything for name in annotation.names})
     index = {name: label for label, name in enumerate(class_names)}
-    splits = {
-        split: [sample for a in items if (sample := _to_sample(a, index, first_pixel, broken=broken))]
-        for split, items in annotations.items()
-    }
+    images = VocImages(tree, paths)
+    splits: dict[str, list[Sample]] = {}
+    for split, items in annotations.items():
+        with broken.of_split(split):
+            samples = (_to_sample(item, images, index, first_pixel=first_pixel, broken=broken) for item in items)
+            splits[split] = [sample for sample in samples if sample]
+    notes += images.notes() + note_unreadable(tree.files) + broken.notes()
     return assemble_dataset(
-        root.resolve().name,
+        tree.root.resolve().name,
         "voc",
         class_names=class_names,
         splits=splits,
         left_out=broken.left_out,
-        notes=notes + broken.notes(),
+        notes=notes,
     )
 
 
-def _read_splits(folder: Path) -> dict[str, list[str]]:
-    lists = {split: folder / "ImageSets" / "Main" / f"{split}.txt" for split in ("train", "val", "test", "trainval")}
-    splits = {
-        split: [line.strip() for line in path.read_text().splitlines() if line.strip()]
-        for split, path in lists.items()
-        if path.is_file()
-    }
-    trainval = splits.pop("trainval", None)
-    if "train" not in splits and trainval is not None:
-        held = set(splits.get("val", ()))
-        splits["train"] = [stem for stem in trainval if stem not in held]
-    if not splits:
-        splits["train"] = sorted(path.stem for path in (folder / "Annotations").glob("*.xml"))
-    return splits
+def _root_tag(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return next((element.tag for _, element in ElementTree.iterparse(file, events=("start",))), None)
+    except (ElementTree.ParseError, OSError, ValueError, LookupError):
+        return None
 
 
-def _read_annotations(folder: Path, stems: Mapping[str, None], broken: BrokenItems) -> list[_Annotation]:
-    annotations = []
-    for stem in stems:
-        path = folder / "Annotations" / f"{stem}.xml"
+def _is_outlines(path: Path) -> bool:
+    content = path.read_bytes()
+    return b"<polygon>" in content and b"<bndbox>" not in content
+
+
+def _parse_all(split: str, paths: Sequence[Path], broken: BrokenItems, notes: list[str]) -> list[_Annotation]:
+    annotations, missing, foreign = [], [], []
+    for path in paths:
         try:
-            annotations.append(_parse(path, folder, broken))
+            annotation = _parse(path, broken)
+            if annotation is None:
+                foreign.append(path)
+            else:
+                annotations.append(annotation)
         except FileNotFoundError:
-            broken.add(path, "the annotation is missing")
+            if split == "test":
+                missing.append(path)
+            else:
+                broken.add(path, "the annotation is missing")
         except OSError as error:
             broken.add(path, f"the annotation cannot be read: {error}")
-        except (ElementTree.ParseError, UnicodeDecodeError) as error:
+        except (ElementTree.ParseError, UnicodeDecodeError, LookupError) as error:
             broken.add(path, f"the XML is broken: {error}")
         except DatasetError:
             raise
         except ValueError as error:
             broken.add(path, str(error))
+    for what, files in (("XML file(s) are no VOC annotations", foreign), ("listed annotation(s) are missing", missing)):
+        if files:
+            first = relative_name(files[0], broken.root)
+            notes.append(f"{split}: {len(files)} {what} and are left out, first {first}")
     return annotations
 
 
-def _parse(path: Path, folder: Path, broken: BrokenItems) -> _Annotation:
+def _parse(path: Path, broken: BrokenItems) -> _Annotation | None:
     root = ElementTree.parse(path).getroot()
+    if root.tag != _ROOT_TAG:
+        return None
     corners, names, difficult = [], [], []
     for number, item in enumerate(root.findall("object"), 1):
         try:
@@ -132,8 +143,8 @@ def _parse(path: Path, folder: Path, broken: BrokenItems) -> _Annotation:
             continue
         names.append(name)
         difficult.append(item.findtext("difficult", "0").strip() == "1")
-    image_path = _find_image(folder / "JPEGImages", path.stem, (root.findtext("filename") or "").strip())
-    return _Annotation(path, image_path, _stated_size(root), tuple(corners), tuple(names), tuple(difficult))
+    stated_name = file_name(root.findtext("filename") or root.findtext("path") or "")
+    return _Annotation(path, stated_name, _stated_size(root), tuple(corners), tuple(names), tuple(difficult))
 
 
 def _read_number(item: ElementTree.Element, place: str) -> float:
@@ -151,20 +162,15 @@ def _stated_size(root: ElementTree.Element) -> tuple[int, int] | None:
     return (height, width) if height > 0 and width > 0 else None  # some tools write 0 for "unknown"
 
 
-def _find_image(folder: Path, stem: str, filename: str) -> Path:
-    usual = folder / f"{stem}.jpg"
-    if usual.is_file():
-        return usual
-    others = [folder / f"{stem}{suffix}" for suffix in sorted(IMAGE_SUFFIXES | {s.upper() for s in IMAGE_SUFFIXES})]
-    if filename:
-        others.append(folder / filename)
-    return next((path for path in others if path.is_file()), usual)
-
-
 def _to_sample(
-    annotation: _Annotation, index: Mapping[str, int], first_pixel: int, *, broken: BrokenItems
+    annotation: _Annotation, images: VocImages, index: Mapping[str, int], *, first_pixel: int, broken: BrokenItems
 ) -> Sample | None:
-    image = broken.check_image(annotation.image_path, stated_size_hw=annotation.size_hw)
+    try:
+        path = images.find(annotation.path, annotation.stated_name)
+    except ValueError as error:
+        broken.add(annotation.path, str(error))
+        return None
+    image = broken.check_image(path, stated_size_hw=annotation.size_hw)
     if image is None:
         return None
     boxes = [(x1 - first_pixel, y1 - first_pixel, x2, y2) for x1, y1, x2, y2 in annotation.corners]

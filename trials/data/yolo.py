@@ -1,171 +1,270 @@
-"""Reads YOLO datasets: a ``data.yaml``, images, and one label file for each image.
+"""Reads YOLO datasets: images, one label file for each, and a ``data.yaml`` or a ``classes.txt`` with the classes.
 
-A label line is ``class cx cy w h`` in shares of the image, or ``class x y x y ...`` for a polygon, of which the bounding box
-is used. An image without a label file has no objects, as in the format's own tools.
+A label line is ``class cx cy w h`` in shares of the image, ``class x y x y ...`` for a polygon or an oriented box, of which
+the bounding box is used, or, where the YAML has ``kpt_shape``, a box with key points behind it, which are not used. An
+image without a label file has no objects, as in the format's own tools.
 
-Source: docs.ultralytics.com, "Object Detection Datasets Overview" and "Instance Segmentation Datasets Overview".
+Source: docs.ultralytics.com, "Datasets Overview", pages "Object Detection", "Instance Segmentation", "Pose Estimation" and
+"Oriented Bounding Box".
 """
 
-from collections.abc import Sequence
-from pathlib import Path
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
 
-from trials.data.broken_items import BrokenItems, OnBroken
+from trials.data.broken_items import BrokenItems, OnBroken, relative_name
 from trials.data.dataset import Dataset, DatasetError, Sample, assemble_dataset
-from trials.data.image_file import list_images
+from trials.data.file_tree import (
+    SPLIT_WORDS,
+    FileTree,
+    find_below,
+    is_image,
+    note_unreadable,
+    read_list,
+    read_text,
+    split_of_folder,
+    walk_files,
+)
+from trials.data.yolo_labels import LabelReader, label_path
 
-_SPLIT_KEYS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
-_NORMALISED_LIMIT = 2.0  # a box may reach past its image; larger values are pixels
+_MAX_DEPTH = 2  # folders between the root and the YAML file
+_USUAL_YAML_STEMS = ("data", "dataset")
+_CLASS_FILES = frozenset({"classes.txt", "obj.names", "classes.names", "_darknet.labels"})
+_PROBED_FILES = 20
+_LABEL_LINE = re.compile(r"\d+(\s+[-+\d.eE]+){4,}")
 
 
-def find_yolo_file(path: Path) -> Path | None:
-    """Return the YAML file of a YOLO dataset: the path itself, or the one in the folder; None without one."""
-    if path.is_file():
-        return path if path.suffix in (".yaml", ".yml") else None
-    usual = (path / name for name in ("data.yaml", "data.yml", "dataset.yaml"))
-    texts = ((file, file.read_text(errors="replace")) for file in sorted((*path.glob("*.yaml"), *path.glob("*.yml"))))
-    others = (file for file, text in texts if "names:" in text and "train:" in text)
-    return next((file for file in usual if file.is_file()), None) or next(others, None)
+def is_yolo(tree: FileTree) -> bool:
+    """Return whether there is a YOLO dataset's YAML, or a list of classes and label files."""
+    return _find_yaml(tree) is not None or bool(_class_files(tree) and _has_labels(tree))
 
 
-def read_yolo(file: Path, *, on_broken: OnBroken = "stop") -> Dataset:
-    """Read the YOLO dataset that a YAML file describes.
+def read_yolo(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
+    """Read the YOLO dataset that a YAML file describes, or that a list of classes and label files make up.
+
+    Without splits in a YAML file, lists of images or folders named after splits give them.
 
     Args:
-        file: The YAML file; its ``path`` is relative to its folder, which is used instead where ``path`` does not exist.
+        tree: The files, of which `is_yolo` is true. The YAML's ``path`` is relative to its folder, which is used instead
+            where ``path`` does not exist.
         on_broken: See `open_dataset`.
 
     Raises:
         DatasetError: The file is not valid, a split's images or all its labels are missing, or an item is broken and
             ``on_broken`` is ``stop``.
     """
-    document = _read_yaml(file)
-    class_names = _class_names(document, file)
-    stated = file.parent / str(document.get("path") or ".")
-    root = stated if stated.is_dir() else file.parent  # it is often a path of the machine where the file was written
-    broken = BrokenItems(root, on_broken)
+    file = _find_yaml(tree)
     notes: list[str] = []
-    splits = {}
-    for split, keys in _SPLIT_KEYS.items():
-        entry = next((document[key] for key in keys if document.get(key)), None)
-        if entry is None:
-            continue
-        places = entry if isinstance(entry, list) else [entry]
-        images = [path for place in places for path in _find_images(str(place), root, file=file)]
-        splits[split] = _read_split(split, images, num_classes=len(class_names), broken=broken, notes=notes)
+    document = _read_yaml(file) if file else {}
+    class_names = _class_names(document, file, notes) if file else _listed_classes(tree)
+    base = file.parent if file else tree.root
+    stated = base / str(document.get("path") or ".")
+    root = stated if stated.is_dir() else base  # it is often a path of the machine where the file was written
+    broken = BrokenItems(root, on_broken)
+    labels = LabelReader(len(class_names), _num_keypoint_values(document, file))
+    splits: dict[str, list[Sample]] = {}
+    images: list[Path] = []
+    for split, places in (_stated_places(document) or _places_by_name(FileTree(root), notes)).items():
+        with broken.of_split(split):
+            found = [path for place in places for path in _find_images(place, root, file or base, notes=notes)]
+            images += found
+            splits[split] = _read_split(split, found, labels=labels, broken=broken, notes=notes)
+    notes += _note_unused_labels(images, root) + labels.notes() + broken.notes()
     return assemble_dataset(
-        file.resolve().parent.name,
+        base.resolve().name,
         "yolo",
         class_names=class_names,
         splits=splits,
         left_out=broken.left_out,
-        notes=notes + broken.notes(),
+        notes=notes,
     )
+
+
+def _find_yaml(tree: FileTree) -> Path | None:
+    files = [path for path in tree.annotations(".yaml", ".yml") if tree.depth(path) <= _MAX_DEPTH]
+    if tree.given in files:
+        return tree.given
+    usual = [path for path in files if path.stem.lower() in _USUAL_YAML_STEMS]
+    files.sort(key=lambda path: (tree.depth(path), path not in usual, path))
+    described = (path for path in files if _describes_dataset(path))
+    return next(described, None) or next((path for path in usual if tree.depth(path) == 0), None)
+
+
+def _describes_dataset(path: Path) -> bool:
+    text = read_text(path, errors="replace")
+    keys = set(re.findall(r"^['\"]?(names|nc|train)['\"]?\s*:", text, re.M))
+    return "train" in keys and len(keys) > 1
+
+
+def _class_files(tree: FileTree) -> list[Path]:
+    return [path for path in tree.annotations(".txt", ".names", ".labels") if path.name.lower() in _CLASS_FILES]
+
+
+def _has_labels(tree: FileTree) -> bool:
+    texts = [path for path in tree.annotations(".txt") if tree.images_of_stem(path.stem)]
+    lines = (line for path in texts[:_PROBED_FILES] for line in read_list(path)[:1])
+    return any(_LABEL_LINE.fullmatch(line) for line in lines)
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
-        document = yaml.safe_load(file.read_text())
+        document = yaml.safe_load(read_text(file))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DatasetError(f"{file}: the YAML is broken: {error}") from error
-    if not isinstance(document, dict) or "train" not in document or "names" not in document:
+    if not isinstance(document, dict) or not {"train", "names", "nc"} & document.keys():
         raise DatasetError(f"{file}: a YOLO dataset's YAML holds 'train', 'val' and 'names'; this file does not")
     return document
 
 
-def _class_names(document: dict[str, Any], file: Path) -> list[str]:
-    names = document["names"]
+def _class_names(document: Mapping[str, Any], file: Path, notes: list[str]) -> list[str]:
+    names, count = document.get("names"), document.get("nc")
+    if names is None and isinstance(count, int) and count > 0:
+        notes.append(f"{file.name} names no classes: they are called class_0 to class_{count - 1}")
+        return [f"class_{label}" for label in range(count)]
     if isinstance(names, dict):
-        if sorted(names) != list(range(len(names))):
-            raise DatasetError(f"{file}: the keys of 'names' are {sorted(names, key=str)}, not 0 to {len(names) - 1}")
-        names = [names[key] for key in range(len(names))]
+        by_label = {int(key) if str(key).isdecimal() else key: name for key, name in names.items()}
+        if set(by_label) != set(range(len(names))):
+            shown = sorted(by_label, key=str)
+            raise DatasetError(f"{file}: the keys of 'names' are {shown}, not 0 to {len(names) - 1}")
+        names = [by_label[label] for label in range(len(names))]
     if not isinstance(names, list):
         raise DatasetError(f"{file}: 'names' is neither a list nor a mapping from 0: {names!r}")
-    count = document.get("nc", len(names))
-    if count != len(names):
+    if count is not None and count != len(names):
         raise DatasetError(f"{file}: 'nc' is {count}, but 'names' holds {len(names)} names")
-    return [str(name) for name in names]
+    distinct: list[str] = []
+    for label, name in enumerate(str(name) for name in names):
+        distinct.append(f"{name} ({label})" if name in distinct else name)
+        if distinct[-1] != name:
+            notes.append(f"the class {label} has the name of another one and is called {distinct[-1]!r}")
+    return distinct
 
 
-def _find_images(place: str, root: Path, *, file: Path) -> list[Path]:
+def _listed_classes(tree: FileTree) -> list[str]:
+    """Return the classes that the list of classes holds.
+
+    Raises:
+        DatasetError: There are several lists, and they differ.
+    """
+    files = sorted(_class_files(tree), key=tree.depth)
+    names = read_list(files[0])
+    for other in files[1:]:
+        if read_list(other) != names:
+            shown = " and ".join(relative_name(path, tree.root) for path in (files[0], other))
+            raise DatasetError(f"{shown} list different classes", hint="write one data.yaml with 'train' and 'names'")
+    return names
+
+
+def _num_keypoint_values(document: Mapping[str, Any], file: Path | None) -> int:
+    shape = document.get("kpt_shape")
+    if shape is None:
+        return 0
+    if not (isinstance(shape, list) and len(shape) == 2 and all(isinstance(n, int) for n in shape)):
+        raise DatasetError(f"{file}: 'kpt_shape' is {shape!r}, not [number of points, 2 or 3]")
+    return int(shape[0]) * int(shape[1])
+
+
+def _stated_places(document: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the folders and lists of images that the YAML names for each split; empty where it names none."""
+    stated: dict[str, list[str]] = {}
+    for word, split in SPLIT_WORDS.items():
+        if entry := document.get(word):
+            stated.setdefault(split, [str(place) for place in (entry if isinstance(entry, list) else [entry])])
+    return stated
+
+
+def _places_by_name(tree: FileTree, notes: list[str]) -> dict[str, list[str]]:
+    """Return the lists named after splits that hold images, else the images by the split that their folder names."""
+    places: dict[str, list[str]] = {}
+    for path in tree.annotations(".txt"):
+        split = SPLIT_WORDS.get(path.stem.lower())
+        if split and any(is_image(Path(line)) for line in read_list(path)[:1]):
+            places.setdefault(split, []).append(str(path))
+    if places:
+        return places
+    for path in tree.images:
+        places.setdefault(tree.split_of(path) or "", []).append(str(path))
+    unnamed = places.pop("", [])
+    if unnamed and places:
+        first = relative_name(Path(unnamed[0]), tree.root)
+        notes.append(f"{len(unnamed)} image(s) lie in no split's folder and are for training, first {first}")
+    if unnamed:
+        places.setdefault("train", []).extend(unnamed)
+    return places
+
+
+def _find_images(place: str, root: Path, stated_in: Path, *, notes: list[str]) -> list[Path]:
     # Roboflow writes ../train/images for train/images
-    candidates = [root / place, file.parent / place, root / place.removeprefix("../")]
+    candidates = [root / place, stated_in.parent / place, root / place.removeprefix("../")]
     found = next((path for path in candidates if path.exists()), None)
+    if found is None and (found := _find_alike(place, root)):
+        notes.append(f"{stated_in.name} says {place!r}, which does not exist: {relative_name(found, root)} is used")
     if found is None:
-        raise DatasetError(f"{file}: {place!r} does not exist", hint=f"looked for {candidates[0]}")
+        raise DatasetError(f"{stated_in}: {place!r} does not exist", hint=f"looked for {candidates[0]}")
     if found.is_dir():
-        return list_images(found)
-    if found.suffix != ".txt":
-        raise DatasetError(f"{file}: {place!r} is neither a folder nor a .txt list of images")
-    lines = [line.strip() for line in found.read_text().splitlines() if line.strip()]
-    return [found.parent / line if line.startswith("./") else root / line for line in lines]
+        files = walk_files(found)
+        notes += note_unreadable(files)
+        return [path for path in files if is_image(path)]
+    if is_image(found):
+        return [found]
+    if found.suffix.lower() != ".txt":
+        raise DatasetError(f"{stated_in}: {place!r} is neither a folder nor a .txt list of images")
+    return [_listed_image(line, found.parent, root) for line in read_list(found)]
 
 
-def _label_path(image: Path) -> Path:
-    parts = list(image.parts)
-    folders = [index for index, part in enumerate(parts[:-1]) if part == "images"]
-    if folders:
-        parts[folders[-1]] = "labels"
-    return Path(*parts).with_suffix(".txt")
+def _find_alike(place: str, root: Path) -> Path | None:
+    """Return the folder or list that a place of another machine, or of another case, means: its longest end below root."""
+    parts = [part for part in PurePosixPath(place.replace("\\", "/")).parts if part not in ("/", "..", ".")]
+    ends = [parts[first:] for first in range(len(parts))]
+    # a last part alone, such as images, could be of any split
+    told = (end for end in ends if len(end) > 1 or len(parts) == 1 or split_of_folder(Path(end[0]).stem))
+    return next((found for end in told if (found := find_below(root, "/".join(end)))), None)
+
+
+def _listed_image(line: str, folder: Path, root: Path) -> Path:
+    usual = folder / line if line.startswith("./") else root / line
+    if usual.is_file():
+        return usual
+    # Windows separators, CVAT's data/ in front, a path of another machine
+    parts = Path(line.replace("\\", "/")).parts
+    others = (base / Path(*parts[first:]) for first in range(len(parts)) for base in (root, folder))
+    return next((path for path in others if path.is_file()), usual)
 
 
 def _read_split(
-    split: str, images: Sequence[Path], *, num_classes: int, broken: BrokenItems, notes: list[str]
+    split: str, images: Sequence[Path], *, labels: LabelReader, broken: BrokenItems, notes: list[str]
 ) -> list[Sample]:
-    distinct = dict.fromkeys(images)
+    distinct = {image: label_path(image) for image in images}
     if len(distinct) < len(images):
         notes.append(f"{len(images) - len(distinct)} image(s) are listed twice in {split}")
-    unlabelled = sum(not _label_path(image).is_file() for image in distinct)
+    unlabelled = sum(not path.is_file() for path in distinct.values())
     if distinct and unlabelled == len(distinct):
-        first = _label_path(next(iter(distinct)))
+        first = next(iter(distinct.values()))
         raise DatasetError(f"no image of the {split} split has a label file", hint=f"looked first for {first}")
     if unlabelled:
         notes.append(f"{unlabelled} image(s) of {split} have no label file and count as without objects")
-    samples = (_to_sample(image, num_classes=num_classes, broken=broken) for image in distinct)
+    samples = (_to_sample(image, path, labels=labels, broken=broken) for image, path in distinct.items())
     return [sample for sample in samples if sample is not None]
 
 
-def _to_sample(path: Path, *, num_classes: int, broken: BrokenItems) -> Sample | None:
+def _to_sample(path: Path, labels_at: Path, *, labels: LabelReader, broken: BrokenItems) -> Sample | None:
     image = broken.check_image(path)
     if image is None:
         return None
-    label_path = _label_path(path)
-    labels, boxes = [], []
-    for number, line in enumerate(_read_lines(label_path, broken), 1):
-        try:
-            label, box = _parse_line(line, num_classes)
-        except ValueError as error:
-            broken.add(label_path, f"line {number}: {error}")
-            continue
-        labels.append(label)
-        boxes.append(box)
+    classes, boxes = labels.read(labels_at, broken)
     height, width = image.size_hw
     in_pixels = [(x1 * width, y1 * height, x2 * width, y2 * height) for x1, y1, x2, y2 in boxes]
-    return broken.make_sample(image, in_pixels, labels, path=label_path)
+    return broken.make_sample(image, in_pixels, classes, path=labels_at)
 
 
-def _read_lines(path: Path, broken: BrokenItems) -> list[str]:
-    if not path.is_file():
-        return []
-    try:
-        return [line for line in path.read_text().splitlines() if line.strip()]
-    except UnicodeDecodeError as error:
-        broken.add(path, f"the labels are not text: {error}")
-        return []
-
-
-def _parse_line(line: str, num_classes: int) -> tuple[int, tuple[float, float, float, float]]:
-    """Return the class and the box, xyxy in shares of the image, of one label line."""
-    first, *rest = (float(word) for word in line.split())
-    if not (first.is_integer() and 0 <= first < num_classes):
-        raise ValueError(f"unknown class {first:g}; the classes are 0 to {num_classes - 1}")
-    if len(rest) != 4 and (len(rest) < 6 or len(rest) % 2):
-        raise ValueError(f"holds {len(rest)} numbers after the class, not a box of 4 or a polygon of 6 or more")
-    if any(abs(value) > _NORMALISED_LIMIT for value in rest):
-        raise ValueError(f"holds {max(rest, key=abs):g}: coordinates are shares of the image, from 0 to 1")
-    if len(rest) == 4:
-        x, y, width, height = rest
-        return int(first), (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-    return int(first), (min(rest[::2]), min(rest[1::2]), max(rest[::2]), max(rest[1::2]))
+def _note_unused_labels(images: Sequence[Path], root: Path) -> list[str]:
+    """Return a sentence on the label files of which no split has the image, if there are any."""
+    expected = {label_path(image) for image in images}
+    texts = (path for folder in sorted({path.parent for path in expected}) for path in sorted(folder.glob("*.txt")))
+    apart = _CLASS_FILES | {f"{word}.txt" for word in SPLIT_WORDS}
+    unused = [path for path in texts if path not in expected and path.name.lower() not in apart]
+    unused = [path for path in unused if not path.name.lower().startswith("readme")]
+    first = relative_name(unused[0], root) if unused else ""
+    return [f"{len(unused)} label file(s) are of no image in a split and are left out, first {first}"] if unused else []

@@ -139,3 +139,192 @@ def test_other_json_is_no_dataset(tmp_path: Path) -> None:
     (tmp_path / "package.json").write_text(json.dumps({"name": "thing"}))
     with pytest.raises(DatasetError, match="not a dataset of a known format"):
         open_dataset(str(tmp_path))
+
+
+def _document(path: Path) -> dict[str, list[object]]:
+    return json.loads(path.read_text())
+
+
+def test_null_among_the_annotations(tmp_path: Path, write_image, write_coco) -> None:
+    path = write_coco("train.json", ["a.jpg"], [(0, 3, BOX)])
+    write_coco("val.json", ["a.jpg"], [])
+    _write_images(write_image, tmp_path / "coco", "a.jpg")
+    document = _document(path)
+    document["annotations"].append(None)
+    path.write_text(json.dumps(document))
+    with pytest.raises(DatasetError, match=r"train\.json: entry 1 of 'annotations' is null, not an object"):
+        open_dataset(str(tmp_path / "coco"))
+    dataset = open_dataset(str(tmp_path / "coco"), on_broken="skip")
+    assert dataset.left_out == ("train.json: entry 1 of 'annotations' is null, not an object",)
+    assert len(dataset.splits["train"][0].labels) == 1
+
+
+def test_two_images_of_one_id(tmp_path: Path, write_image, write_coco) -> None:
+    path = write_coco("train.json", ["a.jpg", "b.jpg", "c.jpg"], [(0, 3, BOX), (1, 3, BOX), (2, 3, BOX)])
+    write_coco("val.json", ["a.jpg"], [])
+    _write_images(write_image, tmp_path / "coco", "a.jpg", "b.jpg", "c.jpg")
+    document = _document(path)
+    document["images"][1]["id"] = 100
+    path.write_text(json.dumps(document))
+    with pytest.raises(DatasetError, match=r"train\.json: the image id 100 belongs to a\.jpg and b\.jpg"):
+        open_dataset(str(tmp_path / "coco"))
+    document["annotations"].pop(1)
+    path.write_text(json.dumps(document))
+    dataset = open_dataset(str(tmp_path / "coco"), on_broken="skip")
+    assert [sample.name for sample in dataset.splits["train"]] == ["c.jpg"]
+    assert len(dataset.splits["train"][0].labels) == 1
+    assert len(dataset.left_out) == 1
+
+
+def test_one_image_under_two_ids_is_joined(tmp_path: Path, write_image, write_coco) -> None:
+    write_coco("train.json", ["a.jpg", "a.jpg"], [(0, 3, BOX), (1, 9, [0, 0, 5, 5])])
+    write_coco("val.json", ["b.jpg"], [])
+    _write_images(write_image, tmp_path / "coco", "a.jpg", "b.jpg")
+    dataset = open_dataset(str(tmp_path / "coco"))
+    assert [sample.labels.tolist() for sample in dataset.splits["train"]] == [[0, 1]]
+    assert "train.json: 1 image(s) are listed twice and were joined" in dataset.notes
+
+
+@pytest.mark.parametrize(
+    ("root_id", "used", "note"),
+    [
+        (0, False, "category 'car' only groups others and has no objects: left out"),
+        (0, True, "categories 0 and 1 are both named 'car': joined"),
+        (5, False, "category 'car' only groups others and has no objects: left out"),
+    ],
+)
+def test_root_category_of_the_class_s_own_name(
+    tmp_path: Path, write_image, write_coco, root_id: int, used: bool, note: str
+) -> None:
+    """Roboflow's export of a project with one class."""
+    categories = [
+        {"id": root_id, "name": "car", "supercategory": "none"},
+        {"id": 1, "name": "car", "supercategory": "car"},
+    ]
+    for split in ("train", "valid"):
+        annotations = [(0, 1, BOX), (0, root_id if used else 1, [0, 0, 9, 9])]
+        write_coco(f"{split}/_annotations.coco.json", ["a.jpg"], annotations, categories=categories)
+        _write_images(write_image, tmp_path / "coco" / split, "a.jpg")
+    dataset = open_dataset(str(tmp_path / "coco"))
+    assert dataset.class_names == ("car",)
+    assert dataset.splits["val"][0].labels.tolist() == [0, 0]
+    assert dataset.notes == (note,)
+
+
+def test_category_in_its_own_group_is_kept(tmp_path: Path, write_image, write_coco) -> None:
+    categories = [{"id": 1, "name": "person", "supercategory": "person"}, {"id": 2, "name": "cat"}]
+    write_coco("train.json", ["a.jpg"], [(0, 2, BOX)], categories=categories)
+    write_coco("val.json", ["a.jpg"], [], categories=categories)
+    _write_images(write_image, tmp_path / "coco", "a.jpg")
+    assert open_dataset(str(tmp_path / "coco")).class_names == ("person", "cat")
+
+
+def test_two_unrelated_categories_of_one_name(tmp_path: Path, write_coco) -> None:
+    categories = [{"id": 1, "name": "cat"}, {"id": 2, "name": "cat"}]
+    write_coco("train.json", ["a.jpg"], [(0, 2, BOX)], categories=categories)
+    with pytest.raises(DatasetError, match=r"train\.json: the category 'cat' is defined twice"):
+        open_dataset(str(tmp_path / "coco"))
+
+
+@pytest.mark.parametrize(
+    ("json_at", "image_at", "name"),
+    [
+        ("annotations/instances_{split}.json", "Images/{split}/{name}", "{name}"),  # CVAT
+        ("{split}/labels.json", "{split}/data/{name}", "{name}"),  # FiftyOne
+        ("deep/er/{split}.json", "photos/{name}", "{name}"),
+        ("{split}.json", "images/{name}", "images\\1\\{name}"),  # Label Studio on Windows
+        ("{split}.json", "images/{name}", "/home/somebody/images/{name}"),
+        ("{split}.json", "images/cam/{name}", "cam/{name}"),
+    ],
+)
+def test_layouts(tmp_path: Path, write_image, write_coco, json_at: str, image_at: str, name: str) -> None:
+    for split, stem in (("Train", "a"), ("Validation", "b")):
+        image = f"{stem}.jpg"
+        write_coco(json_at.format(split=split), [name.format(name=image)], [(0, 3, BOX)])
+        write_image(tmp_path / "coco" / image_at.format(split=split, name=image))
+    dataset = open_dataset(str(tmp_path / "coco"))
+    expected = {
+        "train": [image_at.format(split="Train", name="a.jpg")],
+        "val": [image_at.format(split="Validation", name="b.jpg")],
+    }
+    assert {split: [s.name for s in samples] for split, samples in dataset.splits.items()} == expected
+    assert dataset.notes == ()
+
+
+def test_one_file_in_annotations_with_images_beside_that_folder(tmp_path: Path, write_image, write_coco) -> None:
+    path = write_coco("annotations/instances_default.json", ["a.jpg", "b.jpg"], [(0, 3, BOX)])
+    _write_images(write_image, tmp_path / "coco/images/test", "a.jpg", "b.jpg")
+    for spec in (path, tmp_path / "coco"):
+        assert [len(samples) for samples in open_dataset(str(spec)).splits.values()] == [1, 1]
+
+
+def test_image_of_another_split_is_not_taken(tmp_path: Path, write_image, write_coco) -> None:
+    for split in ("train", "valid"):
+        write_coco(f"{split}/_annotations.coco.json", ["1.jpg", "2.jpg"], [(0, 3, BOX)])
+        _write_images(write_image, tmp_path / "coco" / split, "1.jpg", "2.jpg")
+    (tmp_path / "coco/train/1.jpg").unlink()
+    with pytest.raises(DatasetError, match=r"train/1\.jpg: the image is missing"):
+        open_dataset(str(tmp_path / "coco"))
+
+
+def _empty(path: Path) -> None:
+    path.write_text('{"images": [], "annotations": [], "categories": [{"id": 3, "name": "cat"}]}')
+
+
+def _break(path: Path) -> None:
+    path.write_text('{"images": [')
+
+
+def _remove_annotations(path: Path) -> None:
+    path.write_text(json.dumps(_document(path) | {"annotations": []}))
+
+
+def _remove_images(path: Path) -> None:
+    (path.parent / "t.jpg").unlink()
+
+
+@pytest.mark.parametrize("damage", [_empty, _break, _remove_annotations, _remove_images])
+@pytest.mark.parametrize("on_broken", ["stop", "skip"])
+def test_unusable_test_split_is_a_note(tmp_path: Path, write_image, write_coco, damage, on_broken) -> None:
+    for split, image in (("train", "a.jpg"), ("valid", "b.jpg"), ("test", "t.jpg")):
+        path = write_coco(f"{split}/_annotations.coco.json", [image], [(0, 3, BOX)])
+        _write_images(write_image, tmp_path / "coco" / split, image)
+    damage(path)
+    dataset = open_dataset(str(tmp_path / "coco"), on_broken=on_broken)
+    assert set(dataset.splits) == {"train", "val"}
+    assert any(note.startswith("the test split is left out: ") for note in dataset.notes)
+
+
+def test_whole_ids_may_be_written_as_fractions(tmp_path: Path, write_image, write_coco) -> None:
+    path = write_coco("train.json", ["a.jpg"], [(0, 3, BOX)])
+    write_coco("val.json", ["a.jpg"], [])
+    _write_images(write_image, tmp_path / "coco", "a.jpg")
+    path.write_text(path.read_text().replace('"image_id": 100', '"image_id": 100.0'))
+    assert len(open_dataset(str(tmp_path / "coco")).splits["train"][0].labels) == 1
+
+
+def test_files_that_are_not_read_are_named(tmp_path: Path, write_image, write_coco) -> None:
+    write_coco("train.json", ["a.jpg"], [(0, 3, BOX)])
+    write_coco("val.json", ["a.jpg"], [])
+    write_coco("person_keypoints_train.json", ["a.jpg"], [(0, 3, BOX)])
+    write_coco("more.json", ["a.jpg"], [])
+    write_coco("test1.json", ["a.jpg"], [])
+    write_coco("test2.json", ["a.jpg"], [])
+    path = write_coco("labels_train.json", ["a.jpg"], [(0, 3, BOX)])  # Datumaro writes classes of images beside boxes
+    path.write_text(path.read_text().replace('"bbox"', '"label"'))
+    _write_images(write_image, tmp_path / "coco", "a.jpg", "spare.jpg")
+    assert open_dataset(str(tmp_path / "coco")).notes == (
+        "5 other COCO file(s) are not read: "
+        "labels_train.json, person_keypoints_train.json, test1.json, test2.json, more.json",
+        "1 image(s) are of no usable entry and are left out, first spare.jpg",
+        "1 image(s) are in both train and val",
+    )
+
+
+def test_several_files_without_a_split(tmp_path: Path, write_coco) -> None:
+    write_coco("cam1.json", [], [])
+    write_coco("cam2.json", [], [])
+    with pytest.raises(
+        DatasetError, match=r"2 annotation files, of which none names its split: cam1\.json, cam2\.json"
+    ):
+        open_dataset(str(tmp_path / "coco"))

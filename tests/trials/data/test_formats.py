@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,68 @@ def test_opening_decodes_no_image(write_voc, monkeypatch: pytest.MonkeyPatch) ->
     dataset = open_dataset(str(root))
     with pytest.raises(AssertionError, match="is decoded"):
         dataset.splits["train"][0].load()
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        (
+            "annotations.xml",
+            "<?xml version='1.0'?><annotations><version>1.1</version></annotations>",
+            "CVAT XML.* datum ",
+        ),
+        (
+            "a.xml",
+            "<annotation><object><name>x</name><polygon><pt><x>1</x></pt></polygon></object></annotation>",
+            "LabelMe XML.* datum ",
+        ),
+        ("a.json", '{"version": "5", "flags": {}, "shapes": [], "imagePath": "a.jpg"}', "LabelMe JSON.* labelme2coco "),
+        (
+            "a.txt",
+            "Car 0.00 0 -1.58 587 173 614 200 1.65 1.67 3.64 -0.65 1.71 46.70 -1.59\n",
+            "KITTI.* datum convert -if kitti",
+        ),
+        ("a.csv", "ImageID,Source,LabelName,Confidence\n", "Open Images CSV.* datum "),
+        ("a.json", '[{"image": "a.jpg", "annotations": [{"label": "x", "coordinates": {"x": 1}}]}]', "CreateML JSON"),
+        ("a.txt", "0 0.5 0.5 0.1 0.1\n", "label files without class names; add a classes.txt"),
+        ("notes.md", "", "looked for Pascal VOC"),
+    ],
+)
+def test_hint_tells_other_formats_and_their_converters(
+    tmp_path: Path, write_image, file: str, text: str, message: str
+) -> None:
+    write_image(tmp_path / "images/a.jpg")
+    (tmp_path / file).write_text(text)
+    with pytest.raises(DatasetError, match=r"\(files by suffix: 1 \.") as caught:
+        open_dataset(str(tmp_path))
+    assert re.search(message, caught.value.hint)
+
+
+def test_images_alone(tmp_path: Path, write_image) -> None:
+    write_image(tmp_path / "images/a.jpg")
+    with pytest.raises(DatasetError, match=r"it holds images/ \(files by suffix: 1 \.jpg\)") as caught:
+        open_dataset(str(tmp_path))
+    assert caught.value.hint == "there are images but no annotations"
+
+
+def test_a_second_format_is_told(write_voc) -> None:
+    root = write_voc({"a": [("cat", 1, 1, 9, 9)], "b": []}, splits={"train": ["a"], "val": ["b"]})
+    (root / "data.yaml").write_text("train: JPEGImages\nnames: [cat]\n")
+    assert open_dataset(str(root)).notes == ("annotations in the format yolo are there too: not read, voc is",)
+
+
+def test_files_that_systems_leave_behind_are_skipped(write_voc) -> None:
+    root = write_voc({"a": [("cat", 1, 1, 9, 9)], "b": []}, splits={"train": ["a"], "val": ["b"]})
+    before = open_dataset(str(root)).fingerprint
+    for name in ("Annotations/._a.xml", "JPEGImages/._a.jpg", "JPEGImages/Thumbs.db", "__MACOSX/Annotations/a.xml"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"\x00\x05\x16\x07")
+    assert (open_dataset(str(root)).fingerprint, open_dataset(str(root)).notes) == (before, ())
+
+
+def test_layouts_of_the_docs_name_their_tests() -> None:
+    here = Path(__file__).parent
+    tests = "".join(path.read_text() for path in here.glob("test_*.py"))
+    rows = re.findall(r"`(test_\w+)` \|$", (here.parents[2] / "docs/data.md").read_text(), re.M)
+    assert len(rows) > 20
+    assert [name for name in rows if f"def {name}(" not in tests] == []

@@ -77,3 +77,11 @@ def test_command_lists_what_is_left_out(small: Path) -> None:
     result = CliRunner().invoke(data, [*arguments, "--skip-broken"], catch_exceptions=False)
     assert "Left out as broken: 1" in result.stdout
     assert "JPEGImages/a.jpg: the image is missing" in result.stdout
+
+
+def test_an_object_twice_is_told(write_voc) -> None:
+    twice = [("cat", 1, 1, 9, 9), ("cat", 1, 1, 9, 9), ("dog", 1, 1, 9, 9)]
+    root = write_voc({"a": twice, "b": twice[1:]}, splits={"train": ["a"], "val": ["b"]})
+    assert describe_dataset(open_dataset(str(root))).notes == (
+        "train: 1 image(s) have an object of the same class and box twice, first JPEGImages/a.jpg",
+    )

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,11 @@ def test_trainval_less_val_is_train(write_voc) -> None:
     root = write_voc({name: ONE_CAT for name in "abc"}, splits={"trainval": ["a", "b", "c"], "val": ["c"]})
     dataset = open_dataset(str(root))
     assert [sample.name for sample in dataset.splits["train"]] == ["JPEGImages/a.jpg", "JPEGImages/b.jpg"]
+
+
+def test_trainval_less_train_is_val(write_voc) -> None:
+    root = write_voc({name: ONE_CAT for name in "abc"}, splits={"trainval": ["a", "b", "c"], "train": ["a", "c"]})
+    assert [sample.name for sample in open_dataset(str(root)).splits["val"]] == ["JPEGImages/b.jpg"]
 
 
 @pytest.mark.parametrize("parent", ["", "VOCdevkit/"])
@@ -186,3 +192,213 @@ def test_blood_cells(bccd: Path) -> None:
     assert dataset.class_names == ("Platelets", "RBC", "WBC")
     assert sum(len(s.labels) for samples in dataset.splits.values() for s in samples) == 4888
     assert dataset.left_out == ()
+
+
+def _move(root: Path, *moves: tuple[str, str]) -> None:
+    for source, target in moves:
+        (root / target).parent.mkdir(parents=True, exist_ok=True)
+        (root / source).rename(root / target)
+
+
+def _split_sizes(root: Path) -> dict[str, int]:
+    return {split: len(samples) for split, samples in open_dataset(str(root)).splits.items()}
+
+
+@pytest.mark.parametrize(
+    ("annotations", "images"),
+    [("annotations", "images"), ("annots", "images"), ("ANNOTATIONS", "Images"), ("labels/xml", "photos"), (".", ".")],
+)
+def test_folders_may_have_any_names(write_voc, annotations: str, images: str) -> None:
+    """Also those of published datasets: images/ with annotations/ or annots/, and LabelImg's XML beside the image."""
+    root = write_voc({"a": ONE_CAT, "b": ONE_CAT, "c": ONE_CAT})
+    for stem in "abc":
+        _move(root, (f"Annotations/{stem}.xml", f"{annotations}/{stem}.xml"))
+        _move(root, (f"JPEGImages/{stem}.jpg", f"{images}/{stem}.jpg"))
+    assert _split_sizes(root) == {"train": 2, "val": 1}
+    assert open_dataset(str(root)).notes == ("no validation split: 1 of 3 training images set apart for it",)
+
+
+@pytest.mark.parametrize("val", ["valid", "Val", "VALIDATION"])
+def test_xml_beside_images_in_folders_of_splits(write_voc, val: str) -> None:
+    """Roboflow's export of Pascal VOC."""
+    root = write_voc({"a": ONE_CAT, "b": ONE_CAT, "c": [("dog", 1, 1, 9, 9)]})
+    for stem, split in (("a", "train"), ("b", val), ("c", "test")):
+        _move(
+            root, (f"Annotations/{stem}.xml", f"{split}/{stem}.xml"), (f"JPEGImages/{stem}.jpg", f"{split}/{stem}.JPG")
+        )
+    dataset = open_dataset(str(root))
+    assert {split: [s.name for s in samples] for split, samples in dataset.splits.items()} == {
+        "train": ["train/a.JPG"],
+        "val": [f"{val}/b.JPG"],
+        "test": ["test/c.JPG"],
+    }
+    assert dataset.notes == ()
+
+
+def test_folders_train_and_test_without_validation(write_voc) -> None:
+    """LabelImg's layout as the playing cards are published: XML beside the image, Windows paths inside."""
+    root = write_voc({stem: ONE_CAT for stem in "abc"})
+    for stem, split in (("a", "train"), ("b", "train"), ("c", "test")):
+        _move(
+            root, (f"Annotations/{stem}.xml", f"{split}/{stem}.xml"), (f"JPEGImages/{stem}.jpg", f"{split}/{stem}.JPG")
+        )
+        path = root / split / f"{stem}.xml"
+        head = f"<annotation><filename>{stem}.JPG</filename><path>C:\\cards\\{split}\\{stem}.JPG</path>"
+        path.write_text(path.read_text().replace("<annotation>", head))
+    dataset = open_dataset(str(root))
+    assert {split: len(samples) for split, samples in dataset.splits.items()} == {"train": 1, "val": 1, "test": 1}
+    assert dataset.notes == ("no validation split: 1 of 2 training images set apart for it",)
+
+
+def test_playing_cards(cards: Path) -> None:
+    dataset = open_dataset(str(cards))
+    assert {split: len(samples) for split, samples in dataset.splits.items()} == {"train": 252, "val": 44, "test": 67}
+    assert dataset.class_names == ("ace", "jack", "king", "nine", "queen", "ten")
+
+
+@pytest.mark.parametrize("lines", [["seq1/{}"], ["seq1/{}.jpg"], ["JPEGImages/seq1/{}.jpg"], ["{}"], ["seq1/{}  1"]])
+def test_images_and_annotations_in_subfolders(write_voc, lines: list[str]) -> None:
+    root = write_voc(
+        {stem: ONE_CAT for stem in ("a", "b", "top")},
+        splits={"train": [lines[0].format("a"), "top"], "val": [lines[0].format("b")]},
+    )
+    for stem in "ab":
+        _move(root, (f"Annotations/{stem}.xml", f"Annotations/seq1/{stem}.xml"))
+        _move(root, (f"JPEGImages/{stem}.jpg", f"JPEGImages/seq1/{stem}.jpg"))
+    dataset = open_dataset(str(root))
+    assert [s.name for s in dataset.splits["train"]] == ["JPEGImages/seq1/a.jpg", "JPEGImages/top.jpg"]
+    assert [s.name for s in dataset.splits["val"]] == ["JPEGImages/seq1/b.jpg"]
+    assert dataset.notes == ()
+
+
+def test_same_names_in_two_subfolders_are_told_apart(write_voc) -> None:
+    root = write_voc({"a": ONE_CAT, "b": [("dog", 1, 1, 9, 9)]}, splits={"train": ["x/a"], "val": ["y/a"]})
+    _move(root, ("Annotations/a.xml", "Annotations/x/a.xml"), ("JPEGImages/a.jpg", "JPEGImages/x/a.jpg"))
+    _move(root, ("Annotations/b.xml", "Annotations/y/a.xml"), ("JPEGImages/b.jpg", "JPEGImages/y/a.jpg"))
+    assert open_dataset(str(root)).splits["val"][0].name == "JPEGImages/y/a.jpg"
+    (root / "JPEGImages/y/a.jpg").unlink()
+    with pytest.raises(DatasetError, match=r"JPEGImages/y/a\.jpg: the image is missing"):
+        open_dataset(str(root))
+    (root / "ImageSets/Main/val.txt").write_text("a\n")
+    with pytest.raises(DatasetError, match=r"val\.txt: 'a' means both Annotations/x/a\.xml and Annotations/y/a\.xml"):
+        open_dataset(str(root))
+
+
+def test_an_image_of_another_split_is_not_taken(write_voc) -> None:
+    root = write_voc({"a": ONE_CAT, "b": ONE_CAT})
+    _move(root, ("Annotations/a.xml", "train/ann/a.xml"), ("JPEGImages/a.jpg", "test/img/a.jpg"))
+    _move(root, ("Annotations/b.xml", "train/ann/b.xml"), ("JPEGImages/b.jpg", "train/img/b.jpg"))
+    with pytest.raises(DatasetError, match=r"train/img/a\.jpg: the image is missing"):
+        open_dataset(str(root))
+
+
+def test_stated_name_finds_an_image_of_another_stem(write_voc) -> None:
+    root = write_voc({"a": ONE_CAT, "b": ONE_CAT}, splits={"train": ["a"], "val": ["b"]})
+    _move(root, ("JPEGImages/a.jpg", "JPEGImages/photo 1.png"))
+    path = root / "Annotations/a.xml"
+    path.write_text(path.read_text().replace("<annotation>", "<annotation><filename>dir\\photo 1.png</filename>"))
+    assert open_dataset(str(root)).splits["train"][0].name == "JPEGImages/photo 1.png"
+
+
+def test_masks_of_the_same_name_are_not_the_image(write_voc, write_image) -> None:
+    root = write_voc({"a": ONE_CAT, "b": ONE_CAT}, splits={"train": ["a"], "val": ["b"]})
+    write_image(root / "SegmentationClass/a.png")
+    assert open_dataset(str(root)).splits["train"][0].name == "JPEGImages/a.jpg"
+    assert open_dataset(str(root)).notes == ()
+    _remove_image(root)
+    with pytest.raises(DatasetError, match=r"JPEGImages/a\.jpg: the image is missing"):
+        open_dataset(str(root))
+
+
+def test_two_annotations_of_one_image_are_named(write_voc) -> None:
+    root = write_voc({"a": ONE_CAT, "b": ONE_CAT, "c": ONE_CAT})
+    path = root / "Annotations/c.xml"
+    path.write_text(path.read_text().replace("<annotation>", "<annotation><filename>a.jpg</filename>"))
+    (root / "JPEGImages/c.jpg").unlink()
+    with pytest.raises(DatasetError, match=r"Annotations/c\.xml: its image a\.jpg belongs to Annotations/a\.xml too"):
+        open_dataset(str(root))
+    assert len(open_dataset(str(root), on_broken="skip").left_out) == 1
+
+
+def test_list_with_a_byte_order_mark(write_voc) -> None:
+    root = write_voc({"a": ONE_CAT, "b": ONE_CAT}, splits={"train": ["a"], "val": ["b"]})
+    path = root / "ImageSets/Main/train.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert _split_sizes(root) == {"train": 1, "val": 1}
+
+
+def test_what_is_in_no_list_or_has_no_annotation_is_told(write_voc, write_image) -> None:
+    root = write_voc({stem: ONE_CAT for stem in "abc"}, splits={"train": ["a"], "val": ["b"]})
+    write_image(root / "JPEGImages/unlabelled.jpg")
+    write_image(root / "JPEGImages/raw.jpg").rename(root / "JPEGImages/raw.heic")
+    (root / "Annotations/other.xml").write_text("<settings/>")
+    (root / "ImageSets/Main/train.txt").write_text("a\nother\n")
+    assert open_dataset(str(root)).notes == (
+        "1 annotation file(s) are in no split's list and are left out, first Annotations/c.xml",
+        "train: 1 XML file(s) are no VOC annotations and are left out, first Annotations/other.xml",
+        "1 image(s) have no annotation and are left out, first JPEGImages/unlabelled.jpg",
+        "images of formats that cannot be read are left out: 1 .heic",
+    )
+
+
+@pytest.mark.parametrize("on_broken", ["stop", "skip"])
+def test_test_split_without_annotations_stops_nothing(write_voc, write_image, on_broken) -> None:
+    root = write_voc({"a": ONE_CAT, "b": ONE_CAT}, splits={"train": ["a"], "val": ["b"], "test": ["t"]})
+    write_image(root / "JPEGImages/t.jpg")
+    dataset = open_dataset(str(root), on_broken=on_broken)
+    assert set(dataset.splits) == {"train", "val"}
+    assert "test: 1 listed annotation(s) are missing and are left out, first Annotations/t.xml" in dataset.notes
+    assert "the test split is left out: 0 images, no objects" in dataset.notes
+
+
+def test_broken_item_of_the_test_split_is_left_out(write_voc) -> None:
+    splits = {"train": ["a"], "val": ["b"], "test": ["c", "d"]}
+    root = write_voc({stem: ONE_CAT for stem in "abcd"}, splits=splits)
+    (root / "JPEGImages/c.jpg").write_text("no picture")
+    dataset = open_dataset(str(root))
+    assert [sample.name for sample in dataset.splits["test"]] == ["JPEGImages/d.jpg"]
+    assert dataset.left_out == ("JPEGImages/c.jpg: it is not an image of a known format",)
+
+
+def test_folder_of_a_difficult_name(write_voc) -> None:
+    root = write_voc({"a": ONE_CAT, "b": ONE_CAT}, folder="ünï %20 a?b's [1]", splits={"train": ["a"], "val": ["b"]})
+    assert _split_sizes(root / "ünï %20 a?b's [1]") == {"train": 1, "val": 1}
+
+
+def test_names_that_are_no_utf_8(write_voc) -> None:
+    root = write_voc({"a": ONE_CAT, "b": ONE_CAT})
+    for path in (root / "Annotations/a.xml", root / "JPEGImages/a.jpg"):
+        path.rename(os.fsdecode(os.fsencode(path.parent) + b"/caf\xe9" + os.fsencode(path.suffix)))
+    dataset = open_dataset(str(root))
+    assert {s.name for samples in dataset.splits.values() for s in samples} == {
+        "JPEGImages/b.jpg",
+        "JPEGImages/caf\\xe9.jpg",
+    }
+
+
+def test_annotations_named_after_the_whole_image_name(write_voc) -> None:
+    root = write_voc({"a": ONE_CAT, "b": ONE_CAT}, splits={"train": ["a.jpg"], "val": ["b.jpg"]})
+    for stem in "ab":
+        _move(root, (f"Annotations/{stem}.xml", f"Annotations/{stem}.jpg.xml"))
+    assert _split_sizes(root) == {"train": 1, "val": 1}
+    assert open_dataset(str(root)).notes == ()
+
+
+def test_lists_of_other_things_are_not_used(write_voc) -> None:
+    root = write_voc({"a": ONE_CAT, "b": ONE_CAT}, splits={"train": ["cat", "dog"]})
+    assert open_dataset(str(root)).notes == (
+        "ImageSets/Main/train.txt and the lists beside it name no annotation file and are not used",
+        "no validation split: 1 of 2 training images set apart for it",
+    )
+
+
+def test_splits_repeat_names(write_voc) -> None:
+    root = write_voc({"1": ONE_CAT, "2": ONE_CAT})
+    for number, split in (("1", "train"), ("2", "val")):
+        _move(root, (f"Annotations/{number}.xml", f"{split}/labels/xml/1.xml"))
+        _move(root, (f"JPEGImages/{number}.jpg", f"{split}/photos/1.jpg"))
+    dataset = open_dataset(str(root))
+    assert [s.name for samples in dataset.splits.values() for s in samples] == [
+        "train/photos/1.jpg",
+        "val/photos/1.jpg",
+    ]

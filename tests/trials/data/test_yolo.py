@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -113,3 +114,202 @@ def test_missing_label_folder_is_an_error(write_yolo) -> None:
     with pytest.raises(DatasetError, match="no image of the train split has a label file") as caught:
         open_dataset(str(root))
     assert "labels/train/train.txt" in caught.value.hint
+
+
+BOM = b"\xef\xbb\xbf"
+
+
+def test_byte_order_marks(write_yolo) -> None:
+    root = write_yolo(yaml="train: train.txt\nval: images/val\nnames: [cat, dog]\n")
+    (root / "train.txt").write_text("images/train/train.jpg\n")
+    for path in (root / "labels/val/val.txt", root / "train.txt", root / "data.yaml"):
+        path.write_bytes(BOM + path.read_bytes())
+    label = root / "labels/train/train.txt"
+    label.write_text(label.read_text(), encoding="utf-16")
+    dataset = open_dataset(str(root))
+    assert [samples[0].labels.tolist() for samples in dataset.splits.values()] == [[1], [1]]
+
+
+@pytest.mark.parametrize(
+    ("shape", "line"),
+    [
+        ("[2, 3]", "0 0.5 0.5 0.4 0.4 0.4 0.4 2 0.6 0.6 2"),
+        ("[3, 2]", "0 0.5 0.5 0.4 0.4 0.1 0.1 0.9 0.9 0.9 0.1"),
+        ("[17, 3]", "0 0.5 0.5 0.4 0.4" + " 0.9 0.9 2" * 17),
+        ("[2, 3]", "0 0.5 0.5 0.4 0.4"),
+    ],
+)
+def test_pose_labels_hold_a_box_and_key_points(write_yolo, shape: str, line: str) -> None:
+    dataset = open_dataset(str(write_yolo(line, yaml=f"{USUAL}kpt_shape: {shape}\n")))
+    np.testing.assert_allclose(dataset.splits["train"][0].boxes, [[19.2, 14.4, 44.8, 33.6]], rtol=1e-6)
+    assert dataset.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ("[2, 3]", r"line 1: holds 8 numbers after the class, not 4, or 10 with the key points of 'kpt_shape'"),
+        ("17", r"'kpt_shape' is 17, not \[number of points, 2 or 3\]"),
+    ],
+)
+def test_broken_pose(write_yolo, shape: str, message: str) -> None:
+    root = write_yolo("0 0.5 0.5 0.4 0.4 0.4 0.4 0.6 0.6", yaml=f"{USUAL}kpt_shape: {shape}\n")
+    with pytest.raises(DatasetError, match=message):
+        open_dataset(str(root))
+
+
+def test_outlines_and_oriented_boxes(write_yolo) -> None:
+    dataset = open_dataset(str(write_yolo("0 0.5 0.25 0.75 0.5 0.5 0.75 0.25 0.5\n1 0.1 0.1 0.3 0.1 0.2 0.5\n")))
+    np.testing.assert_allclose(dataset.splits["train"][0].boxes[0], [16, 12, 48, 36], rtol=1e-6)
+    assert dataset.notes == ("4 polygon(s) or oriented box(es) are used by their bounding boxes",)
+
+
+def test_the_same_line_twice_counts_once(write_yolo) -> None:
+    dataset = open_dataset(str(write_yolo("1 0.5 0.5 0.5 0.25\n0 0.5 0.5 0.5 0.25\n1 0.50 0.5 0.5 0.25\n")))
+    assert [sample.labels.tolist() for sample in dataset.splits["train"]] == [[1, 0]]
+    assert dataset.notes == ("2 label line(s) repeat another line of their image and were left out",)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected", "num_notes"),
+    [
+        ("names: {'0': cat, '1': dog}", ("cat", "dog"), 0),
+        ("'names': {1: dog, 0: cat}", ("cat", "dog"), 0),
+        ("nc: 2", ("class_0", "class_1"), 1),
+        ("names: [cat, cat]", ("cat", "cat (1)"), 1),
+    ],
+)
+def test_ways_to_name_classes(write_yolo, names: str, expected: tuple[str, ...], num_notes: int) -> None:
+    dataset = open_dataset(str(write_yolo(yaml=f"train: images/train\nval: images/val\n{names}\n")))
+    assert dataset.class_names == expected
+    assert len(dataset.notes) == num_notes
+
+
+def test_linked_folders_are_followed(write_yolo, write_image, tmp_path_factory: pytest.TempPathFactory) -> None:
+    root, elsewhere = write_yolo(), tmp_path_factory.mktemp("elsewhere")
+    for folder in ("images", "labels"):
+        (elsewhere / folder).mkdir()
+        (root / folder / "train/cam").symlink_to(elsewhere / folder)
+    write_image(elsewhere / "images/more.jpg")
+    (elsewhere / "labels/more.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (root / "images/train/loop").symlink_to(root / "images")
+    dataset = open_dataset(str(root))
+    names = [sample.name for sample in dataset.splits["train"]]
+    assert names[0] == "images/train/cam/more.jpg"
+    assert all(len(sample.labels) == 1 for sample in dataset.splits["train"])
+
+
+def test_all_folders_of_a_split_linked(write_yolo, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    root, linked = write_yolo(), tmp_path_factory.mktemp("linked")
+    (linked / "data.yaml").write_text("train: images\nval:\nnames: [cat, dog]\n")
+    for place in ("images/train", "images/val", "labels/train", "labels/val"):
+        (linked / place).parent.mkdir(exist_ok=True)
+        (linked / place).symlink_to(root / place)
+    dataset = open_dataset(str(linked))
+    assert [len(samples[0].labels) for samples in dataset.splits.values()] == [1, 1]
+
+
+@pytest.mark.parametrize("classes", ["classes.txt", "labels/train/classes.txt", "obj.names"])
+@pytest.mark.parametrize("images", ["images/{split}", "{split}/images", "Images/{split}"])
+def test_without_yaml_classes_and_folders_tell(write_yolo, classes: str, images: str) -> None:
+    root = write_yolo(images=images)
+    if images.startswith("Images"):
+        for split in ("train", "val"):
+            (root / "Labels" / split).mkdir(parents=True)
+            (root / f"Images/{split}/{split}.txt").rename(root / f"Labels/{split}/{split}.txt")
+    (root / "data.yaml").unlink()
+    (root / classes).parent.mkdir(parents=True, exist_ok=True)
+    (root / classes).write_text("cat\ndog\n")
+    dataset = open_dataset(str(root))
+    assert dataset.format == "yolo"
+    assert dataset.class_names == ("cat", "dog")
+    assert [samples[0].labels.tolist() for samples in dataset.splits.values()] == [[1], [1]]
+    assert dataset.notes == ()
+
+
+def test_labels_beside_images_without_splits(tmp_path: Path, write_image) -> None:
+    """LabelImg's YOLO format: one folder for everything."""
+    for stem in "abc":
+        write_image(tmp_path / f"{stem}.jpg")
+        (tmp_path / f"{stem}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "classes.txt").write_text("cat\n")
+    dataset = open_dataset(str(tmp_path))
+    assert [len(samples) for samples in dataset.splits.values()] == [2, 1]
+    assert dataset.notes == ("no validation split: 1 of 3 training images set apart for it",)
+
+
+def test_lists_of_images_without_yaml(write_yolo) -> None:
+    root = write_yolo()
+    (root / "data.yaml").unlink()
+    (root / "obj.names").write_text("cat\ndog\n")
+    (root / "train.txt").write_text("data/images/train/train.jpg\n")  # as CVAT writes it
+    (root / "Valid.txt").write_text(".\\images\\val\\val.jpg\n")
+    dataset = open_dataset(str(root))
+    assert [sample.name for samples in dataset.splits.values() for sample in samples] == [
+        "images/train/train.jpg",
+        "images/val/val.jpg",
+    ]
+
+
+def test_lists_of_classes_that_differ(write_yolo) -> None:
+    root = write_yolo()
+    (root / "data.yaml").unlink()
+    (root / "classes.txt").write_text("cat\ndog\n")
+    (root / "labels/train/classes.txt").write_text("dog\ncat\n")
+    with pytest.raises(DatasetError, match=r"classes\.txt and labels/train/classes\.txt list different classes"):
+        open_dataset(str(root))
+
+
+def _missing(root: Path) -> None:
+    """Roboflow's YAML names a test split even where there is none."""
+
+
+def _empty(root: Path) -> None:
+    (root / "images/test").mkdir()
+
+
+def _unlabelled(root: Path) -> None:
+    (root / "images/test").mkdir()
+    shutil.copy(root / "images/val/val.jpg", root / "images/test/t.jpg")
+
+
+@pytest.mark.parametrize("damage", [_missing, _empty, _unlabelled])
+@pytest.mark.parametrize("on_broken", ["stop", "skip"])
+def test_unusable_test_split_is_a_note(write_yolo, damage, on_broken) -> None:
+    root = write_yolo(yaml=f"{USUAL}test: images/test\n")
+    damage(root)
+    dataset = open_dataset(str(root), on_broken=on_broken)
+    assert set(dataset.splits) == {"train", "val"}
+    assert len(dataset.notes) == 1
+    assert dataset.notes[0].startswith("the test split is left out: ")
+
+
+def test_what_is_left_out_is_told(write_yolo, write_image) -> None:
+    root = write_yolo()
+    write_image(root / "images/train/photo.jpg").rename(root / "images/train/photo.HEIC")
+    (root / "labels/train/gone.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    assert open_dataset(str(root)).notes == (
+        "images of formats that cannot be read are left out: 1 .heic",
+        "1 label file(s) are of no image in a split and are left out, first labels/train/gone.txt",
+    )
+
+
+def test_yaml_one_folder_down(write_yolo) -> None:
+    root = write_yolo()
+    (root / "unpacked").mkdir()
+    for name in ("data.yaml", "images", "labels"):
+        (root / name).rename(root / "unpacked" / name)
+    assert open_dataset(str(root)).splits["val"][0].name == "images/val/val.jpg"
+
+
+@pytest.mark.parametrize(
+    "train",
+    ["/content/project/images/train", "D:\\\\project\\\\images\\\\train", "Images/Train", "/elsewhere/lists/train.txt"],
+)
+def test_places_of_another_machine_or_case(write_yolo, train: str) -> None:
+    root = write_yolo(yaml=f'train: "{train}"\nval: images/val\nnames: [cat, dog]\n')
+    (root / "train.txt").write_text("/content/project/images/train/train.jpg\n")
+    dataset = open_dataset(str(root))
+    assert dataset.splits["train"][0].name == "images/train/train.jpg"
+    assert len(dataset.notes) == 1
+    assert "which does not exist" in dataset.notes[0]

@@ -1,0 +1,83 @@
+"""Which image a COCO file's ``file_name`` means, wherever the images lie."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from trials.data.broken_items import relative_name
+from trials.data.dataset import DatasetError
+from trials.data.file_tree import SPLIT_WORDS, FileTree, count_common_tail, file_name
+
+_PROBED_IMAGES = 20  # a folder that holds one of the first few images is the image folder
+_SHOWN_FOLDERS = 8
+
+
+class CocoImages:
+    """The images of a dataset; tells which one a ``file_name`` means."""
+
+    def __init__(self, tree: FileTree) -> None:
+        self._tree = tree
+        self._used: set[Path] = set()
+        self._folder = tree.root
+        self._split: str | None = None
+        self._num_of_name: Counter[str] = Counter()
+
+    def enter(self, file: Path, *, split: str | None, images: Sequence[Mapping[str, Any]]) -> None:
+        """Find the folder to which an annotation file's image names are relative.
+
+        Args:
+            file: The annotation file.
+            split: Its split, of which the images are; None if they may lie in any split's folder.
+            images: What it holds about them.
+
+        Raises:
+            DatasetError: None of its first images is below the dataset's folder.
+        """
+        names = [str(image.get("file_name", "")) for image in images]
+        self._split = split
+        self._num_of_name = Counter(file_name(name).lower() for name in names)
+        probes = names[:_PROBED_IMAGES]
+        root = self._tree.root
+        spoken = file.stem.removeprefix("instances_")
+        words = dict.fromkeys([spoken, *(word for word, meaning in SPLIT_WORDS.items() if split in (None, meaning))])
+        folders = [file.parent, root, root / "images", root / "JPEGImages"]
+        for word in words:
+            folders += [root / word, root / "images" / word, root / word / "images"]
+        found = (folder for folder in folders if any(probe and (folder / probe).is_file() for probe in probes))
+        elsewhere = (path.parent for probe in probes for path in self._alike(probe))
+        folder = next(found, None) or next(elsewhere, None) or (None if probes else root)
+        if folder is None:
+            looked = ", ".join(list(dict.fromkeys(relative_name(folder, root) for folder in folders))[:_SHOWN_FOLDERS])
+            raise DatasetError(
+                f"{file}: none of its images found, the first is {probes[0]!r}",
+                hint=f"looked below {root}, first in {looked}",
+            )
+        self._folder = folder
+
+    def find(self, name: str) -> Path:
+        """Return the image's path: in the file's folder, else the only one below the root that the name can mean."""
+        path = self._folder / name
+        if not path.is_file():
+            alike = self._alike(name)
+            path = alike[0] if len(alike) == 1 else path
+        self._used.add(path)
+        return path
+
+    def notes(self) -> list[str]:
+        """Return a sentence on the images that no annotation file lists, if there are any."""
+        unused = [path for path in self._tree.images if path not in self._used]
+        first = relative_name(unused[0], self._tree.root) if unused else ""
+        return [f"{len(unused)} image(s) are of no usable entry and are left out, first {first}"] if unused else []
+
+    def _alike(self, name: str) -> list[Path]:
+        """Return the images whose paths end most like a name; only the whole name counts where several end alike."""
+        wanted = PurePosixPath(name.replace("\\", "/")).parts
+        last = file_name(name)
+        ranked: dict[int, list[Path]] = {}
+        for path in self._tree.images_of_stem(Path(last).stem):
+            is_in_split = self._split is None or self._tree.split_of(path) in (None, self._split)
+            if path.name.lower() == last.lower() and is_in_split:
+                ranked.setdefault(count_common_tail(path.parts, wanted), []).append(path)
+        most = max(ranked, default=0)
+        return ranked[most] if most == len(wanted) or (most and self._num_of_name[last.lower()] == 1) else []

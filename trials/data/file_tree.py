@@ -1,0 +1,193 @@
+"""The files below a dataset's folder: which there are, which split their place names, and which image a name means."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from trials.data.dataset import DatasetError
+from trials.data.image_file import IMAGE_SUFFIXES
+
+SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""What folders, lists and files of a split are called, in lower case, and the split's name here."""
+
+_READABLE = IMAGE_SUFFIXES | {".avif", ".gif", ".jfif", ".jp2", ".jpe", ".mpo", ".pgm", ".pnm", ".ppm"}
+_UNREADABLE = frozenset({".cr2", ".dng", ".exr", ".heic", ".heif", ".jxl", ".nef", ".pfm", ".psd", ".raw", ".svg"})
+_LEFT_BY_SYSTEMS = frozenset({"__macosx", "lost+found", "$recycle.bin", "system volume information"})
+_BESIDE_SPLIT_WORDS = frozenset(
+    {
+        "image",
+        "images",
+        "img",
+        "imgs",
+        "annotation",
+        "annotations",
+        "annots",
+        "labels",
+        "xml",
+        "xmls",
+        "set",
+        "data",
+        "obj",
+    }
+)
+
+
+@dataclass(frozen=True)
+class FileTree:
+    """A folder and the files below it; linked folders are followed, hidden files and folders are not."""
+
+    root: Path
+    """The folder."""
+    given: Path | None = None
+    """The one annotation file that the user named, if it was a file."""
+
+    @classmethod
+    def at(cls, path: Path) -> "FileTree":
+        """Return the tree of a folder, or of a file's folder with that file as the only annotations."""
+        return cls(path.parent, path) if path.is_file() else cls(path)
+
+    @cached_property
+    def files(self) -> tuple[Path, ...]:
+        """All files, sorted by path."""
+        return tuple(walk_files(self.root))
+
+    @cached_property
+    def images(self) -> tuple[Path, ...]:
+        """All image files, sorted by path."""
+        return tuple(path for path in self.files if is_image(path))
+
+    @cached_property
+    def _images_by_stem(self) -> dict[str, list[Path]]:
+        by_stem: dict[str, list[Path]] = {}
+        for path in self.images:
+            by_stem.setdefault(path.stem.lower(), []).append(path)
+        return by_stem
+
+    def annotations(self, *suffixes: str) -> list[Path]:
+        """Return the files of these suffixes, in lower case; only the given file where the user named one."""
+        files = self.files if self.given is None else (self.given,)
+        return [path for path in files if path.suffix.lower() in suffixes]
+
+    def images_of_stem(self, stem: str) -> list[Path]:
+        """Return the images whose name without suffix is this, in any case."""
+        return self._images_by_stem.get(stem.lower(), [])
+
+    def depth(self, path: Path) -> int:
+        """Return how many folders lie between the root and a file: 0 for a file in the root."""
+        return len(path.relative_to(self.root).parts) - 1
+
+    def split_of(self, path: Path) -> str | None:
+        """Return the split that the innermost folder of a file names; None where no folder names one."""
+        if not path.is_relative_to(self.root):
+            return None
+        folders = reversed(path.relative_to(self.root).parts[:-1])
+        return next((split for folder in folders if (split := split_of_folder(folder))), None)
+
+
+def walk_files(folder: Path) -> list[Path]:
+    """Return all files in a folder and below it, sorted by path.
+
+    Linked folders are followed; a link to a folder that holds it is not. Hidden files, and what operating systems leave
+    behind, are skipped.
+
+    Raises:
+        DatasetError: A folder cannot be read.
+    """
+    return list(_walk(folder, frozenset(_identity(parent) for parent in folder.resolve().parents)))
+
+
+def is_image(path: Path) -> bool:
+    """Return whether a file's suffix, in any case, is that of an image that can be read."""
+    return path.suffix.lower() in _READABLE
+
+
+def note_unreadable(files: Iterable[Path]) -> list[str]:
+    """Return a sentence on the images among the files whose formats cannot be read, if there are any."""
+    counts = Counter(path.suffix.lower() for path in files if path.suffix.lower() in _UNREADABLE)
+    named = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
+    return [f"images of formats that cannot be read are left out: {named}"] if counts else []
+
+
+def split_of_folder(name: str) -> str | None:
+    """Return the split that a folder's name stands for: ``Train``, ``valid``, ``test_images``; None for other names."""
+    words = set(re.findall(r"[a-z]+", name.lower()))
+    splits = {SPLIT_WORDS[word] for word in words & SPLIT_WORDS.keys()}
+    return splits.pop() if len(splits) == 1 and words <= SPLIT_WORDS.keys() | _BESIDE_SPLIT_WORDS else None
+
+
+def read_text(path: Path, *, errors: str = "strict") -> str:
+    """Return a text file's content as UTF-8, or UTF-16 if it says so, without the byte order mark of Windows editors.
+
+    Raises:
+        UnicodeDecodeError: It is not such text, and ``errors`` is ``strict``.
+    """
+    content = path.read_bytes()
+    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    return content.decode(encoding, errors=errors)
+
+
+def read_list(path: Path) -> list[str]:
+    """Return the lines of a list of file names that are not blank, stripped; names need not be UTF-8."""
+    return [line.strip() for line in read_text(path, errors="surrogateescape").splitlines() if line.strip()]
+
+
+def find_below(folder: Path, place: str) -> Path | None:
+    """Return what a relative path means below a folder where its parts may differ in case; None where nothing fits."""
+    found = folder
+    for part in PurePosixPath(place.replace("\\", "/")).parts:
+        entries = [entry for entry in found.iterdir() if entry.name.lower() == part.lower()] if found.is_dir() else []
+        if not entries:
+            return None
+        found = next((entry for entry in entries if entry.name == part), min(entries))
+    return found
+
+
+def file_name(text: str) -> str:
+    """Return the last part of a path as any system writes it."""
+    return PurePosixPath(text.strip().replace("\\", "/")).name
+
+
+def count_common_tail(first: tuple[str, ...], second: tuple[str, ...]) -> int:
+    """Return how many last parts two paths share, in any case."""
+    pairs = zip(reversed(first), reversed(second), strict=False)
+    count = 0
+    for one, other in pairs:
+        if one.lower() != other.lower():
+            break
+        count += 1
+    return count
+
+
+def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
+    try:
+        here = _identity(folder)
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DatasetError(f"{folder}: the folder cannot be read: {error.strerror}") from error
+    if here in above:
+        return
+    for entry in entries:
+        if entry.name.startswith(".") or entry.name.lower() in _LEFT_BY_SYSTEMS:
+            continue
+        path = folder / entry.name
+        if entry.is_dir():
+            yield from _walk(path, above | {here})
+        else:
+            yield path
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino

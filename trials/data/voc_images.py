@@ -1,0 +1,116 @@
+"""Which image a Pascal VOC annotation is about.
+
+It lies beside the XML file (LabelImg, Roboflow) or in another folder (``JPEGImages`` or any name), has the XML's stem or the
+name that the XML states, and may lie in a subfolder as the XML does.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from os.path import commonpath
+from pathlib import Path
+
+from trials.data.broken_items import relative_name
+from trials.data.file_tree import FileTree, is_image
+
+_USUAL_IMAGE_FOLDERS = frozenset({"jpegimages", "images", "image", "imgs", "img"})
+_MASK_FOLDERS = frozenset({"segmentationclass", "segmentationobject", "masks", "mask", "trimaps"})
+
+
+class VocImages:
+    """The images of a dataset; tells which one an annotation is about."""
+
+    def __init__(self, tree: FileTree, annotations: Sequence[Path]) -> None:
+        self._tree = tree
+        self._annotations = frozenset(annotations)
+        self._num_of_stem = Counter((tree.split_of(path), _stem(path)) for path in annotations)
+        self._taken: dict[Path, Path] = {}
+        self._ambiguous: list[Path] = []
+
+    def find(self, annotation: Path, stated_name: str) -> Path:
+        """Return the path of an annotation's image, or the one where it would be expected.
+
+        Args:
+            annotation: The XML file.
+            stated_name: The image's file name in it; empty where it has none.
+
+        Raises:
+            ValueError: The image belongs to another annotation.
+        """
+        ranked: list[tuple[tuple[bool, ...], Path]] = []
+        for stem in dict.fromkeys((annotation.stem, _stem(annotation), _stem(Path(f"{stated_name}.xml")))):
+            ranked = ranked or sorted(
+                (self._rank(path, annotation, stated_name), path)
+                for path in self._tree.images_of_stem(stem)
+                if self._may_be_of(path, annotation)
+            )
+        if not ranked:
+            return self._expected(annotation, stated_name)
+        best, image = ranked[0]
+        if len(ranked) > 1 and ranked[1][0] == best:
+            self._ambiguous.append(image)
+        other = self._taken.setdefault(image, annotation)
+        if other != annotation:
+            raise ValueError(f"its image {image.name} belongs to {relative_name(other, self._tree.root)} too")
+        return image
+
+    def notes(self) -> list[str]:
+        """Return sentences on images that were chosen among several, and on those without an annotation."""
+        notes = []
+        if self._ambiguous:
+            first = relative_name(self._ambiguous[0], self._tree.root)
+            notes.append(f"{len(self._ambiguous)} image(s) exist several times; the first is used, such as {first}")
+        stems = {stem for _, stem in self._num_of_stem}
+        others = (path for path in self._tree.images if path not in self._taken and path.stem.lower() not in stems)
+        unused = [path for path in others if path.parent.name.lower() not in _MASK_FOLDERS]
+        if unused:
+            first = relative_name(unused[0], self._tree.root)
+            notes.append(f"{len(unused)} image(s) have no annotation and are left out, first {first}")
+        return notes
+
+    def _may_be_of(self, image: Path, annotation: Path) -> bool:
+        """Return whether an image of the right name can be an annotation's, and is not plainly another one's."""
+        if image.parent.name.lower() in _MASK_FOLDERS:
+            return False
+        if image.parent == annotation.parent:
+            return True
+        if image.with_suffix(annotation.suffix) in self._annotations:
+            return False
+        split = self._tree.split_of(annotation)
+        if len({self._tree.split_of(image), split} - {None}) > 1:
+            return False
+        is_alone = self._num_of_stem[split, _stem(annotation)] == 1
+        is_near = image.parent.name.lower() == annotation.parent.name.lower()
+        return is_alone or is_near or _is_parallel(image.parent.parts, annotation.parent.parts)
+
+    def _rank(self, image: Path, annotation: Path, stated_name: str) -> tuple[bool, ...]:
+        """Return what speaks against an image, weightiest first."""
+        return (
+            image.parent != annotation.parent,
+            not _is_parallel(image.parent.parts, annotation.parent.parts),
+            image.name != stated_name,
+            image.parent.name.lower() not in _USUAL_IMAGE_FOLDERS,
+            image.stem != annotation.stem,
+            image.suffix.lower() not in (".jpg", ".jpeg"),
+        )
+
+    def _expected(self, annotation: Path, stated_name: str) -> Path:
+        name = stated_name if is_image(Path(stated_name)) else f"{annotation.stem}.jpg"
+        here = annotation.parent
+        folders = {path.parent for path in self._tree.images if path.parent.name.lower() not in _MASK_FOLDERS}
+        if not folders or here in folders:
+            return here / name
+        # as JPEGImages/x is to Annotations/x, so is the nearest folder of images to this one
+        num_shared, nearest = max((len(Path(commonpath((here, other))).parts), other) for other in sorted(folders))
+        parts = (*here.parts[:num_shared], *nearest.parts[num_shared : num_shared + 1], *here.parts[num_shared + 1 :])
+        return Path(*parts, name)
+
+
+def _stem(annotation: Path) -> str:
+    """Return the name, in lower case, that an annotation's image has without its suffix: of a.xml and of a.jpg.xml a."""
+    stem = Path(annotation.stem)
+    return (stem.stem if is_image(stem) else stem.name).lower()
+
+
+def _is_parallel(first: Sequence[str], second: Sequence[str]) -> bool:
+    """Return whether two folders differ in one part of their paths, as ``JPEGImages/a`` and ``Annotations/a`` do."""
+    return len(first) == len(second) and sum(one != other for one, other in zip(first, second, strict=True)) <= 1

@@ -1,0 +1,91 @@
+"""YOLO's label files: where an image's lies, and what its lines mean.
+
+Legend: boxes are xyxy in shares of the image.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from trials.data.broken_items import BrokenItems
+from trials.data.file_tree import read_text
+
+_NORMALISED_LIMIT = 2.0  # a box may reach past its image; larger values are pixels
+
+_Box: TypeAlias = tuple[float, float, float, float]
+
+
+@dataclass
+class LabelReader:
+    """Reads label files, and counts what was used otherwise than it is written."""
+
+    num_classes: int
+    num_keypoint_values: int = 0
+    """Numbers behind each box, 0 without key points."""
+    counts: Counter[str] = field(default_factory=Counter)
+    """How many lines were repeated or hold outlines, over all files."""
+
+    def read(self, path: Path, broken: BrokenItems) -> tuple[list[int], list[_Box]]:
+        """Return the classes and boxes of a label file; none where there is no file.
+
+        The same line twice counts once, as in Ultralytics' loader.
+        """
+        found: dict[tuple[int, _Box], None] = {}
+        for number, line in enumerate(_read_lines(path, broken), 1):
+            try:
+                entry = self._parse(line)
+            except ValueError as error:
+                broken.add(path, f"line {number}: {error}")
+                continue
+            self.counts["repeated"] += entry in found
+            found[entry] = None
+        return [label for label, _ in found], [box for _, box in found]
+
+    def notes(self) -> list[str]:
+        """Return sentences on the counts that are not zero."""
+        notes = []
+        if count := self.counts["outlines"]:
+            notes.append(f"{count} polygon(s) or oriented box(es) are used by their bounding boxes")
+        if count := self.counts["repeated"]:
+            notes.append(f"{count} label line(s) repeat another line of their image and were left out")
+        return notes
+
+    def _parse(self, line: str) -> tuple[int, _Box]:
+        first, *rest = (float(word) for word in line.split())
+        if not (first.is_integer() and 0 <= first < self.num_classes):
+            raise ValueError(f"unknown class {first:g}; the classes are 0 to {self.num_classes - 1}")
+        if self.num_keypoint_values:
+            if len(rest) not in (4, 4 + self.num_keypoint_values):
+                expected = f"4, or {4 + self.num_keypoint_values} with the key points of 'kpt_shape'"
+                raise ValueError(f"holds {len(rest)} numbers after the class, not {expected}")
+            rest = rest[:4]
+        elif len(rest) != 4 and (len(rest) < 6 or len(rest) % 2):
+            raise ValueError(f"holds {len(rest)} numbers after the class, not a box of 4 or a polygon of 6 or more")
+        if any(abs(value) > _NORMALISED_LIMIT for value in rest):
+            raise ValueError(f"holds {max(rest, key=abs):g}: coordinates are shares of the image, from 0 to 1")
+        if len(rest) == 4:
+            x, y, width, height = rest
+            return int(first), (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+        self.counts["outlines"] += 1
+        return int(first), (min(rest[::2]), min(rest[1::2]), max(rest[::2]), max(rest[1::2]))
+
+
+def label_path(image: Path) -> Path:
+    """Return an image's label file: below ``labels`` in place of the last ``images``, in any case, else beside the image."""
+    parts = list(image.with_suffix(".txt").parts)
+    places = [place for place, part in enumerate(parts[:-1]) if part.lower() == "images"]
+    folders = ("labels", "Labels", "LABELS") if places else ()
+    apart = [Path(*parts[: places[-1]], folder, *parts[places[-1] + 1 :]) for folder in folders]
+    candidates = [*apart, Path(*parts)]
+    return next((path for path in candidates if path.is_file()), candidates[0])
+
+
+def _read_lines(path: Path, broken: BrokenItems) -> list[str]:
+    if not path.is_file():
+        return []
+    try:
+        return [line for line in read_text(path).splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        broken.add(path, f"the labels are not text: {error}")
+        return []
