@@ -29,8 +29,9 @@ TEMPLATE = """\
 SHARED = ("data", "device", "dir", "skip_broken", "study", "weights_dir")
 """What holds for every command that takes it: as an option of this name, or as an argument of it."""
 
-_OF_ITS_OWN = {("compare", "data")}
-"""Networks are compared by the scores of their own records, unless the command line names a dataset to score all on."""
+_OF_ITS_OWN = {("compare", "data"), ("export", "data")}
+"""Networks are compared by the scores of their own records, and an export is tried on the data of its own study, unless the
+command line names other data."""
 
 
 class ProjectFileError(ValueError):

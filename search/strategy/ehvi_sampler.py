@@ -165,14 +165,13 @@ class EhviSampler(ArchitectureSampler):
         try:
             latency_ms = self._measure_ms(architecture)
         except DeviceAwayError:
-            raise  # nothing can be measured
+            raise  # nothing can be measured, and the wait for the device is no cost of a look-up
         except YoloRetError as error:
-            if not self._is_final(study, architecture, error):
-                return math.nan  # not stored, so that a later proposal looks it up again
-            latency_ms = math.inf
-        finally:
-            lookups_s = [*study.user_attrs.get(LOOKUP_SECONDS, ()), time.monotonic() - began]
-            study.set_user_attr(LOOKUP_SECONDS, lookups_s)
+            latency_ms = math.inf if self._is_final(study, architecture, error) else math.nan
+        lookups_s = [*study.user_attrs.get(LOOKUP_SECONDS, ()), time.monotonic() - began]
+        study.set_user_attr(LOOKUP_SECONDS, lookups_s)
+        if math.isnan(latency_ms):  # not stored, so that a later proposal looks it up again
+            return latency_ms
         study.set_user_attr(LOOKUP + architecture.key, latency_ms)
         return latency_ms
 

@@ -29,9 +29,7 @@ def affordable_lookups(results: Iterable[TrialResult], *, lookups_s: Sequence[fl
     training_s = sum(one.seconds.get("train", 0.0) + one.seconds.get("score", 0.0) for one in results) / workers
     if training_s <= 0:
         return 0
-    # A trial's own measurement takes as long as a look-up.
-    known_s = lookups_s or [
-        one.seconds.get("measure", 0.0) for one in results if one.latency and not one.is_latency_cached
-    ]
-    each_s = max(1e-3, mean(known_s)) if known_s else 0.0
-    return max(0, int((SHARE * training_s - sum(lookups_s)) / each_s)) if each_s else 0
+    # A trial's own measurement takes as long as a look-up; one found in the cache takes nothing, and says nothing of others.
+    measured_s = [one.seconds.get("measure", 0.0) for one in results if one.latency and not one.is_latency_cached]
+    each_s = max(mean(known_s) for known_s in (lookups_s, measured_s, [0.0]) if known_s)
+    return max(0, int((SHARE * training_s - sum(lookups_s)) / each_s)) if each_s > 0 else 0

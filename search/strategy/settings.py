@@ -28,10 +28,9 @@ class StrategySettings:
     latency are preferred to all others."""
     fixed_cost: float = 1.0
     """Cost of any training, in median latencies of the candidates, at least 0. A candidate's expected improvement is divided
-    by its cost: this plus its latency, since a network that is slow to run is slow to train. No clock enters, so that a
-    repeated search proposes the same. In 397 trainings of space tiny on two cores the ratio was 2 (10.4 s and 8.5 s a
-    millisecond). In a simulation of them 0.5 to 4 did equally well; 0 did worse, since it spent half of the trainings on
-    the fastest networks."""
+    by its cost: this plus its latency, since a network that is slow to run is slow to train. In 397 trainings of space tiny
+    on two cores the ratio was 2 (10.4 s and 8.5 s a millisecond). In a simulation of them 0.5 to 4 did equally well; 0 did
+    worse, since it spent half of the trainings on the fastest networks."""
     surrogate: SurrogateSettings = field(default_factory=SurrogateSettings)
     """Of the Gaussian process on AP."""
 

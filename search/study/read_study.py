@@ -30,6 +30,8 @@ class ReadStudy:
     """The dataset as the user typed it."""
     skip_broken: bool = False
     """Whether broken items of the dataset are left out."""
+    fingerprint: str = ""
+    """Of the dataset when the study began; empty where it is not known."""
     max_latency_ms: float | None = None
     """Slower networks are not trained; None for no limit."""
     id: str = ""
@@ -71,6 +73,7 @@ def read_study(root: Path, name: str) -> ReadStudy:
         device=attributes["settings"]["device"],
         dataset=attributes["settings"]["dataset"],
         skip_broken=attributes["settings"].get("skip_broken", False),
+        fingerprint=attributes.get("dataset_fingerprint", ""),
         max_latency_ms=attributes["settings"]["max_latency_ms"],
         id=attributes.get("id", ""),
         space=space,

@@ -1,5 +1,7 @@
 """An export as a version of a model in MLflow's registry, which ``mlflow models serve`` and `mlflow.pyfunc` load."""
 
+import re
+import uuid
 import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -10,8 +12,20 @@ from search.study.errors import StudyError
 from search.tracking.runs import find_trial_run
 from search.tracking.store import naming_the_store, open_client
 
-_FOLDER = "detector"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
 _NEEDS = ("mlflow", "numpy", "onnxruntime", "opencv-python-headless", "pandas")
+
+
+def check_model_name(name: str) -> None:
+    """Refuse a name that MLflow's registry does not take.
+
+    Raises:
+        StudyError: it is empty, or has other characters.
+    """
+    if not _NAME.fullmatch(name):
+        raise StudyError(
+            f"{name!r} cannot name a model in MLflow", hint="use letters, digits, spaces, dots, dashes and underscores"
+        )
 
 
 def register_export(
@@ -32,8 +46,9 @@ def register_export(
         The version's number.
 
     Raises:
-        StudyError: MLflow has no run of this trial, or its store cannot be used.
+        StudyError: MLflow has no run of this trial, its store cannot be used, or the name cannot name a model.
     """
+    check_model_name(name)
     import numpy as np
 
     with warnings.catch_warnings():
@@ -48,6 +63,7 @@ def register_export(
         outputs=Schema([ColSpec(kind, column) for kind, column in boxes]),
         params=ParamSchema([ParamSpec("score_threshold", "double", 0.25), ParamSpec("nms_iou", "double", 0.5)]),
     )
+    part = f"detector-{uuid.uuid4().hex[:8]}"  # each version keeps its own files
     with naming_the_store(root), TemporaryDirectory() as temporary:
         client = open_client(root)
         run = find_trial_run(client, study, study_id, trial)
@@ -55,18 +71,20 @@ def register_export(
             raise StudyError(
                 f"MLflow has no run of trial {trial} of study {study!r}", hint="run the search once more: it writes it"
             )
-        mlflow.pyfunc.save_model(
-            path=str(Path(temporary) / _FOLDER),
-            python_model=str(Path(__file__).with_name("served_model.py")),
-            artifacts={"export": str(folder)},
-            signature=signature,
-            input_example=np.zeros((1, 64, 64, 3), np.uint8),
-            pip_requirements=[f"{package}=={version(package)}" for package in _NEEDS],
-        )
-        client.log_artifacts(run.info.run_id, str(Path(temporary) / _FOLDER), _FOLDER)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*[Tt]ype hint")  # the signature is given
+            mlflow.pyfunc.save_model(
+                path=str(Path(temporary) / part),
+                python_model=str(Path(__file__).with_name("served_model.py")),
+                artifacts={"export": folder.resolve().as_uri()},
+                signature=signature,
+                input_example=np.zeros((1, 64, 64, 3), np.uint8),
+                pip_requirements=[f"{package}=={version(package)}" for package in _NEEDS],
+            )
+        client.log_artifacts(run.info.run_id, str(Path(temporary) / part), part)
         if not client.search_registered_models(f"name = '{name}'"):
             client.create_registered_model(name)
         made = client.create_model_version(
-            name, source=f"{run.info.artifact_uri}/{_FOLDER}", run_id=run.info.run_id, tags=dict(tags)
+            name, source=f"{run.info.artifact_uri}/{part}", run_id=run.info.run_id, tags=dict(tags)
         )
         return str(made.version)

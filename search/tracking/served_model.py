@@ -17,7 +17,7 @@ COLUMNS = ("image", "x1", "y1", "x2", "y2", "score", "class")
 
 
 class ServedDetector(PythonModel):
-    """Detects in one image (H, W, 3) or a batch (N, H, W, 3), uint8 RGB."""
+    """Detects in a batch of images, (N, H, W, 3) uint8 RGB."""
 
     def load_context(self, context: Any) -> None:
         """Load the export."""
@@ -38,8 +38,7 @@ class ServedDetector(PythonModel):
             params: ``score_threshold`` and ``nms_iou``, where they are not the runner's.
         """
         images = np.asarray(model_input, dtype=np.uint8)
-        batch = images[None] if images.ndim == 3 else images
-        rows = [row for place, image in enumerate(batch) for row in self._rows(place, image, params or {})]
+        rows = [row for place, image in enumerate(images) for row in self._rows(place, image, params or {})]
         return pd.DataFrame(rows, columns=list(COLUMNS))
 
     def _rows(self, place: int, image: Any, params: dict[str, Any]) -> Iterable[tuple[Any, ...]]:

@@ -77,6 +77,10 @@ def quantise(source: Path, target: Path, samples: Sequence[Sample], *, input_siz
             )
             quantised = onnx.load(str(partial))
             onnx.helper.set_model_props(quantised, {entry.key: entry.value for entry in model.metadata_props})
+            used = {node.domain for node in quantised.graph.node}
+            kept = [entry for entry in quantised.opset_import if entry.domain in used]
+            del quantised.opset_import[:]  # ONNX Runtime 1.10, the last for Python 3.6, refuses the quantiser's own
+            quantised.opset_import.extend(kept)
             onnx.save(quantised, str(partial))
     finally:
         logging.root.setLevel(level)

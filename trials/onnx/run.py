@@ -8,6 +8,7 @@ for Python 3.6, the one of a Jetson Nano. From Python: ``Detector("folder").dete
 
 import argparse
 import ctypes
+import hashlib
 import json
 import os
 import sys
@@ -44,6 +45,7 @@ class Detector:
             backend = "tensorrt" if os.path.exists(engine_path(path)) else "onnxruntime"
         self.network = {"onnxruntime": OnnxRuntime, "tensorrt": TensorRT}[backend](path)
         self.seconds = {"before": 0.0, "network": 0.0, "after": 0.0}
+        self.count = 0
 
     def detect(self, image, score_threshold=0.25, nms_iou=0.5, max_detections=100, max_candidates=1000):
         """Return the boxes, scores and labels found in an image, best first.
@@ -69,7 +71,16 @@ class Detector:
         clock.append(time.perf_counter())
         for name, began, ended in zip(("before", "network", "after"), clock, clock[1:]):
             self.seconds[name] += ended - began
+        self.count += 1
         return kept, found[1], found[2]
+
+    def speed(self):
+        """Return in words how long an image took, before, in and after the network; reading and drawing are not counted."""
+        parts = ", ".join(f"{name} {1000 * self.seconds[name] / self.count:.1f} ms" for name in self.seconds)
+        whole, network = sum(self.seconds.values()), self.seconds["network"]
+        return (
+            f"{self.count} images: {parts}; {self.count / whole:.1f} images/s, network alone {self.count / network:.1f}"
+        )
 
 
 class OnnxRuntime:
@@ -145,8 +156,10 @@ class TensorRT:
 
 
 def engine_path(onnx_path):
-    """Return the path of a file's engine."""
-    return os.path.splitext(onnx_path)[0] + ".engine"
+    """Return the path of a file's engine; another file of the same name has another."""
+    with open(onnx_path, "rb") as file:
+        mark = hashlib.sha256(file.read()).hexdigest()[:12]
+    return f"{os.path.splitext(onnx_path)[0]}-{mark}.engine"
 
 
 def build_engine(trt, logger, onnx_path):
@@ -264,7 +277,7 @@ def select(boxes, scores, score_threshold, nms_iou, max_detections, max_candidat
         (N, 4) boxes, (N,) scores, (N,) int64 labels, best first.
     """
     rows, labels = np.nonzero(scores > score_threshold)
-    order = np.argsort(-scores[rows, labels], kind="stable")[:max_candidates]
+    order = np.argsort(-scores[rows, labels], kind="mergesort")[:max_candidates]
     rows, labels = rows[order], labels[order]
     boxes, scores = boxes[rows].astype(np.float32), scores[rows, labels].astype(np.float32)
     kept = []
@@ -287,14 +300,29 @@ def overlaps(box, others):
 
 def read_image(path):
     """Read an image file as (H, W, 3) uint8 RGB, upright."""
-    if cv2 is not None:
-        image = cv2.imread(path, cv2.IMREAD_COLOR)  # OpenCV turns it upright
-        if image is None:
-            raise ValueError(f"{path} is not an image that OpenCV reads")
-        return np.ascontiguousarray(image[:, :, ::-1])
+    try:
+        image = read_by_opencv(path) if cv2 is not None else read_by_pillow(path)
+    except Exception as error:  # each library has errors of its own
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    if image is None:
+        raise ValueError(f"{path} is not an image that OpenCV reads")
+    return image
+
+
+def read_by_opencv(path):
+    """Read an image by OpenCV, which turns it upright; None for no image."""
+    image = cv2.imread(path, cv2.IMREAD_COLOR)
+    return None if image is None else np.ascontiguousarray(image[:, :, ::-1])
+
+
+def read_by_pillow(path):
+    """Read an image by Pillow, whose old versions do not turn it upright."""
     from PIL import Image, ImageOps
 
-    return np.array(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
+    image = getattr(ImageOps, "exif_transpose", lambda given: given)(Image.open(path))
+    if image.mode.startswith("I"):  # 16 bits: Pillow would cut them off at 255
+        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    return np.array(image.convert("RGB"))
 
 
 def draw(image, boxes, scores, labels, class_names):
@@ -342,23 +370,25 @@ def write_image(path, image):
     Image.fromarray(image).save(path)
 
 
-def frames(source):
-    """Yield name and RGB image of each frame of a video file, or of ``camera:N``."""
+def open_stream(source):
+    """Open a video file, or ``camera:N``."""
     if cv2 is None:
         raise ValueError(f"{source}: videos and cameras need OpenCV")
     capture = cv2.VideoCapture(int(source.split(":")[1]) if source.startswith("camera:") else source)
     if not capture.isOpened():
         raise ValueError(f"{source} cannot be opened")
-    try:
-        number = 0
-        while True:
-            is_read, frame = capture.read()
-            if not is_read:
-                return
-            yield f"{source}#{number}", np.ascontiguousarray(frame[:, :, ::-1])
-            number += 1
-    finally:
-        capture.release()
+    return capture
+
+
+def frames(source, capture):
+    """Yield name and RGB image of each frame."""
+    number = 0
+    while True:
+        is_read, frame = capture.read()
+        if not is_read:
+            return
+        yield f"{source}#{number}", np.ascontiguousarray(frame[:, :, ::-1])
+        number += 1
 
 
 def images_of(source):
@@ -379,8 +409,8 @@ def is_stream(source):
 class Film:
     """Writes frames to a video file."""
 
-    def __init__(self, path, rate=25.0):
-        self._path, self._rate, self._writer = path, rate, None
+    def __init__(self, path, rate):
+        self._path, self._rate, self._writer = path, rate if 1 <= rate <= 240 else 25.0, None
 
     def add(self, image):
         """Append an RGB frame."""
@@ -395,12 +425,11 @@ class Film:
             self._writer.release()
 
 
-def free_path(folder, stem, suffix, used):
-    """Return a path in a folder that is no source of this call, and none of its earlier results."""
+def free_path(folder, stem, suffix):
+    """Return a path in a folder where nothing is yet."""
     path, number = os.path.join(folder, stem + suffix), 2
-    while os.path.realpath(path) in used:
+    while os.path.exists(path):
         path, number = os.path.join(folder, f"{stem}-{number}{suffix}"), number + 1
-    used.add(os.path.realpath(path))
     return path
 
 
@@ -412,33 +441,47 @@ def rows_of(found, class_names):
     ]
 
 
-def run(detector, source, given, used):
-    """Detect in one source, write its pictures, and print a line for each image; return the number of images."""
-    stem = os.path.splitext(os.path.basename(source.replace(":", "-").rstrip("/")))[0] or "image"
-    count, film = 0, None
-    if is_stream(source):
-        inputs = frames(source)
-        film = Film(free_path(given.out, stem, ".mp4", used)) if given.out else None
-    else:
-        inputs = ((path, read_image(path)) for path in images_of(source))
+def run_stream(detector, source, given):
+    """Detect in a video or a camera, write a video, and print a line for each frame."""
+    capture = open_stream(source)
+    stem = os.path.splitext(os.path.basename(source.replace(":", "-")))[0]
+    film = Film(free_path(given.out, stem, ".mp4"), capture.get(cv2.CAP_PROP_FPS)) if given.out else None
     try:
-        for name, image in inputs:
-            found = detector.detect(image, given.score, given.iou)
-            count += 1
-            if given.out:
-                picture = draw(image, found[0], found[1], found[2], detector.class_names)
-                if film is not None:
-                    film.add(picture)
-                else:
-                    own = os.path.splitext(os.path.basename(name))[0]
-                    write_image(free_path(given.out, own, ".png", used), picture)
-            print(json.dumps({"image": name, "detections": rows_of(found, detector.class_names)}), flush=True)
-            if given.limit and count >= given.limit:
+        for count, (name, image) in enumerate(frames(source, capture), 1):
+            picture = detect_and_print(detector, name, image, given)
+            if film is not None:
+                film.add(picture)
+            if count == given.limit:
                 break
     finally:
+        capture.release()
         if film is not None:
             film.close()
-    return count
+
+
+def run_images(detector, source, given):
+    """Detect in an image or a folder's images, and write pictures; return the number of images that cannot be read."""
+    num_broken = 0
+    for count, path in enumerate(images_of(source), 1):
+        try:
+            image = read_image(path)
+        except ValueError as error:
+            print(f"error: {error}", file=sys.stderr)
+            num_broken += 1
+            continue
+        picture = detect_and_print(detector, path, image, given)
+        if given.out:
+            write_image(free_path(given.out, os.path.splitext(os.path.basename(path))[0], ".png"), picture)
+        if count == given.limit:
+            break
+    return num_broken
+
+
+def detect_and_print(detector, name, image, given):
+    """Detect in an image, print its line, and return it with boxes where pictures are wanted."""
+    found = detector.detect(image, given.score, given.iou)
+    print(json.dumps({"image": name, "detections": rows_of(found, detector.class_names)}), flush=True)
+    return draw(image, found[0], found[1], found[2], detector.class_names) if given.out else None
 
 
 def main(arguments=None):
@@ -453,25 +496,24 @@ def main(arguments=None):
     parser.add_argument("--file", default="model.onnx", help="model.onnx, model-fp16.onnx or model-int8.onnx")
     parser.add_argument("--model", default=os.path.dirname(os.path.abspath(__file__)), help="folder of the export")
     given = parser.parse_args(arguments)
+    detector, status = None, 0
     try:
         detector = Detector(given.model, given.backend, given.file)
         if given.out and not os.path.isdir(given.out):
             os.makedirs(given.out)
-        streams = [source for source in given.sources if is_stream(source)]
-        images = [path for source in given.sources if not is_stream(source) for path in images_of(source)]
-        used = {os.path.realpath(path) for path in streams + images}
-        count = sum(run(detector, source, given, used) for source in given.sources)
+        for source in given.sources:
+            if is_stream(source):
+                run_stream(detector, source, given)
+            elif run_images(detector, source, given):
+                status = 1
     except (OSError, ValueError, RuntimeError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        status = 1
     except KeyboardInterrupt:
-        return 130
-    seconds = detector.seconds
-    whole = sum(seconds.values())
-    parts = ", ".join(f"{name} {1000 * seconds[name] / max(count, 1):.1f} ms" for name in seconds)
-    rates = "{:.1f} images/s, network alone {:.1f}".format(count / whole, count / seconds["network"])
-    print(f"{count} images: {parts}; {rates}", file=sys.stderr)
-    return 0
+        status = 130
+    if detector is not None and detector.count:
+        print(detector.speed(), file=sys.stderr)
+    return status
 
 
 if __name__ == "__main__":

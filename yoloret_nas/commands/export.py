@@ -68,6 +68,10 @@ def export(
         raise click.UsageError("--trial names one trial; leave out --best and --max-latency")
     if data is not None and no_check:
         raise click.UsageError("--data names images to try it on; leave out --no-check")
+    if model_name is not None:
+        from search.tracking.registry import check_model_name
+
+        check_model_name(model_name)  # before minutes are spent
     from search.strategy.estimates import with_estimates
     from search.study.experiment import read_experiment
     from search.study.read_study import read_study
@@ -90,7 +94,7 @@ def export(
         replace=force,
     )
     _print(card, folder)
-    if model_name:
+    if model_name is not None:
         from search.tracking.registry import register_export
 
         version = register_export(

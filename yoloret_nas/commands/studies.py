@@ -40,15 +40,18 @@ def studies(as_json: bool, root: Path) -> None:
 
 
 def _row(opened: "ReadStudy") -> dict[str, Any]:
-    summary, limit_ms = opened.summary, opened.max_latency_ms
+    from search.strategy.estimates import with_estimates
+
+    summary, limit_ms = with_estimates(opened.summary), opened.max_latency_ms
     front = summary.front
     within = [member for member in front if limit_ms is None or (member.point and member.point[1] <= limit_ms)]
+    best = max(within, key=summary.expected_ap, default=None)  # as export --best chooses
     return {
         "name": opened.name,
         "kind": "trainings" if opened.space is None else "search",
         "states": dict(summary.states),
         "front": len(front),
-        "best": _figures(within[-1]) if within else None,
+        "best": _figures(best) if best else None,
         "knee": _figures(summary.knee) if summary.knee else None,
         "max_latency_ms": limit_ms,
         "device": opened.device,

@@ -1,5 +1,6 @@
 """An export's folder: a detector that runs without this project, and the origin of its figures."""
 
+import errno
 import json
 import shutil
 import uuid
@@ -46,7 +47,10 @@ def new_bundle(folder: Path, *, replace: bool) -> Iterator[Path]:
     partial.mkdir()
     try:
         yield partial
-        _put_in_place(partial, folder, former)
+        if replace:
+            _put_in_place(partial, folder, former)
+        else:
+            _put_in_new_place(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -117,18 +121,26 @@ def add_sources(folder: Path, architecture: Architecture, trial_folder: Path) ->
     (folder / CLASSES_FILE).write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
 
 
+def _put_in_new_place(partial: Path, folder: Path) -> None:
+    try:
+        partial.rename(folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        raise BundleError(f"{folder} was written by another export meanwhile", hint="choose another --out") from error
+
+
 def _put_in_place(partial: Path, folder: Path, former: Path) -> None:
     """Rename `partial` to `folder`; where that exists, move it aside first, and back if the renaming fails.
 
     No file system renames over a folder with files in it, so for an instant between two renamings there is none.
     """
-    if not folder.exists():
-        partial.rename(folder)
-        return
-    folder.rename(former)
     try:
+        if folder.exists():
+            folder.rename(former)
         partial.rename(folder)
     except BaseException:  # an interrupt too
-        former.rename(folder)
+        if former.exists() and not folder.exists():
+            former.rename(folder)
         raise
     shutil.rmtree(former, ignore_errors=True)

@@ -3,14 +3,16 @@
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from search.reports.picture import draw_front
 from search.study.read_study import ReadStudy
 from search.study.record import TrialRecord
 from search.study.summary import Summary
+from spaces import YoloRetError
 from trials.data import DatasetError, Sample, open_dataset
 from trials.detections import Decoding
-from trials.latency import DeviceError, Latency
+from trials.latency import Latency
 from trials.latency.cache import LatencyCache
 from trials.latency.measure import measure_quietly
 from trials.latency.measurement_lock import MeasurementLock
@@ -119,6 +121,8 @@ def _images(opened: ReadStudy, data: str | None, decoding: Decoding) -> Mapping[
     except DatasetError as error:
         hint = f"{error.hint}; or {way_out}" if error.hint else way_out
         raise DatasetError(error.message, hint=hint) from error
+    if data is None and opened.fingerprint and dataset.fingerprint != opened.fingerprint:
+        raise DatasetError(f"the data of {opened.name} has changed since: {opened.dataset}", hint=way_out)
     if dataset.class_names != decoding.class_names:
         theirs, ours = ", ".join(dataset.class_names), ", ".join(decoding.class_names)
         raise DatasetError(f"{dataset.name} has the classes {theirs}, the detector {ours}", hint=way_out)
@@ -136,9 +140,11 @@ def _draw_examples(folder: Path, samples: Sequence[Sample]) -> None:
 
 def _measure(folder: Path, files: Sequence[str], opened: ReadStudy) -> dict[str, Latency | str]:
     """Measure ONNX files on the study's device; one that is away or restless is no reason to write no export."""
-    cache = LatencyCache(opened.root / "latency.db")
     measured: dict[str, Latency | str] = {}
-    with MeasurementLock().shared() as lock:
+    with TemporaryDirectory() as temporary, MeasurementLock().shared() as lock:
+        cache = LatencyCache(
+            Path(temporary) / "latency.db"
+        )  # measured anew, also where the study's folder is read-only
         for name in files:
             try:
                 with closing(open_device(opened.device, patience_s=0)) as device:
@@ -146,6 +152,6 @@ def _measure(folder: Path, files: Sequence[str], opened: ReadStudy) -> dict[str,
                         measured[name] = f"{device.name} chooses number formats by itself"
                     else:
                         measured[name], _ = measure_quietly(folder / name, device, cache, lock=lock)
-            except DeviceError as error:
+            except YoloRetError as error:
                 measured[name] = error.message
     return measured

@@ -77,6 +77,8 @@ def prove(
     """
     detector = run.Detector(str(path.parent), "onnxruntime", path.name)
     box_px, score = _compare(detector, network, decoding, samples[:_NUM_COMPARED])
+    if not np.isfinite([box_px, score]).all():
+        raise ExportError(f"{path.name} gives boxes or scores that are NaN or infinite on images of {split}")
     if _is_above(box_px, tolerance.box_px) or _is_above(score, tolerance.score):
         raise ExportError(
             f"{path.name} and PyTorch differ by {box_px:.2g} px and {score:.2g} of score on images of {split} "
@@ -123,6 +125,6 @@ def _compare(
             boxes, scores = (values.numpy() for values in decoded(torch.from_numpy(images)))
         their_boxes, their_scores = detector.network(images)
         is_seen = scores.max(axis=2) > _SEEN
-        box_px = max(box_px, float(np.abs(boxes - their_boxes)[is_seen].max(initial=0.0)))
-        score = max(score, float(np.abs(scores - their_scores).max()))
+        box_px = float(np.max([box_px, np.abs(boxes - their_boxes)[is_seen].max(initial=0.0)]))  # NaN stays NaN
+        score = float(np.max([score, np.abs(scores - their_scores).max()]))
     return box_px, score

@@ -30,7 +30,8 @@ from trials.onnx.export import export_for_timing
 from trials.onnx.quantised import quantise
 
 _SIZES = (160, 416)
-_VERSIONS = ("7.1", "8.2", "8.5", "10.0")
+_VERSIONS = ("7.1", "8.2", "10.0")
+"""One of each operator set; files for 8.5 are those for 10."""
 _SCALE_SETS = {value for make in SPACES.values() for value in make().values("scale_set")}
 _SCALE_SETS |= {str(preset.scale_set) for preset in PRESETS.values()}
 
@@ -112,7 +113,7 @@ def test_a_file_that_only_the_builder_refuses_is_refused_with_its_reason(tmp_pat
 
 
 @pytest.mark.parametrize("coding", ["bounded", "exponential"])
-@pytest.mark.parametrize("version", _VERSIONS[:-1])
+@pytest.mark.parametrize("version", _VERSIONS)
 def test_the_file_with_decoding_is_built_too(version: str, coding: str, tmp_path: Path) -> None:
     judge = _judge(version)
     for is_half in (False, True):

@@ -51,7 +51,7 @@ def tensorrt_stand_in(memory: Memory, *, is_new: bool, says: list[str]) -> Any:
         Runtime=Runtime,
         OnnxParser=_OnnxParser,
         NetworkDefinitionCreationFlag=SimpleNamespace(EXPLICIT_BATCH=0),
-        BuilderFlag=SimpleNamespace(FP16="fp16"),
+        BuilderFlag=SimpleNamespace(FP16="fp16", INT8="int8"),
     )
 
 

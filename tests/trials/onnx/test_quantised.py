@@ -27,6 +27,7 @@ def test_the_network_is_quantised_and_its_surroundings_are_not(tmp_path: Path) -
     for node in model.graph.node:
         if "/network/" not in node.name and node.op_type in ("Concat", "Mul", "Sub", "Add"):
             assert not {produced_by[name].op_type for name in node.input if name in produced_by} & {"QuantizeLinear"}
+    assert {entry.domain for entry in model.opset_import} == {node.domain for node in model.graph.node} == {""}
     assert Counter(entry.key for entry in model.metadata_props)["classes"] == 1
 
     scores = {}

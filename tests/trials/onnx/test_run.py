@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from PIL import Image
 
 from tests.trials.onnx.detector import CLASSES, make_decoding, make_network, write_folder
 from tests.trials.onnx.tensorrt_stand_in import Memory, tensorrt_stand_in
@@ -93,7 +94,7 @@ def test_it_is_written_for_python_3_6() -> None:
     tree = ast.parse(source, feature_version=(3, 6))
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    plain = {"argparse", "ctypes", "json", "os", "sys", "time"}
+    plain = {"argparse", "ctypes", "hashlib", "json", "os", "sys", "time"}
     assert imported == plain | {"numpy", "cv2", "PIL", "onnxruntime", "tensorrt"}
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.NamedExpr)]
 
@@ -134,27 +135,81 @@ def test_numpy_onnx_runtime_and_one_image_library_suffice(folder: Path, tmp_path
     assert "2 images: before" in ended.stderr
 
 
-def test_a_video_becomes_a_video(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_video_becomes_a_video_in_its_colours_and_at_its_rate(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     writer = cv2.VideoWriter(str(tmp_path / "film.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (96, 64))
-    for number in range(5):
-        writer.write(np.roll(image_of(64, 96), 8 * number, axis=1))
+    for _ in range(5):
+        writer.write(np.full((64, 96, 3), (200, 60, 20), np.uint8))  # blue, in OpenCV's order
     writer.release()
-    words = [str(tmp_path / "film.avi"), "--model", str(folder), "--out", str(tmp_path / "out"), "--score", "0.1"]
+    words = [str(tmp_path / "film.avi"), "--model", str(folder), "--out", str(tmp_path / "out"), "--score", "0.99"]
     assert run.main([*words, "--limit", "3"]) == 0
     names = [json.loads(line)["image"] for line in capsys.readouterr().out.splitlines()]
     assert names == [f"{tmp_path / 'film.avi'}#{number}" for number in range(3)]
-    frames = [frame for _, frame in run.frames(str(tmp_path / "out" / "film.mp4"))]
-    assert [frame.shape for frame in frames] == [(64, 96, 3)] * 3
+    capture = run.open_stream(str(tmp_path / "out" / "film.mp4"))
+    assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(10.0)
+    seen = [frame for _, frame in run.frames("film", capture)]
+    capture.release()
+    assert [frame.shape for frame in seen] == [(64, 96, 3)] * 3
+    assert all(np.abs(frame.reshape(-1, 3).mean(axis=0) - (20, 60, 200)).max() < 12 for frame in seen)
 
 
-def test_pictures_never_take_the_place_of_a_source_or_of_each_other(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("library", ["OpenCV", "Pillow"])
+def test_images_are_read_in_their_colours_and_upright(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    if library == "Pillow":
+        monkeypatch.setattr(run, "cv2", None)
+    red = np.full((8, 16, 3), (250, 10, 20), np.uint8)
+    Image.fromarray(red).save(tmp_path / "red.png")
+    assert run.read_image(str(tmp_path / "red.png")).tolist() == red.tolist()
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(red).save(tmp_path / "turned.jpg", exif=turned)
+    assert run.read_image(str(tmp_path / "turned.jpg")).shape == (16, 8, 3)
+    Image.fromarray(np.full((4, 4), 77, np.uint8)).save(tmp_path / "grey.png")
+    assert run.read_image(str(tmp_path / "grey.png")).tolist() == np.full((4, 4, 3), 77).tolist()
+    cv2.imwrite(str(tmp_path / "deep.png"), np.full((4, 4), 77 * 256, np.uint16))
+    assert run.read_image(str(tmp_path / "deep.png")).tolist() == np.full((4, 4, 3), 77).tolist()
+
+
+def test_pictures_take_no_other_file_s_place(folder: Path, tmp_path: Path) -> None:
     for part in ("one", "two"):
         write_photos(tmp_path / part)
-    before = (tmp_path / "one" / "a.png").read_bytes()
+    before = {path: path.read_bytes() for path in (tmp_path / "one").iterdir()}
     words = ["--model", str(folder), "--out", str(tmp_path / "one")]
-    assert run.main([str(tmp_path / "one" / "a.png"), str(tmp_path / "two" / "a.png"), *words]) == 0
-    assert (tmp_path / "one" / "a.png").read_bytes() == before
+    for _ in range(2):
+        assert run.main([str(tmp_path / "two" / "a.png"), *words]) == 0
+    assert {path: path.read_bytes() for path in before} == before
     assert {path.name for path in (tmp_path / "one").iterdir()} == {"a.png", "b.jpg", "a-2.png", "a-3.png"}
+
+
+def test_one_broken_image_does_not_end_a_folder(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_photos(tmp_path / "photos")
+    (tmp_path / "photos" / "ab.jpg").write_text("no image")
+    assert run.main([str(tmp_path / "photos"), "--model", str(folder), "--out", ""]) == 1
+    captured = capsys.readouterr()
+    assert [Path(json.loads(line)["image"]).name for line in captured.out.splitlines()] == ["a.png", "b.jpg"]
+    assert "ab.jpg is not an image that OpenCV reads" in captured.err
+    assert "2 images: before" in captured.err
+
+
+def test_an_interrupt_tells_the_speed_so_far(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_photos(tmp_path / "photos")
+    read = run.read_image
+
+    def read_one(path: str) -> npt.NDArray[np.uint8]:
+        if path.endswith("b.jpg"):
+            raise KeyboardInterrupt
+        return read(path)
+
+    monkeypatch.setattr(run, "read_image", read_one)
+    assert run.main([str(tmp_path / "photos"), "--model", str(folder), "--out", ""]) == 130
+    assert "1 images: before" in capsys.readouterr().err
 
 
 def test_what_cannot_be_read_is_one_message(
@@ -199,9 +254,16 @@ def test_tensorrt_builds_an_engine_once_and_keeps_it(
     assert says == ["network 1", "flag fp16", *([] if is_new else ["workspace 256 MiB"])]
     assert isinstance(run.Detector(str(tmp_path)).network, run.TensorRT)  # where its engine lies there
     assert isinstance(run.Detector(str(tmp_path), "onnxruntime").network, run.OnnxRuntime)
-    (tmp_path / "model.engine").write_bytes(b"of another board")
+    (engine,) = tmp_path.glob("*.engine")
+    engine.write_bytes(b"of another board")
     with pytest.raises(RuntimeError, match="of another TensorRT or GPU; delete it"):
         run.Detector(str(tmp_path))
+    write_folder(tmp_path, opset=11)  # another file of the same name
+    assert isinstance(run.Detector(str(tmp_path)).network, run.OnnxRuntime)
+    says.clear()
+    (tmp_path / "model-int8.onnx").write_bytes((tmp_path / "model.onnx").read_bytes())
+    assert isinstance(run.Detector(str(tmp_path), "tensorrt", "model-int8.onnx").network, run.TensorRT)
+    assert says[:3] == ["network 1", "flag fp16", "flag int8"]
 
 
 def test_a_refusal_of_tensorrt_is_passed_on(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,4 +273,4 @@ def test_a_refusal_of_tensorrt_is_passed_on(folder: Path, tmp_path: Path, monkey
     monkeypatch.setitem(sys.modules, "tensorrt", tensorrt_stand_in(Memory(), is_new=True, says=[]))
     with pytest.raises(RuntimeError, match=r"refuses .*model\.onnx: no such operator"):
         run.Detector(str(tmp_path), "tensorrt")
-    assert not (tmp_path / "model.engine").exists()
+    assert not list(tmp_path.glob("*.engine*"))
