@@ -17,6 +17,14 @@ hypothesis.settings.register_profile("without a clock", deadline=None)  # a busy
 hypothesis.settings.load_profile("without a clock")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def users_data_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what tests decode out of the user's folder, which remembers it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("YOLORET_NAS_DATA", str(tmp_path_factory.mktemp("data-home")))
+        yield
+
+
 @pytest.fixture
 def put_up_board(tmp_path: Path) -> Iterator[PutUpBoard]:
     """Puts up stand-in boards behind a real sshd on loopback; takes them down at the end."""

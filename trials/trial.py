@@ -5,6 +5,7 @@ Latency does not depend on the weights, so it is measured first: a network over 
 A trial ends *complete*, *pruned*, *infeasible* or *failed*, with its reason; a failure is never a number.
 """
 
+import errno
 import time
 import traceback
 from collections.abc import Iterator
@@ -18,10 +19,11 @@ import torch
 from spaces import YoloRetError
 from spaces.networks import YoloReT, build_network, count_macs, count_params
 from spaces.weights import load_pretrained
-from trials.data import Dataset, open_dataset
+from trials.data import Dataset, DatasetError, open_dataset
+from trials.data.image_check import leave_out
 from trials.detections import fit_anchors
 from trials.latency import Device, DeviceAwayError, DeviceError, Latency
-from trials.latency.cache import LatencyCache
+from trials.latency.cache import LatencyCache, LatencyCacheError
 from trials.latency.measure import measure_quietly
 from trials.latency.measurement_lock import MeasurementLock
 from trials.latency.open_device import open_device
@@ -42,6 +44,9 @@ from trials.trial_result import (
 TRACEBACK_ELSEWHERE_FILE = "traceback-elsewhere.txt"
 """In a trial's folder: unexpected errors of the further devices."""
 
+_MACHINE_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENFILE})
+"""Errors of the operating system that no architecture causes."""
+
 
 def run_trial(request: TrialRequest, report: Report) -> TrialResult:
     """Run one trial to its end, and write its result into its folder.
@@ -59,10 +64,11 @@ def run_trial(request: TrialRequest, report: Report) -> TrialResult:
     try:
         request.work_dir.mkdir(parents=True, exist_ok=True)
         result = _run_to_result(trial, request)
-        if not result.is_device_away:  # which says nothing about the architecture: a resumed study tries it again
+        # The others say nothing about the architecture: a resumed study tries it again.
+        if not result.is_device_away and not result.is_outside_fault:
             write_result(request.work_dir, result, study_id=request.study_id, architecture=request.architecture)
     except OSError as error:  # a full disk, for example; the caller hears of it all the same
-        return trial.end("failed", reason=f"{request.work_dir} cannot be written: {error.strerror}")
+        return _outside_fault(trial, f"{request.work_dir} cannot be written: {error.strerror}")
     return result
 
 
@@ -72,11 +78,20 @@ def _run_to_result(trial: "_Trial", request: TrialRequest) -> TrialResult:
         return trial.run()
     except DeviceAwayError as error:
         return replace(trial.end("failed", reason=_in_words(error)), is_device_away=True)
+    except (DatasetError, LatencyCacheError) as error:
+        return _outside_fault(trial, _in_words(error))
     except YoloRetError as error:
         return trial.end("failed", reason=_in_words(error))
     except Exception as error:  # the one place that turns an unexpected error into a state; its traceback is kept
+        if isinstance(error, OSError) and error.errno in _MACHINE_FAULTS:
+            where = error.filename or request.work_dir
+            return _outside_fault(trial, f"{error.strerror}: {where}")
         (request.work_dir / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
         return trial.end("failed", reason=f"{type(error).__name__}: {error} (see traceback.txt in its folder)")
+
+
+def _outside_fault(trial: "_Trial", reason: str) -> TrialResult:
+    return replace(trial.end("failed", reason=reason), is_outside_fault=True)
 
 
 def _in_words(error: YoloRetError) -> str:
@@ -129,6 +144,8 @@ class _Trial:
         self._report(Progress(phase="build"))
         with self._clock("build"):
             dataset = open_dataset(request.dataset, on_broken="skip" if request.skip_broken else "stop")
+            if request.broken_images:
+                dataset = leave_out(dataset, frozenset(request.broken_images))
         latency = self._measure(num_classes=len(dataset.class_names))
         if request.max_latency_ms is not None and latency.median_ms > request.max_latency_ms:
             reason = f"{latency.median_ms:.2f} ms is over the limit of {request.max_latency_ms:g} ms"

@@ -32,6 +32,8 @@ class TrialRequest:
     """The dataset, as the user typed it."""
     skip_broken: bool
     """Whether broken items are skipped rather than failing the trial."""
+    broken_images: tuple[str, ...] = ()
+    """Names of samples to leave out besides, since their images do not decode."""
     device: str
     """The latency device, as the user typed it."""
     device_key: str = ""
@@ -91,6 +93,8 @@ class TrialResult:
     """Whether the latency came from the cache."""
     is_device_away: bool = False
     """Whether it failed only because the device was unreachable: the same trial may succeed later."""
+    is_outside_fault: bool = False
+    """Whether a fault of the data or this machine ended it, such as a full disk: every other trial would fail alike."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result in JSON types."""

@@ -2,10 +2,13 @@
 
 import click
 import torch
+from rich.console import Console
 
 from trials.data import open_dataset
+from trials.data.image_check import check_images
 from trials.scoring import Scores, score_network
 from trials.training import check_classes, load_trained, read_checkpoint
+from yoloret_nas.options.data import showing_check
 from yoloret_nas.sources import Source
 
 
@@ -19,6 +22,8 @@ def score_source(source: Source, *, data: str, split: str, batch_size: int = 16,
     """
     checkpoint = read_checkpoint(source.checkpoint)
     dataset = open_dataset(data, on_broken="skip" if skip_broken else "stop")
+    with showing_check(Console(stderr=True)) as report_check:
+        dataset, _ = check_images(dataset, splits=(split,), skip_broken=skip_broken, report=report_check)
     if split not in dataset.splits:
         raise click.BadParameter(
             f"{dataset.name} has no split {split!r}, only {', '.join(dataset.splits)}", param_hint="--split"

@@ -14,6 +14,7 @@ from search.driver.work import Work
 from search.strategy.estimates import with_estimates
 from search.study.summary import Summary
 from search.tracking.tracking import Tracking
+from spaces import YoloRetError
 from trials.latency import DeviceAwayError
 from trials.progress import Phase, Progress
 from trials.trial_result import TrialRequest, TrialResult
@@ -27,6 +28,10 @@ StopRequest = Literal["no", "finish", "now"]
 
 Ending = Literal["done", "exhausted", "interrupted"]
 """The budget is spent; no architecture is left; the user ended the run before."""
+
+
+class OutsideFaultError(YoloRetError):
+    """A fault of the data or of this machine stops every trial; the one that met it is put back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +91,7 @@ class Driver:
 
         Raises:
             DeviceAwayError: the latency device stays away; every finished trial is kept.
+            OutsideFaultError: the data or this machine is at fault; likewise.
             RepeatedFailureError: the trials fail with one cause; likewise.
         """
         self._tracking.catch_up(self._work.summary.records)
@@ -93,7 +99,7 @@ class Driver:
         self._stop_requested = stop_requested
         try:
             ending = self._loop()
-        except (DeviceAwayError, RepeatedFailureError):
+        except (DeviceAwayError, OutsideFaultError, RepeatedFailureError):
             self._put_all_back()
             self._close(status="KILLED")
             raise
@@ -192,6 +198,8 @@ class Driver:
         result = TrialResult(state="failed", reason=event.reason) if isinstance(event, Died) else event.result
         if result.is_device_away:
             self._on_device_away(event.number, result)
+        elif result.is_outside_fault:
+            self._on_outside_fault(event.number, result)
         elif result.state == "failed" and self._is_ending:
             self._put_back(event.number)  # the signal that ends the run may have reached the trial or its data workers
         else:
@@ -250,3 +258,13 @@ class Driver:
                 hint="bring the device back, then run the same command again: it resumes",
             )
         self._view.noticed(f"trial {number} waits for its device and will be tried again: {result.reason}")
+
+    def _on_outside_fault(self, number: int, result: TrialResult) -> None:
+        """Put a trial back that says nothing about its architecture, and end the run: the next would end alike."""
+        self._put_back(number)
+        if not self._is_ending:
+            num_finished = len(self._work.summary.records)
+            raise OutsideFaultError(
+                f"{result.reason}; {num_finished} of {self._work.budget} trials are finished, none was lost",
+                hint="remove the cause, then run the same command again: it resumes",
+            )

@@ -70,6 +70,7 @@ class ExperimentWork:
         self.id, self._variants = open_book(settings, variants)
         self._requested = [self._variants.index(variant) for variant in variants]
         self._device_key = opened.identity.key
+        self._broken_images = opened.broken_images
         self._write_reports = write_reports
         results = {
             number: read_result(
@@ -108,6 +109,7 @@ class ExperimentWork:
             variant.architecture,
             study_id=self.id,
             device_key=self._device_key,
+            broken_images=self._broken_images,
             train=replace(
                 in_one_format(self.settings.train, self.summary.records), seed=variant.seed, is_resumable=True
             ),

@@ -22,6 +22,8 @@ from trials.progress import Progress
 from trials.trial_result import TrialRequest, TrialResult, read_result
 
 _GRACE_S = 5.0
+_SAFE_PATH = "PYTHONSAFEPATH"
+"""Set to anything, it keeps the current folder off Python's path."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,12 +133,22 @@ class LocalExecutor:
 
 
 def _start_forkserver() -> None:
-    """Start the server, which imports while the driver opens the study, deaf to Ctrl-C, which reaches the whole group."""
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited through exec
+    """Start the server, which imports while the driver opens the study, deaf to Ctrl-C, which reaches the whole group.
+
+    Python starts it by ``-c``, which would put the current folder before all others that it imports from: a user's
+    ``random.py`` or ``spaces.py`` there would take the place of Python's module or of our package.
+    """
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited through exec, as the variable is
+    before = os.environ.get(_SAFE_PATH)
+    os.environ[_SAFE_PATH] = "1"
     try:
         forkserver.ensure_running()
     finally:
         signal.signal(signal.SIGINT, handler)
+        if before is None:
+            del os.environ[_SAFE_PATH]
+        else:
+            os.environ[_SAFE_PATH] = before
 
 
 def _serve(connection: Connection, request: TrialRequest, gpus: str | None) -> None:

@@ -20,8 +20,11 @@ from search.study.storage import named_storage_errors, open_storage
 from search.tracking.credentials import without_credentials
 from search.tracking.store import create_store
 from search.tracking.tracking import Tracking
-from trials.data import Dataset, open_dataset
+from trials.data import Dataset, DatasetError, open_dataset
+from trials.data.image_check import check_images
+from trials.data.trainable import why_untrainable
 from trials.latency import DeviceIdentity
+from trials.latency.cache import LatencyCache
 from trials.latency.open_device import open_device
 
 AnyWork = TypeVar("AnyWork", bound=Work)
@@ -39,6 +42,8 @@ class Opened:
 
     dataset: Dataset
     identity: DeviceIdentity
+    broken_images: tuple[str, ...] = ()
+    """Samples that are left out of `dataset`, since they do not decode; its trials leave them out, too."""
 
 
 def open_and_drive(
@@ -54,14 +59,15 @@ def open_and_drive(
     Raises:
         StudyError: another process drives the run, or MLflow's store cannot be used.
         StorageError: Optuna's database cannot be written.
-        DatasetError: the data cannot be read.
+        DatasetError: the data cannot be read, an image of it is broken, or a split has no objects.
+        LatencyCacheError: the file of measured latencies cannot be used.
         DeviceError: a device does not exist, or cannot be reached.
     """
     began = time.monotonic()
     settings.folder.mkdir(parents=True, exist_ok=True)
     with driver_lock(settings.folder), closing(executor), named_storage_errors(settings.root):
-        create_stores(settings.root)
         opened = _open_data_and_device(settings, view)
+        create_stores(settings.root)
         # Opened before the work, which may measure for minutes: a store that cannot be used is reported at once.
         with Tracking(settings, notice=view.noticed, is_hurried=lambda: stop_requested() == "now") as tracking:
             work, dataset, train = make_work(opened), opened.dataset, settings.train
@@ -90,11 +96,32 @@ def create_stores(root: Path) -> None:
 
 
 def _open_data_and_device(settings: RunSettings, view: View) -> Opened:
-    """Open the dataset and reach the device; their notes go to the view."""
+    """Open the dataset and reach the device; their notes go to the view.
+
+    What would end each trial alike is found here, since it says nothing about the architectures. Decoding all images may
+    take minutes, and so comes last.
+    """
     dataset = open_dataset(settings.dataset, on_broken="skip" if settings.skip_broken else "stop")
+    _check_objects(dataset)
+    LatencyCache(settings.latency_cache).check()
+    identity = _reach_device(settings)
+    dataset, broken_images = check_images(
+        dataset, splits=("train", "val"), skip_broken=settings.skip_broken, report=view.checking_images
+    )
+    if broken_images:
+        _check_objects(dataset)
     for note in (*dataset.notes, *(f"left out: {line}" for line in dataset.left_out)):
         view.noticed(note)
+    return Opened(dataset=dataset, identity=identity, broken_images=broken_images)
+
+
+def _check_objects(dataset: Dataset) -> None:
+    if reason := why_untrainable(dataset):
+        raise DatasetError(reason, hint="single images without objects are allowed, a split without any is not")
+
+
+def _reach_device(settings: RunSettings) -> DeviceIdentity:
     for spec in settings.also_measure:
         open_device(spec).close()  # refuses what names no device
     with closing(open_device(settings.device, patience_s=_FIRST_PATIENCE_S)) as device:
-        return Opened(dataset=dataset, identity=device.identity())
+        return device.identity()

@@ -93,6 +93,7 @@ class SearchWork:
         self.settings = settings
         self.seconds_measuring = 0.0
         self._device_key = opened.identity.key
+        self._broken_images = opened.broken_images
         if (settings.folder / EXPERIMENT_FILE).is_file():  # its trials' folders have the same numbers
             raise StudyError(f"{settings.folder} belongs to trainings", hint="choose another --study")
         num_classes = len(opened.dataset.class_names)
@@ -150,6 +151,7 @@ class SearchWork:
             architecture,
             study_id=self.id,
             device_key=self._device_key,
+            broken_images=self._broken_images,
             train=in_one_format(self.settings.train, self.summary.records),
             max_latency_ms=self.settings.max_latency_ms,
             parent=self._find_parent(architecture) if self.settings.inherit else None,

@@ -11,6 +11,9 @@ from trials.progress import Progress
 class View(Protocol):
     """Observes a run. No method may raise."""
 
+    def checking_images(self, done: int, whole: int) -> None:
+        """Images of the dataset are decoded, to find broken ones; called after each, before `opened`."""
+
     def opened(self, summary: Summary, *, budget: int) -> None:
         """The study is open, with the trials it already has."""
 

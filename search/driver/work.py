@@ -87,6 +87,7 @@ def to_request(
     *,
     study_id: str,
     device_key: str,
+    broken_images: tuple[str, ...] = (),
     train: TrainSettings,
     max_latency_ms: float | None = None,
     parent: Path | None = None,
@@ -99,6 +100,7 @@ def to_request(
         architecture: What it tries.
         study_id: The run's own id, which the trial's result holds.
         device_key: Key of the identity of the run's device.
+        broken_images: Samples that it leaves out.
         train: How it trains.
         max_latency_ms: Over this it is not trained; None for no limit.
         parent: Checkpoint it starts from; None for none.
@@ -109,6 +111,7 @@ def to_request(
         architecture=architecture,
         dataset=settings.dataset,
         skip_broken=settings.skip_broken,
+        broken_images=broken_images,
         device=settings.device,
         device_key=device_key,
         also_measure=settings.also_measure,

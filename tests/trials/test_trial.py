@@ -1,7 +1,10 @@
 """One architecture from its ONNX to its score, and every way that can end."""
 
 import dataclasses
+import errno
 import json
+import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,13 +18,16 @@ import torch
 from spaces import Architecture
 from spaces.networks import build_network, count_macs, count_params
 from tests.trials.latency.locked import is_measuring
+from trials.data import Dataset, DatasetError
+from trials.detections import Decoding
 from trials.latency import DeviceError, DeviceIdentity, Latency
-from trials.latency.cache import LatencyCache
+from trials.latency.cache import LatencyCache, LatencyCacheError
 from trials.latency.measurement_lock import MeasurementLock
 from trials.onnx import UnsupportedNetworkError
 from trials.onnx.export import ExportError, check_agreement
 from trials.progress import Progress, ignore_progress
 from trials.training import CHECKPOINT_FILE, TrainSettings, read_checkpoint
+from trials.training.checkpoint import write_checkpoint
 from trials.trial import run_trial
 from trials.trial_result import (
     ARCHITECTURE_FILE,
@@ -37,6 +43,8 @@ from trials.trial_result import (
 ARCHITECTURE = Architecture(backbone="mobilenetv3_small_050", truncation=11, head="plain", head_width=32, input_size=64)
 TRAIN = TrainSettings(epochs=1, batch_size=8, accelerator="cpu", num_threads=1, cache_mib=16)
 IDENTITY = DeviceIdentity(kind="cpu", board="stand-in", backend="none", precision="fp32")
+
+DECODING = Decoding(anchors=((((1.0, 1.0),),)), coding="yolov4", class_names=("cat",), input_size=64)
 
 MakeRequest = Callable[..., TrialRequest]
 
@@ -280,11 +288,10 @@ def test_a_loss_that_is_no_number_fails_with_the_reason(make_request: MakeReques
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"dataset": "nowhere/at/all"}, "dataset 'nowhere/at/all' does not exist (use a folder"),
         ({"device": "abacus"}, "device 'abacus' is unknown (use cpu"),
         ({"architecture": ARCHITECTURE.replace(truncation=10_000)}, "is too large"),
     ],
-    ids=["data", "device", "architecture"],
+    ids=["device", "architecture"],
 )
 def test_an_error_of_ours_is_a_failed_trial_with_its_words(
     make_request: MakeRequest, change: dict[str, Any], reason: str
@@ -296,6 +303,67 @@ def test_an_error_of_ours_is_a_failed_trial_with_its_words(
     assert result.latency is None
     assert not (request.work_dir / "traceback.txt").exists()
     assert written(request) == result
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    """Give a function that raises this."""
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise error
+
+    return fail
+
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "model.onnx")
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "reason"),
+    [
+        ("open_dataset", DatasetError("a.png: the image cannot be read", hint="repair it"), "a.png: .* (repair it)"),
+        ("fit_anchors", DatasetError("a.png: the image cannot be read"), "a.png: the image cannot be read"),
+        ("export_for_timing", FULL, "No space left on device: model.onnx"),
+        ("measure_quietly", LatencyCacheError("latency.db cannot be used"), "latency.db cannot be used"),
+        ("write_result", FULL, ".* cannot be written: No space left on device"),
+    ],
+)
+def test_a_fault_of_data_or_machine_is_no_trial_s_end(
+    make_request: MakeRequest,
+    device: StandInDevice,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    error: Exception,
+    reason: str,
+) -> None:
+    monkeypatch.setattr(f"trials.trial.{name}", raising(error))
+    request = make_request()
+    result = run_trial(request, ignore_progress)
+    assert (result.state, result.is_outside_fault) == ("failed", True)
+    assert re.fullmatch(reason.replace("(", r"\(").replace(")", r"\)"), result.reason)
+    assert written(request) is None
+
+
+def test_a_disk_that_is_full_of_weights_is_an_error_of_the_system(tmp_path: Path) -> None:
+    """Written by torch itself, it would be a RuntimeError of an internal check."""
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no device that is always full")
+    (tmp_path / "checkpoint.partial.pt").symlink_to("/dev/full")
+    network = build_network(ARCHITECTURE, num_classes=1)
+    with pytest.raises(OSError, match="No space left on device"):
+        write_checkpoint(tmp_path / "checkpoint.pt", network, DECODING)
+
+
+def test_samples_that_do_not_decode_are_left_out(make_request: MakeRequest, device: StandInDevice) -> None:
+    seen: list[int] = []
+
+    def count(network: Any, *, dataset: Dataset, **_: object) -> None:
+        seen.extend(len(samples) for samples in dataset.splits.values())
+        raise DatasetError("that is all")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trials.trial.train_network", count)
+        run_trial(make_request(broken_images=("shapes/train/0", "shapes/val/3")), ignore_progress)
+    assert seen == [15, 7]
 
 
 def test_out_of_memory_is_a_failed_trial_with_its_reason(

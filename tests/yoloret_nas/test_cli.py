@@ -241,6 +241,28 @@ def test_an_unknown_class_is_refused_with_its_file_unless_left_out(
     assert re.search(r"note: left out: .*1\.txt", called.out)
 
 
+def test_an_image_whose_pixels_are_broken_is_found_by_data_and_search_alike(
+    call: Call, played: ScriptedExecutor, stores: Path
+) -> None:
+    data = write_yolo(Path("data"))
+    path = next((data / "images" / "train").iterdir())
+    whole = path.read_bytes()
+    begin = whole.index(b"IDAT")
+    path.write_bytes(whole[: begin + 14] + bytes(8) + whole[begin + 22 :])  # neither its header nor its end tells
+    reason = rf"data: images/train/{path.name}: the image cannot be read: .*hint: repair it, or skip .* --skip-broken"
+    assert_refused(call("data", data, "--samples", "0"), 2, reason)
+    assert_refused(call("search", "--data", data), 2, reason)
+    assert played.started == []
+    assert not list(Path("runs").glob("*/trials"))
+    called = call("data", data, "--skip-broken", "--samples", "0", "--json")
+    document = json.loads(called.out)
+    assert document["splits"]["train"]["num_images"] == len(list((data / "images" / "train").iterdir())) - 1
+    assert document["left_out"][0].startswith(f"images/train/{path.name}: the image cannot be read")
+    assert "decoding 1 images once, to find broken ones" in called.err  # the others are remembered
+    path.write_bytes(whole)
+    assert call("data", data, "--samples", "0").code == 0
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_gpu_that_is_not_there_is_refused(call: Call, played: ScriptedExecutor) -> None:
     assert_refused(call("search", "--device", "cuda"), 2, "error: .*(GPU|cuda|CUDA)")

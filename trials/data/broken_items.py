@@ -39,6 +39,7 @@ class BrokenItems:
         self._is_needed = True
         self._unusable: list[str] = []
         self._num_clipped = 0
+        self._cut: list[str] = []
         self.left_out: list[str] = []
 
     @contextmanager
@@ -79,10 +80,13 @@ class BrokenItems:
     def check_image(self, path: Path, *, stated_size_hw: tuple[int, int] | None = None) -> CheckedImage | None:
         """Return what `image_file.check_image` finds in an image; None for a broken one, which is recorded."""
         try:
-            return check_image(path, stated_size_hw=stated_size_hw)
+            image = check_image(path, stated_size_hw=stated_size_hw)
         except ValueError as error:
             self.add(path, str(error))
             return None
+        if image.is_cut:
+            self._cut.append(relative_name(path, self.root))
+        return image
 
     def make_sample(
         self,
@@ -134,10 +138,15 @@ class BrokenItems:
         return clipped[usable].astype(np.float32), np.flatnonzero(usable)
 
     def notes(self) -> list[str]:
-        """Return sentences on unusable splits and on the clipped boxes, if there are any."""
-        count = self._num_clipped
-        clipped = [f"{count} box(es) reached outside their image and were clipped"] if count else []
-        return self._unusable + clipped
+        """Return sentences on unusable splits, clipped boxes and JPEGs without their last bytes, where there are any."""
+        notes = list(self._unusable)
+        if self._num_clipped:
+            notes.append(f"{self._num_clipped} box(es) reached outside their image and were clipped")
+        if self._cut:
+            notes.append(
+                f"{len(self._cut)} JPEG file(s) lack their last bytes and are read without, first {self._cut[0]}"
+            )
+        return notes
 
 
 def relative_name(path: Path, root: Path) -> str:

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import shlex
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from spaces import YoloRetError
 from trials.latency.device import Device, DeviceIdentity, Latency, UnstableError
 from trials.latency.steadiness import THRESHOLDS, is_slowed, quiet_reference_ms
 
@@ -16,8 +18,14 @@ _PAUSE_S = 10.0
 """Before the second measurement; twice as long before the third."""
 
 
+class LatencyCacheError(YoloRetError):
+    """The file of measured latencies cannot be used; this says nothing about the device or the network."""
+
+
 class LatencyCache:
     """A SQLite file of measurements that several processes may use at once.
+
+    Each method raises `LatencyCacheError` where SQLite cannot use the file.
 
     Args:
         path: The file, created with its folder where missing.
@@ -29,6 +37,19 @@ class LatencyCache:
         with self._connect() as connection:
             connection.execute("CREATE TABLE IF NOT EXISTS latency (key TEXT PRIMARY KEY, measurement TEXT NOT NULL)")
             connection.execute("CREATE TABLE IF NOT EXISTS reference (device TEXT NOT NULL, ms REAL NOT NULL)")
+
+    def check(self) -> None:
+        """Read the whole file, so that damage in it is found before the first trial.
+
+        Raises:
+            LatencyCacheError: it is damaged, or a database of something else.
+        """
+        with self._connect() as connection:
+            connection.execute("SELECT key, measurement FROM latency LIMIT 1")
+            connection.execute("SELECT device, ms FROM reference LIMIT 1")
+            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if verdict != "ok":
+                raise sqlite3.DatabaseError(verdict)
 
     def get(self, onnx_path: Path, identity: DeviceIdentity) -> Latency | None:
         """Return the measurement of a file with this content on a device of this identity; None without one."""
@@ -98,9 +119,16 @@ class LatencyCache:
 
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self._path, timeout=30)
-        with closing(connection), connection:  # commits unless the block raised, then closes
-            yield connection
+        try:
+            connection = sqlite3.connect(self._path, timeout=30)
+            with closing(connection), connection:  # commits unless the block raised, then closes
+                yield connection
+        except sqlite3.Error as error:
+            raise LatencyCacheError(
+                f"{self._path}, which holds measured latencies, cannot be used: {error}",
+                hint="free disk space if there is none left; a file that is damaged, or no database of this version, is "
+                f"deleted (rm {shlex.quote(str(self._path))}): latencies are then measured again",
+            ) from error
 
 
 def cache_key(onnx_path: Path, identity: DeviceIdentity) -> str:

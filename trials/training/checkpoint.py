@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +41,10 @@ def write_checkpoint(path: Path, network: nn.Module, decoding: Decoding) -> None
         "state_dict": {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()},
         **vars(decoding),
     }
+    buffer = BytesIO()  # where torch writes a file, a full disk raises a RuntimeError of an internal check
+    torch.save(values, buffer)
     with whole_file(path) as partial:
-        torch.save(values, partial)
+        partial.write_bytes(buffer.getbuffer())
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import nn
 
 from trials.data import Dataset
+from trials.data.trainable import why_untrainable
 from trials.detections import Anchors, Decoding
 from trials.progress import Report
 from trials.scoring import DetectionScorer
@@ -212,13 +213,8 @@ class _Pauses(Callback):
 
 
 def _check_objects(dataset: Dataset) -> None:
-    for split in ("train", "val"):
-        samples = dataset.splits[split]
-        if not any((~sample.ignored).any() for sample in samples):
-            raise TrainingError(
-                f"{dataset.name}: none of the {len(samples)} images of its {split} split has an object",
-                hint="single images without objects are allowed, a split without any is not",
-            )
+    if reason := why_untrainable(dataset):
+        raise TrainingError(reason, hint="single images without objects are allowed, a split without any is not")
 
 
 def _mean_objects(dataset: Dataset) -> float:

@@ -37,13 +37,18 @@ def data(data: str, skip_broken: bool, samples: int, out: Path, as_json: bool) -
     """
     from rich.console import Console
 
-    from yoloret_nas.options.data import fetch_data
+    from yoloret_nas.options.data import fetch_data, showing_check
 
     console = Console(highlight=False)
-    fetch_data(data, Console(stderr=True) if as_json else console)
+    progress_console = Console(stderr=True) if as_json else console
+    fetch_data(data, progress_console)
     from trials.data import describe_dataset, draw_samples, open_dataset
+    from trials.data.dataset import SPLITS
+    from trials.data.image_check import check_images
 
     dataset = open_dataset(data, on_broken="skip" if skip_broken else "stop")
+    with showing_check(progress_console) as report_check:
+        dataset, _ = check_images(dataset, splits=SPLITS, skip_broken=skip_broken, report=report_check)
     report = describe_dataset(dataset)
     picture = draw_samples(dataset, out, samples) if samples else None
     if as_json:

@@ -36,6 +36,7 @@ def ui(root: Path, port: int, host: str) -> None:
     environment = {
         **os.environ,
         "MLFLOW_BACKEND_STORE_URI": uri,  # not an argument: every user of the machine may read those
+        "PYTHONSAFEPATH": "1",  # or a user's random.py in the current folder would take the place of Python's
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # two processes and half the memory; nothing here runs jobs
     }
     command = [sys.executable, "-m", "mlflow", "ui", "--host", host, "--port", str(port)]

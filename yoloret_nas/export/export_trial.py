@@ -11,6 +11,7 @@ from search.study.record import TrialRecord
 from search.study.summary import Summary
 from spaces import YoloRetError
 from trials.data import DatasetError, Sample, open_dataset
+from trials.data.image_check import check_images
 from trials.detections import Decoding
 from trials.latency import Latency
 from trials.latency.cache import LatencyCache
@@ -118,6 +119,8 @@ def _images(opened: ReadStudy, data: str | None, decoding: Decoding) -> Mapping[
     way_out = "name other images with --data, or none with --no-check"
     try:
         dataset = open_dataset(data or opened.dataset, on_broken="skip" if opened.skip_broken else "stop")
+        if opened.skip_broken:  # the trial was scored without them
+            dataset, _ = check_images(dataset, splits=("train", "val"), skip_broken=True)
     except DatasetError as error:
         hint = f"{error.hint}; or {way_out}" if error.hint else way_out
         raise DatasetError(error.message, hint=hint) from error

@@ -1,6 +1,8 @@
 """The option `--data`: checked before anything heavy is imported, fetched with a progress bar."""
 
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,3 +62,22 @@ def fetch_data(data: str, console: "Console") -> None:
             progress.update(tasks[archive], completed=done, total=whole)  # type: ignore[arg-type]
 
         fetch_known(data, report)
+
+
+@contextmanager
+def showing_check(console: "Console") -> Iterator[Callable[[int, int], None]]:
+    """Give what shows how many images are decoded: a progress bar on a terminal, else one line on the error stream."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    if not console.is_terminal:
+
+        def say(done: int, whole: int) -> None:
+            if not done:
+                click.echo(f"decoding {whole} images once, to find broken ones", err=True)
+
+        yield say
+        return
+    columns = (TextColumn("decoding images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", visible=False)
+        yield lambda done, whole: progress.update(task, completed=done, total=whole, visible=True)

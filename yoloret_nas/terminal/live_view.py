@@ -36,6 +36,7 @@ class LiveView:
         self._began = time.monotonic()
         self._began_with = 0
         self._ending = ""
+        self._decoded = (0, 0)
 
     @contextmanager
     def showing(self) -> Iterator["LiveView"]:
@@ -50,6 +51,12 @@ class LiveView:
     def is_open(self) -> bool:
         """Whether the study is open, so that trials can run."""
         return self._summary is not None
+
+    def checking_images(self, done: int, whole: int) -> None:
+        """Show how many images are decoded; without a live part, say once that it takes its time."""
+        self._decoded = (done, whole)
+        if not done and not self._console.is_terminal:
+            self.noticed(f"decoding {whole} images once, to find broken ones before the first trial")
 
     def opened(self, summary: Summary, *, budget: int) -> None:
         """Print the columns and the finished trials."""
@@ -104,7 +111,7 @@ class LiveView:
     def _render(self) -> RenderableType:
         summary = self._summary
         if summary is None:
-            return Text(self._ending or "opening the study …", style="bold yellow" if self._ending else "dim")
+            return self._render_opening()
         done = len(summary.records)
         states = ", ".join(f"{count} {state}" for state, count in summary.states.items())
         head = Table.grid(padding=(0, 2))
@@ -124,6 +131,14 @@ class LiveView:
         if self._ending:
             parts.append(Text(self._ending, style="bold yellow"))
         return Group(*parts)
+
+    def _render_opening(self) -> RenderableType:
+        done, whole = self._decoded
+        if self._ending or done == whole:
+            return Text(self._ending or "opening the study …", style="bold yellow" if self._ending else "dim")
+        line = Table.grid(padding=(0, 2))
+        line.add_row(ProgressBar(total=whole, completed=done, width=30), Text(f"{done}/{whole} images decoded"))
+        return line
 
     def _time_left(self, done: int) -> str:
         new = done - self._began_with

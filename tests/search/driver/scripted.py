@@ -130,6 +130,13 @@ def find_device_away(request: TrialRequest) -> Generator[Event, bool | None, Non
     yield Finished(number=request.number, result=result)
 
 
+def find_disk_full(request: TrialRequest) -> Generator[Event, bool | None, None]:
+    """Play a trial that has no room for its files."""
+    yield Progressed(number=request.number, progress=Progress(phase="build"))
+    result = TrialResult(state="failed", reason="No space left on device: here", is_outside_fault=True)
+    yield Finished(number=request.number, result=result)
+
+
 def kill_driver(request: TrialRequest) -> Generator[Event, bool | None, None]:
     """Play a trial in whose midst the driver is killed."""
     yield Progressed(number=request.number, progress=Progress(phase="build"))
@@ -189,6 +196,10 @@ class RecordingView:
     ended: list[TrialRecord] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     given_up: list[int] = field(default_factory=list)
+    decoded: list[tuple[int, int]] = field(default_factory=list)
+
+    def checking_images(self, done: int, whole: int) -> None:
+        self.decoded.append((done, whole))
 
     def opened(self, summary: Summary, *, budget: int) -> None:
         self.opened_with.append((len(summary.records), budget))

@@ -288,6 +288,50 @@ def test_the_driver_s_death_ends_its_trials(tmp_path: Path) -> None:
         wait_until_gone(pid)
 
 
+def test_files_in_the_current_folder_take_no_module_s_place(tmp_path: Path) -> None:
+    """The command itself does not import from there, and neither do its trials."""
+    folder, script = tmp_path / "current", tmp_path / "elsewhere" / "driver.py"
+    (folder / "search").mkdir(parents=True)
+    for name in ("spaces.py", "trials.py", "random.py", "socket.py", "torch.py", "search/__init__.py"):
+        (folder / name).write_text("raise SystemExit(1)")
+    script.parent.mkdir()
+    script.write_text(
+        DRIVER.replace('Waits(folder / "pid")', '"nowhere"')
+        .replace("while True:", "for _ in range(60):")
+        .replace("        executor.events(timeout_s=1.0)\n", "")
+        + "        for event in executor.events(timeout_s=1.0):\n"
+        + "            print(event)\n"
+        + '            if not type(event).__name__ == "Progressed":\n'
+        + "                raise SystemExit\n"
+    )
+    root = str(Path(__file__).parents[3])
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"} | {"PYTHONPATH": root}
+    driver = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+    assert "dataset 'nowhere' does not exist" in driver.stdout, driver.stdout + driver.stderr
+
+
+def test_a_server_s_start_leaves_the_environment_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str | None] = []
+    monkeypatch.setattr(
+        local_executor.forkserver, "ensure_running", lambda: seen.append(os.environ.get("PYTHONSAFEPATH"))
+    )
+    for before in (None, "yes"):
+        monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+        if before is not None:
+            monkeypatch.setenv("PYTHONSAFEPATH", before)
+        local_executor._start_forkserver()
+        assert os.environ.get("PYTHONSAFEPATH") == before
+    assert seen == ["1", "1"]
+
+
 def test_the_server_is_deaf_to_ctrl_c_from_its_first_import(tmp_path: Path) -> None:
     """Ctrl-C reaches the whole process group, also while the server imports what trials need."""
     code = (

@@ -1,13 +1,23 @@
 """What a run opens before its first trial."""
 
 import multiprocessing
+from collections.abc import Callable
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from search.driver.opening import create_stores
+from search.driver.search import run_search
+from search.study.read_study import study_names
 from search.study.storage import optuna_path
+from tests.search.conftest import MakeSettings
+from tests.search.driver.scripted import RecordingView, Runs, ScriptedExecutor, StandInDevice
+from trials.data import DatasetError
+from trials.latency.cache import LatencyCacheError
 
 PATIENCE_S = 120.0
 
@@ -37,3 +47,97 @@ def test_a_user_s_own_file_is_created_with_the_stores(tmp_path: Path, monkeypatc
     create_stores(tmp_path)
     assert (tmp_path / "own.db").is_file()
     assert not (tmp_path / "mlflow.db").exists()
+
+
+# --- what is no property of an architecture is found before the first trial -----------------------------------------
+
+
+@pytest.fixture
+def write_yolo(tmp_path: Path) -> Callable[..., Path]:
+    """Writes four images for training and two for validation, as PNG, with an object each where not told otherwise."""
+
+    def write(*, without_objects: str = "") -> Path:
+        root = tmp_path / "data"
+        for split, count in (("train", 4), ("val", 2)):
+            (root / "images" / split).mkdir(parents=True)
+            (root / "labels" / split).mkdir(parents=True)
+            for number in range(count):
+                pixels = np.random.default_rng(number).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(root / "images" / split / f"{split}{number}.png")
+                text = "" if split == without_objects else "0 0.5 0.5 0.4 0.4\n"
+                (root / "labels" / split / f"{split}{number}.txt").write_text(text)
+        (root / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [thing]\n")
+        return root
+
+    return write
+
+
+def damage_pixels(path: Path) -> None:
+    """Break a PNG inside: neither its header nor its end tells."""
+    data = bytearray(path.read_bytes())
+    begin = data.index(b"IDAT")
+    data[begin + 40 : begin + 400] = bytes(360)
+    path.write_bytes(data)
+
+
+def refused(settings: Any, error: type[Exception], match: str) -> tuple[Exception, RecordingView]:
+    """Run a search that must be refused before anything of it is recorded."""
+    executor, view = ScriptedExecutor(), RecordingView()
+    with pytest.raises(error, match=match) as caught:
+        run_search(settings, executor=executor, view=view)
+    assert executor.started == view.began == []
+    assert study_names(settings.root) == []
+    return caught.value, view
+
+
+def test_a_broken_image_ends_the_search_before_there_is_a_study(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, write_yolo: Callable[..., Path]
+) -> None:
+    root = write_yolo()
+    path = root / "images" / "train" / "train1.png"
+    whole = path.read_bytes()
+    damage_pixels(path)
+    error, view = refused(
+        settings(dataset=str(root)), DatasetError, r"^data: images/train/train1\.png: the image cannot"
+    )
+    assert "--skip-broken" in str(getattr(error, "hint", ""))
+    assert view.decoded == [(done, 6) for done in range(7)]
+    assert tracking.status == tracking.started == []
+    path.write_bytes(whole)  # repaired: the same command goes through, and only this file is decoded
+    executor, view = ScriptedExecutor(), RecordingView()
+    assert len(run_search(settings(dataset=str(root)), executor=executor, view=view).summary.records) == 4
+    assert view.decoded == [(0, 1), (1, 1)]
+    assert executor.started[0].broken_images == ()
+
+
+def test_a_skipped_image_is_said_and_every_trial_leaves_it_out(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, write_yolo: Callable[..., Path]
+) -> None:
+    root = write_yolo()
+    damage_pixels(root / "images" / "train" / "train1.png")
+    executor, view = ScriptedExecutor(), RecordingView()
+    run_search(settings(dataset=str(root), skip_broken=True, budget=2), executor=executor, view=view)
+    assert [request.broken_images for request in executor.started] == [("images/train/train1.png",)] * 2
+    assert any(notice.startswith("left out: images/train/train1.png: the image cannot") for notice in view.notices)
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_split_without_objects_is_said_once_before_anything_is_measured(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, write_yolo: Callable[..., Path], split: str
+) -> None:
+    root = write_yolo(without_objects=split)
+    count = {"train": 4, "val": 2}[split]
+    words = f"^data: none of the {count} images of its {split} split has an object$"
+    _, view = refused(settings(dataset=str(root)), DatasetError, words)
+    assert view.decoded == []
+    assert device.measured == []
+
+
+def test_a_latency_cache_that_is_garbage_is_said_before_there_is_a_study(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    chosen = settings()
+    chosen.latency_cache.write_bytes(b"garbage" * 1000)
+    error, _ = refused(chosen, LatencyCacheError, r"latency\.db, which holds measured latencies, cannot be used")
+    assert f"rm {chosen.latency_cache}" in str(getattr(error, "hint", ""))
+    assert device.measured == []

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from search.driver.driver import RunResult, StopRequest
+from search.driver.driver import OutsideFaultError, RunResult, StopRequest
 from search.driver.executor import Event, Finished, Progressed
 from search.driver.lock import driver_lock
 from search.driver.measuring import measure_latency_ms, slowest_latency_ms
@@ -42,6 +42,7 @@ from tests.search.driver.scripted import (
     fake_ap,
     fake_latency_ms,
     find_device_away,
+    find_disk_full,
     hang,
     kill_driver,
     latency,
@@ -791,6 +792,27 @@ def test_a_silent_trial_is_ended_as_hung(
     assert executor.killed == [1]
     assert [record.result.state for record in summary.records] == ["complete", "failed", "complete"]
     assert "ended as hung: in phase build it reported nothing" in summary.records[1].result.reason
+
+
+# --- a fault of the data or of the machine ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("capacity", [1, 2])
+def test_a_full_disk_ends_the_search_and_no_trial(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, capacity: int
+) -> None:
+    undisturbed = search(settings(name="undisturbed", budget=4), capacity=capacity).summary
+    with pytest.raises(
+        OutsideFaultError, match=r"No space left on device: here; 2 of 4 trials are finished, none was lost"
+    ) as caught:
+        search(settings(budget=4), scripts={2: find_disk_full, 3: hang}, capacity=capacity)
+    assert "run the same command again" in caught.value.hint
+    assert tracking.status[-1] == "KILLED"
+    resumed = search(settings(budget=4), capacity=capacity).summary
+    assert resumed.states["failed"] == 0
+    assert {record.architecture for record in resumed.records} == {
+        record.architecture for record in undisturbed.records
+    }
 
 
 # --- a device that is away ----------------------------------------------------------------------------------------

@@ -1,12 +1,14 @@
+import contextlib
 import dataclasses
 import sqlite3
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from trials.latency import DeviceError, DeviceIdentity, Latency, UnstableError
-from trials.latency.cache import LatencyCache, cache_key
+from trials.latency.cache import LatencyCache, LatencyCacheError, cache_key
 
 IDENTITY = DeviceIdentity(kind="cpu", board="x", backend="y 1.0", precision="fp32", settings={"threads": "1"})
 MEASURED = Latency(
@@ -186,3 +188,36 @@ def test_a_reference_that_was_not_timed_in_turn_refuses_nothing(tmp_path: Path, 
     assert device.num_measured == 1
     assert latency.samples_ms == MEASURED.samples_ms
     assert cache.get(model, IDENTITY) is not None
+
+
+def _write_garbage(path: Path) -> None:
+    path.write_bytes(b"no database" * 1000)
+
+
+def _write_other_tables(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE latency (city TEXT, minutes REAL)")
+
+
+def _cut_off(path: Path) -> None:
+    cache = LatencyCache(path)
+    for number in range(50):
+        model = path.with_name(f"{number}.onnx")
+        model.write_bytes(bytes([number]))
+        cache.put(model, MEASURED)
+    path.write_bytes(path.read_bytes()[:-8192])
+
+
+@pytest.mark.parametrize("damage", [_write_garbage, _write_other_tables, _cut_off])
+def test_a_file_that_is_no_such_database_is_named_with_the_way_out(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "latency.db"
+    damage(path)
+    with pytest.raises(
+        LatencyCacheError, match=r"latency\.db, which holds measured latencies, cannot be used: "
+    ) as caught:
+        LatencyCache(path).check()
+    assert f"rm {path}" in caught.value.hint
+    path.unlink()
+    LatencyCache(path).check()

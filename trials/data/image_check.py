@@ -1,0 +1,212 @@
+"""Decodes every image of a dataset once, before anything is trained on it.
+
+Opening a dataset reads the images' headers, which say nothing about the pixels: damage in them would end each trial of a
+search alike. An image that decodes is remembered by path, size and time of change, so that the next run need not read it
+again. A broken one is not: what cannot be read now may be readable tomorrow, without any change of the file.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import PIL
+
+from trials.data.dataset import Dataset, DatasetError, Sample, fingerprint_dataset
+from trials.data.image_file import ImageFile
+from trials.data.known_datasets import data_home
+
+ReportCheck = Callable[[int, int], None]
+"""Receives how many images are decoded, and how many are to be decoded."""
+
+_READER = f"1, Pillow {PIL.__version__}"
+"""Identifies what decoded an image; another version of ours or Pillow's may judge otherwise."""
+
+
+class CheckedDataset(NamedTuple):
+    """A dataset whose images decode."""
+
+    dataset: Dataset
+    """Without the broken images, which are listed in ``left_out``."""
+    broken: tuple[str, ...]
+    """Names of the samples that were left out."""
+
+
+def memory_path() -> Path:
+    """Return the file that remembers decoded images.
+
+    It is the user's and not a folder of studies': `yoloret-nas data` has no such folder, and its check serves the search.
+    """
+    return data_home() / "decoded-images.db"
+
+
+def check_images(
+    dataset: Dataset,
+    *,
+    splits: Collection[str],
+    skip_broken: bool,
+    report: ReportCheck = lambda done, whole: None,
+    memory: Path | None = None,
+) -> CheckedDataset:
+    """Decode the images of some splits, except generated ones and those that are remembered.
+
+    Args:
+        dataset: Any.
+        splits: The splits in use; a name that the dataset lacks is ignored.
+        skip_broken: Whether broken images are left out rather than refused; those of a test split are always, as readers
+            do, unless no other split is in use.
+        report: Called in this thread after each image; not at all where there is nothing to decode.
+        memory: Remembers decoded images; None for the user's. A file that cannot be used costs time only.
+
+    Raises:
+        DatasetError: An image is broken, or the training or the validation split has no other ones.
+    """
+    used = {sample.name: sample for split in splits for sample in dataset.splits.get(split, ())}
+    faults = _find_faults([sample for sample in used.values() if isinstance(sample.load, ImageFile)], report, memory)
+    if not faults:
+        return CheckedDataset(dataset, ())
+    listed = [f"{name}: {reason}" for name, reason in faults.items()]
+    needed = set(splits) - {"test"} or {"test"}
+    refused = {sample.name for split in needed for sample in dataset.splits.get(split, ())} & set(faults)
+    if refused and not skip_broken:
+        first = next(name for name in faults if name in refused)
+        more = f" (and {len(refused) - 1} more broken images)" if len(refused) > 1 else ""
+        raise DatasetError(
+            f"{dataset.name}: {first}: {faults[first]}{more}", hint="repair it, or skip broken items with --skip-broken"
+        )
+    return CheckedDataset(leave_out(dataset, set(faults), listed=listed), tuple(faults))
+
+
+def leave_out(dataset: Dataset, names: Collection[str], *, listed: Sequence[str] = ()) -> Dataset:
+    """Return a dataset without some samples, nor a test split of them alone; its fingerprint is that of the others.
+
+    Args:
+        dataset: Any.
+        names: Of the samples.
+        listed: What ``left_out`` says of them.
+
+    Raises:
+        DatasetError: Nothing is left of the training or the validation split.
+    """
+    splits = {
+        split: tuple(sample for sample in samples if sample.name not in names)
+        for split, samples in dataset.splits.items()
+    }
+    if not splits.get("test", True):
+        del splits["test"]
+    for split, samples in splits.items():
+        if not samples:
+            raise DatasetError(
+                f"{dataset.name}: all {len(dataset.splits[split])} images of the {split} split are broken",
+                hint=f"the first: {listed[0]}" if listed else "",
+            )
+    return replace(
+        dataset,
+        splits=splits,
+        left_out=(*dataset.left_out, *listed),
+        fingerprint=fingerprint_dataset(dataset.class_names, splits),
+    )
+
+
+def _find_faults(samples: Sequence[Sample], report: ReportCheck, memory: Path | None) -> Mapping[str, str]:
+    """Return the reason of each broken image by its sample's name."""
+    if not samples:
+        return {}
+    stamps = {sample.name: _stamp(sample) for sample in samples}
+    known = _recall([stamp for stamp in stamps.values() if stamp], memory)
+    unknown = [sample for sample in samples if stamps[sample.name] not in known]
+    faults: dict[str, str] = {}
+    sound: list[_Stamp] = []
+    if not unknown:
+        return faults
+    report(0, len(unknown))
+    # Pillow's decoders run without the interpreter's lock: threads keep all cores busy, and need no start of their own.
+    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+    try:
+        for done, (sample, fault) in enumerate(zip(unknown, pool.map(_find_fault, unknown), strict=True), start=1):
+            stamp = stamps[sample.name]
+            if fault:
+                faults[sample.name] = fault
+            elif stamp is not None:
+                sound.append(stamp)
+            report(done, len(unknown))
+    finally:  # after an interrupt, the next check resumes here
+        pool.shutdown(cancel_futures=True)
+        _remember(sound, memory)
+    return faults
+
+
+def _find_fault(sample: Sample) -> str:
+    """Return why an image cannot be used; empty for one that decodes."""
+    assert isinstance(sample.load, ImageFile)
+    try:
+        height, width = sample.load.decode().shape[:2]
+    except ValueError as error:
+        return str(error)
+    if (height, width) == sample.size_hw:
+        return ""
+    return f"its header says {sample.size_hw[1]}×{sample.size_hw[0]} pixels, its content is {width}×{height}"
+
+
+class _Stamp(NamedTuple):
+    """What tells a file from what it was at another time."""
+
+    path: bytes
+    num_bytes: int
+    changed_ns: int
+
+
+def _stamp(sample: Sample) -> _Stamp | None:
+    assert isinstance(sample.load, ImageFile)
+    try:
+        found = sample.load.path.stat()
+    except OSError:
+        return None
+    return _Stamp(os.fsencode(os.path.abspath(sample.load.path)), found.st_size, found.st_mtime_ns)
+
+
+def _recall(stamps: Iterable[_Stamp], memory: Path | None) -> set[_Stamp | None]:
+    """Return those of the stamps that are remembered."""
+    query = "SELECT 1 FROM decoded WHERE path = ? AND num_bytes = ? AND changed_ns = ? AND reader = ?"
+    try:
+        with closing(_connect(memory)) as connection:
+            return {stamp for stamp in stamps if connection.execute(query, (*stamp, _READER)).fetchone()}
+    except (sqlite3.Error, OSError):
+        return set()
+
+
+def _remember(stamps: Iterable[_Stamp], memory: Path | None) -> None:
+    try:
+        with closing(_connect(memory)) as connection, connection:
+            connection.executemany("REPLACE INTO decoded VALUES (?, ?, ?, ?)", [(*stamp, _READER) for stamp in stamps])
+    except (sqlite3.Error, OSError):
+        return
+
+
+def _connect(memory: Path | None) -> sqlite3.Connection:
+    path = memory or memory_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return _open_table(path)
+    except sqlite3.OperationalError:  # it cannot be written, for example
+        raise
+    except sqlite3.DatabaseError:  # it is no database any more, and holds nothing that cannot be found again
+        path.unlink()
+        return _open_table(path)
+
+
+def _open_table(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=5)
+    try:
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS decoded "
+            "(path BLOB PRIMARY KEY, num_bytes INTEGER, changed_ns INTEGER, reader TEXT) WITHOUT ROWID"
+        )
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
