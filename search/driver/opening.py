@@ -53,8 +53,17 @@ def open_and_drive(
     *,
     view: View,
     stop_requested: Callable[[], StopRequest],
+    refuse: Callable[[Opened], None] = lambda opened: None,
 ) -> tuple[RunResult, AnyWork]:
     """Run a `Work` to its end, with its runs in MLflow, the only driver of its folder; close the executor.
+
+    Args:
+        settings: The run's.
+        make_work: Makes the work from its data and device.
+        executor: Where trials run.
+        view: Shows how the run goes.
+        stop_requested: Called often: whether the user wants to end.
+        refuse: Raises before anything of the run is recorded, if it cannot succeed.
 
     Raises:
         StudyError: another process drives the run, or MLflow's store cannot be used.
@@ -67,6 +76,7 @@ def open_and_drive(
     settings.folder.mkdir(parents=True, exist_ok=True)
     with driver_lock(settings.folder), closing(executor), named_storage_errors(settings.root):
         opened = _open_data_and_device(settings, view)
+        refuse(opened)
         create_stores(settings.root)
         # Opened before the work, which may measure for minutes: a store that cannot be used is reported at once.
         with Tracking(settings, notice=view.noticed, is_hurried=lambda: stop_requested() == "now") as tracking:

@@ -1,12 +1,16 @@
-"""A new study's space is refused before anything is measured, if the device's TensorRT does not take its networks."""
+"""A new study's space is refused before anything is recorded, if the device's TensorRT does not take its networks."""
 
 from collections.abc import Callable
 from contextlib import closing
 
 from search.study.settings import StudySettings
+from spaces.named_spaces import SPACES
 from spaces.space import SpaceError
 from trials.latency.compatibility import judge_of, judge_space
 from trials.latency.open_device import open_device
+
+_HINT = "leave these choices out of a file of your own: yoloret-nas space {name} --yaml > my.yaml"
+_HINT_OWN = "leave these choices out of the space's file"
 
 
 def refuse_space(settings: StudySettings, *, num_classes: int, notice: Callable[[str], None]) -> None:
@@ -33,7 +37,6 @@ def refuse_space(settings: StudySettings, *, num_classes: int, notice: Callable[
         raise SpaceError(
             f"space {settings.space.name!r}: {settings.device} refuses {len(report.refused)} of {num_judged} networks that "
             f"together have all its choices, {which}: {reason}",
-            hint="leave these choices out of a file of your own: "
-            f"yoloret-nas space {settings.space.name} --yaml > my.yaml",
+            hint=_HINT.format(name=settings.space.name) if settings.space.name in SPACES else _HINT_OWN,
         )
     notice(f"{settings.device} takes the space: asked about {num_judged} networks with all its choices: {judge}")

@@ -62,7 +62,12 @@ def run_search(
     """
     settings = with_available_weights(settings, view)
     make_work = partial(SearchWork, settings, notice=view.noticed, measure_ms=measure_ms, workers=executor.capacity)
-    result, _ = open_and_drive(settings, make_work, executor, view=view, stop_requested=stop_requested)
+
+    def refuse(opened: Opened) -> None:
+        if settings.name not in study_names(settings.root):
+            refuse_space(settings, num_classes=len(opened.dataset.class_names), notice=view.noticed)
+
+    result, _ = open_and_drive(settings, make_work, executor, view=view, stop_requested=stop_requested, refuse=refuse)
     return result
 
 
@@ -78,7 +83,6 @@ class SearchWork:
 
     Raises:
         StudyError: the study exists with other settings, other data or another device, or an experiment has its name.
-        SpaceError: the device's TensorRT refuses networks of the space.
     """
 
     def __init__(
@@ -105,8 +109,6 @@ class SearchWork:
             notice=notice,
             workers=workers,
         )
-        if settings.name not in study_names(settings.root):  # a refused space leaves no study behind
-            refuse_space(settings, num_classes=num_classes, notice=notice)
         self._study = Study(settings, sampler)
         self._study.check_identity(opened.dataset.fingerprint, opened.identity)
         self._study.recover()

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from search.study.errors import StudyError
 from search.tracking.runs import find_trial_run
-from search.tracking.store import naming_the_store, open_client
+from search.tracking.store import naming_the_store, open_client, tracking_uri
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
 _NEEDS = ("mlflow", "numpy", "onnxruntime", "opencv-python-headless", "pandas")
@@ -55,6 +55,7 @@ def register_export(
         warnings.filterwarnings("ignore", message=".*Any type hint is inferred")  # of MLflow's own classes
         import mlflow.pyfunc
         from mlflow.models import ModelSignature
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
         from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 
     boxes = [("long", "image"), *(("double", side) for side in ("x1", "y1", "x2", "y2", "score")), ("string", "class")]
@@ -81,7 +82,9 @@ def register_export(
                 input_example=np.zeros((1, 64, 64, 3), np.uint8),
                 pip_requirements=[f"{package}=={version(package)}" for package in _NEEDS],
             )
-        client.log_artifacts(run.info.run_id, str(Path(temporary) / part), part)
+        # Not by the client, which remembers where a run's artifacts were before its folder was copied.
+        repository = get_artifact_repository(run.info.artifact_uri, tracking_uri=tracking_uri(root))
+        repository.log_artifacts(str(Path(temporary) / part), part)  # type: ignore[no-untyped-call]
         if not client.search_registered_models(f"name = '{name}'"):
             client.create_registered_model(name)
         made = client.create_model_version(

@@ -29,7 +29,8 @@ class ServedDetector(PythonModel):
         spec.loader.exec_module(run)
         self._detector = run.Detector(str(folder))
 
-    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
+    # MLflow takes type hints here for a schema, and warns of any that it does not know.
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         """Return a row for each box: the image's place in the batch, corners in its pixels, score, class.
 
         Args:

@@ -539,15 +539,38 @@ def test_an_export_that_finds_something_else_is_not_written(
 
 
 class _Moved(torch.nn.Module):
-    """A detector whose boxes lie a pixel further."""
+    """A detector whose boxes lie further."""
 
-    def __init__(self, decoded: Decoded) -> None:
+    def __init__(self, decoded: Decoded, *, pixels: float = 1.0) -> None:
         super().__init__()
         self._decoded = decoded
+        self._pixels = pixels
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         boxes, scores = self._decoded(images)
-        return boxes + 1, scores
+        return boxes + self._pixels, scores
+
+
+def test_boxes_that_are_no_numbers_are_no_agreement(
+    call: Call, real_study: RealStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proof, "Decoded", lambda *given: _Moved(Decoded(*given), pixels=float("nan")))
+    base = ("export", "--study", "real", "--dir", real_study.root, "--no-measure", "--out", "gone")
+    assert_refused(call(*base, "--data", SHAPES), 1, r"model\.onnx gives boxes or scores that are NaN or infinite")
+
+
+def test_data_that_has_changed_is_no_proof(call: Call, copied_study: RealStudy) -> None:
+    study = optuna.load_study(study_name="real", storage=open_storage(copied_study.root))
+    study.set_user_attr("dataset_fingerprint", "of other images")
+    base = ("export", "--study", "real", "--dir", copied_study.root, "--no-measure", "--out", "gone")
+    assert_refused(call(*base), 2, "the data of real has changed since: .* --no-check")
+
+
+def test_the_project_s_data_does_not_switch_the_proof_off(call: Call, real_study: RealStudy) -> None:
+    Path("yoloret-nas.yaml").write_text(f"data: shapes:train=4,val=6,size=64\ndir: {real_study.root}\n")
+    called = call("export", "--study", "real", "--no-measure", "--out", "proven")
+    assert called.code == 0, called.said
+    assert "on 8 images of val" in called.out
 
 
 def test_files_of_other_number_formats_are_tried_and_measured_too(call: Call, real_study: RealStudy) -> None:
@@ -611,11 +634,13 @@ def test_an_export_becomes_a_version_in_mlflow_s_registry(call: Call, copied_stu
     assert (version.tags["study"], version.tags["trial"]) == ("real", str(metrics["trial"]))
     assert client.get_run(version.run_id).data.tags[TRIAL_TAG] == str(metrics["trial"])
 
-    assert [entry.path for entry in client.list_artifacts(version.run_id, "detector/artifacts")] != []
+    assert client.get_model_version("cells", "1").source != version.source  # each keeps its own files
     model = mlflow.pyfunc.load_model(version.source)
     images = np.stack([np.asarray(Image.effect_noise((80, 60), 90).convert("RGB")) for _ in range(2)])
     found = model.predict(images, params={"score_threshold": 0.01})
     assert list(found.columns) == ["image", "x1", "y1", "x2", "y2", "score", "class"]
+    assert_refused(call(*base, "--out", "three", "--register", "a/b"), 2, "'a/b' cannot name a model in MLflow")
+    assert not Path("three").exists()
     detector = run.Detector("number-2")
     for place, image in enumerate(images):
         boxes, scores, labels = detector.detect(image, 0.01)
@@ -870,7 +895,7 @@ def test_the_project_s_data_device_and_folders_reach_every_command_that_takes_th
 
     wanted = {"data": "voc", "device": "cuda", "dir": Path("studies"), "study": "mine", "skip_broken": True}
     wanted["weights_dir"] = Path("weights")
-    if name == "compare":
+    if name in ("compare", "export"):
         assert values["data"] is None
         del wanted["data"]
     for flag, parameter in parameters_of(command).items():
