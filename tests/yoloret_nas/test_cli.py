@@ -581,6 +581,8 @@ def test_files_of_other_number_formats_are_tried_and_measured_too(call: Call, re
     assert re.findall(r"^  (\S+): ", called.out, re.MULTILINE) == files
     metrics = json.loads(Path("three/metrics.json").read_text(encoding="utf-8"))
     assert list(metrics["proofs"]) == files[1:]
+    assert metrics["int8_calibration_images"] == 16
+    assert "INT8 was calibrated with 16 training images" in Path("three/README.md").read_text(encoding="utf-8")
     assert all(metrics["latency_of_files_ms"][name]["median"] > 0 for name in files)
     apart = [metrics["proofs"][name]["score_difference"] for name in files[1:]]
     assert apart[0] < apart[1] < apart[2] < 0.5
@@ -1000,7 +1002,7 @@ def test_a_tensorrt_is_asked_about_a_space(call: Call, monkeypatch: pytest.Monke
     assert taken.out.splitlines() == [
         "own: asking our tables for TensorRT 8.2.0 (opset 13)",
         'to ask NVIDIA\'s own parser too: pip install "yoloret-nas[rtx]"',
-        "all 2 networks are taken; together they have every choice of the space",
+        "all 2 networks are taken; together they have every choice of the space, each backbone at its deepest cut",
     ]
     monkeypatch.setitem(tensorrt_version._FIRST_IN, "HardSigmoid", TensorRTVersion(8, 4))
     refused = call("space", "own.yaml", "--check", "8.2")

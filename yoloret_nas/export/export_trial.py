@@ -24,7 +24,7 @@ from trials.training import CHECKPOINT_FILE
 from trials.trial_result import ONNX_FILE
 from yoloret_nas.export.bundle import RAW_FILE, BundleError, add_sources, new_bundle, write_detector
 from yoloret_nas.export.model_card import EXAMPLES_FOLDER, FRONT_FILE, Card, write_card
-from yoloret_nas.export.precisions import PRECISIONS, Precision, check_int8, write_precision
+from yoloret_nas.export.precisions import NUM_CALIBRATION, PRECISIONS, Precision, check_int8, write_precision
 from yoloret_nas.export.proof import Proof, prove
 
 _NUM_EXAMPLES = 4
@@ -107,6 +107,7 @@ def export_trial(
             decoding=decoding,
             files=tuple(files),
             proofs=proofs,
+            num_calibration=min(NUM_CALIBRATION, len(splits["train"])) if "int8" in precisions else 0,
             latencies=_measure(partial, (RAW_FILE, *files), opened) if is_measured else {},
             opset=opset,
         )

@@ -36,6 +36,8 @@ class Card:
     """Its files with boxes and scores, FP32 first."""
     proofs: Mapping[str, Proof]
     """File to how it was tried on images; empty where none was."""
+    num_calibration: int
+    """Training images that the INT8 file was calibrated with; 0 where there is none."""
     latencies: Mapping[str, Latency | str]
     """File to its latency, measured anew, or to the reason why it was not."""
     opset: int
@@ -78,6 +80,7 @@ def write_card(folder: Path, card: Card) -> None:
         "latency_notes": list(latency.notes),
         "device": dataclasses.asdict(latency.device),
         "latency_of_files_ms": anew,
+        "int8_calibration_images": card.num_calibration,
         "proofs": {name: dataclasses.asdict(proof) for name, proof in card.proofs.items()},
     }
     write_json(folder / METRICS_FILE, metrics)
@@ -130,6 +133,7 @@ def _files_table(card: Card) -> str:
         apart = f"{tried.box_difference_px:.1g} px, {tried.score_difference:.1g}" if tried else ""
         rows.append(f"| `{name}` | {found} | {apart} | {_words(card.latencies.get(name, 'not asked for'))} |")
     where = next(((one.num_images, one.split) for one in card.proofs.values()), None)
+    calibrated = f" INT8 was calibrated with {card.num_calibration} training images." if card.num_calibration else ""
     images = f" AP is of {where[0]} images of {where[1]}, by `run.py`." if where else ""
     return "\n".join(
         [
@@ -137,7 +141,7 @@ def _files_table(card: Card) -> str:
             "|---|---|---|---|",
             *rows,
             "",
-            f"Latency is a forward pass at batch 1.{images}",
+            f"Latency is a forward pass at batch 1.{images}{calibrated}",
         ]
     )
 

@@ -316,8 +316,8 @@ def test_what_a_proposal_measures_counts_as_measuring(
         return latency(fake_latency_ms(architecture)), False
 
     monkeypatch.setattr("search.driver.measuring.measure_architecture", measure)
-    outcome = search(settings(budget=2, sampler="ehvi"))
-    assert len(asked) >= 16
+    outcome = search(settings(budget=2, sampler="ehvi", max_latency_ms=1e3))
+    assert len(asked) >= 6
     assert outcome.seconds_by_phase["measure"] >= 0.01 * len(asked)
 
 

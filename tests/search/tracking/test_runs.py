@@ -224,6 +224,14 @@ def test_the_front_s_tags_follow_it_while_the_search_runs(settings: MakeSettings
     assert [run.data.tags[FRONT_TAG] for _, run in sorted(runs(chosen)[1].items())] == ["no"] * 5 + ["yes"]
 
 
+def test_only_a_complete_trial_can_be_on_the_front_or_not(settings: MakeSettings) -> None:
+    chosen = settings()
+    tracking = open_runs(chosen)
+    tracking.finished(record(0, 0.2, 30.0, state="pruned"), seconds=1.0)
+    tracking.finished(record(1, None, None, state="failed"), seconds=1.0)
+    assert all(FRONT_TAG not in run.data.tags for run in runs(chosen)[1].values())
+
+
 def test_estimates_are_written_when_the_run_ends(settings: MakeSettings) -> None:
     chosen = settings()
     chosen.folder.mkdir()
