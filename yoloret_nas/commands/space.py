@@ -100,7 +100,8 @@ def _check(space: "Space", judge_spec: str, console: "Console") -> None:
         )
         raise click.exceptions.Exit(1)
     console.print(
-        f"all {num_networks} networks are taken; together they have every choice of the space, each backbone at its deepest cut",
+        f"all {num_networks} networks are taken; together they have every choice of the space, "
+        "each backbone at its deepest cut",
         soft_wrap=True,
     )
 
