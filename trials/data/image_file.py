@@ -138,11 +138,6 @@ def check_image(path: Path, *, stated_size_hw: tuple[int, int] | None = None) ->
     raise ValueError(f"the annotation says {stated} pixels, the image has {actual}")
 
 
-def list_images(folder: Path) -> list[Path]:
-    """Return all image files in a folder and below it, sorted by path."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-
-
 @contextmanager
 def _reading(path: Path) -> Iterator[tuple[Image.Image, bool]]:
     """Open an image, and say whether it is a truncated JPEG; turn what Pillow raises into a ValueError with the reason."""

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import click
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
-
 
 @click.command()
 @click.argument("network", metavar="NETWORK")
@@ -68,9 +66,11 @@ def _pictures(files: list[Path], out: Path) -> dict[Path, Path]:
 
 
 def _files(given: tuple[Path, ...]) -> list[Path]:
+    from trials.data.file_tree import is_image  # as datasets do
+
     files: list[Path] = []
     for path in given:
-        inside = sorted(p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES) if path.is_dir() else [path]
+        inside = sorted(p for p in path.iterdir() if is_image(p)) if path.is_dir() else [path]
         if not inside:
             raise click.UsageError(f"there is no image in {path}")
         files += inside
