@@ -84,10 +84,13 @@ def join_strides(strides: tuple[int, ...]) -> str:
 
 def check_strides(what: str, strides: tuple[int, ...]) -> None:
     """Raise an ArchitectureError if strides are unknown, repeated, out of order or empty."""
-    if not strides or any(s not in STRIDES for s in strides) or list(strides) != sorted(set(strides)):
+    allowed = ", ".join(map(str, STRIDES))
+    if wrong := [stride for stride in strides if stride not in STRIDES]:
+        raise ArchitectureError(f"{what}: {wrong[0]} is no stride", hint=f"the strides are {allowed}")
+    if not strides or list(strides) != sorted(set(strides)):
         raise ArchitectureError(
             f"{what}: {join_strides(strides) or 'nothing'} is not a rising list of strides",
-            hint=f"choose some of {STRIDES}, fine to coarse, each once",
+            hint=f"choose some of {allowed}, fine to coarse, each once",
         )
 
 

@@ -776,6 +776,14 @@ def test_predictions_never_take_the_place_of_what_they_were_drawn_on(call: Call,
     assert {path.name for path in Path("both").iterdir()} == {"a.jpg.png", "a.jpg-2.png"}
 
 
+def test_a_port_that_is_taken_is_refused_before_links_to_it_are_printed(call: Call, real_study: RealStudy) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        called = call("ui", "--dir", real_study.root, "--port", port)
+    assert_refused(called, 2, f"port {port} cannot be used")
+    assert "http://" not in called.said
+
+
 def test_studies_are_listed_with_what_they_found(call: Call, real_study: RealStudy) -> None:
     assert_refused(call("studies"), 2, "there is no study in runs yet")
     listed = call("studies", "--dir", real_study.root)

@@ -103,7 +103,7 @@ def open_judge(spec: str) -> Judge | None:
             f"{spec!r} names no TensorRT",
             hint="use tensorrt for the one installed here, a version such as 8.2, or a device: cuda, ssh://nano",
         )
-    with closing(open_device(spec)) as device:
+    with closing(open_device(spec, patience_s=0)) as device:
         return judge_of(device)
 
 

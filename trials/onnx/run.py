@@ -41,6 +41,9 @@ class Detector:
         self.class_names = self.settings["class_names"]
         self.size = self.settings["input_size"]
         path = os.path.join(folder, file)
+        there = sorted(name for name in os.listdir(folder) if name.startswith("model") and name.endswith(".onnx"))
+        if file not in there:
+            raise ValueError(f"{folder} has no {file}; there are {', '.join(there)}")
         if backend is None:
             backend = "tensorrt" if os.path.exists(engine_path(path)) else "onnxruntime"
         self.network = {"onnxruntime": OnnxRuntime, "tensorrt": TensorRT}[backend](path)
@@ -104,8 +107,12 @@ class TensorRT:
     """The network in TensorRT 7 to 10; its engine is built once, in FP16 (and INT8), and kept beside the file."""
 
     def __init__(self, onnx_path):
-        import tensorrt as trt
-
+        try:
+            import tensorrt as trt
+        except ImportError as error:
+            raise ImportError(
+                f"{error}; on a Jetson use the system's python3, elsewhere --backend onnxruntime"
+            ) from error
         self._cuda = Cuda()
         logger = trt.Logger(trt.Logger.WARNING)
         path = engine_path(onnx_path)
@@ -300,6 +307,8 @@ def overlaps(box, others):
 
 def read_image(path):
     """Read an image file as (H, W, 3) uint8 RGB, upright."""
+    if not os.path.exists(path):
+        raise ValueError(f"{path} does not exist")
     try:
         image = read_by_opencv(path) if cv2 is not None else read_by_pillow(path)
     except Exception as error:  # each library has errors of its own
@@ -488,12 +497,16 @@ def main(arguments=None):
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sources", nargs="+", help="image, folder of images, video, or camera:0")
-    parser.add_argument("--out", default="detections", help="folder for pictures and videos; empty for none")
-    parser.add_argument("--score", type=float, default=0.25, help="smallest score kept")
-    parser.add_argument("--iou", type=float, default=0.5, help="largest overlap of two boxes of a class")
-    parser.add_argument("--limit", type=int, default=0, help="stop each source after so many images")
-    parser.add_argument("--backend", choices=("onnxruntime", "tensorrt"), help="default: see the top of this file")
-    parser.add_argument("--file", default="model.onnx", help="model.onnx, model-fp16.onnx or model-int8.onnx")
+    parser.add_argument(
+        "--out", default="detections", help="folder for pictures and videos; empty for none (%(default)s)"
+    )
+    parser.add_argument("--score", type=float, default=0.25, help="smallest score kept, 0 to 1 (%(default)s)")
+    parser.add_argument("--iou", type=float, default=0.5, help="largest overlap of two boxes of a class (%(default)s)")
+    parser.add_argument("--limit", type=int, default=0, help="stop each source after so many images (0: do not)")
+    parser.add_argument(
+        "--backend", choices=("onnxruntime", "tensorrt"), help="(tensorrt where an engine was built, else onnxruntime)"
+    )
+    parser.add_argument("--file", default="model.onnx", help="another one is model-fp16.onnx (%(default)s)")
     parser.add_argument("--model", default=os.path.dirname(os.path.abspath(__file__)), help="folder of the export")
     given = parser.parse_args(arguments)
     detector, status = None, 0
@@ -512,7 +525,8 @@ def main(arguments=None):
     except KeyboardInterrupt:
         status = 130
     if detector is not None and detector.count:
-        print(detector.speed(), file=sys.stderr)
+        drawn = f"; drawn in {given.out}" if given.out else ""
+        print(f"{detector.speed()}{drawn}", file=sys.stderr)
     return status
 
 

@@ -28,6 +28,7 @@ def ui(root: Path, port: int, host: str) -> None:
     if uri.startswith(("http://", "https://")):
         click.echo(f"the studies are on a server already: {shown_uri(root)}")
         return
+    _check_port(host, port)
     click.echo(f"MLflow UI of {shown_uri(root)}  (Ctrl-C ends it)")
     for name, pages in experiment_pages(root).items():
         click.echo(f"  {name}")
@@ -43,3 +44,14 @@ def ui(root: Path, port: int, host: str) -> None:
     ended = subprocess.run(command, env=environment, check=False)
     if ended.returncode not in (0, -2, 130):
         raise click.ClickException(f"the MLflow server ended with {ended.returncode}; is port {port} taken?")
+
+
+def _check_port(host: str, port: int) -> None:
+    """Refuse a taken port before links to it are printed."""
+    import socket
+
+    try:
+        with socket.create_server((host, port)):
+            pass
+    except OSError as error:
+        raise click.UsageError(f"port {port} cannot be used ({error.strerror}); choose another with --port") from error

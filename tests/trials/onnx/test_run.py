@@ -221,6 +221,7 @@ def test_what_cannot_be_read_is_one_message(
         ("empty", "there is no image in"),
         ("text.jpg", "is not an image that OpenCV reads"),
         ("gone.mp4", "cannot be opened"),
+        ("gone.jpg", "does not exist"),
     ):
         words = [str(tmp_path / source), "--model", str(folder), "--out", ""]
         assert run.main(words) == 1
@@ -229,6 +230,9 @@ def test_what_cannot_be_read_is_one_message(
         assert captured.err.splitlines()[-1].startswith("error: ")
         assert message in captured.err
     assert run.main(["x.jpg", "--model", str(tmp_path / "gone")]) == 1
+    capsys.readouterr()
+    assert run.main(["x.jpg", "--model", str(folder), "--file", "model-int8.onnx"]) == 1
+    assert "has no model-int8.onnx; there are model.onnx" in capsys.readouterr().err
     monkeypatch.setattr(run, "cv2", None)
     assert run.main(["camera:0", "--model", str(folder), "--out", ""]) == 1
     assert "need OpenCV" in capsys.readouterr().err
