@@ -4,13 +4,22 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 BUDGET ?= 50
 
-.PHONY: search test check lint docs mutants setup clean
+.PHONY: search test test-search test-others check lint docs mutants setup clean
 
 search: $(VENV)/.installed ## set up, then search with no other flag
 	$(BIN)/yoloret-nas search --budget $(BUDGET)
 
+# The tests about many trials, and all others: two processes, one for each of two cores.
+SEARCH_TESTS := tests/search tests/spaces tests/test_docs.py
+
 test: $(VENV)/.installed-dev ## set up, then run the tests
-	$(BIN)/python -m pytest
+	$(MAKE) --no-print-directory --jobs 2 test-search test-others
+
+test-search: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -q $(SEARCH_TESTS)
+
+test-others: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -q tests $(SEARCH_TESTS:%=--ignore=%)
 
 lint: $(VENV)/.installed-dev ## formatting, lint, types, import contracts
 	$(BIN)/ruff format --check .
