@@ -36,7 +36,7 @@ from spaces.networks import build_network
 from spaces.presets import PRESETS
 from trials.data import Dataset, open_dataset
 from trials.data.batches import Batch
-from trials.data.letterbox import as_network_input
+from trials.data.letterbox import normalise
 from trials.detections import Decoding, fit_anchors
 from trials.latency import DeviceError
 from trials.latency.open_device import open_device
@@ -79,6 +79,8 @@ class Scale:
     """Seeds of `agreement`."""
     processes: tuple[int, ...]
     """Trainings at once of `sharing`."""
+    at_once: tuple[int, ...]
+    """Trainings at once of `trials`."""
     budget: int
     """Trials of `search`."""
 
@@ -97,6 +99,10 @@ class Scale:
         """Where the steps run."""
         return torch.device("cuda" if self.is_gpu else "cpu")
 
+    def step(self, form: str = "", *, is_recorded: bool = False) -> "Step":
+        """Return a step as trainings run it, but for number format and recording."""
+        return Step(form=form or self.form, is_recorded=is_recorded, layout=torch.channels_last)
+
 
 FULL = Scale(
     accelerator="gpu",
@@ -106,8 +112,9 @@ FULL = Scale(
     workers=(8, 1),
     steps=20,
     epochs=6,
-    seeds=2,
-    processes=(1, 2, 4),
+    seeds=3,
+    processes=(1, 2, 4, 8),
+    at_once=(1, 3, 6),
     budget=6,
 )
 TINY = Scale(
@@ -120,10 +127,11 @@ TINY = Scale(
     epochs=1,
     seeds=1,
     processes=(1,),
+    at_once=(1,),
     budget=1,
 )
 
-_SEARCH_S = 150
+_SEARCH_S = 240
 """A search that takes longer is ended, and has that as its reason."""
 
 Row = tuple[str, str]
@@ -206,18 +214,14 @@ def step(scale: Scale) -> Iterator[Row]:
         for batch in scale.batches:
             for form in formats if count == 0 else formats[:1]:
                 for is_recorded in (False, True) if scale.is_gpu else (False,):
-                    step = Step(form=form, is_recorded=is_recorded)
+                    step = scale.step(form, is_recorded=is_recorded)
                     milliseconds = time_step(architecture, scale, step, batch_size=batch)
                     yield f"{name}, batch {batch}, {step}", _per_image(milliseconds, batch)
     yield from _phases(scale)
     if scale.is_gpu:
-        contiguous = Step(form=scale.form, is_recorded=True, layout=torch.contiguous_format)
-        batch = scale.batches[0]
-        milliseconds = time_step(_first(scale)[1], scale, contiguous, batch_size=batch)
-        yield f"{_first(scale)[0]}, batch {batch}, {contiguous}, contiguous memory", _per_image(milliseconds, batch)
         yield "weights and statistics after 5 steps, recorded against launched singly, fp32", _disagreement(scale)
         for form in formats:
-            yield f"GPU time in such a step, {form}", _gpu_time(scale, Step(form=form, is_recorded=False))
+            yield f"GPU time in such a step, {form}", _gpu_time(scale, scale.step(form))
 
 
 def data(scale: Scale) -> Iterator[Row]:
@@ -332,6 +336,41 @@ def sharing(scale: Scale) -> Iterator[Row]:
                 child.terminate()
 
 
+def first(scale: Scale) -> Iterator[Row]:
+    """Time what a process needs before its first steps, stage by stage, in processes that are new: each trial is one.
+
+    The first process of a machine also reads the libraries from its disk.
+    """
+    names = list(_networks(scale))
+    cases = [(name, layout) for name in names for layout in LAYOUTS]
+    with tempfile.TemporaryDirectory() as folder:
+        for count, (name, layout) in enumerate(cases):
+            if _start_child("first", name, str(time.time()), layout, folder, scale=scale).wait() != 0:
+                raise RuntimeError(f"the training of {name} failed")
+            stages = json.loads((Path(folder) / "first.json").read_text())
+            words = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in stages["seconds"].items())
+            yield f"{name} in a new process, {'first of all' if count == 0 else 'later'}, {layout}", f"{words} s"
+            yield "its slowest operations on the CPU, first step", ", ".join(stages["slowest"])
+            yield "its steps when all is warm", ", ".join(stages["steps"])
+
+
+def trials(scale: Scale) -> Iterator[Row]:
+    """Train several networks at once, each in a new process by the project's own function: trainings an hour."""
+    for count in scale.at_once:
+        with tempfile.TemporaryDirectory() as folder:
+            began = time.monotonic()
+            children = [_start_child("trial", str(index), folder, scale=scale) for index in range(count)]
+            if any(child.wait() for child in children):
+                raise RuntimeError("a training failed")
+            spent = time.monotonic() - began
+            used = [json.loads((Path(folder) / f"trial-{index}").read_text()) for index in range(count)]
+            steps = ", ".join(f"{one['seconds']:.0f}" for one in used)
+            words = f"{spent:.1f} s, {count / spent * 3600:.0f} an hour; steps and scoring of each {steps} s"
+            if scale.is_gpu:
+                words += f"; at most {max(one['mib'] for one in used):.0f} MiB of GPU memory each"
+            yield f"{count} whole training(s) at once, {scale.images // 4} images, 2 epochs", words
+
+
 def agreement(scale: Scale) -> Iterator[Row]:
     """Compare the AP of the same training by seed on the CPU and on the GPU; all run at once."""
     kinds = ("cpu:fp32", "gpu:fp32", "gpu:bf16") if scale.is_gpu else ("cpu:fp32",)
@@ -371,6 +410,8 @@ PARTS: dict[str, Part] = {
     "loop": loop,
     "memory": memory,
     "latency": latency,
+    "first": first,
+    "trials": trials,
     "sharing": sharing,
     "training": training,
     "agreement": agreement,
@@ -390,11 +431,20 @@ class Step:
     """``bf16``, ``tf32`` or ``fp32``."""
     is_recorded: bool
     """Whether forward and backward pass are CUDA graphs."""
-    layout: torch.memory_format = torch.channels_last
-    """Of weights and activations."""
+    layout: torch.memory_format
+    """Of weights and images."""
 
     def __str__(self) -> str:
         return f"{self.form}, {'recorded' if self.is_recorded else 'launched singly'}"
+
+    @property
+    def is_bf16(self) -> bool:
+        """Whether passes run in bfloat16 autocast."""
+        return self.form == "bf16"
+
+    def as_input(self, images: Tensor) -> Tensor:
+        """Normalise a batch's images in this layout."""
+        return normalise(images.contiguous(memory_format=self.layout))
 
     @contextmanager
     def settings(self) -> Iterator[None]:
@@ -406,6 +456,9 @@ class Step:
             yield
         finally:
             cudnn.allow_tf32, matmul.allow_tf32 = before
+
+
+LAYOUTS = {"channels-last": torch.channels_last, "contiguous": torch.contiguous_format}
 
 
 def _networks(scale: Scale) -> dict[str, Architecture]:
@@ -439,10 +492,11 @@ def _disagreement(scale: Scale) -> str:
     states = []
     for is_recorded in (False, False, True):
         batch = _one_batch(scale, scale.batches[0])
+        step = scale.step("fp32", is_recorded=is_recorded)
         detector, optimiser = _make_detector(_first(scale)[1], scale)
         if is_recorded:
-            record_passes(detector.network, as_network_input(batch.images), is_bf16=False)
-        update = _updater(detector, optimiser, is_bf16=False)
+            record_passes(detector.network, step.as_input(batch.images), is_bf16=False)
+        update = _updater(detector, optimiser, step)
         for _ in range(5):
             update(batch)
         values = detector.network.state_dict().values()
@@ -458,16 +512,14 @@ def _apart(one: Tensor, other: Tensor) -> float:
 def _make_update(architecture: Architecture, scale: Scale, step: Step, batch: Batch) -> Callable[[Batch], None]:
     """Return a function that trains on a batch of the same size as this one."""
     detector, optimiser = _make_detector(architecture, scale, layout=step.layout)
-    is_bf16 = step.form == "bf16"
     if step.is_recorded:
-        record_passes(detector.network, as_network_input(batch.images), is_bf16=is_bf16)
+        record_passes(detector.network, step.as_input(batch.images), is_bf16=step.is_bf16)
+    return _updater(detector, optimiser, step)
 
-    return _updater(detector, optimiser, is_bf16=is_bf16)
 
-
-def _updater(detector: Detector, optimiser: torch.optim.Optimizer, *, is_bf16: bool) -> Callable[[Batch], None]:
+def _updater(detector: Detector, optimiser: torch.optim.Optimizer, step: Step) -> Callable[[Batch], None]:
     def update(batch: Batch) -> None:
-        total = _loss(detector, batch, _forward(detector, batch, is_bf16=is_bf16))
+        total = _loss(detector, batch, _forward(detector, batch, step))
         total.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(detector.parameters(), 10.0)
         optimiser.step()
@@ -476,9 +528,9 @@ def _updater(detector: Detector, optimiser: torch.optim.Optimizer, *, is_bf16: b
     return update
 
 
-def _forward(detector: Detector, batch: Batch, *, is_bf16: bool) -> list[Tensor]:
-    with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=is_bf16):
-        maps: list[Tensor] = detector.network(as_network_input(batch.images))
+def _forward(detector: Detector, batch: Batch, step: Step) -> list[Tensor]:
+    with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=step.is_bf16):
+        maps: list[Tensor] = detector.network(step.as_input(batch.images))
     return maps
 
 
@@ -491,11 +543,11 @@ def _phases(scale: Scale) -> Iterator[Row]:
     """Time the phases of a step, waiting for the GPU after each."""
     detector, optimiser = _make_detector(_first(scale)[1], scale)
     batch = _one_batch(scale, scale.batches[0])
-    is_bf16 = scale.form == "bf16"
+    step = scale.step()
     seconds: dict[str, list[float]] = {}
     for _ in range(3 + scale.steps // 2):
         marks = [_now(scale)]
-        maps = _forward(detector, batch, is_bf16=is_bf16)
+        maps = _forward(detector, batch, step)
         marks.append(_now(scale))
         total = _loss(detector, batch, maps)
         marks.append(_now(scale))
@@ -571,7 +623,7 @@ def _train_loop(
     loader = _data(dataset, scale, batch_size=batch_size, workers=workers).train_dataloader()
     loader.pin_memory = is_pinned
     warm = _one_batch(scale, batch_size)
-    one = _make_update(architecture, scale, Step(form=scale.form, is_recorded=scale.is_gpu), warm)
+    one = _make_update(architecture, scale, scale.step(is_recorded=scale.is_gpu), warm)
     for _ in range(3):
         one(warm)
     for epoch in (1, 2):
@@ -716,7 +768,7 @@ def _wait_for(folder: Path, names: list[str], *, limit_s: float = 120) -> None:
 
 def _train_child(scale: Scale, index: str, folder: str) -> None:
     """Train for three seconds whenever asked to, as one of several processes."""
-    step = Step(form=scale.form, is_recorded=scale.is_gpu)
+    step = scale.step(is_recorded=scale.is_gpu)
     one = _make_step(_first(scale)[1], scale, step, batch_size=scale.batches[0])
     for _ in range(3):
         one()
@@ -734,13 +786,73 @@ def _train_child(scale: Scale, index: str, folder: str) -> None:
         partial.rename(Path(folder) / f"done-{count}-{index}")
 
 
+def _first_child(scale: Scale, name: str, began: str, layout: str, folder: str) -> None:
+    """Time the stages of a process's first steps and write them, with the slowest operations of the first step."""
+    from torch.profiler import ProfilerActivity, profile
+
+    marks = {"Python and imports": time.time() - float(began)}
+    last = time.perf_counter()
+
+    def mark(stage: str) -> None:
+        nonlocal last
+        now = _now(scale)
+        marks[stage] = now - last
+        last = now
+
+    if scale.is_gpu:
+        torch.zeros(1, device="cuda")
+    mark("CUDA")
+    architecture, step = _networks(scale)[name], Step(form=scale.form, is_recorded=False, layout=LAYOUTS[layout])
+    detector, optimiser = _make_detector(architecture, scale, layout=step.layout)
+    mark("network")
+    batch = _one_batch(scale, scale.batches[0])
+    mark("batch")
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        maps = _forward(detector, batch, step)
+        mark("forward")
+        total = _loss(detector, batch, maps)
+        mark("loss")
+        total.backward()  # type: ignore[no-untyped-call]
+        mark("backward")
+        optimiser.step()
+        optimiser.zero_grad()
+        mark("optimiser")
+    del maps, total
+    update = _updater(detector, optimiser, step)
+    update(batch)
+    mark("second step")
+    steps = []
+    for batch_size in scale.batches:
+        for is_recorded in (False, True) if scale.is_gpu else (False,):
+            again = replace(step, is_recorded=is_recorded)
+            milliseconds = time_step(architecture, scale, again, batch_size=batch_size)
+            steps.append(f"batch {batch_size} {again}: {milliseconds:.1f} ms")
+    if scale.is_gpu:
+        steps.append(f"on the GPU, batch {scale.batches[0]}: {_gpu_time(scale, step)}")
+    events = sorted(profiler.key_averages(), key=lambda event: -event.self_cpu_time_total)[:6]
+    slowest = [f"{event.key} {event.self_cpu_time_total / 1e6:.2f} s ({event.count})" for event in events]
+    (Path(folder) / "first.json").write_text(json.dumps({"seconds": marks, "slowest": slowest, "steps": steps}))
+
+
+def _trial_child(scale: Scale, index: str, folder: str) -> None:
+    """Train by the project's own function and write its time and memory."""
+    settings = replace(modern_recipe(), epochs=2, batch_size=scale.batches[0], accelerator=scale.accelerator)
+    name, architecture = list(_networks(scale).items())[int(index) % len(_networks(scale))]
+    result = _train(
+        architecture, _shapes(scale, images=scale.images // 4), settings, size=scale.size, report=ignore_progress
+    )
+    mib = torch.cuda.max_memory_reserved() / 2**20 if scale.is_gpu else 0.0
+    used = {"name": name, "seconds": result.seconds_train + result.seconds_score, "mib": mib}
+    (Path(folder) / f"trial-{index}").write_text(json.dumps(used))
+
+
 PRECISIONS: dict[str, Precision] = {"fp32": "fp32", "bf16": "bf16"}
 
 
 def _ap_child(scale: Scale, kind: str, folder: str) -> None:
     """Train with each seed and write the scores."""
     accelerator, precision = kind.split("@")
-    torch.set_num_threads(4)
+    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // 3))  # three run at once
     dataset = open_dataset("shapes" if scale.is_gpu else "shapes:train=8,val=4,size=64")
     scores = []
     for seed in range(scale.seeds):
@@ -757,7 +869,12 @@ def _ap_child(scale: Scale, kind: str, folder: str) -> None:
     (Path(folder) / kind.replace("@", "-")).write_text(json.dumps(scores))
 
 
-CHILDREN: dict[str, Callable[..., None]] = {"train": _train_child, "ap": _ap_child}
+CHILDREN: dict[str, Callable[..., None]] = {
+    "train": _train_child,
+    "first": _first_child,
+    "trial": _trial_child,
+    "ap": _ap_child,
+}
 
 
 def _now(scale: Scale) -> float:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +17,7 @@ from search.driver.work import Work
 from search.study.settings import RunSettings
 from search.study.storage import named_storage_errors, open_storage
 from search.tracking.credentials import without_credentials
+from search.tracking.packages import describe_versions
 from search.tracking.store import create_store
 from search.tracking.tracking import Tracking
 from trials.data import Dataset, DatasetError, open_dataset
@@ -89,7 +89,7 @@ def open_and_drive(
                 "training": f"{train.recipe}, {train.epochs} epochs, batch {train.batch_size}",
                 "seed": str(train.seed),
                 "command": without_credentials(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
-                "versions": ", ".join(f"{name} {version(name)}" for name in _PACKAGES),
+                "versions": describe_versions(_PACKAGES),
                 **work.description,
             }
             tracking.begin(work.id, description)

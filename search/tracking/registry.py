@@ -4,11 +4,11 @@ import re
 import uuid
 import warnings
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from search.study.errors import StudyError
+from search.tracking.packages import as_requirements
 from search.tracking.runs import find_trial_run
 from search.tracking.store import naming_the_store, open_client, tracking_uri
 
@@ -80,7 +80,7 @@ def register_export(
                 artifacts={"export": folder.resolve().as_uri()},
                 signature=signature,
                 input_example=np.zeros((1, 64, 64, 3), np.uint8),
-                pip_requirements=[f"{package}=={version(package)}" for package in _NEEDS],
+                pip_requirements=as_requirements(_NEEDS),
             )
         # Not by the client, which remembers where a run's artifacts were before its folder was copied.
         repository = get_artifact_repository(run.info.artifact_uri, tracking_uri=tracking_uri(root))

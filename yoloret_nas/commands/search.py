@@ -53,7 +53,7 @@ _REFIT_FACTOR = 3
     "--workers",
     type=click.IntRange(1),
     default=None,
-    help="Trials at once.  [default: one per GPU, else one per core]",
+    help="Trials at once.  [default: up to four per GPU, by its size; else one per core]",
 )
 @click.option("--no-prune", is_flag=True, help="Train every trial to its end.")
 @click.option(
@@ -108,11 +108,11 @@ def search(
 
     from search.study.settings import StudySettings
     from spaces.named_spaces import open_space
-    from yoloret_nas.machine import threads_of_each, usable_cores, visible_gpus
+    from yoloret_nas.machine import threads_of_each, trials_at_once, visible_gpus
     from yoloret_nas.options.recipe import choose_training
 
     gpus = visible_gpus()
-    workers = workers or len(gpus) or usable_cores()
+    workers = workers or trials_at_once(gpus)
     opened = open_space(space or ("nano" if gpus or device.startswith("ssh://") else "tiny"))
     train = choose_training(recipe, data=data, epochs=epochs, batch_size=batch_size)
     settings = StudySettings(

@@ -17,7 +17,7 @@ from search.study.experiment import ExperimentSettings, Variant
 from search.study.record import TrialRecord
 from spaces import Architecture
 from spaces.weights import WEIGHTS_DIR, WeightsError, why_unavailable
-from yoloret_nas.machine import threads_of_each, usable_cores, visible_gpus
+from yoloret_nas.machine import threads_of_each, trials_at_once, visible_gpus
 from yoloret_nas.options.data import check_data, data_name, fetch_data
 from yoloret_nas.options.recipe import choose_training
 from yoloret_nas.options.training import TrainingOptions
@@ -130,7 +130,7 @@ def run(
         click.exceptions.Exit: it was interrupted.
     """
     gpus = visible_gpus()
-    workers = max(1, min(len(variants), len(gpus) or usable_cores()))
+    workers = max(1, min(len(variants), trials_at_once(gpus)))
     train = replace(settings.train, num_threads=threads_of_each(workers))
     settings = replace(settings, train=train)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 250)
