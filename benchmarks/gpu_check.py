@@ -46,7 +46,7 @@ from trials.scoring import DetectionScorer
 from trials.training import Precision, TrainSettings
 from trials.training.data_module import DetectionData
 from trials.training.detector import Detector, split_targets
-from trials.training.loss import DetectionLoss, modern_loss
+from trials.training.losses.anchored_loss import DetectionLoss, modern_loss
 from trials.training.optimiser import OptimiserFactory
 from trials.training.recipes import modern_recipe, quick_recipe
 from trials.training.recorded_passes import record_passes

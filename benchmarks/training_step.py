@@ -33,7 +33,7 @@ from trials.scoring import DetectionScorer
 from trials.training.data_module import DetectionData
 from trials.training.detector import Detector, split_targets
 from trials.training.kept_memory import keep_freed_memory
-from trials.training.loss import DetectionLoss, modern_loss
+from trials.training.losses.anchored_loss import DetectionLoss, modern_loss
 from trials.training.mixed_depthwise import mix_depthwise
 from trials.training.optimiser import OptimiserFactory
 from trials.training.recipes import modern_recipe

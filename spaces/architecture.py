@@ -24,9 +24,9 @@ Shortcut = Literal["conv", "maxpool", "avgpool", "none"]
 whose kernel equals its stride, so that every value is weighted.
 """
 
-HeadName = Literal["fpn_pan", "fpn", "plain"]
+HeadName = Literal["fpn_pan", "decoupled", "fpn", "plain"]
 """Keys of `spaces.networks.heads.HEADS`. ``fpn_pan`` is the paper's; ``fpn`` has no paths from fine to coarse scales;
-``plain`` has no paths between scales."""
+``plain`` has no paths between scales; ``decoupled`` has no anchors, and boxes and classes from branches of their own."""
 
 ParameterValue = int | str | bool
 """The type of a flat search parameter."""
@@ -59,7 +59,8 @@ class Architecture:
     head: HeadName = "fpn_pan"
     """Which paths the head has between its scales."""
     head_width: int = 128
-    """Channels of the head's finest scale, twice as many at each coarser one; also the width of BiFPN."""
+    """Channels of the head's finest scale, twice as many at each coarser one; of all scales with ``decoupled``; also the
+    width of BiFPN."""
     prediction_bias: bool = True
     """Whether the last convolution has a bias (the authors' code has none)."""
     input_size: int = 320

@@ -21,7 +21,7 @@ from spaces.networks import YoloReT, build_network, count_macs, count_params
 from spaces.weights import load_pretrained
 from trials.data import Dataset, DatasetError, open_dataset
 from trials.data.image_check import leave_out
-from trials.detections import fit_anchors
+from trials.detections import choose_anchors
 from trials.latency import Device, DeviceAwayError, DeviceError, Latency
 from trials.latency.cache import LatencyCache, LatencyCacheError
 from trials.latency.measure import measure_quietly
@@ -217,7 +217,7 @@ class _Trial:
         trained = train_network(
             network,
             dataset=dataset,
-            anchors=fit_anchors(dataset.splits["train"], input_size=input_size, output_strides=network.output_strides),
+            anchors=choose_anchors(network, dataset.splits["train"], input_size=input_size),
             input_size=input_size,
             settings=request.train,
             report=self._report,

@@ -16,7 +16,7 @@ from spaces.networks.conv_cost import ConvCost, Cost
 from spaces.networks.heads import HEADS
 from spaces.networks.macs import count_params, counting_macs
 from spaces.networks.necks import NECKS
-from spaces.networks.network import feature_channels, prediction_channels
+from spaces.networks.network import feature_channels
 
 _SMALL, _LARGE = 64, 128
 
@@ -29,11 +29,11 @@ def count_cost(architecture: Architecture, *, num_classes: int) -> Cost:
         num_classes: Classes of the detector, at least 1.
     """
     channels, neck = feature_channels(architecture), NECKS[architecture.neck]
-    head_channels, out_channels = neck.out_channels(architecture, channels), prediction_channels(num_classes)
+    head_channels = neck.out_channels(architecture, channels)
     parts: list[_Part | ConvCost] = [
         _backbone(architecture.backbone)[architecture.truncation],
         *neck.convs(architecture, channels),
-        *HEADS[architecture.head].convs(architecture, head_channels, out_channels),
+        *HEADS[architecture.head].convs(architecture, head_channels, num_classes),
     ]
     costs = [part.at(architecture.input_size) for part in parts]
     return Cost(macs=sum(cost.macs for cost in costs), params=sum(cost.params for cost in costs))

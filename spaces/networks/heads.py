@@ -1,4 +1,4 @@
-"""The heads: one light detection layer per scale, and paths between the scales.
+"""The heads. `Head` is the paper's: one light detection layer per scale, and paths between the scales.
 
 A new name also goes into `spaces.architecture`.
 Legend: B batch, C channels, H W grid of a stride, A anchors per cell, K classes.
@@ -10,14 +10,18 @@ predictions, A·(5 + K) channels wide.
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from spaces.architecture import Architecture, HeadName
 from spaces.networks.conv_cost import ConvCost
+from spaces.networks.decoupled_head import DecoupledHead, decoupled_convs
 from spaces.networks.rfcr import NORM_EPS, NORM_MOMENTUM, resample
 
+NUM_ANCHORS = 3
+"""A: anchors per cell of `Head`, at each output stride."""
 _SE_REDUCTION = 4
 """Channels of a detection layer per channel of its squeeze-excite bottleneck."""
 
@@ -60,6 +64,8 @@ class Head(nn.Module):
         prediction_bias: Whether the last convolutions have a bias.
     """
 
+    has_anchors = True
+
     def __init__(
         self,
         channels: Mapping[int, int],
@@ -94,6 +100,11 @@ class Head(nn.Module):
         self.predict = nn.ModuleDict(
             {f"s{s}": nn.Conv2d(out_channels, out_channels, 1, bias=prediction_bias) for s in self.strides}
         )
+
+    @property
+    def prediction_convs(self) -> list[nn.Module]:
+        """The last convolution of each output stride, fine to coarse."""
+        return list(self.predict.values())
 
     def forward(self, features: Mapping[int, Tensor]) -> tuple[Tensor, ...]:
         """Predict.
@@ -131,28 +142,42 @@ def _path(in_channels: int, out_channels: int) -> nn.Sequential:
     return _conv_norm(in_channels, out_channels, nn.ReLU6(inplace=True))
 
 
+AnyHead = Head | DecoupledHead
+
+
+class HeadEntry(Protocol):
+    """One head. Both methods take the architecture, stride to channels of the head's input, and K."""
+
+    def build(self, architecture: Architecture, channels: Mapping[int, int], num_classes: int) -> AnyHead:
+        """Build the module."""
+
+    def convs(self, architecture: Architecture, channels: Mapping[int, int], num_classes: int) -> Iterator[ConvCost]:
+        """List the convolutions of that module."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class HeadEntry:
-    """One head. Both methods take the architecture, stride to channels of the head's input, and A·(5 + K)."""
+class PaperHead:
+    """The paper's head, or one with fewer paths."""
 
     has_fpn: bool
     """As for `Head`."""
     has_pan: bool
     """As for `Head`."""
 
-    def build(self, architecture: Architecture, channels: Mapping[int, int], out_channels: int) -> Head:
+    def build(self, architecture: Architecture, channels: Mapping[int, int], num_classes: int) -> Head:
         """Build the module."""
         return Head(
             channels,
             has_fpn=self.has_fpn,
             has_pan=self.has_pan,
             width=architecture.head_width,
-            out_channels=out_channels,
+            out_channels=_out_channels(num_classes),
             prediction_bias=architecture.prediction_bias,
         )
 
-    def convs(self, architecture: Architecture, channels: Mapping[int, int], out_channels: int) -> Iterator[ConvCost]:
+    def convs(self, architecture: Architecture, channels: Mapping[int, int], num_classes: int) -> Iterator[ConvCost]:
         """List the convolutions of that module."""
+        out_channels = _out_channels(num_classes)
         strides = sorted(channels)
         widths = {stride: architecture.head_width * 2**step for step, stride in enumerate(strides)}
         pairs = list(itertools.pairwise(strides)) if self.has_fpn else []
@@ -173,6 +198,21 @@ class HeadEntry:
             yield ConvCost(stride, out_channels, out_channels, has_norm=False, has_bias=architecture.prediction_bias)
 
 
+class _Decoupled:
+    """The decoupled head."""
+
+    def build(self, architecture: Architecture, channels: Mapping[int, int], num_classes: int) -> DecoupledHead:
+        return DecoupledHead(channels, width=architecture.head_width, num_classes=num_classes)
+
+    def convs(self, architecture: Architecture, channels: Mapping[int, int], num_classes: int) -> Iterator[ConvCost]:
+        return decoupled_convs(channels, width=architecture.head_width, num_classes=num_classes)
+
+
+def _out_channels(num_classes: int) -> int:
+    """Return the channels of a prediction map, A·(5 + K)."""
+    return NUM_ANCHORS * (5 + num_classes)
+
+
 def _layer_convs(stride: int, in_channels: int, width: int, out_channels: int) -> Iterator[ConvCost]:
     yield ConvCost(stride, in_channels, width)
     yield ConvCost(stride, width, width, 3, is_depthwise=True)
@@ -182,8 +222,9 @@ def _layer_convs(stride: int, in_channels: int, width: int, out_channels: int) -
 
 
 HEADS: dict[HeadName, HeadEntry] = {
-    "fpn_pan": HeadEntry(has_fpn=True, has_pan=True),
-    "fpn": HeadEntry(has_fpn=True, has_pan=False),
-    "plain": HeadEntry(has_fpn=False, has_pan=False),
+    "fpn_pan": PaperHead(has_fpn=True, has_pan=True),
+    "decoupled": _Decoupled(),
+    "fpn": PaperHead(has_fpn=True, has_pan=False),
+    "plain": PaperHead(has_fpn=False, has_pan=False),
 }
 """Name to head, costliest first."""

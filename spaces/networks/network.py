@@ -1,19 +1,16 @@
 """The network an architecture names.
 
-Legend: B batch, H W height and width of the image, A anchors per cell, K classes.
+Legend: B batch, H W height and width of the image, A anchors per cell, K classes, N bins of a distance.
 """
 
 from torch import Tensor, nn
 
 from spaces.architecture import Architecture
 from spaces.networks.backbones import Backbone, block_shapes, build_blocks
-from spaces.networks.heads import HEADS, Head
+from spaces.networks.heads import HEADS, AnyHead
 from spaces.networks.legality import check_legal
 from spaces.networks.necks import NECKS
 from spaces.scale_set import ArchitectureError
-
-NUM_ANCHORS = 3
-"""Anchors per cell, at each output stride."""
 
 
 class YoloReT(nn.Module):
@@ -25,7 +22,7 @@ class YoloReT(nn.Module):
         head: The detection head; its strides are the network's output strides.
     """
 
-    def __init__(self, backbone: Backbone, neck: nn.Module | None, head: Head) -> None:
+    def __init__(self, backbone: Backbone, neck: nn.Module | None, head: AnyHead) -> None:
         super().__init__()
         self.backbone = backbone
         self.neck = neck
@@ -37,9 +34,14 @@ class YoloReT(nn.Module):
         return self.head.strides
 
     @property
+    def has_anchors(self) -> bool:
+        """Whether predictions refer to anchors."""
+        return self.head.has_anchors
+
+    @property
     def prediction_convs(self) -> list[nn.Conv2d]:
-        """The last convolution of each output stride, fine to coarse."""
-        return [conv for conv in self.head.predict.values() if isinstance(conv, nn.Conv2d)]
+        """The last convolution of each output stride, fine to coarse; of the classes in a head without anchors."""
+        return [conv for conv in self.head.prediction_convs if isinstance(conv, nn.Conv2d)]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Predict the raw maps.
@@ -49,8 +51,9 @@ class YoloReT(nn.Module):
                 multiples of the coarsest stride.
 
         Returns:
-            One map of logits per output stride, fine to coarse, each (B, A·(5 + K), H / stride, W / stride); the channels
-            of an anchor are x, y, w, h, objectness, classes.
+            One map of logits per output stride, fine to coarse. With anchors each is (B, A·(5 + K), H / stride, W / stride),
+            and the channels of an anchor are x, y, w, h, objectness, classes. Without, it is (B, 4·N + K, …): the bins of
+            the distances to the left, upper, right and lower side, then the classes.
         """
         features = self.backbone(images)
         if self.neck is not None:
@@ -75,13 +78,8 @@ def build_network(architecture: Architecture, *, num_classes: int) -> YoloReT:
     stem, blocks = build_blocks(architecture.backbone)
     backbone = Backbone(stem, blocks[: architecture.truncation], taps=find_taps(architecture))
     neck_module = neck.build(architecture, channels)
-    head_channels, out_channels = neck.out_channels(architecture, channels), prediction_channels(num_classes)
-    return YoloReT(backbone, neck_module, HEADS[architecture.head].build(architecture, head_channels, out_channels))
-
-
-def prediction_channels(num_classes: int) -> int:
-    """Return the channels of a prediction map, A·(5 + K)."""
-    return NUM_ANCHORS * (5 + num_classes)
+    head_channels = neck.out_channels(architecture, channels)
+    return YoloReT(backbone, neck_module, HEADS[architecture.head].build(architecture, head_channels, num_classes))
 
 
 def find_taps(architecture: Architecture) -> dict[int, int]:

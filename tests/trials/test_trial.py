@@ -321,7 +321,7 @@ FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "model.onnx")
     ("name", "error", "reason"),
     [
         ("open_dataset", DatasetError("a.png: the image cannot be read", hint="repair it"), "a.png: .* (repair it)"),
-        ("fit_anchors", DatasetError("a.png: the image cannot be read"), "a.png: the image cannot be read"),
+        ("choose_anchors", DatasetError("a.png: the image cannot be read"), "a.png: the image cannot be read"),
         ("export_for_timing", FULL, "No space left on device: model.onnx"),
         ("measure_quietly", LatencyCacheError("latency.db cannot be used"), "latency.db cannot be used"),
         ("write_result", FULL, ".* cannot be written: No space left on device"),
@@ -372,7 +372,7 @@ def test_out_of_memory_is_a_failed_trial_with_its_reason(
     def fill_memory(*args: object, **kwargs: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes")
 
-    monkeypatch.setattr("trials.training.loss.DetectionLoss.forward", fill_memory)
+    monkeypatch.setattr("trials.training.losses.anchored_loss.DetectionLoss.forward", fill_memory)
     result = run_trial(make_request(), ignore_progress)
     assert result.state == "failed"
     assert "memory" in result.reason
@@ -382,12 +382,12 @@ def test_out_of_memory_is_a_failed_trial_with_its_reason(
 def test_what_nobody_foresaw_is_a_failed_trial_with_its_traceback(
     make_request: MakeRequest, device: StandInDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trials.trial.fit_anchors", lambda *args, **kwargs: 1 / 0)
+    monkeypatch.setattr("trials.trial.choose_anchors", lambda *args, **kwargs: 1 / 0)
     request = make_request()
     result = run_trial(request, ignore_progress)
     assert result.state == "failed"
     assert result.reason == "ZeroDivisionError: division by zero (see traceback.txt in its folder)"
-    assert "fit_anchors" in (request.work_dir / "traceback.txt").read_text(encoding="utf-8")
+    assert "choose_anchors" in (request.work_dir / "traceback.txt").read_text(encoding="utf-8")
 
 
 def test_an_interrupt_passes_through_and_leaves_no_result(make_request: MakeRequest, device: StandInDevice) -> None:

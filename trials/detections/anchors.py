@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from torch import nn
 
 from trials.data import Sample
 from trials.data.letterbox import fit_letterbox
@@ -66,6 +67,25 @@ def fit_anchors(
     ordered = fitted[np.argsort(fitted.prod(axis=1), kind="stable")]
     pairs = [(round(float(width), 2), round(float(height), 2)) for width, height in ordered]
     return tuple(tuple(pairs[i : i + num_anchors]) for i in range(0, count, num_anchors))
+
+
+def cell_anchors(output_strides: Sequence[int]) -> Anchors:
+    """Return the anchors of a head without anchors: one a cell, of the cell's size."""
+    return tuple(((float(stride), float(stride)),) for stride in output_strides)
+
+
+def choose_anchors(network: nn.Module, samples: Sequence[Sample], *, input_size: int) -> Anchors:
+    """Return the anchors that a network's predictions refer to.
+
+    Args:
+        network: With `output_strides`, and `has_anchors` unless it has some.
+        samples: The training split, to which anchors are fitted.
+        input_size: Side of the network's input, pixels.
+    """
+    strides: tuple[int, ...] = network.output_strides  # type: ignore[assignment]
+    if not getattr(network, "has_anchors", True):
+        return cell_anchors(strides)
+    return fit_anchors(samples, input_size=input_size, output_strides=strides)
 
 
 def _box_sizes(samples: Sequence[Sample], input_size: int) -> _Sizes:

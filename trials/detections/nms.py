@@ -41,7 +41,7 @@ class Detections:
     boxes: Tensor
     """(N, 4) float32 xyxy in pixels; N may be 0."""
     scores: Tensor
-    """(N,) float32, 0 to 1, descending: objectness times class score."""
+    """(N,) float32, 0 to 1, descending."""
     labels: Tensor
     """(N,) int64 classes from 0."""
 
@@ -56,8 +56,8 @@ def select_detections(predictions: Predictions, settings: DetectionSettings) -> 
     Returns:
         The detections of each image, in pixels of the network's input.
     """
-    num_classes = predictions.class_scores.shape[-1]
-    scores = (predictions.objectness[..., None] * predictions.class_scores).flatten(1)  # (B, P·K)
+    num_classes = predictions.scores.shape[-1]
+    scores = predictions.scores.flatten(1)  # (B, P·K)
     best, places = scores.topk(min(settings.max_candidates, scores.shape[1]), dim=1)
     counts = (best > settings.score_threshold).sum(dim=1).tolist()  # best are sorted, so the first ones pass
     found = []

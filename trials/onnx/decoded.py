@@ -3,7 +3,8 @@
 The file whose latency was measured ends at the raw maps. This one also normalises the image and decodes the boxes, in the
 graph, so that whoever runs it needs neither anchors nor strides. Non-maximum suppression is left to the caller.
 
-Legend: S side of the square image, P predictions of an image, A anchors a cell, K classes, H W grid of one stride.
+Legend: S side of the square image, P predictions of an image, A anchors a cell, K classes, V values of a prediction, H W
+grid of one stride.
 """
 
 import copy
@@ -20,7 +21,7 @@ from torch.jit._trace import TracerWarning
 from spaces.networks import YoloReT
 from spaces.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from trials.detections import Decoding
-from trials.detections.decoding import PredictionGrid, anchors_tensor, build_grid, decode_boxes
+from trials.detections.decoding import PredictionGrid, anchors_tensor, build_grid, decode_boxes, split_values
 from trials.onnx.export import ExportError, read_opset
 from trials.whole_file import whole_file
 
@@ -54,7 +55,7 @@ class Decoded(nn.Module):
         anchors = anchors_tensor(decoding.anchors)
         grid = build_grid(anchors, network.output_strides, sizes_hw=sizes_hw)
         self._sizes_hw, self._num_anchors = sizes_hw, anchors.shape[1]
-        self._num_values = 5 + len(decoding.class_names)
+        self._num_classes = len(decoding.class_names)
         self.register_buffer("scale", torch.tensor([1 / (255 * one) for one in IMAGENET_STD]).view(1, 3, 1, 1))
         offset = [-mean / deviation for mean, deviation in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
         self.register_buffer("offset", torch.tensor(offset).view(1, 3, 1, 1))
@@ -68,20 +69,19 @@ class Decoded(nn.Module):
             images: (1, 3, S, S) float32, RGB from 0 to 255.
 
         Returns:
-            (1, P, 4) xyxy in pixels of the square, and (1, P, K) scores, objectness times class score.
+            (1, P, 4) xyxy in pixels of the square, and (1, P, K) scores.
         """
         normalised = images * self.scale + self.offset
         maps = self.network(normalised.half() if self._is_half else normalised)
-        logits = self._flatten([one.float() for one in maps] if self._is_half else maps)  # (1, P, 5 + K)
+        logits = self._flatten([one.float() for one in maps] if self._is_half else maps)  # (1, P, V)
         grid = PredictionGrid(cells=self.cells, anchors=self.anchors, strides=self.strides, sizes_hw=self._sizes_hw)
-        boxes = decode_boxes(logits[..., :4], grid, coding=self._coding)
-        scores = logits[..., 4:].sigmoid()
-        return boxes, scores[..., :1] * scores[..., 1:]
+        box, scores = split_values(logits, coding=self._coding, num_classes=self._num_classes)
+        return decode_boxes(box, grid, coding=self._coding), scores
 
     def _flatten(self, maps: Sequence[Tensor]) -> Tensor:
         """Concatenate the predictions of all strides; numbers instead of shapes, which would be operators in the file."""
         rows = [
-            one.permute(0, 2, 3, 1).reshape(1, height * width * self._num_anchors, self._num_values)
+            one.permute(0, 2, 3, 1).reshape(1, height * width * self._num_anchors, -1)
             for one, (height, width) in zip(maps, self._sizes_hw, strict=True)
         ]
         return torch.cat(rows, dim=1)

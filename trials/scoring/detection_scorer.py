@@ -42,11 +42,17 @@ class DetectionScorer:
         """Add the detections of a batch, in original pixels and on the CPU.
 
         Args:
-            raw_maps: One (B, A·(5 + K), H, W) of logits for each stride, fine to coarse.
+            raw_maps: One (B, A·V, H, W) of logits for each stride, fine to coarse; V as in `trials.detections.decoding`.
             sample_index: (B,) int64, each image's index in the split.
         """
         anchors = self._anchors.to(raw_maps[0].device)
-        predictions = decode_maps(raw_maps, anchors, strides=self._strides, coding=self._decoding.coding)
+        predictions = decode_maps(
+            raw_maps,
+            anchors,
+            strides=self._strides,
+            coding=self._decoding.coding,
+            num_classes=len(self._decoding.class_names),
+        )
         for index, one in zip(sample_index.tolist(), select_detections(predictions, self._settings), strict=True):
             size_hw = self._samples[index].size_hw
             on_cpu = Detections(boxes=one.boxes.cpu(), scores=one.scores.cpu(), labels=one.labels.cpu())

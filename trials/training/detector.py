@@ -16,9 +16,9 @@ from torch.optim.lr_scheduler import LRScheduler
 from trials.data.batches import Batch
 from trials.data.letterbox import as_network_input
 from trials.scoring import DetectionScorer, Scores
-from trials.training.assignment import Targets
 from trials.training.kept_memory import keep_freed_memory
-from trials.training.loss import DetectionLoss
+from trials.training.losses.choose import AnyLoss
+from trials.training.losses.targets import Targets
 
 
 class Detector(LightningModule):
@@ -35,7 +35,7 @@ class Detector(LightningModule):
     def __init__(
         self,
         network: nn.Module,
-        loss: DetectionLoss,
+        loss: AnyLoss,
         *,
         scorer: DetectionScorer,
         make_optimiser: Callable[[nn.Module], tuple[Optimizer, LRScheduler]],
@@ -120,9 +120,9 @@ def initialise_prediction_bias(
         num_classes: K.
         objects_per_image: Mean over the training split, above 0.
         input_size: Side of the image, pixels.
-        num_anchors: A.
+        num_anchors: A; not used without anchors.
 
-    Source: Lin et al., Focal Loss, section 3.3; the values are YOLOv5's.
+    Source: Lin et al., Focal Loss, section 3.3; the values are YOLOv5's, and YOLOv8's without anchors.
     """
     convs: list[nn.Conv2d] = getattr(network, "prediction_convs", [])
     strides: tuple[int, ...] = getattr(network, "output_strides", ())
@@ -132,6 +132,9 @@ def initialise_prediction_bias(
         num_cells = (input_size / stride) ** 2
         objectness = min(0.5, max(1e-4, objects_per_image / num_cells))
         with torch.no_grad():
+            if not getattr(network, "has_anchors", True):
+                conv.bias.fill_(_logit(objectness / num_classes))
+                continue
             bias = conv.bias.view(num_anchors, 5 + num_classes)
             bias[:, 4] = _logit(objectness)
             bias[:, 5:] = _logit(min(0.9, 0.6 / num_classes))

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Literal
 
 from trials.data.augmentation import AugmentSettings, modern_augmentation, paper_augmentation
-from trials.training.loss import modern_loss, paper_loss
+from trials.training.losses.anchored_loss import modern_loss, paper_loss
 from trials.training.settings import TrainSettings
 
 RecipeName = Literal["modern", "quick", "paper"]

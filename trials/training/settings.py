@@ -6,7 +6,8 @@ from typing import Literal, get_args
 
 from trials.data.augmentation import AugmentSettings, modern_augmentation
 from trials.data.batches import DEFAULT_CACHE_MIB
-from trials.training.loss import LossSettings, check_choice
+from trials.training.losses.aligned_loss import AlignedLossSettings
+from trials.training.losses.anchored_loss import LossSettings, check_choice
 
 OptimiserName = Literal["adamw", "adam", "sgd"]
 """AdamW; Adam, where weight decay is part of the gradient; SGD with Nesterov momentum 0.937."""
@@ -54,7 +55,9 @@ class TrainSettings:
     ema_decay: float = 0.999
     """Decay of the averaged weights, which are scored and kept; it starts lower. 0 to below 1, 0 for no average."""
     loss: LossSettings = field(default_factory=LossSettings)
-    """The loss and the assignment."""
+    """The loss and the assignment of heads with anchors."""
+    aligned_loss: AlignedLossSettings = field(default_factory=AlignedLossSettings)
+    """The loss and the assignment of heads without."""
     augmentation: AugmentSettings = field(default_factory=modern_augmentation)
     """The augmentation of training images."""
     score_every: int = 1

@@ -17,7 +17,6 @@ from trials.data.trainable import why_untrainable
 from trials.detections import Anchors, Decoding
 from trials.progress import Report
 from trials.scoring import DetectionScorer
-from trials.training.assignment import ASSIGNMENTS
 from trials.training.checkpoint import CHECKPOINT_FILE, write_checkpoint
 from trials.training.data_module import DetectionData, choose_num_workers, count_steps
 from trials.training.detector import Detector, initialise_prediction_bias
@@ -25,7 +24,7 @@ from trials.training.epoch_reports import EpochRecord, EpochReports, TrainRecord
 from trials.training.errors import TrainingError
 from trials.training.last_checkpoint import LastCheckpoint, find_last
 from trials.training.lightning_guard import named_errors, quiet_lightning
-from trials.training.loss import DetectionLoss
+from trials.training.losses.choose import choose_coding, choose_loss
 from trials.training.mixed_depthwise import mix_depthwise
 from trials.training.optimiser import OptimiserFactory
 from trials.training.recorded_passes import RecordedPasses
@@ -106,7 +105,7 @@ def train_network(
         torch.set_num_threads(settings.num_threads)
     decoding = Decoding(
         anchors=anchors,
-        coding=ASSIGNMENTS[settings.loss.assignment].coding,
+        coding=choose_coding(network, settings.loss),
         class_names=dataset.class_names,
         input_size=input_size,
     )
@@ -148,7 +147,7 @@ def _make_detector(network: nn.Module, dataset: Dataset, *, decoding: Decoding, 
     steps_per_epoch = count_steps(len(dataset.splits["train"]), settings)
     return Detector(
         network,
-        DetectionLoss(decoding.anchors, strides, settings.loss),
+        choose_loss(decoding, strides, anchored=settings.loss, aligned=settings.aligned_loss),
         scorer=DetectionScorer(dataset.splits["val"], decoding, strides=strides),
         make_optimiser=OptimiserFactory(settings=settings, steps_per_epoch=steps_per_epoch),
         frozen_epochs=settings.frozen_epochs,

@@ -1,10 +1,10 @@
 import math
-from typing import get_args
 
 import pytest
 import torch
 
 from tests.trials.detections.box_encoding import encode_boxes
+from trials.detections.anchors import cell_anchors
 from trials.detections.decoding import (
     BoxCoding,
     OutputError,
@@ -18,7 +18,8 @@ from trials.detections.decoding import (
 
 ANCHORS = anchors_tensor((((10.0, 20.0), (30.0, 15.0)), ((60.0, 50.0), (90.0, 120.0))))
 SIZES_HW = ((3, 4), (2, 2))
-CODINGS = get_args(BoxCoding)
+CODINGS: tuple[BoxCoding, ...] = ("exponential", "bounded")
+"""Those with anchors."""
 
 
 def test_the_grid_lists_stride_then_row_then_column_then_anchor() -> None:
@@ -106,10 +107,9 @@ def test_decoded_maps_hold_boxes_and_scores() -> None:
     maps = [torch.zeros(2, 2 * 8, *size) for size in SIZES_HW]
     maps[1][1, 8 + 4, 0, 1] = math.log(3)  # anchor 1's objectness
     maps[1][1, 8 + 7, 0, 1] = -math.log(3)  # its last class
-    found = decode_maps(maps, ANCHORS, strides=(8, 16), coding="bounded")
+    found = decode_maps(maps, ANCHORS, strides=(8, 16), coding="bounded", num_classes=3)
     assert found.boxes.shape == (2, 32, 4)
-    assert found.objectness[1, 24 + 3].item() == pytest.approx(0.75)
-    assert found.class_scores[1, 24 + 3].tolist() == pytest.approx([0.5, 0.5, 0.25])
+    assert found.scores[1, 24 + 3].tolist() == pytest.approx([0.75 * 0.5, 0.75 * 0.5, 0.75 * 0.25])
     assert found.boxes[1, 24 + 3].tolist() == pytest.approx([24 - 45, 8 - 60, 24 + 45, 8 + 60])
 
 
@@ -118,4 +118,39 @@ def test_an_output_that_is_no_number_is_refused(value: float) -> None:
     maps = [torch.zeros(2, 2 * 8, *size) for size in SIZES_HW]
     maps[1][1, 8 + 4, 0, 1] = value
     with pytest.raises(OutputError, match="1 of 512 values in the network's outputs are NaN or infinite"):
-        decode_maps(maps, ANCHORS, strides=(8, 16), coding="bounded")
+        decode_maps(maps, ANCHORS, strides=(8, 16), coding="bounded", num_classes=3)
+
+
+CELLS = anchors_tensor(cell_anchors((8, 16)))
+
+
+def test_distances_are_means_of_their_distributions_in_cells() -> None:
+    """Four bins a side; one holds nearly all of each distribution, but for the last side's, shared by bins 1 and 2."""
+    logits = torch.full((16, 4, 4), -30.0)
+    logits[6, range(3), (0, 1, 3)] = 30.0
+    logits[6, 3, 1:3] = 30.0
+    grid = build_grid(CELLS, (8, 16), sizes_hw=SIZES_HW)
+    boxes = decode_boxes(logits.flatten(1), grid, coding="distances")
+    # row 1, column 2 of stride 8 is centred on (20, 12)
+    assert boxes[6].tolist() == pytest.approx([20, 12 - 8, 20 + 3 * 8, 12 + 1.5 * 8])
+
+
+def test_decoded_distances_have_scores_of_their_classes_alone() -> None:
+    maps = [torch.zeros(2, 4 * 4 + 3, *size) for size in SIZES_HW]
+    maps[1][1, 16 + 2, 0, 1] = -math.log(3)  # the last class
+    found = decode_maps(maps, CELLS, strides=(8, 16), coding="distances", num_classes=3)
+    assert found.boxes.shape == (2, 16, 4)
+    assert found.scores[1, 12 + 1].tolist() == pytest.approx([0.5, 0.5, 0.25])
+    assert found.boxes[1, 12 + 1].tolist() == pytest.approx([24 - 24, 8 - 24, 24 + 24, 8 + 24])  # 1.5 of 3 cells
+
+
+def test_extreme_distances_decode_to_finite_boxes_with_finite_gradients() -> None:
+    grid = take_rows(build_grid(CELLS, (8, 16), sizes_hw=SIZES_HW), torch.tensor([0, 0]))
+    first = torch.tensor([200.0, -200.0, -200.0])
+    logits = torch.stack((first.repeat(4), first.flip(0).repeat(4))).requires_grad_()
+    boxes = decode_boxes(logits, grid, coding="distances")
+    assert boxes.isfinite().all()
+    assert (boxes[:, 2:] > boxes[:, :2]).all()
+    boxes.sum().backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()

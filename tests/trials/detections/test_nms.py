@@ -15,14 +15,13 @@ def random_predictions(seed: int, *, batch: int = 2, num_predictions: int = 60, 
     sizes = 20 + torch.rand(batch, num_predictions, 2, generator=generator) * 20
     return Predictions(
         boxes=torch.cat((corners, corners + sizes), dim=-1),
-        objectness=torch.rand(batch, num_predictions, generator=generator),
-        class_scores=torch.rand(batch, num_predictions, num_classes, generator=generator),
+        scores=torch.rand(batch, num_predictions, num_classes, generator=generator),
     )
 
 
 def plain_selection(predictions: Predictions, image: int, settings: DetectionSettings) -> list[tuple[float, int, int]]:
     """Greedy suppression, one candidate after another: (score, label, prediction)."""
-    scores = predictions.objectness[image, :, None] * predictions.class_scores[image]
+    scores = predictions.scores[image]
     candidates = [
         (float(scores[place, label]), label, place)
         for place in range(scores.shape[0])
@@ -81,8 +80,7 @@ def test_one_class_and_fewer_predictions_than_candidates() -> None:
 def test_equal_boxes_of_two_classes_both_stay_and_of_one_class_do_not() -> None:
     predictions = Predictions(
         boxes=torch.tensor([[[0.0, 0.0, 9.0, 9.0], [0.0, 0.0, 9.0, 9.0]]]),
-        objectness=torch.ones(1, 2),
-        class_scores=torch.tensor([[[0.9, 0.8], [0.7, 0.0]]]),
+        scores=torch.tensor([[[0.9, 0.8], [0.7, 0.0]]]),
     )
     (found,) = select_detections(predictions, DetectionSettings())
     assert found.scores.tolist() == pytest.approx([0.9, 0.8])

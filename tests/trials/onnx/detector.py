@@ -8,6 +8,7 @@ from spaces import Architecture
 from spaces.networks import YoloReT, build_network
 from trials.data.letterbox import PAD_RGB
 from trials.detections import Decoding
+from trials.detections.anchors import cell_anchors
 from trials.onnx.decoded import export_decoded
 from trials.trial_result import write_json
 
@@ -16,19 +17,21 @@ CLASSES = ("circle", "square")
 
 
 def make_decoding(coding: str = "bounded") -> Decoding:
-    """Return anchors of some pixels at three strides."""
+    """Return anchors of some pixels at three strides; cells for distances."""
+    anchors = tuple(((6.0 * k, 8.0 * k), (10.0 * k, 10.0 * k), (14.0 * k, 12.0 * k)) for k in (1, 2, 3))
     return Decoding(
-        anchors=tuple(((6.0 * k, 8.0 * k), (10.0 * k, 10.0 * k), (14.0 * k, 12.0 * k)) for k in (1, 2, 3)),
+        anchors=cell_anchors((8, 16, 32)) if coding == "distances" else anchors,
         coding=coding,  # type: ignore[arg-type]
         class_names=CLASSES,
         input_size=64,
     )
 
 
-def make_network() -> YoloReT:
+def make_network(coding: str = "bounded") -> YoloReT:
     """Return a network whose scores spread over their whole range."""
     torch.manual_seed(0)
-    network = build_network(ARCHITECTURE, num_classes=len(CLASSES)).eval()
+    architecture = ARCHITECTURE.replace(head="decoupled") if coding == "distances" else ARCHITECTURE
+    network = build_network(architecture, num_classes=len(CLASSES)).eval()
     with torch.no_grad():
         for conv in network.prediction_convs:
             assert conv.bias is not None

@@ -16,10 +16,10 @@ from trials.detections.decoding import anchors_tensor, decode_maps
 from trials.onnx.decoded import export_decoded
 
 
-@pytest.mark.parametrize("coding", ["bounded", "exponential"])
+@pytest.mark.parametrize(("coding", "num_anchors"), [("bounded", 3), ("exponential", 3), ("distances", 1)])
 @pytest.mark.parametrize("opset", [11, 13, 17])
-def test_boxes_and_scores_are_those_of_the_reference(tmp_path: Path, opset: int, coding: str) -> None:
-    network, decoding = make_network().train(), make_decoding(coding)
+def test_boxes_and_scores_are_those_of_the_reference(tmp_path: Path, opset: int, coding: str, num_anchors: int) -> None:
+    network, decoding = make_network(coding).train(), make_decoding(coding)
     export_decoded(network, decoding, tmp_path / "model.onnx", opset=opset)
     assert network.training
     image = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
@@ -27,12 +27,12 @@ def test_boxes_and_scores_are_those_of_the_reference(tmp_path: Path, opset: int,
     boxes, scores = session.run(["boxes", "scores"], {"images": image.float().numpy()})
     with torch.no_grad():
         maps = network.eval()(normalise(image))
-    expected = decode_maps(maps, anchors_tensor(decoding.anchors), strides=(8, 16, 32), coding=decoding.coding)
+    anchors = anchors_tensor(decoding.anchors)
+    expected = decode_maps(maps, anchors, strides=(8, 16, 32), coding=decoding.coding, num_classes=2)
     np.testing.assert_allclose(boxes, expected.boxes.numpy(), atol=1e-3, rtol=1e-4)
-    both = expected.objectness[..., None] * expected.class_scores
-    np.testing.assert_allclose(scores, both.numpy(), atol=1e-5)
-    assert boxes.shape == (1, 3 * (64 + 16 + 4), 4)
-    assert scores.shape == (1, 3 * (64 + 16 + 4), 2)
+    np.testing.assert_allclose(scores, expected.scores.numpy(), atol=1e-5)
+    assert boxes.shape == (1, num_anchors * (64 + 16 + 4), 4)
+    assert scores.shape == (1, num_anchors * (64 + 16 + 4), 2)
 
 
 def test_the_file_says_what_goes_in_and_out(tmp_path: Path) -> None:

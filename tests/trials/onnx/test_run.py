@@ -50,7 +50,8 @@ def test_it_finds_what_the_network_finds_in_pixels_of_the_image(folder: Path, he
     square, place = letterbox(image, 64)
     with torch.no_grad():
         maps = make_network()(normalise(torch.from_numpy(square).permute(2, 0, 1)[None]))
-    predictions = decode_maps(maps, anchors_tensor(decoding.anchors), strides=(8, 16, 32), coding=decoding.coding)
+    anchors = anchors_tensor(decoding.anchors)
+    predictions = decode_maps(maps, anchors, strides=(8, 16, 32), coding=decoding.coding, num_classes=2)
     expected = unletterbox_detections(select_detections(predictions, SETTINGS)[0], place, size_hw=(height, width))
     assert len(boxes) > 0
     assert scores.tolist() == sorted(scores.tolist(), reverse=True)

@@ -11,7 +11,7 @@ from trials.detections import Decoding
 from trials.scoring import DetectionScorer
 from trials.training import RECIPES, TrainSettings
 from trials.training.detector import Detector, initialise_prediction_bias, set_frozen, split_targets
-from trials.training.loss import DetectionLoss, modern_loss
+from trials.training.losses.anchored_loss import DetectionLoss, modern_loss
 from trials.training.optimiser import OptimiserFactory, learning_rate_at, plan_stages
 from trials.training.recipes import paper_recipe
 

@@ -6,7 +6,7 @@ batch, N positives.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,8 @@ from torchvision.ops import box_iou, complete_box_iou_loss, generalized_box_iou_
 
 from trials.detections import Anchors
 from trials.detections.decoding import PredictionGrid, anchors_tensor, build_grid, decode_boxes, flatten_maps, take_rows
-from trials.training.assignment import ASSIGNMENTS, Assignment, Positives, Targets, inside_ignored, overlapping
+from trials.training.losses.anchor_assignment import ASSIGNMENTS, Assignment, Positives
+from trials.training.losses.targets import LossParts, Targets, inside_ignored, overlapping
 
 BoxLoss = Literal["giou", "ciou"]
 """The box term, 1 − GIoU or 1 − CIoU."""
@@ -90,15 +91,6 @@ def modern_loss() -> LossSettings:
     Source: YOLOv5, ``utils/loss.py``, for assignment, coding and targets.
     """
     return LossSettings()
-
-
-class LossParts(NamedTuple):
-    """The loss of a batch as weighted scalars; only `total` is for the backward pass."""
-
-    total: Tensor
-    box: Tensor
-    objectness: Tensor
-    classes: Tensor
 
 
 class DetectionLoss(nn.Module):

@@ -7,20 +7,20 @@ from torch import Tensor
 from torchvision.ops import complete_box_iou, generalized_box_iou
 
 from tests.trials.detections.box_encoding import encode_boxes
-from tests.trials.training.test_assignment import SIZES_HW, plain_neighbours, plain_single, random_targets
+from tests.trials.training.losses.test_anchor_assignment import SIZES_HW, plain_neighbours, plain_single, random_targets
 from tests.trials.training.tiny_network import ANCHORS, STRIDES
 from trials.detections.decoding import anchors_tensor, build_grid, decode_boxes, flatten_maps, take_rows
-from trials.training.assignment import Assignment, Targets
-from trials.training.loss import (
+from trials.training.losses.anchor_assignment import Assignment
+from trials.training.losses.anchored_loss import (
     BoxLoss,
     DetectionLoss,
-    LossParts,
     LossSettings,
     ObjectnessTarget,
     Reduction,
     modern_loss,
     paper_loss,
 )
+from trials.training.losses.targets import LossParts, Targets
 
 NUM_CLASSES = 4
 NOTHING = random_targets(0, num_boxes=0)

@@ -7,7 +7,12 @@ import torch
 from tests.trials.detections.box_encoding import encode_boxes
 from tests.trials.training.tiny_network import ANCHORS, STRIDES
 from trials.detections.decoding import PredictionGrid, anchors_tensor, build_grid, decode_boxes, take_rows
-from trials.training.assignment import ASSIGNMENTS, Assignment, Positives, Targets, inside_ignored, overlapping
+from trials.training.losses.anchor_assignment import (
+    ASSIGNMENTS,
+    Assignment,
+    Positives,
+)
+from trials.training.losses.targets import Targets, inside_ignored, overlapping
 
 SIZE = 96
 SIZES_HW = tuple((SIZE // stride, SIZE // stride) for stride in STRIDES)

@@ -6,34 +6,18 @@ Legend: M boxes of the batch, S output strides, A anchors a cell, P predictions 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_area, box_iou
 
 from trials.detections.decoding import BoxCoding, PredictionGrid
+from trials.training.losses.targets import Targets
 
 Assignment = Literal["single", "neighbours"]
 """The rule of assignment: `assign_single` is the paper's, `assign_neighbours` is ours."""
 
-_IGNORED_SHARE = 0.5  # of a prediction's own area inside an ignored box, as in COCO's scoring at IoU 0.5
 _MAX_SIZE_FACTOR = 4.0  # the bounded coding's (2σ)² is below 4, so a smaller anchor cannot reach the box
-
-
-class Targets(NamedTuple):
-    """The annotated boxes of a batch."""
-
-    boxes: Tensor
-    """(M, 4) float32 xyxy, pixels of the network's input; M may be 0."""
-    labels: Tensor
-    """(M,) int64 classes from 0."""
-    images: Tensor
-    """(M,) int64, index in the batch."""
-
-    def take(self, rows: Tensor) -> "Targets":
-        """Select boxes by mask or index."""
-        return Targets(self.boxes[rows], self.labels[rows], self.images[rows])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,49 +105,6 @@ ASSIGNMENTS: dict[Assignment, AssignmentRule] = {
     "neighbours": AssignmentRule(assign=assign_neighbours, coding="bounded"),
 }
 """Name to rule."""
-
-
-def overlapping(predicted: Tensor, objects: Targets, *, min_iou: float) -> Tensor:
-    """Return which predictions overlap an object of their image.
-
-    Args:
-        predicted: (B, P, 4) xyxy.
-        objects: M boxes; M may be 0.
-        min_iou: 0 to 1.
-
-    Returns:
-        (B, P) bool.
-    """
-    iou: Tensor = box_iou(predicted, _by_image(objects, len(predicted)))  # (B, P, M')
-    return (iou >= min_iou).any(dim=-1)
-
-
-def inside_ignored(predicted: Tensor, ignored: Targets) -> Tensor:
-    """Return which predictions lie with at least half of their area inside an ignored box of their image.
-
-    Args:
-        predicted: (B, P, 4) xyxy.
-        ignored: M boxes; M may be 0.
-
-    Returns:
-        (B, P) bool.
-    """
-    regions = _by_image(ignored, len(predicted))[:, None]  # (B, 1, M', 4)
-    boxes = predicted[:, :, None]  # (B, P, 1, 4)
-    sides = torch.minimum(boxes[..., 2:], regions[..., 2:]) - torch.maximum(boxes[..., :2], regions[..., :2])
-    overlap = sides.clamp(min=0).prod(dim=-1)  # (B, P, M')
-    area: Tensor = box_area(predicted)
-    return (overlap >= _IGNORED_SHARE * area[..., None]).any(dim=-1)
-
-
-def _by_image(targets: Targets, num_images: int) -> Tensor:
-    """Arrange boxes by image, (B, M', 4): M' is the maximum of an image, shorter rows are padded with empty boxes."""
-    images, order = targets.images.sort(stable=True)
-    counts = torch.bincount(images, minlength=num_images)
-    place = torch.arange(len(images), device=images.device) - (counts.cumsum(dim=0) - counts)[images]
-    laid = targets.boxes.new_zeros(num_images, int(counts.max()), 4)
-    laid[images, place] = targets.boxes[order]
-    return laid
 
 
 def _layout(anchors: Tensor, grid: PredictionGrid) -> tuple[Tensor, Tensor, Tensor]:

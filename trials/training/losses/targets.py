@@ -1,0 +1,93 @@
+"""The annotated boxes of a batch, and the parts of a loss.
+
+Legend: B batch, M boxes of the batch, M' most boxes of an image, P predictions of an image.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torchvision.ops import box_area, box_iou
+
+_IGNORED_SHARE = 0.5  # of a prediction's own area inside an ignored box, as in COCO's scoring at IoU 0.5
+
+
+class Targets(NamedTuple):
+    """The annotated boxes of a batch."""
+
+    boxes: Tensor
+    """(M, 4) float32 xyxy, pixels of the network's input; M may be 0."""
+    labels: Tensor
+    """(M,) int64 classes from 0."""
+    images: Tensor
+    """(M,) int64, index in the batch."""
+
+    def take(self, rows: Tensor) -> "Targets":
+        """Select boxes by mask or index."""
+        return Targets(self.boxes[rows], self.labels[rows], self.images[rows])
+
+
+class LossParts(NamedTuple):
+    """The loss of a batch as weighted scalars; only `total` is for the backward pass."""
+
+    total: Tensor
+    box: Tensor
+    objectness: Tensor
+    classes: Tensor
+
+
+class PaddedTargets(NamedTuple):
+    """Boxes arranged by image."""
+
+    boxes: Tensor
+    """(B, M', 4) float32 xyxy; rows beyond an image's boxes are 0."""
+    labels: Tensor
+    """(B, M') int64."""
+    is_box: Tensor
+    """(B, M') bool, False for the rows that pad."""
+
+
+def pad_by_image(targets: Targets, num_images: int) -> PaddedTargets:
+    """Arrange a batch's boxes by image, in their order."""
+    images, order = targets.images.sort(stable=True)
+    counts = torch.bincount(images, minlength=num_images)
+    place = torch.arange(len(images), device=images.device) - (counts.cumsum(dim=0) - counts)[images]
+    shape = (num_images, int(counts.max()))
+    boxes, labels = targets.boxes.new_zeros(*shape, 4), targets.labels.new_zeros(shape)
+    is_box = torch.zeros(shape, dtype=torch.bool, device=images.device)
+    boxes[images, place], labels[images, place] = targets.boxes[order], targets.labels[order]
+    is_box[images, place] = True
+    return PaddedTargets(boxes, labels, is_box)
+
+
+def overlapping(predicted: Tensor, objects: Targets, *, min_iou: float) -> Tensor:
+    """Return which predictions overlap an object of their image.
+
+    Args:
+        predicted: (B, P, 4) xyxy.
+        objects: M boxes; M may be 0.
+        min_iou: 0 to 1.
+
+    Returns:
+        (B, P) bool.
+    """
+    iou: Tensor = box_iou(predicted, pad_by_image(objects, len(predicted)).boxes)  # (B, P, M')
+    return (iou >= min_iou).any(dim=-1)
+
+
+def inside_ignored(predicted: Tensor, ignored: Targets) -> Tensor:
+    """Return which predictions lie with at least half of their area inside an ignored box of their image.
+
+    Args:
+        predicted: (B, P, 4) xyxy.
+        ignored: M boxes; M may be 0.
+
+    Returns:
+        (B, P) bool.
+    """
+    regions = pad_by_image(ignored, len(predicted)).boxes[:, None]  # (B, 1, M', 4)
+    boxes = predicted[:, :, None]  # (B, P, 1, 4)
+    sides = torch.minimum(boxes[..., 2:], regions[..., 2:]) - torch.maximum(boxes[..., :2], regions[..., :2])
+    overlap = sides.clamp(min=0).prod(dim=-1)  # (B, P, M')
+    area: Tensor = box_area(predicted)
+    return (overlap >= _IGNORED_SHARE * area[..., None]).any(dim=-1)
