@@ -37,7 +37,7 @@ from spaces.presets import PRESETS
 from trials.data import Dataset, open_dataset
 from trials.data.batches import Batch
 from trials.data.letterbox import normalise
-from trials.detections import Decoding, fit_anchors
+from trials.detections import Decoding, choose_anchors
 from trials.latency import DeviceError
 from trials.latency.open_device import open_device
 from trials.onnx.export import export_for_timing
@@ -46,7 +46,7 @@ from trials.scoring import DetectionScorer
 from trials.training import Precision, TrainSettings
 from trials.training.data_module import DetectionData
 from trials.training.detector import Detector, split_targets
-from trials.training.losses.anchored_loss import DetectionLoss, modern_loss
+from trials.training.losses.choose import choose_coding, choose_loss
 from trials.training.optimiser import OptimiserFactory
 from trials.training.recipes import modern_recipe, quick_recipe
 from trials.training.recorded_passes import record_passes
@@ -593,14 +593,15 @@ def _make_detector(
     dataset = _shapes(scale, images=16)
     network = build_network(architecture.replace(input_size=scale.size), num_classes=4)
     network.to(memory_format=layout)
-    anchors = fit_anchors(dataset.splits["train"], input_size=scale.size, output_strides=network.output_strides)
-    names = dataset.class_names
-    decoding = Decoding(anchors=anchors, coding="bounded", class_names=names, input_size=scale.size)
+    anchors = choose_anchors(network, dataset.splits["train"], input_size=scale.size)
+    names, recipe = dataset.class_names, modern_recipe()
+    coding = choose_coding(network, recipe.loss)
+    decoding = Decoding(anchors=anchors, coding=coding, class_names=names, input_size=scale.size)
     detector = Detector(
         network,
-        DetectionLoss(anchors, network.output_strides, modern_loss()),
+        choose_loss(decoding, network.output_strides, anchored=recipe.loss, aligned=recipe.aligned_loss),
         scorer=DetectionScorer(dataset.splits["val"], decoding, strides=network.output_strides),
-        make_optimiser=OptimiserFactory(settings=modern_recipe(), steps_per_epoch=1000),
+        make_optimiser=OptimiserFactory(settings=recipe, steps_per_epoch=1000),
     ).to(scale.device)
     detector.train()
     configured: Any = detector.configure_optimizers()
@@ -653,7 +654,7 @@ def _train(
 ) -> Any:
     torch.manual_seed(settings.seed)
     network = build_network(architecture.replace(input_size=size), num_classes=len(dataset.class_names))
-    anchors = fit_anchors(dataset.splits["train"], input_size=size, output_strides=network.output_strides)
+    anchors = choose_anchors(network, dataset.splits["train"], input_size=size)
     with tempfile.TemporaryDirectory() as folder:
         return train_network(
             network,

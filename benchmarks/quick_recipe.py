@@ -28,7 +28,7 @@ from spaces import Architecture
 from spaces.named_spaces import open_space
 from spaces.networks import build_network
 from trials.data import open_dataset
-from trials.detections import fit_anchors
+from trials.detections import choose_anchors
 from trials.progress import ignore_progress
 from trials.training import TrainSettings
 from trials.training.recipes import quick_recipe
@@ -94,7 +94,7 @@ def train(architecture: Architecture, seed: int, variant: str) -> tuple[float, f
         result = train_network(
             network,
             dataset=dataset,
-            anchors=fit_anchors(dataset.splits["train"], input_size=size, output_strides=network.output_strides),
+            anchors=choose_anchors(network, dataset.splits["train"], input_size=size),
             input_size=size,
             settings=replace(settings, seed=seed, num_threads=1),
             report=ignore_progress,

@@ -1,6 +1,7 @@
 """Ablation of the modern recipe: one part changed at a time, with the same network, data, epochs and seeds.
 
     python benchmarks/recipe_ablation.py --data DATA [--size 160] [--epochs 15] [--seeds 2]
+    python benchmarks/recipe_ablation.py --data DATA --head decoupled --width 64 [--only "YOLOv8's"]
 
 Each core runs one training with one thread. The table shows mean AP50 and AP over the seeds, and what is lost against the
 whole recipe; differences under about 0.02 are noise at two seeds.
@@ -23,11 +24,11 @@ import cv2
 import numpy as np
 import torch
 
-from spaces.networks import build_network
+from spaces.networks import HEADS, build_network
 from spaces.presets import PRESETS
 from trials.data import open_dataset
 from trials.data.augmentation import AugmentSettings
-from trials.detections import Anchors, fit_anchors
+from trials.detections import Anchors, choose_anchors
 from trials.progress import ignore_progress
 from trials.training import TrainSettings
 from trials.training.recipes import modern_recipe
@@ -35,15 +36,40 @@ from trials.training.train import train_network
 
 Change = Callable[[TrainSettings], TrainSettings]
 
+WHOLE = "the whole recipe"
 STOCK_ANCHORS = "YOLOv3's stock anchors instead of fitted ones"
-CHANGES: dict[str, Change] = {
-    "the whole recipe": lambda s: s,
+PAPER_HEAD = "the paper's head and its loss instead"
+ANCHORED: dict[str, Change] = {
     "one best anchor instead of several, with neighbours": lambda s: replace(
         s, loss=replace(s.loss, assignment="single")
     ),
     "GIoU instead of CIoU": lambda s: replace(s, loss=replace(s.loss, box_loss="giou")),
     "objectness target 1 instead of IoU": lambda s: replace(s, loss=replace(s.loss, objectness_target="one")),
     "loss counted by positive instead of by image": lambda s: replace(s, loss=replace(s.loss, reduction="positives")),
+    STOCK_ANCHORS: lambda s: s,
+}
+"""Changes of the loss of heads with anchors: name to the function that makes it."""
+ALIGNED: dict[str, Change] = {
+    PAPER_HEAD: lambda s: s,
+    "exponents of the assignment 0.5 and 6, YOLOv8's, instead of 1 and 2": lambda s: replace(
+        s, aligned_loss=replace(s.aligned_loss, score_exponent=0.5, iou_exponent=6.0)
+    ),
+    "exponents of the assignment 1 and 3 instead of 1 and 2": lambda s: replace(
+        s, aligned_loss=replace(s.aligned_loss, iou_exponent=3.0)
+    ),
+    "class term at half the weight, YOLOv8's": lambda s: replace(
+        s, aligned_loss=replace(s.aligned_loss, class_weight=0.5)
+    ),
+    "class term at twice the weight": lambda s: replace(s, aligned_loss=replace(s.aligned_loss, class_weight=2.0)),
+    "at most 7 positives of an object instead of 10": lambda s: replace(
+        s, aligned_loss=replace(s.aligned_loss, most_positives=7)
+    ),
+    "at most 15 positives of an object": lambda s: replace(s, aligned_loss=replace(s.aligned_loss, most_positives=15)),
+    "no term of the distributions": lambda s: replace(s, aligned_loss=replace(s.aligned_loss, distance_weight=0.0)),
+}
+"""Changes of the loss of heads without."""
+CHANGES: dict[str, Change] = {
+    WHOLE: lambda s: s,
     "no average of the weights": lambda s: replace(s, ema_decay=0.0),
     "no warm-up": lambda s: replace(s, warmup_epochs=0.0),
     "no gradient clipping": lambda s: replace(s, clip_norm=0.0),
@@ -61,9 +87,8 @@ CHANGES: dict[str, Change] = {
     ),
     "upside-down flips too": lambda s: replace(s, augmentation=replace(s.augmentation, flip_vertical=0.5)),
     "half of the images as mosaics": lambda s: replace(s, augmentation=replace(s.augmentation, mosaic=0.5)),
-    STOCK_ANCHORS: lambda s: s,
 }
-"""Name of a change to the function that makes it."""
+"""The other changes."""
 
 
 def main() -> None:
@@ -73,36 +98,41 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=160)
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--head", choices=HEADS, default="fpn_pan")
+    parser.add_argument("--width", type=int, default=128, help="of the head")
+    parser.add_argument("--only", nargs="+", default=[""], help="changes whose name holds one of these words")
     given = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
-    scores: dict[str, list[tuple[float, float]]] = {name: [] for name in CHANGES}
+    changes = {**CHANGES, **(ALIGNED if given.head == "decoupled" else ANCHORED)}
+    changes = {
+        name: change for name, change in changes.items() if name == WHOLE or any(one in name for one in given.only)
+    }
+    scores: dict[str, list[tuple[float, float]]] = {name: [] for name in changes}
     with ProcessPoolExecutor(cores, mp_context=multiprocessing.get_context("forkserver")) as pool:
-        waiting = {
-            pool.submit(train, name, given.data, size=given.size, epochs=given.epochs, seed=seed): name
-            for seed in range(given.seeds)
-            for name in CHANGES
-        }
+        waiting = {pool.submit(train, name, given, seed=seed): name for seed in range(given.seeds) for name in changes}
         for done in as_completed(waiting):
             name = waiting[done]
             scores[name].append(done.result())
             print(f"{name}: AP50 {scores[name][-1][1]:.4f}, AP {scores[name][-1][0]:.4f}", file=sys.stderr, flush=True)
     means = {name: [statistics.mean(column) for column in zip(*rows, strict=True)] for name, rows in scores.items()}
-    ap, ap50 = means["the whole recipe"]
+    ap, ap50 = means[WHOLE]
     print("| | AP50 | AP | AP50 lost | AP lost |\n|---|---|---|---|---|")
     for name, (own_ap, own_ap50) in means.items():
         print(f"| {name} | {own_ap50:.3f} | {own_ap:.3f} | {ap50 - own_ap50:+.3f} | {ap - own_ap:+.3f} |")
 
 
-def train(name: str, data: str, *, size: int, epochs: int, seed: int) -> tuple[float, float]:
+def train(name: str, given: argparse.Namespace, *, seed: int) -> tuple[float, float]:
     """Return AP and AP50 of one training."""
+    size, epochs = given.size, given.epochs
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     torch.manual_seed(seed)
-    dataset = open_dataset(data)
+    dataset = open_dataset(given.data, on_broken="skip")
     architecture = PRESETS["yoloret-m0.75"].replace(input_size=size, prediction_bias=True)
+    if name != PAPER_HEAD:
+        architecture = architecture.replace(head=given.head, head_width=given.width)
     network = build_network(architecture, num_classes=len(dataset.class_names))
-    strides = network.output_strides
-    anchors = fit_anchors(dataset.splits["train"], input_size=size, output_strides=strides)
+    anchors = choose_anchors(network, dataset.splits["train"], input_size=size)
     if name == STOCK_ANCHORS:
         anchors = stock_anchors(size)
     base = replace(modern_recipe(), epochs=epochs, score_every=epochs, seed=seed, num_threads=1)
@@ -112,7 +142,7 @@ def train(name: str, data: str, *, size: int, epochs: int, seed: int) -> tuple[f
             dataset=dataset,
             anchors=anchors,
             input_size=size,
-            settings=CHANGES[name](base),
+            settings={**CHANGES, **ANCHORED, **ALIGNED}[name](base),
             report=ignore_progress,
             work_dir=Path(folder),
         )

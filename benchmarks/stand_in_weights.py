@@ -22,7 +22,7 @@ from spaces import Architecture
 from spaces.networks import block_shapes, build_network
 from spaces.networks.backbones import split_blocks
 from trials.data import open_dataset
-from trials.detections import fit_anchors
+from trials.detections import choose_anchors
 from trials.progress import ignore_progress
 from trials.training.recipes import quick_recipe
 from trials.training.train import train_network
@@ -46,7 +46,7 @@ def main() -> None:
         result = train_network(
             network,
             dataset=dataset,
-            anchors=fit_anchors(dataset.splits["train"], input_size=given.size, output_strides=network.output_strides),
+            anchors=choose_anchors(network, dataset.splits["train"], input_size=given.size),
             input_size=given.size,
             settings=replace(
                 quick_recipe(),

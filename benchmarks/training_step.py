@@ -27,7 +27,7 @@ from spaces.networks import build_network
 from spaces.presets import PRESETS
 from trials.data import open_dataset
 from trials.data.letterbox import as_network_input
-from trials.detections import Decoding, fit_anchors
+from trials.detections import Decoding, choose_anchors
 from trials.progress import ignore_progress
 from trials.scoring import DetectionScorer
 from trials.training.data_module import DetectionData
@@ -111,7 +111,7 @@ def _make_detector(given: argparse.Namespace) -> tuple[Detector, DetectionData]:
     dataset = open_dataset(f"shapes:train={4 * given.batch},val=4,size={given.size}")
     network = build_network(PRESETS[given.network].replace(input_size=given.size), num_classes=4)
     network.to(memory_format=torch.channels_last)
-    anchors = fit_anchors(dataset.splits["train"], input_size=given.size, output_strides=network.output_strides)
+    anchors = choose_anchors(network, dataset.splits["train"], input_size=given.size)
     settings = replace(modern_recipe(), batch_size=given.batch)
     loss = DetectionLoss(anchors, network.output_strides, modern_loss())
     factory = OptimiserFactory(settings=settings, steps_per_epoch=4)
@@ -146,7 +146,7 @@ def _time_lightning(given: argparse.Namespace) -> float:
     dataset = open_dataset(f"shapes:train={4 * given.batch},val=4,size={given.size}")
     torch.manual_seed(0)
     network = build_network(PRESETS[given.network].replace(input_size=given.size), num_classes=4)
-    anchors = fit_anchors(dataset.splits["train"], input_size=given.size, output_strides=network.output_strides)
+    anchors = choose_anchors(network, dataset.splits["train"], input_size=given.size)
     seconds = []
     for epochs in (1, 4):
         settings = replace(

@@ -18,7 +18,7 @@ from typing import Any
 
 from spaces.architecture import Architecture, ParameterValue
 from spaces.errors import YoloRetError
-from spaces.networks import HEADS, check_legal, count_cost, why_illegal
+from spaces.networks import check_legal, count_cost, why_illegal
 from spaces.scale_set import ArchitectureError
 
 RFCR_AXES = ("rfcr_width", "rfcr_channels", "rfcr_kernel")
@@ -208,7 +208,7 @@ class Space:
         distinct: dict[Architecture, Architecture] = {}  # the weights' origin does not change the cost
         for skeleton in self.skeletons:
             if skeleton.truncation == deepest[skeleton.backbone]:
-                distinct.setdefault(skeleton.replace(transfer=0), self._enlarged(skeleton))
+                distinct.setdefault(skeleton.replace(transfer=0), self._enlarged(skeleton, num_classes=num_classes))
         by_macs = sorted(distinct.values(), key=lambda one: -count_cost(one, num_classes=num_classes).macs)
         costliest: dict[str, Architecture] = {}
         for architecture in by_macs:
@@ -296,9 +296,11 @@ class Space:
     def _ends(self) -> list[int]:
         return list(itertools.accumulate(self._multiplicities))
 
-    def _enlarged(self, skeleton: Architecture) -> Architecture:
+    def _enlarged(self, skeleton: Architecture, *, num_classes: int) -> Architecture:
+        """Return a skeleton with its largest sizes and its costliest head, which depends on the number of classes."""
         sizes = {axis: max(self.values(axis)) for axis in self.active_free_axes(skeleton) if axis in ORDERED_AXES}
-        return skeleton.replace(**sizes, head=min(self.values("head"), key=list[ParameterValue](HEADS).index))
+        candidates = [skeleton.replace(**sizes, head=head) for head in self.values("head")]
+        return max(candidates, key=lambda one: count_cost(one, num_classes=num_classes).macs)
 
     def _distance(self, skeleton: Architecture, wanted: Mapping[str, Any]) -> float:
         flat = skeleton.to_dict()

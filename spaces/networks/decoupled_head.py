@@ -39,6 +39,9 @@ class DecoupledHead(nn.Module):
         self.strides = tuple(sorted(channels))
         self.lateral = nn.ModuleDict({f"s{s}": _conv(channels[s], width) for s in self.strides})
         self.top_down = nn.ModuleDict({f"s{s}": _separable(2 * width, width) for s in self.strides[:-1]})
+        self.reduce = nn.ModuleDict(
+            {f"s{c}": _conv(width, width, 3, groups=width, step=c // f) for f, c in itertools.pairwise(self.strides)}
+        )
         self.bottom_up = nn.ModuleDict({f"s{s}": _separable(2 * width, width) for s in self.strides[1:]})
         self.box_branch, self.class_branch = (
             nn.ModuleDict(
@@ -68,7 +71,7 @@ class DecoupledHead(nn.Module):
             sent = resample(maps[coarser], from_stride=coarser, to_stride=finer)
             maps[finer] = self.top_down[f"s{finer}"](torch.cat((sent, maps[finer]), dim=1))
         for finer, coarser in itertools.pairwise(self.strides):
-            sent = resample(maps[finer], from_stride=finer, to_stride=coarser)
+            sent = self.reduce[f"s{coarser}"](maps[finer])
             maps[coarser] = self.bottom_up[f"s{coarser}"](torch.cat((sent, maps[coarser]), dim=1))
         return tuple(self._predict(maps[stride], f"s{stride}") for stride in self.strides)
 
@@ -82,6 +85,8 @@ def decoupled_convs(channels: Mapping[int, int], *, width: int, num_classes: int
     strides = sorted(channels)
     for stride in strides:
         yield ConvCost(stride, channels[stride], width)
+    for stride in strides[1:]:
+        yield ConvCost(stride, width, width, 3, is_depthwise=True)
     for stride in (*strides[:-1], *strides[1:]):
         yield from _separable_convs(stride, 2 * width, width)
     for stride in strides:
@@ -91,9 +96,9 @@ def decoupled_convs(channels: Mapping[int, int], *, width: int, num_classes: int
             yield ConvCost(stride, width, out_channels, has_norm=False, has_bias=True)
 
 
-def _conv(in_channels: int, out_channels: int, kernel: int = 1, *, groups: int = 1) -> nn.Sequential:
+def _conv(in_channels: int, out_channels: int, kernel: int = 1, *, groups: int = 1, step: int = 1) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, groups=groups, bias=False),
+        nn.Conv2d(in_channels, out_channels, kernel, stride=step, padding=kernel // 2, groups=groups, bias=False),
         nn.BatchNorm2d(out_channels, eps=NORM_EPS, momentum=NORM_MOMENTUM),
         nn.SiLU(inplace=True),
     )

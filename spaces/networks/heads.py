@@ -227,4 +227,4 @@ HEADS: dict[HeadName, HeadEntry] = {
     "fpn": PaperHead(has_fpn=True, has_pan=False),
     "plain": PaperHead(has_fpn=False, has_pan=False),
 }
-"""Name to head, costliest first."""
+"""Name to head."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from spaces import Architecture, ScaleSet
 from spaces.named_spaces import SPACES, open_space
 from spaces.networks import count_cost
-from spaces.space import AXES, BackboneChoice, Space, SpaceError
+from spaces.space import AXES, RFCR_AXES, BackboneChoice, Space, SpaceError
 from tests.spaces.strategies import spaces_and_architectures
 
 SMALL = Space(
@@ -158,16 +158,20 @@ def test_largest_holds_the_costliest_network(space: Space, shortcuts: tuple[str,
 
 
 @pytest.mark.parametrize("name", ["nano", "tiny"])
-def test_largest_is_the_costliest_choice_of_every_coupled_axis(name: str) -> None:
+@pytest.mark.parametrize("num_classes", [1, 20, 80])  # which head is costliest depends on it
+def test_largest_is_the_costliest_choice_of_every_coupled_axis_and_head(name: str, num_classes: int) -> None:
     space = open_space(name)
-    first = space.largest(num_classes=20)[0]
-    sizes = {axis: getattr(first, axis) for axis in ("rfcr_width", "rfcr_channels", "rfcr_kernel", "input_size")}
+    first = space.largest(num_classes=num_classes)[0]
+    sizes = {axis: getattr(first, axis) for axis in (*RFCR_AXES, "head_width", "input_size")}
     others = [
-        skeleton.replace(head=first.head, head_width=first.head_width, **sizes)
+        skeleton.replace(head=head, **sizes)
+        for head in space.values("head")
         for skeleton in space.skeletons
         if skeleton.backbone == first.backbone and skeleton.scale_set and skeleton.transfer == 0
     ]
-    assert count_cost(first, num_classes=20).macs == max(count_cost(one, num_classes=20).macs for one in others)
+    assert count_cost(first, num_classes=num_classes).macs == max(
+        count_cost(one, num_classes=num_classes).macs for one in others
+    )
 
 
 def test_a_step_of_truncation_keeps_all_blocks_pretrained() -> None:

@@ -19,8 +19,9 @@ from spaces.presets import PRESETS
 from spaces.space import BackboneChoice, Space
 from tests.trials.latency.board.loopback import LoopbackBoard
 from tests.trials.latency.cuda_stand_in import scripted_tensorrt
-from tests.trials.onnx.detector import make_decoding, make_network, write_folder
+from tests.trials.onnx.detector import make_decoding, make_network
 from trials.data.shapes import ShapesSettings, make_shapes
+from trials.detections.decoding import BoxCoding
 from trials.latency import UnknownDeviceError
 from trials.latency.compatibility import Judge, judge_space, open_judge
 from trials.latency.cuda.engine import build_engine, parse_network
@@ -112,21 +113,22 @@ def test_a_file_that_only_the_builder_refuses_is_refused_with_its_reason(tmp_pat
         judge.check(tmp_path / "trap.onnx")
 
 
-@pytest.mark.parametrize("coding", ["bounded", "exponential"])
+@pytest.mark.parametrize("coding", get_args(BoxCoding))
 @pytest.mark.parametrize("version", _VERSIONS)
 def test_the_file_with_decoding_is_built_too(version: str, coding: str, tmp_path: Path) -> None:
     judge = _judge(version)
     for is_half in (False, True):
         path = tmp_path / f"{is_half}.onnx"
-        export_decoded(make_network(), make_decoding(coding), path, opset=judge.version.opset, is_half=is_half)
+        export_decoded(make_network(coding), make_decoding(coding), path, opset=judge.version.opset, is_half=is_half)
         check_onnx(path, version=judge.version)
         assert judge.installed is not None
         build_engine(judge.installed, path.read_bytes(), capability=(8, 6))
 
 
-def test_the_int8_file_is_built_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("coding", ["bounded", "distances"])
+def test_the_int8_file_is_built_too(coding: str, tmp_path: Path) -> None:
     judge = _judge("8.2")
-    write_folder(tmp_path)
+    export_decoded(make_network(coding), make_decoding(coding), tmp_path / "model.onnx", opset=13)
     samples = make_shapes(ShapesSettings(num_train=4, num_val=1, size=64)).splits["train"]
     quantise(tmp_path / "model.onnx", tmp_path / "int8.onnx", samples, input_size=64)
     assert judge.installed is not None

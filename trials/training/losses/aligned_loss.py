@@ -44,8 +44,8 @@ class AlignedLossSettings:
     """Factor of the box term, not negative."""
     distance_weight: float = 1.5
     """Factor of the term of the distances' distributions, not negative."""
-    class_weight: float = 0.5
-    """Factor of the class term, not negative."""
+    class_weight: float = 1.0
+    """Factor of the class term, not negative; YOLOv8's is half of it."""
 
     def __post_init__(self) -> None:
         if min(self.box_weight, self.distance_weight, self.class_weight) < 0:

@@ -1,0 +1,472 @@
+"""Front against front: our detectors and Ultralytics' smallest, from random weights, on the same images, at equal time.
+
+    python -m venv other && other/bin/pip install ultralytics     # AGPL: an environment of its own
+    python benchmarks/against_the_shelf.py --python other/bin/python --data DATA… --minutes 120
+
+Each call does what is missing for up to `--minutes` and keeps it in `--results`; the last lines are the table, the picture
+is written beside the results. First, while nothing else runs, the latencies of all networks by our `cpu` device: the file
+that ends at the raw maps, and the file that ends at boxes and scores. Then the trainings, one on each core, each on one
+thread and bound to its core.
+
+The shelf: YOLOv8n, YOLO11n and YOLO26n at three sizes, each in its best of three settings: as it comes (batches of 16
+accumulated to 64 images), batches of 16, batches of 8, the latter two not accumulated. Ours: `OURS`, each trained for no
+more CPU time than the shelf's network of nearest latency. Time is that of the process on its core, without validation. All
+are scored by our scorer (COCO's AP) on their own detections of the validation images.
+"""
+
+import argparse
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from queue import Queue
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+from PIL import Image
+
+from spaces import Architecture
+from spaces.networks import build_network, count_cost
+from spaces.presets import PRESETS
+from trials.data import Dataset, open_dataset
+from trials.detections import Decoding, Detections, choose_anchors
+from trials.detections.anchors import cell_anchors
+from trials.latency.cpu import CpuDevice
+from trials.onnx.decoded import export_decoded
+from trials.onnx.export import export_for_timing
+from trials.progress import ignore_progress
+from trials.scoring import score_detections
+from trials.training.recipes import modern_recipe
+from trials.training.train import train_network
+
+SHELF = ("yolov8n", "yolo11n", "yolo26n")
+SIZES = (160, 224, 320)
+SETTINGS = {
+    "batches of 8": {"batch": 8, "nbs": 8, "warmup-epochs": 1},
+    "batches of 16": {"batch": 16, "nbs": 16, "warmup-epochs": 1},
+    "as it comes": {"batch": 16, "nbs": 64, "warmup-epochs": 3},
+}
+"""Name to Ultralytics' arguments, the one that was best before first."""
+_EPOCHS = 30
+_M075 = PRESETS["yoloret-m0.75"]
+OURS: Mapping[str, Architecture] = {
+    f"{name} {size} px": architecture.replace(input_size=size, prediction_bias=True)
+    for name, architecture in {
+        "M0.75, decoupled 96": _M075.replace(head="decoupled", head_width=96),
+        "M0.75, decoupled 64": _M075.replace(head="decoupled", head_width=64),
+        "M0.75": _M075,
+    }.items()
+    for size in SIZES
+}
+"""Name to architecture."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timed:
+    """The latencies of a network."""
+
+    network: str
+    """With its size, as in `Trained`."""
+    raw_ms: float
+    """Median to the raw maps."""
+    boxes_ms: float
+    """Median to boxes and scores."""
+    macs: int | None = None
+    """Multiply-adds; None for the shelf's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """One training."""
+
+    data: str
+    network: str
+    """Name and size, ``yolov8n 320 px``."""
+    setting: str
+    """Of `SETTINGS`; for ours, what they are measured with."""
+    seed: int
+    ap: float
+    ap50: float
+    cpu_s: float
+    """Of its steps."""
+    epochs: int
+
+
+def main() -> None:
+    """Do what is missing, then print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", nargs="+", required=True)
+    parser.add_argument("--python", help="of the environment that has ultralytics; none: only what is kept")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--minutes", type=float, default=60.0, help="no training begins later")
+    parser.add_argument("--settings", nargs="+", default=list(SETTINGS), choices=SETTINGS)
+    parser.add_argument("--shelf", nargs="+", default=list(SHELF), choices=SHELF)
+    parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES))
+    parser.add_argument("--results", type=Path, default=Path(__file__).with_name("against_the_shelf.jsonl"))
+    parser.add_argument("--ours", help=argparse.SUPPRESS)  # how this script trains ours in a process of its own
+    given = parser.parse_args()
+    if given.ours:
+        train_ours(json.loads(given.ours))
+        return
+    kept = Results(given.results)
+    if given.python:
+        ends = time.monotonic() + 60 * given.minutes
+        time_networks(given, kept)
+        train_all(given, kept, ends=ends)
+    for data in given.data:
+        print("\n".join(table(kept, data_name(data))))
+    draw(kept, [data_name(data) for data in given.data], given.results.with_suffix(".png"))
+
+
+class Results:
+    """The kept rows, a line of JSON each.
+
+    Args:
+        path: Made at the first row.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.timed: dict[str, Timed] = {}
+        self.trained: list[Trained] = []
+        self.steps: dict[tuple[str, str], float] = {}
+        for line in path.read_text().splitlines() if path.exists() else ():
+            self._take(json.loads(line))
+
+    def _take(self, row: dict[str, Any]) -> None:
+        kind = row.pop("kind")
+        if kind == "timed":
+            self.timed[row["network"]] = Timed(**row)
+        elif kind == "epoch":
+            self.steps[row["data"], row["network"]] = row["cpu_s"]
+        else:
+            self.trained.append(Trained(**row))
+
+    def add(self, kind: str, row: Mapping[str, Any]) -> None:
+        """Keep a row."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"kind": kind, **row}) + "\n")
+        self._take({"kind": kind, **row})
+
+    def find(self, data: str, network: str) -> dict[str, list[Trained]]:
+        """Return the trainings of a network by setting."""
+        found: dict[str, list[Trained]] = {}
+        for one in self.trained:
+            if (one.data, one.network) == (data, network):
+                found.setdefault(one.setting, []).append(one)
+        return found
+
+    def best(self, data: str, network: str) -> list[Trained]:
+        """Return the trainings of a network's best setting; empty if there is none."""
+        return max(
+            self.find(data, network).values(), key=lambda ones: statistics.mean(one.ap for one in ones), default=[]
+        )
+
+
+def data_name(data: str) -> str:
+    """Return a dataset's name in the table."""
+    return Path(data).name
+
+
+# --- latency -------------------------------------------------------------------------------------------------------------
+
+
+def time_networks(given: argparse.Namespace, kept: Results) -> None:
+    """Time what has no latency yet; three classes, since their number hardly matters."""
+    device = CpuDevice()
+    with closing(device), TemporaryDirectory() as name:
+        folder = Path(name)
+        for network in [f"{one} {size} px" for one in given.shelf for size in given.sizes]:
+            if network not in kept.timed:
+                one, size, _ = network.split()
+                command = ["export", one, str(folder), "--size", size, "--classes", "3"]
+                run([given.python, str(Path(__file__).with_name("shelf_run.py")), *command])
+                kept.add("timed", asdict(_time(device, folder, network)))
+        for network, architecture in OURS.items():
+            if network not in kept.timed:
+                export_for_timing(architecture, folder / "raw.onnx", num_classes=3, opset=13)
+                _export_boxes(architecture, folder / "boxes.onnx")
+                macs = count_cost(architecture, num_classes=3).macs
+                kept.add("timed", asdict(_time(device, folder, network, macs=macs)))
+
+
+def _time(device: CpuDevice, folder: Path, network: str, *, macs: int | None = None) -> Timed:
+    raw_ms, boxes_ms = (device.measure(folder / f"{name}.onnx").median_ms for name in ("raw", "boxes"))
+    print(f"{network:30} {raw_ms:8.2f} ms to the maps, {boxes_ms:8.2f} ms to boxes", flush=True)
+    return Timed(network=network, raw_ms=raw_ms, boxes_ms=boxes_ms, macs=macs)
+
+
+def _export_boxes(architecture: Architecture, path: Path) -> None:
+    network = build_network(architecture, num_classes=3).eval()
+    strides = network.output_strides
+    anchors = tuple(((8.0, 8.0),) * 3 for _ in strides) if network.has_anchors else cell_anchors(strides)
+    decoding = Decoding(
+        anchors=anchors,
+        coding="bounded" if network.has_anchors else "distances",
+        class_names=("a", "b", "c"),
+        input_size=architecture.input_size,
+    )
+    export_decoded(network, decoding, path, opset=13)
+
+
+# --- training ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A training that is missing."""
+
+    data: str
+    network: str
+    setting: str
+    seed: int
+
+
+def train_all(given: argparse.Namespace, kept: Results, *, ends: float) -> None:
+    """Train what is missing: the shelf's first, since they set the time of ours."""
+    cores: Queue[int] = Queue()
+    for core in sorted(os.sched_getaffinity(0)):
+        cores.put(core)
+
+    def work(job: Job) -> None:
+        if time.monotonic() > ends:
+            return
+        core = cores.get()
+        try:
+            began = time.monotonic()
+            row = train_shelf(given, job, core) if job.setting in SETTINGS else train_for(given, kept, job, core)
+            kept.add("trained", asdict(row))
+            print(
+                f"{row.data} {row.network}, {row.setting}, seed {row.seed}: AP {row.ap:.4f}, AP50 {row.ap50:.4f}, ",
+                end="",
+            )
+            print(f"{row.epochs} epochs, {row.cpu_s:.0f} s (whole {time.monotonic() - began:.0f} s)", flush=True)
+        finally:
+            cores.put(core)
+
+    for jobs in (list(_shelf_jobs(given, kept)), list(_our_jobs(given, kept))):
+        with ThreadPoolExecutor(cores.qsize()) as pool:
+            list(pool.map(work, jobs))
+
+
+def _shelf_jobs(given: argparse.Namespace, kept: Results) -> Iterator[Job]:
+    for seed in range(given.seeds):
+        for setting in given.settings:
+            for data in given.data:
+                for network in [f"{one} {size} px" for one in given.shelf for size in given.sizes]:
+                    found = kept.find(data_name(data), network).get(setting, [])
+                    if seed not in [one.seed for one in found]:
+                        yield Job(data=data, network=network, setting=setting, seed=seed)
+
+
+def _our_jobs(given: argparse.Namespace, kept: Results) -> Iterator[Job]:
+    for seed in range(given.seeds):
+        for data in given.data:
+            for network, architecture in OURS.items():
+                done = [one.seed for ones in kept.find(data_name(data), network).values() for one in ones]
+                if architecture.input_size in given.sizes and seed not in done:
+                    yield Job(data=data, network=network, setting="equal time", seed=seed)
+
+
+def train_shelf(given: argparse.Namespace, job: Job, core: int) -> Trained:
+    """Train one of the shelf's in its own environment."""
+    dataset, (name, size, _) = open_dataset(job.data, on_broken="skip"), job.network.split()
+    with TemporaryDirectory() as folder:
+        data, out = write_yolo(dataset, Path(folder) / "data"), Path(folder) / "out.json"
+        options = {"epochs": _EPOCHS, "size": size, "seed": job.seed, **SETTINGS[job.setting]}
+        words = [word for option, value in options.items() for word in (f"--{option}", str(value))]
+        script = str(Path(__file__).with_name("shelf_run.py"))
+        run([given.python, script, "train", name, str(data), str(out), *words], core=core)
+        told = json.loads(out.read_text())
+    samples = dataset.splits["val"]
+    found = [as_detections(told["found"][f"{number:05d}.png"]) for number in range(len(samples))]
+    scores = score_detections(found, samples, class_names=dataset.class_names)
+    return Trained(
+        data=data_name(job.data),
+        network=job.network,
+        setting=job.setting,
+        seed=job.seed,
+        ap=scores.ap,
+        ap50=scores.ap50,
+        cpu_s=sum(told["epoch_s"]),
+        epochs=len(told["epoch_s"]),
+    )
+
+
+def train_for(given: argparse.Namespace, kept: Results, job: Job, core: int) -> Trained:
+    """Train one of ours for as long as the shelf's network of nearest latency was trained, in its best setting."""
+    data, own = data_name(job.data), kept.timed[job.network].boxes_ms
+    there = {network: kept.best(data, network) for network in kept.timed if network not in OURS}
+    nearest = min(
+        (network for network, ones in there.items() if ones),
+        key=lambda one: abs(math.log(kept.timed[one].boxes_ms / own)),
+    )
+    limit_s = statistics.mean(one.cpu_s for one in there[nearest])
+    if (data, job.network) not in kept.steps:
+        kept.add("epoch", {"data": data, "network": job.network, "cpu_s": _run_ours(job, core, epochs=2)["cpu_s"] / 2})
+    epochs = max(3, int(limit_s / kept.steps[data, job.network]))
+    told = _run_ours(job, core, epochs=epochs)
+    setting = f"as long as {nearest}"
+    return Trained(data=data, network=job.network, setting=setting, seed=job.seed, epochs=epochs, **told)
+
+
+def _run_ours(job: Job, core: int, *, epochs: int) -> dict[str, Any]:
+    with TemporaryDirectory() as folder:
+        wish = {"data": job.data, "network": job.network, "seed": job.seed, "epochs": epochs, "folder": folder}
+        run([sys.executable, __file__, "--data", job.data, "--ours", json.dumps(wish)], core=core)
+        told: dict[str, Any] = json.loads((Path(folder) / "ours.json").read_text())
+        return told
+
+
+def train_ours(wish: Mapping[str, Any]) -> None:
+    """Train one of ours in this process, and write its figures."""
+    torch.manual_seed(wish["seed"])
+    dataset, architecture = open_dataset(wish["data"], on_broken="skip"), OURS[wish["network"]]
+    network = build_network(architecture, num_classes=len(dataset.class_names))
+    began = 0.0
+
+    def begin() -> None:
+        nonlocal began
+        began = began or time.process_time()
+
+    settings = replace(
+        modern_recipe(), epochs=wish["epochs"], score_every=wish["epochs"], seed=wish["seed"], num_threads=1
+    )
+    result = train_network(
+        network,
+        dataset=dataset,
+        anchors=choose_anchors(network, dataset.splits["train"], input_size=architecture.input_size),
+        input_size=architecture.input_size,
+        settings=settings,
+        report=ignore_progress,
+        work_dir=Path(wish["folder"]),
+        between_steps=begin,
+    )
+    figures = {
+        "ap": result.ap,
+        "ap50": result.ap50,
+        "cpu_s": time.process_time() - began - result.seconds_score,
+    }
+    (Path(wish["folder"]) / "ours.json").write_text(json.dumps(figures))
+
+
+def run(command: Sequence[str], *, core: int | None = None) -> None:
+    """Run a command, on one core if it is given; its output is shown where it fails."""
+    pinned = [*([] if core is None else ["taskset", "--cpu-list", str(core)]), *command]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(pinned, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command[:4])} …: {(done.stdout + done.stderr)[-1500:]}")
+
+
+def as_detections(one: Mapping[str, Any]) -> Detections:
+    """Read the shelf's detections in an image."""
+    return Detections(
+        boxes=torch.tensor(one["boxes"], dtype=torch.float32).reshape(-1, 4),
+        scores=torch.tensor(one["scores"], dtype=torch.float32),
+        labels=torch.tensor(one["labels"], dtype=torch.int64),
+    )
+
+
+def write_yolo(dataset: Dataset, folder: Path) -> Path:
+    """Write a dataset in YOLO format, with lossless images named by their index."""
+    for split in ("train", "val"):
+        for kind in ("images", "labels"):
+            (folder / kind / split).mkdir(parents=True, exist_ok=True)
+        for number, sample in enumerate(dataset.splits[split]):
+            Image.fromarray(sample.load()).save(folder / "images" / split / f"{number:05d}.png")
+            height, width = sample.size_hw
+            boxes = sample.boxes[~sample.ignored] / np.array([width, height, width, height], dtype=np.float32)
+            lines = [
+                f"{label} {(x1 + x2) / 2:.6f} {(y1 + y2) / 2:.6f} {x2 - x1:.6f} {y2 - y1:.6f}"
+                for label, (x1, y1, x2, y2) in zip(sample.labels[~sample.ignored], boxes, strict=True)
+            ]
+            (folder / "labels" / split / f"{number:05d}.txt").write_text("\n".join(lines))
+    path = folder / "data.yaml"
+    names = json.dumps(list(dataset.class_names))
+    path.write_text(f"path: {folder}\ntrain: images/train\nval: images/val\nnames: {names}\n")
+    return path
+
+
+# --- table and picture ---------------------------------------------------------------------------------------------------
+
+
+def table(kept: Results, data: str) -> Iterator[str]:
+    """Yield a dataset's table: each of the shelf's beside the best of ours at or under its latency and time."""
+    yield f"\n{data}: AP with its standard error over seeds"
+    yield "| the shelf's | setting | seeds | AP50 | AP | ms to boxes | ours | AP50 | AP | ms to boxes | difference |"
+    yield "|---|---|---|---|---|---|---|---|---|---|---|"
+    for network in sorted((one for one in kept.timed if one not in OURS), key=lambda one: kept.timed[one].boxes_ms):
+        theirs = kept.best(data, network)
+        if not theirs:
+            continue
+        latency, cpu_s = kept.timed[network].boxes_ms, statistics.mean(one.cpu_s for one in theirs)
+        ours = [
+            ones
+            for name in OURS
+            if (ones := kept.best(data, name))
+            and kept.timed[name].boxes_ms <= latency
+            and statistics.mean(one.cpu_s for one in ones) <= cpu_s * 1.02  # a last epoch is not cut in two
+        ]
+        left = f"| {network} | {theirs[0].setting} | {len(theirs)} | {_cells(theirs)} | {latency:.1f} |"
+        if not ours:
+            yield f"{left} none | | | | |"
+            continue
+        best = max(ours, key=lambda ones: statistics.mean(one.ap for one in ones))
+        gain = statistics.mean(one.ap for one in best) - statistics.mean(one.ap for one in theirs)
+        name = best[0].network
+        yield f"{left} {name} | {_cells(best)} | {kept.timed[name].boxes_ms:.1f} | {gain:+.3f} |"
+
+
+def _cells(ones: Sequence[Trained]) -> str:
+    return " | ".join(_with_error([getattr(one, name) for one in ones]) for name in ("ap50", "ap"))
+
+
+def _with_error(values: Sequence[float]) -> str:
+    if len(values) == 1:
+        return f"{values[0]:.3f}"
+    return f"{statistics.mean(values):.3f} ± {statistics.stdev(values) / math.sqrt(len(values)):.3f}"
+
+
+def draw(kept: Results, names: Sequence[str], path: Path) -> None:
+    """Draw AP over latency, a panel for each dataset."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5 * len(names), 4), layout="constrained")
+    for axes, data in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        for label, colour, networks in (
+            ("Ultralytics", "tab:red", [one for one in kept.timed if one not in OURS]),
+            ("yoloret-nas", "tab:blue", list(OURS)),
+        ):
+            points = [
+                (kept.timed[one].boxes_ms, [row.ap for row in kept.best(data, one)])
+                for one in networks
+                if one in kept.timed
+            ]
+            points = [point for point in points if point[1]]
+            means = [statistics.mean(aps) for _, aps in points]
+            spread = [
+                [mean - min(aps) for mean, (_, aps) in zip(means, points, strict=True)],
+                [max(aps) - mean for mean, (_, aps) in zip(means, points, strict=True)],
+            ]
+            axes.errorbar([ms for ms, _ in points], means, yerr=spread, fmt="o", color=colour, label=label)
+        axes.set(xscale="log", xlabel="ms to boxes, ONNX Runtime, one thread", ylabel="AP", title=data)
+        axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""What `against_the_shelf.py` runs in an environment that has Ultralytics: one training, or the two ONNX files of a network.
+
+    python benchmarks/shelf_run.py train yolov8n DATA.yaml OUT.json --epochs 30 --size 320 --batch 8 --nbs 8 \
+        --warmup-epochs 1 --seed 0
+    python benchmarks/shelf_run.py export yolov8n FOLDER --size 320 --classes 3
+
+A training is from random weights, on one thread. OUT.json gets the CPU seconds of each epoch's training and the detections
+on the validation images. FOLDER gets raw.onnx, which ends at the maps, and boxes.onnx, which ends at boxes and scores.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+
+def main() -> None:
+    """Train or export."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    training, exporting = verbs.add_parser("train"), verbs.add_parser("export")
+    for one in (training, exporting):
+        one.add_argument("network")
+    training.add_argument("data", type=Path)
+    training.add_argument("out", type=Path)
+    for name in ("epochs", "size", "batch", "nbs", "warmup-epochs", "seed"):
+        training.add_argument(f"--{name}", type=int, required=True)
+    exporting.add_argument("folder", type=Path)
+    exporting.add_argument("--size", type=int, required=True)
+    exporting.add_argument("--classes", type=int, required=True)
+    given = parser.parse_args()
+    train(given) if given.verb == "train" else export(given)
+
+
+def train(given: argparse.Namespace) -> None:
+    """Train, detect, write."""
+    import torch
+    from ultralytics import YOLO, settings
+
+    settings.update({"sync": False, **{name: False for name in ("mlflow", "tensorboard", "wandb") if name in settings}})
+    model = YOLO(f"{given.network}.yaml")
+    epoch_s: list[float] = []
+    began: dict[str, float] = {}
+    model.add_callback("on_train_start", lambda _: torch.set_num_threads(1))
+    model.add_callback("on_train_epoch_start", lambda _: began.update(epoch=time.process_time()))
+    model.add_callback("on_train_epoch_end", lambda _: epoch_s.append(time.process_time() - began["epoch"]))
+    with TemporaryDirectory() as folder:
+        model.train(
+            data=str(given.data),
+            epochs=given.epochs,
+            imgsz=given.size,
+            batch=given.batch,
+            nbs=given.nbs,
+            warmup_epochs=given.warmup_epochs,
+            seed=given.seed,
+            device="cpu",
+            workers=0,
+            pretrained=False,
+            val=False,
+            plots=False,
+            verbose=False,
+            project=folder,
+        )
+    images = sorted((given.data.parent / "images" / "val").iterdir())
+    found: dict[str, Any] = {}
+    for path in images:  # one by one: a batch would be padded to its own shapes
+        (result,) = model.predict(str(path), imgsz=given.size, conf=0.001, iou=0.7, max_det=300, verbose=False)
+        boxes = result.boxes
+        found[path.name] = {
+            "boxes": boxes.xyxy.tolist(),
+            "scores": boxes.conf.tolist(),
+            "labels": boxes.cls.int().tolist(),
+        }
+    params = sum(value.numel() for value in model.model.parameters())
+    given.out.write_text(json.dumps({"epoch_s": epoch_s, "params": params, "found": found}))
+
+
+def export(given: argparse.Namespace) -> None:
+    """Write both files of a network with random weights, its batch norms folded."""
+    import torch
+    from ultralytics.nn.tasks import DetectionModel
+
+    model = DetectionModel(f"{given.network}.yaml", nc=given.classes, verbose=False).eval().fuse(verbose=False)
+    head = model.model[-1]
+    images = torch.zeros(1, 3, given.size, given.size)
+    given.folder.mkdir(parents=True, exist_ok=True)
+    head.export, head.format = True, "onnx"
+    for name, is_raw in (("boxes", False), ("raw", True)):
+        head.training = is_raw  # the head alone: it then returns its maps
+        torch.onnx.export(
+            model,
+            (images,),
+            str(given.folder / f"{name}.onnx"),
+            dynamo=False,
+            training=torch.onnx.TrainingMode.PRESERVE,
+            opset_version=13,
+        )
+
+
+if __name__ == "__main__":
+    main()
