@@ -7,9 +7,11 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -782,6 +784,27 @@ def test_a_port_that_is_taken_is_refused_before_links_to_it_are_printed(call: Ca
         called = call("ui", "--dir", real_study.root, "--port", port)
     assert_refused(called, 2, f"port {port} cannot be used")
     assert "http://" not in called.said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_whatever_ends_the_ui_ends_its_server_too(number: signal.Signals, real_study: RealStudy) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = free.getsockname()
+    command = [sys.executable, "-m", "yoloret_nas", "ui", "--dir", str(real_study.root), "--port", str(address[1])]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as ui:
+        until = time.monotonic() + 120
+        while not _listens(address):
+            assert ui.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.2)
+        ui.send_signal(number)
+        assert ui.wait(60) == 128 + number
+    assert not _listens(address)
+
+
+def _listens(address: tuple[str, int]) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(address) == 0
 
 
 def test_studies_are_listed_with_what_they_found(call: Call, real_study: RealStudy) -> None:

@@ -1,8 +1,11 @@
 """`yoloret-nas ui`: the MLflow UI on the right store."""
 
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -41,9 +44,26 @@ def ui(root: Path, port: int, host: str) -> None:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # two processes and half the memory; nothing here runs jobs
     }
     command = [sys.executable, "-m", "mlflow", "ui", "--host", host, "--port", str(port)]
-    ended = subprocess.run(command, env=environment, check=False)
-    if ended.returncode not in (0, -2, 130):
-        raise click.ClickException(f"the MLflow server ended with {ended.returncode}; is port {port} taken?")
+    if code := _serve(command, environment):
+        raise click.ClickException(f"the MLflow server ended with {code}; is port {port} taken?")
+
+
+def _serve(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run the server until it ends, or until Ctrl-C, SIGTERM or a closed terminal ends this process; return its exit code.
+
+    The server has processes of its own. In a session of their own, all of them can be ended.
+    """
+    server = subprocess.Popen(command, env=environment, start_new_session=True)
+    for one in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(one, lambda number, _: sys.exit(128 + number))
+    try:
+        return server.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        with suppress(ProcessLookupError):  # it ended by itself
+            os.killpg(server.pid, signal.SIGTERM)
+        server.wait()
 
 
 def _check_port(host: str, port: int) -> None:
