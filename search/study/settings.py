@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 
 from search.study.errors import StudyError
 from spaces.space import Space
-from trials.training import FORMER_SETTINGS, TrainSettings
+from trials.training import FORMER_SETTINGS, LATER_SETTINGS, TrainSettings
 
 SamplerName = Literal["ehvi", "gp", "tpe", "nsga2", "random", "grid"]
 
@@ -149,6 +149,8 @@ def differences(before: dict[str, Any], after: dict[str, Any], *, prefix: str = 
     lines = []
     for name in {**before, **after}:
         old, new = before.get(name), after.get(name, FORMER_SETTINGS.get(name))
+        if name in LATER_SETTINGS and name not in before:
+            continue
         if isinstance(old, dict) and isinstance(new, dict):
             lines += differences(old, new, prefix=f"{prefix}{name}.")
         elif old != new and name in FORMER_SETTINGS:

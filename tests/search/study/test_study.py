@@ -256,6 +256,14 @@ def test_a_setting_of_an_earlier_version_counts_only_where_it_changed_the_traini
     ]
 
 
+def test_a_setting_of_a_later_version_is_no_difference_to_a_study_without_it() -> None:
+    before, now = {"train": {"epochs": 3}}, {"train": {"epochs": 3, "aligned_loss": {"box_weight": 7.5}}}
+    assert differences(before, now) == []
+    assert differences({"train": {"epochs": 3, "aligned_loss": {"box_weight": 5.0}}}, now) == [
+        "train.aligned_loss.box_weight was 5.0, is 7.5"
+    ]
+
+
 def test_a_study_that_is_not_there_is_refused_with_those_that_are(settings: MakeSettings, tmp_path: Path) -> None:
     chosen = settings()
     open_study(chosen)
