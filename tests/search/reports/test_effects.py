@@ -16,7 +16,7 @@ from tests.search.records import record, summary
 from trials.trial_result import TrialResult
 
 
-@pytest.mark.parametrize(("count", "repeats"), [(12, 4), (28, 4), (50, 2), (100, 2)])
+@pytest.mark.parametrize(("count", "repeats"), [(12, 12), (28, 4), (50, 2), (100, 2)])
 def test_the_ranges_cover_the_known_effects(count: int, repeats: int) -> None:
     covered = []
     for seed in range(repeats):

@@ -18,6 +18,7 @@ from tests.search.records import record, summary
 from trials.trial_result import TrialResult
 
 NOISE = 0.02
+NUM_STUDIES = 5
 
 
 def true_ap(one: Architecture) -> float:
@@ -41,7 +42,7 @@ def study(count: int, seed: int, *, noise: float = NOISE) -> Summary:
 
 def test_estimates_are_nearer_to_the_truth_than_scores_and_their_ranges_hold_it() -> None:
     scores, estimates, inside = [], [], []
-    for seed in range(3):
+    for seed in range(NUM_STUDIES):
         judged = with_estimates(study(30, seed))
         for member in judged.front:
             truth, estimate = true_ap(member.architecture), judged.estimates[member.number]
@@ -49,7 +50,7 @@ def test_estimates_are_nearer_to_the_truth_than_scores_and_their_ranges_hold_it(
             scores.append(member.point[0] - truth)
             estimates.append(estimate.ap - truth)
             inside.append(estimate.ap_range[0] <= truth <= estimate.ap_range[1])
-    assert np.mean(scores) > 0.008  # the members of a front were lucky
+    assert np.mean(scores) > 0.005  # the members of a front were lucky
     assert abs(np.mean(estimates)) < 0.8 * np.mean(scores)
     assert np.square(estimates).mean() < 0.75 * np.square(scores).mean()
     assert np.mean(inside) >= 0.8
