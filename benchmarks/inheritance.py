@@ -118,7 +118,6 @@ def train(job: Job, given: argparse.Namespace, root: Path) -> tuple[float, float
     torch.manual_seed(job.seed)
     dataset = open_dataset(given.data)
     network = build_network(job.architecture, num_classes=len(dataset.class_names))
-    share = inherit_weights(network, read_checkpoint(job.parent).weights) if job.parent else 0.0
     folder = root / str(job.index)
     folder.mkdir(parents=True)
     size = job.architecture.input_size
@@ -131,9 +130,9 @@ def train(job: Job, given: argparse.Namespace, root: Path) -> tuple[float, float
         settings=settings,
         report=ignore_progress,
         work_dir=folder,
-        is_trained=job.parent is not None,
+        parent=read_checkpoint(job.parent).weights if job.parent else None,
     )
-    return result.ap, result.seconds_train, share
+    return result.ap, result.seconds_train, result.inherited
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from trials.latency.measurement_lock import MeasurementLock
 from trials.latency.open_device import open_device
 from trials.onnx.export import export_for_timing, fill_weights
 from trials.progress import Progress, Report
-from trials.training import inherit_weights, read_checkpoint
+from trials.training import read_checkpoint
 from trials.training.train import TrainResult, train_network
 from trials.trial_result import (
     ARCHITECTURE_FILE,
@@ -223,7 +223,7 @@ class _Trial:
             report=self._report,
             work_dir=request.work_dir,
             resume=request.train.is_resumable,
-            is_trained=request.parent is not None,
+            parent=None if request.parent is None else read_checkpoint(request.parent).weights,
             between_steps=self._lock.yield_to_measurement,
         )
         self._result = replace(
@@ -234,6 +234,7 @@ class _Trial:
             epochs=trained.epochs,
             precision=trained.precision,
             trained_on=trained.trained_on,
+            inherited=trained.inherited,
             history=trained.history,
         )
         network.cpu()
@@ -245,12 +246,9 @@ class _Trial:
         return trained
 
     def _initial_network(self, *, num_classes: int) -> YoloReT:
-        """Return the network with random, ImageNet or inherited weights, as the request says."""
+        """Return the network with random or ImageNet weights, as the architecture says."""
         request = self._request
         torch.manual_seed(request.train.seed)
         network = build_network(request.architecture, num_classes=num_classes)
         load_pretrained(network, request.architecture)
-        if request.parent is not None:
-            inherited = inherit_weights(network, read_checkpoint(request.parent).weights)
-            self._result = replace(self._result, inherited=inherited)
         return network

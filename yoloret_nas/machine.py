@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 
 _MOST_OF_A_GPU = 4
-_MEMORY_OF_A_TRAINING = 4 * 2**30
+_MEMORY_OF_AN_IMAGE = 4 * 2**30 // 16
 """Bytes; networks of `nano` and the presets with batches of 16 at 416 px take 3.2 GiB."""
 
 
@@ -27,15 +27,17 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def trials_at_once(gpus: Sequence[str]) -> int:
+def trials_at_once(gpus: Sequence[str], *, batch_size: int) -> int:
     """Return how many trials to train at once: one a core on a CPU; on GPUs as many as fit the smallest of them.
 
     One training of a small network leaves a large GPU idle most of the time. A GPU takes one training for each 32
-    multiprocessors and each 4 GiB of memory, and up to four: with four at once an H200 (132 multiprocessors) trained 1.6
-    times as many images a second as with one, with eight 1.8 times (docs/gpu.md). Each needs two cores for its images.
+    multiprocessors and each 4 GiB of memory (with batches of 16; more with larger ones), and up to four. With four at once
+    an H200 (132 multiprocessors) trained 1.6 times as many images a second as with one, with eight 1.8 times (docs/gpu.md).
+    Each needs two cores for its images.
 
     Args:
         gpus: As `visible_gpus` returns them.
+        batch_size: Images of a step.
     """
     cores = usable_cores()
     if not gpus:
@@ -43,7 +45,8 @@ def trials_at_once(gpus: Sequence[str]) -> int:
     import torch
 
     sizes = [torch.cuda.get_device_properties(index) for index in range(len(gpus))]
-    room = min(min(one.multi_processor_count // 32, one.total_memory // _MEMORY_OF_A_TRAINING) for one in sizes)
+    memory = _MEMORY_OF_AN_IMAGE * max(16, batch_size)
+    room = min(min(one.multi_processor_count // 32, one.total_memory // memory) for one in sizes)
     return len(gpus) * max(1, min(_MOST_OF_A_GPU, room, cores // (2 * len(gpus))))
 
 

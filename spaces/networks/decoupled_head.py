@@ -30,11 +30,12 @@ class DecoupledHead(nn.Module):
         channels: Output stride in pixels to channels of the features there.
         width: Channels of all scales and branches.
         num_classes: K.
+        prediction_bias: Whether the last convolutions have a bias.
     """
 
     has_anchors = False
 
-    def __init__(self, channels: Mapping[int, int], *, width: int, num_classes: int) -> None:
+    def __init__(self, channels: Mapping[int, int], *, width: int, num_classes: int, prediction_bias: bool) -> None:
         super().__init__()
         self.strides = tuple(sorted(channels))
         self.lateral = nn.ModuleDict({f"s{s}": _conv(channels[s], width) for s in self.strides})
@@ -49,8 +50,10 @@ class DecoupledHead(nn.Module):
             )
             for _ in range(2)
         )
-        self.predict_box = nn.ModuleDict({f"s{s}": nn.Conv2d(width, 4 * NUM_BINS, 1) for s in self.strides})
-        self.predict_class = nn.ModuleDict({f"s{s}": nn.Conv2d(width, num_classes, 1) for s in self.strides})
+        self.predict_box, self.predict_class = (
+            nn.ModuleDict({f"s{s}": nn.Conv2d(width, values, 1, bias=prediction_bias) for s in self.strides})
+            for values in (4 * NUM_BINS, num_classes)
+        )
 
     @property
     def prediction_convs(self) -> list[nn.Module]:
@@ -80,7 +83,9 @@ class DecoupledHead(nn.Module):
         return torch.cat((box, self.predict_class[name](self.class_branch[name](features))), dim=1)
 
 
-def decoupled_convs(channels: Mapping[int, int], *, width: int, num_classes: int) -> Iterator[ConvCost]:
+def decoupled_convs(
+    channels: Mapping[int, int], *, width: int, num_classes: int, prediction_bias: bool
+) -> Iterator[ConvCost]:
     """List the convolutions of that module; arguments as for `DecoupledHead`."""
     strides = sorted(channels)
     for stride in strides:
@@ -93,7 +98,7 @@ def decoupled_convs(channels: Mapping[int, int], *, width: int, num_classes: int
         for _ in range(2 * _DEPTH):
             yield from _separable_convs(stride, width, width)
         for out_channels in (4 * NUM_BINS, num_classes):
-            yield ConvCost(stride, width, out_channels, has_norm=False, has_bias=True)
+            yield ConvCost(stride, width, out_channels, has_norm=False, has_bias=prediction_bias)
 
 
 def _conv(in_channels: int, out_channels: int, kernel: int = 1, *, groups: int = 1, step: int = 1) -> nn.Sequential:

@@ -202,10 +202,20 @@ class _Decoupled:
     """The decoupled head."""
 
     def build(self, architecture: Architecture, channels: Mapping[int, int], num_classes: int) -> DecoupledHead:
-        return DecoupledHead(channels, width=architecture.head_width, num_classes=num_classes)
+        return DecoupledHead(
+            channels,
+            width=architecture.head_width,
+            num_classes=num_classes,
+            prediction_bias=architecture.prediction_bias,
+        )
 
     def convs(self, architecture: Architecture, channels: Mapping[int, int], num_classes: int) -> Iterator[ConvCost]:
-        return decoupled_convs(channels, width=architecture.head_width, num_classes=num_classes)
+        return decoupled_convs(
+            channels,
+            width=architecture.head_width,
+            num_classes=num_classes,
+            prediction_bias=architecture.prediction_bias,
+        )
 
 
 def _out_channels(num_classes: int) -> int:

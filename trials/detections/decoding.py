@@ -170,7 +170,7 @@ def flatten_maps(raw_maps: Sequence[Tensor], *, num_anchors: int) -> Tensor:
     rows = []
     for raw_map in raw_maps:
         batch, channels = raw_map.shape[:2]
-        rows.append(raw_map.permute(0, 2, 3, 1).reshape(batch, -1, channels // num_anchors))  # (B, H·W·A, 5 + K)
+        rows.append(raw_map.permute(0, 2, 3, 1).reshape(batch, -1, channels // num_anchors))  # (B, H·W·A, V)
     return torch.cat(rows, dim=1).float()
 
 

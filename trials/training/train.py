@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-from torch import nn
+from torch import Tensor, nn
 
 from trials.data import Dataset
 from trials.data.trainable import why_untrainable
@@ -22,6 +22,7 @@ from trials.training.data_module import DetectionData, choose_num_workers, count
 from trials.training.detector import Detector, initialise_prediction_bias
 from trials.training.epoch_reports import EpochRecord, EpochReports, TrainRecord
 from trials.training.errors import TrainingError
+from trials.training.inheritance import inherit_weights
 from trials.training.last_checkpoint import LastCheckpoint, find_last
 from trials.training.lightning_guard import named_errors, quiet_lightning
 from trials.training.losses.choose import choose_coding, choose_loss
@@ -53,6 +54,8 @@ class TrainResult:
     """The number format of its steps."""
     trained_on: str
     """The processor of its steps, and the processes that loaded its images."""
+    inherited: float
+    """Share of the network's values that were inherited, 0 to 1."""
     history: tuple[EpochRecord, ...]
     """Epoch from 1, mean loss, AP and AP50 (None where not scored)."""
     seconds_train: float
@@ -73,7 +76,7 @@ def train_network(
     report: Report,
     work_dir: Path,
     resume: bool = False,
-    is_trained: bool = False,
+    parent: Mapping[str, Tensor] | None = None,
     between_steps: Callable[[], None] = lambda: None,
 ) -> TrainResult:
     """Train a network in place, score it, and write its weights.
@@ -84,14 +87,14 @@ def train_network(
         network: With `output_strides`, and `prediction_convs` where it has them; afterwards it holds the final weights, in
             evaluation mode.
         dataset: Splits `train` and `val` are used.
-        anchors: Fitted at `input_size`.
+        anchors: Of `choose_anchors` at `input_size`.
         input_size: Side of the square image, pixels.
         settings: How to train.
         report: Called with the progress; False at a score stops the training.
         work_dir: An existing folder for the final weights (`checkpoint.pt`, averaged if the settings say so; see
             `read_checkpoint`), and for `last.ckpt` if the settings are resumable.
         resume: Whether to resume from `last.ckpt` if it exists.
-        is_trained: Whether the network was trained on this data before, so that its biases are not initialised.
+        parent: Weights of a network that was trained on this data; those that fit are inherited, the others stay as given.
         between_steps: Called before each training step; the time it takes does not count as training.
 
     Raises:
@@ -109,14 +112,14 @@ def train_network(
         class_names=dataset.class_names,
         input_size=input_size,
     )
-    if not is_trained:
-        initialise_prediction_bias(
-            network,
-            num_classes=len(dataset.class_names),
-            objects_per_image=_mean_objects(dataset),
-            input_size=input_size,
-            num_anchors=len(anchors[0]),
-        )
+    initialise_prediction_bias(
+        network,
+        num_classes=len(dataset.class_names),
+        objects_per_image=_mean_objects(dataset),
+        input_size=input_size,
+        num_anchors=len(anchors[0]),
+    )
+    inherited = 0.0 if parent is None else inherit_weights(network, parent)
     is_gpu = settings.accelerator not in ("cpu", "tpu") and torch.cuda.is_available()
     precision = choose_precision(settings, is_gpu=is_gpu)
     network.to(memory_format=torch.channels_last).train()
@@ -139,7 +142,13 @@ def train_network(
     network.eval()
     write_checkpoint(work_dir / CHECKPOINT_FILE, network, decoding)
     trained_on = _describe_machine(is_gpu=is_gpu, num_workers=num_workers)
-    return _to_result(reports.record, precision=precision, trained_on=trained_on, seconds_aside=pauses.seconds)
+    return _to_result(
+        reports.record,
+        precision=precision,
+        trained_on=trained_on,
+        inherited=inherited,
+        seconds_aside=pauses.seconds,
+    )
 
 
 def _make_detector(network: nn.Module, dataset: Dataset, *, decoding: Decoding, settings: TrainSettings) -> Detector:
@@ -181,7 +190,14 @@ def _describe_machine(*, is_gpu: bool, num_workers: int) -> str:
     return f"{processor}, {num_workers} data workers"
 
 
-def _to_result(record: TrainRecord, *, precision: NumberFormat, trained_on: str, seconds_aside: float) -> TrainResult:
+def _to_result(
+    record: TrainRecord,
+    *,
+    precision: NumberFormat,
+    trained_on: str,
+    inherited: float,
+    seconds_aside: float,
+) -> TrainResult:
     assert record.scores is not None  # the last epoch is scored, and only a scored one stops the training
     return TrainResult(
         state="pruned" if record.is_pruned else "complete",
@@ -191,6 +207,7 @@ def _to_result(record: TrainRecord, *, precision: NumberFormat, trained_on: str,
         epochs=len(record.history),
         precision=precision,
         trained_on=trained_on,
+        inherited=inherited,
         history=tuple(record.history),
         seconds_train=record.seconds_train - seconds_aside,
         seconds_score=record.seconds_score,

@@ -112,9 +112,9 @@ def search(
     from yoloret_nas.options.recipe import choose_training
 
     gpus = visible_gpus()
-    workers = workers or trials_at_once(gpus)
     opened = open_space(space or ("nano" if gpus or device.startswith("ssh://") else "tiny"))
     train = choose_training(recipe, data=data, epochs=epochs, batch_size=batch_size)
+    workers = workers or trials_at_once(gpus, batch_size=train.batch_size)
     settings = StudySettings(
         name=study or study_name(opened.name, data, device),
         space=opened,

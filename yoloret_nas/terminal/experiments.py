@@ -130,7 +130,7 @@ def run(
         click.exceptions.Exit: it was interrupted.
     """
     gpus = visible_gpus()
-    workers = max(1, min(len(variants), trials_at_once(gpus)))
+    workers = max(1, min(len(variants), trials_at_once(gpus, batch_size=settings.train.batch_size)))
     train = replace(settings.train, num_threads=threads_of_each(workers))
     settings = replace(settings, train=train)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 250)

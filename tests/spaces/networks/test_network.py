@@ -15,6 +15,7 @@ from spaces import Architecture, ArchitectureError, ScaleSet
 from spaces.named_spaces import open_space
 from spaces.networks import BACKBONES, YoloReT, block_shapes, build_network, count_macs, count_params
 from spaces.networks.backbones import build_blocks
+from spaces.networks.decoupled_head import DecoupledHead
 from spaces.presets import PRESETS
 
 REFERENCE = Path(__file__).parents[4] / "shared" / "paper" / "yoloret_m075_voc_neck_head.npz"
@@ -154,6 +155,39 @@ def test_every_axis_changes_the_network() -> None:
     fingerprints = {name: _fingerprint(architecture) for name, architecture in architectures.items()}
     for one, other in itertools.combinations(fingerprints, 2):
         assert fingerprints[one] != fingerprints[other], f"{one} and {other} compute the same"
+
+
+DECOUPLED = Architecture(
+    backbone="mobilenetv3_small_050", truncation=11, head="decoupled", head_width=16, input_size=64
+)
+
+
+def test_every_map_of_the_decoupled_head_sees_every_stride() -> None:
+    """Paths lead down to finer strides and up again."""
+    head = DecoupledHead({8: 4, 16: 5, 32: 6}, width=8, num_classes=3, prediction_bias=True)
+    features = {
+        stride: torch.randn(2, channels, 64 // stride, 64 // stride, requires_grad=True)
+        for stride, channels in ((8, 4), (16, 5), (32, 6))
+    }
+    for index in range(3):
+        grads = torch.autograd.grad(head(features)[index].square().sum(), list(features.values()))
+        assert [bool((grad.abs() > 0).any()) for grad in grads] == [True, True, True]
+
+
+def test_boxes_and_classes_of_the_decoupled_head_have_branches_of_their_own() -> None:
+    network = build_network(DECOUPLED, num_classes=3)
+    head = network.head
+    assert isinstance(head, DecoupledHead)
+    maps = network(torch.randn(2, 3, 64, 64))
+    box, classes = (sum(one[:, part].square().sum() for one in maps) for part in (slice(0, -3), slice(-3, None)))
+    for total, own, other in (
+        (box, head.box_branch, head.class_branch),
+        (classes, head.class_branch, head.box_branch),
+    ):
+        network.zero_grad()
+        total.backward(retain_graph=True)  # type: ignore[union-attr]
+        assert all(value.grad is not None and value.grad.abs().sum() > 0 for value in own.parameters())
+        assert all(value.grad is None or value.grad.abs().sum() == 0 for value in other.parameters())
 
 
 def test_macs_agree_with_an_independent_counter() -> None:

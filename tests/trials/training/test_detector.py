@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from spaces import Architecture
+from spaces.networks import build_network
 from tests.trials.training.tiny_network import ANCHORS, STRIDES, TinyNetwork, tiny_network
 from trials.data.batches import Batch
 from trials.data.letterbox import as_network_input
@@ -109,6 +111,16 @@ def test_the_prior_sets_objectness_and_classes_and_leaves_boxes() -> None:
         assert bias[:, 4].tolist() == pytest.approx([math.log(share / (1 - share))] * 3)
         assert bias[:, 5:].sigmoid().flatten().tolist() == pytest.approx([0.15] * 12)
         assert torch.equal(bias[:, :4], bias_of(untouched, scale)[:, :4])
+
+
+def test_the_prior_of_a_head_without_anchors_is_the_share_of_cells_with_an_object_of_a_class() -> None:
+    architecture = Architecture(backbone="mobilenetv3_small_050", truncation=11, head="decoupled", input_size=64)
+    network = build_network(architecture, num_classes=NUM_CLASSES)
+    initialise_prediction_bias(network, num_classes=NUM_CLASSES, objects_per_image=0.8, input_size=64)
+    for conv, stride in zip(network.prediction_convs, (8, 16, 32), strict=True):
+        assert conv.bias is not None
+        share = min(0.5, 0.8 / (64 / stride) ** 2) / NUM_CLASSES
+        assert conv.bias.sigmoid().tolist() == pytest.approx([share] * NUM_CLASSES)
 
 
 def test_a_prior_without_a_bias_to_hold_it_changes_nothing() -> None:

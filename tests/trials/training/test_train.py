@@ -16,6 +16,7 @@ from tests.trials.training.tiny_network import ANCHORS, TinyNetwork, tiny_networ
 from trials.data import Dataset
 from trials.data.augmentation import AugmentSettings
 from trials.data.shapes import ShapesSettings, make_shapes
+from trials.detections import choose_anchors
 from trials.detections.decoding import OutputError
 from trials.progress import Progress, Report, ignore_progress
 from trials.scoring import score_network
@@ -25,9 +26,11 @@ from trials.training import (
     OutOfMemoryError,
     TrainingError,
     TrainSettings,
+    load_trained,
     read_checkpoint,
 )
 from trials.training.data_module import DetectionData
+from trials.training.losses.aligned_loss import AlignedLossSettings
 from trials.training.recipes import paper_recipe
 from trials.training.train import TrainResult, _describe_machine, choose_precision, train_network
 
@@ -85,6 +88,58 @@ def test_a_tiny_network_learns_a_few_images(train: Train, tmp_path: Path) -> Non
     assert result.state == "complete"
     assert result.ap50 > 0.5
     assert [row[0] for row in result.history if row[2] is not None] == [50, 100]
+
+
+DECOUPLED = Architecture(
+    backbone="mobilenetv3_small_050", truncation=11, head="decoupled", head_width=16, input_size=64
+)
+
+
+def train_decoupled(folder: Path, settings: TrainSettings, **changes: Any) -> TrainResult:
+    torch.manual_seed(0)
+    network = build_network(DECOUPLED.replace(**changes.pop("architecture", {})), num_classes=2)
+    return train_network(
+        network,
+        dataset=DATASET,
+        anchors=choose_anchors(network, DATASET.splits["train"], input_size=64),
+        input_size=64,
+        settings=settings,
+        report=ignore_progress,
+        work_dir=folder,
+        **changes,
+    )
+
+
+def test_a_head_without_anchors_learns_by_its_own_loss_and_is_scored_as_it_is_decoded(tmp_path: Path) -> None:
+    settings = replace(QUICK, epochs=8, learning_rate=1e-2, score_every=8, ema_decay=0.0)
+    result = train_decoupled(tmp_path, settings)
+    losses = [loss for _, loss, *_ in result.history]
+    assert losses[-1] < 0.8 * losses[0]
+    checkpoint = read_checkpoint(tmp_path / CHECKPOINT_FILE)
+    assert checkpoint.decoding.coding == "distances"
+    assert checkpoint.decoding.anchors == (((8.0, 8.0),), ((16.0, 16.0),), ((32.0, 32.0),))
+    network = load_trained(DECOUPLED, checkpoint)
+    assert score_network(network, DATASET.splits["val"], decoding=checkpoint.decoding).ap == pytest.approx(result.ap)
+
+
+def test_the_settings_of_its_loss_reach_it(tmp_path: Path) -> None:
+    heavier = AlignedLossSettings(class_weight=100.0)
+    losses = [
+        train_decoupled(tmp_path, replace(QUICK, epochs=1, aligned_loss=one)).history[0][1]
+        for one in (AlignedLossSettings(), heavier)
+    ]
+    assert losses[1] > 5 * losses[0]
+
+
+def test_what_a_parent_of_another_width_lacks_starts_from_its_average(tmp_path: Path) -> None:
+    """Classes that all scored a half at first made the first loss thirty times as large."""
+    still = replace(QUICK, epochs=1, learning_rate=1e-12, ema_decay=0.0)
+    parent = train_decoupled(tmp_path, still, architecture={"head_width": 24})
+    weights = read_checkpoint(tmp_path / CHECKPOINT_FILE).weights
+    child = train_decoupled(tmp_path, still, parent=weights)
+    assert 0 < child.inherited < 1
+    assert parent.inherited == 0
+    assert child.history[0][1] < 2 * parent.history[0][1]
 
 
 def test_bfloat16_trains_with_gradient_clipping_on_a_network_with_strided_depthwise_convolutions(train: Train) -> None:

@@ -1,6 +1,6 @@
 """Task-aligned assignment: an object's positives are the predictions that know both its class and its box best.
 
-Legend: B batch, M most objects of an image, P predictions of an image, K classes.
+Legend: B batch, M boxes of the batch, P predictions of an image, K classes, C candidates, N positives.
 
 Source: Feng et al., TOOD: Task-aligned One-stage Object Detection, section 3.2.
 """
@@ -9,23 +9,24 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_iou
 
 from trials.detections.decoding import PredictionGrid, cell_centres
-from trials.training.losses.targets import PaddedTargets
+from trials.training.losses.targets import Targets
 
 
 @dataclass(frozen=True, kw_only=True)
-class Aligned:
-    """What each prediction of a batch is trained on."""
+class AlignedPositives:
+    """The predictions assigned to an object, one row each; a prediction has one object at most."""
 
-    is_positive: Tensor
-    """(B, P) bool."""
-    objects: Tensor
-    """(B, P) int64, 0 to M − 1: the object of a positive, any number elsewhere."""
+    images: Tensor
+    """(N,) int64, index in the batch."""
+    predictions: Tensor
+    """(N,) int64, 0 to P − 1."""
+    targets: Tensor
+    """(N,) int64, 0 to M − 1, index of the object."""
     quality: Tensor
-    """(B, P) float32, 0 to 1: the score that a positive is to predict. An object's best one has its IoU, the others less
-    by how much less they are aligned."""
+    """(N,) float32, above 0 to 1: the score to predict. An object's best-aligned prediction has the largest IoU of its
+    positives, the others less by as much as they are less aligned."""
 
 
 @torch.no_grad()
@@ -33,59 +34,74 @@ def assign_aligned(
     scores: Tensor,
     boxes: Tensor,
     grid: PredictionGrid,
-    wanted: PaddedTargets,
+    objects: Targets,
     *,
     score_exponent: float,
     iou_exponent: float,
     most: int,
-) -> Aligned:
+) -> AlignedPositives:
     """Assign each object to its best-aligned predictions whose cell's centre is inside it.
 
-    How well a prediction is aligned with an object is score^α · IoU^β, with its score of the object's class. An object that
-    holds no centre, since it is smaller than a cell, has that of the nearest cell of the finest stride; one whose
-    candidates all have an alignment of 0 keeps that cell too. Of two objects of one prediction, the one it overlaps more
-    keeps it.
+    How well a prediction is aligned with an object is score^α · IoU^β, with its score of the object's class; at 0 it is not
+    assigned. An object may be too small to hold the centre of a cell, so the cell of the finest stride that its own centre
+    is in is a candidate too. Of two objects of one prediction, the one it overlaps more keeps it, the first if equal.
 
     Args:
         scores: (B, P, K), 0 to 1.
         boxes: (B, P, 4) xyxy, pixels.
         grid: Of the P predictions.
-        wanted: The objects; there may be none.
+        objects: M boxes, none of them ignored; M may be 0.
         score_exponent: α, not negative.
         iou_exponent: β, not negative.
         most: Most positives of an object, at least 1.
+
+    Returns:
+        In order of object, then from best to least aligned.
     """
-    num_objects = wanted.boxes.shape[1]
-    if num_objects == 0:
-        empty = torch.zeros(boxes.shape[:2], device=boxes.device)
-        return Aligned(is_positive=empty.bool(), objects=empty.long(), quality=empty)
-    centres = cell_centres(grid)
-    nearest = _nearest_cells(grid, wanted)  # (B, M, P) bool, one for each object
-    iou: Tensor = box_iou(wanted.boxes, boxes)  # (B, M, P)
-    of_class = scores.gather(2, wanted.labels[:, None].expand(-1, scores.shape[1], -1)).transpose(1, 2)  # (B, M, P)
-    alignment = of_class**score_exponent * iou**iou_exponent
-    alignment = alignment * (_inside(centres, wanted) | nearest) * wanted.is_box[..., None]
-    best, places = alignment.topk(min(most, alignment.shape[-1]), dim=-1)
-    chosen = torch.zeros_like(nearest).scatter(2, places, best > 0)
-    chosen |= nearest & ~chosen.any(dim=-1, keepdim=True) & wanted.is_box[..., None]
-    owner = iou.masked_fill(~chosen, -1).argmax(dim=1)  # (B, P)
-    chosen &= torch.zeros_like(chosen).scatter(1, owner[:, None], value=True)
-    # An object's best alignment becomes its best IoU.
-    alignment, iou = alignment * chosen, iou * chosen
-    quality = alignment * (iou.amax(dim=-1, keepdim=True) / alignment.amax(dim=-1, keepdim=True).clamp(min=1e-9))
-    return Aligned(is_positive=chosen.any(dim=1), objects=owner, quality=quality.amax(dim=1))
+    targets, predictions = _candidates(grid, objects).nonzero(as_tuple=True)  # (C,) each
+    images = objects.images[targets]
+    iou = _paired_iou(boxes[images, predictions], objects.boxes[targets])
+    alignment = scores[images, predictions, objects.labels[targets]] ** score_exponent * iou**iou_exponent
+    order = alignment.argsort(descending=True, stable=True)
+    order = order[targets[order].argsort(stable=True)]  # by object, then by alignment
+    counts = torch.bincount(targets, minlength=len(objects.boxes))
+    rank = torch.arange(len(order), device=order.device) - (counts.cumsum(dim=0) - counts)[targets[order]]
+    chosen = order[(rank < most) & (alignment[order] > 0)]
+    places = images[chosen] * len(grid.cells) + predictions[chosen]
+    chosen = chosen[_is_owner(places, iou[chosen])]
+    targets, alignment, iou = targets[chosen], alignment[chosen], iou[chosen]
+    quality = alignment / _largest_of_each(alignment, targets) * _largest_of_each(iou, targets)
+    return AlignedPositives(images=images[chosen], predictions=predictions[chosen], targets=targets, quality=quality)
 
 
-def _inside(centres: Tensor, wanted: PaddedTargets) -> Tensor:
-    """Return which cells' centres are inside which object, (B, M, P) bool."""
-    upper_left, lower_right = wanted.boxes[:, :, None, :2], wanted.boxes[:, :, None, 2:]
-    return ((centres > upper_left) & (centres < lower_right)).all(dim=-1)
-
-
-def _nearest_cells(grid: PredictionGrid, wanted: PaddedTargets) -> Tensor:
-    """Return the cell of the finest stride whose centre is nearest to each object's, (B, M, P) bool."""
+def _candidates(grid: PredictionGrid, objects: Targets) -> Tensor:
+    """Return which predictions an object may have, (M, P) bool."""
+    centres, boxes = cell_centres(grid), objects.boxes[:, None]
+    inside = ((centres > boxes[..., :2]) & (centres < boxes[..., 2:])).all(dim=-1)
     height, width = grid.sizes_hw[0]
-    middles = (wanted.boxes[..., :2] + wanted.boxes[..., 2:]) / 2
-    distances = (cell_centres(grid)[: height * width] - middles[:, :, None]).norm(dim=-1)  # (B, M, H·W)
-    none = torch.zeros(*middles.shape[:2], len(grid.cells), dtype=torch.bool, device=middles.device)
-    return none.scatter(2, distances.argmin(dim=-1, keepdim=True), value=True)
+    middles = (objects.boxes[:, :2] + objects.boxes[:, 2:]) / 2 / grid.strides[0]
+    columns, rows = middles.floor().long().unbind(dim=-1)
+    own = rows.clamp(0, height - 1) * width + columns.clamp(0, width - 1)
+    return inside.scatter(1, own[:, None], value=True)
+
+
+def _paired_iou(boxes: Tensor, others: Tensor) -> Tensor:
+    """Return the IoU of (C, 4) boxes with as many others, row by row, (C,)."""
+    sides = torch.minimum(boxes[:, 2:], others[:, 2:]) - torch.maximum(boxes[:, :2], others[:, :2])
+    shared = sides.clamp(min=0).prod(dim=-1)
+    union = sum((one[:, 2:] - one[:, :2]).prod(dim=-1) for one in (boxes, others)) - shared
+    return shared / union
+
+
+def _is_owner(places: Tensor, iou: Tensor) -> Tensor:
+    """Return which of the (N,) pairs keep their prediction: of those at one place the first of largest IoU."""
+    is_largest = iou == _largest_of_each(iou, places)
+    order = torch.arange(len(places), 0, -1, device=places.device)  # the first has the largest number
+    order = order * is_largest
+    return is_largest & (order == _largest_of_each(order, places))
+
+
+def _largest_of_each(values: Tensor, group: Tensor) -> Tensor:
+    """Return for each of the (N,) values, none negative, the largest of its group; groups are numbers from 0."""
+    size = int(group.max()) + 1 if len(group) else 0
+    return values.new_zeros(size).scatter_reduce(0, group, values, "amax")[group]

@@ -36,30 +36,6 @@ class LossParts(NamedTuple):
     classes: Tensor
 
 
-class PaddedTargets(NamedTuple):
-    """Boxes arranged by image."""
-
-    boxes: Tensor
-    """(B, M', 4) float32 xyxy; rows beyond an image's boxes are 0."""
-    labels: Tensor
-    """(B, M') int64."""
-    is_box: Tensor
-    """(B, M') bool, False for the rows that pad."""
-
-
-def pad_by_image(targets: Targets, num_images: int) -> PaddedTargets:
-    """Arrange a batch's boxes by image, in their order."""
-    images, order = targets.images.sort(stable=True)
-    counts = torch.bincount(images, minlength=num_images)
-    place = torch.arange(len(images), device=images.device) - (counts.cumsum(dim=0) - counts)[images]
-    shape = (num_images, int(counts.max()))
-    boxes, labels = targets.boxes.new_zeros(*shape, 4), targets.labels.new_zeros(shape)
-    is_box = torch.zeros(shape, dtype=torch.bool, device=images.device)
-    boxes[images, place], labels[images, place] = targets.boxes[order], targets.labels[order]
-    is_box[images, place] = True
-    return PaddedTargets(boxes, labels, is_box)
-
-
 def overlapping(predicted: Tensor, objects: Targets, *, min_iou: float) -> Tensor:
     """Return which predictions overlap an object of their image.
 
@@ -71,7 +47,7 @@ def overlapping(predicted: Tensor, objects: Targets, *, min_iou: float) -> Tenso
     Returns:
         (B, P) bool.
     """
-    iou: Tensor = box_iou(predicted, pad_by_image(objects, len(predicted)).boxes)  # (B, P, M')
+    iou: Tensor = box_iou(predicted, _by_image(objects, len(predicted)))  # (B, P, M')
     return (iou >= min_iou).any(dim=-1)
 
 
@@ -85,9 +61,19 @@ def inside_ignored(predicted: Tensor, ignored: Targets) -> Tensor:
     Returns:
         (B, P) bool.
     """
-    regions = pad_by_image(ignored, len(predicted)).boxes[:, None]  # (B, 1, M', 4)
+    regions = _by_image(ignored, len(predicted))[:, None]  # (B, 1, M', 4)
     boxes = predicted[:, :, None]  # (B, P, 1, 4)
     sides = torch.minimum(boxes[..., 2:], regions[..., 2:]) - torch.maximum(boxes[..., :2], regions[..., :2])
     overlap = sides.clamp(min=0).prod(dim=-1)  # (B, P, M')
     area: Tensor = box_area(predicted)
     return (overlap >= _IGNORED_SHARE * area[..., None]).any(dim=-1)
+
+
+def _by_image(targets: Targets, num_images: int) -> Tensor:
+    """Arrange boxes by image, (B, M', 4): M' is the maximum of an image, shorter rows are padded with empty boxes."""
+    images, order = targets.images.sort(stable=True)
+    counts = torch.bincount(images, minlength=num_images)
+    place = torch.arange(len(images), device=images.device) - (counts.cumsum(dim=0) - counts)[images]
+    laid = targets.boxes.new_zeros(num_images, int(counts.max()), 4)
+    laid[images, place] = targets.boxes[order]
+    return laid

@@ -5,8 +5,8 @@ from torchvision.ops import box_iou
 
 from trials.detections.anchors import cell_anchors
 from trials.detections.decoding import anchors_tensor, build_grid, cell_centres
-from trials.training.losses.aligned_assignment import Aligned, assign_aligned
-from trials.training.losses.targets import Targets, pad_by_image
+from trials.training.losses.aligned_assignment import AlignedPositives, assign_aligned
+from trials.training.losses.targets import Targets
 
 STRIDES = (8, 16)
 GRID = build_grid(anchors_tensor(cell_anchors(STRIDES)), STRIDES, sizes_hw=((8, 8), (4, 4)))  # of a 64 px image
@@ -33,39 +33,43 @@ def random_batch(seed: int, *, num_boxes: int = 9, num_images: int = 3) -> tuple
 
 def assign(
     scores: Tensor, boxes: Tensor, targets: Targets, *, alpha: float = 1.0, beta: float = 2.0, most: int = 4
-) -> Aligned:
-    wanted = pad_by_image(targets, len(scores))
-    return assign_aligned(scores, boxes, GRID, wanted, score_exponent=alpha, iou_exponent=beta, most=most)
+) -> AlignedPositives:
+    return assign_aligned(scores, boxes, GRID, targets, score_exponent=alpha, iou_exponent=beta, most=most)
+
+
+LARGE = Targets(torch.tensor([[8.0, 8.0, 40.0, 40.0]]), torch.tensor([1]), torch.tensor([0]))
+
+
+def places_of(found: AlignedPositives) -> list[tuple[int, int]]:
+    """The positives' images and predictions."""
+    return list(zip(found.images.tolist(), found.predictions.tolist(), strict=True))
 
 
 def plain(scores: Tensor, boxes: Tensor, targets: Targets, *, most: int) -> dict[tuple[int, int], tuple[int, float]]:
-    """The rule one object after another: (image, prediction) to (object within the image, quality)."""
+    """The rule one object after another: (image, prediction) to (object, quality)."""
     centres = cell_centres(GRID).tolist()
-    result: dict[tuple[int, int], tuple[int, float]] = {}
-    for image in range(len(scores)):
-        rows = [row for row in range(len(targets.boxes)) if targets.images[row] == image]
-        chosen: list[dict[int, float]] = []  # for each object, prediction to alignment
-        overlaps = box_iou(targets.boxes[rows], boxes[image]).tolist()
-        for number, row in enumerate(rows):
-            x1, y1, x2, y2 = targets.boxes[row].tolist()
-            distances = [((x1 + x2) / 2 - x) ** 2 + ((y1 + y2) / 2 - y) ** 2 for x, y in centres[:64]]
-            nearest = distances.index(min(distances))
-            aligned = {
-                place: float(scores[image, place, targets.labels[row]]) * overlaps[number][place] ** 2
-                for place, (x, y) in enumerate(centres)
-                if (x1 < x < x2 and y1 < y < y2) or place == nearest
-            }
-            best = sorted(aligned, key=lambda place: -aligned[place])[:most]
-            chosen.append({place: aligned[place] for place in best if aligned[place] > 0} or {nearest: 0.0})
-        for place in range(NUM_PREDICTIONS):
-            owners = [number for number in range(len(rows)) if place in chosen[number]]
-            for loser in sorted(owners, key=lambda number: -overlaps[number][place])[1:]:
-                del chosen[loser][place]
-        for number, own in enumerate(chosen):
-            highest = max(own.values(), default=0.0)
-            best_iou = max((overlaps[number][place] for place in own), default=0.0)
-            for place, alignment in own.items():
-                result[image, place] = number, alignment / highest * best_iou if highest else 0.0
+    overlaps = [
+        box_iou(targets.boxes[row][None], boxes[targets.images[row]])[0].tolist() for row in range(len(targets.boxes))
+    ]
+    chosen: list[dict[tuple[int, int], float]] = []  # for each object, image and prediction to alignment
+    for row, (x1, y1, x2, y2) in enumerate(targets.boxes.tolist()):
+        image, own = int(targets.images[row]), int((y1 + y2) / 2 // 8) * 8 + int((x1 + x2) / 2 // 8)
+        aligned = {
+            (image, place): float(scores[image, place, targets.labels[row]]) * overlaps[row][place] ** 2
+            for place, (x, y) in enumerate(centres)
+            if (x1 < x < x2 and y1 < y < y2) or place == own
+        }
+        best = sorted(aligned, key=lambda place: -aligned[place])[:most]
+        chosen.append({place: aligned[place] for place in best if aligned[place] > 0})
+    for place in {place for own in chosen for place in own}:
+        owners = [row for row in range(len(chosen)) if place in chosen[row]]
+        for loser in sorted(owners, key=lambda row: -overlaps[row][place[1]])[1:]:
+            del chosen[loser][place]
+    result = {}
+    for row, own in enumerate(chosen):
+        for place, alignment in own.items():
+            best_iou = max(overlaps[row][other] for _, other in own)
+            result[place] = row, alignment / max(own.values()) * best_iou
     return result
 
 
@@ -74,42 +78,62 @@ def plain(scores: Tensor, boxes: Tensor, targets: Targets, *, most: int) -> dict
 def test_it_equals_the_plain_version(seed: int, most: int) -> None:
     scores, boxes, targets = random_batch(seed)
     found, expected = assign(scores, boxes, targets, most=most), plain(scores, boxes, targets, most=most)
-    places = [(image, place) for image, place in found.is_positive.nonzero().tolist()]
-    assert places == sorted(expected)
-    for image, place in places:
-        number, quality = expected[image, place]
-        assert found.objects[image, place] == number
-        assert found.quality[image, place].item() == pytest.approx(quality, abs=1e-5)
-    assert (found.quality[~found.is_positive] == 0).all()
+    assert sorted(places_of(found)) == sorted(expected)
+    for place, row, quality in zip(places_of(found), found.targets.tolist(), found.quality.tolist(), strict=True):
+        assert expected[place] == (row, pytest.approx(quality, abs=1e-5))
 
 
 def test_the_best_prediction_of_an_object_is_to_score_its_iou() -> None:
-    scores, boxes, targets = random_batch(0, num_boxes=1)
-    found, image = assign(scores, boxes, targets), int(targets.images[0])
-    iou = box_iou(targets.boxes, boxes[image])[0][found.is_positive[image]]
-    assert found.quality[image].max().item() == pytest.approx(float(iou.max()))
+    scores, boxes, _ = random_batch(0)
+    found = assign(scores, boxes, LARGE)
+    iou = box_iou(LARGE.boxes, boxes[0])[0][found.predictions]
+    assert len(iou) == 4
+    assert found.quality[0].item() == pytest.approx(float(iou.max()))
+    assert found.quality.tolist() == sorted(found.quality.tolist(), reverse=True)
 
 
-def test_an_object_smaller_than_a_cell_has_the_nearest_one() -> None:
+@pytest.mark.parametrize("score", [1.0, 1e-7, 1e-30])
+def test_quality_is_relative_however_low_all_scores_are(score: float) -> None:
+    """At the beginning of a training with 80 classes they are."""
+    scores, boxes, _ = random_batch(0)
+    found = assign(torch.full_like(scores, score), boxes, LARGE)
+    expected = assign(torch.ones_like(scores), boxes, LARGE)
+    assert len(found.quality) == 4
+    torch.testing.assert_close(found.quality, expected.quality)
+
+
+def test_an_object_smaller_than_a_cell_has_the_cell_it_is_in() -> None:
     scores, boxes, _ = random_batch(0)
     targets = Targets(torch.tensor([[9.0, 9.0, 11.0, 10.0]]), torch.tensor([1]), torch.tensor([0]))
-    assert assign(scores, boxes, targets).is_positive.nonzero().tolist() == [[0, 9]]  # row 1, column 1 of stride 8
+    boxes[0, 9] = torch.tensor([8.0, 8.0, 16.0, 16.0])
+    assert places_of(assign(scores, boxes, targets)) == [(0, 9)]  # row 1, column 1 of stride 8
 
 
-def test_an_object_that_no_prediction_overlaps_still_has_one_of_quality_0() -> None:
+@pytest.mark.parametrize("box", [(-30.0, -30.0, -10.0, -10.0), (80.0, 80.0, 90.0, 90.0)])
+def test_an_object_beyond_the_image_is_no_error(box: tuple[float, ...]) -> None:
     scores, boxes, _ = random_batch(0)
-    targets = Targets(torch.tensor([[8.0, 8.0, 40.0, 40.0]]), torch.tensor([1]), torch.tensor([0]))
+    found = assign(scores, boxes, Targets(torch.tensor([box]), torch.tensor([1]), torch.tensor([0])))
+    assert set(found.predictions.tolist()) <= {0, 63}
+
+
+def test_what_no_prediction_overlaps_has_no_positive() -> None:
+    scores, boxes, _ = random_batch(0)
     boxes[:] = torch.tensor([60.0, 60.0, 63.0, 63.0])
-    found = assign(scores, boxes, targets)
-    assert found.is_positive.sum() == 1
-    assert found.quality.sum() == 0
+    corners = torch.tensor([[8.0, 8.0, 40.0, 40.0], [20.0, 20.0, 20.0, 20.0]])  # and one of no size
+    found = assign(scores, boxes, Targets(corners, torch.tensor([1, 1]), torch.tensor([0, 0])))
+    assert len(found.quality) == 0
 
 
 def test_no_objects() -> None:
     scores, boxes, targets = random_batch(0, num_boxes=0)
-    found = assign(scores, boxes, targets)
-    assert not found.is_positive.any()
-    assert found.quality.shape == (3, NUM_PREDICTIONS)
+    assert len(assign(scores, boxes, targets).quality) == 0
+
+
+def test_of_two_equal_objects_the_first_keeps_a_prediction() -> None:
+    scores, boxes, _ = random_batch(0)
+    corners = torch.tensor([[8.0, 8.0, 40.0, 40.0]] * 2)
+    found = assign(scores, boxes, Targets(corners, torch.tensor([1, 1]), torch.tensor([0, 0])))
+    assert set(found.targets.tolist()) == {0}
 
 
 def test_the_exponents_weigh_score_and_overlap() -> None:
@@ -118,6 +142,6 @@ def test_the_exponents_weigh_score_and_overlap() -> None:
     targets = Targets(torch.tensor([[0.0, 0.0, 16.0, 16.0]]), torch.tensor([0]), torch.tensor([0]))
     scores[0, :2, 0] = torch.tensor([0.9, 0.3])
     boxes[0, :2] = torch.tensor([[0.0, 0.0, 16.0, 8.0], [0.0, 0.0, 16.0, 16.0]])
-    assert assign(scores, boxes, targets, beta=0, most=1).is_positive.nonzero().tolist() == [[0, 0]]
-    assert assign(scores, boxes, targets, beta=2, most=1).is_positive.nonzero().tolist() == [[0, 1]]
-    assert assign(scores, boxes, targets, alpha=3, beta=2, most=1).is_positive.nonzero().tolist() == [[0, 0]]
+    assert places_of(assign(scores, boxes, targets, beta=0, most=1)) == [(0, 0)]
+    assert places_of(assign(scores, boxes, targets, beta=2, most=1)) == [(0, 1)]
+    assert places_of(assign(scores, boxes, targets, alpha=3, beta=2, most=1)) == [(0, 0)]

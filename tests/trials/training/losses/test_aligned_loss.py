@@ -10,7 +10,7 @@ from trials.detections.anchors import cell_anchors
 from trials.detections.decoding import anchors_tensor, build_grid, cell_centres, decode_maps
 from trials.training.losses.aligned_assignment import assign_aligned
 from trials.training.losses.aligned_loss import AlignedLoss, AlignedLossSettings
-from trials.training.losses.targets import Targets, pad_by_image
+from trials.training.losses.targets import Targets
 
 STRIDES, SIZES_HW = (8, 16), ((8, 8), (4, 4))
 NUM_CLASSES, NUM_BINS = 3, 6
@@ -49,13 +49,13 @@ def decode(maps: list[Tensor]) -> tuple[Tensor, Tensor]:
 
 def plain_loss(maps: list[Tensor], objects: Targets) -> tuple[float, float]:
     """Box and class term, one positive after another."""
-    batch, grid, padded = len(maps[0]), build_grid(CELLS, STRIDES, sizes_hw=SIZES_HW), pad_by_image(objects, 3)
+    batch, grid = len(maps[0]), build_grid(CELLS, STRIDES, sizes_hw=SIZES_HW)
     boxes, scores = decode(maps)
     found = assign_aligned(
         scores,
         boxes,
         grid,
-        padded,
+        objects,
         score_exponent=SETTINGS.score_exponent,
         iou_exponent=SETTINGS.iou_exponent,
         most=SETTINGS.most_positives,
@@ -63,10 +63,11 @@ def plain_loss(maps: list[Tensor], objects: Targets) -> tuple[float, float]:
     rows = torch.cat([one.flatten(2).transpose(1, 2) for one in maps], dim=1)
     total, box = found.quality.sum().clamp(min=1.0), torch.zeros(())
     goal = torch.zeros(batch, rows.shape[1], NUM_CLASSES)
-    for image, place in found.is_positive.nonzero().tolist():
-        number, quality = found.objects[image, place], found.quality[image, place]
-        wanted = padded.boxes[image, number]
-        goal[image, place, padded.labels[image, number]] = quality
+    for image, place, number, quality in zip(
+        found.images.tolist(), found.predictions.tolist(), found.targets.tolist(), found.quality.tolist(), strict=True
+    ):
+        wanted = objects.boxes[number]
+        goal[image, place, objects.labels[number]] = quality
         (x, y), stride = cell_centres(grid)[place].tolist(), grid.strides[place].item()
         sides = (x - wanted[0], y - wanted[1], wanted[2] - x, wanted[3] - y)
         spread = 0.0
@@ -93,7 +94,19 @@ def test_the_loss_equals_the_plain_version(seed: int) -> None:
     assert parts.total.item() == pytest.approx(box + classes, rel=1e-4)
 
 
-@pytest.mark.parametrize("objects", [NOTHING, random_targets(0)], ids=["no objects", "objects"])
+def test_few_and_poor_positives_do_not_make_the_background_count_more() -> None:
+    """Terms are divided by qualities of which the sum is at least 1: here one positive of a low quality."""
+    maps = [torch.full_like(one, -4.0) for one in random_maps(0)]
+    objects = Targets(torch.tensor([[30.0, 30.0, 34.0, 34.0]]), torch.tensor([0]), torch.tensor([0]))
+    with_object, without = (loss_of()(maps, one, NOTHING) for one in (objects, NOTHING))
+    assert with_object.box > 0
+    assert with_object.classes.item() == pytest.approx(without.classes.item(), rel=0.05)
+
+
+POINT = Targets(torch.tensor([[20.0, 20.0, 20.0, 20.0]]), torch.tensor([0]), torch.tensor([0]))
+
+
+@pytest.mark.parametrize("objects", [NOTHING, random_targets(0), POINT], ids=["none", "objects", "one of no size"])
 def test_every_map_has_a_finite_gradient(objects: Targets) -> None:
     maps = random_maps(0)
     loss_of()(maps, objects, NOTHING).total.backward()  # type: ignore[no-untyped-call]
