@@ -10,8 +10,8 @@ thread and bound to its core.
 
 The shelf: YOLOv8n, YOLO11n and YOLO26n at three sizes, each in its best of three settings: as it comes (batches of 16
 accumulated to 64 images), batches of 16, batches of 8, the latter two not accumulated. Ours: `OURS`, each trained for no
-more CPU time than the shelf's network of nearest latency. Time is that of the process on its core, without validation. All
-are scored by our scorer (COCO's AP) on their own detections of the validation images.
+more CPU time than any of the shelf's networks that are as slow or slower. Time is that of the process on its core, without
+validation. All are scored by our scorer (COCO's AP) on their own detections of the validation images.
 """
 
 import argparse
@@ -66,7 +66,7 @@ EQUAL_TIME = "equal time"
 _EPOCHS = 30
 _DECOUPLED = PRESETS["yoloret-m0.75"].replace(head="decoupled", head_width=96, prediction_bias=True)
 OURS: Mapping[str, Architecture] = {
-    f"M0.75, decoupled {size} px": _DECOUPLED.replace(input_size=size) for size in (160, 192, 224, 256, 288, 320)
+    f"M0.75, decoupled {size} px": _DECOUPLED.replace(input_size=size) for size in (160, 192, 224, 256, 320)
 }
 """Name to architecture."""
 
@@ -315,19 +315,19 @@ def train_shelf(given: argparse.Namespace, job: Job, core: int) -> Trained:
 
 
 def train_for(given: argparse.Namespace, kept: Results, job: Job, core: int) -> Trained:
-    """Train one of ours for as long as the shelf's network of nearest latency was trained, in its best setting."""
+    """Train one of ours for no longer than any of the shelf's networks that are as slow or slower, in its best setting."""
     data, own = data_name(job.data), kept.timed[job.network].boxes_ms
-    there = {network: kept.best(data, network) for network in kept.timed if network not in OURS}
-    nearest = min(
-        (network for network, ones in there.items() if ones),
-        key=lambda one: abs(math.log(kept.timed[one].boxes_ms / own)),
-    )
-    limit_s = statistics.mean(one.cpu_s for one in there[nearest])
+    times = {
+        network: statistics.mean(one.cpu_s for one in ones)
+        for network, timed in kept.timed.items()
+        if network not in OURS and timed.boxes_ms >= own and (ones := kept.best(data, network))
+    }
+    shortest = min(times, key=times.__getitem__)
     if (data, job.network) not in kept.steps:
         kept.add("epoch", {"data": data, "network": job.network, "cpu_s": _run_ours(job, core, epochs=2)["cpu_s"] / 2})
-    epochs = max(3, int(limit_s / kept.steps[data, job.network]))
+    epochs = max(3, int(times[shortest] / kept.steps[data, job.network]))
     told = _run_ours(job, core, epochs=epochs)
-    setting = f"as long as {nearest}"
+    setting = f"as long as {shortest}"
     return Trained(data=data, network=job.network, setting=setting, seed=job.seed, epochs=epochs, **told)
 
 

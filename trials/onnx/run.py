@@ -506,7 +506,9 @@ def main(arguments=None):
     parser.add_argument(
         "--backend", choices=("onnxruntime", "tensorrt"), help="(tensorrt where an engine was built, else onnxruntime)"
     )
-    parser.add_argument("--file", default="model.onnx", help="another one is model-fp16.onnx (%(default)s)")
+    parser.add_argument(
+        "--file", default="model.onnx", help="model-fp16.onnx or model-int8.onnx where it was exported (%(default)s)"
+    )
     parser.add_argument("--model", default=os.path.dirname(os.path.abspath(__file__)), help="folder of the export")
     given = parser.parse_args(arguments)
     detector, status = None, 0

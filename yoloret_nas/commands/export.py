@@ -110,6 +110,7 @@ def export(
 
 
 def _print(card: "Card", folder: Path) -> None:
+    from yoloret_nas.export.model_card import short_number
 
     record = card.record
     assert record.point is not None
@@ -120,7 +121,7 @@ def _print(card: "Card", folder: Path) -> None:
         tried, latency = card.proofs.get(name), card.latencies.get(name)
         parts = []
         if tried:
-            apart = f"{tried.box_difference_px:.1g} px and {tried.score_difference:.1g} of score"
+            apart = f"{short_number(tried.box_difference_px)} px and {short_number(tried.score_difference)} of score"
             parts.append(f"AP {tried.ap:.4f} on {tried.num_images} images of {tried.split}, {apart} from PyTorch")
         if latency:
             parts.append(f"not measured: {latency}" if isinstance(latency, str) else f"{latency.median_ms:.3f} ms")

@@ -205,6 +205,10 @@ def _announce(
     ]
     if refit_epochs:
         lines.append(f"  then    retrain the front and near-front trials for {refit_epochs} epochs (--refit 0 to skip)")
+    if settings.inherit:
+        lines.append(
+            "  note    trials inherit weights (--inherit): their AP is higher than from scratch, by how much varies"
+        )
     if not gpus and settings.space.name == "nano":
         lines.append("  note    without a GPU each trial of this space may train for hours; --space tiny suits a CPU")
     console.print("\n".join(lines), markup=False, soft_wrap=True)

@@ -104,7 +104,7 @@ def _readme(folder: Path, card: Card, latency: Latency) -> str:
         _pictures(folder, card),
         _USE.format(size=card.decoding.input_size, opset=card.opset),
         _FILES,
-        f"## Origin\nTrained on `{card.dataset}`. {_origin(card)}",
+        f"## Origin\nTrained on `{card.dataset}`. {describe_start(card.record)}",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -130,7 +130,7 @@ def _files_table(card: Card) -> str:
     for name in (RAW_FILE, *card.files):
         tried = card.proofs.get(name)
         found = f"AP {tried.ap:.4f}, AP50 {tried.ap50:.4f}" if tried else "not tried"
-        apart = f"{tried.box_difference_px:.1g} px, {tried.score_difference:.1g}" if tried else ""
+        apart = f"{short_number(tried.box_difference_px)} px, {short_number(tried.score_difference)}" if tried else ""
         rows.append(f"| `{name}` | {found} | {apart} | {_words(card.latencies.get(name, 'not asked for'))} |")
     where = next(((one.num_images, one.split) for one in card.proofs.values()), None)
     calibrated = f" INT8 was calibrated with {card.num_calibration} training images." if card.num_calibration else ""
@@ -144,6 +144,11 @@ def _files_table(card: Card) -> str:
             f"Latency is a forward pass at batch 1.{images}{calibrated}",
         ]
     )
+
+
+def short_number(value: float) -> str:
+    """Return a number with one digit that is not 0, and no exponent."""
+    return f"{float(f'{value:.1g}'):f}".rstrip("0").rstrip(".")
 
 
 def _words(latency: Latency | str) -> str:
@@ -161,12 +166,14 @@ def _pictures(folder: Path, card: Card) -> str:
     return "\n\n".join(lines)
 
 
-def _origin(card: Card) -> str:
-    architecture = card.record.architecture
+def describe_start(record: TrialRecord) -> str:
+    """Return what a trial's weights were before it was trained."""
+    architecture, inherited = record.architecture, record.result.inherited
+    own = f"{inherited:.0%} of the values began with the weights of another trial of the study. " if inherited else ""
     if architecture.transfer == 0:
-        return "The weights began at random."
+        return f"{own}The {'others' if own else 'weights'} began at random."
     return (
-        f"The first {architecture.transfer} of {architecture.truncation} blocks of the backbone began with ImageNet "
+        f"{own}The first {architecture.transfer} of {architecture.truncation} blocks of the backbone began with ImageNet "
         f"weights: {describe_origin(architecture.backbone)}, unless another file lay in `--weights-dir`."
     )
 
