@@ -453,25 +453,25 @@ def draw(kept: Results, names: Sequence[str], path: Path) -> None:
     """Draw AP over latency, a panel for each dataset."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5 * len(names), 4), layout="constrained")
+    figure = Figure(figsize=(6 * len(names), 4), layout="constrained")
     for axes, data in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for label, colour, networks in (
             ("Ultralytics", "tab:red", [one for one in kept.timed if one not in OURS]),
             ("yoloret-nas", "tab:blue", list(OURS)),
         ):
-            points = [
-                (kept.timed[one].boxes_ms, [row.ap for row in kept.best(data, one)])
-                for one in networks
-                if one in kept.timed
-            ]
-            points = [point for point in points if point[1]]
-            means = [statistics.mean(aps) for _, aps in points]
-            spread = [
-                [mean - min(aps) for mean, (_, aps) in zip(means, points, strict=True)],
-                [max(aps) - mean for mean, (_, aps) in zip(means, points, strict=True)],
-            ]
-            axes.errorbar([ms for ms, _ in points], means, yerr=spread, fmt="o", color=colour, label=label)
+            points = {one: [row.ap for row in kept.best(data, one)] for one in networks if kept.best(data, one)}
+            latencies, means = (
+                [kept.timed[one].boxes_ms for one in points],
+                [statistics.mean(aps) for aps in points.values()],
+            )
+            ends = np.array([(min(aps), max(aps)) for aps in points.values()]).T
+            axes.errorbar(latencies, means, yerr=np.abs(ends - np.array(means)), fmt="o", color=colour, label=label)
+            for name, x, y in zip(points, latencies, means, strict=True):
+                short = " ".join(name.split()[-2:]) if name in OURS else name
+                axes.annotate(short, (x, y), xytext=(3, -9), textcoords="offset points", fontsize=6)
         axes.set(xscale="log", xlabel="ms to boxes, ONNX Runtime, one thread", ylabel="AP", title=data)
+        for axis in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+            axis("{x:g}")
         axes.legend()
     figure.savefig(path, dpi=120)
 
