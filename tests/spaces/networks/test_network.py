@@ -179,13 +179,15 @@ def test_boxes_and_classes_of_the_decoupled_head_have_branches_of_their_own() ->
     head = network.head
     assert isinstance(head, DecoupledHead)
     maps = network(torch.randn(2, 3, 64, 64))
-    box, classes = (sum(one[:, part].square().sum() for one in maps) for part in (slice(0, -3), slice(-3, None)))
+    box, classes = (
+        torch.stack([one[:, part].square().sum() for one in maps]).sum() for part in (slice(0, -3), slice(-3, None))
+    )
     for total, own, other in (
         (box, head.box_branch, head.class_branch),
         (classes, head.class_branch, head.box_branch),
     ):
         network.zero_grad()
-        total.backward(retain_graph=True)  # type: ignore[union-attr]
+        total.backward(retain_graph=True)  # type: ignore[no-untyped-call]
         assert all(value.grad is not None and value.grad.abs().sum() > 0 for value in own.parameters())
         assert all(value.grad is None or value.grad.abs().sum() == 0 for value in other.parameters())
 
