@@ -1,4 +1,4 @@
-"""This machine's CPU as a device: ONNX Runtime, batch 1, float32."""
+"""This machine's CPU as a device: ONNX Runtime, or OpenVINO for its own files, batch 1, float32."""
 
 import os
 import platform
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from trials.latency.device import DeviceError, DeviceIdentity, Latency, UnknownDeviceError, UnstableError
 from trials.latency.reference_network import write_reference
 from trials.latency.steadiness import time_in_turn
+from trials.onnx.openvino_model import import_openvino
 
 _ROUND_S = 0.05
 """Seconds per turn of the candidate and of the reference."""
@@ -23,10 +24,12 @@ _ROUND_S = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class CpuDevice:
-    """ONNX Runtime on this machine."""
+    """ONNX Runtime on this machine, or OpenVINO."""
 
     threads: int = 1
     """Threads of one inference; 1 is the steadiest beside a running search."""
+    runs_openvino: bool = False
+    """Whether it times ``.xml`` files of OpenVINO; the reference runs in ONNX Runtime all the same."""
     clock: Callable[[], float] = time.perf_counter
     """Returns seconds; tests pass their own."""
 
@@ -52,10 +55,13 @@ class CpuDevice:
     def _identity(self) -> DeviceIdentity:
         import onnxruntime
 
+        backend = f"ONNX Runtime {onnxruntime.__version__}"
+        if self.runs_openvino:
+            backend = f"OpenVINO {import_openvino().__version__.split('-')[0]}"
         return DeviceIdentity(
             kind="cpu",
             board=_processor(),
-            backend=f"ONNX Runtime {onnxruntime.__version__}",
+            backend=backend,
             precision="fp32",
             settings={"threads": str(self.threads)},
         )
@@ -68,14 +74,15 @@ class CpuDevice:
         """Time a network in turn with the reference until its median over the quiet rounds is steady.
 
         Raises:
-            DeviceError: ONNX Runtime cannot run the file.
+            DeviceError: the runtime cannot run the file.
             UnstableError: the median was not known to 10 % after all rounds.
         """
         started = self.clock()
-        candidate = _Runner(onnx_path, threads=self.threads, clock=self.clock)
+        load = _load_in_openvino if self.runs_openvino else _load_in_onnxruntime
+        candidate = _Runner(load(onnx_path, self.threads), clock=self.clock)
         with tempfile.TemporaryDirectory() as folder:
             write_reference(Path(folder) / "reference.onnx")
-            reference = _Runner(Path(folder) / "reference.onnx", threads=self.threads, clock=self.clock)
+            reference = _Runner(_load_in_onnxruntime(Path(folder) / "reference.onnx", self.threads), clock=self.clock)
         for runner in (candidate, reference):
             runner.run_for(_ROUND_S)  # warm-up: caches, clocks, memory arena
         rounds = time_in_turn(lambda: candidate.run_for(_ROUND_S), lambda: reference.run_for(_ROUND_S))
@@ -99,29 +106,15 @@ class CpuDevice:
 
 
 class _Runner:
-    """One ONNX Runtime session with a fixed input."""
+    """A network that is run again and again.
 
-    def __init__(self, path: Path, *, threads: int, clock: Callable[[], float]) -> None:
-        import onnxruntime
-        from onnxruntime.capi import onnxruntime_pybind11_state as ort
+    Args:
+        run: One pass on a fixed input.
+        clock: Returns seconds.
+    """
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except (
-            ort.Fail,
-            ort.InvalidArgument,
-            ort.InvalidGraph,
-            ort.InvalidProtobuf,
-            ort.NoSuchFile,
-            ort.NotImplemented,
-        ) as error:
-            raise DeviceError(f"ONNX Runtime cannot run {path.name}: {error}") from error
-        self._clock = clock
-        self._feed = {entry.name: _input(entry) for entry in self._session.get_inputs()}
+    def __init__(self, run: Callable[[], object], *, clock: Callable[[], float]) -> None:
+        self._run, self._clock = run, clock
 
     def run_for(self, seconds: float) -> list[float]:
         """Run for some time, at least three passes; return each pass in milliseconds."""
@@ -129,15 +122,50 @@ class _Runner:
         until = self._clock() + seconds
         while len(samples) < 3 or self._clock() < until:
             before = self._clock()
-            self._session.run(None, self._feed)
+            self._run()
             samples.append((self._clock() - before) * 1e3)
         return samples
 
 
-def _input(entry: Any) -> NDArray[np.float32]:
-    if not all(isinstance(side, int) for side in entry.shape):
-        raise DeviceError(f"input {entry.name} has shape {entry.shape}; only static shapes can be timed")
-    values: NDArray[np.float32] = np.random.default_rng(0).standard_normal(entry.shape).astype(np.float32)
+def _load_in_onnxruntime(path: Path, threads: int) -> Callable[[], object]:
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as ort
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except (
+        ort.Fail,
+        ort.InvalidArgument,
+        ort.InvalidGraph,
+        ort.InvalidProtobuf,
+        ort.NoSuchFile,
+        ort.NotImplemented,
+    ) as error:
+        raise DeviceError(f"ONNX Runtime cannot run {path.name}: {error}") from error
+    feed = {entry.name: _input(entry.name, entry.shape) for entry in session.get_inputs()}
+    return lambda: session.run(None, feed)
+
+
+def _load_in_openvino(path: Path, threads: int) -> Callable[[], object]:
+    openvino = import_openvino()
+    hints = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
+    try:
+        model = openvino.compile_model(str(path), "CPU", hints)
+    except RuntimeError as error:
+        raise DeviceError(f"OpenVINO cannot run {path.name}: {error}") from error
+    request = model.create_infer_request()
+    feed = [_input(entry.any_name, list(entry.shape)) for entry in model.inputs]
+    return lambda: request.infer(feed, share_inputs=True, share_outputs=True)
+
+
+def _input(name: str, shape: list[Any]) -> NDArray[np.float32]:
+    if not all(isinstance(side, int) for side in shape):
+        raise DeviceError(f"input {name} has shape {shape}; only static shapes can be timed")
+    values: NDArray[np.float32] = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     return values
 
 

@@ -2,8 +2,8 @@
 
     python3 run.py image.jpg FOLDER video.mp4 camera:0
 
-It needs numpy, OpenCV or Pillow (OpenCV for videos and cameras), and ONNX Runtime or TensorRT; nothing else. It is written
-for Python 3.6, the one of a Jetson Nano. From Python: ``Detector("folder").detect(image)``.
+It needs numpy, OpenCV or Pillow (OpenCV for videos and cameras), and ONNX Runtime, OpenVINO or TensorRT; nothing else. It is
+written for Python 3.6, the one of a Jetson Nano. From Python: ``Detector("folder").detect(image)``.
 """
 
 import argparse
@@ -22,6 +22,7 @@ except ImportError:  # Pillow does for images
     cv2 = None
 
 IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+BOARD_FILE = "/proc/device-tree/model"
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm")
 
 
@@ -30,9 +31,10 @@ class Detector:
 
     Args:
         folder: The export.
-        backend: ``onnxruntime``, ``tensorrt``, or None for TensorRT where a built engine of the file lies in the folder and
-            ONNX Runtime otherwise.
-        file: Which of its files: ``model.onnx``, ``model-fp16.onnx`` or ``model-int8.onnx``.
+        backend: ``onnxruntime``, ``openvino``, ``tensorrt``, or None for TensorRT where an engine of the file lies in the
+            folder that this machine can run, OpenVINO for an ``.xml`` file, and ONNX Runtime otherwise.
+        file: Which of its files: ``model.onnx``, ``model-fp16.onnx``, ``model-int8.onnx``, ``model-nms.onnx``, ``raw.onnx``,
+            or for OpenVINO ``model.xml``.
     """
 
     def __init__(self, folder, backend=None, file="model.onnx"):
@@ -40,13 +42,18 @@ class Detector:
             self.settings = json.load(opened)
         self.class_names = self.settings["class_names"]
         self.size = self.settings["input_size"]
-        path = os.path.join(folder, file)
-        there = sorted(name for name in os.listdir(folder) if name.startswith("model") and name.endswith(".onnx"))
+        if backend == "openvino":
+            file = os.path.splitext(file)[0] + ".xml"
+        there = sorted(name for name in os.listdir(folder) if name.endswith((".onnx", ".xml")))
         if file not in there:
             raise ValueError(f"{folder} has no {file}; there are {', '.join(there)}")
-        if backend is None:
-            backend = "tensorrt" if os.path.exists(engine_path(path)) else "onnxruntime"
-        self.network = {"onnxruntime": OnnxRuntime, "tensorrt": TensorRT}[backend](path)
+        path = os.path.join(folder, file)
+        backend = backend or choose_backend(path, self.settings)
+        self.network = {"onnxruntime": OnnxRuntime, "openvino": OpenVino, "tensorrt": TensorRT}[backend](
+            path, self.settings
+        )
+        if file == "raw.onnx":
+            self.network = RawMaps(self.network, self.settings)
         self.seconds = {"before": 0.0, "network": 0.0, "after": 0.0}
         self.count = 0
 
@@ -56,7 +63,8 @@ class Detector:
         Args:
             image: (H, W, 3) uint8 RGB.
             score_threshold: Smallest score kept.
-            nms_iou: A box is dropped if it overlaps a better one of its class by more than this.
+            nms_iou: A box is dropped if it overlaps a better one of its class by more than this. ``model-nms.onnx`` has
+                dropped them already, by thresholds of its own.
             max_detections: Most boxes kept.
             max_candidates: Most pairs of box and class that are compared with each other.
 
@@ -67,9 +75,12 @@ class Detector:
         square, place = letterbox(image, self.size, self.settings["letterbox_rgb"])
         images = np.ascontiguousarray(square.transpose(2, 0, 1)[None], dtype=np.float32)
         clock.append(time.perf_counter())
-        boxes, scores = self.network(images)
+        outputs = [one[0] for one in self.network(images)]
         clock.append(time.perf_counter())
-        found = select(boxes[0], scores[0], score_threshold, nms_iou, max_detections, max_candidates)
+        if len(outputs) == 3:  # best first, padded with scores of 0
+            found = [one[outputs[1] > score_threshold][:max_detections] for one in outputs]
+        else:
+            found = select(outputs[0], outputs[1], score_threshold, nms_iou, max_detections, max_candidates)
         kept = unletterbox(found[0], place, image.shape)
         clock.append(time.perf_counter())
         for name, began, ended in zip(("before", "network", "after"), clock, clock[1:]):
@@ -87,9 +98,9 @@ class Detector:
 
 
 class OnnxRuntime:
-    """The network in ONNX Runtime: images (1, 3, S, S) to boxes (1, P, 4) and scores (1, P, K)."""
+    """A file in ONNX Runtime: images (1, 3, S, S) to its outputs, for most boxes (1, P, 4) and scores (1, P, K)."""
 
-    def __init__(self, path):
+    def __init__(self, path, settings):
         import onnxruntime
 
         providers = [
@@ -100,22 +111,72 @@ class OnnxRuntime:
         self._session = onnxruntime.InferenceSession(path, providers=providers)
 
     def __call__(self, images):
-        return self._session.run(["boxes", "scores"], {"images": images})
+        return self._session.run(None, {"images": images})
+
+
+class OpenVino:
+    """A file in OpenVINO on the CPU, in float32 where it is not INT8: by default it would take bfloat16 on some CPUs."""
+
+    def __init__(self, path, settings):
+        import openvino
+
+        hints = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        self._model = openvino.compile_model(path, "CPU", hints)
+
+    def __call__(self, images):
+        return list(self._model([images]).to_tuple())
+
+
+class RawMaps:
+    """The network alone, with the normalisation before it and the decoding after it in numpy."""
+
+    def __init__(self, network, settings):
+        self._network, self._raw, self._num_classes = network, settings["raw.onnx"], len(settings["class_names"])
+        self._mean, self._std = (np.array(self._raw[name], np.float32).reshape(1, 3, 1, 1) for name in ("mean", "std"))
+
+    def __call__(self, images):
+        maps = self._network((images / 255 - self._mean) / self._std)
+        places = zip(maps, self._raw["strides"], self._raw["anchors"])
+        parts = [decode(*place, coding=self._raw["coding"], num_classes=self._num_classes) for place in places]
+        return [np.concatenate(one)[None] for one in zip(*parts)]
+
+
+def decode(values, stride, anchors, coding, num_classes):
+    """Decode one raw map (1, A·V, H, W) of logits to (H·W·A, 4) boxes xyxy and (H·W·A, K) scores."""
+    height, width = values.shape[2:]
+    rows = values[0].reshape(len(anchors), -1, height, width).transpose(2, 3, 0, 1)  # (H, W, A, V)
+    cells = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1)[:, :, None]  # (H, W, 1, 2)
+    scores = sigmoid(rows[..., -num_classes:])
+    if coding == "distances":
+        logits = rows[..., :-num_classes].reshape(height, width, len(anchors), 4, -1)
+        shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        sides = (shares * np.arange(shares.shape[-1])).sum(axis=-1) / shares.sum(axis=-1) * stride
+        first, last = (cells + 0.5) * stride - sides[..., :2], (cells + 0.5) * stride + sides[..., 2:].clip(min=1e-3)
+    else:
+        scores = scores * sigmoid(rows[..., 4:5])
+        if coding == "bounded":
+            centres, sizes = 2 * sigmoid(rows[..., :2]) - 0.5, (2 * sigmoid(rows[..., 2:4])) ** 2
+        else:
+            centres, sizes = sigmoid(rows[..., :2]), np.exp(rows[..., 2:4].clip(max=6))
+        centres, halves = (centres + cells) * stride, (sizes * anchors).clip(min=1e-3) / 2
+        first, last = centres - halves, centres + halves
+    boxes = np.concatenate((first, last), axis=-1)
+    return boxes.reshape(-1, 4).astype(np.float32), scores.reshape(-1, num_classes)
+
+
+def sigmoid(values):
+    """Return the logistic function of values."""
+    return 1 / (1 + np.exp(-values.clip(-80, 80)))
 
 
 class TensorRT:
-    """The network in TensorRT 7 to 10; its engine is built once, in FP16 (and INT8), and kept beside the file."""
+    """A file in TensorRT 7 to 10; its engine is the one in the folder, or built once, in FP16 (and INT8), and kept there."""
 
-    def __init__(self, onnx_path):
-        try:
-            import tensorrt as trt
-        except ImportError as error:
-            raise ImportError(
-                f"{error}; on a Jetson use the system's python3, elsewhere --backend onnxruntime"
-            ) from error
+    def __init__(self, onnx_path, settings):
+        trt = import_tensorrt()
         self._cuda = Cuda()
         logger = trt.Logger(trt.Logger.WARNING)
-        path = engine_path(onnx_path)
+        path = fitting_engine(onnx_path, settings) or engine_path(onnx_path)
         if not os.path.exists(path):
             print(f"building {path}, which takes minutes on a small board", file=sys.stderr)
             plan = build_engine(trt, logger, onnx_path)
@@ -132,6 +193,10 @@ class TensorRT:
         for name, shape in self._tensors():
             self._host[name] = np.zeros(shape, np.float32)
             self._device[name] = self._cuda.allocate(self._host[name].nbytes)
+        if "labels" in self._host:
+            raise RuntimeError("TensorRT runs the files without non-maximum suppression here: --file model.onnx")
+        raw = settings.get("raw.onnx", {}).get("outputs", ())
+        self._outputs = ("boxes", "scores") if "boxes" in self._host else raw
 
     def __call__(self, images):
         self._host["images"][...] = images
@@ -145,9 +210,9 @@ class TensorRT:
             is_done = self._context.execute_v2([self._device[name] for name in self._order])
         if not is_done:
             raise RuntimeError("TensorRT could not run the network")
-        for name in ("boxes", "scores"):
+        for name in self._outputs:
             self._cuda.copy(self._device[name], self._host[name], to_device=False)
-        return self._host["boxes"], self._host["scores"]
+        return [self._host[name] for name in self._outputs]
 
     def _tensors(self):
         """Return name and shape of each input and output, in the engine's order."""
@@ -160,6 +225,59 @@ class TensorRT:
             shapes = [tuple(engine.get_binding_shape(index)) for index in range(engine.num_bindings)]
         self._order = names
         return list(zip(names, shapes))
+
+
+def import_tensorrt():
+    """Return the package of TensorRT, or of TensorRT for RTX."""
+    try:
+        import tensorrt as trt
+    except ImportError as error:
+        try:
+            import tensorrt_rtx as trt
+        except ImportError:
+            raise ImportError(
+                f"{error}; on a Jetson use the system's python3, elsewhere --backend onnxruntime"
+            ) from error
+    return trt
+
+
+def choose_backend(path, settings):
+    """Return the backend that runs a file where none was asked for."""
+    if path.endswith(".xml"):
+        return "openvino"
+    return "tensorrt" if os.path.exists(engine_path(path)) or fitting_engine(path, settings) else "onnxruntime"
+
+
+def fitting_engine(onnx_path, settings):
+    """Return the engine that the export holds of a file; None where this TensorRT or GPU is not the one it was built for."""
+    path = os.path.splitext(onnx_path)[0] + ".engine"
+    built_for = settings.get(os.path.basename(path))
+    if built_for is None or not os.path.exists(path):
+        return None
+    try:
+        trt = import_tensorrt()
+    except ImportError:
+        return None
+    name = "TensorRT for RTX" if trt.__name__ == "tensorrt_rtx" else "TensorRT"
+    here = f"{name} {'.'.join(trt.__version__.split('.')[:3])}"
+    return path if built_for["tensorrt"] == here and built_for["board"] in board_names() else None
+
+
+def board_names():
+    """Return the names of this machine's board and first GPU, as far as they have one."""
+    names = []
+    try:
+        with open(BOARD_FILE, encoding="utf-8") as file:
+            names.append(file.read().replace("\0", "").strip())
+    except OSError:  # no board
+        pass
+    try:
+        cuda, name = ctypes.CDLL("libcuda.so.1"), ctypes.create_string_buffer(256)
+    except OSError:  # no driver
+        return names
+    if cuda.cuInit(0) == 0 and cuda.cuDeviceGetName(name, 256, 0) == 0:
+        names.append(name.value.decode())
+    return names
 
 
 def engine_path(onnx_path):
@@ -421,6 +539,11 @@ class Film:
     def __init__(self, path, rate):
         self._path, self._rate, self._writer = path, rate if 1 <= rate <= 240 else 25.0, None
 
+    @property
+    def is_empty(self):
+        """Whether it has no frame."""
+        return self._writer is None
+
     def add(self, image):
         """Append an RGB frame."""
         if self._writer is None:
@@ -504,10 +627,14 @@ def main(arguments=None):
     parser.add_argument("--iou", type=float, default=0.5, help="largest overlap of two boxes of a class (%(default)s)")
     parser.add_argument("--limit", type=int, default=0, help="stop each source after so many images (0: do not)")
     parser.add_argument(
-        "--backend", choices=("onnxruntime", "tensorrt"), help="(tensorrt where an engine was built, else onnxruntime)"
+        "--backend",
+        choices=("onnxruntime", "openvino", "tensorrt"),
+        help="(tensorrt where an engine lies that fits this machine, else onnxruntime)",
     )
     parser.add_argument(
-        "--file", default="model.onnx", help="model-fp16.onnx or model-int8.onnx where it was exported (%(default)s)"
+        "--file",
+        default="model.onnx",
+        help="another file of the export, such as model-int8.onnx or raw.onnx (%(default)s)",
     )
     parser.add_argument("--model", default=os.path.dirname(os.path.abspath(__file__)), help="folder of the export")
     given = parser.parse_args(arguments)

@@ -46,6 +46,8 @@ def tensorrt_stand_in(memory: Memory, *, is_new: bool, says: list[str]) -> Any:
             return _engine(memory, is_new=is_new) if plan == b"plan" else None
 
     return SimpleNamespace(
+        __name__="tensorrt",
+        __version__="10.3.0.26" if is_new else "7.1.3.0",
         Logger=_Logger,
         Builder=Builder,
         Runtime=Runtime,

@@ -13,13 +13,18 @@ import pytest
 import torch
 from PIL import Image
 
+from spaces.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from tests.trials.onnx.detector import CLASSES, make_decoding, make_network, write_folder
 from tests.trials.onnx.tensorrt_stand_in import Memory, tensorrt_stand_in
-from trials.data.letterbox import letterbox, normalise
+from trials.data.letterbox import PAD_RGB, letterbox, normalise
 from trials.detections import DetectionSettings, select_detections
 from trials.detections.decoding import anchors_tensor, decode_maps
 from trials.detections.nms import unletterbox_detections
 from trials.onnx import run
+from trials.onnx.decoded import export_decoded
+from trials.onnx.export import export_onnx
+from trials.onnx.suppressed import Suppression, add_suppression
+from trials.trial_result import write_json
 
 SETTINGS = DetectionSettings(score_threshold=0.2, nms_iou=0.5)
 
@@ -90,13 +95,48 @@ def test_the_best_boxes_of_each_class_are_kept_up_to_the_bounds() -> None:
     assert (nothing[0].shape, nothing[1].shape, nothing[2].shape) == ((0, 4), (0,), (0,))
 
 
+@pytest.mark.parametrize("coding", ["bounded", "exponential", "distances"])
+def test_raw_maps_are_decoded_to_the_same_boxes(tmp_path: Path, coding: str) -> None:
+    network, decoding = make_network(coding), make_decoding(coding)
+    export_decoded(network, decoding, tmp_path / "model.onnx", opset=13)
+    export_onnx(network, tmp_path / "raw.onnx", input_size=64)
+    raw = {
+        "strides": [8, 16, 32],
+        "anchors": decoding.anchors,
+        "coding": coding,
+        "mean": IMAGENET_MEAN,
+        "std": IMAGENET_STD,
+    }
+    settings = {"class_names": CLASSES, "input_size": 64, "letterbox_rgb": PAD_RGB, "raw.onnx": raw}
+    write_json(tmp_path / "detector.json", settings)
+    images = np.random.default_rng(0).integers(0, 256, (1, 3, 64, 64)).astype(np.float32)
+    ours, expected = (run.Detector(str(tmp_path), file=name).network(images) for name in ("raw.onnx", "model.onnx"))
+    for one, other in zip(ours, expected, strict=True):
+        assert one.dtype == np.float32
+        np.testing.assert_allclose(one, other, atol=1e-3, rtol=1e-4)
+
+
+def test_a_file_with_suppression_is_run_as_it_is(folder: Path, tmp_path: Path) -> None:
+    for name in ("model.onnx", "detector.json"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    add_suppression(tmp_path / "model.onnx", tmp_path / "model-nms.onnx", Suppression(score_threshold=0.1))
+    detector, image = run.Detector(str(tmp_path), file="model-nms.onnx"), image_of(48, 200)
+    for threshold in (0.0, 0.3):
+        expected = run.Detector(str(tmp_path)).detect(image, max(threshold, 0.1))
+        found = detector.detect(image, threshold)
+        assert len(found[0]) > 0
+        assert found[1].tolist() == pytest.approx(expected[1].tolist())
+        assert found[2].dtype == np.int64
+    assert len(detector.detect(image, 0.0, max_detections=2)[0]) == 2
+
+
 def test_it_is_written_for_python_3_6() -> None:
     source = Path(run.__file__).read_text(encoding="utf-8")
     tree = ast.parse(source, feature_version=(3, 6))
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     plain = {"argparse", "ctypes", "hashlib", "json", "os", "sys", "time"}
-    assert imported == plain | {"numpy", "cv2", "PIL", "onnxruntime", "tensorrt"}
+    assert imported == plain | {"numpy", "cv2", "PIL", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx"}
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.NamedExpr)]
 
 
@@ -269,6 +309,35 @@ def test_tensorrt_builds_an_engine_once_and_keeps_it(
     (tmp_path / "model-int8.onnx").write_bytes((tmp_path / "model.onnx").read_bytes())
     assert isinstance(run.Detector(str(tmp_path), "tensorrt", "model-int8.onnx").network, run.TensorRT)
     assert says[:3] == ["network 1", "flag fp16", "flag int8"]
+
+
+@pytest.mark.parametrize(
+    ("tensorrt", "board", "fits"),
+    [
+        ("TensorRT 10.3.0", "NVIDIA Jetson Orin Nano", True),
+        ("TensorRT 10.3.1", "NVIDIA Jetson Orin Nano", False),
+        ("TensorRT for RTX 10.3.0", "NVIDIA Jetson Orin Nano", False),
+        ("TensorRT 10.3.0", "NVIDIA Jetson Orin NX", False),
+    ],
+)
+def test_the_engine_of_the_export_is_used_where_it_was_built(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tensorrt: str, board: str, fits: bool
+) -> None:
+    (tmp_path / "model.onnx").write_bytes((folder / "model.onnx").read_bytes())
+    settings = json.loads((folder / "detector.json").read_text(encoding="utf-8"))
+    settings["model.engine"] = {"tensorrt": tensorrt, "board": board}
+    (tmp_path / "detector.json").write_text(json.dumps(settings))
+    (tmp_path / "model.engine").write_bytes(b"plan")
+    (tmp_path / "board").write_bytes(b"NVIDIA Jetson Orin Nano\0")
+    memory, says = Memory(), list[str]()
+    monkeypatch.setattr(run, "BOARD_FILE", str(tmp_path / "board"))
+    monkeypatch.setattr(run, "Cuda", lambda: memory)
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    assert isinstance(run.Detector(str(tmp_path)).network, run.OnnxRuntime)
+    monkeypatch.setitem(sys.modules, "tensorrt", tensorrt_stand_in(memory, is_new=True, says=says))
+    assert isinstance(run.Detector(str(tmp_path)).network, run.TensorRT if fits else run.OnnxRuntime)
+    run.Detector(str(tmp_path), "tensorrt").detect(np.zeros((64, 64, 3), np.uint8))
+    assert (says == []) == fits  # elsewhere it builds its own
 
 
 def test_a_refusal_of_tensorrt_is_passed_on(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
