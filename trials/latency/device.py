@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -167,6 +167,27 @@ class Device(Protocol):
 
     def close(self) -> None:
         """Release the device's resources; may be called more than once."""
+
+
+@runtime_checkable
+class EngineBuilder(Device, Protocol):
+    """A device with TensorRT, whose engines can be taken away; they run where TensorRT and GPU are the same."""
+
+    @property
+    def converts_to_fp16(self) -> bool:
+        """Whether it makes FP16 of an FP32 file by itself, input and outputs left in FP32."""
+
+    def build_engine(self, onnx_path: Path, target: Path) -> None:
+        """Build the engine that `measure` times.
+
+        Args:
+            onnx_path: As for `measure`; in FP16 where the device does not convert.
+            target: The file to write on this machine.
+
+        Raises:
+            DeviceError: the device cannot be reached, or cannot build the network.
+            UnsupportedNetworkError: its TensorRT cannot take the file.
+        """
 
 
 def _flat(identity: DeviceIdentity) -> dict[str, str]:

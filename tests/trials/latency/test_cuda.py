@@ -1,5 +1,6 @@
 """The device on a local GPU: its build half under the real TensorRT for RTX, the rest under a stand-in for a GPU."""
 
+import hashlib
 import sys
 from functools import partial
 from pathlib import Path
@@ -13,8 +14,10 @@ from spaces.presets import PRESETS
 from tests.trials.latency.cuda_stand_in import ScriptedGpus, scripted_tensorrt
 from trials.latency import DeviceError, UnknownDeviceError, UnstableError
 from trials.latency.cuda import CudaDevice
-from trials.latency.cuda.engine import Engine, build_engine, find_tensorrt, parse_network
+from trials.latency.cuda import device as device_module
+from trials.latency.cuda.engine import Engine, TensorRT, build_engine, find_tensorrt, parse_network
 from trials.latency.cuda.passes import Passes
+from trials.latency.device import EngineBuilder
 from trials.latency.doctor import examine_device
 from trials.latency.open_device import open_device
 from trials.latency.reference_network import write_reference
@@ -61,6 +64,26 @@ def test_a_measurement_carries_what_it_depends_on(monkeypatch: pytest.MonkeyPatc
     assert latency.is_reference_in_turn
     assert latency.before == {"gpu_mhz": 1900, "memory_mhz": 1900, "temperature_c": 55, "power_w": 150.0}
     assert latency.notes == ()
+
+
+def test_an_engine_that_is_taken_away_is_the_one_that_is_timed(
+    monkeypatch: pytest.MonkeyPatch, reference: Path, tmp_path: Path
+) -> None:
+    write_half(reference, tmp_path / "half.onnx")
+    device, sizes = _device(monkeypatch, ScriptedGpus()), list[int]()
+    assert isinstance(device, EngineBuilder)
+    build = device_module.build_engine
+
+    def counted(tensorrt: TensorRT, content: bytes) -> bytes:
+        sizes.append(len(content))
+        return build(tensorrt, content) + b" %d" % len(sizes)
+
+    monkeypatch.setattr(device_module, "build_engine", counted)
+    device.build_engine(tmp_path / "half.onnx", tmp_path / "model.engine")
+    assert sizes == [(tmp_path / "half.onnx").stat().st_size]  # as it is: it is in FP16 already
+    plan = (tmp_path / "model.engine").read_bytes()
+    assert device.measure(tmp_path / "half.onnx").engine == hashlib.sha256(plan).hexdigest()[:16]
+    assert len(sizes) == 2  # the other is the reference
 
 
 def test_a_limited_clock_is_another_device(monkeypatch: pytest.MonkeyPatch) -> None:

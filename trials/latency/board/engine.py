@@ -14,6 +14,7 @@ from trials.latency.board.trtexec_failure import Failure, find_failure
 from trials.latency.board.trtexec_log import TrtexecLog, parse_log, parse_times
 from trials.latency.device import DeviceError
 from trials.onnx import UnsupportedNetworkError
+from trials.onnx.number_format import find_number_format
 
 _GARBLED = ("garbage", "truncated")
 _MEMORY = ("out_of_memory", "killed", "no_implementation")
@@ -101,11 +102,12 @@ class EngineBench:
         model = self.session.upload(onnx_path, "model.onnx")
         engine = f"{content}-{secrets.token_hex(4)}.engine"
         notes = []
-        run, log, failure = self._run_builder(model, engine, shape, self.workspace_mib)
+        is_int8 = find_number_format(onnx_path) == "int8"
+        run, log, failure = self._run_builder(model, engine, shape, self.workspace_mib, is_int8=is_int8)
         if failure and failure.kind in _MEMORY:
             smaller = max(64, self.workspace_mib // 2)
             notes.append(f"built with {smaller} MiB of workspace after {failure.message}")
-            run, log, failure = self._run_builder(model, engine, shape, smaller)
+            run, log, failure = self._run_builder(model, engine, shape, smaller, is_int8=is_int8)
         if failure and failure.kind == "disk_full":
             raise self.session.disk_full()
         if failure:
@@ -118,11 +120,15 @@ class EngineBench:
         return Engine(file=engine, build_s=log.build_s or run.seconds, notes=tuple(notes))
 
     def _run_builder(
-        self, model: str, engine: str, shape: tuple[int, ...], workspace_mib: int
+        self, model: str, engine: str, shape: tuple[int, ...], workspace_mib: int, *, is_int8: bool
     ) -> tuple[BoardRun, TrtexecLog, Failure | None]:
         work = self.session.work
         command = self.trtexec.build_command(
-            onnx=model, engine=f"{work}/{engine}", timing_cache=f"{work}/timing.cache", workspace_mib=workspace_mib
+            onnx=model,
+            engine=f"{work}/{engine}",
+            timing_cache=f"{work}/timing.cache",
+            workspace_mib=workspace_mib,
+            is_int8=is_int8,
         )
 
         def attempt() -> BoardRun:

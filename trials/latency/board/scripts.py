@@ -216,6 +216,18 @@ fi
 """
 )
 
+FETCH = (
+    PRELUDE
+    + r"""
+# FETCH NONCE PATH: print a file's size, then the file in base64.
+nonce=$1
+if [ "$bounded" ]; then bound='timeout 900'; else bound=; fi
+mark size; wc -c <"$2" || exit 1
+mark data; $bound base64 <"$2" || exit 1
+mark end
+"""
+)
+
 DROP = PRELUDE + "trim 0  # DROP: delete all engines and timing caches\n"
 
 SET_REFERENCE = (

@@ -4,6 +4,7 @@ The lock is a file on the board (flock), so that it applies to all workers, mach
 depends on the client's heartbeat: a client that dies or is cut off releases the board within seconds.
 """
 
+import base64
 import contextlib
 import getpass
 import math
@@ -17,9 +18,10 @@ from pathlib import Path
 
 from trials.latency.board.probe import BoardState, read_state, split_parts
 from trials.latency.board.remote_process import RemoteEndError, RemoteResult
-from trials.latency.board.scripts import DROP, KEEP, RUN, SESSION, SET_REFERENCE, UPLOAD
+from trials.latency.board.scripts import DROP, FETCH, KEEP, RUN, SESSION, SET_REFERENCE, UPLOAD
 from trials.latency.board.ssh import SshHost
 from trials.latency.device import DeviceAwayError, DeviceError
+from trials.whole_file import whole_file
 
 _GRACE_S = 120.0
 """The local time limit exceeds the board's by this much."""
@@ -136,6 +138,27 @@ class BoardSession:
         if result.exit_status != 0:
             raise self.disk_full()
         self.engines.append(engine)
+
+    def fetch(self, engine: str, target: Path) -> None:
+        """Copy a kept engine to this machine.
+
+        Raises:
+            DeviceAwayError: the connection broke.
+            DeviceError: the board cannot send it.
+        """
+        nonce, path = secrets.token_hex(8), f"{self.work}/../{self.folder}/{engine}"
+        result = self.host.run(FETCH, nonce, path, what="fetching an engine", limit_s=1000)
+        parts = split_parts(result.stdout, nonce)
+        if result.exit_status != 0:
+            raise DeviceError(
+                f"{self.host.address} cannot send the engine it built: {_last_words(result)}",
+                hint="it needs the program base64, which is part of GNU coreutils and of busybox",
+            )
+        content = base64.b64decode(parts.get("data", ""))
+        if "end" not in parts or len(content) != int(parts["size"]):
+            raise DeviceAwayError(f"fetching an engine from {self.host.address} was cut off")
+        with whole_file(target) as partial:
+            partial.write_bytes(content)
 
     def drop_engines(self) -> None:
         """Delete all kept engines."""

@@ -24,6 +24,7 @@ from trials.latency.retry import retry_while_away
 from trials.latency.steadiness import Verdict, grade_repeats, has_moved, judge_run
 from trials.onnx import check_onnx
 from trials.onnx.half_precision import write_half
+from trials.onnx.number_format import find_number_format
 
 Result = TypeVar("Result")
 
@@ -86,6 +87,31 @@ class SshDevice:
         with self._prepared(onnx_path) as path, self._reference_file() as reference:
             work = _Measurement(device=self, onnx_path=path, shape=shape, reference_path=reference, started=started)
             return self._in_session(work.measure)
+
+    @property
+    def converts_to_fp16(self) -> bool:
+        """Whether its TensorRT makes FP16 of an FP32 file by itself.
+
+        Raises:
+            DeviceError: the board cannot be probed.
+        """
+        return self.board.trtexec.takes_fp16
+
+    def build_engine(self, onnx_path: Path, target: Path) -> None:
+        """Build a network's engine on the board unless it is kept there, and fetch it.
+
+        Raises:
+            DeviceAwayError: the board could not be reached, or others held it, for all the time allowed.
+            DeviceError: the board cannot build the network, or cannot send the engine.
+            UnsupportedNetworkError: its TensorRT cannot take the network.
+        """
+        shape = check_onnx(onnx_path, version=self.board.trtexec.version)
+        with self._prepared(onnx_path) as path:
+
+            def work(session: BoardSession) -> None:
+                session.fetch(self.bench(session).find_or_build(path, shape=shape).file, target)
+
+            self._in_session(work)
 
     def time_reference(self, times: int) -> list[TimedRun]:
         """Time the reference network several times without judging; a steady result becomes its new first figure.
@@ -153,8 +179,8 @@ class SshDevice:
 
     @contextmanager
     def _prepared(self, onnx_path: Path) -> Iterator[Path]:
-        """Yield the file in a form that this board's TensorRT takes: converted to FP16 unless trtexec does that."""
-        if self.board.trtexec.takes_fp16:
+        """Yield the file in a form that this board's TensorRT takes: FP32 is converted to FP16 unless trtexec does that."""
+        if self.board.trtexec.takes_fp16 or find_number_format(onnx_path) != "fp32":
             yield onnx_path
             return
         with tempfile.TemporaryDirectory() as folder:

@@ -49,7 +49,9 @@ class Trtexec:
         """Whether timed passes are launched as a CUDA graph, which 11 and later always do."""
         return "useCudaGraph" in self.flags or self.version.major >= 11
 
-    def build_command(self, *, onnx: str, engine: str, timing_cache: str, workspace_mib: int) -> list[str]:
+    def build_command(
+        self, *, onnx: str, engine: str, timing_cache: str, workspace_mib: int, is_int8: bool = False
+    ) -> list[str]:
         """Return the command that builds an engine and times nothing.
 
         Args:
@@ -57,8 +59,11 @@ class Trtexec:
             engine: Path to write.
             timing_cache: Path to read and write; unused before 8.0.
             workspace_mib: Scratch memory for the builder.
+            is_int8: Whether the file is quantised, which up to 10 must be allowed.
         """
-        return [self.path, f"--onnx={onnx}", f"--saveEngine={engine}", *self._build_flags(timing_cache, workspace_mib)]
+        int8 = ["--int8"] if is_int8 and "int8" in self.flags else []
+        flags = [*self._build_flags(timing_cache, workspace_mib), *int8]
+        return [self.path, f"--onnx={onnx}", f"--saveEngine={engine}", *flags]
 
     def time_command(self, *, engine: str, times: str, timing: Timing) -> list[str]:
         """Return the command that times an engine, without profiler and without copies to and from the GPU.

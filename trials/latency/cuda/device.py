@@ -23,6 +23,8 @@ from trials.latency.reference_network import write_reference
 from trials.latency.steadiness import Rounds, time_in_turn
 from trials.onnx import check_onnx
 from trials.onnx.half_precision import write_half
+from trials.onnx.number_format import find_number_format
+from trials.whole_file import whole_file
 
 _ROUND_S = 0.05
 """Seconds per turn of the candidate and of the reference."""
@@ -139,14 +141,42 @@ class CudaDevice:
             after=after.to_dict(),
         )
 
+    @property
+    def converts_to_fp16(self) -> bool:
+        """Whether TensorRT makes FP16 of an FP32 file by itself; its Python package builds a file as it is."""
+        return False
+
+    def build_engine(self, onnx_path: Path, target: Path) -> None:
+        """Build a network's engine; `measure` then times this one.
+
+        Raises:
+            DeviceError: TensorRT cannot build it.
+            UnsupportedNetworkError: its TensorRT cannot take the file.
+        """
+        check_onnx(onnx_path, version=self.tensorrt.reads)
+        plan, build_s = self._build(onnx_path)
+        self._built[onnx_path.read_bytes()] = plan, build_s
+        with whole_file(target) as partial:
+            partial.write_bytes(plan)
+
     def close(self) -> None:
         """Do nothing: engines end with their measurement."""
 
+    @cached_property
+    def _built(self) -> dict[bytes, tuple[bytes, float]]:
+        """What `build_engine` built, by the file's content."""
+        return {}
+
     def _build(self, onnx_path: Path) -> tuple[bytes, float]:
+        if known := self._built.get(onnx_path.read_bytes()):
+            return known
         began = self.clock()
         with tempfile.TemporaryDirectory() as folder, torch.cuda.device(self._torch_device):
-            write_half(onnx_path, Path(folder) / "half.onnx")
-            plan = build_engine(self.tensorrt, (Path(folder) / "half.onnx").read_bytes())
+            prepared = onnx_path
+            if find_number_format(onnx_path) == "fp32":
+                prepared = Path(folder) / "half.onnx"
+                write_half(onnx_path, prepared)
+            plan = build_engine(self.tensorrt, prepared.read_bytes())
         return plan, self.clock() - began
 
     def _load(self, plan: bytes) -> Runner:

@@ -22,12 +22,15 @@ from spaces import YoloRetError
 from tests.conftest import PutUpBoard
 from tests.trials.latency.board.loopback import LoopbackBoard
 from tests.trials.latency.board.versions import FLAGS
+from tests.trials.onnx.detector import write_folder
+from trials.data.shapes import ShapesSettings, make_shapes
 from trials.latency import DeviceAwayError, DeviceError, Latency, UnstableError
 from trials.latency.board import SshDevice, SshSettings
 from trials.latency.board.trtexec_command import Timing
 from trials.latency.cache import LatencyCache
 from trials.onnx import UnsupportedNetworkError
 from trials.onnx.export import read_opset
+from trials.onnx.quantised import quantise
 
 QUICK = SshSettings(patience_s=0, cooling_s=0, reference_every=100)
 
@@ -113,6 +116,40 @@ def test_an_engine_is_built_once(board: LoopbackBoard, device: SshDevice, networ
     assert other.measure(network).engine == first.engine
     other.close()
     assert _kinds(board).count("build") == 2
+
+
+def test_an_engine_is_fetched_whole_and_is_the_one_that_is_timed(
+    board: LoopbackBoard, device: SshDevice, network: Path, tmp_path: Path
+) -> None:
+    device.build_engine(network, tmp_path / "model.engine")
+    (kept,) = board.cache.glob("*/*.engine")
+    assert (tmp_path / "model.engine").read_bytes() == kept.read_bytes()
+    assert device.measure(network).engine == kept.stem
+    assert _kinds(board)[0] == "build"
+    assert _kinds(board).count("build") == 2  # the other is the reference's
+    kept.write_bytes(bytes(range(256)) * 5000)
+    device.build_engine(network, tmp_path / "model.engine")
+    assert (tmp_path / "model.engine").read_bytes() == kept.read_bytes()
+    board._program("base64", "echo Zm9v; exit 0")  # less than the file
+    with pytest.raises(DeviceAwayError, match="fetching an engine from board was cut off"):
+        device.build_engine(network, tmp_path / "gone.engine")
+    board._program("base64", "echo base64: not found >&2; exit 127")
+    with pytest.raises(DeviceError, match=r"board cannot send the engine it built: .*not found"):
+        device.build_engine(network, tmp_path / "gone.engine")
+    assert [path.name for path in tmp_path.glob("*.engine")] == ["model.engine"]
+
+
+def test_a_quantised_file_is_built_in_int8(board: LoopbackBoard, device: SshDevice, tmp_path: Path) -> None:
+    write_folder(tmp_path)
+    samples = make_shapes(ShapesSettings(num_train=2, num_val=1, size=64)).splits["train"]
+    quantise(tmp_path / "model.onnx", tmp_path / "int8.onnx", samples, input_size=64)
+    board.set(guess=False)
+    for name in ("model.onnx", "int8.onnx"):
+        device.build_engine(tmp_path / name, tmp_path / "an.engine")
+    assert [("--fp16" in call["words"], "--int8" in call["words"]) for call in board.calls()] == [
+        (True, False),
+        (True, True),
+    ]
 
 
 def test_two_builds_are_told_apart_and_agree(board: LoopbackBoard, device: SshDevice, network: Path) -> None:
