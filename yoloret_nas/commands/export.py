@@ -9,32 +9,78 @@ import click
 from yoloret_nas.options.quantities import Milliseconds
 
 if TYPE_CHECKING:
+    from trials.onnx.suppressed import Suppression
     from yoloret_nas.export.model_card import Card
-    from yoloret_nas.export.precisions import Precision
 
 _PRECISIONS = ("fp32", "fp16", "int8")
+_FORMATS = ("onnx", "openvino", "engine")
 
 
-def _precisions(text: str) -> "tuple[Precision, ...]":
-    words = tuple(word.strip() for word in text.split(","))
-    if wrong := [word for word in words if word not in _PRECISIONS]:
-        raise click.BadParameter(f"{wrong[0]!r} is none of {', '.join(_PRECISIONS)}", param_hint="--precision")
-    return words  # type: ignore[return-value]  # checked above
+class _Words(click.ParamType[tuple[str, ...]]):
+    """Some of a few words, with commas."""
+
+    name = "words"
+
+    def __init__(self, allowed: tuple[str, ...]) -> None:
+        self._allowed = allowed
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        words = tuple(word.strip() for word in value.split(","))
+        if wrong := [word for word in words if word not in self._allowed]:
+            self.fail(f"{wrong[0]!r} is none of {', '.join(self._allowed)}", param, ctx)
+        return words
+
+
+class _Thresholds(click.ParamType["Suppression"]):
+    """Two thresholds of non-maximum suppression."""
+
+    name = "thresholds"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> "Suppression":
+        from trials.onnx.suppressed import Suppression
+
+        try:
+            score, iou = (float(word) for word in value.split(","))
+            return Suppression(score_threshold=score, iou_threshold=iou)
+        except ValueError:
+            self.fail(f"{value!r} is not two numbers from 0 to 1, smallest score and largest IoU: 0.25,0.5", param, ctx)
 
 
 @click.command()
 @click.option("--study", required=True, help="Which study or training.")
 @click.option("--trial", type=click.IntRange(0), default=None, help="This trial.  [default: the knee of the front]")
+@click.option("--knee", is_flag=True, help="The knee of the front, as without this flag.")
 @click.option("--best", is_flag=True, help="The most accurate of the front.")
 @click.option("--max-latency", type=Milliseconds(), help="The most accurate within this latency, e.g. 33ms.")
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="Folder.  [default: exports/STUDY-TRIAL]")
 @click.option(
+    "--for",
+    "device",
+    default=None,
+    help="The device it is for: cpu, cuda, ssh://host. cuda and boards build the engine.  [default: the study's]",
+)
+@click.option(
+    "--format",
+    "formats",
+    type=_Words(_FORMATS),
+    default="onnx",
+    metavar=",".join(_FORMATS),
+    help="Formats of its files, with commas; ONNX is always written.",
+)
+@click.option(
     "--precision",
+    type=_Words(_PRECISIONS),
     default="fp32",
-    callback=lambda context, option, value: _precisions(value),
-    metavar="fp32,fp16,int8",
-    help="Number formats of its files, with commas.",
-    show_default=True,
+    metavar=",".join(_PRECISIONS),
+    help="Number formats of its files, with commas; FP32 is always written.",
+)
+@click.option(
+    "--nms",
+    type=_Thresholds(),
+    is_flag=False,
+    flag_value="0.25,0.5",
+    metavar="[SCORE,IOU]",
+    help="Also a file with non-maximum suppression, by run.py's thresholds 0.25,0.5 or others.",
 )
 @click.option("--data", default=None, help="Images to try it on.  [default: the study's, where AP must be the trial's]")
 @click.option("--no-check", is_flag=True, help="Do not try it on images.")
@@ -45,10 +91,14 @@ def _precisions(text: str) -> "tuple[Precision, ...]":
 def export(
     study: str,
     trial: int | None,
+    knee: bool,
     best: bool,
     max_latency: float | None,
     out: Path | None,
-    precision: tuple["Precision", ...],
+    device: str | None,
+    formats: tuple[str, ...],
+    precision: tuple[str, ...],
+    nms: "Suppression | None",
     data: str | None,
     no_check: bool,
     no_measure: bool,
@@ -64,8 +114,10 @@ def export(
     Before anything is written, the file is tried on the study's validation images: it must compute what PyTorch computes,
     and have the trial's AP.
     """
-    if trial is not None and (best or max_latency is not None):
-        raise click.UsageError("--trial names one trial; leave out --best and --max-latency")
+    if trial is not None and (knee or best or max_latency is not None):
+        raise click.UsageError("--trial names one trial; leave out --knee, --best and --max-latency")
+    if knee and (best or max_latency is not None):
+        raise click.UsageError("--knee names one trial; leave out --best and --max-latency")
     if data is not None and no_check:
         raise click.UsageError("--data names images to try it on; leave out --no-check")
     if model_name is not None:
@@ -76,23 +128,24 @@ def export(
     from search.study.experiment import read_experiment
     from search.study.read_study import read_study
     from search.study.selection import select_trial
+    from yoloret_nas.export.export_options import ExportOptions
     from yoloret_nas.export.export_trial import export_trial
 
-    opened = read_experiment(root, study) or read_study(root, study)
-    summary = with_estimates(opened.summary)
-    record = select_trial(summary, number=trial, best=best, max_latency_ms=max_latency)
-    folder = out or Path("exports") / f"{study}-{record.number}"
-    card = export_trial(
-        opened,
-        summary,
-        record,
-        folder,
-        precisions=precision,
+    options = ExportOptions(
+        formats=formats,  # type: ignore[arg-type]  # both are of words that were checked
+        precisions=precision,  # type: ignore[arg-type]
+        suppression=nms,
+        device=device,
         data=data,
         is_checked=not no_check,
         is_measured=not no_measure,
         replace=force,
     )
+    opened = read_experiment(root, study) or read_study(root, study)
+    summary = with_estimates(opened.summary)
+    record = select_trial(summary, number=trial, best=best, max_latency_ms=max_latency)
+    folder = out or Path("exports") / f"{study}-{record.number}"
+    card = export_trial(opened, summary, record, folder, options)
     _print(card, folder)
     if model_name is not None:
         from search.tracking.registry import register_export
@@ -117,7 +170,8 @@ def _print(card: "Card", folder: Path) -> None:
     ap, latency_ms = record.point
     click.echo(f"trial {record.number}: {record.architecture.short}")
     click.echo(f"AP {ap:.4f}{f', estimated {card.estimate}' if card.estimate else ''}, {latency_ms:.3f} ms")
-    for name in (*card.latencies, *(name for name in card.files if name not in card.latencies)):
+    click.echo(f"files for {card.target.device} ({card.target.identity}), opset {card.target.opset}:")
+    for name in dict.fromkeys((*card.latencies, *card.files, *card.engines)):
         tried, latency = card.proofs.get(name), card.latencies.get(name)
         parts = []
         if tried:

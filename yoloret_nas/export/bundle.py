@@ -10,16 +10,20 @@ from pathlib import Path
 
 from spaces import Architecture, YoloRetError
 from spaces.networks import YoloReT
+from spaces.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from trials.data.letterbox import PAD_RGB
 from trials.detections import Decoding
+from trials.latency import DeviceIdentity
 from trials.onnx import run
 from trials.onnx.decoded import BOXES, INPUT, SCORES, export_decoded
+from trials.onnx.export import export_onnx, read_opset
 from trials.training import CHECKPOINT_FILE, load_trained, read_checkpoint
 from trials.trial_result import ARCHITECTURE_FILE, ONNX_FILE, write_json
 
 DETECTOR_FILE = "detector.json"
 CLASSES_FILE = "classes.txt"
 RAW_FILE = "raw.onnx"
+NMS_FILE = "model-nms.onnx"
 RUN_FILE = "run.py"
 
 
@@ -85,36 +89,58 @@ def write_detector(
             "strides": network.output_strides,
             "anchors": decoding.anchors,
             "coding": decoding.coding,
+            "mean": IMAGENET_MEAN,
+            "std": IMAGENET_STD,
         },
     }
     write_json(folder / DETECTOR_FILE, detector)
     return network, decoding
 
 
-def open_bundle(folder: Path) -> run.Detector:
+def open_bundle(folder: Path, file: str = ONNX_FILE) -> run.Detector:
     """Open an export.
 
+    Args:
+        folder: The export.
+        file: Which of its files runs, in ONNX Runtime, or in OpenVINO for its own.
+
     Raises:
-        BundleError: the folder is not an export.
+        BundleError: the folder is not an export, or has no such file.
     """
     path = folder / DETECTOR_FILE
     if not path.is_file() or not (folder / ONNX_FILE).is_file():
         raise BundleError(f"{folder} is not an export", hint="write one with: yoloret-nas export --study NAME")
-    if "model.onnx" not in json.loads(path.read_text(encoding="utf-8")):
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    if "model.onnx" not in settings or "mean" not in settings[RAW_FILE]:
         raise BundleError(f"{folder} was exported by an earlier version", hint="export it again")
-    return run.Detector(str(folder), "onnxruntime")
+    try:
+        return run.Detector(str(folder), "openvino" if file.endswith(".xml") else "onnxruntime", file)
+    except ValueError as error:
+        raise BundleError(str(error)) from error
 
 
-def add_sources(folder: Path, architecture: Architecture, trial_folder: Path) -> None:
-    """Add the file whose latency was measured, the program that runs the detector, and what it takes to train it on.
+def add_engine(folder: Path, name: str, built_on: DeviceIdentity) -> None:
+    """Note in an export where one of its engines runs: `run.py` takes it there, and builds one of its own elsewhere."""
+    settings = json.loads((folder / DETECTOR_FILE).read_text(encoding="utf-8"))
+    settings[name] = {"tensorrt": built_on.backend, "board": built_on.board}
+    write_json(folder / DETECTOR_FILE, settings)
+
+
+def add_sources(folder: Path, architecture: Architecture, trial_folder: Path, *, network: YoloReT, opset: int) -> None:
+    """Add the network alone, the program that runs the detector, and what it takes to train it on.
 
     Args:
         folder: With a detector in it.
         architecture: The trial's.
-        trial_folder: With the trial's files.
+        trial_folder: With the trial's files; the network alone is the one whose latency was measured, if its opset fits.
+        network: With its weights.
+        opset: Of the export's files.
     """
-    for source, name in ((trial_folder / ONNX_FILE, RAW_FILE), (Path(run.__file__), RUN_FILE)):
-        shutil.copyfile(source, folder / name)
+    if read_opset(trial_folder / ONNX_FILE) == opset:
+        shutil.copyfile(trial_folder / ONNX_FILE, folder / RAW_FILE)
+    else:
+        export_onnx(network, folder / RAW_FILE, input_size=architecture.input_size, opset=opset)
+    shutil.copyfile(run.__file__, folder / RUN_FILE)
     shutil.copyfile(trial_folder / CHECKPOINT_FILE, folder / CHECKPOINT_FILE)
     write_json(folder / ARCHITECTURE_FILE, architecture.to_dict())
     class_names = read_checkpoint(trial_folder / CHECKPOINT_FILE).decoding.class_names

@@ -1,34 +1,30 @@
 """Exports a trial: the detector, tried on images and measured, with its figures and pictures."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from search.reports.picture import draw_front
 from search.study.read_study import ReadStudy
 from search.study.record import TrialRecord
 from search.study.summary import Summary
-from spaces import YoloRetError
+from spaces.networks import YoloReT
 from trials.data import DatasetError, Sample, open_dataset
 from trials.data.image_check import check_images
 from trials.detections import Decoding
-from trials.latency import Latency
-from trials.latency.cache import LatencyCache
-from trials.latency.measure import measure_quietly
-from trials.latency.measurement_lock import MeasurementLock
-from trials.latency.open_device import open_device
 from trials.onnx import run
 from trials.onnx.export import check_agreement, read_opset
+from trials.onnx.openvino_model import write_openvino
+from trials.onnx.suppressed import add_suppression
 from trials.training import CHECKPOINT_FILE
 from trials.trial_result import ONNX_FILE
-from yoloret_nas.export.bundle import RAW_FILE, BundleError, add_sources, new_bundle, write_detector
+from yoloret_nas.export.bundle import NMS_FILE, RAW_FILE, BundleError, add_sources, new_bundle, write_detector
+from yoloret_nas.export.export_options import ExportOptions
 from yoloret_nas.export.model_card import EXAMPLES_FOLDER, FRONT_FILE, Card, write_card
-from yoloret_nas.export.precisions import NUM_CALIBRATION, PRECISIONS, Precision, check_int8, write_precision
-from yoloret_nas.export.proof import Proof, prove
+from yoloret_nas.export.precisions import NUM_CALIBRATION, PRECISIONS, Precision, write_precision
+from yoloret_nas.export.proof import Proof, Tolerance, prove, prove_suppression
+from yoloret_nas.export.target import Target, build_and_measure, find_target
 
 _NUM_EXAMPLES = 4
-_OWN_FORMAT = {entry.file for name, entry in PRECISIONS.items() if name != "fp32"}
 
 
 def export_trial(
@@ -36,12 +32,7 @@ def export_trial(
     summary: Summary,
     record: TrialRecord,
     folder: Path,
-    *,
-    precisions: Sequence[Precision],
-    data: str | None,
-    is_checked: bool,
-    is_measured: bool,
-    replace: bool,
+    options: ExportOptions = ExportOptions(),  # noqa: B008  # frozen
 ) -> Card:
     """Write an export, whole or not at all.
 
@@ -49,18 +40,15 @@ def export_trial(
         opened: The study.
         summary: Of the study, with its estimates.
         record: A complete trial of it.
-        folder: The export; must not exist unless `replace`.
-        precisions: Number formats to write beside FP32.
-        data: Images to try it on; None for the study's, on which AP must be the trial's.
-        is_checked: Whether it is tried on images.
-        is_measured: Whether the latencies of its files are measured on the study's device.
-        replace: Whether an existing export is replaced.
+        folder: The export; must not exist unless `options.replace`.
+        options: What it holds, and what it is tried on.
 
     Returns:
         Its figures.
 
     Raises:
-        BundleError: the folder exists, or the trial's checkpoint is gone.
+        BundleError: the folder exists, the trial's checkpoint is gone, or the device lacks what the options ask for.
+        DeviceError: the device that the options name cannot be reached, or builds no engine.
         ExportError: the files cannot be written, or do not compute what the network computes.
         DatasetError: the images cannot be read, or have other classes.
     """
@@ -68,37 +56,41 @@ def export_trial(
     checkpoint_path, measured_path = trial_folder / CHECKPOINT_FILE, trial_folder / ONNX_FILE
     latency = record.result.latency
     assert latency is not None  # of a complete trial
-    with new_bundle(folder, replace=replace) as partial:
+    with new_bundle(folder, replace=options.replace) as partial:
         for path in (checkpoint_path, measured_path):
             if not path.is_file():
                 raise BundleError(f"the weights of trial {record.number} are gone: {path} does not exist")
-        opset = read_opset(measured_path)  # right for the study's device, which need not be at hand
-        if "int8" in precisions:
-            check_int8(latency.device, opset=opset)
-        network, decoding = write_detector(partial, record.architecture, checkpoint_path, opset=opset)
-        add_sources(partial, record.architecture, trial_folder)
+        target = find_target(options, device=opened.device, identity=latency.device, opset=read_opset(measured_path))
+        network, decoding = write_detector(partial, record.architecture, checkpoint_path, opset=target.opset)
+        add_sources(partial, record.architecture, trial_folder, network=network, opset=target.opset)
         check_agreement(network, partial / RAW_FILE, input_size=decoding.input_size)
-        splits = _images(opened, data, decoding) if is_checked or "int8" in precisions else {}
+        needs_images = options.is_checked or "int8" in options.precisions
+        splits = _images(opened, options.data, decoding) if needs_images else {}
+        precisions: tuple[Precision, ...] = tuple(dict.fromkeys(("fp32", *options.precisions)))
+        files = _write_files(
+            partial, network, decoding, options, target, precisions=precisions, calibration=splits.get("train", ())
+        )
+        if options.suppression is not None:
+            add_suppression(partial / ONNX_FILE, partial / NMS_FILE, options.suppression)
         proofs: dict[str, Proof] = {}
-        for precision in dict.fromkeys(("fp32", *precisions)):
-            entry = PRECISIONS[precision]
-            if precision != "fp32":
-                write_precision(precision, partial, network, decoding, calibration=splits.get("train", ()), opset=opset)
-            if is_checked:
-                proofs[entry.file] = prove(
-                    partial / entry.file,
+        if options.is_checked:
+            expected_ap = None if options.data else record.result.ap
+            for name, tolerance in files.items():
+                proofs[name] = prove(
+                    partial / name,
                     network,
                     decoding,
                     splits["val"],
-                    tolerance=entry.tolerance,
+                    tolerance=tolerance,
                     split="val",
-                    expected_ap=None if data else record.result.ap,
+                    expected_ap=expected_ap,
                 )
-        if is_checked:
+            if options.suppression is not None:
+                prove_suppression(partial / NMS_FILE, options.suppression, splits["val"], split="val")
             _draw_examples(partial, splits["val"][:_NUM_EXAMPLES])
         title = f"{opened.name} · {opened.device}"
         draw_front(summary, partial / FRONT_FILE, title=title, marked=record.number)
-        files = [PRECISIONS[precision].file for precision in dict.fromkeys(("fp32", *precisions))]
+        suppressed = (NMS_FILE,) if options.suppression else ()
         card = Card(
             study=opened.name,
             dataset=opened.dataset,
@@ -106,13 +98,48 @@ def export_trial(
             estimate=summary.estimates.get(record.number),
             decoding=decoding,
             files=tuple(files),
+            suppression=options.suppression,
             proofs=proofs,
             num_calibration=min(NUM_CALIBRATION, len(splits["train"])) if "int8" in precisions else 0,
-            latencies=_measure(partial, (RAW_FILE, *files), opened) if is_measured else {},
-            opset=opset,
+            target=target,
+            latencies=build_and_measure(
+                partial,
+                target,
+                (RAW_FILE, *files, *suppressed),
+                precisions=precisions,
+                network=network,
+                decoding=decoding,
+                is_measured=options.is_measured,
+            ),
+            engines=tuple(sorted(path.name for path in partial.glob("*.engine"))),
         )
         write_card(partial, card)
     return card
+
+
+def _write_files(
+    folder: Path,
+    network: YoloReT,
+    decoding: Decoding,
+    options: ExportOptions,
+    target: Target,
+    *,
+    precisions: Sequence[Precision],
+    calibration: Sequence[Sample],
+) -> dict[str, Tolerance]:
+    """Write the files with boxes and scores other than ``model.onnx``; return all of them with how far they may differ."""
+    files = {}
+    for precision in precisions:
+        entry = PRECISIONS[precision]
+        if precision != "fp32":
+            write_precision(precision, folder, network, decoding, calibration=calibration, opset=target.opset)
+        files[entry.file] = entry.tolerance
+    if "openvino" in options.formats:
+        for name, tolerance in list(files.items()):
+            converted = (folder / name).with_suffix(".xml")
+            write_openvino(folder / name, converted)
+            files[converted.name] = tolerance
+    return files
 
 
 def _images(opened: ReadStudy, data: str | None, decoding: Decoding) -> Mapping[str, Sequence[Sample]]:
@@ -140,22 +167,3 @@ def _draw_examples(folder: Path, samples: Sequence[Sample]) -> None:
         image = sample.load()
         picture = run.draw(image, *detector.detect(image), detector.class_names)
         run.write_image(str(folder / EXAMPLES_FOLDER / f"{number}.png"), picture)
-
-
-def _measure(folder: Path, files: Sequence[str], opened: ReadStudy) -> dict[str, Latency | str]:
-    """Measure ONNX files on the study's device; one that is away or restless is no reason to write no export."""
-    measured: dict[str, Latency | str] = {}
-    with TemporaryDirectory() as temporary, MeasurementLock().shared() as lock:
-        cache = LatencyCache(
-            Path(temporary) / "latency.db"
-        )  # measured anew, also where the study's folder is read-only
-        for name in files:
-            try:
-                with closing(open_device(opened.device, patience_s=0)) as device:
-                    if name in _OWN_FORMAT and device.identity().kind != "cpu":
-                        measured[name] = f"{device.name} chooses number formats by itself"
-                    else:
-                        measured[name], _ = measure_quietly(folder / name, device, cache, lock=lock)
-            except YoloRetError as error:
-                measured[name] = error.message
-    return measured

@@ -8,11 +8,14 @@ from pathlib import Path
 from search.study.estimate import Estimate
 from search.study.record import TrialRecord
 from spaces.weights import describe_origin
+from trials.data.letterbox import PAD_RGB
 from trials.detections import Decoding
 from trials.latency import Latency
+from trials.onnx.suppressed import Suppression
 from trials.trial_result import ONNX_FILE, write_json
-from yoloret_nas.export.bundle import RAW_FILE
+from yoloret_nas.export.bundle import NMS_FILE, RAW_FILE
 from yoloret_nas.export.proof import Proof
+from yoloret_nas.export.target import Target
 
 METRICS_FILE = "metrics.json"
 README_FILE = "README.md"
@@ -34,14 +37,18 @@ class Card:
     decoding: Decoding
     files: tuple[str, ...]
     """Its files with boxes and scores, FP32 first."""
+    suppression: Suppression | None
+    """Thresholds of its file with non-maximum suppression; None where there is none."""
     proofs: Mapping[str, Proof]
     """File to how it was tried on images; empty where none was."""
     num_calibration: int
     """Training images that the INT8 file was calibrated with; 0 where there is none."""
     latencies: Mapping[str, Latency | str]
-    """File to its latency, measured anew, or to the reason why it was not."""
-    opset: int
-    """Of its ONNX files."""
+    """File to its latency on the target, measured anew, or to the reason why it was not."""
+    target: Target
+    """The device it is meant for."""
+    engines: tuple[str, ...]
+    """Its TensorRT engines, built on the target."""
 
     @property
     def tags(self) -> dict[str, str]:
@@ -79,6 +86,11 @@ def write_card(folder: Path, card: Card) -> None:
         "latency_ms": _percentiles(latency),
         "latency_notes": list(latency.notes),
         "device": dataclasses.asdict(latency.device),
+        "target": {
+            "device": card.target.device,
+            "opset": card.target.opset,
+            **dataclasses.asdict(card.target.identity),
+        },
         "latency_of_files_ms": anew,
         "int8_calibration_images": card.num_calibration,
         "proofs": {name: dataclasses.asdict(proof) for name, proof in card.proofs.items()},
@@ -102,7 +114,7 @@ def _readme(folder: Path, card: Card, latency: Latency) -> str:
         f"A detector of {', '.join(card.decoding.class_names)}, found and exported by yoloret-nas.",
         _figures(card, latency),
         _pictures(folder, card),
-        _USE.format(size=card.decoding.input_size, opset=card.opset),
+        _USE.format(size=card.decoding.input_size, opset=card.target.opset, colour=PAD_RGB, engine=_engine_words(card)),
         _FILES,
         f"## Origin\nTrained on `{card.dataset}`. {describe_start(card.record)}",
     ]
@@ -127,9 +139,11 @@ def _figures(card: Card, latency: Latency) -> str:
 def _files_table(card: Card) -> str:
     """Return what each file was seen to do."""
     rows = []
-    for name in (RAW_FILE, *card.files):
+    for name in (RAW_FILE, *card.files, *((NMS_FILE,) if card.suppression else ()), *card.engines):
         tried = card.proofs.get(name)
         found = f"AP {tried.ap:.4f}, AP50 {tried.ap50:.4f}" if tried else "not tried"
+        if name == NMS_FILE and card.proofs:
+            found = "the boxes that `run.py` keeps"
         apart = f"{short_number(tried.box_difference_px)} px, {short_number(tried.score_difference)}" if tried else ""
         rows.append(f"| `{name}` | {found} | {apart} | {_words(card.latencies.get(name, 'not asked for'))} |")
     where = next(((one.num_images, one.split) for one in card.proofs.values()), None)
@@ -137,13 +151,30 @@ def _files_table(card: Card) -> str:
     images = f" AP is of {where[0]} images of {where[1]}, by `run.py`." if where else ""
     return "\n".join(
         [
-            "| file | found | boxes and scores differ from PyTorch by | latency |",
+            f"| file | found | boxes and scores differ from PyTorch by | latency on {card.target.identity} |",
             "|---|---|---|---|",
             *rows,
             "",
-            f"Latency is a forward pass at batch 1.{images}{calibrated}",
+            f"Latency is a forward pass at batch 1.{images}{calibrated}{_suppression_words(card)}",
         ]
     )
+
+
+def _suppression_words(card: Card) -> str:
+    if card.suppression is None:
+        return ""
+    score, iou = card.suppression.score_threshold, card.suppression.iou_threshold
+    return (
+        f" `{NMS_FILE}` keeps scores above {score:g} and drops a box that overlaps a better one by more than {iou:g}."
+    )
+
+
+def _engine_words(card: Card) -> str:
+    if not card.engines:
+        return "the engine is built on the first run and kept"
+    built_on = card.target.identity
+    there = f"{built_on.backend} on {built_on.board}"
+    return f"`{card.engines[0]}` was built by {there}; elsewhere one is built on the first run"
 
 
 def short_number(value: float) -> str:
@@ -182,6 +213,9 @@ _FILES = f"""## Files
 - `{ONNX_FILE}`: image in, boxes and scores out. Its metadata and `detector.json` describe both.
 - `{RAW_FILE}`: the network alone, whose latency the search measured; its outputs are raw maps (`detector.json`).
 - `model-fp16.onnx`, `model-int8.onnx`, if asked for: the same with the network in FP16 or INT8 (`run.py --file …`).
+- `model*.xml` and `.bin`, if asked for: the same for OpenVINO (`run.py --backend openvino`).
+- `{NMS_FILE}`, if asked for: the best boxes of each class alone, by non-maximum suppression in the file.
+- `model*.engine`, if asked for: the same for TensorRT, on the board or GPU that built it alone.
 - `run.py`: runs the detector. `classes.txt`: class names. `metrics.json`: these figures.
 - `checkpoint.pt`, `architecture.json`: the same network for PyTorch."""
 
@@ -197,7 +231,14 @@ detector = Detector(".")
 boxes, scores, labels = detector.detect(read_image("image.jpg"))
 print([(detector.class_names[label], score, box) for box, score, label in zip(boxes, scores, labels)])
 ```
-On a Jetson, with its TensorRT (the engine is built on the first run and kept as `model.engine`):
+With ONNX Runtime alone:
+```python
+import numpy, onnxruntime, run
+square, place = run.letterbox(run.read_image("image.jpg"), {size}, {colour})
+images = square.transpose(2, 0, 1)[None].astype(numpy.float32)
+boxes, scores = onnxruntime.InferenceSession("model.onnx").run(["boxes", "scores"], {{"images": images}})
+```
+On a Jetson, with its TensorRT ({engine}):
 ```
 python3 run.py image.jpg --backend tensorrt
 ```
@@ -205,9 +246,9 @@ With OpenCV's DNN module:
 ```python
 import cv2, run
 network = cv2.dnn.readNetFromONNX("model.onnx")
-square, place = run.letterbox(run.read_image("image.jpg"), {size}, (124, 116, 104))
+square, place = run.letterbox(run.read_image("image.jpg"), {size}, {colour})
 network.setInput(cv2.dnn.blobFromImage(square))
 boxes, scores = network.forward(["boxes", "scores"])
 ```
 `model.onnx` takes 1×3×{size}×{size} RGB values from 0 to 255 (opset {opset}). Non-maximum suppression is not part of it:
-`run.select` does it, with numpy."""
+`run.select(boxes[0], scores[0], 0.25, 0.5, 100, 1000)` does it, and `run.unletterbox` maps boxes back to the image."""

@@ -1,10 +1,12 @@
 """Proves an exported file on real images: it computes what the network computes, and finds as much as the trial did."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from spaces.networks import YoloReT
@@ -14,8 +16,15 @@ from trials.detections import Decoding, Detections, DetectionSettings
 from trials.onnx import run
 from trials.onnx.decoded import Decoded
 from trials.onnx.export import ExportError
+from trials.onnx.suppressed import MAX_DETECTIONS, Suppression
 from trials.scoring import score_detections
+from trials.trial_result import ONNX_FILE
+from yoloret_nas.export.bundle import RUN_FILE
 
+_Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64]]
+"""Boxes, scores and labels, as `run.Detector.detect` returns them."""
+_SAME_PX, _SAME_SCORE = 0.1, 1e-3
+"""As far apart a box of two files may be, as between PyTorch and the FP32 file."""
 _NUM_COMPARED = 8
 _SEEN = 0.01
 """Boxes of smaller scores are not compared: nobody sees them."""
@@ -75,7 +84,7 @@ def prove(
     Raises:
         ExportError: boxes or scores differ from the network's, or AP from the trial's.
     """
-    detector = run.Detector(str(path.parent), "onnxruntime", path.name)
+    detector = run.Detector(str(path.parent), "openvino" if path.suffix == ".xml" else "onnxruntime", path.name)
     box_px, score = _compare(detector, network, decoding, samples[:_NUM_COMPARED])
     if not np.isfinite([box_px, score]).all():
         raise ExportError(f"{path.name} gives boxes or scores that are NaN or infinite on images of {split}")
@@ -84,14 +93,7 @@ def prove(
             f"{path.name} and PyTorch differ by {box_px:.2g} px and {score:.2g} of score on images of {split} "
             f"(allowed {tolerance.box_px} px and {tolerance.score})"
         )
-    settings = DetectionSettings()
-    found = []
-    for sample in samples:
-        kept = detector.detect(
-            sample.load(), settings.score_threshold, settings.nms_iou, settings.max_detections, settings.max_candidates
-        )
-        found.append(Detections(**dict(zip(("boxes", "scores", "labels"), map(torch.from_numpy, kept), strict=True))))
-    scores = score_detections(found, samples, class_names=decoding.class_names)
+    scores = score_detections(detect_all(detector, samples), samples, class_names=decoding.class_names)
     if expected_ap is not None and _is_above(abs(scores.ap - expected_ap), tolerance.ap):
         raise ExportError(
             f"{path.name} has AP {scores.ap:.4f} on {len(samples)} images of {split}, the trial had {expected_ap:.4f} "
@@ -106,6 +108,56 @@ def prove(
         box_difference_px=box_px,
         score_difference=score,
     )
+
+
+def detect_all(detector: run.Detector, samples: Sequence[Sample]) -> list[Detections]:
+    """Run a detector on images as they are scored, in pixels of each image."""
+    settings = DetectionSettings()
+    found = []
+    for sample in samples:
+        kept = detector.detect(
+            sample.load(), settings.score_threshold, settings.nms_iou, settings.max_detections, settings.max_candidates
+        )
+        found.append(Detections(**dict(zip(("boxes", "scores", "labels"), map(torch.from_numpy, kept), strict=True))))
+    return found
+
+
+def prove_suppression(path: Path, suppression: Suppression, samples: Sequence[Sample], *, split: str) -> None:
+    """Compare a file with non-maximum suppression with the suppression of the program that the export contains.
+
+    Args:
+        path: The file, in its export.
+        suppression: Its thresholds.
+        samples: Images of the split.
+        split: The split's name.
+
+    Raises:
+        ExportError: on an image one of them finds a box that the other does not.
+    """
+    ours, theirs = (run.Detector(str(path.parent), "onnxruntime", name) for name in (ONNX_FILE, path.name))
+    score, iou = suppression.score_threshold, suppression.iou_threshold
+    for number, sample in enumerate(samples):
+        image = sample.load()
+        expected = ours.detect(image, score, iou, MAX_DETECTIONS, max_candidates=sys.maxsize)
+        found = theirs.detect(image, 0.0, iou, MAX_DETECTIONS)
+        if not _are_same(expected, found):
+            raise ExportError(
+                f"{path.name} finds {len(found[0])} boxes on image {number} of {split}, {RUN_FILE} other ones "
+                f"({len(expected[0])}) by the same thresholds"
+            )
+
+
+def _are_same(first: _Found, second: _Found) -> bool:
+    """Return whether two detectors found the same boxes with the same scores and labels, in any order."""
+    if len(first[0]) != len(second[0]):
+        return False
+    if len(first[0]) == 0:
+        return True
+    (a, a_scores, a_labels), (b, b_scores, b_labels) = first, second
+    apart = np.abs(a[:, None] - b[None]).max(axis=2) > _SAME_PX  # (N, N)
+    apart |= np.abs(a_scores[:, None] - b_scores[None]) > _SAME_SCORE
+    apart |= a_labels[:, None] != b_labels[None]
+    return bool((~apart).any(axis=0).all() and (~apart).any(axis=1).all())
 
 
 def _is_above(difference: float, allowed: float | None) -> bool:

@@ -1,0 +1,164 @@
+"""The device that an export is meant for: what its files must be like, their latencies there, and its engines."""
+
+import dataclasses
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from spaces import YoloRetError
+from spaces.networks import YoloReT
+from trials.detections import Decoding
+from trials.latency import DeviceIdentity, Latency
+from trials.latency.cache import LatencyCache
+from trials.latency.cpu import CpuDevice
+from trials.latency.device import Device, EngineBuilder
+from trials.latency.measure import measure_quietly
+from trials.latency.measurement_lock import MeasurementLock
+from trials.latency.open_device import open_device
+from trials.onnx import find_version
+from trials.onnx.decoded import export_decoded
+from trials.onnx.suppressed import MIN_TENSORRT
+from yoloret_nas.export.bundle import NMS_FILE, BundleError, add_engine
+from yoloret_nas.export.export_options import ExportOptions
+from yoloret_nas.export.precisions import PRECISIONS, Precision, check_int8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """The device that an export is meant for."""
+
+    device: str
+    """As the user types it."""
+    identity: DeviceIdentity
+    """What it is."""
+    opset: int
+    """The ONNX operator set of files for it."""
+    has_engines: bool
+    """Whether engines are built there."""
+
+
+def find_target(options: ExportOptions, *, device: str, identity: DeviceIdentity, opset: int) -> Target:
+    """Return the device that an export is meant for, and refuse what it lacks.
+
+    Args:
+        options: Of the export.
+        device: The study's device, for an export that names none; it is not contacted.
+        identity: What it was in the search.
+        opset: Of the search's files.
+
+    Raises:
+        BundleError: it has no INT8, no TensorRT or no suppression, and the options ask for it.
+        DeviceError: the named device cannot be reached.
+    """
+    has_engines = "engine" in options.formats
+    if options.device is not None:
+        with closing(open_device(options.device, patience_s=0)) as opened:
+            device, identity, opset = opened.name, opened.identity(), opened.opset
+            has_engines = has_engines or isinstance(opened, EngineBuilder)
+    if has_engines and identity.kind == "cpu":
+        raise BundleError(
+            f"device {device} has no TensorRT, so no engine can be built there",
+            hint="name the GPU or board it is for: --for cuda, --for ssh://nano; or leave engine out of --format",
+        )
+    if "int8" in options.precisions:
+        check_int8(identity, opset=opset)
+    if options.suppression is not None:
+        check_suppression(identity)
+    return Target(device=device, identity=identity, opset=opset, has_engines=has_engines)
+
+
+def check_suppression(device: DeviceIdentity) -> None:
+    """Refuse non-maximum suppression in the file for a TensorRT without a layer for it.
+
+    Raises:
+        BundleError: it has none.
+    """
+    version = find_version(device.backend) if device.backend.startswith("TensorRT") else None
+    if version is None or (version >= MIN_TENSORRT and "RTX" not in device.backend):
+        return
+    raise BundleError(
+        f"{device.backend} has no layer for non-maximum suppression (TensorRT has from {MIN_TENSORRT} on)",
+        hint="leave out --nms: run.py does it in numpy",
+    )
+
+
+def build_and_measure(
+    folder: Path,
+    target: Target,
+    files: tuple[str, ...],
+    *,
+    precisions: tuple[Precision, ...],
+    network: YoloReT,
+    decoding: Decoding,
+    is_measured: bool,
+) -> dict[str, Latency | str]:
+    """Build a target's engines into an export, and measure its files there.
+
+    Args:
+        folder: The export.
+        target: The device.
+        files: Names of the files to measure.
+        precisions: Number formats to build engines of, where the target has engines.
+        network: With its weights, on the CPU.
+        decoding: How its maps are decoded.
+        is_measured: Whether anything is measured.
+
+    Returns:
+        File, engines too, to its latency or to the reason why it was not measured: a device that is away or restless is no
+        reason to write no export. Empty unless `is_measured`.
+
+    Raises:
+        DeviceError: an engine cannot be built.
+        UnsupportedNetworkError: TensorRT cannot take a file.
+    """
+    if not (target.has_engines or is_measured):
+        return {}
+    sources = {name: folder / name for name in files}
+    try:
+        opened = open_device(target.device, patience_s=0)
+    except YoloRetError as error:
+        if target.has_engines:
+            raise
+        return dict.fromkeys(sources, error.message)
+    with closing(opened) as device, TemporaryDirectory() as temporary:
+        if target.has_engines:
+            assert isinstance(device, EngineBuilder)  # `find_target` refuses others
+            half = Path(temporary) / "half.onnx"
+            if not device.converts_to_fp16:
+                export_decoded(network, decoding, half, opset=target.opset, is_half=True)
+            for precision in precisions:
+                source = half if precision == "fp32" and half.exists() else folder / PRECISIONS[precision].file
+                if precision != "fp16":  # the engine of the FP32 file is in FP16 already
+                    name = Path(PRECISIONS[precision].file).with_suffix(".engine").name
+                    device.build_engine(source, folder / name)
+                    add_engine(folder, name, device.identity())
+                    sources[name] = source
+        if not is_measured:
+            return {}
+        with MeasurementLock().shared() as lock:  # measured anew, also where the study's folder is read-only
+            cache = LatencyCache(Path(temporary) / "latency.db")
+            return {name: _measure(name, path, device, cache, lock) for name, path in sources.items()}
+
+
+def _measure(name: str, path: Path, device: Device, cache: LatencyCache, lock: MeasurementLock) -> Latency | str:
+    try:
+        if reason := _why_not_measured(name, device):
+            return reason
+        if path.suffix == ".xml":
+            assert isinstance(device, CpuDevice)
+            device = dataclasses.replace(device, runs_openvino=True)
+        return measure_quietly(path, device, cache, lock=lock)[0]
+    except YoloRetError as error:
+        return error.message
+
+
+def _why_not_measured(name: str, device: Device) -> str:
+    """Return why a file has no latency of its own on a device; empty where it has."""
+    if name.endswith(".xml") and not isinstance(device, CpuDevice):
+        return "OpenVINO is measured on device cpu alone"
+    if name == PRECISIONS["fp16"].file and isinstance(device, EngineBuilder) and device.converts_to_fp16:
+        return f"{device.name} makes FP16 of the FP32 file by itself"
+    if name == NMS_FILE and device.identity().kind == "cuda":
+        return "device cuda converts whole files to FP16, which suppression does not take"
+    return ""
