@@ -3,6 +3,7 @@
 Nothing heavy is imported until a command runs, so that `--help` and bad usage answer at once.
 """
 
+import difflib
 import errno
 import importlib
 import importlib.util
@@ -83,6 +84,15 @@ class _Commands(click.Group):
         assert isinstance(command, click.Command)
         command.epilog = f"\b\nExample:\n  yoloret-nas {EXAMPLES[cmd_name]}"  # \b: not wrapped
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            near = difflib.get_close_matches(name, COMMANDS, n=1)
+            ctx.fail(f"No such command {name!r}.{f' Did you mean {near[0]!r}?' if near else ''}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

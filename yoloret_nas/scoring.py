@@ -6,21 +6,24 @@ from rich.console import Console
 
 from trials.data import open_dataset
 from trials.data.image_check import check_images
-from trials.scoring import Scores, score_network
+from trials.scoring import Scores, score_detections, score_network
 from trials.training import check_classes, load_trained, read_checkpoint
+from yoloret_nas.export.bundle import open_bundle
+from yoloret_nas.export.proof import detect_all
 from yoloret_nas.options.data import showing_check
 from yoloret_nas.sources import Source
 
 
 def score_source(source: Source, *, data: str, split: str, batch_size: int = 16, skip_broken: bool = False) -> Scores:
-    """Score a trained network on a split of a dataset, on a GPU where there is one.
+    """Score a trained network on a split of a dataset, on a GPU where there is one; an export's file as `run.py` runs it.
 
     Raises:
         SourceError: it has no weights.
         DatasetError: the data cannot be read, or has other classes.
         click.BadParameter: there is no such split.
     """
-    checkpoint = read_checkpoint(source.checkpoint)
+    detector = None if source.file is None else open_bundle(source.file.parent, source.file.name)
+    checkpoint = None if detector else read_checkpoint(source.checkpoint)
     dataset = open_dataset(data, on_broken="skip" if skip_broken else "stop")
     with showing_check(Console(stderr=True)) as report_check:
         dataset, _ = check_images(dataset, splits=(split,), skip_broken=skip_broken, report=report_check)
@@ -28,6 +31,11 @@ def score_source(source: Source, *, data: str, split: str, batch_size: int = 16,
         raise click.BadParameter(
             f"{dataset.name} has no split {split!r}, only {', '.join(dataset.splits)}", param_hint="--split"
         )
-    check_classes(checkpoint, dataset, name=source.label)
+    if detector is not None:
+        check_classes(detector.class_names, dataset, name=source.label)
+        found = detect_all(detector, dataset.splits[split])
+        return score_detections(found, dataset.splits[split], class_names=dataset.class_names)
+    assert checkpoint is not None
+    check_classes(checkpoint.decoding.class_names, dataset, name=source.label)
     network = load_trained(source.architecture, checkpoint).to("cuda" if torch.cuda.is_available() else "cpu")
     return score_network(network, dataset.splits[split], decoding=checkpoint.decoding, batch_size=batch_size)

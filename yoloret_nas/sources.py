@@ -21,7 +21,11 @@ from trials.training import CHECKPOINT_FILE
 from trials.trial_result import ARCHITECTURE_FILE
 from yoloret_nas.export.bundle import DETECTOR_FILE, open_bundle, write_detector
 
-FORMS = "a preset (yoloret-m0.75), a YAML or JSON file of one architecture, STUDY:TRIAL, STUDY, or an export's folder"
+FORMS = (
+    "a preset (yoloret-m0.75), a YAML or JSON file of one architecture, STUDY:TRIAL, STUDY, an export's folder or one of "
+    f"its ONNX files, or a {CHECKPOINT_FILE}"
+)
+_EXPORTED = (".onnx", ".xml")
 
 
 class SourceError(YoloRetError, ValueError):
@@ -37,6 +41,8 @@ class Source:
     architecture: Architecture
     folder: Path | None = None
     """Folder of its `checkpoint.pt`; None if it was never trained."""
+    file: Path | None = None
+    """The file of an export that stands for it; None for its checkpoint."""
     record: TrialRecord | None = None
     """The trial it is."""
 
@@ -57,7 +63,7 @@ class Source:
 
 @contextmanager
 def open_detector(text: str, *, root: Path) -> Iterator[run.Detector]:
-    """Open an export, or a trained network as an export would be.
+    """Open an export or one of its files, or a trained network as an export would be.
 
     Args:
         text: As for `find_source`.
@@ -71,6 +77,9 @@ def open_detector(text: str, *, root: Path) -> Iterator[run.Detector]:
         yield open_bundle(Path(text))
         return
     source = find_source(text, root=root)
+    if source.file is not None:
+        yield open_bundle(source.file.parent, source.file.name)
+        return
     with TemporaryDirectory() as folder:
         write_detector(Path(folder), source.architecture, source.checkpoint, opset=DEFAULT_OPSET)
         yield open_bundle(Path(folder))
@@ -93,6 +102,8 @@ def find_source(text: str, *, root: Path) -> Source:
     path = Path(text)
     if (path / DETECTOR_FILE).is_file():
         return Source(label=path.name, architecture=_read(path / ARCHITECTURE_FILE), folder=path)
+    if path.is_file() and path.suffix in (*_EXPORTED, ".pt"):
+        return _find_beside(path)
     if path.is_file():
         return Source(label=path.stem, architecture=_read(path))
     study, _, number = text.partition(":")
@@ -107,6 +118,23 @@ def find_source(text: str, *, root: Path) -> Source:
                 record=record,
             )
     raise SourceError(f"{text!r} names no network", hint=f"give {FORMS}; presets are {', '.join(PRESETS)}")
+
+
+def _find_beside(path: Path) -> Source:
+    """Return the network of an export's file or of a checkpoint, by the files that lie beside it."""
+    folder, is_exported = path.resolve().parent, path.suffix in _EXPORTED
+    needed = (ARCHITECTURE_FILE, DETECTOR_FILE) if is_exported else (ARCHITECTURE_FILE, CHECKPOINT_FILE)
+    if missing := [name for name in needed if not (folder / name).is_file()]:
+        raise SourceError(
+            f"{path} names no network: there is no {missing[0]} beside it",
+            hint="give a file in the folder of an export, or the checkpoint.pt in a trial's",
+        )
+    return Source(
+        label=f"{folder.name}/{path.name}",
+        architecture=_read(folder / ARCHITECTURE_FILE),
+        folder=folder,
+        file=folder / path.name if is_exported else None,
+    )
 
 
 def _read(path: Path) -> Architecture:

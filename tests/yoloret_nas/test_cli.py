@@ -486,7 +486,7 @@ def test_an_export_s_card_holds_its_figures_and_programs_that_run(exported: Path
         assert (exported / picture).is_file()
     Image.effect_noise((100, 70), 80).convert("RGB").save(exported / "image.jpg")
     programs = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert len(programs) == 2
+    assert len(programs) == 3
     for program in programs:
         done = subprocess.run(
             [sys.executable, "-c", program], cwd=exported, capture_output=True, text=True, check=False
@@ -618,7 +618,7 @@ def test_an_export_of_a_device_that_is_away_says_so(
     def away(*given: object, **named: object) -> None:
         raise DeviceAwayError("nano cannot be reached")
 
-    monkeypatch.setattr("yoloret_nas.export.export_trial.measure_quietly", away)
+    monkeypatch.setattr("yoloret_nas.export.target.measure_quietly", away)
     called = call("export", "--study", "real", "--dir", real_study.root, "--out", "here")
     assert called.code == 0, called.said
     assert "raw.onnx: not measured: nano cannot be reached" in called.out
@@ -728,6 +728,7 @@ def test_predict_draws_the_boxes_of_images_and_folders(call: Call, exported: Pat
     called = call("predict", exported, "photos/a.png", "photos", "--score", "0.01")
     assert called.code == 0, called.said
     assert re.search(r"photos/a\.png: \d+ \w+, .* → predictions/a\.png", called.out)
+    assert {path.name for path in Path("predictions").iterdir()} == {"a.png", "b.png"}
     with Image.open("predictions/b.png") as picture:
         assert picture.size == (120, 80)
     called = call("predict", exported, "photos/b.jpg", "--score", "0.01", "--json", "--out", "elsewhere")
@@ -742,7 +743,17 @@ def test_predict_takes_a_trial_as_well_as_its_export(call: Call, exported: Path,
     words = ("noise.png", "--score", "0.01", "--json")
     of_trial = call("predict", f"real:{number}", *words, "--dir", real_study.root)
     assert of_trial.code == 0, of_trial.said
-    assert json.loads(of_trial.out) == json.loads(call("predict", exported, *words).out)
+    trial_folder = real_study.root / "real" / "trials" / f"{number:04d}"
+    expected = json.loads(of_trial.out)[0]["detections"]
+    assert len(expected) > 0
+    for network in (exported, exported / "model.onnx", exported / "checkpoint.pt", trial_folder / "checkpoint.pt"):
+        assert json.loads(call("predict", network, *words).out)[0]["detections"] == expected
+    (of_raw,) = json.loads(call("predict", exported / "raw.onnx", *words).out)
+    assert [row["class"] for row in of_raw["detections"]] == [row["class"] for row in expected]
+    stray = shutil.copyfile(exported / "model.onnx", "stray.onnx")
+    assert_refused(
+        call("predict", stray, *words), 2, "stray.onnx names no network: there is no architecture.json beside"
+    )
     assert_refused(call("predict", "yoloret-m0.75", *words), 2, "has no trained weights: it is only an architecture")
     assert_refused(call("predict", "real:99", *words, "--dir", real_study.root), 2, "trial 99 is not a complete trial")
 
@@ -762,10 +773,11 @@ def test_predictions_never_take_the_place_of_what_they_were_drawn_on(call: Call,
     Image.new("RGB", (32, 32), "grey").save("photos/a.png")
     Image.new("RGB", (32, 32), "red").save("photos/a.jpg")
     before = Path("photos/a.png").read_bytes()
-    assert_refused(
-        call("predict", exported, "photos/a.png", "--out", "photos"), 2, "would overwrite the image photos/a.png"
-    )
+    for folder in ("photos-2", "photos-3"):
+        called = call("predict", exported, "photos/a.png", "--out", "photos")
+        assert called.out.endswith(f" → {folder}/a.png\n")
     assert Path("photos/a.png").read_bytes() == before
+    assert {path.name for path in Path("photos").iterdir()} == {"a.png", "a.jpg"}
     # Nor do two images of one stem share a picture.
     assert call("predict", exported, "photos").code == 0
     assert {path.name for path in Path("predictions").iterdir()} == {"a.png.png", "a.jpg.png"}

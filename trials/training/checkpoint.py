@@ -1,6 +1,6 @@
 """The final weights of a training with their decoding, and the network built from them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from io import BytesIO
 from pathlib import Path
@@ -69,19 +69,19 @@ def load_trained(architecture: Architecture, checkpoint: Checkpoint) -> "YoloReT
     return network
 
 
-def check_classes(checkpoint: Checkpoint, dataset: Dataset, *, name: str) -> None:
+def check_classes(ours: Sequence[str], dataset: Dataset, *, name: str) -> None:
     """Refuse to score a network on a dataset of other classes.
 
     Args:
-        checkpoint: Of the network.
+        ours: The network's class names.
         dataset: Of any classes.
         name: Of the network, for the message.
 
     Raises:
         DatasetError: the classes, or their order, differ.
     """
-    ours, theirs = checkpoint.decoding.class_names, dataset.class_names
-    if ours != theirs:
+    theirs = dataset.class_names
+    if tuple(ours) != theirs:
         raise DatasetError(
             f"{name} knows the classes {', '.join(ours)}; {dataset.name} has {', '.join(theirs)}",
             hint="score it on data with the classes it was trained on, in the same order",

@@ -33,7 +33,7 @@ def compare(
     as_json: bool,
     root: Path,
 ) -> None:
-    """Compare NETWORKS: presets, YAML or JSON files of architectures, STUDY:TRIAL, exports.
+    """Compare NETWORKS: presets, YAML or JSON files of architectures, STUDY:TRIAL, exports, ONNX files of exports.
 
     Accuracy is of trained networks only; latency is measured now, on each device.
     """
@@ -47,7 +47,7 @@ def compare(
     with ExitStack() as stack:
         devices = [stack.enter_context(closing(open_device(spec, patience_s=0))) for spec in specs]
         for source, row in zip(found, rows, strict=True):
-            named = [(source.label, source.architecture)]
+            named = [(source.label, source.file or source.architecture)]
             for measured in compare_latencies(devices, named, num_classes=row["classes"]):
                 row[f"ms on {measured.device}"] = _median(measured)
     if out is not None:
@@ -88,8 +88,12 @@ def _accuracy(source: "Source", *, data: str | None, split: str) -> tuple[float 
     if source.record is not None:
         return source.record.result.ap, source.record.result.ap50
     assert source.folder is not None
+    if not (source.folder / METRICS_FILE).is_file():  # a checkpoint alone has no record
+        return None, None
     metrics = json.loads((source.folder / METRICS_FILE).read_text(encoding="utf-8"))
-    return metrics["ap"], metrics["ap50"]
+    if source.file is not None:  # none for the network alone, and where the export was not tried
+        metrics = metrics["proofs"].get(source.file.name, {})
+    return metrics.get("ap"), metrics.get("ap50")
 
 
 def _median(row: "Row") -> float | None:

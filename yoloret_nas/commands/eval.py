@@ -15,7 +15,11 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
 def eval(source: str, data: str, split: str, batch_size: int, skip_broken: bool, as_json: bool, root: Path) -> None:
-    """Score NETWORK, which is STUDY:TRIAL, STUDY or an export's folder, on a split of a dataset by COCO's AP."""
+    """Score NETWORK on a split of a dataset by COCO's AP.
+
+    NETWORK is STUDY:TRIAL, STUDY, an export's folder, one of its files (exports/NAME-7/model-int8.onnx), or a checkpoint.pt
+    of a trial. A file is run as run.py runs it, the others as PyTorch does.
+    """
     from yoloret_nas.scoring import score_source
     from yoloret_nas.sources import find_source
 

@@ -1,68 +1,73 @@
-"""`yoloret-nas predict`: draw an exported detector's boxes on images."""
+"""`yoloret-nas predict`: draw a detector's boxes on images and videos."""
 
 import json
-from collections import Counter
+from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from yoloret_nas.predictions import Prediction
 
 
 @click.command()
 @click.argument("network", metavar="NETWORK")
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
-@click.option("--out", type=click.Path(path_type=Path), default=Path("predictions"), help="Folder for the pictures.")
+@click.argument("images", metavar="IMAGES...", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("predictions"),
+    help="Folder for the pictures; with a number after its name where it has files already.",
+)
 @click.option("--score", type=click.FloatRange(0, 1), default=0.25, help="Draw boxes with at least this score.")
+@click.option("--save-json", type=click.Path(path_type=Path), default=None, help="Write a line of JSON for each image.")
+@click.option("--save-crops", is_flag=True, help="Save each box as a picture: crops/CLASS/IMAGE-1.png.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of lines.")
 @click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
-def predict(network: str, images: tuple[Path, ...], out: Path, score: float, as_json: bool, root: Path) -> None:
-    """Draw the boxes that NETWORK finds on images, or on all images of folders.
+def predict(
+    network: str,
+    images: tuple[Path, ...],
+    out: Path,
+    score: float,
+    save_json: Path | None,
+    save_crops: bool,
+    as_json: bool,
+    root: Path,
+) -> None:
+    """Draw the boxes that NETWORK finds on images, on all images of folders, and on videos.
 
-    NETWORK is an export's folder, or STUDY:TRIAL.
+    NETWORK is an export's folder, one of its files (exports/NAME-7/model-int8.onnx), STUDY:TRIAL, or a checkpoint.pt of a
+    trial. Nothing is overwritten: each call draws in a folder of its own.
     """
-    import numpy as np
-    from PIL import Image
-
-    from trials.data.image_file import ImageFile
-    from trials.onnx import run
     from trials.whole_file import whole_file
+    from yoloret_nas.predictions import new_folder, predict_all
     from yoloret_nas.sources import open_detector
 
+    files = _files(images)
+    found: list[Prediction] = []
     with open_detector(network, root=root) as detector:
-        names = detector.class_names
-        out.mkdir(parents=True, exist_ok=True)
-        document = []
-        for path, picture in _pictures(_files(images), out).items():
-            image = ImageFile(path, is_upright=True)()
-            found = detector.detect(image, score)
-            with whole_file(picture) as partial:
-                Image.fromarray(np.asarray(run.draw(image, *found, names))).save(partial)
-            rows = run.rows_of(found, names)
-            document.append({"image": str(path), "picture": str(picture), "detections": rows})
+        folder = new_folder(out)
+        made = predict_all(detector, files, folder, score=score, saves_crops=save_crops)
+        for source, predictions in groupby(made, key=lambda one: one.source):
+            group = list(predictions)
+            found += group
             if not as_json:
-                counts = ", ".join(f"{sum(row['class'] == name for row in rows)} {name}" for name in names)
-                click.echo(f"{path}: {counts} → {picture}")
+                click.echo(_line(source, group, detector.class_names))
+    lines = [{"image": one.name, "detections": one.rows} for one in found]
+    if save_json is not None:
+        with whole_file(save_json) as partial:
+            partial.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
     if as_json:
-        click.echo(json.dumps(document, indent=1))
+        pictures = [{**line, "picture": str(one.drawn)} for line, one in zip(lines, found, strict=True)]
+        click.echo(json.dumps(pictures, indent=1))
 
 
-def _pictures(files: list[Path], out: Path) -> dict[Path, Path]:
-    """Return the file that each image's picture goes to, named after it: one each, and none of the images themselves."""
-    stems = Counter(path.stem for path in set(files))
-    pictures: dict[Path, Path] = {}
-    used: set[Path] = set()
-    for path in dict.fromkeys(files):
-        name = path.stem if stems[path.stem] == 1 else path.name
-        picture = out / f"{name}.png"
-        number = 2
-        while picture in used:  # images of one name, in several folders
-            picture = out / f"{name}-{number}.png"
-            number += 1
-        used.add(picture)
-        pictures[path] = picture
-    originals = {path.resolve() for path in files}
-    if taken := [picture for picture in pictures.values() if picture.resolve() in originals]:
-        raise click.UsageError(f"the picture would overwrite the image {taken[0]}; choose another folder with --out")
-    return pictures
+def _line(source: Path, group: "list[Prediction]", class_names: list[str]) -> str:
+    classes = [row["class"] for one in group for row in one.rows]
+    counts = ", ".join(f"{classes.count(name)} {name}" for name in class_names)
+    frames = f"{len(group)} frames, " if group[0].name != str(source) else ""
+    return f"{source}: {frames}{counts} → {group[0].drawn}"
 
 
 def _files(given: tuple[Path, ...]) -> list[Path]:

@@ -1,0 +1,206 @@
+"""What `export` writes beside the file for the study's own device, and what `predict` and `eval` make of its files."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from search.study.read_study import read_study
+from tests.trials.latency.board.loopback import LoopbackBoard
+from tests.yoloret_nas.conftest import SHAPES, Call, RealStudy
+from trials.onnx import run
+from trials.onnx.export import read_opset
+from yoloret_nas.export import proof
+from yoloret_nas.predictions import new_folder
+
+QUICK = ("--no-measure", "--no-check")
+
+
+@pytest.fixture
+def base(real_study: RealStudy) -> tuple[object, ...]:
+    return ("export", "--study", "real", "--dir", real_study.root)
+
+
+def test_an_export_for_a_board_has_its_engine_and_its_latencies(
+    call: Call, base: tuple[object, ...], board: LoopbackBoard
+) -> None:
+    board.set(version="7.1.3")
+    called = call(*base, "--for", board.spec, "--no-check", "--out", "nano")
+    assert called.code == 0, called.said
+    assert re.search(
+        r"files for ssh://board \(NVIDIA Jetson Nano Developer Kit · TensorRT 7\.1\.3 .*\), opset 11", called.out
+    )
+    assert {read_opset(Path("nano") / name) for name in ("model.onnx", "raw.onnx")} == {11}
+    detector = json.loads(Path("nano/detector.json").read_text(encoding="utf-8"))
+    assert detector["model.engine"] == {"tensorrt": "TensorRT 7.1.3", "board": "NVIDIA Jetson Nano Developer Kit"}
+    metrics = json.loads(Path("nano/metrics.json").read_text(encoding="utf-8"))
+    assert (metrics["target"]["device"], metrics["target"]["opset"]) == (board.spec, 11)
+    assert metrics["device"]["kind"] == "cpu"  # the search's
+    latencies = metrics["latency_of_files_ms"]
+    assert latencies["raw.onnx"]["median"] > 0
+    assert latencies["model.engine"] == latencies["model.onnx"]  # one build, timed once
+    engine = Path("nano/model.engine").read_bytes()
+    assert engine in [path.read_bytes() for path in board.cache.glob("*/*.engine")]
+    words = "`model.engine` was built by TensorRT 7.1.3 on NVIDIA Jetson Nano Developer Kit"
+    assert words in Path("nano/README.md").read_text(encoding="utf-8")
+
+
+def test_what_a_board_lacks_is_refused_before_anything_is_built(
+    call: Call, base: tuple[object, ...], board: LoopbackBoard
+) -> None:
+    for words, message in (
+        (("--precision", "int8"), "NVIDIA Jetson Nano Developer Kit has no INT8"),
+        (("--nms",), r"TensorRT 8\.2\.1 has no layer for non-maximum suppression \(TensorRT has from 8\.5\.0 on\)"),
+    ):
+        called = call(*base, "--for", board.spec, *words, *QUICK, "--out", "gone")
+        assert (called.code, len(re.findall(message, called.said))) == (2, 1), called.said
+    called = call(*base, "--for", "cpu", "--format", "engine", "--out", "gone")
+    assert called.code == 2
+    assert "device cpu has no TensorRT, so no engine can be built there" in called.said
+    board.stop()
+    called = call(*base, "--for", board.spec, "--out", "gone")
+    assert called.code == 1
+    assert "board cannot be reached" in called.said
+    assert board.calls() == []
+    assert not Path("gone").exists()
+
+
+def test_a_board_that_builds_no_engine_leaves_no_export(
+    call: Call, base: tuple[object, ...], board: LoopbackBoard
+) -> None:
+    board.fail(build=["operator!"])
+    called = call(*base, "--for", board.spec, *QUICK, "--out", "gone")
+    assert called.code == 1
+    assert "Frobnicate" in called.said
+    assert not list(Path().glob("*gone*"))
+
+
+def test_openvino_files_are_tried_and_measured_like_the_others(call: Call, base: tuple[object, ...]) -> None:
+    pytest.importorskip("openvino", reason="needs the extra [openvino]")
+    called = call(*base, "--format", "openvino", "--out", "intel")
+    assert called.code == 0, called.said
+    metrics = json.loads(Path("intel/metrics.json").read_text(encoding="utf-8"))
+    assert metrics["proofs"]["model.xml"]["ap"] == pytest.approx(metrics["ap"], abs=0.002)
+    assert metrics["proofs"]["model.xml"]["box_difference_px"] < 0.1
+    assert metrics["latency_of_files_ms"]["model.xml"]["median"] > 0
+    Image.effect_noise((80, 60), 90).convert("RGB").save("noise.png")
+    found = [
+        json.loads(call("predict", f"intel/{name}", "noise.png", "--score", "0.01", "--json").out)[0]["detections"]
+        for name in ("model.xml", "model.onnx")
+    ]
+    assert len(found[0]) > 0
+    assert [row["class"] for row in found[0]] == [row["class"] for row in found[1]]
+
+
+def test_a_file_with_suppression_has_the_thresholds_asked_for(
+    call: Call, base: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called = call(*base, "--nms", "0.01,0.4", "--no-measure", "--out", "with")
+    assert called.code == 0, called.said
+    about = {entry.key: entry.value for entry in onnx.load("with/model-nms.onnx").metadata_props}
+    assert (about["score_threshold"], about["iou_threshold"]) == ("0.01", "0.4")
+    text = Path("with/README.md").read_text(encoding="utf-8")
+    assert "| `model-nms.onnx` | the boxes that `run.py` keeps |" in text
+    assert "keeps scores above 0.01 and drops a box that overlaps a better one by more than 0.4" in text
+    called = call(*base, "--nms", *QUICK, "--out", "default")
+    assert called.code == 0, called.said
+    about = {entry.key: entry.value for entry in onnx.load("default/model-nms.onnx").metadata_props}
+    assert (about["score_threshold"], about["iou_threshold"]) == ("0.25", "0.5")
+    called = call(*base, "--nms", "0.4", "--out", "gone")
+    assert called.code == 2
+    assert "'0.4' is not two numbers from 0 to 1" in called.said
+    select = run.select
+    monkeypatch.setattr(proof.run, "select", lambda boxes, *rest: select(boxes + 1, *rest))
+    called = call(*base, "--nms", "0.01,0.4", "--data", SHAPES, "--no-measure", "--out", "gone")
+    assert called.code == 1
+    assert re.search(r"model-nms\.onnx finds \d+ boxes on image 0 of val, run\.py other ones", called.said)
+    assert not Path("gone").exists()
+
+
+def test_the_knee_has_a_word(call: Call, base: tuple[object, ...], real_study: RealStudy) -> None:
+    knee = read_study(real_study.root, "real").summary.knee
+    assert knee is not None
+    assert f"trial {knee.number}:" in call(*base, "--knee", *QUICK, "--out", "knee").out
+    for other in (("--best",), ("--max-latency", "5ms"), ("--trial", "0")):
+        assert "names one trial" in call(*base, "--knee", *other, *QUICK, "--out", "gone").said
+
+
+# --- predict and eval -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def exported(call: Call, base: tuple[object, ...]) -> Iterator[Path]:
+    called = call(*base, *QUICK, "--out", "detector")
+    assert called.code == 0, called.said
+    return Path("detector").resolve()
+
+
+def test_predict_draws_videos_and_saves_lines_and_crops(call: Call, exported: Path) -> None:
+    writer = cv2.VideoWriter("film.avi", cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (96, 64))
+    noise = np.random.default_rng(0).integers(0, 256, (3, 64, 96, 3), dtype=np.uint8)
+    for frame in noise:
+        writer.write(frame)
+    writer.release()
+    Image.effect_noise((100, 70), 90).convert("RGB").save("photo.jpg")
+    words = ("--score", "0.01", "--save-json", "found.jsonl", "--save-crops")
+    called = call("predict", exported, "photo.jpg", "film.avi", *words)
+    assert called.code == 0, called.said
+    assert re.search(r"^film\.avi: 3 frames, \d+ \w+, .* → predictions/film\.mp4$", called.out, re.MULTILINE)
+    lines = [json.loads(line) for line in Path("found.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["image"] for line in lines] == ["photo.jpg", *(f"film.avi#{number}" for number in range(3))]
+    drawn = run.open_stream("predictions/film.mp4")
+    assert len(list(run.frames("film", drawn))) == 3
+    drawn.release()
+    crops = {str(path.relative_to("predictions/crops")) for path in Path("predictions/crops").rglob("*.png")}
+    assert crops == {
+        f"{row['class']}/{line['image'].replace('.jpg', '').replace('.avi#', '-')}-{number}.png"
+        for line in lines
+        for number, row in enumerate(line["detections"], start=1)
+    }
+    assert crops
+    row = lines[0]["detections"][0]
+    x1, y1, x2, y2 = row["box_xyxy"]
+    with Image.open(f"predictions/crops/{row['class']}/photo-1.png") as crop:
+        assert crop.width == pytest.approx(x2 - x1, abs=2)
+        assert crop.height == pytest.approx(y2 - y1, abs=2)
+
+
+def test_a_video_that_cannot_be_read_leaves_nothing(call: Call, exported: Path) -> None:
+    Path("broken.mp4").write_text("no video")
+    called = call("predict", exported, "broken.mp4")
+    assert (called.code, "broken.mp4 cannot be opened" in called.said) == (2, True)
+    assert list(Path("predictions").iterdir()) == []
+
+
+def test_a_folder_with_files_is_left_as_it_is(tmp_path: Path) -> None:
+    assert new_folder(tmp_path / "drawn") == tmp_path / "drawn"
+    assert new_folder(tmp_path / "drawn") == tmp_path / "drawn"  # empty
+    (tmp_path / "drawn/a.png").touch()
+    assert new_folder(tmp_path / "drawn") == tmp_path / "drawn-2"
+    (tmp_path / "drawn-2").rmdir()
+    (tmp_path / "drawn-2").write_text("a file")
+    assert new_folder(tmp_path / "drawn") == tmp_path / "drawn-3"
+
+
+def test_eval_scores_an_exported_file_as_it_scores_its_network(call: Call, exported: Path) -> None:
+    words = ("--data", SHAPES, "--json")
+    scored = [json.loads(call("eval", network, *words).out) for network in (exported, exported / "raw.onnx")]
+    assert [one["network"] for one in scored] == ["detector", "detector/raw.onnx"]
+    assert scored[0]["ap"] == pytest.approx(scored[1]["ap"], abs=0.002)
+    called = call("eval", exported / "model.onnx", "--data", "shapes:train=2,val=2,size=64,classes=2")
+    assert called.code != 0
+    (exported / "detector.json").unlink()
+    called = call("eval", exported / "model.onnx", *words)
+    assert called.code == 2
+    assert "there is no detector.json beside it" in called.said
+
+
+def test_an_unknown_command_is_told_the_nearest(call: Call) -> None:
+    assert "No such command 'evaluate'. Did you mean 'eval'?" in call("evaluate").said
+    assert call("zzz").said.endswith("No such command 'zzz'.")

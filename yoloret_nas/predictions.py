@@ -1,0 +1,130 @@
+"""Detections on images and videos, drawn in a folder of their own."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from spaces import YoloRetError
+from trials.data.image_file import ImageFile
+from trials.onnx import run
+from trials.whole_file import whole_file
+
+Picture = npt.NDArray[np.uint8]
+"""(H, W, 3) RGB."""
+_CROPS = "crops"
+
+
+class VideoError(YoloRetError, ValueError):
+    """A video cannot be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What was found in an image, or in a frame of a video."""
+
+    source: Path
+    """The image or video."""
+    name: str
+    """The image's path; of a frame the video's with ``#`` and the frame's number from 0."""
+    drawn: Path
+    """The picture, or the video that the frame went to."""
+    rows: list[dict[str, Any]]
+    """Detections as JSON types, best first: ``class``, ``score``, ``box_xyxy`` in pixels."""
+
+
+def new_folder(wanted: Path) -> Path:
+    """Create a folder; where it has files already, one with a number after its name, so that nothing is overwritten."""
+    folder, number = wanted, 2
+    while folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        folder, number = wanted.with_name(f"{wanted.name}-{number}"), number + 1
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def predict_all(
+    detector: run.Detector, sources: Sequence[Path], folder: Path, *, score: float, saves_crops: bool
+) -> Iterator[Prediction]:
+    """Detect in images and videos, and draw what is found.
+
+    Args:
+        detector: An opened export.
+        sources: Files; one named twice is done once.
+        folder: An empty folder. Pictures are named after their images; crops go to ``crops/CLASS/IMAGE-1.png``.
+        score: Smallest score kept, 0 to 1.
+        saves_crops: Whether each box is saved as a picture too.
+
+    Yields:
+        One for each image and each frame.
+
+    Raises:
+        DatasetError: an image cannot be read.
+        VideoError: a video cannot be read.
+    """
+    for source, drawn in _name_pictures(sources, folder).items():
+        for name, image, write in _frames(source, drawn):
+            found = detector.detect(image, score)
+            write(run.draw(image, *found, detector.class_names))
+            rows = run.rows_of(found, detector.class_names)
+            if saves_crops:
+                _save_crops(image, found[0], rows, folder / _CROPS, stem=drawn.stem + name.removeprefix(str(source)))
+            yield Prediction(source=source, name=name, drawn=drawn, rows=rows)
+
+
+def _frames(source: Path, drawn: Path) -> Iterator[tuple[str, Picture, Any]]:
+    """Yield name and image of each frame, with the function that writes its picture."""
+    if not run.is_stream(str(source)):
+        yield str(source), ImageFile(source, is_upright=True)(), lambda picture: _save(picture, drawn)
+        return
+    try:
+        capture = run.open_stream(str(source))
+    except ValueError as error:
+        raise VideoError(str(error), hint="check that it is a video that OpenCV reads") from error
+    with whole_file(drawn) as partial, closing(run.Film(str(partial), capture.get(run.cv2.CAP_PROP_FPS))) as film:
+        try:
+            for name, image in run.frames(str(source), capture):
+                yield name, image, film.add
+        finally:
+            capture.release()
+        if film.is_empty:
+            raise VideoError(f"{source} has no frame that can be read")
+
+
+def _save(picture: Picture, path: Path) -> None:
+    with whole_file(path) as partial:
+        Image.fromarray(np.asarray(picture)).save(partial)
+
+
+def _save_crops(
+    image: Picture, boxes: npt.NDArray[Any], rows: list[dict[str, Any]], folder: Path, *, stem: str
+) -> None:
+    for number, (box, row) in enumerate(zip(boxes, rows, strict=True), start=1):
+        (x1, y1), (x2, y2) = np.floor(box[:2]).astype(int), np.ceil(box[2:]).astype(int)
+        x1, y1 = (
+            min(x1, image.shape[1] - 1),
+            min(y1, image.shape[0] - 1),
+        )  # a box at the border has a pixel all the same
+        path = folder / re.sub(r"[^\w .-]", "_", row["class"]) / f"{stem.replace('#', '-')}-{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _save(image[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)], path)
+
+
+def _name_pictures(sources: Sequence[Path], folder: Path) -> dict[Path, Path]:
+    """Return the file that each source's picture goes to, named after it, each once."""
+    stems = Counter(path.stem for path in set(sources))
+    drawn: dict[Path, Path] = {}
+    for path in dict.fromkeys(sources):
+        name = path.stem if stems[path.stem] == 1 else path.name
+        suffix = ".mp4" if run.is_stream(str(path)) else ".png"
+        taken, number, picture = set(drawn.values()), 2, folder / f"{name}{suffix}"
+        while picture in taken:  # images of one name, in several folders
+            picture, number = folder / f"{name}-{number}{suffix}", number + 1
+        drawn[path] = picture
+    return drawn
