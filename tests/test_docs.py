@@ -21,7 +21,7 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 PACKAGES = ("yoloret_nas", "search", "trials", "spaces")
 FOLDERS = ("PATH", "FOLDER", "bccd", "my-dataset", "test", "weights")
-FILES = ("image.jpg", "my.onnx", "my.yaml")
+FILES = ("image.jpg", "my.onnx", "my.yaml", "video.mp4")
 FOREIGN_OPTIONS = {"--restore"}  # of jetson_clocks
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)

@@ -83,9 +83,11 @@ def test_a_board_that_builds_no_engine_leaves_no_export(
 
 def test_openvino_files_are_tried_and_measured_like_the_others(call: Call, base: tuple[object, ...]) -> None:
     pytest.importorskip("openvino", reason="needs the extra [openvino]")
-    called = call(*base, "--format", "openvino", "--out", "intel")
+    called = call(*base, "--format", "openvino", "--max-latency", "900ms", "--out", "intel")
     assert called.code == 0, called.said
     metrics = json.loads(Path("intel/metrics.json").read_text(encoding="utf-8"))
+    best = max(metrics["proofs"], key=lambda name: (metrics["proofs"][name]["ap"], name))
+    assert f"the most accurate file within 900 ms: {best}" in called.out
     assert metrics["proofs"]["model.xml"]["ap"] == pytest.approx(metrics["ap"], abs=0.002)
     assert metrics["proofs"]["model.xml"]["box_difference_px"] < 0.1
     assert metrics["latency_of_files_ms"]["model.xml"]["median"] > 0

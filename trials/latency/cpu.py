@@ -78,11 +78,11 @@ class CpuDevice:
             UnstableError: the median was not known to 10 % after all rounds.
         """
         started = self.clock()
-        load = _load_in_openvino if self.runs_openvino else _load_in_onnxruntime
+        load = load_in_openvino if self.runs_openvino else load_in_onnxruntime
         candidate = _Runner(load(onnx_path, self.threads), clock=self.clock)
         with tempfile.TemporaryDirectory() as folder:
             write_reference(Path(folder) / "reference.onnx")
-            reference = _Runner(_load_in_onnxruntime(Path(folder) / "reference.onnx", self.threads), clock=self.clock)
+            reference = _Runner(load_in_onnxruntime(Path(folder) / "reference.onnx", self.threads), clock=self.clock)
         for runner in (candidate, reference):
             runner.run_for(_ROUND_S)  # warm-up: caches, clocks, memory arena
         rounds = time_in_turn(lambda: candidate.run_for(_ROUND_S), lambda: reference.run_for(_ROUND_S))
@@ -127,7 +127,12 @@ class _Runner:
         return samples
 
 
-def _load_in_onnxruntime(path: Path, threads: int) -> Callable[[], object]:
+def load_in_onnxruntime(path: Path, threads: int) -> Callable[[], object]:
+    """Return what runs one pass of an ONNX file on a fixed input.
+
+    Raises:
+        DeviceError: ONNX Runtime cannot run it.
+    """
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
@@ -150,7 +155,13 @@ def _load_in_onnxruntime(path: Path, threads: int) -> Callable[[], object]:
     return lambda: session.run(None, feed)
 
 
-def _load_in_openvino(path: Path, threads: int) -> Callable[[], object]:
+def load_in_openvino(path: Path, threads: int) -> Callable[[], object]:
+    """Return what runs one pass of an ``.xml`` file on a fixed input, in float32 where it is not INT8.
+
+    Raises:
+        DeviceError: OpenVINO cannot run it.
+        ExportError: OpenVINO is not installed.
+    """
     openvino = import_openvino()
     hints = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
     try:

@@ -177,17 +177,23 @@ class TensorRT:
         self._cuda = Cuda()
         logger = trt.Logger(trt.Logger.WARNING)
         path = fitting_engine(onnx_path, settings) or engine_path(onnx_path)
-        if not os.path.exists(path):
+        is_kept = os.path.exists(path)
+        if is_kept:
+            with open(path, "rb") as file:
+                plan = file.read()
+        else:
             print(f"building {path}, which takes minutes on a small board", file=sys.stderr)
             plan = build_engine(trt, logger, onnx_path)
+        self._runtime = trt.Runtime(logger)
+        self._engine = self._runtime.deserialize_cuda_engine(plan)
+        if self._engine is None and is_kept:
+            raise RuntimeError(f"{path} is of another TensorRT or GPU; delete it to build it anew")
+        if self._engine is None:
+            raise RuntimeError("TensorRT cannot load the engine it built; its messages above say why")
+        if not is_kept:
             with open(path + ".partial", "wb") as file:
                 file.write(plan)
             os.rename(path + ".partial", path)
-        with open(path, "rb") as file:
-            self._runtime = trt.Runtime(logger)
-            self._engine = self._runtime.deserialize_cuda_engine(file.read())
-        if self._engine is None:
-            raise RuntimeError(f"{path} is of another TensorRT or GPU; delete it to build it anew")
         self._context = self._engine.create_execution_context()
         self._host, self._device = {}, {}
         for name, shape in self._tensors():

@@ -146,7 +146,7 @@ def export(
     record = select_trial(summary, number=trial, best=best, max_latency_ms=max_latency)
     folder = out or Path("exports") / f"{study}-{record.number}"
     card = export_trial(opened, summary, record, folder, options)
-    _print(card, folder)
+    _print(card, folder, max_latency_ms=max_latency)
     if model_name is not None:
         from search.tracking.registry import register_export
 
@@ -162,7 +162,7 @@ def export(
         click.echo(f"registered in MLflow as {model_name}, version {version}: models:/{model_name}/{version}")
 
 
-def _print(card: "Card", folder: Path) -> None:
+def _print(card: "Card", folder: Path, *, max_latency_ms: float | None) -> None:
     from yoloret_nas.export.model_card import short_number
 
     record = card.record
@@ -171,14 +171,19 @@ def _print(card: "Card", folder: Path) -> None:
     click.echo(f"trial {record.number}: {record.architecture.short}")
     click.echo(f"AP {ap:.4f}{f', estimated {card.estimate}' if card.estimate else ''}, {latency_ms:.3f} ms")
     click.echo(f"files for {card.target.device} ({card.target.identity}), opset {card.target.opset}:")
-    for name in dict.fromkeys((*card.latencies, *card.files, *card.engines)):
+    for name in card.all_files:
         tried, latency = card.proofs.get(name), card.latencies.get(name)
         parts = []
         if tried:
             apart = f"{short_number(tried.box_difference_px)} px and {short_number(tried.score_difference)} of score"
             parts.append(f"AP {tried.ap:.4f} on {tried.num_images} images of {tried.split}, {apart} from PyTorch")
+        elif not latency or card.found_by(name) != "not tried":
+            parts.append(card.found_by(name))
         if latency:
             parts.append(f"not measured: {latency}" if isinstance(latency, str) else f"{latency.median_ms:.3f} ms")
-        click.echo(f"  {name}: {'; '.join(parts) or 'not tried'}")
+        click.echo(f"  {name}: {'; '.join(parts)}")
+    if max_latency_ms is not None:
+        best = card.best_within(max_latency_ms)
+        click.echo(f"the most accurate file within {max_latency_ms:g} ms: {best or 'none that was tried and measured'}")
     where = shlex.quote(str(folder))
     click.echo(f"wrote {folder}\nnext: yoloret-nas predict {where} IMAGE.jpg   or   python3 {where}/run.py IMAGE.jpg")

@@ -64,6 +64,26 @@ class Card:
             "precision": ", ".join(self.files),
         }
 
+    @property
+    def all_files(self) -> tuple[str, ...]:
+        """The files that compute, in the order of tables."""
+        return (RAW_FILE, *self.files, *((NMS_FILE,) if self.suppression else ()), *self.engines)
+
+    def found_by(self, name: str) -> str:
+        """Return in words what a file was seen to find on images."""
+        if proof := self.proofs.get(name):
+            return f"AP {proof.ap:.4f}, AP50 {proof.ap50:.4f}"
+        return "the boxes that `run.py` keeps" if name == NMS_FILE and self.proofs else "not tried"
+
+    def best_within(self, max_latency_ms: float) -> str:
+        """Return the file with the highest AP among those within a latency; empty where none was tried and measured."""
+        fast = [
+            (proof.ap, name)
+            for name, proof in self.proofs.items()
+            if isinstance(measured := self.latencies.get(name), Latency) and measured.median_ms <= max_latency_ms
+        ]
+        return max(fast, default=(0.0, ""))[1]
+
 
 def write_card(folder: Path, card: Card) -> None:
     """Write both files into an export."""
@@ -139,11 +159,8 @@ def _figures(card: Card, latency: Latency) -> str:
 def _files_table(card: Card) -> str:
     """Return what each file was seen to do."""
     rows = []
-    for name in (RAW_FILE, *card.files, *((NMS_FILE,) if card.suppression else ()), *card.engines):
-        tried = card.proofs.get(name)
-        found = f"AP {tried.ap:.4f}, AP50 {tried.ap50:.4f}" if tried else "not tried"
-        if name == NMS_FILE and card.proofs:
-            found = "the boxes that `run.py` keeps"
+    for name in card.all_files:
+        tried, found = card.proofs.get(name), card.found_by(name)
         apart = f"{short_number(tried.box_difference_px)} px, {short_number(tried.score_difference)}" if tried else ""
         rows.append(f"| `{name}` | {found} | {apart} | {_words(card.latencies.get(name, 'not asked for'))} |")
     where = next(((one.num_images, one.split) for one in card.proofs.values()), None)

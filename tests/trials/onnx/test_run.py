@@ -347,4 +347,8 @@ def test_a_refusal_of_tensorrt_is_passed_on(folder: Path, tmp_path: Path, monkey
     monkeypatch.setitem(sys.modules, "tensorrt", tensorrt_stand_in(Memory(), is_new=True, says=[]))
     with pytest.raises(RuntimeError, match=r"refuses .*model\.onnx: no such operator"):
         run.Detector(str(tmp_path), "tensorrt")
+    (tmp_path / "model.onnx").write_bytes(b"taken")
+    monkeypatch.setattr(run, "build_engine", lambda *given: b"for another GPU")  # as on a machine without one
+    with pytest.raises(RuntimeError, match="cannot load the engine it built"):
+        run.Detector(str(tmp_path), "tensorrt")
     assert not list(tmp_path.glob("*.engine*"))

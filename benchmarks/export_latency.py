@@ -1,0 +1,41 @@
+"""Times the files of an export in turn on this CPU, one thread, so that other work on the machine slows all of them alike.
+
+python benchmarks/export_latency.py exports/NAME-7
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+
+from trials.latency.cpu import load_in_onnxruntime, load_in_openvino
+
+_BURST = 6
+"""Passes of a file before the next file has its turn."""
+
+
+def main() -> None:
+    """Print each file's tenth percentile, and its ratio to that of ``model.onnx``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="an export")
+    parser.add_argument("--rounds", type=int, default=300, help="turns of each file (%(default)s)")
+    given = parser.parse_args()
+    passes = {
+        path.name: (load_in_openvino if path.suffix == ".xml" else load_in_onnxruntime)(path, 1)
+        for path in sorted([*given.folder.glob("*.onnx"), *given.folder.glob("*.xml")])
+    }
+    samples_ms: dict[str, list[float]] = {name: [] for name in passes}
+    for _ in range(given.rounds):
+        for name, run in passes.items():
+            for _ in range(_BURST):
+                began = time.perf_counter()
+                run()
+                samples_ms[name].append((time.perf_counter() - began) * 1e3)
+    quick = {name: float(np.percentile(one, 10)) for name, one in samples_ms.items()}
+    for name, milliseconds in quick.items():
+        print(f"{name}: {milliseconds:.3f} ms, {milliseconds / quick['model.onnx']:.2f} of model.onnx")
+
+
+if __name__ == "__main__":
+    main()
