@@ -7,6 +7,7 @@ import optuna
 
 from search.study.errors import StudyError
 from search.study.pareto import Reference
+from search.study.record import trial_folder
 from search.study.storage import open_storage, optuna_path
 from search.study.study import space_from_dict, to_record
 from search.study.summary import Summary
@@ -41,7 +42,7 @@ class ReadStudy:
 
     def trial_folder(self, number: int) -> Path:
         """Return the folder of a trial's files."""
-        return self.root / self.name / "trials" / f"{number:04d}"
+        return trial_folder(self.root / self.name, number)
 
 
 def read_study(root: Path, name: str) -> ReadStudy:

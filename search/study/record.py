@@ -1,6 +1,7 @@
 """A finished trial as its study keeps it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from spaces import Architecture
 from trials.trial_result import TrialResult
@@ -29,3 +30,8 @@ class TrialRecord:
     def curve(self) -> tuple[tuple[int, float], ...]:
         """Scored epochs, from 1, and their AP."""
         return tuple((epoch, ap) for epoch, _, ap, _ in self.result.history if ap is not None)
+
+
+def trial_folder(study_folder: Path, number: int) -> Path:
+    """Return the folder of a trial's files, in the folder of its study or experiment."""
+    return study_folder / "trials" / f"{number:04d}"

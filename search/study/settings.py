@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from search.study.errors import StudyError
+from search.study.record import trial_folder
 from spaces.space import Space
 from trials.training import FORMER_SETTINGS, LATER_SETTINGS, TrainSettings
 
@@ -62,7 +63,7 @@ class RunSettings(ABC):
 
     def trial_folder(self, number: int) -> Path:
         """Return the folder of one trial's files."""
-        return self.folder / "trials" / f"{number:04d}"
+        return trial_folder(self.folder, number)
 
     @abstractmethod
     def fixed(self) -> dict[str, Any]:

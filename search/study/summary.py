@@ -62,6 +62,15 @@ class Summary:
         return mean_ap(group_repeats(self.records)[record.architecture])
 
     @property
+    def indistinct(self) -> tuple[tuple[TrialRecord, ...], ...]:
+        """Groups of members that cannot be told apart, fastest first: each but the first is `alike` to the first."""
+        alike, members = self.alike, {member.number: member for member in self.front}
+        return tuple(
+            (members[first], *(members[number] for number, other in alike.items() if other == first))
+            for first in dict.fromkeys(alike.values())
+        )
+
+    @property
     def states(self) -> Counter[str]:
         """How many trials ended in each state."""
         return Counter(record.result.state for record in self.records)

@@ -11,7 +11,6 @@ from search.study.estimate import Estimate
 from search.study.refit import compare_refit
 from search.study.summary import Summary
 from tests.search.records import record, summary
-from yoloret_nas.terminal.next_command import dir_option
 from yoloret_nas.terminal.refit import show_refit
 from yoloret_nas.terminal.training_view import TrainingView
 from yoloret_nas.terminal.trial_lines import front_table
@@ -62,12 +61,6 @@ def test_no_terminal_is_too_narrow_for_full_trainings(width: int) -> None:
     assert "0.5000" in shown[2]
     assert "10.000 ms" in shown[2]
     assert shown[-1] == "next: yoloret-nas export --study s-refit-9 --dir 'odd dir'"
-
-
-def test_a_folder_is_quoted_for_the_shell() -> None:
-    assert dir_option(Path("runs")) == ""
-    assert dir_option(Path("studies")) == " --dir studies"
-    assert dir_option(Path("odd dir?a%20b")) == " --dir 'odd dir?a%20b'"
 
 
 def test_the_time_left_of_trainings_is_known_after_trainings() -> None:

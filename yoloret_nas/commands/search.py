@@ -229,7 +229,7 @@ def _where_time_went(result: "RunResult", *, workers: int) -> str:
 
 def _conclude(console: "Console", settings: "StudySettings", result: "RunResult", *, workers: int) -> None:
     from search.reports import estimate_words
-    from yoloret_nas.terminal.next_command import dir_option
+    from search.study.next_command import dir_option
     from yoloret_nas.terminal.trial_lines import front_table
 
     summary = result.summary

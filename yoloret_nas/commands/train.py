@@ -8,7 +8,6 @@ import click
 
 from yoloret_nas.options.data import data_name
 from yoloret_nas.options.training import TrainingOptions, training_options
-from yoloret_nas.terminal.next_command import dir_option
 
 if TYPE_CHECKING:
     from search.study.record import TrialRecord
@@ -39,6 +38,8 @@ def train(source: str, name: str | None, seed: int, options: TrainingOptions) ->
 
 
 def _conclude(name: str, record: "TrialRecord", *, root: Path) -> None:
+    from search.study.next_command import dir_option
+
     result = record.result
     if result.state != "complete":
         raise click.ClickException(f"the training failed: {result.reason}")

@@ -12,12 +12,12 @@ from search.reports import estimate_words, write_reports
 from search.strategy.estimates import with_estimates
 from search.study.estimate import NOISE
 from search.study.experiment import ExperimentSettings, read_experiment
+from search.study.next_command import dir_option
 from search.study.record import TrialRecord
 from search.study.refit import Finalists, Refit, compare_refit, find_finalists, refit_name, to_variants
 from search.study.settings import StudySettings
 from search.study.summary import Summary
 from yoloret_nas.terminal.experiments import run
-from yoloret_nas.terminal.next_command import dir_option
 from yoloret_nas.terminal.trial_lines import add_columns
 
 _COLUMNS = {"full": 4, "trial": 5, "seeds": 5, "AP short": 8, "AP full": 7, "estimated": 13, "AP50": 6, "median": 10}
