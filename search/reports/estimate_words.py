@@ -1,19 +1,40 @@
 """What the estimates beside a front mean, in words."""
 
+from collections.abc import Sequence
+
+from search.study.record import TrialRecord
 from search.study.summary import Summary
 
 
 def estimate_words(summary: Summary) -> str:
-    """Return two sentences on a front's estimates: what they are, and which members they cannot tell apart."""
+    """Return sentences on a front's estimates: what they are, and which members they cannot tell apart."""
     if not summary.estimates:
         return (
             "AP is each training's score: the best of many is too high. "
             "It is estimated from more complete trials, or repeats (--seeds)."
         )
     words = "Estimated: expected AP ± its standard deviation, from all trainings; the knee is chosen by it."
-    if summary.alike:
-        pairs = ", ".join(f"{number} ≈ {faster}" for number, faster in summary.alike.items())
+    groups = "; ".join(map(_enumerated, summary.indistinct))
+    if groups:
         words += (
-            f" {len(summary.alike)} of {len(summary.front)} members are not clearly better than a faster one: {pairs}."
+            f" Cannot be told apart: {groups}. None of a group is more accurate than its first, which is the fastest, "
+            "with a probability above 95 %."
         )
     return words
+
+
+def inherit_words(summary: Summary) -> str:
+    """Return a sentence on inherited weights; empty where no trial inherited any."""
+    trained = [record for record in summary.records if record.result.epochs]
+    heirs = sum(record.result.inherited > 0 for record in trained)
+    if not heirs:
+        return ""
+    return (
+        f"{heirs} of {len(trained)} trained trials inherited weights from an earlier one (--inherit): they score higher "
+        "than from scratch, so later trials look better than earlier ones."
+    )
+
+
+def _enumerated(group: Sequence[TrialRecord]) -> str:
+    *others, last = (f"#{member.number}" for member in group)
+    return f"{', '.join(others)} and {last}"

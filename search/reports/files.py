@@ -14,5 +14,5 @@ def write_reports(summary: Summary, folder: Path, *, title: str) -> list[Path]:
     draw_front(summary, picture, title=title)
     write_csv(record_rows(summary.front, summary.estimates), table)
     write_csv(record_rows(summary.records, summary.estimates), folder / "trials.csv")
-    write_front_page(summary, page, title=title)
+    write_front_page(summary, page, title=title, folder=folder)
     return [picture, table, folder / "trials.csv", page]

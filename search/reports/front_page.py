@@ -1,44 +1,165 @@
-"""The front as one self-contained page: hover a trial to read it, click a column to sort. Works offline.
-
-The page is `front_page.html` with `front_page.css`, `front_page.js` and the trials as JSON written into it.
-"""
+"""The front as a page: select a trial to read its figures, see its detections, and what to type next."""
 
 import html
-import json
-import re
-from importlib.resources import files
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from search.reports.estimate_words import estimate_words
+from search.reports.estimate_words import estimate_words, inherit_words
+from search.reports.front_plot import plot_front
+from search.reports.page import figure_place, section, write_page
+from search.reports.report_plots import plot_hypervolume
 from search.reports.table import record_rows
+from search.reports.thumbnail import thumbnail
+from search.reports.trial_words import trial_words
+from search.study.next_command import trial_commands
+from search.study.record import TrialRecord, trial_folder
 from search.study.summary import Summary
-from trials.whole_file import whole_file
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+DETECTIONS_FILE = "detections.jpg"
+"""In a trial's folder: its detections on images of the validation split."""
+_HOW_TO = (
+    "Select a trial in the picture or in the table below to read its figures and what to type next. Drag across the picture "
+    "to zoom in, double-click to zoom out."
+)
 
 
-def write_front_page(summary: Summary, path: Path, *, title: str, sections: str = "") -> None:
-    """Write the page, whole or not at all.
+def write_front_page(summary: Summary, path: Path, *, title: str, folder: Path) -> None:
+    """Write the front's page, whole or not at all.
 
     Args:
         summary: The study.
         path: The HTML file.
         title: The study, its data and its device.
-        sections: HTML between the pictures and the table.
+        folder: Of the study, in the folder of all studies; pictures of detections are in its trials' folders.
+    """
+    curve = list(enumerate(summary.hypervolume_by_trial, 1))
+    figures = {"front": front_figure(summary), "hypervolume": plot_hypervolume(curve, axis="finished trials")}
+    words = f"The hypervolume is {summary.hypervolume:.4f} after {len(curve)} trials."
+    sections = [
+        front_section(summary),
+        section("Hypervolume by trial", figure_place("hypervolume", words=words), note=words),
+        trials_section(summary),
+    ]
+    entries = trial_entries(summary, folder)
+    write_page(path, title=title, sections=sections, figures=figures, trials=entries, selected=first_selected(summary))
+
+
+def first_selected(summary: Summary) -> int | None:
+    """Return the number of the knee, which a page selects at first; None without one."""
+    return None if summary.knee is None else summary.knee.number
+
+
+def front_figure(summary: Summary) -> "Figure":
+    """Return the front's figure for a page, which shows a trial's words itself, with a picture."""
+    figure = plot_front(summary, marked=first_selected(summary))
+    figure.for_each_trace(lambda trace: trace.update(hovertext=None, hoverinfo="none") if trace.hovertext else None)
+    return figure
+
+
+def front_section(summary: Summary) -> str:
+    """Return the front, what is known of it in words, and the place for the selected trial."""
+    states = ", ".join(f"{count} {state}" for state, count in summary.states.items())
+    words = f"{len(summary.front)} of {len(summary.records)} trials are on the front{f' ({states})' if states else ''}."
+    paragraphs = (f"{words} {estimate_words(summary)}", inherit_words(summary), _HOW_TO)
+    place = figure_place(
+        "front", words=f"AP against latency. {words} The table at the end of the page holds all figures."
+    )
+    return section(
+        "The front",
+        *(f"<p>{html.escape(words)}</p>" for words in paragraphs if words),
+        f'{place}<aside id="selected" aria-live="polite" aria-label="The selected trial"></aside>',
+    )
+
+
+def trials_section(summary: Summary) -> str:
+    """Return the table of all trials, with a button in each row that selects it."""
+    front = {record.number for record in summary.front}
+    rows = _figures(summary)
+    figures = [name for name in (rows[0] if rows else {}) if name not in ("trial", "reason")]
+    columns = ["trial", "front", *figures, "architecture", "reason"]
+    head = "".join(f'<th scope="col"><button type="button">{html.escape(name)}</button></th>' for name in columns)
+    lines = []
+    for record, row in zip(summary.records, rows, strict=True):
+        cells = {**row, "front": "★" if record.number in front else "", "architecture": record.architecture.short}
+        pick = f'<th scope="row"><button type="button" data-trial="{record.number}">#{record.number}</button></th>'
+        others = "".join(f"<td>{html.escape(_shown(cells[name]))}</td>" for name in columns[1:])
+        lines.append(f"<tr>{pick}{others}</tr>")
+    body = f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody>"
+    note = (
+        "A click on a column's name sorts by it. trials.csv holds the same figures."
+        if rows
+        else "No trial has finished."
+    )
+    return section(
+        "All trials", f'<div class="wrap"><table id="trials">{body if rows else ""}</table></div>', note=note
+    )
+
+
+def trial_entries(summary: Summary, folder: Path) -> list[dict[str, Any]]:
+    """Return what the page shows of each trial when the pointer rests on it and when it is selected.
+
+    Args:
+        summary: The study.
+        folder: Of the study.
     """
     front = {record.number for record in summary.front}
-    rows = [{**row, "front": row["trial"] in front} for row in record_rows(summary.records, summary.estimates)]
-    data = json.dumps({"rows": rows, "hypervolume": summary.hypervolume_by_trial}, allow_nan=False)
-    bars = " Bars in the picture: from the 5th to the 95th percentile." if summary.estimates else ""
-    parts = {
-        "title": html.escape(title),
-        "style": _read("front_page.css"),
-        "sections": f"<p>{html.escape(estimate_words(summary) + bars)}</p>\n{sections}",
-        "data": data.replace("<", "\\u003c"),  # no text of the user's can end the script element
-        "script": _read("front_page.js"),
-    }
-    page = re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _read("front_page.html"))
-    with whole_file(path) as partial:
-        partial.write_text(page, encoding="utf-8")
+    alike = summary.alike
+    entries = []
+    for record, figures in zip(summary.records, _figures(summary), strict=True):
+        number, on_front = record.number, record.number in front
+        notes = ["on the front"] if on_front else []
+        if number in alike:
+            notes.append(f"not clearly more accurate than #{alike[number]}, which is faster")
+        entries.append(
+            {
+                "number": number,
+                "point": _point(record),
+                "words": trial_words(record, summary, on_front=on_front),
+                "notes": notes,
+                "figures": [
+                    [name, _shown(value)]
+                    for name, value in figures.items()
+                    if name != "trial" and value not in (None, "")
+                ],
+                "axes": [[name, str(value)] for name, value in record.architecture.to_dict().items()],
+                "commands": trial_commands(folder.name, number, root=folder.parent) if record.point else [],
+                **(_picture(trial_folder(folder, number) / DETECTIONS_FILE) if on_front else {}),
+            }
+        )
+    return entries
 
 
-def _read(name: str) -> str:
-    return files("search.reports").joinpath(name).read_text(encoding="utf-8")
+def _point(record: TrialRecord) -> tuple[float, float] | None:
+    """Return where the front's figure shows a trial, None where it does not."""
+    result = record.result
+    if result.latency is None or result.state not in ("complete", "pruned"):
+        return None
+    return result.latency.median_ms, result.ap or 0.0
+
+
+def _figures(summary: Summary) -> list[Mapping[str, str | int | float | None]]:
+    """Return each trial's figures as in the CSV, without the axes of its architecture."""
+    axes = {axis for record in summary.records for axis in record.architecture.to_dict()}
+    rows = record_rows(summary.records, summary.estimates)
+    inherited = [record.result.inherited or None for record in summary.records]
+    shown = [{name: value for name, value in row.items() if name not in axes} for row in rows]
+    if not any(inherited):
+        return list(shown)
+    return [{**row, "inherited": part and round(part, 2)} for row, part in zip(shown, inherited, strict=True)]
+
+
+def _picture(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    try:
+        return {"picture": thumbnail(path)}
+    except OSError as error:
+        return {"unreadable": f"{path.name} cannot be read: {error}"}
+
+
+def _shown(value: str | int | float | None) -> str:
+    return "" if value is None else str(value)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import accumulate
+from pathlib import Path
 
 from search.reports.effects import Effect, estimate_effects
 from search.reports.forecast import Forecast, forecast
@@ -20,6 +21,8 @@ class StudyReport:
     """The report of a study."""
 
     name: str
+    folder: Path
+    """Of its files."""
     summary: Summary
     effects: tuple[Effect, ...]
     """Most important axis first; empty where too few trials are complete."""
@@ -61,6 +64,7 @@ def make_report(study: ReadStudy) -> StudyReport:
     minutes = accumulate(sum(record.result.seconds.values()) / 60 for record in summary.records)
     return StudyReport(
         name=study.name,
+        folder=study.root / study.name,
         summary=summary,
         effects=tuple(estimate_effects(summary.records)),
         forecast=outlook,

@@ -1,6 +1,7 @@
 """The effects of choices, on studies whose effects are known."""
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -49,6 +50,7 @@ def test_the_last_quarter_is_a_quarter(count: int, share: str) -> None:
     candidate = Candidate(architecture=records[0].architecture, ap=0.9, ap_std=0.1, latency_ms=50.0, gain=0.01)
     report = StudyReport(
         name="s",
+        folder=Path("runs/s"),
         summary=summary(*records),
         effects=(),
         forecast=Forecast(candidates=(candidate,)),

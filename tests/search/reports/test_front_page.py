@@ -1,66 +1,42 @@
-import json
-import re
+import shutil
+import subprocess
 import tomllib
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import search.reports
-from search.reports.front_page import write_front_page
+from search.reports.estimate_words import inherit_words
+from search.reports.front_page import DETECTIONS_FILE, write_front_page
 from search.reports.picture import draw_front
 from search.reports.table import record_rows, write_csv
 from search.study.estimate import Estimate
+from search.study.record import trial_folder
+from search.study.summary import Summary
 from tests.search.records import STAIRCASE, record, summary
-
-HOSTILE = "</script><script>alert(1)</script><!--<script> {{title}} {{data}} & \" ' \u2028 é"
-
-
-class Outline(HTMLParser):
-    """The tags of a page and what its script holds; the parser knows, as browsers do, where a script ends."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.opened: list[str] = []
-        self.unclosed: list[str] = []
-        self.addresses: list[str] = []
-        self.text: dict[str, str] = {}
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.opened.append(tag)
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "action", "data")]
-        if tag != "meta":
-            self.unclosed.append(" ".join((tag, *(value or "" for name, value in attrs if name == "type"))))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.unclosed.pop().split()[0] == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.unclosed:
-            self.text[self.unclosed[-1]] = self.text.get(self.unclosed[-1], "") + data
+from tests.search.reports.outline import HOSTILE, Outline, read
 
 
-def read(path: Path) -> Outline:
-    outline = Outline()
-    outline.feed(path.read_text(encoding="utf-8"))
-    outline.close()
-    return outline
-
-
-def embedded(outline: Outline) -> dict:
-    return json.loads(outline.text["script application/json"])
+def write(shown: Summary, tmp_path: Path, *, title: str = "study") -> Outline:
+    write_front_page(shown, tmp_path / "front.html", title=title, folder=tmp_path / "s")
+    return read(tmp_path / "front.html")
 
 
 def test_the_page_is_well_formed_and_loads_nothing(tmp_path: Path) -> None:
-    write_front_page(summary(*STAIRCASE), tmp_path / "front.html", title="study")
-    outline = read(tmp_path / "front.html")
+    outline = write(summary(*STAIRCASE), tmp_path)
     assert outline.unclosed == []
-    assert outline.opened.count("script") == outline.opened.count("svg") == 2
+    assert outline.opened.count("script") == 3
     assert outline.addresses == []
-    text = (tmp_path / "front.html").read_text(encoding="utf-8")
-    assert set(re.findall(r"https?://[^\"' ]*", text)) == {"http://www.w3.org/2000/svg"}  # a name, not an address
-    assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|import\(|<link|<img", text)
+    # Whatever Plotly may do: the browser keeps it from the network.
+    assert "content=\"default-src 'none';" in (tmp_path / "front.html").read_text(encoding="utf-8")
+
+
+def test_each_figure_has_its_place(tmp_path: Path) -> None:
+    outline = write(summary(*STAIRCASE), tmp_path)
+    assert set(outline.data["figures"]) == {"front", "hypervolume"}
+    assert {"front", "hypervolume", "selected", "trials"} <= outline.names
 
 
 def test_the_page_s_parts_are_in_a_wheel() -> None:
@@ -70,28 +46,68 @@ def test_the_page_s_parts_are_in_a_wheel() -> None:
     assert sorted(packed) == sorted(path.name for path in folder.iterdir() if path.is_file() and path.suffix != ".py")
 
 
-def test_the_page_holds_every_trial_and_the_hypervolume(tmp_path: Path) -> None:
-    whole = summary(*STAIRCASE)
-    write_front_page(whole, tmp_path / "front.html", title="study")
-    data = embedded(read(tmp_path / "front.html"))
-    assert [row["trial"] for row in data["rows"]] == list(range(7))
-    assert [row["trial"] for row in data["rows"] if row["front"]] == [0, 2, 6]
-    assert data["rows"][1]["ap"] is None
-    assert data["rows"][5]["latency_ms"] is None
-    assert data["hypervolume"] == list(whole.hypervolume_by_trial)
+def test_the_page_holds_every_trial(tmp_path: Path) -> None:
+    data = write(summary(*STAIRCASE), tmp_path).data
+    trials = {trial["number"]: trial for trial in data["trials"]}
+    assert list(trials) == list(range(7))
+    assert [number for number, trial in trials.items() if "on the front" in trial["notes"]] == [0, 2, 6]
+    assert [number for number, trial in trials.items() if trial["point"] is None] == [1, 5]
+    assert trials[2]["point"] == [30.0, 0.4]
+    assert ["latency_ms", "30.0"] in trials[2]["figures"]
+    assert ["backbone", STAIRCASE[2].architecture.backbone] in trials[2]["axes"]
+    assert ["reason", "the loss is nan"] in trials[5]["figures"]
+    assert data["selected"] == 2  # the knee
 
 
-def test_estimates_are_on_the_page_in_the_table_and_in_the_picture(tmp_path: Path) -> None:
+def test_a_complete_trial_says_what_to_type_next(tmp_path: Path) -> None:
+    trials = write(summary(*STAIRCASE), tmp_path).data["trials"]
+    here = f"--dir {tmp_path}"
+    assert trials[3]["commands"] == [
+        f"yoloret-nas export --study s --trial 3 {here}",
+        f"yoloret-nas predict s:3 IMAGE.jpg {here}",
+    ]
+    assert trials[4]["commands"] == []  # pruned: it has no weights to take away
+
+
+def test_the_table_needs_no_script(tmp_path: Path) -> None:
+    outline = write(summary(*STAIRCASE), tmp_path)
+    assert outline.opened.count("tr") == 1 + len(STAIRCASE)
+    assert "would miss the front" in outline.text["td"]
+    assert outline.text["td"].count("★") == 3
+
+
+def test_estimates_are_on_the_page_and_in_the_picture(tmp_path: Path) -> None:
     scored = summary(*STAIRCASE)
     judged = replace(scored, estimates={one.number: Estimate(ap=0.25, std=0.02) for one in STAIRCASE if one.point})
-    write_front_page(judged, tmp_path / "front.html", title="study")
-    rows = {row["trial"]: row for row in embedded(read(tmp_path / "front.html"))["rows"]}
-    assert (rows[6]["ap"], rows[6]["ap_estimate"], rows[6]["ap_std"]) == (0.5, 0.25, 0.02)
-    assert rows[4]["ap_estimate"] is None
-    assert "2 of 3 members are not clearly better" in (tmp_path / "front.html").read_text(encoding="utf-8")
+    outline = write(judged, tmp_path)
+    trials = outline.data["trials"]
+    assert ["ap_estimate", "0.25"] in trials[6]["figures"]
+    assert "ap_estimate" not in dict(trials[4]["figures"])
+    assert trials[6]["notes"] == ["on the front", "not clearly more accurate than #0, which is faster"]
+    assert "Cannot be told apart: #0, #2 and #6." in outline.text["p"]
     draw_front(judged, tmp_path / "judged.png", title="study")
     draw_front(scored, tmp_path / "scored.png", title="study")
     assert (tmp_path / "judged.png").read_bytes() != (tmp_path / "scored.png").read_bytes()
+
+
+def test_inherited_weights_are_said(tmp_path: Path) -> None:
+    shown = summary(record(0, 0.2, 10.0, epochs=3), record(1, 0.3, 20.0, epochs=3, inherited=0.75))
+    outline = write(shown, tmp_path)
+    assert "1 of 2 trained trials inherited weights" in outline.text["p"]
+    assert ["inherited", "0.75"] in outline.data["trials"][1]["figures"]
+    assert inherit_words(summary(*STAIRCASE)) == ""
+
+
+def test_members_of_the_front_show_their_detections(tmp_path: Path) -> None:
+    for number in (0, 3):
+        trial_folder(tmp_path / "s", number).mkdir(parents=True)
+        Image.new("RGB", (1000, 500), "red").save(trial_folder(tmp_path / "s", number) / DETECTIONS_FILE)
+    trial_folder(tmp_path / "s", 6).mkdir()
+    (trial_folder(tmp_path / "s", 6) / DETECTIONS_FILE).write_bytes(b"no picture")
+    trials = write(summary(*STAIRCASE), tmp_path).data["trials"]
+    assert trials[0]["picture"].startswith("data:image/jpeg;base64,")
+    assert [trial["number"] for trial in trials if "picture" in trial] == [0]  # 2 has none, 3 is no member
+    assert trials[6]["unreadable"].startswith("detections.jpg cannot be read: ")
 
 
 def test_a_trial_can_be_marked(tmp_path: Path) -> None:
@@ -103,21 +119,46 @@ def test_a_trial_can_be_marked(tmp_path: Path) -> None:
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
     failed = record(0, None, None, state="failed", reason=HOSTILE)
-    write_front_page(summary(failed), tmp_path / "front.html", title=HOSTILE)
-    outline = read(tmp_path / "front.html")
-    assert outline.opened.count("script") == 2
+    outline = write(summary(failed), tmp_path, title=HOSTILE)
+    assert outline.opened.count("script") == 3
+    assert outline.opened.count("b") == 0
     assert outline.text["title"] == outline.text["h1"] == HOSTILE
-    assert embedded(outline)["rows"][0]["reason"] == HOSTILE
+    assert ["reason", HOSTILE] in outline.data["trials"][0]["figures"]
+    assert HOSTILE in outline.text["td"]
     assert "<!--" not in (tmp_path / "front.html").read_text(encoding="utf-8")
 
 
 def test_an_empty_study_has_a_page_a_picture_and_an_empty_table(tmp_path: Path) -> None:
-    write_front_page(summary(), tmp_path / "front.html", title="study")
-    assert embedded(read(tmp_path / "front.html")) == {"rows": [], "hypervolume": []}
+    data = write(summary(), tmp_path).data
+    assert (data["trials"], data["selected"]) == ([], None)
     draw_front(summary(), tmp_path / "front.png", title="study")
     assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
     write_csv([], tmp_path / "front.csv")
     assert (tmp_path / "front.csv").read_bytes() == b""
+
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@pytest.mark.skipif(BROWSER is None, reason="there is no Chromium on this machine")
+def test_a_browser_draws_the_page_without_an_error(tmp_path: Path) -> None:
+    failed = record(0, None, None, state="failed", reason=HOSTILE)
+    write(summary(failed, *STAIRCASE[1:]), tmp_path, title=HOSTILE)
+    options = (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--enable-logging=stderr",
+        f"--user-data-dir={tmp_path}/b",
+    )
+    page = (tmp_path / "front.html").as_uri()
+    ran = subprocess.run(
+        [str(BROWSER), *options, "--dump-dom", page], capture_output=True, text=True, timeout=120, check=True
+    )
+    drawn, _ = ran.stdout.split('<script type="application/json"')  # without what the page was made from
+    assert ":CONSOLE:" not in ran.stderr
+    assert drawn.count("js-plotly-plot") == 2
+    assert "yoloret-nas export --study s --trial 6" in drawn  # the knee is selected
 
 
 @pytest.mark.parametrize("title", ["cost in $ and $", r"$\frac$ {", "a_b^c %s"])

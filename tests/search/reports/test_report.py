@@ -17,6 +17,7 @@ from search.study.record import TrialRecord
 from search.study.summary import Summary
 from tests.search.driver.scripted import SPACE, latency
 from tests.search.records import record
+from tests.search.reports.outline import HOSTILE, read
 from trials.trial_result import TrialResult
 
 
@@ -97,20 +98,31 @@ def test_too_little_is_said_to_be_too_little(tmp_path: Path) -> None:
 
 
 def test_the_page_holds_every_section_and_fetches_nothing(tmp_path: Path) -> None:
-    stopped = record(90, 0.1, 9.0, state="pruned", reason="<hopeless> {{data}}")
+    stopped = record(90, 0.1, 9.0, state="pruned", reason=HOSTILE)
     found = make_report(study((*trials(40), stopped)))
     assert found.by_minute[-2][0] == pytest.approx(40 * 0.5)
     assert [one.number for one in found.stopped] == [90]
     assert re.search(r"more budget is (un)?likely to pay: the last quarter", found.verdict)
     write_report_page(found, tmp_path / "page.html")
-    page = (tmp_path / "page.html").read_text()
+    outline = read(tmp_path / "page.html")
     for title in (
         "Which choices matter",
         "Worth a larger budget",
         "Hypervolume by minute",
+        "Where the work went",
         "Trials that are not complete",
+        "All trials",
     ):
-        assert f"<h2>{title}" in page
-    assert "&lt;hopeless&gt;" in page
-    assert "{{sections}}" not in page
-    assert not re.search(r"(?:src|href)=|https?://(?!www\.w3\.org)", page)
+        assert title in outline.text["h2"]
+    assert outline.text["p"].startswith(f"M{found.verdict[1:]}.")  # the verdict comes first
+    assert set(outline.data["figures"]) == {"front", "effects", "minutes", "work"}  # and no curve: none has one
+    assert set(outline.data["figures"]) <= outline.names
+    assert outline.text["td"].count(HOSTILE) == 2
+    assert outline.opened.count("script") == 3
+    assert outline.addresses == []
+
+
+def test_the_page_shows_curves_where_trials_have_them(tmp_path: Path) -> None:
+    shown = study((record(0, 0.3, 2.0, history=((1, 1.0, 0.2, 0.2), (2, 0.9, 0.3, 0.3))),))
+    write_report_page(make_report(shown), tmp_path / "page.html")
+    assert "curves" in read(tmp_path / "page.html").data["figures"]

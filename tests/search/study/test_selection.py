@@ -64,6 +64,8 @@ def test_members_that_cannot_be_told_apart_are_named() -> None:
     judged = replace(scored, estimates={number: Estimate(ap=ap, std=0.01) for number, ap in believed.items()})
     # 0.02 is less than 1.645 deviations of a difference, 0.0233; 0.04 is more.
     assert judged.alike == {1: 0, 2: 0}
-    assert "2 of 5 members are not clearly better than a faster one: 1 ≈ 0, 2 ≈ 0." in estimate_words(judged)
+    assert [[one.number for one in group] for group in judged.indistinct] == [[0, 1, 2]]
+    assert "Cannot be told apart: #0, #1 and #2." in estimate_words(judged)
     assert scored.alike == {}
+    assert scored.indistinct == ()
     assert "the best of many is too high" in estimate_words(scored)
