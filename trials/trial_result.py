@@ -16,6 +16,8 @@ State = Literal["complete", "pruned", "infeasible", "failed"]
 ARCHITECTURE_FILE = "architecture.json"
 ONNX_FILE = "model.onnx"
 RESULT_FILE = "result.json"
+DETECTIONS_FILE = "detections.jpg"
+"""What the network finds on a few validation images, if the trial is complete."""
 
 
 @dataclass(frozen=True, kw_only=True)

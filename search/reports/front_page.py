@@ -15,15 +15,14 @@ from search.reports.trial_words import trial_words
 from search.study.next_command import trial_commands
 from search.study.record import TrialRecord, trial_folder
 from search.study.summary import Summary
+from trials.trial_result import DETECTIONS_FILE
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-DETECTIONS_FILE = "detections.jpg"
-"""In a trial's folder: its detections on images of the validation split."""
 _HOW_TO = (
-    "Select a trial in the picture or in the table below to read its figures and what to type next. Drag across the picture "
-    "to zoom in, double-click to zoom out."
+    "Select a trial in the picture or in the table below to read its figures and what to type next. With a mouse, drag "
+    "across the picture to zoom in, and double-click to zoom out."
 )
 
 

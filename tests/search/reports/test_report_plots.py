@@ -24,6 +24,7 @@ def test_effects_are_dots_with_their_ranges_on_ap_and_on_latency() -> None:
     }
     bar = found["x", "clear"].error_x
     assert (bar.array, bar.arrayminus) == (pytest.approx([0.1]), pytest.approx([0.05]))
+    assert found["x", "clear"].hovertext == ("head fpn: +0.100 (+0.050 to +0.200), 5 complete trials",)
     assert found["x", "clear"].y == found["x2", "not"].y  # one effect, one row
     assert [text.text for text in figure.layout.annotations] == ["<b>head</b>", "fpn", "&lt;plain&gt;"]
     assert figure.layout.xaxis2.type == "log"

@@ -69,3 +69,11 @@ def test_members_that_cannot_be_told_apart_are_named() -> None:
     assert scored.alike == {}
     assert scored.indistinct == ()
     assert "the best of many is too high" in estimate_words(scored)
+
+
+def test_groups_that_cannot_be_told_apart_are_apart_from_each_other() -> None:
+    scored = summary(*(record(number, 0.1 * number, 10.0 * (number + 1)) for number in range(5)))
+    believed = {0: 0.30, 1: 0.31, 2: 0.50, 3: 0.505, 4: 0.70}
+    judged = replace(scored, estimates={number: Estimate(ap=ap, std=0.01) for number, ap in believed.items()})
+    assert [[one.number for one in group] for group in judged.indistinct] == [[0, 1], [2, 3]]
+    assert "Cannot be told apart: #0 and #1; #2 and #3." in estimate_words(judged)
