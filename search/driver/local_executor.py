@@ -3,6 +3,9 @@
 A fresh process frees its memory at the end, and a crash or the kernel's out-of-memory killer ends one trial instead of the
 search. The processes are forked from a server that has imported what a trial needs: 0.03 s a trial instead of 5 s. When
 the driver dies, its trials notice the closed pipe and end themselves.
+
+A trial imports nothing of the program that searches. So a script may search on its top level, without Python's usual
+``if __name__ == "__main__":``, and so may a notebook and a program that came from a pipe.
 """
 
 import multiprocessing
@@ -10,18 +13,23 @@ import os
 import queue
 import select
 import signal
+import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
+from types import ModuleType
 
 from search.driver.executor import Died, Event, Finished, Progressed
 from trials.progress import Progress
 from trials.trial_result import TrialRequest, TrialResult, read_result
 
 _GRACE_S = 5.0
+_OURS = "YOLORET_NAS_"
+"""What the names of our environment variables begin with."""
 _SAFE_PATH = "PYTHONSAFEPATH"
 """Set to anything, it keeps the current folder off Python's path."""
 
@@ -62,10 +70,15 @@ class LocalExecutor:
         """Start a trial in a process of its own."""
         slot = min(set(range(self._workers)) - {running.slot for running in self._running.values()})
         own = slot % len(self._gpus) if self._gpus else 0
-        gpus = ",".join((*self._gpus[own:], *self._gpus[:own])) if self._gpus else None
+        # The server has the environment of when it was started, maybe for another search of this process.
+        environment = {name: value for name, value in os.environ.items() if name.startswith(_OURS)}
+        if self._gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join((*self._gpus[own:], *self._gpus[:own]))
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(theirs, request, gpus), name=f"trial-{request.number}")
-        process.start()
+        arguments = (theirs, request, environment)
+        process = self._context.Process(target=_serve, args=arguments, name=f"trial-{request.number}")
+        with _without_program():
+            process.start()
         theirs.close()
         self._running[request.number] = _Running(process=process, connection=ours, slot=slot, request=request)
 
@@ -138,24 +151,45 @@ def _start_forkserver() -> None:
     Python starts it by ``-c``, which would put the current folder before all others that it imports from: a user's
     ``random.py`` or ``spaces.py`` there would take the place of Python's module or of our package.
     """
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited through exec, as the variable is
     before = os.environ.get(_SAFE_PATH)
     os.environ[_SAFE_PATH] = "1"
     try:
-        forkserver.ensure_running()
+        resource_tracker.ensure_running()  # the server's start would start it, which unblocks the signal
+        # Inherited through exec, as the variable is. It is this thread's own; only the main thread could set a handler.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+        try:
+            with _without_program():
+                forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     finally:
-        signal.signal(signal.SIGINT, handler)
         if before is None:
             del os.environ[_SAFE_PATH]
         else:
             os.environ[_SAFE_PATH] = before
 
 
-def _serve(connection: Connection, request: TrialRequest, gpus: str | None) -> None:
+@contextmanager
+def _without_program() -> Iterator[None]:
+    """Keep `multiprocessing` from running the user's program again in a process that it starts in this block.
+
+    It would do so to find what the program defines, of which a trial needs nothing. A program that searches on its top level
+    would search again in each trial, and one from a pipe cannot be found.
+    """
+    program = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = program
+
+
+def _serve(connection: Connection, request: TrialRequest, environment: Mapping[str, str]) -> None:
     """Run one trial in this process and report to the driver."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver decides what it means
-    if gpus is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpus
+    for name in [name for name in os.environ if name.startswith(_OURS) and name not in environment]:
+        del os.environ[name]
+    os.environ.update(environment)
     answers: queue.Queue[bool] = queue.Queue()
     threading.Thread(target=_listen, args=(connection, answers), daemon=True).start()
 

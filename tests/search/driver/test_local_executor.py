@@ -234,7 +234,7 @@ def test_a_trial_whose_driver_died_ends_without_a_result(
     ours.close()
     request = request_for("shapes:train=8,val=4,size=64")
     with pytest.raises(EndedError):
-        local_executor._serve(theirs, request, None)
+        local_executor._serve(theirs, request, {})
     theirs.close()
     assert read_result(request.work_dir, study_id=request.study_id, architecture=request.architecture) is None
 
@@ -318,6 +318,72 @@ def test_files_in_the_current_folder_take_no_module_s_place(tmp_path: Path) -> N
     assert "dataset 'nowhere' does not exist" in driver.stdout, driver.stdout + driver.stderr
 
 
+ON_TOP_LEVEL = """
+import os
+import sys
+from pathlib import Path
+from search.driver.local_executor import LocalExecutor
+from spaces import Architecture
+from tests.search.driver.bombs import TellsWeights
+from trials.training.settings import TrainSettings
+from trials.trial_result import TrialRequest
+
+folder = Path(sys.argv[1])
+with (folder / "runs.txt").open("a") as file:
+    file.write("a run\\n")
+executor = LocalExecutor(workers=1)
+for number, weights in enumerate(("first", "second", None)):
+    os.environ.pop("YOLORET_NAS_WEIGHTS_DIR", None)
+    if weights:
+        os.environ["YOLORET_NAS_WEIGHTS_DIR"] = weights
+    executor.start(
+        TrialRequest(
+            study_id="a study",
+            number=number,
+            architecture=Architecture(backbone="mobilenetv3_small_050", truncation=11, input_size=64),
+            dataset=TellsWeights(folder / str(number)),
+            skip_broken=False,
+            device="cpu",
+            max_latency_ms=None,
+            train=TrainSettings(),
+            work_dir=folder / f"trial {number}",
+            latency_cache=folder / "latency.db",
+        )
+    )
+    for _ in range(60):
+        if any(type(event).__name__ != "Progressed" for event in executor.events(timeout_s=1.0)):
+            break
+"""
+
+
+def test_a_program_on_its_top_level_runs_once_and_its_trials_have_its_environment(tmp_path: Path) -> None:
+    """Python would run it again in each trial, where it would search again."""
+    script = tmp_path / "on_top_level.py"
+    script.write_text(ON_TOP_LEVEL, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs.txt").read_text() == "a run\n"
+    assert [(tmp_path / str(number)).read_text() for number in range(3)] == ["first", "second", "none"]
+
+
+def test_a_server_starts_from_any_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the main thread may set a signal's handler."""
+    monkeypatch.setattr(local_executor.forkserver, "ensure_running", lambda: None)
+    failures: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", failures.append)
+    thread = threading.Thread(target=local_executor._start_forkserver)
+    thread.start()
+    thread.join()
+    assert failures == []
+
+
 def test_a_server_s_start_leaves_the_environment_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str | None] = []
     monkeypatch.setattr(
@@ -370,13 +436,13 @@ def test_no_worker_cannot_run_a_trial(workers: int) -> None:
 def test_each_worker_sees_its_own_gpu_first_and_the_others_too(
     request_for: MakeRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[str | None] = []
+    seen: list[str] = []
 
     class Stub:
         exitcode = 0
 
-        def __init__(self, *, target: object, args: tuple[object, TrialRequest, str | None], name: str) -> None:
-            seen.append(args[2])
+        def __init__(self, *, target: object, args: tuple[object, TrialRequest, dict[str, str]], name: str) -> None:
+            seen.append(args[2]["CUDA_VISIBLE_DEVICES"])
 
         def start(self) -> None: ...
 
