@@ -36,6 +36,8 @@ class YoloRetError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint:
+            self.add_note(f"hint: {hint}")  # Python shows it below the traceback
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle with the hint, because errors are sent between processes."""

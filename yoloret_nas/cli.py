@@ -6,7 +6,6 @@ Nothing heavy is imported until a command runs, so that `--help` and bad usage a
 import difflib
 import errno
 import importlib
-import importlib.util
 import os
 import sys
 import traceback
@@ -14,6 +13,8 @@ from pathlib import Path
 
 import click
 
+from yoloret_nas.library_settings import quiet_libraries
+from yoloret_nas.packages import why_shadowed
 from yoloret_nas.project_file import PROJECT_FILE, ProjectFileError, defaults_of, read_project_file
 
 COMMANDS = {
@@ -55,19 +56,6 @@ EXAMPLES = {
     "init": "init",
 }
 """Command to an example, the last line of its help."""
-
-_QUIET = {
-    "ORT_DISABLE_TELEMETRY": "1",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "MLFLOW_CONFIGURE_LOGGING": "0",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-}
-"""Turns the libraries' telemetry off in this process and its children, unless the user's environment sets it."""
-
-_PACKAGES = ("search", "trials", "spaces")
 
 
 class _Commands(click.Group):
@@ -117,11 +105,11 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
 def main() -> None:
     """Run the command line and end the process: 0 done, 1 the run failed, 2 wrong usage, 130 interrupted."""
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
+    quiet_libraries()
     debug = "--debug" in sys.argv
     try:
-        check_packages()
+        if reason := why_shadowed():
+            raise click.ClickException(reason)
         sys.exit(cli.main(standalone_mode=False) or 0)
     except click.exceptions.Exit as end:
         sys.exit(end.exit_code)
@@ -136,23 +124,6 @@ def main() -> None:
         sys.exit(1)
     except Exception as error:
         sys.exit(_explain(error, debug=debug))
-
-
-def check_packages() -> None:
-    """Refuse to run on another distribution's top-level packages of the same names.
-
-    Raises:
-        click.ClickException: one of them is shadowed; names the file that would be imported.
-    """
-    home = Path(__file__).resolve().parents[1]
-    for name in _PACKAGES:
-        spec = importlib.util.find_spec(name)
-        if spec is None or spec.origin is None or Path(spec.origin).resolve().parents[1] != home:
-            found = spec.origin if spec else "nothing"
-            raise click.ClickException(
-                f"the package {name!r} is not yoloret-nas's own: found {found}, expected it in {home}.\n"
-                "Another distribution installs the same name; install yoloret-nas in its own environment."
-            )
 
 
 def _explain(error: Exception, *, debug: bool) -> int:

@@ -21,6 +21,9 @@ from trials.training import CHECKPOINT_FILE
 from trials.trial_result import ARCHITECTURE_FILE
 from yoloret_nas.export.bundle import DETECTOR_FILE, open_bundle, write_detector
 
+Network = str | Path | Architecture
+"""How a network is named from Python: as on the command line, or by its architecture."""
+
 FORMS = (
     "a preset (yoloret-m0.75), a YAML or JSON file of one architecture, STUDY:TRIAL, STUDY, an export's folder or one of "
     f"its ONNX files, or a {CHECKPOINT_FILE}"
@@ -85,11 +88,11 @@ def open_detector(text: str, *, root: Path) -> Iterator[run.Detector]:
         yield open_bundle(Path(folder))
 
 
-def find_source(text: str, *, root: Path) -> Source:
+def find_source(network: Network, *, root: Path) -> Source:
     """Find the network that a text names.
 
     Args:
-        text: One of the `FORMS`; a study alone means the knee of its front.
+        network: One of the `FORMS`, or an architecture; a study alone means the knee of its front.
         root: Folder of the studies.
 
     Raises:
@@ -97,9 +100,11 @@ def find_source(text: str, *, root: Path) -> Source:
         ArchitectureError: the file holds no legal architecture.
         StudyError: the study has no such trial.
     """
+    if isinstance(network, Architecture):
+        return Source(label=network.key, architecture=network)
+    text, path = str(network), Path(network)
     if text in PRESETS:
         return Source(label=text, architecture=PRESETS[text])
-    path = Path(text)
     if (path / DETECTOR_FILE).is_file():
         return Source(label=path.name, architecture=_read(path / ARCHITECTURE_FILE), folder=path)
     if path.is_file() and path.suffix in (*_EXPORTED, ".pt"):
@@ -135,6 +140,12 @@ def _find_beside(path: Path) -> Source:
         folder=folder,
         file=folder / path.name if is_exported else None,
     )
+
+
+def find_model(network: Network, *, root: Path) -> Architecture | Path:
+    """Find what a latency is measured of: the network that `find_source` finds, or an ONNX file."""
+    is_file = not isinstance(network, Architecture) and Path(network).suffix == ".onnx" and Path(network).is_file()
+    return Path(str(network)) if is_file else find_source(network, root=root).architecture
 
 
 def _read(path: Path) -> Architecture:

@@ -42,13 +42,14 @@ from trials.latency import DeviceAwayError, DeviceIdentity
 from trials.onnx import TensorRTVersion, run, tensorrt_version
 from trials.onnx.decoded import Decoded
 from trials.training import RECIPES, RecipeName, read_checkpoint
+from yoloret_nas.api.search_plan import check_writable
 from yoloret_nas.cli import COMMANDS, EXAMPLES, cli
-from yoloret_nas.commands.search import _check_writable, study_name
 from yoloret_nas.export import proof
 from yoloret_nas.export.bundle import BundleError
 from yoloret_nas.export.precisions import PRECISIONS, check_int8
 from yoloret_nas.export.proof import Tolerance
 from yoloret_nas.options import choices
+from yoloret_nas.options.search import study_name
 from yoloret_nas.project_file import TEMPLATE, defaults_of, parameters_of, read_project_file
 
 HOME = Path(__file__).parents[2]
@@ -213,7 +214,7 @@ def test_a_folder_that_cannot_be_written_is_refused(call: Call, played: Scripted
 
 def test_searches_that_begin_together_may_all_write(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(_check_writable, [tmp_path] * 400)) == [None] * 400
+        assert list(pool.map(check_writable, [tmp_path] * 400)) == [None] * 400
     assert not list(tmp_path.iterdir())
 
 

@@ -44,16 +44,30 @@ def compare_latencies(
     Yields:
         One row per pair, device by device. After a failure the other pairs are still measured.
     """
+    for device in devices:
+        for name, model in models:
+            try:
+                measured = measure_model(device, model, num_classes=num_classes)
+                yield Row(device=device.name, model=name, latency=measured)
+            except YoloRetError as error:
+                hint = f" ({error.hint})" if error.hint else ""
+                yield Row(device=device.name, model=name, latency=None, reason=f"{error.message}{hint}")
+
+
+def measure_model(device: Device, model: Architecture | Path, *, num_classes: int) -> Latency:
+    """Measure one network on one device, alone on this machine.
+
+    Args:
+        device: Where to measure.
+        model: An architecture or an ONNX file.
+        num_classes: Classes of a detector built from an architecture.
+
+    Raises:
+        YoloRetError: the network cannot be built, or see `Device.measure`.
+    """
     with tempfile.TemporaryDirectory() as folder, MeasurementLock().shared() as lock:
-        for device in devices:
-            for number, (name, model) in enumerate(models):
-                try:
-                    path = model if isinstance(model, Path) else Path(folder) / f"{number}.onnx"
-                    if isinstance(model, Architecture):
-                        export_for_timing(model, path, num_classes=num_classes, opset=device.opset)
-                    with alone(device, lock):
-                        measured = device.measure(path)
-                    yield Row(device=device.name, model=name, latency=measured)
-                except YoloRetError as error:
-                    hint = f" ({error.hint})" if error.hint else ""
-                    yield Row(device=device.name, model=name, latency=None, reason=f"{error.message}{hint}")
+        path = model if isinstance(model, Path) else Path(folder) / "model.onnx"
+        if isinstance(model, Architecture):
+            export_for_timing(model, path, num_classes=num_classes, opset=device.opset)
+        with alone(device, lock):
+            return device.measure(path)

@@ -31,13 +31,16 @@ def ablation(
     from search.reports.experiment import draw_steps
     from spaces.paper_experiments import ablation as steps
     from spaces.paper_experiments import necks
+    from yoloret_nas.terminal.console import open_console
     from yoloret_nas.terminal.experiments import compare_variants, prepare, to_settings
 
+    console = open_console()
     architectures = (steps if which == "steps" else necks)(backbone, input_size=options.input_size or 320)
     compare_variants(
         to_settings(name or f"ablation-{which}-{backbone}-{data_name(options.data)}", options),
-        {label: prepare(architecture, options) for label, architecture in architectures.items()},
+        {label: prepare(architecture, options, console=console) for label, architecture in architectures.items()},
         seeds=seeds,
         title=f"{'ablation' if which == 'steps' else 'necks'} of {backbone}",
         draw=draw_steps,
+        console=console,
     )

@@ -120,16 +120,12 @@ def export(
         raise click.UsageError("--knee names one trial; leave out --best and --max-latency")
     if data is not None and no_check:
         raise click.UsageError("--data names images to try it on; leave out --no-check")
-    if model_name is not None:
-        from search.tracking.registry import check_model_name
-
-        check_model_name(model_name)  # before minutes are spent
     from search.strategy.estimates import with_estimates
     from search.study.experiment import read_experiment
     from search.study.read_study import read_study
     from search.study.selection import select_trial
+    from yoloret_nas.api.write_export import write_export
     from yoloret_nas.export.export_options import ExportOptions
-    from yoloret_nas.export.export_trial import export_trial
 
     options = ExportOptions(
         formats=formats,  # type: ignore[arg-type]  # both are of words that were checked
@@ -142,24 +138,12 @@ def export(
         replace=force,
     )
     opened = read_experiment(root, study) or read_study(root, study)
-    summary = with_estimates(opened.summary)
-    record = select_trial(summary, number=trial, best=best, max_latency_ms=max_latency)
-    folder = out or Path("exports") / f"{study}-{record.number}"
-    card = export_trial(opened, summary, record, folder, options)
-    _print(card, folder, max_latency_ms=max_latency)
-    if model_name is not None:
-        from search.tracking.registry import register_export
-
-        version = register_export(
-            root,
-            folder,
-            name=model_name,
-            study=study,
-            study_id=opened.id,
-            trial=record.number,
-            tags=card.tags,
-        )
-        click.echo(f"registered in MLflow as {model_name}, version {version}: models:/{model_name}/{version}")
+    record = select_trial(with_estimates(opened.summary), number=trial, best=best, max_latency_ms=max_latency)
+    done = write_export(opened, record, out, options, register=model_name)
+    _print(done.card, done.folder, max_latency_ms=max_latency)
+    if done.version is not None:
+        where = f"models:/{model_name}/{done.version}"
+        click.echo(f"registered in MLflow as {model_name}, version {done.version}: {where}")
 
 
 def _print(card: "Card", folder: Path, *, max_latency_ms: float | None) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from spaces import Architecture
     from trials.latency.comparison import Row
 
 
@@ -27,8 +26,9 @@ def latency(specs: tuple[str, ...], classes: int, as_json: bool, root: Path, mod
     """
     from trials.latency.comparison import compare_latencies
     from trials.latency.open_device import open_device
+    from yoloret_nas.sources import find_model
 
-    named = [(model, _find(model, root=root)) for model in models]
+    named = [(model, find_model(model, root=root)) for model in models]
     rows = []
     with ExitStack() as stack:
         devices = [stack.enter_context(closing(open_device(spec, patience_s=0))) for spec in specs]
@@ -42,13 +42,6 @@ def latency(specs: tuple[str, ...], classes: int, as_json: bool, root: Path, mod
         _print(rows)
     if any(row.latency is None for row in rows):
         raise click.exceptions.Exit(1)
-
-
-def _find(model: str, *, root: Path) -> "Architecture | Path":
-    from yoloret_nas.sources import find_source
-
-    path = Path(model)
-    return path if path.suffix == ".onnx" and path.is_file() else find_source(model, root=root).architecture
 
 
 def _print(rows: "list[Row]") -> None:

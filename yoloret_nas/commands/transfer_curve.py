@@ -33,16 +33,19 @@ def transfer_curve(backbone: str, blocks: str, seeds: int, name: str | None, opt
         raise click.BadParameter("without ImageNet weights there is no curve", param_hint="--weights")
     from search.reports.experiment import draw_curve
     from spaces.paper_experiments import transfer_curve as curve
+    from yoloret_nas.terminal.console import open_console
     from yoloret_nas.terminal.experiments import compare_variants, prepare, to_settings
 
+    console = open_console()
     # A curve without the weights would be flat and mean nothing, so they are required.
     options = replace(options, weights="imagenet")
     boundaries = tuple(int(word) for word in words)
     architectures = curve(backbone, input_size=options.input_size or 320, boundaries=boundaries)
     compare_variants(
         to_settings(name or f"transfer-curve-{backbone}-{data_name(options.data)}", options),
-        {label: prepare(one, options, keeps_transfer=True) for label, one in architectures.items()},
+        {label: prepare(one, options, console=console, keeps_transfer=True) for label, one in architectures.items()},
         seeds=seeds,
         title=f"transfer learning of {backbone}",
         draw=partial(draw_curve, axis="blocks that start from ImageNet weights"),
+        console=console,
     )

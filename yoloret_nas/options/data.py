@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from yoloret_nas.options.choices import KNOWN_DATASETS
+from yoloret_nas.options.values import OptionError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,16 +23,19 @@ def is_generated(data: str) -> bool:
 
 
 def check_data(data: str) -> str:
-    """Return the data as the user typed it, in normal form.
+    """Return the data as the user gave it, in normal form.
 
     Raises:
-        click.BadParameter: the path does not exist.
+        OptionError: the path does not exist.
     """
     if is_generated(data) or data in KNOWN_DATASETS:
         return data
-    if not Path(data).exists():
-        raise click.BadParameter(f"{data!r} does not exist", param_hint="--data")
-    return str(Path(data))
+    path = Path(data).expanduser()
+    if not path.exists():
+        raise OptionError(
+            f"data {data!r} does not exist", hint="use a folder, voc, coco, or 'shapes' for a generated dataset"
+        )
+    return str(path)
 
 
 def data_name(data: str) -> str:

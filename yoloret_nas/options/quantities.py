@@ -1,8 +1,8 @@
 """Quantities as users type them."""
 
-import re
-
 import click
+
+from yoloret_nas.options.values import OptionError, to_milliseconds
 
 
 class Milliseconds(click.ParamType[float]):
@@ -12,7 +12,7 @@ class Milliseconds(click.ParamType[float]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return milliseconds, above 0."""
-        match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(ms|s)?", str(value).strip())
-        if match is None or float(match[1]) == 0:
-            self.fail(f"{value!r} is not a latency; use 33ms", param, ctx)
-        return float(match[1]) * (1000 if match[2] == "s" else 1)
+        try:
+            return to_milliseconds(str(value))
+        except OptionError as error:
+            self.fail(error.message, param, ctx)

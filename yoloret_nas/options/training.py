@@ -1,6 +1,8 @@
 """The options shared by all commands that train named networks; the settings themselves are `trials.training.settings`."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -9,15 +11,25 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from yoloret_nas.options.choices import RECIPES
-from yoloret_nas.options.data import DATA_HELP
+from yoloret_nas.options.data import DATA_HELP, check_data
+from yoloret_nas.options.values import check_at_least, check_choice, check_folder
 
 if TYPE_CHECKING:
     from trials.training import Precision, RecipeName
 
+_WEIGHTS = ("auto", "imagenet", "random")
+_PRECISIONS = ("auto", "fp32", "bf16")
+_WEIGHTS_DIR = "YOLORET_NAS_WEIGHTS_DIR"
+"""The variable `spaces.weights.WEIGHTS_DIR`, whose import takes seconds."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """What the user gave for them; None is the default that the help names."""
+    """What the user gave for them; None is the default that the help names.
+
+    Raises:
+        OptionError: one has a value that it does not take.
+    """
 
     data: str
     device: str
@@ -30,6 +42,30 @@ class TrainingOptions:
     precision: "Precision"
     skip_broken: bool
     root: Path
+
+    def __post_init__(self) -> None:
+        check_at_least(1, epochs=self.epochs, batch_size=self.batch_size)
+        check_at_least(32, input_size=self.input_size)
+        check_choice("recipe", self.recipe, RECIPES)
+        check_choice("weights", self.weights, _WEIGHTS)
+        check_choice("precision", self.precision, _PRECISIONS)
+        check_folder("weights_dir", self.weights_dir)
+        object.__setattr__(self, "data", check_data(self.data))
+
+
+@contextmanager
+def weights_from(folder: Path | None) -> Iterator[None]:
+    """Look for ImageNet weights in a folder first while the block runs, in this process and in its trials."""
+    before = os.environ.get(_WEIGHTS_DIR)
+    if folder is not None:
+        os.environ[_WEIGHTS_DIR] = str(folder.resolve())
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ[_WEIGHTS_DIR] = before
+        elif folder is not None:
+            del os.environ[_WEIGHTS_DIR]
 
 
 weights_dir_option = click.option(
@@ -51,14 +87,14 @@ _OPTIONS = (
     click.option("--input-size", type=click.IntRange(32), default=None, help="Pixels.  [default: the network's own]"),
     click.option(
         "--weights",
-        type=click.Choice(("auto", "imagenet", "random")),
+        type=click.Choice(_WEIGHTS),
         default="auto",
         help="Initial weights: auto takes ImageNet's where the network asks for them and they are available.",
     ),
     weights_dir_option,
     click.option(
         "--precision",
-        type=click.Choice(("auto", "fp32", "bf16")),
+        type=click.Choice(_PRECISIONS),
         default="auto",
         help="Number format of training.",
     ),
@@ -73,7 +109,9 @@ def training_options(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def collected(**values: Any) -> None:
         shared = {field.name: values.pop(field.name) for field in fields(TrainingOptions)}
-        command(options=TrainingOptions(**shared), **values)
+        options = TrainingOptions(**shared)
+        with weights_from(options.weights_dir):
+            command(options=options, **values)
 
     decorated: Callable[..., None] = collected
     for option in reversed(_OPTIONS):

@@ -1,7 +1,5 @@
 """Experiments in the terminal: what the commands that train named networks have in common."""
 
-import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,29 +14,31 @@ from search.reports.experiment import Row, to_rows, write_rows
 from search.study.experiment import ExperimentSettings, Variant
 from search.study.record import TrialRecord
 from spaces import Architecture
-from spaces.weights import WEIGHTS_DIR, WeightsError, why_unavailable
+from spaces.weights import WeightsError, why_unavailable
+from trials.training import TrainingError
 from yoloret_nas.machine import threads_of_each, trials_at_once, visible_gpus
-from yoloret_nas.options.data import check_data, data_name, fetch_data
+from yoloret_nas.options.data import data_name, fetch_data
 from yoloret_nas.options.recipe import choose_training
 from yoloret_nas.options.training import TrainingOptions
 from yoloret_nas.terminal.interrupts import interrupts
 from yoloret_nas.terminal.training_view import TrainingView
 
 
-def prepare(architecture: Architecture, options: TrainingOptions, *, keeps_transfer: bool = False) -> Architecture:
+def prepare(
+    architecture: Architecture, options: TrainingOptions, *, console: Console, keeps_transfer: bool = False
+) -> Architecture:
     """Apply `--input-size` and `--weights` to an architecture; note where its ImageNet weights are not available.
 
     Args:
         architecture: The network.
         options: The command's.
+        console: Where to print the note.
         keeps_transfer: Whether a transfer boundary of 0 stays 0 although ImageNet weights are requested.
 
     Raises:
         WeightsError: they were requested and are not available.
         ArchitectureError: the network cannot have this input size.
     """
-    if options.weights_dir:
-        os.environ[WEIGHTS_DIR] = str(options.weights_dir.resolve())  # read in the trials' processes
     if options.input_size:
         architecture = architecture.replace(input_size=options.input_size)
     if options.weights == "random":
@@ -50,7 +50,7 @@ def prepare(architecture: Architecture, options: TrainingOptions, *, keeps_trans
             raise WeightsError(
                 reason, hint="check the network, or give a folder of ImageNet weights with --weights-dir"
             )
-        click.echo(f"note: starting from random weights: {reason}", err=True)
+        console.print(f"note: starting from random weights: {reason}", markup=False, soft_wrap=True)
         return architecture.replace(transfer=0)
     return architecture
 
@@ -59,13 +59,12 @@ def to_settings(name: str, options: TrainingOptions) -> ExperimentSettings:
     """Return the experiment that the shared options describe.
 
     Raises:
-        click.BadParameter: the data does not exist.
         StudyError: the name cannot name a folder.
     """
     train = choose_training(options.recipe, data=options.data, epochs=options.epochs, batch_size=options.batch_size)
     return ExperimentSettings(
         name=name,
-        dataset=check_data(options.data),
+        dataset=options.data,
         device=options.device,
         train=replace(train, precision=options.precision),
         skip_broken=options.skip_broken,
@@ -80,6 +79,7 @@ def compare_variants(
     seeds: int,
     title: str,
     draw: Callable[..., None],
+    console: Console,
 ) -> None:
     """Train labelled architectures with several seeds; print the table, write it and its picture.
 
@@ -89,10 +89,11 @@ def compare_variants(
         seeds: Trainings of each.
         title: Of the picture.
         draw: Takes rows, the PNG's path and the title.
+        console: Where to print progress.
 
     Raises:
-        click.ClickException: no training is complete.
-        click.exceptions.Exit: the experiment was interrupted.
+        TrainingError: no training is complete.
+        KeyboardInterrupt: the experiment was interrupted.
     """
     variants = [
         Variant(label=label, architecture=architecture, seed=seed)
@@ -111,9 +112,9 @@ def compare_variants(
         draw(rows, picture, title=f"{title} · {where} · {length}")
         return [table, picture]
 
-    rows = to_rows(run(settings, variants, write_reports=write_reports))
+    rows = to_rows(run(settings, variants, console=console, write_reports=write_reports))
     if not rows:
-        raise click.ClickException(f"no training of {settings.name} is complete")
+        raise TrainingError(f"no training of {settings.name} is complete; the same command trains them again")
     _print_rows(rows)
     click.echo(f"wrote {table} and {picture.name}")
 
@@ -122,18 +123,18 @@ def run(
     settings: ExperimentSettings,
     variants: Sequence[Variant],
     *,
+    console: Console,
     write_reports: WriteReports = lambda records: (),
 ) -> list[TrialRecord]:
     """Run an experiment in the terminal; return the finished ones of the variants.
 
     Raises:
-        click.exceptions.Exit: it was interrupted.
+        KeyboardInterrupt: it was interrupted, once or twice, as a search may be.
     """
     gpus = visible_gpus()
     workers = max(1, min(len(variants), trials_at_once(gpus, batch_size=settings.train.batch_size)))
     train = replace(settings.train, num_threads=threads_of_each(workers))
     settings = replace(settings, train=train)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 250)
     fetch_data(settings.dataset, console)
     view = TrainingView(console)
 
@@ -148,8 +149,10 @@ def run(
             write_reports=write_reports,
         )
     if result.ending == "interrupted":
-        click.echo(f"{len(records)} of {len(variants)} trainings are finished; the same command resumes")
-        raise click.exceptions.Exit(130)
+        console.print(
+            f"{len(records)} of {len(variants)} trainings are finished; the same command resumes", soft_wrap=True
+        )
+        raise KeyboardInterrupt
     if num_failed := sum(record.point is None for record in records):
         click.echo(f"{num_failed} of {len(variants)} trainings failed; the same command trains them again", err=True)
     return records

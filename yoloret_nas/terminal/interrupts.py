@@ -1,6 +1,7 @@
 """Ctrl-C while a search runs: once to end after the running trials, twice to end now."""
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -12,6 +13,8 @@ from search.driver.driver import StopRequest
 def interrupts(tell: Callable[[str], None], is_open: Callable[[], bool]) -> Iterator[Callable[[], StopRequest]]:
     """Count interrupts instead of raising them while the block runs.
 
+    Only the main thread hears interrupts; in another one they keep their effect.
+
     Args:
         tell: Called with what an interrupt will do.
         is_open: Whether trials can run already; before, a second interrupt is raised.
@@ -19,6 +22,9 @@ def interrupts(tell: Callable[[str], None], is_open: Callable[[], bool]) -> Iter
     Yields:
         A function that returns what the user has requested so far.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: "no"
+        return
     count = 0
 
     def on_signal(number: int, _frame: FrameType | None) -> None:

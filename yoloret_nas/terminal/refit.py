@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import click
 from rich.console import Console
 from rich.table import Table
 
@@ -17,6 +16,7 @@ from search.study.record import TrialRecord
 from search.study.refit import Finalists, Refit, compare_refit, find_finalists, refit_name, to_variants
 from search.study.settings import StudySettings
 from search.study.summary import Summary
+from trials.training import TrainingError
 from yoloret_nas.terminal.experiments import run
 from yoloret_nas.terminal.trial_lines import add_columns
 
@@ -38,8 +38,8 @@ def refit(settings: StudySettings, summary: Summary, *, epochs: int, num_seeds: 
         console: Where to print.
 
     Raises:
-        click.ClickException: no full training is complete.
-        click.exceptions.Exit: it was interrupted.
+        TrainingError: no full training is complete.
+        KeyboardInterrupt: it was interrupted.
     """
     finalists = find_finalists(summary)
     experiment = ExperimentSettings(
@@ -74,10 +74,11 @@ def refit(settings: StudySettings, summary: Summary, *, epochs: int, num_seeds: 
         return write_reports(found, experiment.folder, title=f"{settings.name} · {epochs} epochs each")
 
     variants = to_variants(finalists, seed=settings.seed, num_seeds=num_seeds)
-    found = compare_refit(experiment.name, summary, run(experiment, variants, write_reports=write_refit_reports))
+    records = run(experiment, variants, console=console, write_reports=write_refit_reports)
+    found = compare_refit(experiment.name, summary, records)
     show_refit(replace(found, summary=with_estimates(found.summary)), console, root=settings.root)
     if not found.summary.front:
-        raise click.ClickException(f"no training of {experiment.name} is complete; the same command trains them again")
+        raise TrainingError(f"no training of {experiment.name} is complete; the same command trains them again")
 
 
 def show_refit(found: Refit, console: Console, *, root: Path) -> None:

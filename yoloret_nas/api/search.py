@@ -1,0 +1,106 @@
+"""`yoloret_nas.search`: the main job, from Python."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from search.study.settings import SamplerName
+from trials.training import RecipeName
+from yoloret_nas.api.search_plan import plan_search, refit_plan, run_plan
+from yoloret_nas.api.study import Study, open_study
+from yoloret_nas.options.search import SearchOptions
+from yoloret_nas.options.training import weights_from
+from yoloret_nas.options.values import to_milliseconds
+from yoloret_nas.terminal.console import open_console
+
+
+def search(
+    *,
+    budget: int = 50,
+    data: str | Path = "shapes",
+    device: str = "cpu",
+    also_measure: Sequence[str] = (),
+    max_latency: float | str | None = None,
+    space: str | Path | None = None,
+    study: str | None = None,
+    epochs: int | None = None,
+    recipe: RecipeName | None = None,
+    batch_size: int | None = None,
+    weights_dir: str | Path | None = None,
+    sampler: SamplerName = "ehvi",
+    seed: int = 0,
+    workers: int | None = None,
+    prune: bool = True,
+    inherit: bool = False,
+    refit: int | None = None,
+    seeds: int = 1,
+    skip_broken: bool = False,
+    dir: str | Path = "runs",
+    quiet: bool = False,
+) -> Study:
+    """Search for object detectors that are accurate and fast on a device; call it again to resume.
+
+    It is `yoloret-nas search`: the arguments are the command's options, and either resumes what the other began. Trials
+    run in processes of their own, which import nothing of the calling program.
+
+    Args:
+        budget: Finished trials in all, including earlier runs.
+        data: A VOC, COCO or YOLO folder, ``voc`` or ``coco`` (fetched), or generated ``shapes``.
+        device: Where latency is measured: ``cpu``, ``cpu:threads=N``, ``cuda``, ``cuda:N``, ``ssh://host``.
+        also_measure: Devices whose latency is recorded, too.
+        max_latency: Slower networks are not trained: a number of milliseconds, or text such as ``"33ms"``.
+        space: ``paper``, ``nano``, ``tiny``, or a YAML file; None for ``nano`` with a GPU or a board, else ``tiny``.
+        study: Its name; None for one made of space, data and device.
+        epochs: Of each trial; None for the recipe's.
+        recipe: How trials train; None for ``quick`` on generated images, else ``modern``.
+        batch_size: Images of a step; None for the recipe's.
+        weights_dir: Folder of ImageNet weights, searched before any download.
+        sampler: How the next architecture is chosen.
+        seed: Of the search and of each training.
+        workers: Trials at once; None for up to four per GPU, by its size, else one per core.
+        prune: Whether a trial that cannot reach the front is stopped early (`--no-prune` is False).
+        inherit: Whether trials start from the weights of others.
+        refit: Epochs of retraining the front at the end, 0 for none; None for 3 times a trial's, 0 on generated images.
+        seeds: Retrainings of each network, of other seeds.
+        skip_broken: Whether broken images and annotations are left out instead of ending the search.
+        dir: Folder of the studies.
+        quiet: Prints no progress.
+
+    Returns:
+        The study, with all its finished trials. Where none is complete its front is empty, and `Study.trials` has the
+            reasons.
+
+    Raises:
+        YoloRetError: the data, the device or an argument is wrong, or trials keep failing; ``message`` and ``hint`` say
+            more. Finished trials are kept.
+        KeyboardInterrupt: it was interrupted: once, and the running trials were finished, or twice. The same call resumes.
+    """
+    options = SearchOptions(
+        budget=budget,
+        data=str(data),
+        device=device,
+        also_measure=also_measure,
+        max_latency=None if max_latency is None else to_milliseconds(max_latency),
+        space=None if space is None else str(space),
+        study=study,
+        epochs=epochs,
+        recipe=recipe,
+        batch_size=batch_size,
+        weights_dir=None if weights_dir is None else Path(weights_dir),
+        sampler=sampler,
+        seed=seed,
+        workers=workers,
+        prune=prune,
+        inherit=inherit,
+        refit=refit,
+        seeds=seeds,
+        skip_broken=skip_broken,
+        dir=Path(dir),
+    )
+    console = open_console(quiet=quiet)
+    with weights_from(options.weights_dir):
+        plan = plan_search(options)
+        result = run_plan(plan, console)
+        if result.ending == "interrupted":
+            raise KeyboardInterrupt
+        refit_plan(plan, result, console)
+    return open_study(plan.settings.name, dir=plan.settings.root)

@@ -1,0 +1,102 @@
+"""`yoloret_nas.train`: one network in full, from Python; and what the command shares with it."""
+
+import re
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+
+from search.study.experiment import Variant
+from trials.training import Precision, RecipeName, TrainingError
+from yoloret_nas.api.trial import Trial
+from yoloret_nas.options.data import data_name
+from yoloret_nas.options.training import TrainingOptions, weights_from
+from yoloret_nas.options.values import check_at_least
+from yoloret_nas.sources import Network, find_source
+from yoloret_nas.terminal.console import open_console
+from yoloret_nas.terminal.experiments import prepare, run, to_settings
+
+
+def train(
+    network: Network,
+    *,
+    data: str | Path = "shapes",
+    device: str = "cpu",
+    recipe: RecipeName | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    input_size: int | None = None,
+    weights: Literal["auto", "imagenet", "random"] = "auto",
+    weights_dir: str | Path | None = None,
+    precision: Precision = "auto",
+    skip_broken: bool = False,
+    name: str | None = None,
+    seed: int = 0,
+    dir: str | Path = "runs",
+    quiet: bool = False,
+) -> Trial:
+    """Train a network in full: measured, scored, tracked in MLflow like a search's trial; call it again to resume.
+
+    It is `yoloret-nas train`: the arguments are the command's options.
+
+    Args:
+        network: A preset (``yoloret-m0.75``), a YAML or JSON file of one architecture, ``STUDY:TRIAL``, an export's folder,
+            or an `Architecture`. Its weights are not used.
+        data: A VOC, COCO or YOLO folder, ``voc`` or ``coco`` (fetched), or generated ``shapes``.
+        device: Where latency is measured: ``cpu``, ``cpu:threads=N``, ``cuda``, ``cuda:N``, ``ssh://host``.
+        recipe: How to train; None for ``quick`` on generated images, else ``modern``.
+        epochs: None for the recipe's.
+        batch_size: Images of a step; None for the recipe's.
+        input_size: Pixels; None for the network's own.
+        weights: Initial weights: ``auto`` takes ImageNet's where the network asks for them and they are available.
+        weights_dir: Folder of ImageNet weights, searched before any download.
+        precision: Number format of training.
+        skip_broken: Whether broken images and annotations are left out instead of ending the training.
+        name: Names it for `open_study`; None for a name made of network and data.
+        seed: Of initial weights, order and augmentation.
+        dir: Folder of the studies.
+        quiet: Prints no progress.
+
+    Returns:
+        The trained network.
+
+    Raises:
+        YoloRetError: the training fails, or the network, the data, the device or an argument is wrong.
+        KeyboardInterrupt: it was interrupted; the same call resumes.
+    """
+    check_at_least(0, seed=seed)
+    options = TrainingOptions(
+        data=str(data),
+        device=device,
+        recipe=recipe,
+        epochs=epochs,
+        batch_size=batch_size,
+        input_size=input_size,
+        weights=weights,
+        weights_dir=None if weights_dir is None else Path(weights_dir),
+        precision=precision,
+        skip_broken=skip_broken,
+        root=Path(dir),
+    )
+    with weights_from(options.weights_dir):
+        return train_network(network, name=name, seed=seed, options=options, console=open_console(quiet=quiet))
+
+
+def train_network(
+    network: Network, *, name: str | None, seed: int, options: TrainingOptions, console: Console
+) -> Trial:
+    """Train a network in full; print its progress.
+
+    Raises:
+        TrainingError: the training failed.
+        KeyboardInterrupt: it was interrupted.
+    """
+    found = find_source(network, root=options.root)
+    architecture = prepare(found.architecture, options, console=console)
+    label = re.sub(r"[^A-Za-z0-9._]+", "-", found.label)
+    settings = to_settings(name or f"train-{label}-{data_name(options.data)}", options)
+    variant = Variant(label=found.label, architecture=architecture, seed=seed)
+    (record,) = run(settings, [variant], console=console)
+    if record.point is None:
+        raise TrainingError(f"the training failed: {record.result.reason}")
+    return Trial(study=settings.name, record=record, root=settings.root)

@@ -1,0 +1,69 @@
+"""What a search is asked for; the settings themselves are `search.study.settings`."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from yoloret_nas.options.choices import OLD_SAMPLERS, RECIPES, SAMPLERS, SPACES
+from yoloret_nas.options.data import check_data, data_name
+from yoloret_nas.options.values import OptionError, check_at_least, check_choice, check_folder
+
+if TYPE_CHECKING:
+    from search.study.settings import SamplerName
+    from trials.training import RecipeName
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions:
+    """The options of `yoloret-nas search` and of `yoloret_nas.search`; None is the default that the help names.
+
+    Raises:
+        OptionError: one has a value that it does not take.
+    """
+
+    budget: int
+    data: str
+    device: str
+    also_measure: Sequence[str]
+    max_latency: float | None
+    """In milliseconds."""
+    space: str | None
+    study: str | None
+    epochs: int | None
+    recipe: "RecipeName | None"
+    batch_size: int | None
+    weights_dir: Path | None
+    sampler: "SamplerName"
+    seed: int
+    workers: int | None
+    prune: bool
+    inherit: bool
+    refit: int | None
+    seeds: int
+    skip_broken: bool
+    dir: Path
+
+    def __post_init__(self) -> None:
+        check_at_least(
+            1,
+            budget=self.budget,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            workers=self.workers,
+            seeds=self.seeds,
+        )
+        check_at_least(0, seed=self.seed, refit=self.refit)
+        check_choice("recipe", self.recipe, RECIPES)
+        check_choice("sampler", self.sampler, (*SAMPLERS, *OLD_SAMPLERS))
+        if self.space and self.space not in SPACES and not Path(self.space).is_file():
+            raise OptionError(f"space {self.space!r} is none of {', '.join(SPACES)}, and no file")
+        check_folder("weights_dir", self.weights_dir)
+        object.__setattr__(self, "data", check_data(self.data))
+
+
+def study_name(space: str, data: str, device: str) -> str:
+    """Return the default name of a study."""
+    words = [re.sub(r"[^A-Za-z0-9]+", "-", word).strip("-") for word in (space, device)]
+    return "-".join((words[0], data_name(data), words[1]))

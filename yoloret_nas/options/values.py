@@ -1,0 +1,57 @@
+"""Values that options take, whether they were typed or given from Python."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from spaces import YoloRetError
+
+
+class OptionError(YoloRetError, ValueError):
+    """An option has a value that it does not take."""
+
+
+def check_at_least(lowest: int, **values: int | None) -> None:
+    """Refuse numbers below the lowest allowed; None stands for a default.
+
+    Raises:
+        OptionError: with the first one.
+    """
+    for name, value in values.items():
+        if value is not None and value < lowest:
+            raise OptionError(f"{name} is {value}; it must be at least {lowest}")
+
+
+def check_choice(name: str, value: str | None, choices: Sequence[str]) -> None:
+    """Refuse a word that is none of the choices; None stands for a default.
+
+    Raises:
+        OptionError: with the choices.
+    """
+    if value is not None and value not in choices:
+        raise OptionError(f"{name} {value!r} is none of {', '.join(choices)}")
+
+
+def check_folder(name: str, value: Path | None) -> None:
+    """Refuse a path that is no folder; None stands for a default.
+
+    Raises:
+        OptionError: it is none.
+    """
+    if value is not None and not value.is_dir():
+        raise OptionError(f"{name} {str(value)!r} is no folder")
+
+
+def to_milliseconds(latency: float | str) -> float:
+    """Return a latency in milliseconds: ``33``, ``33ms`` or ``0.033s``; a number alone is milliseconds.
+
+    >>> to_milliseconds("33ms"), to_milliseconds("0.033s"), to_milliseconds(33)
+    (33.0, 33.0, 33.0)
+
+    Raises:
+        OptionError: it is no latency above 0.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(ms|s)?", str(latency).strip())
+    if match is None or float(match[1]) == 0:
+        raise OptionError(f"{latency!r} is not a latency; use 33ms")
+    return float(match[1]) * (1000 if match[2] == "s" else 1)
