@@ -34,6 +34,7 @@ COMMANDS = {
     "space": "Show a space: its axes, its size, what it excludes and why.",
     "data": "Describe a dataset and draw some of it.",
     "init": "Write a project file with your data, device and limits.",
+    "completion": "Let the Tab key complete commands, options and studies.",
 }
 """Command, also the module's name under `yoloret_nas.commands`, to its line in the help."""
 
@@ -54,8 +55,12 @@ EXAMPLES = {
     "space": "space my.yaml --check 8.2",
     "data": "data my-images",
     "init": "init",
+    "completion": "completion bash --install",
 }
 """Command to an example, the last line of its help."""
+
+_PROGRAM = "yoloret-nas"
+"""However it was started: shells ask for completions by this name."""
 
 
 class _Commands(click.Group):
@@ -110,7 +115,7 @@ def main() -> None:
     try:
         if reason := why_shadowed():
             raise click.ClickException(reason)
-        sys.exit(cli.main(standalone_mode=False) or 0)
+        sys.exit(cli.main(prog_name=_PROGRAM, standalone_mode=False) or 0)
     except click.exceptions.Exit as end:
         sys.exit(end.exit_code)
     except click.ClickException as error:

@@ -7,15 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from yoloret_nas.options.complete import complete_network, complete_path
+
 if TYPE_CHECKING:
     from trials.latency.comparison import Row
     from yoloret_nas.sources import Source
 
 
 @click.command()
-@click.argument("sources", metavar="NETWORKS...", nargs=-1, required=True)
+@click.argument("sources", metavar="NETWORKS...", nargs=-1, required=True, shell_complete=complete_network)
 @click.option("--device", "specs", multiple=True, default=("cpu",), help="Where to measure; repeatable.")
-@click.option("--data", default=None, help="Score the trained ones on this dataset.  [default: their own record]")
+@click.option(
+    "--data",
+    default=None,
+    shell_complete=complete_path,
+    help="Score the trained ones on this dataset.  [default: their own record]",
+)
 @click.option(
     "--split", type=click.Choice(("train", "val", "test")), default="val", help="Split of --data to score on."
 )

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from yoloret_nas.options.complete import complete_path
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -18,7 +20,7 @@ _SHOWN_LEFT_OUT = 20
 
 
 @click.command("data")
-@click.argument("data", metavar="PATH")
+@click.argument("data", metavar="PATH", shell_complete=complete_path)
 @click.option("--skip-broken", is_flag=True, help="Leave broken items out and list them, instead of stopping.")
 @click.option("--samples", type=click.IntRange(min=0), default=9, show_default=True, help="Images to draw; 0 for none.")
 @click.option(

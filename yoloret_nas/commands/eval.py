@@ -5,10 +5,17 @@ from pathlib import Path
 
 import click
 
+from yoloret_nas.options.complete import complete_network, complete_path
+
 
 @click.command("eval")
-@click.argument("source", metavar="NETWORK")
-@click.option("--data", required=True, help="Dataset: a VOC, COCO or YOLO folder, or generated shapes.")
+@click.argument("source", metavar="NETWORK", shell_complete=complete_network)
+@click.option(
+    "--data",
+    required=True,
+    shell_complete=complete_path,
+    help="Dataset: a VOC, COCO or YOLO folder, or generated shapes.",
+)
 @click.option("--split", type=click.Choice(("train", "val", "test")), default="val", help="Which images.")
 @click.option("--batch-size", type=click.IntRange(1), default=16, help="Images at once.")
 @click.option("--skip-broken", is_flag=True, help="Leave broken images and annotations out instead of stopping.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from yoloret_nas.options.complete import complete_path, complete_study
 from yoloret_nas.options.quantities import Milliseconds
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class _Thresholds(click.ParamType["Suppression"]):
 
 
 @click.command()
-@click.option("--study", required=True, help="Which study or training.")
+@click.option("--study", required=True, shell_complete=complete_study, help="Which study or training.")
 @click.option("--trial", type=click.IntRange(0), default=None, help="This trial.  [default: the knee of the front]")
 @click.option("--knee", is_flag=True, help="The knee of the front, as without this flag.")
 @click.option("--best", is_flag=True, help="The most accurate of the front.")
@@ -82,7 +83,12 @@ class _Thresholds(click.ParamType["Suppression"]):
     metavar="[SCORE,IOU]",
     help="Also a file with non-maximum suppression, by run.py's thresholds 0.25,0.5 or others.",
 )
-@click.option("--data", default=None, help="Images to try it on.  [default: the study's, where AP must be the trial's]")
+@click.option(
+    "--data",
+    default=None,
+    shell_complete=complete_path,
+    help="Images to try it on.  [default: the study's, where AP must be the trial's]",
+)
 @click.option("--no-check", is_flag=True, help="Do not try it on images.")
 @click.option("--no-measure", is_flag=True, help="Do not measure the latency of its files.")
 @click.option("--register", "model_name", default=None, help="Also register it in MLflow's registry under this name.")

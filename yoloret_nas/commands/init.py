@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from yoloret_nas.options.complete import complete_path
 from yoloret_nas.options.quantities import Milliseconds
 from yoloret_nas.project_file import PROJECT_FILE, TEMPLATE
 
 
 @click.command()
-@click.option("--data", default=None, help="Dataset: a VOC, COCO or YOLO folder.")
+@click.option("--data", default=None, shell_complete=complete_path, help="Dataset: a VOC, COCO or YOLO folder.")
 @click.option("--device", default=None, help="Where latency is measured: cpu, cuda, ssh://host.")
 @click.option("--max-latency", type=Milliseconds(), help="Do not train what is slower, e.g. 33ms.")
 def init(data: str | None, device: str | None, max_latency: float | None) -> None:

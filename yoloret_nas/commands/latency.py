@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from yoloret_nas.options.complete import complete_network
+
 if TYPE_CHECKING:
     from trials.latency.comparison import Row
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--classes", type=click.IntRange(1), default=20, help="Classes of detectors built from an architecture.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, samples included.")
 @click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
-@click.argument("models", nargs=-1, required=True)
+@click.argument("models", nargs=-1, required=True, shell_complete=complete_network)
 def latency(specs: tuple[str, ...], classes: int, as_json: bool, root: Path, models: tuple[str, ...]) -> None:
     """Measure the latency of MODELS on devices.
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from yoloret_nas.options.complete import complete_network
+
 if TYPE_CHECKING:
     from yoloret_nas.predictions import Prediction
 
 
 @click.command()
-@click.argument("network", metavar="NETWORK")
+@click.argument("network", metavar="NETWORK", shell_complete=complete_network)
 @click.argument("images", metavar="IMAGES...", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option(
     "--out",

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import click
 
+from yoloret_nas.options.complete import complete_study
+
 
 @click.command()
-@click.argument("study")
+@click.argument("study", shell_complete=complete_study)
 @click.option(
     "--out", type=click.Path(path_type=Path), default=None, help="The page.  [default: in the study's folder]"
 )

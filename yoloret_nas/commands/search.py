@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from yoloret_nas.options.choices import OLD_SAMPLERS, RECIPES, SAMPLERS
+from yoloret_nas.options.complete import complete_path, complete_study
 from yoloret_nas.options.data import DATA_HELP
 from yoloret_nas.options.quantities import Milliseconds
 from yoloret_nas.options.search import SearchOptions
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--budget", type=click.IntRange(1), default=50, help="Finished trials in all, including earlier runs.")
-@click.option("--data", default="shapes", help=DATA_HELP)
+@click.option("--data", default="shapes", shell_complete=complete_path, help=DATA_HELP)
 @click.option(
     "--device", default="cpu", help="Where latency is measured: cpu, cpu:threads=N, cuda, cuda:N, ssh://host."
 )
@@ -29,11 +30,13 @@ if TYPE_CHECKING:
 @click.option(
     "--space",
     default=None,
+    shell_complete=complete_path,
     help="paper, nano, tiny, or a YAML file.  [default: nano with a GPU or a board, else tiny]",
 )
 @click.option(
     "--study",
     default=None,
+    shell_complete=complete_study,
     help="Name; the same name resumes.  [default: from space, data and device]",
 )
 @click.option("--epochs", type=click.IntRange(1), default=None, help="Epochs of each trial.  [default: the recipe's]")

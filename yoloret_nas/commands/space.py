@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from yoloret_nas.options.complete import complete_path
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("name", metavar="NAME|FILE.yaml", default="tiny")
+@click.argument("name", metavar="NAME|FILE.yaml", default="tiny", shell_complete=complete_path)
 @click.option("--yaml", "as_yaml", is_flag=True, help="Print it as a file to begin your own space from.")
 @click.option("--sample", type=click.IntRange(0), default=0, help="Draw some architectures, with their MACs.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the draw.")

@@ -6,3 +6,4 @@ OLD_SAMPLERS = ("front",)
 """Earlier names of samplers, accepted but not shown."""
 RECIPES = ("modern", "quick", "paper")
 KNOWN_DATASETS = ("voc", "coco")
+SHELLS = ("bash", "zsh", "fish")

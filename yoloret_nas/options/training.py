@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from yoloret_nas.options.choices import RECIPES
+from yoloret_nas.options.complete import complete_path
 from yoloret_nas.options.data import DATA_HELP, check_data
 from yoloret_nas.options.values import check_at_least, check_choice, check_folder
 
@@ -75,7 +76,7 @@ weights_dir_option = click.option(
 )
 
 _OPTIONS = (
-    click.option("--data", default="shapes", help=DATA_HELP),
+    click.option("--data", default="shapes", shell_complete=complete_path, help=DATA_HELP),
     click.option(
         "--device", default="cpu", help="Where latency is measured: cpu, cpu:threads=N, cuda, cuda:N, ssh://host."
     ),
