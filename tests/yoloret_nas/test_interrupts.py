@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 
 import pytest
 
@@ -37,4 +38,18 @@ def test_before_trials_can_run_the_second_interrupt_is_raised() -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupt_twice()
     assert told == ["ending once the study is open; Ctrl-C again ends now"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_another_thread_hears_no_interrupts_and_changes_none() -> None:
+    requested: list[str] = []
+
+    def search() -> None:
+        with interrupts(lambda message: None, lambda: True) as requested_now:
+            requested.append(requested_now())
+
+    thread = threading.Thread(target=search)
+    thread.start()
+    thread.join()
+    assert requested == ["no"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
