@@ -47,8 +47,13 @@ def _cell(cell: dict[str, Any]) -> str:
 
 
 def _output(output: dict[str, Any]) -> str:
-    """Return what a cell printed or showed: the picture or the table where there is one, else its text."""
+    """Return what a cell printed or showed: the picture or the table where there is one, else its text.
+
+    A Plotly figure needs Plotly's script, some megabytes; only a sentence stands for it.
+    """
     data = output.get("data", {"text/plain": output.get("text", "")})
+    if "application/vnd.plotly.v1+json" in data:
+        return "*In a notebook the figure stands here.*"
     if "image/png" in data:
         return f"![output](data:image/png;base64,{''.join(data['image/png']).strip()})"
     if "text/html" in data:

@@ -9,7 +9,7 @@ from search.study.record import TrialRecord
 from search.study.summary import Summary
 
 if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
+    from plotly.graph_objects import Figure as Figure  # for callers too, which do not import Plotly
 
 FRONT, OTHERS, STOPPED, ESTIMATE, CLEAR = "#d1495b", "#9aa5b1", "#b7791f", "#1f2933", "#30638e"
 """Colours: of the front, other complete trials, stopped trials, estimates, and what is clear beyond noise."""

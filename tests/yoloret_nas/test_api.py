@@ -156,6 +156,13 @@ def test_a_study_s_frames_are_its_tables(study: yr.Study, real_study: RealStudy)
     assert study._repr_html_().count("<tr") == 1 + len(numbers)
 
 
+def test_a_study_plots_its_trials(study: yr.Study) -> None:
+    figure = study.plot()
+    drawn = {number for trace in figure.data if trace.customdata is not None for number in trace.customdata}
+    assert drawn == set(study.trials.index)
+    assert figure.to_plotly_json()["data"]  # what a notebook shows
+
+
 def test_a_study_names_its_best_networks(study: yr.Study) -> None:
     best, knee = study.best(), study.knee()
     assert best.number == study.front["ap"].idxmax()

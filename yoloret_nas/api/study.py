@@ -2,10 +2,11 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import pandas as pd
 
+from search.reports.front_plot import plot_front
 from search.reports.table import record_rows
 from search.strategy.estimates import with_estimates
 from search.study.errors import StudyError
@@ -17,6 +18,9 @@ from search.study.selection import select_trial
 from search.study.summary import Summary
 from yoloret_nas.api.trial import ExportWords, Trial
 from yoloret_nas.options.values import to_milliseconds
+
+if TYPE_CHECKING:
+    from search.reports.front_plot import Figure
 
 _SHOWN = ["ap", "ap_estimate", "ap_std", "ap50", "latency_ms", "p99_ms", "macs_m", "params_m", "backbone", "input_size"]
 """Columns of the front in a notebook."""
@@ -116,6 +120,10 @@ class Study:
         """
         limit_ms = None if max_latency is None else to_milliseconds(max_latency)
         return self._to_trial(select_trial(self._summary, best=True, max_latency_ms=limit_ms))
+
+    def plot(self) -> "Figure":
+        """Return AP against latency of its trials as a Plotly figure, with the front and its noise."""
+        return plot_front(self._summary)
 
     def export(self, trial: int | None = None, out: str | Path | None = None, **options: Unpack[ExportWords]) -> Path:
         """Write a trial as a folder that runs without this project, as `yoloret-nas export` does.
