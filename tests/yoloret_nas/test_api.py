@@ -272,6 +272,8 @@ def test_what_a_study_lacks_is_named(study: yr.Study) -> None:
         study.export(0, nms=(2, 0.5))
     with pytest.raises(yr.YoloRetError, match="leave out check=False"):
         study.export(0, data=SHAPES, check=False)
+    with pytest.raises(yr.YoloRetError, match="refit is 0; it must be at least 1"):
+        study.export(0, refit=0)
     assert not Path("exports").exists()
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import onnx
 import pytest
 from PIL import Image
 
+from search.study.experiment import read_experiment
 from search.study.read_study import read_study
 from tests.trials.latency.board.loopback import LoopbackBoard
-from tests.yoloret_nas.conftest import SHAPES, Call, RealStudy
+from tests.yoloret_nas.conftest import SHAPES, Call, InlineExecutor, RealStudy
 from trials.onnx import run
 from trials.onnx.export import read_opset
 from yoloret_nas.export import proof
@@ -206,3 +208,31 @@ def test_eval_scores_an_exported_file_as_it_scores_its_network(call: Call, expor
 def test_an_unknown_command_is_told_the_nearest(call: Call) -> None:
     assert "No such command 'evaluate'. Did you mean 'eval'?" in call("evaluate").said
     assert call("zzz").said.endswith("No such command 'zzz'.")
+
+
+def test_a_trial_is_trained_in_full_before_it_is_exported(
+    call: Call, real_study: RealStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(real_study.root, tmp_path / "runs")
+    monkeypatch.setattr("yoloret_nas.terminal.experiments.LocalExecutor", lambda **options: InlineExecutor())
+    words = ("export", "--study", "real", "--trial", "1", "--refit", "2", *QUICK, "--dir", tmp_path / "runs")
+    called = call(*words)
+    assert called.code == 0, called.said
+    trained = read_experiment(tmp_path / "runs", "real-1-refit-2")
+    assert trained is not None
+    (record,) = trained.summary.records
+    assert (record.result.epochs, record.architecture) == (
+        2,
+        read_study(tmp_path / "runs", "real").summary.records[1].architecture,
+    )
+    folder = Path("exports/real-1-refit-2-0")
+    assert json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["ap"] == record.result.ap
+    weights = (folder / "checkpoint.pt").read_bytes()
+    assert weights == (trained.trial_folder(0) / "checkpoint.pt").read_bytes()
+
+    called = call(*words, "--force")  # what was trained is found again
+    assert called.code == 0, called.said
+    assert (folder / "checkpoint.pt").read_bytes() == weights
+    called = call("export", "--study", "real-1-refit-2", "--refit", "3", *QUICK, "--dir", tmp_path / "runs")
+    assert called.code == 2
+    assert "real-1-refit-2 holds full trainings already" in called.said

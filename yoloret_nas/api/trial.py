@@ -13,10 +13,12 @@ from trials.latency import Latency
 from trials.onnx.suppressed import Suppression
 from trials.training import CHECKPOINT_FILE
 from yoloret_nas.api.detector import Detector, load
+from yoloret_nas.api.train_trial import train_trial
 from yoloret_nas.api.write_export import write_export
 from yoloret_nas.export.export_options import ExportOptions, Format
 from yoloret_nas.export.precisions import PRECISIONS, Precision
-from yoloret_nas.options.values import OptionError, check_choice
+from yoloret_nas.options.values import OptionError, check_at_least, check_choice
+from yoloret_nas.terminal.console import open_console
 
 
 class ExportWords(TypedDict, total=False):
@@ -30,6 +32,8 @@ class ExportWords(TypedDict, total=False):
     """Also writes a file with non-maximum suppression: smallest score and largest IoU, as 0.25 and 0.5."""
     device: str
     """The device it is for, instead of the study's (`--for`): ``cpu``, ``cuda``, ``ssh://host``."""
+    refit: int
+    """Epochs of a full training of its architecture before it is exported; called again, it resumes."""
     data: str | Path
     """Images to try it on, instead of the study's, where AP must be the trial's."""
     check: bool
@@ -120,18 +124,19 @@ class Trial:
             The folder, which `yoloret_nas.load` takes.
 
         Raises:
-            YoloRetError: the folder exists, the trial is not complete, or the files do not compute what the network does.
+            YoloRetError: the folder exists, the trial is not complete, its full training failed, or the files do not compute
+                what the network does.
+            KeyboardInterrupt: its full training was interrupted.
         """
         if self._record.point is None:
             raise StudyError(f"trial {self.number} of {self.study} is {self.state}: {self.reason}")
-        opened = read_experiment(self._root, self.study) or read_study(self._root, self.study)
-        return write_export(
-            opened,
-            self._record,
-            None if out is None else Path(out),
-            _to_options(options),
-            register=options.get("register"),
-        ).folder
+        settings, epochs = _to_options(options), options.get("refit")
+        opened, record = read_experiment(self._root, self.study) or read_study(self._root, self.study), self._record
+        if epochs is not None:
+            check_at_least(1, refit=epochs)
+            opened, record = train_trial(opened, record, epochs=epochs, console=open_console())
+        folder = None if out is None else Path(out)
+        return write_export(opened, record, folder, settings, register=options.get("register")).folder
 
     def __repr__(self) -> str:
         """Say what it is in one line."""

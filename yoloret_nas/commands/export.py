@@ -53,6 +53,9 @@ class _Thresholds(click.ParamType["Suppression"]):
 @click.option("--knee", is_flag=True, help="The knee of the front, as without this flag.")
 @click.option("--best", is_flag=True, help="The most accurate of the front.")
 @click.option("--max-latency", type=Milliseconds(), help="The most accurate within this latency, e.g. 33ms.")
+@click.option(
+    "--refit", type=click.IntRange(1), metavar="EPOCHS", help="Train it in full first; the same command resumes."
+)
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="Folder.  [default: exports/STUDY-TRIAL]")
 @click.option(
     "--for",
@@ -100,6 +103,7 @@ def export(
     knee: bool,
     best: bool,
     max_latency: float | None,
+    refit: int | None,
     out: Path | None,
     device: str | None,
     formats: tuple[str, ...],
@@ -145,6 +149,11 @@ def export(
     )
     opened = read_experiment(root, study) or read_study(root, study)
     record = select_trial(with_estimates(opened.summary), number=trial, best=best, max_latency_ms=max_latency)
+    if refit is not None:
+        from yoloret_nas.api.train_trial import train_trial
+        from yoloret_nas.terminal.console import open_console
+
+        opened, record = train_trial(opened, record, epochs=refit, console=open_console())
     done = write_export(opened, record, out, options, register=model_name)
     _print(done.card, done.folder, max_latency_ms=max_latency)
     if done.version is not None:
