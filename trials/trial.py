@@ -29,10 +29,12 @@ from trials.latency.measurement_lock import MeasurementLock
 from trials.latency.open_device import open_device
 from trials.onnx.export import export_for_timing, fill_weights
 from trials.progress import Progress, Report
+from trials.scoring.detections_picture import draw_detections
 from trials.training import read_checkpoint
 from trials.training.train import TrainResult, train_network
 from trials.trial_result import (
     ARCHITECTURE_FILE,
+    DETECTIONS_FILE,
     ONNX_FILE,
     State,
     TrialRequest,
@@ -211,7 +213,7 @@ class _Trial:
         return measure_quietly(onnx_path, device, LatencyCache(self._request.latency_cache), lock=self._lock)
 
     def _train(self, dataset: Dataset) -> TrainResult:
-        """Train and score the network, and write its weights into the ONNX file that was measured."""
+        """Train and score the network, write its weights into the ONNX file that was measured, and draw what it finds."""
         request, input_size, began = self._request, self._request.architecture.input_size, time.perf_counter()
         network = self._initial_network(num_classes=len(dataset.class_names))
         trained = train_network(
@@ -243,6 +245,9 @@ class _Trial:
         seconds["score"] += trained.seconds_score
         seconds["aside"] += trained.seconds_aside
         seconds["train"] += time.perf_counter() - began - trained.seconds_score - trained.seconds_aside
+        if trained.state == "complete":
+            with self._clock("score"):
+                draw_detections(request.work_dir / DETECTIONS_FILE, network, dataset, decoding=trained.decoding)
         return trained
 
     def _initial_network(self, *, num_classes: int) -> YoloReT:

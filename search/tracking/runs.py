@@ -27,7 +27,7 @@ from search.tracking.store import naming_the_store, open_client
 from spaces import Architecture
 from trials.progress import Progress
 from trials.training import CHECKPOINT_FILE
-from trials.trial_result import ARCHITECTURE_FILE, ONNX_FILE, RESULT_FILE
+from trials.trial_result import ARCHITECTURE_FILE, DETECTIONS_FILE, ONNX_FILE, RESULT_FILE
 
 TRIAL_TAG = "yoloret.trial"
 STATE_TAG = "yoloret.state"
@@ -39,6 +39,7 @@ STUDY_TAG = "yoloret.study_id"
 _PARENT_KIND = "study"
 _FRONT_EVERY = 5
 """Trials between two updates of the front's tags."""
+_COMPLETE_FILES = (ONNX_FILE, DETECTIONS_FILE)
 _STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "infeasible": "FINISHED", "failed": "FAILED"}
 
 
@@ -131,8 +132,12 @@ class StudyRuns:
         metrics += self._missing_curves(record)
         self._client.log_batch(run_id, metrics=metrics, tags=_tags(record))
         folder = self._settings.trial_folder(record.number)
-        names = [ARCHITECTURE_FILE, RESULT_FILE, "traceback.txt"] + ([ONNX_FILE] if state == "complete" else [])
-        for name in names:
+        for name in (
+            ARCHITECTURE_FILE,
+            RESULT_FILE,
+            "traceback.txt",
+            *(_COMPLETE_FILES if state == "complete" else ()),
+        ):
             if (folder / name).is_file():
                 self._client.log_artifact(run_id, str(folder / name))
         self._client.set_terminated(run_id, status=_STATUS[state])

@@ -14,6 +14,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 
 from spaces import Architecture
 from spaces.networks import build_network, count_macs, count_params
@@ -31,6 +32,7 @@ from trials.training.checkpoint import write_checkpoint
 from trials.trial import run_trial
 from trials.trial_result import (
     ARCHITECTURE_FILE,
+    DETECTIONS_FILE,
     ONNX_FILE,
     RESULT_FILE,
     TrialRequest,
@@ -146,7 +148,9 @@ def test_a_trial_is_measured_on_the_cpu_trained_scored_and_written_down(make_req
     assert [one.ap for one in heard if one.ap is not None] == [result.ap]
 
     names = {path.name for path in request.work_dir.iterdir()}
-    assert names == {ARCHITECTURE_FILE, ONNX_FILE, CHECKPOINT_FILE, RESULT_FILE}
+    assert names == {ARCHITECTURE_FILE, ONNX_FILE, CHECKPOINT_FILE, RESULT_FILE, DETECTIONS_FILE}
+    with Image.open(request.work_dir / DETECTIONS_FILE) as picture:
+        assert picture.format == "JPEG"
     stored = json.loads((request.work_dir / ARCHITECTURE_FILE).read_text(encoding="utf-8"))
     assert Architecture.from_dict(stored) == ARCHITECTURE
     # The very file whose latency was measured holds the weights that were scored.
@@ -403,6 +407,7 @@ def test_an_interrupt_passes_through_and_leaves_no_result(make_request: MakeRequ
 def test_the_onnx_of_a_pruned_trial_holds_its_weights_too(make_request: MakeRequest, device: StandInDevice) -> None:
     request = make_request(train=dataclasses.replace(TRAIN, epochs=2))
     run_trial(request, lambda progress: progress.ap is None)
+    assert not (request.work_dir / DETECTIONS_FILE).exists()
     network = build_network(ARCHITECTURE, num_classes=3).eval()
     network.load_state_dict(dict(read_checkpoint(request.work_dir / CHECKPOINT_FILE).weights))
     image = torch.rand(1, 3, 64, 64)

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from trials.data.dataset import Dataset, DatasetError, Sample
-from trials.data.drawing import draw_boxes
+from trials.data.drawing import contact_sheet, draw_boxes
 from trials.whole_file import whole_file
 
 SMALL_AREA = 32**2
@@ -127,14 +127,8 @@ def draw_samples(dataset: Dataset, path: Path, count: int) -> Path:
     samples = dataset.splits["train"]
     places = np.unique(np.linspace(0, len(samples) - 1, min(count, len(samples))).astype(int))
     chosen = [samples[place] for place in places]
-    columns = int(np.ceil(np.sqrt(len(chosen))))
-    rows = -(-len(chosen) // columns)
-    tile_height = max(_fit_tile(sample)[1] for sample in chosen)
-    pitch_x, pitch_y = _TILE + _GAP, tile_height + _CAPTION + _GAP
-    sheet = Image.new("RGB", (columns * pitch_x + _GAP, rows * pitch_y + _GAP), "white")
-    for place, sample in enumerate(chosen):
-        left, top = _GAP + place % columns * pitch_x, _GAP + place // columns * pitch_y
-        sheet.paste(_draw_tile(sample, dataset.class_names), (left, top))
+    tiles = [_draw_tile(sample, dataset.class_names) for sample in chosen]
+    sheet = contact_sheet(tiles, columns=int(np.ceil(np.sqrt(len(tiles)))), gap_px=_GAP)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as partial:

@@ -3,7 +3,7 @@
 Legend: B batch, A anchors a cell, K classes, H W grid of one stride.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,11 @@ class DetectionScorer:
         self._anchors = anchors_tensor(decoding.anchors)
         self._settings = DetectionSettings()
         self._found: dict[int, Detections] = {}
+
+    @property
+    def found(self) -> Mapping[int, Detections]:
+        """The detections so far, in original pixels and on the CPU, by the sample's index in the split."""
+        return self._found
 
     def reset(self) -> None:
         """Forget all detections."""
@@ -74,6 +79,16 @@ def score_network(network: nn.Module, samples: Sequence[Sample], *, decoding: De
         decoding: How its maps are decoded, as in its checkpoint.
         batch_size: Images at once.
     """
+    return _run(network, samples, decoding=decoding, batch_size=batch_size).compute()
+
+
+def detect(network: nn.Module, samples: Sequence[Sample], *, decoding: Decoding) -> list[Detections]:
+    """Return the detections in each sample, in its pixels, that scoring would count; arguments as for `score_network`."""
+    found = _run(network, samples, decoding=decoding, batch_size=len(samples)).found
+    return [found[index] for index in range(len(samples))]
+
+
+def _run(network: nn.Module, samples: Sequence[Sample], *, decoding: Decoding, batch_size: int) -> DetectionScorer:
     device = next(network.parameters()).device
     strides: tuple[int, ...] = network.output_strides  # type: ignore[assignment]
     scorer = DetectionScorer(samples, decoding, strides=strides)
@@ -81,4 +96,4 @@ def score_network(network: nn.Module, samples: Sequence[Sample], *, decoding: De
     with torch.inference_mode():
         for batch in scoring_loader(samples, decoding.input_size, batch_size=batch_size, cache_mib=0):
             scorer.update(network(as_network_input(batch.images.to(device))), batch.sample_index)
-    return scorer.compute()
+    return scorer

@@ -42,6 +42,8 @@ class TrainResult:
 
     state: Literal["complete", "pruned"]
     """Pruned if a report stopped it before the last epoch."""
+    decoding: Decoding
+    """How the network's maps are decoded."""
     ap: float
     """AP@[.5:.95] on the validation split, 0 to 1, of the last scored epoch, which is the last epoch if complete."""
     ap50: float
@@ -144,6 +146,7 @@ def train_network(
     trained_on = _describe_machine(is_gpu=is_gpu, num_workers=num_workers)
     return _to_result(
         reports.record,
+        decoding=decoding,
         precision=precision,
         trained_on=trained_on,
         inherited=inherited,
@@ -193,6 +196,7 @@ def _describe_machine(*, is_gpu: bool, num_workers: int) -> str:
 def _to_result(
     record: TrainRecord,
     *,
+    decoding: Decoding,
     precision: NumberFormat,
     trained_on: str,
     inherited: float,
@@ -201,6 +205,7 @@ def _to_result(
     assert record.scores is not None  # the last epoch is scored, and only a scored one stops the training
     return TrainResult(
         state="pruned" if record.is_pruned else "complete",
+        decoding=decoding,
         ap=record.scores.ap,
         ap50=record.scores.ap50,
         per_class_ap=record.scores.per_class_ap,

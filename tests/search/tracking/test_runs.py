@@ -30,7 +30,7 @@ from tests.search.driver.scripted import DriverKilledError, RecordingView, Scrip
 from tests.search.records import record, summary
 from trials.progress import Progress
 from trials.training import CHECKPOINT_FILE
-from trials.trial_result import ARCHITECTURE_FILE, ONNX_FILE, RESULT_FILE
+from trials.trial_result import ARCHITECTURE_FILE, DETECTIONS_FILE, ONNX_FILE, RESULT_FILE
 
 PARENT = "mlflow.parentRunId"
 HISTORY = ((1, 2.0, None, None), (2, 1.0, 0.3, 0.5), (3, 0.9, None, None), (4, 0.8, 0.4, 0.6))
@@ -74,7 +74,7 @@ def artifacts(settings: StudySettings, run: Run) -> set[str]:
 def leave_files(settings: StudySettings, number: int) -> None:
     folder = settings.trial_folder(number)
     folder.mkdir(parents=True)
-    for name in (ARCHITECTURE_FILE, RESULT_FILE, ONNX_FILE, CHECKPOINT_FILE):
+    for name in (ARCHITECTURE_FILE, RESULT_FILE, ONNX_FILE, CHECKPOINT_FILE, DETECTIONS_FILE):
         (folder / name).write_text("{}")
 
 
@@ -106,7 +106,7 @@ def test_a_trial_has_its_axes_its_curves_its_objectives_and_its_files(settings: 
     assert run.data.tags["yoloret.device"] == "stand-in · none · fp32, threads 1"
     assert run.data.tags["yoloret.training_precision"] == "bf16"
     assert run.data.tags["yoloret.trained_on"] == "GPU 1"
-    assert artifacts(chosen, run) == {ARCHITECTURE_FILE, RESULT_FILE, ONNX_FILE}
+    assert artifacts(chosen, run) == {ARCHITECTURE_FILE, RESULT_FILE, ONNX_FILE, DETECTIONS_FILE}
     assert curve(chosen, run, "train_loss") == [(2, 1.0), (4, 0.8), (1, 2.0), (3, 0.9)]  # the scored ones came first
     assert curve(chosen, run, "val_ap") == [(2, 0.3), (4, 0.4)]
 

@@ -14,6 +14,7 @@ from trials.data.letterbox import fit_letterbox, letterbox_boxes
 from trials.detections import Decoding
 from trials.detections.decoding import anchors_tensor, build_grid
 from trials.scoring import DetectionScorer, Scores, score_network
+from trials.scoring.detection_scorer import detect
 
 SIZE = 64
 DECODING = Decoding(anchors=ANCHORS, coding="bounded", class_names=("cat", "dog", "emu"), input_size=SIZE)
@@ -98,6 +99,15 @@ def test_batches_are_of_sixteen_unless_said_otherwise() -> None:
     network = Knowing(SAMPLES)
     score_network(network, SAMPLES * 4, decoding=DECODING)
     assert network.batches == [16, 4]
+
+
+def test_the_detections_of_each_image_are_those_in_its_own_pixels() -> None:
+    chosen = [SAMPLES[number] for number in (3, 1)]
+    found = detect(Knowing(SAMPLES), chosen, decoding=DECODING)
+    for sample, one in zip(chosen, found, strict=True):
+        order = [one.labels.tolist().index(label) for label in sample.labels.tolist()]
+        np.testing.assert_allclose(one.boxes[order].numpy(), sample.boxes, atol=0.1)
+        assert (one.scores > 0.99).all()
 
 
 def test_an_image_is_scored_against_its_own_objects() -> None:
