@@ -17,6 +17,7 @@ from search.driver.work import Work
 from search.study.settings import RunSettings
 from search.study.storage import named_storage_errors, open_storage
 from search.tracking.credentials import without_credentials
+from search.tracking.git_state import describe_git
 from search.tracking.packages import describe_versions
 from search.tracking.store import create_store
 from search.tracking.tracking import Tracking
@@ -90,6 +91,7 @@ def open_and_drive(
                 "seed": str(train.seed),
                 "command": without_credentials(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
                 "versions": describe_versions(_PACKAGES),
+                "git": describe_git(),
                 **work.description,
             }
             tracking.begin(work.id, description)

@@ -310,7 +310,7 @@ def test_a_search_ended_now_and_one_whose_driver_was_killed(settings: MakeSettin
     done = {number for number, run in children.items() if run.info.status == "FINISHED"}
     assert done == {trial.number for trial in outcome.summary.records}
     assert len(done) == 3
-    assert {"command", "versions", "seed", "fingerprint"} <= parent.data.params.keys()
+    assert {"command", "versions", "git", "seed", "fingerprint"} <= parent.data.params.keys()
     assert "torch 2." in parent.data.params["versions"]
     assert set(children) == done  # one run a trial
     keys = [children[number].data.params["architecture"] for number in done]
