@@ -16,9 +16,13 @@ from search.study.sqlite_url import sqlite_url
 from search.tracking.credentials import without_credentials
 from search.tracking.location import artifact_root, store_path, users_uri
 from search.tracking.shared_view import CHARTS, SHARE_KEY, VIEW_TAG
+from spaces import YoloRetError
 
 _HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 """`search.tracking.tracking` tries again by itself; MLflow's own seven retries take four minutes."""
+
+_ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
+"""What a store raises that cannot be used."""
 
 
 def tracking_uri(root: Path) -> str:
@@ -51,12 +55,25 @@ def open_client(root: Path) -> MlflowClient:
     return MlflowClient(tracking_uri=tracking_uri(root))
 
 
-def unusable(root: Path, reason: str) -> StudyError:
-    """Return the error that names a store which cannot be used, and why."""
-    return StudyError(
-        f"MLflow store {shown_uri(root)} cannot be used: {reason}",
-        hint="check MLFLOW_TRACKING_URI" if users_uri() else "",
-    )
+def unusable(root: Path, error: Exception) -> StudyError:
+    """Return the error that names a store which cannot be used, why, and what to check."""
+    hint = "check MLFLOW_TRACKING_URI" if users_uri() else ""
+    if _is_login_refused(error):
+        hint = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_URI=https://USER:PASSWORD@HOST"
+    return StudyError(f"MLflow store {shown_uri(root)} cannot be used: {why_unusable(error)}", hint=hint)
+
+
+def why_unusable(error: Exception) -> str:
+    """Return in words, without credentials, why a store cannot be used; its libraries raise errors of many kinds."""
+    if _is_login_refused(error):
+        return "it refuses the user or the password"
+    if isinstance(error, YoloRetError):
+        return error.message
+    return without_credentials(str(error) if isinstance(error, _ERRORS) else repr(error))
+
+
+def _is_login_refused(error: Exception) -> bool:
+    return isinstance(error, MlflowException) and error.get_http_status_code() == 401  # type: ignore[no-untyped-call]
 
 
 @contextmanager
@@ -68,8 +85,8 @@ def naming_the_store(root: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
-        raise unusable(root, without_credentials(str(error))) from error
+    except _ERRORS as error:
+        raise unusable(root, error) from error
 
 
 def experiment_pages(root: Path) -> dict[str, dict[str, str]]:

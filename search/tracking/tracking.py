@@ -11,14 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlflow.exceptions import MlflowException
-
 from search.study.record import TrialRecord
 from search.study.settings import RunSettings
 from search.study.summary import Summary
-from search.tracking.credentials import without_credentials
 from search.tracking.runs import StudyRuns
-from search.tracking.store import shown_uri, unusable
+from search.tracking.store import shown_uri, unusable, why_unusable
 from spaces import Architecture, YoloRetError
 from trials.progress import Progress
 
@@ -137,7 +134,7 @@ class Tracking:
             self._changed.notify_all()
         if isinstance(self._error, YoloRetError):
             raise self._error
-        raise unusable(self._settings.root, self._reason()) from self._error
+        raise unusable(self._settings.root, self._error) from self._error
 
     def _put(self, write: _Write) -> None:
         with self._changed:
@@ -154,10 +151,7 @@ class Tracking:
         return _PATIENCE_IN_TROUBLE_S if self._error or self._is_hurried() else _PATIENCE_S
 
     def _reason(self) -> str:
-        if self._error is None:
-            return ""
-        text = self._error.message if isinstance(self._error, (YoloRetError, MlflowException)) else repr(self._error)
-        return without_credentials(text)
+        return "" if self._error is None else why_unusable(self._error)
 
     def _work(self) -> None:
         """Make the writes, in their order, until the run is over."""
