@@ -34,6 +34,8 @@ STATE_TAG = "yoloret.state"
 REASON_TAG = "yoloret.reason"
 WHY_TAG = "yoloret.why"
 FRONT_TAG = "yoloret.front"
+RANK_TAG = "yoloret.rank"
+"""The place on the front, from the fastest: ``001``, ``002``; MLflow sorts tags as texts."""
 KIND_TAG = "yoloret.kind"
 STUDY_TAG = "yoloret.study_id"
 _PARENT_KIND = "study"
@@ -61,7 +63,7 @@ class StudyRuns:
         self.parent_run_id = ""
         self._children: dict[int, Run] = {}
         self._data: DatasetInput | None = None
-        self._front: set[int] = set()  # numbers of the trials that are tagged as its members
+        self._ranks: dict[int, str] = {}  # of the trials that are tagged as the front's members
 
     def begin(self, study_id: str, description: Mapping[str, str]) -> None:
         """Find the study's runs, or create its parent run.
@@ -75,7 +77,11 @@ class StudyRuns:
         self.parent_run_id = self._open_parent(study_id, description)
         children = self._find(f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self.parent_run_id}'")
         self._children = {int(run.data.tags[TRIAL_TAG]): run for run in children}
-        self._front = {number for number, run in self._children.items() if run.data.tags.get(FRONT_TAG) == "yes"}
+        self._ranks = {
+            number: run.data.tags.get(RANK_TAG, "")
+            for number, run in self._children.items()
+            if run.data.tags.get(FRONT_TAG) == "yes"
+        }
 
     def catch_up(self, records: Sequence[TrialRecord]) -> None:
         """Write what is missing of finished trials, and delete the runs of interrupted trials."""
@@ -169,13 +175,17 @@ class StudyRuns:
         self._tag_front(summary)
 
     def _tag_front(self, summary: Summary) -> None:
-        """Tag the front's members; only what has changed is written."""
-        front = {record.number for record in summary.front} & self._children.keys()
-        for number in front ^ self._front:
-            if number in self._children:
-                value = "yes" if number in front else "no"
-                self._client.set_tag(self._children[number].info.run_id, FRONT_TAG, value)
-        self._front = front
+        """Tag the front's members with their rank; only what has changed is written."""
+        ranks = {record.number: f"{rank:03}" for rank, record in enumerate(summary.front, start=1)}
+        for number in (ranks.keys() | self._ranks.keys()) & self._children.keys():
+            rank, before, run_id = ranks.get(number), self._ranks.get(number), self._children[number].info.run_id
+            if rank is None:
+                if before:  # first: a member is what `begin` finds again after a failure
+                    self._client.delete_tag(run_id, RANK_TAG)
+                self._client.set_tag(run_id, FRONT_TAG, "no")
+            elif rank != before:
+                self._client.log_batch(run_id, tags=[RunTag(FRONT_TAG, "yes"), RunTag(RANK_TAG, rank)])
+        self._ranks = ranks
 
     def end(self, summary: Summary, *, status: str, files: Sequence[Path]) -> None:
         """Write the front's files onto the study's run, and end it."""

@@ -13,71 +13,83 @@ VIEW_TAG = "mlflow.sharedViewState.yoloret"
 SHARE_KEY = "&viewStateShareKey=yoloret"
 """What to add to the path of an experiment's page."""
 CHARTS = "&compareRunsMode=CHART"
-"""What to add for charts instead of the table: AP against latency, every axis at once, AP by epoch."""
+"""What to add for charts instead of the table: AP against latency, AP by epoch, every axis at once."""
 
 _TAGS = ("yoloret.state", "yoloret.front")
+_RANK = "yoloret.rank"
 _METRICS = ("ap", "ap_estimate", "ap50", "latency_ms", "latency_p99_ms", "macs_m", "params_m")
-_SECTION = "yoloret-section"
+_NAME = "attributes.`Run Name`"
+_NAME_PX, _FIGURE_PX = 300, 88
+"""Widths with which all columns fit a window of 1600 pixels."""
+_STUDY, _AXES = "yoloret-study", "yoloret-axes"
 
 
 def view_state(open_axes: Sequence[str]) -> str:
     """Return the tag's value.
 
     Args:
-        open_axes: Axes with several values, which get a column each and a place in the chart of all axes.
+        open_axes: Axes with several values, which get a place in the chart of all axes.
     """
-    common = {"metricSectionId": _SECTION, "deleted": False, "isGenerated": False}
     charts: list[dict[str, Any]] = [
         {
-            **common,
-            "type": "SCATTER",
-            "uuid": "yoloret-scatter",
-            "runsCountToCompare": 500,
+            **_chart("SCATTER", _STUDY),
             "xaxis": {"key": "latency_ms", "type": "METRIC"},
             "yaxis": {"key": "ap", "type": "METRIC"},
         },
         {
-            **common,
-            "type": "PARALLEL",
-            "uuid": "yoloret-parallel",
-            "runsCountToCompare": 500,
-            "selectedParams": list(open_axes),
-            "selectedMetrics": ["latency_ms", "ap"],
-            "showAllRuns": False,
-        },
-        {
-            **common,
-            "type": "LINE",
-            "uuid": "yoloret-curves",
-            "runsCountToCompare": 500,
+            **_chart("LINE", _STUDY),
             "metricKey": "val_ap",
             "selectedMetricKeys": ["val_ap"],
             "xAxisKey": "step",
         },
     ]
-    section = {
-        "uuid": _SECTION,
-        "name": "Study",
+    sections = [_section("AP and latency", _STUDY, columns=2)]  # MLflow shows them by name
+    if open_axes:
+        sections.append(_section("Axes", _AXES, columns=1))
+        charts.append(
+            {
+                **_chart("PARALLEL", _AXES),
+                "selectedParams": list(open_axes),
+                "selectedMetrics": ["latency_ms", "ap"],
+                "showAllRuns": False,
+            }
+        )
+    # The axes have no columns: they would take the width of the figures, and the runs' names tell them.
+    columns = [*(f"tags.`{name}`" for name in _TAGS), *(f"metrics.`{name}`" for name in _METRICS)]
+    return json.dumps(
+        {
+            # A page loads 100 runs at first, and its charts show these: the front, the fastest first, then the newest.
+            # In the order of start times alone MLflow would fold trials under their study.
+            "orderByKey": f"tags.`{_RANK}`",
+            "orderByAsc": True,
+            "selectedColumns": columns,
+            "columnOrder": [_NAME, *columns],
+            "columnWidths": {_NAME: _NAME_PX, **dict.fromkeys(columns, _FIGURE_PX)},
+            "runsHiddenMode": "SHOW_ALL",
+            "compareRunCharts": charts,
+            "compareRunSections": sections,
+        }
+    )
+
+
+def _chart(kind: str, section: str) -> dict[str, Any]:
+    return {
+        "type": kind,
+        "uuid": f"yoloret-{kind.lower()}",
+        "metricSectionId": section,
+        "runsCountToCompare": 500,
+        "deleted": False,
+        "isGenerated": False,
+    }
+
+
+def _section(name: str, uuid: str, *, columns: int) -> dict[str, Any]:
+    return {
+        "uuid": uuid,
+        "name": name,
+        "columns": columns,
         "display": True,
         "isReordered": False,
         "deleted": False,
         "isGenerated": False,
     }
-    columns = [
-        *(f"tags.`{name}`" for name in _TAGS),
-        *(f"metrics.`{name}`" for name in _METRICS),
-        *(f"params.`{name}`" for name in open_axes),
-    ]
-    if not open_axes:
-        charts = [chart for chart in charts if chart["type"] != "PARALLEL"]
-    return json.dumps(
-        {
-            # In the order of start times MLflow folds trials under their study; in any other it lists them.
-            "orderByKey": "metrics.`latency_ms`",
-            "orderByAsc": True,
-            "selectedColumns": columns,
-            "runsHiddenMode": "SHOW_ALL",
-            "compareRunCharts": charts,
-            "compareRunSections": [section],
-        }
-    )

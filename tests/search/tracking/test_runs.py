@@ -18,6 +18,7 @@ from search.study.summary import Summary
 from search.tracking.runs import (
     FRONT_TAG,
     KIND_TAG,
+    RANK_TAG,
     REASON_TAG,
     STATE_TAG,
     STUDY_TAG,
@@ -222,6 +223,48 @@ def test_the_front_s_tags_follow_it_while_the_search_runs(settings: MakeSettings
     assert seen == ["n", "nn", "nnn", "nnnn", "nnnny", "nnnnyn"]
     end(tracking, summary(*trials), status="FINISHED")
     assert [run.data.tags[FRONT_TAG] for _, run in sorted(runs(chosen)[1].items())] == ["no"] * 5 + ["yes"]
+
+
+def test_members_of_the_front_have_their_rank_and_lose_it_with_their_place(settings: MakeSettings) -> None:
+    chosen = settings()
+    slow, fast, faster_and_better = record(0, 0.4, 50.0), record(1, 0.3, 20.0), record(2, 0.35, 10.0)
+    first = open_runs(chosen)
+    for trial in (slow, fast):
+        first.finished(trial, seconds=1.0)
+    first.mark_front(summary(slow, fast))
+    ranks = {number: run.data.tags.get(RANK_TAG) for number, run in runs(chosen)[1].items()}
+    assert ranks == {0: "002", 1: "001"}
+    again = open_runs(chosen)
+    again.finished(faster_and_better, seconds=1.0)
+    for _ in range(2):  # written again, it stays the same
+        again.mark_front(summary(slow, fast, faster_and_better))
+    ranks = {number: run.data.tags.get(RANK_TAG) for number, run in runs(chosen)[1].items()}
+    assert ranks == {0: "002", 1: None, 2: "001"}
+
+
+def test_a_tag_of_the_front_whose_answer_was_lost_is_written_again(
+    settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = settings()
+    beaten, better = record(0, 0.3, 20.0), record(1, 0.4, 10.0)
+    first = open_runs(chosen)
+    first.finished(beaten, seconds=1.0)
+    first.mark_front(summary(beaten))
+    first.finished(better, seconds=1.0)
+
+    def lose_answer(self: MlflowClient, run_id: str, key: str) -> None:
+        delete(self, run_id, key)
+        raise ConnectionError("reset by peer")
+
+    delete = MlflowClient.delete_tag
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "delete_tag", lose_answer)
+        with pytest.raises(ConnectionError, match="reset"):
+            first.mark_front(summary(beaten, better))
+    open_runs(chosen).mark_front(summary(beaten, better))
+    tags = {number: run.data.tags for number, run in runs(chosen)[1].items()}
+    assert {number: one[FRONT_TAG] for number, one in tags.items()} == {0: "no", 1: "yes"}
+    assert {number: one.get(RANK_TAG) for number, one in tags.items()} == {0: None, 1: "001"}
 
 
 def test_only_a_complete_trial_can_be_on_the_front_or_not(settings: MakeSettings) -> None:

@@ -30,11 +30,14 @@ def test_every_column_and_chart_is_something_that_runs_have(settings: MakeSettin
     for column in [*state["selectedColumns"], state["orderByKey"]]:
         kind, name = column.split(".", 1)
         assert name.strip("`") in known[kind], column
-    scatter, parallel, curves = state["compareRunCharts"]
+    assert state["columnOrder"][1:] == state["selectedColumns"]
+    assert state["columnWidths"].keys() == set(state["columnOrder"])
+    scatter, curves, parallel = state["compareRunCharts"]
     assert {scatter["xaxis"]["key"], scatter["yaxis"]["key"], *parallel["selectedMetrics"]} <= known["metrics"]
     assert curves["metricKey"] in known["metrics"]
     assert set(parallel["selectedParams"]) == set(chosen.space.open_axes) <= known["params"]
-    assert {chart["metricSectionId"] for chart in state["compareRunCharts"]} == {state["compareRunSections"][0]["uuid"]}
+    sections = [section["uuid"] for section in state["compareRunSections"]]
+    assert sections == list(dict.fromkeys(chart["metricSectionId"] for chart in state["compareRunCharts"]))
 
     page = f"/#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning{SHARE_KEY}"
     assert experiment_pages(chosen.root) == {"study": {"trials": page, "charts": page + CHARTS}}
@@ -43,11 +46,13 @@ def test_every_column_and_chart_is_something_that_runs_have(settings: MakeSettin
 
 
 def test_an_experiment_without_axes_has_no_chart_of_them() -> None:
-    assert [chart["type"] for chart in json.loads(view_state(()))["compareRunCharts"]] == ["SCATTER", "LINE"]
+    state = json.loads(view_state(()))
+    assert [chart["type"] for chart in state["compareRunCharts"]] == ["SCATTER", "LINE"]
+    assert len(state["compareRunSections"]) == 1
 
 
 @pytest.mark.parametrize(
-    "word", [VIEW_TAG.removesuffix("yoloret"), SHARE_KEY.strip("&").split("=")[0], "compareRunCharts"]
+    "word", [VIEW_TAG.removesuffix("yoloret"), SHARE_KEY.strip("&").split("=")[0], "compareRunCharts", "columnWidths"]
 )
 def test_the_installed_mlflow_still_spells_it_so(word: str) -> None:
     assert any(word in path.read_text(encoding="utf-8", errors="replace") for path in PAGES.glob("main.*.js"))
