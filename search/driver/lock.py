@@ -2,11 +2,17 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from search.study.errors import StudyError
+
+_DRIVER_LOCK = "driver.lock"
+_GLANCE_S = 0.1
+"""`is_driven` holds a lock for much less."""
 
 
 @contextmanager
@@ -18,20 +24,36 @@ def driver_lock(folder: Path) -> Iterator[None]:
     Raises:
         StudyError: another process drives the study.
     """
-    path = folder / "driver.lock"
-    with path.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            raise StudyError(
-                f"study {folder.name!r} is being searched by process {file.read().strip() or 'unknown'}",
-                hint="wait for it, or choose another --study",
-            ) from error
+    with (folder / _DRIVER_LOCK).open("a+", encoding="utf-8") as file:
+        if not _try_lock(file, fcntl.LOCK_EX):
+            time.sleep(_GLANCE_S)
+            if not _try_lock(file, fcntl.LOCK_EX):
+                file.seek(0)
+                raise StudyError(
+                    f"study {folder.name!r} is being searched by process {file.read().strip() or 'unknown'}",
+                    hint="wait for it, or choose another --study",
+                )
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def is_driven(folder: Path) -> bool:
+    """Tell whether a process drives the study of this folder now."""
+    try:
+        with (folder / _DRIVER_LOCK).open(encoding="utf-8") as file:
+            return not _try_lock(file, fcntl.LOCK_SH)
+    except FileNotFoundError:
+        return False
+
+
+def _try_lock(file: TextIO, kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextmanager

@@ -26,6 +26,7 @@ import pytest
 import torch
 from PIL import Image
 
+from search.driver.lock import driver_lock
 from search.study.read_study import read_study
 from search.study.settings import SamplerName
 from search.study.storage import open_storage
@@ -825,7 +826,11 @@ def test_studies_are_listed_with_what_they_found(call: Call, real_study: RealStu
     listed = call("studies", "--dir", real_study.root)
     assert listed.code == 0, listed.said
     assert re.search(r"^real +search +\d complete +\d +#\d AP 0\.\d{3}, ", listed.out, re.MULTILINE)
+    with driver_lock(real_study.root / "real"):
+        running = call("studies", "--dir", real_study.root)
+    assert re.search(r"^real +search +running +\d complete ", running.out, re.MULTILINE)
     (row,) = json.loads(call("studies", "--dir", real_study.root, "--json").out)
+    assert row["is_running"] is False
     summary = read_study(real_study.root, "real").summary
     best = summary.front[-1]
     assert best.point is not None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
 @click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
 def studies(as_json: bool, root: Path) -> None:
-    """List the studies and trainings in a folder: their trials, front, best network, device and data."""
+    """List the studies and trainings in a folder: whether they run, their trials, front, best network, device and data."""
     from search.study.errors import StudyError
     from search.study.experiment import read_experiment
     from search.study.read_study import EXPERIMENT_FILE, read_study, study_names
@@ -40,6 +40,7 @@ def studies(as_json: bool, root: Path) -> None:
 
 
 def _row(opened: "ReadStudy") -> dict[str, Any]:
+    from search.driver.lock import is_driven
     from search.strategy.estimates import with_estimates
 
     summary, limit_ms = with_estimates(opened.summary), opened.max_latency_ms
@@ -49,6 +50,7 @@ def _row(opened: "ReadStudy") -> dict[str, Any]:
     return {
         "name": opened.name,
         "kind": "trainings" if opened.space is None else "search",
+        "is_running": is_driven(opened.root / opened.name),
         "states": dict(summary.states),
         "front": len(front),
         "best": _figures(best) if best else None,
@@ -70,14 +72,15 @@ def _print(rows: list[dict[str, Any]]) -> None:
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     table = Table(box=None, pad_edge=False)
-    for name in ("study", "kind", "trials", "front", "best", "knee", "limit", "device", "data"):
+    for name in ("study", "kind", "now", "trials", "front", "best", "knee", "limit", "device", "data"):
         table.add_column(name, overflow="fold")
     for row in rows:
         states = ", ".join(f"{count} {state}" for state, count in row["states"].items())
         limit = f"{row['max_latency_ms']:g} ms" if row["max_latency_ms"] else ""
         best, knee = (_words(row[name]) for name in ("best", "knee"))
         front = str(row["front"]) if row["kind"] == "search" else ""
-        table.add_row(row["name"], row["kind"], states, front, best, knee, limit, row["device"], row["data"])
+        now = "running" if row["is_running"] else ""
+        table.add_row(row["name"], row["kind"], now, states, front, best, knee, limit, row["device"], row["data"])
     console.print(table)
 
 
