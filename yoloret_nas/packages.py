@@ -15,6 +15,7 @@ def why_shadowed() -> str:
             found = spec.origin if spec else "nothing"
             return (
                 f"the package {name!r} is not yoloret-nas's own: found {found}, expected it in {home}.\n"
-                "Another distribution installs the same name; install yoloret-nas in its own environment."
+                "Rename it if it is a file of yours. If another distribution installs the same name, install yoloret-nas in "
+                "an environment of its own."
             )
     return ""

@@ -28,10 +28,10 @@ from trials.progress import Progress
 from trials.trial_result import TrialRequest, TrialResult, read_result
 
 _GRACE_S = 5.0
-_OURS = "YOLORET_NAS_"
-"""What the names of our environment variables begin with."""
 _SAFE_PATH = "PYTHONSAFEPATH"
 """Set to anything, it keeps the current folder off Python's path."""
+_STARTING = threading.RLock()
+"""Held while a process is started: for that moment the program's own module and environment are others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class LocalExecutor:
         slot = min(set(range(self._workers)) - {running.slot for running in self._running.values()})
         own = slot % len(self._gpus) if self._gpus else 0
         # The server has the environment of when it was started, maybe for another search of this process.
-        environment = {name: value for name, value in os.environ.items() if name.startswith(_OURS)}
+        environment = {_SAFE_PATH: "1", **os.environ}
         if self._gpus:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join((*self._gpus[own:], *self._gpus[:own]))
         ours, theirs = self._context.Pipe()
@@ -151,22 +151,23 @@ def _start_forkserver() -> None:
     Python starts it by ``-c``, which would put the current folder before all others that it imports from: a user's
     ``random.py`` or ``spaces.py`` there would take the place of Python's module or of our package.
     """
-    before = os.environ.get(_SAFE_PATH)
-    os.environ[_SAFE_PATH] = "1"
-    try:
-        resource_tracker.ensure_running()  # the server's start would start it, which unblocks the signal
-        # Inherited through exec, as the variable is. It is this thread's own; only the main thread could set a handler.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+    with _STARTING:
+        before = os.environ.get(_SAFE_PATH)
+        os.environ[_SAFE_PATH] = "1"
         try:
-            with _without_program():
-                forkserver.ensure_running()
+            resource_tracker.ensure_running()  # the server's start would start it, which unblocks the signal
+            # Inherited through exec, as the variable is. It is this thread's own; only the main thread could set a handler.
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+            try:
+                with _without_program():
+                    forkserver.ensure_running()
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    finally:
-        if before is None:
-            del os.environ[_SAFE_PATH]
-        else:
-            os.environ[_SAFE_PATH] = before
+            if before is None:
+                del os.environ[_SAFE_PATH]
+            else:
+                os.environ[_SAFE_PATH] = before
 
 
 @contextmanager
@@ -176,19 +177,19 @@ def _without_program() -> Iterator[None]:
     It would do so to find what the program defines, of which a trial needs nothing. A program that searches on its top level
     would search again in each trial, and one from a pipe cannot be found.
     """
-    program = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = program
+    with _STARTING:
+        program = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = program
 
 
 def _serve(connection: Connection, request: TrialRequest, environment: Mapping[str, str]) -> None:
     """Run one trial in this process and report to the driver."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver decides what it means
-    for name in [name for name in os.environ if name.startswith(_OURS) and name not in environment]:
-        del os.environ[name]
+    os.environ.clear()
     os.environ.update(environment)
     answers: queue.Queue[bool] = queue.Queue()
     threading.Thread(target=_listen, args=(connection, answers), daemon=True).start()

@@ -8,11 +8,13 @@ import optuna
 from search.study.errors import StudyError
 from search.study.pareto import Reference
 from search.study.record import trial_folder
+from search.study.settings import to_train_settings
 from search.study.storage import open_storage, optuna_path
 from search.study.study import space_from_dict, to_record
 from search.study.summary import Summary
 from spaces.presets import presets_in
 from spaces.space import Space
+from trials.training import TrainSettings
 
 EXPERIMENT_FILE = "experiment.json"
 """In the folder of trainings that were listed rather than searched for (`search.study.experiment`)."""
@@ -37,6 +39,10 @@ class ReadStudy:
     """Slower networks are not trained; None for no limit."""
     id: str = ""
     """Distinguishes it from others of its name in MLflow."""
+    train: TrainSettings | None = None
+    """How its trials train; None for an experiment."""
+    also_measure: tuple[str, ...] = ()
+    """Further devices whose latency is recorded."""
     space: Space | None = None
     """Where its architectures came from; None for an experiment, which lists its own."""
 
@@ -77,6 +83,8 @@ def read_study(root: Path, name: str) -> ReadStudy:
         fingerprint=attributes.get("dataset_fingerprint", ""),
         max_latency_ms=attributes["settings"]["max_latency_ms"],
         id=attributes.get("id", ""),
+        train=to_train_settings(attributes["settings"]["train"]),
+        also_measure=tuple(attributes["settings"].get("also_measure", ())),
         space=space,
     )
 

@@ -6,7 +6,7 @@ retrained; Kendall's tau measures how far the two rankings agree. The trainings 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import kendalltau
@@ -16,6 +16,7 @@ from search.study.experiment import Variant, read_experiment
 from search.study.read_study import EXPERIMENT_FILE, ReadStudy
 from search.study.record import TrialRecord
 from search.study.summary import Summary
+from trials.training import TrainSettings
 
 _LABEL = "trial "
 
@@ -71,6 +72,16 @@ def find_finalists(summary: Summary) -> Finalists:
 def refit_name(study: str, epochs: int) -> str:
     """Return the name of the experiment of a study's full trainings."""
     return f"{study}-refit-{epochs}"
+
+
+def full_training(train: TrainSettings, *, epochs: int) -> TrainSettings:
+    """Return the settings of a trial's training for so many epochs: as many of them frozen, scored about ten times."""
+    return replace(
+        train,
+        epochs=epochs,
+        frozen_epochs=train.frozen_epochs * epochs // train.epochs,
+        score_every=max(train.score_every, epochs // 10),
+    )
 
 
 def to_variants(finalists: Finalists, *, seed: int, num_seeds: int) -> list[Variant]:

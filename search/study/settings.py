@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -10,7 +11,10 @@ from typing import Any, Literal, cast
 from search.study.errors import StudyError
 from search.study.record import trial_folder
 from spaces.space import Space
+from trials.data.augmentation import AugmentSettings
 from trials.training import FORMER_SETTINGS, LATER_SETTINGS, TrainSettings
+from trials.training.losses.aligned_loss import AlignedLossSettings
+from trials.training.losses.anchored_loss import LossSettings
 
 SamplerName = Literal["ehvi", "gp", "tpe", "nsga2", "random", "grid"]
 
@@ -143,6 +147,26 @@ def fixed_training(train: TrainSettings, *, leave_out: tuple[str, ...] = ()) -> 
     """Return the training settings that must stay the same when a run is resumed."""
     skipped = (*MACHINE_SETTINGS, *leave_out)
     return {name: value for name, value in dataclasses.asdict(train).items() if name not in skipped}
+
+
+def to_train_settings(recorded: Mapping[str, Any]) -> TrainSettings:
+    """Return the training settings that a run recorded (`fixed_training`); what it lacks is as today.
+
+    Args:
+        recorded: Read from JSON.
+    """
+    nested = {"loss": LossSettings, "aligned_loss": AlignedLossSettings, "augmentation": AugmentSettings}
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(TrainSettings):
+        if field.name in recorded:
+            value = recorded[field.name]
+            values[field.name] = _restore(nested[field.name], value) if field.name in nested else value
+    return TrainSettings(**values)
+
+
+def _restore(kind: type[Any], recorded: Mapping[str, Any]) -> Any:
+    known = [field.name for field in dataclasses.fields(kind) if field.name in recorded]
+    return kind(**{name: tuple(v) if isinstance(v := recorded[name], list) else v for name in known})
 
 
 def differences(before: dict[str, Any], after: dict[str, Any], *, prefix: str = "") -> list[str]:

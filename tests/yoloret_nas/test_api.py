@@ -1,6 +1,8 @@
 """`import yoloret_nas`: the commands' words from Python."""
 
+import dataclasses
 import inspect
+import json
 import os
 import shutil
 import subprocess
@@ -274,7 +276,37 @@ def test_what_a_study_lacks_is_named(study: yr.Study) -> None:
         study.export(0, data=SHAPES, check=False)
     with pytest.raises(yr.YoloRetError, match="refit is 0; it must be at least 1"):
         study.export(0, refit=0)
+    with pytest.raises(yr.YoloRetError, match="export has no option 'formats'; it has format, precision, nms"):
+        study.export(0, **cast(Any, {"formats": ["openvino"]}))
+    with pytest.raises(yr.YoloRetError, match=r"nms is 0\.25; it must be two numbers"):
+        study.export(0, nms=cast(Any, 0.25))
+    with pytest.raises(yr.YoloRetError, match="trial names one trial; leave out best and max_latency"):
+        study.export(0, best=True)
+    with pytest.raises(yr.YoloRetError, match=r"no trial runs within 1e-06 ms"):
+        study.export(max_latency="0.000001ms")
+    with pytest.raises(yr.YoloRetError, match="budget is '5'; it must be a whole number"):
+        yr.search(budget=cast(Any, "5"))
     assert not Path("exports").exists()
+
+
+def test_an_export_takes_a_trial_its_number_or_a_choice(study: yr.Study) -> None:
+    quick: dict[str, Any] = {"check": False, "measure": False, "precision": "fp16"}
+    numbers = [
+        study.export(study.trial(1), "by-trial", **quick),
+        study.export(1, "by-number", **quick),
+        study.export(out="best", best=True, **quick),
+        study.export(out="within", max_latency=999, **quick),
+    ]
+    best = study.best().number
+    found = [json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["trial"] for folder in numbers]
+    assert found == [1, 1, best, best]
+    assert all((folder / "model-fp16.onnx").is_file() for folder in numbers)  # a word alone is one word
+
+
+def test_a_notebook_shows_text_as_text(study: yr.Study) -> None:
+    study._opened = dataclasses.replace(study._opened, dataset="<img src=x>")
+    assert "<img" not in study._repr_html_()
+    assert "&lt;img src=x&gt;" in study._repr_html_()
 
 
 def test_what_is_no_image_is_named(study: yr.Study) -> None:

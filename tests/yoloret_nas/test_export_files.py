@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from PIL import Image
 
 from search.study.experiment import read_experiment
 from search.study.read_study import read_study
+from search.study.settings import fixed_training
 from tests.trials.latency.board.loopback import LoopbackBoard
 from tests.yoloret_nas.conftest import SHAPES, Call, InlineExecutor, RealStudy
 from trials.onnx import run
@@ -211,21 +211,32 @@ def test_an_unknown_command_is_told_the_nearest(call: Call) -> None:
 
 
 def test_a_trial_is_trained_in_full_before_it_is_exported(
-    call: Call, real_study: RealStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    call: Call, copied_study: RealStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copytree(real_study.root, tmp_path / "runs")
     monkeypatch.setattr("yoloret_nas.terminal.experiments.LocalExecutor", lambda **options: InlineExecutor())
-    words = ("export", "--study", "real", "--trial", "1", "--refit", "2", *QUICK, "--dir", tmp_path / "runs")
+    words = ("export", "--study", "real", "--trial", "1", "--refit", "2", *QUICK, "--dir", copied_study.root)
+    refused = call(*words, "--register", "a/b")
+    assert refused.code == 2
+    Path("exports/real-trial-1-full-2").mkdir(parents=True)
+    refused = call(*words)
+    assert (refused.code, "exists already" in refused.said) == (2, True)
+    Path("exports/real-trial-1-full-2").rmdir()
+    assert read_experiment(copied_study.root, "real-trial-1-full-2") is None  # nothing was trained before the refusals
+
     called = call(*words)
     assert called.code == 0, called.said
-    trained = read_experiment(tmp_path / "runs", "real-1-refit-2")
+    assert "training trial 1 of real for 2 epochs before its export" in called.said
+    study, trained = read_study(copied_study.root, "real"), read_experiment(copied_study.root, "real-trial-1-full-2")
     assert trained is not None
+    assert study.train is not None
     (record,) = trained.summary.records
-    assert (record.result.epochs, record.architecture) == (
-        2,
-        read_study(tmp_path / "runs", "real").summary.records[1].architecture,
-    )
-    folder = Path("exports/real-1-refit-2-0")
+    assert (record.result.epochs, record.architecture) == (2, study.summary.records[1].architecture)
+    book = json.loads((copied_study.root / "real-trial-1-full-2" / "experiment.json").read_text(encoding="utf-8"))
+    assert book["variants"][0]["seed"] == study.train.seed + 1
+    same = {"recipe", "batch_size", "learning_rate", "loss", "augmentation"}
+    recorded = json.loads(json.dumps(fixed_training(study.train)))
+    assert {name: book["settings"]["train"][name] for name in same} == {name: recorded[name] for name in same}
+    folder = Path("exports/real-trial-1-full-2")
     assert json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["ap"] == record.result.ap
     weights = (folder / "checkpoint.pt").read_bytes()
     assert weights == (trained.trial_folder(0) / "checkpoint.pt").read_bytes()
@@ -233,6 +244,6 @@ def test_a_trial_is_trained_in_full_before_it_is_exported(
     called = call(*words, "--force")  # what was trained is found again
     assert called.code == 0, called.said
     assert (folder / "checkpoint.pt").read_bytes() == weights
-    called = call("export", "--study", "real-1-refit-2", "--refit", "3", *QUICK, "--dir", tmp_path / "runs")
+    called = call("export", "--study", "real-trial-1-full-2", "--refit", "3", *QUICK, "--dir", copied_study.root)
     assert called.code == 2
-    assert "real-1-refit-2 holds full trainings already" in called.said
+    assert "real-trial-1-full-2 holds full trainings already" in called.said

@@ -1,6 +1,7 @@
 """A study, from Python: its trials and its front as data frames, its best networks."""
 
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -17,7 +18,7 @@ from search.study.refit import read_refit
 from search.study.selection import select_trial
 from search.study.summary import Summary
 from yoloret_nas.api.trial import ExportWords, Trial
-from yoloret_nas.options.values import to_milliseconds
+from yoloret_nas.options.values import OptionError, to_milliseconds
 
 if TYPE_CHECKING:
     from search.reports.front_plot import Figure
@@ -125,12 +126,22 @@ class Study:
         """Return AP against latency of its trials as a Plotly figure, with the front and its noise."""
         return plot_front(self._summary)
 
-    def export(self, trial: int | None = None, out: str | Path | None = None, **options: Unpack[ExportWords]) -> Path:
+    def export(
+        self,
+        trial: int | Trial | None = None,
+        out: str | Path | None = None,
+        *,
+        best: bool = False,
+        max_latency: float | str | None = None,
+        **options: Unpack[ExportWords],
+    ) -> Path:
         """Write a trial as a folder that runs without this project, as `yoloret-nas export` does.
 
         Args:
-            trial: Its number; None for the knee of the front.
+            trial: Its number, or the trial; None for the knee of the front, or what the next two choose.
             out: The folder; None for ``exports/STUDY-TRIAL``.
+            best: Takes the most accurate of the front.
+            max_latency: Takes the most accurate within this latency: a number of milliseconds, or text such as ``"33ms"``.
             options: See `ExportWords`.
 
         Returns:
@@ -139,7 +150,12 @@ class Study:
         Raises:
             YoloRetError: see `Trial.export`.
         """
-        chosen = self.knee() if trial is None else self.trial(trial)
+        if trial is not None and (best or max_latency is not None):
+            raise OptionError("trial names one trial; leave out best and max_latency")
+        if trial is not None:
+            chosen = self.trial(trial) if isinstance(trial, int) else trial
+        else:
+            chosen = self.best(max_latency=max_latency) if best or max_latency is not None else self.knee()
         return chosen.export(out, **options)
 
     @cached_property
@@ -157,7 +173,7 @@ class Study:
     def _repr_html_(self) -> str:
         """Show a notebook the front."""
         shown = self.front.reindex(columns=_SHOWN).dropna(axis="columns", how="all")
-        return f"<p>{repr(self)[1:-1]}</p>{shown.to_html(index_names=False)}"
+        return f"<p>{escape(repr(self)[1:-1])}</p>{shown.to_html(index_names=False)}"
 
 
 def open_study(name: str, *, dir: str | Path = "runs") -> Study:

@@ -3,18 +3,23 @@
 from rich.console import Console
 
 from search.study.errors import StudyError
-from search.study.experiment import Variant, read_experiment
+from search.study.experiment import ExperimentSettings, Variant, read_experiment
 from search.study.read_study import ReadStudy
 from search.study.record import TrialRecord
+from search.study.refit import full_training
 from trials.training import TrainingError
-from yoloret_nas.options.training import TrainingOptions
-from yoloret_nas.terminal.experiments import run, to_settings
+from yoloret_nas.terminal.experiments import run
+
+
+def full_name(study: str, number: int, *, epochs: int) -> str:
+    """Return the name of the full training of a study's trial."""
+    return f"{study}-trial-{number}-full-{epochs}"
 
 
 def train_trial(
     opened: ReadStudy, record: TrialRecord, *, epochs: int, console: Console
 ) -> tuple[ReadStudy, TrialRecord]:
-    """Train a trial's architecture in full on the study's data, with the data's own recipe; print the progress.
+    """Train a trial's architecture in full as its study trains, with the next seed; print the progress.
 
     Called again, it resumes, or finds what it trained.
 
@@ -32,23 +37,26 @@ def train_trial(
         TrainingError: the training failed.
         KeyboardInterrupt: it was interrupted.
     """
-    if opened.space is None:
+    if opened.train is None:
         raise StudyError(f"{opened.name} holds full trainings already", hint="leave out --refit")
-    options = TrainingOptions(
-        data=opened.dataset,
+    settings = ExperimentSettings(
+        name=full_name(opened.name, record.number, epochs=epochs),
+        dataset=opened.dataset,
         device=opened.device,
-        recipe=None,
-        epochs=epochs,
-        batch_size=None,
-        input_size=None,
-        weights="auto",
-        weights_dir=None,
-        precision="auto",
+        train=full_training(opened.train, epochs=epochs),
+        also_measure=opened.also_measure,
         skip_broken=opened.skip_broken,
+        measures_anew=True,
         root=opened.root,
     )
-    settings = to_settings(f"{opened.name}-{record.number}-refit-{epochs}", options)
-    variant = Variant(label=f"{opened.name}:{record.number}", architecture=record.architecture, seed=0)
+    console.print(
+        f"training trial {record.number} of {opened.name} for {epochs} epochs before its export, as {settings.name}: "
+        f"{record.architecture.short}",
+        markup=False,
+        soft_wrap=True,
+    )
+    seed = opened.train.seed + 1  # the study's own gave the score that it was chosen for
+    variant = Variant(label=f"{opened.name}:{record.number}", architecture=record.architecture, seed=seed)
     (done,) = run(settings, [variant], console=console)
     if done.point is None:
         raise TrainingError(f"the training failed: {done.result.reason}")

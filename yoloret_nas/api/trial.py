@@ -13,11 +13,10 @@ from trials.latency import Latency
 from trials.onnx.suppressed import Suppression
 from trials.training import CHECKPOINT_FILE
 from yoloret_nas.api.detector import Detector, load
-from yoloret_nas.api.train_trial import train_trial
 from yoloret_nas.api.write_export import write_export
 from yoloret_nas.export.export_options import ExportOptions, Format
 from yoloret_nas.export.precisions import PRECISIONS, Precision
-from yoloret_nas.options.values import OptionError, check_at_least, check_choice
+from yoloret_nas.options.values import OptionError, check_at_least, check_choice, to_words
 from yoloret_nas.terminal.console import open_console
 
 
@@ -130,13 +129,16 @@ class Trial:
         """
         if self._record.point is None:
             raise StudyError(f"trial {self.number} of {self.study} is {self.state}: {self.reason}")
-        settings, epochs = _to_options(options), options.get("refit")
-        opened, record = read_experiment(self._root, self.study) or read_study(self._root, self.study), self._record
-        if epochs is not None:
-            check_at_least(1, refit=epochs)
-            opened, record = train_trial(opened, record, epochs=epochs, console=open_console())
-        folder = None if out is None else Path(out)
-        return write_export(opened, record, folder, settings, register=options.get("register")).folder
+        opened = read_experiment(self._root, self.study) or read_study(self._root, self.study)
+        return write_export(
+            opened,
+            self._record,
+            None if out is None else Path(out),
+            _to_options(options),
+            refit=options.get("refit"),
+            register=options.get("register"),
+            console=open_console(),
+        ).folder
 
     def __repr__(self) -> str:
         """Say what it is in one line."""
@@ -145,7 +147,11 @@ class Trial:
 
 
 def _to_options(words: ExportWords) -> ExportOptions:
-    formats, precisions = tuple(words.get("format", ())), tuple(words.get("precision", ()))
+    known = ExportWords.__annotations__
+    if unknown := sorted(words.keys() - known.keys()):
+        raise OptionError(f"export has no option {unknown[0]!r}; it has {', '.join(known)}")
+    check_at_least(1, refit=words.get("refit"))
+    formats, precisions = to_words(words.get("format", ())), to_words(words.get("precision", ()))
     for name, given, allowed in (("format", formats, get_args(Format)), ("precision", precisions, tuple(PRECISIONS))):
         for one in given:
             check_choice(name, one, allowed)
@@ -153,9 +159,9 @@ def _to_options(words: ExportWords) -> ExportOptions:
     if data is not None and not words.get("check", True):
         raise OptionError("data names images to try it on; leave out check=False")
     return ExportOptions(
-        formats=formats or ("onnx",),
-        precisions=precisions or ("fp32",),
-        suppression=None if thresholds is None else _to_suppression(*thresholds),
+        formats=formats or ("onnx",),  # type: ignore[arg-type]  # both are of words that were checked
+        precisions=precisions or ("fp32",),  # type: ignore[arg-type]
+        suppression=None if thresholds is None else _to_suppression(thresholds),
         device=words.get("device"),
         data=None if data is None else str(data),
         is_checked=words.get("check", True),
@@ -164,8 +170,9 @@ def _to_options(words: ExportWords) -> ExportOptions:
     )
 
 
-def _to_suppression(score: float, iou: float) -> Suppression:
+def _to_suppression(thresholds: tuple[float, float]) -> Suppression:
     try:
+        score, iou = thresholds
         return Suppression(score_threshold=score, iou_threshold=iou)
-    except ValueError as error:
-        raise OptionError(f"nms is ({score}, {iou}); it must be two numbers from 0 to 1, (0.25, 0.5)") from error
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"nms is {thresholds}; it must be two numbers from 0 to 1, (0.25, 0.5)") from error

@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Console
+
 from search.strategy.estimates import with_estimates
 from search.study.read_study import ReadStudy
 from search.study.record import TrialRecord
 from search.tracking.registry import check_model_name, register_export
+from yoloret_nas.api.train_trial import full_name, train_trial
 from yoloret_nas.export.export_options import ExportOptions
-from yoloret_nas.export.export_trial import export_trial
+from yoloret_nas.export.export_trial import check_export, export_trial
 from yoloret_nas.export.model_card import Card
 
 
@@ -24,23 +27,37 @@ class Exported:
 
 
 def write_export(
-    opened: ReadStudy, record: TrialRecord, out: Path | None, options: ExportOptions, *, register: str | None
+    opened: ReadStudy,
+    record: TrialRecord,
+    out: Path | None,
+    options: ExportOptions,
+    *,
+    refit: int | None,
+    register: str | None,
+    console: Console,
 ) -> Exported:
     """Write an export, and register it.
 
     Args:
         opened: The study.
         record: A complete trial of it.
-        out: The folder; None for ``exports/STUDY-TRIAL``.
+        out: The folder; None for ``exports/STUDY-TRIAL``, or the name of the full training.
         options: What it holds.
+        refit: Epochs of a full training of its architecture before; None for none.
         register: Name of the model in MLflow's registry; None to leave it out.
+        console: Where the full training prints.
 
     Raises:
-        YoloRetError: see `export_trial` and `register_export`.
+        YoloRetError: see `export_trial`, `train_trial` and `register_export`.
+        KeyboardInterrupt: the full training was interrupted; called again, it resumes.
     """
     if register is not None:
         check_model_name(register)  # before minutes are spent
-    folder = out or Path("exports") / f"{opened.name}-{record.number}"
+    name = f"{opened.name}-{record.number}" if refit is None else full_name(opened.name, record.number, epochs=refit)
+    folder = out or Path("exports") / name
+    if refit is not None:
+        check_export(opened, record, folder, options)  # before hours are
+        opened, record = train_trial(opened, record, epochs=refit, console=console)
     card = export_trial(opened, with_estimates(opened.summary), record, folder, options)
     version = None
     if register is not None:

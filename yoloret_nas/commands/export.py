@@ -124,10 +124,9 @@ def export(
     Before anything is written, the file is tried on the study's validation images: it must compute what PyTorch computes,
     and have the trial's AP.
     """
-    if trial is not None and (knee or best or max_latency is not None):
-        raise click.UsageError("--trial names one trial; leave out --knee, --best and --max-latency")
-    if knee and (best or max_latency is not None):
-        raise click.UsageError("--knee names one trial; leave out --best and --max-latency")
+    named = {"--trial": trial is not None, "--knee": knee, "--best or --max-latency": best or max_latency is not None}
+    if len(given := [words for words, is_given in named.items() if is_given]) > 1:
+        raise click.UsageError(f"{given[0]} names one trial; leave out {' and '.join(given[1:])}")
     if data is not None and no_check:
         raise click.UsageError("--data names images to try it on; leave out --no-check")
     from search.strategy.estimates import with_estimates
@@ -136,6 +135,7 @@ def export(
     from search.study.selection import select_trial
     from yoloret_nas.api.write_export import write_export
     from yoloret_nas.export.export_options import ExportOptions
+    from yoloret_nas.terminal.console import open_console
 
     options = ExportOptions(
         formats=formats,  # type: ignore[arg-type]  # both are of words that were checked
@@ -149,12 +149,7 @@ def export(
     )
     opened = read_experiment(root, study) or read_study(root, study)
     record = select_trial(with_estimates(opened.summary), number=trial, best=best, max_latency_ms=max_latency)
-    if refit is not None:
-        from yoloret_nas.api.train_trial import train_trial
-        from yoloret_nas.terminal.console import open_console
-
-        opened, record = train_trial(opened, record, epochs=refit, console=open_console())
-    done = write_export(opened, record, out, options, register=model_name)
+    done = write_export(opened, record, out, options, refit=refit, register=model_name, console=open_console())
     _print(done.card, done.folder, max_latency_ms=max_latency)
     if done.version is not None:
         where = f"models:/{model_name}/{done.version}"

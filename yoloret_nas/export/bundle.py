@@ -31,6 +31,16 @@ class BundleError(YoloRetError, ValueError):
     """A folder is not an export, or cannot become one."""
 
 
+def check_free(folder: Path, *, replace: bool) -> None:
+    """Refuse a folder that exists, unless it is an export to be replaced.
+
+    Raises:
+        BundleError: it exists.
+    """
+    if folder.exists() and not (replace and (folder / DETECTOR_FILE).is_file()):
+        raise BundleError(f"{folder} exists already", hint="choose another --out, or --force to replace an export")
+
+
 @contextmanager
 def new_bundle(folder: Path, *, replace: bool) -> Iterator[Path]:
     """Yield a folder to fill, which becomes the export at the block's end; an error in the block leaves none.
@@ -42,8 +52,7 @@ def new_bundle(folder: Path, *, replace: bool) -> Iterator[Path]:
     Raises:
         BundleError: the folder exists.
     """
-    if folder.exists() and not (replace and (folder / DETECTOR_FILE).is_file()):
-        raise BundleError(f"{folder} exists already", hint="choose another --out, or --force to replace an export")
+    check_free(folder, replace=replace)
     folder = folder.resolve()  # of a link, the folder behind it is replaced
     folder.parent.mkdir(parents=True, exist_ok=True)
     mark = uuid.uuid4().hex[:8]

@@ -13,11 +13,19 @@ from trials.data.image_check import check_images
 from trials.detections import Decoding
 from trials.onnx import run
 from trials.onnx.export import check_agreement, read_opset
-from trials.onnx.openvino_model import write_openvino
+from trials.onnx.openvino_model import import_openvino, write_openvino
 from trials.onnx.suppressed import add_suppression
 from trials.training import CHECKPOINT_FILE
 from trials.trial_result import ONNX_FILE
-from yoloret_nas.export.bundle import NMS_FILE, RAW_FILE, BundleError, add_sources, new_bundle, write_detector
+from yoloret_nas.export.bundle import (
+    NMS_FILE,
+    RAW_FILE,
+    BundleError,
+    add_sources,
+    check_free,
+    new_bundle,
+    write_detector,
+)
 from yoloret_nas.export.export_options import ExportOptions
 from yoloret_nas.export.model_card import EXAMPLES_FOLDER, FRONT_FILE, Card, write_card
 from yoloret_nas.export.precisions import NUM_CALIBRATION, PRECISIONS, Precision, write_precision
@@ -115,6 +123,22 @@ def export_trial(
         )
         write_card(partial, card)
     return card
+
+
+def check_export(opened: ReadStudy, record: TrialRecord, folder: Path, options: ExportOptions) -> None:
+    """Refuse what can be refused before a trial's architecture is trained in full; arguments as for `export_trial`.
+
+    Raises:
+        BundleError: the folder exists, or the device lacks what the options ask for.
+        DeviceError: the device that the options name cannot be reached.
+        ExportError: OpenVINO is not installed.
+    """
+    latency, measured_path = record.result.latency, opened.trial_folder(record.number) / ONNX_FILE
+    assert latency is not None  # of a complete trial
+    check_free(folder, replace=options.replace)
+    find_target(options, device=opened.device, identity=latency.device, opset=read_opset(measured_path))
+    if "openvino" in options.formats:
+        import_openvino()
 
 
 def _write_files(

@@ -12,14 +12,21 @@ class OptionError(YoloRetError, ValueError):
 
 
 def check_at_least(lowest: int, **values: int | None) -> None:
-    """Refuse numbers below the lowest allowed; None stands for a default.
+    """Refuse what is no whole number, and numbers below the lowest allowed; None stands for a default.
 
     Raises:
         OptionError: with the first one.
     """
     for name, value in values.items():
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+            raise OptionError(f"{name} is {value!r}; it must be a whole number")
         if value is not None and value < lowest:
             raise OptionError(f"{name} is {value}; it must be at least {lowest}")
+
+
+def to_words(given: str | Sequence[str]) -> tuple[str, ...]:
+    """Return words; a text alone is one of them, or several with commas, as on the command line."""
+    return tuple(word.strip() for word in given.split(",")) if isinstance(given, str) else tuple(given)
 
 
 def check_choice(name: str, value: str | None, choices: Sequence[str]) -> None:

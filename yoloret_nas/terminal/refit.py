@@ -13,7 +13,7 @@ from search.study.estimate import NOISE
 from search.study.experiment import ExperimentSettings, read_experiment
 from search.study.next_command import dir_option
 from search.study.record import TrialRecord
-from search.study.refit import Finalists, Refit, compare_refit, find_finalists, refit_name, to_variants
+from search.study.refit import Finalists, Refit, compare_refit, find_finalists, full_training, refit_name, to_variants
 from search.study.settings import StudySettings
 from search.study.summary import Summary
 from trials.training import TrainingError
@@ -46,12 +46,7 @@ def refit(settings: StudySettings, summary: Summary, *, epochs: int, num_seeds: 
         name=refit_name(settings.name, epochs),
         dataset=settings.dataset,
         device=settings.device,
-        train=replace(
-            settings.train,
-            epochs=epochs,
-            frozen_epochs=settings.train.frozen_epochs * epochs // settings.train.epochs,
-            score_every=max(settings.train.score_every, epochs // 10),
-        ),
+        train=full_training(settings.train, epochs=epochs),
         also_measure=settings.also_measure,
         skip_broken=settings.skip_broken,
         measures_anew=True,

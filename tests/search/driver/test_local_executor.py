@@ -324,7 +324,7 @@ import sys
 from pathlib import Path
 from search.driver.local_executor import LocalExecutor
 from spaces import Architecture
-from tests.search.driver.bombs import TellsWeights
+from tests.search.driver.bombs import TellsVariable
 from trials.training.settings import TrainSettings
 from trials.trial_result import TrialRequest
 
@@ -333,15 +333,15 @@ with (folder / "runs.txt").open("a") as file:
     file.write("a run\\n")
 executor = LocalExecutor(workers=1)
 for number, weights in enumerate(("first", "second", None)):
-    os.environ.pop("YOLORET_NAS_WEIGHTS_DIR", None)
+    os.environ.pop("A_VARIABLE", None)
     if weights:
-        os.environ["YOLORET_NAS_WEIGHTS_DIR"] = weights
+        os.environ["A_VARIABLE"] = weights
     executor.start(
         TrialRequest(
             study_id="a study",
             number=number,
             architecture=Architecture(backbone="mobilenetv3_small_050", truncation=11, input_size=64),
-            dataset=TellsWeights(folder / str(number)),
+            dataset=TellsVariable(folder / str(number)),
             skip_broken=False,
             device="cpu",
             max_latency_ms=None,
@@ -371,6 +371,29 @@ def test_a_program_on_its_top_level_runs_once_and_its_trials_have_its_environmen
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "runs.txt").read_text() == "a run\n"
     assert [(tmp_path / str(number)).read_text() for number in range(3)] == ["first", "second", "none"]
+
+
+def test_starts_in_two_threads_leave_the_program_as_it_was() -> None:
+    program, entered, leave = sys.modules["__main__"], threading.Event(), threading.Event()
+
+    def start_slowly() -> None:
+        with local_executor._without_program():
+            entered.set()
+            leave.wait(PATIENCE_S)
+
+    def start_too() -> None:
+        with local_executor._without_program():
+            pass
+
+    first, second = threading.Thread(target=start_slowly), threading.Thread(target=start_too)
+    first.start()
+    assert entered.wait(PATIENCE_S)
+    second.start()
+    second.join(0.2)
+    leave.set()
+    for thread in (first, second):
+        thread.join(PATIENCE_S)
+    assert sys.modules["__main__"] is program
 
 
 def test_a_server_starts_from_any_thread(monkeypatch: pytest.MonkeyPatch) -> None:
