@@ -1,6 +1,7 @@
 """`import yoloret_nas`: the commands' words from Python."""
 
 import dataclasses
+import importlib.metadata
 import inspect
 import json
 import os
@@ -301,6 +302,10 @@ def test_an_export_takes_a_trial_its_number_or_a_choice(study: yr.Study) -> None
     found = [json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["trial"] for folder in numbers]
     assert found == [1, 1, best, best]
     assert all((folder / "model-fp16.onnx").is_file() for folder in numbers)  # a word alone is one word
+
+
+def test_the_version_is_the_distribution_s() -> None:
+    assert yr.__version__ == importlib.metadata.version("yoloret-nas")
 
 
 def test_a_notebook_shows_text_as_text(study: yr.Study) -> None:
