@@ -77,8 +77,9 @@ class Detector:
         clock.append(time.perf_counter())
         outputs = [one[0] for one in self.network(images)]
         clock.append(time.perf_counter())
-        if len(outputs) == 3:  # best first, padded with scores of 0
-            found = [one[outputs[1] > score_threshold][:max_detections] for one in outputs]
+        if len(outputs) == 3:  # best first, padded with labels of -1
+            is_kept = (outputs[1] > score_threshold) & (outputs[2] >= 0)
+            found = [one[is_kept][:max_detections] for one in outputs]
         else:
             found = select(outputs[0], outputs[1], score_threshold, nms_iou, max_detections, max_candidates)
         kept = unletterbox(found[0], place, image.shape)

@@ -128,6 +128,11 @@ def test_a_file_with_suppression_is_run_as_it_is(folder: Path, tmp_path: Path) -
         assert found[1].tolist() == pytest.approx(expected[1].tolist())
         assert found[2].dtype == np.int64
     assert len(detector.detect(image, 0.0, max_detections=2)[0]) == 2
+    add_suppression(tmp_path / "model.onnx", tmp_path / "model-nms.onnx", Suppression(score_threshold=0.3))
+    detector = run.Detector(str(tmp_path), file="model-nms.onnx")
+    below, above = (detector.detect(image, threshold, max_detections=300) for threshold in (-0.1, 0.0))
+    assert below[2].tolist() == above[2].tolist()  # what pads the file is no detection at any threshold
+    assert 0 < len(above[2]) < 300
 
 
 def test_it_is_written_for_python_3_6() -> None:
