@@ -67,6 +67,16 @@ def test_the_script_of_each_shell_goes_where_the_shell_reads_it(call: Call, home
     assert not (home / ".fishrc").exists()
 
 
+def test_a_shell_s_file_in_another_encoding_is_added_to(call: Call, home: Path) -> None:
+    latin_1 = "# Müller\n".encode("latin-1")
+    (home / ".bashrc").write_bytes(latin_1)
+    for _ in range(2):
+        installed = call("completion", "bash", "--install")
+        assert installed.code == 0, installed.said
+    assert (home / ".bashrc").read_bytes().startswith(latin_1)
+    assert (home / ".bashrc").read_bytes().count(b"\n") == 2
+
+
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
 def test_fish_completes(call: Call, home: Path) -> None:
     assert call("completion", "fish", "--install").code == 0

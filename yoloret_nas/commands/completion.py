@@ -59,10 +59,10 @@ def _install(shell: str, script: str) -> list[str]:
     done = [f"wrote {path}"]
     if shell != "fish":
         settings = Path(os.environ.get("ZDOTDIR") or "~" if shell == "zsh" else "~").expanduser() / f".{shell}rc"
-        line = f'[ ! -f "{path}" ] || . "{path}"  # yoloret-nas completion'
-        before = settings.read_text(encoding="utf-8") if settings.is_file() else ""
+        line = os.fsencode(f'[ ! -f "{path}" ] || . "{path}"  # yoloret-nas completion')
+        before = settings.read_bytes() if settings.is_file() else b""  # in whatever encoding
         if line not in before.splitlines():
-            with settings.open("a", encoding="utf-8") as file:
-                file.write(f"{'' if before.endswith(chr(10)) or not before else chr(10)}{line}\n")
+            with settings.open("ab") as file:
+                file.write((b"" if before.endswith(b"\n") or not before else b"\n") + line + b"\n")
             done.append(f"added a line to {settings}")
     return done
