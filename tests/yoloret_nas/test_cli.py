@@ -663,6 +663,16 @@ def test_an_export_of_an_earlier_version_is_named(call: Call, exported: Path) ->
     assert_refused(call("predict", exported, "fine.png"), 2, "was exported by an earlier version")
 
 
+def test_an_export_that_does_not_describe_its_raw_maps_runs_its_other_files(call: Call, exported: Path) -> None:
+    settings = json.loads((exported / "detector.json").read_text(encoding="utf-8"))
+    del settings["raw.onnx"]
+    (exported / "detector.json").write_text(json.dumps(settings), encoding="utf-8")
+    Image.new("RGB", (8, 8)).save("fine.png")
+    called = call("predict", exported, "fine.png")
+    assert called.code == 0, called.said
+    assert_refused(call("predict", exported / "raw.onnx", "fine.png"), 2, "was exported by an earlier version")
+
+
 def test_an_export_chooses_among_the_front(call: Call, real_study: RealStudy) -> None:
     base = ("export", "--study", "real", "--dir", real_study.root)
     front = read_study(real_study.root, "real").summary.front

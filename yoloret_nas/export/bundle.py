@@ -120,7 +120,7 @@ def open_bundle(folder: Path, file: str = ONNX_FILE) -> run.Detector:
     if not path.is_file() or not (folder / ONNX_FILE).is_file():
         raise BundleError(f"{folder} is not an export", hint="write one with: yoloret-nas export --study NAME")
     settings = json.loads(path.read_text(encoding="utf-8"))
-    if "model.onnx" not in settings or "mean" not in settings[RAW_FILE]:
+    if ONNX_FILE not in settings or (file == RAW_FILE and "mean" not in settings.get(RAW_FILE, {})):
         raise BundleError(f"{folder} was exported by an earlier version", hint="export it again")
     try:
         return run.Detector(str(folder), "openvino" if file.endswith(".xml") else "onnxruntime", file)
