@@ -8,20 +8,26 @@ from trials.data import open_dataset
 from trials.data.image_check import check_images
 from trials.scoring import Scores, score_detections, score_network
 from trials.training import check_classes, load_trained, read_checkpoint
-from yoloret_nas.export.bundle import open_bundle
+from trials.trial_result import ONNX_FILE
+from yoloret_nas.export.bundle import NMS_FILE, open_bundle
 from yoloret_nas.export.proof import detect_all
 from yoloret_nas.options.data import showing_check
-from yoloret_nas.sources import Source
+from yoloret_nas.sources import Source, SourceError
 
 
 def score_source(source: Source, *, data: str, split: str, batch_size: int = 16, skip_broken: bool = False) -> Scores:
     """Score a trained network on a split of a dataset, on a GPU where there is one; an export's file as `run.py` runs it.
 
     Raises:
-        SourceError: it has no weights.
+        SourceError: it has no weights, or is the file with non-maximum suppression.
         DatasetError: the data cannot be read, or has other classes.
         click.BadParameter: there is no such split.
     """
+    if source.file is not None and source.file.name == NMS_FILE:
+        raise SourceError(
+            f"{source.label} cannot be scored: it leaves out boxes below the score it was exported with, and AP counts all",
+            hint=f"score {source.file.with_name(ONNX_FILE)}, the same network",
+        )
     detector = None if source.file is None else open_bundle(source.file.parent, source.file.name)
     checkpoint = None if detector else read_checkpoint(source.checkpoint)
     dataset = open_dataset(data, on_broken="skip" if skip_broken else "stop")

@@ -143,9 +143,20 @@ def _find_beside(path: Path) -> Source:
 
 
 def find_model(network: Network, *, root: Path) -> Architecture | Path:
-    """Find what a latency is measured of: the network that `find_source` finds, or an ONNX file."""
-    is_file = not isinstance(network, Architecture) and Path(network).suffix == ".onnx" and Path(network).is_file()
-    return Path(str(network)) if is_file else find_source(network, root=root).architecture
+    """Find what a latency is measured of: the network that `find_source` finds, or an ONNX file.
+
+    Raises:
+        SourceError: as `find_source`, and for a file of OpenVINO.
+    """
+    path = None if isinstance(network, Architecture) else Path(network)
+    if path is not None and path.is_file() and path.suffix in _EXPORTED:
+        if path.suffix != ".onnx":
+            raise SourceError(
+                f"{path} is a file of OpenVINO, whose latency is not measured here",
+                hint="`yoloret-nas export --format openvino` measures it; here, give the ONNX file beside it",
+            )
+        return path
+    return find_source(network, root=root).architecture
 
 
 def _read(path: Path) -> Architecture:

@@ -18,6 +18,7 @@ from tests.trials.latency.board.loopback import LoopbackBoard
 from tests.yoloret_nas.conftest import SHAPES, Call, InlineExecutor, RealStudy
 from trials.onnx import run
 from trials.onnx.export import read_opset
+from trials.onnx.suppressed import Suppression, add_suppression
 from yoloret_nas.export import proof
 from yoloret_nas.predictions import new_folder
 
@@ -203,6 +204,21 @@ def test_eval_scores_an_exported_file_as_it_scores_its_network(call: Call, expor
     called = call("eval", exported / "model.onnx", *words)
     assert called.code == 2
     assert "there is no detector.json beside it" in called.said
+
+
+def test_eval_refuses_the_file_that_leaves_boxes_out(call: Call, exported: Path) -> None:
+    add_suppression(exported / "model.onnx", exported / "model-nms.onnx", Suppression())
+    called = call("eval", exported / "model-nms.onnx", "--data", SHAPES)
+    assert called.code == 2
+    assert "detector/model-nms.onnx cannot be scored" in called.said
+    assert f"score {exported / 'model.onnx'}" in called.said
+
+
+def test_a_latency_is_not_taken_of_another_file_than_named(call: Call, exported: Path) -> None:
+    (exported / "model.xml").write_text("<net/>")
+    called = call("latency", exported / "model.xml")
+    assert called.code == 2, called.said
+    assert re.search(r"model\.xml is a file of OpenVINO, whose latency is not measured here", called.said)
 
 
 def test_an_unknown_command_is_told_the_nearest(call: Call) -> None:
