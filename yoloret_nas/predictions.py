@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from spaces import YoloRetError
+from trials.data.dataset import DatasetError
 from trials.data.image_file import ImageFile
 from trials.onnx import run
 from trials.whole_file import whole_file
@@ -20,6 +21,8 @@ from trials.whole_file import whole_file
 Picture = npt.NDArray[np.uint8]
 """(H, W, 3) RGB."""
 _CROPS = "crops"
+_MAX_LETTERS = 60
+"""Of a class in its folder's name: file systems take 255 bytes, and a letter is up to 4."""
 
 
 class VideoError(YoloRetError, ValueError):
@@ -42,40 +45,50 @@ class Prediction:
 
 def new_folder(wanted: Path) -> Path:
     """Create a folder; where it has files already, one with a number after its name, so that nothing is overwritten."""
+    wanted = wanted.resolve() if wanted.name in ("", "..") else wanted  # "." has no name to put a number after
     folder, number = wanted, 2
     while folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        folder, number = wanted.with_name(f"{wanted.name}-{number}"), number + 1
+        folder, number = wanted.parent / f"{wanted.name}-{number}", number + 1
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def predict_all(
-    detector: run.Detector, sources: Sequence[Path], folder: Path, *, score: float, saves_crops: bool
+    detector: run.Detector,
+    sources: Sequence[Path],
+    folder: Path,
+    *,
+    score: float,
+    saves_crops: bool,
+    report_broken: Callable[[YoloRetError], None],
 ) -> Iterator[Prediction]:
     """Detect in images and videos, and draw what is found.
 
     Args:
         detector: An opened export.
         sources: Files; one named twice is done once.
-        folder: An empty folder. Pictures are named after their images; crops go to ``crops/CLASS/IMAGE-1.png``.
+        folder: An empty folder. Pictures are named after their images; crops go to ``crops/CLASS/IMAGE-1.png``, those of a
+            video's frame to ``crops/CLASS/VIDEO-frame0-1.png``.
         score: Smallest score kept, 0 to 1.
         saves_crops: Whether each box is saved as a picture too.
+        report_broken: Called for each image and video that cannot be read, which is then left out.
 
     Yields:
         One for each image and each frame.
-
-    Raises:
-        DatasetError: an image cannot be read.
-        VideoError: a video cannot be read.
     """
+    crop_folders = {name: folder / _CROPS / one for name, one in _name_folders(detector.class_names).items()}
     for source, drawn in _name_pictures(sources, folder).items():
-        for name, image, write in _frames(source, drawn):
-            found = detector.detect(image, score)
-            write(run.draw(image, *found, detector.class_names))
-            rows = run.rows_of(found, detector.class_names)
-            if saves_crops:
-                _save_crops(image, found[0], rows, folder / _CROPS, stem=drawn.stem + name.removeprefix(str(source)))
-            yield Prediction(source=source, name=name, drawn=drawn, rows=rows)
+        try:
+            for name, image, write in _frames(source, drawn):
+                found = detector.detect(image, score)
+                write(run.draw(image, *found, detector.class_names))
+                rows = run.rows_of(found, detector.class_names)
+                if saves_crops:
+                    stem = drawn.stem + name.removeprefix(str(source)).replace("#", "-frame")
+                    _save_crops(image, found[0], [crop_folders[row["class"]] for row in rows], stem=stem)
+                yield Prediction(source=source, name=name, drawn=drawn, rows=rows)
+        except (DatasetError, VideoError) as error:
+            report_broken(error)
 
 
 def _frames(source: Path, drawn: Path) -> Iterator[tuple[str, Picture, Any]]:
@@ -102,18 +115,31 @@ def _save(picture: Picture, path: Path) -> None:
         Image.fromarray(np.asarray(picture)).save(partial)
 
 
-def _save_crops(
-    image: Picture, boxes: npt.NDArray[Any], rows: list[dict[str, Any]], folder: Path, *, stem: str
-) -> None:
-    for number, (box, row) in enumerate(zip(boxes, rows, strict=True), start=1):
+def _save_crops(image: Picture, boxes: npt.NDArray[Any], folders: list[Path], *, stem: str) -> None:
+    """Save each box in the folder of its class."""
+    for number, (box, folder) in enumerate(zip(boxes, folders, strict=True), start=1):
         (x1, y1), (x2, y2) = np.floor(box[:2]).astype(int), np.ceil(box[2:]).astype(int)
         x1, y1 = (
             min(x1, image.shape[1] - 1),
             min(y1, image.shape[0] - 1),
         )  # a box at the border has a pixel all the same
-        path = folder / re.sub(r"[^\w .-]", "_", row["class"]) / f"{stem.replace('#', '-')}-{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _save(image[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)], path)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = run.free_path(folder, f"{stem}-{number}", ".png")  # an image may be called as a frame of a video is
+        _save(image[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)], Path(path))
+
+
+def _name_folders(class_names: Sequence[str]) -> dict[str, str]:
+    """Return a folder's name for each class, which may be any text: a name that all file systems take, each once."""
+    folders: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in class_names:
+        plain = re.sub(r"[^\w .-]", "_", name)[:_MAX_LETTERS].strip(" .") or "class"
+        folder, number = plain, 2
+        while folder.casefold() in taken:  # some file systems know no case
+            folder, number = f"{plain}-{number}", number + 1
+        folders[name] = folder
+        taken.add(folder.casefold())
+    return folders
 
 
 def _name_pictures(sources: Sequence[Path], folder: Path) -> dict[Path, Path]:

@@ -775,8 +775,8 @@ def test_predict_refuses_what_is_no_export_and_no_image(call: Call, exported: Pa
     Image.new("RGB", (8, 8)).save("fine.png")
     Path("broken.jpg").write_bytes(b"\xff\xd8 not an image")
     assert_refused(call("predict", "empty", "fine.png"), 2, "empty is not an export")
-    assert_refused(call("predict", exported, "empty"), 2, "there is no image in empty")
-    assert_refused(call("predict", exported, "broken.jpg"), 2, r"error: broken\.jpg: the image cannot be read")
+    assert_refused(call("predict", exported, "empty"), 2, "there is no image and no video in empty")
+    assert_refused(call("predict", exported, "broken.jpg"), 1, r"error: broken\.jpg: the image cannot be read")
     assert_refused(call("predict", exported, "fine.png", "--out", "fine.png/x"), 1, "Not a directory")
 
 

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -20,7 +21,7 @@ from trials.onnx import run
 from trials.onnx.export import read_opset
 from trials.onnx.suppressed import Suppression, add_suppression
 from yoloret_nas.export import proof
-from yoloret_nas.predictions import new_folder
+from yoloret_nas.predictions import new_folder, predict_all
 
 QUICK = ("--no-measure", "--no-check")
 
@@ -164,7 +165,7 @@ def test_predict_draws_videos_and_saves_lines_and_crops(call: Call, exported: Pa
     drawn.release()
     crops = {str(path.relative_to("predictions/crops")) for path in Path("predictions/crops").rglob("*.png")}
     assert crops == {
-        f"{row['class']}/{line['image'].replace('.jpg', '').replace('.avi#', '-')}-{number}.png"
+        f"{row['class']}/{line['image'].replace('.jpg', '').replace('.avi#', '-frame')}-{number}.png"
         for line in lines
         for number, row in enumerate(line["detections"], start=1)
     }
@@ -179,8 +180,88 @@ def test_predict_draws_videos_and_saves_lines_and_crops(call: Call, exported: Pa
 def test_a_video_that_cannot_be_read_leaves_nothing(call: Call, exported: Path) -> None:
     Path("broken.mp4").write_text("no video")
     called = call("predict", exported, "broken.mp4")
-    assert (called.code, "broken.mp4 cannot be opened" in called.said) == (2, True)
+    assert (called.code, "broken.mp4 cannot be opened" in called.said) == (1, True)
     assert list(Path("predictions").iterdir()) == []
+
+
+def test_what_cannot_be_read_is_named_and_the_others_are_drawn(call: Call, exported: Path) -> None:
+    Path("photos").mkdir()
+    for name in ("a.png", "c.png"):
+        Image.new("RGB", (8, 8)).save(f"photos/{name}")
+    Path("photos/b.png").write_text("no image")
+    Path("photos/d.MP4").write_text("no video")
+    called = call("predict", exported, "photos", "--save-json", "found.jsonl", "--json")
+    assert called.code == 1
+    assert re.findall(r"error: photos/(\S+)", called.err) == ["b.png:", "d.MP4"]
+    lines = Path("found.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["image"] for line in lines] == ["photos/a.png", "photos/c.png"]
+    assert [one["picture"] for one in json.loads(called.out)] == ["predictions/a.png", "predictions/c.png"]
+    assert {path.name for path in Path("predictions").iterdir()} == {"a.png", "c.png"}
+
+
+def test_lines_that_could_not_be_written_are_refused_before_the_work(call: Call, exported: Path) -> None:
+    Image.new("RGB", (8, 8)).save("a.png")
+    before = Path("a.png").read_bytes()
+    Path("link.png").symlink_to("a.png")
+    for path, message in (
+        ("no/such/f.jsonl", "there is no folder no/such"),
+        (exported, "detector is not a file"),
+        ("a.png", "a.png is one of the inputs"),
+        ("link.png", "link.png is one of the inputs"),
+    ):
+        called = call("predict", exported, "a.png", "--save-json", path)
+        assert (called.code, message in called.said) == (2, True), called.said
+    assert Path("a.png").read_bytes() == before
+    assert not Path("predictions").exists()
+    called = call("predict", exported, "a.png", "--save-json", "drawn/f.jsonl", "--out", "drawn")
+    assert called.code == 0, called.said
+    assert {path.name for path in Path("drawn").iterdir()} == {"a.png", "f.jsonl"}
+
+
+class FindsEachClass:
+    """A detector that finds a box of each class in every image."""
+
+    def __init__(self, *class_names: str) -> None:
+        self.class_names = list(class_names)
+
+    def detect(self, image: object, score: float) -> tuple[np.ndarray, ...]:
+        count = len(self.class_names)
+        return np.tile(np.float32([1, 1, 6, 6]), (count, 1)), np.ones(count, np.float32), np.arange(count)
+
+
+def crops_of(detector: FindsEachClass, sources: list[Path], folder: Path) -> set[str]:
+    made = predict_all(
+        cast(run.Detector, detector), sources, folder, score=0.1, saves_crops=True, report_broken=pytest.fail
+    )
+    assert len(list(made)) >= len(sources)
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_each_class_has_a_folder_of_crops_whatever_its_name(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    detector = FindsEachClass("..", "", ".", "a/b", "a_b", "A_b", "x" * 300, "字" * 300, "white cell", "a_b-2")
+    found = crops_of(detector, [tmp_path / "a.png"], new_folder(tmp_path / "out"))
+    folders = ["class", "class-2", "class-3", "a_b", "a_b-2", "A_b-3", "x" * 60, "字" * 60, "white cell", "a_b-2-2"]
+    assert found == {"a.png", *(f"crops/{folder}/a-{number}.png" for number, folder in enumerate(folders, start=1))}
+
+
+def test_no_crop_takes_the_place_of_another(tmp_path: Path) -> None:
+    for name in ("a-1.png", "a-frame1.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    writer = cv2.VideoWriter(str(tmp_path / "a.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (16, 16))
+    for _ in range(2):
+        writer.write(np.zeros((16, 16, 3), np.uint8))
+    writer.release()
+    sources = [tmp_path / name for name in ("a-1.png", "a-frame1.png", "a.avi")]
+    assert crops_of(FindsEachClass("cell"), sources, new_folder(tmp_path / "out")) == {
+        "a-1.png",
+        "a-frame1.png",
+        "a.mp4",
+        "crops/cell/a-1-1.png",
+        "crops/cell/a-frame0-1.png",
+        "crops/cell/a-frame1-1.png",
+        "crops/cell/a-frame1-1-2.png",
+    }
 
 
 def test_a_folder_with_files_is_left_as_it_is(tmp_path: Path) -> None:
@@ -191,6 +272,15 @@ def test_a_folder_with_files_is_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "drawn-2").rmdir()
     (tmp_path / "drawn-2").write_text("a file")
     assert new_folder(tmp_path / "drawn") == tmp_path / "drawn-3"
+
+
+def test_a_folder_named_by_dots_is_the_folder_that_they_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here/below").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here/below")
+    assert new_folder(Path()) == tmp_path / "here/below"  # empty
+    Path("a.png").touch()
+    assert new_folder(Path()) == tmp_path / "here/below-2"
+    assert new_folder(Path("..")) == tmp_path / "here-2"
 
 
 def test_eval_scores_an_exported_file_as_it_scores_its_network(call: Call, exported: Path) -> None:

@@ -37,20 +37,31 @@ def predict(
     as_json: bool,
     root: Path,
 ) -> None:
-    """Draw the boxes that NETWORK finds on images, on all images of folders, and on videos.
+    """Draw the boxes that NETWORK finds on images and videos, and on all of those in folders.
 
     NETWORK is an export's folder, one of its files (exports/NAME-7/model-int8.onnx), STUDY:TRIAL, or a checkpoint.pt of a
-    trial. Nothing is overwritten: each call draws in a folder of its own.
+    trial. Nothing is overwritten: each call draws in a folder of its own. An image or video that cannot be read is named and
+    left out; the exit status is then 1.
     """
+    from spaces import YoloRetError
     from trials.whole_file import whole_file
     from yoloret_nas.predictions import new_folder, predict_all
     from yoloret_nas.sources import open_detector
 
     files = _files(images)
+    if save_json is not None:
+        _check_json(save_json, inputs=(*files, Path(network)), out=out)
     found: list[Prediction] = []
+    num_broken = 0
+
+    def report_broken(error: YoloRetError) -> None:
+        nonlocal num_broken
+        num_broken += 1
+        click.echo(f"error: {error.message}{f' ({error.hint})' if error.hint else ''}", err=True)
+
     with open_detector(network, root=root) as detector:
         folder = new_folder(out)
-        made = predict_all(detector, files, folder, score=score, saves_crops=save_crops)
+        made = predict_all(detector, files, folder, score=score, saves_crops=save_crops, report_broken=report_broken)
         for source, predictions in groupby(made, key=lambda one: one.source):
             group = list(predictions)
             found += group
@@ -63,6 +74,21 @@ def predict(
     if as_json:
         pictures = [{**line, "picture": str(one.drawn)} for line, one in zip(lines, found, strict=True)]
         click.echo(json.dumps(pictures, indent=1))
+    if num_broken:
+        raise click.exceptions.Exit(1)
+
+
+def _check_json(path: Path, *, inputs: tuple[Path, ...], out: Path) -> None:
+    """Refuse a file that could not be written at the end, or that would take the place of an input."""
+    if path.exists() and not path.is_file():
+        reason = f"{path} is not a file"
+    elif not path.parent.is_dir() and path.parent != out:  # which will be there
+        reason = f"there is no folder {path.parent}"
+    elif any(path.exists() and one.exists() and path.samefile(one) for one in inputs):
+        reason = f"{path} is one of the inputs and would be replaced"
+    else:
+        return
+    raise click.BadParameter(f"{reason}; give another file", param_hint="--save-json")
 
 
 def _line(source: Path, group: "list[Prediction]", class_names: list[str]) -> str:
@@ -74,11 +100,14 @@ def _line(source: Path, group: "list[Prediction]", class_names: list[str]) -> st
 
 def _files(given: tuple[Path, ...]) -> list[Path]:
     from trials.data.file_tree import is_image  # as datasets do
+    from trials.onnx import run
 
     files: list[Path] = []
     for path in given:
-        inside = sorted(p for p in path.iterdir() if is_image(p)) if path.is_dir() else [path]
+        inside = [path]
+        if path.is_dir():
+            inside = sorted(one for one in path.iterdir() if is_image(one) or one.suffix.lower() in run.VIDEOS)
         if not inside:
-            raise click.UsageError(f"there is no image in {path}")
+            raise click.UsageError(f"there is no image and no video in {path}")
         files += inside
     return files
