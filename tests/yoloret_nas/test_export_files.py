@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import onnx
 import pytest
+import torch
 from PIL import Image
 
 from search.study.experiment import read_experiment
@@ -135,6 +136,20 @@ def test_the_knee_has_a_word(call: Call, base: tuple[object, ...], real_study: R
     assert f"trial {knee.number}:" in call(*base, "--knee", *QUICK, "--out", "knee").out
     for other in (("--best",), ("--max-latency", "5ms"), ("--trial", "0")):
         assert "names one trial" in call(*base, "--knee", *other, *QUICK, "--out", "gone").said
+
+
+def test_a_class_s_name_does_not_break_the_list_of_classes(call: Call, copied_study: RealStudy) -> None:
+    folder = copied_study.root / "real" / "trials" / "0000"
+    strange = "x\ny"
+    checkpoint = torch.load(folder / "checkpoint.pt", weights_only=True)
+    checkpoint["class_names"] = (strange, *checkpoint["class_names"][1:])
+    torch.save(checkpoint, folder / "checkpoint.pt")
+    words = ("--study", "real", "--trial", "0", "--dir", copied_study.root)
+    called = call("export", *words, *QUICK, "--out", "strange")
+    assert called.code == 0, called.said
+    classes = Path("strange/classes.txt").read_text(encoding="utf-8").splitlines()
+    assert classes == ["x y", *checkpoint["class_names"][1:]]
+    assert json.loads(Path("strange/detector.json").read_text(encoding="utf-8"))["class_names"][0] == strange
 
 
 # --- predict and eval -------------------------------------------------------------------------------------------------
@@ -277,7 +292,7 @@ def test_a_folder_with_files_is_left_as_it_is(tmp_path: Path) -> None:
 def test_a_folder_named_by_dots_is_the_folder_that_they_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here/below").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "here/below")
-    assert new_folder(Path()) == tmp_path / "here/below"  # empty
+    assert new_folder(Path()).resolve() == tmp_path / "here/below"  # empty
     Path("a.png").touch()
     assert new_folder(Path()) == tmp_path / "here/below-2"
     assert new_folder(Path("..")) == tmp_path / "here-2"

@@ -1,7 +1,12 @@
+import json
+from pathlib import Path
+
 import pytest
 
 from tests.search.records import record
-from yoloret_nas.export.model_card import describe_start, short_number
+from trials.detections import Decoding
+from yoloret_nas.export.model_card import Card, describe_start, short_number, write_card
+from yoloret_nas.export.target import Target
 
 
 @pytest.mark.parametrize(
@@ -17,3 +22,30 @@ def test_the_card_says_where_weights_came_from() -> None:
     assert inherited == (
         "46% of the values began with the weights of another trial of the study. The others began at random."
     )
+
+
+def test_a_class_s_name_is_shown_as_it_is_and_breaks_no_table(tmp_path: Path) -> None:
+    strange = "x\ny | <b>z & co"
+    trial = record(0, 0.3, 5.0, per_class_ap={strange: 0.5})
+    assert trial.result.latency is not None
+    target = Target(device="cpu", identity=trial.result.latency.device, opset=17, has_engines=False)
+    decoding = Decoding(anchors=(), coding="bounded", class_names=(strange, "cell"), input_size=64)
+    card = Card(
+        study="s",
+        dataset="cells",
+        record=trial,
+        estimate=None,
+        decoding=decoding,
+        files=("model.onnx",),
+        suppression=None,
+        proofs={},
+        num_calibration=0,
+        latencies={},
+        target=target,
+        engines=(),
+    )
+    write_card(tmp_path, card)
+    text, shown = (tmp_path / "README.md").read_text(encoding="utf-8"), "x y &#124; &lt;b&gt;z &amp; co"
+    assert f"\n| AP of each class | {shown} 0.500 |\n" in text
+    assert f"A detector of {shown}, cell, found" in text
+    assert json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))["per_class_ap"] == {strange: 0.5}

@@ -153,7 +153,12 @@ def add_sources(folder: Path, architecture: Architecture, trial_folder: Path, *,
     shutil.copyfile(trial_folder / CHECKPOINT_FILE, folder / CHECKPOINT_FILE)
     write_json(folder / ARCHITECTURE_FILE, architecture.to_dict())
     class_names = read_checkpoint(trial_folder / CHECKPOINT_FILE).decoding.class_names
-    (folder / CLASSES_FILE).write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
+    (folder / CLASSES_FILE).write_text("".join(f"{one_line(name)}\n" for name in class_names), encoding="utf-8")
+
+
+def one_line(text: str) -> str:
+    """Return a text with spaces in place of its line breaks."""
+    return " ".join(text.splitlines())
 
 
 def _put_in_new_place(partial: Path, folder: Path) -> None:

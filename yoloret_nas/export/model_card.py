@@ -1,6 +1,7 @@
 """The figures of an export: ``metrics.json`` for programs, ``README.md`` for people."""
 
 import dataclasses
+import html
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from trials.detections import Decoding
 from trials.latency import Latency
 from trials.onnx.suppressed import Suppression
 from trials.trial_result import ONNX_FILE, write_json
-from yoloret_nas.export.bundle import NMS_FILE, RAW_FILE
+from yoloret_nas.export.bundle import NMS_FILE, RAW_FILE, one_line
 from yoloret_nas.export.proof import Proof
 from yoloret_nas.export.target import Target
 
@@ -131,7 +132,7 @@ def _percentiles(latency: Latency) -> dict[str, float]:
 def _readme(folder: Path, card: Card, latency: Latency) -> str:
     parts = [
         f"# {card.study}, trial {card.record.number}",
-        f"A detector of {', '.join(card.decoding.class_names)}, found and exported by yoloret-nas.",
+        f"A detector of {', '.join(map(_as_text, card.decoding.class_names))}, found and exported by yoloret-nas.",
         _figures(card, latency),
         _pictures(folder, card),
         _USE.format(size=card.decoding.input_size, opset=card.target.opset, colour=PAD_RGB, engine=_engine_words(card)),
@@ -148,12 +149,17 @@ def _figures(card: Card, latency: Latency) -> str:
     expected = f"; expected over seeds {card.estimate}" if card.estimate else ""
     rows = [
         ("AP@[.5:.95], AP50", f"{result.ap:.4f}, {result.ap50:.4f} on the validation split{expected}"),
-        ("AP of each class", ", ".join(f"{name} {ap:.3f}" for name, ap in result.per_class_ap.items())),
+        ("AP of each class", ", ".join(f"{_as_text(name)} {ap:.3f}" for name, ap in result.per_class_ap.items())),
         ("latency in the search", f"{latency.median_ms:.3f} ms (p99 {latency.p99_ms:.3f}) on {latency.device}"),
         ("size", f"{(result.params or 0) / 1e6:.2f} M parameters, {(result.macs or 0) / 1e9:.3f} G multiply-adds"),
     ]
     table = "\n".join(f"| {name} | {text} |" for name, text in rows)
     return f"| figure | value |\n|---|---|\n{table}\n\n{_files_table(card)}"
+
+
+def _as_text(name: str) -> str:
+    """Return a class's name as Markdown shows it in a cell of a table, whatever it holds."""
+    return html.escape(one_line(name), quote=False).replace("|", "&#124;")
 
 
 def _files_table(card: Card) -> str:
