@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from search.strategy.estimates import MIN_TRIALS
 from search.study.record import TrialRecord
 from search.study.summary import Summary
 
@@ -10,8 +11,8 @@ def estimate_words(summary: Summary) -> str:
     """Return sentences on a front's estimates: what they are, and which members they cannot tell apart."""
     if not summary.estimates:
         return (
-            "AP is each training's score: the best of many is too high. "
-            "It is estimated from more complete trials, or repeats (--seeds)."
+            "AP is the score of one training; the best of many scores is too high on average. An estimate with less bias "
+            f"needs {MIN_TRIALS} complete trials, or retrainings with several seeds (--refit EPOCHS --seeds 3)."
         )
     words = "Estimated: expected AP ± its standard deviation, from all trainings; the knee is chosen by it."
     groups = "; ".join(map(_enumerated, summary.indistinct))

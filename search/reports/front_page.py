@@ -20,10 +20,13 @@ from trials.trial_result import DETECTIONS_FILE
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+_KNEE = "the knee of the front, which `export` takes"
 _HOW_TO = (
     "Select a trial in the picture or in the table below to read its figures and what to type next. With a mouse, drag "
     "across the picture to zoom in, and double-click to zoom out."
 )
+_FIRST = ("ap", "latency_ms")
+"""Columns of the table before all others, so that a narrow screen shows them."""
 
 
 def write_front_page(summary: Summary, path: Path, *, title: str, folder: Path) -> None:
@@ -76,20 +79,24 @@ def front_section(summary: Summary) -> str:
 
 def trials_section(summary: Summary) -> str:
     """Return the table of all trials, with a button in each row that selects it."""
-    front = {record.number for record in summary.front}
+    front, knee = {record.number for record in summary.front}, first_selected(summary)
     rows = _figures(summary)
-    figures = [name for name in (rows[0] if rows else {}) if name not in ("trial", "reason")]
-    columns = ["trial", "front", *figures, "architecture", "reason"]
+    filled = [name for name in (rows[0] if rows else {}) if any(row[name] not in (None, "") for row in rows)]
+    columns = ["trial", "front", *(name for name in _FIRST if name in filled)]
+    columns += [name for name in filled if name not in (*columns, "reason")]
+    columns += ["architecture", *(name for name in filled if name == "reason")]
     head = "".join(f'<th scope="col"><button type="button">{html.escape(name)}</button></th>' for name in columns)
     lines = []
     for record, row in zip(summary.records, rows, strict=True):
-        cells = {**row, "front": "★" if record.number in front else "", "architecture": record.architecture.short}
+        mark = "★ knee" if record.number == knee else "★" if record.number in front else ""
+        cells = {**row, "front": mark, "architecture": record.architecture.short}
         pick = f'<th scope="row"><button type="button" data-trial="{record.number}">#{record.number}</button></th>'
         others = "".join(f"<td>{html.escape(_shown(cells[name]))}</td>" for name in columns[1:])
         lines.append(f"<tr>{pick}{others}</tr>")
     body = f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody>"
     note = (
-        "A click on a column's name sorts by it. trials.csv holds the same figures."
+        f"★: on the front; knee: {_KNEE}. A click on a column's name sorts by it. "
+        "Where it is wider than the screen, the table scrolls sideways. trials.csv holds the same figures."
         if rows
         else "No trial has finished."
     )
@@ -105,12 +112,14 @@ def trial_entries(summary: Summary, folder: Path) -> list[dict[str, Any]]:
         summary: The study.
         folder: Of the study.
     """
-    front = {record.number for record in summary.front}
+    front, knee = {record.number for record in summary.front}, first_selected(summary)
     alike = summary.alike
     entries = []
     for record, figures in zip(summary.records, _figures(summary), strict=True):
         number, on_front = record.number, record.number in front
         notes = ["on the front"] if on_front else []
+        if number == knee:
+            notes.append(_KNEE)
         if number in alike:
             notes.append(f"not clearly more accurate than #{alike[number]}, which is faster")
         entries.append(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from search.reports.effects import Effect, estimate_effects
 from search.reports.forecast import Forecast, forecast
-from search.strategy.estimates import with_estimates
+from search.strategy.estimates import MIN_TRIALS, with_estimates
 from search.study.read_study import ReadStudy
 from search.study.record import TrialRecord
 from search.study.refit import Refit, read_refit
@@ -23,6 +23,8 @@ class StudyReport:
     name: str
     folder: Path
     """Of its files."""
+    title: str
+    """The study, its data, its device and its limit."""
     summary: Summary
     effects: tuple[Effect, ...]
     """Most important axis first; empty where too few trials are complete."""
@@ -44,8 +46,12 @@ class StudyReport:
     def verdict(self) -> str:
         """Whether more budget is likely to pay, in one sentence."""
         curve = self.summary.hypervolume_by_trial
+        complete = self.summary.states["complete"]
+        if complete < MIN_TRIALS:
+            missing = f"{complete} of the {MIN_TRIALS} needed"
+            return f"too few trials are complete to predict whether more budget will pay: {missing}"
         if not self.forecast.candidates:
-            return "too few trials are complete to predict whether more budget will pay"
+            return "the trials predict no network that would improve the front"
         late = 1 - curve[-1 - len(curve) // 4] / curve[-1] if curve[-1] else 0.0
         best = self.forecast.candidates[0].gain
         past = f"the last quarter of the trials added {late:.1%} to the hypervolume"
@@ -65,6 +71,7 @@ def make_report(study: ReadStudy) -> StudyReport:
     return StudyReport(
         name=study.name,
         folder=study.root / study.name,
+        title=_title(study),
         summary=summary,
         effects=tuple(estimate_effects(summary.records)),
         forecast=outlook,
@@ -72,6 +79,11 @@ def make_report(study: ReadStudy) -> StudyReport:
         seconds_by_kind=_sort_seconds(summary, refit),
         refit=refit,
     )
+
+
+def _title(study: ReadStudy) -> str:
+    limit = f"at most {study.max_latency_ms:g} ms" if study.max_latency_ms else ""
+    return " · ".join(filter(None, (f"study {study.name}", study.dataset, study.device, limit)))
 
 
 def _sort_seconds(summary: Summary, refit: Refit | None) -> dict[str, float]:

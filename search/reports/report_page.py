@@ -48,7 +48,7 @@ def write_report_page(report: StudyReport, path: Path) -> None:
     entries = trial_entries(summary, report.folder)
     write_page(
         path,
-        title=f"study {report.name}",
+        title=report.title,
         sections=sections,
         figures=figures,
         trials=entries,

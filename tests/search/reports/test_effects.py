@@ -50,6 +50,7 @@ def test_the_last_quarter_is_a_quarter(count: int, share: str) -> None:
     candidate = Candidate(architecture=records[0].architecture, ap=0.9, ap_std=0.1, latency_ms=50.0, gain=0.01)
     report = StudyReport(
         name="s",
+        title="s",
         folder=Path("runs/s"),
         summary=summary(*records),
         effects=(),

@@ -1,3 +1,4 @@
+import re
 import shutil
 import subprocess
 import tomllib
@@ -58,6 +59,8 @@ def test_the_page_holds_every_trial(tmp_path: Path) -> None:
     assert ["backbone", STAIRCASE[2].architecture.backbone] in trials[2]["axes"]
     assert ["reason", "the loss is nan"] in trials[5]["figures"]
     assert data["selected"] == 2  # the knee
+    knee = "the knee of the front, which `export` takes"
+    assert [number for number, trial in trials.items() if knee in trial["notes"]] == [2]
 
 
 def test_a_complete_trial_says_what_to_type_next(tmp_path: Path) -> None:
@@ -75,6 +78,17 @@ def test_the_table_needs_no_script(tmp_path: Path) -> None:
     assert outline.opened.count("tr") == 1 + len(STAIRCASE)
     assert "would miss the front" in outline.text["td"]
     assert outline.text["td"].count("★") == 3
+    assert outline.text["td"].count("★ knee") == 1
+
+
+def test_the_table_begins_with_what_matters_and_has_no_empty_column(tmp_path: Path) -> None:
+    write(summary(*STAIRCASE), tmp_path)
+    columns = re.findall(r'<th scope="col"><button type="button">(.*?)<', (tmp_path / "front.html").read_text("utf-8"))
+    assert columns[:4] == ["trial", "front", "ap", "latency_ms"]
+    assert columns[-2:] == ["architecture", "reason"]
+    assert "ap_estimate" not in columns  # no trial has one
+    write(summary(record(0, 0.2, 10.0)), tmp_path)
+    assert ">reason</button>" not in (tmp_path / "front.html").read_text("utf-8")
 
 
 def test_estimates_are_on_the_page_and_in_the_picture(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,7 @@ def test_too_little_is_said_to_be_too_little(tmp_path: Path) -> None:
     few = make_report(study((record(0, 0.3, 2.0), record(1, None, None, state="failed", reason="out of memory"))))
     assert few.effects == ()
     assert few.forecast.candidates == ()
-    assert few.verdict == "too few trials are complete to predict whether more budget will pay"
+    assert few.verdict == "too few trials are complete to predict whether more budget will pay: 1 of the 8 needed"
     write_report_page(few, tmp_path / "few.html")
     assert "out of memory" in (tmp_path / "few.html").read_text()
     assert make_report(study(())).by_minute == ()
@@ -120,6 +121,13 @@ def test_the_page_holds_every_section_and_fetches_nothing(tmp_path: Path) -> Non
     assert outline.text["td"].count(HOSTILE) == 2
     assert outline.opened.count("script") == 3
     assert outline.addresses == []
+
+
+def test_the_page_names_the_data_the_device_and_the_limit(tmp_path: Path) -> None:
+    shown = replace(study((record(0, 0.3, 2.0),)), dataset="cells", max_latency_ms=5.0)
+    write_report_page(make_report(shown), tmp_path / "page.html")
+    outline = read(tmp_path / "page.html")
+    assert outline.text["title"] == outline.text["h1"] == "study known · cells · cpu · at most 5 ms"
 
 
 def test_the_page_shows_curves_where_trials_have_them(tmp_path: Path) -> None:
