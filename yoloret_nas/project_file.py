@@ -35,7 +35,7 @@ command line names other data."""
 
 
 class ProjectFileError(ValueError):
-    """The project file cannot be read, or names a flag that does not exist."""
+    """The project file cannot be read, names a flag that does not exist, or would be overwritten."""
 
 
 def read_project_file(path: Path) -> dict[str, Any]:

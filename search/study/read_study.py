@@ -61,8 +61,7 @@ def read_study(root: Path, name: str) -> ReadStudy:
     if name not in known and (root / name / EXPERIMENT_FILE).is_file():
         raise StudyError(f"{name!r} holds trainings, not a search", hint=_searches(known))
     if name not in known:
-        there = f"there are {', '.join(known)}" if known else "there is none yet: yoloret-nas search --budget 50"
-        raise StudyError(f"no study {name!r} in {root}", hint=there)
+        raise StudyError(f"no study {name!r} in {root}", hint=_what_there_is(known, experiment_names(root)))
     study = optuna.load_study(study_name=name, storage=open_storage(root))
     attributes = study.user_attrs
     if "reference_latency_ms" not in attributes:
@@ -90,7 +89,21 @@ def read_study(root: Path, name: str) -> ReadStudy:
 
 
 def _searches(known: list[str]) -> str:
-    return f"the searches are {', '.join(known)}" if known else "there is no search in this folder"
+    if not known:
+        return "there is no search in this folder"
+    return f"the searches are {', '.join(known)}" if len(known) > 1 else f"the search here is {known[0]}"
+
+
+def _what_there_is(searches: list[str], trainings: list[str]) -> str:
+    names = [*searches, *(f"{name} (trainings)" for name in trainings)]
+    if not names:
+        return "there is none yet: yoloret-nas search --budget 50"
+    return f"there {'are' if len(names) > 1 else 'is'} {', '.join(names)}"
+
+
+def experiment_names(root: Path) -> list[str]:
+    """Return the names of a folder's experiments, in alphabetical order."""
+    return sorted(path.parent.name for path in root.glob(f"*/{EXPERIMENT_FILE}"))
 
 
 def study_names(root: Path) -> list[str]:

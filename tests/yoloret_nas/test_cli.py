@@ -193,7 +193,7 @@ def test_another_distribution_s_package_of_our_name_is_named(tmp_path: Path, nam
         ("search --also-measure abacus", 2, "device 'abacus' is unknown"),
         ("export --study none", 2, "no study 'none' in runs"),
         ("predict . x.jpg", 2, "'x.jpg' does not exist"),
-        ("ui", 2, "there is no study in runs yet; begin one with: yoloret-nas search"),
+        ("ui", 2, "error: there is no study in runs yet hint: begin one with: yoloret-nas search"),
         ("space no.yaml", 2, "space 'no.yaml' is neither a known name nor a file"),
         ("data nowhere", 2, "dataset 'nowhere' does not exist"),
     ],
@@ -867,7 +867,7 @@ def test_init_writes_a_file_that_changes_nothing_and_explains_valid_flags(call: 
     assert "wrote yoloret-nas.yaml" in call("init").out
     assert Path("yoloret-nas.yaml").read_text(encoding="utf-8") == TEMPLATE
     assert read_project_file(Path("yoloret-nas.yaml")) == {}
-    assert_refused(call("init"), 2, "yoloret-nas.yaml exists already")
+    assert_refused(call("init"), 2, "error: yoloret-nas.yaml exists already")
     every = tmp_path / "every.yaml"
     every.write_text(re.sub(r"(?m)^# (?=\w+: )", "", TEMPLATE), encoding="utf-8")
     flags = {"data", "device", "dir", "max_latency", "space", "epochs", "budget"}

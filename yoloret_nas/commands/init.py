@@ -8,13 +8,15 @@ import click
 
 from yoloret_nas.options.complete import complete_path
 from yoloret_nas.options.quantities import Milliseconds
-from yoloret_nas.project_file import PROJECT_FILE, TEMPLATE
+from yoloret_nas.project_file import PROJECT_FILE, TEMPLATE, ProjectFileError
 
 
 @click.command()
 @click.option("--data", default=None, shell_complete=complete_path, help="Dataset: a VOC, COCO or YOLO folder.")
 @click.option("--device", default=None, help="Where latency is measured: cpu, cuda, ssh://host.")
-@click.option("--max-latency", type=Milliseconds(), help="Do not train what is slower, e.g. 33ms.")
+@click.option(
+    "--max-latency", type=Milliseconds(), help="Do not train what is slower, e.g. 33ms; a bare number is milliseconds."
+)
 def init(data: str | None, device: str | None, max_latency: float | None) -> None:
     """Write yoloret-nas.yaml here, with every line explained.
 
@@ -23,13 +25,13 @@ def init(data: str | None, device: str | None, max_latency: float | None) -> Non
     """
     path = Path(PROJECT_FILE)
     if path.exists():
-        raise click.UsageError(f"{path} exists already; edit it, or remove it first")
+        raise ProjectFileError(f"{path} exists already; edit it, or remove it first")
     is_asking = sys.stdin.isatty() and sys.stdout.isatty()
     answers = {
         "data": _answer("dataset (a folder)", data, _check_data, is_asking=is_asking),
         "device": _answer("device (cpu, cuda, ssh://host)", device, _check_device, is_asking=is_asking),
         "max_latency": _answer(
-            "slowest latency allowed, e.g. 33ms",
+            "slowest latency allowed, e.g. 33ms; a bare number is milliseconds",
             None if max_latency is None else f"{max_latency:g}ms",
             _check_latency,
             is_asking=is_asking,
@@ -39,7 +41,7 @@ def init(data: str | None, device: str | None, max_latency: float | None) -> Non
         with path.open("x", encoding="utf-8") as file:
             file.write(_fill(TEMPLATE, {name: answer for name, answer in answers.items() if answer}))
     except FileExistsError as error:
-        raise click.UsageError(f"{path} exists already; edit it, or remove it first") from error
+        raise ProjectFileError(f"{path} exists already; edit it, or remove it first") from error
     click.echo(f"wrote {path}; edit it, then: yoloret-nas search")
 
 

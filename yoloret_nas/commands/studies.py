@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from yoloret_nas.options.values import OptionError
+
 if TYPE_CHECKING:
     from search.study.read_study import ReadStudy
     from search.study.record import TrialRecord
@@ -19,12 +21,11 @@ def studies(as_json: bool, root: Path) -> None:
     """List the studies and trainings in a folder: whether they run, their trials, front, best network, device and data."""
     from search.study.errors import StudyError
     from search.study.experiment import read_experiment
-    from search.study.read_study import EXPERIMENT_FILE, read_study, study_names
+    from search.study.read_study import experiment_names, read_study, study_names
 
-    names = study_names(root)
-    names += sorted(path.parent.name for path in root.glob(f"*/{EXPERIMENT_FILE}"))
+    names = study_names(root) + experiment_names(root)
     if not names:
-        raise click.UsageError(f"there is no study in {root} yet; begin one with: yoloret-nas search --budget 50")
+        raise OptionError(f"there is no study in {root} yet", hint="begin one with: yoloret-nas search --budget 50")
     rows, empty = [], []
     for name in names:
         try:

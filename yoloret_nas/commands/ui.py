@@ -10,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from yoloret_nas.options.values import OptionError
+
 
 @click.command()
 @click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
@@ -24,7 +26,7 @@ def ui(root: Path, port: int, host: str) -> None:
     from search.tracking.location import store_path, users_uri
 
     if users_uri() is None and not store_path(root).is_file():
-        raise click.UsageError(f"there is no study in {root} yet; begin one with: yoloret-nas search --budget 50")
+        raise OptionError(f"there is no study in {root} yet", hint="begin one with: yoloret-nas search --budget 50")
     from search.tracking.store import experiment_pages, shown_uri, tracking_uri
 
     uri = tracking_uri(root)

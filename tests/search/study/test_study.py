@@ -269,14 +269,17 @@ def test_a_study_that_is_not_there_is_refused_with_those_that_are(settings: Make
     open_study(chosen)
     with pytest.raises(StudyError, match="no study 'other'") as caught:
         read_study(chosen.root, "other")
-    assert caught.value.hint == "there are study"
+    assert caught.value.hint == "there is study"
     with pytest.raises(StudyError, match="created but never started"):
         read_study(chosen.root, "study")
     (chosen.root / "listed").mkdir()
     (chosen.root / "listed" / EXPERIMENT_FILE).write_text("{}")
     with pytest.raises(StudyError, match="'listed' holds trainings, not a search") as caught:
         read_study(chosen.root, "listed")
-    assert caught.value.hint == "the searches are study"
+    assert caught.value.hint == "the search here is study"
+    with pytest.raises(StudyError, match="no study 'other'") as caught:
+        read_study(chosen.root, "other")
+    assert caught.value.hint == "there are study, listed (trainings)"
     with pytest.raises(StudyError, match="no study 'other'") as caught:
         read_study(tmp_path / "nowhere", "other")
     assert "yoloret-nas search" in caught.value.hint
