@@ -75,6 +75,8 @@ class ImageFile:
         Raises:
             DatasetError: The file is missing, unreadable or truncated.
         """
+        if not self.path.exists():  # nobody but the caller knows whether it belongs to a split
+            raise DatasetError(f"{self.path} does not exist")
         try:
             return self.decode()
         except ValueError as error:

@@ -195,3 +195,9 @@ def test_any_damage_is_a_reason_or_a_picture(write_scene: WriteImage, suffix: st
             continue
         assert pixels.dtype == np.uint8
         assert pixels.shape[2] == 3
+
+
+def test_a_missing_file_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"nope\.jpg does not exist$") as caught:
+        ImageFile(tmp_path / "nope.jpg", is_upright=True)()
+    assert caught.value.hint == ""
