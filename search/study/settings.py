@@ -24,6 +24,15 @@ _OLD_SAMPLER_NAMES: dict[str, SamplerName] = {"front": "ehvi"}
 MACHINE_SETTINGS = ("num_threads", "num_workers", "cache_mib")
 """Training settings that follow from the machine and from how many trials run at once."""
 
+_OPTIONS = {
+    "dataset": "--data",
+    "max_latency_ms": "--max-latency",
+    "train.epochs": "--epochs",
+    "train.batch_size": "--batch-size",
+    "train.recipe": "--recipe",
+}
+"""Settings whose option has another name, to that option."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings(ABC):
@@ -183,5 +192,6 @@ def differences(before: dict[str, Any], after: dict[str, Any], *, prefix: str = 
                 f"{prefix}{name} was {old}, which this version no longer has; only another study can be searched"
             )
         elif old != new:
-            lines.append(f"{prefix}{name} was {old}, is {new}")
+            option = _OPTIONS.get(f"{prefix}{name}")
+            lines.append(f"{prefix}{name} was {old}, is {new}{f' ({option})' if option else ''}")
     return lines

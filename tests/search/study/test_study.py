@@ -241,7 +241,7 @@ def test_changes_name_nested_settings() -> None:
     before = {"a": 1, "train": {"epochs": 3, "loss": {"gain": 2}}, "gone": True}
     after = {"a": 1, "train": {"epochs": 4, "loss": {"gain": 2.5}}, "new": "x"}
     assert differences(before, after) == [
-        "train.epochs was 3, is 4",
+        "train.epochs was 3, is 4 (--epochs)",
         "train.loss.gain was 2, is 2.5",
         "gone was True, is None",
         "new was None, is x",
