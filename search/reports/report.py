@@ -15,6 +15,9 @@ from search.study.summary import Summary
 
 _KINDS = ("training kept", "training not kept", "scoring", "measuring", "full trainings", "the rest")
 
+WORK_NOTE = "of the trials' own time, without start-up and look-ups of candidates' latencies"
+"""What the shares of `StudyReport.seconds_by_kind` are shares of."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StudyReport:

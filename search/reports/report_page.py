@@ -8,7 +8,7 @@ from search.reports.effects import Effect
 from search.reports.forecast import Forecast
 from search.reports.front_page import first_selected, front_figure, front_section, trial_entries, trials_section
 from search.reports.page import figure_place, section, table, write_page
-from search.reports.report import StudyReport
+from search.reports.report import WORK_NOTE, StudyReport
 from search.reports.report_plots import plot_curves, plot_effects, plot_hypervolume, plot_refit, plot_work
 from search.study.next_command import dir_option
 from search.study.record import TrialRecord
@@ -39,7 +39,9 @@ def write_report_page(report: StudyReport, path: Path) -> None:
         words = ", ".join(
             f"{kind} {seconds / whole:.1%}" for kind, seconds in report.seconds_by_kind.items() if seconds
         )
-        sections.append(section("Where the work went, all workers together", figure_place("work", words=words)))
+        place = figure_place("work", words=words)
+        note = f"Shares {WORK_NOTE}."
+        sections.append(section("Where the work went, all workers together", place, note=note))
     if any(record.curve for record in summary.records):
         figures["curves"] = plot_curves(summary)
         place = figure_place("curves", words="AP of each trained trial by epoch.")

@@ -23,7 +23,7 @@ def report(study: str, out: Path | None, root: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from search.reports import estimate_words, make_report, write_report_page
+    from search.reports import WORK_NOTE, estimate_words, make_report, write_report_page
     from search.study.errors import StudyError
     from search.study.read_study import read_study
     from search.tracking.runs import log_report
@@ -57,7 +57,7 @@ def report(study: str, out: Path | None, root: Path) -> None:
     whole = sum(found.seconds_by_kind.values())
     if whole:
         spent = (f"{kind} {seconds / whole:.1%}" for kind, seconds in found.seconds_by_kind.items() if seconds)
-        console.print(f"where the work went: {', '.join(spent)}", markup=False)
+        console.print(f"where the work went: {', '.join(spent)} ({WORK_NOTE})", markup=False, soft_wrap=True)
     for record in found.stopped:
         console.print(f"trial {record.number} {record.result.state}: {record.result.reason}", markup=False)
     if found.refit is not None:

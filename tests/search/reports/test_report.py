@@ -116,6 +116,7 @@ def test_the_page_holds_every_section_and_fetches_nothing(tmp_path: Path) -> Non
     ):
         assert title in outline.text["h2"]
     assert outline.text["p"].startswith(f"M{found.verdict[1:]}.")  # the verdict comes first
+    assert "without start-up and look-ups of candidates' latencies." in outline.text["p"]
     assert set(outline.data["figures"]) == {"front", "effects", "minutes", "work"}  # and no curve: none has one
     assert set(outline.data["figures"]) <= outline.names
     assert outline.text["td"].count(HOSTILE) == 2
