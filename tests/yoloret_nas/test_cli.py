@@ -26,10 +26,13 @@ import pytest
 import torch
 from PIL import Image
 
+from search.driver.driver import RunResult
 from search.driver.lock import driver_lock
+from search.study.pareto import Reference
 from search.study.read_study import read_study
 from search.study.settings import SamplerName
 from search.study.storage import open_storage
+from search.study.summary import Summary
 from search.tracking.runs import TRIAL_TAG
 from search.tracking.store import open_client
 from spaces import Architecture
@@ -45,6 +48,8 @@ from trials.onnx.decoded import Decoded
 from trials.training import RECIPES, RecipeName, read_checkpoint
 from yoloret_nas.api.search_plan import check_writable
 from yoloret_nas.cli import COMMANDS, EXAMPLES, cli
+from yoloret_nas.commands.search import _where_time_went
+from yoloret_nas.commands.ui import _serve
 from yoloret_nas.export import proof
 from yoloret_nas.export.bundle import BundleError
 from yoloret_nas.export.precisions import PRECISIONS, check_int8
@@ -147,6 +152,7 @@ def test_names_offered_before_their_tables_are_imported_are_the_tables() -> None
     assert tuple(SPACES) == choices.SPACES
     assert get_args(SamplerName) == choices.SAMPLERS
     assert tuple(RECIPES) == get_args(RecipeName) == choices.RECIPES
+    assert {name: recipe().epochs for name, recipe in RECIPES.items()} == choices.RECIPE_EPOCHS
     modules = {path.stem for path in (HOME / "yoloret_nas" / "commands").glob("*.py")} - {"__init__"}
     assert {command.replace("-", "_") for command in COMMANDS} == modules
     assert tuple(KNOWN) == choices.KNOWN_DATASETS
@@ -810,6 +816,19 @@ def test_a_port_that_is_taken_is_refused_before_links_to_it_are_printed(call: Ca
     assert "http://" not in called.said
 
 
+@pytest.mark.parametrize("is_up", [True, False])
+def test_links_are_printed_once_the_server_is_up(capsys: pytest.CaptureFixture[str], is_up: bool) -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        server = [sys.executable, "-c", "raise SystemExit(3)"]
+        code = _serve(server, os.environ, is_up=lambda: is_up, links="the links")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert code == 3
+    assert ("the links" in capsys.readouterr().out) == is_up
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_whatever_ends_the_ui_ends_its_server_too(number: signal.Signals, real_study: RealStudy) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -886,6 +905,33 @@ def test_init_takes_checked_answers_as_flags(call: Call) -> None:
     assert found == {"data": SHAPES, "device": "cpu:threads=2", "max_latency": "500ms"}
 
 
+def test_init_says_that_a_board_that_is_away_can_be_named_later(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(text: str, **options: object) -> None:
+        raise DeviceAwayError(f"{text} cannot be reached", hint="check that it is on")
+
+    monkeypatch.setattr("trials.latency.open_device.open_device", away)
+    assert_refused(call("init", "--device", "ssh://nano"), 1, "hint: check that it is on; or leave --device out")
+    assert not Path("yoloret-nas.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [({"measure": 0.0, "idle": 0.1}, "took 9 s"), ({"train": 4.5, "measure": 0.0}, "took 9 s: training 50.0%, ")],
+)
+def test_shares_of_the_time_are_told_where_a_trial_ran(seconds: dict[str, float], said: str) -> None:
+    result = RunResult(
+        summary=Summary(records=(), reference=Reference(ap=0.0, latency_ms=1.0)),
+        budget=1,
+        ending="done",
+        tracking_uri="",
+        seconds=9.0,
+        seconds_by_phase=seconds,
+    )
+    words = _where_time_went(result, workers=1)
+    assert words.startswith(said)
+    assert (words == said) == ("train" not in seconds)
+
+
 def test_init_asks_on_a_terminal_until_each_answer_is_right(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter(["nowhere", SHAPES, "", "soon", "33ms"])
     asked = []
@@ -927,7 +973,9 @@ def test_the_project_file_stands_for_flags_and_flags_win(call: Call, played: Scr
     Path("yoloret-nas.yaml").write_text("\n".join(lines))
     called = call("search", "--budget", "2")
     assert called.code == 0, called.said
-    assert called.out.startswith("study named: space handful")
+    gave, announced = called.out.splitlines()[:2]
+    assert gave == "yoloret-nas.yaml gives max_latency, space, study, no_prune, dir"  # budget was typed
+    assert announced.startswith("study named: space handful")
     assert len(played.started) == 2
     assert played.started[0].max_latency_ms == 999.0
     assert Path("elsewhere/named").is_dir()

@@ -76,10 +76,15 @@ def _check_data(text: str) -> str:
 def _check_device(text: str) -> str:
     from contextlib import closing
 
+    from trials.latency import DeviceAwayError
     from trials.latency.open_device import open_device
 
-    with closing(open_device(text, patience_s=0)) as device:
-        return str(device.identity())
+    try:
+        with closing(open_device(text, patience_s=0)) as device:
+            return str(device.identity())
+    except DeviceAwayError as error:
+        later = "or leave --device out, and add the line to the file later"
+        raise DeviceAwayError(error.message, hint=f"{error.hint}; {later}") from error
 
 
 def _check_latency(text: str) -> str:

@@ -4,13 +4,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from yoloret_nas.options.choices import OLD_SAMPLERS, RECIPES, SAMPLERS
+from yoloret_nas.options.choices import DEFAULT_EPOCHS, OLD_SAMPLERS, RECIPES, SAMPLERS
 from yoloret_nas.options.complete import complete_path, complete_study
 from yoloret_nas.options.data import DATA_HELP
 from yoloret_nas.options.quantities import Milliseconds
 from yoloret_nas.options.search import SearchOptions
 from yoloret_nas.options.training import weights_dir_option, weights_from
+from yoloret_nas.project_file import PROJECT_FILE
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     shell_complete=complete_study,
     help="Name; the same name resumes.  [default: from space, data and device]",
 )
-@click.option("--epochs", type=click.IntRange(1), default=None, help="Epochs of each trial.  [default: the recipe's]")
+@click.option("--epochs", type=click.IntRange(1), default=None, help=f"Epochs of each trial.  {DEFAULT_EPOCHS}")
 @click.option("--recipe", type=click.Choice(RECIPES), help="How trials train.  [default: quick on shapes, else modern]")
 @click.option("--batch-size", type=click.IntRange(1), default=None, help="Images per step.  [default: the recipe's]")
 @weights_dir_option
@@ -83,6 +85,8 @@ def search(no_prune: bool, **values: Any) -> None:
     from yoloret_nas.terminal.console import open_console
 
     console = open_console()
+    if given := _from_project_file(click.get_current_context()):
+        console.print(f"{PROJECT_FILE} gives {', '.join(given)}", markup=False, soft_wrap=True)
     with weights_from(options.weights_dir):
         plan = plan_search(options)
         result = run_plan(plan, console)
@@ -94,8 +98,16 @@ def search(no_prune: bool, **values: Any) -> None:
         refit_plan(plan, result, console)
 
 
+def _from_project_file(context: click.Context) -> list[str]:
+    """Return the options that the project file gave, and the command line did not."""
+    names = [str(parameter.name) for parameter in context.command.params]
+    return [name for name in names if context.get_parameter_source(name) is ParameterSource.DEFAULT_MAP]
+
+
 def _where_time_went(result: "RunResult", *, workers: int) -> str:
-    """Return this run's time and what share of all workers' time went into what."""
+    """Return this run's time and, where a trial ran, what share of all workers' time went into what."""
+    if not any(seconds for phase, seconds in result.seconds_by_phase.items() if phase != "idle"):
+        return f"took {result.seconds:.0f} s"
     spent, whole = result.seconds_by_phase, result.seconds * workers
     shares = {
         "training": spent.get("train", 0.0),

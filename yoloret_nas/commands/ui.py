@@ -4,13 +4,18 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 
 import click
 
 from yoloret_nas.options.values import OptionError
+
+_LOOK_S = 0.2
+"""Between two looks whether the server is up."""
 
 
 @click.command()
@@ -34,38 +39,56 @@ def ui(root: Path, port: int, host: str) -> None:
         click.echo(f"the studies are on a server already: {shown_uri(root)}")
         return
     _check_port(host, port)
-    click.echo(f"MLflow UI of {shown_uri(root)}  (Ctrl-C ends it)")
+    click.echo(f"MLflow UI of {shown_uri(root)} starts; Ctrl-C ends it")
+    lines = []
     for name, pages in experiment_pages(root).items():
-        click.echo(f"  {name}")
-        for kind, page in pages.items():
-            click.echo(f"    {kind}: http://{host}:{port}{page}")
+        lines += [f"  {name}", *(f"    {kind}: http://{host}:{port}{page}" for kind, page in pages.items())]
     environment = {
         **os.environ,
         "MLFLOW_BACKEND_STORE_URI": uri,  # not an argument: every user of the machine may read those
         "PYTHONSAFEPATH": "1",  # or a user's random.py in the current folder would take the place of Python's
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # two processes and half the memory; nothing here runs jobs
+        "PYTHONWARNINGS": "ignore",  # of the server's libraries: nothing that a user can mend
     }
     command = [sys.executable, "-m", "mlflow", "ui", "--host", host, "--port", str(port)]
-    if code := _serve(command, environment):
+    command += ["--uvicorn-opts", "--log-level warning"]  # no line for each request
+    if code := _serve(command, environment, is_up=partial(_answers, host, port), links="\n".join(lines)):
         raise click.ClickException(f"the MLflow server ended with {code}; is port {port} taken?")
 
 
-def _serve(command: Sequence[str], environment: Mapping[str, str]) -> int:
+def _serve(command: Sequence[str], environment: Mapping[str, str], *, is_up: Callable[[], bool], links: str) -> int:
     """Run the server until it ends, or until Ctrl-C, SIGTERM or a closed terminal ends this process; return its exit code.
 
-    The server has processes of its own. In a session of their own, all of them can be ended.
+    The links are printed once it is up, below what it prints at its start. It has processes of its own. In a session of
+    their own, all of them can be ended.
     """
     server = subprocess.Popen(command, env=environment, start_new_session=True)
     for one in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(one, lambda number, _: sys.exit(128 + number))
     try:
-        return server.wait()
+        while server.poll() is None:
+            if is_up():
+                click.echo(links)
+                return server.wait()
+            time.sleep(_LOOK_S)
+        return server.returncode
     except KeyboardInterrupt:
         return 0
     finally:
         with suppress(ProcessLookupError):  # it ended by itself
             os.killpg(server.pid, signal.SIGTERM)
         server.wait()
+
+
+def _answers(host: str, port: int) -> bool:
+    """Return whether the server answers; it accepts connections some seconds earlier."""
+    from http.client import HTTPConnection, HTTPException
+
+    with closing(HTTPConnection(host, port, timeout=10)) as client, suppress(OSError, HTTPException):
+        client.request("GET", "/health")
+        client.getresponse()
+        return True
+    return False
 
 
 def _check_port(host: str, port: int) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from yoloret_nas.options.choices import RECIPES
+from yoloret_nas.options.choices import DEFAULT_EPOCHS, RECIPES
 from yoloret_nas.options.complete import complete_path
 from yoloret_nas.options.data import DATA_HELP, check_data
 from yoloret_nas.options.values import check_at_least, check_choice, check_folder
@@ -81,7 +81,7 @@ _OPTIONS = (
         "--device", default="cpu", help="Where latency is measured: cpu, cpu:threads=N, cuda, cuda:N, ssh://host."
     ),
     click.option("--recipe", type=click.Choice(RECIPES), help="How to train.  [default: quick on shapes, else modern]"),
-    click.option("--epochs", type=click.IntRange(1), default=None, help="Epochs.  [default: the recipe's]"),
+    click.option("--epochs", type=click.IntRange(1), default=None, help=f"Epochs.  {DEFAULT_EPOCHS}"),
     click.option(
         "--batch-size", type=click.IntRange(1), default=None, help="Images per step.  [default: the recipe's]"
     ),
