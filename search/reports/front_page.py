@@ -20,7 +20,7 @@ from trials.trial_result import DETECTIONS_FILE
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-_KNEE = "the knee of the front, which `export` takes"
+_KNEE = "the knee of the front, which export takes by default"
 _HOW_TO = (
     "Select a trial in the picture or in the table below to read its figures and what to type next. With a mouse, drag "
     "across the picture to zoom in, and double-click to zoom out."

@@ -4,6 +4,7 @@ Images in, a table of boxes out; the export's own ``run.py`` does the work.
 """
 
 import importlib.util
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
+warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method")  # which MLflow cannot take here
 COLUMNS = ("image", "x1", "y1", "x2", "y2", "score", "class")
 
 

@@ -59,7 +59,7 @@ def test_the_page_holds_every_trial(tmp_path: Path) -> None:
     assert ["backbone", STAIRCASE[2].architecture.backbone] in trials[2]["axes"]
     assert ["reason", "the loss is nan"] in trials[5]["figures"]
     assert data["selected"] == 2  # the knee
-    knee = "the knee of the front, which `export` takes"
+    knee = "the knee of the front, which export takes by default"
     assert [number for number, trial in trials.items() if knee in trial["notes"]] == [2]
 
 
