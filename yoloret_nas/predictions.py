@@ -20,7 +20,7 @@ from trials.whole_file import whole_file
 
 Picture = npt.NDArray[np.uint8]
 """(H, W, 3) RGB."""
-_CROPS = "crops"
+CROPS_FOLDER = "crops"
 _MAX_LETTERS = 60
 """Of a class in its folder's name: file systems take 255 bytes, and a letter is up to 4."""
 
@@ -76,7 +76,7 @@ def predict_all(
     Yields:
         One for each image and each frame.
     """
-    crop_folders = {name: folder / _CROPS / one for name, one in _name_folders(detector.class_names).items()}
+    crop_folders = {name: folder / CROPS_FOLDER / one for name, one in _name_folders(detector.class_names).items()}
     for source, drawn in _name_pictures(sources, folder).items():
         try:
             for name, image, write in _frames(source, drawn):

@@ -13,14 +13,15 @@ PROJECT_FILE = "yoloret-nas.yaml"
 
 TEMPLATE = """\
 # yoloret-nas reads this file from the folder it is called in. Every line is a flag of `yoloret-nas search`;
-# the command line overrides it. Uncomment the lines you need. The first three hold for all commands.
+# the command line overrides it. Uncomment the lines you need. data, device and dir hold for all commands.
 
 # data: path/to/dataset        # Pascal VOC, COCO or YOLO folder (look at it first: yoloret-nas data)
 # device: cpu                  # where latency is measured
 # dir: runs                    # folder of the studies
 # max_latency: 33ms            # slower networks are not trained
 # space: tiny                  # paper, nano, tiny, or your own file (yoloret-nas space tiny --yaml > my.yaml)
-# epochs: 30                   # of each trial
+# epochs: 30                   # of each trial (default: the recipe's)
+# refit: 90                    # epochs of retraining the front at the end, 0 for none (default: 3 times a trial's)
 # budget: 50                   # finished trials in all
 """
 """What `yoloret-nas init` writes."""

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -44,8 +45,17 @@ def test_a_class_s_name_is_shown_as_it_is_and_breaks_no_table(tmp_path: Path) ->
         target=target,
         engines=(),
     )
+    for name in ("model.onnx", "run.py", "model.xml", "model-fp16.xml"):
+        (tmp_path / name).touch()
     write_card(tmp_path, card)
     text, shown = (tmp_path / "README.md").read_text(encoding="utf-8"), "x y &#124; &lt;b&gt;z &amp; co"
     assert f"\n| AP of each class | {shown} 0.500 |\n" in text
     assert f"A detector of {shown}, cell, found" in text
     assert json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))["per_class_ap"] == {strange: 0.5}
+    files = text.partition("## Files\n")[2].partition("\n\n")[0]
+    assert re.findall(r"^- `([\w.-]+)`(?:, `([\w.-]+)`)?: ", files, re.MULTILINE) == [
+        ("model.onnx", ""),
+        ("model-fp16.xml", "model.xml"),
+        ("run.py", ""),
+        ("metrics.json", ""),
+    ]  # those that are there

@@ -55,6 +55,7 @@ class Detector:
         if file == "raw.onnx":
             self.network = RawMaps(self.network, self.settings)
         self.seconds = {"before": 0.0, "network": 0.0, "after": 0.0}
+        self.first = {}  # of the first image, for which runtimes allocate and compile
         self.count = 0
 
     def detect(self, image, score_threshold=0.25, nms_iou=0.5, max_detections=100, max_candidates=1000):
@@ -86,16 +87,22 @@ class Detector:
         clock.append(time.perf_counter())
         for name, began, ended in zip(("before", "network", "after"), clock, clock[1:]):
             self.seconds[name] += ended - began
+        self.first = self.first or dict(self.seconds)
         self.count += 1
         return kept, found[1], found[2]
 
     def speed(self):
-        """Return in words how long an image took, before, in and after the network; reading and drawing are not counted."""
-        parts = ", ".join(f"{name} {1000 * self.seconds[name] / self.count:.1f} ms" for name in self.seconds)
-        whole, network = sum(self.seconds.values()), self.seconds["network"]
-        return (
-            f"{self.count} images: {parts}; {self.count / whole:.1f} images/s, network alone {self.count / network:.1f}"
-        )
+        """Return in words how long an image took, before, in and after the network; reading and drawing are not counted.
+
+        The first image is not counted either, unless it is the only one.
+        """
+        count, seconds = self.count, self.seconds
+        if count > 1:
+            count, seconds = count - 1, {name: self.seconds[name] - self.first[name] for name in self.seconds}
+        parts = ", ".join(f"{name} {1000 * seconds[name] / count:.1f} ms" for name in seconds)
+        rates = f"{count / sum(seconds.values()):.1f} images/s, the network alone {count / seconds['network']:.1f}"
+        words = "1 image, with what a first one takes" if self.count == 1 else f"{self.count} images"
+        return f"{words}: {parts}; {rates}"
 
 
 class OnnxRuntime:

@@ -45,7 +45,7 @@ def predict(
     """
     from spaces import YoloRetError
     from trials.whole_file import whole_file
-    from yoloret_nas.predictions import new_folder, predict_all
+    from yoloret_nas.predictions import CROPS_FOLDER, new_folder, predict_all
     from yoloret_nas.sources import open_detector
 
     files = _files(images)
@@ -71,6 +71,10 @@ def predict(
     if save_json is not None:
         with whole_file(save_json) as partial:
             partial.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+    written = [str(save_json)] if save_json is not None else []
+    written += [str(folder / CROPS_FOLDER)] if save_crops and any(one.rows for one in found) else []
+    if written and not as_json:
+        click.echo(f"wrote {', '.join(written)}")
     if as_json:
         pictures = [{**line, "picture": str(one.drawn)} for line, one in zip(lines, found, strict=True)]
         click.echo(json.dumps(pictures, indent=1))

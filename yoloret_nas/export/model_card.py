@@ -13,8 +13,10 @@ from trials.data.letterbox import PAD_RGB
 from trials.detections import Decoding
 from trials.latency import Latency
 from trials.onnx.suppressed import Suppression
+from trials.training import CHECKPOINT_FILE
 from trials.trial_result import ONNX_FILE, write_json
 from yoloret_nas.export.bundle import NMS_FILE, RAW_FILE, one_line
+from yoloret_nas.export.precisions import PRECISIONS
 from yoloret_nas.export.proof import Proof
 from yoloret_nas.export.target import Target
 
@@ -136,7 +138,7 @@ def _readme(folder: Path, card: Card, latency: Latency) -> str:
         _figures(card, latency),
         _pictures(folder, card),
         _USE.format(size=card.decoding.input_size, opset=card.target.opset, colour=PAD_RGB, engine=_engine_words(card)),
-        _FILES,
+        _files(folder),
         f"## Origin\nTrained on `{card.dataset}`. {describe_start(card.record)}",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -232,15 +234,29 @@ def describe_start(record: TrialRecord) -> str:
     )
 
 
-_FILES = f"""## Files
-- `{ONNX_FILE}`: image in, boxes and scores out. Its metadata and `detector.json` describe both.
-- `{RAW_FILE}`: the network alone, whose latency the search measured; its outputs are raw maps (`detector.json`).
-- `model-fp16.onnx`, `model-int8.onnx`, if asked for: the same with the network in FP16 or INT8 (`run.py --file …`).
-- `model*.xml` and `.bin`, if asked for: the same for OpenVINO (`run.py --backend openvino`).
-- `{NMS_FILE}`, if asked for: the best boxes of each class alone, by non-maximum suppression in the file.
-- `model*.engine`, if asked for: the same for TensorRT, on the board or GPU that built it alone.
-- `run.py`: runs the detector. `classes.txt`: class names. `metrics.json`: these figures.
-- `checkpoint.pt`, `architecture.json`: the same network for PyTorch."""
+_FILES = {
+    ONNX_FILE: "image in, boxes and scores out. Its metadata and `detector.json` describe both.",
+    RAW_FILE: "the network alone, whose latency the search measured; its outputs are raw maps (`detector.json`).",
+    PRECISIONS["fp16"].file: "the same with the network in FP16 (`run.py --file …`).",
+    PRECISIONS["int8"].file: "the same with the network in INT8 (`run.py --file …`).",
+    "*.xml": "with `.bin`: the same for OpenVINO (`run.py --backend openvino`).",
+    NMS_FILE: "the best boxes of each class alone, by non-maximum suppression in the file.",
+    "*.engine": "the same for TensorRT, on the board or GPU that built it alone.",
+    "run.py": "runs the detector.",
+    "classes.txt": "class names.",
+    CHECKPOINT_FILE: "with `architecture.json`: the same network for PyTorch.",
+}
+"""Files that an export may have, as patterns, and what they are."""
+
+
+def _files(folder: Path) -> str:
+    lines = [
+        f"- {', '.join(f'`{path.name}`' for path in sorted(folder.glob(pattern)))}: {what}"
+        for pattern, what in _FILES.items()
+        if any(folder.glob(pattern))
+    ]
+    return "\n".join(["## Files", *lines, "- `metrics.json`: these figures."])
+
 
 _USE = """## Run it
 With numpy, OpenCV or Pillow, and ONNX Runtime:
@@ -254,7 +270,7 @@ detector = Detector(".")
 boxes, scores, labels = detector.detect(read_image("image.jpg"))
 print([(detector.class_names[label], score, box) for box, score, label in zip(boxes, scores, labels)])
 ```
-With ONNX Runtime alone:
+With an ONNX Runtime session of your own; the boxes are in pixels of the square:
 ```python
 import numpy, onnxruntime, run
 square, place = run.letterbox(run.read_image("image.jpg"), {size}, {colour})

@@ -255,7 +255,7 @@ def test_an_interrupt_tells_the_speed_so_far(
 
     monkeypatch.setattr(run, "read_image", read_one)
     assert run.main([str(tmp_path / "photos"), "--model", str(folder), "--out", ""]) == 130
-    assert "1 images: before" in capsys.readouterr().err
+    assert "1 image, with what a first one takes: before" in capsys.readouterr().err
 
 
 def test_what_cannot_be_read_is_one_message(
