@@ -127,7 +127,7 @@ def test_a_split_without_objects_is_said_once_before_anything_is_measured(
 ) -> None:
     root = write_yolo(without_objects=split)
     count = {"train": 4, "val": 2}[split]
-    words = f"^data: none of the {count} images of its {split} split has an object$"
+    words = f"^data: none of the {count} images of its {split} split has an object\n"  # then the hint
     _, view = refused(settings(dataset=str(root)), DatasetError, words)
     assert view.decoded == []
     assert device.measured == []

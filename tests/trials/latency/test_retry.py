@@ -45,7 +45,7 @@ def test_it_waits_for_a_minute() -> None:
 
 
 def test_without_patience_there_is_one_attempt() -> None:
-    with pytest.raises(DeviceAwayError, match=r"^nano is away$"):
+    with pytest.raises(DeviceAwayError, match=r"^nano is away\n"):
         _try(1, patience_s=0)
 
 
