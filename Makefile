@@ -20,6 +20,7 @@ test-search: $(VENV)/.installed-dev
 
 test-others: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q tests $(SEARCH_TESTS:%=--ignore=%)
+	$(BIN)/python -m pytest -q tests -m openvino
 
 lint: $(VENV)/.installed-dev ## formatting, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -86,6 +86,7 @@ def test_a_board_that_builds_no_engine_leaves_no_export(
     assert not list(Path().glob("*gone*"))
 
 
+@pytest.mark.openvino
 def test_openvino_files_are_tried_and_measured_like_the_others(call: Call, base: tuple[object, ...]) -> None:
     pytest.importorskip("openvino", reason="needs the extra [openvino]")
     called = call(*base, "--format", "openvino", "--max-latency", "900ms", "--out", "intel")

@@ -16,6 +16,7 @@ from trials.onnx.openvino_model import write_openvino
 from trials.onnx.quantised import quantise
 
 
+@pytest.mark.openvino
 def test_it_computes_the_same_and_is_timed(tmp_path: Path) -> None:
     pytest.importorskip("openvino", reason="needs the extra [openvino]")
     write_folder(tmp_path)
