@@ -16,6 +16,6 @@ def why_shadowed() -> str:
             return (
                 f"the package {name!r} is not yoloret-nas's own: found {found}, expected it in {home}.\n"
                 "Rename it if it is a file of yours. If another distribution installs the same name, install yoloret-nas in "
-                "an environment of its own."
+                "its own environment."
             )
     return ""

@@ -434,7 +434,7 @@ def test_each_trial_leaves_its_files(real_study: RealStudy) -> None:
     for record in read_study(real_study.root, "real").summary.records:
         folder = real_study.root / "real" / "trials" / f"{record.number:04d}"
         names = {path.name for path in folder.iterdir()}
-        assert names == {"architecture.json", "checkpoint.pt", "model.onnx", "result.json"}
+        assert names == {"architecture.json", "checkpoint.pt", "detections.jpg", "model.onnx", "result.json"}
         result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         assert result["state"] == "complete"
         assert result["ap"] == record.result.ap

@@ -1,5 +1,6 @@
 """Converts an exported detector to OpenVINO's own format, which loads without ONNX."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,12 @@ def import_openvino() -> Any:
     return openvino
 
 
+@cache
+def _core() -> Any:
+    """Return the one core of this process: what it has read is used after it, and needs its libraries."""
+    return import_openvino().Core()
+
+
 def write_openvino(source: Path, target: Path) -> None:
     """Write a file as OpenVINO's pair of network and weights, in the number format it has.
 
@@ -29,9 +36,9 @@ def write_openvino(source: Path, target: Path) -> None:
     Raises:
         ExportError: OpenVINO is not installed, or cannot read the file.
     """
-    openvino = import_openvino()
+    openvino, core = import_openvino(), _core()
     try:
-        model = openvino.Core().read_model(str(source))  # as `convert_model`, which also reports its use to Intel
+        model = core.read_model(str(source))  # as `convert_model`, which also reports its use to Intel
         openvino.save_model(model, str(target), compress_to_fp16=False)
     except RuntimeError as error:
         raise ExportError(f"OpenVINO cannot convert {source.name}: {error}") from error
