@@ -889,7 +889,7 @@ def test_init_writes_a_file_that_changes_nothing_and_explains_valid_flags(call: 
     assert_refused(call("init"), 2, "error: yoloret-nas.yaml exists already")
     every = tmp_path / "every.yaml"
     every.write_text(re.sub(r"(?m)^# (?=\w+: )", "", TEMPLATE), encoding="utf-8")
-    flags = {"data", "device", "dir", "max_latency", "space", "epochs", "budget"}
+    flags = {"data", "device", "dir", "max_latency", "space", "epochs", "refit", "budget"}
     assert set(read_project_file(every)) == flags
 
 
