@@ -36,7 +36,7 @@ from spaces.networks import build_network
 from spaces.presets import PRESETS
 from trials.data import Dataset, open_dataset
 from trials.data.batches import Batch
-from trials.data.letterbox import normalise
+from trials.data.images.letterbox import normalise
 from trials.detections import Decoding, choose_anchors
 from trials.latency import DeviceError
 from trials.latency.open_device import open_device

@@ -26,7 +26,7 @@ from torch import Tensor
 from spaces.networks import build_network
 from spaces.presets import PRESETS
 from trials.data import open_dataset
-from trials.data.letterbox import as_network_input
+from trials.data.images.letterbox import as_network_input
 from trials.detections import Decoding, choose_anchors
 from trials.progress import ignore_progress
 from trials.scoring import DetectionScorer

@@ -14,7 +14,7 @@ from PIL import Image
 
 from spaces import YoloRetError
 from trials.data.dataset import DatasetError
-from trials.data.image_file import ImageFile
+from trials.data.images.image_file import ImageFile
 from trials.onnx import run
 from trials.whole_file import whole_file
 

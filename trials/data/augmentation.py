@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from trials.data.letterbox import PAD_RGB, fit_letterbox
+from trials.data.images.letterbox import PAD_RGB, fit_letterbox
 
 _GREY = np.array([0.299, 0.587, 0.114])  # luma weights of ITU-R BT.601, as in JPEG
 _MIDDLE_LEVEL = 127.5

@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from trials.data.augmentation import AugmentSettings, Labelled, augment, augment_mosaic
 from trials.data.dataset import Sample
-from trials.data.image_cache import START_METHOD, ImageCache
-from trials.data.letterbox import fit_letterbox, letterbox, letterbox_boxes
+from trials.data.images.image_cache import START_METHOD, ImageCache
+from trials.data.images.letterbox import fit_letterbox, letterbox, letterbox_boxes
 
 DEFAULT_CACHE_MIB = 1024
 """Memory for decoded images, over all workers of one loader."""
@@ -46,7 +46,7 @@ class Batch(NamedTuple):
     """A batch of images with their boxes."""
 
     images: Tensor
-    """(B, 3, S, S) uint8 RGB, letterboxed; see `trials.data.letterbox.normalise`."""
+    """(B, 3, S, S) uint8 RGB, letterboxed; see `trials.data.images.letterbox.normalise`."""
     boxes: Tensor
     """(M, 4) float32 xyxy, pixels of the S×S image."""
     labels: Tensor

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import PIL
 
 from trials.data.dataset import Dataset, DatasetError, Sample, fingerprint_dataset
-from trials.data.image_file import ImageFile
+from trials.data.images.image_file import ImageFile
 from trials.data.known_datasets import data_home
 
 ReportCheck = Callable[[int, int], None]

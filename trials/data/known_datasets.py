@@ -19,11 +19,11 @@ from pathlib import Path
 
 import pooch
 
-from trials.data.broken_items import OnBroken
-from trials.data.coco import read_coco
 from trials.data.dataset import Dataset, DatasetError, assemble_dataset, split_off_validation
-from trials.data.file_tree import FileTree
-from trials.data.voc import read_voc
+from trials.data.formats.broken_items import OnBroken
+from trials.data.formats.coco import read_coco
+from trials.data.formats.file_tree import FileTree
+from trials.data.formats.voc import read_voc
 
 _VOC = "https://thor.robots.ox.ac.uk/pascal/VOC"
 _COCO = "http://images.cocodataset.org"

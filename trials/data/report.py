@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from trials.data.dataset import Dataset, DatasetError, Sample
-from trials.data.drawing import contact_sheet, draw_boxes
+from trials.data.images.drawing import contact_sheet, draw_boxes
 from trials.whole_file import whole_file
 
 SMALL_AREA = 32**2

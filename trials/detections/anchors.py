@@ -14,7 +14,7 @@ import numpy.typing as npt
 from torch import nn
 
 from trials.data import Sample
-from trials.data.letterbox import fit_letterbox
+from trials.data.images.letterbox import fit_letterbox
 
 Anchors = tuple[tuple[tuple[float, float], ...], ...]
 """For each output stride, fine to coarse, its (width, height) pairs in pixels, by area."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-from trials.data.letterbox import Letterbox, unletterbox_boxes
+from trials.data.images.letterbox import Letterbox, unletterbox_boxes
 from trials.detections.decoding import Predictions
 
 

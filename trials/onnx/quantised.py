@@ -14,7 +14,7 @@ import numpy.typing as npt
 import onnx
 
 from trials.data import Sample
-from trials.data.letterbox import letterbox
+from trials.data.images.letterbox import letterbox
 from trials.whole_file import whole_file
 
 _QUANTISED = ("Conv", "MaxPool", "Concat", "Resize")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from trials.data import Sample
 from trials.data.batches import scoring_loader
-from trials.data.letterbox import as_network_input, fit_letterbox
+from trials.data.images.letterbox import as_network_input, fit_letterbox
 from trials.detections import Decoding, Detections, DetectionSettings, select_detections
 from trials.detections.decoding import anchors_tensor, decode_maps
 from trials.detections.nms import unletterbox_detections

@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
 from trials.data import Dataset, Sample
-from trials.data.drawing import colour_of, contact_sheet, draw_boxes
-from trials.data.letterbox import letterbox, letterbox_boxes
+from trials.data.images.drawing import colour_of, contact_sheet, draw_boxes
+from trials.data.images.letterbox import letterbox, letterbox_boxes
 from trials.detections import Decoding, Detections
 from trials.scoring.detection_scorer import detect
 from trials.whole_file import whole_file

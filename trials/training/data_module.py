@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from trials.data import Dataset
 from trials.data.batches import Item, TrainingBatches, collate, scoring_loader
-from trials.data.image_cache import START_METHOD
+from trials.data.images.image_cache import START_METHOD
 from trials.training.settings import TrainSettings
 
 _MAX_WORKERS = 8  # one core prepares several hundred images a second

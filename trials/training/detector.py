@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from trials.data.batches import Batch
-from trials.data.letterbox import as_network_input
+from trials.data.images.letterbox import as_network_input
 from trials.scoring import DetectionScorer, Scores
 from trials.training.kept_memory import keep_freed_memory
 from trials.training.losses.choose import AnyLoss

@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
 from trials.data.batches import Batch
-from trials.data.letterbox import as_network_input
+from trials.data.images.letterbox import as_network_input
 
 
 class RecordedPasses(Callback):

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from trials.data.image_file import ImageFile
+from trials.data.images.image_file import ImageFile
 from trials.onnx import run
 from yoloret_nas.options.values import OptionError
 from yoloret_nas.sources import open_detector

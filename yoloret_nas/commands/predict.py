@@ -103,7 +103,7 @@ def _line(source: Path, group: "list[Prediction]", class_names: list[str]) -> st
 
 
 def _files(given: tuple[Path, ...]) -> list[Path]:
-    from trials.data.file_tree import is_image  # as datasets do
+    from trials.data.formats.file_tree import is_image  # as datasets do
     from trials.onnx import run
 
     files: list[Path] = []

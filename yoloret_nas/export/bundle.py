@@ -11,7 +11,7 @@ from pathlib import Path
 from spaces import Architecture, YoloRetError
 from spaces.networks import YoloReT
 from spaces.normalisation import IMAGENET_MEAN, IMAGENET_STD
-from trials.data.letterbox import PAD_RGB
+from trials.data.images.letterbox import PAD_RGB
 from trials.detections import Decoding
 from trials.latency import DeviceIdentity
 from trials.onnx import run

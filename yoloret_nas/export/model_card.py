@@ -9,7 +9,7 @@ from pathlib import Path
 from search.study.estimate import Estimate
 from search.study.record import TrialRecord
 from spaces.weights import describe_origin
-from trials.data.letterbox import PAD_RGB
+from trials.data.images.letterbox import PAD_RGB
 from trials.detections import Decoding
 from trials.latency import Latency
 from trials.onnx.suppressed import Suppression

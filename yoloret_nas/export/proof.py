@@ -11,7 +11,7 @@ import torch
 
 from spaces.networks import YoloReT
 from trials.data import Sample
-from trials.data.letterbox import letterbox
+from trials.data.images.letterbox import letterbox
 from trials.detections import Decoding, Detections, DetectionSettings
 from trials.onnx import run
 from trials.onnx.decoded import Decoded

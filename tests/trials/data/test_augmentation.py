@@ -13,7 +13,7 @@ from trials.data.augmentation import (
     modern_augmentation,
     paper_augmentation,
 )
-from trials.data.letterbox import fit_letterbox, letterbox, letterbox_boxes
+from trials.data.images.letterbox import fit_letterbox, letterbox, letterbox_boxes
 
 GEOMETRY = AugmentSettings(
     scale=(0.5, 1.5), aspect=0.3, placement=1.0, translate=0.1, flip_horizontal=0.5, flip_vertical=0.5

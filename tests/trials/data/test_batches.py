@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from trials.data import Sample
 from trials.data.augmentation import AugmentSettings, modern_augmentation
 from trials.data.batches import Batch, ScoringBatches, TrainingBatches, collate
-from trials.data.letterbox import fit_letterbox, letterbox_boxes, unletterbox_boxes
+from trials.data.images.letterbox import fit_letterbox, letterbox_boxes, unletterbox_boxes
 from trials.data.shapes import ShapesSettings, make_shapes
 
 SAMPLES = make_shapes(ShapesSettings(num_train=8, num_val=4, size=64)).splits["train"]

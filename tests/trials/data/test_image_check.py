@@ -9,7 +9,7 @@ import pytest
 
 from trials.data import Dataset, DatasetError, image_check, open_dataset
 from trials.data.image_check import check_images, leave_out
-from trials.data.image_file import ImageFile
+from trials.data.images.image_file import ImageFile
 
 USED = ("train", "val")
 Open = Callable[[], Dataset]

@@ -14,7 +14,7 @@ from torchvision.datasets.voc import DATASET_YEAR_DICT
 
 from tests.file_server import FileServer
 from trials.data import DatasetError, known_datasets, open_dataset
-from trials.data.broken_items import OnBroken
+from trials.data.formats.broken_items import OnBroken
 from trials.data.known_datasets import KNOWN, Archive, fetch_known
 
 

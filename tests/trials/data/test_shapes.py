@@ -89,7 +89,7 @@ def test_images_follow_from_seed_split_and_index_alone() -> None:
 
 
 def test_another_process_draws_the_same() -> None:
-    code = "from trials.data.formats import *; print(open_dataset('shapes').splits['train'][3].load().tobytes().hex())"
+    code = "from trials.data.opening import *; print(open_dataset('shapes').splits['train'][3].load().tobytes().hex())"
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout.strip()
     assert there == make_shapes(ShapesSettings()).splits["train"][3].load().tobytes().hex()
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from trials.data import Sample, open_dataset
-from trials.data.letterbox import fit_letterbox
+from trials.data.images.letterbox import fit_letterbox
 from trials.detections import Anchors, fit_anchors
 
 

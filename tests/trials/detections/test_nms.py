@@ -3,7 +3,7 @@ import pytest
 import torch
 from torchvision.ops import box_iou
 
-from trials.data.letterbox import fit_letterbox, letterbox_boxes
+from trials.data.images.letterbox import fit_letterbox, letterbox_boxes
 from trials.detections import Detections, DetectionSettings, select_detections
 from trials.detections.decoding import Predictions
 from trials.detections.nms import unletterbox_detections

@@ -6,7 +6,7 @@ import torch
 
 from spaces import Architecture
 from spaces.networks import YoloReT, build_network
-from trials.data.letterbox import PAD_RGB
+from trials.data.images.letterbox import PAD_RGB
 from trials.detections import Decoding
 from trials.detections.anchors import cell_anchors
 from trials.onnx.decoded import export_decoded

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.trials.onnx.detector import CLASSES, make_decoding, make_network, write_folder
-from trials.data.letterbox import normalise
+from trials.data.images.letterbox import normalise
 from trials.detections.decoding import anchors_tensor, decode_maps
 from trials.onnx.decoded import export_decoded
 

@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 
 from tests.trials.onnx.detector import write_folder
-from trials.data.letterbox import letterbox
+from trials.data.images.letterbox import letterbox
 from trials.data.shapes import ShapesSettings, make_shapes
 from trials.onnx.quantised import quantise
 

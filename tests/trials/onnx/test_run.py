@@ -16,7 +16,7 @@ from PIL import Image
 from spaces.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from tests.trials.onnx.detector import CLASSES, make_decoding, make_network, write_folder
 from tests.trials.onnx.tensorrt_stand_in import Memory, tensorrt_stand_in
-from trials.data.letterbox import PAD_RGB, letterbox, normalise
+from trials.data.images.letterbox import PAD_RGB, letterbox, normalise
 from trials.detections import DetectionSettings, select_detections
 from trials.detections.decoding import anchors_tensor, decode_maps
 from trials.detections.nms import unletterbox_detections

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tests.trials.detections.box_encoding import encode_boxes
 from tests.trials.training.tiny_network import ANCHORS, STRIDES
 from trials.data import Sample
-from trials.data.letterbox import fit_letterbox, letterbox_boxes
+from trials.data.images.letterbox import fit_letterbox, letterbox_boxes
 from trials.detections import Decoding
 from trials.detections.decoding import anchors_tensor, build_grid
 from trials.scoring import DetectionScorer, Scores, score_network

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 
 from trials.data import Dataset, Sample
-from trials.data.drawing import colour_of
+from trials.data.images.drawing import colour_of
 from trials.detections import Decoding, Detections
 from trials.scoring import detections_picture
 from trials.scoring.detections_picture import choose_samples, draw_detections

@@ -8,7 +8,7 @@ from spaces import Architecture
 from spaces.networks import build_network
 from tests.trials.training.tiny_network import ANCHORS, STRIDES, TinyNetwork, tiny_network
 from trials.data.batches import Batch
-from trials.data.letterbox import as_network_input
+from trials.data.images.letterbox import as_network_input
 from trials.detections import Decoding
 from trials.scoring import DetectionScorer
 from trials.training import RECIPES, TrainSettings

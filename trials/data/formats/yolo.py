@@ -15,9 +15,9 @@ from typing import Any
 
 import yaml
 
-from trials.data.broken_items import BrokenItems, OnBroken, relative_name
 from trials.data.dataset import Dataset, DatasetError, Sample, assemble_dataset
-from trials.data.file_tree import (
+from trials.data.formats.broken_items import BrokenItems, OnBroken, relative_name
+from trials.data.formats.file_tree import (
     SPLIT_WORDS,
     FileTree,
     find_below,
@@ -28,7 +28,7 @@ from trials.data.file_tree import (
     split_of_folder,
     walk_files,
 )
-from trials.data.yolo_labels import LabelReader, label_path
+from trials.data.formats.yolo_labels import LabelReader, label_path
 
 _MAX_DEPTH = 2  # folders between the root and the YAML file
 _USUAL_YAML_STEMS = ("data", "dataset")

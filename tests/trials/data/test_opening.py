@@ -127,7 +127,7 @@ def test_files_that_systems_leave_behind_are_skipped(write_voc) -> None:
 
 def test_layouts_of_the_docs_name_their_tests() -> None:
     here = Path(__file__).parent
-    tests = "".join(path.read_text() for path in here.glob("test_*.py"))
+    tests = "".join(path.read_text() for path in here.rglob("test_*.py"))
     rows = re.findall(r"`(test_\w+)` \|$", (here.parents[2] / "docs/data.md").read_text(), re.M)
     assert len(rows) > 20
     assert [name for name in rows if f"def {name}(" not in tests] == []

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from os.path import commonpath
 from pathlib import Path
 
-from trials.data.broken_items import relative_name
-from trials.data.file_tree import FileTree, is_image
+from trials.data.formats.broken_items import relative_name
+from trials.data.formats.file_tree import FileTree, is_image
 
 _USUAL_IMAGE_FOLDERS = frozenset({"jpegimages", "images", "image", "imgs", "img"})
 _MASK_FOLDERS = frozenset({"segmentationclass", "segmentationobject", "masks", "mask", "trimaps"})

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from trials.data.broken_items import relative_name
 from trials.data.dataset import DatasetError
-from trials.data.file_tree import SPLIT_WORDS, FileTree, count_common_tail, file_name
+from trials.data.formats.broken_items import relative_name
+from trials.data.formats.file_tree import SPLIT_WORDS, FileTree, count_common_tail, file_name
 
 _PROBED_IMAGES = 20  # a folder that holds one of the first few images is the image folder
 _SHOWN_FOLDERS = 8

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from trials.data.dataset import DatasetError
-from trials.data.image_file import IMAGE_SUFFIXES
+from trials.data.images.image_file import IMAGE_SUFFIXES
 
 SPLIT_WORDS = {
     "train": "train",

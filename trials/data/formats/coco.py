@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from trials.data.broken_items import BrokenItems, OnBroken, relative_name
-from trials.data.coco_images import CocoImages
 from trials.data.dataset import Dataset, DatasetError, Sample, assemble_dataset
-from trials.data.file_tree import SPLIT_WORDS, FileTree, note_unreadable
+from trials.data.formats.broken_items import BrokenItems, OnBroken, relative_name
+from trials.data.formats.coco_images import CocoImages
+from trials.data.formats.file_tree import SPLIT_WORDS, FileTree, note_unreadable
 
 _MAX_DEPTH = 2  # folders between the root and an annotation file
 _OTHER_TASKS = ("captions", "image_info", "panoptic", "stuff")

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from PIL import ImageFile as PillowFile
 
 from trials.data import DatasetError
-from trials.data.image_file import ImageFile, check_image
+from trials.data.images.image_file import ImageFile, check_image
 
 WriteImage = Callable[..., Path]
 

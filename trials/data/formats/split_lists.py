@@ -7,8 +7,8 @@ VOC2007 and VOC2012 in one folder, each year's lists divide that year.
 from collections.abc import Sequence
 from pathlib import Path
 
-from trials.data.broken_items import BrokenItems, relative_name
-from trials.data.file_tree import SPLIT_WORDS, FileTree, count_common_tail, is_image, read_list
+from trials.data.formats.broken_items import BrokenItems, relative_name
+from trials.data.formats.file_tree import SPLIT_WORDS, FileTree, count_common_tail, is_image, read_list
 
 _TRAINVAL = "trainval"
 _CLASS_FLAGS = frozenset({"-1", "0", "1"})  # VOC's lists by class have one behind each name

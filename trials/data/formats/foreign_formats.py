@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from trials.data.file_tree import FileTree
+from trials.data.formats.file_tree import FileTree
 
 _PROBED_FILES = 5
 _HEAD_BYTES = 65536

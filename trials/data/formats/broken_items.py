@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trials.data.dataset import DatasetError, Sample
-from trials.data.image_file import CheckedImage, check_image
+from trials.data.images.image_file import CheckedImage, check_image
 
 OnBroken = Literal["stop", "skip", "skip-boxes"]
 """What happens at a broken item. ``skip-boxes`` skips broken boxes only: an original dataset's, which nobody can repair."""

@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from trials.data.broken_items import OnBroken
-from trials.data.coco import is_coco, read_coco
 from trials.data.dataset import Dataset, DatasetError, DatasetFormat
-from trials.data.file_tree import FileTree
-from trials.data.foreign_formats import count_suffixes, suggest_conversion
+from trials.data.formats.broken_items import OnBroken
+from trials.data.formats.coco import is_coco, read_coco
+from trials.data.formats.file_tree import FileTree
+from trials.data.formats.foreign_formats import count_suffixes, suggest_conversion
+from trials.data.formats.voc import is_voc, read_voc
+from trials.data.formats.yolo import is_yolo, read_yolo
 from trials.data.known_datasets import KNOWN, open_known
 from trials.data.shapes import is_shapes_spec, make_shapes, parse_shapes
-from trials.data.voc import is_voc, read_voc
-from trials.data.yolo import is_yolo, read_yolo
 
 
 class _Read(Protocol):

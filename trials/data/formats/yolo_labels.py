@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from trials.data.broken_items import BrokenItems
-from trials.data.file_tree import read_text
+from trials.data.formats.broken_items import BrokenItems
+from trials.data.formats.file_tree import read_text
 
 _NORMALISED_LIMIT = 2.0  # a box may reach past its image; larger values are pixels
 

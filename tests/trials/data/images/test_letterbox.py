@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from spaces.normalisation import IMAGENET_MEAN, IMAGENET_STD
-from trials.data.letterbox import (
+from trials.data.images.letterbox import (
     PAD_RGB,
     fit_letterbox,
     letterbox,

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trials.data.broken_items import BrokenItems, OnBroken, relative_name
 from trials.data.dataset import Dataset, DatasetError, Sample, assemble_dataset
-from trials.data.file_tree import FileTree, file_name, note_unreadable
-from trials.data.split_lists import divide_by_split
-from trials.data.voc_images import VocImages
+from trials.data.formats.broken_items import BrokenItems, OnBroken, relative_name
+from trials.data.formats.file_tree import FileTree, file_name, note_unreadable
+from trials.data.formats.split_lists import divide_by_split
+from trials.data.formats.voc_images import VocImages
 
 _ROOT_TAG = "annotation"
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")

@@ -1,0 +1,1 @@
+"""Image files: decoding, checking and caching them, fitting them to a network's input, and drawing on them."""
