@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from search.driver.devices import LocalDevices
 from search.driver.driver import StopRequest
 from search.driver.executor import Event, Finished
 from search.driver.search import run_search
@@ -95,9 +96,10 @@ def search_table(
     )
     measured: set[str] = set()
 
-    def measure_ms(architecture: Architecture, settings: StudySettings, *, num_classes: int) -> float:
-        measured.add(architecture.key)
-        return float(table.latency_ms[rows[architecture.key]])
+    class TableDevices(LocalDevices):
+        def measure_ms(self, architecture: Architecture, settings: StudySettings, *, num_classes: int) -> float:
+            measured.add(architecture.key)
+            return float(table.latency_ms[rows[architecture.key]])
 
     def stop_requested() -> StopRequest:
         return "finish" if len(executor.trained) >= num_trainings else "no"
@@ -114,7 +116,7 @@ def search_table(
             max_latency_ms=max_latency_ms,
             seed=seed,
         )
-        run_search(settings, executor=executor, view=_NoView(), stop_requested=stop_requested, measure_ms=measure_ms)
+        run_search(settings, executor=executor, devices=TableDevices(), view=_NoView(), stop_requested=stop_requested)
     return executor.trained, len(measured | executor.started)
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from search.driver.devices import Devices, LocalDevices
 from search.driver.driver import RunResult, StopRequest
 from search.driver.executor import Executor
 from search.driver.opening import Opened, open_and_drive
@@ -26,6 +27,7 @@ def run_experiment(
     variants: Sequence[Variant],
     *,
     executor: Executor,
+    devices: Devices | None = None,
     view: View,
     stop_requested: Callable[[], StopRequest] = lambda: "no",
     write_reports: WriteReports = lambda records: (),
@@ -36,6 +38,7 @@ def run_experiment(
         settings: Which experiment; an existing one is resumed, with further variants if some are new.
         variants: What to train.
         executor: Where; closed at the end.
+        devices: Where latency is measured; None for what this machine has and reaches.
         view: Shows how the run goes.
         stop_requested: Called often: whether the user wants to end.
         write_reports: Its files go onto the experiment's MLflow run.
@@ -49,7 +52,9 @@ def run_experiment(
         DeviceError: the device cannot be reached.
     """
     make_work = partial(ExperimentWork, settings, variants, write_reports=write_reports)
-    result, work = open_and_drive(settings, make_work, executor, view=view, stop_requested=stop_requested)
+    result, work = open_and_drive(
+        settings, make_work, executor, devices=devices or LocalDevices(), view=view, stop_requested=stop_requested
+    )
     return result, work.requested_records()
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from search.driver.devices import Devices
 from search.driver.driver import Driver, RunResult, StopRequest
 from search.driver.executor import Executor
 from search.driver.lock import creation_lock, driver_lock
@@ -26,15 +27,11 @@ from trials.data.image_check import check_images
 from trials.data.trainable import why_untrainable
 from trials.latency import DeviceIdentity
 from trials.latency.cache import LatencyCache
-from trials.latency.open_device import open_device
 
 AnyWork = TypeVar("AnyWork", bound=Work)
 
 _PACKAGES = ("yoloret-nas", "torch", "lightning", "timm", "optuna", "onnxruntime", "mlflow")
 """Whose versions are recorded."""
-
-_FIRST_PATIENCE_S = 15.0
-"""An unreachable device is reported soon when a run begins; one that goes away later is waited for longer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +49,7 @@ def open_and_drive(
     make_work: Callable[[Opened], AnyWork],
     executor: Executor,
     *,
+    devices: Devices,
     view: View,
     stop_requested: Callable[[], StopRequest],
     refuse: Callable[[Opened], None] = lambda opened: None,
@@ -62,6 +60,7 @@ def open_and_drive(
         settings: The run's.
         make_work: Makes the work from its data and device.
         executor: Where trials run.
+        devices: Where latency is measured.
         view: Shows how the run goes.
         stop_requested: Called often: whether the user wants to end.
         refuse: Raises before anything of the run is recorded, if it cannot succeed.
@@ -76,7 +75,7 @@ def open_and_drive(
     began = time.monotonic()
     settings.folder.mkdir(parents=True, exist_ok=True)
     with driver_lock(settings.folder), closing(executor), named_storage_errors(settings.root):
-        opened = _open_data_and_device(settings, view)
+        opened = _open_data_and_device(settings, devices, view)
         refuse(opened)
         create_stores(settings.root)
         # Opened before the work, which may measure for minutes: a store that cannot be used is reported at once.
@@ -107,7 +106,7 @@ def create_stores(root: Path) -> None:
         create_store(root)
 
 
-def _open_data_and_device(settings: RunSettings, view: View) -> Opened:
+def _open_data_and_device(settings: RunSettings, devices: Devices, view: View) -> Opened:
     """Open the dataset and reach the device; their notes go to the view.
 
     What would end each trial alike is found here, since it says nothing about the architectures. Decoding all images may
@@ -116,7 +115,7 @@ def _open_data_and_device(settings: RunSettings, view: View) -> Opened:
     dataset = open_dataset(settings.dataset, on_broken="skip" if settings.skip_broken else "stop")
     _check_objects(dataset)
     LatencyCache(settings.latency_cache).check()
-    identity = _reach_device(settings)
+    identity = devices.reach(settings)
     dataset, broken_images = check_images(
         dataset, splits=("train", "val"), skip_broken=settings.skip_broken, report=view.checking_images
     )
@@ -130,10 +129,3 @@ def _open_data_and_device(settings: RunSettings, view: View) -> Opened:
 def _check_objects(dataset: Dataset) -> None:
     if reason := why_untrainable(dataset):
         raise DatasetError(reason, hint="single images without objects are allowed, a split without any is not")
-
-
-def _reach_device(settings: RunSettings) -> DeviceIdentity:
-    for spec in settings.also_measure:
-        open_device(spec).close()  # refuses what names no device
-    with closing(open_device(settings.device, patience_s=_FIRST_PATIENCE_S)) as device:
-        return device.identity()

@@ -1,23 +1,22 @@
 """A new study's space is refused before anything is recorded, if the device's TensorRT does not take its networks."""
 
 from collections.abc import Callable
-from contextlib import closing
 
+from search.driver.devices import Devices
 from search.study.settings import StudySettings
 from spaces.named_spaces import SPACES
 from spaces.space import SpaceError
-from trials.latency.compatibility import judge_of, judge_space
-from trials.latency.open_device import open_device
 
 _HINT = "leave these choices out of a file of your own: yoloret-nas space {name} --yaml > my.yaml"
 _HINT_OWN = "leave these choices out of the space's file"
 
 
-def refuse_space(settings: StudySettings, *, num_classes: int, notice: Callable[[str], None]) -> None:
+def refuse_space(settings: StudySettings, *, devices: Devices, num_classes: int, notice: Callable[[str], None]) -> None:
     """Check a few networks that together have every choice of the space; do nothing on a device without TensorRT.
 
     Args:
         settings: The study.
+        devices: Has its device.
         num_classes: Classes of its detectors.
         notice: Called with a note for the user.
 
@@ -25,11 +24,10 @@ def refuse_space(settings: StudySettings, *, num_classes: int, notice: Callable[
         SpaceError: the device's TensorRT refuses some of them; the message names the choices and the reason.
         DeviceError: the device cannot be reached.
     """
-    with closing(open_device(settings.device)) as device:
-        judge = judge_of(device)
-    if judge is None:
+    verdict = devices.judge(settings, num_classes=num_classes)
+    if verdict is None:
         return
-    report = judge_space(settings.space, judge, num_classes=num_classes)
+    report = verdict.report
     num_judged = len(report.taken) + len(report.refused)
     if report.refused:
         _, reason = report.refused[0]
@@ -39,4 +37,6 @@ def refuse_space(settings: StudySettings, *, num_classes: int, notice: Callable[
             f"together have all its choices, {which}: {reason}",
             hint=_HINT.format(name=settings.space.name) if settings.space.name in SPACES else _HINT_OWN,
         )
-    notice(f"{settings.device} takes the space: asked about {num_judged} networks with all its choices: {judge}")
+    notice(
+        f"{settings.device} takes the space: asked about {num_judged} networks with all its choices: {verdict.judge}"
+    )

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from optuna.samplers import BaseSampler
 
+from search.driver.devices import Devices, LocalDevices
 from search.driver.driver import RunResult, StopRequest
 from search.driver.executor import Executor
-from search.driver.measuring import MeasureMs, measure_latency_ms, slowest_latency_ms
 from search.driver.opening import Opened, open_and_drive
 from search.driver.preflight import refuse_space
+from search.driver.reference_latency import slowest_latency_ms
 from search.driver.view import View
 from search.driver.work import Proposal, in_one_format, to_request
 from search.reports import write_reports
@@ -41,18 +42,19 @@ def run_search(
     settings: StudySettings,
     *,
     executor: Executor,
+    devices: Devices | None = None,
     view: View,
     stop_requested: Callable[[], StopRequest] = lambda: "no",
-    measure_ms: MeasureMs = measure_latency_ms,
 ) -> RunResult:
     """Search until the study has its budget of finished trials, or every architecture of the space was tried.
 
     Args:
         settings: Which study, and how; an existing one is resumed.
         executor: Where trials run; closed at the end.
+        devices: Where latency is measured: of trials, and what the driver itself needs, the reference and look-ups for
+            proposals. None for what this machine has and reaches.
         view: Shows how the run goes.
         stop_requested: Called often: whether the user wants to end.
-        measure_ms: Measures what the driver itself needs, on the study's device: the reference, and look-ups for proposals.
 
     Raises:
         SpaceError: the device's TensorRT refuses networks of the space.
@@ -61,13 +63,17 @@ def run_search(
         DeviceError: the device cannot be reached.
     """
     settings = with_available_weights(settings, view)
-    make_work = partial(SearchWork, settings, notice=view.noticed, measure_ms=measure_ms, workers=executor.capacity)
+    devices = devices or LocalDevices()
+    make_work = partial(SearchWork, settings, notice=view.noticed, devices=devices, workers=executor.capacity)
 
     def refuse(opened: Opened) -> None:
         if settings.name not in study_names(settings.root):
-            refuse_space(settings, num_classes=len(opened.dataset.class_names), notice=view.noticed)
+            num_classes = len(opened.dataset.class_names)
+            refuse_space(settings, devices=devices, num_classes=num_classes, notice=view.noticed)
 
-    result, _ = open_and_drive(settings, make_work, executor, view=view, stop_requested=stop_requested, refuse=refuse)
+    result, _ = open_and_drive(
+        settings, make_work, executor, devices=devices, view=view, stop_requested=stop_requested, refuse=refuse
+    )
     return result
 
 
@@ -78,7 +84,7 @@ class SearchWork:
         settings: The study.
         opened: Its data and its device.
         notice: Called with notes for the user.
-        measure_ms: See :func:`run_search`.
+        devices: See :func:`run_search`.
         workers: Trials at once.
 
     Raises:
@@ -91,7 +97,7 @@ class SearchWork:
         opened: Opened,
         *,
         notice: Callable[[str], None],
-        measure_ms: MeasureMs,
+        devices: Devices,
         workers: int = 1,
     ) -> None:
         self.settings = settings
@@ -104,7 +110,7 @@ class SearchWork:
         sampler = make_sampler(
             settings,
             num_classes=num_classes,
-            measure_ms=measure_ms,
+            devices=devices,
             on_look_up=self._count,
             notice=notice,
             workers=workers,
@@ -123,7 +129,7 @@ class SearchWork:
         if reference_ms is None:
             began = time.monotonic()
             reference_ms = (
-                slowest_latency_ms(settings, num_classes=num_classes, measure_ms=measure_ms)
+                slowest_latency_ms(settings, num_classes=num_classes, devices=devices)
                 if settings.max_latency_ms is None
                 else settings.max_latency_ms * _BEYOND_LIMIT
             )
@@ -215,7 +221,7 @@ def make_sampler(
     settings: StudySettings,
     *,
     num_classes: int,
-    measure_ms: MeasureMs,
+    devices: Devices,
     on_look_up: Callable[[float], None],
     notice: Callable[[str], None],
     workers: int = 1,
@@ -225,7 +231,7 @@ def make_sampler(
     Args:
         settings: The study.
         num_classes: Classes of its detectors, for samplers that measure.
-        measure_ms: Measures latencies for a proposal.
+        devices: Measure latencies for a proposal.
         on_look_up: Called with the seconds of each measurement made for a proposal.
         notice: Called with a note for the user about each such measurement that failed.
         workers: Trials at once.
@@ -243,7 +249,7 @@ def make_sampler(
             is_told = True
         began = time.monotonic()
         try:
-            return measure_ms(architecture, settings, num_classes=num_classes)
+            return devices.measure_ms(architecture, settings, num_classes=num_classes)
         finally:
             on_look_up(time.monotonic() - began)
 

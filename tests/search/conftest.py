@@ -53,11 +53,10 @@ def settings(root: Path) -> MakeSettings:
 def device(monkeypatch: pytest.MonkeyPatch) -> StandInDevice:
     """The device every search of the test opens; architectures have made-up latencies, the reference is 100 ms."""
     found = StandInDevice()
-    for module in ("opening", "measuring", "preflight"):
-        monkeypatch.setattr(f"search.driver.{module}.open_device", lambda spec, **options: found)
+    monkeypatch.setattr("search.driver.devices.open_device", lambda spec, **options: found)
     monkeypatch.setattr("search.driver.search.slowest_latency_ms", lambda *args, **kwargs: 100.0)
     monkeypatch.setattr(
-        "search.driver.measuring.measure_architecture",
+        "search.driver.devices.measure_architecture",
         lambda architecture, *args, **kwargs: (latency(fake_latency_ms(architecture)), False),
     )
     return found

@@ -282,7 +282,7 @@ def test_a_gpu_that_is_not_there_is_refused(call: Call, played: ScriptedExecutor
 def test_a_board_that_is_not_there_is_refused(
     call: Call, played: ScriptedExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.driver.opening._FIRST_PATIENCE_S", 0.0)
+    monkeypatch.setattr("search.driver.devices.FIRST_PATIENCE_S", 0.0)
     assert_refused(call("search", "--device", "ssh://nobody@127.0.0.1:1"), 1, "error: .*127.0.0.1")
     assert played.started == []
 
@@ -300,7 +300,7 @@ def test_a_study_is_named_after_its_space_its_data_s_folder_and_its_device(
 def test_a_board_is_searched_for_what_it_can_run(
     call: Call, played: ScriptedExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.driver.opening._FIRST_PATIENCE_S", 0.0)
+    monkeypatch.setattr("search.driver.devices.FIRST_PATIENCE_S", 0.0)
     called = call("search", "--device", "ssh://nobody@127.0.0.1:1")
     assert "space nano" in called.out
     if not torch.cuda.is_available():

@@ -5,8 +5,10 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from search.driver.devices import LocalDevices
 from search.driver.executor import Died, Event, Finished, Progressed
 from search.study.record import TrialRecord
+from search.study.settings import StudySettings
 from search.study.summary import Summary
 from spaces import Architecture
 from spaces.space import BackboneChoice, Space
@@ -219,6 +221,16 @@ class RecordingView:
 
     def noticed(self, message: str) -> None:
         self.notices.append(message)
+
+
+class Measures(LocalDevices):
+    """Devices whose measurements a function stands for."""
+
+    def __init__(self, measure_ms: Callable[..., float]) -> None:
+        self._measure_ms = measure_ms
+
+    def measure_ms(self, architecture: Architecture, settings: StudySettings, *, num_classes: int) -> float:
+        return self._measure_ms(architecture, settings, num_classes=num_classes)
 
 
 @dataclass

@@ -10,6 +10,7 @@ from search.study.settings import StudySettings
 from spaces import Architecture
 from tests.search.conftest import MakeSettings
 from tests.search.driver.scripted import (
+    Measures,
     RecordingView,
     Runs,
     ScriptedExecutor,
@@ -50,7 +51,7 @@ def _look_ups(
         clock.now += 2.0
         return fake_latency_ms(architecture)
 
-    run_search(settings, executor=executor, view=view, measure_ms=measure_ms)
+    run_search(settings, executor=executor, view=view, devices=Measures(measure_ms))
     return seen, [notice for notice in view.notices if "measuring" in notice]
 
 

@@ -19,7 +19,7 @@ NANO = Judge(version=TensorRTVersion(8, 2))
 @pytest.fixture
 def judged(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Gives the device a Nano's TensorRT, and makes that lack MobileNetV3's activation."""
-    monkeypatch.setattr("search.driver.preflight.judge_of", lambda device: NANO)
+    monkeypatch.setattr("search.driver.devices.judge_of", lambda device: NANO)
     return lambda: monkeypatch.setitem(tensorrt_version._FIRST_IN, "HardSigmoid", TensorRTVersion(8, 4))
 
 

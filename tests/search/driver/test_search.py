@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from search.driver.devices import LocalDevices
 from search.driver.driver import OutsideFaultError, RunResult, StopRequest
 from search.driver.executor import Event, Finished, Progressed
 from search.driver.lock import driver_lock
-from search.driver.measuring import measure_latency_ms, slowest_latency_ms
+from search.driver.reference_latency import slowest_latency_ms
 from search.driver.repeated_failure import RepeatedFailureError
 from search.driver.search import run_search
 from search.study.errors import StudyError
@@ -32,6 +33,7 @@ from tests.search.driver.scripted import (
     IDENTITY,
     SPACE,
     DriverKilledError,
+    Measures,
     RecordingView,
     Runs,
     Script,
@@ -315,7 +317,7 @@ def test_what_a_proposal_measures_counts_as_measuring(
         time.sleep(0.01)
         return latency(fake_latency_ms(architecture)), False
 
-    monkeypatch.setattr("search.driver.measuring.measure_architecture", measure)
+    monkeypatch.setattr("search.driver.devices.measure_architecture", measure)
     outcome = search(settings(budget=2, sampler="ehvi", max_latency_ms=1e3))
     assert len(asked) >= 6
     assert outcome.seconds_by_phase["measure"] >= 0.01 * len(asked)
@@ -430,12 +432,12 @@ def test_an_interrupt_while_latencies_are_measured_starts_nothing_and_loses_noth
         executor=executor,
         view=view,
         stop_requested=lambda: "finish" if measured else "no",
-        measure_ms=measure_ms,
+        devices=Measures(measure_ms),
     )
     assert (outcome.ending, executor.started) == ("interrupted", [])
     assert any("measuring latencies of candidates" in note for note in view.notices)
     again = ScriptedExecutor()
-    run_search(chosen, executor=again, view=RecordingView(), measure_ms=measure_ms)
+    run_search(chosen, executor=again, view=RecordingView(), devices=Measures(measure_ms))
     assert again.started[0].number == 1  # the first proposal's architecture, queued again
     assert len(measured) == len(set(measured))
 
@@ -870,7 +872,7 @@ def test_a_device_that_stays_away_ends_the_search_and_loses_nothing(
 def costly(monkeypatch: pytest.MonkeyPatch) -> StandInDevice:
     """A device whose reference is really measured."""
     found = StandInDevice()
-    monkeypatch.setattr("search.driver.measuring.open_device", lambda spec, **options: found)
+    monkeypatch.setattr("search.driver.devices.open_device", lambda spec, **options: found)
     return found
 
 
@@ -878,10 +880,10 @@ def test_without_a_limit_the_reference_is_the_costliest_network_s_latency(
     settings: MakeSettings, costly: StandInDevice, root: Path
 ) -> None:
     root.mkdir(exist_ok=True)
-    slowest_ms = slowest_latency_ms(settings(space=FEW), num_classes=3, measure_ms=measure_latency_ms)
+    slowest_ms = slowest_latency_ms(settings(space=FEW), num_classes=3, devices=LocalDevices())
     assert slowest_ms == pytest.approx(110.0)  # and a margin
     assert len(costly.measured) == 1
-    assert slowest_latency_ms(settings(space=FEW), num_classes=3, measure_ms=measure_latency_ms) == slowest_ms
+    assert slowest_latency_ms(settings(space=FEW), num_classes=3, devices=LocalDevices()) == slowest_ms
     assert len(costly.measured) == 1  # found in the cache
 
 
@@ -891,7 +893,7 @@ def test_a_driver_measures_alone_on_the_machine(
     was_alone = []
     monkeypatch.setattr(costly, "measure", lambda path: was_alone.append(is_measuring()) or latency(1.0))
     root.mkdir(exist_ok=True)
-    measure_latency_ms(next(iter(FEW)), settings(space=FEW), num_classes=3)
+    LocalDevices().measure_ms(next(iter(FEW)), settings(space=FEW), num_classes=3)
     assert was_alone == [True]
 
 
@@ -901,13 +903,11 @@ def test_a_costliest_network_that_the_device_cannot_run_is_passed_over(
 ) -> None:
     root.mkdir(exist_ok=True)
     costly.faults = [fault]
-    assert slowest_latency_ms(settings(space=SPACE), num_classes=3, measure_ms=measure_latency_ms) == pytest.approx(
-        110.0
-    )
+    assert slowest_latency_ms(settings(space=SPACE), num_classes=3, devices=LocalDevices()) == pytest.approx(110.0)
     costly.known = dataclasses.replace(IDENTITY, board="another")
     costly.faults = [fault, DeviceError("again")]
     with pytest.raises(DeviceError, match="again"):
-        slowest_latency_ms(settings(space=SPACE), num_classes=3, measure_ms=measure_latency_ms)
+        slowest_latency_ms(settings(space=SPACE), num_classes=3, devices=LocalDevices())
 
 
 @pytest.mark.parametrize("trouble", [DeviceAwayError, UnstableError])
@@ -919,7 +919,7 @@ def test_a_trouble_that_says_nothing_about_the_costliest_network_passes_nothing_
     costly.faults = [trouble("a passing trouble")]
     with pytest.raises(trouble, match="a passing trouble"):
         slowest_latency_ms(
-            settings(space=dataclasses.replace(FEW, backbones=two)), num_classes=3, measure_ms=measure_latency_ms
+            settings(space=dataclasses.replace(FEW, backbones=two)), num_classes=3, devices=LocalDevices()
         )
 
 

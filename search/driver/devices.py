@@ -1,0 +1,79 @@
+"""The latency devices of a run, as the driver uses them: on this machine here, on a cluster in `search.cluster`."""
+
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Protocol
+
+from search.study.settings import RunSettings, StudySettings
+from spaces import Architecture
+from trials.latency import DeviceIdentity
+from trials.latency.cache import LatencyCache
+from trials.latency.compatibility import Report, judge_of, judge_space
+from trials.latency.measure import measure_architecture
+from trials.latency.measurement_lock import MeasurementLock
+from trials.latency.open_device import open_device
+
+FIRST_PATIENCE_S = 15.0
+"""An unreachable device is reported soon when a run begins; one that goes away later is waited for longer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What a device's TensorRT says of a space."""
+
+    judge: str
+    """Who was asked."""
+    report: Report
+    """Of a few networks that together have every choice of the space."""
+
+
+class Devices(Protocol):
+    """Reaches the devices of a run and measures on them. Every method raises `DeviceError` where one cannot be used."""
+
+    def reach(self, settings: RunSettings) -> DeviceIdentity:
+        """Return the identity of the run's device; refuse further devices that do not exist."""
+
+    def judge(self, settings: StudySettings, *, num_classes: int) -> Verdict | None:
+        """Ask the device's TensorRT about the study's space; None for a device without TensorRT."""
+
+    def measure_ms(self, architecture: Architecture, settings: StudySettings, *, num_classes: int) -> float:
+        """Return an architecture's median latency in ms on the study's device, measured or from the cache.
+
+        Raises:
+            UnsupportedNetworkError: the device's TensorRT cannot take it.
+        """
+
+
+class LocalDevices:
+    """Devices that this machine has or reaches by itself."""
+
+    def reach(self, settings: RunSettings) -> DeviceIdentity:
+        """Open all devices; ask the first."""
+        for spec in settings.also_measure:
+            open_device(spec).close()  # refuses what names no device
+        with closing(open_device(settings.device, patience_s=FIRST_PATIENCE_S)) as device:
+            return device.identity()
+
+    def judge(self, settings: StudySettings, *, num_classes: int) -> Verdict | None:
+        """Ask our tables, and the parser of an installed TensorRT."""
+        with closing(open_device(settings.device)) as device:
+            judge = judge_of(device)
+        if judge is None:
+            return None
+        return Verdict(judge=str(judge), report=judge_space(settings.space, judge, num_classes=num_classes))
+
+    def measure_ms(self, architecture: Architecture, settings: StudySettings, *, num_classes: int) -> float:
+        """Measure while this machine's trainings wait."""
+        cache = LatencyCache(settings.latency_cache)
+        with (
+            MeasurementLock().shared() as lock,
+            closing(open_device(settings.device)) as device,
+            TemporaryDirectory() as folder,
+        ):
+            path = Path(folder) / "candidate.onnx"
+            latency, _ = measure_architecture(
+                architecture, device, cache, lock=lock, num_classes=num_classes, onnx_path=path
+            )
+        return latency.median_ms
