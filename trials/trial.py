@@ -22,9 +22,9 @@ from spaces.weights import load_pretrained
 from trials.data import Dataset, DatasetError, open_dataset
 from trials.data.image_check import leave_out
 from trials.detections import choose_anchors
-from trials.latency import Device, DeviceAwayError, DeviceError, Latency
+from trials.latency import DeviceAwayError, DeviceError, Latency
 from trials.latency.cache import LatencyCache, LatencyCacheError
-from trials.latency.measure import measure_quietly
+from trials.latency.measure import measure_architecture
 from trials.latency.measurement_lock import MeasurementLock
 from trials.latency.open_device import open_device
 from trials.onnx.export import export_for_timing, fill_weights
@@ -100,6 +100,15 @@ def _in_words(error: YoloRetError) -> str:
     return f"{error.message}{f' ({error.hint})' if error.hint else ''}"
 
 
+def _check_same(dataset: Dataset, request: TrialRequest) -> None:
+    if request.fingerprint and dataset.fingerprint != request.fingerprint:
+        raise DatasetError(
+            f"dataset {request.dataset!r} is not the one that the run began with: fingerprint {dataset.fingerprint}, "
+            f"was {request.fingerprint}",
+            hint="restore its files, or start another study with --study",
+        )
+
+
 def _finish_on_gpu() -> None:
     """Wait until the GPU has done what this process queued."""
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
@@ -148,6 +157,7 @@ class _Trial:
             dataset = open_dataset(request.dataset, on_broken="skip" if request.skip_broken else "stop")
             if request.broken_images:
                 dataset = leave_out(dataset, frozenset(request.broken_images))
+            _check_same(dataset, request)
         latency = self._measure(num_classes=len(dataset.class_names))
         if request.max_latency_ms is not None and latency.median_ms > request.max_latency_ms:
             reason = f"{latency.median_ms:.2f} ms is over the limit of {request.max_latency_ms:g} ms"
@@ -173,11 +183,8 @@ class _Trial:
         macs = count_macs(network, input_size=architecture.input_size)
         self._result = replace(self._result, macs=macs, params=count_params(network))
         onnx_path = request.work_dir / ONNX_FILE
-        with closing(open_device(request.device)) as device:
-            self._report(Progress(phase="measure"))
-            with self._clock("measure"):
-                export_for_timing(architecture, onnx_path, num_classes=num_classes, opset=device.opset)
-                latency, is_cached = self._time(device, onnx_path)
+        self._report(Progress(phase="measure"))
+        latency, is_cached = self._latency_on(request.device, onnx_path, num_classes=num_classes)
         if request.device_key and latency.device.key != request.device_key:
             raise DeviceError(
                 f"device {request.device} has changed since the study began, it is now {latency.device}",
@@ -196,10 +203,7 @@ class _Trial:
             path = request.work_dir / "elsewhere.onnx"
             self._report(Progress(phase="measure"))  # each may wait for hours in its board's queue
             try:
-                with closing(open_device(spec)) as device:
-                    export_for_timing(request.architecture, path, num_classes=num_classes, opset=device.opset)
-                    with self._clock("measure"):
-                        measured[spec], _ = self._time(device, path)
+                measured[spec], _ = self._latency_on(spec, path, num_classes=num_classes)
             except YoloRetError as error:
                 notes.append(f"{spec}: {error.message}")
             except Exception as error:  # of a runtime, a driver or a full disk; its traceback is kept
@@ -209,8 +213,25 @@ class _Trial:
             path.unlink(missing_ok=True)
         self._result = replace(self._result, also=measured, notes=tuple(notes))
 
-    def _time(self, device: Device, onnx_path: Path) -> tuple[Latency, bool]:
-        return measure_quietly(onnx_path, device, LatencyCache(self._request.latency_cache), lock=self._lock)
+    def _latency_on(self, spec: str, onnx_path: Path, *, num_classes: int) -> tuple[Latency, bool]:
+        """Write the file that a device times; return its latency, and whether that was measured before."""
+        request = self._request
+        known = request.measured.get(spec)
+        if isinstance(known, YoloRetError):
+            raise known
+        with self._clock("measure"):
+            if known is not None:
+                export_for_timing(request.architecture, onnx_path, num_classes=num_classes, opset=known.opset)
+                return known.latency, known.is_cached
+            with closing(open_device(spec)) as device:
+                return measure_architecture(
+                    request.architecture,
+                    device,
+                    LatencyCache(request.latency_cache),
+                    lock=self._lock,
+                    num_classes=num_classes,
+                    onnx_path=onnx_path,
+                )
 
     def _train(self, dataset: Dataset) -> TrainResult:
         """Train and score the network, write its weights into the ONNX file that was measured, and draw what it finds."""

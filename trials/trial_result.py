@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from spaces import Architecture
+from spaces import Architecture, YoloRetError
 from trials.latency import Latency
 from trials.training import NumberFormat, TrainSettings
 from trials.whole_file import whole_file
@@ -18,6 +18,18 @@ ONNX_FILE = "model.onnx"
 RESULT_FILE = "result.json"
 DETECTIONS_FILE = "detections.jpg"
 """What the network finds on a few validation images, if the trial is complete."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A latency of the trial's network that was measured before the trial began, by a host that reaches the device."""
+
+    latency: Latency
+    """The measurement."""
+    opset: int
+    """Operator set of the file that was timed."""
+    is_cached: bool
+    """Whether it came from a cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +48,18 @@ class TrialRequest:
     """Whether broken items are skipped rather than failing the trial."""
     broken_images: tuple[str, ...] = ()
     """Names of samples to leave out besides, since their images do not decode."""
+    fingerprint: str = ""
+    """Of the dataset without them; other data fail the trial. Empty accepts any."""
+    num_classes: int = 0
+    """Classes of the dataset, for a measurement before it is opened."""
     device: str
     """The latency device, as the user typed it."""
     device_key: str = ""
     """Key of the study's device identity; a device with another one fails the trial. Empty accepts any."""
     also_measure: tuple[str, ...] = ()
     """Further devices whose latency is recorded; neither an objective nor limited."""
+    measured: Mapping[str, Measured | YoloRetError] = field(default_factory=dict)
+    """Device to what was measured on it before, or why nothing was; the trial measures on the others itself."""
     max_latency_ms: float | None
     """A median above this ends the trial as infeasible; None for no limit."""
     train: TrainSettings

@@ -3,6 +3,6 @@
 `search.driver.search.run_search` and `search.driver.experiment.run_experiment` are the entry points; one `Driver` runs both.
 """
 
-from search.driver.executor import Died, Event, Executor, Finished, Progressed
+from search.driver.executor import Died, Event, Executor, Finished, Lost, Progressed
 
-__all__ = ["Died", "Event", "Executor", "Finished", "Progressed"]
+__all__ = ["Died", "Event", "Executor", "Finished", "Lost", "Progressed"]

@@ -14,6 +14,7 @@ from trials.latency.compatibility import Report, judge_of, judge_space
 from trials.latency.measure import measure_architecture
 from trials.latency.measurement_lock import MeasurementLock
 from trials.latency.open_device import open_device
+from trials.trial_result import Measured
 
 FIRST_PATIENCE_S = 15.0
 """An unreachable device is reported soon when a run begins; one that goes away later is waited for longer."""
@@ -66,14 +67,30 @@ class LocalDevices:
 
     def measure_ms(self, architecture: Architecture, settings: StudySettings, *, num_classes: int) -> float:
         """Measure while this machine's trainings wait."""
-        cache = LatencyCache(settings.latency_cache)
-        with (
-            MeasurementLock().shared() as lock,
-            closing(open_device(settings.device)) as device,
-            TemporaryDirectory() as folder,
-        ):
-            path = Path(folder) / "candidate.onnx"
-            latency, _ = measure_architecture(
-                architecture, device, cache, lock=lock, num_classes=num_classes, onnx_path=path
-            )
-        return latency.median_ms
+        measured = measure_here(architecture, settings.device, settings.latency_cache, num_classes=num_classes)
+        return measured.latency.median_ms
+
+
+def measure_here(architecture: Architecture, device: str, cache: Path, *, num_classes: int) -> Measured:
+    """Measure an architecture from this machine, or find it in the cache; this machine's trainings wait meanwhile.
+
+    Args:
+        architecture: A legal architecture.
+        device: As the user typed it.
+        cache: The file of the latency cache.
+        num_classes: Classes of the detector.
+
+    Raises:
+        DeviceError: the device cannot measure it.
+        UnsupportedNetworkError: the device's TensorRT cannot take it.
+    """
+    with (
+        MeasurementLock().shared() as lock,
+        closing(open_device(device)) as opened,
+        TemporaryDirectory() as folder,
+    ):
+        path = Path(folder) / "candidate.onnx"
+        latency, is_cached = measure_architecture(
+            architecture, opened, LatencyCache(cache), lock=lock, num_classes=num_classes, onnx_path=path
+        )
+        return Measured(latency=latency, opset=opened.opset, is_cached=is_cached)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from search.driver.executor import Died, Event, Executor, Progressed
+from search.driver.executor import Died, Event, Executor, Lost, Progressed
 from search.driver.repeated_failure import RepeatedFailure, RepeatedFailureError
 from search.driver.view import View
 from search.driver.watchdog import MIN_SILENCE_S, longest_silence_s
@@ -22,6 +22,10 @@ from trials.trial_result import TrialRequest, TrialResult
 _POLL_S = 0.25
 _MAX_TIMES_AWAY = 4
 """Trials in a row of each worker that end because the device is away (5 minutes each over ssh) before the run ends."""
+
+_MOST_LOSSES = 3
+"""Times that an architecture's trial may be ended from outside in one run before it counts as failed: a network that takes
+its machine down with it must not do so for ever."""
 
 StopRequest = Literal["no", "finish", "now"]
 """Whether the user wants to end, after the running trials or at once."""
@@ -82,6 +86,7 @@ class Driver:
         self._is_ending = self._is_exhausted = False
         self._stop_requested: Callable[[], StopRequest] = lambda: "no"
         self._times_away = 0
+        self._losses: dict[str, int] = defaultdict(int)
         self._failure = RepeatedFailure()
         self._seconds: dict[str, float] = defaultdict(float)
         self._seconds["measure"] = work.seconds_measuring * executor.capacity  # measured with all workers waiting
@@ -121,9 +126,9 @@ class Driver:
                 self._put_all_back()
             elif requested == "no":
                 self._fill()
-            if not self._running:
+            if not self._running and not self._waits_for_machines():
                 return self._end()
-            num_idle, before = self._executor.capacity - len(self._running), time.monotonic()
+            num_idle, before = max(0, self._executor.capacity - len(self._running)), time.monotonic()
             events = self._executor.events(timeout_s=_POLL_S)
             # It took longer where this process was stopped, and its trials with it.
             waited_s = min(time.monotonic() - before, _POLL_S)
@@ -133,6 +138,11 @@ class Driver:
                 self._handle(event)
             self._end_hung()
             self._seconds["idle"] += num_idle * (time.monotonic() - before)
+
+    def _waits_for_machines(self) -> bool:
+        """Return whether a trial could start as soon as a cluster has a node for it."""
+        is_done = len(self._work.summary.records) >= self._work.budget or self._is_exhausted or self._failure.message
+        return not (self._executor.capacity or self._is_ending or is_done)
 
     def _end(self) -> Ending:
         num_finished, budget = len(self._work.summary.records), self._work.budget
@@ -195,6 +205,9 @@ class Driver:
         if isinstance(event, Progressed):
             self._on_progress(event.number, event.progress)
             return
+        if isinstance(event, Lost):
+            self._on_lost(event.number, event.reason)
+            return
         result = TrialResult(state="failed", reason=event.reason) if isinstance(event, Died) else event.result
         if result.is_device_away:
             self._on_device_away(event.number, result)
@@ -246,6 +259,17 @@ class Driver:
                     f"it was ended as hung: in phase {running.phase} it reported nothing for {limit_s / 60:.0f} min"
                 )
                 self._on_end(number, TrialResult(state="failed", reason=reason))
+
+    def _on_lost(self, number: int, reason: str) -> None:
+        """Put a trial back that was ended from outside; fail it where that repeats."""
+        key = self._running[number].request.architecture.key
+        if not self._is_ending:
+            self._losses[key] += 1
+        if self._losses[key] >= _MOST_LOSSES:
+            self._on_end(number, TrialResult(state="failed", reason=f"{reason}, {_MOST_LOSSES} times in a row"))
+            return
+        self._put_back(number)
+        self._view.noticed(f"trial {number} will be tried again: {reason}")
 
     def _on_device_away(self, number: int, result: TrialResult) -> None:
         """Put a trial back whose device stayed away longer than its own patience; end the run where that repeats."""

@@ -26,13 +26,21 @@ class Finished:
 
 @dataclass(frozen=True, kw_only=True)
 class Died:
-    """A trial's process ended without a result."""
+    """A trial's process ended by itself, or for lack of memory, without a result."""
 
     number: int
     reason: str
 
 
-Event = Progressed | Finished | Died
+@dataclass(frozen=True, kw_only=True)
+class Lost:
+    """A trial was ended from outside: its process was killed, or its machine is gone. It says nothing of the network."""
+
+    number: int
+    reason: str
+
+
+Event = Progressed | Finished | Died | Lost
 
 
 class Executor(Protocol):
@@ -40,7 +48,7 @@ class Executor(Protocol):
 
     @property
     def capacity(self) -> int:
-        """How many trials may run at once."""
+        """How many trials may run at once now; 0 while a cluster has no node for one."""
 
     def start(self, request: TrialRequest) -> None:
         """Start a trial; at most `capacity` run at once."""

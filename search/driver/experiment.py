@@ -76,6 +76,8 @@ class ExperimentWork:
         self._requested = [self._variants.index(variant) for variant in variants]
         self._device_key = opened.identity.key
         self._broken_images = opened.broken_images
+        self._fingerprint = opened.dataset.fingerprint
+        self._num_classes = len(opened.dataset.class_names)
         self._write_reports = write_reports
         results = {
             number: read_result(
@@ -115,6 +117,8 @@ class ExperimentWork:
             study_id=self.id,
             device_key=self._device_key,
             broken_images=self._broken_images,
+            fingerprint=self._fingerprint,
+            num_classes=self._num_classes,
             train=replace(
                 in_one_format(self.settings.train, self.summary.records), seed=variant.seed, is_resumable=True
             ),

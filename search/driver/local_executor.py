@@ -12,8 +12,10 @@ import multiprocessing
 import os
 import queue
 import select
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,15 +23,20 @@ from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
+from pathlib import Path
 from types import ModuleType
 
-from search.driver.executor import Died, Event, Finished, Progressed
+from search.driver.executor import Died, Event, Finished, Lost, Progressed
 from trials.progress import Progress
+from trials.scratch import scratch_folder
 from trials.trial_result import TrialRequest, TrialResult, read_result
 
 _GRACE_S = 5.0
 _SAFE_PATH = "PYTHONSAFEPATH"
 """Set to anything, it keeps the current folder off Python's path."""
+_FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGHUP)
+"""Exit codes by signals that a process does not send itself."""
+_KERNEL_COUNTERS = Path("/proc/vmstat")
 _STARTING = threading.RLock()
 """Held while a process is started: for that moment the program's own module and environment are others."""
 
@@ -40,6 +47,10 @@ class _Running:
     connection: Connection
     slot: int
     request: TrialRequest
+    temporary: Path
+    """Folder of its temporary files."""
+    oom_kills: int
+    """Of this machine when it began."""
 
 
 class LocalExecutor:
@@ -72,6 +83,9 @@ class LocalExecutor:
         own = slot % len(self._gpus) if self._gpus else 0
         # The server has the environment of when it was started, maybe for another search of this process.
         environment = {_SAFE_PATH: "1", **os.environ}
+        temporary = scratch_folder() / f"trial-{request.number}"
+        temporary.mkdir(exist_ok=True)
+        environment["TMPDIR"] = str(temporary)
         if self._gpus:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join((*self._gpus[own:], *self._gpus[:own]))
         ours, theirs = self._context.Pipe()
@@ -80,7 +94,14 @@ class LocalExecutor:
         with _without_program():
             process.start()
         theirs.close()
-        self._running[request.number] = _Running(process=process, connection=ours, slot=slot, request=request)
+        self._running[request.number] = _Running(
+            process=process,
+            connection=ours,
+            slot=slot,
+            request=request,
+            temporary=temporary,
+            oom_kills=_count_oom_kills(),
+        )
 
     def events(self, *, timeout_s: float) -> Sequence[Event]:
         """Wait for messages of the running trials."""
@@ -129,11 +150,11 @@ class LocalExecutor:
         if result := read_result(request.work_dir, study_id=request.study_id, architecture=request.architecture):
             return Finished(number=number, result=result)
         code = running.process.exitcode
-        if code == -signal.SIGKILL:
-            return Died(
-                number=number, reason="its process was killed, most likely for lack of memory (exit by SIGKILL)"
-            )
         how = f"signal {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
+        if code == -signal.SIGKILL and _count_oom_kills() > running.oom_kills:
+            return Died(number=number, reason="its process was killed by the kernel for lack of memory (SIGKILL)")
+        if code in _FROM_OUTSIDE:
+            return Lost(number=number, reason=f"its process was ended from outside by {how}")
         return Died(number=number, reason=f"its process ended by {how} without a result")
 
     def _end(self, number: int) -> None:
@@ -143,6 +164,13 @@ class LocalExecutor:
             running.process.kill()
             running.process.join()
         running.connection.close()
+        shutil.rmtree(running.temporary)
+
+
+def _count_oom_kills() -> int:
+    """Return how many processes the kernel has killed for lack of memory since it started, in any container."""
+    counters = dict(line.split() for line in _KERNEL_COUNTERS.read_text().splitlines())
+    return int(counters.get("oom_kill", 0))  # counted since Linux 4.13
 
 
 def _start_forkserver() -> None:
@@ -159,7 +187,7 @@ def _start_forkserver() -> None:
             # Inherited through exec, as the variable is. It is this thread's own; only the main thread could set a handler.
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
             try:
-                with _without_program():
+                with _without_program(), _in_scratch_folder():
                     forkserver.ensure_running()
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -168,6 +196,16 @@ def _start_forkserver() -> None:
                 del os.environ[_SAFE_PATH]
             else:
                 os.environ[_SAFE_PATH] = before
+
+
+@contextmanager
+def _in_scratch_folder() -> Iterator[None]:
+    """Have `multiprocessing` make its folder, which holds the server's socket, where it does not outlive this process."""
+    before, tempfile.tempdir = tempfile.tempdir, str(scratch_folder())
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 @contextmanager

@@ -64,7 +64,7 @@ def run_search(
     """
     settings = with_available_weights(settings, view)
     devices = devices or LocalDevices()
-    make_work = partial(SearchWork, settings, notice=view.noticed, devices=devices, workers=executor.capacity)
+    make_work = partial(SearchWork, settings, notice=view.noticed, devices=devices, workers=max(1, executor.capacity))
 
     def refuse(opened: Opened) -> None:
         if settings.name not in study_names(settings.root):
@@ -104,6 +104,8 @@ class SearchWork:
         self.seconds_measuring = 0.0
         self._device_key = opened.identity.key
         self._broken_images = opened.broken_images
+        self._fingerprint = opened.dataset.fingerprint
+        self._num_classes = len(opened.dataset.class_names)
         if (settings.folder / EXPERIMENT_FILE).is_file():  # its trials' folders have the same numbers
             raise StudyError(f"{settings.folder} belongs to trainings", hint="choose another --study")
         num_classes = len(opened.dataset.class_names)
@@ -160,6 +162,8 @@ class SearchWork:
             study_id=self.id,
             device_key=self._device_key,
             broken_images=self._broken_images,
+            fingerprint=self._fingerprint,
+            num_classes=self._num_classes,
             train=in_one_format(self.settings.train, self.summary.records),
             max_latency_ms=self.settings.max_latency_ms,
             parent=self._find_parent(architecture) if self.settings.inherit else None,

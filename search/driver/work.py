@@ -88,6 +88,8 @@ def to_request(
     study_id: str,
     device_key: str,
     broken_images: tuple[str, ...] = (),
+    fingerprint: str = "",
+    num_classes: int = 0,
     train: TrainSettings,
     max_latency_ms: float | None = None,
     parent: Path | None = None,
@@ -101,6 +103,8 @@ def to_request(
         study_id: The run's own id, which the trial's result holds.
         device_key: Key of the identity of the run's device.
         broken_images: Samples that it leaves out.
+        fingerprint: Of the dataset without them.
+        num_classes: Of the dataset.
         train: How it trains.
         max_latency_ms: Over this it is not trained; None for no limit.
         parent: Checkpoint it starts from; None for none.
@@ -112,6 +116,8 @@ def to_request(
         dataset=settings.dataset,
         skip_broken=settings.skip_broken,
         broken_images=broken_images,
+        fingerprint=fingerprint,
+        num_classes=num_classes,
         device=settings.device,
         device_key=device_key,
         also_measure=settings.also_measure,

@@ -19,9 +19,9 @@ from PIL import Image
 from spaces import Architecture
 from spaces.networks import build_network, count_macs, count_params
 from tests.trials.latency.locked import is_measuring
-from trials.data import Dataset, DatasetError
+from trials.data import Dataset, DatasetError, open_dataset
 from trials.detections import Decoding
-from trials.latency import DeviceError, DeviceIdentity, Latency
+from trials.latency import DeviceAwayError, DeviceError, DeviceIdentity, Latency
 from trials.latency.cache import LatencyCache, LatencyCacheError
 from trials.latency.measurement_lock import MeasurementLock
 from trials.onnx import UnsupportedNetworkError
@@ -35,6 +35,7 @@ from trials.trial_result import (
     DETECTIONS_FILE,
     ONNX_FILE,
     RESULT_FILE,
+    Measured,
     TrialRequest,
     TrialResult,
     read_result,
@@ -119,6 +120,35 @@ def test_a_trial_whose_folder_cannot_be_written_is_heard_of(make_request: MakeRe
     result = run_trial(make_request(), ignore_progress)
     assert result.state == "failed"
     assert result.reason.endswith("trials/0000 cannot be written: Not a directory")
+
+
+def test_what_was_measured_before_is_not_measured_again(make_request: MakeRequest, device: StandInDevice) -> None:
+    known = Latency(samples_ms=(4.0, 5.0, 6.0), device=IDENTITY)
+    away = DeviceError("it is away")
+    result = run_trial(
+        make_request(
+            measured={"cpu": Measured(latency=known, opset=13, is_cached=True), "ssh://nano": away},
+            also_measure=("ssh://nano",),
+        ),
+        ignore_progress,
+    )
+    assert (result.state, result.latency, result.is_latency_cached) == ("complete", known, True)
+    assert result.notes == ("ssh://nano: it is away",)
+    assert device.num_measured == 0
+
+
+def test_what_could_not_be_measured_before_fails_the_trial(make_request: MakeRequest, device: StandInDevice) -> None:
+    result = run_trial(make_request(measured={"cpu": DeviceAwayError("the board is away")}), ignore_progress)
+    assert (result.state, result.reason, result.is_device_away) == ("failed", "the board is away", True)
+    assert device.num_measured == 0
+
+
+def test_other_data_than_the_run_s_are_an_outside_fault(make_request: MakeRequest, device: StandInDevice) -> None:
+    right = open_dataset("shapes:train=16,val=8,size=64").fingerprint
+    assert run_trial(make_request(fingerprint=right), ignore_progress).state == "complete"
+    result = run_trial(make_request(fingerprint="another", number=1), ignore_progress)
+    assert (result.state, result.is_outside_fault, result.ap) == ("failed", True, None)
+    assert f"fingerprint {right}, was another" in result.reason
 
 
 def test_a_trial_is_measured_on_the_cpu_trained_scored_and_written_down(make_request: MakeRequest) -> None:
@@ -326,8 +356,8 @@ FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "model.onnx")
     [
         ("open_dataset", DatasetError("a.png: the image cannot be read", hint="repair it"), "a.png: .* (repair it)"),
         ("choose_anchors", DatasetError("a.png: the image cannot be read"), "a.png: the image cannot be read"),
-        ("export_for_timing", FULL, "No space left on device: model.onnx"),
-        ("measure_quietly", LatencyCacheError("latency.db cannot be used"), "latency.db cannot be used"),
+        ("measure_architecture", FULL, "No space left on device: model.onnx"),
+        ("measure_architecture", LatencyCacheError("latency.db cannot be used"), "latency.db cannot be used"),
         ("write_result", FULL, ".* cannot be written: No space left on device"),
     ],
 )

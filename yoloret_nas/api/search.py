@@ -7,10 +7,11 @@ from search.study.settings import SamplerName
 from trials.training import RecipeName
 from yoloret_nas.api.search_plan import plan_search, refit_plan, run_plan
 from yoloret_nas.api.study import Study, open_study
-from yoloret_nas.options.search import SearchOptions
+from yoloret_nas.options.search import ClusterOptions, SearchOptions
 from yoloret_nas.options.training import weights_from
 from yoloret_nas.options.values import to_milliseconds
 from yoloret_nas.terminal.console import open_console
+from yoloret_nas.workers import connected_to
 
 
 def search(
@@ -29,6 +30,10 @@ def search(
     sampler: SamplerName = "ehvi",
     seed: int = 0,
     workers: int | None = None,
+    cluster: str | None = None,
+    device_host: str | None = None,
+    gpus_per_trial: float | None = None,
+    cpus_per_trial: float | None = None,
     prune: bool = True,
     inherit: bool = False,
     refit: int | None = None,
@@ -56,7 +61,11 @@ def search(
         weights_dir: Folder of ImageNet weights, searched before any download.
         sampler: How the next architecture is chosen.
         seed: Of the search and of each training.
-        workers: Trials at once; None for up to four per GPU, by its size, else one per core.
+        workers: Trials at once; None for up to four per GPU, by its size, else one per core; on a cluster as many as fit.
+        cluster: Trials run on a Ray cluster: ``local``, ``auto`` or ``ray://host:port``; None for this machine.
+        device_host: Ray resource of the node that measures latency; None for the node of this process.
+        gpus_per_trial: Share of a GPU on the cluster; None for 1 where it has GPUs.
+        cpus_per_trial: Cores on the cluster; None for 2 with a GPU, else 1.
         prune: Whether a trial that cannot reach the front is stopped early (`--no-prune` is False).
         inherit: Whether trials start from the weights of others.
         refit: Epochs of retraining the front at the end, 0 for none; None for 3 times a trial's, 0 on generated images.
@@ -89,6 +98,12 @@ def search(
         sampler=sampler,
         seed=seed,
         workers=workers,
+        cluster=ClusterOptions(
+            address=cluster,
+            device_host=device_host,
+            gpus_per_trial=gpus_per_trial,
+            cpus_per_trial=cpus_per_trial,
+        ),
         prune=prune,
         inherit=inherit,
         refit=refit,
@@ -97,7 +112,7 @@ def search(
         dir=Path(dir),
     )
     console = open_console(quiet=quiet)
-    with weights_from(options.weights_dir):
+    with weights_from(options.weights_dir), connected_to(options.cluster):
         plan = plan_search(options)
         result = run_plan(plan, console)
         if result.ending == "interrupted":

@@ -6,13 +6,11 @@ from tempfile import NamedTemporaryFile
 
 from rich.console import Console
 
-from search.driver import local_executor
 from search.driver.driver import RunResult
 from search.driver.search import run_search
 from search.study.settings import StudySettings
 from spaces.named_spaces import open_space
 from trials.latency.open_device import open_device
-from yoloret_nas.machine import threads_of_each, trials_at_once, visible_gpus
 from yoloret_nas.options.data import fetch_data, is_generated
 from yoloret_nas.options.recipe import choose_training
 from yoloret_nas.options.search import SearchOptions, study_name
@@ -20,6 +18,7 @@ from yoloret_nas.options.values import OptionError
 from yoloret_nas.terminal.interrupts import interrupts
 from yoloret_nas.terminal.live_view import LiveView
 from yoloret_nas.terminal.refit import refit
+from yoloret_nas.workers import Workers, choose_workers
 
 _REFIT_FACTOR = 3
 """Epochs of a full training in epochs of a trial."""
@@ -30,10 +29,8 @@ class SearchPlan:
     """A search as this machine will run it."""
 
     settings: StudySettings
-    gpus: tuple[str, ...]
-    """As CUDA_VISIBLE_DEVICES names them; empty without one."""
-    workers: int
-    """Trials at once."""
+    workers: Workers
+    """Where trials run."""
     refit_epochs: int
     """Epochs of retraining the front at the end, 0 for none."""
     num_seeds: int
@@ -49,10 +46,10 @@ def plan_search(options: SearchOptions) -> SearchPlan:
         UnknownDeviceError: the device does not exist.
         OptionError: the folder of the studies cannot be written.
     """
-    gpus, data, device = visible_gpus(), options.data, options.device
-    space = open_space(options.space or ("nano" if gpus or device.startswith("ssh://") else "tiny"))
+    data, device = options.data, options.device
     train = choose_training(options.recipe, data=data, epochs=options.epochs, batch_size=options.batch_size)
-    workers = options.workers or trials_at_once(gpus, batch_size=train.batch_size)
+    workers = choose_workers(options.cluster, at_once=options.workers, batch_size=train.batch_size)
+    space = open_space(options.space or ("nano" if workers.has_gpus or device.startswith("ssh://") else "tiny"))
     refit_epochs = options.refit
     if refit_epochs is None:
         refit_epochs = 0 if is_generated(data) else _REFIT_FACTOR * train.epochs
@@ -61,7 +58,7 @@ def plan_search(options: SearchOptions) -> SearchPlan:
         space=space,
         dataset=data,
         device=device,
-        train=replace(train, num_threads=threads_of_each(workers), seed=options.seed),
+        train=replace(train, num_threads=workers.threads_of_each, seed=options.seed),
         also_measure=tuple(options.also_measure),
         budget=options.budget,
         max_latency_ms=options.max_latency,
@@ -72,10 +69,11 @@ def plan_search(options: SearchOptions) -> SearchPlan:
         skip_broken=options.skip_broken,
         root=options.dir,
     )
-    for one in (device, *settings.also_measure):
-        open_device(one).close()  # refuses what names no device; nothing is reached yet
+    if options.cluster.address is None:
+        for one in (device, *settings.also_measure):
+            open_device(one).close()  # refuses what names no device; nothing is reached yet
     check_writable(settings.root)
-    return SearchPlan(settings=settings, gpus=gpus, workers=workers, refit_epochs=refit_epochs, num_seeds=options.seeds)
+    return SearchPlan(settings=settings, workers=workers, refit_epochs=refit_epochs, num_seeds=options.seeds)
 
 
 def run_plan(plan: SearchPlan, console: Console) -> RunResult:
@@ -89,9 +87,9 @@ def run_plan(plan: SearchPlan, console: Console) -> RunResult:
     _announce(console, plan)
     fetch_data(plan.settings.dataset, console)
     view = LiveView(console)
-    executor = local_executor.LocalExecutor(workers=plan.workers, gpus=plan.gpus)
+    executor, devices = plan.workers.open(view.noticed)
     with view.showing(), interrupts(view.say_ending, lambda: view.is_open) as stop_requested:
-        return run_search(plan.settings, executor=executor, view=view, stop_requested=stop_requested)
+        return run_search(plan.settings, executor=executor, devices=devices, view=view, stop_requested=stop_requested)
 
 
 def refit_plan(plan: SearchPlan, result: RunResult, console: Console) -> None:
@@ -102,7 +100,14 @@ def refit_plan(plan: SearchPlan, result: RunResult, console: Console) -> None:
         KeyboardInterrupt: it was interrupted.
     """
     if plan.refit_epochs and result.summary.front:
-        refit(plan.settings, result.summary, epochs=plan.refit_epochs, num_seeds=plan.num_seeds, console=console)
+        refit(
+            plan.settings,
+            result.summary,
+            epochs=plan.refit_epochs,
+            num_seeds=plan.num_seeds,
+            console=console,
+            workers=plan.workers,
+        )
 
 
 def check_writable(root: Path) -> None:
@@ -120,11 +125,9 @@ def check_writable(root: Path) -> None:
 
 
 def _announce(console: Console, plan: SearchPlan) -> None:
-    settings, gpus = plan.settings, plan.gpus
+    settings = plan.settings
     train = settings.train
     generated = is_generated(settings.dataset)
-    where = f"{len(gpus)} GPU{'s' if len(gpus) > 1 else ''}" if gpus else "this CPU"
-    at_once = f", {plan.workers} at once" if plan.workers > 1 else ""
     beyond = f", of which the space has {settings.space.size}" if settings.budget > settings.space.size else ""
     lines = [
         f"study {settings.name}: space {settings.space.name}, {settings.space.size:,} architectures",
@@ -132,7 +135,7 @@ def _announce(console: Console, plan: SearchPlan) -> None:
         f"  latency {settings.device}"
         f"{' (ONNX Runtime on this machine)' if settings.device.startswith('cpu') else ''}"
         f"{f', at most {settings.max_latency_ms:g} ms' if settings.max_latency_ms else ''}",
-        f"  trials  {settings.budget}{beyond}, {train.epochs} epochs each on {where}{at_once}, recipe {train.recipe}",
+        f"  trials  {settings.budget}{beyond}, {train.epochs} epochs each on {plan.workers.where}, recipe {train.recipe}",
     ]
     if plan.refit_epochs:
         lines.append(
@@ -142,6 +145,6 @@ def _announce(console: Console, plan: SearchPlan) -> None:
         lines.append(
             "  note    trials inherit weights (--inherit): their AP is higher than from scratch, by how much varies"
         )
-    if not gpus and settings.space.name == "nano":
+    if not plan.workers.has_gpus and settings.space.name == "nano":
         lines.append("  note    without a GPU each trial of this space may train for hours; --space tiny suits a CPU")
     console.print("\n".join(lines), markup=False, soft_wrap=True)

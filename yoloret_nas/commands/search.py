@@ -10,7 +10,7 @@ from yoloret_nas.options.choices import DEFAULT_EPOCHS, OLD_SAMPLERS, RECIPES, S
 from yoloret_nas.options.complete import complete_path, complete_study
 from yoloret_nas.options.data import DATA_HELP
 from yoloret_nas.options.quantities import Milliseconds
-from yoloret_nas.options.search import SearchOptions
+from yoloret_nas.options.search import ClusterOptions, SearchOptions
 from yoloret_nas.options.training import weights_dir_option, weights_from
 from yoloret_nas.project_file import PROJECT_FILE
 
@@ -59,6 +59,10 @@ if TYPE_CHECKING:
     default=None,
     help="Trials at once.  [default: up to four per GPU, by its size; else one per core]",
 )
+@click.option("--cluster", help="Run trials on a Ray cluster: local, auto, or ray://host:port.")
+@click.option("--device-host", help="Ray resource of the node that measures latency.  [default: this node]")
+@click.option("--gpus-per-trial", type=float, help="On a cluster, such as 0.25.  [default: 1 if it has GPUs]")
+@click.option("--cpus-per-trial", type=float, help="On a cluster.  [default: 2 with a GPU, else 1]")
 @click.option("--no-prune", is_flag=True, help="Train every trial to its end.")
 @click.option(
     "--inherit",
@@ -74,20 +78,31 @@ if TYPE_CHECKING:
 @click.option("--seeds", type=click.IntRange(1), default=1, help="Retrainings of each network, of other seeds.")
 @click.option("--skip-broken", is_flag=True, help="Leave broken images and annotations out instead of stopping.")
 @click.option("--dir", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
-def search(no_prune: bool, **values: Any) -> None:
+def search(
+    no_prune: bool,
+    cluster: str | None,
+    device_host: str | None,
+    gpus_per_trial: float | None,
+    cpus_per_trial: float | None,
+    **values: Any,
+) -> None:
     """Search for object detectors that are accurate and fast on your device.
 
     Without options it needs only this machine: generated images, latency in ONNX Runtime on this CPU, results in SQLite
     files. Run the same command again to resume.
     """
-    options = SearchOptions(prune=not no_prune, **values)
+    on_cluster = ClusterOptions(
+        address=cluster, device_host=device_host, gpus_per_trial=gpus_per_trial, cpus_per_trial=cpus_per_trial
+    )
+    options = SearchOptions(prune=not no_prune, cluster=on_cluster, **values)
     from yoloret_nas.api.search_plan import plan_search, refit_plan, run_plan
     from yoloret_nas.terminal.console import open_console
+    from yoloret_nas.workers import connected_to
 
     console = open_console()
     if given := _from_project_file(click.get_current_context()):
         console.print(f"{PROJECT_FILE} gives {', '.join(given)}", markup=False, soft_wrap=True)
-    with weights_from(options.weights_dir):
+    with weights_from(options.weights_dir), connected_to(on_cluster):
         plan = plan_search(options)
         result = run_plan(plan, console)
         _conclude(console, plan, result)
@@ -104,9 +119,9 @@ def _from_project_file(context: click.Context) -> list[str]:
     return [name for name in names if context.get_parameter_source(name) is ParameterSource.DEFAULT_MAP]
 
 
-def _where_time_went(result: "RunResult", *, workers: int) -> str:
-    """Return this run's time and, where a trial ran, what share of all workers' time went into what."""
-    if not any(seconds for phase, seconds in result.seconds_by_phase.items() if phase != "idle"):
+def _where_time_went(result: "RunResult", *, workers: int | None) -> str:
+    """Return this run's time and, where a trial ran on a known number of workers, what share of theirs went into what."""
+    if workers is None or not any(seconds for phase, seconds in result.seconds_by_phase.items() if phase != "idle"):
         return f"took {result.seconds:.0f} s"
     spent, whole = result.seconds_by_phase, result.seconds * workers
     shares = {
@@ -141,7 +156,7 @@ def _conclude(console: "Console", plan: "SearchPlan", result: "RunResult") -> No
     here = dir_option(settings.root)
     lines = [
         f"wrote {folder}/front.png, front.csv, front.html, trials.csv, trials/; MLflow {result.tracking_uri}",
-        _where_time_went(result, workers=plan.workers),
+        _where_time_went(result, workers=plan.workers.at_once),
     ]
     if result.ending == "interrupted":
         lines.append(

@@ -16,6 +16,41 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClusterOptions:
+    """The options about a Ray cluster.
+
+    Raises:
+        OptionError: one has a value that it does not take.
+    """
+
+    address: str | None = None
+    """``local``, ``auto`` or ``ray://host:port``; None for this machine without Ray."""
+    device_host: str | None = None
+    """Ray resource of the host that measures latency; None for the driver's node."""
+    gpus_per_trial: float | None = None
+    """None for 1 where the cluster has GPUs."""
+    cpus_per_trial: float | None = None
+    """None for 2 with a GPU, else 1."""
+
+    def __post_init__(self) -> None:
+        if self.address is None:
+            given = [
+                name for name in ("device_host", "gpus_per_trial", "cpus_per_trial") if getattr(self, name) is not None
+            ]
+            if given:
+                raise OptionError(f"{given[0]} is for a cluster", hint="add --cluster local, auto or ray://HOST:10001")
+        elif self.address not in ("local", "auto") and not self.address.startswith("ray://"):
+            raise OptionError(f"cluster {self.address!r} is none of local, auto, ray://HOST:PORT")
+        if self.cpus_per_trial is not None and not self.cpus_per_trial > 0:
+            raise OptionError(f"cpus_per_trial is {self.cpus_per_trial:g}; it must be above 0")
+        gpus = self.gpus_per_trial
+        if gpus is not None and not (0 <= gpus <= 1 or gpus == int(gpus)):
+            raise OptionError(f"gpus_per_trial is {gpus:g}; it must be a share of one GPU, such as 0.25")
+        if gpus is not None and gpus > 1:
+            raise OptionError(f"gpus_per_trial is {gpus:g}; a trial trains on one GPU, or shares it")
+
+
+@dataclass(frozen=True, kw_only=True)
 class SearchOptions:
     """The options of `yoloret-nas search` and of `yoloret_nas.search`; None is the default that the help names.
 
@@ -38,6 +73,7 @@ class SearchOptions:
     sampler: "SamplerName"
     seed: int
     workers: int | None
+    cluster: ClusterOptions = ClusterOptions()
     prune: bool
     inherit: bool
     refit: int | None

@@ -9,19 +9,19 @@ import click
 from rich.console import Console
 
 from search.driver.experiment import WriteReports, run_experiment
-from search.driver.local_executor import LocalExecutor
 from search.reports.experiment import Row, to_rows, write_rows
 from search.study.experiment import ExperimentSettings, Variant
 from search.study.record import TrialRecord
 from spaces import Architecture
 from spaces.weights import WeightsError, why_unavailable
 from trials.training import TrainingError
-from yoloret_nas.machine import threads_of_each, trials_at_once, visible_gpus
 from yoloret_nas.options.data import data_name, fetch_data
 from yoloret_nas.options.recipe import choose_training
+from yoloret_nas.options.search import ClusterOptions
 from yoloret_nas.options.training import TrainingOptions
 from yoloret_nas.terminal.interrupts import interrupts
 from yoloret_nas.terminal.training_view import TrainingView
+from yoloret_nas.workers import Workers, choose_workers
 
 
 def prepare(
@@ -125,25 +125,27 @@ def run(
     *,
     console: Console,
     write_reports: WriteReports = lambda records: (),
+    workers: Workers | None = None,
 ) -> list[TrialRecord]:
-    """Run an experiment in the terminal; return the finished ones of the variants.
+    """Run an experiment in the terminal, on this machine unless `workers` says where; return the finished variants.
 
     Raises:
         KeyboardInterrupt: it was interrupted, once or twice, as a search may be.
     """
-    gpus = visible_gpus()
-    workers = max(1, min(len(variants), trials_at_once(gpus, batch_size=settings.train.batch_size)))
-    train = replace(settings.train, num_threads=threads_of_each(workers))
+    workers = workers or choose_workers(ClusterOptions(), at_once=None, batch_size=settings.train.batch_size)
+    workers = workers.at_most(len(variants))
+    train = replace(settings.train, num_threads=workers.threads_of_each)
     settings = replace(settings, train=train)
     fetch_data(settings.dataset, console)
     view = TrainingView(console)
 
-    executor = LocalExecutor(workers=workers, gpus=gpus)
+    executor, devices = workers.open(view.noticed)
     with view.showing(), interrupts(view.say_ending, lambda: view.is_open) as stop_requested:
         result, records = run_experiment(
             settings,
             variants,
             executor=executor,
+            devices=devices,
             view=view,
             stop_requested=stop_requested,
             write_reports=write_reports,

@@ -19,13 +19,22 @@ from search.study.summary import Summary
 from trials.training import TrainingError
 from yoloret_nas.terminal.experiments import run
 from yoloret_nas.terminal.trial_lines import add_columns
+from yoloret_nas.workers import Workers
 
 _COLUMNS = {"full": 4, "trial": 5, "seeds": 5, "AP short": 8, "AP full": 7, "estimated": 13, "AP50": 6, "median": 10}
 """Column to its width in characters."""
 _MOST_WANTED = ("full", "trial", "AP full", "median")
 
 
-def refit(settings: StudySettings, summary: Summary, *, epochs: int, num_seeds: int, console: Console) -> None:
+def refit(
+    settings: StudySettings,
+    summary: Summary,
+    *,
+    epochs: int,
+    num_seeds: int,
+    console: Console,
+    workers: Workers | None = None,
+) -> None:
     """Retrain a study's finalists in full; report their front and whether the short trainings ranked alike.
 
     Finished ones are not run again, so the search's own command resumes here too.
@@ -36,6 +45,7 @@ def refit(settings: StudySettings, summary: Summary, *, epochs: int, num_seeds: 
         epochs: Of each full training.
         num_seeds: Full trainings of each finalist, at least 1.
         console: Where to print.
+        workers: Where to train; None for this machine.
 
     Raises:
         TrainingError: no full training is complete.
@@ -69,7 +79,7 @@ def refit(settings: StudySettings, summary: Summary, *, epochs: int, num_seeds: 
         return write_reports(found, experiment.folder, title=f"{settings.name} · {epochs} epochs each")
 
     variants = to_variants(finalists, seed=settings.seed, num_seeds=num_seeds)
-    records = run(experiment, variants, console=console, write_reports=write_refit_reports)
+    records = run(experiment, variants, console=console, write_reports=write_refit_reports, workers=workers)
     found = compare_refit(experiment.name, summary, records)
     show_refit(replace(found, summary=with_estimates(found.summary)), console, root=settings.root)
     if not found.summary.front:

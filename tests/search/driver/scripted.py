@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from search.driver.devices import LocalDevices
-from search.driver.executor import Died, Event, Finished, Progressed
+from search.driver.executor import Died, Event, Finished, Lost, Progressed
 from search.study.record import TrialRecord
 from search.study.settings import StudySettings
 from search.study.summary import Summary
@@ -106,6 +106,16 @@ def die_of(reason: str) -> Script:
     def play(request: TrialRequest) -> Generator[Event, bool | None, None]:
         yield Progressed(number=request.number, progress=Progress(phase="build"))
         yield Died(number=request.number, reason=reason)
+
+    return play
+
+
+def lose_with(reason: str) -> Script:
+    """Give the script of a trial that is ended from outside."""
+
+    def play(request: TrialRequest) -> Generator[Event, bool | None, None]:
+        yield Progressed(number=request.number, progress=Progress(phase="train"))
+        yield Lost(number=request.number, reason=reason)
 
     return play
 

@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 
 from search.driver import local_executor
-from search.driver.executor import Died, Event, Finished, Progressed
+from search.driver.executor import Died, Event, Finished, Lost, Progressed
 from search.driver.local_executor import LocalExecutor
 from tests.search.driver.bombs import Exits, Kills, KillsInMidMessage, Raises, Waits
 from tests.search.driver.scripted import FEW
 from trials.progress import Progress
+from trials.scratch import scratch_folder
 from trials.training import TrainSettings
 from trials.trial_result import RESULT_FILE, TrialRequest, TrialResult, read_result, write_result
 
@@ -128,20 +129,41 @@ def test_a_trial_goes_on_while_the_driver_reads_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bomb", "reason"),
+    ("bomb", "kind", "reason"),
     [
-        (Exits, "its process ended by exit code 7 without a result"),
-        (Kills, "its process was killed, most likely for lack of memory (exit by SIGKILL)"),
-        (KillsInMidMessage, "its process was killed, most likely for lack of memory (exit by SIGKILL)"),
+        (Exits, Died, "its process ended by exit code 7 without a result"),
+        (Kills, Lost, "its process was ended from outside by signal SIGKILL"),
+        (KillsInMidMessage, Lost, "its process was ended from outside by signal SIGKILL"),
     ],
 )
 def test_a_process_that_is_gone_is_buried_with_the_reason(
-    executor: LocalExecutor, request_for: MakeRequest, bomb: type[str], reason: str
+    executor: LocalExecutor, request_for: MakeRequest, bomb: type[str], kind: type[Died | Lost], reason: str
 ) -> None:
     executor.start(request_for(bomb("x"), number=3))
-    assert last_event(executor)[1] == Died(number=3, reason=reason)
+    assert last_event(executor)[1] == kind(number=3, reason=reason)
     executor.start(request_for(bomb("x"), number=4))  # its seat is free again
-    assert last_event(executor)[1] == Died(number=4, reason=reason)
+    assert last_event(executor)[1] == kind(number=4, reason=reason)
+
+
+def test_a_process_that_the_kernel_killed_for_memory_is_dead_not_lost(
+    executor: LocalExecutor, request_for: MakeRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counters = tmp_path / "vmstat"
+    counters.write_text("nr_free_pages 7\noom_kill 3\n")
+    monkeypatch.setattr(local_executor, "_KERNEL_COUNTERS", counters)
+    executor.start(request_for(Kills("x"), number=3))
+    counters.write_text("nr_free_pages 7\noom_kill 4\n")
+    reason = "its process was killed by the kernel for lack of memory (SIGKILL)"
+    assert last_event(executor)[1] == Died(number=3, reason=reason)
+
+
+def test_a_trial_s_temporary_files_end_with_it(executor: LocalExecutor, request_for: MakeRequest) -> None:
+    request = request_for(Raises("x"), number=5)
+    executor.start(request)
+    folder = scratch_folder() / "trial-5"
+    assert folder.is_dir()
+    last_event(executor)
+    assert not folder.exists()
 
 
 def test_a_process_that_died_after_its_result_was_written_is_finished(

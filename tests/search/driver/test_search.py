@@ -48,6 +48,7 @@ from tests.search.driver.scripted import (
     hang,
     kill_driver,
     latency,
+    lose_with,
     play_trial,
 )
 from tests.trials.latency.locked import is_measuring
@@ -401,6 +402,39 @@ def test_a_trial_that_ended_unheard_before_now_is_recorded(
     assert [record.number for record in outcome.summary.records] == [0, 1]
     assert len(executor.started) == 2
     assert tracking.interrupted == []
+
+
+def test_a_trial_that_was_ended_from_outside_is_tried_again(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    executor, view = ScriptedExecutor(scripts={1: lose_with("its node is gone")}), RecordingView()
+    outcome = run_search(settings(), executor=executor, view=view)
+    assert [record.result.state for record in outcome.summary.records] == ["complete"] * 4
+    lost, again = executor.started[1:3]
+    assert again.architecture == lost.architecture
+    assert "trial 1 will be tried again: its node is gone" in view.notices
+
+
+def test_an_architecture_that_is_ended_from_outside_each_time_fails(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    executor = ScriptedExecutor(scripts={number: lose_with("its node is gone") for number in (1, 2, 3)})
+    outcome = run_search(settings(), executor=executor, view=RecordingView())
+    assert outcome.summary.states == {"complete": 3, "failed": 1}
+    failed = next(record for record in outcome.summary.records if record.result.state == "failed")
+    assert failed.result.reason == "its node is gone, 3 times in a row"
+
+
+def test_a_search_waits_where_no_machine_has_room(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    class Growing(ScriptedExecutor):
+        def events(self, *, timeout_s: float) -> Sequence[Event]:
+            self.capacity = 1
+            return super().events(timeout_s=timeout_s)
+
+    outcome = run_search(settings(), executor=Growing(capacity=0), view=RecordingView())
+    assert (outcome.ending, len(outcome.summary.records)) == ("done", 4)
 
 
 @pytest.mark.parametrize("end", [die_of("signal SIGINT"), fail_with("Pin memory thread exited unexpectedly")])

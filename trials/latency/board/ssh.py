@@ -22,6 +22,7 @@ from typing import IO
 from trials.latency.board.address import SshAddress
 from trials.latency.board.remote_process import BEAT_S, RemoteProcess, RemoteResult, end_process, explain_loss
 from trials.latency.device import DeviceError
+from trials.scratch import scratch_prefix
 
 CONFIG_VARIABLE = "YOLORET_NAS_SSH_CONFIG"
 """Environment variable that names a file to use instead of the user's ssh_config (``ssh -F``)."""
@@ -152,7 +153,7 @@ class SshHost:
             return
         self.close()
         # A socket's path is limited to about 100 characters, and TMPDIR may be deep.
-        self._folder = tempfile.TemporaryDirectory(prefix="yoloret-nas-", dir="/tmp")
+        self._folder = tempfile.TemporaryDirectory(prefix=scratch_prefix(), dir="/tmp")
         started = self._clock()
         with tempfile.TemporaryFile() as stderr:
             try:

@@ -1,0 +1,82 @@
+"""The connection to a Ray cluster, and what a trial takes of it."""
+
+import importlib.util
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from spaces import YoloRetError
+from spaces.weights.imagenet import WEIGHTS_DIR
+
+_FOR_NODES = (WEIGHTS_DIR, "YOLORET_NAS_WEIGHTS_URL")
+"""Variables of the driver's environment that trials on the nodes have, too."""
+
+
+class ClusterError(YoloRetError):
+    """A cluster cannot be reached, or its nodes cannot run trials."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What one trial takes of a node."""
+
+    cpus: float
+    """Cores; a whole number of at least 1, or less to have several trials share one."""
+    gpus: float
+    """GPUs, 0 for none; 0.25 has four trials share one."""
+
+    def fit_into(self, whole: "Resources") -> int:
+        """Return how many trials fit into so many cores and GPUs at once."""
+        by_gpus = whole.gpus / self.gpus if self.gpus else float("inf")
+        return int(min(whole.cpus / self.cpus, by_gpus) + 1e-9)
+
+
+@contextmanager
+def connected(address: str) -> Iterator[None]:
+    """Be connected to a Ray cluster while the block runs.
+
+    Args:
+        address: ``local`` for one that lives on this machine as long as the block, ``auto`` for the one that this machine
+            is a node of, ``ray://host:port`` for one elsewhere, by its client server.
+
+    Raises:
+        ClusterError: Ray is not installed, or there is no such cluster.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise ClusterError("--cluster needs Ray, which is not installed", hint="pip install 'yoloret-nas[cluster]'")
+    import ray
+
+    if ray.is_initialized():  # by the program that searches; it is the one that ends it
+        yield
+        return
+    variables = {name: os.environ[name] for name in _FOR_NODES if name in os.environ}
+    # Its dashboard is a server that nobody asked for; a cluster that exists has or lacks one.
+    more = {"include_dashboard": False} if address == "local" else {}
+    try:
+        ray.init(
+            address,
+            namespace="yoloret-nas",
+            runtime_env={"env_vars": variables} if variables else None,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **more,
+        )
+    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        raise ClusterError(
+            f"no Ray cluster at {address!r}: {str(error).strip().splitlines()[0]}",
+            hint="use auto on a machine where `ray start` has run, ray://HOST:10001 from elsewhere, or local",
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def whole_cluster() -> Resources:
+    """Return the cores and GPUs of all nodes that are alive now."""
+    import ray
+
+    found = ray.cluster_resources()
+    return Resources(cpus=found.get("CPU", 0.0), gpus=found.get("GPU", 0.0))

@@ -1,0 +1,160 @@
+"""The latency devices of a cluster: each is a Ray actor on the host that reaches it, and measures one network at a time."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from search.cluster.connection import ClusterError
+from search.driver.devices import FIRST_PATIENCE_S, Verdict, measure_here
+from search.study.settings import RunSettings, StudySettings
+from spaces import Architecture, YoloRetError
+from spaces.space import Space
+from trials.latency import DeviceIdentity
+from trials.latency.compatibility import judge_of, judge_space
+from trials.latency.open_device import open_device
+from trials.trial_result import Measured
+
+_PLACING_S = 60.0
+"""Longest wait for a host that has the resource which the user named."""
+_SHARE = 0.001
+"""Of a resource such as ``node:10.0.0.7`` or ``nano``; what matters is where the actor is."""
+
+
+class Meter:
+    """Measures on one device; the class of a Ray actor, which does one thing at a time."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+
+    def is_there(self) -> bool:
+        """Return True; waits until the actor has a host."""
+        return True
+
+    def identity(self) -> DeviceIdentity:
+        """Return what its latencies are valid for."""
+        device = open_device(self._device, patience_s=FIRST_PATIENCE_S)
+        try:
+            return device.identity()
+        finally:
+            device.close()
+
+    def judge(self, space: Space, *, num_classes: int) -> Verdict | None:
+        """Ask the device's TensorRT about a space; None for a device without TensorRT."""
+        device = open_device(self._device)
+        try:
+            judge = judge_of(device)
+        finally:
+            device.close()
+        if judge is None:
+            return None
+        return Verdict(judge=str(judge), report=judge_space(space, judge, num_classes=num_classes))
+
+    def measure(self, architecture: Architecture, cache: str, *, num_classes: int) -> Measured | YoloRetError:
+        """Measure a network; an error of the device or the network is returned, since a trial's end tells them apart.
+
+        Args:
+            architecture: The network.
+            cache: The driver's cache; this host has one of its own for each.
+            num_classes: Classes of the detector.
+        """
+        try:
+            return measure_here(architecture, self._device, _cache_here(cache), num_classes=num_classes)
+        except YoloRetError as error:
+            return error
+
+
+@dataclass(frozen=True)
+class ClusterDevices:
+    """`Devices` on the hosts of a cluster.
+
+    Args:
+        host: Ray resource of the host that measures, such as ``nano`` or ``node:10.0.0.7``; None for the driver's own
+            node, or the cluster's head where the driver is not on a node.
+    """
+
+    host: str | None
+    _meters: dict[str, Any]
+
+    @classmethod
+    def on(cls, host: str | None) -> "ClusterDevices":
+        """Return devices whose actors are made when they are first needed."""
+        return cls(host, {})
+
+    def meter(self, device: str) -> Any:
+        """Return the actor of a device.
+
+        Raises:
+            ClusterError: no node has the resource.
+        """
+        if device not in self._meters:
+            self._meters[device] = self._place(device)
+        return self._meters[device]
+
+    def reach(self, settings: RunSettings) -> DeviceIdentity:
+        """Ask the device's host; refuse further devices that do not exist there."""
+        for spec in settings.also_measure:
+            _get(self.meter(spec).is_there.remote())
+        return _get(self.meter(settings.device).identity.remote())  # type: ignore[no-any-return]
+
+    def judge(self, settings: StudySettings, *, num_classes: int) -> Verdict | None:
+        """Ask the TensorRT of the device, and that of its host."""
+        meter = self.meter(settings.device)
+        return _get(meter.judge.remote(settings.space, num_classes=num_classes))  # type: ignore[no-any-return]
+
+    def measure_ms(self, architecture: Architecture, settings: StudySettings, *, num_classes: int) -> float:
+        """Measure on the study's device, after what waits there already."""
+        cache = str(settings.latency_cache.absolute())
+        meter = self.meter(settings.device)
+        measured = _get(meter.measure.remote(architecture, cache, num_classes=num_classes))
+        if isinstance(measured, YoloRetError):
+            raise measured
+        return measured.latency.median_ms  # type: ignore[no-any-return]
+
+    def _place(self, device: str) -> Any:
+        import ray
+
+        resource = self.host or _own_node()
+        if resource not in ray.cluster_resources():
+            raise ClusterError(
+                f"no node of the cluster has the resource {resource!r} (--device-host)",
+                hint=f"start the host that reaches {device} with: ray start --resources '{{\"{resource}\": 1}}', "
+                f"or name one of: {', '.join(_named_resources(ray.cluster_resources()))}",
+            )
+        # It comes back wherever the resource is, and repeats what it was asked; a measurement may be repeated.
+        options = {"num_cpus": 0, "resources": {resource: _SHARE}, "max_restarts": -1, "max_task_retries": -1}
+        meter = ray.remote(Meter).options(**options).remote(device)
+        ray.get(meter.is_there.remote(), timeout=_PLACING_S)
+        return meter
+
+
+def _own_node() -> str:
+    """Return the resource that only the driver's node has; through Ray's client, the head's."""
+    import ray
+
+    return (
+        f"node:{ray.util.get_node_ip_address()}" if not ray.util.client.ray.is_connected() else "node:__internal_head__"
+    )
+
+
+def _named_resources(resources: Mapping[str, float]) -> list[str]:
+    return sorted(name for name in resources if name not in ("CPU", "GPU", "memory", "object_store_memory"))
+
+
+def _get(reference: Any) -> Any:
+    """Return a remote call's result; the errors of our own keep their class."""
+    import ray
+
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, YoloRetError):
+            raise cause from error
+        raise
+
+
+def _cache_here(cache: str) -> Path:
+    name = hashlib.sha256(cache.encode()).hexdigest()[:16]
+    return Path.home() / ".cache" / "yoloret-nas" / "cluster" / f"latency-{name}.db"

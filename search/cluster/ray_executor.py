@@ -1,0 +1,326 @@
+"""An `Executor` on a Ray cluster: slots on the nodes that train, a device's host that measures ahead of them.
+
+A trial goes through three stages here: it is measured (by the device's `Meter`), it waits for a slot, it runs in a `Slot`
+with its latency known. So the device measures the next networks while others train, and one more trial than there are slots
+is started for that.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from typing import Any, Literal
+
+from search.cluster.connection import ClusterError, Resources, whole_cluster
+from search.cluster.devices import ClusterDevices
+from search.cluster.node_data import pack
+from search.cluster.slot import Files, Place, Slot
+from search.driver.executor import Event, Finished, Lost, Progressed
+from spaces import YoloRetError
+from trials.progress import Progress
+from trials.trial_result import Measured, TrialRequest
+from trials.whole_file import whole_file
+
+_POLL_S = 2.0
+"""How long a slot waits for an event before it is asked again."""
+_GROW_EVERY_S = 5.0
+_PLACING_S = 20.0
+_SIGN_OF_LIFE_S = 60.0
+"""Trials that wait for a slot are not silent, for the driver."""
+_CLOSING_S = 15.0
+
+Notice = Callable[[str], None]
+
+
+Stage = Literal["placing", "idle", "starting", "receiving", "running"]
+"""Of a slot: until a node has room for it, without a trial, opening the data, taking a copy of them, with a trial."""
+
+
+@dataclass(kw_only=True)
+class _Slot:
+    actor: Any
+    stage: Stage
+    reference: Any
+    """What it will answer next; None if it is idle."""
+    host: str = ""
+    has_copy: bool = False
+    """Whether it was sent a copy of the dataset."""
+    request: TrialRequest | None = None
+    """The trial that it starts or runs."""
+
+
+@dataclass(kw_only=True)
+class _Measuring:
+    request: TrialRequest
+    references: dict[str, Any]
+    """Device to the measurement under way."""
+
+
+class RayExecutor:
+    """Runs trials in slots on the nodes of a cluster, to which this process is connected.
+
+    Args:
+        devices: Where latency is measured.
+        each: What a trial takes of a node.
+        workers: Trials at once; None for as many as the cluster has room for, nodes that join later included.
+        notice: Called with notes for the user: nodes that join, leave, or take a copy of the data.
+    """
+
+    def __init__(
+        self,
+        *,
+        devices: ClusterDevices,
+        each: Resources,
+        workers: int | None = None,
+        notice: Notice = lambda note: None,
+    ) -> None:
+        self._devices, self._each, self._workers, self._notice = devices, each, workers, notice
+        self._slots: list[_Slot] = []
+        self._measuring: dict[int, _Measuring] = {}
+        self._waiting: deque[TrialRequest] = deque()
+        self._packed: dict[str, tuple[str, list[Any]]] = {}
+        """Fingerprint to a dataset's place in its folder, and references to the chunks of its archive."""
+        self._nodes: set[str] = set()
+        self._grown = self._lived = float("-inf")
+        self._is_closed = False
+        self._await_slots()
+
+    @property
+    def capacity(self) -> int:
+        """Slots that have a node, and one more, which is measured meanwhile."""
+        self._grow()
+        placed = sum(slot.stage != "placing" for slot in self._slots)
+        return placed + 1 if placed else 0
+
+    def start(self, request: TrialRequest) -> None:
+        """Have a trial measured; it gets a slot afterwards."""
+        cache = str(request.latency_cache.absolute())
+        references = {
+            spec: self._devices.meter(spec).measure.remote(request.architecture, cache, num_classes=request.num_classes)
+            for spec in (request.device, *request.also_measure)
+        }
+        self._measuring[request.number] = _Measuring(request=request, references=references)
+
+    def events(self, *, timeout_s: float) -> Sequence[Event]:
+        """Wait for measurements and slots.
+
+        Raises:
+            ClusterError: a node cannot run trials of this run.
+        """
+        import ray
+
+        self._grow()
+        self._fill_slots()
+        events = self._signs_of_life()
+        by_reference = {slot.reference: slot for slot in self._slots if slot.reference is not None}
+        measuring = [reference for one in self._measuring.values() for reference in one.references.values()]
+        if not (pending := [*by_reference, *measuring]):
+            time.sleep(timeout_s)
+            return events
+        ray.wait(pending, num_returns=1, timeout=timeout_s, fetch_local=False)
+        ready, _ = ray.wait(pending, num_returns=len(pending), timeout=0, fetch_local=False)
+        for reference in ready:
+            if reference in by_reference:
+                events += self._hear(by_reference[reference])
+        for number in [n for n, one in self._measuring.items() if set(one.references.values()) <= set(ready)]:
+            self._waiting.append(_with_latency(self._measuring.pop(number)))
+        self._fill_slots()
+        return events
+
+    def answer(self, number: int, *, go_on: bool) -> None:
+        """Answer a score; a slot that was lost meanwhile shows in the next events."""
+        for slot in self._slots_of(number):
+            slot.actor.answer.remote(number, go_on)
+            slot.reference = slot.actor.events.remote(_POLL_S)
+
+    def kill(self, number: int) -> None:
+        """Forget a trial, and end its slot if it has one; another slot takes its place."""
+        import ray
+
+        self._measuring.pop(number, None)
+        self._waiting = deque(one for one in self._waiting if one.number != number)
+        for slot in self._slots_of(number):
+            ray.kill(slot.actor)
+            self._drop(slot)
+
+    def close(self) -> Sequence[Finished]:
+        """End all slots; return the trials that had ended."""
+        import ray
+
+        slots, self._slots, self._is_closed = self._slots, [], True
+        closing = {slot.actor.close.remote(): slot for slot in slots if slot.stage != "placing"}
+        ready, _ = ray.wait(list(closing), num_returns=len(closing), timeout=_CLOSING_S) if closing else ([], [])
+        ended = [event for reference in ready for event in self._close(closing[reference], reference)]
+        for slot in slots:
+            ray.kill(slot.actor)
+        return ended
+
+    def _grow(self) -> None:
+        """Ask for the slots that are missing; those without a node yet wait, which also tells Ray's autoscaler."""
+        import ray
+
+        if self._is_closed or time.monotonic() - self._grown < _GROW_EVERY_S:
+            return
+        self._grown = time.monotonic()
+        wanted = self._workers or self._each.fit_into(whole_cluster())
+        options = {"num_cpus": self._each.cpus, "num_gpus": self._each.gpus, "scheduling_strategy": "SPREAD"}
+        while len(self._slots) < wanted:
+            actor = ray.remote(Slot).options(**options).remote()
+            self._slots.append(_Slot(actor=actor, stage="placing", reference=actor.place.remote()))
+
+    def _await_slots(self) -> None:
+        """Ask for slots, and wait a moment for those that have room; others may come later."""
+        import ray
+
+        self._grow()
+        ray.wait([slot.reference for slot in self._slots], num_returns=len(self._slots), timeout=_PLACING_S)
+        for slot in list(self._slots):
+            if ray.wait([slot.reference], timeout=0)[0]:
+                self._hear(slot)
+        if not self.capacity:
+            self._notice("no node of the cluster has room for a trial yet; waiting for one")
+
+    def _fill_slots(self) -> None:
+        for slot in self._slots:
+            if slot.stage == "idle" and self._waiting:
+                self._start_in(slot, self._waiting.popleft())
+
+    def _start_in(self, slot: _Slot, request: TrialRequest) -> None:
+        parent = request.parent.read_bytes() if request.parent is not None else None
+        slot.request, slot.stage = request, "starting"
+        slot.reference = slot.actor.start.remote(request, parent)
+
+    def _hear(self, slot: _Slot) -> list[Event]:
+        """Take a slot's answer, and ask it for the next one."""
+        import ray
+
+        try:
+            answer = ray.get(slot.reference)
+            if slot.stage == "running":
+                return self._hear_trial(slot, answer)
+            if slot.stage == "placing":
+                self._take_in(slot, answer)
+            elif slot.stage == "starting" and answer:
+                slot.stage, slot.reference = "running", slot.actor.events.remote(_POLL_S)
+            elif slot.stage == "starting":
+                self._send_data(slot)
+            else:
+                assert slot.request is not None
+                self._start_in(slot, slot.request)
+        except ray.exceptions.RayActorError as error:
+            return self._on_loss(slot, error)
+        except ray.exceptions.RayTaskError as error:
+            raise ClusterError(f"node {slot.host}: {_last_line(error)}") from error
+        return []
+
+    def _hear_trial(self, slot: _Slot, events: list[Event]) -> list[Event]:
+        last = events[-1] if events else None
+        if last is not None and not isinstance(last, Progressed):
+            if isinstance(last, Finished):
+                self._fetch(slot)
+            slot.request, slot.stage, slot.reference = None, "idle", None
+        elif isinstance(last, Progressed) and last.progress.ap is not None:
+            slot.reference = None  # it waits for the driver's answer
+        else:
+            slot.reference = slot.actor.events.remote(_POLL_S)
+        return events
+
+    def _take_in(self, slot: _Slot, place: Place) -> None:
+        """Use a slot that has found a node."""
+        if place.version != version("yoloret-nas"):
+            raise ClusterError(
+                f"node {place.host} has yoloret-nas {place.version}, the driver {version('yoloret-nas')}",
+                hint="install the same version on every node",
+            )
+        slot.host, slot.stage, slot.reference = place.host, "idle", None
+        if place.node not in self._nodes:
+            self._nodes.add(place.node)
+            self._notice(f"node {place.host} takes trials")
+
+    def _send_data(self, slot: _Slot) -> None:
+        """Send a copy of the dataset; of several slots on one node, the first takes it."""
+        import ray
+
+        request = slot.request
+        assert request is not None
+        if slot.has_copy:
+            raise ClusterError(
+                f"node {slot.host} cannot read dataset {request.dataset!r} as this machine does",
+                hint="put the data at the same path on every node, with all files that its lists name",
+            )
+        if request.fingerprint not in self._packed:
+            self._notice(f"nodes without {request.dataset} take a copy of it")
+            place, chunks = pack(request.dataset)
+            self._packed[request.fingerprint] = place, [ray.put(chunk) for chunk in chunks]
+        slot.stage, slot.has_copy = "receiving", True
+        slot.reference = slot.actor.receive.remote(request.fingerprint, *self._packed[request.fingerprint])
+
+    def _on_loss(self, slot: _Slot, error: Exception) -> list[Event]:
+        """Give a slot up whose process or node is gone; its trial waits for another if it had not begun."""
+        self._drop(slot)
+        if slot.stage == "placing" and "ModuleNotFoundError" in str(error):
+            raise ClusterError(
+                f"a node of the cluster cannot import yoloret-nas: {_last_line(error)}",
+                hint="install the same version on every node",
+            ) from error
+        if slot.request is None:
+            return []
+        if slot.stage != "running":
+            self._waiting.appendleft(slot.request)
+            return []
+        return [Lost(number=slot.request.number, reason=f"its node {slot.host}, or its worker there, is gone")]
+
+    def _drop(self, slot: _Slot) -> None:
+        self._slots.remove(slot)
+        self._grown = float("-inf")
+
+    def _slots_of(self, number: int) -> list[_Slot]:
+        return [slot for slot in self._slots if slot.request is not None and slot.request.number == number]
+
+    def _fetch(self, slot: _Slot) -> None:
+        """Bring a finished trial's files into its folder, its result last."""
+        import ray
+
+        assert slot.request is not None
+        files: Files = ray.get(slot.actor.fetch.remote(slot.request.number))
+        for name, content in files.items():
+            path = slot.request.work_dir / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(path) as partial:
+                partial.write_bytes(content)
+
+    def _close(self, slot: _Slot, reference: Any) -> list[Finished]:
+        import ray
+
+        try:
+            ended: list[Finished] = ray.get(reference)
+            if ended:
+                self._fetch(slot)
+            ray.get(slot.actor.clean.remote(), timeout=_CLOSING_S)
+        except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
+            return []  # the driver puts back what it does not hear of
+        return ended
+
+    def _signs_of_life(self) -> list[Event]:
+        """Return a message for each trial that waits for a slot, now and then."""
+        if time.monotonic() - self._lived < _SIGN_OF_LIFE_S:
+            return []
+        self._lived = time.monotonic()
+        return [Progressed(number=one.number, progress=Progress(phase="measure")) for one in self._waiting]
+
+
+def _with_latency(done: _Measuring) -> TrialRequest:
+    import ray
+
+    measured: dict[str, Measured | YoloRetError] = {}
+    for spec, reference in done.references.items():
+        try:
+            measured[spec] = ray.get(reference)
+        except ray.exceptions.RayError as error:
+            measured[spec] = ClusterError(f"the host of {spec} failed: {_last_line(error)}")
+    return replace(done.request, measured=measured)
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1]

@@ -1,0 +1,113 @@
+"""A place for one trial on a node of the cluster: a Ray actor with the executor of local processes inside.
+
+So a trial on a cluster is what it is on one machine: a process of its own, that ends with its slot.
+"""
+
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+from search.cluster.node_data import NodeData
+from search.driver.executor import Event, Finished, Progressed
+from search.driver.local_executor import LocalExecutor
+from trials.scratch import delete_scratch, scratch_folder
+from trials.trial_result import RESULT_FILE, TrialRequest
+
+Files = dict[str, bytes]
+"""Path below a trial's folder to content."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a slot is."""
+
+    host: str
+    """The node's name."""
+    node: str
+    """Ray's id of it."""
+    version: str
+    """Of the package there."""
+
+
+class Slot:
+    """Runs trials one after the other; the class of a Ray actor."""
+
+    def __init__(self) -> None:
+        self._executor = LocalExecutor(workers=1)
+        self._data = NodeData()
+        self._folder = scratch_folder()
+
+    def place(self) -> Place:
+        """Return where it is."""
+        import ray
+
+        node = ray.get_runtime_context().get_node_id()
+        return Place(host=socket.gethostname(), node=node, version=version("yoloret-nas"))
+
+    def receive(self, fingerprint: str, place_in_root: str, chunks: Sequence[object]) -> None:
+        """Take a dataset that this node lacks; see `NodeData.receive`."""
+        self._data.receive(fingerprint, place_in_root, chunks)
+
+    def start(self, request: TrialRequest, parent: bytes | None) -> bool:
+        """Start a trial.
+
+        Args:
+            request: Paths in it are the driver's.
+            parent: Content of the checkpoint whose weights it inherits.
+
+        Returns:
+            False if this node lacks the dataset; nothing was started.
+        """
+        dataset = self._data.find(request)
+        if dataset is None:
+            return False
+        folder = self._folder_of(request.number)
+        folder.mkdir()
+        parent_file = None
+        if parent is not None:
+            parent_file = self._folder / f"parent-{request.number}"
+            parent_file.write_bytes(parent)
+        cache = self._folder / "latency.db"
+        self._executor.start(
+            replace(request, dataset=dataset, work_dir=folder, parent=parent_file, latency_cache=cache)
+        )
+        return True
+
+    def events(self, timeout_s: float) -> list[Event]:
+        """Wait for an event that matters; of mere progress, the last message is returned when the time is up."""
+        until = time.monotonic() + timeout_s
+        latest: list[Event] = []
+        while (left_s := until - time.monotonic()) > 0:
+            for event in self._executor.events(timeout_s=left_s):
+                if not isinstance(event, Progressed) or event.progress.ap is not None or event.progress.latency_ms:
+                    return [*latest, event]
+                latest = [event]
+        return latest
+
+    def answer(self, number: int, go_on: bool) -> None:
+        """Answer a score."""
+        self._executor.answer(number, go_on=go_on)
+
+    def fetch(self, number: int) -> Files:
+        """Return a finished trial's files, its result last, and delete them here."""
+        folder = self._folder_of(number)
+        paths = [path for path in folder.rglob("*") if path.is_file()]
+        paths.sort(key=lambda path: path.name == RESULT_FILE)
+        files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+        for path in paths:
+            path.unlink()
+        return files
+
+    def close(self) -> list[Finished]:
+        """Kill the running trial; return it if it had ended."""
+        return list(self._executor.close())
+
+    def clean(self) -> None:
+        """Delete what is left of its trials."""
+        delete_scratch()
+
+    def _folder_of(self, number: int) -> Path:
+        return self._folder / str(number)

@@ -1,0 +1,46 @@
+"""Temporary files do not outlive their processes by more than the next start."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+_SCRIPT = """
+import os, signal, sys
+from trials.scratch import scratch_folder
+(scratch_folder() / "a file").touch()
+print(scratch_folder(), flush=True)
+if sys.argv[1:]:
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def _run(folder: Path, *arguments: str) -> Path:
+    done = subprocess.run(
+        [sys.executable, "-c", _SCRIPT, *arguments], env={"TMPDIR": str(folder)}, capture_output=True, text=True
+    )
+    return Path(done.stdout.strip())
+
+
+def test_a_process_that_ends_by_itself_leaves_nothing(tmp_path: Path) -> None:
+    assert _run(tmp_path).parent == tmp_path
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_next_process_deletes_what_a_killed_one_left_and_nothing_else(tmp_path: Path) -> None:
+    left = _run(tmp_path, "killed")
+    assert (left / "a file").is_file()
+    others = [tmp_path / "yoloret-nas-1-living", tmp_path / "yoloret-nas-slot-abc", tmp_path / "another's"]
+    for other in others:
+        other.mkdir()
+    _run(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(others)
+
+
+def test_the_folder_is_where_temporary_files_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    from trials.scratch import scratch_folder
+
+    assert scratch_folder() == scratch_folder()
+    assert scratch_folder().parent == Path(tempfile.gettempdir())
