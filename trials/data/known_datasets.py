@@ -10,7 +10,6 @@ Source: thor.robots.ox.ac.uk/pascal/VOC and cocodataset.org; digests of VOC's ar
 
 import fcntl
 import logging
-import os
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import pooch
 
+from trials.data.data_home import data_home as data_home
 from trials.data.dataset import Dataset, DatasetError, assemble_dataset, split_off_validation
 from trials.data.formats.broken_items import OnBroken
 from trials.data.formats.coco import read_coco
@@ -62,12 +62,6 @@ KNOWN: dict[str, tuple[Archive, ...]] = {
     ),
 }
 """Dataset name to its archives, smallest first."""
-
-
-def data_home() -> Path:
-    """Return the folder that holds downloaded datasets."""
-    given = os.environ.get("YOLORET_NAS_DATA")
-    return Path(given).expanduser() if given else Path.home() / ".cache" / "yoloret-nas" / "data"
 
 
 def fetch_known(name: str, report: ReportFetch = lambda archive, done, whole: None) -> Path:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from trials.data.dataset import Dataset, DatasetError, Sample, assemble_dataset
 from trials.data.formats.broken_items import BrokenItems, OnBroken, relative_name
 from trials.data.formats.coco_images import CocoImages
-from trials.data.formats.file_tree import SPLIT_WORDS, FileTree, note_unreadable
+from trials.data.formats.file_tree import FileTree, note_unreadable, split_in
 
 _MAX_DEPTH = 2  # folders between the root and an annotation file
 _OTHER_TASKS = ("captions", "image_info", "panoptic", "stuff")
@@ -116,7 +116,7 @@ def _divide_by_split(tree: FileTree, notes: list[str]) -> dict[str, Path]:
         return {"train": tree.given}
     by_split: dict[str | None, list[Path]] = {}
     for path in files:
-        by_split.setdefault(_split_in(path.stem) or tree.split_of(path), []).append(path)
+        by_split.setdefault(split_in(path.stem) or tree.split_of(path), []).append(path)
     found: dict[str, Path] = {}
     unread = []
     unnamed = by_split.pop(None, [])
@@ -146,11 +146,6 @@ def _divide_by_split(tree: FileTree, notes: list[str]) -> dict[str, Path]:
         shown = ", ".join(relative_name(path, tree.root) for path in unread[:5])
         notes.append(f"{len(unread)} other COCO file(s) are not read: {shown}")
     return found
-
-
-def _split_in(name: str) -> str | None:
-    words = re.findall(r"[a-z]+", name.lower())
-    return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), None)
 
 
 def _read_json(file: Path, broken: BrokenItems, notes: list[str]) -> _Json:

@@ -45,7 +45,7 @@ class CocoImages:
         for word in words:
             folders += [root / word, root / "images" / word, root / word / "images"]
         found = (folder for folder in folders if any(probe and (folder / probe).is_file() for probe in probes))
-        elsewhere = (path.parent for probe in probes for path in self._alike(probe))
+        elsewhere = (_folder_of(path, probe) for probe in probes for path in self._alike(probe))
         folder = next(found, None) or next(elsewhere, None) or (None if probes else root)
         if folder is None:
             looked = ", ".join(list(dict.fromkeys(relative_name(folder, root) for folder in folders))[:_SHOWN_FOLDERS])
@@ -81,3 +81,9 @@ class CocoImages:
                 ranked.setdefault(count_common_tail(path.parts, wanted), []).append(path)
         most = max(ranked, default=0)
         return ranked[most] if most == len(wanted) or (most and self._num_of_name[last.lower()] == 1) else []
+
+
+def _folder_of(path: Path, name: str) -> Path:
+    """Return the folder to which an image's name, of which the last parts are those of its path, is relative."""
+    shared = count_common_tail(path.parts, PurePosixPath(name.replace("\\", "/")).parts)
+    return path.parents[shared - 1]

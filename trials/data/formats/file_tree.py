@@ -40,6 +40,7 @@ _BESIDE_SPLIT_WORDS = frozenset(
         "set",
         "data",
         "obj",
+        "wider",
     }
 )
 
@@ -127,6 +128,12 @@ def split_of_folder(name: str) -> str | None:
     return splits.pop() if len(splits) == 1 and words <= SPLIT_WORDS.keys() | _BESIDE_SPLIT_WORDS else None
 
 
+def split_in(name: str) -> str | None:
+    """Return the split that a word of a file's name stands for, as in ``instances_val2017``; None where none does."""
+    words = re.findall(r"[a-z]+", name.lower())
+    return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), None)
+
+
 def read_text(path: Path, *, errors: str = "strict") -> str:
     """Return a text file's content as UTF-8, or UTF-16 if it says so, without the byte order mark of Windows editors.
 
@@ -136,6 +143,15 @@ def read_text(path: Path, *, errors: str = "strict") -> str:
     content = path.read_bytes()
     encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     return content.decode(encoding, errors=errors)
+
+
+def read_head(path: Path, num_bytes: int = 65536) -> bytes:
+    """Return a file's first bytes, without a byte order mark; none of one that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(num_bytes).removeprefix(b"\xef\xbb\xbf")
+    except OSError:
+        return b""
 
 
 def read_list(path: Path) -> list[str]:

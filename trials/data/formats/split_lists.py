@@ -11,6 +11,8 @@ from trials.data.formats.broken_items import BrokenItems, relative_name
 from trials.data.formats.file_tree import SPLIT_WORDS, FileTree, count_common_tail, is_image, read_list
 
 _TRAINVAL = "trainval"
+_LISTS = {**SPLIT_WORDS, _TRAINVAL: _TRAINVAL}  # a list's name without suffix, and its split
+_ANNOTATION_SUFFIXES = frozenset({".json", ".txt", ".xml"})
 _CLASS_FLAGS = frozenset({"-1", "0", "1"})  # VOC's lists by class have one behind each name
 
 
@@ -58,6 +60,11 @@ def divide_by_split(
     return splits
 
 
+def is_split_list(path: Path) -> bool:
+    """Return whether a file's name is that of a list of a split's images."""
+    return path.suffix.lower() == ".txt" and path.stem.lower() in _LISTS
+
+
 def _divide_trainval(listed: dict[str, list[Path]]) -> dict[str, list[Path]]:
     """Return the lists without trainval: what it has beyond training is for validation, or the other way round."""
     trainval = listed.pop(_TRAINVAL, [])
@@ -74,8 +81,7 @@ def _find_lists(tree: FileTree, annotations: Sequence[Path], notes: list[str]) -
     holders = {folder for path in annotations for folder in path.parents}
     by_folder: dict[Path, dict[Path, str]] = {}
     for path in tree.annotations(".txt"):
-        split = {**SPLIT_WORDS, _TRAINVAL: _TRAINVAL}.get(path.stem.lower())
-        if split:
+        if split := _LISTS.get(path.stem.lower()):
             by_folder.setdefault(path.parent, {})[path] = split
     by_base: dict[Path, list[Path]] = {}
     for folder in by_folder:
@@ -122,6 +128,7 @@ class _Names:
             self._by_stem.setdefault(parts[-1].lower(), []).append((path, parts))
         first = annotations[0].relative_to(base).parts
         self.usual = base / first[0] if len(first) > 1 else base
+        self.suffix = annotations[0].suffix
         images = (path for path in tree.images if path.is_relative_to(base))
         self._image_folders = {part for path in images for part in path.relative_to(base).parts[:-1]}
         self._image_folders -= {part for path in annotations for part in path.relative_to(base).parts[:-1]}
@@ -150,11 +157,13 @@ def _read(path: Path, names: _Names, broken: BrokenItems) -> list[Path]:
             several = " and ".join(relative_name(candidate, names.base) for candidate in candidates[:2])
             broken.add(path, f"{line!r} means both {several}")
         else:
-            found.append(candidates[0] if candidates else names.usual / f"{_without_suffixes(Path(line))}.xml")
+            found.append(
+                candidates[0] if candidates else names.usual / f"{_without_suffixes(Path(line))}{names.suffix}"
+            )
     return found
 
 
 def _without_suffixes(path: Path) -> Path:
-    """Return a path without .xml and an image's suffix: a.xml, a.jpg and a.jpg.xml are all of the image a."""
-    path = path.with_suffix("") if path.suffix.lower() == ".xml" else path
+    """Return a path without the annotation's and an image's suffix: a.xml, a.jpg and a.jpg.xml are all of the image a."""
+    path = path.with_suffix("") if path.suffix.lower() in _ANNOTATION_SUFFIXES else path
     return path.with_suffix("") if is_image(path) else path

@@ -36,7 +36,7 @@ class _Annotation:
 
 
 def is_voc(tree: FileTree) -> bool:
-    """Return whether an XML file's root is ``annotation``, and its objects are not outlines alone, as LabelMe's are."""
+    """Return whether an XML file's root is ``annotation``, and it is not LabelMe's: outlines alone, or a size in rows."""
     return any(_root_tag(path) == _ROOT_TAG and not _is_outlines(path) for path in tree.annotations(".xml"))
 
 
@@ -95,7 +95,7 @@ def _root_tag(path: Path) -> str | None:
 
 def _is_outlines(path: Path) -> bool:
     content = path.read_bytes()
-    return b"<polygon>" in content and b"<bndbox>" not in content
+    return (b"<polygon>" in content or b"<nrows>" in content) and b"<bndbox>" not in content
 
 
 def _parse_all(split: str, paths: Sequence[Path], broken: BrokenItems, notes: list[str]) -> list[_Annotation]:

@@ -328,3 +328,10 @@ def test_several_files_without_a_split(tmp_path: Path, write_coco) -> None:
         DatasetError, match=r"2 annotation files, of which none names its split: cam1\.json, cam2\.json"
     ):
         open_dataset(str(tmp_path / "coco"))
+
+
+def test_missing_image_in_a_subfolder_is_named_where_it_would_be(tmp_path: Path, write_image, write_coco) -> None:
+    write_coco("train.json", ["sub/a.jpg", "sub/b.jpg"], [(0, 3, BOX)])
+    _write_images(write_image, tmp_path / "coco", "far/away/sub/a.jpg")
+    with pytest.raises(DatasetError, match=r"^far/away/sub/b\.jpg: the image is missing"):
+        open_dataset(str(tmp_path / "coco"))
