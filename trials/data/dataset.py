@@ -16,7 +16,23 @@ import numpy.typing as npt
 
 from spaces import YoloRetError
 
-DatasetFormat = Literal["voc", "coco", "yolo", "shapes"]
+DatasetFormat = Literal[
+    "voc",
+    "coco",
+    "yolo",
+    "shapes",
+    "labelme",
+    "labelme-xml",
+    "cvat",
+    "supervisely",
+    "label-studio",
+    "createml",
+    "datumaro",
+    "open-images",
+    "wider-face",
+    "kitti",
+    "parquet",
+]
 
 SPLITS: tuple[str, ...] = ("train", "val", "test")
 """The names of splits, in display order."""

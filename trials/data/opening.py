@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -9,7 +10,9 @@ from trials.data.dataset import Dataset, DatasetError, DatasetFormat
 from trials.data.formats.broken_items import OnBroken
 from trials.data.formats.coco import is_coco, read_coco
 from trials.data.formats.file_tree import FileTree
-from trials.data.formats.foreign_formats import count_suffixes, suggest_conversion
+from trials.data.formats.foreign.read_foreign import FOREIGN, is_foreign, read_foreign
+from trials.data.formats.parquet import is_parquet, read_parquet
+from trials.data.formats.unread_formats import count_suffixes, suggest_conversion
 from trials.data.formats.voc import is_voc, read_voc
 from trials.data.formats.yolo import is_yolo, read_yolo
 from trials.data.known_datasets import KNOWN, open_known
@@ -31,6 +34,11 @@ _FORMATS: dict[DatasetFormat, _Format] = {
     "voc": _Format("Pascal VOC (XML files whose root is 'annotation')", is_voc, read_voc),
     "yolo": _Format("YOLO (data.yaml, or label files and classes.txt)", is_yolo, read_yolo),
     "coco": _Format("COCO (a JSON file with 'images' and 'annotations')", is_coco, read_coco),
+    **{
+        name: _Format(spec.title, partial(is_foreign, name), partial(read_foreign, name))
+        for name, spec in FOREIGN.items()
+    },
+    "parquet": _Format("Parquet of Hugging Face", is_parquet, read_parquet),
 }
 """How each format is recognised and read; where a folder holds several, the first one is read."""
 
@@ -42,7 +50,7 @@ def open_dataset(spec: str, *, on_broken: OnBroken = "stop") -> Dataset:
     headers checked; pixels are read only when a sample is loaded.
 
     Args:
-        spec: A Pascal VOC folder, a COCO folder or JSON file, a YOLO folder or its ``data.yaml``;
+        spec: A folder in one of the formats, or its annotation file or ``data.yaml``;
             ``shapes[:key=value,...]`` for generated images (see `trials.data.shapes`); or ``voc`` or ``coco`` for the
             original datasets, downloaded if needed (see `trials.data.known_datasets`). Use ``./voc`` for a folder of
             such a name.

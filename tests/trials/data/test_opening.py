@@ -71,24 +71,19 @@ def test_opening_decodes_no_image(write_voc, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
+        ("d-export.csv", '"image","xmin","ymin","xmax","ymax","label"\n', "VoTT CSV..*datum convert -if vott_csv "),
+        ("gt/gt.txt", "1,1,10,5,20,15,1,1,1\n", "MOT..*datum convert -if mot_seq "),
         (
-            "annotations.xml",
-            "<?xml version='1.0'?><annotations><version>1.1</version></annotations>",
-            "CVAT XML.* datum ",
+            "v.json",
+            '{"securityToken": "t", "videoSettings": {}, "assets": {}}',
+            "VoTT JSON.* from the tool that wrote it",
         ),
         (
-            "a.xml",
-            "<annotation><object><name>x</name><polygon><pt><x>1</x></pt></polygon></object></annotation>",
-            "LabelMe XML.* datum ",
+            "v.json",
+            '{"a": {"regions": [{"shape_attributes": {}, "region_attributes": {}}]}}',
+            "VGG Image Annotator's JSON",
         ),
-        ("a.json", '{"version": "5", "flags": {}, "shapes": [], "imagePath": "a.jpg"}', "LabelMe JSON.* labelme2coco "),
-        (
-            "a.txt",
-            "Car 0.00 0 -1.58 587 173 614 200 1.65 1.67 3.64 -0.65 1.71 46.70 -1.59\n",
-            "KITTI.* datum convert -if kitti",
-        ),
-        ("a.csv", "ImageID,Source,LabelName,Confidence\n", "Open Images CSV.* datum "),
-        ("a.json", '[{"image": "a.jpg", "annotations": [{"label": "x", "coordinates": {"x": 1}}]}]', "CreateML JSON"),
+        ("a.tfrecord", "", "TFRecord.* from the tool that wrote it"),
         ("a.txt", "0 0.5 0.5 0.1 0.1\n", "label files without class names; add a classes.txt"),
         ("notes.md", "", "looked for Pascal VOC"),
     ],
@@ -97,6 +92,7 @@ def test_hint_tells_other_formats_and_their_converters(
     tmp_path: Path, write_image, file: str, text: str, message: str
 ) -> None:
     write_image(tmp_path / "images/a.jpg")
+    (tmp_path / file).parent.mkdir(exist_ok=True)
     (tmp_path / file).write_text(text)
     with pytest.raises(DatasetError, match=r"\(files by suffix: 1 \.") as caught:
         open_dataset(str(tmp_path))

@@ -335,3 +335,13 @@ def test_missing_image_in_a_subfolder_is_named_where_it_would_be(tmp_path: Path,
     _write_images(write_image, tmp_path / "coco", "far/away/sub/a.jpg")
     with pytest.raises(DatasetError, match=r"^far/away/sub/b\.jpg: the image is missing"):
         open_dataset(str(tmp_path / "coco"))
+
+
+def test_words_of_other_formats_among_the_names_are_no_second_format(tmp_path: Path, write_image, write_coco) -> None:
+    names = ["items", "objects", "shapes", "flags", "annotations", "coordinates", "classTitle", "from_name_", "assets"]
+    categories = [{"id": n, "name": name, "supercategory": "none"} for n, name in enumerate(names)]
+    for split in ("train", "val"):
+        write_coco(f"{split}.json", ["a.jpg"], [(0, 3, BOX)], categories=categories)
+    _write_images(write_image, tmp_path / "coco", "a.jpg")
+    notes = open_dataset(str(tmp_path / "coco")).notes
+    assert notes == ("1 image(s) are in both train and val",)

@@ -1,0 +1,601 @@
+"""Each foreign format, in the form that its own tool writes; each writer names what wrote the form it copies."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trials.data import DatasetError, open_dataset
+from trials.data.formats.foreign.read_foreign import FOREIGN
+
+Objects = Sequence[tuple[str, float, float, float, float]]
+BOXES: Objects = [("red cell", 10, 5, 30, 20), ("cat", 30.5, 20.25, 40.5, 28.25)]
+XYXY = [[10, 5, 30, 20], [30.5, 20.25, 40.5, 28.25]]
+WIDTH, HEIGHT = 64, 48
+WriteForeign = Callable[..., Path]
+
+
+def _labelme(root: Path, split: str, images: Mapping[str, Objects]) -> None:
+    """As labelme 6.3.1's ``write_label_file``."""
+    for name, objects in images.items():
+        shapes = [
+            {
+                "label": label,
+                "points": [[x1, y1], [x2, y2]],
+                "group_id": None,
+                "description": "",
+                "shape_type": "rectangle",
+                "flags": {},
+                "mask": None,
+            }
+            for label, x1, y1, x2, y2 in objects
+        ]
+        document = {"version": "6.3.1", "flags": {}, "shapes": shapes, "imagePath": f"{name}.jpg", "imageData": None}
+        _write(root / split / f"{name}.json", json.dumps(document | {"imageHeight": HEIGHT, "imageWidth": WIDTH}))
+
+
+def _labelme_xml(root: Path, split: str, images: Mapping[str, Objects]) -> None:
+    """As datumaro 1.13.12 exports ``label_me``."""
+    for name, objects in images.items():
+        text = "".join(
+            f"<object><name>{label}</name><deleted>0</deleted><verified>0</verified><occluded>no</occluded><date></date>"
+            "<id>0</id><parts><hasparts></hasparts><ispartof></ispartof></parts><type>bounding_box</type><polygon>"
+            f"<pt><x>{x1}</x><y>{y1}</y></pt><pt><x>{x2}</x><y>{y1}</y></pt><pt><x>{x2}</x><y>{y2}</y></pt>"
+            f"<pt><x>{x1}</x><y>{y2}</y></pt><username></username></polygon><attributes></attributes></object>"
+            for label, x1, y1, x2, y2 in objects
+        )
+        _write(
+            root / "Annotations" / split / f"{name}.xml",
+            f"<annotation>\n<filename>{name}.jpg</filename><folder>{split}</folder><source></source>"
+            f"<imagesize><nrows>{HEIGHT}</nrows><ncols>{WIDTH}</ncols></imagesize>{text}</annotation>",
+        )
+
+
+def _cvat(root: Path, split: str, images: Mapping[str, Objects]) -> None:
+    """As datumaro 1.13.12 exports ``cvat``, and CVAT its "CVAT for images 1.1"."""
+    text = "".join(
+        f'<image id="{number}" name="{name}.jpg" width="{WIDTH}" height="{HEIGHT}">'
+        + "".join(
+            f'<box label="{label}" occluded="0" xtl="{x1:.2f}" ytl="{y1:.2f}" xbr="{x2:.2f}" ybr="{y2:.2f}" z_order="0">'
+            "</box>"
+            for label, x1, y1, x2, y2 in objects
+        )
+        + "</image>"
+        for number, (name, objects) in enumerate(images.items())
+    )
+    head = '<?xml version="1.0" encoding="utf-8"?>\n<annotations><version>1.1</version><meta><task></task></meta>'
+    _write(root / f"{split}.xml", f"{head}{text}</annotations>")
+
+
+def _supervisely(root: Path, split: str, images: Mapping[str, Objects]) -> None:
+    """As supervisely's ``Project.create_dataset`` and ``add_item_np``: rectangles include their last pixel."""
+    for name, objects in images.items():
+        items = [
+            {
+                "classTitle": label,
+                "description": "",
+                "tags": [],
+                "points": {"exterior": [[x1, y1], [x2 - 1, y2 - 1]], "interior": []},
+                "geometryType": "rectangle",
+                "shape": "rectangle",
+            }
+            for label, x1, y1, x2, y2 in objects
+        ]
+        document = {"description": "", "size": {"height": HEIGHT, "width": WIDTH}, "tags": [], "objects": items}
+        _write(root / split / "ann" / f"{name}.jpg.json", json.dumps(document))
+
+
+def _label_studio(root: Path, split: str, images: Mapping[str, Objects]) -> None:
+    """As label-studio-sdk 2.1.2's ``convert_coco_to_ls``."""
+    tasks = [
+        {
+            "data": {"image": f"/data/local-files/?d=images/{name}.jpg"},
+            "annotations": [{"result": [_result(*item) for item in objects], "ground_truth": False}],
+        }
+        for name, objects in images.items()
+    ]
+    _write(root / f"{split}.json", json.dumps(tasks))
+
+
+def _result(label: str, x1: float, y1: float, x2: float, y2: float) -> dict[str, Any]:
+    value = {"x": x1 / WIDTH * 100, "y": y1 / HEIGHT * 100}
+    value |= {"width": (x2 - x1) / WIDTH * 100, "height": (y2 - y1) / HEIGHT * 100, "rotation": 0}
+    return {
+        "id": "d0f131ad7d",
+        "type": "rectanglelabels",
+        "value": value | {"rectanglelabels": [label]},
+        "to_name": "image",
+        "from_name": "label_rectangles",
+        "image_rotation": 0,
+        "original_width": WIDTH,
+        "original_height": HEIGHT,
+    }
+
+
+def _createml(root: Path, split: str, images: Mapping[str, Objects]) -> None:
+    """As supervision 0.31.2's ``as_createml``, and Roboflow's export."""
+    entries = [
+        {
+            "image": f"{name}.jpg",
+            "annotations": [
+                {
+                    "label": label,
+                    "coordinates": {"x": (x1 + x2) / 2, "y": (y1 + y2) / 2, "width": x2 - x1, "height": y2 - y1},
+                }
+                for label, x1, y1, x2, y2 in objects
+            ],
+        }
+        for name, objects in images.items()
+    ]
+    _write(root / split / "_annotations.createml.json", json.dumps(entries))
+
+
+def _datumaro(root: Path, split: str, images: Mapping[str, Objects]) -> None:
+    """As datumaro 1.13.12 exports ``datumaro``."""
+    labels = [{"name": name, "parent": "", "attributes": []} for name in ("cat", "red cell")]
+    items = [
+        {
+            "id": name,
+            "annotations": [
+                {
+                    "id": number,
+                    "type": "bbox",
+                    "attributes": {},
+                    "group": 0,
+                    "label_id": ("cat", "red cell").index(label),
+                    "z_order": 0,
+                    "bbox": [x1, y1, x2 - x1, y2 - y1],
+                }
+                for number, (label, x1, y1, x2, y2) in enumerate(objects)
+            ],
+            "image": {"path": f"{name}.jpg", "size": [HEIGHT, WIDTH]},
+        }
+        for name, objects in images.items()
+    ]
+    head = {"dm_format_version": "1.0", "media_type": 2, "infos": {}, "categories": {"label": {"labels": labels}}}
+    _write(root / "annotations" / f"{split}.json", json.dumps(head | {"items": items}))
+
+
+def _open_images(root: Path, split: str, images: Mapping[str, Objects]) -> None:
+    """As the files of storage.googleapis.com/openimages: names without suffix, classes by code."""
+    codes = {"cat": "/m/01yrx", "red cell": "/m/0cell"}
+    rows = [
+        f"{name},xclick,{codes[label]},1,{x1 / WIDTH},{x2 / WIDTH},{y1 / HEIGHT},{y2 / HEIGHT},0,0,0,0,0"
+        for name, objects in images.items()
+        for label, x1, y1, x2, y2 in objects
+    ]
+    head = (
+        "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside"
+    )
+    _write(root / f"{split}-annotations-bbox.csv", "\n".join([head, *rows]))
+    _write(root / "class-descriptions-boxable.csv", "".join(f"{code},{name}\n" for name, code in codes.items()))
+
+
+def _wider_face(root: Path, split: str, images: Mapping[str, Objects]) -> None:
+    """As datumaro 1.13.12 exports ``wider_face``; the benchmark's own lines are tested below."""
+    blocks = [
+        f"0--Parade/{name}.jpg\n{len(objects)}\n"
+        + "".join(f"{x1} {y1} {x2 - x1} {y2 - y1} - - - False - - {label}\n" for label, x1, y1, x2, y2 in objects)
+        for name, objects in images.items()
+    ]
+    _write(root / "wider_face_split" / f"wider_face_{split}_bbx_gt.txt", "".join(blocks))
+
+
+def _kitti(root: Path, split: str, images: Mapping[str, Objects]) -> None:
+    """As datumaro 1.13.12 exports ``kitti_detection``: the benchmark's columns and a score; a class may have a space."""
+    for name, objects in images.items():
+        lines = [f"{label} 0.0 0 -1 {x1} {y1} {x2} {y2} -1 -1 -1 -1 -1 -1 -1 1.0" for label, x1, y1, x2, y2 in objects]
+        _write(root / split / "label_2" / f"{name}.txt", "\n".join(lines))
+
+
+WRITERS = {
+    "labelme": (_labelme, "{split}"),
+    "labelme-xml": (_labelme_xml, "Images/{split}"),
+    "cvat": (_cvat, "images"),
+    "supervisely": (_supervisely, "{split}/img"),
+    "label-studio": (_label_studio, "images"),
+    "createml": (_createml, "{split}"),
+    "datumaro": (_datumaro, "images/{split}"),
+    "open-images": (_open_images, "{split}"),
+    "wider-face": (_wider_face, "WIDER_{split}/images/0--Parade"),
+    "kitti": (_kitti, "{split}/image_2"),
+}
+"""Each format's writer, and the folder of a split's images."""
+
+every_format = pytest.mark.parametrize("format", WRITERS)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+@pytest.fixture
+def write_foreign(tmp_path: Path, write_image) -> WriteForeign:
+    """Writes a folder of 64×48 images: two for training, the second with the given objects, and one for validation."""
+
+    def write(format: str, *, second: Objects = BOXES) -> Path:
+        writer, folder = WRITERS[format]
+        root = tmp_path / "data"
+        for split, images in {"train": {"a": BOXES, "b": second}, "val": {"c": BOXES}}.items():
+            writer(root, split, images)
+            for name in images:
+                write_image(root / folder.format(split=split) / f"{name}.jpg")
+        return root
+
+    return write
+
+
+def _annotation_file(root: Path, format: str) -> Path:
+    """Return the training file that holds the image b."""
+    suffix = FOREIGN[format].suffix
+    files = [path for path in root.rglob(f"*{suffix}") if "train" in str(path.relative_to(root))]
+    return next((path for path in files if path.name.startswith("b.")), files[0])
+
+
+def test_every_format_is_written_here() -> None:
+    assert list(WRITERS) == list(FOREIGN)
+
+
+@every_format
+def test_boxes_classes_and_splits_of_each_format(format: str, write_foreign: WriteForeign) -> None:
+    dataset = open_dataset(str(write_foreign(format)))
+    assert dataset.format == format
+    assert dataset.class_names == ("cat", "red cell")
+    assert {split: [Path(s.name).name for s in samples] for split, samples in dataset.splits.items()} == {
+        "train": ["a.jpg", "b.jpg"],
+        "val": ["c.jpg"],
+    }
+    for sample in (*dataset.splits["train"], *dataset.splits["val"]):
+        assert sample.boxes.round(4).tolist() == XYXY
+        assert sample.labels.tolist() == [1, 0]
+        assert not sample.ignored.any()
+        assert sample.load().shape == (HEIGHT, WIDTH, 3)
+    assert dataset.notes == ()
+    assert dataset.left_out == ()
+
+
+@every_format
+def test_broken_box_is_named_or_left_out(format: str, write_foreign: WriteForeign) -> None:
+    root = write_foreign(format, second=[*BOXES, ("cat", 100, 100, 120, 120)])
+    with pytest.raises(DatasetError, match=r"b\.(jpg|json|txt|xml|jpg\.json): box 3 \(100.*lies outside its image"):
+        open_dataset(str(root))
+    dataset = open_dataset(str(root), on_broken="skip")
+    assert dataset.splits["train"][1].boxes.round(4).tolist() == XYXY
+    assert len(dataset.left_out) == 1
+
+
+@every_format
+def test_missing_image_is_named_or_left_out(format: str, write_foreign: WriteForeign) -> None:
+    root = write_foreign(format)
+    next(root.rglob("b.jpg")).unlink()
+    with pytest.raises(DatasetError, match=r"b(\.jpg)?: the image is missing"):
+        open_dataset(str(root))
+    dataset = open_dataset(str(root), on_broken="skip")
+    assert [Path(sample.name).name for sample in dataset.splits["train"] + dataset.splits["val"]] == ["a.jpg", "c.jpg"]
+    assert len(dataset.left_out) == 1
+
+
+@every_format
+def test_truncated_file_is_named_or_left_out(format: str, write_foreign: WriteForeign) -> None:
+    root = write_foreign(format)
+    path = _annotation_file(root, format)
+    path.write_text(path.read_text()[:-30])
+    with pytest.raises(DatasetError, match=path.name) as caught:
+        open_dataset(str(root))
+    assert "--skip-broken" in caught.value.hint
+    if FOREIGN[format].is_file_per_image:
+        dataset = open_dataset(str(root), on_broken="skip")
+        assert len(dataset.left_out) == 1
+        assert Path(dataset.splits["train"][0].name).name == "a.jpg"
+
+
+@every_format
+def test_unusable_test_split_of_each_format(format: str, write_foreign: WriteForeign) -> None:
+    root = write_foreign(format)
+    WRITERS[format][0](root, "test", {"t": BOXES})
+    dataset = open_dataset(str(root))
+    assert set(dataset.splits) == {"train", "val"}
+    assert any("test split is left out" in note for note in dataset.notes)
+
+
+@every_format
+def test_own_format_beside_a_foreign_one_is_read(format: str, write_foreign: WriteForeign) -> None:
+    root = write_foreign(format)
+    images = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.jpg"))
+    document = {
+        "images": [{"id": n, "file_name": name} for n, name in enumerate(images)],
+        "annotations": [{"id": 1, "image_id": 0, "category_id": 1, "bbox": [1, 1, 9, 9]}],
+        "categories": [{"id": 1, "name": "dog"}],
+    }
+    (root / "instances.json").write_text(json.dumps(document))
+    dataset = open_dataset(str(root))
+    assert (dataset.format, dataset.class_names) == ("coco", ("dog",))
+    assert f"annotations in the format {format} are there too: not read, coco is" in dataset.notes
+
+
+@pytest.mark.parametrize("format", [name for name, spec in FOREIGN.items() if not spec.is_file_per_image])
+def test_annotation_file_instead_of_a_folder(format: str, write_foreign: WriteForeign) -> None:
+    root = write_foreign(format)
+    dataset = open_dataset(str(_annotation_file(root, format)))
+    assert dataset.format == format
+    assert sorted(Path(s.name).name for samples in dataset.splits.values() for s in samples) == ["a.jpg", "b.jpg"]
+
+
+@every_format
+def test_odd_names_byte_order_marks_and_line_ends(format: str, write_foreign: WriteForeign, tmp_path: Path) -> None:
+    root = write_foreign(format).rename(tmp_path / "ünï %20 a?b's")
+    for path in root.rglob(f"*{FOREIGN[format].suffix}"):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    dataset = open_dataset(str(root))
+    assert [sample.boxes.round(4).tolist() for sample in dataset.splits["train"]] == [XYXY, XYXY]
+
+
+def _open_one(root: Path, write_image, *images: str) -> Any:
+    """Return the dataset of a folder that gets these images."""
+    for image in images:
+        write_image(root / image)
+    return open_dataset(str(root))
+
+
+def _all_boxes(dataset: Any) -> dict[str, list[list[float]]]:
+    samples = [sample for samples in dataset.splits.values() for sample in samples]
+    return {Path(sample.name).name: sample.boxes.round(3).tolist() for sample in samples}
+
+
+def test_labelme_shapes_and_groups(tmp_path: Path, write_image) -> None:
+    def shape(
+        kind: str | None, *points: list[float], group: int | None = None, label: str = "cat"
+    ) -> dict[str, object]:
+        return {"label": label, "points": points, "group_id": group, "shape_type": kind, "flags": {}}
+
+    shapes = [
+        shape("polygon", [1, 2], [9, 2], [5, 12]),
+        shape(None, [2, 2], [9, 2], [5, 12]),
+        shape("circle", [20, 20], [23, 24]),
+        shape("mask", [30, 10], [39, 19]),
+        shape("rectangle", [40, 30], [30, 20]),
+        shape("polygon", [1, 30], [5, 30], [5, 40], group=7),
+        shape("polygon", [10, 30], [15, 30], [15, 45], group=7),
+        shape("point", [1, 1]),
+        shape("line", [1, 1], [5, 5]),
+        shape("point", [2, 2]),
+    ]
+    for name in "ab":
+        document = {"flags": {}, "shapes": shapes if name == "a" else [], "imagePath": f"..\\img\\{name}.jpg"}
+        _write(tmp_path / f"train/json/{name}.json", json.dumps(document | {"imageData": None}))
+    dataset = _open_one(tmp_path, write_image, "train/img/a.jpg", "train/img/b.jpg")
+    assert _all_boxes(dataset)["a.jpg"] == [
+        [1, 2, 9, 12],
+        [2, 2, 9, 12],
+        [15, 15, 25, 25],
+        [30, 10, 40, 20],
+        [30, 20, 40, 30],
+        [1, 30, 15, 45],
+    ]
+    assert "objects of kinds without a box are left out: 2 point, 1 line" in dataset.notes
+    assert "1 image(s): shapes of one label and group id are joined to one object" in dataset.notes
+
+
+def test_labelme_xml_without_objects_is_not_voc(tmp_path: Path, write_image) -> None:
+    _labelme_xml(tmp_path, "train", {"a": [], "b": BOXES})
+    path = tmp_path / "Annotations/train/b.xml"
+    deleted = path.read_text().replace("<deleted>0", "<deleted>1", 1)
+    mask = deleted.replace("</annotation>", _SEGM + "</annotation>")
+    path.write_text(mask)
+    dataset = _open_one(tmp_path, write_image, "Images/train/a.jpg", "Images/train/b.jpg")
+    assert dataset.format == "labelme-xml"
+    assert _all_boxes(dataset) == {"a.jpg": [], "b.jpg": [XYXY[1], [3, 4, 8, 9]]}
+
+
+_SEGM = (
+    "<object><name>cat</name><deleted>0</deleted><segm><box><xmin>3</xmin><ymin>4</ymin><xmax>8</xmax><ymax>9</ymax></box>"
+    "<mask>b_mask_0.png</mask></segm></object>"
+)
+
+
+def test_cvat_shapes_and_subsets(tmp_path: Path, write_image) -> None:
+    """As a project's export: one file, splits as ``subset``; shapes as in docs.cvat.ai, "XML annotation format"."""
+    text = """<annotations><image id="0" name="a.jpg" subset="Train" width="64" height="48">
+    <polygon label="x" points="1.00,2.00;9.00,2.00;5.00,12.50"></polygon>
+    <ellipse label="x" cx="20" cy="20" rx="5" ry="10"></ellipse>
+    <mask label="x" rle="3,3" left="30" top="10" width="10" height="5"></mask>
+    <box label="x" xtl="40" ytl="20" xbr="60" ybr="30" rotation="90.00"></box>
+    <polyline label="x" points="1,1;5,5"></polyline><tag label="y"></tag></image>
+    <image id="1" name="a.jpg" subset="Validation" width="64" height="48"><box label="x" xtl="1" ytl="1" xbr="9" ybr="9"/>
+    </image></annotations>"""
+    _write(tmp_path / "annotations.xml", text)
+    dataset = _open_one(tmp_path, write_image, "images/Train/a.jpg", "images/Validation/a.jpg")
+    (train,), (val,) = dataset.splits["train"], dataset.splits["val"]
+    assert train.name == "images/Train/a.jpg"
+    assert val.name == "images/Validation/a.jpg"
+    assert train.boxes.round(3).tolist() == [[1, 2, 9, 12.5], [15, 10, 25, 30], [30, 10, 40, 15], [45, 15, 55, 35]]
+    assert "objects of kinds without a box are left out: 1 polyline, 1 tag" in dataset.notes
+
+
+def test_cvat_tracks_of_a_video(tmp_path: Path, write_image) -> None:
+    """As "CVAT for video 1.1": an object's boxes frame by frame, without the images' names."""
+    box = '<box frame="{}" outside="{}" keyframe="1" xtl="1" ytl="2" xbr="9" ybr="{}"></box>'
+    track = f'<track id="0" label="car">{box.format(0, 0, 10)}{box.format(1, 0, 12)}{box.format(2, 1, 12)}</track>'
+    _write(tmp_path / "annotations.xml", f"<annotations><version>1.1</version>{track}</annotations>")
+    dataset = _open_one(tmp_path, write_image, "images/frame_000000.PNG", "images/frame_000001.PNG")
+    assert _all_boxes(dataset) == {"frame_000000.PNG": [[1, 2, 9, 10]], "frame_000001.PNG": [[1, 2, 9, 12]]}
+
+
+def test_supervisely_polygons_and_bitmaps(tmp_path: Path, write_image) -> None:
+    """As supervisely writes them; this bitmap is 15 pixels wide and 10 high."""
+    data = (
+        "eJzrDPBz5+WS4mJgYOD19HAJAtL8QMzFyAwkA69O2wWk2AJ8QlyB9P///5fenH8XyGIsCfILZnB4diMNyBHwdHEMqZiT/Of//M5GRnEmBitBJqF3"
+        "jziFgXIMnq5+LuucEpoAER8cEw=="
+    )
+    objects = [
+        {"classTitle": "blob", "bitmap": {"origin": [30, 10], "data": data}, "geometryType": "bitmap"},
+        {"classTitle": "cell", "points": {"exterior": [[10, 5], [10, 20], [30, 20]]}, "geometryType": "polygon"},
+        {"classTitle": "cell", "points": {"exterior": [[10, 5]]}, "geometryType": "point"},
+    ]
+    size = {"height": HEIGHT, "width": WIDTH}
+    for name in "ab":
+        _write(tmp_path / f"ds/ann/{name}.jpg.json", json.dumps({"size": size, "objects": objects}))
+    _write(tmp_path / "meta.json", '{"classes": []}')
+    dataset = _open_one(tmp_path, write_image, "ds/img/a.jpg", "ds/img/b.jpg")
+    assert _all_boxes(dataset)["a.jpg"] == [[30, 10, 45, 20], [10, 5, 31, 21]]
+    assert "1 other .json file(s) are no Supervisely JSON: not read, first meta.json" in dataset.notes
+    assert "objects of kinds without a box are left out: 2 point" in dataset.notes
+
+
+def test_label_studio_uploads_turns_and_choices(tmp_path: Path, write_image) -> None:
+    """As its export to JSON: an upload's prefix, a skipped and an older annotation, an unlabelled task, other regions."""
+    turned, ellipse, brush = _result("x", 20, 20, 40, 30), _result("x", 0, 0, 1, 1), _result("x", 0, 0, 1, 1)
+    turned["value"]["rotation"] = 90
+    ellipse |= {
+        "type": "ellipselabels",
+        "value": {"x": 50, "y": 50, "radiusX": 25, "radiusY": 12.5, "ellipselabels": ["x"]},
+    }
+    brush |= {"type": "brushlabels", "value": {"format": "rle", "rle": [1], "brushlabels": ["x"]}}
+    annotations = [
+        {"result": [turned, ellipse, brush], "created_at": "2026-02-01", "was_cancelled": False},
+        {"result": [_result(*BOXES[0])], "created_at": "2026-01-01", "was_cancelled": False},
+        {"result": [_result(*BOXES[1])], "created_at": "2026-03-01", "was_cancelled": True},
+    ]
+    tasks = [
+        {"id": 1, "data": {"image": "/data/upload/4/0a1b2c3d-a.jpg"}, "annotations": annotations},
+        {"id": 2, "data": {"image": "/data/upload/4/0a1b2c3e-b.jpg"}, "annotations": [{"result": []}]},
+        {"id": 3, "data": {"image": "/data/upload/4/0a1b2c3f-c.jpg"}, "annotations": []},
+    ]
+    _write(tmp_path / "project-4-at-2026.json", json.dumps(tasks))
+    dataset = _open_one(tmp_path, write_image, "a.jpg", "0a1b2c3e-b.jpg", "c.jpg")
+    assert _all_boxes(dataset) == {"a.jpg": [[10, 20, 20, 40], [16, 18, 48, 30]], "0a1b2c3e-b.jpg": []}
+    assert "1 image(s): without an annotation, left out" in dataset.notes
+    assert "1 image(s): the newest of several annotations is read" in dataset.notes
+    assert "objects of kinds without a box are left out: 1 brushlabels" in dataset.notes
+
+
+def test_label_studio_json_min(tmp_path: Path, write_image) -> None:
+    tasks = [
+        {
+            "image": f"s3://bucket/{name}.jpg",
+            "id": 1,
+            "label": [_result(*BOXES[0])["value"] | {"original_width": WIDTH, "original_height": HEIGHT}],
+            "annotator": 1,
+        }
+        for name in "ab"
+    ]
+    _write(tmp_path / "min.json", json.dumps(tasks))
+    dataset = _open_one(tmp_path, write_image, "a.jpg", "b.jpg")
+    assert dataset.format == "label-studio"
+    assert _all_boxes(dataset) == {"a.jpg": [XYXY[0]], "b.jpg": [XYXY[0]]}
+
+
+def test_datumaro_polygons_crowds_and_masks(tmp_path: Path, write_image, write_foreign: WriteForeign) -> None:
+    root = write_foreign("datumaro")
+    path = root / "annotations/train.json"
+    document = json.loads(path.read_text())
+    document["items"][0]["annotations"] = [
+        {"type": "polygon", "label_id": 0, "points": [1, 2, 9, 2, 5, 12], "attributes": {"is_crowd": True}},
+        {"type": "mask", "label_id": 0, "rle": {"counts": "", "size": [48, 64]}},
+        {"type": "bbox", "label_id": 5, "bbox": [1, 1, 2, 2]},
+    ]
+    path.write_text(json.dumps(document))
+    with pytest.raises(DatasetError, match=r"annotations/train\.json: object 3 of a\.jpg: has an unknown class 5"):
+        open_dataset(str(root))
+    dataset = open_dataset(str(root), on_broken="skip")
+    assert dataset.splits["train"][0].boxes.tolist() == [[1, 2, 9, 12]]
+    assert dataset.splits["train"][0].ignored.tolist() == [True]
+    assert "objects of kinds without a box are left out: 1 mask" in dataset.notes
+
+
+def test_open_images_groups_are_ignored(write_foreign: WriteForeign) -> None:
+    root = write_foreign("open-images")
+    path = root / "train-annotations-bbox.csv"
+    path.write_text(path.read_text().replace(",0,0,0,0,0", ",0,0,1,0,0", 1))
+    (root / "train-images-with-rotation.csv").write_text("ImageID,Subset\na,train\n")
+    dataset = open_dataset(str(root))
+    assert dataset.splits["train"][0].ignored.tolist() == [True, False]
+    assert dataset.notes == (
+        "1 other .csv file(s) are no Open Images CSV: not read, first train-images-with-rotation.csv",
+    )
+
+
+def test_wider_face_as_published(tmp_path: Path, write_image) -> None:
+    """As wider_face_train_bbx_gt.txt: ten numbers a face, the eighth for an invalid one, zeros where there is none."""
+    text = (
+        "0--Parade/a.jpg\n2\n10 5 20 15 2 0 0 0 0 0 \n30 20 10 8 0 0 0 1 0 0 \n"
+        "0--Parade/b.jpg\n0\n0 0 0 0 0 0 0 0 0 0 \n"
+        "1--Handshaking/a.jpg\n1\n1 1 5 5 0 0 0 0 0 0 \n"
+    )
+    for split in ("train", "val"):
+        _write(tmp_path / f"wider_face_split/wider_face_{split}_bbx_gt.txt", text)
+    names = ("0--Parade/a.jpg", "0--Parade/b.jpg", "1--Handshaking/a.jpg")
+    images = [f"WIDER_{split}/images/{name}" for split in ("train", "val") for name in names]
+    dataset = _open_one(tmp_path, write_image, *images)
+    assert dataset.class_names == ("face",)
+    assert [sample.name for sample in dataset.splits["val"]] == images[3:]
+    assert [sample.boxes.tolist() for sample in dataset.splits["train"]] == [
+        [[10, 5, 30, 20], [30, 20, 40, 28]],
+        [],
+        [[1, 1, 6, 6]],
+    ]
+    assert dataset.splits["train"][0].ignored.tolist() == [False, True]
+
+
+def test_kitti_as_published_with_lists(tmp_path: Path, write_image) -> None:
+    """As training/label_2 of KITTI, with the lists of names that detectors' codebases divide it by."""
+    lines = (
+        "Car 0.00 0 -1.58 10.00 5.00 30.00 20.00 1.65 1.67 3.64 -0.65 1.71 46.70 -1.59\n"
+        "DontCare -1 -1 -10 50.00 17.00 59.00 19.00 -1 -1 -1 -1000 -1000 -1000 -10\n"
+    )
+    for name in ("000000", "000001"):
+        _write(tmp_path / f"training/label_2/{name}.txt", lines)
+    _write(tmp_path / "training/label_2/000002.txt", "")
+    _write(tmp_path / "ImageSets/train.txt", "000000\n000002\n")
+    _write(tmp_path / "ImageSets/val.txt", "000001\n")
+    dataset = _open_one(tmp_path, write_image, *(f"training/image_2/00000{number}.png" for number in range(3)))
+    assert dataset.class_names == ("Car",)
+    assert [Path(sample.name).stem for sample in dataset.splits["train"]] == ["000000", "000002"]
+    assert [sample.boxes.tolist() for sample in dataset.splits["val"]] == [[[10, 5, 30, 20]]]
+    assert dataset.notes == ("objects of kinds without a box are left out: 2 DontCare",)
+
+
+def test_image_annotated_twice_is_joined(write_foreign: WriteForeign) -> None:
+    root = write_foreign("createml")
+    path = root / "train/_annotations.createml.json"
+    entries = json.loads(path.read_text())
+    path.write_text(json.dumps([*entries, entries[0] | {"annotations": entries[0]["annotations"][:1]}]))
+    dataset = open_dataset(str(root))
+    assert len(dataset.splits["train"]) == 2
+    assert dataset.splits["train"][0].boxes.tolist() == [*XYXY, XYXY[0]]
+    assert dataset.notes == ("1 image(s) are annotated twice and were joined",)
+
+
+def test_folders_of_images_divide_a_single_file(tmp_path: Path, write_image) -> None:
+    _createml(tmp_path, "", {"train/a": BOXES, "valid/c": BOXES})
+    dataset = _open_one(tmp_path, write_image, "train/a.jpg", "valid/c.jpg")
+    assert [sample.name for sample in dataset.splits["val"]] == ["valid/c.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (
+            "Car 0.00 0 -1.58 10.00 5.00 30.00",
+            r"object 2: 'Car 0\.00 0 -1\.58 10\.00 5\.00 30\.00' is not a class and 14",
+        ),
+        ("x 0.00 0 -1.58 1 1 1..2 9 1 1 1 1 1 1 1", r"object 2: could not convert string to float: '1\.\.2'"),
+    ],
+)
+def test_broken_kitti_line(write_foreign: WriteForeign, line: str, reason: str) -> None:
+    root = write_foreign("kitti", second=BOXES[:1])
+    path = root / "train/label_2/b.txt"
+    path.write_text(f"{path.read_text()}\n{line}\n")
+    with pytest.raises(DatasetError, match=rf"train/label_2/b\.txt: {reason}"):
+        open_dataset(str(root))
+
+
+def test_face_count_that_differs_from_the_lines(write_foreign: WriteForeign) -> None:
+    root = write_foreign("wider-face")
+    path = root / "wider_face_split/wider_face_train_bbx_gt.txt"
+    path.write_text(path.read_text().replace("\n2\n", "\n3\n", 1))
+    with pytest.raises(DatasetError, match=r"bbx_gt\.txt: 0--Parade/a\.jpg: says '3' faces and lists 2"):
+        open_dataset(str(root))

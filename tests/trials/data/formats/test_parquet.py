@@ -1,0 +1,153 @@
+"""Parquet as ``datasets`` 5.2.0's ``Dataset.to_parquet`` writes it: the schema below, and its classes in the metadata."""
+
+import io
+import json
+import os
+import pickle
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from trials.data import DatasetError, open_dataset
+
+XYWH = [[10, 5, 20, 15], [30.5, 20.25, 10, 8]]
+XYXY = [[10, 5, 30, 20], [30.5, 20.25, 40.5, 28.25]]
+NAMES = ["cat", "red cell"]
+Row = Mapping[str, Any]
+WriteParquet = Callable[..., Path]
+
+
+def _image(seed: int) -> bytes:
+    stored = io.BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(stored, "JPEG")
+    return stored.getvalue()
+
+
+def _row(seed: int, boxes: Sequence[Sequence[float]] = XYWH, classes: Sequence[int] = (1, 0)) -> Row:
+    image = {"bytes": _image(seed), "path": f"{seed}.jpg"}
+    return {"image_id": seed, "image": image, "objects": {"bbox": list(boxes), "category": list(classes)}}
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("YOLORET_NAS_DATA", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def write_parquet(tmp_path: Path, home: Path) -> WriteParquet:
+    def write(names: Sequence[str] | None = NAMES, /, **splits: Sequence[Row]) -> Path:
+        for split, rows in splits.items():
+            category: dict[str, Any] = {"_type": "Value", "dtype": "int64"}
+            if names is not None:
+                category = {"_type": "ClassLabel", "names": list(names)}
+            boxes = {"_type": "List", "feature": {"_type": "List", "feature": {"_type": "Value"}, "length": 4}}
+            objects = {"bbox": boxes, "category": {"_type": "List", "feature": category}}
+            metadata = json.dumps({"info": {"features": {"image": {"_type": "Image"}, "objects": objects}}})
+            table = pa.Table.from_pylist([dict(row) for row in rows])
+            path = tmp_path / f"data/data/{split}-00000-of-00001.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(table.replace_schema_metadata({"huggingface": metadata}), path)
+        return tmp_path / "data"
+
+    return write
+
+
+def test_parquet_of_hugging_face(write_parquet: WriteParquet, home: Path) -> None:
+    root = write_parquet(train=[_row(0), _row(1, [], [])], validation=[_row(2)])
+    dataset = open_dataset(str(root))
+    assert (dataset.name, dataset.format, dataset.class_names) == ("data", "parquet", ("cat", "red cell"))
+    first, second = dataset.splits["train"]
+    assert first.boxes.tolist() == XYXY
+    assert first.labels.tolist() == [1, 0]
+    assert second.boxes.shape == (0, 4)
+    assert dataset.splits["val"][0].name == "data/validation-00000-of-00001/0000000.jpg"
+    expected = np.array(Image.open(io.BytesIO(_image(0))))
+    assert (pickle.loads(pickle.dumps(first.load))() == expected).all()
+    assert dataset.notes == (
+        "boxes are read as x, y, width, height in pixels, as in COCO",
+        f"the images are unpacked in {next((home / 'parquet').iterdir())}",
+    )
+
+
+def test_parquet_is_unpacked_once_and_again_where_it_changed(write_parquet: WriteParquet, home: Path) -> None:
+    root = write_parquet(train=[_row(0)], validation=[_row(2)])
+    before = open_dataset(str(root))
+    image = before.splits["train"][0].load.path
+    stamp = image.stat().st_mtime_ns
+    assert open_dataset(str(root)).fingerprint == before.fingerprint
+    assert image.stat().st_mtime_ns == stamp
+    write_parquet(train=[_row(0, XYWH[:1], [1])])
+    os.utime(root / "data/train-00000-of-00001.parquet", ns=(0, 0))
+    assert open_dataset(str(root)).fingerprint != before.fingerprint
+    assert len(list((home / "parquet").iterdir())) == 2
+
+
+def test_corners_are_told_from_widths(write_parquet: WriteParquet) -> None:
+    root = write_parquet(train=[_row(0, [*XYXY, [40, 30, 60, 45]], [1, 0, 0])], validation=[_row(2, XYXY)])
+    dataset = open_dataset(str(root))
+    assert dataset.splits["val"][0].boxes.tolist() == XYXY
+    assert dataset.notes[0].startswith("boxes are read as x1, y1, x2, y2: as x, y, width, height some would reach")
+
+
+def test_fractions_are_refused(write_parquet: WriteParquet, home: Path) -> None:
+    root = write_parquet(train=[_row(0, [[0.5, 0.5, 0.2, 0.2]], [1])])
+    with pytest.raises(DatasetError, match="the boxes in the Parquet files are fractions of the image"):
+        open_dataset(str(root))
+    assert list((home / "parquet").iterdir()) == []
+
+
+def test_broken_rows_are_named_or_left_out(write_parquet: WriteParquet) -> None:
+    missing = {**_row(3), "image": {"bytes": None, "path": "3.jpg"}}
+    unlabelled = _row(4, XYWH, [1, -1])
+    broken = {**_row(5), "image": {"bytes": _image(5)[:400], "path": "5.jpg"}}
+    root = write_parquet(train=[_row(0), missing, unlabelled, broken], validation=[_row(2)])
+    with pytest.raises(DatasetError, match="has an unknown class -1"):
+        open_dataset(str(root))
+    dataset = open_dataset(str(root), on_broken="skip")
+    assert [Path(sample.name).stem for sample in dataset.splits["train"]] == ["0000000", "0000002"]
+    assert dataset.splits["train"][1].boxes.tolist() == XYXY[:1]
+    assert any("0000001.jpg: the image is missing" in entry for entry in dataset.left_out)
+    assert any("0000003.jpg: the image cannot be read" in entry for entry in dataset.left_out)
+
+
+def test_objects_as_a_list_and_classes_as_text(write_parquet: WriteParquet) -> None:
+    rows = [{"image": _row(n)["image"], "objects": [{"bbox": box, "label": "dog"} for box in XYWH[:n]]} for n in (1, 2)]
+    root = write_parquet(None, train=rows, validation=rows)
+    dataset = open_dataset(str(root))
+    assert dataset.class_names == ("dog",)
+    assert [len(sample.boxes) for sample in dataset.splits["train"]] == [1, 2]
+
+
+def test_numbers_without_names_are_the_names(write_parquet: WriteParquet) -> None:
+    assert open_dataset(str(write_parquet(None, train=[_row(0)], validation=[_row(1)]))).class_names == ("0", "1")
+
+
+def test_other_columns(write_parquet: WriteParquet, home: Path) -> None:
+    root = write_parquet(train=[{"text": "a", "label": 1}])
+    with pytest.raises(DatasetError, match=r"a column of images .* there are text, label"):
+        open_dataset(str(root))
+    assert list((home / "parquet").iterdir()) == []
+
+
+def test_damaged_file(write_parquet: WriteParquet) -> None:
+    root = write_parquet(train=[_row(0)])
+    path = root / "data/train-00000-of-00001.parquet"
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(DatasetError, match=r"train-00000-of-00001\.parquet: the Parquet file cannot be read"):
+        open_dataset(str(root))
+
+
+def test_folder_that_cannot_be_written(write_parquet: WriteParquet, home: Path) -> None:
+    root = write_parquet(train=[_row(0)])
+    home.write_text("a file")
+    with pytest.raises(DatasetError, match="the images cannot be unpacked into") as caught:
+        open_dataset(str(root))
+    assert "YOLORET_NAS_DATA" in caught.value.hint

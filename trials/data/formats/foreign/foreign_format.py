@@ -1,0 +1,153 @@
+"""What a foreign format consists of: how it is recognised, its images, and its boxes.
+
+Boxes are xyxy in absolute pixels, a continuous range, as everywhere inside.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from math import cos, radians, sin
+from pathlib import Path
+from typing import Any, NamedTuple
+from xml.etree import ElementTree
+
+from trials.data.formats.file_tree import FileTree, read_text
+
+Xyxy = tuple[float, float, float, float]
+
+
+class LabelledBox(NamedTuple):
+    """One object of an image."""
+
+    name: str
+    """The class's name."""
+    xyxy: Xyxy
+    """Pixels."""
+    is_ignored: bool = False
+    """Whether it is neither trained on nor scored."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForeignImage:
+    """One annotated image, as a file states it."""
+
+    name: str
+    """File name, with or without folders and suffix; empty where the file states none."""
+    objects: Sequence[Any] | None
+    """What the format's ``read_box`` reads, one by one; None for an image that nobody has annotated yet."""
+    size_hw: tuple[int, int] | None = None
+    """Height and width, pixels; None where the file states none."""
+    split: str | None = None
+    """The split that the file states for this image."""
+    fault: str = ""
+    """What is broken about the entry as a whole."""
+    remark: str = ""
+    """What the format's reader did with the entry that the user should know; the same words for the same thing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForeignFormat:
+    """How one format is read."""
+
+    title: str
+    """As its users call it."""
+    suffix: str
+    """Of its annotation files, in lower case."""
+    is_file_per_image: bool
+    """Whether each image has a file of its own."""
+    is_it: Callable[[bytes], bool]
+    """Whether the first bytes of a file are of this format."""
+    read_images: Callable[[Path, FileTree], Iterable[ForeignImage]]
+    """Reads a file; raises `OtherFileError` for one of another kind, and one of `FAULTS` for a damaged one."""
+    read_box: Callable[[Any, tuple[int, int]], LabelledBox]
+    """Reads one of an image's objects, given the image's height and width; raises `NoBoxError`, or one of `FAULTS`."""
+
+
+class OtherFileError(Exception):
+    """A file is not of the format at all."""
+
+
+class NoBoxError(Exception):
+    """An object is of a kind that has no box, such as a point or a line; the message names the kind."""
+
+
+FAULTS = (ValueError, TypeError, LookupError, AttributeError, OSError)
+"""What reading a damaged file or entry raises."""
+
+
+def has_keys(head: bytes, *keys: str) -> bool:
+    """Return whether the first bytes of a JSON file hold all of these as keys, not as values."""
+    return all(re.search(rf'"{key}"\s*:'.encode(), head) for key in keys)
+
+
+def read_json(path: Path) -> Any:
+    """Return a JSON file's content.
+
+    Raises:
+        ValueError: It is not JSON.
+    """
+    try:
+        return json.loads(read_text(path))
+    except ValueError as error:
+        raise ValueError(f"the JSON is broken: {error}") from error
+
+
+def read_xml(path: Path, *, root_tag: str) -> ElementTree.Element:
+    """Return an XML file's root.
+
+    Raises:
+        OtherFileError: The root's tag is another one.
+        ValueError: It is not XML.
+    """
+    try:
+        root = ElementTree.parse(path).getroot()
+    except (ElementTree.ParseError, UnicodeDecodeError, LookupError) as error:
+        raise ValueError(f"the XML is broken: {error}") from error
+    if root.tag != root_tag:
+        raise OtherFileError
+    return root
+
+
+def read_size(height: Any, width: Any) -> tuple[int, int] | None:
+    """Return a stated height and width; None where one is missing, no number, or not positive."""
+    try:
+        size_hw = int(float(height)), int(float(width))
+    except (TypeError, ValueError):
+        return None
+    return size_hw if min(size_hw) > 0 else None
+
+
+def read_name(name: Any) -> str:
+    """Return a class's name without spaces around it.
+
+    Raises:
+        ValueError: There is none.
+    """
+    text = "" if name is None else str(name).strip()
+    if not text:
+        raise ValueError("has no class")
+    return text
+
+
+def bound(points: Iterable[Sequence[Any]]) -> Xyxy:
+    """Return the bounding box of an outline's points (x, y).
+
+    Raises:
+        ValueError: There is no point.
+    """
+    numbers = [(float(x), float(y)) for x, y, *_ in points]
+    if not numbers:
+        raise ValueError("has no points")
+    xs, ys = zip(*numbers, strict=True)
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def bound_turned(box: Xyxy, degrees: float, *, pivot: tuple[float, float]) -> Xyxy:
+    """Return the bounding box of a box turned clockwise about a point, as images show it (y points down)."""
+    if degrees % 360 == 0:
+        return box
+    left, top, right, bottom = box
+    c, s = cos(radians(degrees)), sin(radians(degrees))
+    corners = [(x - pivot[0], y - pivot[1]) for x in (left, right) for y in (top, bottom)]
+    return bound([(pivot[0] + x * c - y * s, pivot[1] + x * s + y * c) for x, y in corners])

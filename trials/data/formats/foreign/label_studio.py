@@ -1,0 +1,124 @@
+"""Label Studio's JSON and JSON-MIN: one list of tasks, boxes in per cent of the image.
+
+Of several annotations of one image the newest that is not skipped is read. Uploaded images have eight hexadecimal digits
+and a hyphen before their name.
+
+Source: labelstud.io, "Label Studio JSON format of annotated tasks"; the choice as in label_studio_sdk's ``converter.py``.
+"""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from trials.data.formats.file_tree import FileTree, file_name, is_image
+from trials.data.formats.foreign.foreign_format import (
+    ForeignFormat,
+    ForeignImage,
+    LabelledBox,
+    NoBoxError,
+    OtherFileError,
+    Xyxy,
+    bound,
+    bound_turned,
+    has_keys,
+    read_json,
+    read_name,
+    read_size,
+)
+
+_UPLOAD = re.compile(r"^[0-9a-f]{8}-")
+_LABELS = "labels"
+
+
+def _read_images(path: Path, tree: FileTree) -> Iterable[ForeignImage]:
+    tasks = read_json(path)
+    tasks = [tasks] if isinstance(tasks, dict) else tasks
+    if not isinstance(tasks, list) or not any(isinstance(task, dict) and _is_task(task) for task in tasks):
+        raise OtherFileError
+    for place, task in enumerate(tasks):
+        if isinstance(task, dict):
+            yield _read_task(task, tree)
+        else:
+            yield ForeignImage(name=f"task {place}", objects=(), fault="is not an object")
+
+
+def _is_task(task: dict[str, Any]) -> bool:
+    return isinstance(task.get("data"), dict) or bool(_min_results(task))
+
+
+def _read_task(task: dict[str, Any], tree: FileTree) -> ForeignImage:
+    name = _image_name(task.get("data") or task, tree)
+    remark = ""
+    if isinstance(task.get("data"), dict):
+        written = task.get("annotations", task.get("completions")) or []
+        valid = [a for a in written if not (a.get("was_cancelled") or a.get("skipped"))]
+        newest = max(valid, key=lambda annotation: str(annotation.get("created_at", "")), default=None)
+        results = None if newest is None else newest.get("result") or []
+        if len(valid) > 1:
+            remark = "the newest of several annotations is read"
+    else:
+        results = _min_results(task)
+    size_hw = next((size for result in results or () if (size := _size(result))), None)
+    return ForeignImage(name=name, objects=results, size_hw=size_hw, remark=remark)
+
+
+def _min_results(task: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return JSON-MIN's shapes as results: there the values lie in the task itself, under the name of the control."""
+    lists = (value for value in task.values() if isinstance(value, list))
+    shapes = (shape for shapes in lists for shape in shapes if isinstance(shape, dict) and "original_width" in shape)
+    kinds = ((shape, next((key for key in shape if key.endswith(_LABELS)), "")) for shape in shapes)
+    return [shape | {"type": kind, "value": shape} for shape, kind in kinds]
+
+
+def _size(result: Any) -> tuple[int, int] | None:
+    return read_size(result.get("original_height"), result.get("original_width")) if isinstance(result, dict) else None
+
+
+def _image_name(data: dict[str, Any], tree: FileTree) -> str:
+    """Return the name of a task's image: of the ways to read what names it, the first that a file has."""
+    texts = [value for value in data.values() if isinstance(value, str)]
+    text = next((text for text in texts if is_image(Path(_place(text)))), "")
+    places = [text, _place(text), _UPLOAD.sub("", file_name(_place(text)))]
+    return next((place for place in places if tree.images_of_stem(Path(file_name(place)).stem)), places[-1])
+
+
+def _place(url: str) -> str:
+    parts = urlsplit(url)
+    return parse_qs(parts.query).get("d", [unquote(parts.path)])[0]  # ?d= of files that the server reads locally
+
+
+def _read_box(result: dict[str, Any], size_hw: tuple[int, int]) -> LabelledBox:
+    kind, value = str(result.get("type")), result.get("value") or {}
+    names = value.get(kind) or value.get(_LABELS)
+    if "width" not in value and "points" not in value and "radiusX" not in value:
+        raise NoBoxError(kind)
+    if "width" in value and "height" not in value:
+        raise NoBoxError(kind)  # a key point's width is the dot's
+    if not names:
+        raise NoBoxError(f"{kind} without a class")
+    height, width = size_hw
+    return LabelledBox(read_name(names[0]), _bound_value(value, scale=(width / 100, height / 100)))
+
+
+def _bound_value(value: dict[str, Any], *, scale: tuple[float, float]) -> Xyxy:
+    if "points" in value:
+        return bound([(x * scale[0], y * scale[1]) for x, y in value["points"]])
+    x, y = float(value["x"]) * scale[0], float(value["y"]) * scale[1]
+    turn = float(value.get("rotation") or 0)
+    if "radiusX" in value:
+        x_radius, y_radius = float(value["radiusX"]) * scale[0], float(value["radiusY"]) * scale[1]
+        return bound_turned((x - x_radius, y - y_radius, x + x_radius, y + y_radius), turn, pivot=(x, y))
+    box = (x, y, x + float(value["width"]) * scale[0], y + float(value["height"]) * scale[1])
+    return bound_turned(box, turn, pivot=(x, y))  # it turns rectangles about their first corner
+
+
+LABEL_STUDIO = ForeignFormat(
+    title="Label Studio JSON",
+    suffix=".json",
+    is_file_per_image=False,
+    is_it=lambda head: has_keys(head, "from_name") or (has_keys(head, "original_width") and b'labels":' in head),
+    read_images=_read_images,
+    read_box=_read_box,
+)

@@ -1,0 +1,247 @@
+"""Makes a dataset of a folder in a foreign format; a new one is added here.
+
+Classes are the names in use, sorted. No library reads these: docs/data.md, "Why no library", has the comparison.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from trials.data.dataset import Dataset, DatasetFormat, Sample, assemble_dataset
+from trials.data.formats.broken_items import BrokenItems, OnBroken, relative_name
+from trials.data.formats.coco_images import CocoImages
+from trials.data.formats.file_tree import FileTree, file_name, is_image, note_unreadable, read_head, split_in
+from trials.data.formats.foreign.createml import CREATEML
+from trials.data.formats.foreign.cvat import CVAT
+from trials.data.formats.foreign.datumaro import DATUMARO
+from trials.data.formats.foreign.foreign_format import (
+    FAULTS,
+    ForeignFormat,
+    ForeignImage,
+    LabelledBox,
+    NoBoxError,
+    OtherFileError,
+)
+from trials.data.formats.foreign.kitti import KITTI
+from trials.data.formats.foreign.label_studio import LABEL_STUDIO
+from trials.data.formats.foreign.labelme import LABELME, LABELME_XML
+from trials.data.formats.foreign.open_images import OPEN_IMAGES
+from trials.data.formats.foreign.supervisely import SUPERVISELY
+from trials.data.formats.foreign.wider_face import WIDER_FACE
+from trials.data.formats.split_lists import divide_by_split, is_split_list
+from trials.data.formats.voc_images import VocImages
+from trials.data.images.image_file import CheckedImage
+
+FOREIGN: dict[DatasetFormat, ForeignFormat] = {
+    "labelme": LABELME,
+    "labelme-xml": LABELME_XML,
+    "cvat": CVAT,
+    "supervisely": SUPERVISELY,
+    "label-studio": LABEL_STUDIO,
+    "createml": CREATEML,
+    "datumaro": DATUMARO,
+    "open-images": OPEN_IMAGES,
+    "wider-face": WIDER_FACE,
+    "kitti": KITTI,
+}
+"""The foreign formats that are read from annotation files."""
+
+_PROBED_FILES = 20
+_Parsed = Mapping[Path, Sequence[ForeignImage] | Exception]
+
+
+@dataclass(frozen=True)
+class _Annotated:
+    """An image with its boxes, before the classes are known."""
+
+    image: CheckedImage
+    path: Path
+    """Of the file that messages on a box name."""
+    boxes: list[LabelledBox] = field(default_factory=list)
+
+
+def is_foreign(format: DatasetFormat, tree: FileTree) -> bool:
+    """Return whether one of the first annotation files of a foreign format's suffix is of that format."""
+    spec = FOREIGN[format]
+    paths = [path for path in tree.annotations(spec.suffix) if not is_split_list(path)]
+    return any(spec.is_it(read_head(path)) for path in paths[:_PROBED_FILES])
+
+
+def read_foreign(format: DatasetFormat, tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
+    """Read all annotation files of a foreign format below a folder as one dataset.
+
+    Folders, lists and files named after splits give the splits, as does what a file states for an image; images of no split
+    are for training. Objects of kinds without a box are counted in a note.
+
+    Args:
+        format: One of `FOREIGN`.
+        tree: The files, of which `is_foreign` is true.
+        on_broken: See `open_dataset`.
+
+    Raises:
+        DatasetError: A split is empty or missing, or an item is broken and ``on_broken`` is ``stop``.
+    """
+    if tree.given is not None and not tree.images:
+        tree = FileTree(tree.root.parent, tree.given)  # annotations/NAME.xml beside images/
+    reader = _Reader(FOREIGN[format], tree, on_broken)
+    splits = reader.read()
+    class_names = sorted({box.name for items in splits.values() for item in items for box in item.boxes})
+    index = {name: label for label, name in enumerate(class_names)}
+    samples: dict[str, list[Sample]] = {}
+    for split, items in splits.items():
+        with reader.broken.of_split(split):
+            samples[split] = [_to_sample(item, index, reader.broken) for item in items]
+    return assemble_dataset(
+        (tree.given or tree.root).resolve().name,
+        format,
+        class_names=class_names,
+        splits=samples,
+        left_out=reader.broken.left_out,
+        notes=reader.notes(),
+    )
+
+
+class _Reader:
+    """Pairs the images that the annotation files of one folder state with image files, and reads their boxes."""
+
+    def __init__(self, spec: ForeignFormat, tree: FileTree, on_broken: OnBroken) -> None:
+        self.broken = BrokenItems(tree.root, on_broken)
+        self._spec = spec
+        self._tree = tree
+        self._notes: list[str] = []
+        self._no_boxes: Counter[str] = Counter()
+        self._remarks: Counter[str] = Counter()
+        self._others: list[Path] = []
+        self._splits: dict[str, dict[Path, _Annotated]] = {}
+        self._num_joined = 0
+        self._images: VocImages | CocoImages
+
+    def read(self) -> dict[str, list[_Annotated]]:
+        """Return the annotated images of each split."""
+        divide = self._divide_files if self._spec.is_file_per_image else self._divide_images
+        divide(self._parse())
+        return {split: list(by_path.values()) for split, by_path in self._splits.items()}
+
+    def notes(self) -> list[str]:
+        """Return sentences on what was left out, joined or assumed."""
+        notes = self._notes
+        if self._others:
+            first = relative_name(self._others[0], self._tree.root)
+            notes.append(
+                f"{len(self._others)} other {self._spec.suffix} file(s) are no {self._spec.title}: not read, first {first}"
+            )
+        notes += [f"{count} image(s): {remark}" for remark, count in self._remarks.items()]
+        if self._no_boxes:
+            kinds = ", ".join(f"{count} {kind}" for kind, count in self._no_boxes.most_common())
+            notes.append(f"objects of kinds without a box are left out: {kinds}")
+        if self._num_joined:
+            notes.append(f"{self._num_joined} image(s) are annotated twice and were joined")
+        return [*notes, *self._images.notes(), *note_unreadable(self._tree.files), *self.broken.notes()]
+
+    def _parse(self) -> _Parsed:
+        parsed: dict[Path, Sequence[ForeignImage] | Exception] = {}
+        for path in sorted(self._tree.annotations(self._spec.suffix), key=lambda path: (path.parent, path.stem)):
+            if is_split_list(path) and self._spec.is_file_per_image:
+                continue
+            try:
+                parsed[path] = list(self._spec.read_images(path, self._tree))
+            except OtherFileError:
+                self._others.append(path)
+            except FAULTS as error:
+                parsed[path] = error
+        return parsed
+
+    def _divide_files(self, parsed: _Parsed) -> None:
+        """Enter the images of a format with a file for each."""
+        self._images = images = VocImages(self._tree, list(parsed))
+        for split, paths in divide_by_split(self._tree, list(parsed), broken=self.broken, notes=self._notes).items():
+            with self.broken.of_split(split):
+                self._splits.setdefault(split, {})
+                for path in paths:
+                    for entry in self._entries(path, parsed.get(path, FileNotFoundError("the annotation is missing"))):
+                        try:
+                            self._enter(entry, images.find(path, entry.name), split=split, file=path)
+                        except ValueError as error:
+                            self.broken.add(path, str(error))
+
+    def _divide_images(self, parsed: _Parsed) -> None:
+        """Enter the images of a format with a file for many."""
+        self._images = images = CocoImages(self._tree)
+        for path, content in parsed.items():
+            split = split_in(path.stem) or self._tree.split_of(path)
+            self._splits.setdefault(split or "train", {})
+            found: list[tuple[ForeignImage, Path]] = []
+            with self.broken.of_split(split or "train"):
+                entries = [entry for entry in self._entries(path, content) if self._is_named(entry, path)]
+                names = [self._with_suffix(entry.name) for entry in entries]
+                images.enter(path, split=split, images=[{"file_name": name} for name in names])
+                found = [(entry, images.find(name)) for entry, name in zip(entries, names, strict=True)]
+            for entry, image in found:
+                own = entry.split or split or self._tree.split_of(image) or "train"
+                with self.broken.of_split(own):
+                    self._enter(entry, image, split=own, file=path)
+        if len(self._splits) > 1 and not self._splits["train"]:
+            del self._splits["train"]  # a file of no split may hold images of the others alone
+
+    def _entries(self, path: Path, parsed: Sequence[ForeignImage] | Exception) -> list[ForeignImage]:
+        """Return what is annotated in a file; record what is not, or is broken."""
+        if isinstance(parsed, Exception):
+            self.broken.add(path, _reason(parsed))
+            return []
+        entries = []
+        for entry in parsed:
+            if entry.objects is None:
+                self._remarks["without an annotation, left out"] += 1
+                continue
+            if entry.fault:
+                self.broken.add(path, f"{entry.name}: {entry.fault}")
+            if entry.remark:
+                self._remarks[entry.remark] += 1
+            entries.append(entry)
+        return entries
+
+    def _is_named(self, entry: ForeignImage, path: Path) -> bool:
+        if not entry.name:
+            self.broken.add(path, "an image has no file name")
+        return bool(entry.name)
+
+    def _with_suffix(self, name: str) -> str:
+        """Return an image's name with the suffix of a file that is there, where the annotation states none."""
+        if is_image(Path(name)):
+            return name
+        alike = self._tree.images_of_stem(file_name(name))
+        return str(PurePosixPath(f"{name}{alike[0].suffix}")) if alike else name
+
+    def _enter(self, entry: ForeignImage, image: Path, *, split: str, file: Path) -> None:
+        by_path = self._splits.setdefault(split, {})
+        if image in by_path:
+            self._num_joined += 1
+        else:
+            checked = self.broken.check_image(image, stated_size_hw=entry.size_hw)
+            if checked is None:
+                return
+            by_path[image] = _Annotated(checked, file if self._spec.is_file_per_image else image)
+        annotated = by_path[image]
+        for number, item in enumerate(entry.objects or (), 1):
+            try:
+                annotated.boxes.append(self._spec.read_box(item, annotated.image.size_hw))
+            except NoBoxError as kind:
+                self._no_boxes[str(kind)] += 1
+            except FAULTS as error:
+                of_image = "" if self._spec.is_file_per_image else f" of {entry.name}"
+                self.broken.add_box(file, f"object {number}{of_image}: {_reason(error)}")
+
+
+def _to_sample(item: _Annotated, index: Mapping[str, int], broken: BrokenItems) -> Sample:
+    return broken.make_sample(
+        item.image,
+        [box.xyxy for box in item.boxes],
+        [index[box.name] for box in item.boxes],
+        ignored=[box.is_ignored for box in item.boxes],
+        path=item.path,
+    )
+
+
+def _reason(error: Exception) -> str:
+    return f"has no {error}" if isinstance(error, KeyError) else str(error)

@@ -1,0 +1,213 @@
+"""Reads Parquet files of Hugging Face: images and boxes in the rows of a table.
+
+The images are written to files once, below `data_home`, beside a COCO file for each split, which the COCO reader reads.
+Training draws images in random order; Parquet is compressed in groups of rows, of which each draw would unpack a whole one.
+
+Source: huggingface.co/docs/datasets, "Object detection"; the classes' names are where `datasets` stores them, in the
+schema's metadata.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from trials.data.data_home import data_home
+from trials.data.dataset import Dataset, DatasetError
+from trials.data.formats.broken_items import OnBroken, relative_name
+from trials.data.formats.coco import read_coco
+from trials.data.formats.file_tree import FileTree, split_in
+from trials.data.images.image_file import check_image
+
+_IMAGES, _OBJECTS, _BOXES = ("image", "img"), ("objects", "annotations", "faces"), ("bbox", "bboxes", "boxes", "box")
+_CLASSES = ("category", "categories", "category_id", "label", "labels", "class", "class_id")
+_BATCH_ROWS = 32
+_TOLERANCE_PX = 1.0  # a box past the edge by rounding does not tell xywh from xyxy
+_CONVENTION_FILE = "boxes.txt"
+
+_Rows = list[dict[str, Any]]
+
+
+def is_parquet(tree: FileTree) -> bool:
+    """Return whether there is a Parquet file; what its columns hold shows when it is read."""
+    return bool(tree.annotations(".parquet"))
+
+
+def read_parquet(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
+    """Read Parquet files as one dataset; a file's name or folder gives its split, else it is for training.
+
+    Boxes are COCO's xywh in pixels; if some reach outside their image that way, and all lie inside as xyxy, they are those.
+    A note tells which.
+
+    Args:
+        tree: The files, of which `is_parquet` is true.
+        on_broken: See `open_dataset`.
+
+    Raises:
+        DatasetError: A file cannot be read, or lacks images or boxes; or as `read_coco`.
+    """
+    folder = _unpack(tree)
+    dataset = read_coco(FileTree(folder), on_broken=on_broken)
+    convention = (folder / _CONVENTION_FILE).read_text()
+    notes = (*dataset.notes, f"boxes are read as {convention}", f"the images are unpacked in {folder}")
+    return replace(dataset, name=(tree.given or tree.root).resolve().name, format="parquet", notes=notes)
+
+
+def _unpack(tree: FileTree) -> Path:
+    """Return the folder of the images and of a COCO file for each split; write it where it is missing."""
+    paths = tree.annotations(".parquet")
+    stats = [(str(path.resolve()), path.stat()) for path in paths]
+    identity = json.dumps([(place, found.st_size, found.st_mtime_ns) for place, found in stats])
+    folder = data_home() / "parquet" / hashlib.sha256(identity.encode()).hexdigest()[:16]
+    if folder.is_dir():
+        return folder
+    by_split: dict[str, _Rows] = {}
+    names: list[str] = []
+    with _whole_folder(folder) as partial:
+        for path in paths:
+            rows = by_split.setdefault(split_in(path.stem) or tree.split_of(path) or "train", [])
+            _read_file(path, rows, names, partial, relative_name(path.with_suffix(""), tree.root))
+        everything = [row for rows in by_split.values() for row in rows]
+        names += sorted({str(name) for row in everything for name in row["names"]} - set(names)) if not names else []
+        is_xyxy = _is_xyxy(everything, partial)
+        for split, rows in by_split.items():
+            (partial / f"{split}.json").write_text(json.dumps(_to_coco(rows, names, is_xyxy=is_xyxy)))
+        convention = "x1, y1, x2, y2: as x, y, width, height some would reach outside their image"
+        (partial / _CONVENTION_FILE).write_text(convention if is_xyxy else "x, y, width, height in pixels, as in COCO")
+    return folder
+
+
+@contextmanager
+def _whole_folder(folder: Path) -> Iterator[Path]:
+    """Give a folder to write to; at the end of the block it takes its place, unless another process was faster."""
+    partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        if not folder.is_dir():
+            partial.rename(folder)
+    except OSError as error:
+        raise DatasetError(
+            f"the images cannot be unpacked into {folder}: {error}", hint="YOLORET_NAS_DATA names another folder"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _read_file(path: Path, rows: _Rows, names: list[str], folder: Path, stem: str) -> None:
+    """Write a file's images below a folder, and append its rows; set the classes' names if it states them."""
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        file = pyarrow.parquet.ParquetFile(path)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise DatasetError(f"{path}: the Parquet file cannot be read: {error}") from error
+    with file:
+        schema = file.schema_arrow
+        columns = [_find(schema.names, wanted) for wanted in (_IMAGES, _OBJECTS)]
+        if None in columns:
+            raise DatasetError(
+                f"{path}: needed are a column of images ({' or '.join(_IMAGES)}) and one of objects "
+                f"({' or '.join(_OBJECTS)}); there are {', '.join(schema.names)}",
+                hint="export the dataset as COCO, Pascal VOC or YOLO from what wrote it",
+            )
+        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+        stated = _class_names(features.get(columns[1]))
+        names[:] = names or stated
+        (folder / stem).mkdir(parents=True)
+        number = 0
+        try:
+            for batch in file.iter_batches(_BATCH_ROWS, columns=columns):
+                for image, objects in zip(*(batch.column(name).to_pylist() for name in columns), strict=True):
+                    place = f"{stem}/{number:07d}{_write(image, folder / stem, number)}"
+                    rows.append({"place": place, **_boxes_and_names(objects, stated, path)})
+                    number += 1
+        except pyarrow.ArrowException as error:
+            raise DatasetError(f"{path}: row {number} or one after it cannot be read: {error}") from error
+
+
+def _find(names: Sequence[str], wanted: Sequence[str]) -> str | None:
+    return next((name for name in wanted if name in names), None)
+
+
+def _class_names(feature: Any) -> list[str]:
+    """Return the names of the first list of classes in a column's description; empty for none."""
+    if isinstance(feature, Mapping) and feature.get("_type") == "ClassLabel":
+        return [str(name) for name in feature.get("names", ())]
+    parts = feature.values() if isinstance(feature, Mapping) else feature if isinstance(feature, list) else ()
+    return next((names for part in parts if (names := _class_names(part))), [])
+
+
+def _write(image: Any, folder: Path, number: int) -> str:
+    """Write a row's image, if it has one; return the suffix of its name."""
+    stored = image if isinstance(image, dict) else {"bytes": image}
+    suffix = Path(stored.get("path") or "").suffix
+    if content := stored.get("bytes"):
+        (folder / f"{number:07d}{suffix}").write_bytes(content)
+    return suffix
+
+
+def _boxes_and_names(objects: Any, stated: Sequence[str], path: Path) -> dict[str, list[Any]]:
+    """Return a row's boxes and the names of their classes; a number without a name stays one where names are stated."""
+    items = objects or []
+    if isinstance(items, dict):  # a list for each field, as `datasets` stored sequences up to version 3
+        items = [dict(zip(items, values, strict=True)) for values in zip(*items.values(), strict=True)]
+    fields = list(items[0]) if items else []
+    box, label = _find(fields, _BOXES), _find(fields, _CLASSES)
+    if items and box is None:
+        raise DatasetError(
+            f"{path}: the objects have no field of boxes ({' or '.join(_BOXES)}), but {', '.join(fields)}"
+        )
+    labels = [item[label] if label else "object" for item in items]
+    if stated:
+        labels = [stated[v] if isinstance(v, int) and 0 <= v < len(stated) else v for v in labels]
+    else:
+        labels = [str(v) for v in labels]
+    return {"boxes": [item[box] for item in items], "names": labels}
+
+
+def _is_xyxy(rows: _Rows, folder: Path) -> bool:
+    """Return whether the boxes are x1, y1, x2, y2.
+
+    Raises:
+        DatasetError: They are fractions of the image, of which nothing says whether they are corners or centres.
+    """
+    is_outside = is_other = False
+    largest = 0.0
+    for row in rows:
+        boxes = [box for box in row["boxes"] if isinstance(box, list) and len(box) == 4 and None not in box]
+        largest = max([largest, *(abs(value) for box in boxes for value in box)])
+        try:
+            height, width = check_image(folder / row["place"]).size_hw
+        except ValueError:  # the COCO reader names broken images
+            continue
+        for left, top, third, fourth in boxes:
+            is_outside |= left + third > width + _TOLERANCE_PX or top + fourth > height + _TOLERANCE_PX
+            is_other |= third <= left or fourth <= top
+            is_other |= third > width + _TOLERANCE_PX or fourth > height + _TOLERANCE_PX
+    if 0 < largest <= 1:
+        raise DatasetError(
+            "the boxes in the Parquet files are fractions of the image, and nothing says in which form",
+            hint="write them as x, y, width, height in pixels, as COCO does",
+        )
+    return is_outside and not is_other
+
+
+def _to_coco(rows: _Rows, names: Sequence[str], *, is_xyxy: bool) -> dict[str, _Rows]:
+    labels = {name: label for label, name in enumerate(names)}
+    annotations: _Rows = []
+    for image, row in enumerate(rows):
+        for box, name in zip(row["boxes"], row["names"], strict=True):
+            if is_xyxy:
+                box = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
+            category = labels.get(name, name)
+            annotations.append({"id": len(annotations), "image_id": image, "category_id": category, "bbox": box})
+    images = [{"id": image, "file_name": row["place"]} for image, row in enumerate(rows)]
+    categories = [{"id": label, "name": name} for name, label in labels.items()]
+    return {"images": images, "annotations": annotations, "categories": categories}
