@@ -134,6 +134,9 @@ def test_on_tensorrt_8_2_suppression_is_an_engine_with_the_plugin(
     assert "`model-efficientnms.engine` keeps scores above 0.01" in text
     assert "by TensorRT's plugin EfficientNMS_TRT" in text
     assert re.search(
+        r"^model-efficientnms\.engine keeps .* by TensorRT's plugin EfficientNMS_TRT", called.out, re.MULTILINE
+    )
+    assert re.search(
         r"\| `model-efficientnms\.engine` \| \d+ of \d+ boxes are those of ONNX Runtime on 8 images, within", text
     )
     assert re.search(r"model-efficientnms\.engine: \d+ of \d+ boxes are those of ONNX Runtime", called.out)
@@ -186,6 +189,7 @@ def test_a_file_with_suppression_has_the_thresholds_asked_for(
     text = Path("with/README.md").read_text(encoding="utf-8")
     assert "| `model-nms.onnx` | the boxes that `run.py` keeps |" in text
     assert "keeps scores above 0.01 and drops a box that overlaps a better one by more than 0.4" in text
+    assert "by ONNX's operator NonMaxSuppression" in text
     called = call(*base, "--nms", *QUICK, "--out", "default")
     assert called.code == 0, called.said
     about = {entry.key: entry.value for entry in onnx.load("default/model-nms.onnx").metadata_props}

@@ -197,12 +197,13 @@ def _files_table(card: Card) -> str:
             "|---|---|---|---|",
             *rows,
             "",
-            f"Latency is a forward pass at batch 1.{images}{calibrated}{_suppression_words(card)}",
+            f"Latency is a forward pass at batch 1.{images}{calibrated} {suppression_words(card)}".rstrip(),
         ]
     )
 
 
-def _suppression_words(card: Card) -> str:
+def suppression_words(card: Card) -> str:
+    """Return in words what an export's file or engine with suppression keeps, and by which form; empty where it has none."""
     if card.suppression is None:
         return ""
     score, iou = card.suppression.score_threshold, card.suppression.iou_threshold
@@ -210,7 +211,7 @@ def _suppression_words(card: Card) -> str:
     if name == EFFICIENT_NMS_FILE:
         name, form = str(Path(name).with_suffix(".engine")), "TensorRT's plugin EfficientNMS_TRT"
     return (
-        f" `{name}` keeps scores above {score:g} and drops a box that overlaps a better one by more than {iou:g}, "
+        f"`{name}` keeps scores above {score:g} and drops a box that overlaps a better one by more than {iou:g}, "
         f"by {form}."
     )
 
@@ -220,7 +221,7 @@ def _engine_words(card: Card) -> str:
         return "the engine is built on the first run and kept"
     built_on = card.target.identity
     there = f"{built_on.backend} on {built_on.board}"
-    return f"`{card.engines[0]}` was built by {there}; elsewhere one is built on the first run"
+    return f"`{Path(ONNX_FILE).with_suffix('.engine')}` was built by {there}; elsewhere one is built on the first run"
 
 
 def short_number(value: float) -> str:
