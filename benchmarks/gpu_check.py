@@ -1,10 +1,10 @@
-"""What a GPU does in this project: training, data, memory, latency, sharing, a search; one table and a JSON file.
+"""What a GPU does in this project: training, data, memory, latency, sharing, an export, a search; one table and a JSON file.
 
     python benchmarks/gpu_check.py [--minutes 6.5] [--parts step,data,…] [--json gpu_check.json]
     python benchmarks/gpu_check.py --accelerator cpu     # the same parts at a tiny size, to try the script
 
 Parts run in the order of the table of `PARTS` until the minutes are used up; a part that fails has its reason in the table.
-The dataset is generated. Only `agreement` and `search` take a CPU's time; the others ask the GPU.
+The dataset is generated. Only `agreement`, `boxes` and `search` take a CPU's time; the others ask the GPU.
 """
 
 import argparse
@@ -131,8 +131,8 @@ TINY = Scale(
     budget=1,
 )
 
-_SEARCH_S = 240
-"""A search that takes longer is ended, and has that as its reason."""
+_COMMAND_S = 240
+"""A command that takes longer is ended, and has that as its reason."""
 
 Row = tuple[str, str]
 """What was measured, and its figure with unit."""
@@ -383,21 +383,33 @@ def agreement(scale: Scale) -> Iterator[Row]:
             yield f"AP after {scale.epochs} epochs, {kind}, by seed", ", ".join(f"{score:.4f}" for score in scores)
 
 
+def boxes(scale: Scale) -> Iterator[Row]:
+    """Train a network and export it for the device `cuda`: PyTorch, ONNX Runtime and the engine on the same images."""
+    data = f"shapes:train={scale.images},val={max(8, scale.images // 10)},size={scale.size}"
+    device = ["--for", "cuda"] if scale.is_gpu else []
+    with tempfile.TemporaryDirectory() as folder:
+        network = _first(scale)[1].replace(input_size=scale.size, transfer=0)
+        (Path(folder) / "net.yaml").write_text(json.dumps(network.to_dict()))
+        _command(folder, "train", "net.yaml", "--data", data, "--epochs", str(scale.epochs), "--name", "check")
+        _command(folder, "export", "--study", "check", *device, "--out", "check")
+        metrics = json.loads((Path(folder) / "check" / "metrics.json").read_text())
+    for name, one in metrics["proofs"].items():
+        differences = f"{one['box_difference_px']:.2g} px and {one['score_difference']:.2g} of score from PyTorch"
+        yield f"{name} in ONNX Runtime, {one['num_images']} images", f"AP {one['ap']:.4f}, {differences}"
+    for name, one in metrics["engine_proofs"].items():
+        if isinstance(one, str) or one["num_boxes"] == 0:
+            raise RuntimeError(f"{name} was not compared: {one}")
+        differences = f"within {one['box_difference_px']:.2g} px and {one['score_difference']:.2g} of score"
+        words = f"{one['num_same']} of {one['num_boxes']} boxes are those of ONNX Runtime, {differences}"
+        yield f"{name} in TensorRT, {one['num_images']} images", words
+
+
 def search(scale: Scale) -> Iterator[Row]:
     """Run a search with no flag but the budget."""
-    command = [sys.executable, "-m", "yoloret_nas", "search", "--budget", str(scale.budget)]
-    if not scale.is_gpu:
-        command += ["--epochs", "1", "--data", "shapes:train=8,val=4,size=64"]
+    words = [] if scale.is_gpu else ["--epochs", "1", "--data", "shapes:train=8,val=4,size=64"]
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.getenv("PYTHONPATH")])]),
-        }
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=_SEARCH_S)
-        lines = (done.stdout + done.stderr).splitlines()
-        if done.returncode:
-            raise RuntimeError("\n".join(lines[-15:]))
+        lines = _command(folder, "search", "--budget", str(scale.budget), *words)
     print("\n".join(f"    {line}" for line in lines[-25:]))
     yield f"search --budget {scale.budget}", f"{time.monotonic() - began:.1f} s"
     yield "where the time went", next(line for line in lines if line.startswith("took "))
@@ -415,9 +427,10 @@ PARTS: dict[str, Part] = {
     "sharing": sharing,
     "training": training,
     "agreement": agreement,
+    "boxes": boxes,
     "search": search,
 }
-"""Name to part, the most wanted first; only the last needs Optuna, MLflow, click and rich."""
+"""Name to part, the most wanted first; only the last two need Optuna, MLflow, click and rich."""
 
 
 # --- a training step -----------------------------------------------------------------------------------------------------
@@ -459,6 +472,17 @@ class Step:
 
 
 LAYOUTS = {"channels-last": torch.channels_last, "contiguous": torch.contiguous_format}
+
+
+def _command(folder: str, *words: str) -> list[str]:
+    """Run `yoloret-nas` in a folder; return what it printed."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.getenv("PYTHONPATH")])])}
+    command = [sys.executable, "-m", "yoloret_nas", *words]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=_COMMAND_S)
+    lines = (done.stdout + done.stderr).splitlines()
+    if done.returncode:
+        raise RuntimeError("\n".join(lines[-15:]))
+    return lines
 
 
 def _networks(scale: Scale) -> dict[str, Architecture]:

@@ -9,7 +9,7 @@ from trials.data.image_check import check_images
 from trials.scoring import Scores, score_detections, score_network
 from trials.training import check_classes, load_trained, read_checkpoint
 from trials.trial_result import ONNX_FILE
-from yoloret_nas.export.bundle import NMS_FILE, open_bundle
+from yoloret_nas.export.bundle import EFFICIENT_NMS_FILE, NMS_FILE, open_bundle
 from yoloret_nas.export.proof import detect_all
 from yoloret_nas.options.data import showing_check
 from yoloret_nas.sources import Source, SourceError
@@ -23,7 +23,7 @@ def score_source(source: Source, *, data: str, split: str, batch_size: int = 16,
         DatasetError: the data cannot be read, or has other classes.
         click.BadParameter: there is no such split.
     """
-    if source.file is not None and source.file.name == NMS_FILE:
+    if source.file is not None and source.file.name in (NMS_FILE, EFFICIENT_NMS_FILE):
         raise SourceError(
             f"{source.label} cannot be scored: it leaves out boxes below the score it was exported with, and AP counts all",
             hint=f"score {source.file.with_name(ONNX_FILE)}, the same network",

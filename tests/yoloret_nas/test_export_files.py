@@ -18,10 +18,13 @@ from search.study.read_study import read_study
 from search.study.settings import fixed_training
 from tests.trials.latency.board.loopback import LoopbackBoard
 from tests.yoloret_nas.conftest import SHAPES, Call, InlineExecutor, RealStudy
+from trials.latency import DeviceIdentity
 from trials.onnx import run
 from trials.onnx.export import read_opset
 from trials.onnx.suppressed import Suppression, add_suppression
 from yoloret_nas.export import proof
+from yoloret_nas.export.bundle import BundleError
+from yoloret_nas.export.target import choose_suppression
 from yoloret_nas.predictions import new_folder, predict_all
 
 QUICK = ("--no-measure", "--no-check")
@@ -59,10 +62,7 @@ def test_an_export_for_a_board_has_its_engine_and_its_latencies(
 def test_what_a_board_lacks_is_refused_before_anything_is_built(
     call: Call, base: tuple[object, ...], board: LoopbackBoard
 ) -> None:
-    for words, message in (
-        (("--precision", "int8"), "NVIDIA Jetson Nano Developer Kit has no INT8"),
-        (("--nms",), r"TensorRT 8\.2\.1 has no layer for non-maximum suppression \(TensorRT has from 8\.5\.0 on\)"),
-    ):
+    for words, message in ((("--precision", "int8"), "NVIDIA Jetson Nano Developer Kit has no INT8"),):
         called = call(*base, "--for", board.spec, *words, *QUICK, "--out", "gone")
         assert (called.code, len(re.findall(message, called.said))) == (2, 1), called.said
     called = call(*base, "--for", "cpu", "--format", "engine", "--out", "gone")
@@ -74,6 +74,79 @@ def test_what_a_board_lacks_is_refused_before_anything_is_built(
     assert "board cannot be reached" in called.said
     assert board.calls() == []
     assert not Path("gone").exists()
+
+
+def test_suppression_is_refused_where_tensorrt_has_neither_layer_nor_plugin(
+    call: Call, base: tuple[object, ...], board: LoopbackBoard
+) -> None:
+    board.set(version="8.0.1")
+    called = call(*base, "--for", board.spec, "--nms", *QUICK, "--out", "gone")
+    assert called.code == 2
+    assert re.search(
+        r"TensorRT 8\.0\.1 has no non-maximum suppression \(TensorRT has a layer from 8\.5\.0 on", called.said
+    )
+    assert "leave out --nms: run.py does it in numpy" in called.said
+    assert board.calls() == []
+    assert not Path("gone").exists()
+
+
+@pytest.mark.parametrize(
+    ("backend", "has_engines", "expected"),
+    [
+        ("ONNX Runtime 1.23", False, "model-nms.onnx"),
+        ("TensorRT 8.5.0", False, "model-nms.onnx"),
+        ("TensorRT 8.4.3", True, "model-efficientnms.onnx"),
+        ("TensorRT 8.2.1", True, "model-efficientnms.onnx"),
+        ("TensorRT 8.2.1", False, "only an engine runs; add --format engine"),
+        ("TensorRT 8.0.1", True, "the plugin EfficientNMS_TRT that we write for from 8.2.0 on"),
+        ("TensorRT for RTX 1.7.1", True, "has no non-maximum suppression"),
+    ],
+)
+def test_the_form_of_suppression_is_the_one_that_the_version_has(
+    backend: str, has_engines: bool, expected: str
+) -> None:
+    identity = DeviceIdentity(kind="ssh", board="a board", backend=backend, precision="fp16")
+    if expected.endswith(".onnx"):
+        assert choose_suppression(identity, has_engines=has_engines) == expected
+        return
+    with pytest.raises(BundleError, match=re.escape(backend)) as raised:
+        choose_suppression(identity, has_engines=has_engines)
+    assert expected in " ".join((f"{raised.value.message}; {raised.value.hint}").split())
+
+
+def test_on_tensorrt_8_2_suppression_is_an_engine_with_the_plugin(
+    call: Call, base: tuple[object, ...], board: LoopbackBoard
+) -> None:
+    board.install_tensorrt()
+    called = call(*base, "--for", board.spec, "--nms", "0.01,0.4", "--no-measure", "--out", "nano")
+    assert called.code == 0, called.said
+    names = {path.name for path in Path("nano").glob("model*")}
+    assert names == {"model.onnx", "model.engine", "model-efficientnms.onnx", "model-efficientnms.engine"}
+    detector = json.loads(Path("nano/detector.json").read_text(encoding="utf-8"))
+    assert detector["model-efficientnms.engine"] == detector["model.engine"]
+    metrics = json.loads(Path("nano/metrics.json").read_text(encoding="utf-8"))
+    for engine in ("model.engine", "model-efficientnms.engine"):  # the stand-in computes in FP32
+        proof = metrics["engine_proofs"][engine]
+        assert proof["num_same"] == proof["num_boxes"] > 0
+        assert proof["box_difference_px"] <= 0.11  # run.py prints one digit
+        assert proof["score_difference"] < 0.001
+    text = Path("nano/README.md").read_text(encoding="utf-8")
+    assert "`model-efficientnms.engine` keeps scores above 0.01" in text
+    assert "by TensorRT's plugin EfficientNMS_TRT" in text
+    assert re.search(
+        r"^model-efficientnms\.engine keeps .* by TensorRT's plugin EfficientNMS_TRT", called.out, re.MULTILINE
+    )
+    assert re.search(
+        r"\| `model-efficientnms\.engine` \| \d+ of \d+ boxes are those of ONNX Runtime on 8 images, within", text
+    )
+    assert re.search(r"model-efficientnms\.engine: \d+ of \d+ boxes are those of ONNX Runtime", called.out)
+    Image.new("RGB", (8, 8)).save("a.png")
+    for words in (("predict", "nano/model-efficientnms.onnx", "a.png"), ("predict", "nano", "a.png")):
+        refused = words[1] != "nano"
+        called = call(*words)
+        assert (called.code != 0, "TensorRT alone runs" in called.said) == (refused, refused)
+    called = call("eval", "nano/model-efficientnms.onnx", "--data", SHAPES)
+    assert (called.code, "cannot be scored" in called.said) == (2, True)
 
 
 def test_a_board_that_builds_no_engine_leaves_no_export(
@@ -116,6 +189,7 @@ def test_a_file_with_suppression_has_the_thresholds_asked_for(
     text = Path("with/README.md").read_text(encoding="utf-8")
     assert "| `model-nms.onnx` | the boxes that `run.py` keeps |" in text
     assert "keeps scores above 0.01 and drops a box that overlaps a better one by more than 0.4" in text
+    assert "by ONNX's operator NonMaxSuppression" in text
     called = call(*base, "--nms", *QUICK, "--out", "default")
     assert called.code == 0, called.said
     about = {entry.key: entry.value for entry in onnx.load("default/model-nms.onnx").metadata_props}

@@ -44,6 +44,7 @@ def test_a_class_s_name_is_shown_as_it_is_and_breaks_no_table(tmp_path: Path) ->
         latencies={},
         target=target,
         engines=(),
+        engine_proofs={},
     )
     for name in ("model.onnx", "run.py", "model.xml", "model-fp16.xml"):
         (tmp_path / name).touch()

@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -187,6 +187,20 @@ class EngineBuilder(Device, Protocol):
         Raises:
             DeviceError: the device cannot be reached, or cannot build the network.
             UnsupportedNetworkError: its TensorRT cannot take the file.
+        """
+
+    def run_export(self, folder: Path, options: Sequence[str]) -> str:
+        """Run the program of an export on the images in its folder, where the device is.
+
+        Args:
+            folder: With ``run.py``, what it needs, and images; no folders.
+            options: Of ``run.py``.
+
+        Returns:
+            What it printed.
+
+        Raises:
+            DeviceError: it did not run to its end; the message says why, for example that a Python package is missing.
         """
 
 

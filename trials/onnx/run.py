@@ -22,6 +22,7 @@ except ImportError:  # Pillow does for images
     cv2 = None
 
 IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+PLUGIN_FILE = "model-efficientnms.onnx"  # suppression by TensorRT's plugin EfficientNMS_TRT
 BOARD_FILE = "/proc/device-tree/model"
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm")
 
@@ -34,7 +35,7 @@ class Detector:
         backend: ``onnxruntime``, ``openvino``, ``tensorrt``, or None for TensorRT where an engine of the file lies in the
             folder that this machine can run, OpenVINO for an ``.xml`` file, and ONNX Runtime otherwise.
         file: Which of its files: ``model.onnx``, ``model-fp16.onnx``, ``model-int8.onnx``, ``model-nms.onnx``, ``raw.onnx``,
-            or for OpenVINO ``model.xml``.
+            for TensorRT ``model-efficientnms.onnx``, or for OpenVINO ``model.xml``.
     """
 
     def __init__(self, folder, backend=None, file="model.onnx"):
@@ -49,6 +50,8 @@ class Detector:
             raise ValueError(f"{folder} has no {file}; there are {', '.join(there)}")
         path = os.path.join(folder, file)
         backend = backend or choose_backend(path, self.settings)
+        if file == PLUGIN_FILE and backend != "tensorrt":
+            raise ValueError(f"{file} has a plugin that TensorRT alone runs: --backend tensorrt, or --file model.onnx")
         self.network = {"onnxruntime": OnnxRuntime, "openvino": OpenVino, "tensorrt": TensorRT}[backend](
             path, self.settings
         )
@@ -78,7 +81,7 @@ class Detector:
         clock.append(time.perf_counter())
         outputs = [one[0] for one in self.network(images)]
         clock.append(time.perf_counter())
-        if len(outputs) == 3:  # best first, padded with labels of -1
+        if len(outputs) == 3:  # suppressed, best first, padded with labels of -1
             is_kept = (outputs[1] > score_threshold) & (outputs[2] >= 0)
             found = [one[is_kept][:max_detections] for one in outputs]
         else:
@@ -89,7 +92,7 @@ class Detector:
             self.seconds[name] += ended - began
         self.first = self.first or dict(self.seconds)
         self.count += 1
-        return kept, found[1], found[2]
+        return kept, found[1], found[2].astype(np.int64)
 
     def speed(self):
         """Return in words how long an image took, before, in and after the network; reading and drawing are not counted.
@@ -184,6 +187,8 @@ class TensorRT:
         trt = import_tensorrt()
         self._cuda = Cuda()
         logger = trt.Logger(trt.Logger.WARNING)
+        if os.path.basename(onnx_path) == PLUGIN_FILE:
+            trt.init_libnvinfer_plugins(logger, "")
         path = fitting_engine(onnx_path, settings) or engine_path(onnx_path)
         is_kept = os.path.exists(path)
         if is_kept:
@@ -205,12 +210,13 @@ class TensorRT:
         self._context = self._engine.create_execution_context()
         self._host, self._device = {}, {}
         for name, shape in self._tensors():
-            self._host[name] = np.zeros(shape, np.float32)
+            self._host[name] = np.zeros(shape, np.int32 if name in ("labels", "number") else np.float32)
             self._device[name] = self._cuda.allocate(self._host[name].nbytes)
-        if "labels" in self._host:
-            raise RuntimeError("TensorRT runs the files without non-maximum suppression here: --file model.onnx")
+        if "labels" in self._host and "number" not in self._host:
+            raise RuntimeError("TensorRT does not run model-nms.onnx here: --file model.onnx")
         raw = settings.get("raw.onnx", {}).get("outputs", ())
-        self._outputs = ("boxes", "scores") if "boxes" in self._host else raw
+        known = [name for name in ("boxes", "scores", "labels", "number") if name in self._host]
+        self._outputs = known or raw
 
     def __call__(self, images):
         self._host["images"][...] = images
@@ -226,7 +232,9 @@ class TensorRT:
             raise RuntimeError("TensorRT could not run the network")
         for name in self._outputs:
             self._cuda.copy(self._device[name], self._host[name], to_device=False)
-        return [self._host[name] for name in self._outputs]
+        if "number" in self._host:
+            self._host["labels"][:, self._host["number"][0, 0] :] = -1
+        return [self._host[name] for name in self._outputs if name != "number"]
 
     def _tensors(self):
         """Return name and shape of each input and output, in the engine's order."""
@@ -259,7 +267,8 @@ def choose_backend(path, settings):
     """Return the backend that runs a file where none was asked for."""
     if path.endswith(".xml"):
         return "openvino"
-    return "tensorrt" if os.path.exists(engine_path(path)) or fitting_engine(path, settings) else "onnxruntime"
+    is_built = os.path.exists(engine_path(path)) or fitting_engine(path, settings)
+    return "tensorrt" if is_built or os.path.basename(path) == PLUGIN_FILE else "onnxruntime"
 
 
 def fitting_engine(onnx_path, settings):

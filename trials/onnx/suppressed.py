@@ -1,8 +1,13 @@
-"""Adds non-maximum suppression to the file that an export is run from, by ONNX's own operator.
+"""Adds non-maximum suppression to the file that an export is run from: by ONNX's own operator, or by TensorRT's plugin.
+
+TensorRT 8.2 to 8.4 has no layer for the operator, and has the plugin EfficientNMS_TRT. Only TensorRT runs a file with it.
 
 Legend: P predictions of an image, K classes, N boxes that are left, M most detections of the file.
+
+Source: github.com/NVIDIA/TensorRT, plugin/efficientNMSPlugin: README.md, efficientNMSPlugin.cpp, efficientNMSInference.cu.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,16 +22,24 @@ from trials.whole_file import whole_file
 
 MAX_DETECTIONS = 300
 MIN_TENSORRT = TensorRTVersion(8, 5)
-"""The first that has a layer for it. Before, its parser takes a plugin instead: users report negative scores of it on
-8.2.1, and that it is missing on 8.0.1.
-
-Source: github.com/Linaom1214/TensorRT-For-YOLO-Series, issue 73; github.com/NVIDIA/TensorRT, issue 1538.
-"""
+"""The first that has a layer for the operator."""
+MIN_EFFICIENT_NMS = TensorRTVersion(8, 2)
+"""The first whose plugin takes the file. An earlier plugin had five outputs and ``score_sigmoid`` for ``score_activation``;
+users miss it on 8.0.1 (github.com/NVIDIA/TensorRT, issue 1538)."""
 
 _OUTPUTS = (
     f"1×{MAX_DETECTIONS}×4 boxes x1 y1 x2 y2 in pixels of the square, 1×{MAX_DETECTIONS} float32 scores, best first, "
     f"1×{MAX_DETECTIONS} int64 labels; beyond the last detection a score is 0 and a label -1"
 )
+_EFFICIENT_OUTPUTS = (
+    f"1×{MAX_DETECTIONS}×4 boxes x1 y1 x2 y2 in pixels of the square, 1×{MAX_DETECTIONS} float32 scores, best first, "
+    f"1×{MAX_DETECTIONS} int32 labels, 1×1 int32 number of detections; beyond it boxes, scores and labels mean nothing"
+)
+_SCORE_BOUNDS = (2**-14, 1 - 2**-11)
+"""Scores between which logits are finite in FP16 too: its smallest normal number, and its largest below 1."""
+
+_Nodes = Iterable[tuple[str, str, str, dict[str, Any]]]
+"""Operator, names of its inputs, names of its outputs, attributes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +57,7 @@ class Suppression:
 
 
 def add_suppression(source: Path, target: Path, suppression: Suppression) -> None:
-    """Write a copy of a file that keeps the best `MAX_DETECTIONS` boxes; its shapes are fixed all the same.
+    """Write a copy of a file that keeps the best `MAX_DETECTIONS` boxes by ONNX's NonMaxSuppression; its shapes are fixed.
 
     Args:
         source: A file of `export_decoded`.
@@ -70,7 +83,7 @@ def add_suppression(source: Path, target: Path, suppression: Suppression) -> Non
         "as_scores": np.array([1, most], np.int64),
         "as_boxes": np.array([1, most, 4], np.int64),
     }
-    nodes: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
+    nodes: _Nodes = (
         ("Transpose", "all_scores", "class_scores", {"perm": [0, 2, 1]}),  # (1, K, P)
         ("NonMaxSuppression", "all_boxes class_scores most_of_a_class iou_threshold score_threshold", "kept", {}),
         ("Gather", "kept class_column", "class_rows", {"axis": 1}),
@@ -95,22 +108,76 @@ def add_suppression(source: Path, target: Path, suppression: Suppression) -> Non
         ("Reshape", "best_scores as_scores", "scores", {}),
         ("Reshape", "best_labels as_scores", "labels", {}),
     )
+    _append(graph, constants, nodes, label_type=TensorProto.INT64)
+    _save(model, target, suppression, outputs=_OUTPUTS)
+
+
+def add_efficient_nms(source: Path, target: Path, suppression: Suppression) -> None:
+    """Write a copy of a file that ends in TensorRT's plugin EfficientNMS_TRT, and keeps the boxes of `add_suppression`.
+
+    The plugin compares the best 2,000 to 5,000 boxes, by its version. It drops a box whose overlap is the threshold itself,
+    which the operator keeps, so it is given the next larger number.
+
+    It gets the scores' logits, and applies the sigmoid to those it keeps. Given scores (``score_activation=0``), an FP16
+    engine of TensorRT 8.2 is wrong: its kernel means to sort 1 + score by the mantissa, but does not add the 1 (the result
+    of ``add_mp(score, 1)`` is unused) and takes it off at the end. Scores come out negative and in another order, and boxes
+    stay that should be dropped (github.com/NVIDIA/TensorRT, issue 1758; github.com/triple-Mu/YOLOv8-TensorRT, issue 138).
+    Given logits, it sorts by all bits.
+
+    Args:
+        source: A file of `export_decoded`.
+        target: The file to write; ONNX Runtime cannot run it.
+        suppression: Which boxes it keeps.
+    """
+    model = onnx.load(str(source))
+    lowest, highest = _SCORE_BOUNDS
+    attributes = {
+        "plugin_version": "1",
+        "score_threshold": suppression.score_threshold,
+        "iou_threshold": float(np.nextafter(np.float32(suppression.iou_threshold), np.float32(2))),
+        "max_output_boxes": MAX_DETECTIONS,
+        "background_class": -1,
+        "score_activation": 1,
+        "box_coding": 0,  # corners
+        "domain": "TRT",
+    }
+    nodes: _Nodes = (
+        ("Clip", "all_scores lowest highest", "clipped", {}),
+        ("Sub", "one clipped", "rest", {}),
+        ("Div", "clipped rest", "odds", {}),
+        ("Log", "odds", "logits", {}),  # (1, P, K)
+        ("EfficientNMS_TRT", "all_boxes logits", "number boxes scores labels", attributes),
+    )
+    constants = {name: np.float32(value) for name, value in (("lowest", lowest), ("highest", highest), ("one", 1))}
+    _append(model.graph, constants, nodes, label_type=TensorProto.INT32)
+    model.graph.output.append(helper.make_tensor_value_info("number", TensorProto.INT32, [1, 1]))
+    model.opset_import.append(helper.make_opsetid("TRT", 1))
+    _save(model, target, suppression, outputs=_EFFICIENT_OUTPUTS)
+
+
+def _append(graph: onnx.GraphProto, constants: Mapping[str, Any], nodes: _Nodes, *, label_type: int) -> None:
+    """Put nodes behind boxes and scores, and make theirs the outputs."""
     _rename(graph, {"boxes": "all_boxes", "scores": "all_scores"})
-    graph.initializer.extend(numpy_helper.from_array(value, f"nms/{name}") for name, value in constants.items())
+    graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(value), f"nms/{name}") for name, value in constants.items()
+    )
     for operator, inputs, outputs, attributes in nodes:
         taken = [f"nms/{name}" if name in constants else name for name in inputs.split()]
         graph.node.append(helper.make_node(operator, taken, outputs.split(), name=f"nms/{outputs}", **attributes))
     del graph.output[:]
     for name, kind, shape in (
-        ("boxes", TensorProto.FLOAT, [1, most, 4]),
-        ("scores", TensorProto.FLOAT, [1, most]),
-        ("labels", TensorProto.INT64, [1, most]),
+        ("boxes", TensorProto.FLOAT, [1, MAX_DETECTIONS, 4]),
+        ("scores", TensorProto.FLOAT, [1, MAX_DETECTIONS]),
+        ("labels", label_type, [1, MAX_DETECTIONS]),
     ):
         graph.output.append(helper.make_tensor_value_info(name, kind, shape))
+
+
+def _save(model: onnx.ModelProto, target: Path, suppression: Suppression, *, outputs: str) -> None:
     about = {entry.key: entry.value for entry in model.metadata_props if entry.key in ("input", "classes")}
     thresholds = {"score_threshold": suppression.score_threshold, "iou_threshold": suppression.iou_threshold}
     helper.set_model_props(
-        model, {**about, "outputs": _OUTPUTS, **{name: f"{value:g}" for name, value in thresholds.items()}}
+        model, {**about, "outputs": outputs, **{name: f"{value:g}" for name, value in thresholds.items()}}
     )
     onnx.checker.check_model(model, full_check=True)
     with whole_file(target) as partial:

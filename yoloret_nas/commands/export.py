@@ -157,7 +157,7 @@ def export(
 
 
 def _print(card: "Card", folder: Path, *, max_latency_ms: float | None) -> None:
-    from yoloret_nas.export.model_card import short_number
+    from yoloret_nas.export.model_card import short_number, suppression_words
 
     record = card.record
     assert record.point is not None
@@ -176,6 +176,8 @@ def _print(card: "Card", folder: Path, *, max_latency_ms: float | None) -> None:
         if latency:
             parts.append(f"not measured: {latency}" if isinstance(latency, str) else f"{latency.median_ms:.3f} ms")
         click.echo(f"  {name}: {'; '.join(parts)}")
+    if card.suppression is not None:
+        click.echo(suppression_words(card).replace("`", ""))
     if max_latency_ms is not None:
         best = card.best_within(max_latency_ms)
         click.echo(f"the most accurate file within {max_latency_ms:g} ms: {best or 'none that was tried and measured'}")

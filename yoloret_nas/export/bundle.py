@@ -24,6 +24,7 @@ DETECTOR_FILE = "detector.json"
 CLASSES_FILE = "classes.txt"
 RAW_FILE = "raw.onnx"
 NMS_FILE = "model-nms.onnx"
+EFFICIENT_NMS_FILE: str = run.PLUGIN_FILE
 RUN_FILE = "run.py"
 
 

@@ -14,10 +14,11 @@ from trials.detections import Decoding
 from trials.onnx import run
 from trials.onnx.export import check_agreement, read_opset
 from trials.onnx.openvino_model import import_openvino, write_openvino
-from trials.onnx.suppressed import add_suppression
+from trials.onnx.suppressed import Suppression, add_efficient_nms, add_suppression
 from trials.training import CHECKPOINT_FILE
 from trials.trial_result import ONNX_FILE
 from yoloret_nas.export.bundle import (
+    EFFICIENT_NMS_FILE,
     NMS_FILE,
     RAW_FILE,
     BundleError,
@@ -26,6 +27,7 @@ from yoloret_nas.export.bundle import (
     new_bundle,
     write_detector,
 )
+from yoloret_nas.export.engine_proof import EngineProof, prove_engines
 from yoloret_nas.export.export_options import ExportOptions
 from yoloret_nas.export.model_card import EXAMPLES_FOLDER, FRONT_FILE, Card, write_card
 from yoloret_nas.export.precisions import NUM_CALIBRATION, PRECISIONS, Precision, write_precision
@@ -79,7 +81,8 @@ def export_trial(
             partial, network, decoding, options, target, precisions=precisions, calibration=splits.get("train", ())
         )
         if options.suppression is not None:
-            add_suppression(partial / ONNX_FILE, partial / NMS_FILE, options.suppression)
+            add = add_efficient_nms if target.suppressed_file == EFFICIENT_NMS_FILE else add_suppression
+            add(partial / ONNX_FILE, partial / target.suppressed_file, options.suppression)
         proofs: dict[str, Proof] = {}
         if options.is_checked:
             expected_ap = None if options.data else record.result.ap
@@ -93,12 +96,24 @@ def export_trial(
                     split="val",
                     expected_ap=expected_ap,
                 )
-            if options.suppression is not None:
+            if options.suppression is not None and target.suppressed_file == NMS_FILE:  # ONNX Runtime runs no plugin
                 prove_suppression(partial / NMS_FILE, options.suppression, splits["val"], split="val")
             _draw_examples(partial, splits["val"][:_NUM_EXAMPLES])
         title = f"{opened.name} · {opened.device}"
         draw_front(summary, partial / FRONT_FILE, title=title, marked=record.number)
-        suppressed = (NMS_FILE,) if options.suppression else ()
+        suppressed = (NMS_FILE,) if target.suppressed_file == NMS_FILE else ()
+        latencies = build_and_measure(
+            partial,
+            target,
+            (RAW_FILE, *files, *suppressed),
+            precisions=precisions,
+            network=network,
+            decoding=decoding,
+            is_measured=options.is_measured,
+        )
+        engine_proofs: dict[str, EngineProof | str] = {}
+        if target.has_engines and options.is_checked:
+            engine_proofs = prove_engines(partial, target.device, splits["val"], options.suppression or Suppression())
         card = Card(
             study=opened.name,
             dataset=opened.dataset,
@@ -110,15 +125,8 @@ def export_trial(
             proofs=proofs,
             num_calibration=min(NUM_CALIBRATION, len(splits["train"])) if "int8" in precisions else 0,
             target=target,
-            latencies=build_and_measure(
-                partial,
-                target,
-                (RAW_FILE, *files, *suppressed),
-                precisions=precisions,
-                network=network,
-                decoding=decoding,
-                is_measured=options.is_measured,
-            ),
+            latencies=latencies,
+            engine_proofs=engine_proofs,
             engines=tuple(sorted(path.name for path in partial.glob("*.engine"))),
         )
         write_card(partial, card)

@@ -15,7 +15,8 @@ from trials.latency import Latency
 from trials.onnx.suppressed import Suppression
 from trials.training import CHECKPOINT_FILE
 from trials.trial_result import ONNX_FILE, write_json
-from yoloret_nas.export.bundle import NMS_FILE, RAW_FILE, one_line
+from yoloret_nas.export.bundle import EFFICIENT_NMS_FILE, NMS_FILE, RAW_FILE, one_line
+from yoloret_nas.export.engine_proof import EngineProof
 from yoloret_nas.export.precisions import PRECISIONS
 from yoloret_nas.export.proof import Proof
 from yoloret_nas.export.target import Target
@@ -52,6 +53,8 @@ class Card:
     """The device it is meant for."""
     engines: tuple[str, ...]
     """Its TensorRT engines, built on the target."""
+    engine_proofs: Mapping[str, EngineProof | str]
+    """Engine to how well its boxes agreed with ONNX Runtime's on the target, or to the reason why they were not compared."""
 
     @property
     def tags(self) -> dict[str, str]:
@@ -70,12 +73,15 @@ class Card:
     @property
     def all_files(self) -> tuple[str, ...]:
         """The files that compute, in the order of tables."""
-        return (RAW_FILE, *self.files, *((NMS_FILE,) if self.suppression else ()), *self.engines)
+        suppressed = (NMS_FILE,) if self.target.suppressed_file == NMS_FILE else ()
+        return (RAW_FILE, *self.files, *suppressed, *self.engines)
 
     def found_by(self, name: str) -> str:
         """Return in words what a file was seen to find on images."""
         if proof := self.proofs.get(name):
             return f"AP {proof.ap:.4f}, AP50 {proof.ap50:.4f}"
+        if (agreed := self.engine_proofs.get(name)) is not None:
+            return f"not compared: {agreed}" if isinstance(agreed, str) else _agreement(agreed)
         return "the boxes that `run.py` keeps" if name == NMS_FILE and self.proofs else "not tried"
 
     def best_within(self, max_latency_ms: float) -> str:
@@ -117,9 +123,20 @@ def write_card(folder: Path, card: Card) -> None:
         "latency_of_files_ms": anew,
         "int8_calibration_images": card.num_calibration,
         "proofs": {name: dataclasses.asdict(proof) for name, proof in card.proofs.items()},
+        "engine_proofs": {
+            name: proof if isinstance(proof, str) else dataclasses.asdict(proof)
+            for name, proof in card.engine_proofs.items()
+        },
     }
     write_json(folder / METRICS_FILE, metrics)
     (folder / README_FILE).write_text(_readme(folder, card, latency), encoding="utf-8")
+
+
+def _agreement(proof: EngineProof) -> str:
+    boxes = f"{proof.num_same} of {proof.num_boxes} boxes are those of ONNX Runtime on {proof.num_images} images"
+    if proof.num_same == 0:
+        return boxes
+    return f"{boxes}, within {short_number(proof.box_difference_px)} px and {short_number(proof.score_difference)} of score"
 
 
 def _percentiles(latency: Latency) -> dict[str, float]:
@@ -180,17 +197,22 @@ def _files_table(card: Card) -> str:
             "|---|---|---|---|",
             *rows,
             "",
-            f"Latency is a forward pass at batch 1.{images}{calibrated}{_suppression_words(card)}",
+            f"Latency is a forward pass at batch 1.{images}{calibrated} {suppression_words(card)}".rstrip(),
         ]
     )
 
 
-def _suppression_words(card: Card) -> str:
+def suppression_words(card: Card) -> str:
+    """Return in words what an export's file or engine with suppression keeps, and by which form; empty where it has none."""
     if card.suppression is None:
         return ""
     score, iou = card.suppression.score_threshold, card.suppression.iou_threshold
+    name, form = card.target.suppressed_file, "ONNX's operator NonMaxSuppression"
+    if name == EFFICIENT_NMS_FILE:
+        name, form = str(Path(name).with_suffix(".engine")), "TensorRT's plugin EfficientNMS_TRT"
     return (
-        f" `{NMS_FILE}` keeps scores above {score:g} and drops a box that overlaps a better one by more than {iou:g}."
+        f"`{name}` keeps scores above {score:g} and drops a box that overlaps a better one by more than {iou:g}, "
+        f"by {form}."
     )
 
 
@@ -199,7 +221,7 @@ def _engine_words(card: Card) -> str:
         return "the engine is built on the first run and kept"
     built_on = card.target.identity
     there = f"{built_on.backend} on {built_on.board}"
-    return f"`{card.engines[0]}` was built by {there}; elsewhere one is built on the first run"
+    return f"`{Path(ONNX_FILE).with_suffix('.engine')}` was built by {there}; elsewhere one is built on the first run"
 
 
 def short_number(value: float) -> str:
@@ -241,6 +263,8 @@ _FILES = {
     PRECISIONS["int8"].file: "the same with the network in INT8 (`run.py --file …`).",
     "*.xml": "with `.bin`: the same for OpenVINO (`run.py --backend openvino`).",
     NMS_FILE: "the best boxes of each class alone, by non-maximum suppression in the file.",
+    EFFICIENT_NMS_FILE: "what the engine of this name was built from: the same with TensorRT's plugin EfficientNMS_TRT, "
+    "which TensorRT alone runs (`run.py --file …`).",
     "*.engine": "the same for TensorRT, on the board or GPU that built it alone.",
     "run.py": "runs the detector.",
     "classes.txt": "class names.",

@@ -18,8 +18,8 @@ from trials.latency.measurement_lock import MeasurementLock
 from trials.latency.open_device import open_device
 from trials.onnx import find_version
 from trials.onnx.decoded import export_decoded
-from trials.onnx.suppressed import MIN_TENSORRT
-from yoloret_nas.export.bundle import NMS_FILE, BundleError, add_engine
+from trials.onnx.suppressed import MIN_EFFICIENT_NMS, MIN_TENSORRT
+from yoloret_nas.export.bundle import EFFICIENT_NMS_FILE, NMS_FILE, BundleError, add_engine
 from yoloret_nas.export.export_options import ExportOptions
 from yoloret_nas.export.precisions import PRECISIONS, Precision, check_int8
 
@@ -36,6 +36,8 @@ class Target:
     """The ONNX operator set of files for it."""
     has_engines: bool
     """Whether engines are built there."""
+    suppressed_file: str = ""
+    """Name of the file with non-maximum suppression, by the form that it takes; empty where none is asked for."""
 
 
 def find_target(options: ExportOptions, *, device: str, identity: DeviceIdentity, opset: int) -> Target:
@@ -63,24 +65,40 @@ def find_target(options: ExportOptions, *, device: str, identity: DeviceIdentity
         )
     if "int8" in options.precisions:
         check_int8(identity, opset=opset)
-    if options.suppression is not None:
-        check_suppression(identity)
-    return Target(device=device, identity=identity, opset=opset, has_engines=has_engines)
+    return Target(
+        device=device,
+        identity=identity,
+        opset=opset,
+        has_engines=has_engines,
+        suppressed_file=choose_suppression(identity, has_engines=has_engines) if options.suppression else "",
+    )
 
 
-def check_suppression(device: DeviceIdentity) -> None:
-    """Refuse non-maximum suppression in the file for a TensorRT without a layer for it.
+def choose_suppression(device: DeviceIdentity, *, has_engines: bool) -> str:
+    """Return the name of the file with non-maximum suppression in the form that a device takes.
+
+    Args:
+        device: Its TensorRT decides; without one it is ONNX's operator.
+        has_engines: Whether engines are built there; the plugin of an older TensorRT is for an engine alone.
 
     Raises:
-        BundleError: it has none.
+        BundleError: its TensorRT has neither layer nor plugin, or has the plugin and no engine is built.
     """
     version = find_version(device.backend) if device.backend.startswith("TensorRT") else None
     if version is None or (version >= MIN_TENSORRT and "RTX" not in device.backend):
-        return
-    raise BundleError(
-        f"{device.backend} has no layer for non-maximum suppression (TensorRT has from {MIN_TENSORRT} on)",
-        hint="leave out --nms: run.py does it in numpy",
-    )
+        return NMS_FILE
+    if "RTX" in device.backend or version < MIN_EFFICIENT_NMS:
+        raise BundleError(
+            f"{device.backend} has no non-maximum suppression (TensorRT has a layer from {MIN_TENSORRT} on, and the plugin "
+            f"EfficientNMS_TRT that we write for from {MIN_EFFICIENT_NMS} on)",
+            hint="leave out --nms: run.py does it in numpy",
+        )
+    if not has_engines:
+        raise BundleError(
+            f"{device.backend} has non-maximum suppression as the plugin EfficientNMS_TRT alone, which only an engine runs",
+            hint="add --format engine, or leave out --nms: run.py does it in numpy",
+        )
+    return EFFICIENT_NMS_FILE
 
 
 def build_and_measure(
@@ -131,9 +149,13 @@ def build_and_measure(
                 source = half if precision == "fp32" and half.exists() else folder / PRECISIONS[precision].file
                 if precision != "fp16":  # the engine of the FP32 file is in FP16 already
                     name = Path(PRECISIONS[precision].file).with_suffix(".engine").name
+                    sources[name] = source
+            if target.suppressed_file == EFFICIENT_NMS_FILE:
+                sources[Path(EFFICIENT_NMS_FILE).with_suffix(".engine").name] = folder / EFFICIENT_NMS_FILE
+            for name, source in sources.items():
+                if name.endswith(".engine"):
                     device.build_engine(source, folder / name)
                     add_engine(folder, name, device.identity())
-                    sources[name] = source
         if not is_measured:
             return {}
         with MeasurementLock().shared() as lock:  # measured anew, also where the study's folder is read-only

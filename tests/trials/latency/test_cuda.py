@@ -1,6 +1,7 @@
 """The device on a local GPU: its build half under the real TensorRT for RTX, the rest under a stand-in for a GPU."""
 
 import hashlib
+import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,8 @@ import torch
 
 from spaces.presets import PRESETS
 from tests.trials.latency.cuda_stand_in import ScriptedGpus, scripted_tensorrt
+from tests.trials.onnx.detector import write_folder
+from tests.trials.onnx.tensorrt_stand_in import Memory, tensorrt_stand_in
 from trials.latency import DeviceError, UnknownDeviceError, UnstableError
 from trials.latency.cuda import CudaDevice
 from trials.latency.cuda import device as device_module
@@ -21,7 +24,7 @@ from trials.latency.device import EngineBuilder
 from trials.latency.doctor import examine_device
 from trials.latency.open_device import open_device
 from trials.latency.reference_network import write_reference
-from trials.onnx import UnsupportedNetworkError
+from trials.onnx import UnsupportedNetworkError, run
 from trials.onnx.export import export_for_timing
 from trials.onnx.half_precision import write_half
 
@@ -64,6 +67,21 @@ def test_a_measurement_carries_what_it_depends_on(monkeypatch: pytest.MonkeyPatc
     assert latency.is_reference_in_turn
     assert latency.before == {"gpu_mhz": 1900, "memory_mhz": 1900, "temperature_c": 55, "power_w": 150.0}
     assert latency.notes == ()
+
+
+def test_the_program_of_an_export_runs_in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    device, memory = _device(monkeypatch, ScriptedGpus()), Memory()
+    monkeypatch.setattr(run, "Cuda", lambda: memory)
+    monkeypatch.setitem(sys.modules, "tensorrt", tensorrt_stand_in(memory, is_new=True, says=[]))
+    write_folder(tmp_path)
+    run.write_image(str(tmp_path / "0.png"), np.full((64, 64, 3), 255, np.uint8))
+    options = ["--backend", "tensorrt", "--out", ""]
+    (line,) = device.run_export(tmp_path, options).splitlines()
+    assert [row["score"] for row in json.loads(line)["detections"]] == [0.5, 0.3]
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+    with pytest.raises(DeviceError, match=r"run\.py failed on cuda: error: .*tensorrt"):
+        device.run_export(tmp_path, options)
 
 
 def test_an_engine_that_is_taken_away_is_the_one_that_is_timed(

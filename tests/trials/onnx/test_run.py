@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from spaces.normalisation import IMAGENET_MEAN, IMAGENET_STD
+from tests.trials.onnx import tensorrt_stand_in as stand_in
 from tests.trials.onnx.detector import CLASSES, make_decoding, make_network, write_folder
 from tests.trials.onnx.tensorrt_stand_in import Memory, tensorrt_stand_in
 from trials.data.images.letterbox import PAD_RGB, letterbox, normalise
@@ -343,6 +344,42 @@ def test_the_engine_of_the_export_is_used_where_it_was_built(
     assert isinstance(run.Detector(str(tmp_path)).network, run.TensorRT if fits else run.OnnxRuntime)
     run.Detector(str(tmp_path), "tensorrt").detect(np.zeros((64, 64, 3), np.uint8))
     assert (says == []) == fits  # elsewhere it builds its own
+
+
+def test_a_file_with_the_plugin_is_for_tensorrt_alone(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "detector.json").write_bytes((folder / "detector.json").read_bytes())
+    (tmp_path / run.PLUGIN_FILE).write_bytes(b"network")
+    assert run.choose_backend(str(tmp_path / run.PLUGIN_FILE), {}) == "tensorrt"
+    with pytest.raises(ValueError, match=r"model-efficientnms\.onnx has a plugin that TensorRT alone runs"):
+        run.Detector(str(tmp_path), "onnxruntime", run.PLUGIN_FILE)
+
+
+def test_labels_behind_the_last_detection_of_the_plugin_are_none(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a plugin writes there has a score of 0 and class 0."""
+    (tmp_path / "detector.json").write_bytes((folder / "detector.json").read_bytes())
+    (tmp_path / run.PLUGIN_FILE).write_bytes(b"network")
+    memory, loaded = Memory(), list[str]()
+    shapes = {"images": (1, 3, 64, 64), "number": (1, 1), "boxes": (1, 4, 4), "scores": (1, 4), "labels": (1, 4)}
+    monkeypatch.setattr(stand_in, "SHAPES", shapes)
+
+    def compute(memory: Memory, addresses: dict[str, int]) -> bool:
+        for name, values in (("number", [2]), ("labels", [1, 0, 0, 0])):
+            memory.held[addresses[name]].view(np.int32)[:] = values
+        memory.held[addresses["boxes"]].view(np.float32)[:8] = [0, 0, 32, 32, 32, 32, 64, 64]
+        memory.held[addresses["scores"]].view(np.float32)[:2] = [0.75, 0.5]
+        return True
+
+    monkeypatch.setattr(stand_in, "_compute", compute)
+    monkeypatch.setattr(run, "Cuda", lambda: memory)
+    tensorrt = tensorrt_stand_in(memory, is_new=False, says=[])
+    tensorrt.init_libnvinfer_plugins = lambda logger, namespace: loaded.append(namespace)
+    monkeypatch.setitem(sys.modules, "tensorrt", tensorrt)
+    found = run.Detector(str(tmp_path), file=run.PLUGIN_FILE).detect(np.zeros((64, 64, 3), np.uint8), -0.5)
+    assert loaded == [""]  # before the engine is loaded: TensorRT looks its plugins up then
+    assert found[0].tolist() == [[0, 0, 32, 32], [32, 32, 64, 64]]
+    assert (found[1].tolist(), found[2].tolist(), found[2].dtype) == ([0.75, 0.5], [1, 0], np.int64)
 
 
 def test_a_refusal_of_tensorrt_is_passed_on(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

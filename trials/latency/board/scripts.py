@@ -182,7 +182,8 @@ if $bound cat >"$1.part" && [ "$(wc -c <"$1.part")" -eq "$2" ]; then mv "$1.part
 RUN = (
     PRELUDE
     + r"""
-# RUN NONCE SECONDS FOLDER TIMES ENGINE COMMAND...: run trtexec and print the board's state before and after it.
+# RUN NONCE SECONDS FOLDER TIMES ENGINE COMMAND...: run a program, trtexec mostly, and print the board's state before and
+# after it.
 # TIMES is the times file it writes, ENGINE the kept engine it uses; both may be empty.
 nonce=$1 limit=$2 folder=$3 times=$4 engine=$5; shift 5
 exec 3<&0

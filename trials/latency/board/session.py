@@ -97,7 +97,7 @@ class BoardSession:
         return target
 
     def run(self, command: Sequence[str], *, what: str, limit_s: float, times: str = "", engine: str = "") -> BoardRun:
-        """Run trtexec.
+        """Run trtexec, or another program, in the temporary folder.
 
         Args:
             command: Its words, of any content.

@@ -1,8 +1,9 @@
 """A board over ssh as a device: TensorRT's GPU compute time at batch 1, measured by the board's trtexec."""
 
+import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,7 +15,7 @@ import numpy as np
 from trials.latency.board.address import parse_address
 from trials.latency.board.engine import Engine, EngineBench, TimedRun
 from trials.latency.board.probe import Board, identity_of, probe_board
-from trials.latency.board.session import BoardSession, DiskFullError, Reference, open_session
+from trials.latency.board.session import BoardRun, BoardSession, DiskFullError, Reference, open_session
 from trials.latency.board.settings import SshSettings
 from trials.latency.board.ssh import SshHost
 from trials.latency.board.trtexec_command import workspace_mib
@@ -112,6 +113,28 @@ class SshDevice:
                 session.fetch(self.bench(session).find_or_build(path, shape=shape).file, target)
 
             self._in_session(work)
+
+    def run_export(self, folder: Path, options: Sequence[str]) -> str:
+        """Run the program of an export on the images in its folder, by the board's own python3.
+
+        Raises:
+            DeviceAwayError: the board could not be reached, or others held it, for all the time allowed.
+            DeviceError: the program did not run to its end, with the reason.
+        """
+
+        def work(session: BoardSession) -> BoardRun:
+            for path in sorted(folder.iterdir()):
+                session.upload(path, path.name)
+            command = ["python3", "run.py", ".", *options]  # in the session's temporary folder
+            return session.run(command, what="running run.py", limit_s=self.settings.run_limit_s)
+
+        ended = self._in_session(work)
+        if ended.exit_status == 0:
+            return ended.log
+        if missing := re.search(r"No module named '?(\w+)", ended.log):
+            raise DeviceError(f"the board's python3 has no {missing[1]}")
+        words = (ended.log.strip() or "no reason given").splitlines()[-1]
+        raise DeviceError(f"run.py ended with status {ended.exit_status} on the board: {words}")
 
     def time_reference(self, times: int) -> list[TimedRun]:
         """Time the reference network several times without judging; a steady result becomes its new first figure.

@@ -4,9 +4,11 @@ What was run where: docs/gpu.md.
 """
 
 import hashlib
+import io
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,10 +20,10 @@ from torch import Tensor
 from trials.latency.cuda.engine import Engine, TensorRT, build_engine, find_tensorrt
 from trials.latency.cuda.gpu import HEAT, Gpu, GpuState, read_gpus
 from trials.latency.cuda.passes import Passes
-from trials.latency.device import DeviceIdentity, Latency, UnknownDeviceError, UnstableError
+from trials.latency.device import DeviceError, DeviceIdentity, Latency, UnknownDeviceError, UnstableError
 from trials.latency.reference_network import write_reference
 from trials.latency.steadiness import Rounds, time_in_turn
-from trials.onnx import check_onnx
+from trials.onnx import check_onnx, run
 from trials.onnx.half_precision import write_half
 from trials.onnx.number_format import find_number_format
 from trials.whole_file import whole_file
@@ -158,6 +160,19 @@ class CudaDevice:
         self._built[onnx_path.read_bytes()] = plan, build_s
         with whole_file(target) as partial:
             partial.write_bytes(plan)
+
+    def run_export(self, folder: Path, options: Sequence[str]) -> str:
+        """Run the program of an export on the images in its folder; in this process, where PyTorch has loaded CUDA.
+
+        Raises:
+            DeviceError: the program did not run to its end, with the reason.
+        """
+        said, complaints = io.StringIO(), io.StringIO()
+        with redirect_stdout(said), redirect_stderr(complaints), torch.cuda.device(self._torch_device):
+            status = run.main([str(folder), "--model", str(folder), *options])
+        if status != 0:
+            raise DeviceError(f"run.py failed on {self.name}: {complaints.getvalue().strip()}")
+        return said.getvalue()
 
     def close(self) -> None:
         """Do nothing: engines end with their measurement."""

@@ -87,6 +87,12 @@ class LoopbackBoard:
         """Set the power mode."""
         self._program("nvpmodel", f"echo 'NV Power Mode: {mode}'; echo 0")
 
+    def install_tensorrt(self) -> None:
+        """Give its python3 packages, which it lacks at first; that of TensorRT is a stand-in for the stand-in's engines."""
+        self.set(holds_network=True)
+        path = f"{HERE / 'python_packages'}:{HERE.parents[1] / 'onnx'}"
+        self._program("python3", f'PYTHONPATH={path} exec {sys.executable} "$@"')
+
     def processes(self) -> list[str]:
         """List what runs on the board: processes of its sessions, sshd's own left out."""
         found = []
@@ -147,6 +153,7 @@ class LoopbackBoard:
             (zone / "temp").write_text(f"{value}\n")
         self.clock(921.6)
         self.power("MAXN")
+        self._program("python3", f'exec {sys.executable} -S "$@"')  # without packages
         self._program("dpkg-query", "echo 'install ok installed 7.1.3-1+cuda10.2'")
         (self.folder / "session.sh").write_text(
             f"export YOLORET_NAS_BOARD_ROOT={self.root} ORT_DISABLE_TELEMETRY=1\n"

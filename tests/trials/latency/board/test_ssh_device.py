@@ -5,6 +5,7 @@ import dataclasses
 import fcntl
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -137,6 +138,28 @@ def test_an_engine_is_fetched_whole_and_is_the_one_that_is_timed(
     with pytest.raises(DeviceError, match=r"board cannot send the engine it built: .*not found"):
         device.build_engine(network, tmp_path / "gone.engine")
     assert [path.name for path in tmp_path.glob("*.engine")] == ["model.engine"]
+
+
+def test_the_program_of_an_export_runs_on_the_board(board: LoopbackBoard, device: SshDevice, tmp_path: Path) -> None:
+    folder = tmp_path / "export"
+    folder.mkdir()
+    (folder / "seen.png").write_bytes(bytes(range(256)))
+    script = "import sys, os; print(sorted(os.listdir(sys.argv[1])), sys.argv[2:]); print('careful', file=sys.stderr)\n"
+    (folder / "run.py").write_text(script)
+    said = device.run_export(folder, ["--out", "", "--score", "0.5"])
+    assert "['run.py', 'seen.png'] ['--out', '', '--score', '0.5']" in said.splitlines()
+    for last, reason in (
+        ("import numpy", "the board's python3 has no numpy"),
+        ("sys.exit('no GPU')", "run.py ended with status 1 on the board: no GPU"),
+    ):
+        (folder / "run.py").write_text(script + last)
+        with pytest.raises(DeviceError, match=f"^{re.escape(reason)}$"):
+            device.run_export(folder, [])
+    (board.root / "bin/python3").write_text("#!/bin/sh\necho 'python3: not found' >&2; exit 127\n")
+    with pytest.raises(DeviceError, match="status 127 on the board: python3: not found"):
+        device.run_export(folder, [])
+    device.close()
+    assert _is_clean(board)
 
 
 def test_a_quantised_file_is_built_in_int8(board: LoopbackBoard, device: SshDevice, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 It really loads the ONNX file and runs it when it builds, so that bigger networks take longer; the figure goes into the
 "engine", and timed runs scatter around it as a steady board's do. Files of the board it stands on:
 
-    board.json   {"version": "8.2.1", "noise": 0.002, "slowdown": 1.0, "guess": false}
+    board.json   {"version": "8.2.1", "noise": 0.002, "slowdown": 1.0, "guess": false, "holds_network": false}
     faults.json  {"build": ["oom"], "time": [...], …}: each call takes the first fault of its kind off the list
     calls.jsonl  one line a call: its words, its seconds, its fault
 
@@ -12,6 +12,7 @@ stubborn (a hang that ignores the polite signal), cut (of the connection), low_m
 with ! at its end a fault stays on the list.
 """
 
+import base64
 import json
 import os
 import random
@@ -77,6 +78,9 @@ def build(options: dict[str, str], fault: str) -> int:
         say("[E] [TRT] 3: getPluginCreator could not find plugin: Frobnicate version: 1", stream=sys.stderr)
         error("Failed to parse onnx file")
         return 1
+    if numbers(VERSION) < (8, 2, 0) and b"EfficientNMS_TRT" in Path(options["onnx"]).read_bytes():
+        say("[E] [TRT] 3: getPluginCreator could not find plugin: EfficientNMS_TRT version: 1", stream=sys.stderr)
+        return 1
     if fault == "oom":
         say("Requested amount of GPU memory (3887181312 bytes) could not be allocated.", stream=sys.stderr)
         error(
@@ -99,7 +103,10 @@ def build(options: dict[str, str], fault: str) -> int:
         cache.write_text(json.dumps(known))
     if fault == "low_memory":
         warn("[TRT] Skipping tactic 3 due to insuficient memory on requested size of 538 detected for tactic 4.")
-    engine.write_text(json.dumps({"version": VERSION, "ms": milliseconds, "shape": shape}))
+    plan = {"version": VERSION, "ms": milliseconds, "shape": shape}
+    if STATE.get("holds_network"):  # for the stand-in for the board's Python package
+        plan["network"] = base64.b64encode(Path(options["onnx"]).read_bytes()).decode()
+    engine.write_text(json.dumps(plan))
     if numbers(VERSION) >= (8, 0, 0):
         info(f"Engine built in {time.time() - STARTED:.5f} sec.")
     return 0
@@ -116,10 +123,16 @@ def time_network(path: str) -> tuple[float, list[int], int]:
     import onnx
     import onnxruntime
 
-    opset = next(entry.version for entry in onnx.load(path).opset_import if entry.domain == "")
+    sys.path.append(str(Path(__file__).resolve().parents[2] / "onnx"))
+    from efficient_nms import split_plugin
+
+    model = onnx.load(path)
+    opset = next(entry.version for entry in model.opset_import if entry.domain == "")
+    if model.graph.node[-1].op_type == "EfficientNMS_TRT":  # ONNX Runtime times what comes before it
+        split_plugin(model)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     (entry,) = session.get_inputs()
     kind = np.float16 if entry.type == "tensor(float16)" else np.float32
     feed = {entry.name: np.zeros(entry.shape, kind)}
