@@ -1,6 +1,7 @@
 """Fixtures that tests of several packages share."""
 
 import contextlib
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,8 @@ def empty_stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     @event.listens_for(Engine, "connect")
     def need_not_last(connection: Any, record: Any) -> None:
         """Spare the databases of tests the wait for the disk."""
-        connection.execute("PRAGMA synchronous=OFF")
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous=OFF")
 
     root = tmp_path_factory.mktemp("stores")
     MlflowClient(tracking_uri=f"sqlite:///{root / 'mlflow.db'}").search_experiments()

@@ -9,7 +9,7 @@ from search.study.errors import StudyError
 from search.study.pareto import Reference
 from search.study.record import trial_folder
 from search.study.settings import to_train_settings
-from search.study.storage import open_storage, optuna_path
+from search.study.storage import has_storage, open_storage, users_storage
 from search.study.study import space_from_dict, to_record
 from search.study.summary import Summary
 from spaces.presets import presets_in
@@ -108,6 +108,9 @@ def experiment_names(root: Path) -> list[str]:
 
 def study_names(root: Path) -> list[str]:
     """Return the names of a folder's studies, the newest last."""
-    if not optuna_path(root).is_file():
+    if not has_storage(root):
         return []
-    return [study.study_name for study in optuna.get_all_study_summaries(open_storage(root), include_best_trial=False)]
+    summaries = optuna.get_all_study_summaries(open_storage(root), include_best_trial=False)
+    names = [study.study_name for study in summaries]
+    # A server holds the studies of other folders, too.
+    return names if users_storage() is None else [name for name in names if (root / name).is_dir()]

@@ -1,37 +1,69 @@
-"""Optuna's database of a folder of studies."""
+"""Optuna's database of a folder of studies: a SQLite file in it, or a server's that the user names."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from search.study.credentials import without_credentials
 from search.study.errors import StorageError
 from search.study.sqlite_url import sqlite_url
 
+STORAGE_VARIABLE = "YOLORET_NAS_STORAGE"
+"""Environment variable with the URL of a server's database, such as ``postgresql+psycopg://user:password@host/name``."""
+
+_FILE_HINT = (
+    "free disk space, or give this user the right to write there, then run the same command again: it resumes; "
+    "a file that is no database any more is replaced by a copy of yours, or moved away to begin anew"
+)
+_SERVER_HINT = "bring the server back or correct {variable}, then run the same command again: it resumes"
+_MISSING_HINT = "install the driver that the URL names: for postgresql+psycopg it is in 'yoloret-nas[cluster]'"
+
+
+def users_storage() -> str | None:
+    """Return the URL of the user's server; None where none is named."""
+    return os.environ.get(STORAGE_VARIABLE) or None
+
 
 def optuna_path(root: Path) -> Path:
-    """Return the path of Optuna's database; MLflow's is another file, since both own a table of the same name."""
+    """Return the path of the SQLite file; MLflow's is another file, since both own a table of the same name."""
     return root / "optuna.db"
 
 
+def has_storage(root: Path) -> bool:
+    """Return whether there is a database to read."""
+    return users_storage() is not None or optuna_path(root).is_file()
+
+
 def open_storage(root: Path) -> RDBStorage:
-    """Open Optuna's SQLite database of a folder of studies; create it where it is missing.
+    """Open the database of a folder of studies; create its tables where they are missing.
 
     Raises:
-        StorageError: it cannot be opened: it is damaged, for example.
+        StorageError: it cannot be opened: a file is damaged or a server is away, for example.
     """
-    path = optuna_path(root)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with named_storage_errors(root):
+        if url := users_storage():
+            return server_storage(url)
+        path = optuna_path(root)
+        path.parent.mkdir(parents=True, exist_ok=True)
         return RDBStorage(sqlite_url(path), engine_kwargs={"connect_args": {"timeout": 60}})
+
+
+@cache
+def server_storage(url: str) -> RDBStorage:
+    """Return this process's only storage of a server, whose connections are used again."""
+    return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
 
 
 @contextmanager
 def named_storage_errors(root: Path) -> Iterator[None]:
-    """Say what SQLite said, where Optuna supposes that invalid data was committed.
+    """Say what the database said, where Optuna supposes that invalid data was committed.
 
     Raises:
         StorageError: the database cannot be read or written: the disk is full, for example.
@@ -40,9 +72,21 @@ def named_storage_errors(root: Path) -> Iterator[None]:
         yield
     except (StorageInternalError, SQLAlchemyError) as error:
         cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-        said = getattr(cause, "orig", None) or cause or error  # `orig`: without SQLAlchemy's frame
-        raise StorageError(
-            f"{optuna_path(root)} cannot be used: {said}",
-            hint="free disk space, or give this user the right to write there, then run the same command again: it resumes; "
-            "a file that is no database any more is replaced by a copy of yours, or moved away to begin anew",
-        ) from error
+        raise _named(
+            root, getattr(cause, "orig", None) or cause or error
+        ) from error  # `orig`: without SQLAlchemy's frame
+    except ImportError as error:  # of the driver, which Optuna imports
+        if users_storage() is None:
+            raise
+        raise _named(root, error, hint=_MISSING_HINT) from error
+
+
+def _named(root: Path, said: Any, *, hint: str = "") -> StorageError:
+    if (url := users_storage()) is None:
+        return StorageError(f"{optuna_path(root)} cannot be used: {said}", hint=_FILE_HINT)
+    if isinstance(said, ArgumentError):
+        hint = f"{STORAGE_VARIABLE} takes postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
+    return StorageError(
+        f"{without_credentials(url)} cannot be used: {without_credentials(str(said)).strip()}",
+        hint=hint or _SERVER_HINT.format(variable=STORAGE_VARIABLE),
+    )

@@ -29,7 +29,7 @@ from search.study.errors import SpaceExhaustedError, StudyError
 from search.study.parameters import distributions, from_parameters, to_parameters
 from search.study.record import TrialRecord
 from search.study.settings import StudySettings, current_sampler_name
-from search.study.storage import open_storage
+from search.study.storage import open_storage, users_storage
 from search.study.trial_attributes import INTERRUPTED, WHY
 from spaces import Architecture
 from spaces.presets import presets_in
@@ -69,6 +69,8 @@ class Study:
         self._failed: dict[int, Architecture] = {}
         self._unqueued: list[Architecture] = []
         self._check_settings()
+        if users_storage() is not None:
+            self._check_files()
 
     def check_identity(self, dataset_fingerprint: str, device: DeviceIdentity) -> None:
         """Refuse to resume with other data or another device than the study began with.
@@ -249,6 +251,16 @@ class Study:
             and (trial.state == TrialState.RUNNING or "result" in trial.user_attrs)
             and trial.number not in self._failed
         }
+
+    def _check_files(self) -> None:
+        """Refuse a study of a server whose trials' files are in another folder, maybe on another machine."""
+        numbers = [record.number for record in self.records()]
+        if numbers and not any(self._settings.trial_folder(number).is_dir() for number in numbers):
+            raise StudyError(
+                f"the server has a study {self._settings.name!r} with {len(numbers)} trials, but their files are not in "
+                f"{self._settings.folder}",
+                hint="name the folder that has them with --dir, or begin another study with --study NAME",
+            )
 
     def _check_settings(self) -> None:
         before = self._study.user_attrs.get("settings")

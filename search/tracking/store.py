@@ -11,9 +11,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
+from search.study.credentials import without_credentials
 from search.study.errors import StudyError
 from search.study.sqlite_url import sqlite_url
-from search.tracking.credentials import without_credentials
 from search.tracking.location import artifact_root, store_path, users_uri
 from search.tracking.shared_view import CHARTS, SHARE_KEY, VIEW_TAG
 from spaces import YoloRetError

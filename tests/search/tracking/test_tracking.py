@@ -16,11 +16,11 @@ from mlflow.tracking import MlflowClient
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
 from search.driver.search import run_search
+from search.study.credentials import without_credentials
 from search.study.errors import StudyError
 from search.study.settings import StudySettings
 from search.study.storage import open_storage
 from search.tracking import runs, tracking
-from search.tracking.credentials import without_credentials
 from search.tracking.runs import STATE_TAG, TRIAL_TAG
 from search.tracking.store import experiment_pages, open_client, tracking_uri
 from search.tracking.tracking import Tracking
