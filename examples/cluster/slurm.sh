@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# A search on the nodes of a SLURM job: a Ray head on the first node, a Ray node on each, the driver on the first.
+#
+#   sbatch examples/cluster/slurm.sh --data /shared/data/mine --budget 200 --gpus-per-trial 0.25
+#
+# The arguments are those of `yoloret-nas search`. The project's environment (with [cluster]), the data and --dir are on a
+# file system that all nodes have. The same command resumes the study; so does a job that SLURM requeues.
+#SBATCH --job-name=yoloret-nas
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=16
+#SBATCH --gpus-per-node=1
+#SBATCH --time=24:00:00
+#SBATCH --requeue
+set -euo pipefail
+source "${YOLORET_NAS_ENV:-.venv}/bin/activate"
+export RAY_AUTH_MODE=token  # nodes share ~/.ray/auth_token, so that other users of the machines cannot join
+mkdir -p ~/.ray && { [ -s ~/.ray/auth_token ] || ray get-auth-token --generate >/dev/null; }
+
+mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+head=$(srun --nodes=1 --ntasks=1 -w "${nodes[0]}" hostname --ip-address | awk '{print $1}')
+port=$((20000 + SLURM_JOB_ID % 20000))  # of its own, for jobs that share a machine
+here=(--num-cpus "$SLURM_CPUS_PER_TASK" --num-gpus "${SLURM_GPUS_ON_NODE:-0}" --disable-usage-stats --block)
+
+srun --nodes=1 --ntasks=1 --overlap -w "${nodes[0]}" \
+    ray start --head --node-ip-address="$head" --port="$port" --include-dashboard=false "${here[@]}" &
+sleep 15
+for node in "${nodes[@]:1}"; do
+    srun --nodes=1 --ntasks=1 --overlap -w "$node" ray start --address="$head:$port" "${here[@]}" &
+done
+RAY_ADDRESS="$head:$port" yoloret-nas search --cluster auto "$@"
