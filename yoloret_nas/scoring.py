@@ -32,7 +32,8 @@ def score_source(source: Source, *, data: str, split: str, batch_size: int = 16,
     checkpoint = None if detector else read_checkpoint(source.checkpoint)
     dataset = open_dataset(data, on_broken="skip" if skip_broken else "stop")
     with showing_check(Console(stderr=True)) as report_check:
-        dataset, _ = check_images(dataset, splits=(split,), skip_broken=skip_broken, report=report_check)
+        checked = check_images(dataset, splits=(split,), skip_broken=skip_broken, report=report_check)
+        dataset = checked.dataset
     if split not in dataset.splits:
         raise click.BadParameter(
             f"{dataset.name} has no split {split!r}, only {', '.join(dataset.splits)}", param_hint="--split"

@@ -23,6 +23,7 @@ from search.tracking.packages import describe_versions
 from search.tracking.store import create_store
 from search.tracking.tracking import Tracking
 from trials.data import Dataset, DatasetError, open_dataset
+from trials.data.copies import describe_copies, find_copies
 from trials.data.image_check import check_images
 from trials.data.trainable import why_untrainable
 from trials.latency import DeviceIdentity
@@ -116,12 +117,13 @@ def _open_data_and_device(settings: RunSettings, devices: Devices, view: View) -
     _check_objects(dataset)
     LatencyCache(settings.latency_cache).check()
     identity = devices.reach(settings)
-    dataset, broken_images = check_images(
+    dataset, broken_images, looks = check_images(
         dataset, splits=("train", "val"), skip_broken=settings.skip_broken, report=view.checking_images
     )
     if broken_images:
         _check_objects(dataset)
-    for note in (*dataset.notes, *(f"left out: {line}" for line in dataset.left_out)):
+    copies = describe_copies(dataset, looks, find_copies(dataset, looks))
+    for note in (*dataset.notes, *copies, *(f"left out: {line}" for line in dataset.left_out)):
         view.noticed(note)
     return Opened(dataset=dataset, identity=identity, broken_images=broken_images)
 

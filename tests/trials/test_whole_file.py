@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from trials.whole_file import whole_file
+from trials.whole_file import whole_file, whole_folder
 
 
 def test_an_error_leaves_the_former_file_and_nothing_beside_it(tmp_path: Path) -> None:
@@ -23,3 +23,32 @@ def test_an_error_leaves_the_former_file_and_nothing_beside_it(tmp_path: Path) -
         fail_halfway()
     assert path.read_text() == "first"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_folder_is_whole_or_missing(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder"
+    with whole_folder(path) as partial:
+        (partial / "a").write_text("a")
+        assert not path.exists()
+    assert [entry.name for entry in path.parent.iterdir()] == ["folder"]
+    assert (path / "a").read_text() == "a"
+
+    def fail_halfway() -> None:
+        with whole_folder(tmp_path / "other") as partial:
+            (partial / "a").write_text("a")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail_halfway()
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["new"]
+
+
+def test_folder_takes_the_place_of_an_empty_one_alone(tmp_path: Path) -> None:
+    path = tmp_path / "folder"
+    path.mkdir()
+    with whole_folder(path) as partial:
+        (partial / "a").write_text("a")
+    with pytest.raises(OSError, match="not empty"), whole_folder(path):
+        pass
+    assert (path / "a").read_text() == "a"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]

@@ -1,8 +1,8 @@
 """Decodes every image of a dataset once, before anything is trained on it.
 
 Opening a dataset reads the images' headers, which say nothing about the pixels: damage in them would end each trial of a
-search alike. An image that decodes is remembered by path, size and time of change, so that the next run need not read it
-again. A broken one is not: what cannot be read now may be readable tomorrow, without any change of the file.
+search alike. An image that decodes is remembered by path, size and time of change, with its look, so that the next run need
+not read it again. A broken one is not: what cannot be read now may be readable tomorrow, without any change of the file.
 """
 
 import os
@@ -18,12 +18,13 @@ import PIL
 
 from trials.data.dataset import Dataset, DatasetError, Sample, fingerprint_dataset
 from trials.data.images.image_file import ImageFile
+from trials.data.images.look import Look, look_at
 from trials.data.known_datasets import data_home
 
 ReportCheck = Callable[[int, int], None]
 """Receives how many images are decoded, and how many are to be decoded."""
 
-_READER = f"1, Pillow {PIL.__version__}"
+_READER = f"2, Pillow {PIL.__version__}"
 """Identifies what decoded an image; another version of ours or Pillow's may judge otherwise."""
 
 
@@ -34,6 +35,8 @@ class CheckedDataset(NamedTuple):
     """Without the broken images, which are listed in ``left_out``."""
     broken: tuple[str, ...]
     """Names of the samples that were left out."""
+    looks: Mapping[str, Look]
+    """What tells copies of an image, by its sample's name; generated images have none."""
 
 
 def memory_path() -> Path:
@@ -66,9 +69,11 @@ def check_images(
         DatasetError: An image is broken, or the training or the validation split has no other ones.
     """
     used = {sample.name: sample for split in splits for sample in dataset.splits.get(split, ())}
-    faults = _find_faults([sample for sample in used.values() if isinstance(sample.load, ImageFile)], report, memory)
+    looks, faults = _look_at_all(
+        [sample for sample in used.values() if isinstance(sample.load, ImageFile)], report, memory
+    )
     if not faults:
-        return CheckedDataset(dataset, ())
+        return CheckedDataset(dataset, (), looks)
     listed = [f"{name}: {reason}" for name, reason in faults.items()]
     needed = set(splits) - {"test"} or {"test"}
     refused = {sample.name for split in needed for sample in dataset.splits.get(split, ())} & set(faults)
@@ -78,7 +83,7 @@ def check_images(
         raise DatasetError(
             f"{dataset.name}: {first}: {faults[first]}{more}", hint="repair it, or skip broken items with --skip-broken"
         )
-    return CheckedDataset(leave_out(dataset, set(faults), listed=listed), tuple(faults))
+    return CheckedDataset(leave_out(dataset, set(faults), listed=listed), tuple(faults), looks)
 
 
 def leave_out(dataset: Dataset, names: Collection[str], *, listed: Sequence[str] = ()) -> Dataset:
@@ -112,43 +117,49 @@ def leave_out(dataset: Dataset, names: Collection[str], *, listed: Sequence[str]
     )
 
 
-def _find_faults(samples: Sequence[Sample], report: ReportCheck, memory: Path | None) -> Mapping[str, str]:
-    """Return the reason of each broken image by its sample's name."""
+def _look_at_all(
+    samples: Sequence[Sample], report: ReportCheck, memory: Path | None
+) -> tuple[dict[str, Look], dict[str, str]]:
+    """Return the look of each image that decodes, and the reason of each that does not, by the samples' names."""
     if not samples:
-        return {}
+        return {}, {}
     stamps = {sample.name: _stamp(sample) for sample in samples}
     known = _recall([stamp for stamp in stamps.values() if stamp], memory)
-    unknown = [sample for sample in samples if stamps[sample.name] not in known]
+    looks = {name: known[stamp] for name, stamp in stamps.items() if stamp in known}
+    unknown = [sample for sample in samples if sample.name not in looks]
     faults: dict[str, str] = {}
-    sound: list[_Stamp] = []
     if not unknown:
-        return faults
+        return looks, faults
+    sound: dict[_Stamp, Look] = {}
     report(0, len(unknown))
     # Pillow's decoders run without the interpreter's lock: threads keep all cores busy, and need no start of their own.
     pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
     try:
-        for done, (sample, fault) in enumerate(zip(unknown, pool.map(_find_fault, unknown), strict=True), start=1):
+        for done, (sample, found) in enumerate(zip(unknown, pool.map(_decode, unknown), strict=True), start=1):
             stamp = stamps[sample.name]
-            if fault:
-                faults[sample.name] = fault
-            elif stamp is not None:
-                sound.append(stamp)
+            if isinstance(found, str):
+                faults[sample.name] = found
+            else:
+                looks[sample.name] = found
+                if stamp is not None:
+                    sound[stamp] = found
             report(done, len(unknown))
     finally:  # after an interrupt, the next check resumes here
         pool.shutdown(cancel_futures=True)
         _remember(sound, memory)
-    return faults
+    return looks, faults
 
 
-def _find_fault(sample: Sample) -> str:
-    """Return why an image cannot be used; empty for one that decodes."""
+def _decode(sample: Sample) -> Look | str:
+    """Return the look of an image, or why it cannot be used."""
     assert isinstance(sample.load, ImageFile)
     try:
-        height, width = sample.load.decode().shape[:2]
-    except ValueError as error:
+        pixels = sample.load.decode()
+        height, width = pixels.shape[:2]
+        if (height, width) == sample.size_hw:
+            return look_at(sample.load.path, pixels)
+    except (ValueError, OSError) as error:
         return str(error)
-    if (height, width) == sample.size_hw:
-        return ""
     return f"its header says {sample.size_hw[1]}×{sample.size_hw[0]} pixels, its content is {width}×{height}"
 
 
@@ -169,20 +180,22 @@ def _stamp(sample: Sample) -> _Stamp | None:
     return _Stamp(os.fsencode(os.path.abspath(sample.load.path)), found.st_size, found.st_mtime_ns)
 
 
-def _recall(stamps: Iterable[_Stamp], memory: Path | None) -> set[_Stamp | None]:
-    """Return those of the stamps that are remembered."""
-    query = "SELECT 1 FROM decoded WHERE path = ? AND num_bytes = ? AND changed_ns = ? AND reader = ?"
+def _recall(stamps: Iterable[_Stamp], memory: Path | None) -> dict[_Stamp | None, Look]:
+    """Return the looks of those stamps that are remembered."""
+    query = "SELECT digest, thumbnail FROM looks WHERE path = ? AND num_bytes = ? AND changed_ns = ? AND reader = ?"
     try:
         with closing(_connect(memory)) as connection:
-            return {stamp for stamp in stamps if connection.execute(query, (*stamp, _READER)).fetchone()}
+            rows = ((stamp, connection.execute(query, (*stamp, _READER)).fetchone()) for stamp in stamps)
+            return {stamp: Look(*row) for stamp, row in rows if row}
     except (sqlite3.Error, OSError):
-        return set()
+        return {}
 
 
-def _remember(stamps: Iterable[_Stamp], memory: Path | None) -> None:
+def _remember(looks: Mapping[_Stamp, Look], memory: Path | None) -> None:
+    rows = [(*stamp, _READER, *look) for stamp, look in looks.items()]
     try:
         with closing(_connect(memory)) as connection, connection:
-            connection.executemany("REPLACE INTO decoded VALUES (?, ?, ?, ?)", [(*stamp, _READER) for stamp in stamps])
+            connection.executemany("REPLACE INTO looks VALUES (?, ?, ?, ?, ?, ?)", rows)
     except (sqlite3.Error, OSError):
         return
 
@@ -203,8 +216,8 @@ def _open_table(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=5)
     try:
         connection.execute(
-            "CREATE TABLE IF NOT EXISTS decoded "
-            "(path BLOB PRIMARY KEY, num_bytes INTEGER, changed_ns INTEGER, reader TEXT) WITHOUT ROWID"
+            "CREATE TABLE IF NOT EXISTS looks (path BLOB PRIMARY KEY, num_bytes INTEGER, changed_ns INTEGER, reader TEXT, "
+            "digest BLOB, thumbnail BLOB)"
         )
     except sqlite3.Error:
         connection.close()

@@ -16,8 +16,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import pooch
-
 from trials.data.data_home import data_home as data_home
 from trials.data.dataset import Dataset, DatasetError, assemble_dataset, split_off_validation
 from trials.data.formats.broken_items import OnBroken
@@ -121,6 +119,8 @@ def _mark(folder: Path, archive: Archive) -> Path:
 
 
 def _fetch(archive: Archive, folder: Path, dataset: str, report: ReportFetch) -> None:
+    import pooch  # slow to import, and rarely needed
+
     pooch.get_logger().setLevel(logging.WARNING)  # `report` shows what it would log
     progress = _Progress(archive.name, report)
     downloader = pooch.HTTPDownloader(progressbar=progress, chunk_size=_CHUNK_BYTES, timeout=_TIMEOUT_S)

@@ -3,16 +3,19 @@
 Legend: N boxes of a split, including ignored ones unless stated otherwise.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from trials.data.copies import Copy, describe_copies, find_copies
 from trials.data.dataset import Dataset, DatasetError, Sample
 from trials.data.images.drawing import contact_sheet, draw_boxes
+from trials.data.images.look import Look
 from trials.whole_file import whole_file
 
 SMALL_AREA = 32**2
@@ -20,6 +23,17 @@ SMALL_AREA = 32**2
 LARGE_AREA = 96**2
 """Boxes of this area and more are large. Source: COCO's evaluation."""
 
+RARE_OBJECTS = 10
+"""Classes of at most as many training objects are rare. Source: Gupta et al., LVIS (2019), which counts images."""
+FINEST_STRIDE = 8
+"""Pixels of a network's input for each cell of its finest output: of objects in one cell, one is found."""
+SIZES_BY_SPACE = {"tiny": (64, 96, 128, 160), "nano": (160, 192, 224, 256, 288, 320, 352, 384, 416)}
+"""Input sizes that a search tries by default, without and with a GPU or board; named spaces are not imported, for speed."""
+MOST_ASPECT = 2.0
+"""Longer by shorter side of an image that fills just half of a square input."""
+
+_WORTH_A_NOTE = 0.05  # share of objects, or of images, above which something should be done about them
+_SHOWN_CLASSES = 8
 _SLIVER_PX = 2  # a narrower box is most likely an annotation error
 _TILE = 320  # longer side of one image on the contact sheet, pixels
 _GAP = 8
@@ -55,6 +69,8 @@ class SplitReport:
     """The image of fewest pixels."""
     largest_image_hw: tuple[int, int]
     """The image of most pixels."""
+    num_elongated: int
+    """Images of an aspect above `MOST_ASPECT`: the margins take more than half of a network's input."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,21 +89,36 @@ class DatasetReport:
     """By split."""
     left_out: tuple[str, ...]
     """``file: reason`` for each skipped item."""
+    rare_classes: dict[str, int]
+    """Classes of at most `RARE_OBJECTS` training objects, none included, and how many these are."""
+    classes_without_validation: tuple[str, ...]
+    """Classes without an object in the validation split."""
+    tiny_objects: dict[int, float]
+    """Share of the training and validation objects that cover less than a cell of the finest output, by input size."""
+    copies: tuple[Copy, ...]
+    """Images that are in two splits."""
     notes: tuple[str, ...]
-    """What the reader assumed, and what to check."""
+    """What the reader assumed, what to check, and what to do about it."""
 
     def to_json(self) -> dict[str, Any]:
         """Return dicts, lists and numbers only."""
         return asdict(self)
 
 
-def describe_dataset(dataset: Dataset) -> DatasetReport:
-    """Compute the statistics of a dataset without reading pixels."""
+def describe_dataset(dataset: Dataset, looks: Mapping[str, Look] = MappingProxyType({})) -> DatasetReport:
+    """Compute the statistics of a dataset without reading pixels.
+
+    Args:
+        dataset: Any.
+        looks: Of `check_images`, to find copies by; images without one are not compared.
+    """
     splits = {split: _describe_split(samples, dataset.class_names) for split, samples in dataset.splits.items()}
-    absent = [name for name in dataset.class_names if not splits["train"].num_by_class[name]]
-    notes = list(dataset.notes)
-    if absent:
-        notes.append(f"no training image shows {', '.join(absent)}")
+    copies = find_copies(dataset, looks)
+    rare = {name: count for name, count in splits["train"].num_by_class.items() if count <= RARE_OBJECTS}
+    unscored = tuple(name for name, count in splits["val"].num_by_class.items() if not count)
+    tiny = _tiny_objects(dataset)
+    notes = [*dataset.notes, *describe_copies(dataset, looks, copies), *_note_classes(rare, unscored)]
+    notes += [*_note_tiny_objects(tiny), *_note_elongated(splits)]
     for split, samples in dataset.splits.items():
         slivers = [s.name for s in samples if ((s.boxes[:, 2:] - s.boxes[:, :2]) < _SLIVER_PX).any()]
         if slivers:
@@ -104,6 +135,10 @@ def describe_dataset(dataset: Dataset) -> DatasetReport:
         class_names=dataset.class_names,
         splits=splits,
         left_out=dataset.left_out,
+        rare_classes=rare,
+        classes_without_validation=unscored,
+        tiny_objects=tiny,
+        copies=copies,
         notes=tuple(notes),
     )
 
@@ -132,7 +167,7 @@ def draw_samples(dataset: Dataset, path: Path, count: int) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as partial:
-            sheet.save(partial)
+            sheet.save(partial, compress_level=1)  # a PNG in half of the time, 6 % larger
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path}: the picture cannot be written: {error}", hint="use another --out") from error
     return path
@@ -160,7 +195,63 @@ def _describe_split(samples: Sequence[Sample], class_names: Sequence[str]) -> Sp
         median_share=round(float(np.median(np.sqrt(areas / image_areas))), 4) if len(sides) else None,
         smallest_image_hw=by_pixels[0],
         largest_image_hw=by_pixels[-1],
+        num_elongated=sum(max(size) > MOST_ASPECT * min(size) for size in by_pixels),
     )
+
+
+def _tiny_objects(dataset: Dataset) -> dict[int, float]:
+    """Return the share of tiny objects by input size; 0 without objects."""
+    samples = [*dataset.splits["train"], *dataset.splits["val"]]
+    longer = np.concatenate([np.full(len(sample.labels), max(sample.size_hw)) for sample in samples])
+    sides = np.concatenate([sample.boxes[:, 2:] - sample.boxes[:, :2] for sample in samples])  # (N, 2)
+    used = ~np.concatenate([sample.ignored for sample in samples])
+    relative = (
+        np.sqrt(sides.prod(axis=1))[used] / longer[used]
+    )  # (N,) side of a square as large, image's longer side = 1
+    sizes = sorted({size for sizes in SIZES_BY_SPACE.values() for size in sizes})
+    return {size: round(float((relative * size < FINEST_STRIDE).mean()), 4) if len(relative) else 0.0 for size in sizes}
+
+
+def _note_classes(rare: Mapping[str, int], unscored: Sequence[str]) -> list[str]:
+    notes = []
+    if absent := [name for name, count in rare.items() if not count]:
+        notes.append(f"no training image shows {_listed(absent)}: add images of it, or take it from the classes")
+    if few := [f"{name} ({count})" for name, count in rare.items() if count]:
+        notes.append(
+            f"at most {RARE_OBJECTS} training objects: {_listed(few)}: their AP is little but chance, add images"
+        )
+    if unscored:
+        notes.append(f"no validation image shows {_listed(unscored)}: no AP counts it, move images of it there")
+    return notes
+
+
+def _note_tiny_objects(tiny: Mapping[int, float]) -> list[str]:
+    here, larger = SIZES_BY_SPACE["tiny"][-1], SIZES_BY_SPACE["nano"][-1]
+    if tiny[here] < _WORTH_A_NOTE:
+        return []
+    cell = f"{FINEST_STRIDE}×{FINEST_STRIDE} px, a cell of the finest output"
+    note = f"at {here} px, the largest size of space tiny, {tiny[here]:.0%} of the objects cover less than {cell}"
+    if tiny[larger] < _WORTH_A_NOTE:
+        return [
+            f"{note}; at {larger} px of space nano {tiny[larger]:.0%}: use --space nano, or cut the images into tiles"
+        ]
+    return [f"{note}; at {larger} px of space nano still {tiny[larger]:.0%}: cut the images into tiles"]
+
+
+def _note_elongated(splits: Mapping[str, SplitReport]) -> list[str]:
+    num_images = sum(split.num_images for split in splits.values())
+    num_elongated = sum(split.num_elongated for split in splits.values())
+    if num_elongated < _WORTH_A_NOTE * num_images:
+        return []
+    return [
+        f"{num_elongated} image(s), {num_elongated / num_images:.0%}, have one side over twice as long as the other: "
+        "margins take over half of the network's input; cut them into tiles"
+    ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN_CLASSES} more" if len(names) > _SHOWN_CLASSES else ""
+    return ", ".join(names[:_SHOWN_CLASSES]) + more
 
 
 def _has_repeated_object(sample: Sample) -> bool:

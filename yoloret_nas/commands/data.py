@@ -1,4 +1,4 @@
-"""``yoloret-nas data``: describes a dataset before hours are spent on it."""
+"""``yoloret-nas data``: describes a dataset before hours are spent on it, and writes it in another format."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from yoloret_nas.options.complete import complete_path
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from trials.data.formats.coco_writer import Converted
     from trials.data.report import DatasetReport
 
 _SHOWN_LEFT_OUT = 20
@@ -30,35 +31,57 @@ _SHOWN_LEFT_OUT = 20
     show_default=True,
     help="Where the drawn images go.",
 )
+@click.option(
+    "--convert",
+    type=(click.Choice(["coco"]), click.Path(path_type=Path)),
+    metavar="coco OUT",
+    help="Write the dataset, as it is understood here, as COCO into the new folder OUT.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of tables.")
-def data(data: str, skip_broken: bool, samples: int, out: Path, as_json: bool) -> None:
-    """Describe the dataset at PATH and draw a few of its images with their boxes.
+def data(
+    data: str, skip_broken: bool, samples: int, out: Path, convert: tuple[str, Path] | None, as_json: bool
+) -> None:
+    """Describe the dataset at PATH, draw a few of its images with their boxes, or write it as COCO.
 
     PATH is a Pascal VOC folder, a COCO folder or JSON file, a YOLO folder or data.yaml, "shapes" for the generated
     dataset ("shapes:train=240,val=80,size=160"), or voc or coco for the originals, fetched where they are missing.
     """
     from rich.console import Console
 
-    from yoloret_nas.options.data import fetch_data, showing_check
+    from yoloret_nas.options.choices import KNOWN_DATASETS
+    from yoloret_nas.options.data import fetch_data, is_generated, showing_check, showing_images
 
     console = Console(highlight=False)
     progress_console = Console(stderr=True) if as_json else console
     fetch_data(data, progress_console)
     from trials.data import describe_dataset, draw_samples, open_dataset
     from trials.data.dataset import SPLITS
+    from trials.data.formats.coco_writer import check_free, write_coco
     from trials.data.image_check import check_images
 
+    source = None if is_generated(data) or data in KNOWN_DATASETS else Path(data).expanduser()
+    if convert:
+        check_free(convert[1], source)
     dataset = open_dataset(data, on_broken="skip" if skip_broken else "stop")
     with showing_check(progress_console) as report_check:
-        dataset, _ = check_images(dataset, splits=SPLITS, skip_broken=skip_broken, report=report_check)
-    report = describe_dataset(dataset)
+        dataset, _, looks = check_images(dataset, splits=SPLITS, skip_broken=skip_broken, report=report_check)
+    report = describe_dataset(dataset, looks)
+    if not as_json:
+        _print_report(report, console)
+    converted = None
+    if convert:
+        with showing_images(progress_console, "writing") as report_written:
+            converted = write_coco(dataset, convert[1], source=source, report=report_written)
     picture = draw_samples(dataset, out, samples) if samples else None
     if as_json:
-        click.echo(json.dumps(report.to_json() | {"picture": str(picture) if picture else None}, indent=2))
+        written = {"picture": str(picture) if picture else None, "converted": str(convert[1]) if convert else None}
+        click.echo(json.dumps(report.to_json() | written, indent=2))
         return
-    _print_report(report, console)
     if picture:
         console.print(f"Drawn images: {picture}", markup=False, soft_wrap=True)
+    if converted:
+        _print_converted(converted, console)
+    data = str(converted.folder) if converted else data
     console.print(f"Next: yoloret-nas search --data {shlex.quote(data)} --budget 50", markup=False, soft_wrap=True)
 
 
@@ -84,6 +107,17 @@ def _print_report(report: DatasetReport, console: Console) -> None:
         console.print(f"  {entry}", markup=False, soft_wrap=True)
     if len(report.left_out) > _SHOWN_LEFT_OUT:
         console.print(f"  and {len(report.left_out) - _SHOWN_LEFT_OUT} more (all with --json)", markup=False)
+
+
+def _print_converted(converted: Converted, console: Console) -> None:
+    console.print(f"COCO: {converted.folder}, {converted.num_images} images", markup=False, soft_wrap=True)
+    if converted.rewritten:
+        console.print(
+            f"  {len(converted.rewritten)} of them, which other tools could turn or decode otherwise, are PNG files of the "
+            f"pixels that are used here, first {converted.rewritten[0]}",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _overview_rows(report: DatasetReport) -> dict[str, list[str]]:

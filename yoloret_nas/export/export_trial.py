@@ -180,7 +180,7 @@ def _images(opened: ReadStudy, data: str | None, decoding: Decoding) -> Mapping[
     try:
         dataset = open_dataset(data or opened.dataset, on_broken="skip" if opened.skip_broken else "stop")
         if opened.skip_broken:  # the trial was scored without them
-            dataset, _ = check_images(dataset, splits=("train", "val"), skip_broken=True)
+            dataset = check_images(dataset, splits=("train", "val"), skip_broken=True).dataset
     except DatasetError as error:
         hint = f"{error.hint}; or {way_out}" if error.hint else way_out
         raise DatasetError(error.message, hint=hint) from error

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,20 +68,25 @@ def fetch_data(data: str, console: "Console") -> None:
         fetch_known(data, report)
 
 
+def showing_check(console: "Console") -> AbstractContextManager[Callable[[int, int], None]]:
+    """Give what shows how many images are decoded, as `showing_images` does."""
+    return showing_images(console, "decoding", purpose="once, to find broken ones")
+
+
 @contextmanager
-def showing_check(console: "Console") -> Iterator[Callable[[int, int], None]]:
-    """Give what shows how many images are decoded: a progress bar on a terminal, else one line on the error stream."""
+def showing_images(console: "Console", verb: str, *, purpose: str = "") -> Iterator[Callable[[int, int], None]]:
+    """Give what shows how many images are done: a progress bar on a terminal, else one line on the error stream."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     if not console.is_terminal:
 
         def say(done: int, whole: int) -> None:
             if not done:
-                click.echo(f"decoding {whole} images once, to find broken ones", err=True)
+                click.echo(f"{verb} {whole} images {purpose}".rstrip(), err=True)
 
         yield say
         return
-    columns = (TextColumn("decoding images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(f"{verb} images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", visible=False)
         yield lambda done, whole: progress.update(task, completed=done, total=whole, visible=True)

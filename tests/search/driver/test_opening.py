@@ -121,6 +121,19 @@ def test_a_skipped_image_is_said_and_every_trial_leaves_it_out(
     assert any(notice.startswith("left out: images/train/train1.png: the image cannot") for notice in view.notices)
 
 
+def test_images_in_both_splits_are_said(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, write_yolo: Callable[..., Path]
+) -> None:
+    root = write_yolo()  # its images of the same number are the same
+    view = RecordingView()
+    run_search(settings(dataset=str(root), budget=1), executor=ScriptedExecutor(), view=view)
+    leakage = [notice for notice in view.notices if "leakage" in notice]
+    assert len(leakage) == 1
+    assert leakage[0].startswith(
+        "leakage: 2 image(s) of val show the same picture as one of train (2 are the same file)"
+    )
+
+
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_a_split_without_objects_is_said_once_before_anything_is_measured(
     settings: MakeSettings, device: StandInDevice, tracking: Runs, write_yolo: Callable[..., Path], split: str

@@ -66,7 +66,7 @@ def test_a_broken_image_is_named_with_reason_and_ways_out(root: Path, memory: Pa
 def test_a_skipped_image_is_listed_and_changes_the_fingerprint(root: Path, memory: Path) -> None:
     damage(root, "b")
     dataset = open_dataset(str(root), on_broken="skip")
-    checked, broken = check_images(dataset, splits=USED, skip_broken=True, memory=memory)
+    checked, broken, _ = check_images(dataset, splits=USED, skip_broken=True, memory=memory)
     assert broken == ("JPEGImages/b.jpg",)
     assert [sample.name for sample in checked.splits["train"]] == ["JPEGImages/a.jpg", "JPEGImages/c.jpg"]
     assert len(checked.left_out) == 1
@@ -79,7 +79,7 @@ def test_a_skipped_image_is_listed_and_changes_the_fingerprint(root: Path, memor
 def test_only_the_splits_in_use_have_to_be_sound(root: Path, memory: Path) -> None:
     damage(root, "t")
     dataset = open_dataset(str(root))
-    checked, broken = check_images(dataset, splits=USED, skip_broken=False, memory=memory)
+    checked, broken, _ = check_images(dataset, splits=USED, skip_broken=False, memory=memory)
     assert (checked, broken) == (dataset, ())
     with pytest.raises(DatasetError, match=r"JPEGImages/t\.jpg"):
         check_images(dataset, splits=("test",), skip_broken=False, memory=memory)
@@ -87,7 +87,7 @@ def test_only_the_splits_in_use_have_to_be_sound(root: Path, memory: Path) -> No
 
 def test_a_test_split_beside_others_stops_nothing(root: Path, memory: Path) -> None:
     damage(root, "t")
-    checked, broken = check_images(
+    checked, broken, _ = check_images(
         open_dataset(str(root)), splits=("train", "val", "test"), skip_broken=False, memory=memory
     )
     assert list(checked.splits) == ["train", "val"]
@@ -124,6 +124,14 @@ def test_an_image_is_decoded_once_until_it_changes(root: Path, memory: Path, dec
     damage(root, "c")
     assert check() == check() == ["c.jpg"]  # what is broken is looked at again
     assert reports == [(0, 1), (1, 1)]
+
+
+def test_looks_are_remembered(root: Path, memory: Path) -> None:
+    damage(root, "b")
+    dataset = open_dataset(str(root))
+    first, again = (check_images(dataset, splits=USED, skip_broken=True, memory=memory).looks for _ in range(2))
+    assert sorted(first) == [f"JPEGImages/{stem}.jpg" for stem in "acv"]  # of images in use that decode
+    assert first == again
 
 
 def test_another_reader_decodes_anew(
@@ -163,13 +171,13 @@ def test_an_interrupted_check_keeps_what_it_found(root: Path, memory: Path) -> N
     with pytest.raises(KeyboardInterrupt):
         check_images(open_dataset(str(root)), splits=USED, skip_broken=False, memory=memory, report=interrupt)
     connection = sqlite3.connect(memory)
-    assert connection.execute("SELECT COUNT(*) FROM decoded").fetchone() == (2,)
+    assert connection.execute("SELECT COUNT(*) FROM looks").fetchone() == (2,)
     connection.close()
 
 
 def test_generated_images_are_not_decoded(memory: Path) -> None:
     dataset = open_dataset("shapes:train=4,val=2,size=32")
-    assert check_images(dataset, splits=USED, skip_broken=False, memory=memory) == (dataset, ())
+    assert check_images(dataset, splits=USED, skip_broken=False, memory=memory) == (dataset, (), {})
     assert not memory.exists()
 
 

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from trials.data import DatasetError, describe_dataset, draw_samples, open_dataset
+from trials.data.report import SIZES_BY_SPACE
 from yoloret_nas.commands.data import data
 
 
@@ -31,7 +33,11 @@ def test_counts(small: Path) -> None:
     assert (train.smallest_side_px, val.smallest_side_px) == (10, 1)
     assert train.largest_image_hw == (48, 64)
     assert report.notes == (
-        "no training image shows dog",
+        "no training image shows dog: add images of it, or take it from the classes",
+        "at most 10 training objects: cat (2): their AP is little but chance, add images",
+        "no validation image shows cat: no AP counts it, move images of it there",
+        "at 160 px, the largest size of space tiny, 25% of the objects cover less than 8×8 px, a cell of the finest output; "
+        "at 416 px of space nano still 25%: cut the images into tiles",
         "val: 1 image(s) have boxes under 2 px wide or high, first JPEGImages/c.jpg",
     )
     json.dumps(report.to_json())
@@ -82,6 +88,102 @@ def test_command_lists_what_is_left_out(small: Path) -> None:
 def test_an_object_twice_is_told(write_voc) -> None:
     twice = [("cat", 1, 1, 9, 9), ("cat", 1, 1, 9, 9), ("dog", 1, 1, 9, 9)]
     root = write_voc({"a": twice, "b": twice[1:]}, splits={"train": ["a"], "val": ["b"]})
-    assert describe_dataset(open_dataset(str(root))).notes == (
+    assert describe_dataset(open_dataset(str(root))).notes[-1:] == (
         "train: 1 image(s) have an object of the same class and box twice, first JPEGImages/a.jpg",
     )
+
+
+def test_rare_classes(write_voc) -> None:
+    many = {f"m{n}": [("cat", 1, 1, 9, 9), ("dog", 1, 1, 9, 9), ("fox", 1, 1, 9, 9)] for n in range(10)}
+    root = write_voc(
+        {**many, "one": [("dog", 1, 1, 9, 9)], "v": [("dog", 1, 1, 9, 9), ("emu", 1, 1, 9, 9)]},
+        splits={"train": [*many, "one"], "val": ["v"]},
+    )
+    report = describe_dataset(open_dataset(str(root)))
+    assert report.rare_classes == {"cat": 10, "emu": 0, "fox": 10}  # dog has 11
+    assert report.classes_without_validation == ("cat", "fox")
+    assert report.notes == (
+        "no training image shows emu: add images of it, or take it from the classes",
+        "at most 10 training objects: cat (10), fox (10): their AP is little but chance, add images",
+        "no validation image shows cat, fox: no AP counts it, move images of it there",
+    )
+
+
+@pytest.mark.parametrize(
+    ("side", "num_large", "share_at", "words"),
+    [
+        (3, 1, {64: 0.5, 160: 0.5, 192: 0.0}, "50% of the objects cover less than 8×8 px, .* 0%: use --space nano"),
+        (
+            1,
+            1,
+            {160: 0.5, 416: 0.5},
+            "at 160 px, .* 50% .* at 416 px of space nano still 50%: cut the images into tiles",
+        ),
+        (3, 39, {64: 0.025}, None),
+        (10, 1, {64: 0.0}, None),
+    ],
+)
+def test_tiny_objects(write_voc, side: int, num_large: int, share_at: dict[int, float], words: str | None) -> None:
+    """An image of 64×48 px is enlarged 2.5 times to 160 px: a side of 3 px becomes 7.5 px, under a cell of 8."""
+    objects = [("cat", 11, 11, 10 + side, 10 + side), *num_large * [("cat", 1, 1, 48, 48)]]
+    ignored = ("cat", 1, 1, 2, 2, "difficult")
+    root = write_voc({"a": [*objects, ignored], "b": objects}, splits={"train": ["a"], "val": ["b"]})
+    report = describe_dataset(open_dataset(str(root)))
+    assert {size: report.tiny_objects[size] for size in share_at} == share_at
+    notes = [note for note in report.notes if "cover less" in note]
+    assert (len(notes) == 1 and re.search(words, notes[0])) if words else notes == []
+
+
+def test_sizes_are_those_of_the_spaces_a_search_takes_by_default() -> None:
+    from spaces.named_spaces import SPACES
+
+    assert {name: SPACES[name]().axes["input_size"] for name in SIZES_BY_SPACE} == SIZES_BY_SPACE
+
+
+@pytest.mark.parametrize(("width", "num_others", "is_noted"), [(97, 0, True), (96, 0, False), (97, 40, False)])
+def test_elongated_images(tmp_path: Path, write_image, write_coco, width: int, num_others: int, is_noted: bool) -> None:
+    names = ["long.jpg", *(f"{n}.jpg" for n in range(1 + num_others))]
+    path = write_coco("train.json", names, [(0, 3, [1, 1, 40, 40])])
+    for name in names:
+        write_image(path.parent / name, width=64 if name != "long.jpg" else width)
+    path.write_text(path.read_text().replace('long.jpg", "width": 64', f'long.jpg", "width": {width}'))
+    report = describe_dataset(open_dataset(str(path)))
+    assert sum(split.num_elongated for split in report.splits.values()) == (width == 97)
+    assert any("one side over twice as long" in note for note in report.notes) == is_noted
+
+
+def test_command_converts(small: Path, tmp_path: Path) -> None:
+    arguments = [str(small), "--samples", "0", "--convert", "coco", str(tmp_path / "new")]
+    result = CliRunner().invoke(data, arguments, catch_exceptions=False)
+    assert f"COCO: {tmp_path / 'new'}, 3 images" in result.stdout
+    assert f"Next: yoloret-nas search --data {tmp_path / 'new'}" in result.stdout
+    assert open_dataset(str(tmp_path / "new")).class_names == ("cat", "dog")
+    with pytest.raises(DatasetError, match="new holds files already"):
+        CliRunner().invoke(data, arguments, catch_exceptions=False)
+    inside = [*arguments[:-1], str(small / "new"), "--json"]
+    with pytest.raises(DatasetError, match="is inside of"):
+        CliRunner().invoke(data, inside, catch_exceptions=False)
+
+
+def test_command_says_what_was_written_anew(write_voc, tmp_path: Path) -> None:
+    root = write_voc({"a": [("cat", 1, 1, 9, 9)], "b": []}, splits={"train": ["a"], "val": ["b"]})
+    Image.open(root / "JPEGImages/a.jpg").convert("CMYK").save(root / "JPEGImages/a.jpg")
+    arguments = [str(root), "--samples", "0", "--convert", "coco", str(tmp_path / "new")]
+    result = CliRunner().invoke(data, arguments, catch_exceptions=False)
+    assert "1 of them, which other tools could turn or decode otherwise, are PNG files" in result.stdout
+    result = CliRunner().invoke(data, [*arguments[:-1], str(tmp_path / "other"), "--json"], catch_exceptions=False)
+    assert json.loads(result.stdout)["converted"] == str(tmp_path / "other")
+
+
+def test_json_lists_all_copies(small: Path) -> None:
+    (small / "JPEGImages/c.jpg").write_bytes((small / "JPEGImages/b.jpg").read_bytes())
+    result = CliRunner().invoke(data, [str(small), "--samples", "0", "--json"], catch_exceptions=False)
+    document = json.loads(result.stdout)
+    assert document["copies"][0] | {"other_name": ""} == {
+        "kind": "file",
+        "split": "val",
+        "name": "JPEGImages/c.jpg",
+        "other_split": "train",
+        "other_name": "",
+    }
+    assert document["tiny_objects"]["64"] == 0.25

@@ -154,7 +154,10 @@ def relative_name(path: Path, root: Path) -> str:
 
     Bytes that are not UTF-8 are written as backslash, x and two digits, so that the name can be printed and hashed.
     """
-    name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+    try:
+        name = path.relative_to(root).as_posix()
+    except ValueError:  # it lies elsewhere
+        name = path.as_posix()
     return os.fsencode(name).decode(errors="backslashreplace")
 
 

@@ -67,7 +67,17 @@ class FileTree:
     @cached_property
     def images(self) -> tuple[Path, ...]:
         """All image files, sorted by path."""
-        return tuple(path for path in self.files if is_image(path))
+        return tuple(path for suffix, path in self._suffixes if suffix in _READABLE)
+
+    @cached_property
+    def _suffixes(self) -> list[tuple[str, Path]]:
+        """The files with their suffixes in lower case: each format looks for its own."""
+        return [(path.suffix.lower(), path) for path in self.files]
+
+    @cached_property
+    def _split_of_folder(self) -> dict[Path, str | None]:
+        """What `split_of` found: readers ask many times for each image."""
+        return {}
 
     @cached_property
     def _images_by_stem(self) -> dict[str, list[Path]]:
@@ -78,8 +88,9 @@ class FileTree:
 
     def annotations(self, *suffixes: str) -> list[Path]:
         """Return the files of these suffixes, in lower case; only the given file where the user named one."""
-        files = self.files if self.given is None else (self.given,)
-        return [path for path in files if path.suffix.lower() in suffixes]
+        if self.given is not None:
+            return [self.given] if self.given.suffix.lower() in suffixes else []
+        return [path for suffix, path in self._suffixes if suffix in suffixes]
 
     def images_of_stem(self, stem: str) -> list[Path]:
         """Return the images whose name without suffix is this, in any case."""
@@ -91,10 +102,12 @@ class FileTree:
 
     def split_of(self, path: Path) -> str | None:
         """Return the split that the innermost folder of a file names; None where no folder names one."""
-        if not path.is_relative_to(self.root):
-            return None
-        folders = reversed(path.relative_to(self.root).parts[:-1])
-        return next((split for folder in folders if (split := split_of_folder(folder))), None)
+        folder = path.parent
+        if folder not in self._split_of_folder:
+            inside = folder.relative_to(self.root).parts if folder.is_relative_to(self.root) else ()
+            named = (split_of_folder(part) for part in reversed(inside))
+            self._split_of_folder[folder] = next((split for split in named if split), None)
+        return self._split_of_folder[folder]
 
 
 def walk_files(folder: Path) -> list[Path]:

@@ -78,7 +78,8 @@ def _divide_trainval(listed: dict[str, list[Path]]) -> dict[str, list[Path]]:
 
 def _find_lists(tree: FileTree, annotations: Sequence[Path], notes: list[str]) -> dict[Path, dict[Path, str]]:
     """Return the lists and their splits, by the folder whose annotations they divide."""
-    holders = {folder for path in annotations for folder in path.parents}
+    parents = {path.parent for path in annotations}
+    holders = parents | {folder for parent in parents for folder in parent.parents}
     by_folder: dict[Path, dict[Path, str]] = {}
     for path in tree.annotations(".txt"):
         if split := _LISTS.get(path.stem.lower()):
@@ -129,9 +130,7 @@ class _Names:
         first = annotations[0].relative_to(base).parts
         self.usual = base / first[0] if len(first) > 1 else base
         self.suffix = annotations[0].suffix
-        images = (path for path in tree.images if path.is_relative_to(base))
-        self._image_folders = {part for path in images for part in path.relative_to(base).parts[:-1]}
-        self._image_folders -= {part for path in annotations for part in path.relative_to(base).parts[:-1]}
+        self._image_folders = _names_of_folders(tree.images, base) - _names_of_folders(annotations, base)
 
     def find(self, line: str) -> list[Path]:
         """Return the annotation files that a list's line means: one, none, or several of equal right."""
@@ -143,6 +142,11 @@ class _Names:
             if shared in (len(wanted), len(parts)) or wanted[-shared - 1] in self._image_folders:
                 matches.append((-shared, len(parts), path))
         return [path for *rank, path in matches if rank == list(min(matches)[:2])]
+
+
+def _names_of_folders(files: Sequence[Path], base: Path) -> set[str]:
+    folders = {path.parent for path in files}
+    return {part for folder in folders if folder.is_relative_to(base) for part in folder.relative_to(base).parts}
 
 
 def _read(path: Path, names: _Names, broken: BrokenItems) -> list[Path]:

@@ -137,7 +137,8 @@ def _parse(path: Path, broken: BrokenItems) -> _Annotation | None:
             name = (item.findtext("name") or "").strip()
             if not name:
                 raise ValueError("has no name")
-            corners.append(tuple(_read_number(item, f"bndbox/{corner}") for corner in _CORNERS))
+            box = item.find("bndbox")
+            corners.append(tuple(_read_number(box, corner) for corner in _CORNERS))
         except ValueError as error:
             broken.add(path, f"object {number}: {error}")
             continue
@@ -147,10 +148,10 @@ def _parse(path: Path, broken: BrokenItems) -> _Annotation | None:
     return _Annotation(path, stated_name, _stated_size(root), tuple(corners), tuple(names), tuple(difficult))
 
 
-def _read_number(item: ElementTree.Element, place: str) -> float:
-    text = item.findtext(place)
+def _read_number(box: ElementTree.Element | None, corner: str) -> float:
+    text = None if box is None else box.findtext(corner)
     if text is None:
-        raise ValueError(f"has no {place}")
+        raise ValueError(f"has no bndbox/{corner}")
     return float(text)
 
 

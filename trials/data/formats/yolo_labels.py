@@ -75,10 +75,13 @@ def label_path(image: Path) -> Path:
     """Return an image's label file: below ``labels`` in place of the last ``images``, in any case, else beside the image."""
     parts = list(image.with_suffix(".txt").parts)
     places = [place for place, part in enumerate(parts[:-1]) if part.lower() == "images"]
-    folders = ("labels", "Labels", "LABELS") if places else ()
-    apart = [Path(*parts[: places[-1]], folder, *parts[places[-1] + 1 :]) for folder in folders]
-    candidates = [*apart, Path(*parts)]
-    return next((path for path in candidates if path.is_file()), candidates[0])
+    if not places:
+        return Path(*parts)
+    apart = (Path(*parts[: places[-1]], folder, *parts[places[-1] + 1 :]) for folder in ("labels", "Labels", "LABELS"))
+    usual = next(apart)
+    if usual.is_file():
+        return usual
+    return next((path for path in (*apart, Path(*parts)) if path.is_file()), usual)
 
 
 def _read_lines(path: Path, broken: BrokenItems) -> list[str]:

@@ -25,6 +25,7 @@ MOST_MISSING = 0.01
 MOST_MISSING_PX = 256
 """Pixels that may be missing whatever the image's size: those of one block, the least that the last bytes of a JPEG hold."""
 
+_PLAIN_FORMATS = frozenset({"BMP", "JPEG", "MPO", "PNG"})  # MPO is what phones call a JPEG with a preview
 _ORIENTATION = 0x0112  # EXIF's tag
 _EXIF_NUMBERS = {1: "B", 3: "H", 4: "I"}  # the types of a tag that hold a whole number, as `struct` reads them
 _UPRIGHT = {
@@ -96,6 +97,18 @@ class ImageFile:
             pixels = _to_rgb(image)
             turn = _UPRIGHT.get(_orientation(image)) if self.is_upright else None
             return pixels if turn is None else np.array(Image.fromarray(pixels).transpose(turn))
+
+    def reads_alike_everywhere(self) -> bool:
+        """Return whether other tools decode the file to the same pixels, whatever they make of EXIF and rare formats.
+
+        Raises:
+            ValueError: With the reason: missing or unreadable.
+        """
+        with _reading(self.path) as (image, is_cut):
+            is_plain = (
+                image.format in _PLAIN_FORMATS and image.mode in ("L", "RGB") and "transparency" not in image.info
+            )
+            return is_plain and not is_cut and _orientation(image) == 1
 
 
 class CheckedImage(NamedTuple):

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tests.trials.data.formats.coco_round_trip import check_round_trip
 from trials.data import DatasetError, open_dataset
 
 XYWH = [[10, 5, 20, 15], [30.5, 20.25, 10, 8]]
@@ -151,3 +152,8 @@ def test_folder_that_cannot_be_written(write_parquet: WriteParquet, home: Path) 
     with pytest.raises(DatasetError, match="the images cannot be unpacked into") as caught:
         open_dataset(str(root))
     assert "YOLORET_NAS_DATA" in caught.value.hint
+
+
+def test_written_as_coco_and_read_back(write_parquet: WriteParquet, tmp_path: Path) -> None:
+    root = write_parquet(train=[_row(0), _row(1, [], [])], validation=[_row(2)])
+    check_round_trip(open_dataset(str(root)), tmp_path / "out")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.trials.data.formats.coco_round_trip import check_round_trip
 from trials.data import DatasetError, open_dataset
 from trials.data.formats.foreign.read_foreign import FOREIGN
 
@@ -314,6 +315,11 @@ def test_own_format_beside_a_foreign_one_is_read(format: str, write_foreign: Wri
     dataset = open_dataset(str(root))
     assert (dataset.format, dataset.class_names) == ("coco", ("dog",))
     assert f"annotations in the format {format} are there too: not read, coco is" in dataset.notes
+
+
+@every_format
+def test_each_format_written_as_coco_is_read_back(format: str, write_foreign: WriteForeign, tmp_path: Path) -> None:
+    check_round_trip(open_dataset(str(write_foreign(format))), tmp_path / "out")
 
 
 @pytest.mark.parametrize("format", [name for name, spec in FOREIGN.items() if not spec.is_file_per_image])
