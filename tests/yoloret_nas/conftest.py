@@ -134,7 +134,7 @@ def real_study(tmp_path_factory: pytest.TempPathFactory, empty_stores: Path) -> 
         for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
             patch.delenv(name, raising=False)
         patch.chdir(root)
-        patch.setattr("search.driver.local_executor.LocalExecutor", lambda **options: InlineExecutor())
+        patch.setattr("yoloret_nas.workers.LocalExecutor", lambda **options: InlineExecutor())
         patch.setattr(sys, "argv", ["yoloret-nas", "search", *flags.split()])
         written = root / "output.txt"
         with written.open("w", encoding="utf-8") as file:

@@ -39,8 +39,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator
     """Trials run in this process, in a folder of the test's own, and leave the number of threads as it is."""
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
         monkeypatch.delenv(name, raising=False)
-    for module in ("search.driver.local_executor", "yoloret_nas.terminal.experiments"):
-        monkeypatch.setattr(f"{module}.LocalExecutor", lambda **options: InlineExecutor())
+    monkeypatch.setattr("yoloret_nas.workers.LocalExecutor", lambda **options: InlineExecutor())
     threads = torch.get_num_threads()
     monkeypatch.chdir(tmp_path)
     yield
@@ -141,7 +140,7 @@ def test_an_interrupted_search_says_so_to_its_caller(
             super().start(request)
             os.kill(os.getpid(), 2)  # as Ctrl-C, or a notebook's Interrupt
 
-    monkeypatch.setattr("search.driver.local_executor.LocalExecutor", lambda **options: Interrupted())
+    monkeypatch.setattr("yoloret_nas.workers.LocalExecutor", lambda **options: Interrupted())
     with pytest.raises(KeyboardInterrupt):
         yr.search(data=SHAPES, epochs=1, space=real_study.space, study="stopped", quiet=True)
     assert len(yr.open_study("stopped").trials) == 1  # the running one was finished

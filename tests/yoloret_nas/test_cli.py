@@ -78,7 +78,7 @@ def write_yolo(folder: Path, *, label: str = "0 0.5 0.5 0.5 0.5\n", val_images: 
 def played(monkeypatch: pytest.MonkeyPatch) -> ScriptedExecutor:
     """Every search of the test plays its trials."""
     executor = ScriptedExecutor()
-    monkeypatch.setattr("search.driver.local_executor.LocalExecutor", lambda **options: executor)
+    monkeypatch.setattr("yoloret_nas.workers.LocalExecutor", lambda **options: executor)
     return executor
 
 

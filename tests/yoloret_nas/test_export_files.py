@@ -410,7 +410,7 @@ def test_an_unknown_command_is_told_the_nearest(call: Call) -> None:
 def test_a_trial_is_trained_in_full_before_it_is_exported(
     call: Call, copied_study: RealStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("yoloret_nas.terminal.experiments.LocalExecutor", lambda **options: InlineExecutor())
+    monkeypatch.setattr("yoloret_nas.workers.LocalExecutor", lambda **options: InlineExecutor())
     words = ("export", "--study", "real", "--trial", "1", "--refit", "2", *QUICK, "--dir", copied_study.root)
     refused = call(*words, "--register", "a/b")
     assert refused.code == 2

@@ -23,7 +23,7 @@ QUICK = ("--data", SHAPES, "--epochs", "1", "--batch-size", "8")
 def inline(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trainings run in this process, and leave the number of threads as it is."""
     threads = torch.get_num_threads()
-    monkeypatch.setattr("yoloret_nas.terminal.experiments.LocalExecutor", lambda **options: InlineExecutor())
+    monkeypatch.setattr("yoloret_nas.workers.LocalExecutor", lambda **options: InlineExecutor())
     monkeypatch.setattr("torch.set_num_threads", lambda number: None)
     torch.set_num_threads(threads)
 
@@ -174,7 +174,7 @@ def test_full_trainings_that_all_fail_fail_the_command(
     call: Call, copied_study: RealStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     executor = ScriptedExecutor(scripts={0: fail_with("memory ran out"), 1: fail_with("the loss is nan")})
-    monkeypatch.setattr("yoloret_nas.terminal.experiments.LocalExecutor", lambda **options: executor)
+    monkeypatch.setattr("yoloret_nas.workers.LocalExecutor", lambda **options: executor)
     flags = f"--budget 2 --data {SHAPES} --epochs 1 --space {copied_study.space} --max-latency 999 --study real"
     called = call("search", *flags.split(), "--refit", "2", "--dir", copied_study.root)
     assert called.code == 1, called.said
@@ -184,7 +184,7 @@ def test_full_trainings_that_all_fail_fail_the_command(
 
 def test_an_experiment_without_a_complete_training_fails(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     executor = ScriptedExecutor(scripts={0: fail_with("memory ran out"), 1: fail_with("the loss is nan")})
-    monkeypatch.setattr("yoloret_nas.terminal.experiments.LocalExecutor", lambda **options: executor)
+    monkeypatch.setattr("yoloret_nas.workers.LocalExecutor", lambda **options: executor)
     monkeypatch.setattr("yoloret_nas.terminal.experiments.why_unavailable", lambda backbone: "")
     flags = ("--backbone", "mobilenetv3_small_050", "--blocks", "0,12", "--input-size", "64", "--seeds", "1")
     called = call("transfer-curve", *flags, *QUICK, "--name", "curve")
