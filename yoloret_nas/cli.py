@@ -133,7 +133,7 @@ def main() -> None:
 
 def _explain(error: Exception, *, debug: bool) -> int:
     """Print an error and return its exit code."""
-    from search.study.credentials import without_credentials
+    from search.credentials import without_credentials
     from spaces import YoloRetError
 
     if debug:

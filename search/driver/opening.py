@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from search.credentials import without_credentials
 from search.driver.devices import Devices
 from search.driver.driver import Driver, RunResult, StopRequest
 from search.driver.executor import Executor
 from search.driver.lock import creation_lock, driver_lock
 from search.driver.view import View
 from search.driver.work import Work
-from search.study.credentials import without_credentials
 from search.study.settings import RunSettings
 from search.study.storage import named_storage_errors, open_storage
 from search.tracking.git_state import describe_git

@@ -11,7 +11,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from search.study.credentials import without_credentials
+from search.credentials import without_credentials
 from search.study.errors import StorageError
 from search.study.sqlite_url import sqlite_url
 

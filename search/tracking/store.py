@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
-from search.study.credentials import without_credentials
+from search.credentials import without_credentials
 from search.study.errors import StudyError
 from search.study.sqlite_url import sqlite_url
 from search.tracking.location import artifact_root, store_path, users_uri

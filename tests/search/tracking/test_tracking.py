@@ -15,8 +15,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
+from search.credentials import without_credentials
 from search.driver.search import run_search
-from search.study.credentials import without_credentials
 from search.study.errors import StudyError
 from search.study.settings import StudySettings
 from search.study.storage import open_storage
