@@ -6,6 +6,7 @@ under the fingerprint, so that a node takes it once.
 
 import fcntl
 import io
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -60,7 +61,10 @@ class NodeData:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if copy.is_dir():
                 return
-            with tempfile.TemporaryDirectory(dir=copy.parent, prefix="receiving-") as folder:
+            prefix = f"receiving-{fingerprint}-"
+            for left in copy.parent.glob(f"{prefix}*"):  # by a process that was killed: this one holds the lock
+                shutil.rmtree(left)
+            with tempfile.TemporaryDirectory(dir=copy.parent, prefix=prefix) as folder:
                 whole = Path(folder) / "whole"
                 whole.mkdir()
                 with tempfile.TemporaryFile(dir=folder) as archive:
