@@ -140,14 +140,16 @@ def choose_workers(cluster: "ClusterOptions", *, at_once: int | None, batch_size
     if cluster.address is None:
         gpus = visible_gpus()
         return LocalWorkers(at_once=at_once or trials_at_once(gpus, batch_size=batch_size), gpus=gpus)
-    from search.cluster import Resources, whole_cluster
+    from search.cluster import Resources, check_host, whole_cluster
 
     whole = whole_cluster()
+    if cluster.device_host is not None:
+        check_host(cluster.device_host)
     gpus_each = cluster.gpus_per_trial if cluster.gpus_per_trial is not None else float(whole.gpus > 0)
     cpus_each = cluster.cpus_per_trial if cluster.cpus_per_trial is not None else (2.0 if gpus_each else 1.0)
     each = Resources(cpus=cpus_each, gpus=gpus_each)
     if gpus_each and not whole.gpus:
-        raise OptionError(f"gpus_per_trial is {gpus_each:g}; no node of the cluster has a GPU")
+        raise OptionError(f"--gpus-per-trial is {gpus_each:g}; no node of the cluster has a GPU")
     return ClusterWorkers(each=each, fit_now=each.fit_into(whole), at_once=at_once, device_host=cluster.device_host)
 
 

@@ -25,7 +25,7 @@ export PGPASSWORD=$(cat "$folder/password")
 "${as[@]}" pg_ctl start --wait --pgdata "$folder/postgresql" --log "$folder/postgresql.log" \
     --options "-p $port -k $folder -c listen_addresses=$host" >/dev/null
 mlflow=""
-trap '[ -z "$mlflow" ] || { kill "$mlflow"; wait "$mlflow"; }; "${as[@]}" pg_ctl stop --pgdata "$folder/postgresql" --mode fast >/dev/null' EXIT
+trap '{ [ -z "$mlflow" ] || kill "$mlflow" || wait "$mlflow" || true; } 2>/dev/null; "${as[@]}" pg_ctl stop --pgdata "$folder/postgresql" --mode fast >/dev/null' EXIT
 trap 'exit 130' INT TERM
 # Machines beyond this one are let in with the password.
 grep -q '^host all yoloret' "$folder/postgresql/pg_hba.conf" ||
@@ -45,4 +45,4 @@ mlflow server --host "$host" --port "$mlflow_port" --allowed-hosts "localhost:*,
     --backend-store-uri "postgresql+psycopg://yoloret@$host:$port/mlflow" \
     --artifacts-destination "$folder/artifacts" >"$folder/mlflow.log" 2>&1 &
 mlflow=$!
-wait "$mlflow"
+wait "$mlflow" || { echo "MLflow ended: $folder/mlflow.log says why" >&2; exit 1; }

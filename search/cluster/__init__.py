@@ -5,7 +5,7 @@ processes, and `ClusterDevices` of this machine's devices.
 """
 
 from search.cluster.connection import ClusterError, Resources, connected, whole_cluster
-from search.cluster.devices import ClusterDevices
+from search.cluster.devices import ClusterDevices, check_host
 from search.cluster.ray_executor import RayExecutor
 
-__all__ = ["ClusterDevices", "ClusterError", "RayExecutor", "Resources", "connected", "whole_cluster"]
+__all__ = ["ClusterDevices", "ClusterError", "RayExecutor", "Resources", "check_host", "connected", "whole_cluster"]

@@ -3,15 +3,25 @@
 import importlib.util
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from spaces import YoloRetError
 from spaces.weights.imagenet import WEIGHTS_DIR
 
 _FOR_NODES = (WEIGHTS_DIR, "YOLORET_NAS_WEIGHTS_URL")
 """Variables of the driver's environment that trials on the nodes have, too."""
+
+
+_STARTED_HERE = Path("/tmp/ray/ray_current_cluster")
+_ANSWER_S = 10.0
+_HINT = (
+    "use auto on a machine where `ray start` has run (RAY_ADDRESS=HOST:6379 names one of several), ray://HOST:10001 from "
+    "elsewhere, or local"
+)
 
 
 class ClusterError(YoloRetError):
@@ -51,6 +61,7 @@ def connected(address: str) -> Iterator[None]:
     if ray.is_initialized():  # by the program that searches; it is the one that ends it
         yield
         return
+    _check_answers(address)
     variables = {name: os.environ[name] for name in _FOR_NODES if name in os.environ}
     # Its dashboard is a server that nobody asked for; a cluster that exists has or lacks one.
     more = {"include_dashboard": False} if address == "local" else {}
@@ -66,12 +77,29 @@ def connected(address: str) -> Iterator[None]:
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         raise ClusterError(
             f"no Ray cluster at {address!r}: {str(error).strip().splitlines()[0]}",
-            hint="use auto on a machine where `ray start` has run, ray://HOST:10001 from elsewhere, or local",
+            hint=_HINT,
         ) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Refuse an address where nobody listens; Ray would try for minutes.
+
+    Raises:
+        ClusterError: nothing answers there.
+    """
+    if address == "auto":  # what `ray start` wrote on this machine, unless the user names another cluster
+        address = os.environ.get("RAY_ADDRESS") or (_STARTED_HERE.read_text() if _STARTED_HERE.is_file() else "")
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
+    except OSError as error:
+        raise ClusterError(f"no Ray cluster answers at {host}:{port}: {error.strerror or error}", hint=_HINT) from error
 
 
 def whole_cluster() -> Resources:

@@ -116,17 +116,29 @@ class ClusterDevices:
         import ray
 
         resource = self.host or _own_node()
-        if resource not in ray.cluster_resources():
-            raise ClusterError(
-                f"no node of the cluster has the resource {resource!r} (--device-host)",
-                hint=f"start the host that reaches {device} with: ray start --resources '{{\"{resource}\": 1}}', "
-                f"or name one of: {', '.join(_named_resources(ray.cluster_resources()))}",
-            )
+        check_host(resource)
         # It comes back wherever the resource is, and repeats what it was asked; a measurement may be repeated.
         options = {"num_cpus": 0, "resources": {resource: _SHARE}, "max_restarts": -1, "max_task_retries": -1}
         meter = ray.remote(Meter).options(**options).remote(device)
         ray.get(meter.is_there.remote(), timeout=_PLACING_S)
         return meter
+
+
+def check_host(resource: str) -> None:
+    """Refuse a host that the cluster lacks.
+
+    Raises:
+        ClusterError: no node has the resource.
+    """
+    import ray
+
+    there = ray.cluster_resources()
+    if resource not in there:
+        raise ClusterError(
+            f"no node of the cluster has the resource {resource!r} (--device-host)",
+            hint=f"start the host that measures with: ray start --address HEAD:6379 --resources '{{\"{resource}\": 1}}', "
+            f"or name one of: {', '.join(_named_resources(there))}",
+        )
 
 
 def _own_node() -> str:

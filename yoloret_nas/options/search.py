@@ -38,16 +38,20 @@ class ClusterOptions:
                 name for name in ("device_host", "gpus_per_trial", "cpus_per_trial") if getattr(self, name) is not None
             ]
             if given:
-                raise OptionError(f"{given[0]} is for a cluster", hint="add --cluster local, auto or ray://HOST:10001")
+                option = given[0].replace("_", "-")
+                raise OptionError(f"--{option} is for a cluster", hint="add --cluster local, auto or ray://HOST:10001")
         elif self.address not in ("local", "auto") and not self.address.startswith("ray://"):
-            raise OptionError(f"cluster {self.address!r} is none of local, auto, ray://HOST:PORT")
+            raise OptionError(
+                f"--cluster {self.address!r} is none of local, auto, ray://HOST:PORT",
+                hint="auto with RAY_ADDRESS=HOST:6379 names a cluster by the port that nodes join at",
+            )
         if self.cpus_per_trial is not None and not self.cpus_per_trial > 0:
-            raise OptionError(f"cpus_per_trial is {self.cpus_per_trial:g}; it must be above 0")
+            raise OptionError(f"--cpus-per-trial is {self.cpus_per_trial:g}; it must be above 0")
         gpus = self.gpus_per_trial
-        if gpus is not None and not (0 <= gpus <= 1 or gpus == int(gpus)):
-            raise OptionError(f"gpus_per_trial is {gpus:g}; it must be a share of one GPU, such as 0.25")
-        if gpus is not None and gpus > 1:
-            raise OptionError(f"gpus_per_trial is {gpus:g}; a trial trains on one GPU, or shares it")
+        if gpus is not None and not 0 <= gpus <= 1:
+            raise OptionError(
+                f"--gpus-per-trial is {gpus:g}; it must be 0 to 1: a trial trains on one GPU, or shares it"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
