@@ -15,7 +15,7 @@ TEMPLATE = """\
 # yoloret-nas reads this file from the folder it is called in. Every line is a flag of `yoloret-nas search`;
 # the command line overrides it. Uncomment the lines you need. data, device and dir hold for all commands.
 
-# data: path/to/dataset        # Pascal VOC, COCO or YOLO folder (look at it first: yoloret-nas data)
+# data: path/to/dataset        # VOC, COCO, YOLO, LabelMe, … (look at it first: yoloret-nas data)
 # device: cpu                  # where latency is measured
 # dir: runs                    # folder of the studies
 # max_latency: 33ms            # slower networks are not trained

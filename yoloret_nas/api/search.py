@@ -49,7 +49,7 @@ def search(
 
     Args:
         budget: Finished trials in all, including earlier runs.
-        data: A VOC, COCO or YOLO folder, ``voc`` or ``coco`` (fetched), or generated ``shapes``.
+        data: A folder (VOC, COCO, YOLO, LabelMe, …), ``voc`` or ``coco`` (fetched), or generated ``shapes``.
         device: Where latency is measured: ``cpu``, ``cpu:threads=N``, ``cuda``, ``cuda:N``, ``ssh://host``.
         also_measure: Devices whose latency is recorded, too.
         max_latency: Slower networks are not trained: a number of milliseconds, or text such as ``"33ms"``.

@@ -42,7 +42,7 @@ def train(
     Args:
         network: A preset (``yoloret-m0.75``), a YAML or JSON file of one architecture, ``STUDY:TRIAL``, an export's folder,
             or an `Architecture`. Its weights are not used.
-        data: A VOC, COCO or YOLO folder, ``voc`` or ``coco`` (fetched), or generated ``shapes``.
+        data: A folder (VOC, COCO, YOLO, LabelMe, …), ``voc`` or ``coco`` (fetched), or generated ``shapes``.
         device: Where latency is measured: ``cpu``, ``cpu:threads=N``, ``cuda``, ``cuda:N``, ``ssh://host``.
         recipe: How to train; None for ``quick`` on generated images, else ``modern``.
         epochs: None for the recipe's.

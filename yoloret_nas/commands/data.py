@@ -132,6 +132,6 @@ def _overview_rows(report: DatasetReport) -> dict[str, list[str]]:
         "  medium": [str(s.num_medium) for s in splits],
         "  large, 96² px and more": [str(s.num_large) for s in splits],
         "  shortest side, px": ["-" if s.smallest_side_px is None else f"{s.smallest_side_px:.1f}" for s in splits],
-        "  median size, % of image": ["-" if s.median_share is None else f"{100 * s.median_share:.1f}" for s in splits],
+        "  median side, % of image": ["-" if s.median_share is None else f"{100 * s.median_share:.1f}" for s in splits],
         "ignored (difficult, crowd)": [str(s.num_ignored) for s in splits],
     }

@@ -14,7 +14,7 @@ from yoloret_nas.options.complete import complete_network, complete_path
     "--data",
     required=True,
     shell_complete=complete_path,
-    help="Dataset: a VOC, COCO or YOLO folder, or generated shapes.",
+    help="Dataset: a folder (VOC, COCO, YOLO, LabelMe, …), or generated shapes.",
 )
 @click.option("--split", type=click.Choice(("train", "val", "test")), default="val", help="Which images.")
 @click.option("--batch-size", type=click.IntRange(1), default=16, help="Images at once.")

@@ -12,7 +12,9 @@ from yoloret_nas.project_file import PROJECT_FILE, TEMPLATE, ProjectFileError
 
 
 @click.command()
-@click.option("--data", default=None, shell_complete=complete_path, help="Dataset: a VOC, COCO or YOLO folder.")
+@click.option(
+    "--data", default=None, shell_complete=complete_path, help="Dataset: a folder (VOC, COCO, YOLO, LabelMe, …)."
+)
 @click.option("--device", default=None, help="Where latency is measured: cpu, cuda, ssh://host.")
 @click.option(
     "--max-latency", type=Milliseconds(), help="Do not train what is slower, e.g. 33ms; a bare number is milliseconds."

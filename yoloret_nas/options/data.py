@@ -14,7 +14,7 @@ from yoloret_nas.options.values import OptionError
 if TYPE_CHECKING:
     from rich.console import Console
 
-DATA_HELP = "Dataset: a VOC, COCO or YOLO folder, voc or coco (fetched), or generated shapes."
+DATA_HELP = "Dataset: a folder (VOC, COCO, YOLO, LabelMe, …), voc or coco (fetched), or generated shapes."
 
 
 def is_generated(data: str) -> bool:
