@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 BUDGET ?= 50
 
-.PHONY: search test test-search test-others check lint docs mutants setup clean
+.PHONY: search test test-search test-others test-oldest check lint docs mutants setup clean
 
 search: $(VENV)/.installed ## set up, then search with no other flag
 	$(BIN)/yoloret-nas search --budget $(BUDGET)
@@ -22,6 +22,17 @@ test-others: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q tests $(SEARCH_TESTS:%=--ignore=%)
 	$(BIN)/python -m pytest -q tests -m openvino
 
+# A quick core with the oldest versions that pyproject.toml admits, in an environment of its own.
+OLDEST ?= $(VENV)-oldest
+OLDEST_TESTS := tests/test_dependencies.py tests/spaces/test_architecture.py tests/trials/data/formats/test_voc.py \
+	tests/trials/data/formats/test_parquet.py tests/trials/data/images/test_image_file.py \
+	tests/trials/data/test_augmentation.py tests/trials/onnx/test_export.py tests/trials/onnx/test_quantised.py \
+	tests/trials/scoring/test_scoring.py tests/search/study/test_study.py tests/search/reports/test_report_plots.py \
+	tests/yoloret_nas/test_whole_loop.py
+
+test-oldest: $(OLDEST)/.installed ## run them
+	$(OLDEST)/bin/python -m pytest -q $(OLDEST_TESTS)
+
 lint: $(VENV)/.installed-dev ## formatting, lint, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -32,7 +43,7 @@ docs: $(VENV)/.installed-dev ## build the pages into site/; a broken link or ref
 	@# Never --quiet: it hides the warnings from --strict.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-check: lint docs test ## what CI runs
+check: lint docs test test-oldest ## what CI runs
 
 mutants: $(VENV)/.installed-dev ## change the code in small ways and list the changes that no test notices
 	$(BIN)/python -m pip install --quiet "mutmut>=3.8"
@@ -54,5 +65,18 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@ $(VENV)/.installed
 
+# PyTorch and torchvision with their CUDA libraries are 5 GB: they are lent by the first environment, in the version that
+# constraints.txt has. All else is the oldest.
+LENT := torch torch-* torchgen functorch torchvision torchvision-* torchvision.libs triton* cuda cuda_* nvidia nvidia_*
+
+$(OLDEST)/.installed: pyproject.toml constraints-oldest.txt $(VENV)/.installed-dev
+	rm -rf $(OLDEST)
+	$(PYTHON) -m venv $(OLDEST)
+	cd $(OLDEST)/lib/python*/site-packages && \
+	for lent in $(LENT:%=$(abspath $(VENV))/lib/python*/site-packages/%); do [ ! -e $$lent ] || ln -s $$lent .; done
+	grep -vE "^torch(vision)?==" constraints-oldest.txt > $(OLDEST)/constraints.txt
+	$(OLDEST)/bin/python -m pip install --quiet --constraint $(OLDEST)/constraints.txt --editable . hypothesis pytest pycocotools
+	touch $@
+
 clean: ## remove the environment and what tools left (studies in runs/ stay)
-	rm -rf $(VENV) build dist site mutants *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(OLDEST) build dist site mutants *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -68,7 +68,7 @@ def wrong_commands(text: str, page: Path) -> Iterator[str]:
 
 def wrong_targets(text: str, page: Path) -> Iterator[str]:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets, variables = (set(re.findall(pattern, makefile, re.M)) for pattern in (r"^(\w+):", r"^(\w+) \?="))
+    targets, variables = (set(re.findall(pattern, makefile, re.M)) for pattern in (r"^([\w-]+):", r"^(\w+) \?="))
     for line in commands_shown(text):
         command, *words = shlex.split(line, comments=True)
         for word in words if command == "make" else ():
