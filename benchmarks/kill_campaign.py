@@ -5,12 +5,12 @@
 
 It starts `yoloret-nas search` as a user would, kills with SIGKILL, and starts the same command again until the budget is
 reached; then it compares the study with MLflow and reads every file (`benchmarks.study_check`). Then the next study begins,
-in the same folder of studies. A quarter of the kills is made with MLflow's server on SQLite, a quarter with it on PostgreSQL
-(if `initdb` is there), the rest with the SQLite file that needs no server.
+in the same folder of studies. A quarter of the kills is made with MLflow's server on SQLite, a quarter with that and the
+study on PostgreSQL (if it is there), the rest with the SQLite files that need no server.
 
 Without --data trials are as quick as they can be: generated images, one epoch, latencies that the cache holds already. What
-is killed is drawn at random, and so is the moment, from the start of the command to a few trials later. Prints the kills by
-kind, and each violation; exits with 1 if there was one.
+is killed is drawn at random, and so is the moment: from the start of the command on, or around a running trial. Prints the
+kills by kind, and each violation; exits with 1 if there was one.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from benchmarks.study_check import violations
+from search.study.storage import STORAGE_VARIABLE
 from spaces.space_file import read_space
 from tests.search.tracking.servers import PostgreSQL, TrackingServer, find_postgresql, postgresql, tracking_server
 from trials.data import open_dataset
@@ -40,7 +41,7 @@ from trials.trial_result import RESULT_FILE
 
 Server = TrackingServer | PostgreSQL
 
-_SPACE = """\
+QUICK_SPACE = """\
 name: sixteen
 description: Sixteen architectures that train in a second.
 backbones:
@@ -54,11 +55,13 @@ head: [plain, decoupled]
 head_width: [16, 24, 32, 48]
 input_size: [64]
 """
-_QUICK = "shapes:train=8,val=4,size=64"
+QUICK_DATA = "shapes:train=8,val=4,size=64"
+"""Data of a quick trial."""
 _MARK = "YOLORET_NAS_CAMPAIGN"
 """Variable that every process of a start has, the driver's descendants too."""
-_PACES = 2.0
-"""A kill comes at most so many times later as a search takes to its first result."""
+_ANYWHERE = 1 / 3
+_AROUND_S = 2.0
+"""A quick trial takes a second, on a quiet core."""
 _GONE_S = 2.0
 """How long processes may outlive their driver."""
 _ENDING_S = 600.0
@@ -110,23 +113,23 @@ class Campaign:
         """
         with TemporaryDirectory(prefix="kills-") as folder, ExitStack() as stack:
             place = Path(folder)
-            (place / "space.yaml").write_text(_SPACE)
+            (place / "space.yaml").write_text(QUICK_SPACE)
             (place / "temporary").mkdir()
             servers: dict[str, Server] = {}
-            database, uri = f"sqlite:///{place / 'server.db'}", ""
+            database, environment = f"sqlite:///{place / 'server.db'}", {"MLFLOW_TRACKING_URI": "", STORAGE_VARIABLE: ""}
             if store == "postgresql":
                 programs = find_postgresql()
                 if programs is None:
-                    print("initdb is not there (Debian: postgresql): MLflow's server is on SQLite")
+                    print("PostgreSQL is not there (Debian: postgresql): MLflow's server is on SQLite, the study in a file")
                 else:
-                    servers["PostgreSQL"] = store_below = stack.enter_context(postgresql(programs))
-                    database = store_below.uri
+                    servers["PostgreSQL"] = both = stack.enter_context(postgresql(programs))
+                    database, environment[STORAGE_VARIABLE] = both.uri, both.create_database("optuna")
             if store != "file":
                 servers["MLflow's server"] = server = stack.enter_context(tracking_server(place / "server", database))
-                uri = server.uri
+                environment["MLFLOW_TRACKING_URI"] = server.uri
             while kills:
                 self._num_studies += 1
-                kills = self._play_study(place, f"study-{self._num_studies}", kills, servers, uri=uri)
+                kills = self._play_study(place, f"study-{self._num_studies}", kills, servers, environment)
 
     def table(self) -> str:
         """Return the campaign's figures."""
@@ -135,19 +138,19 @@ class Campaign:
         summary = f"{self._kills.total()} kills in {self._num_studies} studies of {self._budget} trials; {slowest}"
         return "\n".join([*lines, summary, f"violations: {len(self.violations)}", *self.violations])
 
-    def _play_study(self, place: Path, name: str, left: int, servers: Mapping[str, Server], *, uri: str) -> int:
+    def _play_study(self, place: Path, name: str, left: int, servers: Mapping[str, Server], environment: Mapping[str, str]) -> int:
         """Search to the end of a study with up to `left` kills; return how many are left."""
         root = place / "runs"
         command = [sys.executable, "-m", "yoloret_nas", "search", "--study", name, "--dir", str(root)]
         command += ["--space", str(place / "space.yaml"), "--budget", str(self._budget), "--epochs", str(self._epochs)]
-        command += ["--refit", "0", "--workers", str(self._rng.choice((1, 2))), "--data", self._data or _QUICK]
+        command += ["--refit", "0", "--workers", str(self._rng.choice((1, 2))), "--data", self._data or QUICK_DATA]
         if not self._data:
-            _fill_cache(place / "space.yaml", root / "latency.db")
+            fill_cache(place / "space.yaml", root / "latency.db")
         was_refused, former = False, None
         while True:
             self._num_starts += 1
             mark = f"{os.getpid()}-{self._num_starts}"
-            start = Start(command, place, mark=mark, uri=uri, trials=root / name / "trials")
+            start = Start(command, place, mark=mark, environment=environment, folder=root / name / "trials")
             if former:
                 self._check_gone(former)
             was_server_killed, former = was_refused, None
@@ -172,16 +175,23 @@ class Campaign:
             self._paces += [start.pace_s] if start.pace_s else []
             if code == 0:
                 break
-            was_refused = "MLflow store" in said and was_server_killed  # it is refused at a start, and only there
+            was_refused = "cannot be used" in said and was_server_killed  # without MLflow's a search cannot start
             if not was_refused:
                 self._blame("search", f"{name} ended with {code}: {said[-1500:]}")
                 return left
-        self._check_study(place, name, uri)
+        self._check_study(place, name, environment)
         return left
 
     def _await_moment(self, start: "Start") -> bool:
-        """Wait for a while drawn at random; return whether the search still runs then."""
-        return start.wait(self._rng.uniform(0.0, _PACES * median(self._paces[-9:])))
+        """Wait for a moment drawn at random; return whether the search still runs then.
+
+        A third of the moments lies anywhere, the start included; the others lie around a running trial.
+        """
+        if self._rng.random() < _ANYWHERE:
+            return start.wait(self._rng.uniform(0.0, median(self._paces[-9:])))
+        while not start.trials() and start.wait(_POLL_S):
+            pass
+        return start.wait(self._rng.uniform(0.0, _AROUND_S))
 
     def _kill_server(self, server: Server) -> None:
         server.kill()
@@ -198,8 +208,8 @@ class Campaign:
             time.sleep(_POLL_S)
         self._gone_s.append(time.monotonic() - start.died)
 
-    def _check_study(self, place: Path, name: str, uri: str) -> None:
-        with _variable("MLFLOW_TRACKING_URI", uri):
+    def _check_study(self, place: Path, name: str, environment: Mapping[str, str]) -> None:
+        with variables(environment):
             for violation in violations(place / "runs", name, budget=self._budget):
                 self._blame("record", f"{name}: {violation}")
         theirs = [path for pid in self._drivers for path in Path("/tmp").glob(f"yoloret-nas-{pid}-*")]  # their sockets
@@ -232,27 +242,22 @@ class Start:
         command: The search's.
         place: Folder of the campaign.
         mark: Distinguishes its processes from all others.
-        uri: MLFLOW_TRACKING_URI; empty for none.
-        trials: Folder of the study's trials.
+        environment: Variables besides those of this process.
+        folder: Of the study's trials.
     """
 
-    def __init__(self, command: Sequence[str], place: Path, *, mark: str, uri: str, trials: Path) -> None:
+    def __init__(self, command: Sequence[str], place: Path, *, mark: str, environment: Mapping[str, str], folder: Path) -> None:
         self.died = 0.0
         """When its driver was killed, of `time.monotonic`; 0 before."""
         self.pace_s = 0.0
         self._mark = f"{_MARK}={mark}".encode()
-        self._trials, self._num_before = trials, _count_results(trials)
+        self._folder, self._num_before = folder, count_results(folder)
         self._num_at_loss = -1
         self._log = place / "search.log"
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-        environment |= {
-            _MARK: mark,
-            "TMPDIR": str(place / "temporary"),
-            **({"MLFLOW_TRACKING_URI": uri} if uri else {}),
-        }
+        own = {_MARK: mark, "TMPDIR": str(place / "temporary")}
         self._began = time.monotonic()
         with self._log.open("w") as log:
-            self.driver = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+            self.driver = subprocess.Popen(command, env={**os.environ, **environment, **own}, stdout=log, stderr=log, start_new_session=True)
 
     @property
     def age_s(self) -> float:
@@ -263,7 +268,7 @@ class Start:
         """Wait; return whether the search still runs then."""
         until = time.monotonic() + seconds
         while time.monotonic() < until and self.driver.poll() is None:
-            if not self.pace_s and _count_results(self._trials) > self._num_before:
+            if not self.pace_s and count_results(self._folder) > self._num_before:
                 self.pace_s = self.age_s
             time.sleep(_POLL_S)
         return self.driver.poll() is None
@@ -303,8 +308,7 @@ class Start:
 
     def kill_trial(self) -> bool:
         """Kill the process of one trial, but not two in a row: the third loss of one architecture is its failure."""
-        num_now, servers = _count_results(self._trials), {process.pid for process in self._fork_servers()}
-        trials = [process for process in self.processes() if process.parent in servers]
+        num_now, trials = count_results(self._folder), self.trials()
         if not trials or num_now == self._num_at_loss:
             return False
         self._num_at_loss = num_now
@@ -322,6 +326,11 @@ class Start:
             process.kill()
         return bool(servers)
 
+    def trials(self) -> list[Process]:
+        """Return the processes of trials."""
+        servers = {process.pid for process in self._fork_servers()}
+        return [process for process in self.processes() if process.parent in servers]
+
     def _fork_servers(self) -> list[Process]:
         return [one for one in self.processes() if one.parent == self.driver.pid and "forkserver" in one.command]
 
@@ -335,15 +344,16 @@ PROCESSES: Mapping[str, Callable[[Start], bool]] = {
 }
 
 
-def _count_results(trials: Path) -> int:
+def count_results(trials: Path) -> int:
+    """Return how many trials of a study's folder of trials have a result."""
     return len(list(trials.glob(f"*/{RESULT_FILE}")))
 
 
-def _fill_cache(space: Path, cache: Path) -> None:
+def fill_cache(space: Path, cache: Path) -> None:
     """Make up the latencies of a space's architectures: a busy machine then refuses none."""
     if cache.exists():
         return
-    num_classes = len(open_dataset(_QUICK).class_names)
+    num_classes = len(open_dataset(QUICK_DATA).class_names)
     device = CpuDevice()
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
@@ -353,15 +363,17 @@ def _fill_cache(space: Path, cache: Path) -> None:
 
 
 @contextmanager
-def _variable(name: str, value: str) -> Iterator[None]:
-    """Set a variable of this process while the block runs; empty for none."""
-    os.environ.pop(name, None)
-    if value:
-        os.environ[name] = value
+def variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of this process while the block runs."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:
-        os.environ.pop(name, None)
+        for name, value in before.items():
+            del os.environ[name]
+            if value is not None:
+                os.environ[name] = value
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import csv
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -154,7 +154,7 @@ def _figures(record: TrialRecord) -> dict[str, float | None]:
     }
 
 
-def _unequal(name: str, run: Run, values: dict[str, float | None]) -> Iterator[str]:
+def _unequal(name: str, run: Run, values: Mapping[str, float | None]) -> Iterator[str]:
     for metric, value in values.items():
         there = run.data.metrics.get(metric)
         if there is None or value is None or abs(there - value) > _CLOSE * max(1.0, abs(value)):

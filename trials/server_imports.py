@@ -4,6 +4,7 @@ The server notices its driver's death by a closed pipe, which it does not watch 
 minute on a busy machine. Until then the kernel watches.
 """
 
+import atexit
 import os
 
 from trials.parent_death import end_with_parent, outlive_parent
@@ -17,4 +18,7 @@ if DRIVER_VARIABLE in os.environ:
         os._exit(1)
     import trials.trial  # noqa: F401
 
+    atexit.register(
+        os._exit, 0
+    )  # Python takes its time to take down what was imported; first of all, for it is the last
     outlive_parent()  # the thread that started the server may end before the driver does

@@ -28,7 +28,11 @@ time.sleep(600)
 """
 
 IMPORTS = """
-import ctypes, importlib.abc, importlib.util, sys
+import atexit, ctypes, importlib.abc, importlib.util, sys
+from functools import partial
+
+print = partial(print, flush=True)
+atexit.register(print, "taken down")
 
 def signal_of_death():
     number = ctypes.c_int()
@@ -69,7 +73,7 @@ def test_a_process_ends_with_its_parent() -> None:
         subprocess.run(["kill", "-9", staying.name], check=True)
 
 
-def test_the_server_ends_with_its_driver_while_it_imports_and_outlives_the_thread_that_started_it() -> None:
+def test_the_server_ends_with_its_driver_while_it_imports_and_later_at_once_by_itself() -> None:
     found = run_imports("str(os.getppid())")
     assert found.stdout.splitlines() == [f"while it imports: {signal.SIGKILL}", "then: 0"], found.stderr
 

@@ -119,6 +119,11 @@ class PostgreSQL:
         kind = ("--auth", "trust", "--locale", "C", "--encoding", "UTF8", "--no-sync")
         self._call("initdb", "--pgdata", str(folder / "data"), "--username", "mlflow", *kind)
 
+    def create_database(self, name: str) -> str:
+        """Create a database; return its URI for psycopg: Optuna and MLflow each have a table of the name alembic_version."""
+        self._call("createdb", "--host", str(self._folder), "--username", "mlflow", name)
+        return f"postgresql+psycopg://mlflow@/{name}?host={self._folder}"
+
     def start(self) -> None:
         """Start it, and wait until it answers."""
         log, options = self._folder / "log", f"-F -k {self._folder} -c listen_addresses="
