@@ -100,7 +100,9 @@ def _start(place: Path, device: str) -> Start:
     command = [sys.executable, "-m", "yoloret_nas", "search", "--study", "faults", "--dir", str(place / "runs")]
     command += ["--space", str(place / "space.yaml"), "--data", QUICK_DATA, "--budget", str(_BUDGET), "--epochs", "1"]
     command += ["--device", device, "--refit", "0", "--workers", "1"]
-    return Start(command, place, mark=f"{os.getpid()}-{time.monotonic()}", environment={}, folder=place / "runs/faults/trials")
+    return Start(
+        command, place, mark=f"{os.getpid()}-{time.monotonic()}", environment={}, folder=place / "runs/faults/trials"
+    )
 
 
 def _end(place: Path, start: Start) -> list[str]:

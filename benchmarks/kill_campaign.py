@@ -78,8 +78,8 @@ def main() -> None:
     parser.add_argument("--budget", type=int, default=12, help="of each study")
     given = parser.parse_args()
     campaign = Campaign(rng=random.Random(given.seed), data=given.data, epochs=given.epochs, budget=given.budget)
-    shares = [given.kills // 2, given.kills // 4, given.kills - given.kills // 2 - given.kills // 4]
-    for store, kills in zip(("file", "server", "postgresql"), shares, strict=True):
+    quarter = given.kills // 4
+    for store, kills in {"postgresql": quarter, "server": quarter, "file": given.kills - 2 * quarter}.items():
         campaign.kill(kills, store=store)
     print(campaign.table())
     sys.exit(bool(campaign.violations))
@@ -116,11 +116,16 @@ class Campaign:
             (place / "space.yaml").write_text(QUICK_SPACE)
             (place / "temporary").mkdir()
             servers: dict[str, Server] = {}
-            database, environment = f"sqlite:///{place / 'server.db'}", {"MLFLOW_TRACKING_URI": "", STORAGE_VARIABLE: ""}
+            database, environment = (
+                f"sqlite:///{place / 'server.db'}",
+                {"MLFLOW_TRACKING_URI": "", STORAGE_VARIABLE: ""},
+            )
             if store == "postgresql":
                 programs = find_postgresql()
                 if programs is None:
-                    print("PostgreSQL is not there (Debian: postgresql): MLflow's server is on SQLite, the study in a file")
+                    print(
+                        "PostgreSQL is not there (Debian: postgresql): MLflow's server is on SQLite, the study in a file"
+                    )
                 else:
                     servers["PostgreSQL"] = both = stack.enter_context(postgresql(programs))
                     database, environment[STORAGE_VARIABLE] = both.uri, both.create_database("optuna")
@@ -138,7 +143,9 @@ class Campaign:
         summary = f"{self._kills.total()} kills in {self._num_studies} studies of {self._budget} trials; {slowest}"
         return "\n".join([*lines, summary, f"violations: {len(self.violations)}", *self.violations])
 
-    def _play_study(self, place: Path, name: str, left: int, servers: Mapping[str, Server], environment: Mapping[str, str]) -> int:
+    def _play_study(
+        self, place: Path, name: str, left: int, servers: Mapping[str, Server], environment: Mapping[str, str]
+    ) -> int:
         """Search to the end of a study with up to `left` kills; return how many are left."""
         root = place / "runs"
         command = [sys.executable, "-m", "yoloret_nas", "search", "--study", name, "--dir", str(root)]
@@ -246,7 +253,9 @@ class Start:
         folder: Of the study's trials.
     """
 
-    def __init__(self, command: Sequence[str], place: Path, *, mark: str, environment: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self, command: Sequence[str], place: Path, *, mark: str, environment: Mapping[str, str], folder: Path
+    ) -> None:
         self.died = 0.0
         """When its driver was killed, of `time.monotonic`; 0 before."""
         self.pace_s = 0.0
@@ -257,7 +266,9 @@ class Start:
         own = {_MARK: mark, "TMPDIR": str(place / "temporary")}
         self._began = time.monotonic()
         with self._log.open("w") as log:
-            self.driver = subprocess.Popen(command, env={**os.environ, **environment, **own}, stdout=log, stderr=log, start_new_session=True)
+            self.driver = subprocess.Popen(
+                command, env={**os.environ, **environment, **own}, stdout=log, stderr=log, start_new_session=True
+            )
 
     @property
     def age_s(self) -> float:

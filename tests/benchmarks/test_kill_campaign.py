@@ -48,7 +48,9 @@ def test_a_search_whose_processes_are_killed_loses_nothing(tmp_path: Path, monke
     command += ["--workers", "1", "--sampler", "random"]
 
     def start() -> Start:
-        return Start(command, tmp_path, mark=f"{os.getpid()}-{time.monotonic()}", environment={}, folder=root / "few/trials")
+        return Start(
+            command, tmp_path, mark=f"{os.getpid()}-{time.monotonic()}", environment={}, folder=root / "few/trials"
+        )
 
     search = start()
     wait_until(search.trials)

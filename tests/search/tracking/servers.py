@@ -97,7 +97,7 @@ def tracking_server(
 def find_postgresql() -> Path | None:
     """Find the folder of PostgreSQL's server; Debian's is not on the path."""
     found = shutil.which("initdb") or max(glob.glob("/usr/lib/postgresql/*/bin/initdb"), default=None)
-    return None if found is None else Path(found).parent
+    return None if found is None else Path(found).resolve().parent
 
 
 class PostgreSQL:
