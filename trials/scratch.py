@@ -1,6 +1,6 @@
-"""A folder for the temporary files of this process and its trials, which outlive neither.
+"""Folders for the temporary files of this process and its trials, which outlive neither.
 
-A killed process cannot delete its temporary files. So all of a process lie in one folder that has its number in the name,
+A killed process cannot delete its temporary files. So all of a process lie in folders that have its identity in their names,
 and the next process deletes those of dead ones.
 """
 
@@ -12,36 +12,46 @@ from functools import cache
 from multiprocessing.util import Finalize
 from pathlib import Path
 
-_NAME = re.compile(r"yoloret-nas-(\d+)-\w+")
+from trials.processes import identify, is_alive
+
+_NAME = re.compile(r"yoloret-nas-(\d+-\d+)-\w+")
+_SHORT = Path("/tmp")
 
 
 @cache
 def scratch_folder() -> Path:
     """Return this process's folder; it is deleted when the process ends by itself."""
-    _delete_left_behind(Path(tempfile.gettempdir()))
-    folder = Path(tempfile.mkdtemp(prefix=scratch_prefix()))
+    return _make_folder(Path(tempfile.gettempdir()))
+
+
+@cache
+def socket_folder() -> Path:
+    """Return this process's folder for sockets, likewise: their paths have at most 107 bytes, and TMPDIR may be long."""
+    return _make_folder(_SHORT)
+
+
+def scratch_prefix() -> str:
+    """Return how the name of a temporary folder begins that the next process may delete once this one is dead."""
+    return f"yoloret-nas-{identify(os.getpid())}-"
+
+
+def delete_scratch() -> None:
+    """Delete this process's folders, before it is killed."""
+    for folder in (scratch_folder, socket_folder):
+        shutil.rmtree(folder(), ignore_errors=True)
+        folder.cache_clear()
+
+
+def _make_folder(parent: Path) -> Path:
+    _delete_left_behind(parent)
+    folder = Path(tempfile.mkdtemp(prefix=scratch_prefix(), dir=parent))
     # After multiprocessing has deleted its own folder in it, which has priority -100.
     Finalize(None, shutil.rmtree, args=(folder,), kwargs={"ignore_errors": True}, exitpriority=-200)
     return folder
 
 
-def scratch_prefix() -> str:
-    """Return how the name of a temporary folder begins that the next process may delete once this one is dead."""
-    return f"yoloret-nas-{os.getpid()}-"
-
-
-def delete_scratch() -> None:
-    """Delete this process's folder, before it is killed."""
-    shutil.rmtree(scratch_folder(), ignore_errors=True)
-    scratch_folder.cache_clear()
-
-
 def _delete_left_behind(parent: Path) -> None:
     for entry in parent.iterdir():
         match = _NAME.fullmatch(entry.name)
-        if match and entry.is_dir() and entry.stat().st_uid == os.getuid() and not _is_alive(int(match[1])):
+        if match and entry.is_dir() and entry.stat().st_uid == os.getuid() and not is_alive(match[1]):
             shutil.rmtree(entry, ignore_errors=True)  # another process may do the same
-
-
-def _is_alive(process: int) -> bool:
-    return Path(f"/proc/{process}").exists()

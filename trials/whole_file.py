@@ -12,11 +12,14 @@ from pathlib import Path
 def whole_file(path: Path) -> Iterator[Path]:
     """Give a path beside `path`, with its suffix, to write to; it takes the place of `path` at the end of the block.
 
-    A reader finds the former file or the new one. An error in the block leaves the former file as it was.
+    A reader finds the former file or the new one, also after a power cut. An error in the block leaves the former file as it
+    was.
     """
     partial = path.with_name(f"{path.stem}.partial{path.suffix}")
     try:
         yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

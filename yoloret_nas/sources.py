@@ -58,9 +58,13 @@ class Source:
         """
         if self.folder is None or not (self.folder / CHECKPOINT_FILE).is_file():
             where = f"{self.folder} holds no {CHECKPOINT_FILE}" if self.folder else "it is only an architecture"
-            raise SourceError(
-                f"{self.label} has no trained weights: {where}", hint="train it: yoloret-nas train … --data …"
-            )
+            hint = "train it: yoloret-nas train … --data …"
+            if self.record is not None:
+                hint = (
+                    f"train it: yoloret-nas train {self.label} --data …; a search keeps the weights of its front, with "
+                )
+                hint += "--keep all those of all trials"
+            raise SourceError(f"{self.label} has no trained weights: {where}", hint=hint)
         return self.folder / CHECKPOINT_FILE
 
 

@@ -141,3 +141,6 @@ class ExperimentWork:
     def write_reports(self, summary: Summary, title: str) -> Sequence[Path]:
         """Write the experiment's own tables and pictures, under titles of their own."""
         return self._write_reports(self.requested_records())
+
+    def close(self) -> None:
+        """Do nothing: its folder's lock is all that an experiment holds."""

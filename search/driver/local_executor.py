@@ -17,6 +17,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,12 +29,19 @@ from types import ModuleType
 
 from search.driver.executor import Died, Event, Finished, Lost, Progressed
 from trials.progress import Progress
-from trials.scratch import scratch_folder
+from trials.scratch import scratch_folder, socket_folder
+from trials.server_imports import DRIVER_VARIABLE
 from trials.trial_result import TrialRequest, TrialResult, read_result
 
 _GRACE_S = 5.0
 _SAFE_PATH = "PYTHONSAFEPATH"
 """Set to anything, it keeps the current folder off Python's path."""
+_MAX_STARTS = 50
+"""Of one trial, where the server that forks it is killed at that moment."""
+_START_PAUSE_S = 0.2
+"""Before the next start: a killed server refuses connections before it is seen to be dead."""
+_UNKNOWN_EXIT = 255
+"""What `multiprocessing` takes for the exit code of a process whose server was killed, which runs on."""
 _FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGHUP)
 """Exit codes by signals that a process does not send itself."""
 _KERNEL_COUNTERS = Path("/proc/vmstat")
@@ -66,7 +74,7 @@ class LocalExecutor:
         if workers < 1:
             raise ValueError(f"{workers} workers cannot run a trial")
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["trials.trial"])
+        self._context.set_forkserver_preload(["trials.server_imports"])
         _start_forkserver()
         self._workers = workers
         self._gpus = tuple(gpus)
@@ -89,10 +97,7 @@ class LocalExecutor:
         if self._gpus:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join((*self._gpus[own:], *self._gpus[:own]))
         ours, theirs = self._context.Pipe()
-        arguments = (theirs, request, environment)
-        process = self._context.Process(target=_serve, args=arguments, name=f"trial-{request.number}")
-        with _without_program():
-            process.start()
+        process = self._start((theirs, request, environment), name=f"trial-{request.number}")
         theirs.close()
         self._running[request.number] = _Running(
             process=process,
@@ -131,6 +136,22 @@ class LocalExecutor:
         ended = [self._as_dead(number) for number in list(self._running)]
         return [event for event in ended if isinstance(event, Finished)]
 
+    def _start(self, arguments: tuple[Connection, TrialRequest, Mapping[str, str]], *, name: str) -> ForkServerProcess:
+        """Fork a process, from a new server where the former one was killed."""
+        for attempt in range(1, _MAX_STARTS + 1):
+            process = self._context.Process(target=_serve, args=arguments, name=name)
+            _start_forkserver()
+            try:
+                with _without_program():
+                    process.start()
+            except (EOFError, ConnectionError):
+                if attempt == _MAX_STARTS:
+                    raise
+                time.sleep(_START_PAUSE_S)
+            else:
+                break
+        return process
+
     def _receive(self, number: int) -> Event:
         running = self._running[number]
         try:
@@ -153,6 +174,8 @@ class LocalExecutor:
         how = f"signal {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
         if code == -signal.SIGKILL and _count_oom_kills() > running.oom_kills:
             return Died(number=number, reason="its process was killed by the kernel for lack of memory (SIGKILL)")
+        if code == _UNKNOWN_EXIT:
+            return Lost(number=number, reason="its process ended, and how is unknown: its server was killed before")
         if code in _FROM_OUTSIDE:
             return Lost(number=number, reason=f"its process was ended from outside by {how}")
         return Died(number=number, reason=f"its process ended by {how} without a result")
@@ -164,7 +187,7 @@ class LocalExecutor:
             running.process.kill()
             running.process.join()
         running.connection.close()
-        shutil.rmtree(running.temporary)
+        shutil.rmtree(running.temporary, ignore_errors=True)  # a process whose server was killed may still write there
 
 
 def _count_oom_kills() -> int:
@@ -179,29 +202,31 @@ def _start_forkserver() -> None:
     Python starts it by ``-c``, which would put the current folder before all others that it imports from: a user's
     ``random.py`` or ``spaces.py`` there would take the place of Python's module or of our package.
     """
+    ours = {_SAFE_PATH: "1", DRIVER_VARIABLE: str(os.getpid())}
     with _STARTING:
-        before = os.environ.get(_SAFE_PATH)
-        os.environ[_SAFE_PATH] = "1"
+        before = {name: os.environ.get(name) for name in ours}
+        os.environ.update(ours)
         try:
             resource_tracker.ensure_running()  # the server's start would start it, which unblocks the signal
             # Inherited through exec, as the variable is. It is this thread's own; only the main thread could set a handler.
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
             try:
-                with _without_program(), _in_scratch_folder():
+                with _without_program(), _in_socket_folder():
                     forkserver.ensure_running()
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         finally:
-            if before is None:
-                del os.environ[_SAFE_PATH]
-            else:
-                os.environ[_SAFE_PATH] = before
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
 
 
 @contextmanager
-def _in_scratch_folder() -> Iterator[None]:
+def _in_socket_folder() -> Iterator[None]:
     """Have `multiprocessing` make its folder, which holds the server's socket, where it does not outlive this process."""
-    before, tempfile.tempdir = tempfile.tempdir, str(scratch_folder())
+    before, tempfile.tempdir = tempfile.tempdir, str(socket_folder())
     try:
         yield
     finally:

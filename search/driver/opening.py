@@ -4,7 +4,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -75,13 +75,14 @@ def open_and_drive(
     """
     began = time.monotonic()
     settings.folder.mkdir(parents=True, exist_ok=True)
-    with driver_lock(settings.folder), closing(executor), named_storage_errors(settings.root):
+    with driver_lock(settings.folder), closing(executor), named_storage_errors(settings.root), ExitStack() as stack:
         opened = _open_data_and_device(settings, devices, view)
         refuse(opened)
         create_stores(settings.root)
         # Opened before the work, which may measure for minutes: a store that cannot be used is reported at once.
         with Tracking(settings, notice=view.noticed, is_hurried=lambda: stop_requested() == "now") as tracking:
-            work, dataset, train = make_work(opened), opened.dataset, settings.train
+            work = stack.enter_context(closing(make_work(opened)))
+            dataset, train = opened.dataset, settings.train
             description = {
                 "dataset": f"{settings.dataset}: {len(dataset.splits['train'])} train, {len(dataset.splits['val'])} val",
                 "classes": ", ".join(dataset.class_names),

@@ -20,6 +20,7 @@ from search.reports import write_reports
 from search.strategy import EhviSampler, SpaceSampler, StrategySettings, best_parent, cannot_reach_front
 from search.strategy.lookup_budget import SHARE
 from search.study.errors import StudyError
+from search.study.kept_weights import delete_weights
 from search.study.pareto import Reference
 from search.study.read_study import EXPERIMENT_FILE, study_names
 from search.study.record import TrialRecord
@@ -108,16 +109,25 @@ class SearchWork:
         self._num_classes = len(opened.dataset.class_names)
         if (settings.folder / EXPERIMENT_FILE).is_file():  # its trials' folders have the same numbers
             raise StudyError(f"{settings.folder} belongs to trainings", hint="choose another --study")
-        num_classes = len(opened.dataset.class_names)
         sampler = make_sampler(
             settings,
-            num_classes=num_classes,
+            num_classes=self._num_classes,
             devices=devices,
             on_look_up=self._count,
             notice=notice,
             workers=workers,
         )
         self._study = Study(settings, sampler)
+        self._study.take(notice)
+        try:
+            self._open(opened, notice=notice, devices=devices)
+        except BaseException:
+            self._study.release()
+            raise
+
+    def _open(self, opened: Opened, *, notice: Callable[[str], None], devices: Devices) -> None:
+        """Take up the study where its last driver left it."""
+        settings, num_classes = self.settings, self._num_classes
         self._study.check_identity(opened.dataset.fingerprint, opened.identity)
         self._study.recover()
         num_failed = self._study.release_failed()
@@ -139,6 +149,7 @@ class SearchWork:
             self._count(time.monotonic() - began)
         reference = Reference(ap=0.0, latency_ms=reference_ms)
         self.summary = Summary(records=tuple(self._study.records()), reference=reference)
+        delete_weights(settings, self.summary)  # of trials whose driver was killed before it did
         self.id = self._study.id
         self.description: Mapping[str, str] = {
             "space": f"{settings.space.name}: {settings.space.description}",
@@ -177,6 +188,7 @@ class SearchWork:
             self._study.queue_failed()
         records = sorted([*self.summary.records, record], key=lambda one: one.number)
         self.summary = replace(self.summary, records=tuple(records))
+        delete_weights(self.settings, self.summary)
         return record
 
     def interrupt(self, number: int) -> None:
@@ -194,6 +206,10 @@ class SearchWork:
     def write_reports(self, summary: Summary, title: str) -> Sequence[Path]:
         """Write the front's picture, tables and page."""
         return write_reports(summary, self.settings.folder, title=title)
+
+    def close(self) -> None:
+        """Let another process drive the study."""
+        self._study.release()
 
     def _count(self, seconds: float) -> None:
         self.seconds_measuring += seconds

@@ -66,6 +66,9 @@ class Work(Protocol):
             title: The run, its data, its device.
         """
 
+    def close(self) -> None:
+        """Let another process drive it."""
+
 
 def in_one_format(train: TrainSettings, records: Sequence[TrialRecord]) -> TrainSettings:
     """Return training settings with the number format of a run's earlier trainings.

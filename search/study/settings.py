@@ -16,6 +16,7 @@ from trials.training import FORMER_SETTINGS, LATER_SETTINGS, TrainSettings
 from trials.training.losses.aligned_loss import AlignedLossSettings
 from trials.training.losses.anchored_loss import LossSettings
 
+Keep = Literal["front", "all"]
 SamplerName = Literal["ehvi", "gp", "tpe", "nsga2", "random", "grid"]
 
 _OLD_SAMPLER_NAMES: dict[str, SamplerName] = {"front": "ehvi"}
@@ -116,6 +117,8 @@ class StudySettings(RunSettings):
     """Whether a trial that cannot reach the front is stopped early."""
     inherit: bool = False
     """Whether a trial starts from the weights of the finished trial that fits best."""
+    keep: Keep = "front"
+    """Whose weights stay (`search.study.kept_weights`)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,6 +1,7 @@
 """Optuna's database of a folder of studies: a SQLite file in it, or a server's that the user names."""
 
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -47,7 +48,7 @@ def open_storage(root: Path) -> RDBStorage:
     Raises:
         StorageError: it cannot be opened: a file is damaged or a server is away, for example.
     """
-    with named_storage_errors(root):
+    with named_storage_errors(root), _named_version(root):
         if url := users_storage():
             return server_storage(url)
         path = optuna_path(root)
@@ -59,6 +60,20 @@ def open_storage(root: Path) -> RDBStorage:
 def server_storage(url: str) -> RDBStorage:
     """Return this process's only storage of a server, whose connections are used again."""
     return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+
+
+@contextmanager
+def _named_version(root: Path) -> Iterator[None]:
+    """Say whose tables Optuna refuses, and what to do: a study of an earlier version may have them."""
+    try:
+        yield
+    except RuntimeError as error:
+        url = without_credentials(users_storage() or sqlite_url(optuna_path(root)))
+        raise StorageError(
+            f"{url} is of another version of Optuna: {error}",
+            hint=f"make a copy of it, then run: optuna storage upgrade --storage {shlex.quote(url)}; one of a later version "
+            "needs that version: pip install --upgrade optuna",
+        ) from error
 
 
 @contextmanager

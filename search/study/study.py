@@ -14,9 +14,10 @@ failed     FAIL              none
 ========== ================= ==================================================================================
 """
 
+import shutil
 import uuid
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +27,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from search.study.errors import SpaceExhaustedError, StudyError
+from search.study.lease import Lease
 from search.study.parameters import distributions, from_parameters, to_parameters
 from search.study.record import TrialRecord
 from search.study.settings import StudySettings, current_sampler_name
@@ -71,6 +73,22 @@ class Study:
         self._check_settings()
         if users_storage() is not None:
             self._check_files()
+        self._lease = Lease(self._study)
+
+    def take(self, notice: Callable[[str], None]) -> None:
+        """Become its only driver (`search.study.lease`), before anything else is called that changes it.
+
+        Args:
+            notice: Called with a note for the user before a wait.
+
+        Raises:
+            StudyError: another process drives it.
+        """
+        self._lease.take(notice)
+
+    def release(self) -> None:
+        """Let others drive it."""
+        self._lease.release()
 
     def check_identity(self, dataset_fingerprint: str, device: DeviceIdentity) -> None:
         """Refuse to resume with other data or another device than the study began with.
@@ -155,7 +173,8 @@ class Study:
         return bool(queued)
 
     def interrupt(self, number: int) -> None:
-        """Give up a running trial without a result; its architecture is tried again first."""
+        """Give up a running trial without a result; its architecture is tried again first, its files are deleted."""
+        self._lease.check()
         trial = self._study.get_trials(deepcopy=False)[number]
         point = {**trial.params, **trial.system_attrs.get("fixed_params", {})}
         if set(point) == set(self._distributions):  # fewer if the driver was killed while asking
@@ -163,9 +182,16 @@ class Study:
             self._study.enqueue_trial(point, user_attrs=why, skip_if_exists=False)
         optuna.trial.Trial(self._study, trial._trial_id).set_user_attr(INTERRUPTED, True)
         self._study.tell(number, state=TrialState.FAIL)
+        # An orphan of a killed driver may still write there, for a moment; its number is never used again.
+        shutil.rmtree(self._settings.trial_folder(number), ignore_errors=True)
 
     def ask(self) -> tuple[int, Architecture, str] | None:
-        """Return the next trial's number, what to try, and why; None where every architecture was tried."""
+        """Return the next trial's number, what to try, and why; None where every architecture was tried.
+
+        Raises:
+            StudyError: another process has taken over the study.
+        """
+        self._lease.check()
         tried = self._tried_keys()
         while len(tried) < self._settings.space.size:
             try:
@@ -187,7 +213,12 @@ class Study:
         return None
 
     def tell(self, number: int, result: TrialResult) -> TrialRecord:
-        """Record a trial's end, once."""
+        """Record a trial's end, once.
+
+        Raises:
+            StudyError: another process has taken over the study.
+        """
+        self._lease.check()
         trial = self._study.get_trials(deepcopy=False)[number]
         handle = optuna.trial.Trial(self._study, trial._trial_id)
         thinned = replace(

@@ -13,11 +13,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Dataset, DatasetInput, Metric, Param, Run, RunStatus, RunTag, ViewType
+from mlflow.entities import Dataset, DatasetInput, Experiment, Metric, Param, Run, RunStatus, RunTag, ViewType
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from search.study.errors import StudyError
+from search.study.kept_weights import WEIGHTS
 from search.study.record import TrialRecord
 from search.study.settings import RunSettings
 from search.study.summary import Summary
@@ -26,8 +27,7 @@ from search.tracking.shared_view import VIEW_TAG, view_state
 from search.tracking.store import naming_the_store, open_client
 from spaces import Architecture
 from trials.progress import Progress
-from trials.training import CHECKPOINT_FILE
-from trials.trial_result import ARCHITECTURE_FILE, DETECTIONS_FILE, ONNX_FILE, RESULT_FILE
+from trials.trial_result import ARCHITECTURE_FILE, DETECTIONS_FILE, RESULT_FILE
 
 TRIAL_TAG = "yoloret.trial"
 STATE_TAG = "yoloret.state"
@@ -41,7 +41,6 @@ STUDY_TAG = "yoloret.study_id"
 _PARENT_KIND = "study"
 _FRONT_EVERY = 5
 """Trials between two updates of the front's tags."""
-_COMPLETE_FILES = (ONNX_FILE, DETECTIONS_FILE)
 _STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "infeasible": "FINISHED", "failed": "FAILED"}
 
 
@@ -59,8 +58,8 @@ class StudyRuns:
     def __init__(self, settings: RunSettings) -> None:
         self._settings = settings
         self._client = open_client(settings.root)
-        self.experiment_id = self._open_experiment()
-        self.parent_run_id = ""
+        self._named = self._find_named()
+        self.experiment_id = self.parent_run_id = ""
         self._children: dict[int, Run] = {}
         self._data: DatasetInput | None = None
         self._ranks: dict[int, str] = {}  # of the trials that are tagged as the front's members
@@ -73,10 +72,15 @@ class StudyRuns:
             description: What the study is, by short names; parameters of its run. ``fingerprint`` is the data's.
         """
         self._data = _dataset_input(self._settings.dataset, description.get("fingerprint", ""))
+        self.experiment_id = self._open_experiment(study_id)
         self._client.set_experiment_tag(self.experiment_id, VIEW_TAG, view_state(self._settings.open_axes))
         self.parent_run_id = self._open_parent(study_id, description)
-        children = self._find(f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self.parent_run_id}'")
-        self._children = {int(run.data.tags[TRIAL_TAG]): run for run in children}
+        self._children = {}
+        for run in self._find(f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self.parent_run_id}'"):
+            number = int(run.data.tags[TRIAL_TAG])
+            if former := self._children.get(number):  # a deleted experiment that is restored brings deleted runs back
+                self._client.delete_run(former.info.run_id)
+            self._children[number] = run
         self._ranks = {
             number: run.data.tags.get(RANK_TAG, "")
             for number, run in self._children.items()
@@ -142,7 +146,7 @@ class StudyRuns:
             ARCHITECTURE_FILE,
             RESULT_FILE,
             "traceback.txt",
-            *(_COMPLETE_FILES if state == "complete" else ()),
+            *((DETECTIONS_FILE,) if state == "complete" else ()),
         ):
             if (folder / name).is_file():
                 self._client.log_artifact(run_id, str(folder / name))
@@ -159,19 +163,18 @@ class StudyRuns:
             self._tag_front(summary)
 
     def mark_front(self, summary: Summary) -> None:
-        """Write the estimates of AP, mark the front's members, and add their checkpoints to their runs."""
+        """Write the estimates of AP, mark the front's members, and add their weights to their runs."""
         for number, estimate in summary.estimates.items():
             figures, now_ms = {"ap_estimate": estimate.ap, "ap_std": estimate.std}, _now_ms()
             metrics = [Metric(name, value, now_ms, 0) for name, value in figures.items()]
             self._client.log_batch(self._children[number].info.run_id, metrics=metrics)
         for number in {record.number for record in summary.front} & self._children.keys():
-            run_id, checkpoint = (
-                self._children[number].info.run_id,
-                self._settings.trial_folder(number) / CHECKPOINT_FILE,
-            )
-            there = {entry.path for entry in self._client.list_artifacts(run_id)}
-            if checkpoint.is_file() and CHECKPOINT_FILE not in there:
-                self._client.log_artifact(run_id, str(checkpoint))
+            run_id, folder = self._children[number].info.run_id, self._settings.trial_folder(number)
+            there = {entry.path: entry.file_size for entry in self._client.list_artifacts(run_id)}
+            for path in (folder / name for name in WEIGHTS):
+                # There with another size, if a driver was killed while it copied the file.
+                if path.is_file() and there.get(path.name) != path.stat().st_size:
+                    self._client.log_artifact(run_id, str(path))
         self._tag_front(summary)
 
     def _tag_front(self, summary: Summary) -> None:
@@ -205,16 +208,25 @@ class StudyRuns:
             if epoch not in written and value is not None
         ]
 
-    def _open_experiment(self) -> str:
+    def _find_named(self) -> Experiment | None:
         name = _experiment_name(self._settings.name)
         found = self._client.get_experiment_by_name(name)
+        if found is not None and found.lifecycle_stage == "deleted":
+            raise StudyError(
+                f"MLflow experiment {name!r} is deleted",
+                hint=f"restore it, with `mlflow experiments restore --experiment-id {found.experiment_id}` for example, or "
+                "choose another --study",
+            )
+        return found
+
+    def _open_experiment(self, study_id: str) -> str:
+        found = self._named or find_experiment(self._client, self._settings.name, study_id)
         if found is not None:
-            if found.lifecycle_stage == "deleted":
-                raise StudyError(f"MLflow experiment {name!r} is deleted", hint="restore it, or choose another --study")
             return str(found.experiment_id)
         location = None
         if users_uri() is None:
             location = (artifact_root(self._settings.root) / self._settings.name).as_uri()
+        name = _experiment_name(self._settings.name)
         return str(self._client.create_experiment(name, artifact_location=location))
 
     def _open_parent(self, study_id: str, description: Mapping[str, str]) -> str:
@@ -254,6 +266,22 @@ class StudyRuns:
                 return found
 
 
+def find_experiment(client: MlflowClient, study: str, study_id: str) -> Experiment | None:
+    """Return the experiment of a study: of its name, or the one with its run, which was renamed; None without one.
+
+    Args:
+        client: Of the store.
+        study: The study's name.
+        study_id: Its own id.
+    """
+    found = client.get_experiment_by_name(_experiment_name(study))
+    if found is not None or os.environ.get("MLFLOW_EXPERIMENT_NAME"):  # a name of the user's is meant as it stands
+        return found
+    everywhere = [one.experiment_id for one in client.search_experiments()]
+    runs = client.search_runs(everywhere, _parent_query(study_id), max_results=1)
+    return client.get_experiment(runs[0].info.experiment_id) if runs else None
+
+
 def find_trial_run(client: MlflowClient, study: str, study_id: str, number: int) -> Run | None:
     """Return the run of a study's trial; None where MLflow has none.
 
@@ -263,7 +291,7 @@ def find_trial_run(client: MlflowClient, study: str, study_id: str, number: int)
         study_id: Its own id.
         number: The trial's.
     """
-    experiment = client.get_experiment_by_name(_experiment_name(study))
+    experiment = find_experiment(client, study, study_id)
     if experiment is None:
         return None
     parents = client.search_runs([experiment.experiment_id], _parent_query(study_id), max_results=1)
@@ -284,7 +312,7 @@ def log_report(root: Path, study: str, study_id: str, path: Path) -> bool:
     """
     with naming_the_store(root):
         client = open_client(root)
-        experiment = client.get_experiment_by_name(_experiment_name(study))
+        experiment = find_experiment(client, study, study_id)
         if experiment is None:
             return False
         runs = client.search_runs([experiment.experiment_id], _parent_query(study_id), max_results=1)

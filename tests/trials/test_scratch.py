@@ -1,11 +1,14 @@
 """Temporary files do not outlive their processes by more than the next start."""
 
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import pytest
+
+from trials.processes import identify
 
 _SCRIPT = """
 import os, signal, sys
@@ -32,8 +35,12 @@ def test_a_process_that_ends_by_itself_leaves_nothing(tmp_path: Path) -> None:
 def test_the_next_process_deletes_what_a_killed_one_left_and_nothing_else(tmp_path: Path) -> None:
     left = _run(tmp_path, "killed")
     assert (left / "a file").is_file()
-    others = [tmp_path / "yoloret-nas-1-living", tmp_path / "yoloret-nas-slot-abc", tmp_path / "another's"]
-    for other in others:
+    others = [
+        tmp_path / f"yoloret-nas-{identify(os.getpid())}-living",
+        tmp_path / "yoloret-nas-slot-abc",
+        tmp_path / "another's",
+    ]
+    for other in (*others, tmp_path / f"yoloret-nas-{os.getpid()}-0-dead"):  # the number is another process's now
         other.mkdir()
     _run(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted(others)
@@ -44,3 +51,13 @@ def test_the_folder_is_where_temporary_files_go(monkeypatch: pytest.MonkeyPatch)
 
     assert scratch_folder() == scratch_folder()
     assert scratch_folder().parent == Path(tempfile.gettempdir())
+
+
+def test_a_socket_s_path_is_short_enough_whatever_tmpdir_is(tmp_path: Path) -> None:
+    long = tmp_path / ("long" * 20)
+    long.mkdir()
+    script = "from trials.scratch import socket_folder; print(socket_folder())"
+    done = subprocess.run([sys.executable, "-c", script], env={"TMPDIR": str(long)}, capture_output=True, text=True)
+    folder = Path(done.stdout.strip())
+    assert len(str(folder / "pymp-12345678" / "listener-12345678")) <= 107
+    assert not folder.exists()

@@ -1,5 +1,6 @@
 """A file is written whole, or stays as it was."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,16 @@ def test_folder_takes_the_place_of_an_empty_one_alone(tmp_path: Path) -> None:
         pass
     assert (path / "a").read_text() == "a"
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
+
+
+def test_the_content_is_on_the_disk_before_it_takes_the_former_file_s_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power cut there would be an empty file under the name otherwise."""
+    path, order = tmp_path / "result.json", []
+    monkeypatch.setattr(os, "fsync", lambda file: order.append(os.fstat(file).st_ino))
+    monkeypatch.setattr(os, "replace", lambda old, new: order.append(old))
+    with whole_file(path) as partial:
+        partial.write_text("{}")
+        inode = partial.stat().st_ino
+    assert order == [inode, partial]

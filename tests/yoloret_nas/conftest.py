@@ -126,7 +126,8 @@ def real_study(tmp_path_factory: pytest.TempPathFactory, empty_stores: Path) -> 
     space = root / "handful.yaml"
     space.write_text(SPACE_YAML, encoding="utf-8")
     flags = (
-        f"--budget 2 --data {SHAPES} --epochs 1 --space {space} --max-latency 999 --study real --dir {root / 'runs'}"
+        f"--budget 2 --data {SHAPES} --epochs 1 --space {space} --max-latency 999 --study real --dir {root / 'runs'} "
+        "--keep all"
     )
     threads = torch.get_num_threads()
     before = dict(os.environ)

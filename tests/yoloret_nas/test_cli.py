@@ -30,7 +30,7 @@ from search.driver.driver import RunResult
 from search.driver.lock import driver_lock
 from search.study.pareto import Reference
 from search.study.read_study import read_study
-from search.study.settings import SamplerName
+from search.study.settings import Keep, SamplerName
 from search.study.storage import open_storage
 from search.study.summary import Summary
 from search.tracking.runs import TRIAL_TAG
@@ -151,6 +151,7 @@ print("codes", codes)
 def test_names_offered_before_their_tables_are_imported_are_the_tables() -> None:
     assert tuple(SPACES) == choices.SPACES
     assert get_args(SamplerName) == choices.SAMPLERS
+    assert get_args(Keep) == choices.KEPT
     assert tuple(RECIPES) == get_args(RecipeName) == choices.RECIPES
     assert {name: recipe().epochs for name, recipe in RECIPES.items()} == choices.RECIPE_EPOCHS
     modules = {path.stem for path in (HOME / "yoloret_nas" / "commands").glob("*.py")} - {"__init__"}
@@ -194,6 +195,7 @@ def test_another_distribution_s_package_of_our_name_is_named(tmp_path: Path, nam
         ("search --max-latency 0ms", 2, "'0ms' is not a latency"),
         ("search --space no.yaml", 2, "'no.yaml' is none of paper, nano, tiny, and no file"),
         ("search --study ../up", 2, "study name '../up' cannot name a folder"),
+        ("search --inherit --keep front", 2, "inherit takes the weights of any trial, so keep must be all"),
         ("search --device abacus", 2, "device 'abacus' is unknown"),
         ("search --device cpu:threads=99999", 2, "99999 threads requested"),
         ("search --also-measure abacus", 2, "device 'abacus' is unknown"),
@@ -705,7 +707,7 @@ def test_an_export_that_cannot_be_is_refused(call: Call, exported: Path, copied_
     Path("mine").mkdir()
     assert_refused(call(*base, "--out", "mine", "--force"), 2, "mine exists already")  # it is no export
     (copied_study.root / "real" / "trials" / "0000" / "checkpoint.pt").unlink()
-    assert_refused(call(*base, "--trial", "0", "--out", "gone"), 2, "the weights of trial 0 are gone")
+    assert_refused(call(*base, "--trial", "0", "--out", "gone"), 2, "the weights of trial 0 of real are not kept")
     assert not Path("gone").exists()
     assert not list(Path().glob(".*-*"))  # nothing half done
 

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from search.study.experiment import read_experiment
+from search.study.kept_weights import WEIGHTS
 from search.study.read_study import read_study
 from search.study.settings import fixed_training
 from tests.trials.latency.board.loopback import LoopbackBoard
@@ -411,7 +412,14 @@ def test_a_trial_is_trained_in_full_before_it_is_exported(
     call: Call, copied_study: RealStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("yoloret_nas.workers.LocalExecutor", lambda **options: InlineExecutor())
-    words = ("export", "--study", "real", "--trial", "1", "--refit", "2", *QUICK, "--dir", copied_study.root)
+    for name in WEIGHTS:  # as of a trial that is not on the front
+        (copied_study.root / "real/trials/0001" / name).unlink()
+    where = ("--dir", copied_study.root)
+    refused = call("export", "--study", "real", "--trial", "1", *where)
+    assert (refused.code, "the weights of trial 1 of real are not kept" in refused.said) == (2, True)
+    assert "train it again: yoloret-nas export --study real --trial 1 --refit EPOCHS" in refused.said
+    assert "train it: yoloret-nas train real:1 --data …" in call("eval", "real:1", "--data", SHAPES, *where).said
+    words = ("export", "--study", "real", "--trial", "1", "--refit", "2", *QUICK, *where)
     refused = call(*words, "--register", "a/b")
     assert refused.code == 2
     Path("exports/real-trial-1-full-2").mkdir(parents=True)

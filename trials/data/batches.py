@@ -20,6 +20,7 @@ from trials.data.augmentation import AugmentSettings, Labelled, augment, augment
 from trials.data.dataset import Sample
 from trials.data.images.image_cache import START_METHOD, ImageCache
 from trials.data.images.letterbox import fit_letterbox, letterbox, letterbox_boxes
+from trials.parent_death import end_with_parent
 
 DEFAULT_CACHE_MIB = 1024
 """Memory for decoded images, over all workers of one loader."""
@@ -173,6 +174,7 @@ def scoring_loader(
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         multiprocessing_context=START_METHOD if num_workers else None,
+        worker_init_fn=end_with_parent,
     )
 
 

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Sampler
 from trials.data import Dataset
 from trials.data.batches import Item, TrainingBatches, collate, scoring_loader
 from trials.data.images.image_cache import START_METHOD
+from trials.parent_death import end_with_parent
 from trials.training.settings import TrainSettings
 
 _MAX_WORKERS = 8  # one core prepares several hundred images a second
@@ -51,6 +52,7 @@ class DetectionData(LightningDataModule):
             num_workers=self._num_workers,
             persistent_workers=self._num_workers > 0,
             multiprocessing_context=START_METHOD if self._num_workers else None,
+            worker_init_fn=end_with_parent,
             pin_memory=torch.cuda.is_available() and self._num_workers > 0,
         )
 

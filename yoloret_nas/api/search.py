@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from search.study.settings import SamplerName
+from search.study.settings import Keep, SamplerName
 from trials.training import RecipeName
 from yoloret_nas.api.search_plan import plan_search, refit_plan, run_plan
 from yoloret_nas.api.study import Study, open_study
@@ -39,6 +39,7 @@ def search(
     refit: int | None = None,
     seeds: int = 1,
     skip_broken: bool = False,
+    keep: Keep | None = None,
     dir: str | Path = "runs",
     quiet: bool = False,
 ) -> Study:
@@ -71,6 +72,8 @@ def search(
         refit: Epochs of retraining the front at the end, 0 for none; None for 3 times a trial's, 0 on generated images.
         seeds: Retrainings of each network, of other seeds.
         skip_broken: Whether broken images and annotations are left out instead of ending the search.
+        keep: Whose weights stay: ``front`` for trials that no other one beats, or ``all``; None for ``front``, ``all`` with
+            `inherit`.
         dir: Folder of the studies.
         quiet: Prints no progress.
 
@@ -109,6 +112,7 @@ def search(
         refit=refit,
         seeds=seeds,
         skip_broken=skip_broken,
+        keep=keep,
         dir=Path(dir),
     )
     console = open_console(quiet=quiet)

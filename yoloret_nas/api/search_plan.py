@@ -66,6 +66,7 @@ def plan_search(options: SearchOptions) -> SearchPlan:
         seed=options.seed,
         prune=options.prune,
         inherit=options.inherit,
+        keep=options.keep or ("all" if options.inherit else "front"),
         skip_broken=options.skip_broken,
         root=options.dir,
     )

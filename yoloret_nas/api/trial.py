@@ -105,7 +105,7 @@ class Trial:
 
     @property
     def checkpoint(self) -> Path:
-        """The file of its weights, which a complete trial has."""
+        """The file of its weights, which a trial of the front has, and every complete one where the search keeps all."""
         return self._root / self.study / "trials" / f"{self.number:04d}" / CHECKPOINT_FILE
 
     def load(self) -> Detector:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from yoloret_nas.options.choices import DEFAULT_EPOCHS, OLD_SAMPLERS, RECIPES, SAMPLERS
+from yoloret_nas.options.choices import DEFAULT_EPOCHS, KEPT, OLD_SAMPLERS, RECIPES, SAMPLERS
 from yoloret_nas.options.complete import complete_path, complete_study
 from yoloret_nas.options.data import DATA_HELP
 from yoloret_nas.options.quantities import Milliseconds
@@ -77,6 +77,7 @@ if TYPE_CHECKING:
 )
 @click.option("--seeds", type=click.IntRange(1), default=1, help="Retrainings of each network, of other seeds.")
 @click.option("--skip-broken", is_flag=True, help="Leave broken images and annotations out instead of stopping.")
+@click.option("--keep", type=click.Choice(KEPT), help="Whose weights stay.  [default: front; all with --inherit]")
 @click.option("--dir", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
 def search(
     no_prune: bool,

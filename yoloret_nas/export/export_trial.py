@@ -12,7 +12,7 @@ from trials.data import DatasetError, Sample, open_dataset
 from trials.data.image_check import check_images
 from trials.detections import Decoding
 from trials.onnx import run
-from trials.onnx.export import check_agreement, read_opset
+from trials.onnx.export import DEFAULT_OPSET, check_agreement, read_opset
 from trials.onnx.openvino_model import import_openvino, write_openvino
 from trials.onnx.suppressed import Suppression, add_efficient_nms, add_suppression
 from trials.training import CHECKPOINT_FILE
@@ -69,7 +69,11 @@ def export_trial(
     with new_bundle(folder, replace=options.replace) as partial:
         for path in (checkpoint_path, measured_path):
             if not path.is_file():
-                raise BundleError(f"the weights of trial {record.number} are gone: {path} does not exist")
+                raise BundleError(
+                    f"the weights of trial {record.number} of {opened.name} are not kept: {path} does not exist",
+                    hint=f"train it again: yoloret-nas export --study {opened.name} --trial {record.number} --refit EPOCHS; "
+                    "a search keeps the weights of its front, with --keep all those of all trials",
+                )
         target = find_target(options, device=opened.device, identity=latency.device, opset=read_opset(measured_path))
         network, decoding = write_detector(partial, record.architecture, checkpoint_path, opset=target.opset)
         add_sources(partial, record.architecture, trial_folder, network=network, opset=target.opset)
@@ -144,7 +148,8 @@ def check_export(opened: ReadStudy, record: TrialRecord, folder: Path, options: 
     latency, measured_path = record.result.latency, opened.trial_folder(record.number) / ONNX_FILE
     assert latency is not None  # of a complete trial
     check_free(folder, replace=options.replace)
-    find_target(options, device=opened.device, identity=latency.device, opset=read_opset(measured_path))
+    opset = read_opset(measured_path) if measured_path.is_file() else DEFAULT_OPSET  # its weights may not be kept
+    find_target(options, device=opened.device, identity=latency.device, opset=opset)
     if "openvino" in options.formats:
         import_openvino()
 

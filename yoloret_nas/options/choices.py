@@ -4,6 +4,7 @@ SPACES = ("paper", "nano", "tiny")
 SAMPLERS = ("ehvi", "gp", "tpe", "nsga2", "random", "grid")
 OLD_SAMPLERS = ("front",)
 """Earlier names of samplers, accepted but not shown."""
+KEPT = ("front", "all")
 RECIPE_EPOCHS = {"modern": 30, "quick": 6, "paper": 250}
 RECIPES = tuple(RECIPE_EPOCHS)
 DEFAULT_EPOCHS = f"[default: the recipe's: {', '.join(f'{name} {epochs}' for name, epochs in RECIPE_EPOCHS.items())}]"

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yoloret_nas.options.choices import OLD_SAMPLERS, RECIPES, SAMPLERS, SPACES
+from yoloret_nas.options.choices import KEPT, OLD_SAMPLERS, RECIPES, SAMPLERS, SPACES
 from yoloret_nas.options.data import check_data, data_name
 from yoloret_nas.options.values import OptionError, check_at_least, check_choice, check_folder
 
 if TYPE_CHECKING:
-    from search.study.settings import SamplerName
+    from search.study.settings import Keep, SamplerName
     from trials.training import RecipeName
 
 
@@ -83,6 +83,7 @@ class SearchOptions:
     refit: int | None
     seeds: int
     skip_broken: bool
+    keep: "Keep | None"
     dir: Path
 
     def __post_init__(self) -> None:
@@ -96,6 +97,9 @@ class SearchOptions:
         )
         check_at_least(0, seed=self.seed, refit=self.refit)
         check_choice("recipe", self.recipe, RECIPES)
+        check_choice("keep", self.keep, KEPT)
+        if self.inherit and self.keep == "front":
+            raise OptionError("inherit takes the weights of any trial, so keep must be all", hint="leave out keep")
         check_choice("sampler", self.sampler, (*SAMPLERS, *OLD_SAMPLERS))
         if self.space and self.space not in SPACES and not Path(self.space).is_file():
             raise OptionError(f"space {self.space!r} is none of {', '.join(SPACES)}, and no file")

@@ -6,10 +6,13 @@ import queue
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -20,7 +23,7 @@ from search.driver.local_executor import LocalExecutor
 from tests.search.driver.bombs import Exits, Kills, KillsInMidMessage, Raises, Waits
 from tests.search.driver.scripted import FEW
 from trials.progress import Progress
-from trials.scratch import scratch_folder
+from trials.scratch import scratch_folder, socket_folder
 from trials.training import TrainSettings
 from trials.trial_result import RESULT_FILE, TrialRequest, TrialResult, read_result, write_result
 
@@ -155,6 +158,55 @@ def test_a_process_that_the_kernel_killed_for_memory_is_dead_not_lost(
     counters.write_text("nr_free_pages 7\noom_kill 4\n")
     reason = "its process was killed by the kernel for lack of memory (SIGKILL)"
     assert last_event(executor)[1] == Died(number=3, reason=reason)
+
+
+def kill_fork_server() -> int:
+    """Kill the process that trials are forked from; give its number."""
+    pid = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    os.kill(pid, signal.SIGKILL)
+    return int(pid)
+
+
+def test_trials_go_on_and_start_where_the_server_that_forks_them_was_killed(
+    executor: LocalExecutor, request_for: MakeRequest, tmp_path: Path
+) -> None:
+    executor.start(request_for(Waits(str(tmp_path / "pid")), number=1))
+    running = int(wait_for(tmp_path / "pid"))
+    killed = kill_fork_server()
+    (tmp_path / "a file").touch()  # one that needs the measurement lock might wait for the first trial
+    executor.start(replace(request_for("x", number=2), work_dir=tmp_path / "a file" / "0002"))
+    end = last_event(executor)[1]
+    assert isinstance(end, Finished)
+    assert "cannot be written" in end.result.reason
+    server = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    assert server != killed
+    assert b"PYTHONSAFEPATH=1" in Path(f"/proc/{server}/environ").read_bytes().split(b"\0")
+    assert is_alive(running)
+    os.kill(running, signal.SIGKILL)
+    end = last_event(executor)[1]
+    assert isinstance(end, Lost)
+    assert "how is unknown: its server was killed before" in end.reason
+
+
+def test_a_trial_starts_though_the_server_is_killed_while_it_forks_it(
+    executor: LocalExecutor, request_for: MakeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forks = forkserver.connect_to_new_process
+    starts: list[list[int]] = []
+
+    def kill_once(fds: list[int]) -> object:
+        starts.append(fds)
+        if len(starts) == 1:
+            os.waitid(os.P_PID, kill_fork_server(), os.WEXITED | os.WNOWAIT)
+            raise EOFError
+        if len(starts) < 5:  # it is not seen to be dead yet
+            raise ConnectionRefusedError
+        return forks(fds)
+
+    monkeypatch.setattr(forkserver, "connect_to_new_process", kill_once)
+    executor.start(request_for(Exits("x"), number=2))
+    assert isinstance(last_event(executor)[1], Died)
+    assert len(starts) == 5
 
 
 def test_a_trial_s_temporary_files_end_with_it(executor: LocalExecutor, request_for: MakeRequest) -> None:
@@ -431,16 +483,22 @@ def test_a_server_starts_from_any_thread(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_server_s_start_leaves_the_environment_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str | None] = []
-    monkeypatch.setattr(
-        local_executor.forkserver, "ensure_running", lambda: seen.append(os.environ.get("PYTHONSAFEPATH"))
-    )
+    folders: set[str | None] = set()
+
+    def start() -> None:
+        seen.append(os.environ.get("PYTHONSAFEPATH"))
+        folders.add(tempfile.tempdir)
+
+    monkeypatch.setattr(local_executor.forkserver, "ensure_running", start)
     for before in (None, "yes"):
         monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
         if before is not None:
             monkeypatch.setenv("PYTHONSAFEPATH", before)
         local_executor._start_forkserver()
         assert os.environ.get("PYTHONSAFEPATH") == before
+        assert "YOLORET_NAS_DRIVER" not in os.environ
     assert seen == ["1", "1"]
+    assert folders == {str(socket_folder())}
 
 
 def test_the_server_is_deaf_to_ctrl_c_from_its_first_import(tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
 """The loop over ask, run and tell, with trials that are played rather than run."""
 
+import contextlib
 import csv
 import dataclasses
 import itertools
+import os
+import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
@@ -20,9 +23,11 @@ from search.driver.lock import driver_lock
 from search.driver.reference_latency import slowest_latency_ms
 from search.driver.repeated_failure import RepeatedFailureError
 from search.driver.search import run_search
+from search.strategy.optuna_samplers import SpaceSampler
 from search.study.errors import StudyError
 from search.study.read_study import EXPERIMENT_FILE, read_study, study_names
 from search.study.settings import StudySettings
+from search.study.study import Study
 from search.study.summary import Summary
 from spaces import Architecture, YoloRetError
 from spaces.presets import PRESETS
@@ -664,6 +669,49 @@ def test_a_second_driver_is_refused_with_the_first_one_s_process(
     with driver_lock(chosen.folder), pytest.raises(StudyError, match=r"'study' is being searched by process \d+"):
         search(chosen)
     assert len(search(chosen).summary.records) == 4
+
+
+def test_a_driver_on_another_host_is_told_though_the_folder_is_not_locked_between_hosts(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.driver.opening.driver_lock", lambda folder: contextlib.nullcontext())
+    monkeypatch.setattr("search.study.lease.BEAT_S", 0.01)
+    refused: list[str] = []
+
+    def search_elsewhere(request: TrialRequest) -> Generator[Event, bool | None, None]:
+        if not refused:
+            with monkeypatch.context() as patch:
+                patch.setattr("search.study.lease.platform.node", lambda: "another-host")
+                patch.setattr("search.study.lease._GLANCE_S", 0.1)
+                with pytest.raises(StudyError, match="is being searched by") as raised:
+                    search(settings())
+            refused.append(raised.value.message)
+        yield from play_trial(request)
+
+    outcome = run_search(settings(), executor=ScriptedExecutor(scripts={1: search_elsewhere}), view=RecordingView())
+    assert refused == [f"study 'study' is being searched by process {os.getpid()} on {platform.node()}"]
+    assert len(outcome.summary.records) == 4
+    assert len({record.architecture.key for record in outcome.summary.records}) == 4
+
+
+def test_a_driver_that_another_host_passed_over_changes_the_study_no_more(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was suspended for too long, and wakes up."""
+    monkeypatch.setattr("search.driver.opening.driver_lock", lambda folder: contextlib.nullcontext())
+    monkeypatch.setattr("search.study.lease.PATIENCE_S", 0.0)
+
+    def search_elsewhere(request: TrialRequest) -> Generator[Event, bool | None, None]:
+        with monkeypatch.context() as patch:
+            patch.setattr("search.study.lease.platform.node", lambda: "another-host")
+            study = Study(settings(), SpaceSampler(SPACE, name="random", seed=0))
+            study.take(lambda message: None)
+            study.recover()
+        yield from play_trial(request)
+
+    with pytest.raises(StudyError, match=r"process \d+ on another-host has taken over study 'study'"):
+        run_search(settings(), executor=ScriptedExecutor(scripts={1: search_elsewhere}), view=RecordingView())
+    assert len(read_study(settings().root, "study").summary.records) == 1
 
 
 def test_an_experiment_of_the_name_is_refused(settings: MakeSettings, device: StandInDevice, tracking: Runs) -> None:

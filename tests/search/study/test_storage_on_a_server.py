@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
-import psycopg
 import pytest
 
 from search.driver.search import run_search
@@ -20,13 +19,11 @@ PROGRAMS = find_postgresql()
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """The URL of a database of its own: Optuna and MLflow each have a table of the name alembic_version."""
+    """The URL of a database of its own."""
     if PROGRAMS is None:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    with postgresql(PROGRAMS) as url:
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute("CREATE DATABASE optuna")
-        own = url.replace("postgresql://", "postgresql+psycopg://").replace("/postgres?", "/optuna?")
+    with postgresql(PROGRAMS) as database:
+        own = database.create_database("optuna")
         yield own
         server_storage(own).engine.dispose()
         server_storage.cache_clear()

@@ -1,6 +1,7 @@
 """Optuna's record of a study: what is asked, told, recovered and read again."""
 
 import dataclasses
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from sqlalchemy import event
 
 from search.strategy.optuna_samplers import SpaceSampler
 from search.study.errors import StorageError, StudyError
+from search.study.kept_weights import delete_weights
 from search.study.read_study import EXPERIMENT_FILE, read_study, study_names
 from search.study.settings import StudySettings, differences
 from search.study.storage import named_storage_errors, open_storage, optuna_path
@@ -21,8 +23,10 @@ from spaces.named_spaces import SPACES
 from spaces.space import BackboneChoice, Space
 from tests.search.conftest import MakeSettings
 from tests.search.driver.scripted import FEW, IDENTITY, SPACE, latency
+from tests.search.records import record, summary
 from trials.latency import Latency
-from trials.trial_result import TrialResult, write_result
+from trials.training import CHECKPOINT_FILE
+from trials.trial_result import ONNX_FILE, RESULT_FILE, TrialResult, write_result
 
 COMPLETE = TrialResult(state="complete", latency=latency(20.0), ap=0.4, ap50=0.6, history=((1, 2.0, 0.4, 0.6),))
 
@@ -96,6 +100,17 @@ def test_what_a_killed_driver_left_running_is_queued_again_unless_its_result_is_
     assert [record.number for record in study.records()] == [1]
     assert [ask(study)[1] for _ in range(2)] == [asked[0][1], asked[2][1]]
     assert not [trial for trial in in_optuna(chosen) if trial.state == TrialState.WAITING]
+
+
+def test_an_interrupted_trial_leaves_no_files(settings: MakeSettings) -> None:
+    chosen = settings()
+    study = open_study(chosen)
+    for _ in range(2):
+        number, _ = ask(study)
+        chosen.trial_folder(number).mkdir(parents=True)
+        (chosen.trial_folder(number) / "model.partial.onnx").touch()
+    study.interrupt(0)
+    assert [path.name for path in chosen.trial_folder(0).parent.iterdir()] == ["0001"]
 
 
 def test_what_two_drivers_queued_again_is_tried_once(settings: MakeSettings) -> None:
@@ -291,3 +306,40 @@ def test_a_damaged_database_is_named(tmp_path: Path) -> None:
     optuna_path(tmp_path).write_text("no database")
     with pytest.raises(StorageError, match=r"optuna\.db cannot be used: file is not a database"):
         open_storage(tmp_path)
+
+
+def test_a_database_of_another_optuna_is_named_with_the_way_out(settings: MakeSettings) -> None:
+    """A study of an earlier version of this package may have one."""
+    chosen = settings()
+    with sqlite3.connect(optuna_path(chosen.root)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'v2.6.0.a'")
+    connection.close()
+    with pytest.raises(StorageError, match=r"optuna\.db is of another version of Optuna") as refused:
+        open_study(chosen)
+    assert f"optuna storage upgrade --storage sqlite+pysqlite:///{optuna_path(chosen.root)}" in refused.value.hint
+
+
+def test_only_the_front_keeps_its_weights(settings: MakeSettings) -> None:
+    chosen = settings()
+    trials = [
+        record(0, 0.4, 20.0),
+        record(1, 0.3, 30.0),  # beaten by the first
+        record(2, 0.5, 30.0),
+        record(3, 0.1, 40.0, state="pruned", reason="hopeless"),
+        record(4, None, None, state="failed", reason="its file tells why"),
+    ]
+    for trial in trials:
+        chosen.trial_folder(trial.number).mkdir(parents=True)
+        for name in (CHECKPOINT_FILE, ONNX_FILE, RESULT_FILE):
+            (chosen.trial_folder(trial.number) / name).touch()
+    delete_weights(settings(keep="all"), summary(*trials))
+    assert len(list(chosen.folder.glob("trials/*/checkpoint.pt"))) == 5
+    for _ in range(2):  # a driver that was killed before it deleted does so at its next start
+        delete_weights(chosen, summary(*trials))
+        for name in (CHECKPOINT_FILE, ONNX_FILE):
+            assert [path.parent.name for path in sorted(chosen.folder.glob(f"trials/*/{name}"))] == [
+                "0000",
+                "0002",
+                "0004",
+            ]
+    assert len(list(chosen.folder.glob("trials/*/result.json"))) == 5

@@ -97,35 +97,62 @@ def tracking_server(
 def find_postgresql() -> Path | None:
     """Find the folder of PostgreSQL's server; Debian's is not on the path."""
     found = shutil.which("initdb") or max(glob.glob("/usr/lib/postgresql/*/bin/initdb"), default=None)
-    return None if found is None else Path(found).parent
+    return None if found is None else Path(found).resolve().parent
 
 
-@contextmanager
-def postgresql(programs: Path) -> Iterator[str]:
-    """Start PostgreSQL on a new cluster, behind a socket in a folder of its own, and stop it at the end.
+class PostgreSQL:
+    """PostgreSQL on a new cluster, behind a socket in a folder of its own; it can be killed and started again.
 
     It refuses to run as root, and then runs as nobody.
 
     Args:
-        programs: Its folder.
-
-    Returns:
-        The URI of a database.
+        programs: Its programs' folder.
+        folder: Of its files and its socket.
     """
-    user = "nobody" if os.geteuid() == 0 else None
 
-    def call(program: str, *arguments: str) -> None:
-        subprocess.run([str(programs / program), *arguments], check=True, user=user, cwd="/", stdout=subprocess.DEVNULL)
-
-    with tempfile.TemporaryDirectory(prefix="pg-") as folder:  # not pytest's, which only its owner may enter
-        if user is not None:
-            shutil.chown(folder, user)
-        data = f"{folder}/data"
+    def __init__(self, programs: Path, folder: Path) -> None:
+        self.uri = f"postgresql://mlflow@/postgres?host={folder}"
+        self._programs, self._folder = programs, folder
+        self._user = "nobody" if os.geteuid() == 0 else None
+        if self._user is not None:
+            shutil.chown(folder, self._user)
         kind = ("--auth", "trust", "--locale", "C", "--encoding", "UTF8", "--no-sync")
-        call("initdb", "--pgdata", data, "--username", "mlflow", *kind)
-        options = f"-F -k {folder} -c listen_addresses="
-        call("pg_ctl", "start", "--pgdata", data, "--log", f"{folder}/log", "--options", options)
+        self._call("initdb", "--pgdata", str(folder / "data"), "--username", "mlflow", *kind)
+
+    def create_database(self, name: str) -> str:
+        """Create a database; return its URI for psycopg: Optuna and MLflow each have a table of the name alembic_version."""
+        self._call("createdb", "--host", str(self._folder), "--username", "mlflow", name)
+        return f"postgresql+psycopg://mlflow@/{name}?host={self._folder}"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        log, options = self._folder / "log", f"-F -k {self._folder} -c listen_addresses="
+        self._call("pg_ctl", "start", "--pgdata", str(self._folder / "data"), "--log", str(log), "--options", options)
+
+    def stop(self) -> None:
+        """Stop it at once; it recovers at the next start."""
+        self._call("pg_ctl", "stop", "--pgdata", str(self._folder / "data"), "--mode", "immediate")
+
+    def kill(self) -> None:
+        """Kill its first process, whose others then end by themselves, and wait for them."""
+        pid = int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
+        others = [Path("/proc") / child for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        os.kill(pid, signal.SIGKILL)
+        while any(other.exists() for other in others):
+            time.sleep(0.05)
+
+    def _call(self, program: str, *arguments: str) -> None:
+        command = [str(self._programs / program), *arguments]
+        subprocess.run(command, check=True, user=self._user, cwd="/", stdout=subprocess.DEVNULL)
+
+
+@contextmanager
+def postgresql(programs: Path) -> Iterator[PostgreSQL]:
+    """Start PostgreSQL, and stop it at the end; arguments as for `PostgreSQL`."""
+    with tempfile.TemporaryDirectory(prefix="pg-") as folder:  # not pytest's, which only its owner may enter
+        server = PostgreSQL(programs, Path(folder))
+        server.start()
         try:
-            yield f"postgresql://mlflow@/postgres?host={folder}"
+            yield server
         finally:
-            call("pg_ctl", "stop", "--pgdata", data, "--mode", "immediate")
+            server.stop()

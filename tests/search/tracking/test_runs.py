@@ -24,6 +24,8 @@ from search.tracking.runs import (
     STUDY_TAG,
     TRIAL_TAG,
     StudyRuns,
+    find_trial_run,
+    log_report,
 )
 from search.tracking.store import tracking_uri
 from tests.search.conftest import DATASET, MakeSettings
@@ -107,7 +109,7 @@ def test_a_trial_has_its_axes_its_curves_its_objectives_and_its_files(settings: 
     assert run.data.tags["yoloret.device"] == "stand-in · none · fp32, threads 1"
     assert run.data.tags["yoloret.training_precision"] == "bf16"
     assert run.data.tags["yoloret.trained_on"] == "GPU 1"
-    assert artifacts(chosen, run) == {ARCHITECTURE_FILE, RESULT_FILE, ONNX_FILE, DETECTIONS_FILE}
+    assert artifacts(chosen, run) == {ARCHITECTURE_FILE, RESULT_FILE, DETECTIONS_FILE}
     assert curve(chosen, run, "train_loss") == [(2, 1.0), (4, 0.8), (1, 2.0), (3, 0.9)]  # the scored ones came first
     assert curve(chosen, run, "val_ap") == [(2, 0.3), (4, 0.4)]
 
@@ -172,7 +174,7 @@ def test_other_ends_have_a_reason_and_no_objective(
     assert artifacts(chosen, run) == {ARCHITECTURE_FILE, RESULT_FILE, "traceback.txt"}  # and no ONNX of no use
 
 
-def test_the_study_s_run_has_the_front_and_the_hypervolume_and_members_their_checkpoint(
+def test_the_study_s_run_has_the_front_and_the_hypervolume_and_members_their_weights(
     settings: MakeSettings,
 ) -> None:
     chosen = settings()
@@ -208,7 +210,7 @@ def test_the_study_s_run_has_the_front_and_the_hypervolume_and_members_their_che
     assert curve(chosen, parent, "hypervolume")[-1][1] == whole.hypervolume
     assert parent.data.metrics["trials_complete"] == 3.0
     assert {number: run.data.tags[FRONT_TAG] for number, run in children.items()} == {0: "no", 1: "no", 2: "yes"}
-    assert CHECKPOINT_FILE in artifacts(chosen, children[2])
+    assert {CHECKPOINT_FILE, ONNX_FILE} <= artifacts(chosen, children[2])
 
 
 def test_the_front_s_tags_follow_it_while_the_search_runs(settings: MakeSettings) -> None:
@@ -394,9 +396,56 @@ def test_studies_that_share_an_experiment_leave_each_other_alone(
     assert children[0].data.tags[FRONT_TAG] == "yes"
 
 
+def test_a_checkpoint_that_was_copied_halfway_is_copied_again(settings: MakeSettings) -> None:
+    chosen, trial = settings(), record(0, 0.4, 20.0)
+    chosen.trial_folder(0).mkdir(parents=True)
+    (chosen.trial_folder(0) / CHECKPOINT_FILE).write_bytes(b"all of the weights")
+    tracking = open_runs(chosen)
+    tracking.finished(trial, seconds=1.0)
+    run_id = runs(chosen)[1][0].info.run_id
+    (chosen.root / "half" / CHECKPOINT_FILE).parent.mkdir()
+    (chosen.root / "half" / CHECKPOINT_FILE).write_bytes(b"all of")
+    client(chosen).log_artifact(run_id, str(chosen.root / "half" / CHECKPOINT_FILE))
+    tracking.mark_front(summary(trial))
+    copy = client(chosen).download_artifacts(run_id, CHECKPOINT_FILE)
+    assert Path(copy).read_bytes() == b"all of the weights"
+
+
 def test_a_deleted_experiment_is_named(settings: MakeSettings) -> None:
     chosen = settings()
     tracking = open_runs(chosen)
     client(chosen).delete_experiment(tracking.experiment_id)
-    with pytest.raises(StudyError, match="MLflow experiment 'study' is deleted"):
+    with pytest.raises(StudyError, match="MLflow experiment 'study' is deleted") as refused:
         open_runs(chosen)
+    assert f"mlflow experiments restore --experiment-id {tracking.experiment_id}" in refused.value.hint
+
+
+def test_an_experiment_that_was_restored_has_one_run_a_trial(settings: MakeSettings) -> None:
+    """MLflow brings back all of its runs, those that were deleted before too."""
+    chosen, trial = settings(), record(1, 0.4, 20.0)
+    tracking = open_runs(chosen)
+    tracking.started(0, trial.architecture)
+    tracking.interrupted(0)
+    tracking.finished(record(1, None, None, state="failed", reason="the loss is nan"), seconds=5.0)
+    open_runs(chosen).catch_up([trial])
+    client(chosen).delete_experiment(tracking.experiment_id)
+    client(chosen).restore_experiment(tracking.experiment_id)
+    open_runs(chosen).catch_up([trial])
+    (run,) = runs(chosen)[1].values()
+    assert run.data.tags[STATE_TAG] == "complete"
+
+
+def test_a_renamed_experiment_is_found_by_its_study(settings: MakeSettings) -> None:
+    chosen, trial = settings(), record(0, 0.4, 20.0)
+    tracking = open_runs(chosen)
+    client(chosen).rename_experiment(tracking.experiment_id, "cells, first try")
+    again = open_runs(chosen)
+    assert again.experiment_id == tracking.experiment_id
+    again.finished(trial, seconds=1.0)
+    assert set(runs(chosen, "cells, first try")[1]) == {0}
+    assert find_trial_run(client(chosen), "study", "one", 0) is not None
+    (chosen.root / "report.html").touch()
+    assert log_report(chosen.root, "study", "one", chosen.root / "report.html")
+    other = open_runs(chosen, study_id="two")  # another study of the former name has an experiment of its own
+    assert other.experiment_id != tracking.experiment_id
+    assert client(chosen).get_experiment(other.experiment_id).name == "study"

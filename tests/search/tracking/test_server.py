@@ -40,8 +40,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackingServer
     )
     environment = {"MLFLOW_AUTH_CONFIG_PATH": str(login), "MLFLOW_FLASK_SERVER_SECRET_KEY": "of this test"}
     with (
-        postgresql(programs) as store,
-        tracking_server(folder, store, options=("--app-name", "basic-auth"), environment=environment) as server,
+        postgresql(programs) as database,
+        tracking_server(folder, database.uri, options=("--app-name", "basic-auth"), environment=environment) as server,
     ):
         yield server
 
@@ -99,6 +99,7 @@ def test_the_password_may_stand_in_the_address(
     login = f"{USER}:{urllib.parse.quote(PASSWORD, safe='')}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://{login}@{guarded.address}")
     opened = StudyRuns(settings(name="by-address"))
+    opened.begin("a study", {})
     assert MlflowClient().get_experiment(opened.experiment_id).name == "by-address"
     assert shown_uri(settings().root) == f"http://***@{guarded.address}"
 
