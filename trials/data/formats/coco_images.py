@@ -7,7 +7,7 @@ from typing import Any
 
 from trials.data.dataset import DatasetError
 from trials.data.formats.broken_items import relative_name
-from trials.data.formats.file_tree import SPLIT_WORDS, FileTree, count_common_tail, file_name
+from trials.data.formats.file_tree import SPLIT_WORDS, FileTree, count_common_tail, file_name, nearest_first
 
 _PROBED_IMAGES = 20  # a folder that holds one of the first few images is the image folder
 _SHOWN_FOLDERS = 8
@@ -45,7 +45,7 @@ class CocoImages:
         for word in words:
             folders += [root / word, root / "images" / word, root / word / "images"]
         found = (folder for folder in folders if any(probe and (folder / probe).is_file() for probe in probes))
-        elsewhere = (_folder_of(path, probe) for probe in probes for path in self._alike(probe))
+        elsewhere = (_folder_of(path, probe) for probe in probes for path in nearest_first(self._alike(probe), file))
         folder = next(found, None) or next(elsewhere, None) or (None if probes else root)
         if folder is None:
             looked = ", ".join(list(dict.fromkeys(relative_name(folder, root) for folder in folders))[:_SHOWN_FOLDERS])

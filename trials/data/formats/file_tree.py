@@ -199,6 +199,11 @@ def count_common_tail(first: tuple[str, ...], second: tuple[str, ...]) -> int:
     return count
 
 
+def nearest_first(paths: Iterable[Path], place: Path) -> list[Path]:
+    """Return paths, those that share most folders with a place first, else in their order."""
+    return sorted(paths, key=lambda path: -len(Path(os.path.commonpath((path, place))).parts))
+
+
 def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
     try:
         here = _identity(folder)

@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,10 @@ from trials.data.images.image_file import check_image
 _IMAGES, _OBJECTS, _BOXES = ("image", "img"), ("objects", "annotations", "faces"), ("bbox", "bboxes", "boxes", "box")
 _CLASSES = ("category", "categories", "category_id", "label", "labels", "class", "class_id")
 _BATCH_ROWS = 32
+_UNPACKER = 2
+"""Identifies what unpacked a file; another version of ours may read boxes or classes otherwise."""
 _TOLERANCE_PX = 1.0  # a box past the edge by rounding does not tell xywh from xyxy
+_MOST_OUTSIDE = 0.1  # share of boxes past the edge that errors explain; of corners read as xywh some half are
 _CONVENTION_FILE = "boxes.txt"
 
 _Rows = list[dict[str, Any]]
@@ -62,7 +66,7 @@ def _unpack(tree: FileTree) -> Path:
     """Return the folder of the images and of a COCO file for each split; write it where it is missing."""
     paths = tree.annotations(".parquet")
     stats = [(str(path.resolve()), path.stat()) for path in paths]
-    identity = json.dumps([(place, found.st_size, found.st_mtime_ns) for place, found in stats])
+    identity = json.dumps([_UNPACKER, *((place, found.st_size, found.st_mtime_ns) for place, found in stats)])
     folder = data_home() / "parquet" / hashlib.sha256(identity.encode()).hexdigest()[:16]
     if folder.is_dir():
         return folder
@@ -137,16 +141,21 @@ def _find(names: Sequence[str], wanted: Sequence[str]) -> str | None:
 
 
 def _class_names(feature: Any) -> list[str]:
-    """Return the names of the first list of classes in a column's description; empty for none."""
+    """Return the names of the classes in a column's description; empty for none."""
+    while isinstance(feature, list) or (isinstance(feature, Mapping) and "feature" in feature):
+        feature = feature[0] if isinstance(feature, list) else feature["feature"]
+    if isinstance(feature, Mapping) and "_type" not in feature:  # fields: of several lists of names, that of the class
+        feature = feature.get(_find(list(feature), _CLASSES))
+        while isinstance(feature, Mapping) and "feature" in feature:
+            feature = feature["feature"]
     if isinstance(feature, Mapping) and feature.get("_type") == "ClassLabel":
         return [str(name) for name in feature.get("names", ())]
-    parts = feature.values() if isinstance(feature, Mapping) else feature if isinstance(feature, list) else ()
-    return next((names for part in parts if (names := _class_names(part))), [])
+    return []
 
 
 def _write(image: Any, folder: Path, number: int) -> str:
     """Write a row's image, if it has one; return the suffix of its name."""
-    stored = image if isinstance(image, dict) else {"bytes": image}
+    stored = image if isinstance(image, dict) else {"path" if isinstance(image, str) else "bytes": image}
     suffix = Path(stored.get("path") or "").suffix
     if content := stored.get("bytes"):
         (folder / f"{number:07d}{suffix}").write_bytes(content)
@@ -157,7 +166,7 @@ def _boxes_and_names(objects: Any, stated: Sequence[str], path: Path) -> dict[st
     """Return a row's boxes and the names of their classes; a number without a name stays one where names are stated."""
     items = objects or []
     if isinstance(items, dict):  # a list for each field, as `datasets` stored sequences up to version 3
-        items = [dict(zip(items, values, strict=True)) for values in zip(*items.values(), strict=True)]
+        items = [dict(zip(items, values, strict=False)) for values in zip_longest(*items.values())]
     fields = list(items[0]) if items else []
     box, label = _find(fields, _BOXES), _find(fields, _CLASSES)
     if items and box is None:
@@ -178,7 +187,7 @@ def _is_xyxy(rows: _Rows, folder: Path) -> bool:
     Raises:
         DatasetError: They are fractions of the image, of which nothing says whether they are corners or centres.
     """
-    is_outside = is_other = False
+    num_boxes = num_outside = num_other = 0
     largest = 0.0
     for row in rows:
         boxes = [box for box in row["boxes"] if isinstance(box, list) and len(box) == 4 and None not in box]
@@ -188,15 +197,17 @@ def _is_xyxy(rows: _Rows, folder: Path) -> bool:
         except ValueError:  # the COCO reader names broken images
             continue
         for left, top, third, fourth in boxes:
-            is_outside |= left + third > width + _TOLERANCE_PX or top + fourth > height + _TOLERANCE_PX
-            is_other |= third <= left or fourth <= top
-            is_other |= third > width + _TOLERANCE_PX or fourth > height + _TOLERANCE_PX
+            num_boxes += 1
+            num_outside += left + third > width + _TOLERANCE_PX or top + fourth > height + _TOLERANCE_PX
+            num_other += (
+                third <= left or fourth <= top or third > width + _TOLERANCE_PX or fourth > height + _TOLERANCE_PX
+            )
     if 0 < largest <= 1:
         raise DatasetError(
             "the boxes in the Parquet files are fractions of the image, and nothing says in which form",
             hint="write them as x, y, width, height in pixels, as COCO does",
         )
-    return is_outside and not is_other
+    return num_outside > max(num_other, _MOST_OUTSIDE * num_boxes)
 
 
 def _to_coco(rows: _Rows, names: Sequence[str], *, is_xyxy: bool) -> dict[str, _Rows]:

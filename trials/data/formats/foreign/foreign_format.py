@@ -3,6 +3,7 @@
 Boxes are xyxy in absolute pixels, a continuous range, as everywhere inside.
 """
 
+import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -11,6 +12,8 @@ from math import cos, radians, sin
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
+
+from PIL import Image
 
 from trials.data.formats.file_tree import FileTree, read_text
 
@@ -72,7 +75,17 @@ class NoBoxError(Exception):
     """An object is of a kind that has no box, such as a point or a line; the message names the kind."""
 
 
-FAULTS = (ValueError, TypeError, LookupError, AttributeError, OSError)
+FAULTS = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OSError,
+    OverflowError,
+    RecursionError,
+    csv.Error,
+    Image.DecompressionBombError,
+)
 """What reading a damaged file or entry raises."""
 
 
@@ -113,7 +126,7 @@ def read_size(height: Any, width: Any) -> tuple[int, int] | None:
     """Return a stated height and width; None where one is missing, no number, or not positive."""
     try:
         size_hw = int(float(height)), int(float(width))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return size_hw if min(size_hw) > 0 else None
 

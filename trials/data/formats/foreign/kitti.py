@@ -20,6 +20,7 @@ from trials.data.formats.foreign.foreign_format import (
 )
 
 _LINE = re.compile(r"(?P<name>[^\W\d].*?)(?P<numbers>(\s+[-+\d.eE]+){14,15})\s*")  # a class's name may have spaces
+_WORD = re.compile(r"[^\W\d][^:]*?\s")
 _DONT_CARE = "DontCare"
 
 
@@ -29,7 +30,8 @@ def _is_it(head: bytes) -> bool:
 
 def _read_images(path: Path, tree: FileTree) -> Iterable[ForeignImage]:
     lines = read_list(path)
-    if not tree.images_of_stem(path.stem) and not any(_LINE.fullmatch(line) for line in lines):
+    is_other = bool(lines) and not any(_WORD.match(line) for line in lines)  # calib/ (P0: ...), oxts/ (numbers)
+    if is_other or (not tree.images_of_stem(path.stem) and not any(_LINE.fullmatch(line) for line in lines)):
         raise OtherFileError
     yield ForeignImage(name=path.stem, objects=lines)
 

@@ -4,14 +4,22 @@ Classes are the names in use, sorted. No library reads these: docs/data.md, "Why
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from trials.data.dataset import Dataset, DatasetFormat, Sample, assemble_dataset
 from trials.data.formats.broken_items import BrokenItems, OnBroken, relative_name
 from trials.data.formats.coco_images import CocoImages
-from trials.data.formats.file_tree import FileTree, file_name, is_image, note_unreadable, read_head, split_in
+from trials.data.formats.file_tree import (
+    FileTree,
+    file_name,
+    is_image,
+    nearest_first,
+    note_unreadable,
+    read_head,
+    split_in,
+)
 from trials.data.formats.foreign.createml import CREATEML
 from trials.data.formats.foreign.cvat import CVAT
 from trials.data.formats.foreign.datumaro import DATUMARO
@@ -65,7 +73,23 @@ def is_foreign(format: DatasetFormat, tree: FileTree) -> bool:
     """Return whether one of the first annotation files of a foreign format's suffix is of that format."""
     spec = FOREIGN[format]
     paths = [path for path in tree.annotations(spec.suffix) if not is_split_list(path)]
-    return any(spec.is_it(read_head(path)) for path in paths[:_PROBED_FILES])
+    return any(spec.is_it(read_head(path)) for path in _probes(paths))
+
+
+def _probes(paths: Sequence[Path]) -> Iterator[Path]:
+    """Give the longest files of each folder: others may hold no object, or be of another kind, as KITTI's calib/ is."""
+    by_folder: dict[Path, list[Path]] = {}
+    for path in paths:
+        by_folder.setdefault(path.parent, []).append(path)
+    for inside in by_folder.values():
+        yield from sorted(inside, key=_num_bytes)[-_PROBED_FILES:]
+
+
+def _num_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # a link to nothing
+        return 0
 
 
 def read_foreign(format: DatasetFormat, tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
@@ -161,9 +185,11 @@ class _Reader:
                 for path in paths:
                     for entry in self._entries(path, parsed.get(path, FileNotFoundError("the annotation is missing"))):
                         try:
-                            self._enter(entry, images.find(path, entry.name), split=split, file=path)
+                            image = images.find(path, entry.name)
                         except ValueError as error:
                             self.broken.add(path, str(error))
+                        else:
+                            self._enter(entry, image, split=split, file=path)
 
     def _divide_images(self, parsed: _Parsed) -> None:
         """Enter the images of a format with a file for many."""
@@ -174,7 +200,7 @@ class _Reader:
             found: list[tuple[ForeignImage, Path]] = []
             with self.broken.of_split(split or "train"):
                 entries = [entry for entry in self._entries(path, content) if self._is_named(entry, path)]
-                names = [self._with_suffix(entry.name) for entry in entries]
+                names = [self._with_suffix(entry.name, path) for entry in entries]
                 images.enter(path, split=split, images=[{"file_name": name} for name in names])
                 found = [(entry, images.find(name)) for entry, name in zip(entries, names, strict=True)]
             for entry, image in found:
@@ -206,11 +232,11 @@ class _Reader:
             self.broken.add(path, "an image has no file name")
         return bool(entry.name)
 
-    def _with_suffix(self, name: str) -> str:
+    def _with_suffix(self, name: str, file: Path) -> str:
         """Return an image's name with the suffix of a file that is there, where the annotation states none."""
         if is_image(Path(name)):
             return name
-        alike = self._tree.images_of_stem(file_name(name))
+        alike = nearest_first(self._tree.images_of_stem(file_name(name)), file)
         return str(PurePosixPath(f"{name}{alike[0].suffix}")) if alike else name
 
     def _enter(self, entry: ForeignImage, image: Path, *, split: str, file: Path) -> None:

@@ -1,11 +1,15 @@
 """Each foreign format, in the form that its own tool writes; each writer names what wrote the form it copies."""
 
+import base64
+import io
 import json
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.trials.data.formats.coco_round_trip import check_round_trip
 from trials.data import DatasetError, open_dataset
@@ -272,7 +276,7 @@ def test_broken_box_is_named_or_left_out(format: str, write_foreign: WriteForeig
 def test_missing_image_is_named_or_left_out(format: str, write_foreign: WriteForeign) -> None:
     root = write_foreign(format)
     next(root.rglob("b.jpg")).unlink()
-    with pytest.raises(DatasetError, match=r"b(\.jpg)?: the image is missing"):
+    with pytest.raises(DatasetError, match=r"^\S*b(\.jpg)?: the image is missing"):
         open_dataset(str(root))
     dataset = open_dataset(str(root), on_broken="skip")
     assert [Path(sample.name).name for sample in dataset.splits["train"] + dataset.splits["val"]] == ["a.jpg", "c.jpg"]
@@ -605,3 +609,106 @@ def test_face_count_that_differs_from_the_lines(write_foreign: WriteForeign) -> 
     path.write_text(path.read_text().replace("\n2\n", "\n3\n", 1))
     with pytest.raises(DatasetError, match=r"bbx_gt\.txt: 0--Parade/a\.jpg: says '3' faces and lists 2"):
         open_dataset(str(root))
+
+
+def test_createml_in_the_form_of_apple(tmp_path: Path, write_image) -> None:
+    """As "Building an object detector data source" has it: other keys than the tools write."""
+    box = {"label": "cat", "coordinates": {"x": 20, "y": 12.5, "width": 20, "height": 15}}
+    entries = [{"imagefilename": f"{name}.jpg", "annotation": [box]} for name in "ab"]
+    _write(tmp_path / "annotations.json", json.dumps(entries))
+    assert _all_boxes(_open_one(tmp_path, write_image, "a.jpg", "b.jpg")) == {"a.jpg": [XYXY[0]], "b.jpg": [XYXY[0]]}
+
+
+def test_depth_beyond_bounds_is_a_broken_file(tmp_path: Path, write_image) -> None:
+    _labelme(tmp_path, "", {"a": BOXES, "b": BOXES, "c": BOXES})
+    _write(tmp_path / "b.json", f'{{"flags": {{}}, "imagePath": "b.jpg", "shapes": {"[" * 100_000}{"]" * 100_000}}}')
+    for name in "abc":
+        write_image(tmp_path / f"{name}.jpg")
+    with pytest.raises(DatasetError, match=r"^b\.json: "):
+        open_dataset(str(tmp_path))
+    dataset = open_dataset(str(tmp_path), on_broken="skip")
+    assert any(entry.startswith("b.json") for entry in dataset.left_out)
+
+
+def test_size_beyond_bounds_is_none_stated(tmp_path: Path, write_image) -> None:
+    _labelme(tmp_path, "", {"a": BOXES, "b": BOXES})
+    path = tmp_path / "a.json"
+    path.write_text(path.read_text().replace(f'"imageHeight": {HEIGHT}', '"imageHeight": 1e999'))
+    assert _all_boxes(_open_one(tmp_path, write_image, "a.jpg", "b.jpg"))["a.jpg"] == XYXY
+
+
+def test_quote_that_never_ends_is_a_broken_file(write_foreign: WriteForeign) -> None:
+    root = write_foreign("open-images")
+    path = root / "val-annotations-bbox.csv"
+    path.write_text(path.read_text().replace("c,xclick", 'c,"xclick', 1) + "\n0,0,0" * 50_000)
+    with pytest.raises(DatasetError, match=r"^val-annotations-bbox\.csv: field larger than field limit"):
+        open_dataset(str(root))
+
+
+def test_bitmap_that_unpacks_to_a_giant_is_a_broken_box(write_foreign: WriteForeign) -> None:
+    root = write_foreign("supervisely")
+    stored = io.BytesIO()
+    Image.new("1", (30_000, 30_000)).save(stored, "PNG")
+    data = base64.b64encode(zlib.compress(stored.getvalue())).decode()
+    path = root / "train/ann/b.jpg.json"
+    document = json.loads(path.read_text())
+    document["objects"].append(
+        {"classTitle": "x", "geometryType": "bitmap", "bitmap": {"origin": [1, 1], "data": data}}
+    )
+    path.write_text(json.dumps(document))
+    with pytest.raises(DatasetError, match=r"b\.jpg\.json: object 3: Image size"):
+        open_dataset(str(root))
+
+
+@pytest.mark.parametrize("format", ["kitti", "supervisely"])
+def test_many_empty_files_first(format: str, write_foreign: WriteForeign, write_image) -> None:
+    root = write_foreign(format)
+    writer, folder = WRITERS[format]
+    for number in range(25):
+        writer(root, "train", {f"_{number:02d}": []})
+        write_image(root / folder.format(split="train") / f"_{number:02d}.jpg")
+    dataset = open_dataset(str(root))
+    assert (dataset.format, len(dataset.splits["train"])) == (format, 27)
+
+
+def test_link_to_nothing_beside_annotations(write_foreign: WriteForeign) -> None:
+    root = write_foreign("kitti")
+    (root / "train/label_2/gone.txt").symlink_to("nowhere")
+    with pytest.raises(DatasetError, match=r"^train/label_2/gone\.txt: .*No such file"):
+        open_dataset(str(root))
+
+
+def test_kitti_beside_its_calibrations(write_foreign: WriteForeign) -> None:
+    root = write_foreign("kitti")
+    for name in "ab":
+        _write(root / f"train/calib/{name}.txt", "P0: 1.0 0.0 0.0 0.0 0.0 1.0 0.0 0.0 0.0 0.0 1.0 0.0\n" * 4)
+        _write(root / f"train/oxts/{name}.txt", "49.015 8.434 116.4\n")
+    dataset = open_dataset(str(root))
+    assert _all_boxes(dataset) == {"a.jpg": XYXY, "b.jpg": XYXY, "c.jpg": XYXY}
+    assert dataset.notes == ("4 other .txt file(s) are no KITTI: not read, first train/calib/a.txt",)
+
+
+def test_each_of_two_projects_has_its_own_images(tmp_path: Path, write_image) -> None:
+    for project, suffix in (("one", "png"), ("two", "jpg")):
+        for frame in range(2):
+            write_image(tmp_path / f"{project}/images/frame_{frame:06d}.{suffix}")
+        boxes = "".join(f'<box frame="{n}" outside="0" xtl="1" ytl="2" xbr="9" ybr="8"/>' for n in range(2))
+        text = f'<annotations><version>1.1</version><track id="0" label="{project}">{boxes}</track></annotations>'
+        _write(tmp_path / f"{project}/annotations.xml", text)
+    dataset = open_dataset(str(tmp_path))
+    samples = [sample for samples in dataset.splits.values() for sample in samples]
+    names = {sample.name: dataset.class_names[int(sample.labels[0])] for sample in samples}
+    assert len(names) == 4
+    assert all(name.startswith(project) for name, project in names.items())
+
+
+def test_two_projects_with_images_of_the_same_names(tmp_path: Path, write_image) -> None:
+    for project in ("one", "two"):
+        write_image(tmp_path / f"{project}/pictures/a.jpg")
+        result = _result(project, *BOXES[0][1:])
+        tasks = [{"data": {"image": "/data/upload/1/0123abcd-a.jpg"}, "annotations": [{"result": [result]}]}]
+        _write(tmp_path / f"{project}/export.json", json.dumps(tasks))
+    dataset = open_dataset(str(tmp_path))
+    samples = [sample for samples in dataset.splits.values() for sample in samples]
+    names = {sample.name: dataset.class_names[int(sample.labels[0])] for sample in samples}
+    assert names == {"one/pictures/a.jpg": "one", "two/pictures/a.jpg": "two"}
