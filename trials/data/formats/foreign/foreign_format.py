@@ -29,6 +29,8 @@ class LabelledBox(NamedTuple):
     """Pixels."""
     is_ignored: bool = False
     """Whether it is neither trained on nor scored."""
+    remark: str = ""
+    """What the format's reader did with the object that the user should know; the same words for the same thing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +67,8 @@ class ForeignFormat:
     """Reads a file; raises `OtherFileError` for one of another kind, and one of `FAULTS` for a damaged one."""
     read_box: Callable[[Any, tuple[int, int]], LabelledBox]
     """Reads one of an image's objects, given the image's height and width; raises `NoBoxError`, or one of `FAULTS`."""
+    is_stated_first: bool = False
+    """Of a format with a file for each image: whether the image's name in the file goes before the file's own name."""
 
 
 class OtherFileError(Exception):
@@ -154,6 +158,11 @@ def bound(points: Iterable[Sequence[Any]]) -> Xyxy:
         raise ValueError("has no points")
     xs, ys = zip(*numbers, strict=True)
     return min(xs), min(ys), max(xs), max(ys)
+
+
+def bound_boxes(boxes: Iterable[Xyxy]) -> Xyxy:
+    """Return the bounding box of one or more boxes."""
+    return bound([corner for left, top, right, bottom in boxes for corner in ((left, top), (right, bottom))])
 
 
 def bound_turned(box: Xyxy, degrees: float, *, pivot: tuple[float, float]) -> Xyxy:

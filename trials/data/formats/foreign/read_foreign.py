@@ -136,6 +136,7 @@ class _Reader:
         self._notes: list[str] = []
         self._no_boxes: Counter[str] = Counter()
         self._remarks: Counter[str] = Counter()
+        self._box_remarks: Counter[str] = Counter()
         self._others: list[Path] = []
         self._splits: dict[str, dict[Path, _Annotated]] = {}
         self._num_joined = 0
@@ -156,6 +157,7 @@ class _Reader:
                 f"{len(self._others)} other {self._spec.suffix} file(s) are no {self._spec.title}: not read, first {first}"
             )
         notes += [f"{count} image(s): {remark}" for remark, count in self._remarks.items()]
+        notes += [f"{count} object(s): {remark}" for remark, count in self._box_remarks.items()]
         if self._no_boxes:
             kinds = ", ".join(f"{count} {kind}" for kind, count in self._no_boxes.most_common())
             notes.append(f"objects of kinds without a box are left out: {kinds}")
@@ -178,7 +180,7 @@ class _Reader:
 
     def _divide_files(self, parsed: _Parsed) -> None:
         """Enter the images of a format with a file for each."""
-        self._images = images = VocImages(self._tree, list(parsed))
+        self._images = images = VocImages(self._tree, list(parsed), is_stated_first=self._spec.is_stated_first)
         for split, paths in divide_by_split(self._tree, list(parsed), broken=self.broken, notes=self._notes).items():
             with self.broken.of_split(split):
                 self._splits.setdefault(split, {})
@@ -251,12 +253,16 @@ class _Reader:
         annotated = by_path[image]
         for number, item in enumerate(entry.objects or (), 1):
             try:
-                annotated.boxes.append(self._spec.read_box(item, annotated.image.size_hw))
+                box = self._spec.read_box(item, annotated.image.size_hw)
             except NoBoxError as kind:
                 self._no_boxes[str(kind)] += 1
             except FAULTS as error:
                 of_image = "" if self._spec.is_file_per_image else f" of {entry.name}"
                 self.broken.add_box(file, f"object {number}{of_image}: {_reason(error)}")
+            else:
+                annotated.boxes.append(box)
+                if box.remark:
+                    self._box_remarks[box.remark] += 1
 
 
 def _to_sample(item: _Annotated, index: Mapping[str, int], broken: BrokenItems) -> Sample:

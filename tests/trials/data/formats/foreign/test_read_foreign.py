@@ -712,3 +712,41 @@ def test_two_projects_with_images_of_the_same_names(tmp_path: Path, write_image)
     samples = [sample for samples in dataset.splits.values() for sample in samples]
     names = {sample.name: dataset.class_names[int(sample.labels[0])] for sample in samples}
     assert names == {"one/pictures/a.jpg": "one", "two/pictures/a.jpg": "two"}
+
+
+def test_labelme_goes_by_the_name_in_the_file(tmp_path: Path, write_image) -> None:
+    _labelme(tmp_path, "", {"a": BOXES, "001": BOXES[:1]})
+    path = tmp_path / "001.json"
+    path.write_text(path.read_text().replace("001.jpg", "img_7.jpg"))
+    dataset = _open_one(tmp_path, write_image, "a.jpg", "001.jpg", "img_7.jpg")
+    assert _all_boxes(dataset) == {"a.jpg": XYXY, "img_7.jpg": XYXY[:1]}
+    assert "1 image(s) have no annotation and are left out, first 001.jpg" in dataset.notes
+    (tmp_path / "img_7.jpg").unlink()
+    assert _all_boxes(open_dataset(str(tmp_path))) == {"a.jpg": XYXY, "001.jpg": XYXY[:1]}
+
+
+def test_datumaro_groups_are_one_object(write_foreign: WriteForeign) -> None:
+    root = write_foreign("datumaro")
+    path = root / "annotations/train.json"
+    document = json.loads(path.read_text())
+    document["items"][0]["annotations"] = [
+        {"type": "polygon", "group": 5, "label_id": 0, "points": [1, 1, 10, 1, 10, 10]},
+        {"type": "polygon", "group": 5, "label_id": 0, "points": [20, 20, 30, 20, 30, 30]},
+        {"type": "bbox", "group": 5, "label_id": 1, "bbox": [2, 2, 4, 4]},
+        {"type": "polygon", "group": 0, "label_id": 0, "points": [3, 3, 9, 3, 9, 9]},
+        {"type": "polygon", "group": 0, "label_id": 0, "points": [3, 30, 9, 30, 9, 39]},
+        {"type": "mask", "group": 5, "label_id": 0, "rle": {}},
+    ]
+    path.write_text(json.dumps(document))
+    dataset = open_dataset(str(root))
+    assert dataset.splits["train"][0].boxes.tolist() == [[1, 1, 30, 30], [2, 2, 6, 6], [3, 3, 9, 9], [3, 30, 9, 39]]
+    assert dataset.notes[0] == "1 image(s): annotations of one class and group are joined to one object"
+
+
+def test_label_studio_box_of_two_classes(write_foreign: WriteForeign) -> None:
+    root = write_foreign("label-studio")
+    path = root / "train.json"
+    path.write_text(path.read_text().replace('["red cell"]', '["red cell", "round"]'))
+    dataset = open_dataset(str(root))
+    assert dataset.class_names == ("cat", "red cell")
+    assert dataset.notes == ("2 object(s): of several classes the first is read",)
