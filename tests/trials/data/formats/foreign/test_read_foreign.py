@@ -750,3 +750,13 @@ def test_label_studio_box_of_two_classes(write_foreign: WriteForeign) -> None:
     dataset = open_dataset(str(root))
     assert dataset.class_names == ("cat", "red cell")
     assert dataset.notes == ("2 object(s): of several classes the first is read",)
+
+
+@pytest.mark.parametrize("format", [name for name, spec in FOREIGN.items() if not spec.is_file_per_image])
+def test_last_few_of_many_listed_images(format: str, write_foreign: WriteForeign) -> None:
+    """As of Open Images, of which hardly anybody has all files."""
+    root = write_foreign(format)
+    WRITERS[format][0](root, "train", {**{f"_{number:02d}": BOXES for number in range(40)}, "a": BOXES, "b": BOXES})
+    dataset = open_dataset(str(root), on_broken="skip")
+    assert _all_boxes(dataset) == {"a.jpg": XYXY, "b.jpg": XYXY, "c.jpg": XYXY}
+    assert len(dataset.left_out) == 40
