@@ -760,3 +760,21 @@ def test_last_few_of_many_listed_images(format: str, write_foreign: WriteForeign
     dataset = open_dataset(str(root), on_broken="skip")
     assert _all_boxes(dataset) == {"a.jpg": XYXY, "b.jpg": XYXY, "c.jpg": XYXY}
     assert len(dataset.left_out) == 40
+
+
+def test_wider_face_without_area_or_number(write_foreign: WriteForeign, write_image) -> None:
+    """As published: invalid faces of 0×0 px, and a list of the test images without annotations."""
+    root = write_foreign("wider-face")
+    path = root / "wider_face_split/wider_face_train_bbx_gt.txt"
+    faces = "10 5 20 15 0 0 0 0 0 0 \n30 30 0 0 0 0 0 1 0 0 \n30 30 5 0 0 0 0 0 0 0 \n"
+    path.write_text(f"{path.read_text()}0--Parade/d.jpg\n3\n{faces}0--Parade/e.jpg\n")
+    (path.parent / "wider_face_test_filelist.txt").write_text("0--Parade/t.jpg\n0--Parade/u.jpg\n")
+    for split, name in (("train", "d"), ("train", "e"), ("test", "t"), ("test", "u")):
+        write_image(root / f"WIDER_{split}/images/0--Parade/{name}.jpg")
+    dataset = open_dataset(str(root))
+    assert _all_boxes(dataset) == {"a.jpg": XYXY, "b.jpg": XYXY, "c.jpg": XYXY, "d.jpg": XYXY[:1]}
+    assert dataset.notes[:3] == (
+        "1 other .txt file(s) are no WIDER FACE: not read, first wider_face_split/wider_face_test_filelist.txt",
+        "1 image(s): without an annotation, left out",
+        "objects of kinds without a box are left out: 2 face without area",
+    )
