@@ -22,7 +22,7 @@ from trials.data.data_home import data_home
 from trials.data.dataset import Dataset, DatasetError
 from trials.data.formats.broken_items import OnBroken, relative_name
 from trials.data.formats.coco import read_coco
-from trials.data.formats.file_tree import FileTree, split_in
+from trials.data.formats.file_tree import FileTree, note_only_file, split_in
 from trials.data.images.image_file import check_image
 
 _IMAGES, _OBJECTS, _BOXES = ("image", "img"), ("objects", "annotations", "faces"), ("bbox", "bboxes", "boxes", "box")
@@ -58,8 +58,15 @@ def read_parquet(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
     folder = _unpack(tree)
     dataset = read_coco(FileTree(folder), on_broken=on_broken)
     convention = (folder / _CONVENTION_FILE).read_text()
-    notes = (*dataset.notes, f"boxes are read as {convention}", f"the images are unpacked in {folder}")
+    paths = tree.annotations(".parquet")
+    split = _named_split(paths[0], tree)
+    only = [note_only_file(paths[0], split, tree.root)] if len(paths) == 1 and split != "train" else []
+    notes = (*dataset.notes, f"boxes are read as {convention}", f"the images are unpacked in {folder}", *only)
     return replace(dataset, name=(tree.given or tree.root).resolve().name, format="parquet", notes=notes)
+
+
+def _named_split(path: Path, tree: FileTree) -> str:
+    return split_in(path.stem) or tree.split_of(path) or "train"
 
 
 def _unpack(tree: FileTree) -> Path:
@@ -74,7 +81,8 @@ def _unpack(tree: FileTree) -> Path:
     names: list[str] = []
     with _whole_folder(folder) as partial:
         for path in paths:
-            rows = by_split.setdefault(split_in(path.stem) or tree.split_of(path) or "train", [])
+            split = _named_split(path, tree) if len(paths) > 1 else "train"
+            rows = by_split.setdefault(split, [])
             _read_file(path, rows, names, partial, relative_name(path.with_suffix(""), tree.root))
         everything = [row for rows in by_split.values() for row in rows]
         names += sorted({str(name) for row in everything for name in row["names"]} - set(names)) if not names else []

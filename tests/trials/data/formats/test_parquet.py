@@ -199,3 +199,12 @@ def test_folder_that_cannot_be_written(write_parquet: WriteParquet, home: Path) 
 def test_written_as_coco_and_read_back(write_parquet: WriteParquet, tmp_path: Path) -> None:
     root = write_parquet(train=[_row(0), _row(1, [], [])], validation=[_row(2)])
     check_round_trip(open_dataset(str(root)), tmp_path / "out")
+
+
+def test_only_file_is_for_training_whatever_its_name(write_parquet: WriteParquet) -> None:
+    root = write_parquet(validation=[_row(0), _row(1)])
+    dataset = open_dataset(str(root))
+    assert sum(map(len, dataset.splits.values())) == 2
+    assert dataset.notes[-1].endswith(
+        "is the only annotation file: its images are read for training, though named for val"
+    )

@@ -16,6 +16,7 @@ from trials.data.formats.file_tree import (
     file_name,
     is_image,
     nearest_first,
+    note_only_file,
     note_unreadable,
     read_head,
     split_in,
@@ -196,21 +197,34 @@ class _Reader:
     def _divide_images(self, parsed: _Parsed) -> None:
         """Enter the images of a format with a file for many."""
         self._images = images = CocoImages(self._tree)
+        is_only = sum(bool(content) for content in parsed.values()) == 1
         for path, content in parsed.items():
             split = split_in(path.stem) or self._tree.split_of(path)
-            self._splits.setdefault(split or "train", {})
+            usual = (not is_only and split) or "train"
+            self._splits.setdefault(usual, {})
             found: list[tuple[ForeignImage, Path]] = []
-            with self.broken.of_split(split or "train"):
+            with self.broken.of_split(usual):
                 entries = [entry for entry in self._entries(path, content) if self._is_named(entry, path)]
                 names = [self._with_suffix(entry.name, path) for entry in entries]
                 images.enter(path, split=split, images=[{"file_name": name} for name in names])
                 found = [(entry, images.find(name)) for entry, name in zip(entries, names, strict=True)]
-            for entry, image in found:
-                own = entry.split or split or self._tree.split_of(image) or "train"
+            splits = [
+                entry.split or (not is_only and split) or self._tree.split_of(image) or "train"
+                for entry, image in found
+            ]
+            if is_only and len(set(splits)) == 1:
+                splits = self._as_training(path, split or splits[0], len(splits))
+            for (entry, image), own in zip(found, splits, strict=True):
                 with self.broken.of_split(own):
                     self._enter(entry, image, split=own, file=path)
         if len(self._splits) > 1 and not self._splits["train"]:
             del self._splits["train"]  # a file of no split may hold images of the others alone
+
+    def _as_training(self, file: Path, split: str, num_images: int) -> list[str]:
+        """Return each image's split where all are of one, in the only annotation file: without training there is nothing."""
+        if split != "train":
+            self._notes.append(note_only_file(file, split, self._tree.root))
+        return ["train"] * num_images
 
     def _entries(self, path: Path, parsed: Sequence[ForeignImage] | Exception) -> list[ForeignImage]:
         """Return what is annotated in a file; record what is not, or is broken."""

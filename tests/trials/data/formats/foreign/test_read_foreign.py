@@ -334,6 +334,27 @@ def test_annotation_file_instead_of_a_folder(format: str, write_foreign: WriteFo
     assert sorted(Path(s.name).name for samples in dataset.splits.values() for s in samples) == ["a.jpg", "b.jpg"]
 
 
+@pytest.mark.parametrize("format", [name for name, spec in FOREIGN.items() if not spec.is_file_per_image])
+@pytest.mark.parametrize("is_given", [False, True])
+def test_only_annotation_file_is_for_training_whatever_its_name(
+    format: str, is_given: bool, write_foreign: WriteForeign, write_image
+) -> None:
+    root = write_foreign(format)
+    writer, folder = WRITERS[format]
+    path = _annotation_file(root, format)
+    path.unlink()
+    writer(root, "val", {"c": BOXES, "d": BOXES})
+    write_image(root / folder.format(split="val") / "d.jpg")
+    if "{split}" in folder:
+        write_image(root / folder.format(split="train") / "d.jpg")
+    (val,) = [path for path in root.rglob(f"*{FOREIGN[format].suffix}") if "val" in str(path.relative_to(root))]
+    dataset = open_dataset(str(val if is_given else root))
+    assert sorted(Path(s.name).name for samples in dataset.splits.values() for s in samples) == ["c.jpg", "d.jpg"]
+    assert not any("train/" in sample.name for samples in dataset.splits.values() for sample in samples)
+    is_named = not (format == "createml" and is_given)  # the name is that of the folder, which is the dataset's then
+    assert any(note.endswith("read for training, though named for val") for note in dataset.notes) == is_named
+
+
 @every_format
 def test_odd_names_byte_order_marks_and_line_ends(format: str, write_foreign: WriteForeign, tmp_path: Path) -> None:
     root = write_foreign(format).rename(tmp_path / "ünï %20 a?b's")
