@@ -15,14 +15,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import zip_longest
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from trials.data.data_home import data_home
 from trials.data.dataset import Dataset, DatasetError
 from trials.data.formats.broken_items import OnBroken, relative_name
 from trials.data.formats.coco import read_coco
-from trials.data.formats.file_tree import FileTree, note_only_file, split_in
+from trials.data.formats.file_tree import FileTree, count_common_tail, note_only_file, split_in, split_of_folder
 from trials.data.images.image_file import check_image
 
 _IMAGES, _OBJECTS, _BOXES = ("image", "img"), ("objects", "annotations", "faces"), ("bbox", "bboxes", "boxes", "box")
@@ -32,6 +32,7 @@ _UNPACKER = 2
 """Identifies what unpacked a file; another version of ours may read boxes or classes otherwise."""
 _TOLERANCE_PX = 1.0  # a box past the edge by rounding does not tell xywh from xyxy
 _MOST_OUTSIDE = 0.1  # share of boxes past the edge that errors explain; of corners read as xywh some half are
+_DATA_FOLDER = "data"
 _CONVENTION_FILE = "boxes.txt"
 
 _Rows = list[dict[str, Any]]
@@ -60,13 +61,26 @@ def read_parquet(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
     convention = (folder / _CONVENTION_FILE).read_text()
     paths = tree.annotations(".parquet")
     split = _named_split(paths[0], tree)
+    joined = _note_folders(paths, tree)
     only = [note_only_file(paths[0], split, tree.root)] if len(paths) == 1 and split != "train" else []
-    notes = (*dataset.notes, f"boxes are read as {convention}", f"the images are unpacked in {folder}", *only)
+    notes = (*dataset.notes, *joined, f"boxes are read as {convention}", f"the images are unpacked in {folder}", *only)
     return replace(dataset, name=(tree.given or tree.root).resolve().name, format="parquet", notes=notes)
 
 
 def _named_split(path: Path, tree: FileTree) -> str:
     return split_in(path.stem) or tree.split_of(path) or "train"
+
+
+def _note_folders(paths: Sequence[Path], tree: FileTree) -> list[str]:
+    """Return a sentence on files of several folders, if there are any: one may be a part, or another form, of another."""
+    folders = set()
+    for path in paths:
+        parts = path.parent.relative_to(tree.root).parts
+        while parts and (split_of_folder(parts[-1]) or parts[-1] == _DATA_FOLDER):
+            parts = parts[:-1]
+        folders.add("/".join(parts) or ".")
+    named = f"the files of {len(folders)} folders are joined: {', '.join(sorted(folders))}; give one of them for itself"
+    return [named] if len(folders) > 1 else []
 
 
 def _unpack(tree: FileTree) -> Path:
@@ -83,7 +97,7 @@ def _unpack(tree: FileTree) -> Path:
         for path in paths:
             split = _named_split(path, tree) if len(paths) > 1 else "train"
             rows = by_split.setdefault(split, [])
-            _read_file(path, rows, names, partial, relative_name(path.with_suffix(""), tree.root))
+            _read_file(path, rows, names, partial, tree)
         everything = [row for rows in by_split.values() for row in rows]
         names += sorted({str(name) for row in everything for name in row["names"]} - set(names)) if not names else []
         is_xyxy = _is_xyxy(everything, partial)
@@ -111,7 +125,7 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _read_file(path: Path, rows: _Rows, names: list[str], folder: Path, stem: str) -> None:
+def _read_file(path: Path, rows: _Rows, names: list[str], folder: Path, tree: FileTree) -> None:
     """Write a file's images below a folder, and append its rows; set the classes' names if it states them."""
     import pyarrow
     import pyarrow.parquet
@@ -132,12 +146,13 @@ def _read_file(path: Path, rows: _Rows, names: list[str], folder: Path, stem: st
         features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
         stated = _class_names(features.get(columns[1]))
         names[:] = names or stated
+        stem = relative_name(path.with_suffix(""), tree.root)
         (folder / stem).mkdir(parents=True)
         number = 0
         try:
             for batch in file.iter_batches(_BATCH_ROWS, columns=columns):
                 for image, objects in zip(*(batch.column(name).to_pylist() for name in columns), strict=True):
-                    place = f"{stem}/{number:07d}{_write(image, folder / stem, number)}"
+                    place = f"{stem}/{number:07d}{_write(image, folder / stem, number, file=path, tree=tree)}"
                     rows.append({"place": place, **_boxes_and_names(objects, stated, path)})
                     number += 1
         except pyarrow.ArrowException as error:
@@ -161,13 +176,30 @@ def _class_names(feature: Any) -> list[str]:
     return []
 
 
-def _write(image: Any, folder: Path, number: int) -> str:
-    """Write a row's image, if it has one; return the suffix of its name."""
+def _write(image: Any, folder: Path, number: int, *, file: Path, tree: FileTree) -> str:
+    """Write a row's image, or link to the file that it names, if there is one; return the suffix of its name."""
     stored = image if isinstance(image, dict) else {"path" if isinstance(image, str) else "bytes": image}
-    suffix = Path(stored.get("path") or "").suffix
+    name = stored.get("path") or ""
+    suffix = Path(name).suffix
     if content := stored.get("bytes"):
         (folder / f"{number:07d}{suffix}").write_bytes(content)
+    elif name and (found := _find_image(name, file, tree)):
+        (folder / f"{number:07d}{suffix}").symlink_to(found.resolve())
     return suffix
+
+
+def _find_image(name: str, file: Path, tree: FileTree) -> Path | None:
+    """Return the image that a row names: relative to the file's folder or one above it, else the only one that ends so."""
+    above = [folder for folder in file.parents if folder.is_relative_to(tree.root)]
+    if found := next((folder / name for folder in above if (folder / name).is_file()), None):
+        return found
+    wanted = PurePosixPath(name.replace("\\", "/")).parts
+    alike = [path for path in tree.images_of_stem(Path(wanted[-1]).stem) if path.name == wanted[-1]]
+    ranked = sorted(alike, key=lambda path: -count_common_tail(path.parts, wanted))
+    is_only = len(ranked) == 1 or (
+        ranked and count_common_tail(ranked[0].parts, wanted) > count_common_tail(ranked[1].parts, wanted)
+    )
+    return ranked[0] if is_only else None
 
 
 def _boxes_and_names(objects: Any, stated: Sequence[str], path: Path) -> dict[str, list[Any]]:

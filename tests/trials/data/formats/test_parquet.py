@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -208,3 +209,29 @@ def test_only_file_is_for_training_whatever_its_name(write_parquet: WriteParquet
     assert dataset.notes[-1].endswith(
         "is the only annotation file: its images are read for training, though named for val"
     )
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+@pytest.mark.parametrize("place", ["data/pictures", "pictures", "elsewhere/pictures"])
+def test_images_beside_the_file(write_parquet: WriteParquet, write_image, as_text: bool, place: str) -> None:
+    rows = []
+    for number in range(2):
+        name = f"pictures/{number}.jpg"
+        rows.append({**_row(number), "image": name if as_text else {"bytes": None, "path": name}})
+    root = write_parquet(train=rows, validation=[_row(2)] if not as_text else rows)
+    for number in range(2):
+        write_image(root / place / f"{number}.jpg")
+        write_image(root / "others" / f"{number}.jpg", width=99)
+    dataset = open_dataset(str(root))
+    assert [sample.load().shape for sample in dataset.splits["train"]] == [(48, 64, 3)] * 2
+    assert dataset.splits["train"][0].boxes.tolist() == XYXY
+
+
+def test_several_configurations_are_told(write_parquet: WriteParquet) -> None:
+    root = write_parquet(train=[_row(0)], validation=[_row(1)])
+    for config in ("full", "mini"):
+        shutil.copytree(root / "data", root / config / "data")
+    shutil.rmtree(root / "data")
+    notes = open_dataset(str(root)).notes
+    assert "the files of 2 folders are joined: full, mini; give one of them for itself" in notes
+    assert not any("joined" in note for note in open_dataset(str(root / "full")).notes)

@@ -799,3 +799,27 @@ def test_wider_face_without_area_or_number(write_foreign: WriteForeign, write_im
         "1 image(s): without an annotation, left out",
         "objects of kinds without a box are left out: 2 face without area",
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("Class 2 0.00 0 -1.58 10 5 30 20 1 1 1 1 1 1 1", "Class 2"),
+        ("Class 1 0.00 0 0.58 10 5 30 20 1 1 1 1 1 1 1", "Class 1"),
+        ("Class 2 0.00 0 -1.58 10 5 30 20 1 1 1 1 1 1 1 0.9", "Class 2"),
+        ("Class 0 0 -1.58 10 5 30 20 1 1 1 1 1 1 1 0.9", "Class"),
+    ],
+)
+def test_kitti_class_that_ends_in_a_number(write_foreign: WriteForeign, line: str, name: str) -> None:
+    root = write_foreign("kitti")
+    (root / "train/label_2/b.txt").write_text(line)
+    dataset = open_dataset(str(root))
+    sample = dataset.splits["train"][1]
+    assert (dataset.class_names[int(sample.labels[0])], sample.boxes.tolist()) == (name, XYXY[:1])
+
+
+def test_kitti_class_or_score_that_nothing_tells(write_foreign: WriteForeign) -> None:
+    root = write_foreign("kitti")
+    (root / "train/label_2/b.txt").write_text("Class 1 0 0 0.58 10 5 30 20 1 1 1 1 1 1 1")
+    with pytest.raises(DatasetError, match=r"b\.txt: object 1: Class 1: the number may end the class's name"):
+        open_dataset(str(root))
