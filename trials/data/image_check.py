@@ -12,13 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import PIL
 
 from trials.data.dataset import Dataset, DatasetError, Sample, fingerprint_dataset
 from trials.data.images.image_file import ImageFile
-from trials.data.images.look import Look, look_at
+from trials.data.images.look import THUMBNAIL_SIDE, Look, look_at
 from trials.data.known_datasets import data_home
 
 ReportCheck = Callable[[int, int], None]
@@ -26,6 +26,9 @@ ReportCheck = Callable[[int, int], None]
 
 _READER = f"2, Pillow {PIL.__version__}"
 """Identifies what decoded an image; another version of ours or Pillow's may judge otherwise."""
+
+_COLUMNS = ("path", "num_bytes", "changed_ns", "reader", "digest", "thumbnail")
+_Result = TypeVar("_Result")
 
 
 class CheckedDataset(NamedTuple):
@@ -183,43 +186,49 @@ def _stamp(sample: Sample) -> _Stamp | None:
 def _recall(stamps: Iterable[_Stamp], memory: Path | None) -> dict[_Stamp | None, Look]:
     """Return the looks of those stamps that are remembered."""
     query = "SELECT digest, thumbnail FROM looks WHERE path = ? AND num_bytes = ? AND changed_ns = ? AND reader = ?"
+    asked = list(stamps)
+
+    def recall(connection: sqlite3.Connection) -> dict[_Stamp | None, Look]:
+        rows = ((stamp, connection.execute(query, (*stamp, _READER)).fetchone()) for stamp in asked)
+        return {stamp: Look(*row) for stamp, row in rows if row and _is_look(*row)}
+
     try:
-        with closing(_connect(memory)) as connection:
-            rows = ((stamp, connection.execute(query, (*stamp, _READER)).fetchone()) for stamp in stamps)
-            return {stamp: Look(*row) for stamp, row in rows if row}
+        return _use(memory, recall)
     except (sqlite3.Error, OSError):
         return {}
+
+
+def _is_look(digest: object, thumbnail: object) -> bool:
+    return isinstance(digest, bytes) and isinstance(thumbnail, bytes) and len(thumbnail) == THUMBNAIL_SIDE**2
 
 
 def _remember(looks: Mapping[_Stamp, Look], memory: Path | None) -> None:
     rows = [(*stamp, _READER, *look) for stamp, look in looks.items()]
     try:
-        with closing(_connect(memory)) as connection, connection:
-            connection.executemany("REPLACE INTO looks VALUES (?, ?, ?, ?, ?, ?)", rows)
+        _use(memory, lambda connection: connection.executemany("REPLACE INTO looks VALUES (?, ?, ?, ?, ?, ?)", rows))
     except (sqlite3.Error, OSError):
         return
 
 
-def _connect(memory: Path | None) -> sqlite3.Connection:
+def _use(memory: Path | None, action: Callable[[sqlite3.Connection], _Result]) -> _Result:
+    """Return what an action makes of the memory; one that is damaged holds nothing that cannot be found again."""
     path = memory or memory_path()
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        return _open_table(path)
+        return _use_table(path, action)
     except sqlite3.OperationalError:  # it cannot be written, for example
         raise
-    except sqlite3.DatabaseError:  # it is no database any more, and holds nothing that cannot be found again
+    except sqlite3.DatabaseError:
         path.unlink()
-        return _open_table(path)
+        return _use_table(path, action)
 
 
-def _open_table(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=5)
-    try:
+def _use_table(path: Path, action: Callable[[sqlite3.Connection], _Result]) -> _Result:
+    with closing(sqlite3.connect(path, timeout=5)) as connection, connection:
         connection.execute(
             "CREATE TABLE IF NOT EXISTS looks (path BLOB PRIMARY KEY, num_bytes INTEGER, changed_ns INTEGER, reader TEXT, "
             "digest BLOB, thumbnail BLOB)"
         )
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection
+        if tuple(row[1] for row in connection.execute("PRAGMA table_info(looks)")) != _COLUMNS:
+            raise sqlite3.DatabaseError("its table has other columns")
+        return action(connection)

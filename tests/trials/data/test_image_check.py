@@ -3,6 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,26 @@ def test_a_memory_that_is_no_database_is_made_anew(root: Path, memory: Path, dec
     decoded.clear()
     check_images(dataset, splits=USED, skip_broken=False, memory=memory)
     assert decoded == []
+
+
+@pytest.mark.parametrize("harm", ["pages", "columns", "thumbnail"])
+def test_a_damaged_memory_is_made_anew(root: Path, memory: Path, decoded: list[str], harm: str) -> None:
+    dataset = open_dataset(str(root))
+    check_images(dataset, splits=USED, skip_broken=False, memory=memory)
+    if harm == "pages":
+        memory.write_bytes(memory.read_bytes()[:4096] + b"\xff" * (memory.stat().st_size - 4096))
+    else:
+        statements = {
+            "columns": "ALTER TABLE looks RENAME COLUMN reader TO version",
+            "thumbnail": "UPDATE looks SET thumbnail = NULL",
+        }
+        with closing(sqlite3.connect(memory)) as connection, connection:
+            connection.execute(statements[harm])
+    decoded.clear()
+    looks = check_images(dataset, splits=USED, skip_broken=False, memory=memory).looks
+    assert sorted(decoded) == ["a.jpg", "b.jpg", "c.jpg", "v.jpg"]
+    assert check_images(dataset, splits=USED, skip_broken=False, memory=memory).looks == looks
+    assert len(decoded) == 4
 
 
 def test_a_memory_that_cannot_be_written_costs_time_only(root: Path, tmp_path: Path, decoded: list[str]) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 from trials.data.dataset import DatasetError
 from trials.data.formats.broken_items import relative_name
-from trials.data.formats.file_tree import SPLIT_WORDS, FileTree, count_common_tail, file_name
+from trials.data.formats.file_tree import SPLIT_WORDS, FileTree, count_common_tail, file_name, nearest_first
 
-_PROBED_IMAGES = 20  # a folder that holds one of the first few images is the image folder
+_PROBED_IMAGES = 20  # one of the first few images usually tells the folder; all are asked where none of them exists
 _SHOWN_FOLDERS = 8
 
 
@@ -32,28 +32,33 @@ class CocoImages:
             images: What it holds about them.
 
         Raises:
-            DatasetError: None of its first images is below the dataset's folder.
+            DatasetError: None of its images is below the dataset's folder.
         """
         names = [str(image.get("file_name", "")) for image in images]
         self._split = split
         self._num_of_name = Counter(file_name(name).lower() for name in names)
-        probes = names[:_PROBED_IMAGES]
         root = self._tree.root
         spoken = file.stem.removeprefix("instances_")
         words = dict.fromkeys([spoken, *(word for word, meaning in SPLIT_WORDS.items() if split in (None, meaning))])
         folders = [file.parent, root, root / "images", root / "JPEGImages"]
         for word in words:
             folders += [root / word, root / "images" / word, root / word / "images"]
-        found = (folder for folder in folders if any(probe and (folder / probe).is_file() for probe in probes))
-        elsewhere = (_folder_of(path, probe) for probe in probes for path in self._alike(probe))
-        folder = next(found, None) or next(elsewhere, None) or (None if probes else root)
+        asked = (self._folder_with(probes, folders, file) for probes in (names[:_PROBED_IMAGES], names))
+        folder = next((found for found in asked if found), None if names else root)
         if folder is None:
             looked = ", ".join(list(dict.fromkeys(relative_name(folder, root) for folder in folders))[:_SHOWN_FOLDERS])
             raise DatasetError(
-                f"{file}: none of its images found, the first is {probes[0]!r}",
+                f"{file}: none of its images found, the first is {names[0]!r}",
                 hint=f"looked below {root}, first in {looked}",
             )
         self._folder = folder
+
+    def _folder_with(self, names: Sequence[str], folders: Sequence[Path], file: Path) -> Path | None:
+        """Return the first folder with one of the images, else that of an image elsewhere that a name can mean."""
+        there = [folder for folder in folders if folder.is_dir()]
+        found = (folder for folder in there if any(name and (folder / name).is_file() for name in names))
+        elsewhere = (_folder_of(path, name) for name in names for path in nearest_first(self._alike(name), file))
+        return next(found, None) or next(elsewhere, None)
 
     def find(self, name: str) -> Path:
         """Return the image's path: in the file's folder, else the only one below the root that the name can mean."""

@@ -5,10 +5,14 @@ symbolic link breaks when they move. An image that other tools could decode othe
 that networks see here: upright by its EXIF orientation, 8-bit RGB.
 """
 
+import errno
 import json
+import os
 import re
 import shutil
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeAlias
 
@@ -53,19 +57,19 @@ def write_coco(
     Args:
         dataset: Any.
         folder: The new dataset's; missing or empty.
-        source: The folder that `dataset` was read from, if any.
+        source: The folder or the file that `dataset` was read from, if any.
         report: Called in this thread before the first image and after each one.
 
     Raises:
-        DatasetError: The folder is not empty, or lies in `source`; or an image cannot be read.
-        OSError: Something cannot be written.
+        DatasetError: As `check_free`; or an image cannot be read.
+        OSError: Something cannot be written; of a full disk, it names the folder.
     """
     check_free(folder, source)
     whole = sum(len(samples) for samples in dataset.splits.values())
     rewritten: list[str] = []
     done = 0
     report(done, whole)
-    with whole_folder(folder) as partial:
+    with _naming_full_disk(folder), whole_folder(folder) as partial:
         (partial / "annotations").mkdir()
         for split, samples in dataset.splits.items():
             (partial / split).mkdir()
@@ -94,17 +98,45 @@ def check_free(folder: Path, source: Path | None) -> None:
         source: See `write_coco`.
 
     Raises:
-        DatasetError: It is a file, not empty, the working directory, or in `source`.
+        DatasetError: It is a file, not empty, the working directory, a mount point, in the folder of `source`, or in a place
+            where nothing can be written.
     """
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         what = "holds files already" if folder.is_dir() else "is a file"
         raise DatasetError(f"{folder} {what}", hint="name a folder that does not exist yet")
     if folder.resolve() == Path.cwd():
         raise DatasetError(f"{folder} is the working directory", hint="name a folder in it")
-    if source is not None and source.is_dir() and folder.resolve().is_relative_to(source.resolve()):
+    if os.path.ismount(folder):
+        raise DatasetError(f"{folder} is a mount point, which no folder can replace", hint="name a folder in it")
+    inside = source.parent if source is not None and source.is_file() else source
+    if inside is not None and inside.is_dir() and folder.resolve().is_relative_to(inside.resolve()):
         raise DatasetError(
-            f"{folder} is inside of {source}, which would then hold each image twice", hint="name a folder beside it"
+            f"{folder} is inside of {inside.resolve()}, which would then hold each image twice",
+            hint="name a folder beside it",
         )
+    _check_writable(folder)
+
+
+def _check_writable(folder: Path) -> None:
+    """Refuse a folder that cannot be made; permissions alone do not tell, so a folder is made beside it and removed."""
+    place = next(parent for parent in folder.resolve().parents if parent.exists())
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".yoloret-nas-", dir=place))
+    except OSError as error:
+        raise DatasetError(
+            f"{folder} cannot be written: {error.strerror}: {place}", hint="name a folder where you can write"
+        ) from error
+
+
+@contextmanager
+def _naming_full_disk(folder: Path) -> Iterator[None]:
+    """Let the error of a full disk name the folder: copying names the image that was read, and Pillow nothing."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OSError(error.errno, error.strerror, str(folder)) from error
+        raise
 
 
 def _plain_file(sample: Sample) -> Path | None:

@@ -134,6 +134,12 @@ def note_unreadable(files: Iterable[Path]) -> list[str]:
     return [f"images of formats that cannot be read are left out: {named}"] if counts else []
 
 
+def note_only_file(file: Path, split: str, root: Path) -> str:
+    """Return a sentence on a dataset's only annotation file, which is read for training though it is named for a split."""
+    name = file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name
+    return f"{name} is the only annotation file: its images are read for training, though named for {split}"
+
+
 def split_of_folder(name: str) -> str | None:
     """Return the split that a folder's name stands for: ``Train``, ``valid``, ``test_images``; None for other names."""
     words = set(re.findall(r"[a-z]+", name.lower()))
@@ -197,6 +203,11 @@ def count_common_tail(first: tuple[str, ...], second: tuple[str, ...]) -> int:
             break
         count += 1
     return count
+
+
+def nearest_first(paths: Iterable[Path], place: Path) -> list[Path]:
+    """Return paths, those that share most folders with a place first, else in their order."""
+    return sorted(paths, key=lambda path: -len(Path(os.path.commonpath((path, place))).parts))
 
 
 def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:

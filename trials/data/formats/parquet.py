@@ -14,20 +14,25 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
+from itertools import zip_longest
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from trials.data.data_home import data_home
 from trials.data.dataset import Dataset, DatasetError
 from trials.data.formats.broken_items import OnBroken, relative_name
 from trials.data.formats.coco import read_coco
-from trials.data.formats.file_tree import FileTree, split_in
+from trials.data.formats.file_tree import FileTree, count_common_tail, note_only_file, split_in, split_of_folder
 from trials.data.images.image_file import check_image
 
 _IMAGES, _OBJECTS, _BOXES = ("image", "img"), ("objects", "annotations", "faces"), ("bbox", "bboxes", "boxes", "box")
 _CLASSES = ("category", "categories", "category_id", "label", "labels", "class", "class_id")
 _BATCH_ROWS = 32
+_UNPACKER = 2
+"""Identifies what unpacked a file; another version of ours may read boxes or classes otherwise."""
 _TOLERANCE_PX = 1.0  # a box past the edge by rounding does not tell xywh from xyxy
+_MOST_OUTSIDE = 0.1  # share of boxes past the edge that errors explain; of corners read as xywh some half are
+_DATA_FOLDER = "data"
 _CONVENTION_FILE = "boxes.txt"
 
 _Rows = list[dict[str, Any]]
@@ -54,15 +59,35 @@ def read_parquet(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
     folder = _unpack(tree)
     dataset = read_coco(FileTree(folder), on_broken=on_broken)
     convention = (folder / _CONVENTION_FILE).read_text()
-    notes = (*dataset.notes, f"boxes are read as {convention}", f"the images are unpacked in {folder}")
+    paths = tree.annotations(".parquet")
+    split = _named_split(paths[0], tree)
+    joined = _note_folders(paths, tree)
+    only = [note_only_file(paths[0], split, tree.root)] if len(paths) == 1 and split != "train" else []
+    notes = (*dataset.notes, *joined, f"boxes are read as {convention}", f"the images are unpacked in {folder}", *only)
     return replace(dataset, name=(tree.given or tree.root).resolve().name, format="parquet", notes=notes)
+
+
+def _named_split(path: Path, tree: FileTree) -> str:
+    return split_in(path.stem) or tree.split_of(path) or "train"
+
+
+def _note_folders(paths: Sequence[Path], tree: FileTree) -> list[str]:
+    """Return a sentence on files of several folders, if there are any: one may be a part, or another form, of another."""
+    folders = set()
+    for path in paths:
+        parts = path.parent.relative_to(tree.root).parts
+        while parts and (split_of_folder(parts[-1]) or parts[-1] == _DATA_FOLDER):
+            parts = parts[:-1]
+        folders.add("/".join(parts) or ".")
+    named = f"the files of {len(folders)} folders are joined: {', '.join(sorted(folders))}; give one of them for itself"
+    return [named] if len(folders) > 1 else []
 
 
 def _unpack(tree: FileTree) -> Path:
     """Return the folder of the images and of a COCO file for each split; write it where it is missing."""
     paths = tree.annotations(".parquet")
     stats = [(str(path.resolve()), path.stat()) for path in paths]
-    identity = json.dumps([(place, found.st_size, found.st_mtime_ns) for place, found in stats])
+    identity = json.dumps([_UNPACKER, *((place, found.st_size, found.st_mtime_ns) for place, found in stats)])
     folder = data_home() / "parquet" / hashlib.sha256(identity.encode()).hexdigest()[:16]
     if folder.is_dir():
         return folder
@@ -70,8 +95,9 @@ def _unpack(tree: FileTree) -> Path:
     names: list[str] = []
     with _whole_folder(folder) as partial:
         for path in paths:
-            rows = by_split.setdefault(split_in(path.stem) or tree.split_of(path) or "train", [])
-            _read_file(path, rows, names, partial, relative_name(path.with_suffix(""), tree.root))
+            split = _named_split(path, tree) if len(paths) > 1 else "train"
+            rows = by_split.setdefault(split, [])
+            _read_file(path, rows, names, partial, tree)
         everything = [row for rows in by_split.values() for row in rows]
         names += sorted({str(name) for row in everything for name in row["names"]} - set(names)) if not names else []
         is_xyxy = _is_xyxy(everything, partial)
@@ -99,7 +125,7 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _read_file(path: Path, rows: _Rows, names: list[str], folder: Path, stem: str) -> None:
+def _read_file(path: Path, rows: _Rows, names: list[str], folder: Path, tree: FileTree) -> None:
     """Write a file's images below a folder, and append its rows; set the classes' names if it states them."""
     import pyarrow
     import pyarrow.parquet
@@ -120,12 +146,13 @@ def _read_file(path: Path, rows: _Rows, names: list[str], folder: Path, stem: st
         features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
         stated = _class_names(features.get(columns[1]))
         names[:] = names or stated
+        stem = relative_name(path.with_suffix(""), tree.root)
         (folder / stem).mkdir(parents=True)
         number = 0
         try:
             for batch in file.iter_batches(_BATCH_ROWS, columns=columns):
                 for image, objects in zip(*(batch.column(name).to_pylist() for name in columns), strict=True):
-                    place = f"{stem}/{number:07d}{_write(image, folder / stem, number)}"
+                    place = f"{stem}/{number:07d}{_write(image, folder / stem, number, file=path, tree=tree)}"
                     rows.append({"place": place, **_boxes_and_names(objects, stated, path)})
                     number += 1
         except pyarrow.ArrowException as error:
@@ -137,27 +164,49 @@ def _find(names: Sequence[str], wanted: Sequence[str]) -> str | None:
 
 
 def _class_names(feature: Any) -> list[str]:
-    """Return the names of the first list of classes in a column's description; empty for none."""
+    """Return the names of the classes in a column's description; empty for none."""
+    while isinstance(feature, list) or (isinstance(feature, Mapping) and "feature" in feature):
+        feature = feature[0] if isinstance(feature, list) else feature["feature"]
+    if isinstance(feature, Mapping) and "_type" not in feature:  # fields: of several lists of names, that of the class
+        feature = feature.get(_find(list(feature), _CLASSES))
+        while isinstance(feature, Mapping) and "feature" in feature:
+            feature = feature["feature"]
     if isinstance(feature, Mapping) and feature.get("_type") == "ClassLabel":
         return [str(name) for name in feature.get("names", ())]
-    parts = feature.values() if isinstance(feature, Mapping) else feature if isinstance(feature, list) else ()
-    return next((names for part in parts if (names := _class_names(part))), [])
+    return []
 
 
-def _write(image: Any, folder: Path, number: int) -> str:
-    """Write a row's image, if it has one; return the suffix of its name."""
-    stored = image if isinstance(image, dict) else {"bytes": image}
-    suffix = Path(stored.get("path") or "").suffix
+def _write(image: Any, folder: Path, number: int, *, file: Path, tree: FileTree) -> str:
+    """Write a row's image, or link to the file that it names, if there is one; return the suffix of its name."""
+    stored = image if isinstance(image, dict) else {"path" if isinstance(image, str) else "bytes": image}
+    name = stored.get("path") or ""
+    suffix = Path(name).suffix
     if content := stored.get("bytes"):
         (folder / f"{number:07d}{suffix}").write_bytes(content)
+    elif name and (found := _find_image(name, file, tree)):
+        (folder / f"{number:07d}{suffix}").symlink_to(found.resolve())
     return suffix
+
+
+def _find_image(name: str, file: Path, tree: FileTree) -> Path | None:
+    """Return the image that a row names: relative to the file's folder or one above it, else the only one that ends so."""
+    above = [folder for folder in file.parents if folder.is_relative_to(tree.root)]
+    if found := next((folder / name for folder in above if (folder / name).is_file()), None):
+        return found
+    wanted = PurePosixPath(name.replace("\\", "/")).parts
+    alike = [path for path in tree.images_of_stem(Path(wanted[-1]).stem) if path.name == wanted[-1]]
+    ranked = sorted(alike, key=lambda path: -count_common_tail(path.parts, wanted))
+    is_only = len(ranked) == 1 or (
+        ranked and count_common_tail(ranked[0].parts, wanted) > count_common_tail(ranked[1].parts, wanted)
+    )
+    return ranked[0] if is_only else None
 
 
 def _boxes_and_names(objects: Any, stated: Sequence[str], path: Path) -> dict[str, list[Any]]:
     """Return a row's boxes and the names of their classes; a number without a name stays one where names are stated."""
     items = objects or []
     if isinstance(items, dict):  # a list for each field, as `datasets` stored sequences up to version 3
-        items = [dict(zip(items, values, strict=True)) for values in zip(*items.values(), strict=True)]
+        items = [dict(zip(items, values, strict=False)) for values in zip_longest(*items.values())]
     fields = list(items[0]) if items else []
     box, label = _find(fields, _BOXES), _find(fields, _CLASSES)
     if items and box is None:
@@ -178,7 +227,7 @@ def _is_xyxy(rows: _Rows, folder: Path) -> bool:
     Raises:
         DatasetError: They are fractions of the image, of which nothing says whether they are corners or centres.
     """
-    is_outside = is_other = False
+    num_boxes = num_outside = num_other = 0
     largest = 0.0
     for row in rows:
         boxes = [box for box in row["boxes"] if isinstance(box, list) and len(box) == 4 and None not in box]
@@ -188,15 +237,17 @@ def _is_xyxy(rows: _Rows, folder: Path) -> bool:
         except ValueError:  # the COCO reader names broken images
             continue
         for left, top, third, fourth in boxes:
-            is_outside |= left + third > width + _TOLERANCE_PX or top + fourth > height + _TOLERANCE_PX
-            is_other |= third <= left or fourth <= top
-            is_other |= third > width + _TOLERANCE_PX or fourth > height + _TOLERANCE_PX
+            num_boxes += 1
+            num_outside += left + third > width + _TOLERANCE_PX or top + fourth > height + _TOLERANCE_PX
+            num_other += (
+                third <= left or fourth <= top or third > width + _TOLERANCE_PX or fourth > height + _TOLERANCE_PX
+            )
     if 0 < largest <= 1:
         raise DatasetError(
             "the boxes in the Parquet files are fractions of the image, and nothing says in which form",
             hint="write them as x, y, width, height in pixels, as COCO does",
         )
-    return is_outside and not is_other
+    return num_outside > max(num_other, _MOST_OUTSIDE * num_boxes)
 
 
 def _to_coco(rows: _Rows, names: Sequence[str], *, is_xyxy: bool) -> dict[str, _Rows]:

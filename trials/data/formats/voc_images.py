@@ -17,14 +17,22 @@ _MASK_FOLDERS = frozenset({"segmentationclass", "segmentationobject", "masks", "
 
 
 class VocImages:
-    """The images of a dataset; tells which one an annotation is about."""
+    """The images of a dataset; tells which one an annotation is about.
 
-    def __init__(self, tree: FileTree, annotations: Sequence[Path]) -> None:
+    Args:
+        tree: The dataset's files.
+        annotations: The annotation files among them.
+        is_stated_first: Whether an image of the name that an annotation states goes before one of the annotation's own.
+    """
+
+    def __init__(self, tree: FileTree, annotations: Sequence[Path], *, is_stated_first: bool = False) -> None:
         self._tree = tree
         self._annotations = frozenset(annotations)
         self._num_of_stem = Counter((tree.split_of(path), _stem(path)) for path in annotations)
         self._taken: dict[Path, Path] = {}
         self._ambiguous: list[Path] = []
+        self._is_stated_first = is_stated_first
+        self._stems_elsewhere: set[str] = set()  # of annotations whose image has another name
 
     def find(self, annotation: Path, stated_name: str) -> Path:
         """Return the path of an annotation's image, or the one where it would be expected.
@@ -37,7 +45,8 @@ class VocImages:
             ValueError: The image belongs to another annotation.
         """
         ranked: list[tuple[tuple[bool, ...], Path]] = []
-        for stem in dict.fromkeys((annotation.stem, _stem(annotation), _stem(Path(f"{stated_name}.xml")))):
+        own, stated = (annotation.stem, _stem(annotation)), (_stem(Path(f"{stated_name}.xml")),) if stated_name else ()
+        for stem in dict.fromkeys((*stated, *own) if self._is_stated_first else (*own, *stated)):
             ranked = ranked or sorted(
                 (self._rank(path, annotation, stated_name), path)
                 for path in self._tree.images_of_stem(stem)
@@ -48,6 +57,8 @@ class VocImages:
         best, image = ranked[0]
         if len(ranked) > 1 and ranked[1][0] == best:
             self._ambiguous.append(image)
+        if image.stem.lower() != _stem(annotation):
+            self._stems_elsewhere.add(_stem(annotation))
         other = self._taken.setdefault(image, annotation)
         if other != annotation:
             raise ValueError(f"its image {image.name} belongs to {relative_name(other, self._tree.root)} too")
@@ -59,7 +70,7 @@ class VocImages:
         if self._ambiguous:
             first = relative_name(self._ambiguous[0], self._tree.root)
             notes.append(f"{len(self._ambiguous)} image(s) exist several times; the first is used, such as {first}")
-        stems = {stem for _, stem in self._num_of_stem}
+        stems = {stem for _, stem in self._num_of_stem} - self._stems_elsewhere
         others = (path for path in self._tree.images if path not in self._taken and path.stem.lower() not in stems)
         unused = [path for path in others if path.parent.name.lower() not in _MASK_FOLDERS]
         if unused:

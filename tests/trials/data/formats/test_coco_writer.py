@@ -1,5 +1,6 @@
 """A dataset written as COCO is the dataset that was read, for us and for COCO's own tools."""
 
+import errno
 import json
 import os
 import struct
@@ -14,6 +15,7 @@ from pycocotools.coco import COCO
 
 from tests.trials.data.formats.coco_round_trip import check_round_trip
 from trials.data import DatasetError, open_dataset
+from trials.data.formats.coco_writer import check_free
 from trials.data.formats.coco_writer import write_coco as convert  # write_coco is a fixture
 
 Write = Callable[[], str]
@@ -190,3 +192,33 @@ def test_folders_that_are_taken(tmp_path: Path, voc: str, monkeypatch: pytest.Mo
     convert(dataset, Path("empty"), source=Path(voc))
     document = json.loads((tmp_path / "empty/annotations/instances_val.json").read_text())
     assert document["info"]["description"] == "voc, converted from voc by yoloret-nas"
+
+
+def test_places_that_cannot_be_written(tmp_path: Path, voc: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "disk").mkdir()
+    with pytest.raises(DatasetError, match=r"file/new/out cannot be written: Not a directory: .*file"):
+        check_free(tmp_path / "file/new/out", Path(voc))
+    before = sorted(os.listdir(tmp_path))
+    check_free(tmp_path / "disk", Path(voc))
+    assert sorted(os.listdir(tmp_path)) == before
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path).name == "disk")
+    with pytest.raises(DatasetError, match="disk is a mount point") as caught:
+        check_free(tmp_path / "disk", Path(voc))
+    assert caught.value.hint == "name a folder in it"
+
+
+def test_folder_of_the_given_file_is_the_dataset_s(coco: str, tmp_path: Path) -> None:
+    given = next(Path(coco).rglob("instances_train.json"))
+    with pytest.raises(DatasetError, match=r"annotations/out is inside of .*, which would then hold each image twice"):
+        check_free(given.parent / "out", given)
+
+
+def test_full_disk_names_the_new_folder(coco: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(source))
+
+    monkeypatch.setattr("shutil.copyfile", fail)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/out'"):
+        convert(open_dataset(coco), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from PIL import Image
 
 from tests.trials.data.formats.coco_round_trip import check_round_trip
 from trials.data import DatasetError, open_dataset
+from trials.data.formats import parquet
 
 XYWH = [[10, 5, 20, 15], [30.5, 20.25, 10, 8]]
 XYXY = [[10, 5, 30, 20], [30.5, 20.25, 40.5, 28.25]]
@@ -98,6 +100,47 @@ def test_corners_are_told_from_widths(write_parquet: WriteParquet) -> None:
     assert dataset.notes[0].startswith("boxes are read as x1, y1, x2, y2: as x, y, width, height some would reach")
 
 
+def test_one_box_past_the_edge_or_without_area_does_not_change_how_all_are_read(write_parquet: WriteParquet) -> None:
+    widths = [_row(n, XYWH[:1], [0]) for n in range(20)] + [_row(20, [[50, 20, 51, 21]], [0])]
+    assert open_dataset(str(write_parquet(train=widths, val=[_row(2)]))).splits["train"][0].boxes.tolist() == XYXY[:1]
+    corners = [_row(n, [[40, 30, 60, 45]], [0]) for n in range(20)] + [_row(20, [[50, 20, 50, 30]], [0])]
+    dataset = open_dataset(str(write_parquet(train=corners, val=corners[:1])), on_broken="skip")
+    assert dataset.splits["train"][0].boxes.tolist() == [[40, 30, 60, 45]]
+    assert len(dataset.left_out) == 1
+
+
+def test_another_version_of_the_reader_unpacks_anew(
+    write_parquet: WriteParquet, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_parquet(train=[_row(0)], validation=[_row(2)])
+    open_dataset(str(root))
+    monkeypatch.setattr(parquet, "_UNPACKER", -1)
+    open_dataset(str(root))
+    assert len(list((home / "parquet").iterdir())) == 2
+
+
+def test_names_of_other_fields_are_not_the_classes(write_parquet: WriteParquet) -> None:
+    """As WIDER FACE on the hub, whose faces have "blur" and more, each with names of its own."""
+    root = write_parquet(train=[_row(0)], validation=[_row(1)])
+    for path in root.rglob("*.parquet"):
+        table = pq.read_table(path)
+        metadata = json.loads(table.schema.metadata[b"huggingface"])
+        objects = metadata["info"]["features"]["objects"]
+        blur = {"_type": "ClassLabel", "names": ["clear", "heavy"]}
+        sequence = {"_type": "Sequence", "feature": {"blur": blur, **objects}}
+        metadata["info"]["features"]["objects"] = sequence
+        pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(metadata)}), path)
+    assert open_dataset(str(root)).class_names == ("cat", "red cell")
+
+
+def test_lists_of_other_lengths_in_a_row(write_parquet: WriteParquet) -> None:
+    root = write_parquet(train=[_row(0), _row(1, XYWH, [1])], validation=[_row(2)])
+    with pytest.raises(DatasetError, match="has an unknown class"):
+        open_dataset(str(root))
+    dataset = open_dataset(str(root), on_broken="skip")
+    assert [len(sample.boxes) for sample in dataset.splits["train"]] == [2, 1]
+
+
 def test_fractions_are_refused(write_parquet: WriteParquet, home: Path) -> None:
     root = write_parquet(train=[_row(0, [[0.5, 0.5, 0.2, 0.2]], [1])])
     with pytest.raises(DatasetError, match="the boxes in the Parquet files are fractions of the image"):
@@ -157,3 +200,38 @@ def test_folder_that_cannot_be_written(write_parquet: WriteParquet, home: Path) 
 def test_written_as_coco_and_read_back(write_parquet: WriteParquet, tmp_path: Path) -> None:
     root = write_parquet(train=[_row(0), _row(1, [], [])], validation=[_row(2)])
     check_round_trip(open_dataset(str(root)), tmp_path / "out")
+
+
+def test_only_file_is_for_training_whatever_its_name(write_parquet: WriteParquet) -> None:
+    root = write_parquet(validation=[_row(0), _row(1)])
+    dataset = open_dataset(str(root))
+    assert sum(map(len, dataset.splits.values())) == 2
+    assert dataset.notes[-1].endswith(
+        "is the only annotation file: its images are read for training, though named for val"
+    )
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+@pytest.mark.parametrize("place", ["data/pictures", "pictures", "elsewhere/pictures"])
+def test_images_beside_the_file(write_parquet: WriteParquet, write_image, as_text: bool, place: str) -> None:
+    rows = []
+    for number in range(2):
+        name = f"pictures/{number}.jpg"
+        rows.append({**_row(number), "image": name if as_text else {"bytes": None, "path": name}})
+    root = write_parquet(train=rows, validation=[_row(2)] if not as_text else rows)
+    for number in range(2):
+        write_image(root / place / f"{number}.jpg")
+        write_image(root / "others" / f"{number}.jpg", width=99)
+    dataset = open_dataset(str(root))
+    assert [sample.load().shape for sample in dataset.splits["train"]] == [(48, 64, 3)] * 2
+    assert dataset.splits["train"][0].boxes.tolist() == XYXY
+
+
+def test_several_configurations_are_told(write_parquet: WriteParquet) -> None:
+    root = write_parquet(train=[_row(0)], validation=[_row(1)])
+    for config in ("full", "mini"):
+        shutil.copytree(root / "data", root / config / "data")
+    shutil.rmtree(root / "data")
+    notes = open_dataset(str(root)).notes
+    assert "the files of 2 folders are joined: full, mini; give one of them for itself" in notes
+    assert not any("joined" in note for note in open_dataset(str(root / "full")).notes)

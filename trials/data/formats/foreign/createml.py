@@ -21,12 +21,14 @@ from trials.data.formats.foreign.foreign_format import (
 
 def _read_images(path: Path, tree: FileTree) -> Iterable[ForeignImage]:
     document = read_json(path)
-    if not isinstance(document, list) or not any(isinstance(e, dict) and "annotations" in e for e in document):
+    if not isinstance(document, list) or not any(
+        isinstance(e, dict) and {"annotations", "annotation"} & e.keys() for e in document
+    ):
         raise OtherFileError
     for place, entry in enumerate(document):
         if isinstance(entry, dict):
             name = str(entry.get("image") or entry.get("imagefilename") or "")
-            yield ForeignImage(name=name, objects=entry.get("annotations"))
+            yield ForeignImage(name=name, objects=entry.get("annotations", entry.get("annotation")))
         else:
             yield ForeignImage(name=f"entry {place}", objects=(), fault="is not an object")
 
@@ -41,7 +43,7 @@ CREATEML = ForeignFormat(
     title="Create ML JSON",
     suffix=".json",
     is_file_per_image=False,
-    is_it=lambda head: head.lstrip().startswith(b"[") and has_keys(head, "coordinates", "annotations"),
+    is_it=lambda head: head.lstrip().startswith(b"[") and has_keys(head, "coordinates", "annotations?"),
     read_images=_read_images,
     read_box=_read_box,
 )

@@ -1,5 +1,7 @@
 """Datumaro's own JSON: one file for each split, boxes xywh in pixels.
 
+Annotations of one group are of one object, if their class is the same: its outline in several parts, or its box besides.
+
 Source: open-edge-platform/datumaro, documentation, "Datumaro format".
 """
 
@@ -14,12 +16,16 @@ from trials.data.formats.foreign.foreign_format import (
     LabelledBox,
     NoBoxError,
     OtherFileError,
+    Xyxy,
     bound,
+    bound_boxes,
     has_keys,
     read_json,
     read_name,
     read_size,
 )
+
+_WITH_BOX = frozenset({"bbox", "polygon"})
 
 
 def _read_images(path: Path, tree: FileTree) -> Iterable[ForeignImage]:
@@ -30,27 +36,39 @@ def _read_images(path: Path, tree: FileTree) -> Iterable[ForeignImage]:
     for item in document["items"]:
         image = item.get("image") or item.get("media") or {}
         height, width = (image.get("size") or (None, None))[:2]
+        annotations = item.get("annotations", ())
+        groups: dict[object, list[dict[str, Any]]] = {}
+        for number, annotation in enumerate(annotations):
+            group = annotation.get("group") if annotation["type"] in _WITH_BOX else None
+            key = (annotation.get("label_id"), group) if group else number
+            groups.setdefault(key, []).append(annotation | {"names": names})
         yield ForeignImage(
             name=str(image.get("path") or item["id"]),
-            objects=[annotation | {"names": names} for annotation in item.get("annotations", ())],
+            objects=list(groups.values()),
             size_hw=read_size(height, width),
+            remark="annotations of one class and group are joined to one object"
+            if len(groups) < len(annotations)
+            else "",
         )
 
 
-def _read_box(annotation: dict[str, Any], size_hw: tuple[int, int]) -> LabelledBox:
+def _read_box(annotations: list[dict[str, Any]], size_hw: tuple[int, int]) -> LabelledBox:
+    box = bound_boxes(_bound_annotation(annotation) for annotation in annotations)
+    label, names = annotations[0]["label_id"], annotations[0]["names"]
+    if not 0 <= label < len(names):
+        raise ValueError(f"has an unknown class {label}")
+    is_crowd = any((annotation.get("attributes") or {}).get("is_crowd") is True for annotation in annotations)
+    return LabelledBox(read_name(names[label]), box, is_ignored=is_crowd)
+
+
+def _bound_annotation(annotation: dict[str, Any]) -> Xyxy:
     if annotation["type"] == "bbox":
         left, top, width, height = (float(value) for value in annotation["bbox"])
-        box = (left, top, left + width, top + height)
-    elif annotation["type"] == "polygon":
+        return left, top, left + width, top + height
+    if annotation["type"] == "polygon":
         points = annotation["points"]
-        box = bound(list(zip(points[::2], points[1::2], strict=True)))
-    else:
-        raise NoBoxError(str(annotation["type"]))
-    label = annotation["label_id"]
-    if not 0 <= label < len(annotation["names"]):
-        raise ValueError(f"has an unknown class {label}")
-    is_crowd = (annotation.get("attributes") or {}).get("is_crowd") is True
-    return LabelledBox(read_name(annotation["names"][label]), box, is_ignored=is_crowd)
+        return bound(list(zip(points[::2], points[1::2], strict=True)))
+    raise NoBoxError(str(annotation["type"]))
 
 
 DATUMARO = ForeignFormat(

@@ -3,6 +3,7 @@
 Boxes are xyxy in absolute pixels, a continuous range, as everywhere inside.
 """
 
+import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -11,6 +12,8 @@ from math import cos, radians, sin
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
+
+from PIL import Image
 
 from trials.data.formats.file_tree import FileTree, read_text
 
@@ -26,6 +29,8 @@ class LabelledBox(NamedTuple):
     """Pixels."""
     is_ignored: bool = False
     """Whether it is neither trained on nor scored."""
+    remark: str = ""
+    """What the format's reader did with the object that the user should know; the same words for the same thing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +67,8 @@ class ForeignFormat:
     """Reads a file; raises `OtherFileError` for one of another kind, and one of `FAULTS` for a damaged one."""
     read_box: Callable[[Any, tuple[int, int]], LabelledBox]
     """Reads one of an image's objects, given the image's height and width; raises `NoBoxError`, or one of `FAULTS`."""
+    is_stated_first: bool = False
+    """Of a format with a file for each image: whether the image's name in the file goes before the file's own name."""
 
 
 class OtherFileError(Exception):
@@ -72,7 +79,17 @@ class NoBoxError(Exception):
     """An object is of a kind that has no box, such as a point or a line; the message names the kind."""
 
 
-FAULTS = (ValueError, TypeError, LookupError, AttributeError, OSError)
+FAULTS = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OSError,
+    OverflowError,
+    RecursionError,
+    csv.Error,
+    Image.DecompressionBombError,
+)
 """What reading a damaged file or entry raises."""
 
 
@@ -113,7 +130,7 @@ def read_size(height: Any, width: Any) -> tuple[int, int] | None:
     """Return a stated height and width; None where one is missing, no number, or not positive."""
     try:
         size_hw = int(float(height)), int(float(width))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return size_hw if min(size_hw) > 0 else None
 
@@ -141,6 +158,11 @@ def bound(points: Iterable[Sequence[Any]]) -> Xyxy:
         raise ValueError("has no points")
     xs, ys = zip(*numbers, strict=True)
     return min(xs), min(ys), max(xs), max(ys)
+
+
+def bound_boxes(boxes: Iterable[Xyxy]) -> Xyxy:
+    """Return the bounding box of one or more boxes."""
+    return bound([corner for left, top, right, bottom in boxes for corner in ((left, top), (right, bottom))])
 
 
 def bound_turned(box: Xyxy, degrees: float, *, pivot: tuple[float, float]) -> Xyxy:

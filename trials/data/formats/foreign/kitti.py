@@ -20,6 +20,9 @@ from trials.data.formats.foreign.foreign_format import (
 )
 
 _LINE = re.compile(r"(?P<name>[^\W\d].*?)(?P<numbers>(\s+[-+\d.eE]+){14,15})\s*")  # a class's name may have spaces
+_WORD = re.compile(r"[^\W\d][^:]*?\s")
+_NUM_NUMBERS = 14
+_OCCLUDED = ("-1", "0", "1", "2", "3")
 _DONT_CARE = "DontCare"
 
 
@@ -29,7 +32,8 @@ def _is_it(head: bytes) -> bool:
 
 def _read_images(path: Path, tree: FileTree) -> Iterable[ForeignImage]:
     lines = read_list(path)
-    if not tree.images_of_stem(path.stem) and not any(_LINE.fullmatch(line) for line in lines):
+    is_other = bool(lines) and not any(_WORD.match(line) for line in lines)  # calib/ (P0: ...), oxts/ (numbers)
+    if is_other or (not tree.images_of_stem(path.stem) and not any(_LINE.fullmatch(line) for line in lines)):
         raise OtherFileError
     yield ForeignImage(name=path.stem, objects=lines)
 
@@ -38,10 +42,34 @@ def _read_box(line: str, size_hw: tuple[int, int]) -> LabelledBox:
     found = _LINE.fullmatch(line)
     if found is None:
         raise ValueError(f"{line[:40]!r} is not a class and 14 numbers")
-    left, top, right, bottom = (float(number) for number in found["numbers"].split()[3:7])
-    if found["name"] == _DONT_CARE:
+    name, numbers = _divide(found["name"], found["numbers"].split())
+    left, top, right, bottom = (float(number) for number in numbers[3:7])
+    if name == _DONT_CARE:
         raise NoBoxError(_DONT_CARE)
-    return LabelledBox(found["name"], (left, top, right, bottom))
+    return LabelledBox(name, (left, top, right, bottom))
+
+
+def _divide(name: str, numbers: list[str]) -> tuple[str, list[str]]:
+    """Return a line's class and numbers: of one more than 14, the last is a score, or the first ends the class's name.
+
+    Raises:
+        ValueError: Both or neither can be.
+    """
+    if len(numbers) == _NUM_NUMBERS or not numbers[0].isdigit():
+        return name, numbers
+    readings = [(name, numbers), (f"{name} {numbers[0]}", numbers[1:])]
+    likely = [reading for reading in readings if _is_likely(reading[1])]
+    if len(likely) != 1:
+        raise ValueError(
+            f"{name} {numbers[0]}: the number may end the class's name, or the line's last one be a score; "
+            "write the class without a space"
+        )
+    return likely[0]
+
+
+def _is_likely(numbers: list[str]) -> bool:
+    truncated, (left, top, right, bottom) = float(numbers[0]), (float(number) for number in numbers[3:7])
+    return (truncated == -1 or 0 <= truncated <= 1) and numbers[1] in _OCCLUDED and left <= right and top <= bottom
 
 
 KITTI = ForeignFormat(

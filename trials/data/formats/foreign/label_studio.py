@@ -99,7 +99,10 @@ def _read_box(result: dict[str, Any], size_hw: tuple[int, int]) -> LabelledBox:
     if not names:
         raise NoBoxError(f"{kind} without a class")
     height, width = size_hw
-    return LabelledBox(read_name(names[0]), _bound_value(value, scale=(width / 100, height / 100)))
+    box = _bound_value(value, scale=(width / 100, height / 100))
+    return LabelledBox(
+        read_name(names[0]), box, remark="of several classes the first is read" if len(names) > 1 else ""
+    )
 
 
 def _bound_value(value: dict[str, Any], *, scale: tuple[float, float]) -> Xyxy:

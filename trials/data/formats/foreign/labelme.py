@@ -19,6 +19,7 @@ from trials.data.formats.foreign.foreign_format import (
     OtherFileError,
     Xyxy,
     bound,
+    bound_boxes,
     has_keys,
     read_json,
     read_name,
@@ -52,9 +53,7 @@ def _read_json_images(path: Path, tree: FileTree) -> Iterable[ForeignImage]:
 
 
 def _read_json_box(shapes: list[Any], size_hw: tuple[int, int]) -> LabelledBox:
-    boxes = [_bound_shape(shape) for shape in shapes]
-    corners = [(x, y) for left, top, right, bottom in boxes for x, y in ((left, top), (right, bottom))]
-    return LabelledBox(read_name(shapes[0]["label"]), bound(corners))
+    return LabelledBox(read_name(shapes[0]["label"]), bound_boxes(_bound_shape(shape) for shape in shapes))
 
 
 def _bound_shape(shape: dict[str, Any]) -> Xyxy:
@@ -99,6 +98,7 @@ LABELME = ForeignFormat(
     is_it=_is_json,
     read_images=_read_json_images,
     read_box=_read_json_box,
+    is_stated_first=True,  # labelme opens the image of this name
 )
 LABELME_XML = ForeignFormat(
     title="LabelMe XML",

@@ -4,14 +4,23 @@ Classes are the names in use, sorted. No library reads these: docs/data.md, "Why
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from trials.data.dataset import Dataset, DatasetFormat, Sample, assemble_dataset
 from trials.data.formats.broken_items import BrokenItems, OnBroken, relative_name
 from trials.data.formats.coco_images import CocoImages
-from trials.data.formats.file_tree import FileTree, file_name, is_image, note_unreadable, read_head, split_in
+from trials.data.formats.file_tree import (
+    FileTree,
+    file_name,
+    is_image,
+    nearest_first,
+    note_only_file,
+    note_unreadable,
+    read_head,
+    split_in,
+)
 from trials.data.formats.foreign.createml import CREATEML
 from trials.data.formats.foreign.cvat import CVAT
 from trials.data.formats.foreign.datumaro import DATUMARO
@@ -65,7 +74,23 @@ def is_foreign(format: DatasetFormat, tree: FileTree) -> bool:
     """Return whether one of the first annotation files of a foreign format's suffix is of that format."""
     spec = FOREIGN[format]
     paths = [path for path in tree.annotations(spec.suffix) if not is_split_list(path)]
-    return any(spec.is_it(read_head(path)) for path in paths[:_PROBED_FILES])
+    return any(spec.is_it(read_head(path)) for path in _probes(paths))
+
+
+def _probes(paths: Sequence[Path]) -> Iterator[Path]:
+    """Give the longest files of each folder: others may hold no object, or be of another kind, as KITTI's calib/ is."""
+    by_folder: dict[Path, list[Path]] = {}
+    for path in paths:
+        by_folder.setdefault(path.parent, []).append(path)
+    for inside in by_folder.values():
+        yield from sorted(inside, key=_num_bytes)[-_PROBED_FILES:]
+
+
+def _num_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # a link to nothing
+        return 0
 
 
 def read_foreign(format: DatasetFormat, tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
@@ -112,6 +137,7 @@ class _Reader:
         self._notes: list[str] = []
         self._no_boxes: Counter[str] = Counter()
         self._remarks: Counter[str] = Counter()
+        self._box_remarks: Counter[str] = Counter()
         self._others: list[Path] = []
         self._splits: dict[str, dict[Path, _Annotated]] = {}
         self._num_joined = 0
@@ -132,6 +158,7 @@ class _Reader:
                 f"{len(self._others)} other {self._spec.suffix} file(s) are no {self._spec.title}: not read, first {first}"
             )
         notes += [f"{count} image(s): {remark}" for remark, count in self._remarks.items()]
+        notes += [f"{count} object(s): {remark}" for remark, count in self._box_remarks.items()]
         if self._no_boxes:
             kinds = ", ".join(f"{count} {kind}" for kind, count in self._no_boxes.most_common())
             notes.append(f"objects of kinds without a box are left out: {kinds}")
@@ -154,35 +181,50 @@ class _Reader:
 
     def _divide_files(self, parsed: _Parsed) -> None:
         """Enter the images of a format with a file for each."""
-        self._images = images = VocImages(self._tree, list(parsed))
+        self._images = images = VocImages(self._tree, list(parsed), is_stated_first=self._spec.is_stated_first)
         for split, paths in divide_by_split(self._tree, list(parsed), broken=self.broken, notes=self._notes).items():
             with self.broken.of_split(split):
                 self._splits.setdefault(split, {})
                 for path in paths:
                     for entry in self._entries(path, parsed.get(path, FileNotFoundError("the annotation is missing"))):
                         try:
-                            self._enter(entry, images.find(path, entry.name), split=split, file=path)
+                            image = images.find(path, entry.name)
                         except ValueError as error:
                             self.broken.add(path, str(error))
+                        else:
+                            self._enter(entry, image, split=split, file=path)
 
     def _divide_images(self, parsed: _Parsed) -> None:
         """Enter the images of a format with a file for many."""
         self._images = images = CocoImages(self._tree)
+        is_only = sum(bool(content) for content in parsed.values()) == 1
         for path, content in parsed.items():
             split = split_in(path.stem) or self._tree.split_of(path)
-            self._splits.setdefault(split or "train", {})
+            usual = (not is_only and split) or "train"
+            self._splits.setdefault(usual, {})
             found: list[tuple[ForeignImage, Path]] = []
-            with self.broken.of_split(split or "train"):
+            with self.broken.of_split(usual):
                 entries = [entry for entry in self._entries(path, content) if self._is_named(entry, path)]
-                names = [self._with_suffix(entry.name) for entry in entries]
+                names = [self._with_suffix(entry.name, path) for entry in entries]
                 images.enter(path, split=split, images=[{"file_name": name} for name in names])
                 found = [(entry, images.find(name)) for entry, name in zip(entries, names, strict=True)]
-            for entry, image in found:
-                own = entry.split or split or self._tree.split_of(image) or "train"
+            splits = [
+                entry.split or (not is_only and split) or self._tree.split_of(image) or "train"
+                for entry, image in found
+            ]
+            if is_only and len(set(splits)) == 1:
+                splits = self._as_training(path, split or splits[0], len(splits))
+            for (entry, image), own in zip(found, splits, strict=True):
                 with self.broken.of_split(own):
                     self._enter(entry, image, split=own, file=path)
         if len(self._splits) > 1 and not self._splits["train"]:
             del self._splits["train"]  # a file of no split may hold images of the others alone
+
+    def _as_training(self, file: Path, split: str, num_images: int) -> list[str]:
+        """Return each image's split where all are of one, in the only annotation file: without training there is nothing."""
+        if split != "train":
+            self._notes.append(note_only_file(file, split, self._tree.root))
+        return ["train"] * num_images
 
     def _entries(self, path: Path, parsed: Sequence[ForeignImage] | Exception) -> list[ForeignImage]:
         """Return what is annotated in a file; record what is not, or is broken."""
@@ -206,11 +248,11 @@ class _Reader:
             self.broken.add(path, "an image has no file name")
         return bool(entry.name)
 
-    def _with_suffix(self, name: str) -> str:
+    def _with_suffix(self, name: str, file: Path) -> str:
         """Return an image's name with the suffix of a file that is there, where the annotation states none."""
         if is_image(Path(name)):
             return name
-        alike = self._tree.images_of_stem(file_name(name))
+        alike = nearest_first(self._tree.images_of_stem(file_name(name)), file)
         return str(PurePosixPath(f"{name}{alike[0].suffix}")) if alike else name
 
     def _enter(self, entry: ForeignImage, image: Path, *, split: str, file: Path) -> None:
@@ -225,12 +267,16 @@ class _Reader:
         annotated = by_path[image]
         for number, item in enumerate(entry.objects or (), 1):
             try:
-                annotated.boxes.append(self._spec.read_box(item, annotated.image.size_hw))
+                box = self._spec.read_box(item, annotated.image.size_hw)
             except NoBoxError as kind:
                 self._no_boxes[str(kind)] += 1
             except FAULTS as error:
                 of_image = "" if self._spec.is_file_per_image else f" of {entry.name}"
                 self.broken.add_box(file, f"object {number}{of_image}: {_reason(error)}")
+            else:
+                annotated.boxes.append(box)
+                if box.remark:
+                    self._box_remarks[box.remark] += 1
 
 
 def _to_sample(item: _Annotated, index: Mapping[str, int], broken: BrokenItems) -> Sample:

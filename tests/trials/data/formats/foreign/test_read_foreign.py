@@ -1,11 +1,15 @@
 """Each foreign format, in the form that its own tool writes; each writer names what wrote the form it copies."""
 
+import base64
+import io
 import json
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.trials.data.formats.coco_round_trip import check_round_trip
 from trials.data import DatasetError, open_dataset
@@ -272,7 +276,7 @@ def test_broken_box_is_named_or_left_out(format: str, write_foreign: WriteForeig
 def test_missing_image_is_named_or_left_out(format: str, write_foreign: WriteForeign) -> None:
     root = write_foreign(format)
     next(root.rglob("b.jpg")).unlink()
-    with pytest.raises(DatasetError, match=r"b(\.jpg)?: the image is missing"):
+    with pytest.raises(DatasetError, match=r"^\S*b(\.jpg)?: the image is missing"):
         open_dataset(str(root))
     dataset = open_dataset(str(root), on_broken="skip")
     assert [Path(sample.name).name for sample in dataset.splits["train"] + dataset.splits["val"]] == ["a.jpg", "c.jpg"]
@@ -328,6 +332,27 @@ def test_annotation_file_instead_of_a_folder(format: str, write_foreign: WriteFo
     dataset = open_dataset(str(_annotation_file(root, format)))
     assert dataset.format == format
     assert sorted(Path(s.name).name for samples in dataset.splits.values() for s in samples) == ["a.jpg", "b.jpg"]
+
+
+@pytest.mark.parametrize("format", [name for name, spec in FOREIGN.items() if not spec.is_file_per_image])
+@pytest.mark.parametrize("is_given", [False, True])
+def test_only_annotation_file_is_for_training_whatever_its_name(
+    format: str, is_given: bool, write_foreign: WriteForeign, write_image
+) -> None:
+    root = write_foreign(format)
+    writer, folder = WRITERS[format]
+    path = _annotation_file(root, format)
+    path.unlink()
+    writer(root, "val", {"c": BOXES, "d": BOXES})
+    write_image(root / folder.format(split="val") / "d.jpg")
+    if "{split}" in folder:
+        write_image(root / folder.format(split="train") / "d.jpg")
+    (val,) = [path for path in root.rglob(f"*{FOREIGN[format].suffix}") if "val" in str(path.relative_to(root))]
+    dataset = open_dataset(str(val if is_given else root))
+    assert sorted(Path(s.name).name for samples in dataset.splits.values() for s in samples) == ["c.jpg", "d.jpg"]
+    assert not any("train/" in sample.name for samples in dataset.splits.values() for sample in samples)
+    is_named = not (format == "createml" and is_given)  # the name is that of the folder, which is the dataset's then
+    assert any(note.endswith("read for training, though named for val") for note in dataset.notes) == is_named
 
 
 @every_format
@@ -604,4 +629,197 @@ def test_face_count_that_differs_from_the_lines(write_foreign: WriteForeign) -> 
     path = root / "wider_face_split/wider_face_train_bbx_gt.txt"
     path.write_text(path.read_text().replace("\n2\n", "\n3\n", 1))
     with pytest.raises(DatasetError, match=r"bbx_gt\.txt: 0--Parade/a\.jpg: says '3' faces and lists 2"):
+        open_dataset(str(root))
+
+
+def test_createml_in_the_form_of_apple(tmp_path: Path, write_image) -> None:
+    """As "Building an object detector data source" has it: other keys than the tools write."""
+    box = {"label": "cat", "coordinates": {"x": 20, "y": 12.5, "width": 20, "height": 15}}
+    entries = [{"imagefilename": f"{name}.jpg", "annotation": [box]} for name in "ab"]
+    _write(tmp_path / "annotations.json", json.dumps(entries))
+    assert _all_boxes(_open_one(tmp_path, write_image, "a.jpg", "b.jpg")) == {"a.jpg": [XYXY[0]], "b.jpg": [XYXY[0]]}
+
+
+def test_depth_beyond_bounds_is_a_broken_file(tmp_path: Path, write_image) -> None:
+    _labelme(tmp_path, "", {"a": BOXES, "b": BOXES, "c": BOXES})
+    _write(tmp_path / "b.json", f'{{"flags": {{}}, "imagePath": "b.jpg", "shapes": {"[" * 100_000}{"]" * 100_000}}}')
+    for name in "abc":
+        write_image(tmp_path / f"{name}.jpg")
+    with pytest.raises(DatasetError, match=r"^b\.json: "):
+        open_dataset(str(tmp_path))
+    dataset = open_dataset(str(tmp_path), on_broken="skip")
+    assert any(entry.startswith("b.json") for entry in dataset.left_out)
+
+
+def test_size_beyond_bounds_is_none_stated(tmp_path: Path, write_image) -> None:
+    _labelme(tmp_path, "", {"a": BOXES, "b": BOXES})
+    path = tmp_path / "a.json"
+    path.write_text(path.read_text().replace(f'"imageHeight": {HEIGHT}', '"imageHeight": 1e999'))
+    assert _all_boxes(_open_one(tmp_path, write_image, "a.jpg", "b.jpg"))["a.jpg"] == XYXY
+
+
+def test_quote_that_never_ends_is_a_broken_file(write_foreign: WriteForeign) -> None:
+    root = write_foreign("open-images")
+    path = root / "val-annotations-bbox.csv"
+    path.write_text(path.read_text().replace("c,xclick", 'c,"xclick', 1) + "\n0,0,0" * 50_000)
+    with pytest.raises(DatasetError, match=r"^val-annotations-bbox\.csv: field larger than field limit"):
+        open_dataset(str(root))
+
+
+def test_bitmap_that_unpacks_to_a_giant_is_a_broken_box(write_foreign: WriteForeign) -> None:
+    root = write_foreign("supervisely")
+    stored = io.BytesIO()
+    Image.new("1", (30_000, 30_000)).save(stored, "PNG")
+    data = base64.b64encode(zlib.compress(stored.getvalue())).decode()
+    path = root / "train/ann/b.jpg.json"
+    document = json.loads(path.read_text())
+    document["objects"].append(
+        {"classTitle": "x", "geometryType": "bitmap", "bitmap": {"origin": [1, 1], "data": data}}
+    )
+    path.write_text(json.dumps(document))
+    with pytest.raises(DatasetError, match=r"b\.jpg\.json: object 3: Image size"):
+        open_dataset(str(root))
+
+
+@pytest.mark.parametrize("format", ["kitti", "supervisely"])
+def test_many_empty_files_first(format: str, write_foreign: WriteForeign, write_image) -> None:
+    root = write_foreign(format)
+    writer, folder = WRITERS[format]
+    for number in range(25):
+        writer(root, "train", {f"_{number:02d}": []})
+        write_image(root / folder.format(split="train") / f"_{number:02d}.jpg")
+    dataset = open_dataset(str(root))
+    assert (dataset.format, len(dataset.splits["train"])) == (format, 27)
+
+
+def test_link_to_nothing_beside_annotations(write_foreign: WriteForeign) -> None:
+    root = write_foreign("kitti")
+    (root / "train/label_2/gone.txt").symlink_to("nowhere")
+    with pytest.raises(DatasetError, match=r"^train/label_2/gone\.txt: .*No such file"):
+        open_dataset(str(root))
+
+
+def test_kitti_beside_its_calibrations(write_foreign: WriteForeign) -> None:
+    root = write_foreign("kitti")
+    for name in "ab":
+        _write(root / f"train/calib/{name}.txt", "P0: 1.0 0.0 0.0 0.0 0.0 1.0 0.0 0.0 0.0 0.0 1.0 0.0\n" * 4)
+        _write(root / f"train/oxts/{name}.txt", "49.015 8.434 116.4\n")
+    dataset = open_dataset(str(root))
+    assert _all_boxes(dataset) == {"a.jpg": XYXY, "b.jpg": XYXY, "c.jpg": XYXY}
+    assert dataset.notes == ("4 other .txt file(s) are no KITTI: not read, first train/calib/a.txt",)
+
+
+def test_each_of_two_projects_has_its_own_images(tmp_path: Path, write_image) -> None:
+    for project, suffix in (("one", "png"), ("two", "jpg")):
+        for frame in range(2):
+            write_image(tmp_path / f"{project}/images/frame_{frame:06d}.{suffix}")
+        boxes = "".join(f'<box frame="{n}" outside="0" xtl="1" ytl="2" xbr="9" ybr="8"/>' for n in range(2))
+        text = f'<annotations><version>1.1</version><track id="0" label="{project}">{boxes}</track></annotations>'
+        _write(tmp_path / f"{project}/annotations.xml", text)
+    dataset = open_dataset(str(tmp_path))
+    samples = [sample for samples in dataset.splits.values() for sample in samples]
+    names = {sample.name: dataset.class_names[int(sample.labels[0])] for sample in samples}
+    assert len(names) == 4
+    assert all(name.startswith(project) for name, project in names.items())
+
+
+def test_two_projects_with_images_of_the_same_names(tmp_path: Path, write_image) -> None:
+    for project in ("one", "two"):
+        write_image(tmp_path / f"{project}/pictures/a.jpg")
+        result = _result(project, *BOXES[0][1:])
+        tasks = [{"data": {"image": "/data/upload/1/0123abcd-a.jpg"}, "annotations": [{"result": [result]}]}]
+        _write(tmp_path / f"{project}/export.json", json.dumps(tasks))
+    dataset = open_dataset(str(tmp_path))
+    samples = [sample for samples in dataset.splits.values() for sample in samples]
+    names = {sample.name: dataset.class_names[int(sample.labels[0])] for sample in samples}
+    assert names == {"one/pictures/a.jpg": "one", "two/pictures/a.jpg": "two"}
+
+
+def test_labelme_goes_by_the_name_in_the_file(tmp_path: Path, write_image) -> None:
+    _labelme(tmp_path, "", {"a": BOXES, "001": BOXES[:1]})
+    path = tmp_path / "001.json"
+    path.write_text(path.read_text().replace("001.jpg", "img_7.jpg"))
+    dataset = _open_one(tmp_path, write_image, "a.jpg", "001.jpg", "img_7.jpg")
+    assert _all_boxes(dataset) == {"a.jpg": XYXY, "img_7.jpg": XYXY[:1]}
+    assert "1 image(s) have no annotation and are left out, first 001.jpg" in dataset.notes
+    (tmp_path / "img_7.jpg").unlink()
+    assert _all_boxes(open_dataset(str(tmp_path))) == {"a.jpg": XYXY, "001.jpg": XYXY[:1]}
+
+
+def test_datumaro_groups_are_one_object(write_foreign: WriteForeign) -> None:
+    root = write_foreign("datumaro")
+    path = root / "annotations/train.json"
+    document = json.loads(path.read_text())
+    document["items"][0]["annotations"] = [
+        {"type": "polygon", "group": 5, "label_id": 0, "points": [1, 1, 10, 1, 10, 10]},
+        {"type": "polygon", "group": 5, "label_id": 0, "points": [20, 20, 30, 20, 30, 30]},
+        {"type": "bbox", "group": 5, "label_id": 1, "bbox": [2, 2, 4, 4]},
+        {"type": "polygon", "group": 0, "label_id": 0, "points": [3, 3, 9, 3, 9, 9]},
+        {"type": "polygon", "group": 0, "label_id": 0, "points": [3, 30, 9, 30, 9, 39]},
+        {"type": "mask", "group": 5, "label_id": 0, "rle": {}},
+    ]
+    path.write_text(json.dumps(document))
+    dataset = open_dataset(str(root))
+    assert dataset.splits["train"][0].boxes.tolist() == [[1, 1, 30, 30], [2, 2, 6, 6], [3, 3, 9, 9], [3, 30, 9, 39]]
+    assert dataset.notes[0] == "1 image(s): annotations of one class and group are joined to one object"
+
+
+def test_label_studio_box_of_two_classes(write_foreign: WriteForeign) -> None:
+    root = write_foreign("label-studio")
+    path = root / "train.json"
+    path.write_text(path.read_text().replace('["red cell"]', '["red cell", "round"]'))
+    dataset = open_dataset(str(root))
+    assert dataset.class_names == ("cat", "red cell")
+    assert dataset.notes == ("2 object(s): of several classes the first is read",)
+
+
+@pytest.mark.parametrize("format", [name for name, spec in FOREIGN.items() if not spec.is_file_per_image])
+def test_last_few_of_many_listed_images(format: str, write_foreign: WriteForeign) -> None:
+    """As of Open Images, of which hardly anybody has all files."""
+    root = write_foreign(format)
+    WRITERS[format][0](root, "train", {**{f"_{number:02d}": BOXES for number in range(40)}, "a": BOXES, "b": BOXES})
+    dataset = open_dataset(str(root), on_broken="skip")
+    assert _all_boxes(dataset) == {"a.jpg": XYXY, "b.jpg": XYXY, "c.jpg": XYXY}
+    assert len(dataset.left_out) == 40
+
+
+def test_wider_face_without_area_or_number(write_foreign: WriteForeign, write_image) -> None:
+    """As published: invalid faces of 0×0 px, and a list of the test images without annotations."""
+    root = write_foreign("wider-face")
+    path = root / "wider_face_split/wider_face_train_bbx_gt.txt"
+    faces = "10 5 20 15 0 0 0 0 0 0 \n30 30 0 0 0 0 0 1 0 0 \n30 30 5 0 0 0 0 0 0 0 \n"
+    path.write_text(f"{path.read_text()}0--Parade/d.jpg\n3\n{faces}0--Parade/e.jpg\n")
+    (path.parent / "wider_face_test_filelist.txt").write_text("0--Parade/t.jpg\n0--Parade/u.jpg\n")
+    for split, name in (("train", "d"), ("train", "e"), ("test", "t"), ("test", "u")):
+        write_image(root / f"WIDER_{split}/images/0--Parade/{name}.jpg")
+    dataset = open_dataset(str(root))
+    assert _all_boxes(dataset) == {"a.jpg": XYXY, "b.jpg": XYXY, "c.jpg": XYXY, "d.jpg": XYXY[:1]}
+    assert dataset.notes[:3] == (
+        "1 other .txt file(s) are no WIDER FACE: not read, first wider_face_split/wider_face_test_filelist.txt",
+        "1 image(s): without an annotation, left out",
+        "objects of kinds without a box are left out: 2 face without area",
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("Class 2 0.00 0 -1.58 10 5 30 20 1 1 1 1 1 1 1", "Class 2"),
+        ("Class 1 0.00 0 0.58 10 5 30 20 1 1 1 1 1 1 1", "Class 1"),
+        ("Class 2 0.00 0 -1.58 10 5 30 20 1 1 1 1 1 1 1 0.9", "Class 2"),
+        ("Class 0 0 -1.58 10 5 30 20 1 1 1 1 1 1 1 0.9", "Class"),
+    ],
+)
+def test_kitti_class_that_ends_in_a_number(write_foreign: WriteForeign, line: str, name: str) -> None:
+    root = write_foreign("kitti")
+    (root / "train/label_2/b.txt").write_text(line)
+    dataset = open_dataset(str(root))
+    sample = dataset.splits["train"][1]
+    assert (dataset.class_names[int(sample.labels[0])], sample.boxes.tolist()) == (name, XYXY[:1])
+
+
+def test_kitti_class_or_score_that_nothing_tells(write_foreign: WriteForeign) -> None:
+    root = write_foreign("kitti")
+    (root / "train/label_2/b.txt").write_text("Class 1 0 0 0.58 10 5 30 20 1 1 1 1 1 1 1")
+    with pytest.raises(DatasetError, match=r"b\.txt: object 1: Class 1: the number may end the class's name"):
         open_dataset(str(root))
