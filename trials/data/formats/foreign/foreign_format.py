@@ -19,12 +19,15 @@ from trials.data.formats.file_tree import FileTree, read_text
 
 Xyxy = tuple[float, float, float, float]
 
+ANY_CLASS = ""
+"""The name of an ignored region where any object may be."""
+
 
 class LabelledBox(NamedTuple):
     """One object of an image."""
 
     name: str
-    """The class's name."""
+    """The class's name; `ANY_CLASS` for an ignored region that counts for every class."""
     xyxy: Xyxy
     """Pixels."""
     is_ignored: bool = False

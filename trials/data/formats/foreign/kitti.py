@@ -1,7 +1,8 @@
 """KITTI's object detection: a text file for each image, an object a line.
 
 A line is the class, how far the object is truncated and occluded, an angle, the box's xyxy in pixels, and the object in
-space; a detector's results have a score besides. ``DontCare`` are regions where nobody looked for objects.
+space; a detector's results have a score besides. ``DontCare`` are regions where nobody
+looked for objects: ignored, for every class, as in KITTI's evaluation.
 
 Source: the readme of KITTI's object development kit.
 """
@@ -12,10 +13,10 @@ from pathlib import Path
 
 from trials.data.formats.file_tree import FileTree, read_list
 from trials.data.formats.foreign.foreign_format import (
+    ANY_CLASS,
     ForeignFormat,
     ForeignImage,
     LabelledBox,
-    NoBoxError,
     OtherFileError,
 )
 
@@ -44,9 +45,8 @@ def _read_box(line: str, size_hw: tuple[int, int]) -> LabelledBox:
         raise ValueError(f"{line[:40]!r} is not a class and 14 numbers")
     name, numbers = _divide(found["name"], found["numbers"].split())
     left, top, right, bottom = (float(number) for number in numbers[3:7])
-    if name == _DONT_CARE:
-        raise NoBoxError(_DONT_CARE)
-    return LabelledBox(name, (left, top, right, bottom))
+    box = left, top, right, bottom
+    return LabelledBox(ANY_CLASS, box, is_ignored=True) if name == _DONT_CARE else LabelledBox(name, box)
 
 
 def _divide(name: str, numbers: list[str]) -> tuple[str, list[str]]:

@@ -25,6 +25,7 @@ from trials.data.formats.foreign.createml import CREATEML
 from trials.data.formats.foreign.cvat import CVAT
 from trials.data.formats.foreign.datumaro import DATUMARO
 from trials.data.formats.foreign.foreign_format import (
+    ANY_CLASS,
     FAULTS,
     ForeignFormat,
     ForeignImage,
@@ -111,7 +112,8 @@ def read_foreign(format: DatasetFormat, tree: FileTree, *, on_broken: OnBroken =
         tree = FileTree(tree.root.parent, tree.given)  # annotations/NAME.xml beside images/
     reader = _Reader(FOREIGN[format], tree, on_broken)
     splits = reader.read()
-    class_names = sorted({box.name for items in splits.values() for item in items for box in item.boxes})
+    names = {box.name for items in splits.values() for item in items for box in item.boxes}
+    class_names = sorted(names - {ANY_CLASS})
     index = {name: label for label, name in enumerate(class_names)}
     samples: dict[str, list[Sample]] = {}
     for split, items in splits.items():
@@ -280,11 +282,14 @@ class _Reader:
 
 
 def _to_sample(item: _Annotated, index: Mapping[str, int], broken: BrokenItems) -> Sample:
+    boxes = [
+        (box, label) for box in item.boxes for label in (index.values() if box.name == ANY_CLASS else [index[box.name]])
+    ]
     return broken.make_sample(
         item.image,
-        [box.xyxy for box in item.boxes],
-        [index[box.name] for box in item.boxes],
-        ignored=[box.is_ignored for box in item.boxes],
+        [box.xyxy for box, _ in boxes],
+        [label for _, label in boxes],
+        ignored=[box.is_ignored for box, _ in boxes],
         path=item.path,
     )
 

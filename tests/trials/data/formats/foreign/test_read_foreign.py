@@ -575,6 +575,7 @@ def test_kitti_as_published_with_lists(tmp_path: Path, write_image) -> None:
     """As training/label_2 of KITTI, with the lists of names that detectors' codebases divide it by."""
     lines = (
         "Car 0.00 0 -1.58 10.00 5.00 30.00 20.00 1.65 1.67 3.64 -0.65 1.71 46.70 -1.59\n"
+        "Van 0.00 0 -1.58 31.00 5.00 40.00 20.00 1.65 1.67 3.64 -0.65 1.71 46.70 -1.59\n"
         "DontCare -1 -1 -10 50.00 17.00 59.00 19.00 -1 -1 -1 -1000 -1000 -1000 -10\n"
     )
     for name in ("000000", "000001"):
@@ -583,10 +584,13 @@ def test_kitti_as_published_with_lists(tmp_path: Path, write_image) -> None:
     _write(tmp_path / "ImageSets/train.txt", "000000\n000002\n")
     _write(tmp_path / "ImageSets/val.txt", "000001\n")
     dataset = _open_one(tmp_path, write_image, *(f"training/image_2/00000{number}.png" for number in range(3)))
-    assert dataset.class_names == ("Car",)
+    assert dataset.class_names == ("Car", "Van")
     assert [Path(sample.name).stem for sample in dataset.splits["train"]] == ["000000", "000002"]
-    assert [sample.boxes.tolist() for sample in dataset.splits["val"]] == [[[10, 5, 30, 20]]]
-    assert dataset.notes == ("objects of kinds without a box are left out: 2 DontCare",)
+    (sample,) = dataset.splits["val"]
+    assert sample.boxes.tolist() == [[10, 5, 30, 20], [31, 5, 40, 20], [50, 17, 59, 19], [50, 17, 59, 19]]
+    assert sample.labels.tolist() == [0, 1, 0, 1]
+    assert sample.ignored.tolist() == [False, False, True, True]
+    assert dataset.notes == ()
 
 
 def test_image_annotated_twice_is_joined(write_foreign: WriteForeign) -> None:
