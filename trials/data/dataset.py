@@ -128,6 +128,15 @@ def split_off_validation(
     return train, tuple(sample for sample in samples if sample.name in chosen)
 
 
+def is_text(name: str) -> bool:
+    """Return whether a name can be written as UTF-8: half a pair of surrogates, or bytes of another encoding, cannot."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def assemble_dataset(
     name: str,
     format: DatasetFormat,
@@ -150,10 +159,13 @@ def assemble_dataset(
         notes: What the reader assumed or changed.
 
     Raises:
-        DatasetError: There are no classes, no training split, or a split is empty.
+        DatasetError: There are no classes or one's name is not valid text, no training split, or a split is empty.
     """
     if not class_names:
         raise DatasetError(f"{name}: no annotated object, so no classes")
+    for class_name in class_names:
+        if not is_text(class_name):
+            raise DatasetError(f"{name}: the class name {class_name!r} is not valid text", hint="save it as UTF-8")
     notes = list(notes)
     if not any(len(sample.labels) for sample in splits.get("test", ())):
         num_images = len(splits.get("test", ()))

@@ -158,7 +158,10 @@ def relative_name(path: Path, root: Path) -> str:
         name = path.relative_to(root).as_posix()
     except ValueError:  # it lies elsewhere
         name = path.as_posix()
-    return os.fsencode(name).decode(errors="backslashreplace")
+    try:
+        return os.fsencode(name).decode(errors="backslashreplace")
+    except UnicodeEncodeError:  # what no file's name can hold
+        return name.encode(errors="backslashreplace").decode()
 
 
 def _fault(box: npt.NDArray[np.float64], size_hw: tuple[int, int]) -> str:

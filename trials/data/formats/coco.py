@@ -15,8 +15,9 @@ from typing import Any, TypeAlias
 from trials.data.dataset import Dataset, DatasetError, Sample, assemble_dataset
 from trials.data.formats.broken_items import BrokenItems, OnBroken, relative_name
 from trials.data.formats.coco_images import CocoImages
-from trials.data.formats.file_tree import FileTree, note_unreadable, split_in
+from trials.data.formats.file_tree import FileTree, is_possible_name, note_unreadable, split_in
 
+_SHOWN_NAME = 40
 _MAX_DEPTH = 2  # folders between the root and an annotation file
 _OTHER_TASKS = ("captions", "image_info", "panoptic", "stuff")
 _KEYPOINTS = "person_keypoints"  # holds boxes of people: read where there is no other file
@@ -272,6 +273,9 @@ def _to_sample(
     if not isinstance(name, str) or not name:
         broken.add(file, f"image {image.get('id')} has no file name")
         return None
+    if not is_possible_name(name):
+        broken.add(file, f"image {image.get('id')} has a name that no file can have: {name[:_SHOWN_NAME]!r}")
+        return None
     path = images.find(name)
     checked = broken.check_image(path, stated_size_hw=_stated_size(image))
     if checked is None:
@@ -292,7 +296,7 @@ def _to_sample(
 def _stated_size(image: _Json) -> tuple[int, int] | None:
     try:
         height, width = int(image.get("height") or 0), int(image.get("width") or 0)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return (height, width) if height > 0 and width > 0 else None
 
@@ -300,6 +304,6 @@ def _stated_size(image: _Json) -> tuple[int, int] | None:
 def _to_xyxy(box_xywh: object) -> tuple[float, float, float, float] | None:
     try:
         left, top, width, height = (float(value) for value in box_xywh)  # type: ignore[attr-defined]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return left, top, left + width, top + height

@@ -7,7 +7,14 @@ from typing import Any
 
 from trials.data.dataset import DatasetError
 from trials.data.formats.broken_items import relative_name
-from trials.data.formats.file_tree import SPLIT_WORDS, FileTree, count_common_tail, file_name, nearest_first
+from trials.data.formats.file_tree import (
+    SPLIT_WORDS,
+    FileTree,
+    count_common_tail,
+    file_name,
+    is_possible_name,
+    nearest_first,
+)
 
 _PROBED_IMAGES = 20  # one of the first few images usually tells the folder; all are asked where none of them exists
 _SHOWN_FOLDERS = 8
@@ -34,7 +41,7 @@ class CocoImages:
         Raises:
             DatasetError: None of its images is below the dataset's folder.
         """
-        names = [str(image.get("file_name", "")) for image in images]
+        names = [name for image in images if is_possible_name(name := str(image.get("file_name", "")))]
         self._split = split
         self._num_of_name = Counter(file_name(name).lower() for name in names)
         root = self._tree.root

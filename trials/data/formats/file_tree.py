@@ -25,6 +25,7 @@ SPLIT_WORDS = {
 _READABLE = IMAGE_SUFFIXES | {".avif", ".gif", ".jfif", ".jp2", ".jpe", ".mpo", ".pgm", ".pnm", ".ppm"}
 _UNREADABLE = frozenset({".cr2", ".dng", ".exr", ".heic", ".heif", ".jxl", ".nef", ".pfm", ".psd", ".raw", ".svg"})
 _LEFT_BY_SYSTEMS = frozenset({"__macosx", "lost+found", "$recycle.bin", "system volume information"})
+_LONGEST_NAME = 255  # bytes
 _BESIDE_SPLIT_WORDS = frozenset(
     {
         "image",
@@ -192,6 +193,15 @@ def find_below(folder: Path, place: str) -> Path | None:
 def file_name(text: str) -> str:
     """Return the last part of a path as any system writes it."""
     return PurePosixPath(text.strip().replace("\\", "/")).name
+
+
+def is_possible_name(text: str) -> bool:
+    """Return whether some file can have this path: without NUL or what cannot be encoded, and no part too long."""
+    try:
+        encoded = os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return b"\0" not in encoded and all(len(part) <= _LONGEST_NAME for part in encoded.split(b"/"))
 
 
 def count_common_tail(first: tuple[str, ...], second: tuple[str, ...]) -> int:

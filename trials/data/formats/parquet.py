@@ -22,7 +22,14 @@ from trials.data.data_home import data_home
 from trials.data.dataset import Dataset, DatasetError
 from trials.data.formats.broken_items import OnBroken, relative_name
 from trials.data.formats.coco import read_coco
-from trials.data.formats.file_tree import FileTree, count_common_tail, note_only_file, split_in, split_of_folder
+from trials.data.formats.file_tree import (
+    FileTree,
+    count_common_tail,
+    is_possible_name,
+    note_only_file,
+    split_in,
+    split_of_folder,
+)
 from trials.data.images.image_file import check_image
 
 _IMAGES, _OBJECTS, _BOXES = ("image", "img"), ("objects", "annotations", "faces"), ("bbox", "bboxes", "boxes", "box")
@@ -180,6 +187,7 @@ def _write(image: Any, folder: Path, number: int, *, file: Path, tree: FileTree)
     """Write a row's image, or link to the file that it names, if there is one; return the suffix of its name."""
     stored = image if isinstance(image, dict) else {"path" if isinstance(image, str) else "bytes": image}
     name = stored.get("path") or ""
+    name = name if is_possible_name(name) else ""
     suffix = Path(name).suffix
     if content := stored.get("bytes"):
         (folder / f"{number:07d}{suffix}").write_bytes(content)

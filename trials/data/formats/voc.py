@@ -158,7 +158,7 @@ def _read_number(box: ElementTree.Element | None, corner: str) -> float:
 def _stated_size(root: ElementTree.Element) -> tuple[int, int] | None:
     try:
         height, width = (int(float(root.findtext(f"size/{side}", "0"))) for side in ("height", "width"))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return (height, width) if height > 0 and width > 0 else None  # some tools write 0 for "unknown"
 

@@ -10,7 +10,7 @@ from os.path import commonpath
 from pathlib import Path
 
 from trials.data.formats.broken_items import relative_name
-from trials.data.formats.file_tree import FileTree, is_image
+from trials.data.formats.file_tree import FileTree, is_image, is_possible_name
 
 _USUAL_IMAGE_FOLDERS = frozenset({"jpegimages", "images", "image", "imgs", "img"})
 _MASK_FOLDERS = frozenset({"segmentationclass", "segmentationobject", "masks", "mask", "trimaps"})
@@ -44,6 +44,7 @@ class VocImages:
         Raises:
             ValueError: The image belongs to another annotation.
         """
+        stated_name = stated_name if is_possible_name(stated_name) else ""
         ranked: list[tuple[tuple[bool, ...], Path]] = []
         own, stated = (annotation.stem, _stem(annotation)), (_stem(Path(f"{stated_name}.xml")),) if stated_name else ()
         for stem in dict.fromkeys((*stated, *own) if self._is_stated_first else (*own, *stated)):

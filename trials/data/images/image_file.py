@@ -134,7 +134,11 @@ def check_image(path: Path, *, stated_size_hw: tuple[int, int] | None = None) ->
     Raises:
         ValueError: With the reason: missing, unreadable, truncated, or of another size.
     """
-    if not path.is_file():
+    try:
+        is_there = path.is_file()
+    except OSError as error:  # its name is too long, for example
+        raise ValueError(f"{_UNREADABLE}{error.strerror}") from error
+    if not is_there:
         raise ValueError("the image is missing")
     with _reading(path) as (image, is_cut):
         stored_hw = (image.height, image.width)

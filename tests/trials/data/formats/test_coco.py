@@ -345,3 +345,35 @@ def test_words_of_other_formats_among_the_names_are_no_second_format(tmp_path: P
     _write_images(write_image, tmp_path / "coco", "a.jpg")
     notes = open_dataset(str(tmp_path / "coco")).notes
     assert notes == ("1 image(s) are in both train and val",)
+
+
+@pytest.mark.parametrize("name", ["n" * 300 + ".jpg", "b\\u0000.jpg", "b\\ud800.jpg"])
+def test_image_names_that_no_file_can_have(name: str, write_coco, write_image, tmp_path: Path) -> None:
+    write_coco("train.json", ["a.jpg", "b.jpg", "c.jpg"], [(0, 3, [1, 1, 9, 9])])
+    for image in ("a.jpg", "c.jpg"):
+        write_image(tmp_path / "coco" / image)
+    path = tmp_path / "coco/train.json"
+    path.write_text(path.read_text().replace("b.jpg", name))
+    with pytest.raises(DatasetError, match="has a name that no file can have"):
+        open_dataset(str(tmp_path / "coco"))
+    assert len(open_dataset(str(tmp_path / "coco"), on_broken="skip").left_out) == 1
+
+
+def test_numbers_beyond_bounds_are_broken_items(write_coco, write_image, tmp_path: Path) -> None:
+    write_coco("train.json", ["a.jpg", "b.jpg"], [(0, 3, [1, 1, 9, 9]), (1, 3, [1, 1, 9, 10**400])])
+    for image in ("a.jpg", "b.jpg"):
+        write_image(tmp_path / "coco" / image)
+    with pytest.raises(DatasetError, match=r"has no bbox of four numbers"):
+        open_dataset(str(tmp_path / "coco"))
+
+
+def test_class_that_is_no_text(write_coco, write_image, tmp_path: Path) -> None:
+    write_coco("train.json", ["a.jpg", "b.jpg"], [(0, 3, [1, 1, 9, 9])])
+    for image in ("a.jpg", "b.jpg"):
+        write_image(tmp_path / "coco" / image)
+    path = tmp_path / "coco/train.json"
+    document = json.loads(path.read_text())
+    document["categories"][0]["name"] = "c\ud800"
+    path.write_text(json.dumps(document))
+    with pytest.raises(DatasetError, match=r"^coco: the class name 'c\\ud800' is not valid text"):
+        open_dataset(str(tmp_path / "coco"))

@@ -1,4 +1,5 @@
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -402,3 +403,11 @@ def test_splits_repeat_names(write_voc) -> None:
         "train/photos/1.jpg",
         "val/photos/1.jpg",
     ]
+
+
+def test_size_beyond_bounds_is_none_stated(write_voc) -> None:
+    root = write_voc({stem: [("cat", 1, 1, 9, 9)] for stem in "ab"})
+    path = next(root.rglob("a.xml"))
+    path.write_text(re.sub("<width>.*?</width>", "<width>1e999</width>", path.read_text()))
+    dataset = open_dataset(str(root))
+    assert {sample.size_hw for samples in dataset.splits.values() for sample in samples} == {(48, 64)}

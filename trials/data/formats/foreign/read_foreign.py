@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from trials.data.dataset import Dataset, DatasetFormat, Sample, assemble_dataset
+from trials.data.dataset import Dataset, DatasetFormat, Sample, assemble_dataset, is_text
 from trials.data.formats.broken_items import BrokenItems, OnBroken, relative_name
 from trials.data.formats.coco_images import CocoImages
 from trials.data.formats.file_tree import (
     FileTree,
     file_name,
     is_image,
+    is_possible_name,
     nearest_first,
     note_only_file,
     note_unreadable,
@@ -58,6 +59,7 @@ FOREIGN: dict[DatasetFormat, ForeignFormat] = {
 """The foreign formats that are read from annotation files."""
 
 _PROBED_FILES = 20
+_SHOWN_NAME = 40
 _Parsed = Mapping[Path, Sequence[ForeignImage] | Exception]
 
 
@@ -248,7 +250,11 @@ class _Reader:
     def _is_named(self, entry: ForeignImage, path: Path) -> bool:
         if not entry.name:
             self.broken.add(path, "an image has no file name")
-        return bool(entry.name)
+        elif not is_possible_name(entry.name):
+            self.broken.add(path, f"an image has a name that no file can have: {entry.name[:_SHOWN_NAME]!r}")
+        else:
+            return True
+        return False
 
     def _with_suffix(self, name: str, file: Path) -> str:
         """Return an image's name with the suffix of a file that is there, where the annotation states none."""
@@ -270,6 +276,8 @@ class _Reader:
         for number, item in enumerate(entry.objects or (), 1):
             try:
                 box = self._spec.read_box(item, annotated.image.size_hw)
+                if not is_text(box.name):
+                    raise ValueError(f"the class name {box.name!r} is not valid text")
             except NoBoxError as kind:
                 self._no_boxes[str(kind)] += 1
             except FAULTS as error:

@@ -49,7 +49,7 @@ def _read_box(item: dict[str, Any], size_hw: tuple[int, int]) -> LabelledBox:
 def _bound_shape(item: dict[str, Any]) -> Xyxy:
     kind = item.get("geometryType") or item.get("shape") or ("bitmap" if "bitmap" in item else "polygon")
     if kind == "bitmap":
-        left, top = item["bitmap"]["origin"]
+        left, top = (float(value) for value in item["bitmap"]["origin"])
         try:
             with Image.open(BytesIO(zlib.decompress(base64.b64decode(item["bitmap"]["data"])))) as mask:
                 return left, top, left + mask.width, top + mask.height

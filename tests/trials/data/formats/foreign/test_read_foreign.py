@@ -827,3 +827,30 @@ def test_kitti_class_or_score_that_nothing_tells(write_foreign: WriteForeign) ->
     (root / "train/label_2/b.txt").write_text("Class 1 0 0 0.58 10 5 30 20 1 1 1 1 1 1 1")
     with pytest.raises(DatasetError, match=r"b\.txt: object 1: Class 1: the number may end the class's name"):
         open_dataset(str(root))
+
+
+IMPOSSIBLE = {"too long": "n" * 300 + ".jpg", "NUL": "b\0.jpg", "half a pair": "b\ud800.jpg"}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+@pytest.mark.parametrize("format", ["label-studio", "createml", "datumaro", "labelme"])
+def test_image_names_that_no_file_can_have(format: str, name: str, write_foreign: WriteForeign) -> None:
+    root = write_foreign(format)
+    path = _annotation_file(root, format)
+    path.write_text(path.read_text().replace("b.jpg", json.dumps(name)[1:-1]))
+    if format == "labelme":  # which has the annotation's own name, too
+        assert len(open_dataset(str(root)).splits["train"]) == 2
+        next(root.rglob("b.jpg")).unlink()
+    with pytest.raises(DatasetError, match=r"(a name that no file can have: '|b\.jpg: the image is missing)"):
+        open_dataset(str(root))
+    dataset = open_dataset(str(root), on_broken="skip")
+    assert len(dataset.splits["train"]) == len(dataset.left_out) == 1
+
+
+def test_class_that_is_no_text(write_foreign: WriteForeign) -> None:
+    root = write_foreign("labelme")
+    path = root / "train/b.json"
+    path.write_text(path.read_text().replace('"cat"', '"c\\ud800"'))
+    with pytest.raises(DatasetError, match=r"^train/b\.json: object 2: the class name 'c\\ud800' is not valid text"):
+        open_dataset(str(root))
+    assert open_dataset(str(root), on_broken="skip").class_names == ("cat", "red cell")
