@@ -94,7 +94,9 @@ def _unpack(tree: FileTree) -> Path:
     """Return the folder of the images and of a COCO file for each split; write it where it is missing."""
     paths = tree.annotations(".parquet")
     stats = [(str(path.resolve()), path.stat()) for path in paths]
-    identity = json.dumps([_UNPACKER, *((place, found.st_size, found.st_mtime_ns) for place, found in stats)])
+    stamps = [(place, found.st_size, found.st_mtime_ns) for place, found in stats]
+    images = [relative_name(path, tree.root) for path in tree.images]  # rows may name some
+    identity = json.dumps([_UNPACKER, *stamps, images])
     folder = data_home() / "parquet" / hashlib.sha256(identity.encode()).hexdigest()[:16]
     if folder.is_dir():
         return folder
@@ -106,6 +108,11 @@ def _unpack(tree: FileTree) -> Path:
             rows = by_split.setdefault(split, [])
             _read_file(path, rows, names, partial, tree)
         everything = [row for rows in by_split.values() for row in rows]
+        if everything and not any((partial / row["place"]).is_file() for row in everything):
+            raise DatasetError(
+                f"{paths[0]}: its rows hold no images, and those that they name are not below {tree.root}",
+                hint="put them beside the file",
+            )
         names += sorted({str(name) for row in everything for name in row["names"]} - set(names)) if not names else []
         is_xyxy = _is_xyxy(everything, partial)
         for split, rows in by_split.items():

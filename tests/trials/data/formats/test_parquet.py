@@ -235,3 +235,14 @@ def test_several_configurations_are_told(write_parquet: WriteParquet) -> None:
     notes = open_dataset(str(root)).notes
     assert "the files of 2 folders are joined: full, mini; give one of them for itself" in notes
     assert not any("joined" in note for note in open_dataset(str(root / "full")).notes)
+
+
+def test_images_that_are_put_beside_the_file_later(write_parquet: WriteParquet, write_image) -> None:
+    root = write_parquet(train=[{**_row(n), "image": {"bytes": None, "path": f"{n}.jpg"}} for n in range(2)])
+    with pytest.raises(DatasetError, match="its rows hold no images, and those that they name are not below"):
+        open_dataset(str(root))
+    write_image(root / "0.jpg")
+    with pytest.raises(DatasetError, match="the image is missing"):
+        open_dataset(str(root))
+    write_image(root / "1.jpg")
+    assert sum(map(len, open_dataset(str(root)).splits.values())) == 2
