@@ -65,7 +65,7 @@ _AROUND_S = 2.0
 _GONE_S = 2.0
 """How long processes may outlive their driver."""
 _ENDING_S = 600.0
-_POLL_S = 0.01
+_POLL_S = 0.05
 
 
 def main() -> None:

@@ -5,6 +5,7 @@
 
 import csv
 import json
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -194,6 +195,7 @@ def _other_files(client: MlflowClient, run: Run, folder: Path, needed: set[str])
     there = {entry.path for entry in client.list_artifacts(run.info.run_id)}
     for name in sorted(needed - there):
         yield f"MLflow lacks {name} of {folder.name}"
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     with TemporaryDirectory() as copies:
         for name in sorted(needed & there):
             copy = Path(client.download_artifacts(run.info.run_id, name, copies))

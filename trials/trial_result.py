@@ -1,6 +1,7 @@
 """The request and the result of a trial; both are sent between processes and machines."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,6 +19,10 @@ ONNX_FILE = "model.onnx"
 RESULT_FILE = "result.json"
 DETECTIONS_FILE = "detections.jpg"
 """What the network finds on a few validation images, if the trial is complete."""
+
+
+class DamagedFileError(YoloRetError, ValueError):
+    """A file that this package wrote cannot be read any more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,14 +148,36 @@ def read_result(work_dir: Path, *, study_id: str, architecture: Architecture) ->
     Returns:
         None without a result, or with another trial's: a study whose database was deleted leaves folders of the same
         numbers behind.
+
+    Raises:
+        DamagedFileError: it is cut off, for example.
     """
     path = work_dir / RESULT_FILE
     if not path.is_file():
         return None
-    values = json.loads(path.read_text(encoding="utf-8"))
+    values = read_json(path, hint=f"delete it (rm {shlex.quote(str(path))}): its trial is then run again")
     if (values.pop("study_id", None), values.pop("architecture", None)) != (study_id, architecture.key):
         return None
     return TrialResult.from_dict(values)
+
+
+def read_json(path: Path, *, hint: str) -> dict[str, Any]:
+    """Read a file of `write_json`.
+
+    Args:
+        path: The file.
+        hint: What the user can do if it is damaged.
+
+    Raises:
+        DamagedFileError: it is no JSON, or no mapping.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DamagedFileError(f"{path} is damaged: {error}", hint=hint) from error
+    if not isinstance(values, dict):
+        raise DamagedFileError(f"{path} is damaged: it holds no mapping", hint=hint)
+    return values
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

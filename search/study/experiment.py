@@ -4,7 +4,6 @@ A full training is one variant, an ablation a few, a transfer curve a few with s
 experiment's folder holds its id, its settings and its variants; results are read from the trials' folders.
 """
 
-import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +17,9 @@ from search.study.record import TrialRecord
 from search.study.settings import RunSettings, fixed_training
 from search.study.summary import Summary
 from spaces import Architecture
-from trials.trial_result import TrialResult, read_result, write_json
+from trials.trial_result import TrialResult, read_json, read_result, write_json
+
+_DAMAGED = "put a copy of yours in its place, or begin another with --name NAME"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ def read_experiment(root: Path, name: str) -> ReadStudy | None:
     path = root / name / EXPERIMENT_FILE
     if not path.is_file():
         return None
-    book = json.loads(path.read_text(encoding="utf-8"))
+    book = read_json(path, hint=_DAMAGED)
     records = []
     for number, values in enumerate(book["variants"]):
         variant, folder = Variant.from_dict(values), root / name / "trials" / f"{number:04d}"
@@ -106,7 +107,7 @@ def open_book(settings: ExperimentSettings, variants: Sequence[Variant]) -> tupl
     """
     path = settings.folder / EXPERIMENT_FILE
     if path.is_file():
-        book: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        book = read_json(path, hint=_DAMAGED)
         settings.check_unchanged(
             book["settings"], hint="give the same settings to resume it, or another --name to begin a new one"
         )

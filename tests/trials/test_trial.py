@@ -35,6 +35,7 @@ from trials.trial_result import (
     DETECTIONS_FILE,
     ONNX_FILE,
     RESULT_FILE,
+    DamagedFileError,
     Measured,
     TrialRequest,
     TrialResult,
@@ -510,3 +511,11 @@ def test_a_trial_starts_from_the_weights_of_its_parent(make_request: MakeRequest
     stem = "backbone.stem.0.weight"
     assert stem in given
     assert torch.allclose(given[stem], taken[stem], atol=1e-9)
+
+
+@pytest.mark.parametrize("content", ['{"state": "comp', "[]"], ids=["cut off", "no mapping"])
+def test_a_damaged_result_is_named_with_the_way_out(tmp_path: Path, content: str) -> None:
+    (tmp_path / RESULT_FILE).write_text(content)
+    with pytest.raises(DamagedFileError, match=r"result\.json is damaged") as refused:
+        read_result(tmp_path, study_id="one", architecture=ARCHITECTURE)
+    assert f"rm {tmp_path / RESULT_FILE}" in refused.value.hint
