@@ -28,6 +28,9 @@ HeadName = Literal["fpn_pan", "decoupled", "fpn", "plain"]
 """Keys of `spaces.networks.heads.HEADS`. ``fpn_pan`` is the paper's; ``fpn`` has no paths from fine to coarse scales;
 ``plain`` has no paths between scales; ``decoupled`` has no anchors, and boxes and classes from branches of their own."""
 
+_LARGEST = 4096
+"""Channels, kernel and side of the image: far above any useful value, and low enough that a network can be built."""
+
 ParameterValue = int | str | bool
 """The type of a flat search parameter."""
 
@@ -140,7 +143,7 @@ class Architecture:
             ArchitectureError: an unknown or missing field, a value of the wrong type, or a contradiction.
         """
         types = {field.name: field.type for field in dataclasses.fields(cls)}
-        if unknown := sorted(set(values) - set(types)):
+        if unknown := sorted(map(str, set(values) - set(types))):
             raise ArchitectureError(
                 f"unknown architecture field {', '.join(map(repr, unknown))}", hint=f"the fields are {', '.join(types)}"
             )
@@ -156,8 +159,9 @@ class Architecture:
     def _check_numbers(self) -> None:
         positive = {"truncation": self.truncation, "head_width": self.head_width, "input_size": self.input_size}
         for name, value in positive.items():
-            if value <= 0:
-                raise ArchitectureError(f"{name} is {value}; it must be above 0")
+            if value <= 0 or (name != "truncation" and value > _LARGEST):  # the backbone limits truncation
+                most = "" if name == "truncation" else f", at most {_LARGEST}"
+                raise ArchitectureError(f"{name} is {value}; it must be above 0{most}")
         if not 0 <= self.transfer <= self.truncation:
             raise ArchitectureError(
                 f"transfer {self.transfer} is not within the {self.truncation} blocks kept",
@@ -185,9 +189,9 @@ class Architecture:
                 f"neck {self.neck!r} takes no scale set, but there is {self.scale_set}",
                 hint="set scale_set to none, or neck to rfcr",
             )
-        if min(sizes) <= 0 or self.rfcr_kernel % 2 == 0:
+        if min(sizes) <= 0 or max(sizes) > _LARGEST or self.rfcr_kernel % 2 == 0:
             raise ArchitectureError(
-                f"rfcr_width, rfcr_channels and rfcr_kernel are {sizes}; they must be above 0, the kernel odd"
+                f"rfcr_width, rfcr_channels and rfcr_kernel are {sizes}; they must be from 1 to {_LARGEST}, the kernel odd"
             )
         if set(self.scale_set.hand_back) - set(self.outputs):
             raise ArchitectureError(

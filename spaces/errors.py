@@ -15,6 +15,7 @@ Each class below the root is defined where it is raised::
     ├── OutputError              trials.detections.decoding     a network whose outputs are NaN or infinite
     ├── TrainingError            trials.training.errors         NaN loss, out of memory
     ├── UnsupportedNetworkError  trials.onnx.requirements       an ONNX file that a version of TensorRT cannot run
+    ├── DamagedFileError         trials.trial_result            a file that a trial or an experiment wrote is damaged
     ├── ExportError              trials.onnx.export             ONNX cannot be written or disagrees with PyTorch
     ├── RepeatedFailureError     search.driver.repeated_failure trials keep failing with one cause
     ├── StorageError             search.study.errors            a study's database cannot be read or written
@@ -22,6 +23,11 @@ Each class below the root is defined where it is raised::
 
 A class that is also a `ValueError` reports wrong input: the command line exits with 2 for it, with 1 for the others.
 """
+
+import re
+
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters, with which a text could steer a terminal, and halves of characters, which UTF-8 cannot write."""
 
 
 class YoloRetError(Exception):
@@ -33,6 +39,7 @@ class YoloRetError(Exception):
     """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
+        message = printable(message)
         super().__init__(message)
         self.message = message
         self.hint = hint
@@ -42,6 +49,15 @@ class YoloRetError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle with the hint, because errors are sent between processes."""
         return _rebuild, (type(self), self.message, self.hint)
+
+
+def printable(text: str) -> str:
+    r"""Return a text in which control characters, except line breaks and tabs, and halves of characters are escaped.
+
+    >>> printable("a\x1b[2Jb\ud800")
+    'a\\x1b[2Jb\\ud800'
+    """
+    return _UNPRINTABLE.sub(lambda match: repr(match[0])[1:-1], text)
 
 
 def _rebuild(kind: type[YoloRetError], message: str, hint: str) -> YoloRetError:

@@ -11,7 +11,7 @@ from spaces.errors import YoloRetError
 STRIDES = (4, 8, 16, 32)
 """Every stride at which the backbones have features, in pixels, fine to coarse."""
 
-_FORM = re.compile(r"(?P<collect>[\d+]+)@(?P<fuse>\d+)>(?P<hand_back>[\d+]+)")
+_FORM = re.compile(r"(?P<collect>[\d+]+)@(?P<fuse>\d{1,4})>(?P<hand_back>[\d+]+)")
 
 
 class ArchitectureError(YoloRetError, ValueError):
@@ -72,7 +72,7 @@ def parse_strides(text: str) -> tuple[int, ...]:
     Raises:
         ArchitectureError: the text has another form.
     """
-    if re.fullmatch(r"\d+(\+\d+)*", text) is None:
+    if re.fullmatch(r"\d{1,4}(\+\d{1,4})*", text) is None:
         raise ArchitectureError(f"strides {text!r} are not numbers joined by +", hint="for example 8+16+32")
     return tuple(int(part) for part in text.split("+"))
 

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from spaces.architecture import Architecture
+from spaces.documents import compose_yaml, construct_yaml
 from spaces.networks import block_shapes
 from spaces.scale_set import ArchitectureError
 from spaces.space import AXES, RFCR_AXES, BackboneChoice, Space, SpaceError
@@ -42,11 +43,11 @@ def read_space(path: Path) -> Space:
             file and line.
     """
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        root = compose_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SpaceError(f"space file {path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SpaceError(f"space file {path} is not YAML: {' '.join(str(error).split())}") from error
+    except ValueError as error:
+        raise SpaceError(f"space file {path} is not YAML: {error}") from error
     if not isinstance(root, yaml.MappingNode):
         raise SpaceError(f"{path}:1: a space is a mapping of axes", hint="see: yoloret-nas space tiny --yaml")
     entries = _mapping(root, path)
@@ -129,7 +130,10 @@ def _companions(name: str, value: Any) -> dict[str, Any]:
 
 
 def _values(node: yaml.Node, place: _Place) -> tuple[Any, ...]:
-    loaded = yaml.SafeLoader("").construct_object(node, deep=True)
+    try:
+        loaded = construct_yaml(node)
+    except ValueError as error:
+        raise place.error(str(error)) from error
     values = tuple(loaded) if isinstance(loaded, list) else (loaded,)
     if not values:
         raise place.error("an axis needs at least one value")
@@ -151,6 +155,8 @@ def _mapping(node: yaml.MappingNode, path: Path) -> dict[str, tuple[yaml.Node, _
     entries: dict[str, tuple[yaml.Node, _Place]] = {}
     for key, value in node.value:
         place = _Place(path=path, line=key.start_mark.line + 1)
+        if not isinstance(key, yaml.ScalarNode):
+            raise place.error("a name is plain text")
         if key.value in entries:
             raise place.error(f"{key.value!r} appears twice")
         entries[str(key.value)] = (value, place)

@@ -1,6 +1,7 @@
 """The request and the result of a trial; both are sent between processes and machines."""
 
 import json
+import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from spaces import Architecture, YoloRetError
+from spaces.documents import build_value, parse_json
 from trials.latency import Latency
 from trials.training import NumberFormat, TrainSettings
 from trials.whole_file import whole_file
@@ -121,20 +123,24 @@ class TrialResult:
     is_outside_fault: bool = False
     """Whether a fault of the data or this machine ended it, such as a full disk: every other trial would fail alike."""
 
+    def __post_init__(self) -> None:
+        for name in ("ap", "ap50"):
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                raise ValueError(f"{name} is {value}, no number from 0 to 1")
+
     def to_dict(self) -> dict[str, Any]:
         """Return the result in JSON types."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrialResult":
-        """Invert `to_dict`; fields that are missing in results of earlier versions take their defaults."""
-        decoded = dict(values)
-        if values.get("latency"):
-            decoded["latency"] = Latency.from_dict(values["latency"])
-        decoded["also"] = {name: Latency.from_dict(one) for name, one in values.get("also", {}).items()}
-        decoded["history"] = tuple(tuple(row) for row in values.get("history", ()))
-        decoded["notes"] = tuple(values.get("notes", ()))
-        return cls(**decoded)
+        """Invert `to_dict`; fields that are missing in results of earlier versions take their defaults.
+
+        Raises:
+            ValueError: the values are not those of a result.
+        """
+        return build_value(cls, values)
 
 
 def write_result(work_dir: Path, result: TrialResult, *, study_id: str, architecture: Architecture) -> None:
@@ -155,10 +161,14 @@ def read_result(work_dir: Path, *, study_id: str, architecture: Architecture) ->
     path = work_dir / RESULT_FILE
     if not path.is_file():
         return None
-    values = read_json(path, hint=f"delete it (rm {shlex.quote(str(path))}): its trial is then run again")
+    hint = f"delete it (rm {shlex.quote(str(path))}): its trial is then run again"
+    values = read_json(path, hint=hint)
     if (values.pop("study_id", None), values.pop("architecture", None)) != (study_id, architecture.key):
         return None
-    return TrialResult.from_dict(values)
+    try:
+        return TrialResult.from_dict(values)
+    except ValueError as error:
+        raise DamagedFileError(f"{path} is damaged: {error}", hint=hint) from error
 
 
 def read_json(path: Path, *, hint: str) -> dict[str, Any]:
@@ -172,7 +182,7 @@ def read_json(path: Path, *, hint: str) -> dict[str, Any]:
         DamagedFileError: it is no JSON, or no mapping.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(path.read_bytes())
     except ValueError as error:
         raise DamagedFileError(f"{path} is damaged: {error}", hint=hint) from error
     if not isinstance(values, dict):

@@ -17,6 +17,7 @@ from trials.data.dataset import DatasetError
 from trials.data.images.image_file import ImageFile
 from trials.onnx import run
 from trials.whole_file import whole_file
+from yoloret_nas.export.bundle import naming_file
 
 Picture = npt.NDArray[np.uint8]
 """(H, W, 3) RGB."""
@@ -80,7 +81,8 @@ def predict_all(
     for source, drawn in _name_pictures(sources, folder).items():
         try:
             for name, image, write in _frames(source, drawn):
-                found = detector.detect(image, score)
+                with naming_file(detector.path):
+                    found = detector.detect(image, score)
                 write(run.draw(image, *found, detector.class_names))
                 rows = run.rows_of(found, detector.class_names)
                 if saves_crops:

@@ -47,14 +47,13 @@ def read_project_file(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         return {}
-    import yaml
-
+    from spaces.documents import parse_yaml
     from yoloret_nas.commands.search import search
 
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ProjectFileError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        values = parse_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ProjectFileError(f"{path} is not YAML: {error}") from error
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -65,6 +64,10 @@ def read_project_file(path: Path) -> dict[str, Any]:
     known = parameters_of(search)
     if unknown := sorted({_plain(str(name)) for name in values} - set(known)):
         raise ProjectFileError(f"{path}: {unknown[0]!r} is no flag of search; there are {', '.join(known)}")
+    for name, value in given.items():
+        for one in value if isinstance(value, list) else [value]:
+            if not isinstance(one, str | int | float):
+                raise ProjectFileError(f"{path}: {name} is {str(one)[:60]!r}, no text, number, true or false")
     return given
 
 
@@ -75,13 +78,19 @@ def defaults_of(command: click.Command, given: Mapping[str, Any]) -> dict[str, A
         is_reached = command.name == "search" or (flag in SHARED and (command.name, flag) not in _OF_ITS_OWN)
         if flag in given and is_reached:
             is_one_of_several = parameter.multiple and not isinstance(given[flag], list)
-            defaults[str(parameter.name)] = [given[flag]] if is_one_of_several else given[flag]
+            value = [given[flag]] if is_one_of_several else given[flag]
+            defaults[str(parameter.name)] = [*map(_as_typed, value)] if isinstance(value, list) else _as_typed(value)
     return defaults
 
 
 def parameters_of(command: click.Command) -> dict[str, click.Parameter]:
     """Return a command's options and arguments by the name the file has for them: --dir is ``dir``, STUDY ``study``."""
     return {_plain(option): parameter for parameter in command.params for option in parameter.opts}
+
+
+def _as_typed(value: str | float) -> str | bool:
+    """Return a value as the command line would have it: to click's types a number may be a file that is open."""
+    return value if isinstance(value, bool) else str(value)
 
 
 def _plain(option: str) -> str:

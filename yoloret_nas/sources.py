@@ -1,12 +1,12 @@
 """How a user names a network: a preset, a file, a trial of a study, an export."""
 
+import os.path
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-import yaml
 
 from search.strategy.estimates import with_estimates
 from search.study.experiment import read_experiment
@@ -14,6 +14,7 @@ from search.study.read_study import read_study, study_names
 from search.study.record import TrialRecord
 from search.study.selection import select_trial
 from spaces import Architecture, YoloRetError
+from spaces.documents import parse_yaml
 from spaces.presets import PRESETS
 from trials.onnx import run
 from trials.onnx.export import DEFAULT_OPSET
@@ -80,7 +81,7 @@ def open_detector(text: str, *, root: Path) -> Iterator[run.Detector]:
         BundleError: the folder is not an export.
         SourceError: the text names nothing, or nothing trained.
     """
-    if Path(text).is_dir():
+    if os.path.isdir(text):
         yield open_bundle(Path(text))
         return
     source = find_source(text, root=root)
@@ -109,14 +110,14 @@ def find_source(network: Network, *, root: Path) -> Source:
     text, path = str(network), Path(network)
     if text in PRESETS:
         return Source(label=text, architecture=PRESETS[text])
-    if (path / DETECTOR_FILE).is_file():
+    if os.path.isfile(path / DETECTOR_FILE):
         return Source(label=path.name, architecture=_read(path / ARCHITECTURE_FILE), folder=path)
-    if path.is_file() and path.suffix in (*_EXPORTED, ".pt"):
+    if os.path.isfile(path) and path.suffix in (*_EXPORTED, ".pt"):
         return _find_beside(path)
-    if path.is_file():
+    if os.path.isfile(path):
         return Source(label=path.stem, architecture=_read(path))
     study, _, number = text.partition(":")
-    if (not number or number.isdigit()) and (root / study).is_dir():
+    if (not number or re.fullmatch("[0-9]{1,9}", number)) and os.path.isdir(root / study):
         opened = read_experiment(root, study) or (read_study(root, study) if study in study_names(root) else None)
         if opened is not None:
             record = select_trial(with_estimates(opened.summary), number=int(number) if number else None)
@@ -153,7 +154,7 @@ def find_model(network: Network, *, root: Path) -> Architecture | Path:
         SourceError: as `find_source`, and for a file of OpenVINO.
     """
     path = None if isinstance(network, Architecture) else Path(network)
-    if path is not None and path.is_file() and path.suffix in _EXPORTED:
+    if path is not None and os.path.isfile(path) and path.suffix in _EXPORTED:
         if path.suffix != ".onnx":
             raise SourceError(
                 f"{path} is a file of OpenVINO, whose latency is not measured here",
@@ -165,8 +166,8 @@ def find_model(network: Network, *, root: Path) -> Architecture | Path:
 
 def _read(path: Path) -> Architecture:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        values = parse_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise SourceError(f"{path} is neither YAML nor JSON: {error}") from error
     if not isinstance(values, dict):
         raise SourceError(f"{path} holds no architecture", hint="write one with: yoloret-nas export")

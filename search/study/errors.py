@@ -1,5 +1,9 @@
 """What can be wrong with a study."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from spaces import YoloRetError
 
 
@@ -13,3 +17,26 @@ class StorageError(YoloRetError):
 
 class SpaceExhaustedError(StudyError):
     """Every architecture of the space was tried."""
+
+
+@contextmanager
+def naming_damage(path: Path | str, what: str) -> Iterator[None]:
+    """Turn what reading damaged values raises into an error that names where they lie.
+
+    Args:
+        path: The file or database.
+        what: What it should hold.
+
+    Raises:
+        StudyError: the values are missing or of other types.
+    """
+    try:
+        yield
+    except YoloRetError:
+        raise
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+        told = f"{type(error).__name__}: {error}" if isinstance(error, LookupError | AttributeError) else str(error)
+        raise StudyError(
+            f"{path} does not hold {what}: {told}",
+            hint="put a copy of yours in its place, or read it with the version of yoloret-nas that wrote it",
+        ) from error

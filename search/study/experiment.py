@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.study.errors import StudyError
+from search.study.errors import StudyError, naming_damage
 from search.study.pareto import Reference
 from search.study.read_study import EXPERIMENT_FILE, ReadStudy
 from search.study.record import TrialRecord
@@ -38,7 +38,11 @@ class Variant:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Variant":
         """Invert `to_dict`."""
-        return cls(**{**values, "architecture": Architecture.from_dict(values["architecture"])})
+        return cls(
+            label=str(values["label"]),
+            architecture=Architecture.from_dict(values["architecture"]),
+            seed=int(values.get("seed", 0)),
+        )
 
     def record(self, number: int, result: TrialResult) -> TrialRecord:
         """Return the record of this training, under its number in the experiment."""
@@ -68,11 +72,19 @@ def read_experiment(root: Path, name: str) -> ReadStudy | None:
 
     Returns:
         None where no experiment has this name.
+
+    Raises:
+        StudyError: its file is damaged.
+        DamagedFileError: it, or the file of a trial's result, is no JSON.
     """
     path = root / name / EXPERIMENT_FILE
     if not path.is_file():
         return None
-    book = read_json(path, hint=_DAMAGED)
+    with naming_damage(path, "an experiment"):
+        return _read_book(root, name, read_json(path, hint=_DAMAGED))
+
+
+def _read_book(root: Path, name: str, book: dict[str, Any]) -> ReadStudy:
     records = []
     for number, values in enumerate(book["variants"]):
         variant, folder = Variant.from_dict(values), root / name / "trials" / f"{number:04d}"
@@ -83,10 +95,10 @@ def read_experiment(root: Path, name: str) -> ReadStudy | None:
         name=name,
         root=root,
         summary=to_summary(records),
-        device=settings["device"],
-        dataset=settings.get("dataset", ""),
-        skip_broken=settings.get("skip_broken", False),
-        id=book["id"],
+        device=str(settings["device"]),
+        dataset=str(settings.get("dataset", "")),
+        skip_broken=bool(settings.get("skip_broken", False)),
+        id=str(book["id"]),
     )
 
 
@@ -107,15 +119,16 @@ def open_book(settings: ExperimentSettings, variants: Sequence[Variant]) -> tupl
     """
     path = settings.folder / EXPERIMENT_FILE
     if path.is_file():
-        book = read_json(path, hint=_DAMAGED)
-        settings.check_unchanged(
-            book["settings"], hint="give the same settings to resume it, or another --name to begin a new one"
-        )
+        with naming_damage(path, "an experiment"):
+            book = read_json(path, hint=_DAMAGED)
+            known = [Variant.from_dict(values) for values in book["variants"]]
+            settings.check_unchanged(
+                book["settings"], hint="give the same settings to resume it, or another --name to begin a new one"
+            )
     elif (settings.folder / "trials").is_dir():
         raise StudyError(f"{settings.folder} belongs to a search", hint="choose another --name")
     else:
-        book = {"id": uuid.uuid4().hex, "settings": settings.fixed(), "variants": []}
-    known = [Variant.from_dict(values) for values in book["variants"]]
+        book, known = {"id": uuid.uuid4().hex, "settings": settings.fixed(), "variants": []}, []
     known += [variant for variant in dict.fromkeys(variants) if variant not in known]
     write_json(path, {**book, "variants": [variant.to_dict() for variant in known]})
     return book["id"], known

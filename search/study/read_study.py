@@ -5,11 +5,11 @@ from pathlib import Path
 
 import optuna
 
-from search.study.errors import StudyError
+from search.study.errors import StudyError, naming_damage
 from search.study.pareto import Reference
 from search.study.record import trial_folder
 from search.study.settings import to_train_settings
-from search.study.storage import has_storage, open_storage, users_storage
+from search.study.storage import has_storage, named_storage_errors, open_storage, shown_storage, users_storage
 from search.study.study import space_from_dict, to_record
 from search.study.summary import Summary
 from spaces.presets import presets_in
@@ -62,26 +62,31 @@ def read_study(root: Path, name: str) -> ReadStudy:
         raise StudyError(f"{name!r} holds trainings, not a search", hint=_searches(known))
     if name not in known:
         raise StudyError(f"no study {name!r} in {root}", hint=_what_there_is(known, experiment_names(root)))
-    study = optuna.load_study(study_name=name, storage=open_storage(root))
+    with named_storage_errors(root), naming_damage(shown_storage(root), f"the study {name!r}"):
+        return _read(root, name, optuna.load_study(study_name=name, storage=open_storage(root)))
+
+
+def _read(root: Path, name: str, study: optuna.Study) -> ReadStudy:
     attributes = study.user_attrs
     if "reference_latency_ms" not in attributes:
         raise StudyError(f"study {name!r} was created but never started", hint="run its search again")
     space = space_from_dict(attributes["settings"]["space"])
     presets = {twin.key: preset for preset, twin in presets_in(space).items()}
+    limit_ms = attributes["settings"]["max_latency_ms"]
     trials = [trial for trial in study.get_trials(deepcopy=False) if "result" in trial.user_attrs]
     return ReadStudy(
         name=name,
         root=root,
         summary=Summary(
             records=tuple(to_record(trial, presets) for trial in trials),
-            reference=Reference(ap=0.0, latency_ms=attributes["reference_latency_ms"]),
+            reference=Reference(ap=0.0, latency_ms=float(attributes["reference_latency_ms"])),
         ),
-        device=attributes["settings"]["device"],
-        dataset=attributes["settings"]["dataset"],
-        skip_broken=attributes["settings"].get("skip_broken", False),
-        fingerprint=attributes.get("dataset_fingerprint", ""),
-        max_latency_ms=attributes["settings"]["max_latency_ms"],
-        id=attributes.get("id", ""),
+        device=str(attributes["settings"]["device"]),
+        dataset=str(attributes["settings"]["dataset"]),
+        skip_broken=bool(attributes["settings"].get("skip_broken", False)),
+        fingerprint=str(attributes.get("dataset_fingerprint", "")),
+        max_latency_ms=None if limit_ms is None else float(limit_ms),
+        id=str(attributes.get("id", "")),
         train=to_train_settings(attributes["settings"]["train"]),
         also_measure=tuple(attributes["settings"].get("also_measure", ())),
         space=space,
@@ -110,7 +115,8 @@ def study_names(root: Path) -> list[str]:
     """Return the names of a folder's studies, the newest last."""
     if not has_storage(root):
         return []
-    summaries = optuna.get_all_study_summaries(open_storage(root), include_best_trial=False)
+    with named_storage_errors(root), naming_damage(shown_storage(root), "studies"):
+        summaries = optuna.get_all_study_summaries(open_storage(root), include_best_trial=False)
     names = [study.study_name for study in summaries]
     # A server holds the studies of other folders, too.
     return names if users_storage() is None else [name for name in names if (root / name).is_dir()]

@@ -5,6 +5,7 @@ retrained; Kendall's tau measures how far the two rankings agree. The trainings 
 (`search.study.experiment`) named after the study and its epochs.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -139,7 +140,9 @@ def compare_refit(name: str, study: Summary, refit: Sequence[TrialRecord]) -> Re
     retrained = []
     for repeats in group_repeats(refit).values():
         number = repeats[0].label.removeprefix(_LABEL)
-        trial = short.get(int(number)) if number.isdigit() else None  # an experiment of the user's may have such a name
+        trial = (
+            short.get(int(number)) if re.fullmatch("[0-9]{1,9}", number) else None
+        )  # an experiment of the user's may have such a name
         if trial is None or trial.architecture != repeats[0].architecture:  # or it is of a deleted study of this name
             continue
         if trial.point is not None:
@@ -157,7 +160,8 @@ def read_refit(study: ReadStudy) -> Refit | None:
     """Read a study's full trainings, the longest where there are several; None where there are none."""
     prefix = f"{study.name}-refit-"
     names = [path.parent.name for path in study.root.glob(f"{prefix}*/{EXPERIMENT_FILE}")]
-    epochs = {name: int(number) for name in names if (number := name.removeprefix(prefix)).isdigit()}
+    numbers = {name: name.removeprefix(prefix) for name in names}
+    epochs = {name: int(number) for name, number in numbers.items() if re.fullmatch("[0-9]{1,9}", number)}
     if not epochs:
         return None
     name = max(epochs, key=epochs.__getitem__)

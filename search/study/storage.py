@@ -56,6 +56,12 @@ def open_storage(root: Path) -> RDBStorage:
         return RDBStorage(sqlite_url(path), engine_kwargs={"connect_args": {"timeout": 60}})
 
 
+def shown_storage(root: Path) -> str:
+    """Return where the database is, for display, without credentials."""
+    url = users_storage()
+    return str(optuna_path(root)) if url is None else without_credentials(url)
+
+
 @cache
 def server_storage(url: str) -> RDBStorage:
     """Return this process's only storage of a server, whose connections are used again."""

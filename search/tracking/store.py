@@ -85,7 +85,9 @@ def naming_the_store(root: Path) -> Iterator[None]:
     """
     try:
         yield
-    except _ERRORS as error:
+    except YoloRetError:
+        raise
+    except Exception as error:  # MLflow's client checks no answer of a server: of another kind, it raises any error
         raise unusable(root, error) from error
 
 

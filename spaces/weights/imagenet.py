@@ -13,9 +13,7 @@ Weights trained with another normalisation than ours (by their configuration in 
 """
 
 import os
-import pickle
 import socket
-import struct
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -26,7 +24,6 @@ import timm
 import torch
 from huggingface_hub import constants, try_to_load_from_cache
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from spaces.architecture import Architecture
@@ -35,6 +32,7 @@ from spaces.networks import YoloReT
 from spaces.networks.backbones import check_backbone, split_blocks
 from spaces.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from spaces.weights.published import LICENCE, ORIGIN, PUBLISHED, REPOSITORY, convert
+from spaces.weights.tensor_file import read_tensors
 
 WEIGHTS_DIR = "YOLORET_NAS_WEIGHTS_DIR"
 """The environment variable that names the folder of weights; trial processes inherit it."""
@@ -42,19 +40,6 @@ WEIGHTS_DIR = "YOLORET_NAS_WEIGHTS_DIR"
 _STALL_S = 20.0
 """Longest silence of a server within a download."""
 _TIMEOUT_S = 5.0
-_DAMAGED = (
-    OSError,
-    EOFError,
-    RuntimeError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AssertionError,
-    struct.error,
-    pickle.UnpicklingError,
-    SafetensorError,
-)
-"""What the readers raise for a damaged file, found by cutting files at every length and by changing single bytes."""
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 
 
@@ -197,12 +182,10 @@ def _fetch_published(backbone: str) -> Path:
 
 def _read_file(path: Path, backbone: str) -> dict[str, Tensor]:
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        values = torch.load(path, map_location="cpu", weights_only=True)
-    except _DAMAGED as error:
+        values = read_tensors(path)
+    except ValueError as error:
         raise WeightsError(
-            f"{path} ({path.stat().st_size} bytes) cannot be read as weights: {_first_line(error)}",
+            f"{path} ({path.stat().st_size} bytes) cannot be read as weights: {error}",
             hint="put a whole file there, or remove it to have it fetched",
         ) from error
     if not isinstance(values, dict) or not all(isinstance(value, Tensor) for value in values.values()):

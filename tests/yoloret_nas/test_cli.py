@@ -1123,3 +1123,46 @@ def test_a_tensorrt_is_asked_about_a_space(call: Call, monkeypatch: pytest.Monke
 def test_what_is_asked_about_a_space_must_have_tensorrt(call: Call) -> None:
     assert_refused(call("space", "tiny", "--check", "cpu"), 2, "takes them all")
     assert_refused(call("space", "tiny", "--check", "nano"), 2, "'nano' names no TensorRT")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("budget: {a: 1}", "budget is \"{'a': 1}\", no text"),
+        ("data: 2001-12-14", "data is '2001-12-14', no text"),
+        ("device: [[cpu]]", "device is \"['cpu']\", no text"),
+        ("data: 2001-99-99", "is not YAML: month must be in 1..12"),
+        ("data: " + "[" * 20000, "is not YAML: it is nested more than 100 levels deep"),
+        ("x: &x [*x]", "is not YAML: an alias stands for what it is part of"),
+        ("data: 3", "dataset '3' does not exist"),  # a number is not the file that is open under it
+    ],
+)
+def test_a_project_file_that_was_made_to_break_its_reader(call: Call, text: str, said: str) -> None:
+    Path("yoloret-nas.yaml").write_text(text, encoding="utf-8")
+    called = call("data")
+    assert (called.code, said in called.said) == (2, True), called.said
+    assert "bug" not in called.said
+
+
+@pytest.mark.parametrize("number", ["²", "9" * 5000, "-1"])
+def test_a_trial_that_is_no_number_names_no_network(call: Call, real_study: RealStudy, number: str) -> None:
+    assert_refused(call("eval", f"real:{number}", "--data", SHAPES, "--dir", real_study.root), 2, "names no network")
+
+
+def test_files_that_are_no_networks_are_refused_by_every_command(call: Call, real_study: RealStudy) -> None:
+    assert (
+        call("export", "--study", "real", "--dir", real_study.root, "--no-measure", "--no-check", "--out", "e").code
+        == 0
+    )
+    Path("a.yaml").write_text("head_width: 1\n3: 4\n", encoding="utf-8")
+    assert_refused(call("latency", "a.yaml"), 2, "unknown architecture field '3'")
+    Path("e/model.onnx").write_bytes(b"garbage")
+    Image.new("RGB", (64, 64)).save("a.png")
+    assert_refused(call("predict", "e", "a.png"), 2, "cannot be run")
+    assert_refused(call("eval", "e/model.onnx", "--data", SHAPES), 2, "cannot be run")
+    assert_refused(call("latency", "e/model.onnx"), 1, "ONNX Runtime cannot run model.onnx")
+    Path("e/checkpoint.pt").write_bytes(b"garbage")
+    assert_refused(call("eval", "e", "--data", SHAPES), 1, "cannot be read as a checkpoint")
+    assert_refused(call("compare", "e"), 1, "cannot be read as a checkpoint")
+    Path("e/detector.json").write_text("[" * 100_000, encoding="utf-8")
+    assert_refused(call("predict", "e", "a.png"), 2, "detector.json is not JSON: it is nested too deeply")

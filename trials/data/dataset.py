@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spaces import YoloRetError
+from spaces.errors import printable
 
 DatasetFormat = Literal[
     "voc",
@@ -166,6 +167,8 @@ def assemble_dataset(
     for class_name in class_names:
         if not is_text(class_name):
             raise DatasetError(f"{name}: the class name {class_name!r} is not valid text", hint="save it as UTF-8")
+        if printable(class_name) != class_name:
+            raise DatasetError(f"{name}: the class name {class_name!r} holds control characters", hint="rename it")
     notes = list(notes)
     if not any(len(sample.labels) for sample in splits.get("test", ())):
         num_images = len(splits.get("test", ()))
@@ -193,8 +196,8 @@ def assemble_dataset(
         format=format,
         class_names=tuple(class_names),
         splits=ordered,
-        left_out=tuple(left_out),
-        notes=tuple(notes),
+        left_out=tuple(map(printable, left_out)),
+        notes=tuple(map(printable, notes)),
         fingerprint=fingerprint_dataset(class_names, ordered),
     )
 

@@ -3,6 +3,7 @@
 Each image depends on (seed, split, index) alone. Nothing is written to disk: loading a sample draws it.
 """
 
+import re
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -105,7 +106,7 @@ def parse_shapes(spec: str) -> ShapesSettings:
     values: dict[str, int] = {}
     for item in filter(None, spec.removeprefix("shapes").removeprefix(":").split(",")):
         key, _, value = item.partition("=")
-        if key.strip() not in _SPEC_KEYS or not value.strip().isdigit():
+        if key.strip() not in _SPEC_KEYS or not re.fullmatch("[0-9]{1,9}", value.strip()):
             raise DatasetError(
                 f"{spec!r}: {item!r} is not key=number with a key of {', '.join(_SPEC_KEYS)}",
                 hint="for example shapes:train=240,val=80,size=160",

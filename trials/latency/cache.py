@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from spaces import YoloRetError
+from spaces.documents import parse_json
 from trials.latency.device import Device, DeviceIdentity, Latency, UnstableError
 from trials.latency.steadiness import THRESHOLDS, is_slowed, quiet_reference_ms
 
@@ -57,7 +58,7 @@ class LatencyCache:
             row = connection.execute(
                 "SELECT measurement FROM latency WHERE key = ?", (cache_key(onnx_path, identity),)
             ).fetchone()
-        return Latency.from_dict(json.loads(row[0])) if row else None
+            return Latency.from_dict(parse_json(row[0])) if row else None
 
     def put(self, onnx_path: Path, latency: Latency) -> None:
         """Store a measurement, replacing an older one."""
@@ -123,7 +124,9 @@ class LatencyCache:
             connection = sqlite3.connect(self._path, timeout=30)
             with closing(connection), connection:  # commits unless the block raised, then closes
                 yield connection
-        except sqlite3.Error as error:
+        except YoloRetError:
+            raise
+        except (sqlite3.Error, ValueError, TypeError) as error:  # the last two: of a row that is no measurement
             raise LatencyCacheError(
                 f"{self._path}, which holds measured latencies, cannot be used: {error}",
                 hint="free disk space if there is none left; a file that is damaged, or no database of this version, is "

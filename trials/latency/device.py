@@ -16,6 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from spaces import YoloRetError
+from spaces.documents import build_value
 
 
 class DeviceError(YoloRetError):
@@ -130,9 +131,12 @@ class Latency:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Latency":
-        """Invert `to_dict`."""
-        sequences = {name: tuple(values[name]) for name in ("samples_ms", "notes")}
-        return cls(**{**values, **sequences, "device": DeviceIdentity(**values["device"])})
+        """Invert `to_dict`.
+
+        Raises:
+            ValueError: the values are not those of a latency.
+        """
+        return build_value(cls, values)
 
 
 class Device(Protocol):

@@ -24,9 +24,9 @@ def open_device(spec: str, *, patience_s: float | None = None) -> Device:
     """
     if spec == "cpu":
         return CpuDevice()
-    if match := re.fullmatch(r"cpu:threads=(\d+)", spec):
+    if match := re.fullmatch(r"cpu:threads=([0-9]{1,6})", spec):
         return CpuDevice(threads=int(match[1]))
-    if match := re.fullmatch(r"cuda(?::(\d+))?", spec):
+    if match := re.fullmatch(r"cuda(?::([0-9]{1,4}))?", spec):
         return CudaDevice(index=None if match[1] is None else int(match[1]))
     if spec.startswith("ssh://"):
         times = dict(parse_address(spec).times)

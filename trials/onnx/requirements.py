@@ -25,10 +25,7 @@ def check_onnx(path: Path, *, version: TensorRTVersion) -> tuple[int, ...]:
     Raises:
         UnsupportedNetworkError: this TensorRT would refuse the file, or measure another network.
     """
-    try:
-        model = onnx.load(str(path), load_external_data=False)
-    except Exception as error:  # protobuf's own error class differs between its implementations
-        raise UnsupportedNetworkError(f"{path.name} is not an ONNX file: {error}") from error
+    model = load_onnx(path)
     opset = next((int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     if opset > version.highest_opset:
         raise UnsupportedNetworkError(
@@ -42,6 +39,18 @@ def check_onnx(path: Path, *, version: TensorRTVersion) -> tuple[int, ...]:
             hint="choose a space without it, or a board with a newer TensorRT",
         )
     return _input_shape(path, model)
+
+
+def load_onnx(path: Path) -> onnx.ModelProto:
+    """Return an ONNX file's model, without data that it names in other files.
+
+    Raises:
+        UnsupportedNetworkError: it is not an ONNX file.
+    """
+    try:
+        return onnx.load(str(path), load_external_data=False)
+    except Exception as error:  # protobuf's own error class differs between its implementations
+        raise UnsupportedNetworkError(f"{path.name} is not an ONNX file: {error}") from error
 
 
 def _input_shape(path: Path, model: onnx.ModelProto) -> tuple[int, ...]:

@@ -40,7 +40,7 @@ class Detector:
 
     def __init__(self, folder, backend=None, file="model.onnx"):
         with open(os.path.join(folder, "detector.json"), encoding="utf-8") as opened:
-            self.settings = json.load(opened)
+            self.settings = read_settings(opened)
         self.class_names = self.settings["class_names"]
         self.size = self.settings["input_size"]
         if backend == "openvino":
@@ -48,7 +48,7 @@ class Detector:
         there = sorted(name for name in os.listdir(folder) if name.endswith((".onnx", ".xml")))
         if file not in there:
             raise ValueError(f"{folder} has no {file}; there are {', '.join(there)}")
-        path = os.path.join(folder, file)
+        self.path = path = os.path.join(folder, file)
         backend = backend or choose_backend(path, self.settings)
         if file == PLUGIN_FILE and backend != "tensorrt":
             raise ValueError(f"{file} has a plugin that TensorRT alone runs: --backend tensorrt, or --file model.onnx")
@@ -79,8 +79,9 @@ class Detector:
         square, place = letterbox(image, self.size, self.settings["letterbox_rgb"])
         images = np.ascontiguousarray(square.transpose(2, 0, 1)[None], dtype=np.float32)
         clock.append(time.perf_counter())
-        outputs = [one[0] for one in self.network(images)]
+        outputs = self.network(images)
         clock.append(time.perf_counter())
+        outputs = check_outputs(outputs, len(self.class_names))
         if len(outputs) == 3:  # suppressed, best first, padded with labels of -1
             is_kept = (outputs[1] > score_threshold) & (outputs[2] >= 0)
             found = [one[is_kept][:max_detections] for one in outputs]
@@ -108,6 +109,43 @@ class Detector:
         return f"{words}: {parts}; {rates}"
 
 
+def read_settings(opened):
+    """Return what ``detector.json`` holds; raise a ValueError where it does not describe a detector."""
+    try:
+        settings = json.load(opened)
+    except RecursionError as error:
+        raise ValueError("detector.json is nested too deeply") from error
+    if not isinstance(settings, dict):
+        raise ValueError("detector.json holds no object")
+    names, size, colour = (settings.get(name) for name in ("class_names", "input_size", "letterbox_rgb"))
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise ValueError("class_names in detector.json is no list of names")
+    if type(size) is not int or not 0 < size <= 8192:
+        raise ValueError("input_size in detector.json is no number from 1 to 8192")
+    if not isinstance(colour, list) or len(colour) != 3 or not all(type(c) is int and 0 <= c <= 255 for c in colour):
+        raise ValueError("letterbox_rgb in detector.json is no list of three numbers from 0 to 255")
+    return settings
+
+
+def check_outputs(outputs, num_classes):
+    """Return a network's outputs for the one image: (P, 4) boxes and (P, K) scores, or (N, 4), (N,) and (N,) labels.
+
+    Raises:
+        ValueError: they have other shapes, or hold NaN or infinite values.
+    """
+    shapes = [getattr(one, "shape", None) for one in outputs]
+    if shapes and all(shape and shape[0] == 1 for shape in shapes):
+        found = [one[0] for one in outputs]
+        inner = [shape[1:] for shape in shapes]
+        count = inner[0][0] if len(inner[0]) == 2 else -1
+        if inner in ([(count, 4), (count, num_classes)], [(count, 4), (count,), (count,)]):
+            if not all(np.isfinite(one).all() for one in found):
+                raise ValueError("the network's outputs are NaN or infinite")
+            if len(found) == 2 or (found[2] < num_classes).all():
+                return found
+    raise ValueError(f"the network's outputs, of shapes {shapes}, are no boxes and scores of {num_classes} classes")
+
+
 class OnnxRuntime:
     """A file in ONNX Runtime: images (1, 3, S, S) to its outputs, for most boxes (1, P, 4) and scores (1, P, K)."""
 
@@ -119,10 +157,17 @@ class OnnxRuntime:
             for name in ("CUDAExecutionProvider", "CPUExecutionProvider")
             if name in onnxruntime.get_available_providers()
         ]
-        self._session = onnxruntime.InferenceSession(path, providers=providers)
+        try:
+            self._session = onnxruntime.InferenceSession(path, providers=providers)
+        except Exception as error:  # its error classes have nothing in common but this
+            raise ValueError(f"ONNX Runtime cannot run {path}: {error}") from error
+        self._path = path
 
     def __call__(self, images):
-        return self._session.run(None, {"images": images})
+        try:
+            return self._session.run(None, {"images": images})
+        except Exception as error:
+            raise ValueError(f"ONNX Runtime cannot run {self._path}: {error}") from error
 
 
 class OpenVino:

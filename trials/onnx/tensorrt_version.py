@@ -60,10 +60,10 @@ _FIRST_IN = {
 
 def find_version(text: str) -> TensorRTVersion | None:
     """Find a version in a banner (``[TensorRT v8201]``), a package version or the name of libnvinfer."""
-    if banner := re.search(r"\[TensorRT v(\d+)\]", text):
+    if banner := re.search(r"\[TensorRT v(\d{4,9})\]", text):
         code = int(banner[1])  # 8201 is 8.2.1, 8412 is 8.4.12, 100300 is 10.3.0
         major, rest = divmod(code, 1000 if code < 10_000 else 10_000)
         return TensorRTVersion(major, *divmod(rest, 100))
-    if spelled := re.search(r"(?<![\d.])(\d+)\.(\d+)\.(\d+)", text):
+    if spelled := re.search(r"(?<![\d.])(\d{1,4})\.(\d{1,4})\.(\d{1,4})", text):
         return TensorRTVersion(int(spelled[1]), int(spelled[2]), int(spelled[3]))
     return None

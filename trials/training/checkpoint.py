@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from spaces import Architecture
+from spaces.documents import build_value
+from spaces.weights.tensor_file import read_tensors
 from trials.data import Dataset, DatasetError
 from trials.detections import Decoding
 from trials.training.errors import TrainingError
@@ -22,6 +24,7 @@ CHECKPOINT_FILE = "checkpoint.pt"
 """The final weights, in the trial's folder."""
 
 _FORMAT = 1
+_DECODING = tuple(field.name for field in fields(Decoding))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,21 +54,39 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Read a file of `write_checkpoint` without running code from it.
 
     Raises:
-        TrainingError: It is a different kind of file.
+        TrainingError: It is a different kind of file, or damaged.
     """
-    values: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(values, dict) or values.get("format") != _FORMAT:
-        raise TrainingError(f"{path} is not a checkpoint of this version", hint="use the checkpoint.pt of a trial")
-    decoding = Decoding(**{field.name: values[field.name] for field in fields(Decoding)})
-    return Checkpoint(weights=values["state_dict"], decoding=decoding)
+    hint = "use the checkpoint.pt of a trial, or a whole copy of it"
+    try:
+        values: dict[str, Any] = read_tensors(path)
+        if not isinstance(values, dict) or values.get("format") != _FORMAT:
+            raise TrainingError(f"{path} is not a checkpoint of this version", hint=hint)
+        decoding = build_value(Decoding, {name: values[name] for name in _DECODING if name in values})
+        weights = values.get("state_dict")
+        if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
+            raise ValueError("it holds no weights")
+    except ValueError as error:
+        raise TrainingError(f"{path} cannot be read as a checkpoint: {error}", hint=hint) from error
+    return Checkpoint(weights=weights, decoding=decoding)
 
 
 def load_trained(architecture: Architecture, checkpoint: Checkpoint) -> "YoloReT":
-    """Build an architecture's network with a checkpoint's weights."""
+    """Build an architecture's network with a checkpoint's weights.
+
+    Raises:
+        TrainingError: The weights are those of another network.
+    """
     from spaces.networks import build_network  # imports timm, which most readers of a checkpoint do not need
 
     network = build_network(architecture, num_classes=len(checkpoint.decoding.class_names))
-    network.load_state_dict(dict(checkpoint.weights))
+    try:
+        network.load_state_dict(dict(checkpoint.weights))
+    except (RuntimeError, TypeError) as error:  # TypeError: a name that is no text
+        reason = " ".join(str(error).split())[:300]
+        raise TrainingError(
+            f"the checkpoint does not hold the weights of {architecture.short}: {reason}",
+            hint="architecture and checkpoint must be of the same trial",
+        ) from error
     return network
 
 

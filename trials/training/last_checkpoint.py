@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
+from spaces.weights.tensor_file import read_tensors
 from trials.training.errors import TrainingError
 from trials.whole_file import whole_file
 
@@ -41,13 +41,20 @@ def find_last(folder: Path) -> Path | None:
     """Return the checkpoint to resume from; None without one.
 
     Raises:
-        TrainingError: another version wrote it.
+        TrainingError: another version wrote it, or it is damaged.
     """
     path = folder / LAST_FILE
     if not path.is_file():
         return None
-    callbacks = torch.load(path, map_location="cpu", weights_only=True).get("callbacks", {})
-    if callbacks.get(LastCheckpoint.__name__) != {"format": _FORMAT}:
+    try:
+        values = read_tensors(path)
+    except ValueError as error:
+        raise TrainingError(
+            f"{path}, from which the training would be resumed, cannot be read: {error}",
+            hint="delete it: the training then starts over",
+        ) from error
+    callbacks = values.get("callbacks") if isinstance(values, dict) else None
+    if not isinstance(callbacks, dict) or callbacks.get(LastCheckpoint.__name__) != {"format": _FORMAT}:
         raise TrainingError(
             f"another version of yoloret-nas wrote {path}",
             hint="run the same command again: the training starts over",

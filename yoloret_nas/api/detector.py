@@ -10,6 +10,7 @@ import pandas as pd
 
 from trials.data.images.image_file import ImageFile
 from trials.onnx import run
+from yoloret_nas.export.bundle import naming_file
 from yoloret_nas.options.values import OptionError
 from yoloret_nas.sources import open_detector
 
@@ -63,7 +64,7 @@ class Detector:
     def draw(self, image: Image, *, score: float = 0.25, nms_iou: float = 0.5) -> npt.NDArray[np.uint8]:
         """Return a copy of one image, (H, W, 3) uint8 RGB, with the boxes, names and scores of what `predict` finds."""
         pixels = _read(image)
-        found = self._detector.detect(pixels, score, nms_iou)
+        found = self._find(pixels, score, nms_iou)
         return cast("npt.NDArray[np.uint8]", run.draw(pixels, *found, self.class_names))
 
     def __repr__(self) -> str:
@@ -71,7 +72,12 @@ class Detector:
         return f"<detector of {', '.join(self.class_names)} at {self.input_size} px>"
 
     def _detect(self, image: Image, score: float, nms_iou: float) -> tuple[Any, ...]:
-        return tuple(part.tolist() for part in self._detector.detect(_read(image), score, nms_iou))
+        return tuple(part.tolist() for part in self._find(_read(image), score, nms_iou))
+
+    def _find(self, pixels: npt.NDArray[np.uint8], score: float, nms_iou: float) -> tuple[Any, ...]:
+        with naming_file(self._detector.path):
+            found: tuple[Any, ...] = self._detector.detect(pixels, score, nms_iou)
+            return found
 
 
 def load(network: str | Path, *, dir: str | Path = "runs") -> Detector:

@@ -1,5 +1,6 @@
 """`yoloret-nas transfer-curve`: accuracy against how many blocks start from ImageNet weights."""
 
+import re
 from dataclasses import replace
 from functools import partial
 
@@ -27,7 +28,7 @@ from yoloret_nas.options.training import TrainingOptions, training_options
 def transfer_curve(backbone: str, blocks: str, seeds: int, name: str | None, options: TrainingOptions) -> None:
     """Train the paper's transfer-learning curve (its Fig. 2): nothing is cut off, the last blocks start at random."""
     words = [word.strip() for word in blocks.split(",") if word.strip()]
-    if not all(word.isdigit() for word in words):
+    if not all(re.fullmatch("[0-9]{1,9}", word) for word in words):
         raise click.BadParameter(f"{blocks!r} is not a list of whole numbers such as 0,6,12,19", param_hint="--blocks")
     if options.weights == "random":
         raise click.BadParameter("without ImageNet weights there is no curve", param_hint="--weights")

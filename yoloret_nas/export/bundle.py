@@ -1,14 +1,15 @@
 """An export's folder: a detector that runs without this project, and the origin of its figures."""
 
 import errno
-import json
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from spaces import Architecture, YoloRetError
+from spaces.documents import parse_json
 from spaces.networks import YoloReT
 from spaces.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from trials.data.images.letterbox import PAD_RGB
@@ -120,18 +121,40 @@ def open_bundle(folder: Path, file: str = ONNX_FILE) -> run.Detector:
     path = folder / DETECTOR_FILE
     if not path.is_file() or not (folder / ONNX_FILE).is_file():
         raise BundleError(f"{folder} is not an export", hint="write one with: yoloret-nas export --study NAME")
-    settings = json.loads(path.read_text(encoding="utf-8"))
-    if ONNX_FILE not in settings or (file == RAW_FILE and "mean" not in settings.get(RAW_FILE, {})):
+    settings = _read_settings(path)
+    raw = settings.get(RAW_FILE)
+    if ONNX_FILE not in settings or (file == RAW_FILE and not (isinstance(raw, dict) and "mean" in raw)):
         raise BundleError(f"{folder} was exported by an earlier version", hint="export it again")
-    try:
+    with naming_file(folder / file):
         return run.Detector(str(folder), "openvino" if file.endswith(".xml") else "onnxruntime", file)
+
+
+@contextmanager
+def naming_file(path: Path | str) -> Iterator[None]:
+    """Turn what the runner raises for a file that is no detector into an error that names it.
+
+    Raises:
+        BundleError: the file cannot be run, or its outputs are no boxes.
+    """
+    try:
+        yield
+    except YoloRetError:
+        raise
+    except (ValueError, TypeError, LookupError, RuntimeError) as error:
+        raise BundleError(f"{path} cannot be run: {error}", hint="export it again") from error
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        settings = parse_json(path.read_bytes())
     except ValueError as error:
-        raise BundleError(str(error)) from error
+        raise BundleError(f"{path} is not JSON: {error}", hint="export it again") from error
+    return settings if isinstance(settings, dict) else {}
 
 
 def add_engine(folder: Path, name: str, built_on: DeviceIdentity) -> None:
     """Note in an export where one of its engines runs: `run.py` takes it there, and builds one of its own elsewhere."""
-    settings = json.loads((folder / DETECTOR_FILE).read_text(encoding="utf-8"))
+    settings = _read_settings(folder / DETECTOR_FILE)
     settings[name] = {"tensorrt": built_on.backend, "board": built_on.board}
     write_json(folder / DETECTOR_FILE, settings)
 

@@ -19,7 +19,7 @@ from trials.onnx.export import ExportError
 from trials.onnx.suppressed import MAX_DETECTIONS, Suppression
 from trials.scoring import score_detections
 from trials.trial_result import ONNX_FILE
-from yoloret_nas.export.bundle import RUN_FILE
+from yoloret_nas.export.bundle import RUN_FILE, naming_file
 
 _Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64]]
 """Boxes, scores and labels, as `run.Detector.detect` returns them."""
@@ -115,9 +115,11 @@ def detect_all(detector: run.Detector, samples: Sequence[Sample]) -> list[Detect
     settings = DetectionSettings()
     found = []
     for sample in samples:
-        kept = detector.detect(
-            sample.load(), settings.score_threshold, settings.nms_iou, settings.max_detections, settings.max_candidates
-        )
+        image = sample.load()
+        with naming_file(detector.path):
+            kept = detector.detect(
+                image, settings.score_threshold, settings.nms_iou, settings.max_detections, settings.max_candidates
+            )
         found.append(Detections(**dict(zip(("boxes", "scores", "labels"), map(torch.from_numpy, kept), strict=True))))
     return found
 

@@ -221,3 +221,18 @@ def test_a_file_that_is_no_such_database_is_named_with_the_way_out(
     assert f"rm {path}" in caught.value.hint
     path.unlink()
     LatencyCache(path).check()
+
+
+@pytest.mark.parametrize("row", ["{}", "[", "3", '{"samples_ms": ["x"], "device": {}}', None, b"\xff"])
+def test_a_row_that_is_no_measurement_names_the_file(tmp_path: Path, row: object) -> None:
+    onnx = tmp_path / "a.onnx"
+    onnx.write_bytes(b"network")
+    path = tmp_path / "latency.db"
+    LatencyCache(path).put(onnx, MEASURED)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE other AS SELECT * FROM latency")  # without NOT NULL
+        connection.execute("DROP TABLE latency")
+        connection.execute("ALTER TABLE other RENAME TO latency")
+        connection.execute("UPDATE latency SET measurement = ?", (row,))
+    with pytest.raises(LatencyCacheError, match=r"latency\.db, which holds measured latencies, cannot be used"):
+        LatencyCache(path).get(onnx, IDENTITY)

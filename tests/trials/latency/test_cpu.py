@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from trials.latency import DeviceError, DeviceIdentity, UnknownDeviceError, UnstableError
-from trials.latency.cpu import CpuDevice
+from trials.latency.cpu import CpuDevice, load_in_onnxruntime
 from trials.latency.open_device import open_device
 from trials.latency.reference_network import write_reference
 
@@ -146,3 +146,27 @@ def test_a_dynamic_shape_is_refused(tmp_path: Path, shape: list[int | str]) -> N
     path = write_relu(tmp_path / "dynamic.onnx", shape)
     with pytest.raises(DeviceError, match=r"input images has shape .* only static shapes can be timed"):
         CpuDevice().measure(path)
+
+
+def test_a_file_that_onnx_runtime_cannot_read_or_run_is_a_devices_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.onnx"
+    for content in (b"", b"garbage", b"\x08\x08\x12\x00"):
+        path.write_bytes(content)
+        with pytest.raises(DeviceError, match=r"ONNX Runtime cannot run a\.onnx"):
+            load_in_onnxruntime(path, 1)
+    for shape in ([1, 3, 0, 4], [1, 3, 2**15, 2**15]):
+        write_relu(path, shape)  # type: ignore[arg-type]
+        with pytest.raises(DeviceError, match=r"only static shapes|more than 67,108,864 values"):
+            load_in_onnxruntime(path, 1)
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["x", "i"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])],
+        [helper.make_tensor("i", TensorProto.INT64, [1], [99])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    model.ir_version = 8
+    onnx.save(model, path)
+    with pytest.raises(DeviceError, match=r"ONNX Runtime cannot run a\.onnx"):
+        load_in_onnxruntime(path, 1)()

@@ -394,3 +394,53 @@ def test_a_refusal_of_tensorrt_is_passed_on(folder: Path, tmp_path: Path, monkey
     with pytest.raises(RuntimeError, match="cannot load the engine it built"):
         run.Detector(str(tmp_path), "tensorrt")
     assert not list(tmp_path.glob("*.engine*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"class_names": "ab"}, "class_names"),
+        ({"class_names": [1]}, "class_names"),
+        ({"class_names": []}, "class_names"),
+        ({"input_size": 10**6}, "input_size"),
+        ({"input_size": "64"}, "input_size"),
+        ({"input_size": 0}, "input_size"),
+        ({"letterbox_rgb": [1, 2]}, "letterbox_rgb"),
+        ({"letterbox_rgb": [1, 2, 999]}, "letterbox_rgb"),
+    ],
+)
+def test_settings_that_describe_no_detector_are_refused(tmp_path: Path, folder: Path, change, message: str) -> None:
+    settings = json.loads((folder / "detector.json").read_text())
+    (tmp_path / "detector.json").write_text(json.dumps(settings | change))
+    with pytest.raises(ValueError, match=f"{message} in detector.json"):
+        run.Detector(str(tmp_path))
+    (tmp_path / "detector.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="nested too deeply"):
+        run.Detector(str(tmp_path))
+
+
+def test_a_file_that_is_no_network_is_named(tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "detector.json").write_text((folder / "detector.json").read_text())
+    (tmp_path / "model.onnx").write_bytes(b"garbage")
+    with pytest.raises(ValueError, match=r"ONNX Runtime cannot run .*model\.onnx"):
+        run.Detector(str(tmp_path))
+
+
+def test_outputs_that_are_no_boxes_are_refused() -> None:
+    boxes, scores = np.zeros((1, 5, 4), np.float32), np.zeros((1, 5, 2), np.float32)
+    assert [one.shape for one in run.check_outputs([boxes, scores], 2)] == [(5, 4), (5, 2)]
+    labels = np.array([[-1, 0, 1, 0, 0]])
+    assert len(run.check_outputs([boxes, scores[..., 0], labels], 2)) == 3
+    for outputs in (
+        [boxes],
+        [boxes, scores[:, :4]],
+        [boxes, scores[..., :1]],
+        [scores, boxes],
+        [boxes[0], scores[0]],
+        [boxes, scores[..., 0], labels + 1],
+        [],
+    ):
+        with pytest.raises(ValueError, match="are no boxes and scores of 2 classes"):
+            run.check_outputs(outputs, 2)
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        run.check_outputs([boxes * np.nan, scores], 2)

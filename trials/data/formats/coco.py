@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from spaces.documents import parse_json
 from trials.data.dataset import Dataset, DatasetError, Sample, assemble_dataset
 from trials.data.formats.broken_items import BrokenItems, OnBroken, relative_name
 from trials.data.formats.coco_images import CocoImages
@@ -151,7 +152,7 @@ def _divide_by_split(tree: FileTree, notes: list[str]) -> dict[str, Path]:
 
 def _read_json(file: Path, broken: BrokenItems, notes: list[str]) -> _Json:
     try:
-        document = json.loads(file.read_bytes())
+        document = parse_json(file.read_bytes())
     except ValueError as error:
         raise DatasetError(f"{file}: the JSON is broken: {error}") from error
     for key in ("images", "annotations", "categories"):
@@ -185,7 +186,8 @@ def _without_shared_ids(document: _Json, file: Path, broken: BrokenItems, notes:
         key = _key(image.get("id"))
         if key in shared:
             continue
-        first = by_name.setdefault(image.get("file_name") or key, key)
+        name = image.get("file_name")
+        first = by_name.setdefault(name if isinstance(name, str) and name else key, key)
         if first == key and by_id[key]:
             images.append(image)
             by_id[key] = []

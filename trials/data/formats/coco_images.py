@@ -1,5 +1,6 @@
 """Which image a COCO file's ``file_name`` means, wherever the images lie."""
 
+import os.path
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -70,7 +71,7 @@ class CocoImages:
     def find(self, name: str) -> Path:
         """Return the image's path: in the file's folder, else the only one below the root that the name can mean."""
         path = self._folder / name
-        if not path.is_file():
+        if not os.path.isfile(path):
             alike = self._alike(name)
             path = alike[0] if len(alike) == 1 else path
         self._used.add(path)
@@ -92,7 +93,7 @@ class CocoImages:
             if path.name.lower() == last.lower() and is_in_split:
                 ranked.setdefault(count_common_tail(path.parts, wanted), []).append(path)
         most = max(ranked, default=0)
-        return ranked[most] if most == len(wanted) or (most and self._num_of_name[last.lower()] == 1) else []
+        return ranked.get(most, []) if most == len(wanted) or (most and self._num_of_name[last.lower()] == 1) else []
 
 
 def _folder_of(path: Path, name: str) -> Path:

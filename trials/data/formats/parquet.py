@@ -18,6 +18,8 @@ from itertools import zip_longest
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from spaces.documents import parse_json
+from spaces.errors import YoloRetError
 from trials.data.data_home import data_home
 from trials.data.dataset import Dataset, DatasetError
 from trials.data.formats.broken_items import OnBroken, relative_name
@@ -41,6 +43,8 @@ _TOLERANCE_PX = 1.0  # a box past the edge by rounding does not tell xywh from x
 _MOST_OUTSIDE = 0.1  # share of boxes past the edge that errors explain; of corners read as xywh some half are
 _DATA_FOLDER = "data"
 _CONVENTION_FILE = "boxes.txt"
+_ROW_FAULTS = (ValueError, TypeError, LookupError, AttributeError, OverflowError, OSError)
+"""What a row raises whose values are of other types; pyarrow's errors are among them."""
 
 _Rows = list[dict[str, Any]]
 
@@ -146,10 +150,10 @@ def _read_file(path: Path, rows: _Rows, names: list[str], folder: Path, tree: Fi
 
     try:
         file = pyarrow.parquet.ParquetFile(path)
-    except (OSError, pyarrow.ArrowException) as error:
+        schema = file.schema_arrow
+    except (OSError, ValueError, pyarrow.ArrowException) as error:  # ValueError: a column's name is not UTF-8
         raise DatasetError(f"{path}: the Parquet file cannot be read: {error}") from error
     with file:
-        schema = file.schema_arrow
         columns = [_find(schema.names, wanted) for wanted in (_IMAGES, _OBJECTS)]
         if None in columns:
             raise DatasetError(
@@ -157,8 +161,7 @@ def _read_file(path: Path, rows: _Rows, names: list[str], folder: Path, tree: Fi
                 f"({' or '.join(_OBJECTS)}); there are {', '.join(schema.names)}",
                 hint="export the dataset as COCO, Pascal VOC or YOLO from what wrote it",
             )
-        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-        stated = _class_names(features.get(columns[1]))
+        stated = _class_names(_features(schema.metadata or {}, path).get(str(columns[1])))
         names[:] = names or stated
         stem = relative_name(path.with_suffix(""), tree.root)
         (folder / stem).mkdir(parents=True)
@@ -169,8 +172,21 @@ def _read_file(path: Path, rows: _Rows, names: list[str], folder: Path, tree: Fi
                     place = f"{stem}/{number:07d}{_write(image, folder / stem, number, file=path, tree=tree)}"
                     rows.append({"place": place, **_boxes_and_names(objects, stated, path)})
                     number += 1
-        except pyarrow.ArrowException as error:
+        except YoloRetError:
+            raise
+        except _ROW_FAULTS as error:
             raise DatasetError(f"{path}: row {number} or one after it cannot be read: {error}") from error
+
+
+def _features(metadata: Mapping[bytes, bytes], path: Path) -> Mapping[str, Any]:
+    """Return the columns' descriptions in a schema's metadata; empty where it has none."""
+    try:
+        found = parse_json(metadata.get(b"huggingface", b"{}"))
+    except ValueError as error:
+        raise DatasetError(f"{path}: the metadata of Hugging Face are broken: {error}") from error
+    for key in ("info", "features"):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
 
 
 def _find(names: Sequence[str], wanted: Sequence[str]) -> str | None:
@@ -186,7 +202,8 @@ def _class_names(feature: Any) -> list[str]:
         while isinstance(feature, Mapping) and "feature" in feature:
             feature = feature["feature"]
     if isinstance(feature, Mapping) and feature.get("_type") == "ClassLabel":
-        return [str(name) for name in feature.get("names", ())]
+        names = feature.get("names")
+        return [str(name) for name in names] if isinstance(names, list) else []
     return []
 
 

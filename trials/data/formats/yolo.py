@@ -8,13 +8,13 @@ Source: docs.ultralytics.com, "Datasets Overview", pages "Object Detection", "In
 "Oriented Bounding Box".
 """
 
+import os.path
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-
+from spaces.documents import parse_yaml
 from trials.data.dataset import Dataset, DatasetError, Sample, assemble_dataset
 from trials.data.formats.broken_items import BrokenItems, OnBroken, relative_name
 from trials.data.formats.file_tree import (
@@ -34,6 +34,7 @@ _MAX_DEPTH = 2  # folders between the root and the YAML file
 _USUAL_YAML_STEMS = ("data", "dataset")
 _CLASS_FILES = frozenset({"classes.txt", "obj.names", "classes.names", "_darknet.labels"})
 _PROBED_FILES = 20
+_MOST_UNNAMED = 100_000  # classes that a number alone makes up
 _LABEL_LINE = re.compile(r"\d+(\s+[-+\d.eE]+){4,}")
 
 
@@ -62,7 +63,7 @@ def read_yolo(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
     class_names = _class_names(document, file, notes) if file else _listed_classes(tree)
     base = file.parent if file else tree.root
     stated = base / str(document.get("path") or ".")
-    root = stated if stated.is_dir() else base  # it is often a path of the machine where the file was written
+    root = stated if os.path.isdir(stated) else base  # it is often a path of the machine where the file was written
     broken = BrokenItems(root, on_broken)
     labels = LabelReader(len(class_names), _num_keypoint_values(document, file))
     splits: dict[str, list[Sample]] = {}
@@ -111,8 +112,8 @@ def _has_labels(tree: FileTree) -> bool:
 
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
-        document = yaml.safe_load(read_text(file))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        document = parse_yaml(read_text(file))
+    except ValueError as error:
         raise DatasetError(f"{file}: the YAML is broken: {error}") from error
     if not isinstance(document, dict) or not {"train", "names", "nc"} & document.keys():
         raise DatasetError(f"{file}: a YOLO dataset's YAML holds 'train', 'val' and 'names'; this file does not")
@@ -121,11 +122,11 @@ def _read_yaml(file: Path) -> dict[str, Any]:
 
 def _class_names(document: Mapping[str, Any], file: Path, notes: list[str]) -> list[str]:
     names, count = document.get("names"), document.get("nc")
-    if names is None and isinstance(count, int) and count > 0:
+    if names is None and isinstance(count, int) and 0 < count <= _MOST_UNNAMED:
         notes.append(f"{file.name} names no classes: they are called class_0 to class_{count - 1}")
         return [f"class_{label}" for label in range(count)]
     if isinstance(names, dict):
-        by_label = {int(key) if str(key).isdecimal() else key: name for key, name in names.items()}
+        by_label = {int(key) if re.fullmatch("[0-9]{1,9}", str(key)) else key: name for key, name in names.items()}
         if set(by_label) != set(range(len(names))):
             shown = sorted(by_label, key=str)
             raise DatasetError(f"{file}: the keys of 'names' are {shown}, not 0 to {len(names) - 1}")
@@ -198,7 +199,7 @@ def _places_by_name(tree: FileTree, notes: list[str]) -> dict[str, list[str]]:
 def _find_images(place: str, root: Path, stated_in: Path, *, notes: list[str]) -> list[Path]:
     # Roboflow writes ../train/images for train/images
     candidates = [root / place, stated_in.parent / place, root / place.removeprefix("../")]
-    found = next((path for path in candidates if path.exists()), None)
+    found = next((path for path in candidates if os.path.exists(path)), None)
     if found is None and (found := _find_alike(place, root)):
         notes.append(f"{stated_in.name} says {place!r}, which does not exist: {relative_name(found, root)} is used")
     if found is None:
@@ -225,12 +226,12 @@ def _find_alike(place: str, root: Path) -> Path | None:
 
 def _listed_image(line: str, folder: Path, root: Path) -> Path:
     usual = folder / line if line.startswith("./") else root / line
-    if usual.is_file():
+    if os.path.isfile(usual):
         return usual
     # Windows separators, CVAT's data/ in front, a path of another machine
     parts = Path(line.replace("\\", "/")).parts
     others = (base / Path(*parts[first:]) for first in range(len(parts)) for base in (root, folder))
-    return next((path for path in others if path.is_file()), usual)
+    return next((path for path in others if os.path.isfile(path)), usual)
 
 
 def _read_split(
@@ -239,7 +240,7 @@ def _read_split(
     distinct = {image: label_path(image) for image in images}
     if len(distinct) < len(images):
         notes.append(f"{len(images) - len(distinct)} image(s) are listed twice in {split}")
-    unlabelled = sum(not path.is_file() for path in distinct.values())
+    unlabelled = sum(not os.path.isfile(path) for path in distinct.values())
     if distinct and unlabelled == len(distinct):
         first = next(iter(distinct.values()))
         raise DatasetError(f"no image of the {split} split has a label file", hint=f"looked first for {first}")
@@ -262,7 +263,11 @@ def _to_sample(path: Path, labels_at: Path, *, labels: LabelReader, broken: Brok
 def _note_unused_labels(images: Sequence[Path], root: Path) -> list[str]:
     """Return a sentence on the label files of which no split has the image, if there are any."""
     expected = {label_path(image) for image in images}
-    texts = (path for folder in sorted({path.parent for path in expected}) for path in sorted(folder.glob("*.txt")))
+    texts = (
+        path
+        for folder in sorted({path.parent for path in expected if os.path.isfile(path)})
+        for path in sorted(folder.glob("*.txt"))
+    )
     apart = _CLASS_FILES | {f"{word}.txt" for word in SPLIT_WORDS}
     unused = [path for path in texts if path not in expected and path.name.lower() not in apart]
     unused = [path for path in unused if not path.name.lower().startswith("readme")]

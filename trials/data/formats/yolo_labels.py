@@ -3,6 +3,7 @@
 Legend: boxes are xyxy in shares of the image.
 """
 
+import os.path
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,19 +74,19 @@ class LabelReader:
 
 def label_path(image: Path) -> Path:
     """Return an image's label file: below ``labels`` in place of the last ``images``, in any case, else beside the image."""
-    parts = list(image.with_suffix(".txt").parts)
+    parts = list(image.with_suffix(".txt").parts if image.name else image.parts)  # a list may say / for an image
     places = [place for place, part in enumerate(parts[:-1]) if part.lower() == "images"]
     if not places:
         return Path(*parts)
     apart = (Path(*parts[: places[-1]], folder, *parts[places[-1] + 1 :]) for folder in ("labels", "Labels", "LABELS"))
     usual = next(apart)
-    if usual.is_file():
+    if os.path.isfile(usual):
         return usual
-    return next((path for path in (*apart, Path(*parts)) if path.is_file()), usual)
+    return next((path for path in (*apart, Path(*parts)) if os.path.isfile(path)), usual)
 
 
 def _read_lines(path: Path, broken: BrokenItems) -> list[str]:
-    if not path.is_file():
+    if not os.path.isfile(path):
         return []
     try:
         return [line for line in read_text(path).splitlines() if line.strip()]

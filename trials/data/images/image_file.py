@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -19,6 +20,10 @@ from trials.data.dataset import DatasetError
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 """Suffixes of image files, in lower case."""
 
+MOST_PIXELS = 64_000_000
+"""Of an image: decoding one takes up to 15 bytes a pixel, so less than 1 GiB. A file of some kilobytes can state any
+size, and hold it: zeros are packed to a thousandth. Pillow itself warns from 89 million on, and refuses twice as many."""
+
 MOST_MISSING = 0.01
 """Share of a truncated JPEG's pixels that may be missing. The last 20 bytes of a photograph hold at most 0.08 % of them (of
 40 photographs of blood cells and playing cards); a file that lacks more than 1 % has lost part of the picture."""
@@ -26,6 +31,8 @@ MOST_MISSING_PX = 256
 """Pixels that may be missing whatever the image's size: those of one block, the least that the last bytes of a JPEG hold."""
 
 _PLAIN_FORMATS = frozenset({"BMP", "JPEG", "MPO", "PNG"})  # MPO is what phones call a JPEG with a preview
+_FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+"""What Pillow may take a file for, whatever its suffix is. Of the others some run programs (EPS runs Ghostscript)."""
 _ORIENTATION = 0x0112  # EXIF's tag
 _EXIF_NUMBERS = {1: "B", 3: "H", 4: "I"}  # the types of a tag that hold a whole number, as `struct` reads them
 _UPRIGHT = {
@@ -54,6 +61,7 @@ _DECODING_ERRORS = (
     ArithmeticError,
     RuntimeError,
     EOFError,
+    MemoryError,  # a header states gigabytes
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
@@ -163,7 +171,11 @@ def _reading(path: Path) -> Iterator[tuple[Image.Image, bool]]:
     try:
         with path.open("rb") as file:
             completed = _complete_jpeg(file)
-            with Image.open(completed or file) as image:
+            with Image.open(completed or file, formats=_formats()) as image:
+                if image.width * image.height > MOST_PIXELS:
+                    raise ValueError(
+                        f"it has {image.width}×{image.height} pixels, more than the {MOST_PIXELS:,} that are read"
+                    )
                 yield image, completed is not None
     except _MissingPixelsError:
         raise
@@ -175,6 +187,13 @@ def _reading(path: Path) -> Iterator[tuple[Image.Image, bool]]:
 
 class _MissingPixelsError(ValueError):
     """A truncated JPEG lacks a part of its picture."""
+
+
+@cache
+def _formats() -> list[str]:
+    """Return those of `_FORMATS` that this Pillow reads."""
+    Image.init()
+    return [name for name in _FORMATS if name in Image.OPEN]
 
 
 def _complete_jpeg(file: BinaryIO) -> BytesIO | None:
@@ -258,7 +277,9 @@ def _ends_with(path: Path, mark: bytes) -> bool:
 def _to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
     if image.mode.startswith("I"):
         # Pillow would clip 16-bit values at 255 instead of scaling them
-        grey = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+        values = np.array(image)
+        values >>= 8
+        grey = np.clip(values, 0, 255, out=values).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
     if "transparency" in image.info:
         image = image.convert("RGBA")

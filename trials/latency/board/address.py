@@ -79,8 +79,11 @@ def parse_address(spec: str) -> SshAddress:
 
 
 def _unknown(spec: str) -> UnknownDeviceError:
+    shown = re.sub(
+        r"(?s)(?<=://)([^:@]*):.*@", r"\1:***@", spec
+    )  # ssh takes no password there, but some people write one
     return UnknownDeviceError(
-        f"device {spec!r} is not a board's address",
+        f"device {shown!r} is not a board's address",
         hint="use ssh://nano, ssh://user@host, ssh://user@host:2222, ssh://nano?trtexec=/path/of/trtexec or "
         f"ssh://nano?build_limit_s=3600 (times in whole seconds: {', '.join(TIMES)}); put other options of ssh into your "
         "ssh_config, under an alias",

@@ -85,7 +85,7 @@ def probe_board(host: SshHost) -> Board:
     nonce = secrets.token_hex(8)
     result = host.run(PROBE, nonce, host.address.trtexec, what="probing the board", limit_s=120)
     parts = split_parts(result.stdout, nonce)
-    if "end" not in parts:
+    if not {"board", "help", "end"} <= parts.keys():
         raise DeviceError(
             f"probing {result.host} failed (exit status {result.exit_status}): "
             f"{(result.stderr or result.stdout).strip()[-300:] or 'it printed nothing'}",
@@ -117,12 +117,12 @@ def split_parts(text: str, nonce: str) -> dict[str, str]:
 
 def read_state(text: str) -> BoardState:
     """Parse the output of the scripts' ``state``."""
-    clocks = re.findall(r"^devfreq (\S+) (\d+) (\d+) (\d+)$", text, re.MULTILINE)
+    clocks = re.findall(r"^devfreq (\S+) (\d{1,15}) (\d{1,15}) (\d{1,15})$", text, re.MULTILINE)
     gpu = next(([int(value) / 1e6 for value in values] for name, *values in clocks if _GPU_CLOCK.search(name)), None)
-    zones = re.findall(r"^thermal (\S*) (-?\d+)$", text, re.MULTILINE)
+    zones = re.findall(r"^thermal (\S*) (-?\d{1,15})$", text, re.MULTILINE)
     temperatures = {name: int(t) / 1000 for name, t in zones if int(t) > 0 and not _NOT_THE_CHIP.search(name)}
-    memory = {name: int(kib) / 1024 for name, kib in re.findall(r"^memory (\w+) (\d+)$", text, re.MULTILINE)}
-    disk = re.search(r"^disk (\d+)", text, re.MULTILINE)
+    memory = {name: int(kib) / 1024 for name, kib in re.findall(r"^memory (\w+) (\d{1,15})$", text, re.MULTILINE)}
+    disk = re.search(r"^disk (\d{1,15})\b", text, re.MULTILINE)
     power = re.search(r"^power (.+)$", text, re.MULTILINE)
     card = re.search(r"^nvidia-smi (.+)$", text, re.MULTILINE)
     name, *figures = [part.strip() for part in card[1].split(",")] if card else [""]

@@ -20,6 +20,7 @@ from trials.latency.board.probe import BoardState, read_state, split_parts
 from trials.latency.board.remote_process import RemoteEndError, RemoteResult
 from trials.latency.board.scripts import DROP, FETCH, KEEP, RUN, SESSION, SET_REFERENCE, UPLOAD
 from trials.latency.board.ssh import SshHost
+from trials.latency.board.trtexec_log import read_float
 from trials.latency.device import DeviceAwayError, DeviceError
 from trials.whole_file import whole_file
 
@@ -115,7 +116,8 @@ class BoardSession:
         parts = split_parts(result.stdout, nonce)
         if "busy" in parts:
             raise DeviceAwayError(f"an earlier run on {result.host} has not ended yet", hint="check `ps` on the board")
-        if "end" not in parts or not re.fullmatch(r"\d+ \d+\s*", parts["end"]):
+        is_whole = {"before", "log", "times", "after", "end"} <= parts.keys()
+        if not is_whole or not re.fullmatch(r"\d{1,9} \d{1,9}\s*", parts["end"]):
             raise DeviceAwayError(f"{what} on {result.host} was cut off: {_last_words(result)}")
         status, seconds = (int(number) for number in parts["end"].split())
         return BoardRun(
@@ -154,8 +156,11 @@ class BoardSession:
                 f"{self.host.address} cannot send the engine it built: {_last_words(result)}",
                 hint="it needs the program base64, which is part of GNU coreutils and of busybox",
             )
-        content = base64.b64decode(parts.get("data", ""))
-        if "end" not in parts or len(content) != int(parts["size"]):
+        try:
+            content = base64.b64decode(parts.get("data", ""))
+        except ValueError:  # it is cut off inside
+            content = b""
+        if "end" not in parts or str(len(content)) != parts.get("size", "").strip():
             raise DeviceAwayError(f"fetching an engine from {self.host.address} was cut off")
         with whole_file(target) as partial:
             partial.write_bytes(content)
@@ -232,14 +237,17 @@ def _read_session(host: SshHost, folder: str, lines: list[str]) -> BoardSession:
         work=values["work"][0],
         engines=values.get("engine", []),
         reference=_read_reference(values.get("reference", [""])[0]),
-        num_since_reference=int(values.get("timed", ["0"])[0]),
+        num_since_reference=int(timed) if re.fullmatch(r"\d{1,9}", timed := values.get("timed", ["0"])[0]) else 0,
         notes=notes,
     )
 
 
 def _read_reference(text: str) -> Reference | None:
     match = re.fullmatch(r"(\S+) ([\d.]+) ([\d.]+)", text)
-    return Reference(engine=match[1], first_ms=float(match[2]), last_ms=float(match[3])) if match else None
+    first_ms, last_ms = (read_float(match[2]), read_float(match[3])) if match else (None, None)
+    if match is None or not first_ms or not last_ms:
+        return None
+    return Reference(engine=match[1], first_ms=first_ms, last_ms=last_ms)
 
 
 def _last_words(result: RemoteResult) -> str:

@@ -104,7 +104,7 @@ def _wrong_shape(name: str, dimensions: tuple[int, ...], shape: tuple[int, ...] 
 
 def _fill(message: str, match: re.Match[str]) -> str:
     flags = sorted(set(re.findall(r"Unknown option: (\S+)", match.string)))
-    sizes = re.findall(r"(?:Requested size was|GPU memory \()\s*(\d+) bytes", match.string)
+    sizes = re.findall(r"(?:Requested size was|GPU memory \()\s*(\d{1,18}) bytes", match.string)
     requested = f" ({max(map(int, sizes)) / 2**20:.0f} MiB requested)" if sizes else ""
     groups = (group.strip() for group in match.groups(""))
     return message.format(*groups, flags=", ".join(flags), requested=requested, words=last_words(match[0]))

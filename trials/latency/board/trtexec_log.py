@@ -4,12 +4,13 @@ A log that holds a median may still not be usable: a run can print a summary and
 was meant. `trials.latency.board.trtexec_failure` decides that.
 """
 
-import json
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from spaces.documents import parse_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +42,10 @@ class TrtexecLog:
 def parse_log(text: str) -> TrtexecLog:
     """Read a log of any version from 7.1 to 11; any other text gives a log without figures."""
     command = re.search(r"^&&&& \w+ TensorRT\.trtexec[^#\n]*#\s*(.*)$", text, re.MULTILINE)
-    unstable = re.search(r"coefficient of varia\w+ = ([\d.]+)%", text)
-    bindings = re.findall(r"Created input binding for (.+) with dimensions ([\dx]+)\s*$", text, re.MULTILINE)
+    variation = _number(re.search(r"coefficient of varia\w+ = ([\d.]+)%", text))
+    bindings = re.findall(
+        r"Created input binding for (.+) with dimensions (\d{1,9}(?:x\d{1,9})*)\s*$", text, re.MULTILINE
+    )
     throughput = _number(re.search(r"^.*\bthroughput: (\S+) qps\s*$", text, re.MULTILINE | re.IGNORECASE))
     return TrtexecLog(
         text=text,
@@ -50,11 +53,11 @@ def parse_log(text: str) -> TrtexecLog:
         has_failed="&&&& FAILED" in text,
         median_ms=_median(text),
         throughput_per_s=throughput or None,
-        bindings={name: tuple(int(side) for side in sides.split("x") if side) for name, sides in bindings},
+        bindings={name: tuple(int(side) for side in sides.split("x")) for name, sides in bindings},
         build_s=_number(re.search(r"Engine built in ([\d.]+) sec", text)),
         num_skipped_tactics=len(re.findall(r"Skipping tactic", text)),
         is_profiled=_is_profiled(text, command[1] if command else ""),
-        variation=None if unstable is None else float(unstable[1]) / 100,
+        variation=None if variation is None else variation / 100,
     )
 
 
@@ -72,7 +75,7 @@ def parse_times(text: str, *, warm_up_ms: float) -> tuple[float, ...]:
         Empty for a file that is cut off, has another format, or holds a value that is not a time.
     """
     try:
-        queries = json.loads(text)
+        queries = parse_json(text)
     except ValueError:
         return ()
     if not isinstance(queries, list) or not all(isinstance(query, dict) for query in queries):
@@ -83,11 +86,12 @@ def parse_times(text: str, *, warm_up_ms: float) -> tuple[float, ...]:
 
 
 def read_float(text: str) -> float | None:
-    """Return the number that a text spells; None if it spells none."""
+    """Return the finite number that a text spells; None if it spells none."""
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return None
+    return number if math.isfinite(number) else None
 
 
 def _median(text: str) -> float | None:
@@ -119,4 +123,7 @@ def _number(match: re.Match[str] | None) -> float | None:
 
 def _value(query: dict[str, Any], name: str) -> float:
     value = query.get(name)
-    return float(value) if isinstance(value, int | float) else math.nan
+    try:
+        return float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:  # of a whole number of hundreds of digits
+        return math.nan

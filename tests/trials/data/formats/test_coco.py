@@ -377,3 +377,55 @@ def test_class_that_is_no_text(write_coco, write_image, tmp_path: Path) -> None:
     path.write_text(json.dumps(document))
     with pytest.raises(DatasetError, match=r"^coco: the class name 'c\\ud800' is not valid text"):
         open_dataset(str(tmp_path / "coco"))
+
+
+@pytest.mark.parametrize(
+    ("image", "annotation", "said"),
+    [
+        ({"width": float("inf")}, {}, ""),
+        ({"file_name": ["a"]}, {}, "has no file name"),
+        ({"file_name": {}}, {}, "has no file name"),
+        ({"file_name": "/"}, {}, "none of its images found|the image is missing"),
+        ({"file_name": "ab/" * 1500}, {}, "has a name that no file can have|the image is missing"),
+        ({}, {"bbox": [1, 2, 10**400, 4]}, "no bbox of four numbers"),
+        ({}, {"bbox": [1, 2, float("inf"), 4]}, "is not finite"),
+    ],
+)
+def test_odd_values_are_broken_items(tmp_path: Path, write_image, image, annotation, said: str) -> None:
+    document = {
+        "images": [{"id": 0, "file_name": "a.jpg"} | image, {"id": 1, "file_name": "b.jpg"}],
+        "annotations": [{"id": n, "image_id": n, "category_id": 1, "bbox": BOX} | annotation for n in range(2)],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    _write_images(write_image, tmp_path, "a.jpg", "b.jpg", "c.jpg")
+    document["images"].append({"id": 2, "file_name": "c.jpg"})
+    (tmp_path / "train.json").write_text(json.dumps(document))
+    if not said:
+        assert len(open_dataset(str(tmp_path)).splits["train"]) == 2
+        return
+    with pytest.raises(DatasetError, match=said) as caught:
+        open_dataset(str(tmp_path))
+    caught.value.message.encode()
+    dataset = open_dataset(str(tmp_path), on_broken="skip")
+    assert dataset.left_out
+    "".join(dataset.left_out).encode()
+
+
+def test_a_class_whose_name_cannot_be_written_is_refused(tmp_path: Path, write_image) -> None:
+    _write_images(write_image, tmp_path, "a.jpg", "b.jpg")
+    for name in ("\x00", "\x1b[2J"):
+        document = {
+            "images": [{"id": n, "file_name": f"{name}.jpg"} for n, name in enumerate("ab")],
+            "annotations": [{"id": 1, "image_id": 0, "category_id": 1, "bbox": BOX}],
+            "categories": [{"id": 1, "name": name}],
+        }
+        (tmp_path / "train.json").write_text(json.dumps(document))
+        with pytest.raises(DatasetError, match="holds control characters"):
+            open_dataset(str(tmp_path))
+
+
+def test_json_nested_deeply_is_broken_json(tmp_path: Path, write_image) -> None:
+    _write_images(write_image, tmp_path, "a.jpg")
+    (tmp_path / "train.json").write_text('{"images": [' + "[" * 100_000)
+    with pytest.raises(DatasetError, match="the JSON is broken: it is nested too deeply"):
+        open_dataset(str(tmp_path))

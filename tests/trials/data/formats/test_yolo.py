@@ -313,3 +313,27 @@ def test_places_of_another_machine_or_case(write_yolo, train: str) -> None:
     assert dataset.splits["train"][0].name == "images/train/train.jpg"
     assert len(dataset.notes) == 1
     assert "which does not exist" in dataset.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("yaml", "message"),
+    [
+        (USUAL + "x: &x [*x]\n", "the YAML is broken: an alias"),
+        (USUAL + "x: 2001-99-99\n", "the YAML is broken: month"),
+        (USUAL.replace("images/train", "a" * 5000), "does not exist"),
+        (USUAL.replace("path: .", f"path: {'ab/' * 1500}").replace("images/val", "gone"), "does not exist"),
+        ("train: images/train\nval: images/val\nnc: 100000000000\n", "'names' is neither a list"),
+        (USUAL.replace("[cat, dog]", f"{{'{'9' * 1000}': cat}}"), "the keys of 'names' are"),
+    ],
+)
+def test_a_yaml_that_was_made_to_break_its_reader(write_yolo, yaml: str, message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        open_dataset(str(write_yolo(yaml=yaml)))
+
+
+@pytest.mark.parametrize("line", ["/", "a" * 5000 + ".jpg", "ab/" * 1500])
+def test_a_listed_image_that_no_file_can_be(write_yolo, line: str) -> None:
+    root = write_yolo(yaml=USUAL.replace("images/train", "train.txt"))
+    (root / "train.txt").write_text(f"{line}\nimages/train/train.jpg\n")
+    with pytest.raises(DatasetError, match="the image is missing"):
+        open_dataset(str(root))

@@ -201,3 +201,28 @@ def test_a_missing_file_is_said_to_be_missing(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"nope\.jpg does not exist$") as caught:
         ImageFile(tmp_path / "nope.jpg", is_upright=True)()
     assert caught.value.hint == ""
+
+
+def test_no_file_is_taken_for_a_format_that_runs_a_program(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(%pipe%id) (r) file\n"
+    )  # Pillow runs Ghostscript
+    with Image.open(path) as image:
+        assert image.format == "EPS"
+    with pytest.raises(ValueError, match="not an image of a known format"):
+        check_image(path)
+
+
+def test_more_pixels_than_memory_should_take_are_refused_by_the_header(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.new("1", (8001, 8000)).save(path)
+    assert path.stat().st_size < 100_000
+    with pytest.raises(ValueError, match="it has 8001×8000 pixels, more than the 64,000,000 that are read"):
+        check_image(path)
+
+
+@pytest.mark.parametrize("name", ["a" * 5000 + ".jpg", "a\0b.jpg", "\ud800.jpg"])
+def test_an_image_that_no_file_can_be_is_missing(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=r"the image is missing|the image cannot be read: File name too long"):
+        check_image(tmp_path / name)

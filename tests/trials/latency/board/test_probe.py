@@ -1,6 +1,7 @@
 """What boards say of themselves."""
 
 from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
 
@@ -121,3 +122,25 @@ def test_a_login_shell_that_talks(board: LoopbackBoard) -> None:
     session = (board.folder / "session.sh").read_text()
     (board.folder / "session.sh").write_text("echo 'Welcome! work /etc'; echo error 1\n" + session)
     assert probe(board.spec).trtexec.version == (8, 2, 1)
+
+
+def test_figures_of_thousands_of_digits_are_unknown() -> None:
+    state = read_state(
+        f"devfreq x.gpu {'9' * 5000} 1 2\nthermal GPU {'9' * 5000}\nmemory MemTotal {'9' * 5000}\ndisk {'9' * 5000}\n"
+        "nvidia-smi Card, nan, inf, 1e999, [N/A], x\n"
+    )
+    assert (state.gpu_mhz, state.gpu_max_mhz, state.temperature_c) == (None, None, None)
+    assert (state.memory_mib, state.free_memory_mib, state.free_disk_mib) == (None, None, None)
+
+
+@pytest.mark.parametrize("missing", ["board", "help", "end"])
+def test_an_answer_without_one_of_its_parts_is_told(missing: str) -> None:
+    class Host:
+        address = parse_address("ssh://nano")
+
+        def run(self, script: str, nonce: str, *words: str, **_: object) -> SimpleNamespace:
+            out = "".join(f"@{nonce} {name}\n\n" for name in ("board", "help", "end") if name != missing)
+            return SimpleNamespace(host="nano", exit_status=0, stdout=out, stderr="")
+
+    with pytest.raises(DeviceError, match="probing nano failed"):
+        probe_board(Host())  # type: ignore[arg-type]

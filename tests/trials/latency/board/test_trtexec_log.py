@@ -206,3 +206,29 @@ def test_the_warm_up_is_left_out() -> None:
 )
 def test_what_is_no_times_file_gives_nothing(text: str) -> None:
     assert parse_times(text, warm_up_ms=0) == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Created input binding for images with dimensions 1x{'9' * 5000}",
+        "* GPU compute time is unstable, with coefficient of variance = 1.2.3%.",
+        "throughput: nan qps",
+        "Engine built in 1.2.3 sec",
+    ],
+)
+def test_a_figure_that_is_no_number_is_unknown(text: str) -> None:
+    log = parse_log(text)
+    assert (log.bindings, log.variation, log.throughput_per_s, log.build_s) == ({}, None, None, None)
+
+
+@pytest.mark.parametrize("value", ["1" + "0" * 400, "[" * 100_000])
+def test_a_times_file_that_was_made_to_break_its_reader_has_no_times(value: str) -> None:
+    assert parse_times(f'[{{"startComputeMs": 300, "computeMs": {value}}}]', warm_up_ms=200) == ()
+
+
+def test_a_size_of_thousands_of_digits_is_not_shown() -> None:
+    log = parse_log(f"[E] Requested size was {'9' * 5000} bytes. std::bad_alloc\n&&&& FAILED TensorRT.trtexec # x")
+    failure = find_failure(log, exit_status=1, is_timed=True)
+    assert failure is not None
+    assert failure.message == "the board ran out of GPU memory"

@@ -4,7 +4,6 @@ Boxes are xyxy in absolute pixels, a continuous range, as everywhere inside.
 """
 
 import csv
-import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,8 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
-from PIL import Image
-
+from spaces.documents import parse_json
 from trials.data.formats.file_tree import FileTree, read_text
 
 Xyxy = tuple[float, float, float, float]
@@ -91,7 +89,6 @@ FAULTS = (
     OverflowError,
     RecursionError,
     csv.Error,
-    Image.DecompressionBombError,
 )
 """What reading a damaged file or entry raises."""
 
@@ -108,7 +105,7 @@ def read_json(path: Path) -> Any:
         ValueError: It is not JSON.
     """
     try:
-        return json.loads(read_text(path))
+        return parse_json(read_text(path))
     except ValueError as error:
         raise ValueError(f"the JSON is broken: {error}") from error
 

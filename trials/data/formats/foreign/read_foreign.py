@@ -242,6 +242,9 @@ class _Reader:
                 continue
             if entry.fault:
                 self.broken.add(path, f"{entry.name}: {entry.fault}")
+            if not isinstance(entry.objects, Sequence) or isinstance(entry.objects, str):
+                self.broken.add(path, f"{entry.name}: its objects are {str(entry.objects)[:40]!r}, no list")
+                continue
             if entry.remark:
                 self._remarks[entry.remark] += 1
             entries.append(entry)
@@ -278,13 +281,14 @@ class _Reader:
                 box = self._spec.read_box(item, annotated.image.size_hw)
                 if not is_text(box.name):
                     raise ValueError(f"the class name {box.name!r} is not valid text")
+                left, top, right, bottom = (float(value) for value in box.xyxy)  # JSON's may be whole, and of any size
             except NoBoxError as kind:
                 self._no_boxes[str(kind)] += 1
             except FAULTS as error:
                 of_image = "" if self._spec.is_file_per_image else f" of {entry.name}"
                 self.broken.add_box(file, f"object {number}{of_image}: {_reason(error)}")
             else:
-                annotated.boxes.append(box)
+                annotated.boxes.append(box._replace(xyxy=(left, top, right, bottom)))
                 if box.remark:
                     self._box_remarks[box.remark] += 1
 

@@ -6,13 +6,11 @@ Source: docs.supervisely.com, "Supervisely annotation format", "Objects"; superv
 """
 
 import base64
+import struct
 import zlib
 from collections.abc import Iterable
-from io import BytesIO
 from pathlib import Path
 from typing import Any
-
-from PIL import Image
 
 from trials.data.formats.file_tree import FileTree
 from trials.data.formats.foreign.foreign_format import (
@@ -28,7 +26,9 @@ from trials.data.formats.foreign.foreign_format import (
     read_name,
     read_size,
 )
+from trials.data.images.image_file import MOST_PIXELS
 
+_PNG_HEAD = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _OUTLINES = frozenset({"rectangle", "polygon"})
 
 
@@ -50,15 +50,26 @@ def _bound_shape(item: dict[str, Any]) -> Xyxy:
     kind = item.get("geometryType") or item.get("shape") or ("bitmap" if "bitmap" in item else "polygon")
     if kind == "bitmap":
         left, top = (float(value) for value in item["bitmap"]["origin"])
-        try:
-            with Image.open(BytesIO(zlib.decompress(base64.b64decode(item["bitmap"]["data"])))) as mask:
-                return left, top, left + mask.width, top + mask.height
-        except (zlib.error, OSError) as error:
-            raise ValueError(f"has a broken bitmap: {error}") from error
+        width, height = _bitmap_size(item["bitmap"]["data"])
+        return left, top, left + width, top + height
     if kind not in _OUTLINES:
         raise NoBoxError(str(kind))
     left, top, right, bottom = bound(item["points"]["exterior"])
     return left, top, right + 1, bottom + 1
+
+
+def _bitmap_size(data: str) -> tuple[int, int]:
+    """Return width and height of a mask, a zipped PNG, from its first bytes: the whole may unpack to gigabytes."""
+    try:
+        head = zlib.decompressobj().decompress(base64.b64decode(data), len(_PNG_HEAD) + 8)
+    except (zlib.error, ValueError) as error:
+        raise ValueError(f"has a broken bitmap: {error}") from error
+    if len(head) < len(_PNG_HEAD) + 8 or not head.startswith(_PNG_HEAD):
+        raise ValueError("has a broken bitmap: it is no PNG")
+    width, height = struct.unpack(">II", head[len(_PNG_HEAD) :])
+    if width * height > MOST_PIXELS:
+        raise ValueError(f"has a broken bitmap: it has {width}×{height} pixels")
+    return width, height
 
 
 SUPERVISELY = ForeignFormat(

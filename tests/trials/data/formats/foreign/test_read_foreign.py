@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import tracemalloc
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -681,7 +682,7 @@ def test_bitmap_that_unpacks_to_a_giant_is_a_broken_box(write_foreign: WriteFore
         {"classTitle": "x", "geometryType": "bitmap", "bitmap": {"origin": [1, 1], "data": data}}
     )
     path.write_text(json.dumps(document))
-    with pytest.raises(DatasetError, match=r"b\.jpg\.json: object 3: Image size"):
+    with pytest.raises(DatasetError, match=r"b\.jpg\.json: object 3: has a broken bitmap: it has 30000×30000 pixels"):
         open_dataset(str(root))
 
 
@@ -854,3 +855,57 @@ def test_class_that_is_no_text(write_foreign: WriteForeign) -> None:
     with pytest.raises(DatasetError, match=r"^train/b\.json: object 2: the class name 'c\\ud800' is not valid text"):
         open_dataset(str(root))
     assert open_dataset(str(root), on_broken="skip").class_names == ("cat", "red cell")
+
+
+def test_objects_that_are_no_list_are_a_broken_entry(write_foreign: WriteForeign) -> None:
+    root = write_foreign("createml")
+    (root / "train/_annotations.createml.json").write_text(
+        json.dumps([{"image": "a.jpg", "annotations": 3}, {"image": "b.jpg", "annotations": []}])
+    )
+    with pytest.raises(DatasetError, match=r"a\.jpg: its objects are '3', no list"):
+        open_dataset(str(root))
+
+
+def test_numbers_too_large_for_a_box_or_a_size(write_foreign: WriteForeign) -> None:
+    root = write_foreign("supervisely")
+    path = root / "train/ann/a.jpg.json"
+    document = json.loads(path.read_text())
+    sound = json.dumps(document["objects"])
+    document["size"] = {"height": float("inf"), "width": 10**400}  # no statement, then
+    path.write_text(json.dumps(document))
+    assert len(open_dataset(str(root)).splits["train"][0].labels) == 2
+    for value in (10**400, 10**4000):
+        document["objects"] = [*json.loads(sound), {"classTitle": "x", "bitmap": {"origin": [value, 1], "data": MASK}}]
+        path.write_text(json.dumps(document))
+        with pytest.raises(DatasetError, match=r"object 3: int too large"):
+            open_dataset(str(root))
+
+
+MASK = (
+    "eJzrDPBz5+WS4mJgYOD19HAJAtL8QMzFyAwkA69O2wWk2AJ8QlyB9P///5fenH8XyGIsCfILZnB4diMNyBHwdHEMqZiT/Of//M5GRnEmBitBJqF3"
+    "jziFgXIMnq5+LuucEpoAER8cEw=="
+)
+"""A bitmap of 15×10 pixels."""
+
+
+def test_a_bitmap_that_unpacks_to_gigabytes_is_not_unpacked(write_foreign: WriteForeign) -> None:
+    root = write_foreign("supervisely")
+    path = root / "train/ann/a.jpg.json"
+    document = json.loads(path.read_text())
+    packer = zlib.compressobj()
+    bomb = packer.compress(zlib.decompress(base64.b64decode(MASK)))
+    bomb += b"".join(packer.compress(bytes(2**24)) for _ in range(16)) + packer.flush()
+    document["objects"] = [{"classTitle": "x", "bitmap": {"origin": [3, 1], "data": base64.b64encode(bomb).decode()}}]
+    path.write_text(json.dumps(document))
+    tracemalloc.start()
+    try:
+        dataset = open_dataset(str(root))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert dataset.splits["train"][0].boxes.tolist() == [[3, 1, 18, 11]]
+    assert peak < 2**25
+    document["objects"][0]["bitmap"]["data"] = base64.b64encode(zlib.compress(b"no PNG")).decode()
+    path.write_text(json.dumps(document))
+    with pytest.raises(DatasetError, match="has a broken bitmap: it is no PNG"):
+        open_dataset(str(root))
