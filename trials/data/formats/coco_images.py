@@ -64,7 +64,7 @@ class CocoImages:
     def _folder_with(self, names: Sequence[str], folders: Sequence[Path], file: Path) -> Path | None:
         """Return the first folder with one of the images, else that of an image elsewhere that a name can mean."""
         there = [folder for folder in folders if folder.is_dir()]
-        found = (folder for folder in there if any(name and (folder / name).is_file() for name in names))
+        found = (folder for folder in there if any(name and os.path.isfile(folder / name) for name in names))
         elsewhere = (_folder_of(path, name) for name in names for path in nearest_first(self._alike(name), file))
         return next(found, None) or next(elsewhere, None)
 

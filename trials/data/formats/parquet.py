@@ -112,7 +112,7 @@ def _unpack(tree: FileTree) -> Path:
             rows = by_split.setdefault(split, [])
             _read_file(path, rows, names, partial, tree)
         everything = [row for rows in by_split.values() for row in rows]
-        if everything and not any((partial / row["place"]).is_file() for row in everything):
+        if everything and not any(os.path.isfile(partial / row["place"]) for row in everything):
             raise DatasetError(
                 f"{paths[0]}: its rows hold no images, and those that they name are not below {tree.root}",
                 hint="put them beside the file",
@@ -223,7 +223,7 @@ def _write(image: Any, folder: Path, number: int, *, file: Path, tree: FileTree)
 def _find_image(name: str, file: Path, tree: FileTree) -> Path | None:
     """Return the image that a row names: relative to the file's folder or one above it, else the only one that ends so."""
     above = [folder for folder in file.parents if folder.is_relative_to(tree.root)]
-    if found := next((folder / name for folder in above if (folder / name).is_file()), None):
+    if found := next((folder / name for folder in above if os.path.isfile(folder / name)), None):
         return found
     wanted = PurePosixPath(name.replace("\\", "/")).parts
     alike = [path for path in tree.images_of_stem(Path(wanted[-1]).stem) if path.name == wanted[-1]]

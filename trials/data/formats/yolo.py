@@ -34,6 +34,7 @@ _MAX_DEPTH = 2  # folders between the root and the YAML file
 _USUAL_YAML_STEMS = ("data", "dataset")
 _CLASS_FILES = frozenset({"classes.txt", "obj.names", "classes.names", "_darknet.labels"})
 _PROBED_FILES = 20
+_MOST_PARTS = 64  # of a path, of which shorter and shorter ends are tried
 _MOST_UNNAMED = 100_000  # classes that a number alone makes up
 _LABEL_LINE = re.compile(r"\d+(\s+[-+\d.eE]+){4,}")
 
@@ -218,7 +219,7 @@ def _find_images(place: str, root: Path, stated_in: Path, *, notes: list[str]) -
 def _find_alike(place: str, root: Path) -> Path | None:
     """Return the folder or list that a place of another machine, or of another case, means: its longest end below root."""
     parts = [part for part in PurePosixPath(place.replace("\\", "/")).parts if part not in ("/", "..", ".")]
-    ends = [parts[first:] for first in range(len(parts))]
+    ends = [parts[first:] for first in range(max(0, len(parts) - _MOST_PARTS), len(parts))]
     # a last part alone, such as images, could be of any split
     told = (end for end in ends if len(end) > 1 or len(parts) == 1 or split_of_folder(Path(end[0]).stem))
     return next((found for end in told if (found := find_below(root, "/".join(end)))), None)
@@ -230,7 +231,11 @@ def _listed_image(line: str, folder: Path, root: Path) -> Path:
         return usual
     # Windows separators, CVAT's data/ in front, a path of another machine
     parts = Path(line.replace("\\", "/")).parts
-    others = (base / Path(*parts[first:]) for first in range(len(parts)) for base in (root, folder))
+    others = (
+        base / Path(*parts[first:])
+        for first in range(max(0, len(parts) - _MOST_PARTS), len(parts))
+        for base in (root, folder)
+    )
     return next((path for path in others if os.path.isfile(path)), usual)
 
 

@@ -1,3 +1,4 @@
+import os
 import shutil
 from pathlib import Path
 
@@ -335,5 +336,15 @@ def test_a_yaml_that_was_made_to_break_its_reader(write_yolo, yaml: str, message
 def test_a_listed_image_that_no_file_can_be(write_yolo, line: str) -> None:
     root = write_yolo(yaml=USUAL.replace("images/train", "train.txt"))
     (root / "train.txt").write_text(f"{line}\nimages/train/train.jpg\n")
-    with pytest.raises(DatasetError, match="the image is missing"):
+    with pytest.raises(DatasetError, match=r"the image (is missing|cannot be read: File name too long)"):
         open_dataset(str(root))
+
+
+def test_a_listed_path_of_thousands_of_parts_is_looked_for_by_its_end_alone(write_yolo, monkeypatch) -> None:
+    root = write_yolo(yaml=USUAL.replace("images/train", "train.txt"))
+    asked: list[str] = []
+    is_file = os.path.isfile
+    monkeypatch.setattr(os.path, "isfile", lambda path: asked.append(str(path)) or is_file(path))
+    (root / "train.txt").write_text("a/" * 5000 + "images/train/train.jpg\n")
+    assert len(open_dataset(str(root)).splits["train"]) == 1
+    assert len(asked) < 300
