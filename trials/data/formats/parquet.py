@@ -120,7 +120,7 @@ def _unpack(tree: FileTree) -> Path:
         names += sorted({str(name) for row in everything for name in row["names"]} - set(names)) if not names else []
         is_xyxy = _is_xyxy(everything, partial)
         for split, rows in by_split.items():
-            (partial / f"{split}.json").write_text(json.dumps(_to_coco(rows, names, is_xyxy=is_xyxy)))
+            (partial / f"{split}.json").write_text(json.dumps(_to_coco(rows, names, is_xyxy=is_xyxy), default=str))
         convention = "x1, y1, x2, y2: as x, y, width, height some would reach outside their image"
         (partial / _CONVENTION_FILE).write_text(convention if is_xyxy else "x, y, width, height in pixels, as in COCO")
     return folder
@@ -195,7 +195,7 @@ def _find(names: Sequence[str], wanted: Sequence[str]) -> str | None:
 
 def _class_names(feature: Any) -> list[str]:
     """Return the names of the classes in a column's description; empty for none."""
-    while isinstance(feature, list) or (isinstance(feature, Mapping) and "feature" in feature):
+    while (isinstance(feature, list) and feature) or (isinstance(feature, Mapping) and "feature" in feature):
         feature = feature[0] if isinstance(feature, list) else feature["feature"]
     if isinstance(feature, Mapping) and "_type" not in feature:  # fields: of several lists of names, that of the class
         feature = feature.get(_find(list(feature), _CLASSES))
@@ -248,6 +248,7 @@ def _boxes_and_names(objects: Any, stated: Sequence[str], path: Path) -> dict[st
     labels = [item[label] if label else "object" for item in items]
     if stated:
         labels = [stated[v] if isinstance(v, int) and 0 <= v < len(stated) else v for v in labels]
+        labels = [v if isinstance(v, int | str) else str(v) for v in labels]  # the COCO reader names what is no class
     else:
         labels = [str(v) for v in labels]
     return {"boxes": [item[box] for item in items], "names": labels}
@@ -262,7 +263,7 @@ def _is_xyxy(rows: _Rows, folder: Path) -> bool:
     num_boxes = num_outside = num_other = 0
     largest = 0.0
     for row in rows:
-        boxes = [box for box in row["boxes"] if isinstance(box, list) and len(box) == 4 and None not in box]
+        boxes = [box for box in row["boxes"] if _is_box(box)]
         largest = max([largest, *(abs(value) for box in boxes for value in box)])
         try:
             height, width = check_image(folder / row["place"]).size_hw
@@ -282,12 +283,16 @@ def _is_xyxy(rows: _Rows, folder: Path) -> bool:
     return num_outside > max(num_other, _MOST_OUTSIDE * num_boxes)
 
 
+def _is_box(box: Any) -> bool:
+    return isinstance(box, list) and len(box) == 4 and all(isinstance(value, int | float) for value in box)
+
+
 def _to_coco(rows: _Rows, names: Sequence[str], *, is_xyxy: bool) -> dict[str, _Rows]:
     labels = {name: label for label, name in enumerate(names)}
     annotations: _Rows = []
     for image, row in enumerate(rows):
         for box, name in zip(row["boxes"], row["names"], strict=True):
-            if is_xyxy:
+            if is_xyxy and _is_box(box):
                 box = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
             category = labels.get(name, name)
             annotations.append({"id": len(annotations), "image_id": image, "category_id": category, "bbox": box})

@@ -246,3 +246,53 @@ def test_images_that_are_put_beside_the_file_later(write_parquet: WriteParquet, 
         open_dataset(str(root))
     write_image(root / "1.jpg")
     assert sum(map(len, open_dataset(str(root)).splits.values())) == 2
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        b"[",
+        b"\xff",
+        b"3",
+        b'{"info": []}',
+        b'{"info": {"features": {"objects": []}}}',
+        b'{"info": {"features": {"objects": [[]]}}}',
+    ],
+)
+def test_metadata_of_other_types_state_no_classes_or_name_the_file(tmp_path: Path, home: Path, metadata: bytes) -> None:
+    table = pa.Table.from_pylist([_row(1), _row(2)]).replace_schema_metadata({b"huggingface": metadata})
+    pq.write_table(table, tmp_path / "train.parquet")
+    if metadata in (b"[", b"\xff"):
+        with pytest.raises(DatasetError, match=r"train\.parquet: the metadata of Hugging Face are broken"):
+            open_dataset(str(tmp_path))
+    else:
+        assert open_dataset(str(tmp_path)).class_names == ("0", "1")
+
+
+@pytest.mark.parametrize(
+    "objects",
+    [
+        {"bbox": [["1", "2", "3", "x"]], "category": [0]},
+        {"bbox": [[b"1", b"2", b"3", b"4"]], "category": [0]},
+        {"bbox": [[1.0, 2.0, 3.0]], "category": [0]},
+        {"bbox": [[1.0, 2.0, 3.0, 4.0]], "category": [[0]]},
+        {"bbox": [[1.0, 2.0, 3.0, 4.0]], "category": [{"a": 1}]},
+        {"bbox": 3.0, "category": 4},
+        {"bbox": "x", "category": "y"},
+    ],
+)
+@pytest.mark.parametrize("is_named", [True, False])
+def test_objects_of_other_types_are_refused(tmp_path: Path, home: Path, objects: Any, is_named: bool) -> None:
+    features = {"info": {"features": {"objects": {"category": {"names": ["cat"], "_type": "ClassLabel"}}}}}
+    rows = [{"image": {"bytes": _image(n), "path": f"{n}.jpg"}, "objects": objects} for n in range(2)]
+    table = pa.Table.from_pylist(rows).replace_schema_metadata(
+        {b"huggingface": json.dumps(features).encode()} if is_named else {}
+    )
+    pq.write_table(table, tmp_path / "train.parquet")
+    try:
+        dataset = open_dataset(str(tmp_path))
+    except DatasetError as error:
+        assert str(error)  # noqa: PT017 (a class may be any text where none is stated)
+        return
+    assert not is_named
+    assert "".join(dataset.class_names)
