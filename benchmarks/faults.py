@@ -93,7 +93,7 @@ def _small_disk(folder: Path, room_kib: int) -> Iterator[None]:
         fill_cache(folder.parent / "space.yaml", folder / "latency.db")
         yield
     finally:
-        subprocess.run(["umount", str(folder)], check=True)
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)  # the check may have its databases open
 
 
 def _start(place: Path, device: str) -> Start:

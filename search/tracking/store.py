@@ -1,10 +1,12 @@
 """The store where MLflow records, opened."""
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import unquote
 
 from mlflow.exceptions import MlflowException
@@ -20,6 +22,9 @@ from spaces import YoloRetError
 
 _HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 """`search.tracking.tracking` tries again by itself; MLflow's own seven retries take four minutes."""
+
+_UNFINISHED = ".mlflow-"
+"""Begins the names of folders in which a store is created."""
 
 _ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
 """What a store raises that cannot be used."""
@@ -38,11 +43,22 @@ def shown_uri(root: Path) -> str:
 def create_store(root: Path) -> None:
     """Create MLflow's SQLite file where it is missing; the user's may be one too.
 
+    MLflow cannot open a file again that it made only half of its tables in, so ours gets its place once they are all there.
+    One process at a time may call this (`search.driver.lock.creation_lock`).
+
     Raises:
         StudyError: it cannot be created.
     """
-    if tracking_uri(root).startswith("sqlite") and (users_uri() or not store_path(root).exists()):
-        with naming_the_store(root):
+    with naming_the_store(root):
+        if users_uri() is None and not store_path(root).exists():
+            for left in root.glob(f"{_UNFINISHED}*"):  # by processes that were killed here
+                shutil.rmtree(left)
+            # In a folder of its own: within a process MLflow keeps its connections to a path, whatever becomes of the file.
+            with TemporaryDirectory(prefix=_UNFINISHED, dir=root) as folder:
+                unfinished = Path(folder) / store_path(root).name
+                MlflowClient(tracking_uri=sqlite_url(unfinished)).search_experiments(max_results=1)
+                unfinished.rename(store_path(root))
+        elif tracking_uri(root).startswith("sqlite") and users_uri():
             open_client(root).search_experiments(max_results=1)
 
 

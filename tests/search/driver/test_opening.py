@@ -1,7 +1,9 @@
 """What a run opens before its first trial."""
 
 import multiprocessing
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from sqlalchemy import Engine, event
 
 from search.driver.opening import create_stores
 from search.driver.search import run_search
+from search.study.errors import StudyError
 from search.study.read_study import study_names
 from search.study.storage import optuna_path
 from tests.search.conftest import MakeSettings
@@ -39,6 +43,30 @@ def test_two_first_runs_of_a_folder_create_its_stores_together(tmp_path: Path, m
     assert [process.exitcode for process in both] == [0, 0]
     assert optuna_path(tmp_path).is_file()
     assert (tmp_path / "mlflow.db").is_file()
+
+
+def test_a_store_of_which_half_was_created_is_created_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow does not open a file with a part of its tables again."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("YOLORET_NAS_STORAGE", raising=False)
+
+    def fill_disk(connection: Any, cursor: Any, statement: str, *others: object) -> None:
+        if "CREATE UNIQUE INDEX unique_secret_name" in statement:
+            raise sqlite3.OperationalError("database or disk is full")
+
+    event.listen(Engine, "before_cursor_execute", fill_disk)
+    try:
+        with pytest.raises(StudyError, match="database or disk is full"):
+            create_stores(tmp_path)
+    finally:
+        event.remove(Engine, "before_cursor_execute", fill_disk)
+    assert not list(tmp_path.glob("*mlflow*"))
+    (tmp_path / ".mlflow-killed").mkdir()
+    (tmp_path / ".mlflow-killed" / "mlflow.db").touch()
+    create_stores(tmp_path)
+    assert [path.name for path in tmp_path.glob("*mlflow*")] == ["mlflow.db"]
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM experiments").fetchone() == (1,)
 
 
 def test_a_user_s_own_file_is_created_with_the_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
