@@ -208,8 +208,9 @@ def _work(
                     tally.add_fault(number, _where(error), "".join(traceback.format_exception(error, limit=-6))[-4000:])
                 tally.inputs += 1
                 tally.slowest_s = max(tally.slowest_s, time.process_time() - began)
-                if time.monotonic() - told > _REPORT_S or len(tally.faults) > num_told:
-                    num_told = len(tally.faults)
+                num_faults = tally.faults.total()
+                if time.monotonic() - told > _REPORT_S or num_faults > num_told:
+                    num_told = num_faults
                     tally.most_mib, told = _memory_mib("VmHWM") - base_mib, time.monotonic()
                     theirs.send((tally, False))
             else:
