@@ -236,6 +236,7 @@ def test_an_empty_variable_is_none(settings: MakeSettings, monkeypatch: pytest.M
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     chosen = settings()
     opened = runs.StudyRuns(chosen)
+    opened.begin("its id", {})
     assert tracking_uri(chosen.root).endswith("/mlflow.db")
     experiment = open_client(chosen.root).get_experiment(opened.experiment_id)
     assert experiment.artifact_location == (chosen.root / "mlartifacts" / "study").as_uri()
