@@ -313,6 +313,8 @@ def test_lines_that_could_not_be_written_are_refused_before_the_work(call: Call,
 class FindsEachClass:
     """A detector that finds a box of each class in every image."""
 
+    path = "model.onnx"
+
     def __init__(self, *class_names: str) -> None:
         self.class_names = list(class_names)
 
