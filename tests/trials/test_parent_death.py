@@ -22,7 +22,7 @@ for does_end in (True, False):
         end_with_parent()
         if not does_end:
             outlive_parent()
-        print(os.getpid(), flush=True)
+        print("ending" if does_end else "staying", os.getpid(), flush=True)
         time.sleep(600)
 time.sleep(600)
 """
@@ -62,7 +62,9 @@ def test_a_process_ends_with_its_parent() -> None:
         [sys.executable, "-c", FORKS], env={"PYTHONPATH": HOME}, stdout=subprocess.PIPE, text=True
     ) as parent:
         assert parent.stdout is not None
-        ending, staying = (Path("/proc") / parent.stdout.readline().strip() for _ in range(2))
+        # They print in any order.
+        said = dict(parent.stdout.readline().split() for _ in range(2))
+        ending, staying = (Path("/proc") / said[name] for name in ("ending", "staying"))
         parent.kill()
         parent.wait()
         until = time.monotonic() + 60.0

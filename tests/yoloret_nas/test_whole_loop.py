@@ -16,6 +16,7 @@ from mlflow.tracking import MlflowClient
 from optuna.trial import TrialState
 from PIL import Image
 
+from search.study.kept_weights import WEIGHTS
 from search.study.read_study import read_study
 from search.study.study import open_storage
 from search.tracking.runs import STATE_TAG, TRIAL_TAG
@@ -120,9 +121,16 @@ def check_stores(root: Path) -> None:
     assert {int(run.data.tags[TRIAL_TAG]) for run in complete} == {trial.number for trial in finished}
     assert len({run.data.params["architecture"] for run in complete}) == BUDGET
     assert {run.info.status for run in complete} == {"FINISHED"}
+    front = {record.number for record in read_study(root, "loop").summary.front}
     for run in complete:
+        number = int(run.data.tags[TRIAL_TAG])
         assert {"ap", "ap50", "latency_ms", "latency_p99_ms", "macs_m", "params_m"} <= set(run.data.metrics)
-        assert {entry.path for entry in client.list_artifacts(run.info.run_id)} >= {"model.onnx", "result.json"}
+        artifacts = {entry.path for entry in client.list_artifacts(run.info.run_id)}
+        assert "result.json" in artifacts
+        # The weights of the front's members stay, and only theirs.
+        kept = {path.name for path in (root / "loop" / "trials" / f"{number:04d}").iterdir()}
+        for name in WEIGHTS:
+            assert (name in artifacts) == (name in kept) == (number in front)
     artifacts = {entry.path for entry in client.list_artifacts(parent.info.run_id)}
     assert artifacts == {"front.png", "front.csv", "front.html", "trials.csv"}
 
