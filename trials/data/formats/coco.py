@@ -16,7 +16,7 @@ from spaces.documents import parse_json
 from trials.data.dataset import Dataset, DatasetError, Sample, assemble_dataset
 from trials.data.formats.broken_items import BrokenItems, OnBroken, relative_name
 from trials.data.formats.coco_images import CocoImages
-from trials.data.formats.file_tree import FileTree, is_possible_name, note_unreadable, split_in
+from trials.data.formats.file_tree import FileTree, is_possible_name, note_only_file, note_unreadable, split_in
 
 _SHOWN_NAME = 40
 _MAX_DEPTH = 2  # folders between the root and an annotation file
@@ -35,8 +35,8 @@ def is_coco(tree: FileTree) -> bool:
 def read_coco(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
     """Read COCO annotation files as one dataset.
 
-    A file's name gives its split, else its innermost folder that names one; a single file that names no split is for
-    training. Classes are the categories of the training file in the order of their ids; other files' categories are matched
+    A file's name gives its split, else its innermost folder that names one; a single file is for training, whatever it is
+    named. Classes are the categories of the training file in the order of their ids; other files' categories are matched
     by name. A category that only groups others and has no annotations (Roboflow's id 0) is left out.
 
     Args:
@@ -144,6 +144,10 @@ def _divide_by_split(tree: FileTree, notes: list[str]) -> dict[str, Path]:
             hint="name them train.json and val.json, or give one file",
         )
     unread += unnamed
+    if len(found) == 1 and "train" not in found and not unread:
+        ((split, only),) = found.items()
+        notes.append(note_only_file(only, split, tree.root))
+        found = {"train": only}
     if unread:
         shown = ", ".join(relative_name(path, tree.root) for path in unread[:5])
         notes.append(f"{len(unread)} other COCO file(s) are not read: {shown}")

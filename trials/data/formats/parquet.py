@@ -10,9 +10,7 @@ schema's metadata.
 import hashlib
 import json
 import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path, PurePosixPath
@@ -33,6 +31,7 @@ from trials.data.formats.file_tree import (
     split_of_folder,
 )
 from trials.data.images.image_file import check_image
+from trials.whole_file import whole_folder
 
 _IMAGES, _OBJECTS, _BOXES = ("image", "img"), ("objects", "annotations", "faces"), ("bbox", "bboxes", "boxes", "box")
 _CLASSES = ("category", "categories", "category_id", "label", "labels", "class", "class_id")
@@ -104,43 +103,37 @@ def _unpack(tree: FileTree) -> Path:
     folder = data_home() / "parquet" / hashlib.sha256(identity.encode()).hexdigest()[:16]
     if folder.is_dir():
         return folder
-    by_split: dict[str, _Rows] = {}
-    names: list[str] = []
-    with _whole_folder(folder) as partial:
-        for path in paths:
-            split = _named_split(path, tree) if len(paths) > 1 else "train"
-            rows = by_split.setdefault(split, [])
-            _read_file(path, rows, names, partial, tree)
-        everything = [row for rows in by_split.values() for row in rows]
-        if everything and not any(os.path.isfile(partial / row["place"]) for row in everything):
+    try:
+        with whole_folder(folder) as partial:
+            _fill(partial, paths, tree)
+    except OSError as error:
+        if not folder.is_dir():  # it is there where another process was faster
             raise DatasetError(
-                f"{paths[0]}: its rows hold no images, and those that they name are not below {tree.root}",
-                hint="put them beside the file",
-            )
-        names += sorted({str(name) for row in everything for name in row["names"]} - set(names)) if not names else []
-        is_xyxy = _is_xyxy(everything, partial)
-        for split, rows in by_split.items():
-            (partial / f"{split}.json").write_text(json.dumps(_to_coco(rows, names, is_xyxy=is_xyxy), default=str))
-        convention = "x1, y1, x2, y2: as x, y, width, height some would reach outside their image"
-        (partial / _CONVENTION_FILE).write_text(convention if is_xyxy else "x, y, width, height in pixels, as in COCO")
+                f"the images cannot be unpacked into {folder}: {error}", hint="YOLORET_NAS_DATA names another folder"
+            ) from error
     return folder
 
 
-@contextmanager
-def _whole_folder(folder: Path) -> Iterator[Path]:
-    """Give a folder to write to; at the end of the block it takes its place, unless another process was faster."""
-    partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
-    try:
-        partial.mkdir(parents=True)
-        yield partial
-        if not folder.is_dir():
-            partial.rename(folder)
-    except OSError as error:
+def _fill(folder: Path, paths: Sequence[Path], tree: FileTree) -> None:
+    """Write the images of Parquet files, and a COCO file for each split."""
+    by_split: dict[str, _Rows] = {}
+    names: list[str] = []
+    for path in paths:
+        split = _named_split(path, tree) if len(paths) > 1 else "train"
+        rows = by_split.setdefault(split, [])
+        _read_file(path, rows, names, folder, tree)
+    everything = [row for rows in by_split.values() for row in rows]
+    if everything and not any(os.path.isfile(folder / row["place"]) for row in everything):
         raise DatasetError(
-            f"the images cannot be unpacked into {folder}: {error}", hint="YOLORET_NAS_DATA names another folder"
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            f"{paths[0]}: its rows hold no images, and those that they name are not below {tree.root}",
+            hint="put them beside the file",
+        )
+    names += sorted({str(name) for row in everything for name in row["names"]} - set(names)) if not names else []
+    is_xyxy = _is_xyxy(everything, folder)
+    for split, rows in by_split.items():
+        (folder / f"{split}.json").write_text(json.dumps(_to_coco(rows, names, is_xyxy=is_xyxy), default=str))
+    convention = "x1, y1, x2, y2: as x, y, width, height some would reach outside their image"
+    (folder / _CONVENTION_FILE).write_text(convention if is_xyxy else "x, y, width, height in pixels, as in COCO")
 
 
 def _read_file(path: Path, rows: _Rows, names: list[str], folder: Path, tree: FileTree) -> None:

@@ -130,9 +130,22 @@ def test_two_files_for_one_split(tmp_path: Path, write_coco) -> None:
 
 
 def test_no_training_split(tmp_path: Path, write_coco) -> None:
-    write_coco("val.json", [], [])
-    with pytest.raises(DatasetError, match="no annotations of a training split; found val"):
+    for split in ("val", "test"):
+        write_coco(f"{split}.json", [], [])
+    with pytest.raises(DatasetError, match="no annotations of a training split; found test, val"):
         open_dataset(str(tmp_path / "coco"))
+
+
+def test_only_file_is_for_training_whatever_its_name(tmp_path: Path, write_image, write_coco) -> None:
+    names = [f"{n}.jpg" for n in range(10)]
+    write_coco("annotations/instances_val2017.json", names, [(0, 3, BOX)])
+    _write_images(write_image, tmp_path / "coco/val2017", *names)
+    dataset = open_dataset(str(tmp_path / "coco"))
+    assert sum(map(len, dataset.splits.values())) == 10
+    assert (
+        "annotations/instances_val2017.json is the only annotation file: its images are read for training, though named "
+        "for val"
+    ) in dataset.notes
 
 
 def test_other_json_is_no_dataset(tmp_path: Path) -> None:

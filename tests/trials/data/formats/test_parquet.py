@@ -17,6 +17,7 @@ from PIL import Image
 
 from tests.trials.data.formats.coco_round_trip import check_round_trip
 from trials.data import DatasetError, open_dataset
+from trials.data.data_home import data_home
 from trials.data.formats import parquet
 
 XYWH = [[10, 5, 20, 15], [30.5, 20.25, 10, 8]]
@@ -195,6 +196,22 @@ def test_folder_that_cannot_be_written(write_parquet: WriteParquet, home: Path) 
     with pytest.raises(DatasetError, match="the images cannot be unpacked into") as caught:
         open_dataset(str(root))
     assert "YOLORET_NAS_DATA" in caught.value.hint
+
+
+def test_unpacked_by_another_process_meanwhile(write_parquet: WriteParquet, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_parquet(train=[_row(0), _row(1)])
+    write, begun = parquet._to_coco, []
+
+    def to_coco(*arguments: Any, **options: Any) -> Any:
+        if not begun:
+            begun.append(True)
+            open_dataset(str(root))
+        return write(*arguments, **options)
+
+    monkeypatch.setattr(parquet, "_to_coco", to_coco)
+    dataset = open_dataset(str(root))
+    assert sum(map(len, dataset.splits.values())) == 2
+    assert [entry.name.startswith(".") for entry in (data_home() / "parquet").iterdir()] == [False]
 
 
 def test_written_as_coco_and_read_back(write_parquet: WriteParquet, tmp_path: Path) -> None:

@@ -32,6 +32,12 @@ _UPLOAD = re.compile(r"^[0-9a-f]{8}-")
 _LABELS = "labels"
 
 
+def _is_it(head: bytes) -> bool:
+    # Labelled tasks of either form, and tasks that nobody has labelled, which may come first by the thousand.
+    is_min = has_keys(head, "original_width") and b'labels":' in head
+    return has_keys(head, "from_name") or is_min or has_keys(head, "data", "annotations", "predictions")
+
+
 def _read_images(path: Path, tree: FileTree) -> Iterable[ForeignImage]:
     tasks = read_json(path)
     tasks = [tasks] if isinstance(tasks, dict) else tasks
@@ -121,7 +127,7 @@ LABEL_STUDIO = ForeignFormat(
     title="Label Studio JSON",
     suffix=".json",
     is_file_per_image=False,
-    is_it=lambda head: has_keys(head, "from_name") or (has_keys(head, "original_width") and b'labels":' in head),
+    is_it=_is_it,
     read_images=_read_images,
     read_box=_read_box,
 )

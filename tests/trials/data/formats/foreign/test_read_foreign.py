@@ -504,6 +504,18 @@ def test_label_studio_uploads_turns_and_choices(tmp_path: Path, write_image) -> 
     assert "objects of kinds without a box are left out: 1 brushlabels" in dataset.notes
 
 
+def test_label_studio_project_that_begins_with_unlabelled_tasks(tmp_path: Path, write_image) -> None:
+    empty = {"annotations": [], "drafts": [], "predictions": [], "meta": {"note": " " * 900}, "project": 4}
+    tasks = [{"id": n, **empty, "data": {"image": f"/data/upload/4/{n}.jpg"}} for n in range(100)]
+    tasks += [
+        empty | {"data": {"image": f"{name}.jpg"}, "annotations": [{"result": [_result(*BOXES[0])]}]} for name in "ab"
+    ]
+    _write(tmp_path / "project.json", json.dumps(tasks))
+    dataset = _open_one(tmp_path, write_image, "a.jpg", "b.jpg")
+    assert _all_boxes(dataset) == {"a.jpg": [XYXY[0]], "b.jpg": [XYXY[0]]}
+    assert "100 image(s): without an annotation, left out" in dataset.notes
+
+
 def test_label_studio_json_min(tmp_path: Path, write_image) -> None:
     tasks = [
         {
