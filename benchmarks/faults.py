@@ -1,11 +1,12 @@
-"""Faults other than kills: a full disk, and a board that is cut off in the middle of a measurement.
+"""Faults other than kills: a full disk, a board that is cut off in the middle of a measurement, a clock that jumps.
 
     python -m benchmarks.faults --seed 0
 
 The disk is a small tmpfs (which only root may mount). It is full at another moment each time; the search ends, the disk gets
 larger, and the same command goes on. The board is the tests' stand-in behind a real SSH server, which is stopped while
-something runs there, and started again some seconds later. Both end with the check of `benchmarks.study_check`. Exits with 1
-if anything was lost.
+something runs there, and started again some seconds later. The clock is libfaketime's (Debian's package faketime); it jumps
+by up to a day, forwards and back, while the search runs and between two starts. All end with the check of
+`benchmarks.study_check`. Exits with 1 if anything was lost.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,10 +23,14 @@ from tempfile import TemporaryDirectory
 from benchmarks.kill_campaign import QUICK_DATA, QUICK_SPACE, Start, fill_cache, variables
 from benchmarks.study_check import violations
 from tests.trials.latency.board.loopback import loopback_board, missing
+from trials.whole_file import whole_file
 
 _BUDGET = 4
 _ROOMS_KIB = (600, 1400, 2600, 4200)
 """The stores take 1 MB, a trial as much."""
+_FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+_JUMP_S = 86400
+_KILLED_AT_JUMP = 3
 
 
 def main() -> None:
@@ -43,6 +48,10 @@ def main() -> None:
         print(f"board cut off: skipped, {reason}")
     else:
         found += _cut_board_off(rng)
+    if library := next(iter(_FAKETIME), None):
+        found += _let_clock_jump(rng, library)
+    else:
+        print("clock: skipped, libfaketime is not installed (apt-get install faketime)")
     print("\n".join([f"violations: {len(found)}", *found]))
     sys.exit(bool(found))
 
@@ -76,6 +85,30 @@ def _cut_board_off(rng: random.Random) -> list[str]:
         return _end(place, start) + [f"on the board there is still {one}" for one in board.wait_until_quiet()]
 
 
+def _let_clock_jump(rng: random.Random, library: Path) -> list[str]:
+    with _place() as place:
+        clock, jumps = place / "clock", 0
+        fake = {"LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(clock)}
+        fake |= {"FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        _set(clock, 0)
+        fill_cache(place / "space.yaml", place / "runs/latency.db")
+        start = _start(place, "cpu", fake)
+        while start.wait(rng.uniform(0.5, 3.0)):
+            jumps += 1
+            _set(clock, rng.randint(-_JUMP_S, _JUMP_S))
+            if jumps == _KILLED_AT_JUMP:
+                start.kill_driver()
+                _set(clock, -2 * _JUMP_S)  # before everything that is recorded
+                start = _start(place, "cpu", fake)
+        print(f"clock: jumped {jumps} times, exit code {start.finish()[0]}")
+        return _end(place, start)
+
+
+def _set(clock: Path, offset_s: int) -> None:
+    with whole_file(clock) as partial:  # it is read all the time
+        partial.write_text(f"{offset_s:+d}")
+
+
 @contextmanager
 def _place() -> Iterator[Path]:
     with TemporaryDirectory(prefix="faults-") as folder:
@@ -96,12 +129,16 @@ def _small_disk(folder: Path, room_kib: int) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)  # the check may have its databases open
 
 
-def _start(place: Path, device: str) -> Start:
+def _start(place: Path, device: str, environment: Mapping[str, str] | None = None) -> Start:
     command = [sys.executable, "-m", "yoloret_nas", "search", "--study", "faults", "--dir", str(place / "runs")]
     command += ["--space", str(place / "space.yaml"), "--data", QUICK_DATA, "--budget", str(_BUDGET), "--epochs", "1"]
     command += ["--device", device, "--refit", "0", "--workers", "1"]
     return Start(
-        command, place, mark=f"{os.getpid()}-{time.monotonic()}", environment={}, folder=place / "runs/faults/trials"
+        command,
+        place,
+        mark=f"{os.getpid()}-{time.monotonic()}",
+        environment=environment or {},
+        folder=place / "runs/faults/trials",
     )
 
 

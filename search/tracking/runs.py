@@ -166,7 +166,8 @@ class StudyRuns:
         """Write the estimates of AP, mark the front's members, and add their weights to their runs."""
         for number, estimate in summary.estimates.items():
             figures, now_ms = {"ap_estimate": estimate.ap, "ap_std": estimate.std}, _now_ms()
-            metrics = [Metric(name, value, now_ms, 0) for name, value in figures.items()]
+            # MLflow shows the value of the highest step; by time alone, a clock set back would hide the newest.
+            metrics = [Metric(name, value, now_ms, len(summary.records)) for name, value in figures.items()]
             self._client.log_batch(self._children[number].info.run_id, metrics=metrics)
         for number in {record.number for record in summary.front} & self._children.keys():
             run_id, folder = self._children[number].info.run_id, self._settings.trial_folder(number)

@@ -1,5 +1,6 @@
 """What stands in MLflow, on a real store in SQLite."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -290,6 +291,22 @@ def test_estimates_are_written_when_the_run_ends(settings: MakeSettings) -> None
     metrics = {number: run.data.metrics for number, run in children.items()}
     assert [metrics[1][name] for name in ("ap", "ap_estimate", "ap_std")] == [0.3, 0.26, 0.02]
     assert "ap_estimate" not in metrics[2]
+
+
+def test_the_newest_estimate_is_shown_though_the_clock_was_set_back(
+    settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = settings()
+    chosen.folder.mkdir()
+    tracking = open_runs(chosen)
+    trials = record(0, 0.2, 30.0), record(1, 0.3, 50.0), record(2, 0.4, 60.0)
+    now_s = time.time()
+    for count, estimate in ((2, 0.26), (3, 0.22)):
+        tracking.finished(trials[count - 1], seconds=1.0)
+        monkeypatch.setattr(time, "time", lambda hours=count: now_s - 3600 * hours)
+        tracking.finished(trials[0], seconds=1.0)
+        tracking.mark_front(replace(summary(*trials[:count]), estimates={0: Estimate(ap=estimate, std=0.01)}))
+    assert runs(chosen)[1][0].data.metrics["ap_estimate"] == 0.22
 
 
 def test_what_a_killed_driver_did_not_write_is_written_on_resume(settings: MakeSettings) -> None:
