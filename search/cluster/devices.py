@@ -92,6 +92,13 @@ class ClusterDevices:
             self._meters[device] = self._place(device)
         return self._meters[device]
 
+    def missing_host(self) -> str | None:
+        """Return the resource of the host that measures if no node has it now."""
+        import ray
+
+        resource = self.host or _own_node()
+        return None if resource in ray.cluster_resources() else resource
+
     def reach(self, settings: RunSettings) -> DeviceIdentity:
         """Ask the device's host; refuse further devices that do not exist there."""
         for spec in settings.also_measure:

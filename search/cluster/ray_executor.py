@@ -27,7 +27,9 @@ _POLL_S = 2.0
 _GROW_EVERY_S = 5.0
 _PLACING_S = 20.0
 _SIGN_OF_LIFE_S = 60.0
-"""Trials that wait for a slot are not silent, for the driver."""
+"""Trials that wait for the device or for a slot are not silent, for the driver."""
+_AWAY_S = 900.0
+"""How long the device's host may be gone: a machine starts again meanwhile."""
 _CLOSING_S = 15.0
 
 Notice = Callable[[str], None]
@@ -81,7 +83,10 @@ class RayExecutor:
         self._waiting: deque[TrialRequest] = deque()
         self._packed: dict[str, tuple[str, list[Any]]] = {}
         """Fingerprint to a dataset's place in its folder, and references to the chunks of its archive."""
-        self._nodes: set[str] = set()
+        self._nodes: dict[str, str] = {}
+        """Ray's id of each node that takes trials to its name."""
+        self._away: float | None = None
+        """When the device's host was first missed, of `time.monotonic`."""
         self._grown = self._lived = float("-inf")
         self._is_closed = False
         self._await_slots()
@@ -163,11 +168,38 @@ class RayExecutor:
         if self._is_closed or time.monotonic() - self._grown < _GROW_EVERY_S:
             return
         self._grown = time.monotonic()
+        self._look_around()
         wanted = self._workers or self._each.fit_into(whole_cluster())
         options = {"num_cpus": self._each.cpus, "num_gpus": self._each.gpus, "scheduling_strategy": "SPREAD"}
         while len(self._slots) < wanted:
             actor = ray.remote(Slot).options(**options).remote()
             self._slots.append(_Slot(actor=actor, stage="placing", reference=actor.place.remote()))
+
+    def _look_around(self) -> None:
+        """Say which nodes are gone.
+
+        Raises:
+            ClusterError: the device's host is gone for too long.
+        """
+        import ray
+
+        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        for node in [node for node in self._nodes if node not in alive]:
+            self._notice(f"node {self._nodes.pop(node)} is gone, {len(self._nodes)} take trials")
+        resource = self._devices.missing_host()
+        if resource is None:
+            if self._away is not None:
+                self._notice("the host of the device is back")
+            self._away = None
+            return
+        if self._away is None:
+            self._away = time.monotonic()
+            self._notice(f"the host of the device is gone, measurements wait: no node has the resource {resource!r}")
+        if time.monotonic() - self._away > _AWAY_S:
+            raise ClusterError(
+                f"the host of the device is gone for {_AWAY_S / 60:.0f} minutes: no node has the resource {resource!r}",
+                hint="bring it back, then run the same command again: it resumes",
+            )
 
     def _await_slots(self) -> None:
         """Ask for slots, and wait a moment for those that have room; others may come later."""
@@ -235,7 +267,7 @@ class RayExecutor:
             )
         slot.host, slot.stage, slot.reference = place.host, "idle", None
         if place.node not in self._nodes:
-            self._nodes.add(place.node)
+            self._nodes[place.node] = place.host
             self._notice(f"node {place.host} takes trials")
 
     def _send_data(self, slot: _Slot) -> None:
@@ -303,11 +335,12 @@ class RayExecutor:
         return ended
 
     def _signs_of_life(self) -> list[Event]:
-        """Return a message for each trial that waits for a slot, now and then."""
+        """Return a message for each trial that is measured or waits for a slot, now and then."""
         if time.monotonic() - self._lived < _SIGN_OF_LIFE_S:
             return []
         self._lived = time.monotonic()
-        return [Progressed(number=one.number, progress=Progress(phase="measure")) for one in self._waiting]
+        numbers = (*self._measuring, *(request.number for request in self._waiting))
+        return [Progressed(number=number, progress=Progress(phase="measure")) for number in numbers]
 
 
 def _with_latency(done: _Measuring) -> TrialRequest:

@@ -12,6 +12,7 @@ from search.driver.view import View
 from search.driver.watchdog import MIN_SILENCE_S, longest_silence_s
 from search.driver.work import Work
 from search.strategy.estimates import with_estimates
+from search.study.errors import StorageError
 from search.study.summary import Summary
 from search.tracking.tracking import Tracking
 from spaces import YoloRetError
@@ -98,13 +99,16 @@ class Driver:
             DeviceAwayError: the latency device stays away; every finished trial is kept.
             OutsideFaultError: the data or this machine is at fault; likewise.
             RepeatedFailureError: the trials fail with one cause; likewise.
+            YoloRetError: of the executor or the work; likewise.
         """
         self._tracking.catch_up(self._work.summary.records)
         self._view.opened(self._work.summary, budget=self._work.budget)
         self._stop_requested = stop_requested
         try:
             ending = self._loop()
-        except (DeviceAwayError, OutsideFaultError, RepeatedFailureError):
+        except StorageError:  # nothing can be recorded: the next start puts the trials back
+            raise
+        except YoloRetError:
             self._put_all_back()
             self._close(status="KILLED")
             raise

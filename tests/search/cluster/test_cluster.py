@@ -3,22 +3,30 @@
 import os
 import signal
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import optuna
 import pytest
+from optuna.trial import TrialState
 
+from search.driver.executor import Progressed
 from search.driver.search import run_search
+from search.study.read_study import read_study
 from search.study.settings import StudySettings
+from search.study.storage import open_storage
 from tests.search.conftest import MakeSettings
 from tests.search.driver.scripted import FEW, RecordingView
 from trials.progress import Progress
+from trials.training import TrainSettings
+from trials.trial_result import TrialRequest
 
 ray = pytest.importorskip("ray", reason="the extra [cluster] is not installed")
 
-from search.cluster import ClusterDevices, ClusterError, RayExecutor, Resources, connected  # noqa: E402
+from search.cluster import ClusterDevices, ClusterError, RayExecutor, Resources, connected, ray_executor  # noqa: E402
 
 pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 
@@ -61,8 +69,15 @@ def _kill_actors(kind: str) -> None:
                 os.kill(int(folder.name), signal.SIGKILL)
 
 
-def _search(settings: StudySettings, view: RecordingView, *, workers: int | None = None, **more: Any) -> Any:
-    devices = ClusterDevices.on("bench")
+def _search(
+    settings: StudySettings,
+    view: RecordingView,
+    *,
+    workers: int | None = None,
+    device_host: str = "bench",
+    **more: Any,
+) -> Any:
+    devices = ClusterDevices.on(device_host)
     executor = RayExecutor(devices=devices, each=ONE, workers=workers, notice=view.noticed)
     return executor, run_search(settings, executor=executor, devices=devices, view=view, **more)
 
@@ -100,6 +115,67 @@ def test_whatever_leaves_costs_a_retry_and_what_joins_is_used(cluster: Any, chos
     assert len({record.architecture.key for record in outcome.summary.records}) == 4
     assert sum("takes trials" in note for note in view.notices) == 3
     assert any("will be tried again" in note and "is gone" in note for note in view.notices)
+    assert any(note.startswith("node ") and "is gone, " in note for note in view.notices)
+
+
+def test_a_search_whose_device_s_host_stays_away_ends_without_a_failed_trial(
+    cluster: Any, chosen: StudySettings, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = cluster.add_node(num_cpus=0, resources={"nano": 1})
+    monkeypatch.setattr(ray_executor, "_AWAY_S", 0.0)
+    view = ActingView(lambda: cluster.remove_node(host, allow_graceful=False))
+    with pytest.raises(ClusterError, match="the host of the device is gone") as caught:
+        _search(chosen, view, device_host="nano")
+    assert caught.value.hint.startswith("bring it back")
+    trials = optuna.load_study(study_name=chosen.name, storage=open_storage(root)).get_trials(deepcopy=False)
+    assert TrialState.RUNNING not in {trial.state for trial in trials}
+    assert read_study(root, chosen.name).summary.states["failed"] == 0
+
+
+def test_a_device_s_host_that_comes_back_is_told(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Devices(ClusterDevices):
+        away: ClassVar = [None, "nano", "nano", None, None]
+
+        def missing_host(self) -> str | None:
+            return self.away.pop(0)
+
+    monkeypatch.setattr(ray_executor, "_GROW_EVERY_S", 0.0)
+    notes: list[str] = []
+    executor = RayExecutor(devices=Devices.on("nano"), each=ONE, notice=notes.append)
+    while Devices.away:
+        assert executor.capacity
+    assert executor.close() == []
+    assert [note for note in notes if "host" in note] == [
+        "the host of the device is gone, measurements wait: no node has the resource 'nano'",
+        "the host of the device is back",
+    ]
+
+
+def test_trials_in_the_queue_of_the_device_are_not_silent(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Meter:
+        measure = ray.remote(lambda architecture, cache, num_classes: time.sleep(60))
+
+    devices = ClusterDevices("bench", {"cpu": Meter})
+    monkeypatch.setattr(ray_executor, "_SIGN_OF_LIFE_S", 0.0)
+    executor = RayExecutor(devices=devices, each=ONE)
+    executor.start(
+        TrialRequest(
+            study_id="a study",
+            number=7,
+            architecture=next(iter(FEW)),
+            dataset="shapes",
+            skip_broken=False,
+            device="cpu",
+            max_latency_ms=None,
+            train=TrainSettings(),
+            work_dir=tmp_path,
+            latency_cache=tmp_path / "latency.db",
+        )
+    )
+    assert executor.events(timeout_s=0.0) == [Progressed(number=7, progress=Progress(phase="measure"))]
+    assert executor.close() == []
 
 
 def test_an_interrupted_search_ends_at_once_and_is_resumed(cluster: Any, chosen: StudySettings) -> None:

@@ -13,7 +13,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import optuna
 import pytest
+from optuna.trial import TrialState
 from PIL import Image
 
 from search.driver.devices import LocalDevices
@@ -27,6 +29,7 @@ from search.strategy.optuna_samplers import SpaceSampler
 from search.study.errors import StudyError
 from search.study.read_study import EXPERIMENT_FILE, read_study, study_names
 from search.study.settings import StudySettings
+from search.study.storage import open_storage
 from search.study.study import Study
 from search.study.summary import Summary
 from spaces import Architecture, YoloRetError
@@ -897,6 +900,22 @@ def test_a_full_disk_ends_the_search_and_no_trial(
     assert {record.architecture for record in resumed.records} == {
         record.architecture for record in undisturbed.records
     }
+
+
+def test_an_executor_that_fails_ends_the_search_and_leaves_no_trial_running(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    def lose_cluster(request: TrialRequest) -> Generator[Event, bool | None, None]:
+        yield Progressed(number=request.number, progress=Progress(phase="build"))
+        raise YoloRetError("the cluster is gone")
+
+    chosen = settings(budget=4)
+    with pytest.raises(YoloRetError, match="the cluster is gone"):
+        search(chosen, scripts={2: lose_cluster, 3: hang}, capacity=2)
+    assert tracking.status[-1] == "KILLED"
+    trials = optuna.load_study(study_name=chosen.name, storage=open_storage(chosen.root)).get_trials(deepcopy=False)
+    assert TrialState.RUNNING not in {trial.state for trial in trials}
+    assert search(chosen, capacity=2).summary.states == {"complete": 4}
 
 
 # --- a device that is away ----------------------------------------------------------------------------------------
