@@ -76,6 +76,7 @@ class LocalExecutor:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["trials.server_imports"])
         _start_forkserver()
+        scratch_folder()  # deletes what killed searches left, also where no trial will start
         self._workers = workers
         self._gpus = tuple(gpus)
         self._running: dict[int, _Running] = {}

@@ -218,6 +218,16 @@ def test_a_trial_s_temporary_files_end_with_it(executor: LocalExecutor, request_
     assert not folder.exists()
 
 
+def test_what_a_killed_search_left_goes_though_no_trial_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = tmp_path / "yoloret-nas-1-0-abcdefgh"
+    left.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    scratch_folder.cache_clear()
+    LocalExecutor()
+    assert not left.exists()
+    scratch_folder.cache_clear()  # the others' is elsewhere
+
+
 def test_a_process_that_died_after_its_result_was_written_is_finished(
     executor: LocalExecutor, request_for: MakeRequest
 ) -> None:
