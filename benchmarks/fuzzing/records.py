@@ -18,6 +18,7 @@ from search.study.read_study import read_study, study_names
 from search.study.settings import StudySettings
 from spaces import Architecture
 from spaces.named_spaces import open_space
+from trials.data import open_dataset
 from trials.latency import DeviceIdentity, Latency
 from trials.training import TrainSettings
 from trials.trial_result import RESULT_FILE, TrialResult, read_result
@@ -223,7 +224,7 @@ def _make_study(root: Path) -> None:
         root=root,
     )
     study = Study(settings, SpaceSampler(space, name="random", seed=0))
-    study.check_identity("fingerprint", _DEVICE)
+    study.check_identity(open_dataset("shapes:train=2,val=2,size=32"), _DEVICE, notice=print)
     study.reference_latency_ms = 10.0
     for _ in range(2):
         asked = study.ask()

@@ -12,10 +12,12 @@ from search.driver.executor import Executor
 from search.driver.opening import Opened, open_and_drive
 from search.driver.view import View
 from search.driver.work import Proposal, in_one_format, to_request
+from search.study.data_record import check_data
 from search.study.experiment import ExperimentSettings, Variant, open_book, to_summary
 from search.study.record import TrialRecord
 from search.study.summary import Summary
 from trials.progress import Progress
+from trials.training.last_checkpoint import LAST_FILE
 from trials.trial_result import TrialRequest, TrialResult, read_result
 
 WriteReports = Callable[[Sequence[TrialRecord]], Sequence[Path]]
@@ -47,11 +49,11 @@ def run_experiment(
         How the run ended, and the finished ones of the given variants in their order.
 
     Raises:
-        StudyError: the folder belongs to a study, or to an experiment of other settings.
+        StudyError: the folder belongs to a study, or to an experiment of other settings or other data.
         DatasetError: the data cannot be read.
         DeviceError: the device cannot be reached.
     """
-    make_work = partial(ExperimentWork, settings, variants, write_reports=write_reports)
+    make_work = partial(ExperimentWork, settings, variants, write_reports=write_reports, notice=view.noticed)
     result, work = open_and_drive(
         settings, make_work, executor, devices=devices or LocalDevices(), view=view, stop_requested=stop_requested
     )
@@ -62,14 +64,20 @@ class ExperimentWork:
     """An experiment as a source of trials.
 
     Raises:
-        StudyError: the folder belongs to a study, or to an experiment of other settings.
+        StudyError: the folder belongs to a study, or to an experiment of other settings or other data.
     """
 
     description: Mapping[str, str] = {}
     seconds_measuring = 0.0
 
     def __init__(
-        self, settings: ExperimentSettings, variants: Sequence[Variant], opened: Opened, *, write_reports: WriteReports
+        self,
+        settings: ExperimentSettings,
+        variants: Sequence[Variant],
+        opened: Opened,
+        *,
+        write_reports: WriteReports,
+        notice: Callable[[str], None],
     ) -> None:
         self.settings = settings
         self.id, self._variants = open_book(settings, variants)
@@ -86,6 +94,9 @@ class ExperimentWork:
             for number in range(len(self._variants))
         }
         finished = {number: result for number, result in results.items() if result is not None}
+        is_begun = any((settings.trial_folder(number) / LAST_FILE).is_file() for number in results)
+        has_results = is_begun or any(result.state == "complete" for result in finished.values())
+        check_data(settings, opened.dataset, former=None, has_results=has_results, notice=notice)
         self._failed = {number for number, result in finished.items() if result.state != "complete"}
         for number in self._failed:
             del finished[number]

@@ -128,7 +128,7 @@ class SearchWork:
     def _open(self, opened: Opened, *, notice: Callable[[str], None], devices: Devices) -> None:
         """Take up the study where its last driver left it."""
         settings, num_classes = self.settings, self._num_classes
-        self._study.check_identity(opened.dataset.fingerprint, opened.identity)
+        self._study.check_identity(opened.dataset, opened.identity, notice=notice)
         self._study.recover()
         num_failed = self._study.release_failed()
         self.budget = settings.budget + num_failed

@@ -50,7 +50,9 @@ class RunSettings(ABC):
     also_measure: tuple[str, ...] = ()
     """Further devices whose latency is recorded beside the objective's."""
     skip_broken: bool = False
-    """Whether broken images and annotations are left out rather than ending the run."""
+    """Whether broken images and annotations are left out rather than ending the run; what that changes shows in the data."""
+    accept_changed_data: bool = False
+    """Whether the run goes on where the data changed since its finished trainings."""
     root: Path = Path("runs")
     """Folder of all studies and experiments, stores and caches."""
 
@@ -93,7 +95,8 @@ class RunSettings(ABC):
         Raises:
             StudyError: with the first three differences.
         """
-        lines = differences(before, json.loads(json.dumps(self.fixed())))
+        now = json.loads(json.dumps(self.fixed()))
+        lines = differences({**before, "skip_broken": now["skip_broken"]}, now)
         if lines:
             shown = "; ".join(lines[:3]) + (f"; and {len(lines) - 3} more" if len(lines) > 3 else "")
             raise StudyError(f"study {self.name!r} exists with other settings: {shown}", hint=hint)

@@ -26,6 +26,7 @@ import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from search.study.data_record import check_data
 from search.study.errors import SpaceExhaustedError, StudyError
 from search.study.lease import Lease
 from search.study.parameters import distributions, from_parameters, to_parameters
@@ -36,6 +37,7 @@ from search.study.trial_attributes import INTERRUPTED, WHY
 from spaces import Architecture
 from spaces.presets import presets_in
 from spaces.space import BackboneChoice, Space
+from trials.data import Dataset
 from trials.latency import DeviceIdentity, Latency
 from trials.trial_result import TrialResult, read_result
 
@@ -90,21 +92,18 @@ class Study:
         """Let others drive it."""
         self._lease.release()
 
-    def check_identity(self, dataset_fingerprint: str, device: DeviceIdentity) -> None:
-        """Refuse to resume with other data or another device than the study began with.
+    def check_identity(self, dataset: Dataset, device: DeviceIdentity, *, notice: Callable[[str], None]) -> None:
+        """Refuse to resume with another device, or other data (`search.study.data_record`), than the study began with.
 
-        Data may change as long as every trial failed: the cause may have been a fault in the data, which is now repaired.
+        Args:
+            dataset: The present data.
+            device: The present device.
+            notice: Called with a note of what changed in the data, where that is accepted.
 
         Raises:
             StudyError: with what changed.
         """
         attributes = self._study.user_attrs
-        is_same = attributes.get("dataset_fingerprint", dataset_fingerprint) == dataset_fingerprint
-        if not is_same and any(record.result.state != "failed" for record in self.records()):
-            raise StudyError(
-                f"the data of study {self._settings.name!r} changed since it began: {self._settings.dataset}",
-                hint="put the data back, or begin another study with --study NAME",
-            )
         now = {"kind": device.kind, "board": device.board, "backend": device.backend, "precision": device.precision}
         now["settings"] = dict(device.settings)  # type: ignore[assignment]
         if (before := attributes.get("device")) and (lines := device.differences(DeviceIdentity(**before))):
@@ -112,7 +111,10 @@ class Study:
                 f"the device of study {self._settings.name!r} is not the one it began on: {'; '.join(lines)}",
                 hint="set it back, or begin another study with --study NAME",
             )
-        self._study.set_user_attr("dataset_fingerprint", dataset_fingerprint)
+        has_results = any(record.result.state != "failed" for record in self.records())
+        former = attributes.get("dataset_fingerprint")
+        check_data(self._settings, dataset, former=former, has_results=has_results, notice=notice)
+        self._study.set_user_attr("dataset_fingerprint", dataset.fingerprint)
         self._study.set_user_attr("device", now)
 
     @property
@@ -302,6 +304,8 @@ class Study:
             self._settings.check_unchanged(
                 before, hint="give the same settings to resume it, or another --study NAME to begin a new one"
             )
+            if before.get("skip_broken") != self._settings.skip_broken:
+                self._study.set_user_attr("settings", {**before, "skip_broken": self._settings.skip_broken})
 
 
 def to_record(trial: FrozenTrial, presets: Mapping[str, str]) -> TrialRecord:

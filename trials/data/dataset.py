@@ -95,9 +95,14 @@ def fingerprint_dataset(class_names: Sequence[str], splits: Mapping[str, Sequenc
     for split in sorted(splits):
         digest.update(f"\n{split}\n".encode())
         for sample in splits[split]:
-            digest.update(f"{sample.name}\0{sample.size_hw}{sample.num_bytes}:{len(sample.labels)}\n".encode())
-            digest.update(sample.boxes.tobytes() + sample.labels.tobytes() + sample.ignored.tobytes())
+            digest.update(f"{sample.name}\0".encode() + sample_content(sample))
     return digest.hexdigest()[:16]
+
+
+def sample_content(sample: Sample) -> bytes:
+    """Return what a fingerprint holds of an image beside its name: sizes and annotations."""
+    sizes = f"{sample.size_hw}{sample.num_bytes}:{len(sample.labels)}\n".encode()
+    return sizes + sample.boxes.tobytes() + sample.labels.tobytes() + sample.ignored.tobytes()
 
 
 def split_off_validation(

@@ -39,6 +39,7 @@ def search(
     refit: int | None = None,
     seeds: int = 1,
     skip_broken: bool = False,
+    accept_changed_data: bool = False,
     keep: Keep | None = None,
     dir: str | Path = "runs",
     quiet: bool = False,
@@ -72,6 +73,7 @@ def search(
         refit: Epochs of retraining the front at the end, 0 for none; None for 3 times a trial's, 0 on generated images.
         seeds: Retrainings of each network, of other seeds.
         skip_broken: Whether broken images and annotations are left out instead of ending the search.
+        accept_changed_data: Whether to resume though images or annotations changed.
         keep: Whose weights stay: ``front`` for trials that no other one beats, or ``all``; None for ``front``, ``all`` with
             `inherit`.
         dir: Folder of the studies.
@@ -112,6 +114,7 @@ def search(
         refit=refit,
         seeds=seeds,
         skip_broken=skip_broken,
+        accept_changed_data=accept_changed_data,
         keep=keep,
         dir=Path(dir),
     )

@@ -68,6 +68,7 @@ def plan_search(options: SearchOptions) -> SearchPlan:
         inherit=options.inherit,
         keep=options.keep or ("all" if options.inherit else "front"),
         skip_broken=options.skip_broken,
+        accept_changed_data=options.accept_changed_data,
         root=options.dir,
     )
     if options.cluster.address is None:

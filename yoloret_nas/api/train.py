@@ -30,6 +30,7 @@ def train(
     weights_dir: str | Path | None = None,
     precision: Precision = "auto",
     skip_broken: bool = False,
+    accept_changed_data: bool = False,
     name: str | None = None,
     seed: int = 0,
     dir: str | Path = "runs",
@@ -52,6 +53,7 @@ def train(
         weights_dir: Folder of ImageNet weights, searched before any download.
         precision: Number format of training.
         skip_broken: Whether broken images and annotations are left out instead of ending the training.
+        accept_changed_data: Whether to resume though images or annotations changed.
         name: Names it for `open_study`; None for a name made of network and data.
         seed: Of initial weights, order and augmentation.
         dir: Folder of the studies.
@@ -76,6 +78,7 @@ def train(
         weights_dir=None if weights_dir is None else Path(weights_dir),
         precision=precision,
         skip_broken=skip_broken,
+        accept_changed_data=accept_changed_data,
         root=Path(dir),
     )
     with weights_from(options.weights_dir):

@@ -83,6 +83,7 @@ class SearchOptions:
     refit: int | None
     seeds: int
     skip_broken: bool
+    accept_changed_data: bool = False
     keep: "Keep | None"
     dir: Path
 

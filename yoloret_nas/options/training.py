@@ -42,6 +42,7 @@ class TrainingOptions:
     weights_dir: Path | None
     precision: "Precision"
     skip_broken: bool
+    accept_changed_data: bool = False
     root: Path
 
     def __post_init__(self) -> None:
@@ -100,6 +101,7 @@ _OPTIONS = (
         help="Number format of training.",
     ),
     click.option("--skip-broken", is_flag=True, help="Leave broken images and annotations out instead of stopping."),
+    click.option("--accept-changed-data", is_flag=True, help="Resume though images or annotations changed."),
     click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies."),
 )
 

@@ -68,6 +68,7 @@ def to_settings(name: str, options: TrainingOptions) -> ExperimentSettings:
         device=options.device,
         train=replace(train, precision=options.precision),
         skip_broken=options.skip_broken,
+        accept_changed_data=options.accept_changed_data,
         root=options.root,
     )
 

@@ -59,6 +59,7 @@ def refit(
         train=full_training(settings.train, epochs=epochs),
         also_measure=settings.also_measure,
         skip_broken=settings.skip_broken,
+        accept_changed_data=settings.accept_changed_data,
         measures_anew=True,
         root=settings.root,
     )

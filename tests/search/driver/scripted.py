@@ -5,6 +5,8 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from PIL import Image
+
 from search.driver.devices import LocalDevices
 from search.driver.executor import Died, Event, Finished, Lost, Progressed
 from search.study.record import TrialRecord
@@ -316,3 +318,15 @@ class Runs:
     finished: list[int] = field(default_factory=list)
     hypervolumes: list[float] = field(default_factory=list)
     status: list[str] = field(default_factory=list)
+
+
+def write_yolo(folder: Path, *, num_train: int) -> Path:
+    """Write a YOLO folder of small grey images with one object each."""
+    for split, count in (("train", num_train), ("val", 1)):
+        for kind in ("images", "labels"):
+            (folder / kind / split).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            Image.new("RGB", (32, 32), "grey").save(folder / "images" / split / f"{number}.png")
+            (folder / "labels" / split / f"{number}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (folder / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [thing]\n")
+    return folder

@@ -29,10 +29,12 @@ from tests.search.driver.scripted import (
     fail_with,
     find_device_away,
     play_trial,
+    write_yolo,
 )
 from tests.search.records import record
 from trials.training import TrainSettings
-from trials.trial_result import TrialRequest, write_json, write_result
+from trials.training.last_checkpoint import LAST_FILE
+from trials.trial_result import RESULT_FILE, TrialRequest, write_json, write_result
 
 BASE = Architecture(backbone="mobilenetv2_035", truncation=16, input_size=64)
 VARIANTS = [
@@ -65,10 +67,11 @@ def run(root: Path, device: StandInDevice, tracking: Runs) -> Run:
         capacity: int = 1,
         name: str = "few",
         epochs: int = 2,
+        dataset: str = DATASET,
         stop_requested: Callable[[], StopRequest] = lambda: "no",
     ) -> tuple[list[TrialRecord], ScriptedExecutor]:
         settings = ExperimentSettings(
-            name=name, dataset=DATASET, device="cpu", train=TrainSettings(epochs=epochs), root=root
+            name=name, dataset=dataset, device="cpu", train=TrainSettings(epochs=epochs), root=root
         )
         every: dict[int, Script] = dict.fromkeys(range(50), play_and_write) | (scripts or {})
         executor = ScriptedExecutor(scripts=every, capacity=capacity)
@@ -167,6 +170,19 @@ def test_other_settings_and_a_search_of_the_name_are_refused(run: Run, root: Pat
     (root / "studied" / "trials").mkdir(parents=True)
     with pytest.raises(StudyError, match="belongs to a search"):
         run(name="studied")
+
+
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_an_experiment_does_not_go_on_with_data_that_changed(run: Run, root: Path, is_finished: bool) -> None:
+    data = str(write_yolo(root / "data", num_train=3))
+    run(VARIANTS[:1], dataset=data)
+    if not is_finished:
+        folder = root / "few" / "trials" / "0000"
+        (folder / RESULT_FILE).unlink()
+        (folder / LAST_FILE).touch()
+    write_yolo(root / "data", num_train=4)
+    with pytest.raises(StudyError, match=r"the data of 'few' changed since it began .*: 1 of train new"):
+        run(VARIANTS[:2], dataset=data)
 
 
 def test_an_experiment_reads_like_a_study(run: Run, root: Path) -> None:

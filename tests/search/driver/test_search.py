@@ -58,6 +58,7 @@ from tests.search.driver.scripted import (
     latency,
     lose_with,
     play_trial,
+    write_yolo,
 )
 from tests.trials.latency.locked import is_measuring
 from trials.data import DatasetError
@@ -84,18 +85,6 @@ def story(summary: Summary) -> Story:
     """What was tried in which order, and how it ended; the trials' numbers left out, which interruptions use up."""
     results = [(record.architecture.key, record.result) for record in summary.records]
     return [(key, result.state, result.reason, result.ap) for key, result in results]
-
-
-def write_yolo(folder: Path, *, num_train: int) -> Path:
-    """Write a YOLO folder of small grey images with one object each."""
-    for split, count in (("train", num_train), ("val", 1)):
-        for kind in ("images", "labels"):
-            (folder / kind / split).mkdir(parents=True, exist_ok=True)
-        for number in range(count):
-            Image.new("RGB", (32, 32), "grey").save(folder / "images" / split / f"{number}.png")
-            (folder / "labels" / split / f"{number}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
-    (folder / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [thing]\n")
-    return folder
 
 
 def once_started(executor: ScriptedExecutor, count: int, requested: StopRequest) -> Interrupted:
@@ -626,8 +615,9 @@ def test_a_study_does_not_go_on_with_data_that_changed(
     data = write_yolo(tmp_path / "data", num_train=3)
     search(settings(budget=1, dataset=str(data)))
     write_yolo(tmp_path / "data", num_train=4)
-    with pytest.raises(StudyError, match="the data of study 'study' changed since it began"):
+    with pytest.raises(StudyError, match=r"the data of 'study' changed since it began .*: 1 of train new, first \S*3"):
         search(settings(budget=2, dataset=str(data)))
+    assert len(search(settings(budget=2, dataset=str(data), accept_changed_data=True)).summary.records) == 2
 
 
 def test_a_study_does_not_go_on_on_another_device(

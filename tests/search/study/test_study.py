@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 
 from search.strategy.optuna_samplers import SpaceSampler
+from search.study.data_record import DATA_FILE
 from search.study.errors import StorageError, StudyError
 from search.study.kept_weights import delete_weights
 from search.study.read_study import EXPERIMENT_FILE, read_study, study_names
@@ -24,10 +25,13 @@ from spaces.space import BackboneChoice, Space
 from tests.search.conftest import MakeSettings
 from tests.search.driver.scripted import FEW, IDENTITY, SPACE, latency
 from tests.search.records import record, summary
+from trials.data import Dataset, open_dataset
+from trials.data.dataset import assemble_dataset
 from trials.latency import Latency
 from trials.training import CHECKPOINT_FILE
 from trials.trial_result import ONNX_FILE, RESULT_FILE, TrialResult, write_result
 
+DATA = open_dataset("shapes:train=3,val=2,size=32")
 COMPLETE = TrialResult(state="complete", latency=latency(20.0), ap=0.4, ap50=0.6, history=((1, 2.0, 0.4, 0.6),))
 
 
@@ -208,16 +212,69 @@ def test_asking_a_used_up_space_leaves_no_trial_behind(settings: MakeSettings) -
 
 
 def test_the_device_is_told_apart_by_what_moves_its_latency(settings: MakeSettings) -> None:
-    study = open_study(settings())
-    study.check_identity("abc", IDENTITY)
-    study.check_identity("abc", IDENTITY)
+    study, notes = open_study(settings()), list[str]()
+    study.check_identity(DATA, IDENTITY, notice=notes.append)
+    study.check_identity(DATA, IDENTITY, notice=notes.append)
     study.tell(ask(study)[0], COMPLETE)
     with pytest.raises(StudyError, match="backend: none → another") as caught:
-        study.check_identity("abc", dataclasses.replace(IDENTITY, backend="another"))
+        study.check_identity(DATA, dataclasses.replace(IDENTITY, backend="another"), notice=notes.append)
     assert "--study NAME" in caught.value.hint
-    with pytest.raises(StudyError, match="the data of study 'study' changed"):
-        study.check_identity("def", IDENTITY)
-    open_study(settings()).check_identity("abc", IDENTITY)  # refused changes were not written
+    open_study(settings()).check_identity(DATA, IDENTITY, notice=notes.append)  # refused changes were not written
+    assert not notes
+
+
+def _change(dataset: Dataset, *, left_out: int, classes: tuple[str, ...] | None = None) -> Dataset:
+    """Give the data without some training images, and with the first box of the first one moved."""
+    first, *others = dataset.splits["train"][left_out:]
+    moved = dataclasses.replace(first, boxes=first.boxes + np.float32(1))
+    return assemble_dataset(
+        dataset.name,
+        dataset.format,
+        class_names=classes or dataset.class_names,
+        splits={"train": [moved, *others] if left_out else dataset.splits["train"], "val": dataset.splits["val"]},
+    )
+
+
+def test_a_study_on_changed_data_says_what_changed_and_goes_on_if_asked(settings: MakeSettings) -> None:
+    changed = _change(DATA, left_out=1)
+    study, notes = open_study(settings()), list[str]()
+    study.check_identity(DATA, IDENTITY, notice=notes.append)
+    study.tell(ask(study)[0], COMPLETE)
+    told = "1 of train gone, first shapes/train/0; 1 of train changed, first shapes/train/1"
+    with pytest.raises(StudyError, match=f"the data of 'study' changed since it began .*: {told}") as caught:
+        study.check_identity(changed, IDENTITY, notice=notes.append)
+    assert "--accept-changed-data" in caught.value.hint
+    open_study(settings()).check_identity(DATA, IDENTITY, notice=notes.append)
+    assert not notes
+
+    accepting = open_study(settings(accept_changed_data=True))
+    accepting.check_identity(changed, IDENTITY, notice=notes.append)
+    assert [told in note for note in notes] == [True]
+    open_study(settings()).check_identity(changed, IDENTITY, notice=notes.append)
+    with pytest.raises(StudyError, match="1 of train new, first"):
+        open_study(settings()).check_identity(DATA, IDENTITY, notice=notes.append)
+    renamed = _change(changed, left_out=0, classes=tuple(reversed(DATA.class_names)))
+    with pytest.raises(StudyError, match="the names or order of the classes"):
+        open_study(settings()).check_identity(renamed, IDENTITY, notice=notes.append)
+
+
+def test_changed_data_of_a_study_whose_list_of_images_is_missing(settings: MakeSettings) -> None:
+    chosen = settings()
+    study = open_study(chosen)
+    study.check_identity(DATA, IDENTITY, notice=print)
+    study.tell(ask(study)[0], COMPLETE)
+    (chosen.folder / DATA_FILE).unlink()  # of an earlier version
+    with pytest.raises(StudyError, match=r"the data of 'study' changed since it began \(shapes\S*\)\n"):
+        study.check_identity(_change(DATA, left_out=1), IDENTITY, notice=print)
+    study.check_identity(DATA, IDENTITY, notice=print)
+    assert (chosen.folder / DATA_FILE).is_file()
+
+
+def test_broken_items_may_be_repaired_and_no_longer_skipped(settings: MakeSettings) -> None:
+    open_study(settings(skip_broken=True)).reference_latency_ms = 10.0
+    chosen = settings(skip_broken=False)
+    open_study(chosen)
+    assert read_study(chosen.root, chosen.name).skip_broken is False
 
 
 @pytest.mark.parametrize("make_space", SPACES.values(), ids=SPACES)
