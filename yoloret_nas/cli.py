@@ -6,6 +6,7 @@ Nothing heavy is imported until a command runs, so that `--help` and bad usage a
 import difflib
 import errno
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -112,6 +113,9 @@ def main() -> None:
     """Run the command line and end the process: 0 done, 1 the run failed, 2 wrong usage, 130 interrupted."""
     quiet_libraries()
     debug = "--debug" in sys.argv
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show × or ★ is no reason to fail
     try:
         if reason := why_shadowed():
             raise click.ClickException(reason)

@@ -41,6 +41,7 @@ from spaces.networks import build_network
 from spaces.space_file import read_space
 from tests.search.driver.scripted import ScriptedExecutor, fail_with
 from tests.yoloret_nas.conftest import SHAPES, SPACE_YAML, Call, RealStudy
+from trials.data import open_dataset
 from trials.data.known_datasets import KNOWN
 from trials.latency import DeviceAwayError, DeviceIdentity
 from trials.onnx import TensorRTVersion, run, tensorrt_version
@@ -273,6 +274,47 @@ def test_an_image_whose_pixels_are_broken_is_found_by_data_and_search_alike(
     assert "decoding 1 images once, to find broken ones" in called.err  # the others are remembered
     path.write_bytes(whole)
     assert call("data", data, "--samples", "0").code == 0
+
+
+def test_the_drawn_images_do_not_become_images_of_the_dataset(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_yolo(Path("data").absolute())
+    assert_refused(call("data", data, "--out", data / "drawn.png"), 2, "the drawn images would lie inside the dataset")
+    monkeypatch.chdir(data)
+    monkeypatch.setenv("YOLORET_NAS_DATA", str(data.parent / "home"))
+    called = call("data", ".")
+    assert called.code == 0, called.said
+    assert (data.parent / "home" / "dataset.png").is_file()
+    assert not list(data.glob("*.png"))
+
+
+def test_searches_in_the_dataset_s_folder_are_no_part_of_it(
+    call: Call, played: ScriptedExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_yolo(Path("data").absolute())
+    (data / "data.yaml").unlink()
+    (data / "classes.txt").write_text("thing\n")
+    monkeypatch.chdir(data)
+    before = open_dataset(".")
+    assert call("search", "--data", ".", "--budget", "1").code == 0
+    shutil.copyfile("images/train/0.png", "runs/picture.png")
+    after = open_dataset(".")
+    assert (after.fingerprint, after.notes) == (before.fingerprint, before.notes)
+
+
+def test_data_that_no_search_can_use_are_not_proposed_for_one(call: Call) -> None:
+    called = call("data", write_yolo(Path("data"), label=""), "--samples", "0")
+    assert called.code == 0, called.said
+    assert "Not for a search: data: none of the 2 images of its train split has an object" in called.out
+    assert "Next:" not in called.out
+
+
+def test_a_terminal_that_shows_ascii_alone(tmp_path: Path) -> None:
+    data = write_yolo(tmp_path / "data")
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(HOME)}
+    command = [sys.executable, "-m", "yoloret_nas", "data", str(data), "--samples", "0"]
+    called = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path)
+    assert called.returncode == 0, called.stderr
+    assert "32\\xd732" in called.stdout
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

@@ -1,20 +1,18 @@
 """Images that are in two splits under different names, so that a score on one says too much (leakage)."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
-from trials.data.dataset import Dataset, Sample
+from trials.data.dataset import Dataset, Sample, roboflow_source
 from trials.data.images.look import Look, find_same_pictures
 
 CopyKind = Literal["file", "picture", "source"]
 """The same bytes; the same picture encoded anew, resized, brighter or darker; another version that Roboflow made of it."""
 
 _ALL_PAIRS = "yoloret-nas data PATH --json"
-_ROBOFLOW_NAME = re.compile(r"(?P<source>.+)\.rf\.\w{16,}\.\w+")  # NAME_jpg.rf.HASH.jpg, for each version of NAME.jpg
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +63,10 @@ def describe_copies(dataset: Dataset, looks: Mapping[str, Look], copies: Sequenc
         if exact:
             num_files = sum(copy.kind == "file" for copy in exact)
             notes.append(
-                f"leakage: {len(exact)} image(s) of {later} show the same picture as one of {earlier} "
-                f"({num_files} are the same file), first {exact[0].name} and {exact[0].other_name}: "
-                f"take them out of {earlier}, else the AP on {later} is too high (all pairs: {_ALL_PAIRS})"
+                f"leakage: {len(exact)} image(s) of {later} show the same picture as one of {earlier}"
+                f"{f' ({num_files} are the same file)' if num_files else ''}, first {exact[0].name} ({later}) and "
+                f"{exact[0].other_name} ({earlier}): delete the {earlier} image of each pair, else the AP on {later} is too "
+                f"high (all pairs: {_ALL_PAIRS})"
             )
         versions = [copy for copy in found if copy.kind == "source"]
         if versions:
@@ -91,22 +90,16 @@ def _between(
     names = {sample.name for sample in others}
     samples = [sample for sample in samples if sample.name not in names]  # the dataset's own notes count those
     by_digest = {looks[sample.name].digest: sample.name for sample in reversed(others)}
-    by_source = {source: sample.name for sample in reversed(others) if (source := _roboflow_source(sample.name))}
+    by_source = {source: sample.name for sample in reversed(others) if (source := roboflow_source(sample.name))}
     pictures = find_same_pictures([looks[s.name] for s in samples], [looks[s.name] for s in others])
     copies = []
     for sample, index in zip(samples, pictures, strict=True):
         kinds: dict[CopyKind, str | None] = {
             "file": by_digest.get(looks[sample.name].digest),
             "picture": None if index is None else others[index].name,
-            "source": by_source.get(_roboflow_source(sample.name)),
+            "source": by_source.get(roboflow_source(sample.name)),
         }
         kind, name = next(((kind, name) for kind, name in kinds.items() if name), (None, None))
         if kind and name:
             copies.append(Copy(kind=kind, split=later, name=sample.name, other_split=earlier, other_name=name))
     return copies
-
-
-def _roboflow_source(name: str) -> str:
-    """Return what Roboflow called the picture of which it made a version; empty for other names."""
-    match = _ROBOFLOW_NAME.fullmatch(name.rpartition("/")[2])
-    return match["source"] if match else ""

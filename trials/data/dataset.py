@@ -7,6 +7,8 @@ is ``(0, 0, W, H)``. Labels are int64 from 0.
 """
 
 import hashlib
+import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -40,6 +42,8 @@ SPLITS: tuple[str, ...] = ("train", "val", "test")
 
 VALIDATION_SHARE = 0.15
 """Share of the training images used for validation where a dataset has no validation split."""
+
+_ROBOFLOW_NAME = re.compile(r"(?P<source>.+)\.rf\.\w{16,}\.\w+")  # NAME_jpg.rf.HASH.jpg, for each version of NAME.jpg
 
 
 class DatasetError(YoloRetError, ValueError):
@@ -110,7 +114,8 @@ def split_off_validation(
 ) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
     """Split training images into training and validation, always in the same way.
 
-    The split depends on a hash of each image's name, so added images hardly change it.
+    The split depends on a hash of each image's name, so added images hardly change it. Roboflow's versions of one picture
+    stay together, and the last images of a class stay in training.
 
     Args:
         samples: At least two images.
@@ -127,11 +132,29 @@ def split_off_validation(
             f"the training split has {len(samples)} image(s), too few to split off a validation set",
             hint="add images, or a validation split",
         )
-    ranked = sorted(samples, key=lambda sample: hashlib.sha256(sample.name.encode()).digest())
+    pictures: dict[str, list[Sample]] = {}
+    for sample in samples:
+        pictures.setdefault(roboflow_source(sample.name) or sample.name, []).append(sample)
+    if len(pictures) == 1:
+        pictures = {sample.name: [sample] for sample in samples}
     count = max(1, round(VALIDATION_SHARE * len(samples))) if count is None else count
-    chosen = {sample.name for sample in ranked[:count]}
+    left = Counter(label for sample in samples for label in set(sample.labels.tolist()))
+    chosen: set[str] = set()
+    for picture in sorted(pictures, key=lambda name: hashlib.sha256(name.encode()).digest()):
+        taken = Counter(label for sample in pictures[picture] for label in set(sample.labels.tolist()))
+        if len(chosen) < count and all(left[label] > number for label, number in taken.items()):
+            chosen |= {sample.name for sample in pictures[picture]}
+            left -= taken
+    if not chosen:  # each image is the last one of a class
+        chosen = {min(samples, key=lambda sample: hashlib.sha256(sample.name.encode()).digest()).name}
     train = tuple(sample for sample in samples if sample.name not in chosen)
     return train, tuple(sample for sample in samples if sample.name in chosen)
+
+
+def roboflow_source(name: str) -> str:
+    """Return what Roboflow called the picture of which it made a version; empty for other names."""
+    match = _ROBOFLOW_NAME.fullmatch(name.rpartition("/")[2])
+    return match["source"] if match else ""
 
 
 def is_text(name: str) -> bool:

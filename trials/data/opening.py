@@ -68,7 +68,8 @@ def open_dataset(spec: str, *, on_broken: OnBroken = "stop") -> Dataset:
     path = Path(spec).expanduser()
     if not path.exists():
         raise DatasetError(
-            f"dataset {spec!r} does not exist", hint="use a folder, voc, coco, or 'shapes' for a generated dataset"
+            f"dataset {spec!r} does not exist",
+            hint="use a folder, an annotation file, voc, coco, or 'shapes' for a generated dataset",
         )
     tree = FileTree.at(path)
     found = [name for name, format in _FORMATS.items() if format.recognise(tree)]
@@ -78,8 +79,13 @@ def open_dataset(spec: str, *, on_broken: OnBroken = "stop") -> Dataset:
             f"{spec!r} is not a dataset of a known format: {_contents(tree)}",
             hint=suggest_conversion(tree) or f"looked for {looked_for}",
         )
-    dataset = _FORMATS[found[0]].read(tree, on_broken=on_broken)
     others = [f"annotations in the format {name} are there too: not read, {found[0]} is" for name in found[1:]]
+    try:
+        dataset = _FORMATS[found[0]].read(tree, on_broken=on_broken)
+    except DatasetError as error:
+        if not others:
+            raise
+        raise DatasetError(error.message, hint="; ".join(filter(None, (error.hint, *others)))) from error
     return replace(dataset, notes=(*dataset.notes, *others))
 
 

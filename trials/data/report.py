@@ -218,7 +218,7 @@ def _note_classes(rare: Mapping[str, int], unscored: Sequence[str]) -> list[str]
         notes.append(f"no training image shows {_listed(absent)}: add images of it, or take it from the classes")
     if few := [f"{name} ({count})" for name, count in rare.items() if count]:
         notes.append(
-            f"at most {RARE_OBJECTS} training objects: {_listed(few)}: their AP is little but chance, add images"
+            f"too few objects to learn, or to judge by: {_listed(few)} (at most {RARE_OBJECTS} in training): add images"
         )
     if unscored:
         notes.append(f"no validation image shows {_listed(unscored)}: no AP counts it, move images of it there")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trials.data.report import DatasetReport
 
 _SHOWN_LEFT_OUT = 20
+_PICTURE = "dataset.png"
 
 
 @click.command("data")
@@ -27,9 +28,7 @@ _SHOWN_LEFT_OUT = 20
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("dataset.png"),
-    show_default=True,
-    help="Where the drawn images go.",
+    help="Where the drawn images go.  [default: dataset.png; beside the downloaded datasets where it would lie in PATH]",
 )
 @click.option(
     "--convert",
@@ -39,12 +38,13 @@ _SHOWN_LEFT_OUT = 20
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of tables.")
 def data(
-    data: str, skip_broken: bool, samples: int, out: Path, convert: tuple[str, Path] | None, as_json: bool
+    data: str, skip_broken: bool, samples: int, out: Path | None, convert: tuple[str, Path] | None, as_json: bool
 ) -> None:
     """Describe the dataset at PATH, draw a few of its images with their boxes, or write it as COCO.
 
-    PATH is a Pascal VOC folder, a COCO folder or JSON file, a YOLO folder or data.yaml, "shapes" for the generated
-    dataset ("shapes:train=240,val=80,size=160"), or voc or coco for the originals, fetched where they are missing.
+    PATH is a folder or an annotation file in one of many formats (Pascal VOC, COCO, YOLO, CVAT, LabelMe, Label Studio,
+    KITTI, Parquet and more: docs/data.md), "shapes" for the generated dataset ("shapes:train=240,val=80,size=160"), or
+    voc or coco for the originals, fetched where they are missing.
     """
     from rich.console import Console
 
@@ -58,8 +58,10 @@ def data(
     from trials.data.dataset import SPLITS
     from trials.data.formats.coco_writer import check_free, write_coco
     from trials.data.image_check import check_images
+    from trials.data.trainable import why_untrainable
 
     source = None if is_generated(data) or data in KNOWN_DATASETS else Path(data).expanduser()
+    picture_path = _place_picture(out, source)
     if convert:
         check_free(convert[1], source)
     dataset = open_dataset(data, on_broken="skip" if skip_broken else "stop")
@@ -72,7 +74,8 @@ def data(
     if convert:
         with showing_images(progress_console, "writing") as report_written:
             converted = write_coco(dataset, convert[1], source=source, report=report_written)
-    picture = draw_samples(dataset, out, samples) if samples else None
+    picture = draw_samples(dataset, picture_path, samples) if samples else None
+    untrainable = why_untrainable(dataset)
     if as_json:
         written = {"picture": str(picture) if picture else None, "converted": str(convert[1]) if convert else None}
         click.echo(json.dumps(report.to_json() | written, indent=2))
@@ -82,7 +85,31 @@ def data(
     if converted:
         _print_converted(converted, console)
     data = str(converted.folder) if converted else data
+    if untrainable:
+        console.print(f"Not for a search: {untrainable}", markup=False, soft_wrap=True)
+        return
     console.print(f"Next: yoloret-nas search --data {shlex.quote(data)} --budget 50", markup=False, soft_wrap=True)
+
+
+def _place_picture(out: Path | None, source: Path | None) -> Path:
+    """Return where to draw: not in the dataset, where some formats would take the picture for an image without objects.
+
+    Raises:
+        OptionError: the user named a place there.
+    """
+    from trials.data.data_home import data_home
+    from yoloret_nas.options.values import OptionError
+
+    place = out or Path(_PICTURE)
+    folder = source if source is None or source.is_dir() else source.parent
+    if folder is None or not place.resolve().is_relative_to(folder.resolve()):
+        return place
+    if out is None:
+        return data_home() / _PICTURE
+    raise OptionError(
+        f"the drawn images would lie inside the dataset: {out}",
+        hint="name another place with --out, or draw none with --samples 0",
+    )
 
 
 def _print_report(report: DatasetReport, console: Console) -> None:

@@ -33,7 +33,8 @@ def check_data(data: str) -> str:
     path = Path(data).expanduser()
     if not path.exists():
         raise OptionError(
-            f"data {data!r} does not exist", hint="use a folder, voc, coco, or 'shapes' for a generated dataset"
+            f"data {data!r} does not exist",
+            hint="use a folder, an annotation file, voc, coco, or 'shapes' for a generated dataset",
         )
     return str(path)
 

@@ -52,11 +52,11 @@ def test_files_and_pictures_in_two_splits(root: Path, tmp_path: Path) -> None:
         assert found == expected
         assert notes == (
             "leakage: 2 image(s) of val show the same picture as one of train (1 are the same file), first JPEGImages/v.jpg "
-            "and JPEGImages/b.jpg: take them out of train, else the AP on val is too high (all pairs: yoloret-nas data PATH "
-            "--json)",
+            "(val) and JPEGImages/b.jpg (train): delete the train image of each pair, else the AP on val is too high (all "
+            "pairs: yoloret-nas data PATH --json)",
             "leakage: 1 image(s) of test show the same picture as one of val (1 are the same file), first JPEGImages/t.jpg "
-            "and JPEGImages/w.jpg: take them out of val, else the AP on test is too high (all pairs: yoloret-nas data PATH "
-            "--json)",
+            "(test) and JPEGImages/w.jpg (val): delete the val image of each pair, else the AP on test is too high (all "
+            "pairs: yoloret-nas data PATH --json)",
         )
 
 

@@ -1,3 +1,4 @@
+import os
 import re
 from pathlib import Path
 
@@ -13,8 +14,15 @@ def test_missing_path() -> None:
     assert "shapes" in caught.value.hint
 
 
-def test_empty_folder_says_what_was_looked_for(tmp_path: Path) -> None:
+def test_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="is not a dataset of a known format: it is empty") as caught:
+        open_dataset(str(tmp_path))
+    assert caught.value.hint == "give the folder that holds the images and their annotations"
+
+
+def test_unknown_folder_says_what_was_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing")
+    with pytest.raises(DatasetError, match="is not a dataset of a known format") as caught:
         open_dataset(str(tmp_path))
     for word in ("Pascal VOC", "COCO", "data.yaml"):
         assert word in caught.value.hint
@@ -83,6 +91,14 @@ def test_opening_decodes_no_image(write_voc, monkeypatch: pytest.MonkeyPatch) ->
             '{"a": {"regions": [{"shape_attributes": {}, "region_attributes": {}}]}}',
             "VGG Image Annotator's JSON",
         ),
+        ("annotations/1.txt", "10,10,20,20,1,4,0,0\n", "looked for Pascal VOC"),  # VisDrone's are like MOT's
+        ("_annotations.csv", "filename,width,height,class,xmin,ymin,xmax,ymax\n", "TensorFlow's CSV"),
+        ("_annotations.csv", "a.jpg,10,10,20,20,cat\n", "RetinaNet's CSV"),
+        ("_annotations.txt", "a.jpg 10,10,20,20,0 1,1,2,2,0\n", "Keras' list"),
+        ("metadata.jsonl", '{"file_name":"a.jpg","objects":{}}\n', "Hugging Face's image folder"),
+        ("d.ndjson", '{"type":"dataset","task":"detect"}\n', "Ultralytics' NDJSON"),
+        ("l.json", '[{"name": "a.jpg", "labels": [{"category": "car", "box2d": {"x1": 1}}]}]', "BDD100K's JSON"),
+        ("labelTxt/a.txt", "gsd:0.1\n10 10 20 10 20 20 10 20 plane 0\n", "DOTA"),
         ("a.tfrecord", "", "TFRecord.* from the tool that wrote it"),
         ("a.txt", "0 0.5 0.5 0.1 0.1\n", "label files without class names; add a classes.txt"),
         ("notes.md", "", "looked for Pascal VOC"),
@@ -103,7 +119,33 @@ def test_images_alone(tmp_path: Path, write_image) -> None:
     write_image(tmp_path / "images/a.jpg")
     with pytest.raises(DatasetError, match=r"it holds images/ \(files by suffix: 1 \.jpg\)") as caught:
         open_dataset(str(tmp_path))
-    assert caught.value.hint == "there are images but no annotations"
+    assert caught.value.hint.startswith("there are images but no annotations: label them")
+    with pytest.raises(DatasetError, match="it is a single file") as caught:
+        open_dataset(str(tmp_path / "images/a.jpg"))
+    assert caught.value.hint == "give the folder of the images, not one of them"
+
+
+@pytest.mark.parametrize("name", ["export.zip", "export.tar.gz"])
+def test_an_archive_is_to_be_unpacked(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"PK")
+    for spec in (tmp_path, tmp_path / name):
+        with pytest.raises(DatasetError, match="is not a dataset of a known format") as caught:
+            open_dataset(str(spec))
+        assert caught.value.hint == f"unpack {name}, and give the folder"
+
+
+def test_a_pipe_below_the_folder_is_not_read(write_voc) -> None:
+    root = write_voc({"a": [("cat", 1, 1, 9, 9)], "b": []}, splits={"train": ["a"], "val": ["b"]})
+    os.mkfifo(root / "Annotations" / "c.xml")
+    assert len(open_dataset(str(root)).splits["train"]) == 1
+
+
+def test_the_other_format_is_named_when_the_first_is_broken(write_voc) -> None:
+    root = write_voc({"a": [("cat", 9, 1, 1, 9)], "b": []}, splits={"train": ["a"], "val": ["b"]})
+    (root / "data.yaml").write_text("train: JPEGImages\nnames: [cat]\n")
+    with pytest.raises(DatasetError, match="is inverted") as caught:
+        open_dataset(str(root))
+    assert "--skip-broken; annotations in the format yolo are there too: not read, voc is" in caught.value.hint
 
 
 def test_a_second_format_is_told(write_voc) -> None:

@@ -34,7 +34,7 @@ def test_counts(small: Path) -> None:
     assert train.largest_image_hw == (48, 64)
     assert report.notes == (
         "no training image shows dog: add images of it, or take it from the classes",
-        "at most 10 training objects: cat (2): their AP is little but chance, add images",
+        "too few objects to learn, or to judge by: cat (2) (at most 10 in training): add images",
         "no validation image shows cat: no AP counts it, move images of it there",
         "at 160 px, the largest size of space tiny, 25% of the objects cover less than 8×8 px, a cell of the finest output; "
         "at 416 px of space nano still 25%: cut the images into tiles",
@@ -104,7 +104,7 @@ def test_rare_classes(write_voc) -> None:
     assert report.classes_without_validation == ("cat", "fox")
     assert report.notes == (
         "no training image shows emu: add images of it, or take it from the classes",
-        "at most 10 training objects: cat (10), fox (10): their AP is little but chance, add images",
+        "too few objects to learn, or to judge by: cat (10), fox (10) (at most 10 in training): add images",
         "no validation image shows cat, fox: no AP counts it, move images of it there",
     )
 

@@ -95,23 +95,30 @@ class BrokenItems:
         labels: Sequence[int],
         *,
         ignored: Sequence[bool] | None = None,
+        num_broken: int = 0,
         path: Path,
-    ) -> Sample:
-        """Return the sample of an image with its usable boxes, clipped to it.
+    ) -> Sample | None:
+        """Return the sample of an image with its usable boxes, clipped to it; None if all of its boxes are broken.
 
         A box partly outside is clipped and counted for `notes`. A box that is not finite, inverted, without area or wholly
-        outside is broken; where broken items are skipped, the image keeps its other boxes.
+        outside is broken; where broken items are skipped, the image keeps its other boxes. One that keeps none is left
+        out (but of an original dataset): it would be trained on as an image without objects.
 
         Args:
             image: The checked image.
             boxes: N boxes xyxy in absolute pixels.
             labels: The N classes of the boxes.
             ignored: Which of the N boxes are ignored; None for none.
+            num_broken: Boxes of this image that were recorded as broken before.
             path: The annotation's file, for messages.
         """
         clipped, kept = self._clip(boxes, image.size_hw, path=path)
+        name = relative_name(image.load.path, self.root)
+        if not len(kept) and num_broken + len(boxes) and self._on_broken != "skip-boxes":
+            self.left_out.append(f"{name}: the image is left out, since all of its boxes are broken")
+            return None
         return Sample(
-            name=relative_name(image.load.path, self.root),
+            name=name,
             size_hw=image.size_hw,
             boxes=clipped,
             labels=np.array(labels, dtype=np.int64)[kept],

@@ -7,6 +7,7 @@ Source: cocodataset.org, "Data format", section "Object Detection".
 """
 
 import json
+import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -91,7 +92,7 @@ def _holds_coco_lists(path: Path) -> bool:
     if not ends.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
         return False
     images, annotations, categories = (
-        re.search(rb'"%s"\s*:\s*\[' % key, ends) for key in (b"images", b"annotations", b"categories")
+        re.search(rb'"%s"\s*:\s*\[(?!\s*")' % key, ends) for key in (b"images", b"annotations", b"categories")
     )
     # where the list of images starts in the middle of a long file, its entries still show at an end
     return bool(images or (categories and (annotations or b'"file_name"' in ends)))
@@ -191,6 +192,7 @@ def _without_shared_ids(document: _Json, file: Path, broken: BrokenItems, notes:
         if key in shared:
             continue
         name = image.get("file_name")
+        name = posixpath.normpath(name.replace("\\", "/")) if isinstance(name, str) and name else name
         first = by_name.setdefault(name if isinstance(name, str) and name else key, key)
         if first == key and by_id[key]:
             images.append(image)
@@ -296,7 +298,8 @@ def _to_sample(
             kept.append(annotation)
     labels = [annotation["label"] for annotation in kept]
     crowd = [bool(annotation.get("iscrowd", 0)) for annotation in kept]
-    return broken.make_sample(checked, boxes, labels, ignored=crowd, path=path)
+    num_broken = len(annotations) - len(kept)
+    return broken.make_sample(checked, boxes, labels, ignored=crowd, num_broken=num_broken, path=path)
 
 
 def _stated_size(image: _Json) -> tuple[int, int] | None:

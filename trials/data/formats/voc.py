@@ -33,6 +33,8 @@ class _Annotation:
     corners: tuple[tuple[float, ...], ...]
     names: tuple[str, ...]
     is_difficult: tuple[bool, ...]
+    num_broken: int
+    """Objects that could not be read."""
 
 
 def is_voc(tree: FileTree) -> bool:
@@ -145,7 +147,10 @@ def _parse(path: Path, broken: BrokenItems) -> _Annotation | None:
         names.append(name)
         difficult.append(item.findtext("difficult", "0").strip() == "1")
     stated_name = file_name(root.findtext("filename") or root.findtext("path") or "")
-    return _Annotation(path, stated_name, _stated_size(root), tuple(corners), tuple(names), tuple(difficult))
+    num_broken = len(root.findall("object")) - len(names)
+    return _Annotation(
+        path, stated_name, _stated_size(root), tuple(corners), tuple(names), tuple(difficult), num_broken
+    )
 
 
 def _read_number(box: ElementTree.Element | None, corner: str) -> float:
@@ -176,4 +181,11 @@ def _to_sample(
         return None
     boxes = [(x1 - first_pixel, y1 - first_pixel, x2, y2) for x1, y1, x2, y2 in annotation.corners]
     labels = [index[name] for name in annotation.names]
-    return broken.make_sample(image, boxes, labels, ignored=annotation.is_difficult, path=annotation.path)
+    return broken.make_sample(
+        image,
+        boxes,
+        labels,
+        ignored=annotation.is_difficult,
+        num_broken=annotation.num_broken,
+        path=annotation.path,
+    )

@@ -74,7 +74,7 @@ def read_yolo(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
             found = [path for place in places for path in _find_images(place, root, file or base, notes=notes)]
             images += found
             splits[split] = _read_split(split, found, labels=labels, broken=broken, notes=notes)
-    notes += _note_unused_labels(images, root) + labels.notes() + broken.notes()
+    notes += _note_unused_images(images, root) + _note_unused_labels(images, root) + labels.notes() + broken.notes()
     return assemble_dataset(
         base.resolve().name,
         "yolo",
@@ -183,15 +183,17 @@ def _places_by_name(tree: FileTree, notes: list[str]) -> dict[str, list[str]]:
     for path in tree.annotations(".txt"):
         split = SPLIT_WORDS.get(path.stem.lower())
         if split and any(is_image(Path(line)) for line in read_list(path)[:1]):
-            places.setdefault(split, []).append(str(path))
+            places.setdefault(split, []).append(path.relative_to(tree.root).as_posix())
     if places:
         return places
+    labelled = {path.parent for path in tree.images if os.path.isfile(label_path(path))}
     for path in tree.images:
-        places.setdefault(tree.split_of(path) or "", []).append(str(path))
+        split = tree.split_of(path) or ("" if path.parent in labelled else None)
+        if split is not None:  # pictures in other folders are of something else: a note counts them as unused
+            places.setdefault(split, []).append(path.relative_to(tree.root).as_posix())
     unnamed = places.pop("", [])
     if unnamed and places:
-        first = relative_name(Path(unnamed[0]), tree.root)
-        notes.append(f"{len(unnamed)} image(s) lie in no split's folder and are for training, first {first}")
+        notes.append(f"{len(unnamed)} image(s) lie in no split's folder and are for training, first {unnamed[0]}")
     if unnamed:
         places.setdefault("train", []).extend(unnamed)
     return places
@@ -245,6 +247,10 @@ def _read_split(
     distinct = {image: label_path(image) for image in images}
     if len(distinct) < len(images):
         notes.append(f"{len(images) - len(distinct)} image(s) are listed twice in {split}")
+    if shared := len(distinct) - len(set(distinct.values())):
+        notes.append(
+            f"{shared} image(s) of {split} have the label file of another image, whose name differs by its suffix"
+        )
     unlabelled = sum(not os.path.isfile(path) for path in distinct.values())
     if distinct and unlabelled == len(distinct):
         first = next(iter(distinct.values()))
@@ -259,10 +265,21 @@ def _to_sample(path: Path, labels_at: Path, *, labels: LabelReader, broken: Brok
     image = broken.check_image(path)
     if image is None:
         return None
+    num_before = len(broken.left_out)
     classes, boxes = labels.read(labels_at, broken)
     height, width = image.size_hw
     in_pixels = [(x1 * width, y1 * height, x2 * width, y2 * height) for x1, y1, x2, y2 in boxes]
-    return broken.make_sample(image, in_pixels, classes, path=labels_at)
+    num_broken = len(broken.left_out) - num_before
+    return broken.make_sample(image, in_pixels, classes, num_broken=num_broken, path=labels_at)
+
+
+def _note_unused_images(images: Sequence[Path], root: Path) -> list[str]:
+    """Return a sentence on the images that are in no split, if there are any."""
+    used = {os.path.abspath(path) for path in images}
+    unused = [path for path in FileTree(root).images if os.path.abspath(path) not in used]
+    if not unused:
+        return []
+    return [f"{len(unused)} image(s) are in no split and are left out, first {relative_name(unused[0], root)}"]
 
 
 def _note_unused_labels(images: Sequence[Path], root: Path) -> list[str]:

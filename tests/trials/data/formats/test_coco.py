@@ -129,6 +129,15 @@ def test_two_files_for_one_split(tmp_path: Path, write_coco) -> None:
         open_dataset(str(tmp_path / "coco"))
 
 
+def test_image_listed_twice_under_two_spellings(tmp_path: Path, write_image, write_coco) -> None:
+    write_coco("train.json", ["a.jpg", "./a.jpg", "b.jpg"], [(0, 3, BOX), (1, 9, BOX), (2, 3, BOX)])
+    write_coco("val.json", ["b.jpg"], [(0, 3, BOX)])
+    _write_images(write_image, tmp_path / "coco", "a.jpg", "b.jpg")
+    dataset = open_dataset(str(tmp_path / "coco"))
+    assert [sample.labels.tolist() for sample in dataset.splits["train"]] == [[0, 1], [0]]
+    assert "train.json: 1 image(s) are listed twice and were joined" in dataset.notes
+
+
 def test_no_training_split(tmp_path: Path, write_coco) -> None:
     for split in ("val", "test"):
         write_coco(f"{split}.json", [], [])
@@ -410,11 +419,11 @@ def test_odd_values_are_broken_items(tmp_path: Path, write_image, image, annotat
         "annotations": [{"id": n, "image_id": n, "category_id": 1, "bbox": BOX} | annotation for n in range(2)],
         "categories": [{"id": 1, "name": "cat"}],
     }
-    _write_images(write_image, tmp_path, "a.jpg", "b.jpg", "c.jpg")
-    document["images"].append({"id": 2, "file_name": "c.jpg"})
+    _write_images(write_image, tmp_path, "a.jpg", "b.jpg", "c.jpg", "d.jpg")
+    document["images"] += [{"id": 2, "file_name": "c.jpg"}, {"id": 3, "file_name": "d.jpg"}]
     (tmp_path / "train.json").write_text(json.dumps(document))
     if not said:
-        assert len(open_dataset(str(tmp_path)).splits["train"]) == 2
+        assert len(open_dataset(str(tmp_path)).splits["train"]) == 3
         return
     with pytest.raises(DatasetError, match=said) as caught:
         open_dataset(str(tmp_path))

@@ -104,7 +104,9 @@ def test_corners_are_told_from_widths(write_parquet: WriteParquet) -> None:
 def test_one_box_past_the_edge_or_without_area_does_not_change_how_all_are_read(write_parquet: WriteParquet) -> None:
     widths = [_row(n, XYWH[:1], [0]) for n in range(20)] + [_row(20, [[50, 20, 51, 21]], [0])]
     assert open_dataset(str(write_parquet(train=widths, val=[_row(2)]))).splits["train"][0].boxes.tolist() == XYXY[:1]
-    corners = [_row(n, [[40, 30, 60, 45]], [0]) for n in range(20)] + [_row(20, [[50, 20, 50, 30]], [0])]
+    corners = [_row(n, [[40, 30, 60, 45]], [0]) for n in range(20)] + [
+        _row(20, [[50, 20, 50, 30], [40, 30, 60, 45]], [0, 0])
+    ]
     dataset = open_dataset(str(write_parquet(train=corners, val=corners[:1])), on_broken="skip")
     assert dataset.splits["train"][0].boxes.tolist() == [[40, 30, 60, 45]]
     assert len(dataset.left_out) == 1

@@ -83,10 +83,67 @@ def test_image_without_labels_has_no_objects(write_yolo, write_image) -> None:
     ],
 )
 def test_broken_line(write_yolo, labels: str, message: str) -> None:
-    root = write_yolo(labels)
+    root = write_yolo(f"1 0.5 0.5 0.5 0.25\n{labels}\n")
+    message = message.replace("line 1", "line 2").replace("box 1", "box 2")
     with pytest.raises(DatasetError, match=message):
         open_dataset(str(root))
-    assert len(open_dataset(str(root), on_broken="skip").left_out) == 2
+    dataset = open_dataset(str(root), on_broken="skip")
+    assert len(dataset.left_out) == 2
+    assert dataset.splits["train"][0].labels.tolist() == [1]
+
+
+@pytest.mark.parametrize("labels", ["0 0.5 0.5 0.1", "0 0.5 0.5 0 0.1"])
+def test_image_of_broken_boxes_alone_is_no_image_without_objects(write_yolo, write_image, labels: str) -> None:
+    root = write_yolo()
+    write_image(root / "images/train/broken.jpg")
+    (root / "labels/train/broken.txt").write_text(labels)
+    dataset = open_dataset(str(root), on_broken="skip")
+    assert [sample.name for sample in dataset.splits["train"]] == ["images/train/train.jpg"]
+    assert dataset.left_out[1] == "images/train/broken.jpg: the image is left out, since all of its boxes are broken"
+
+
+def test_images_in_no_split_are_counted(write_yolo, write_image) -> None:
+    root = write_yolo(yaml="train: images/train\nnames: [cat, dog]\n")
+    write_image(root / "images/train/more.jpg")
+    assert "1 image(s) are in no split and are left out, first images/val/val.jpg" in open_dataset(str(root)).notes
+
+
+def test_two_images_of_one_label_file(write_yolo, write_image) -> None:
+    root = write_yolo()
+    write_image(root / "images/train/train.png")
+    note = "1 image(s) of train have the label file of another image, whose name differs by its suffix"
+    assert note in open_dataset(str(root)).notes
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_relative_path_is_the_same_dataset(
+    tmp_path: Path, write_image, monkeypatch: pytest.MonkeyPatch, listed: bool
+) -> None:
+    root = tmp_path / "data"
+    for split in ("train", "val"):
+        write_image(root / f"images/{split}/{split}.jpg")
+        (root / f"labels/{split}").mkdir(parents=True)
+        (root / f"labels/{split}/{split}.txt").write_text("0 0.5 0.5 0.5 0.25\n")
+        if listed:
+            (root / f"{split}.txt").write_text(f"images/{split}/{split}.jpg\n")
+    (root / "classes.txt").write_text("cat\n")
+    expected = open_dataset(str(root))
+    assert expected.notes == ()
+    (tmp_path / "elsewhere").mkdir()
+    for folder, spec in ((tmp_path, "data"), (root, "."), (tmp_path / "elsewhere", "../data")):
+        monkeypatch.chdir(folder)
+        dataset = open_dataset(spec)
+        assert (dataset.fingerprint, dataset.notes) == (expected.fingerprint, ())
+
+
+def test_pictures_in_other_folders_are_no_images(write_yolo, write_image) -> None:
+    root = write_yolo()
+    (root / "data.yaml").unlink()
+    (root / "classes.txt").write_text("cat\ndog\n")
+    write_image(root / "predictions/drawn.jpg")
+    dataset = open_dataset(str(root))
+    assert len(dataset.splits["train"]) == 1
+    assert "1 image(s) are in no split and are left out, first predictions/drawn.jpg" in dataset.notes
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ _SHOWN_NAME = 40
 _Parsed = Mapping[Path, Sequence[ForeignImage] | Exception]
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Annotated:
     """An image with its boxes, before the classes are known."""
 
@@ -71,6 +71,8 @@ class _Annotated:
     path: Path
     """Of the file that messages on a box name."""
     boxes: list[LabelledBox] = field(default_factory=list)
+    num_broken: int = 0
+    """Objects that could not be read."""
 
 
 def is_foreign(format: DatasetFormat, tree: FileTree) -> bool:
@@ -120,7 +122,8 @@ def read_foreign(format: DatasetFormat, tree: FileTree, *, on_broken: OnBroken =
     samples: dict[str, list[Sample]] = {}
     for split, items in splits.items():
         with reader.broken.of_split(split):
-            samples[split] = [_to_sample(item, index, reader.broken) for item in items]
+            found = (_to_sample(item, index, reader.broken) for item in items)
+            samples[split] = [sample for sample in found if sample is not None]
     return assemble_dataset(
         (tree.given or tree.root).resolve().name,
         format,
@@ -287,13 +290,14 @@ class _Reader:
             except FAULTS as error:
                 of_image = "" if self._spec.is_file_per_image else f" of {entry.name}"
                 self.broken.add_box(file, f"object {number}{of_image}: {_reason(error)}")
+                annotated.num_broken += 1
             else:
                 annotated.boxes.append(box._replace(xyxy=(left, top, right, bottom)))
                 if box.remark:
                     self._box_remarks[box.remark] += 1
 
 
-def _to_sample(item: _Annotated, index: Mapping[str, int], broken: BrokenItems) -> Sample:
+def _to_sample(item: _Annotated, index: Mapping[str, int], broken: BrokenItems) -> Sample | None:
     boxes = [
         (box, label) for box in item.boxes for label in (index.values() if box.name == ANY_CLASS else [index[box.name]])
     ]
@@ -302,6 +306,7 @@ def _to_sample(item: _Annotated, index: Mapping[str, int], broken: BrokenItems) 
         [box.xyxy for box, _ in boxes],
         [label for _, label in boxes],
         ignored=[box.is_ignored for box, _ in boxes],
+        num_broken=item.num_broken,
         path=item.path,
     )
 

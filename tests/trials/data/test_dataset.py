@@ -1,0 +1,42 @@
+"""Which training images become the validation split of a dataset that has none."""
+
+import numpy as np
+
+from trials.data.dataset import Sample, split_off_validation
+
+
+def _sample(name: str, *labels: int) -> Sample:
+    return Sample(
+        name=name,
+        size_hw=(8, 8),
+        boxes=np.tile(np.array([[0, 0, 4, 4]], np.float32), (len(labels), 1)),
+        labels=np.array(labels, np.int64),
+        ignored=np.zeros(len(labels), np.bool_),
+        load=lambda: np.zeros((8, 8, 3), np.uint8),
+    )
+
+
+def test_roboflow_s_versions_of_a_picture_stay_together() -> None:
+    names = [f"train/{picture}_jpg.rf.{picture:02x}{version:030x}.jpg" for picture in range(20) for version in range(3)]
+    train, val = split_off_validation([_sample(name, 0) for name in names])
+    pictures = [{sample.name.partition(".rf.")[0] for sample in split} for split in (train, val)]
+    assert not pictures[0] & pictures[1]
+    assert (len(train), len(val)) == (51, 9)
+
+
+def test_versions_of_one_picture_alone_are_divided_all_the_same() -> None:
+    train, val = split_off_validation([_sample(f"a_jpg.rf.{version:032x}.jpg", 0) for version in range(10)])
+    assert (len(train), len(val)) == (8, 2)
+
+
+def test_the_last_image_of_a_class_stays_in_training() -> None:
+    for rare in range(30):
+        samples = [_sample(f"{number}.jpg", 0, *([1] if number == rare else [])) for number in range(30)]
+        train, val = split_off_validation(samples)
+        assert len(val) == 4
+        assert any(1 in sample.labels for sample in train)
+
+
+def test_each_image_the_last_one_of_a_class() -> None:
+    train, val = split_off_validation([_sample(f"{number}.jpg", number) for number in range(5)])
+    assert (len(train), len(val)) == (4, 1)
