@@ -35,6 +35,11 @@ def scratch_prefix() -> str:
     return f"yoloret-nas-{identify(os.getpid())}-"
 
 
+def temporary_folder() -> "tempfile.TemporaryDirectory[str]":
+    """Return a folder for the length of a ``with``, which the next process deletes if this one is killed meanwhile."""
+    return tempfile.TemporaryDirectory(prefix=scratch_prefix())
+
+
 def delete_scratch() -> None:
     """Delete this process's folders, before it is killed."""
     for folder in (scratch_folder, socket_folder):

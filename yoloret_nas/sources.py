@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from search.strategy.estimates import with_estimates
 from search.study.experiment import read_experiment
@@ -18,6 +17,7 @@ from spaces.documents import parse_yaml
 from spaces.presets import PRESETS
 from trials.onnx import run
 from trials.onnx.export import DEFAULT_OPSET
+from trials.scratch import temporary_folder
 from trials.training import CHECKPOINT_FILE
 from trials.trial_result import ARCHITECTURE_FILE
 from yoloret_nas.export.bundle import DETECTOR_FILE, open_bundle, write_detector
@@ -88,7 +88,7 @@ def open_detector(text: str, *, root: Path) -> Iterator[run.Detector]:
     if source.file is not None:
         yield open_bundle(source.file.parent, source.file.name)
         return
-    with TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         write_detector(Path(folder), source.architecture, source.checkpoint, opset=DEFAULT_OPSET)
         yield open_bundle(Path(folder))
 

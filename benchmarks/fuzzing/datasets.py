@@ -138,16 +138,18 @@ def parquet(folder: Path) -> Attempt:
         built = pyarrow.Table.from_pylist(rows)
         return built.replace_schema_metadata({b"huggingface": metadata})
 
+    def stored(made: Any) -> bytes:
+        file = io.BytesIO()
+        pyarrow.parquet.write_table(made, file)
+        return file.getvalue()
+
     def write(folder: Path, rng: Random) -> None:
         metadata = mutate_json(features, rng) if rng.random() < 0.4 else json.dumps(features).encode()
         rows = [json.loads(json.dumps(row)) for _ in range(2)]
         try:
-            made = table(mutate_tree(rows, rng) if rng.random() < 0.6 else rows, metadata)
-        except Exception:  # no table has these values
-            made = table([json.loads(json.dumps(row))], metadata)
-        file = io.BytesIO()
-        pyarrow.parquet.write_table(made, file)
-        data = file.getvalue()
+            data = stored(table(mutate_tree(rows, rng) if rng.random() < 0.6 else rows, metadata))
+        except Exception:  # no table has these values, or no file
+            data = stored(table([json.loads(json.dumps(row))], metadata))
         (folder / "train.parquet").write_bytes(mutate_bytes(data, rng) if rng.random() < 0.4 else data)
 
     return open_broken(folder, write, images=())

@@ -3,7 +3,6 @@
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from search.study.settings import RunSettings, StudySettings
@@ -14,6 +13,7 @@ from trials.latency.compatibility import Report, judge_of, judge_space
 from trials.latency.measure import measure_architecture
 from trials.latency.measurement_lock import MeasurementLock
 from trials.latency.open_device import open_device
+from trials.scratch import temporary_folder
 from trials.trial_result import Measured
 
 FIRST_PATIENCE_S = 15.0
@@ -87,7 +87,7 @@ def measure_here(architecture: Architecture, device: str, cache: Path, *, num_cl
     with (
         MeasurementLock().shared() as lock,
         closing(open_device(device)) as opened,
-        TemporaryDirectory() as folder,
+        temporary_folder() as folder,
     ):
         path = Path(folder) / "candidate.onnx"
         latency, is_cached = measure_architecture(

@@ -5,12 +5,12 @@ import uuid
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from search.study.errors import StudyError
 from search.tracking.packages import as_requirements
 from search.tracking.runs import find_trial_run
 from search.tracking.store import naming_the_store, open_client, tracking_uri
+from trials.scratch import temporary_folder
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
 _NEEDS = ("mlflow", "numpy", "onnxruntime", "opencv-python-headless", "pandas")
@@ -65,7 +65,7 @@ def register_export(
         params=ParamSchema([ParamSpec("score_threshold", "double", 0.25), ParamSpec("nms_iou", "double", 0.5)]),
     )
     part = f"detector-{uuid.uuid4().hex[:8]}"  # each version keeps its own files
-    with naming_the_store(root), TemporaryDirectory() as temporary:
+    with naming_the_store(root), temporary_folder() as temporary:
         client = open_client(root)
         run = find_trial_run(client, study, study_id, trial)
         if run is None:

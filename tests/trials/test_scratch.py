@@ -12,11 +12,12 @@ from trials.processes import identify
 
 _SCRIPT = """
 import os, signal, sys
-from trials.scratch import scratch_folder
+from trials.scratch import scratch_folder, temporary_folder
 (scratch_folder() / "a file").touch()
 print(scratch_folder(), flush=True)
-if sys.argv[1:]:
-    os.kill(os.getpid(), signal.SIGKILL)
+with temporary_folder():
+    if sys.argv[1:]:
+        os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
@@ -35,6 +36,7 @@ def test_a_process_that_ends_by_itself_leaves_nothing(tmp_path: Path) -> None:
 def test_the_next_process_deletes_what_a_killed_one_left_and_nothing_else(tmp_path: Path) -> None:
     left = _run(tmp_path, "killed")
     assert (left / "a file").is_file()
+    assert len(list(tmp_path.iterdir())) == 2
     others = [
         tmp_path / f"yoloret-nas-{identify(os.getpid())}-living",
         tmp_path / "yoloret-nas-slot-abc",

@@ -1,6 +1,5 @@
 """Latencies of several networks on several devices; each pair has a figure or the reason of its failure."""
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from trials.latency.device import Device, Latency
 from trials.latency.measure import alone
 from trials.latency.measurement_lock import MeasurementLock
 from trials.onnx.export import export_for_timing
+from trials.scratch import temporary_folder
 
 MEASURED = {
     "cpu": "forward pass in ONNX Runtime on the CPU, batch 1, without pre-processing and NMS",
@@ -65,7 +65,7 @@ def measure_model(device: Device, model: Architecture | Path, *, num_classes: in
     Raises:
         YoloRetError: the network cannot be built, or see `Device.measure`.
     """
-    with tempfile.TemporaryDirectory() as folder, MeasurementLock().shared() as lock:
+    with temporary_folder() as folder, MeasurementLock().shared() as lock:
         path = model if isinstance(model, Path) else Path(folder) / "model.onnx"
         if isinstance(model, Architecture):
             export_for_timing(model, path, num_classes=num_classes, opset=device.opset)

@@ -4,7 +4,6 @@ Two are asked: our tables of what each version reads, and the parser and builder
 """
 
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from trials.latency.open_device import open_device
 from trials.onnx import TensorRTVersion, UnsupportedNetworkError, check_onnx
 from trials.onnx.export import export_for_timing
 from trials.onnx.half_precision import write_half
+from trials.scratch import temporary_folder
 
 _CAPABILITY = (8, 6)
 """Of the GPU that engines are built for where none is at hand; what is refused hardly depends on it."""
@@ -53,7 +53,7 @@ class Judge:
         check_onnx(onnx_path, version=self.version)
         if self.installed is None:
             return
-        with tempfile.TemporaryDirectory() as folder:
+        with temporary_folder() as folder:
             half = Path(folder) / "half.onnx"
             write_half(onnx_path, half)
             for name, path in (("FP32", onnx_path), ("FP16", half)):
@@ -153,7 +153,7 @@ def judge_space(
 
 def _why_refused(architecture: Architecture, judge: Judge, *, num_classes: int) -> str:
     """Return why a network is refused; empty if it is taken."""
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         path = Path(folder) / f"{architecture.key}.onnx"
         try:
             export_for_timing(architecture, path, num_classes=num_classes, opset=judge.version.opset)

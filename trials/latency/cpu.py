@@ -3,7 +3,6 @@
 import math
 import os
 import platform
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from trials.latency.device import DeviceError, DeviceIdentity, Latency, UnknownD
 from trials.latency.reference_network import write_reference
 from trials.latency.steadiness import time_in_turn
 from trials.onnx.openvino_model import import_openvino
+from trials.scratch import temporary_folder
 
 _MOST_VALUES = 2**26
 """Of an input: an image of 4096 × 4096 pixels has 50 million."""
@@ -83,7 +83,7 @@ class CpuDevice:
         started = self.clock()
         load = load_in_openvino if self.runs_openvino else load_in_onnxruntime
         candidate = _Runner(load(onnx_path, self.threads), clock=self.clock)
-        with tempfile.TemporaryDirectory() as folder:
+        with temporary_folder() as folder:
             write_reference(Path(folder) / "reference.onnx")
             reference = _Runner(load_in_onnxruntime(Path(folder) / "reference.onnx", self.threads), clock=self.clock)
         for runner in (candidate, reference):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from trials.latency.measure import alone
 from trials.latency.measurement_lock import MeasurementLock
 from trials.latency.reference_network import write_reference
 from trials.latency.steadiness import grade_repeats, is_throttled, range_of
+from trials.scratch import temporary_folder
 
 _RUNS = 3
 _HOT_C = 75.0
@@ -132,7 +132,7 @@ def _find_on_gpu(device: CudaDevice) -> Iterator[Finding]:
 
 
 def _time_reference(device: Device) -> tuple[list[float], list[Finding]]:
-    with tempfile.TemporaryDirectory() as folder, MeasurementLock().shared() as lock, alone(device, lock):
+    with temporary_folder() as folder, MeasurementLock().shared() as lock, alone(device, lock):
         path = Path(folder) / "reference.onnx"
         write_reference(path, opset=device.opset)
         try:

@@ -7,7 +7,6 @@ ONNX Runtime and TensorRT turn into INT8 kernels. Normalisation and decoding sta
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,7 @@ import onnx
 
 from trials.data import Sample
 from trials.data.images.letterbox import letterbox
+from trials.scratch import temporary_folder
 from trials.whole_file import whole_file
 
 _QUANTISED = ("Conv", "MaxPool", "Concat", "Resize")
@@ -59,7 +59,7 @@ def quantise(source: Path, target: Path, samples: Sequence[Sample], *, input_siz
     level = logging.root.level
     logging.root.setLevel(logging.ERROR)  # it warns through the root logger that the file was not optimised
     try:
-        with TemporaryDirectory() as folder, whole_file(target) as partial:
+        with temporary_folder() as folder, whole_file(target) as partial:
             prepared = Path(folder) / "prepared.onnx"
             quant_pre_process(str(source), str(prepared))
             outside = [node.name for node in onnx.load(str(prepared)).graph.node if not _is_network(node)]

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from trials.latency.open_device import open_device
 from trials.onnx import run
 from trials.onnx.export import ExportError
 from trials.onnx.suppressed import Suppression
+from trials.scratch import temporary_folder
 from trials.trial_result import ONNX_FILE
 from yoloret_nas.export.bundle import DETECTOR_FILE, EFFICIENT_NMS_FILE, RUN_FILE
 from yoloret_nas.export.precisions import PRECISIONS
@@ -94,7 +94,7 @@ def _compare(
 ) -> EngineProof:
     score, iou = suppression.score_threshold, suppression.iou_threshold
     reference = run.Detector(str(folder), "onnxruntime", ONNX_FILE if file == EFFICIENT_NMS_FILE else file)
-    with TemporaryDirectory() as name:
+    with temporary_folder() as name:
         there = Path(name)
         for needed in (RUN_FILE, DETECTOR_FILE, file):
             shutil.copyfile(folder / needed, there / needed)

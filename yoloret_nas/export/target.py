@@ -4,7 +4,6 @@ import dataclasses
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from spaces import YoloRetError
 from spaces.networks import YoloReT
@@ -19,6 +18,7 @@ from trials.latency.open_device import open_device
 from trials.onnx import find_version
 from trials.onnx.decoded import export_decoded
 from trials.onnx.suppressed import MIN_EFFICIENT_NMS, MIN_TENSORRT
+from trials.scratch import temporary_folder
 from yoloret_nas.export.bundle import EFFICIENT_NMS_FILE, NMS_FILE, BundleError, add_engine
 from yoloret_nas.export.export_options import ExportOptions
 from yoloret_nas.export.precisions import PRECISIONS, Precision, check_int8
@@ -139,7 +139,7 @@ def build_and_measure(
         if target.has_engines:
             raise
         return dict.fromkeys(sources, error.message)
-    with closing(opened) as device, TemporaryDirectory() as temporary:
+    with closing(opened) as device, temporary_folder() as temporary:
         if target.has_engines:
             assert isinstance(device, EngineBuilder)  # `find_target` refuses others
             half = Path(temporary) / "half.onnx"

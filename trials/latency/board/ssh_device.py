@@ -1,7 +1,6 @@
 """A board over ssh as a device: TensorRT's GPU compute time at batch 1, measured by the board's trtexec."""
 
 import re
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from trials.latency.steadiness import Verdict, grade_repeats, has_moved, judge_r
 from trials.onnx import check_onnx
 from trials.onnx.half_precision import write_half
 from trials.onnx.number_format import find_number_format
+from trials.scratch import temporary_folder
 
 Result = TypeVar("Result")
 
@@ -206,13 +206,13 @@ class SshDevice:
         if self.board.trtexec.takes_fp16 or find_number_format(onnx_path) != "fp32":
             yield onnx_path
             return
-        with tempfile.TemporaryDirectory() as folder:
+        with temporary_folder() as folder:
             write_half(onnx_path, Path(folder) / "half.onnx")
             yield Path(folder) / "half.onnx"
 
     @contextmanager
     def _reference_file(self) -> Iterator[Path]:
-        with tempfile.TemporaryDirectory() as folder:
+        with temporary_folder() as folder:
             path = Path(folder) / "reference.onnx"
             write_reference(path, opset=self.opset)
             with self._prepared(path) as prepared:

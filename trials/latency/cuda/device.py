@@ -5,7 +5,6 @@ What was run where: docs/gpu.md.
 
 import hashlib
 import io
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -26,6 +25,7 @@ from trials.latency.steadiness import Rounds, time_in_turn
 from trials.onnx import check_onnx, run
 from trials.onnx.half_precision import write_half
 from trials.onnx.number_format import find_number_format
+from trials.scratch import temporary_folder
 from trials.whole_file import whole_file
 
 _ROUND_S = 0.05
@@ -121,7 +121,7 @@ class CudaDevice:
         started = self.clock()
         check_onnx(onnx_path, version=self.tensorrt.reads)
         plan, build_s = self._build(onnx_path)
-        with tempfile.TemporaryDirectory() as folder:
+        with temporary_folder() as folder:
             write_reference(Path(folder) / "reference.onnx", opset=self.opset)
             reference_plan, _ = self._build(Path(folder) / "reference.onnx")
         candidate, reference = self._load(plan), self._load(reference_plan)
@@ -186,7 +186,7 @@ class CudaDevice:
         if known := self._built.get(onnx_path.read_bytes()):
             return known
         began = self.clock()
-        with tempfile.TemporaryDirectory() as folder, torch.cuda.device(self._torch_device):
+        with temporary_folder() as folder, torch.cuda.device(self._torch_device):
             prepared = onnx_path
             if find_number_format(onnx_path) == "fp32":
                 prepared = Path(folder) / "half.onnx"
