@@ -16,7 +16,7 @@ from spaces.documents import parse_json
 from trials.data.dataset import Dataset, DatasetError, Sample, assemble_dataset
 from trials.data.formats.broken_items import BrokenItems, OnBroken, relative_name
 from trials.data.formats.coco_images import CocoImages
-from trials.data.formats.file_tree import FileTree, is_possible_name, note_only_file, note_unreadable, split_in
+from trials.data.formats.file_tree import FileTree, is_possible_name, note_only_file, note_unreadable
 
 _SHOWN_NAME = 40
 _MAX_DEPTH = 2  # folders between the root and an annotation file
@@ -118,7 +118,7 @@ def _divide_by_split(tree: FileTree, notes: list[str]) -> dict[str, Path]:
         return {"train": tree.given}
     by_split: dict[str | None, list[Path]] = {}
     for path in files:
-        by_split.setdefault(split_in(path.stem) or tree.split_of(path), []).append(path)
+        by_split.setdefault(tree.split_of_file(path), []).append(path)
     found: dict[str, Path] = {}
     unread = []
     unnamed = by_split.pop(None, [])

@@ -442,3 +442,14 @@ def test_json_nested_deeply_is_broken_json(tmp_path: Path, write_image) -> None:
     (tmp_path / "train.json").write_text('{"images": [' + "[" * 100_000)
     with pytest.raises(DatasetError, match="the JSON is broken: it is nested too deeply"):
         open_dataset(str(tmp_path))
+
+
+def test_files_whose_names_differ_in_the_split_alone(tmp_path: Path, write_image, write_coco) -> None:
+    for split in ("train", "val"):
+        write_coco(f"{split}set.json", [f"{split}.jpg"], [(0, 3, BOX)])
+        _write_images(write_image, tmp_path / "coco/images", f"{split}.jpg")
+    splits = open_dataset(str(tmp_path / "coco")).splits
+    assert {split: [sample.name for sample in samples] for split, samples in splits.items()} == {
+        "train": ["images/train.jpg"],
+        "val": ["images/val.jpg"],
+    }

@@ -411,3 +411,39 @@ def test_size_beyond_bounds_is_none_stated(write_voc) -> None:
     path.write_text(re.sub("<width>.*?</width>", "<width>1e999</width>", path.read_text()))
     dataset = open_dataset(str(root))
     assert {sample.size_hw for samples in dataset.splits.values() for sample in samples} == {(48, 64)}
+
+
+@pytest.mark.parametrize(
+    ("train", "val"),
+    [
+        ("dataset_train", "dataset_val"),
+        ("TrainData", "ValData"),
+        ("trainset", "valset"),
+        ("train_images_resized", "validation_images_resized"),
+        ("a_test_train", "a_test_val"),
+    ],
+)
+def test_folders_whose_names_differ_in_the_split_alone(write_voc, train: str, val: str) -> None:
+    root = write_voc({name: ONE_CAT for name in "abcd"})
+    for name, folder in (("a", train), ("b", train), ("c", val), ("d", val)):
+        _move(
+            root,
+            (f"JPEGImages/{name}.jpg", f"{folder}/{name}.jpg"),
+            (f"Annotations/{name}.xml", f"{folder}/{name}.xml"),
+        )
+    splits = open_dataset(str(root)).splits
+    assert {split: [sample.name for sample in samples] for split, samples in splits.items()} == {
+        "train": [f"{train}/a.jpg", f"{train}/b.jpg"],
+        "val": [f"{val}/c.jpg", f"{val}/d.jpg"],
+    }
+
+
+def test_folder_whose_name_only_holds_a_split_is_none(write_voc) -> None:
+    root = write_voc({"a": ONE_CAT, "b": ONE_CAT, "c": ONE_CAT})
+    for name, folder in (("a", "latest"), ("b", "cats"), ("c", "cats_val")):
+        _move(
+            root,
+            (f"JPEGImages/{name}.jpg", f"{folder}/{name}.jpg"),
+            (f"Annotations/{name}.xml", f"{folder}/{name}.xml"),
+        )
+    assert "no validation split: 1 of 3 training images set apart for it" in open_dataset(str(root)).notes

@@ -20,7 +20,6 @@ from trials.data.formats.file_tree import (
     note_only_file,
     note_unreadable,
     read_head,
-    split_in,
 )
 from trials.data.formats.foreign.createml import CREATEML
 from trials.data.formats.foreign.cvat import CVAT
@@ -203,7 +202,7 @@ class _Reader:
         self._images = images = CocoImages(self._tree)
         is_only = sum(bool(content) for content in parsed.values()) == 1
         for path, content in parsed.items():
-            split = split_in(path.stem) or self._tree.split_of(path)
+            split = self._tree.split_of_file(path)
             usual = (not is_only and split) or "train"
             self._splits.setdefault(usual, {})
             found: list[tuple[ForeignImage, Path]] = []
