@@ -22,6 +22,9 @@ SPLIT_WORDS = {
 }
 """What folders, lists and files of a split are called, in lower case, and the split's name here."""
 
+IMAGE_FOLDERS = frozenset({"jpegimages", "images", "image", "imgs", "img"})
+"""What folders of images are usually called, in lower case."""
+
 MASK_FOLDERS = frozenset({"segmentationclass", "segmentationobject", "masks", "mask", "trimaps"})
 """What folders of segmentation masks are called, in lower case: their files often have the images' names."""
 

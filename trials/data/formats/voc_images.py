@@ -10,10 +10,7 @@ from os.path import commonpath
 from pathlib import Path
 
 from trials.data.formats.broken_items import relative_name
-from trials.data.formats.file_tree import FileTree, is_image, is_possible_name
-
-_USUAL_IMAGE_FOLDERS = frozenset({"jpegimages", "images", "image", "imgs", "img"})
-_MASK_FOLDERS = frozenset({"segmentationclass", "segmentationobject", "masks", "mask", "trimaps"})
+from trials.data.formats.file_tree import IMAGE_FOLDERS, MASK_FOLDERS, FileTree, is_image, is_possible_name
 
 
 class VocImages:
@@ -30,7 +27,6 @@ class VocImages:
         self._annotations = frozenset(annotations)
         self._num_of_stem = Counter((tree.split_of(path), _stem(path)) for path in annotations)
         self._taken: dict[Path, Path] = {}
-        self._ambiguous: list[Path] = []
         self._is_stated_first = is_stated_first
         self._stems_elsewhere: set[str] = set()  # of annotations whose image has another name
 
@@ -42,7 +38,7 @@ class VocImages:
             stated_name: The image's file name in it; empty where it has none.
 
         Raises:
-            ValueError: The image belongs to another annotation.
+            ValueError: The image belongs to another annotation, or nothing tells which of several images is meant.
         """
         stated_name = stated_name if is_possible_name(stated_name) else ""
         ranked: list[tuple[tuple[bool, ...], Path]] = []
@@ -57,7 +53,8 @@ class VocImages:
             return self._expected(annotation, stated_name)
         best, image = ranked[0]
         if len(ranked) > 1 and ranked[1][0] == best:
-            self._ambiguous.append(image)
+            one, two = (relative_name(path, self._tree.root) for _, path in ranked[:2])
+            raise ValueError(f"its image may be {one} or {two}")
         if image.stem.lower() != _stem(annotation):
             self._stems_elsewhere.add(_stem(annotation))
         other = self._taken.setdefault(image, annotation)
@@ -66,22 +63,16 @@ class VocImages:
         return image
 
     def notes(self) -> list[str]:
-        """Return sentences on images that were chosen among several, and on those without an annotation."""
-        notes = []
-        if self._ambiguous:
-            first = relative_name(self._ambiguous[0], self._tree.root)
-            notes.append(f"{len(self._ambiguous)} image(s) exist several times; the first is used, such as {first}")
+        """Return a sentence on the images without an annotation, if there are any."""
         stems = {stem for _, stem in self._num_of_stem} - self._stems_elsewhere
         others = (path for path in self._tree.images if path not in self._taken and path.stem.lower() not in stems)
-        unused = [path for path in others if path.parent.name.lower() not in _MASK_FOLDERS]
-        if unused:
-            first = relative_name(unused[0], self._tree.root)
-            notes.append(f"{len(unused)} image(s) have no annotation and are left out, first {first}")
-        return notes
+        unused = [path for path in others if path.parent.name.lower() not in MASK_FOLDERS]
+        first = relative_name(unused[0], self._tree.root) if unused else ""
+        return [f"{len(unused)} image(s) have no annotation and are left out, first {first}"] if unused else []
 
     def _may_be_of(self, image: Path, annotation: Path) -> bool:
         """Return whether an image of the right name can be an annotation's, and is not plainly another one's."""
-        if image.parent.name.lower() in _MASK_FOLDERS:
+        if image.parent.name.lower() in MASK_FOLDERS:
             return False
         if image.parent == annotation.parent:
             return True
@@ -100,7 +91,7 @@ class VocImages:
             image.parent != annotation.parent,
             not _is_parallel(image.parent.parts, annotation.parent.parts),
             image.name != stated_name,
-            image.parent.name.lower() not in _USUAL_IMAGE_FOLDERS,
+            image.parent.name.lower() not in IMAGE_FOLDERS,
             image.stem != annotation.stem,
             image.suffix.lower() not in (".jpg", ".jpeg"),
         )
@@ -108,7 +99,7 @@ class VocImages:
     def _expected(self, annotation: Path, stated_name: str) -> Path:
         name = stated_name if is_image(Path(stated_name)) else f"{annotation.stem}.jpg"
         here = annotation.parent
-        folders = {path.parent for path in self._tree.images if path.parent.name.lower() not in _MASK_FOLDERS}
+        folders = {path.parent for path in self._tree.images if path.parent.name.lower() not in MASK_FOLDERS}
         if not folders or here in folders:
             return here / name
         # as JPEGImages/x is to Annotations/x, so is the nearest folder of images to this one

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -453,3 +454,51 @@ def test_files_whose_names_differ_in_the_split_alone(tmp_path: Path, write_image
         "train": ["images/train.jpg"],
         "val": ["images/val.jpg"],
     }
+
+
+def test_folder_with_most_of_the_images_is_theirs(tmp_path: Path, write_image, write_coco) -> None:
+    names = [f"{number}.jpg" for number in range(50)]
+    for split in ("train", "val"):
+        write_coco(f"annotations/instances_{split}.json", names, [(0, 3, BOX)])
+        _write_images(write_image, tmp_path / "coco/images" / split, *names)
+    _write_images(write_image, tmp_path / "coco", *names[:30])
+    dataset = open_dataset(str(tmp_path / "coco"))
+    for split, samples in dataset.splits.items():
+        assert {sample.name for sample in samples} == {f"images/{split}/{name}" for name in names}
+    assert dataset.notes == (
+        "60 image(s) exist in several folders: images/train/0.jpg is used, not 0.jpg",
+        "30 image(s) are of no usable entry and are left out, first 0.jpg",
+    )
+
+
+def test_folder_of_its_split_goes_before_one_that_holds_as_many(tmp_path: Path, write_image, write_coco) -> None:
+    for split in ("train", "val"):
+        write_coco(f"{split}.json", ["a.jpg", "b.jpg"], [(0, 3, BOX)])
+        _write_images(write_image, tmp_path / "coco" / split, "a.jpg", "b.jpg")
+    _write_images(write_image, tmp_path / "coco", "a.jpg", "b.jpg")
+    names = [sample.name for samples in open_dataset(str(tmp_path / "coco")).splits.values() for sample in samples]
+    assert names == ["train/a.jpg", "train/b.jpg", "val/a.jpg", "val/b.jpg"]
+
+
+def test_folders_that_nothing_tells_apart(tmp_path: Path, write_image, write_coco) -> None:
+    for split in ("train", "val"):
+        write_coco(f"{split}.json", ["a.jpg", "b.jpg"], [(0, 3, BOX)])
+    for camera in ("camera1", "camera2", "masks"):
+        _write_images(write_image, tmp_path / "coco" / camera, "a.jpg", "b.jpg")
+    message = r"train\.json: its images may be those in camera1 or in camera2: both hold 'a\.jpg'"
+    with pytest.raises(DatasetError, match=message) as caught:
+        open_dataset(str(tmp_path / "coco"))
+    assert caught.value.hint == "move one of the folders away, or write it in front of the images' names"
+    shutil.rmtree(tmp_path / "coco/camera2")
+    names = {sample.name for samples in open_dataset(str(tmp_path / "coco")).splits.values() for sample in samples}
+    assert names == {"camera1/a.jpg", "camera1/b.jpg"}
+
+
+def test_folder_of_a_usual_name_goes_before_others(tmp_path: Path, write_image, write_coco) -> None:
+    write_coco("annotations.json", ["a.jpg", "b.jpg"], [(0, 3, BOX)])
+    for folder in ("gt", "imgs"):
+        _write_images(write_image, tmp_path / "coco" / folder, "a.jpg", "b.jpg")
+    dataset = open_dataset(str(tmp_path / "coco"))
+    names = {sample.name for samples in dataset.splits.values() for sample in samples}
+    assert names == {"imgs/a.jpg", "imgs/b.jpg"}
+    assert "2 image(s) exist in several folders: imgs/a.jpg is used, not gt/a.jpg" in dataset.notes

@@ -447,3 +447,12 @@ def test_folder_whose_name_only_holds_a_split_is_none(write_voc) -> None:
             (f"Annotations/{name}.xml", f"{folder}/{name}.xml"),
         )
     assert "no validation split: 1 of 3 training images set apart for it" in open_dataset(str(root)).notes
+
+
+def test_image_that_may_be_one_of_two_is_named(write_voc, write_image) -> None:
+    root = write_voc({"a": ONE_CAT, "b": ONE_CAT, "c": ONE_CAT})
+    for name in "abc":
+        _move(root, (f"JPEGImages/{name}.jpg", f"rgb/{name}.jpg"))
+    write_image(root / "depth/b.jpg")
+    with pytest.raises(DatasetError, match=r"b\.xml: its image may be depth/b\.jpg or rgb/b\.jpg"):
+        open_dataset(str(root))
