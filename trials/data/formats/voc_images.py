@@ -4,13 +4,14 @@ It lies beside the XML file (LabelImg, Roboflow) or in another folder (``JPEGIma
 name that the XML states, and may lie in a subfolder as the XML does.
 """
 
+import os
 from collections import Counter
-from collections.abc import Sequence
-from os.path import commonpath
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from trials.data.formats.broken_items import relative_name
-from trials.data.formats.file_tree import IMAGE_FOLDERS, MASK_FOLDERS, FileTree, is_image, is_possible_name
+from trials.data.formats.file_tree import IMAGE_FOLDERS, MASK_FOLDERS, FileTree, file_name, is_image, is_possible_name
 
 
 class VocImages:
@@ -19,7 +20,8 @@ class VocImages:
     Args:
         tree: The dataset's files.
         annotations: The annotation files among them.
-        is_stated_first: Whether an image of the name that an annotation states goes before one of the annotation's own.
+        is_stated_first: Whether an image of the name that an annotation states goes before one of the annotation's own,
+            and folders in that name are relative to the annotation's.
     """
 
     def __init__(self, tree: FileTree, annotations: Sequence[Path], *, is_stated_first: bool = False) -> None:
@@ -35,32 +37,68 @@ class VocImages:
 
         Args:
             annotation: The XML file.
-            stated_name: The image's file name in it; empty where it has none.
+            stated_name: The image's name in it; empty where it has none. Folders in it count if the annotation's own format
+                means them: `is_stated_first`.
 
         Raises:
             ValueError: The image belongs to another annotation, or nothing tells which of several images is meant.
         """
-        stated_name = stated_name if is_possible_name(stated_name) else ""
-        ranked: list[tuple[tuple[bool, ...], Path]] = []
-        own, stated = (annotation.stem, _stem(annotation)), (_stem(Path(f"{stated_name}.xml")),) if stated_name else ()
-        for stem in dict.fromkeys((*stated, *own) if self._is_stated_first else (*own, *stated)):
-            ranked = ranked or sorted(
-                (self._rank(path, annotation, stated_name), path)
-                for path in self._tree.images_of_stem(stem)
-                if self._may_be_of(path, annotation)
-            )
-        if not ranked:
+        likeliest = self._likeliest(annotation, stated_name)
+        if not likeliest:
             return self._expected(annotation, stated_name)
-        best, image = ranked[0]
-        if len(ranked) > 1 and ranked[1][0] == best:
-            one, two = (relative_name(path, self._tree.root) for _, path in ranked[:2])
+        if len(likeliest) > 1:
+            one, two = (relative_name(path, self._tree.root) for path in likeliest[:2])
             raise ValueError(f"its image may be {one} or {two}")
+        image = likeliest[0]
         if image.stem.lower() != _stem(annotation):
             self._stems_elsewhere.add(_stem(annotation))
         other = self._taken.setdefault(image, annotation)
         if other != annotation:
             raise ValueError(f"its image {image.name} belongs to {relative_name(other, self._tree.root)} too")
         return image
+
+    def split_of(self, annotation: Path, stated_name: Callable[[], str]) -> str | None:
+        """Return the split that the folders of an annotation name, else those of its image; None where none does.
+
+        Args:
+            annotation: The annotation file.
+            stated_name: Returns the image's name in it, as in `find`; called where it is needed.
+        """
+        split = self._tree.split_of(annotation)
+        if split or not self._are_images_split:
+            return split
+        likeliest = self._likeliest(annotation, stated_name())
+        return self._tree.split_of(likeliest[0]) if len(likeliest) == 1 else None
+
+    @cached_property
+    def _are_images_split(self) -> bool:
+        return any(self._tree.split_of(path) for path in self._tree.images)
+
+    def _likeliest(self, annotation: Path, stated_name: str) -> list[Path]:
+        """Return the images that can be an annotation's, of these the ones of the highest rank."""
+        name = file_name(stated_name) if is_possible_name(stated_name) else ""
+        folder = self._stated_folder(annotation, stated_name)
+        ranked: list[tuple[tuple[bool, ...], Path]] = []
+        own, stated = (annotation.stem, _stem(annotation)), (_stem(Path(f"{name}.xml")),) if name else ()
+        for stem in dict.fromkeys((*stated, *own) if self._is_stated_first else (*own, *stated)):
+            ranked = ranked or sorted(
+                (self._rank(path, annotation, name), path)
+                for path in self._tree.images_of_stem(stem)
+                if (path.parent == folder if folder else self._may_be_of(path, annotation))
+            )
+        return [path for rank, path in ranked if rank == ranked[0][0]]
+
+    def _stated_folder(self, annotation: Path, stated_name: str) -> Path | None:
+        """Return the folder of images that a stated path leads to from the annotation's; None where it leads to none."""
+        place = stated_name.replace("\\", "/")
+        if not self._is_stated_first or "/" not in place or not is_possible_name(place):
+            return None
+        folder = Path(os.path.normpath(annotation.parent / place)).parent
+        return folder if folder in self._image_folders else None
+
+    @cached_property
+    def _image_folders(self) -> frozenset[Path]:
+        return frozenset(path.parent for path in self._tree.images)
 
     def notes(self) -> list[str]:
         """Return a sentence on the images without an annotation, if there are any."""
@@ -97,13 +135,18 @@ class VocImages:
         )
 
     def _expected(self, annotation: Path, stated_name: str) -> Path:
-        name = stated_name if is_image(Path(stated_name)) else f"{annotation.stem}.jpg"
+        stated = file_name(stated_name) if is_possible_name(stated_name) else ""
+        name = stated if is_image(Path(stated)) else f"{annotation.stem}.jpg"
+        if folder := self._stated_folder(annotation, stated_name):
+            return folder / name
         here = annotation.parent
         folders = {path.parent for path in self._tree.images if path.parent.name.lower() not in MASK_FOLDERS}
         if not folders or here in folders:
             return here / name
         # as JPEGImages/x is to Annotations/x, so is the nearest folder of images to this one
-        num_shared, nearest = max((len(Path(commonpath((here, other))).parts), other) for other in sorted(folders))
+        num_shared, nearest = max(
+            (len(Path(os.path.commonpath((here, other))).parts), other) for other in sorted(folders)
+        )
         parts = (*here.parts[:num_shared], *nearest.parts[num_shared : num_shared + 1], *here.parts[num_shared + 1 :])
         return Path(*parts, name)
 

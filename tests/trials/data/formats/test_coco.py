@@ -502,3 +502,29 @@ def test_folder_of_a_usual_name_goes_before_others(tmp_path: Path, write_image, 
     names = {sample.name for samples in dataset.splits.values() for sample in samples}
     assert names == {"imgs/a.jpg", "imgs/b.jpg"}
     assert "2 image(s) exist in several folders: imgs/a.jpg is used, not gt/a.jpg" in dataset.notes
+
+
+def test_folders_of_images_divide_a_single_file(tmp_path: Path, write_image, write_coco) -> None:
+    names = ["train/0.jpg", "train/1.jpg", "val/0.jpg", "val/1.jpg", "test/0.jpg", "test/1.jpg"]
+    path = write_coco("annotations.json", names, [(number, 3, BOX) for number in range(6)])
+    _write_images(write_image, tmp_path / "coco/images", *names)
+    document = json.loads(path.read_text())
+    document["annotations"][4]["bbox"] = [1]
+    path.write_text(json.dumps(document))
+    for spec in (path, tmp_path / "coco"):
+        dataset = open_dataset(str(spec))
+        assert {split: [sample.name for sample in samples] for split, samples in dataset.splits.items()} == {
+            split: [f"images/{split}/0.jpg", f"images/{split}/1.jpg"] for split in ("train", "val", "test")
+        }
+        # what is broken in a test split stops nothing
+        assert dataset.left_out == ("annotations.json: annotation 4 of test/0.jpg has no bbox of four numbers",)
+
+
+def test_images_of_a_single_file_in_one_split_s_folder_are_for_training(
+    tmp_path: Path, write_image, write_coco
+) -> None:
+    write_coco("annotations.json", ["0.jpg", "1.jpg"], [(0, 3, BOX)])
+    _write_images(write_image, tmp_path / "coco/val2017", "0.jpg", "1.jpg")
+    dataset = open_dataset(str(tmp_path / "coco"))
+    assert {split: len(samples) for split, samples in dataset.splits.items()} == {"train": 1, "val": 1}
+    assert any("its images are read for training, though named for val" in note for note in dataset.notes)
