@@ -17,7 +17,7 @@ from spaces.documents import parse_json
 from trials.data.dataset import Dataset, DatasetError, Sample, assemble_dataset
 from trials.data.formats.broken_items import BrokenItems, OnBroken, relative_name
 from trials.data.formats.coco_images import CocoImages
-from trials.data.formats.file_tree import FileTree, is_possible_name, note_only_file, note_unreadable, split_in
+from trials.data.formats.file_tree import FileTree, is_possible_name, note_only_file, note_unreadable
 
 _SHOWN_NAME = 40
 _MAX_DEPTH = 2  # folders between the root and an annotation file
@@ -26,6 +26,8 @@ _KEYPOINTS = "person_keypoints"  # holds boxes of people: read where there is no
 _PROBED_BYTES = 65536
 
 _Json: TypeAlias = dict[str, Any]
+_Entry: TypeAlias = tuple[Path, _Json, list[_Json]]
+"""An image's path, what its file holds about it, and its annotations."""
 
 
 def is_coco(tree: FileTree) -> bool:
@@ -36,9 +38,10 @@ def is_coco(tree: FileTree) -> bool:
 def read_coco(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
     """Read COCO annotation files as one dataset.
 
-    A file's name gives its split, else its innermost folder that names one; a single file is for training, whatever it is
-    named. Classes are the categories of the training file in the order of their ids; other files' categories are matched
-    by name. A category that only groups others and has no annotations (Roboflow's id 0) is left out.
+    A file's name gives its split, else its innermost folder that names one. The folders of its images divide a single file;
+    where they name one split or none, it is for training, whatever it is named. Classes are the categories of the training
+    file in the order of their ids; other files' categories are matched by name. A category that only groups others and has
+    no annotations (Roboflow's id 0) is left out.
 
     Args:
         tree: The files, of which `is_coco` is true.
@@ -65,11 +68,16 @@ def read_coco(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
     class_names, labels, category_notes = _classes(documents, files["train"])
     for split, document in documents.items():
         file = files[split]
+        by_split: dict[str, list[_Entry]] = {}
         with broken.of_split(split):
             images.enter(file, split=split if len(files) > 1 else None, images=document["images"])
             pairs = _pair(document, file, labels=labels[split], broken=broken)
-            samples = (_to_sample(image, items, images=images, file=file, broken=broken) for image, items in pairs)
-            splits[split] = [sample for sample in samples if sample is not None]
+            found = [(path, *pair) for pair in pairs if (path := _find_image(pair[0], images, file, broken))]
+            by_split = _divide_by_folder(tree, file, found, notes) if len(files) == 1 else {split: found}
+        for own, entries in by_split.items():
+            with broken.of_split(own):
+                samples = (_to_sample(*entry, file=file, broken=broken) for entry in entries)
+                splits[own] = [sample for sample in samples if sample is not None]
     return assemble_dataset(
         name,
         "coco",
@@ -119,7 +127,7 @@ def _divide_by_split(tree: FileTree, notes: list[str]) -> dict[str, Path]:
         return {"train": tree.given}
     by_split: dict[str | None, list[Path]] = {}
     for path in files:
-        by_split.setdefault(split_in(path.stem) or tree.split_of(path), []).append(path)
+        by_split.setdefault(tree.split_of_file(path), []).append(path)
     found: dict[str, Path] = {}
     unread = []
     unnamed = by_split.pop(None, [])
@@ -153,6 +161,20 @@ def _divide_by_split(tree: FileTree, notes: list[str]) -> dict[str, Path]:
         shown = ", ".join(relative_name(path, tree.root) for path in unread[:5])
         notes.append(f"{len(unread)} other COCO file(s) are not read: {shown}")
     return found
+
+
+def _divide_by_folder(
+    tree: FileTree, file: Path, entries: Sequence[_Entry], notes: list[str]
+) -> dict[str, list[_Entry]]:
+    """Return the entries of the only annotation file by the splits that their images' folders name."""
+    by_split: dict[str, list[_Entry]] = {"train": []}
+    for entry in entries:
+        by_split.setdefault(tree.split_of(entry[0]) or "train", []).append(entry)
+    if by_split["train"] or len(by_split) > 2:
+        return by_split
+    if len(by_split) == 2 and tree.split_of_file(file) is None:
+        notes.append(note_only_file(file, next(split for split in by_split if split != "train"), tree.root))
+    return {"train": list(entries)}
 
 
 def _read_json(file: Path, broken: BrokenItems, notes: list[str]) -> _Json:
@@ -269,22 +291,20 @@ def _pair(
     return [(image, by_image[_key(image.get("id"))]) for image in document["images"]]
 
 
-def _to_sample(
-    image: _Json,
-    annotations: Sequence[_Json],
-    *,
-    images: CocoImages,
-    file: Path,
-    broken: BrokenItems,
-) -> Sample | None:
+def _find_image(image: _Json, images: CocoImages, file: Path, broken: BrokenItems) -> Path | None:
     name = image.get("file_name")
     if not isinstance(name, str) or not name:
         broken.add(file, f"image {image.get('id')} has no file name")
-        return None
-    if not is_possible_name(name):
+    elif not is_possible_name(name):
         broken.add(file, f"image {image.get('id')} has a name that no file can have: {name[:_SHOWN_NAME]!r}")
-        return None
-    path = images.find(name)
+    else:
+        return images.find(name)
+    return None
+
+
+def _to_sample(
+    path: Path, image: _Json, annotations: Sequence[_Json], *, file: Path, broken: BrokenItems
+) -> Sample | None:
     checked = broken.check_image(path, stated_size_hw=_stated_size(image))
     if checked is None:
         return None
@@ -292,7 +312,7 @@ def _to_sample(
     for annotation in annotations:
         box = _to_xyxy(annotation.get("bbox"))
         if box is None:
-            broken.add(file, f"annotation {annotation.get('id')} of {name} has no bbox of four numbers")
+            broken.add(file, f"annotation {annotation.get('id')} of {image['file_name']} has no bbox of four numbers")
         else:
             boxes.append(box)
             kept.append(annotation)

@@ -22,6 +22,13 @@ SPLIT_WORDS = {
 }
 """What folders, lists and files of a split are called, in lower case, and the split's name here."""
 
+IMAGE_FOLDERS = frozenset({"jpegimages", "images", "image", "imgs", "img"})
+"""What folders of images are usually called, in lower case."""
+
+MASK_FOLDERS = frozenset({"segmentationclass", "segmentationobject", "masks", "mask", "trimaps"})
+"""What folders of segmentation masks are called, in lower case: their files often have the images' names."""
+
+_SPLIT_WORD = re.compile("|".join(sorted(SPLIT_WORDS, key=len, reverse=True)))
 _READABLE = IMAGE_SUFFIXES | {".avif", ".gif", ".jfif", ".jp2", ".jpe", ".mpo", ".pgm", ".pnm", ".ppm"}
 _UNREADABLE = frozenset({".cr2", ".dng", ".exr", ".heic", ".heif", ".jxl", ".nef", ".pfm", ".psd", ".raw", ".svg"})
 _LEFT_BY_SYSTEMS = frozenset({"__macosx", "lost+found", "$recycle.bin", "system volume information"})
@@ -102,13 +109,41 @@ class FileTree:
         return len(path.relative_to(self.root).parts) - 1
 
     def split_of(self, path: Path) -> str | None:
-        """Return the split that the innermost folder of a file names; None where no folder names one."""
+        """Return the split that the innermost folder of a file names; None where no folder names one.
+
+        A folder's name may hold any other words beside the split's, if a folder beside it has the same words and another
+        split: ``cats_train`` and ``cats_val``, ``trainset`` and ``valset``.
+        """
         folder = path.parent
         if folder not in self._split_of_folder:
-            inside = folder.relative_to(self.root).parts if folder.is_relative_to(self.root) else ()
-            named = (split_of_folder(part) for part in reversed(inside))
+            inside = [place for place in (folder, *folder.parents) if place in self._folders]
+            named = (split_of_folder(place.name) or self._splits_of_folders.get(place) for place in inside)
             self._split_of_folder[folder] = next((split for split in named if split), None)
         return self._split_of_folder[folder]
+
+    def split_of_file(self, path: Path) -> str | None:
+        """Return the split that a word of an annotation file's name gives, as in ``instances_val2017``, else its folders'.
+
+        Files beside it count as folders do for `split_of`: ``trainset.json`` and ``valset.json``.
+        """
+        words = re.findall(r"[a-z]+", path.stem.lower())
+        stated = next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), None)
+        return stated or self._splits_of_files.get(path) or self.split_of(path)
+
+    @cached_property
+    def _folders(self) -> frozenset[Path]:
+        """The folders below the root that hold files, themselves or in their folders."""
+        holders = {path.parent for path in self.files}
+        every = holders | {parent for folder in holders for parent in folder.parents}
+        return frozenset(folder for folder in every if folder != self.root and folder.is_relative_to(self.root))
+
+    @cached_property
+    def _splits_of_folders(self) -> dict[Path, str]:
+        return _tell_splits_apart(self._folders)
+
+    @cached_property
+    def _splits_of_files(self) -> dict[Path, str]:
+        return _tell_splits_apart(path for suffix, path in self._suffixes if suffix not in _READABLE)
 
 
 def walk_files(folder: Path) -> list[Path]:
@@ -148,10 +183,19 @@ def split_of_folder(name: str) -> str | None:
     return splits.pop() if len(splits) == 1 and words <= SPLIT_WORDS.keys() | _BESIDE_SPLIT_WORDS else None
 
 
-def split_in(name: str) -> str | None:
-    """Return the split that a word of a file's name stands for, as in ``instances_val2017``; None where none does."""
-    words = re.findall(r"[a-z]+", name.lower())
-    return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), None)
+def _tell_splits_apart(paths: Iterable[Path]) -> dict[Path, str]:
+    """Return the splits of paths whose names differ from that of another split beside them in the split's word alone."""
+    alike: dict[tuple[Path, str, str], dict[Path, str]] = {}
+    for path in paths:
+        name = path.name.lower()
+        for word in _SPLIT_WORD.finditer(name):
+            alike.setdefault((path.parent, name[: word.start()], name[word.end() :]), {})[path] = SPLIT_WORDS[word[0]]
+    found: dict[Path, set[str]] = {}
+    for splits in alike.values():
+        if len(set(splits.values())) > 1:
+            for path, split in splits.items():
+                found.setdefault(path, set()).add(split)
+    return {path: splits.pop() for path, splits in found.items() if len(splits) == 1}
 
 
 def read_text(path: Path, *, errors: str = "strict") -> str:

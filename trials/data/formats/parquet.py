@@ -27,7 +27,6 @@ from trials.data.formats.file_tree import (
     count_common_tail,
     is_possible_name,
     note_only_file,
-    split_in,
     split_of_folder,
 )
 from trials.data.images.image_file import check_image
@@ -78,7 +77,7 @@ def read_parquet(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
 
 
 def _named_split(path: Path, tree: FileTree) -> str:
-    return split_in(path.stem) or tree.split_of(path) or "train"
+    return tree.split_of_file(path) or "train"
 
 
 def _note_folders(paths: Sequence[Path], tree: FileTree) -> list[str]:

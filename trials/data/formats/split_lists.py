@@ -1,14 +1,14 @@
-"""Which split each annotation file belongs to: by lists of names such as Pascal VOC's ``ImageSets/Main``, else by folders.
+"""Which split each annotation file belongs to: by lists of names such as Pascal VOC's ``ImageSets/Main``, or by folders.
 
 A list is a text file named after a split. It divides the annotation files of the nearest folder above it that has any; with
 VOC2007 and VOC2012 in one folder, each year's lists divide that year.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from trials.data.formats.broken_items import BrokenItems, relative_name
-from trials.data.formats.file_tree import SPLIT_WORDS, FileTree, count_common_tail, is_image, read_list
+from trials.data.formats.file_tree import SPLIT_WORDS, FileTree, count_common_tail, file_name, is_image, read_list
 
 _TRAINVAL = "trainval"
 _LISTS = {**SPLIT_WORDS, _TRAINVAL: _TRAINVAL}  # a list's name without suffix, and its split
@@ -17,7 +17,12 @@ _CLASS_FLAGS = frozenset({"-1", "0", "1"})  # VOC's lists by class have one behi
 
 
 def divide_by_split(
-    tree: FileTree, annotations: Sequence[Path], *, broken: BrokenItems, notes: list[str]
+    tree: FileTree,
+    annotations: Sequence[Path],
+    split_of: Callable[[Path], str | None],
+    *,
+    broken: BrokenItems,
+    notes: list[str],
 ) -> dict[str, list[Path]]:
     """Return each split's annotation files; all are for training where neither lists nor folders name splits.
 
@@ -26,6 +31,7 @@ def divide_by_split(
     Args:
         tree: The dataset's files.
         annotations: The annotation files among them, sorted.
+        split_of: Returns the split of a file that no list divides.
         broken: Receives list entries that mean several files.
         notes: Receives sentences on what was left out or assumed.
     """
@@ -40,7 +46,7 @@ def divide_by_split(
         listed: dict[str, list[Path]] = {}
         for path, split in lists.items():
             with broken.of_split(split):
-                listed.setdefault(split, []).extend(_read(path, names, broken))
+                listed.setdefault(split, []).extend(_read(path, names, split, broken))
         if not any(path in names.known for paths in listed.values() for path in paths):
             first = relative_name(next(iter(lists)), tree.root)
             notes.append(f"{first} and the lists beside it name no annotation file and are not used")
@@ -56,7 +62,7 @@ def divide_by_split(
                 notes.append(f"{len(paths) - len(distinct)} image(s) are listed twice in {split}")
             splits.setdefault(split, []).extend(distinct)
         rest = [path for path in rest if not path.is_relative_to(base)]
-    _divide_by_folder(tree, rest, splits, notes)
+    _divide_by_folder(tree, rest, split_of, splits=splits, notes=notes)
     return splits
 
 
@@ -101,11 +107,16 @@ def _find_lists(tree: FileTree, annotations: Sequence[Path], notes: list[str]) -
 
 
 def _divide_by_folder(
-    tree: FileTree, annotations: Sequence[Path], splits: dict[str, list[Path]], notes: list[str]
+    tree: FileTree,
+    annotations: Sequence[Path],
+    split_of: Callable[[Path], str | None],
+    *,
+    splits: dict[str, list[Path]],
+    notes: list[str],
 ) -> None:
     unnamed = []
     for path in annotations:
-        split = tree.split_of(path)
+        split = split_of(path)
         if split:
             splits.setdefault(split, []).append(path)
         else:
@@ -128,20 +139,37 @@ class _Names:
             parts = _without_suffixes(path.relative_to(base)).parts
             self._by_stem.setdefault(parts[-1].lower(), []).append((path, parts))
         first = annotations[0].relative_to(base).parts
-        self.usual = base / first[0] if len(first) > 1 else base
-        self.suffix = annotations[0].suffix
+        self._tree = tree
+        self._usual = base / first[0] if len(first) > 1 else base
+        self._suffix = annotations[0].suffix
         self._image_folders = _names_of_folders(tree.images, base) - _names_of_folders(annotations, base)
 
-    def find(self, line: str) -> list[Path]:
-        """Return the annotation files that a list's line means: one, none, or several of equal right."""
+    def find(self, line: str, split: str) -> list[Path]:
+        """Return the annotation files that a line of a split's list means: one, none, or several of equal right."""
         wanted = _without_suffixes(Path(line.replace("\\", "/"))).parts
+        has_own = self._image_of(line, split) is not None
         matches = []
         for path, parts in self._by_stem.get(wanted[-1].lower(), []) if wanted else []:
+            if has_own and self._tree.split_of(path) not in (None, split):
+                continue  # KITTI's testing/ has images, but no annotations, of the names that training/ has
             shared = count_common_tail(parts, wanted)
             # a line may hold the image's path: JPEGImages/seq1/a.jpg means Annotations/seq1/a.xml
             if shared in (len(wanted), len(parts)) or wanted[-shared - 1] in self._image_folders:
                 matches.append((-shared, len(parts), path))
         return [path for *rank, path in matches if rank == list(min(matches)[:2])]
+
+    def expected(self, line: str, split: str) -> Path:
+        """Return where the annotation of a line would be that means none."""
+        image = self._image_of(line, split)
+        return (
+            image.with_suffix(self._suffix) if image else self._usual / f"{_without_suffixes(Path(line))}{self._suffix}"
+        )
+
+    def _image_of(self, line: str, split: str) -> Path | None:
+        """Return the image of a line's name in a folder that is named after the line's split, if there is one."""
+        alike = self._tree.images_of_stem(_without_suffixes(Path(file_name(line))).name)
+        own = (path for path in alike if path.is_relative_to(self.base) and self._tree.split_of(path) == split)
+        return next(own, None)
 
 
 def _names_of_folders(files: Sequence[Path], base: Path) -> set[str]:
@@ -149,21 +177,19 @@ def _names_of_folders(files: Sequence[Path], base: Path) -> set[str]:
     return {part for folder in folders if folder.is_relative_to(base) for part in folder.relative_to(base).parts}
 
 
-def _read(path: Path, names: _Names, broken: BrokenItems) -> list[Path]:
+def _read(path: Path, names: _Names, split: str, broken: BrokenItems) -> list[Path]:
     found = []
     for line in read_list(path):
         *words, last = line.split()
-        candidates = names.find(line)
+        candidates = names.find(line, split)
         if not candidates and words and (last in _CLASS_FLAGS or last.lower().endswith(".xml")):
             line = last if last.lower().endswith(".xml") else line.removesuffix(last).rstrip()
-            candidates = names.find(line)
+            candidates = names.find(line, split)
         if len(candidates) > 1:
             several = " and ".join(relative_name(candidate, names.base) for candidate in candidates[:2])
             broken.add(path, f"{line!r} means both {several}")
         else:
-            found.append(
-                candidates[0] if candidates else names.usual / f"{_without_suffixes(Path(line))}{names.suffix}"
-            )
+            found.append(candidates[0] if candidates else names.expected(line, split))
     return found
 
 

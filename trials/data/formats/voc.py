@@ -58,7 +58,14 @@ def read_voc(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
     broken = BrokenItems(tree.root, on_broken)
     notes: list[str] = []
     paths = sorted(tree.annotations(".xml"), key=lambda path: (path.parent, path.stem))
-    divided = divide_by_split(tree, paths, broken=broken, notes=notes)
+    images = VocImages(tree, paths)
+    divided = divide_by_split(
+        tree,
+        paths,
+        lambda path: images.split_of(path, lambda: _read_stated_name(path)),
+        broken=broken,
+        notes=notes,
+    )
     annotations: dict[str, list[_Annotation]] = {}
     for split, files in divided.items():
         with broken.of_split(split):
@@ -70,7 +77,6 @@ def read_voc(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
         notes.append("a box starts at pixel 0: coordinates are read as counted from 0, not from 1 as in Pascal VOC")
     class_names = sorted({name for annotation in everything for name in annotation.names})
     index = {name: label for label, name in enumerate(class_names)}
-    images = VocImages(tree, paths)
     splits: dict[str, list[Sample]] = {}
     for split, items in annotations.items():
         with broken.of_split(split):
@@ -146,11 +152,21 @@ def _parse(path: Path, broken: BrokenItems) -> _Annotation | None:
             continue
         names.append(name)
         difficult.append(item.findtext("difficult", "0").strip() == "1")
-    stated_name = file_name(root.findtext("filename") or root.findtext("path") or "")
     num_broken = len(root.findall("object")) - len(names)
     return _Annotation(
-        path, stated_name, _stated_size(root), tuple(corners), tuple(names), tuple(difficult), num_broken
+        path, _stated_name(root), _stated_size(root), tuple(corners), tuple(names), tuple(difficult), num_broken
     )
+
+
+def _stated_name(root: ElementTree.Element) -> str:
+    return file_name(root.findtext("filename") or root.findtext("path") or "")
+
+
+def _read_stated_name(path: Path) -> str:
+    try:
+        return _stated_name(ElementTree.parse(path).getroot())
+    except (ElementTree.ParseError, OSError, ValueError, LookupError):
+        return ""  # named as broken when all of it is read
 
 
 def _read_number(box: ElementTree.Element | None, corner: str) -> float:

@@ -4,16 +4,14 @@ It lies beside the XML file (LabelImg, Roboflow) or in another folder (``JPEGIma
 name that the XML states, and may lie in a subfolder as the XML does.
 """
 
+import os
 from collections import Counter
-from collections.abc import Sequence
-from os.path import commonpath
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from trials.data.formats.broken_items import relative_name
-from trials.data.formats.file_tree import FileTree, is_image, is_possible_name
-
-_USUAL_IMAGE_FOLDERS = frozenset({"jpegimages", "images", "image", "imgs", "img"})
-_MASK_FOLDERS = frozenset({"segmentationclass", "segmentationobject", "masks", "mask", "trimaps"})
+from trials.data.formats.file_tree import IMAGE_FOLDERS, MASK_FOLDERS, FileTree, file_name, is_image, is_possible_name
 
 
 class VocImages:
@@ -22,7 +20,8 @@ class VocImages:
     Args:
         tree: The dataset's files.
         annotations: The annotation files among them.
-        is_stated_first: Whether an image of the name that an annotation states goes before one of the annotation's own.
+        is_stated_first: Whether an image of the name that an annotation states goes before one of the annotation's own,
+            and folders in that name are relative to the annotation's.
     """
 
     def __init__(self, tree: FileTree, annotations: Sequence[Path], *, is_stated_first: bool = False) -> None:
@@ -30,7 +29,6 @@ class VocImages:
         self._annotations = frozenset(annotations)
         self._num_of_stem = Counter((tree.split_of(path), _stem(path)) for path in annotations)
         self._taken: dict[Path, Path] = {}
-        self._ambiguous: list[Path] = []
         self._is_stated_first = is_stated_first
         self._stems_elsewhere: set[str] = set()  # of annotations whose image has another name
 
@@ -39,25 +37,19 @@ class VocImages:
 
         Args:
             annotation: The XML file.
-            stated_name: The image's file name in it; empty where it has none.
+            stated_name: The image's name in it; empty where it has none. Folders in it count if the annotation's own format
+                means them: `is_stated_first`.
 
         Raises:
-            ValueError: The image belongs to another annotation.
+            ValueError: The image belongs to another annotation, or nothing tells which of several images is meant.
         """
-        stated_name = stated_name if is_possible_name(stated_name) else ""
-        ranked: list[tuple[tuple[bool, ...], Path]] = []
-        own, stated = (annotation.stem, _stem(annotation)), (_stem(Path(f"{stated_name}.xml")),) if stated_name else ()
-        for stem in dict.fromkeys((*stated, *own) if self._is_stated_first else (*own, *stated)):
-            ranked = ranked or sorted(
-                (self._rank(path, annotation, stated_name), path)
-                for path in self._tree.images_of_stem(stem)
-                if self._may_be_of(path, annotation)
-            )
-        if not ranked:
+        likeliest = self._likeliest(annotation, stated_name)
+        if not likeliest:
             return self._expected(annotation, stated_name)
-        best, image = ranked[0]
-        if len(ranked) > 1 and ranked[1][0] == best:
-            self._ambiguous.append(image)
+        if len(likeliest) > 1:
+            one, two = (relative_name(path, self._tree.root) for path in likeliest[:2])
+            raise ValueError(f"its image may be {one} or {two}")
+        image = likeliest[0]
         if image.stem.lower() != _stem(annotation):
             self._stems_elsewhere.add(_stem(annotation))
         other = self._taken.setdefault(image, annotation)
@@ -65,23 +57,60 @@ class VocImages:
             raise ValueError(f"its image {image.name} belongs to {relative_name(other, self._tree.root)} too")
         return image
 
+    def split_of(self, annotation: Path, stated_name: Callable[[], str]) -> str | None:
+        """Return the split that the folders of an annotation name, else those of its image; None where none does.
+
+        Args:
+            annotation: The annotation file.
+            stated_name: Returns the image's name in it, as in `find`; called where it is needed.
+        """
+        split = self._tree.split_of(annotation)
+        if split or not self._are_images_split:
+            return split
+        likeliest = self._likeliest(annotation, stated_name())
+        return self._tree.split_of(likeliest[0]) if len(likeliest) == 1 else None
+
+    @cached_property
+    def _are_images_split(self) -> bool:
+        return any(self._tree.split_of(path) for path in self._tree.images)
+
+    def _likeliest(self, annotation: Path, stated_name: str) -> list[Path]:
+        """Return the images that can be an annotation's, of these the ones of the highest rank."""
+        name = file_name(stated_name) if is_possible_name(stated_name) else ""
+        folder = self._stated_folder(annotation, stated_name)
+        ranked: list[tuple[tuple[bool, ...], Path]] = []
+        own, stated = (annotation.stem, _stem(annotation)), (_stem(Path(f"{name}.xml")),) if name else ()
+        for stem in dict.fromkeys((*stated, *own) if self._is_stated_first else (*own, *stated)):
+            ranked = ranked or sorted(
+                (self._rank(path, annotation, name), path)
+                for path in self._tree.images_of_stem(stem)
+                if (path.parent == folder if folder else self._may_be_of(path, annotation))
+            )
+        return [path for rank, path in ranked if rank == ranked[0][0]]
+
+    def _stated_folder(self, annotation: Path, stated_name: str) -> Path | None:
+        """Return the folder of images that a stated path leads to from the annotation's; None where it leads to none."""
+        place = stated_name.replace("\\", "/")
+        if not self._is_stated_first or "/" not in place or not is_possible_name(place):
+            return None
+        folder = Path(os.path.normpath(annotation.parent / place)).parent
+        return folder if folder in self._image_folders else None
+
+    @cached_property
+    def _image_folders(self) -> frozenset[Path]:
+        return frozenset(path.parent for path in self._tree.images)
+
     def notes(self) -> list[str]:
-        """Return sentences on images that were chosen among several, and on those without an annotation."""
-        notes = []
-        if self._ambiguous:
-            first = relative_name(self._ambiguous[0], self._tree.root)
-            notes.append(f"{len(self._ambiguous)} image(s) exist several times; the first is used, such as {first}")
+        """Return a sentence on the images without an annotation, if there are any."""
         stems = {stem for _, stem in self._num_of_stem} - self._stems_elsewhere
         others = (path for path in self._tree.images if path not in self._taken and path.stem.lower() not in stems)
-        unused = [path for path in others if path.parent.name.lower() not in _MASK_FOLDERS]
-        if unused:
-            first = relative_name(unused[0], self._tree.root)
-            notes.append(f"{len(unused)} image(s) have no annotation and are left out, first {first}")
-        return notes
+        unused = [path for path in others if path.parent.name.lower() not in MASK_FOLDERS]
+        first = relative_name(unused[0], self._tree.root) if unused else ""
+        return [f"{len(unused)} image(s) have no annotation and are left out, first {first}"] if unused else []
 
     def _may_be_of(self, image: Path, annotation: Path) -> bool:
         """Return whether an image of the right name can be an annotation's, and is not plainly another one's."""
-        if image.parent.name.lower() in _MASK_FOLDERS:
+        if image.parent.name.lower() in MASK_FOLDERS:
             return False
         if image.parent == annotation.parent:
             return True
@@ -100,19 +129,24 @@ class VocImages:
             image.parent != annotation.parent,
             not _is_parallel(image.parent.parts, annotation.parent.parts),
             image.name != stated_name,
-            image.parent.name.lower() not in _USUAL_IMAGE_FOLDERS,
+            image.parent.name.lower() not in IMAGE_FOLDERS,
             image.stem != annotation.stem,
             image.suffix.lower() not in (".jpg", ".jpeg"),
         )
 
     def _expected(self, annotation: Path, stated_name: str) -> Path:
-        name = stated_name if is_image(Path(stated_name)) else f"{annotation.stem}.jpg"
+        stated = file_name(stated_name) if is_possible_name(stated_name) else ""
+        name = stated if is_image(Path(stated)) else f"{annotation.stem}.jpg"
+        if folder := self._stated_folder(annotation, stated_name):
+            return folder / name
         here = annotation.parent
-        folders = {path.parent for path in self._tree.images if path.parent.name.lower() not in _MASK_FOLDERS}
+        folders = {path.parent for path in self._tree.images if path.parent.name.lower() not in MASK_FOLDERS}
         if not folders or here in folders:
             return here / name
         # as JPEGImages/x is to Annotations/x, so is the nearest folder of images to this one
-        num_shared, nearest = max((len(Path(commonpath((here, other))).parts), other) for other in sorted(folders))
+        num_shared, nearest = max(
+            (len(Path(os.path.commonpath((here, other))).parts), other) for other in sorted(folders)
+        )
         parts = (*here.parts[:num_shared], *nearest.parts[num_shared : num_shared + 1], *here.parts[num_shared + 1 :])
         return Path(*parts, name)
 

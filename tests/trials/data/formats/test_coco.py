@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -451,3 +452,88 @@ def test_json_nested_deeply_is_broken_json(tmp_path: Path, write_image) -> None:
     (tmp_path / "train.json").write_text('{"images": [' + "[" * 100_000)
     with pytest.raises(DatasetError, match="the JSON is broken: it is nested too deeply"):
         open_dataset(str(tmp_path))
+
+
+def test_files_whose_names_differ_in_the_split_alone(tmp_path: Path, write_image, write_coco) -> None:
+    for split in ("train", "val"):
+        write_coco(f"{split}set.json", [f"{split}.jpg"], [(0, 3, BOX)])
+        _write_images(write_image, tmp_path / "coco/images", f"{split}.jpg")
+    splits = open_dataset(str(tmp_path / "coco")).splits
+    assert {split: [sample.name for sample in samples] for split, samples in splits.items()} == {
+        "train": ["images/train.jpg"],
+        "val": ["images/val.jpg"],
+    }
+
+
+@pytest.mark.parametrize("folder", ["images", "frames"])
+def test_folder_with_most_of_the_images_is_theirs(tmp_path: Path, write_image, write_coco, folder: str) -> None:
+    names = [f"{number}.jpg" for number in range(50)]
+    write_coco("annotations.json", names, [(0, 3, BOX)])
+    _write_images(write_image, tmp_path / "coco" / folder, *names)
+    _write_images(write_image, tmp_path / "coco", *names[:30])
+    dataset = open_dataset(str(tmp_path / "coco"))
+    found = {sample.name for samples in dataset.splits.values() for sample in samples}
+    assert found == {f"{folder}/{name}" for name in names}
+    assert dataset.notes[:2] == (
+        f"30 image(s) exist in several folders: {folder}/0.jpg is used, not 0.jpg",
+        "30 image(s) are of no usable entry and are left out, first 0.jpg",
+    )
+
+
+def test_folder_of_its_split_goes_before_one_that_holds_as_many(tmp_path: Path, write_image, write_coco) -> None:
+    for split in ("train", "val"):
+        write_coco(f"{split}.json", ["a.jpg", "b.jpg"], [(0, 3, BOX)])
+        _write_images(write_image, tmp_path / "coco" / split, "a.jpg", "b.jpg")
+    _write_images(write_image, tmp_path / "coco", "a.jpg", "b.jpg")
+    names = [sample.name for samples in open_dataset(str(tmp_path / "coco")).splits.values() for sample in samples]
+    assert names == ["train/a.jpg", "train/b.jpg", "val/a.jpg", "val/b.jpg"]
+
+
+def test_folders_that_nothing_tells_apart(tmp_path: Path, write_image, write_coco) -> None:
+    for split in ("train", "val"):
+        write_coco(f"{split}.json", ["a.jpg", "b.jpg"], [(0, 3, BOX)])
+    for camera in ("camera1", "camera2", "masks"):
+        _write_images(write_image, tmp_path / "coco" / camera, "a.jpg", "b.jpg")
+    message = r"train\.json: its images may be those in camera1 or in camera2: both hold 'a\.jpg'"
+    with pytest.raises(DatasetError, match=message) as caught:
+        open_dataset(str(tmp_path / "coco"))
+    assert caught.value.hint == "move one of the folders away, or write it in front of the images' names"
+    shutil.rmtree(tmp_path / "coco/camera2")
+    names = {sample.name for samples in open_dataset(str(tmp_path / "coco")).splits.values() for sample in samples}
+    assert names == {"camera1/a.jpg", "camera1/b.jpg"}
+
+
+def test_folder_of_a_usual_name_goes_before_others(tmp_path: Path, write_image, write_coco) -> None:
+    write_coco("annotations.json", ["a.jpg", "b.jpg"], [(0, 3, BOX)])
+    for folder in ("gt", "imgs"):
+        _write_images(write_image, tmp_path / "coco" / folder, "a.jpg", "b.jpg")
+    dataset = open_dataset(str(tmp_path / "coco"))
+    names = {sample.name for samples in dataset.splits.values() for sample in samples}
+    assert names == {"imgs/a.jpg", "imgs/b.jpg"}
+    assert "2 image(s) exist in several folders: imgs/a.jpg is used, not gt/a.jpg" in dataset.notes
+
+
+def test_folders_of_images_divide_a_single_file(tmp_path: Path, write_image, write_coco) -> None:
+    names = ["train/0.jpg", "train/1.jpg", "val/0.jpg", "val/1.jpg", "test/0.jpg", "test/1.jpg"]
+    path = write_coco("annotations.json", names, [(number, 3, BOX) for number in range(6)])
+    _write_images(write_image, tmp_path / "coco/images", *names)
+    document = json.loads(path.read_text())
+    document["annotations"][4]["bbox"] = [1]
+    path.write_text(json.dumps(document))
+    for spec in (path, tmp_path / "coco"):
+        dataset = open_dataset(str(spec))
+        assert {split: [sample.name for sample in samples] for split, samples in dataset.splits.items()} == {
+            split: [f"images/{split}/0.jpg", f"images/{split}/1.jpg"] for split in ("train", "val", "test")
+        }
+        # what is broken in a test split stops nothing
+        assert dataset.left_out == ("annotations.json: annotation 4 of test/0.jpg has no bbox of four numbers",)
+
+
+def test_images_of_a_single_file_in_one_split_s_folder_are_for_training(
+    tmp_path: Path, write_image, write_coco
+) -> None:
+    write_coco("annotations.json", ["0.jpg", "1.jpg"], [(0, 3, BOX)])
+    _write_images(write_image, tmp_path / "coco/val2017", "0.jpg", "1.jpg")
+    dataset = open_dataset(str(tmp_path / "coco"))
+    assert {split: len(samples) for split, samples in dataset.splits.items()} == {"train": 1, "val": 1}
+    assert any("its images are read for training, though named for val" in note for note in dataset.notes)

@@ -411,3 +411,80 @@ def test_size_beyond_bounds_is_none_stated(write_voc) -> None:
     path.write_text(re.sub("<width>.*?</width>", "<width>1e999</width>", path.read_text()))
     dataset = open_dataset(str(root))
     assert {sample.size_hw for samples in dataset.splits.values() for sample in samples} == {(48, 64)}
+
+
+@pytest.mark.parametrize(
+    ("train", "val"),
+    [
+        ("dataset_train", "dataset_val"),
+        ("TrainData", "ValData"),
+        ("trainset", "valset"),
+        ("train_images_resized", "validation_images_resized"),
+        ("a_test_train", "a_test_val"),
+    ],
+)
+def test_folders_whose_names_differ_in_the_split_alone(write_voc, train: str, val: str) -> None:
+    root = write_voc({name: ONE_CAT for name in "abcd"})
+    for name, folder in (("a", train), ("b", train), ("c", val), ("d", val)):
+        _move(
+            root,
+            (f"JPEGImages/{name}.jpg", f"{folder}/{name}.jpg"),
+            (f"Annotations/{name}.xml", f"{folder}/{name}.xml"),
+        )
+    splits = open_dataset(str(root)).splits
+    assert {split: [sample.name for sample in samples] for split, samples in splits.items()} == {
+        "train": [f"{train}/a.jpg", f"{train}/b.jpg"],
+        "val": [f"{val}/c.jpg", f"{val}/d.jpg"],
+    }
+
+
+def test_folder_whose_name_only_holds_a_split_is_none(write_voc) -> None:
+    root = write_voc({"a": ONE_CAT, "b": ONE_CAT, "c": ONE_CAT})
+    for name, folder in (("a", "latest"), ("b", "cats"), ("c", "cats_val")):
+        _move(
+            root,
+            (f"JPEGImages/{name}.jpg", f"{folder}/{name}.jpg"),
+            (f"Annotations/{name}.xml", f"{folder}/{name}.xml"),
+        )
+    assert "no validation split: 1 of 3 training images set apart for it" in open_dataset(str(root)).notes
+
+
+def test_image_that_may_be_one_of_two_is_named(write_voc, write_image) -> None:
+    root = write_voc({"a": ONE_CAT, "b": ONE_CAT, "c": ONE_CAT})
+    for name in "abc":
+        _move(root, (f"JPEGImages/{name}.jpg", f"rgb/{name}.jpg"))
+    write_image(root / "depth/b.jpg")
+    with pytest.raises(DatasetError, match=r"b\.xml: its image may be depth/b\.jpg or rgb/b\.jpg"):
+        open_dataset(str(root))
+
+
+def test_folders_of_images_divide_annotations(write_voc) -> None:
+    root = write_voc({name: ONE_CAT for name in "abcdef"})
+    for name, split in zip("abcdef", ("train", "train", "val", "val", "test", "test"), strict=True):
+        _move(root, (f"JPEGImages/{name}.jpg", f"images/{split}/{'img_' if name == 'd' else ''}{name}.jpg"))
+    xml = root / "Annotations/d.xml"
+    xml.write_text(xml.read_text().replace("<annotation>", "<annotation><filename>img_d.jpg</filename>"))
+    splits = open_dataset(str(root)).splits
+    assert {split: [sample.name for sample in samples] for split, samples in splits.items()} == {
+        "train": ["images/train/a.jpg", "images/train/b.jpg"],
+        "val": ["images/val/c.jpg", "images/val/img_d.jpg"],
+        "test": ["images/test/e.jpg", "images/test/f.jpg"],
+    }
+
+
+def test_listed_name_of_an_image_in_its_split_s_folder(write_voc, write_image) -> None:
+    root = write_voc({name: ONE_CAT for name in "abc"}, splits={"train": "a", "val": "b", "test": "ac"})
+    for name in "abc":
+        _move(
+            root,
+            (f"JPEGImages/{name}.jpg", f"training/images/{name}.jpg"),
+            (f"Annotations/{name}.xml", f"training/xml/{name}.xml"),
+        )
+    write_image(root / "testing/images/a.jpg")  # another image than training's
+    dataset = open_dataset(str(root))
+    assert {split: [sample.name for sample in samples] for split, samples in dataset.splits.items()} == {
+        "train": ["training/images/a.jpg"],
+        "val": ["training/images/b.jpg"],
+        "test": ["training/images/c.jpg"],
+    }
+    assert "test: 1 listed annotation(s) are missing and are left out, first testing/images/a.xml" in dataset.notes

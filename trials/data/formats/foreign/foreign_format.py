@@ -69,7 +69,7 @@ class ForeignFormat:
     read_box: Callable[[Any, tuple[int, int]], LabelledBox]
     """Reads one of an image's objects, given the image's height and width; raises `NoBoxError`, or one of `FAULTS`."""
     is_stated_first: bool = False
-    """Of a format with a file for each image: whether the image's name in the file goes before the file's own name."""
+    """Of a format with a file for each image: whether the image's path in the file goes before the file's own name."""
 
 
 class OtherFileError(Exception):

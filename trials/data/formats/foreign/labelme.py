@@ -45,7 +45,7 @@ def _read_json_images(path: Path, tree: FileTree) -> Iterable[ForeignImage]:
         groups.setdefault(key, []).append(shape)
     is_joined = len(groups) < len(document["shapes"])
     yield ForeignImage(
-        name=file_name(str(document.get("imagePath") or "")),
+        name=str(document.get("imagePath") or ""),
         objects=list(groups.values()),
         size_hw=read_size(document.get("imageHeight"), document.get("imageWidth")),
         remark="shapes of one label and group id are joined to one object" if is_joined else "",
@@ -98,7 +98,7 @@ LABELME = ForeignFormat(
     is_it=_is_json,
     read_images=_read_json_images,
     read_box=_read_json_box,
-    is_stated_first=True,  # labelme opens the image of this name
+    is_stated_first=True,  # labelme opens the image at this place
 )
 LABELME_XML = ForeignFormat(
     title="LabelMe XML",

@@ -20,7 +20,6 @@ from trials.data.formats.file_tree import (
     note_only_file,
     note_unreadable,
     read_head,
-    split_in,
 )
 from trials.data.formats.foreign.createml import CREATEML
 from trials.data.formats.foreign.cvat import CVAT
@@ -189,7 +188,20 @@ class _Reader:
     def _divide_files(self, parsed: _Parsed) -> None:
         """Enter the images of a format with a file for each."""
         self._images = images = VocImages(self._tree, list(parsed), is_stated_first=self._spec.is_stated_first)
-        for split, paths in divide_by_split(self._tree, list(parsed), broken=self.broken, notes=self._notes).items():
+
+        def split_of(path: Path) -> str | None:
+            content = parsed[path]
+            stated = content[0].name if content and not isinstance(content, Exception) else ""
+            return images.split_of(path, lambda: stated)
+
+        divided = divide_by_split(self._tree, list(parsed), split_of, broken=self.broken, notes=self._notes)
+        for split, paths in divided.items():
+            if split == "test" and (missing := [path for path in paths if path not in parsed]):
+                first = relative_name(missing[0], self._tree.root)
+                self._notes.append(
+                    f"test: {len(missing)} listed annotation(s) are missing and are left out, first {first}"
+                )
+                paths = [path for path in paths if path in parsed]
             with self.broken.of_split(split):
                 self._splits.setdefault(split, {})
                 for path in paths:
@@ -206,7 +218,7 @@ class _Reader:
         self._images = images = CocoImages(self._tree)
         is_only = sum(bool(content) for content in parsed.values()) == 1
         for path, content in parsed.items():
-            split = split_in(path.stem) or self._tree.split_of(path)
+            split = self._tree.split_of_file(path)
             usual = (not is_only and split) or "train"
             self._splits.setdefault(usual, {})
             found: list[tuple[ForeignImage, Path]] = []

@@ -921,3 +921,46 @@ def test_a_bitmap_that_unpacks_to_gigabytes_is_not_unpacked(write_foreign: Write
     path.write_text(json.dumps(document))
     with pytest.raises(DatasetError, match="has a broken bitmap: it is no PNG"):
         open_dataset(str(root))
+
+
+def test_labelme_image_at_the_stated_place(tmp_path: Path, write_image) -> None:
+    """labelme writes the image's path relative to the JSON file, with the system's separators."""
+    for name, place in (("a", "../raw/a.jpg"), ("b", "..\\\\raw\\\\b.jpg"), ("c", "/elsewhere/c.jpg")):
+        _labelme(tmp_path, "labels", {name: BOXES})
+        path = tmp_path / f"labels/{name}.json"
+        path.write_text(path.read_text().replace(f"{name}.jpg", place))
+    images = [f"{folder}/{name}.jpg" for folder in ("augmented", "raw") for name in "ab"]
+    dataset = _open_one(tmp_path, write_image, *images, "raw/c.jpg")
+    names = {sample.name for samples in dataset.splits.values() for sample in samples}
+    assert names == {"raw/a.jpg", "raw/b.jpg", "raw/c.jpg"}
+    (tmp_path / "raw/a.jpg").unlink()
+    with pytest.raises(DatasetError, match=r"raw/a\.jpg: the image is missing"):
+        open_dataset(str(tmp_path))
+
+
+def test_folders_of_images_divide_files_of_one_image(tmp_path: Path, write_image) -> None:
+    _labelme(tmp_path, "labels", {name: BOXES for name in "abcd"})
+    path = tmp_path / "labels/d.json"
+    path.write_text(path.read_text().replace("d.jpg", "z.jpg"))
+    images = ["images/train/a.jpg", "images/train/b.jpg", "images/val/c.jpg", "images/val/z.jpg"]
+    splits = _open_one(tmp_path, write_image, *images).splits
+    assert [[sample.name for sample in splits[split]] for split in ("train", "val")] == [images[:2], images[2:]]
+
+
+def test_kitti_s_testing_images_are_not_those_of_training(tmp_path: Path, write_image) -> None:
+    line = "Car 0.00 0 -1.58 10.00 5.00 30.00 20.00 1.65 1.67 3.64 -0.65 1.71 46.70 -1.59\n"
+    for number in range(3):
+        _write(tmp_path / f"training/label_2/00000{number}.txt", line)
+    for split, lines in (("train", "000000"), ("val", "000001\n000002"), ("test", "000000\n000001")):
+        _write(tmp_path / f"ImageSets/{split}.txt", f"{lines}\n")
+    images = [f"training/image_2/00000{number}.png" for number in range(3)]
+    testing = [f"testing/image_2/00000{number}.png" for number in range(2)]
+    dataset = _open_one(tmp_path, write_image, *images, *testing)
+    assert {split: [sample.name for sample in samples] for split, samples in dataset.splits.items()} == {
+        "train": images[:1],
+        "val": images[1:],
+    }
+    assert dataset.notes == (
+        "test: 2 listed annotation(s) are missing and are left out, first testing/image_2/000000.txt",
+        "the test split is left out: 0 images, no objects",
+    )
