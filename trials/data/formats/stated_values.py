@@ -19,6 +19,8 @@ def read_flag(value: Any, name: str) -> bool:
     >>> read_flag("0", "iscrowd"), read_flag(1.0, "iscrowd"), read_flag(None, "iscrowd")
     (False, True, False)
     """
+    if value == 0 or value is None:  # the usual cases: COCO has a million
+        return False
     text = str(value).strip().lower()
     if text not in _YES and text not in _NO:
         raise ValueError(f"{name} is {value!r}, not 0 or 1")
