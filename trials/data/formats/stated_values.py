@@ -27,7 +27,7 @@ def read_flag(value: Any, name: str) -> bool:
     return text in _YES
 
 
-def read_rotation(attributes: Mapping[str, Any]) -> float:
+def read_rotation(attributes: Mapping[Any, Any]) -> float:
     """Return by how many degrees a box is turned clockwise about its centre: what CVAT writes into other tools' formats.
 
     A value that is no number is an attribute of somebody's own, and turns nothing.

@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 from spaces.documents import parse_json
 from trials.data.formats.file_tree import FileTree, read_text
 from trials.data.formats.outlines import Xyxy
+from trials.data.formats.xml_file import parse_xml
 
 ANY_CLASS = ""
 """The name of an ignored region where any object may be."""
@@ -116,10 +117,7 @@ def read_xml(path: Path, *, root_tag: str) -> ElementTree.Element:
         OtherFileError: The root's tag is another one.
         ValueError: It is not XML.
     """
-    try:
-        root = ElementTree.parse(path).getroot()
-    except (ElementTree.ParseError, UnicodeDecodeError, LookupError) as error:
-        raise ValueError(f"the XML is broken: {error}") from error
+    root = parse_xml(path)
     if root.tag != root_tag:
         raise OtherFileError
     return root
