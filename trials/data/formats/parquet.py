@@ -31,6 +31,7 @@ from trials.data.formats.file_tree import (
     split_of_folder,
 )
 from trials.data.images.image_file import check_image
+from trials.data.lfs_pointer import LFS_ADVICE, is_lfs_pointer
 from trials.whole_file import whole_folder
 
 _IMAGES, _OBJECTS, _BOXES = ("image", "img"), ("objects", "annotations", "faces"), ("bbox", "bboxes", "boxes", "box")
@@ -146,7 +147,8 @@ def _read_file(path: Path, rows: _Rows, names: list[str], folder: Path, tree: Fi
         file = pyarrow.parquet.ParquetFile(path)
         schema = file.schema_arrow
     except (OSError, ValueError, pyarrow.ArrowException) as error:  # ValueError: a column's name is not UTF-8
-        raise DatasetError(f"{path}: the Parquet file cannot be read: {error}") from error
+        reason = LFS_ADVICE if is_lfs_pointer(path) else f"the Parquet file cannot be read: {error}"
+        raise DatasetError(f"{path}: {reason}") from error
     with file:
         columns = [_find(schema.names, wanted) for wanted in (_IMAGES, _OBJECTS)]
         if None in columns:

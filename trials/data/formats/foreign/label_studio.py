@@ -128,6 +128,7 @@ def _place(url: str) -> str:
 def _read_box(result: dict[str, Any], size_hw: tuple[int, int]) -> LabelledBox:
     kind, value = str(result.get("type")), result.get("value") or {}
     names = value.get(kind) or value.get(_LABELS)
+    names = [names] if isinstance(names, str) else names
     if "width" not in value and "points" not in value and "radiusX" not in value:
         raise NoBoxError(kind)
     if "width" in value and "height" not in value:

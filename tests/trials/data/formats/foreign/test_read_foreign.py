@@ -615,6 +615,14 @@ def test_label_studio_task_of_several_images(
         assert set(_all_boxes(_open_one(tmp_path, write_image, "a.jpg", "b.jpg", "c.jpg"))) == {read, "c.jpg"}
 
 
+def test_label_studio_class_that_is_in_no_list(tmp_path: Path, write_image) -> None:
+    result = _result(*BOXES[0])
+    result["value"]["rectanglelabels"] = "red cell"
+    tasks = [{"data": {"image": f"{name}.jpg"}, "annotations": [{"result": [result]}]} for name in "ab"]
+    _write(tmp_path / "project.json", json.dumps(tasks))
+    assert _open_one(tmp_path, write_image, "a.jpg", "b.jpg").class_names == ("red cell",)
+
+
 def test_label_studio_video_is_named(tmp_path: Path) -> None:
     result = {"from_name": "box", "to_name": "video", "type": "videorectangle", "value": {"labels": ["car"]}}
     task = {"id": 1, "data": {"video": "/data/upload/a.mp4"}, "annotations": [{"result": [result]}]}
