@@ -63,8 +63,12 @@ def compose_yaml(text: str) -> yaml.Node | None:
     return node
 
 
-def construct_yaml(node: yaml.Node | None) -> Any:
+def construct_yaml(node: yaml.Node | None, *, as_text: bool = False) -> Any:
     """Return a node's value.
+
+    Args:
+        node: As `compose_yaml` returns it.
+        as_text: Whether each plain value is the text that was written, so that ``no`` is no False, and ``1.10`` not 1.1.
 
     Raises:
         ValueError: a value is none of its type: 2001-99-99 as a date.
@@ -72,7 +76,7 @@ def construct_yaml(node: yaml.Node | None) -> Any:
     if node is None:
         return None
     try:
-        return yaml.SafeLoader("").construct_document(node)
+        return (yaml.BaseLoader if as_text else yaml.SafeLoader)("").construct_document(node)
     except _YAML_FAULTS as error:
         raise ValueError(" ".join(str(error).split())) from error
 

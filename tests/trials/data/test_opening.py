@@ -35,6 +35,18 @@ def test_other_folder_says_what_it_holds(tmp_path: Path) -> None:
         open_dataset(str(tmp_path))
 
 
+def test_annotations_that_git_lfs_did_not_fetch(tmp_path: Path) -> None:
+    (tmp_path / "labels.json").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    with pytest.raises(DatasetError, match="is not a dataset of a known format") as caught:
+        open_dataset(str(tmp_path))
+    assert caught.value.hint == (
+        "labels.json: it is a Git LFS pointer, not the file itself: run 'git lfs pull' in its folder"
+    )
+    (tmp_path / "labels.json").rename(tmp_path / "labels.parquet")
+    with pytest.raises(DatasetError, match=r"labels\.parquet: it is a Git LFS pointer, not the file itself"):
+        open_dataset(str(tmp_path))
+
+
 def test_other_file(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.touch()

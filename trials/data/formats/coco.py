@@ -18,6 +18,8 @@ from trials.data.dataset import Dataset, DatasetError, Sample, assemble_dataset
 from trials.data.formats.broken_items import BrokenItems, OnBroken, relative_name
 from trials.data.formats.coco_images import CocoImages
 from trials.data.formats.file_tree import FileTree, is_possible_name, note_only_file, note_unreadable
+from trials.data.formats.outlines import Xyxy, bound_turned
+from trials.data.formats.stated_values import read_flag, read_rotation
 
 _SHOWN_NAME = 40
 _MAX_DEPTH = 2  # folders between the root and an annotation file
@@ -189,10 +191,38 @@ def _read_json(file: Path, broken: BrokenItems, notes: list[str]) -> _Json:
             if not isinstance(entry, dict):
                 broken.add(file, f"entry {place} of {key!r} is {json.dumps(entry)[:40]}, not an object")
         document[key] = [entry for entry in document[key] if isinstance(entry, dict)]
-    for category in document["categories"]:
-        if not isinstance(category.get("id"), int) or "name" not in category:
-            raise DatasetError(f"{file}: the category {category} has no whole-numbered 'id' and a 'name'")
+    _check_categories(document["categories"], file)
+    for annotation in document["annotations"]:
+        if type(annotation.get("category_id")) is not int:
+            annotation["category_id"] = _whole(annotation.get("category_id"))
     return _without_shared_ids(dict(document), file, broken, notes)
+
+
+def _check_categories(categories: Sequence[_Json], file: Path) -> None:
+    """Make the categories' ids whole numbers, which some tools write as "1" or 1.0.
+
+    Raises:
+        DatasetError: One has no id or no name, or two have the same id.
+    """
+    by_id: dict[int, object] = {}
+    for category in categories:
+        category["id"], name = _whole(category.get("id")), category.get("name")
+        is_named = isinstance(name, str | int | float) and not isinstance(name, bool) and str(name).strip()
+        if not isinstance(category["id"], int) or not is_named:
+            raise DatasetError(f"{file}: the category {category} has no whole-numbered 'id' and a 'name'")
+        if by_id.setdefault(category["id"], name) != name:
+            raise DatasetError(
+                f"{file}: the category id {category['id']} belongs to {by_id[category['id']]!r} and {name!r}",
+                hint="give each class an id of its own",
+            )
+
+
+def _whole(identifier: object) -> object:
+    """Return a category's id as a whole number where it is one, written as text or as a decimal."""
+    if isinstance(identifier, bool):
+        return str(identifier)
+    text = str(identifier).strip().removesuffix(".0")
+    return int(text) if re.fullmatch("-?[0-9]{1,18}", text) else identifier
 
 
 def _without_shared_ids(document: _Json, file: Path, broken: BrokenItems, notes: list[str]) -> _Json:
@@ -284,6 +314,8 @@ def _pair(
         image, category = annotation["image_id"], annotation.get("category_id")
         if image not in by_image:
             broken.add(file, f"annotation {annotation.get('id')} names an unknown image {image}")
+        elif category is None:
+            broken.add(file, f"annotation {annotation.get('id')} has no class")
         elif _key(category) not in labels:
             broken.add(file, f"annotation {annotation.get('id')} has an unknown class {category}")
         else:
@@ -308,17 +340,17 @@ def _to_sample(
     checked = broken.check_image(path, stated_size_hw=_stated_size(image))
     if checked is None:
         return None
-    boxes, kept = [], []
+    boxes, labels, crowd = [], [], []
     for annotation in annotations:
-        box = _to_xyxy(annotation.get("bbox"))
-        if box is None:
-            broken.add(file, f"annotation {annotation.get('id')} of {image['file_name']} has no bbox of four numbers")
+        try:
+            box, is_crowd = _box(annotation), read_flag(annotation.get("iscrowd"), "iscrowd")
+        except ValueError as error:
+            broken.add(file, f"annotation {annotation.get('id')} of {image['file_name']}: {error}")
         else:
             boxes.append(box)
-            kept.append(annotation)
-    labels = [annotation["label"] for annotation in kept]
-    crowd = [bool(annotation.get("iscrowd", 0)) for annotation in kept]
-    num_broken = len(annotations) - len(kept)
+            labels.append(annotation["label"])
+            crowd.append(is_crowd)
+    num_broken = len(annotations) - len(boxes)
     return broken.make_sample(checked, boxes, labels, ignored=crowd, num_broken=num_broken, path=path)
 
 
@@ -330,9 +362,11 @@ def _stated_size(image: _Json) -> tuple[int, int] | None:
     return (height, width) if height > 0 and width > 0 else None
 
 
-def _to_xyxy(box_xywh: object) -> tuple[float, float, float, float] | None:
+def _box(annotation: _Json) -> Xyxy:
     try:
-        left, top, width, height = (float(value) for value in box_xywh)  # type: ignore[attr-defined]
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return left, top, left + width, top + height
+        left, top, width, height = (float(value) for value in annotation.get("bbox"))  # type: ignore[union-attr]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError("has no bbox of four numbers") from error
+    attributes = annotation.get("attributes")
+    degrees = read_rotation(attributes) if isinstance(attributes, dict) else 0.0
+    return bound_turned((left, top, left + width, top + height), degrees)

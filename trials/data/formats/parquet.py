@@ -30,12 +30,13 @@ from trials.data.formats.file_tree import (
     split_of_folder,
 )
 from trials.data.images.image_file import check_image
+from trials.data.lfs_pointer import LFS_ADVICE, is_lfs_pointer
 from trials.whole_file import whole_folder
 
 _IMAGES, _OBJECTS, _BOXES = ("image", "img"), ("objects", "annotations", "faces"), ("bbox", "bboxes", "boxes", "box")
 _CLASSES = ("category", "categories", "category_id", "label", "labels", "class", "class_id")
 _BATCH_ROWS = 32
-_UNPACKER = 2
+_UNPACKER = 3
 """Identifies what unpacked a file; another version of ours may read boxes or classes otherwise."""
 _TOLERANCE_PX = 1.0  # a box past the edge by rounding does not tell xywh from xyxy
 _MOST_OUTSIDE = 0.1  # share of boxes past the edge that errors explain; of corners read as xywh some half are
@@ -127,7 +128,8 @@ def _fill(folder: Path, paths: Sequence[Path], tree: FileTree) -> None:
             f"{paths[0]}: its rows hold no images, and those that they name are not below {tree.root}",
             hint="put them beside the file",
         )
-    names += sorted({str(name) for row in everything for name in row["names"]} - set(names)) if not names else []
+    if not names:
+        names += sorted({name for row in everything for name in row["names"] if name is not None})
     is_xyxy = _is_xyxy(everything, folder)
     for split, rows in by_split.items():
         (folder / f"{split}.json").write_text(json.dumps(_to_coco(rows, names, is_xyxy=is_xyxy), default=str))
@@ -144,7 +146,8 @@ def _read_file(path: Path, rows: _Rows, names: list[str], folder: Path, tree: Fi
         file = pyarrow.parquet.ParquetFile(path)
         schema = file.schema_arrow
     except (OSError, ValueError, pyarrow.ArrowException) as error:  # ValueError: a column's name is not UTF-8
-        raise DatasetError(f"{path}: the Parquet file cannot be read: {error}") from error
+        reason = LFS_ADVICE if is_lfs_pointer(path) else f"the Parquet file cannot be read: {error}"
+        raise DatasetError(f"{path}: {reason}") from error
     with file:
         columns = [_find(schema.names, wanted) for wanted in (_IMAGES, _OBJECTS)]
         if None in columns:
@@ -195,7 +198,7 @@ def _class_names(feature: Any) -> list[str]:
             feature = feature["feature"]
     if isinstance(feature, Mapping) and feature.get("_type") == "ClassLabel":
         names = feature.get("names")
-        return [str(name) for name in names] if isinstance(names, list) else []
+        return ["" if name is None else str(name) for name in names] if isinstance(names, list) else []
     return []
 
 
@@ -237,13 +240,19 @@ def _boxes_and_names(objects: Any, stated: Sequence[str], path: Path) -> dict[st
         raise DatasetError(
             f"{path}: the objects have no field of boxes ({' or '.join(_BOXES)}), but {', '.join(fields)}"
         )
-    labels = [item[label] if label else "object" for item in items]
+    labels = [_class(item[label]) if label else "object" for item in items]
     if stated:
         labels = [stated[v] if isinstance(v, int) and 0 <= v < len(stated) else v for v in labels]
-        labels = [v if isinstance(v, int | str) else str(v) for v in labels]  # the COCO reader names what is no class
     else:
-        labels = [str(v) for v in labels]
+        labels = [v if v is None else str(v) for v in labels]
     return {"boxes": [item[box] for item in items], "names": labels}
+
+
+def _class(value: Any) -> int | str | None:
+    """Return a row's class; None for a value that is none, which the COCO reader names."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)  # pandas writes whole numbers so where one is missing
+    return value if isinstance(value, int | str) and not isinstance(value, bool) and value != "" else None
 
 
 def _is_xyxy(rows: _Rows, folder: Path) -> bool:

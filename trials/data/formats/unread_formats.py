@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from trials.data.formats.file_tree import FileTree, is_image, read_head
+from trials.data.lfs_pointer import LFS_ADVICE, is_lfs_pointer
 
 _PROBED_FILES = 5
 _SHOWN_SUFFIXES = 6
@@ -51,6 +52,7 @@ _RULES: tuple[_Rule, ...] = (
 )
 """Suffix, the format's name, whether a file's head is of it, and the command that converts it, if one is known."""
 
+_TEXTS = (".csv", ".json", ".txt", ".xml", ".yaml", ".yml")
 _BY_ITS_OWN_TOOL = "export it as COCO, Pascal VOC or YOLO from the tool that wrote it"
 _BY_SUFFIX = {".tfrecord": "TFRecord", ".record": "TFRecord", ".mat": "MATLAB", ".h5": "HDF5"}
 
@@ -72,6 +74,8 @@ def _about_files(tree: FileTree) -> str:
 
 
 def _about_annotations(tree: FileTree) -> str:
+    if pointer := next((path for path in tree.annotations(*_TEXTS)[:_PROBED_FILES] if is_lfs_pointer(path)), None):
+        return f"{pointer.relative_to(tree.root).as_posix()}: {LFS_ADVICE}"
     for suffix, name, is_it, command in _RULES:
         for path in tree.annotations(suffix)[:_PROBED_FILES]:
             if is_it(read_head(path)):

@@ -7,6 +7,7 @@ nothing is subtracted, and a note reports it. ``difficult`` objects become ignor
 Source: Everingham et al., The PASCAL VOC 2012 Development Kit, section "Annotation".
 """
 
+import math
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +15,12 @@ from pathlib import Path
 
 from trials.data.dataset import Dataset, DatasetError, Sample, assemble_dataset
 from trials.data.formats.broken_items import BrokenItems, OnBroken, relative_name
-from trials.data.formats.file_tree import FileTree, file_name, note_unreadable
+from trials.data.formats.file_tree import FileTree, file_name, note_unreadable, read_head
+from trials.data.formats.outlines import Xyxy, bound_turned
 from trials.data.formats.split_lists import divide_by_split
+from trials.data.formats.stated_values import read_flag, read_rotation
 from trials.data.formats.voc_images import VocImages
+from trials.data.formats.xml_file import has_root, parse_xml
 
 _ROOT_TAG = "annotation"
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -30,11 +34,17 @@ class _Annotation:
     stated_name: str
     """The image's file name in the XML; empty where it states none."""
     size_hw: tuple[int, int] | None
-    corners: tuple[tuple[float, ...], ...]
+    corners: tuple[Xyxy, ...]
     names: tuple[str, ...]
     is_difficult: tuple[bool, ...]
+    is_turned: tuple[bool, ...]
+    """Of which objects the corners are those around a turned box: their values are continuous, not counted pixels."""
     num_broken: int
     """Objects that could not be read."""
+
+    def counted(self) -> list[Xyxy]:
+        """Return the corners that count pixels."""
+        return [box for box, is_turned in zip(self.corners, self.is_turned, strict=True) if not is_turned]
 
 
 def is_voc(tree: FileTree) -> bool:
@@ -71,10 +81,12 @@ def read_voc(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
         with broken.of_split(split):
             annotations[split] = _parse_all(split, files, broken, notes)
     everything = [annotation for split in annotations.values() for annotation in split]
-    starts = (value for annotation in everything for corners in annotation.corners for value in corners[:2])
+    starts = (value for annotation in everything for corners in annotation.counted() for value in corners[:2])
     first_pixel = 0 if any(0 <= value < 1 for value in starts) else 1
     if first_pixel == 0:
         notes.append("a box starts at pixel 0: coordinates are read as counted from 0, not from 1 as in Pascal VOC")
+    if num_turned := sum(sum(annotation.is_turned) for annotation in everything):
+        notes.append(f"{num_turned} turned box(es) are used by their bounding boxes")
     class_names = sorted({name for annotation in everything for name in annotation.names})
     index = {name: label for label, name in enumerate(class_names)}
     splits: dict[str, list[Sample]] = {}
@@ -97,8 +109,8 @@ def _root_tag(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
             return next((element.tag for _, element in ElementTree.iterparse(file, events=("start",))), None)
-    except (ElementTree.ParseError, OSError, ValueError, LookupError):
-        return None
+    except (ElementTree.ParseError, OSError, ValueError, LookupError):  # such as an encoding that the parser lacks
+        return _ROOT_TAG if has_root(read_head(path), _ROOT_TAG) else None
 
 
 def _is_outlines(path: Path) -> bool:
@@ -122,8 +134,6 @@ def _parse_all(split: str, paths: Sequence[Path], broken: BrokenItems, notes: li
                 broken.add(path, "the annotation is missing")
         except OSError as error:
             broken.add(path, f"the annotation cannot be read: {error}")
-        except (ElementTree.ParseError, UnicodeDecodeError, LookupError) as error:
-            broken.add(path, f"the XML is broken: {error}")
         except DatasetError:
             raise
         except ValueError as error:
@@ -136,25 +146,34 @@ def _parse_all(split: str, paths: Sequence[Path], broken: BrokenItems, notes: li
 
 
 def _parse(path: Path, broken: BrokenItems) -> _Annotation | None:
-    root = ElementTree.parse(path).getroot()
+    root = parse_xml(path)
     if root.tag != _ROOT_TAG:
         return None
-    corners, names, difficult = [], [], []
+    corners, names, difficult, turned = [], [], [], []
     for number, item in enumerate(root.findall("object"), 1):
         try:
             name = (item.findtext("name") or "").strip()
             if not name:
                 raise ValueError("has no name")
-            box = item.find("bndbox")
-            corners.append(tuple(_read_number(box, corner) for corner in _CORNERS))
+            is_difficult = read_flag(item.findtext("difficult"), "difficult")
+            box, is_turned = _read_box(item)
         except ValueError as error:
             broken.add(path, f"object {number}: {error}")
             continue
+        corners.append(box)
         names.append(name)
-        difficult.append(item.findtext("difficult", "0").strip() == "1")
+        difficult.append(is_difficult)
+        turned.append(is_turned)
     num_broken = len(root.findall("object")) - len(names)
     return _Annotation(
-        path, _stated_name(root), _stated_size(root), tuple(corners), tuple(names), tuple(difficult), num_broken
+        path,
+        _stated_name(root),
+        _stated_size(root),
+        tuple(corners),
+        tuple(names),
+        tuple(difficult),
+        tuple(turned),
+        num_broken,
     )
 
 
@@ -164,15 +183,29 @@ def _stated_name(root: ElementTree.Element) -> str:
 
 def _read_stated_name(path: Path) -> str:
     try:
-        return _stated_name(ElementTree.parse(path).getroot())
+        return _stated_name(parse_xml(path))
     except (ElementTree.ParseError, OSError, ValueError, LookupError):
         return ""  # named as broken when all of it is read
 
 
-def _read_number(box: ElementTree.Element | None, corner: str) -> float:
-    text = None if box is None else box.findtext(corner)
+def _read_box(item: ElementTree.Element) -> tuple[Xyxy, bool]:
+    """Return an object's corners, and whether they are around a turned box: roLabelImg's, or CVAT's with an attribute."""
+    if item.find("bndbox") is None and item.find("robndbox") is not None:
+        x, y, width, height, angle = (
+            _read_number(item, f"robndbox/{part}") for part in ("cx", "cy", "w", "h", "angle")
+        )
+        straight = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+        return bound_turned(straight, math.degrees(angle)), True
+    left, top, right, bottom = (_read_number(item, f"bndbox/{corner}") for corner in _CORNERS)
+    attributes = {one.findtext("name"): one.findtext("value") for one in item.iterfind("attributes/attribute")}
+    rotation = read_rotation(attributes)
+    return bound_turned((left, top, right, bottom), rotation), rotation != 0
+
+
+def _read_number(item: ElementTree.Element, place: str) -> float:
+    text = item.findtext(place)
     if text is None:
-        raise ValueError(f"has no bndbox/{corner}")
+        raise ValueError(f"has no {place}")
     return float(text)
 
 
@@ -195,7 +228,9 @@ def _to_sample(
     image = broken.check_image(path, stated_size_hw=annotation.size_hw)
     if image is None:
         return None
-    boxes = [(x1 - first_pixel, y1 - first_pixel, x2, y2) for x1, y1, x2, y2 in annotation.corners]
+    firsts = [0 if is_turned else first_pixel for is_turned in annotation.is_turned]
+    pairs = zip(annotation.corners, firsts, strict=True)
+    boxes = [(x1 - first, y1 - first, x2, y2) for (x1, y1, x2, y2), first in pairs]
     labels = [index[name] for name in annotation.names]
     return broken.make_sample(
         image,

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from spaces.documents import parse_yaml
+from spaces.documents import compose_yaml, construct_yaml
 from trials.data.dataset import Dataset, DatasetError, Sample, assemble_dataset
 from trials.data.formats.broken_items import BrokenItems, OnBroken, relative_name
 from trials.data.formats.file_tree import (
@@ -41,7 +41,7 @@ _LABEL_LINE = re.compile(r"\d+(\s+[-+\d.eE]+){4,}")
 
 def is_yolo(tree: FileTree) -> bool:
     """Return whether there is a YOLO dataset's YAML, or a list of classes and label files."""
-    return _find_yaml(tree) is not None or bool(_class_files(tree) and _has_labels(tree))
+    return bool(_find_yamls(tree)) or bool(_class_files(tree) and _has_labels(tree))
 
 
 def read_yolo(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
@@ -58,10 +58,12 @@ def read_yolo(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
         DatasetError: The file is not valid, a split's images or all its labels are missing, or an item is broken and
             ``on_broken`` is ``stop``.
     """
-    file = _find_yaml(tree)
+    yamls = _find_yamls(tree)
+    file = yamls[0] if yamls else None
     notes: list[str] = []
     document = _read_yaml(file) if file else {}
     class_names = _class_names(document, file, notes) if file else _listed_classes(tree)
+    notes += _note_other_yamls(yamls, tree, class_names)
     base = file.parent if file else tree.root
     stated = base / str(document.get("path") or ".")
     root = stated if os.path.isdir(stated) else base  # it is often a path of the machine where the file was written
@@ -85,14 +87,41 @@ def read_yolo(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
     )
 
 
-def _find_yaml(tree: FileTree) -> Path | None:
+def _find_yamls(tree: FileTree) -> list[Path]:
+    """Return the YAML files that describe datasets, the one to read first; empty for none."""
     files = [path for path in tree.annotations(".yaml", ".yml") if tree.depth(path) <= _MAX_DEPTH]
     if tree.given in files:
-        return tree.given
-    usual = [path for path in files if path.stem.lower() in _USUAL_YAML_STEMS]
-    files.sort(key=lambda path: (tree.depth(path), path not in usual, path))
-    described = (path for path in files if _describes_dataset(path))
-    return next(described, None) or next((path for path in usual if tree.depth(path) == 0), None)
+        return [tree.given]
+    files.sort(key=lambda path: (*_rank(path, tree), path))
+    described = [path for path in files if _describes_dataset(path)]
+    return described or [path for path in files if _rank(path, tree) == (0, False)][:1]
+
+
+def _rank(path: Path, tree: FileTree) -> tuple[int, bool]:
+    return tree.depth(path), path.stem.lower() not in _USUAL_YAML_STEMS
+
+
+def _note_other_yamls(yamls: Sequence[Path], tree: FileTree, class_names: Sequence[str]) -> list[str]:
+    """Return a sentence on the YAML files behind the first, which are not read, if there are any.
+
+    Raises:
+        DatasetError: One names other classes, and nothing but the alphabet puts the first before it.
+    """
+    for other in yamls[1:]:
+        if _rank(other, tree) == _rank(yamls[0], tree) and _named_in(other) not in (None, list(class_names)):
+            shown = " and ".join(relative_name(path, tree.root) for path in (yamls[0], other))
+            raise DatasetError(f"{shown} name different classes", hint="give one of them instead of the folder")
+    if len(yamls) < 2:
+        return []
+    first = relative_name(yamls[1], tree.root)
+    return [f"{len(yamls) - 1} other YAML file(s) of a dataset are not read, first {first}"]
+
+
+def _named_in(file: Path) -> list[str] | None:
+    try:
+        return _class_names(_read_yaml(file), file, [])
+    except DatasetError:  # nobody needs a broken file that is not read
+        return None
 
 
 def _describes_dataset(path: Path) -> bool:
@@ -113,17 +142,20 @@ def _has_labels(tree: FileTree) -> bool:
 
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
-        document = parse_yaml(read_text(file))
+        node = compose_yaml(read_text(file))
+        document, written = construct_yaml(node), construct_yaml(node, as_text=True)
     except ValueError as error:
         raise DatasetError(f"{file}: the YAML is broken: {error}") from error
     if not isinstance(document, dict) or not {"train", "names", "nc"} & document.keys():
         raise DatasetError(f"{file}: a YOLO dataset's YAML holds 'train', 'val' and 'names'; this file does not")
+    if document.get("names") is not None:
+        document["names"] = written.get("names", document["names"])  # a class may be called no, or 007
     return document
 
 
 def _class_names(document: Mapping[str, Any], file: Path, notes: list[str]) -> list[str]:
-    names, count = document.get("names"), document.get("nc")
-    if names is None and isinstance(count, int) and 0 < count <= _MOST_UNNAMED:
+    names, count = document.get("names"), _num_classes(document.get("nc"), file)
+    if names is None and count is not None and 0 < count <= _MOST_UNNAMED:
         notes.append(f"{file.name} names no classes: they are called class_0 to class_{count - 1}")
         return [f"class_{label}" for label in range(count)]
     if isinstance(names, dict):
@@ -137,26 +169,46 @@ def _class_names(document: Mapping[str, Any], file: Path, notes: list[str]) -> l
     if count is not None and count != len(names):
         raise DatasetError(f"{file}: 'nc' is {count}, but 'names' holds {len(names)} names")
     distinct: list[str] = []
-    for label, name in enumerate(str(name) for name in names):
+    for label, name in enumerate(names):
+        if not isinstance(name, str) or not name.strip():
+            raise DatasetError(f"{file}: the class {label} in 'names' is {name!r}, not a name")
         distinct.append(f"{name} ({label})" if name in distinct else name)
         if distinct[-1] != name:
             notes.append(f"the class {label} has the name of another one and is called {distinct[-1]!r}")
     return distinct
 
 
+def _num_classes(stated: Any, file: Path) -> int | None:
+    if stated is None:
+        return None
+    if isinstance(stated, bool) or not re.fullmatch("[0-9]{1,9}", str(stated)):
+        raise DatasetError(f"{file}: 'nc' is {stated!r}, not a number of classes")
+    return int(stated)
+
+
 def _listed_classes(tree: FileTree) -> list[str]:
     """Return the classes that the list of classes holds.
 
     Raises:
-        DatasetError: There are several lists, and they differ.
+        DatasetError: There are several lists, and they differ; or a line between others is blank.
     """
     files = sorted(_class_files(tree), key=tree.depth)
-    names = read_list(files[0])
+    names = _read_classes(files[0])
     for other in files[1:]:
-        if read_list(other) != names:
+        if _read_classes(other) != names:
             shown = " and ".join(relative_name(path, tree.root) for path in (files[0], other))
             raise DatasetError(f"{shown} list different classes", hint="write one data.yaml with 'train' and 'names'")
     return names
+
+
+def _read_classes(path: Path) -> list[str]:
+    lines = [line.strip() for line in read_text(path, errors="surrogateescape").rstrip().splitlines()]
+    if "" in lines:
+        raise DatasetError(
+            f"{path}: line {lines.index('') + 1} is blank, so that the classes after it may count from another number",
+            hint="remove the line, or write the class's name there",
+        )
+    return lines
 
 
 def _num_keypoint_values(document: Mapping[str, Any], file: Path | None) -> int:

@@ -2,6 +2,7 @@
 
 import re
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,11 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from trials.data.dataset import DatasetError
+from trials.data.lfs_pointer import LFS_ADVICE, is_lfs_pointer
+
+# On tags that nobody reads here, such as "Corrupt EXIF data". What matters of a file is checked below, and each process that
+# decodes images has this module; `warnings.catch_warnings` would not do, as threads share its filters.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 """Suffixes of image files, in lower case."""
@@ -180,9 +186,16 @@ def _reading(path: Path) -> Iterator[tuple[Image.Image, bool]]:
     except _MissingPixelsError:
         raise
     except UnidentifiedImageError as error:
-        raise ValueError("it is not an image of a known format") from error
+        raise ValueError(_what_it_is(path)) from error
     except _DECODING_ERRORS as error:
         raise ValueError(f"{_UNREADABLE}{error}") from error
+
+
+def _what_it_is(path: Path) -> str:
+    """Return why a file is no image."""
+    if path.stat().st_size == 0:
+        return "it is empty: 0 bytes"
+    return LFS_ADVICE if is_lfs_pointer(path) else "it is not an image of a known format"
 
 
 class _MissingPixelsError(ValueError):

@@ -75,7 +75,7 @@ def test_categories_of_other_files_are_matched_by_name(tmp_path: Path, write_ima
     [
         ((0, 4, BOX), r"train\.json: annotation 0 has an unknown class 4"),
         ((7, 3, BOX), r"train\.json: annotation 0 names an unknown image 107"),
-        ((0, 3, [1, 2]), r"train\.json: annotation 0 of a\.jpg has no bbox of four numbers"),
+        ((0, 3, [1, 2]), r"train\.json: annotation 0 of a\.jpg: has no bbox of four numbers"),
         ((0, 3, [1, 2, -5, 6]), r"a\.jpg: box 1 \(1\.0, 2\.0, -4\.0, 8\.0\) is inverted"),
         ((0, 3, [1, 2, 0, 6]), r"a\.jpg: box 1 .* has no area"),
         ((0, 3, [1, 2, float("nan"), 6]), r"a\.jpg: box 1 .* is not finite"),
@@ -518,6 +518,7 @@ def test_folders_of_images_divide_a_single_file(tmp_path: Path, write_image, wri
     path = write_coco("annotations.json", names, [(number, 3, BOX) for number in range(6)])
     _write_images(write_image, tmp_path / "coco/images", *names)
     document = json.loads(path.read_text())
+    document["annotations"].append(document["annotations"][4] | {"id": 99})
     document["annotations"][4]["bbox"] = [1]
     path.write_text(json.dumps(document))
     for spec in (path, tmp_path / "coco"):
@@ -537,3 +538,53 @@ def test_images_of_a_single_file_in_one_split_s_folder_are_for_training(
     dataset = open_dataset(str(tmp_path / "coco"))
     assert {split: len(samples) for split, samples in dataset.splits.items()} == {"train": 1, "val": 1}
     assert any("its images are read for training, though named for val" in note for note in dataset.notes)
+
+
+def test_crowd_as_text(tmp_path: Path, write_image, write_coco) -> None:
+    crowds = [{"iscrowd": value} for value in ("0", "1", None, True)]
+    write_coco("train.json", ["a.jpg", "b.jpg"], [(0, 3, BOX, crowd) for crowd in crowds] + [(1, 9, BOX)])
+    _write_images(write_image, tmp_path / "coco", "a.jpg", "b.jpg")
+    dataset = open_dataset(str(tmp_path / "coco"))
+    samples = {sample.name: sample for samples in dataset.splits.values() for sample in samples}
+    assert samples["a.jpg"].ignored.tolist() == [False, True, False, True]
+    write_coco("train.json", ["a.jpg", "b.jpg"], [(0, 3, BOX, {"iscrowd": "maybe"})])
+    with pytest.raises(DatasetError, match=r"annotation 0 of a\.jpg: iscrowd is 'maybe', not 0 or 1"):
+        open_dataset(str(tmp_path / "coco"))
+
+
+def test_category_ids_as_text_or_decimals(tmp_path: Path, write_image, write_coco) -> None:
+    categories = [{"id": "10", "name": "dog"}, {"id": 3.0, "name": "cat"}]
+    write_coco("train.json", ["a.jpg", "b.jpg"], [(0, "3", BOX), (0, 10, BOX), (1, "10", BOX)], categories=categories)
+    _write_images(write_image, tmp_path / "coco", "a.jpg", "b.jpg")
+    dataset = open_dataset(str(tmp_path / "coco"))
+    labels = {sample.name: sample.labels.tolist() for samples in dataset.splits.values() for sample in samples}
+    assert dataset.class_names == ("cat", "dog")
+    assert labels == {"a.jpg": [0, 1], "b.jpg": [1]}
+
+
+@pytest.mark.parametrize(
+    ("categories", "message"),
+    [
+        ([{"id": 3, "name": None}], r"the category \{'id': 3, 'name': None\} has no whole-numbered 'id' and a 'name'"),
+        ([{"id": 3, "name": " "}], "has no whole-numbered 'id' and a 'name'"),
+        ([{"id": 3, "name": {"en": "cat"}}], "has no whole-numbered 'id' and a 'name'"),
+        ([{"id": True, "name": "cat"}], "has no whole-numbered 'id' and a 'name'"),
+        ([{"id": "3a", "name": "cat"}], "has no whole-numbered 'id' and a 'name'"),
+        ([{"id": 3, "name": "cat"}, {"id": "3", "name": "dog"}], "the category id 3 belongs to 'cat' and 'dog'"),
+    ],
+)
+def test_categories_without_name_or_id(tmp_path: Path, write_coco, categories, message: str) -> None:
+    write_coco("train.json", ["a.jpg"], [(0, 3, BOX)], categories=categories)
+    with pytest.raises(DatasetError, match=message):
+        open_dataset(str(tmp_path / "coco"))
+
+
+def test_box_that_cvat_turned(tmp_path: Path, write_image, write_coco) -> None:
+    """CVAT writes the straight box, and by how many degrees it is turned as an attribute."""
+    turned = {"attributes": {"occluded": False, "rotation": 90.0}}
+    own = {"attributes": {"rotation": "left"}}
+    write_coco("train.json", ["a.jpg", "b.jpg"], [(0, 3, BOX, turned), (0, 3, BOX, own), (1, 3, BOX)])
+    _write_images(write_image, tmp_path / "coco", "a.jpg", "b.jpg")
+    dataset = open_dataset(str(tmp_path / "coco"))
+    samples = {sample.name: sample for samples in dataset.splits.values() for sample in samples}
+    assert samples["a.jpg"].boxes.round(3).tolist() == [[12.5, 2.5, 27.5, 22.5], [10, 5, 30, 20]]

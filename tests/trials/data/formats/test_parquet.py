@@ -138,7 +138,7 @@ def test_names_of_other_fields_are_not_the_classes(write_parquet: WriteParquet) 
 
 def test_lists_of_other_lengths_in_a_row(write_parquet: WriteParquet) -> None:
     root = write_parquet(train=[_row(0), _row(1, XYWH, [1])], validation=[_row(2)])
-    with pytest.raises(DatasetError, match="has an unknown class"):
+    with pytest.raises(DatasetError, match=r"train\.json: annotation 3 has no class"):
         open_dataset(str(root))
     dataset = open_dataset(str(root), on_broken="skip")
     assert [len(sample.boxes) for sample in dataset.splits["train"]] == [2, 1]
@@ -315,3 +315,12 @@ def test_objects_of_other_types_are_refused(tmp_path: Path, home: Path, objects:
         return
     assert not is_named
     assert "".join(dataset.class_names)
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), ""])
+def test_object_without_a_class(write_parquet: WriteParquet, missing: object) -> None:
+    """Where the file states no names, they are those in use: a missing one is none of them."""
+    names = ["cat", missing] if isinstance(missing, str) else [1.0, missing]
+    root = write_parquet(None, train=[_row(0), _row(1, classes=names)] if names[0] == 1.0 else [_row(1, classes=names)])
+    with pytest.raises(DatasetError, match=r"train\.json: annotation \d has no class"):
+        open_dataset(str(root))

@@ -488,3 +488,45 @@ def test_listed_name_of_an_image_in_its_split_s_folder(write_voc, write_image) -
         "test": ["training/images/c.jpg"],
     }
     assert "test: 1 listed annotation(s) are missing and are left out, first testing/images/a.xml" in dataset.notes
+
+
+@pytest.mark.parametrize("encoding", ["gb2312", "shift_jis", "iso-8859-1", "utf-16"])
+def test_xml_in_the_encoding_that_it_declares(write_voc, encoding: str) -> None:
+    name = "é" if encoding == "iso-8859-1" else "中"
+    root = write_voc({"a": ONE_CAT, "b": ONE_CAT})
+    for path in root.rglob("*.xml"):
+        text = path.read_text().replace("cat", name)
+        path.write_bytes(f'<?xml version="1.0" encoding="{encoding}"?>{text}'.encode(encoding))
+    assert open_dataset(str(root)).class_names == (name,)
+
+
+def test_xml_that_is_not_in_its_encoding_is_named(write_voc) -> None:
+    root = write_voc({"a": ONE_CAT, "b": ONE_CAT})
+    for encoding, reason in (("gb2312", "codec can't decode"), ("klingon", "unknown encoding")):
+        for path in root.rglob("*.xml"):
+            path.write_bytes(f'<?xml version="1.0" encoding="{encoding}"?><annotation>'.encode() + b"\xff</annotation>")
+        with pytest.raises(DatasetError, match=rf"Annotations/a\.xml: the XML is broken: .*{reason}"):
+            open_dataset(str(root))
+
+
+def test_turned_boxes_are_used_by_their_bounding_boxes(write_voc) -> None:
+    """As roLabelImg writes them, angles in radians; and as CVAT, the straight box and an attribute in degrees."""
+    root = write_voc({"a": ONE_CAT, "b": [("cat", 10, 5, 30, 20)]}, splits={"train": "a", "val": "b"})
+    turned = f"<cx>20</cx><cy>20</cy><w>20</w><h>10</h><angle>{np.pi / 2}</angle>"
+    path = root / "Annotations/a.xml"
+    path.write_text(f"<annotation><object><name>cat</name><robndbox>{turned}</robndbox></object></annotation>")
+    path = root / "Annotations/b.xml"
+    attribute = "<attributes><attribute><name>rotation</name><value>90.0</value></attribute></attributes>"
+    path.write_text(path.read_text().replace("</name>", f"</name>{attribute}"))
+    dataset = open_dataset(str(root))
+    assert dataset.splits["train"][0].boxes.round(3).tolist() == [[15, 10, 25, 30]]
+    assert dataset.splits["val"][0].boxes.round(3).tolist() == [[12.5, 2.5, 27.5, 22.5]]
+    assert "2 turned box(es) are used by their bounding boxes" in dataset.notes
+
+
+def test_difficult_that_is_neither_yes_nor_no(write_voc) -> None:
+    root = write_voc({"a": ONE_CAT, "b": ONE_CAT})
+    path = root / "Annotations/a.xml"
+    path.write_text(path.read_text().replace("<difficult>0", "<difficult>maybe"))
+    with pytest.raises(DatasetError, match=r"a\.xml: object 1: difficult is 'maybe', not 0 or 1"):
+        open_dataset(str(root))

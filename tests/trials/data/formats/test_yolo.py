@@ -318,6 +318,57 @@ def test_lists_of_classes_that_differ(write_yolo) -> None:
         open_dataset(str(root))
 
 
+def test_blank_line_in_a_list_of_classes(write_yolo) -> None:
+    """It may stand for a class without a name, or for nothing: the labels behind it would differ by one."""
+    root = write_yolo()
+    (root / "data.yaml").unlink()
+    (root / "classes.txt").write_text("cat\n\ndog\n")
+    with pytest.raises(DatasetError, match=r"classes\.txt: line 2 is blank"):
+        open_dataset(str(root))
+    (root / "classes.txt").write_text("cat\ndog\n\n \n")
+    assert open_dataset(str(root)).class_names == ("cat", "dog")
+
+
+def test_names_are_the_text_that_is_written(write_yolo) -> None:
+    names = ["yes", "no", "on", "null", "1.10", "007", "1_000", "0x1F", "12:30"]
+    for written in (f"[{', '.join(names)}]", f"{{{', '.join(f'{n}: {name}' for n, name in enumerate(names))}}}"):
+        root = write_yolo(yaml=f"train: images/train\nval: images/val\nnames: {written}\n")
+        assert open_dataset(str(root)).class_names == tuple(names)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("[{name: cat}, {name: dog}]", r"the class 0 in 'names' is \{'name': 'cat'\}, not a name"),
+        ("[cat, '']", r"the class 1 in 'names' is '', not a name"),
+        ("\n- cat\n-\n", r"the class 1 in 'names' is '', not a name"),
+        ("{0: cat, 1: [dog]}", r"the class 1 in 'names' is \['dog'\], not a name"),
+        ("[cat, dog]\nnc: two", r"'nc' is 'two', not a number of classes"),
+        ("[cat, dog]\nnc: '3'", r"'nc' is 3, but 'names' holds 2 names"),
+    ],
+)
+def test_classes_that_have_no_name(write_yolo, names: str, message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        open_dataset(str(write_yolo(yaml=f"train: images/train\nval: images/val\nnames: {names}\n")))
+
+
+def test_number_of_classes_as_text(write_yolo) -> None:
+    assert open_dataset(str(write_yolo(yaml=f"{USUAL}nc: '2'\n"))).class_names == ("cat", "dog")
+
+
+def test_yamls_that_name_different_classes(write_yolo) -> None:
+    root = write_yolo()
+    (root / "data.yaml").rename(root / "my.yaml")
+    (root / "a_coco.yaml").write_text(USUAL.replace("cat", "person"))
+    with pytest.raises(DatasetError, match=r"a_coco\.yaml and my\.yaml name different classes"):
+        open_dataset(str(root))
+    assert open_dataset(str(root / "my.yaml")).class_names == ("cat", "dog")
+    (root / "my.yaml").rename(root / "data.yaml")  # of the usual name: it is meant
+    dataset = open_dataset(str(root))
+    assert dataset.class_names == ("cat", "dog")
+    assert "1 other YAML file(s) of a dataset are not read, first a_coco.yaml" in dataset.notes
+
+
 def _missing(root: Path) -> None:
     """Roboflow's YAML names a test split even where there is none."""
 
@@ -380,7 +431,7 @@ def test_places_of_another_machine_or_case(write_yolo, train: str) -> None:
         (USUAL + "x: 2001-99-99\n", "the YAML is broken: month"),
         (USUAL.replace("images/train", "a" * 5000), "does not exist"),
         (USUAL.replace("path: .", f"path: {'ab/' * 1500}").replace("images/val", "gone"), "does not exist"),
-        ("train: images/train\nval: images/val\nnc: 100000000000\n", "'names' is neither a list"),
+        ("train: images/train\nval: images/val\nnc: 100000000000\n", "'nc' is 100000000000, not a number"),
         (USUAL.replace("[cat, dog]", f"{{'{'9' * 1000}': cat}}"), "the keys of 'names' are"),
     ],
 )

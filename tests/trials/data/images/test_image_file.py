@@ -1,6 +1,8 @@
 """Image files as cameras, editors and broken copies leave them."""
 
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -226,3 +228,29 @@ def test_more_pixels_than_memory_should_take_are_refused_by_the_header(tmp_path:
 def test_an_image_that_no_file_can_be_is_missing(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match=r"the image is missing|the image cannot be read: File name too long"):
         check_image(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "it is empty: 0 bytes"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+            "it is a Git LFS pointer, not the file itself: run 'git lfs pull'",
+        ),
+    ],
+)
+def test_a_file_that_stands_for_an_image_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        check_image(tmp_path / "a.jpg")
+
+
+def test_what_pillow_warns_of_is_not_printed(write_scene: WriteImage) -> None:
+    """In a process of its own: pytest has filters of its own."""
+    path = write_scene(exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
+    for module, is_told in (("PIL.Image", True), ("trials.data.images.image_file", False)):
+        code = f"import {module}, PIL.Image as i; i.open({str(path)!r}).load()"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert ("Corrupt EXIF data" in done.stderr) == is_told
+        assert is_told or not done.stderr

@@ -30,7 +30,7 @@ def _read_images(path: Path, tree: FileTree) -> Iterable[ForeignImage]:
             name = str(entry.get("image") or entry.get("imagefilename") or "")
             yield ForeignImage(name=name, objects=entry.get("annotations", entry.get("annotation")))
         else:
-            yield ForeignImage(name=f"entry {place}", objects=(), fault="is not an object")
+            yield ForeignImage(name=f"entry {place}", objects=None, fault="is not an object")
 
 
 def _read_box(annotation: dict[str, Any], size_hw: tuple[int, int]) -> LabelledBox:

@@ -13,13 +13,12 @@ from trials.data.formats.foreign.foreign_format import (
     ForeignImage,
     LabelledBox,
     NoBoxError,
-    Xyxy,
-    bound,
-    bound_turned,
     read_name,
     read_size,
     read_xml,
 )
+from trials.data.formats.outlines import Xyxy, bound, bound_ellipse, bound_turned
+from trials.data.formats.stated_values import read_flag
 
 
 def _read_images(path: Path, tree: FileTree) -> Iterable[ForeignImage]:
@@ -34,7 +33,7 @@ def _read_images(path: Path, tree: FileTree) -> Iterable[ForeignImage]:
     for track in root.iter("track"):
         for shape in track:
             shape.set("label", track.get("label") or "")
-            if shape.get("outside") != "1":  # the object has left the picture
+            if not read_flag(shape.get("outside"), "outside"):  # 1: the object has left the picture
                 frames.setdefault(int(shape.attrib["frame"]), []).append(shape)
     for frame, shapes in sorted(frames.items()):
         yield ForeignImage(name=f"frame_{frame:06d}", objects=shapes)
@@ -45,20 +44,19 @@ def _read_box(shape: ElementTree.Element, size_hw: tuple[int, int]) -> LabelledB
 
 
 def _bound_shape(shape: ElementTree.Element) -> Xyxy:
+    degrees = float(shape.get("rotation", "0"))
     if shape.tag == "box":
         left, top, right, bottom = _numbers(shape, "xtl", "ytl", "xbr", "ybr")
-    elif shape.tag == "ellipse":
+        return bound_turned((left, top, right, bottom), degrees)
+    if shape.tag == "ellipse":
         x, y, x_radius, y_radius = _numbers(shape, "cx", "cy", "rx", "ry")
-        left, top, right, bottom = x - x_radius, y - y_radius, x + x_radius, y + y_radius
-    elif shape.tag == "mask":
+        return bound_ellipse((x, y), (x_radius, y_radius), degrees)
+    if shape.tag == "mask":
         left, top, width, height = _numbers(shape, "left", "top", "width", "height")
-        right, bottom = left + width, top + height
-    elif shape.tag == "polygon":
+        return left, top, left + width, top + height
+    if shape.tag == "polygon":
         return bound([point.split(",") for point in shape.attrib["points"].split(";")])
-    else:
-        raise NoBoxError(shape.tag)
-    centre = ((left + right) / 2, (top + bottom) / 2)
-    return bound_turned((left, top, right, bottom), float(shape.get("rotation", "0")), pivot=centre)
+    raise NoBoxError(shape.tag)
 
 
 def _numbers(shape: ElementTree.Element, *names: str) -> list[float]:

@@ -16,14 +16,13 @@ from trials.data.formats.foreign.foreign_format import (
     LabelledBox,
     NoBoxError,
     OtherFileError,
-    Xyxy,
-    bound,
-    bound_boxes,
     has_keys,
     read_json,
     read_name,
     read_size,
 )
+from trials.data.formats.outlines import Xyxy, bound, bound_boxes, bound_turned
+from trials.data.formats.stated_values import read_flag, read_rotation
 
 _WITH_BOX = frozenset({"bbox", "polygon"})
 
@@ -54,21 +53,27 @@ def _read_images(path: Path, tree: FileTree) -> Iterable[ForeignImage]:
 
 def _read_box(annotations: list[dict[str, Any]], size_hw: tuple[int, int]) -> LabelledBox:
     box = bound_boxes(_bound_annotation(annotation) for annotation in annotations)
-    label, names = annotations[0]["label_id"], annotations[0]["names"]
-    if not 0 <= label < len(names):
-        raise ValueError(f"has an unknown class {label}")
-    is_crowd = any((annotation.get("attributes") or {}).get("is_crowd") is True for annotation in annotations)
+    label, names = annotations[0].get("label_id"), annotations[0]["names"]
+    if label is None:
+        raise NoBoxError(f"{annotations[0]['type']} without a class")
+    if not isinstance(label, int) or not 0 <= label < len(names):
+        raise ValueError(f"has an unknown class {label!r}")
+    is_crowd = any(read_flag(_attributes(annotation).get("is_crowd"), "is_crowd") for annotation in annotations)
     return LabelledBox(read_name(names[label]), box, is_ignored=is_crowd)
 
 
 def _bound_annotation(annotation: dict[str, Any]) -> Xyxy:
     if annotation["type"] == "bbox":
         left, top, width, height = (float(value) for value in annotation["bbox"])
-        return left, top, left + width, top + height
+        return bound_turned((left, top, left + width, top + height), read_rotation(_attributes(annotation)))
     if annotation["type"] == "polygon":
         points = annotation["points"]
         return bound(list(zip(points[::2], points[1::2], strict=True)))
     raise NoBoxError(str(annotation["type"]))
+
+
+def _attributes(annotation: dict[str, Any]) -> dict[str, Any]:
+    return annotation.get("attributes") or {}
 
 
 DATUMARO = ForeignFormat(

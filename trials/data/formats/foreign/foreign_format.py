@@ -7,15 +7,14 @@ import csv
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from math import cos, radians, sin
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 from spaces.documents import parse_json
 from trials.data.formats.file_tree import FileTree, read_text
-
-Xyxy = tuple[float, float, float, float]
+from trials.data.formats.outlines import Xyxy
+from trials.data.formats.xml_file import parse_xml
 
 ANY_CLASS = ""
 """The name of an ignored region where any object may be."""
@@ -41,7 +40,8 @@ class ForeignImage:
     name: str
     """File name, with or without folders and suffix; empty where the file states none."""
     objects: Sequence[Any] | None
-    """What the format's ``read_box`` reads, one by one; None for an image that nobody has annotated yet."""
+    """What the format's ``read_box`` reads, one by one; None for an image that nobody has annotated yet, or of which a fault
+    leaves nothing to read."""
     size_hw: tuple[int, int] | None = None
     """Height and width, pixels; None where the file states none."""
     split: str | None = None
@@ -117,10 +117,7 @@ def read_xml(path: Path, *, root_tag: str) -> ElementTree.Element:
         OtherFileError: The root's tag is another one.
         ValueError: It is not XML.
     """
-    try:
-        root = ElementTree.parse(path).getroot()
-    except (ElementTree.ParseError, UnicodeDecodeError, LookupError) as error:
-        raise ValueError(f"the XML is broken: {error}") from error
+    root = parse_xml(path)
     if root.tag != root_tag:
         raise OtherFileError
     return root
@@ -144,32 +141,6 @@ def read_name(name: Any) -> str:
     text = "" if name is None else str(name).strip()
     if not text:
         raise ValueError("has no class")
+    if not isinstance(name, str | int | float) or isinstance(name, bool):
+        raise ValueError(f"its class is {text[:40]!r}, no text")
     return text
-
-
-def bound(points: Iterable[Sequence[Any]]) -> Xyxy:
-    """Return the bounding box of an outline's points (x, y).
-
-    Raises:
-        ValueError: There is no point.
-    """
-    numbers = [(float(x), float(y)) for x, y, *_ in points]
-    if not numbers:
-        raise ValueError("has no points")
-    xs, ys = zip(*numbers, strict=True)
-    return min(xs), min(ys), max(xs), max(ys)
-
-
-def bound_boxes(boxes: Iterable[Xyxy]) -> Xyxy:
-    """Return the bounding box of one or more boxes."""
-    return bound([corner for left, top, right, bottom in boxes for corner in ((left, top), (right, bottom))])
-
-
-def bound_turned(box: Xyxy, degrees: float, *, pivot: tuple[float, float]) -> Xyxy:
-    """Return the bounding box of a box turned clockwise about a point, as images show it (y points down)."""
-    if degrees % 360 == 0:
-        return box
-    left, top, right, bottom = box
-    c, s = cos(radians(degrees)), sin(radians(degrees))
-    corners = [(x - pivot[0], y - pivot[1]) for x in (left, right) for y in (top, bottom)]
-    return bound([(pivot[0] + x * c - y * s, pivot[1] + x * s + y * c) for x, y in corners])

@@ -19,17 +19,16 @@ from trials.data.formats.foreign.foreign_format import (
     LabelledBox,
     NoBoxError,
     OtherFileError,
-    Xyxy,
-    bound,
-    bound_turned,
     has_keys,
     read_json,
     read_name,
     read_size,
 )
+from trials.data.formats.outlines import Xyxy, bound, bound_ellipse, bound_turned
 
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-")
 _LABELS = "labels"
+_VIDEOS = frozenset({".avi", ".mkv", ".mov", ".mp4", ".webm"})
 
 
 def _is_it(head: bytes) -> bool:
@@ -47,7 +46,7 @@ def _read_images(path: Path, tree: FileTree) -> Iterable[ForeignImage]:
         if isinstance(task, dict):
             yield _read_task(task, tree)
         else:
-            yield ForeignImage(name=f"task {place}", objects=(), fault="is not an object")
+            yield ForeignImage(name=f"task {place}", objects=None, fault="is not an object")
 
 
 def _is_task(task: dict[str, Any]) -> bool:
@@ -55,7 +54,6 @@ def _is_task(task: dict[str, Any]) -> bool:
 
 
 def _read_task(task: dict[str, Any], tree: FileTree) -> ForeignImage:
-    name = _image_name(task.get("data") or task, tree)
     remark = ""
     if isinstance(task.get("data"), dict):
         written = task.get("annotations", task.get("completions")) or []
@@ -66,6 +64,12 @@ def _read_task(task: dict[str, Any], tree: FileTree) -> ForeignImage:
             remark = "the newest of several annotations is read"
     else:
         results = _min_results(task)
+        if not results and task.get("annotation_id") is None:
+            results = None  # nobody has annotated it
+    try:
+        name = _image_name(task.get("data") or task, _annotated_names(results or ()), tree)
+    except ValueError as error:
+        return ForeignImage(name=f"task {task.get('id')}", objects=None, fault="" if results is None else str(error))
     size_hw = next((size for result in results or () if (size := _size(result))), None)
     return ForeignImage(name=name, objects=results, size_hw=size_hw, remark=remark)
 
@@ -82,12 +86,38 @@ def _size(result: Any) -> tuple[int, int] | None:
     return read_size(result.get("original_height"), result.get("original_width")) if isinstance(result, dict) else None
 
 
-def _image_name(data: dict[str, Any], tree: FileTree) -> str:
-    """Return the name of a task's image: of the ways to read what names it, the first that a file has."""
-    texts = [value for value in data.values() if isinstance(value, str)]
-    text = next((text for text in texts if is_image(Path(_place(text)))), "")
+def _annotated_names(results: Iterable[Any]) -> set[str]:
+    """Return what the labelling interface calls the images that shapes are of; JSON-MIN leaves it out."""
+    return {str(result["to_name"]) for result in results if isinstance(result, dict) and result.get("to_name")}
+
+
+def _image_name(data: dict[str, Any], annotated: set[str], tree: FileTree) -> str:
+    """Return the name of a task's image: of the ways to read what names it, the first that a file has.
+
+    Raises:
+        ValueError: The task has several images, and nothing says which of them is annotated; or none, but a video.
+    """
+    texts = {key: value for key, value in data.items() if isinstance(value, str)}
+    names = {key: _name_of_file(text, tree) for key, text in texts.items() if is_image(Path(_place(text)))}
+    if not names and (videos := [text for text in texts.values() if Path(_place(text)).suffix.lower() in _VIDEOS]):
+        raise ValueError(f"it is of a video, {file_name(_place(videos[0]))}: only images are read")
+    distinct = list(dict.fromkeys(names.values()))
+    if len(annotated) < 2:
+        there = [name for name in distinct if _is_there(name, tree)]
+        named = [name for key, name in names.items() if key in annotated]
+        distinct = named or (there if len(there) == 1 else distinct)
+    if len(distinct) > 1:
+        raise ValueError(f"it has several images, {' and '.join(distinct)}, and nothing says which one a shape is of")
+    return distinct[0] if distinct else ""
+
+
+def _name_of_file(text: str, tree: FileTree) -> str:
     places = [text, _place(text), _UPLOAD.sub("", file_name(_place(text)))]
-    return next((place for place in places if tree.images_of_stem(Path(file_name(place)).stem)), places[-1])
+    return next((place for place in places if _is_there(place, tree)), places[-1])
+
+
+def _is_there(place: str, tree: FileTree) -> bool:
+    return bool(tree.images_of_stem(Path(file_name(place)).stem))
 
 
 def _place(url: str) -> str:
@@ -98,6 +128,7 @@ def _place(url: str) -> str:
 def _read_box(result: dict[str, Any], size_hw: tuple[int, int]) -> LabelledBox:
     kind, value = str(result.get("type")), result.get("value") or {}
     names = value.get(kind) or value.get(_LABELS)
+    names = [names] if isinstance(names, str) else names
     if "width" not in value and "points" not in value and "radiusX" not in value:
         raise NoBoxError(kind)
     if "width" in value and "height" not in value:
@@ -118,7 +149,7 @@ def _bound_value(value: dict[str, Any], *, scale: tuple[float, float]) -> Xyxy:
     turn = float(value.get("rotation") or 0)
     if "radiusX" in value:
         x_radius, y_radius = float(value["radiusX"]) * scale[0], float(value["radiusY"]) * scale[1]
-        return bound_turned((x - x_radius, y - y_radius, x + x_radius, y + y_radius), turn, pivot=(x, y))
+        return bound_ellipse((x, y), (x_radius, y_radius), turn)
     box = (x, y, x + float(value["width"]) * scale[0], y + float(value["height"]) * scale[1])
     return bound_turned(box, turn, pivot=(x, y))  # it turns rectangles about their first corner
 

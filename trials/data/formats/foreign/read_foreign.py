@@ -163,7 +163,7 @@ class _Reader:
             notes.append(
                 f"{len(self._others)} other {self._spec.suffix} file(s) are no {self._spec.title}: not read, first {first}"
             )
-        notes += [f"{count} image(s): {remark}" for remark, count in self._remarks.items()]
+        notes += [f"{count} image(s): {remark}" for remark, count in self._remarks.items() if count]
         notes += [f"{count} object(s): {remark}" for remark, count in self._box_remarks.items()]
         if self._no_boxes:
             kinds = ", ".join(f"{count} {kind}" for kind, count in self._no_boxes.most_common())
@@ -252,11 +252,11 @@ class _Reader:
             return []
         entries = []
         for entry in parsed:
-            if entry.objects is None:
-                self._remarks["without an annotation, left out"] += 1
-                continue
             if entry.fault:
-                self.broken.add(path, f"{entry.name}: {entry.fault}")
+                self.broken.add(path, f"{entry.name}: {entry.fault}" if entry.name else entry.fault)
+            if entry.objects is None:
+                self._remarks["without an annotation, left out"] += not entry.fault
+                continue
             if not isinstance(entry.objects, Sequence) or isinstance(entry.objects, str):
                 self.broken.add(path, f"{entry.name}: its objects are {str(entry.objects)[:40]!r}, no list")
                 continue

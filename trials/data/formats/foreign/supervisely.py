@@ -19,13 +19,12 @@ from trials.data.formats.foreign.foreign_format import (
     LabelledBox,
     NoBoxError,
     OtherFileError,
-    Xyxy,
-    bound,
     has_keys,
     read_json,
     read_name,
     read_size,
 )
+from trials.data.formats.outlines import Xyxy, bound
 from trials.data.images.image_file import MOST_PIXELS
 
 _PNG_HEAD = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"

@@ -411,6 +411,32 @@ def test_labelme_shapes_and_groups(tmp_path: Path, write_image) -> None:
     assert "1 image(s): shapes of one label and group id are joined to one object" in dataset.notes
 
 
+def test_labelme_point_of_a_group_leaves_its_box(tmp_path: Path, write_image) -> None:
+    """A person's box with key points, as labelme's group ids join them; a turned box as X-AnyLabeling writes it."""
+    shapes = [
+        {"label": "cat", "points": [[10, 5], [30, 20]], "group_id": 1, "shape_type": "rectangle"},
+        {"label": "cat", "points": [[12, 12]], "group_id": 1, "shape_type": "point"},
+        {"label": "cat", "points": [[10, 0], [20, 10], [10, 20], [0, 10]], "shape_type": "rotation", "direction": 0.8},
+    ]
+    for name in "ab":
+        _write(tmp_path / f"{name}.json", json.dumps({"shapes": shapes, "imagePath": f"{name}.jpg", "imageData": None}))
+    dataset = _open_one(tmp_path, write_image, "a.jpg", "b.jpg")
+    assert _all_boxes(dataset)["a.jpg"] == [[10, 5, 30, 20], [0, 0, 20, 20]]
+    assert "objects of kinds without a box are left out: 2 point" in dataset.notes
+    assert not any("joined" in note for note in dataset.notes)
+
+
+def test_labelme_image_that_is_in_the_file_alone(write_foreign: WriteForeign) -> None:
+    root = write_foreign("labelme")
+    (root / "train/a.jpg").unlink()
+    path = root / "train/a.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"imageData": "/9j/"}))
+    with pytest.raises(DatasetError, match=r"a\.json: a\.jpg: its image is in this file alone \(imageData\): write it"):
+        open_dataset(str(root))
+    dataset = open_dataset(str(root), on_broken="skip")
+    assert [sample.name for sample in dataset.splits["train"]] == ["train/b.jpg"]
+
+
 def test_labelme_xml_without_objects_is_not_voc(tmp_path: Path, write_image) -> None:
     _labelme_xml(tmp_path, "train", {"a": [], "b": BOXES})
     path = tmp_path / "Annotations/train/b.xml"
@@ -445,6 +471,27 @@ def test_cvat_shapes_and_subsets(tmp_path: Path, write_image) -> None:
     assert val.name == "images/Validation/a.jpg"
     assert train.boxes.round(3).tolist() == [[1, 2, 9, 12.5], [15, 10, 25, 30], [30, 10, 40, 15], [45, 15, 55, 35]]
     assert "objects of kinds without a box are left out: 1 polyline, 1 tag" in dataset.notes
+
+
+def test_turned_circle_is_as_wide_as_before(tmp_path: Path, write_image) -> None:
+    _write(
+        tmp_path / "cvat/annotations.xml",
+        "<annotations>"
+        + "".join(
+            f'<image name="{name}.jpg" width="64" height="48">'
+            '<ellipse label="x" cx="20" cy="20" rx="10" ry="10" rotation="45.0"/></image>'
+            for name in "ab"
+        )
+        + "</annotations>",
+    )
+    result = _result("x", 0, 0, 1, 1) | {"type": "ellipselabels"}
+    circle = {"x": 20 / WIDTH * 100, "y": 20 / HEIGHT * 100, "radiusX": 10 / WIDTH * 100, "radiusY": 10 / HEIGHT * 100}
+    result["value"] = circle | {"rotation": 45, "ellipselabels": ["x"]}
+    tasks = [{"data": {"image": f"{name}.jpg"}, "annotations": [{"result": [result]}]} for name in "ab"]
+    _write(tmp_path / "ls/project.json", json.dumps(tasks))
+    for tool in ("cvat", "ls"):
+        boxes = _all_boxes(_open_one(tmp_path / tool, write_image, "a.jpg", "b.jpg"))["a.jpg"]
+        assert [round(side, 3) for side in boxes[0]] == [10, 10, 30, 30]
 
 
 def test_cvat_tracks_of_a_video(tmp_path: Path, write_image) -> None:
@@ -532,6 +579,58 @@ def test_label_studio_json_min(tmp_path: Path, write_image) -> None:
     assert _all_boxes(dataset) == {"a.jpg": [XYXY[0]], "b.jpg": [XYXY[0]]}
 
 
+def test_label_studio_json_min_of_unlabelled_tasks(tmp_path: Path, write_image) -> None:
+    """What nobody has annotated has no annotation's id; what somebody found empty has."""
+    shape = _result(*BOXES[0])["value"] | {"original_width": WIDTH, "original_height": HEIGHT}
+    tasks = [{"image": f"{name}.jpg", "label": [shape], "annotation_id": 1} for name in "ab"]
+    tasks += [{"image": "c.jpg", "annotation_id": 2}, {"image": "d.jpg", "annotation_id": None}, {"image": "e.jpg"}]
+    _write(tmp_path / "min.json", json.dumps(tasks))
+    dataset = _open_one(tmp_path, write_image, *(f"{name}.jpg" for name in "abcde"))
+    assert _all_boxes(dataset) == {"a.jpg": [XYXY[0]], "b.jpg": [XYXY[0]], "c.jpg": []}
+    assert "2 image(s): without an annotation, left out" in dataset.notes
+
+
+@pytest.mark.parametrize(
+    ("data", "objects", "read"),
+    [
+        ({"left": "a.jpg", "right": "b.jpg"}, ["i1", "i2"], None),
+        ({"left": "a.jpg", "right": "b.jpg"}, ["i2"], None),
+        ({"left": "a.jpg", "right": "b.jpg"}, ["right"], "b.jpg"),
+        ({"preview": "a_small.jpg", "image": "b.jpg"}, ["i1"], "b.jpg"),
+        ({"image": "b.jpg", "url": "/data/upload/4/0a1b2c3d-b.jpg"}, ["i1"], "b.jpg"),
+    ],
+)
+def test_label_studio_task_of_several_images(
+    data: dict[str, str], objects: list[str], read: str | None, tmp_path: Path, write_image
+) -> None:
+    results = [_result(*BOXES[0]) | {"to_name": name} for name in objects]
+    tasks = [{"id": 7, "data": data, "annotations": [{"result": results}]}]
+    tasks += [{"data": {"image": "c.jpg"}, "annotations": [{"result": [_result(*BOXES[0])]}]}]
+    _write(tmp_path / "project.json", json.dumps(tasks))
+    if read is None:
+        message = r"task 7: it has several images, a\.jpg and b\.jpg, and nothing says which one a shape is of"
+        with pytest.raises(DatasetError, match=message):
+            _open_one(tmp_path, write_image, "a.jpg", "b.jpg", "c.jpg")
+    else:
+        assert set(_all_boxes(_open_one(tmp_path, write_image, "a.jpg", "b.jpg", "c.jpg"))) == {read, "c.jpg"}
+
+
+def test_label_studio_class_that_is_in_no_list(tmp_path: Path, write_image) -> None:
+    result = _result(*BOXES[0])
+    result["value"]["rectanglelabels"] = "red cell"
+    tasks = [{"data": {"image": f"{name}.jpg"}, "annotations": [{"result": [result]}]} for name in "ab"]
+    _write(tmp_path / "project.json", json.dumps(tasks))
+    assert _open_one(tmp_path, write_image, "a.jpg", "b.jpg").class_names == ("red cell",)
+
+
+def test_label_studio_video_is_named(tmp_path: Path) -> None:
+    result = {"from_name": "box", "to_name": "video", "type": "videorectangle", "value": {"labels": ["car"]}}
+    task = {"id": 1, "data": {"video": "/data/upload/a.mp4"}, "annotations": [{"result": [result]}]}
+    _write(tmp_path / "project.json", json.dumps([task]))
+    with pytest.raises(DatasetError, match=r"task 1: it is of a video, a\.mp4: only images are read"):
+        open_dataset(str(tmp_path))
+
+
 def test_datumaro_polygons_crowds_and_masks(tmp_path: Path, write_image, write_foreign: WriteForeign) -> None:
     root = write_foreign("datumaro")
     path = root / "annotations/train.json"
@@ -548,6 +647,33 @@ def test_datumaro_polygons_crowds_and_masks(tmp_path: Path, write_image, write_f
     assert dataset.splits["train"][0].boxes.tolist() == [[1, 2, 9, 12]]
     assert dataset.splits["train"][0].ignored.tolist() == [True]
     assert "objects of kinds without a box are left out: 1 mask" in dataset.notes
+
+
+def test_datumaro_box_without_class_or_turned(write_foreign: WriteForeign) -> None:
+    """CVAT writes a turned box as the straight one and an attribute; an annotation need not have a label."""
+    root = write_foreign("datumaro")
+    path = root / "annotations/train.json"
+    document = json.loads(path.read_text())
+    first, second = document["items"][0]["annotations"]
+    first["attributes"] = {"rotation": 90.0}
+    second["label_id"] = None
+    path.write_text(json.dumps(document))
+    dataset = open_dataset(str(root))
+    assert dataset.splits["train"][0].boxes.round(3).tolist() == [[12.5, 2.5, 27.5, 22.5]]
+    assert "objects of kinds without a box are left out: 1 bbox without a class" in dataset.notes
+
+
+def test_open_images_names_as_fiftyone_writes_them(write_foreign: WriteForeign) -> None:
+    root = write_foreign("open-images")
+    path = next(root.rglob("class-descriptions*.csv"))
+    path.rename(root / "classes.csv")
+    dataset = open_dataset(str(root))
+    assert dataset.class_names == ("cat", "red cell")
+    assert not any("other .csv" in note for note in dataset.notes)
+    (root / "classes.csv").unlink()
+    dataset = open_dataset(str(root))
+    assert all(name.startswith("/m/") for name in dataset.class_names)
+    assert any("the class is called by its code, no file names it" in note for note in dataset.notes)
 
 
 def test_open_images_groups_are_ignored(write_foreign: WriteForeign) -> None:
