@@ -527,7 +527,7 @@ def test_folders_of_images_divide_a_single_file(tmp_path: Path, write_image, wri
             split: [f"images/{split}/0.jpg", f"images/{split}/1.jpg"] for split in ("train", "val", "test")
         }
         # what is broken in a test split stops nothing
-        assert dataset.left_out == ("annotations.json: annotation 4 of test/0.jpg has no bbox of four numbers",)
+        assert dataset.left_out == ("annotations.json: annotation 4 of test/0.jpg: has no bbox of four numbers",)
 
 
 def test_images_of_a_single_file_in_one_split_s_folder_are_for_training(
