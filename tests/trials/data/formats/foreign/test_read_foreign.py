@@ -954,8 +954,9 @@ def test_kitti_s_testing_images_are_not_those_of_training(tmp_path: Path, write_
     for split, lines in (("train", "000000"), ("val", "000001\n000002"), ("test", "000000\n000001")):
         _write(tmp_path / f"ImageSets/{split}.txt", f"{lines}\n")
     images = [f"training/image_2/00000{number}.png" for number in range(3)]
-    testing = [f"testing/image_2/00000{number}.png" for number in range(2)]
-    dataset = _open_one(tmp_path, write_image, *images, *testing)
+    others = [f"testing/image_2/00000{number}.png" for number in range(2)]
+    others += [image.replace("image_2", "image_3") for image in images]  # of the camera on the right
+    dataset = _open_one(tmp_path, write_image, *images, *others)
     assert {split: [sample.name for sample in samples] for split, samples in dataset.splits.items()} == {
         "train": images[:1],
         "val": images[1:],
