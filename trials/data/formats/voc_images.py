@@ -12,7 +12,15 @@ from functools import cached_property
 from pathlib import Path
 
 from trials.data.formats.broken_items import relative_name
-from trials.data.formats.file_tree import IMAGE_FOLDERS, MASK_FOLDERS, FileTree, file_name, is_image, is_possible_name
+from trials.data.formats.file_tree import (
+    IMAGE_FOLDERS,
+    MASK_FOLDERS,
+    FileTree,
+    file_name,
+    is_image,
+    is_possible_name,
+    prefer_jpeg,
+)
 
 
 class VocImages:
@@ -75,7 +83,7 @@ class VocImages:
     def _are_images_split(self) -> bool:
         return any(self._tree.split_of(path) for path in self._tree.images)
 
-    def _likeliest(self, annotation: Path, stated_name: str) -> list[Path]:
+    def _likeliest(self, annotation: Path, stated_name: str) -> Sequence[Path]:
         """Return the images that can be an annotation's, of these the ones of the highest rank."""
         name = file_name(stated_name) if is_possible_name(stated_name) else ""
         folder = self._stated_folder(annotation, stated_name)
@@ -87,10 +95,7 @@ class VocImages:
                 for path in self._tree.images_of_stem(stem)
                 if (path.parent == folder if folder else self._may_be_of(path, annotation))
             )
-        likeliest = [path for rank, path in ranked if rank == ranked[0][0]]
-        if len({path.parent for path in likeliest}) == 1:
-            likeliest = [path for path in likeliest if path.suffix.lower() in (".jpg", ".jpeg")] or likeliest
-        return likeliest
+        return prefer_jpeg([path for rank, path in ranked if rank == ranked[0][0]])
 
     def _stated_folder(self, annotation: Path, stated_name: str) -> Path | None:
         """Return the folder of images that a stated path leads to from the annotation's; None where it leads to none."""

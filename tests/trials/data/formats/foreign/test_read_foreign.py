@@ -965,3 +965,13 @@ def test_kitti_s_testing_images_are_not_those_of_training(tmp_path: Path, write_
         "test: 2 listed annotation(s) are missing and are left out, first testing/image_2/000000.txt",
         "the test split is left out: 0 images, no objects",
     )
+
+
+def test_image_without_a_suffix_that_may_be_one_of_two(tmp_path: Path, write_image) -> None:
+    _open_images(tmp_path, "train", {"a": BOXES, "b": BOXES})
+    pictures = ["pictures/a.jpg", "pictures/b.jpg", "pictures/b.png", "masks/a.png"]
+    dataset = _open_one(tmp_path, write_image, *pictures)
+    names = {sample.name for samples in dataset.splits.values() for sample in samples}
+    assert names == {"pictures/a.jpg", "pictures/b.jpg"}
+    with pytest.raises(DatasetError, match=r"the image of a may be depth/a\.png or pictures/a\.jpg"):
+        _open_one(tmp_path, write_image, "depth/a.png")
