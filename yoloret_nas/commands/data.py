@@ -56,7 +56,7 @@ def data(
     fetch_data(data, progress_console)
     from trials.data import describe_dataset, draw_samples, open_dataset
     from trials.data.dataset import SPLITS
-    from trials.data.formats.coco_writer import check_free, write_coco
+    from trials.data.formats.coco_writer import check_apart, check_free, write_coco
     from trials.data.image_check import check_images
     from trials.data.trainable import why_untrainable
 
@@ -65,6 +65,8 @@ def data(
     if convert:
         check_free(convert[1], source)
     dataset = open_dataset(data, on_broken="skip" if skip_broken else "stop")
+    if convert:
+        check_apart(convert[1], dataset)
     with showing_check(progress_console) as report_check:
         dataset, _, looks = check_images(dataset, splits=SPLITS, skip_broken=skip_broken, report=report_check)
     report = describe_dataset(dataset, looks)

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, TypeAlias
 from PIL import Image
 
 from trials.data.dataset import Dataset, DatasetError, Sample
+from trials.data.formats.file_tree import is_image
 from trials.data.images.image_file import ImageFile
 from trials.whole_file import whole_folder
 
@@ -27,6 +28,8 @@ ReportConversion = Callable[[int, int], None]
 
 _LONGEST_STEM = 200  # bytes; file systems take 255 with number and suffix
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f\\/:*?"<>|]')  # what some file system refuses
+
+_SUFFIXES = {"BMP": ".bmp", "JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png"}  # of the formats that are copied
 
 _Json: TypeAlias = dict[str, Any]
 
@@ -61,10 +64,11 @@ def write_coco(
         report: Called in this thread before the first image and after each one.
 
     Raises:
-        DatasetError: As `check_free`; or an image cannot be read.
+        DatasetError: As `check_free` and `check_apart`; or an image cannot be read.
         OSError: Something cannot be written; of a full disk, it names the folder.
     """
     check_free(folder, source)
+    check_apart(folder, dataset)
     whole = sum(len(samples) for samples in dataset.splits.values())
     rewritten: list[str] = []
     done = 0
@@ -77,7 +81,7 @@ def write_coco(
             files: list[str] = []
             for sample in samples:
                 plain = _plain_file(sample)
-                files.append(names.give(sample.name, suffix=plain.suffix if plain else ".png"))
+                files.append(names.give(sample.name, suffix=_suffix_of(plain) if plain else ".png"))
                 if plain:
                     shutil.copyfile(plain, partial / split / files[-1])
                 else:
@@ -108,13 +112,39 @@ def check_free(folder: Path, source: Path | None) -> None:
         raise DatasetError(f"{folder} is the working directory", hint="name a folder in it")
     if os.path.ismount(folder):
         raise DatasetError(f"{folder} is a mount point, which no folder can replace", hint="name a folder in it")
-    inside = source.parent if source is not None and source.is_file() else source
-    if inside is not None and inside.is_dir() and folder.resolve().is_relative_to(inside.resolve()):
+    if source is not None and source.exists():
+        _refuse_inside(folder, source.parent if source.is_file() else source)
+    _check_writable(folder)
+
+
+def check_apart(folder: Path, dataset: Dataset) -> None:
+    """Refuse a folder inside those that a dataset's images are read from, which a YAML file or a list elsewhere may name.
+
+    Args:
+        folder: See `write_coco`.
+        dataset: See `write_coco`.
+
+    Raises:
+        DatasetError: It is in one of them.
+    """
+    samples = [sample for samples in dataset.splits.values() for sample in samples]
+    images = ((sample.load.path, sample.name) for sample in samples if isinstance(sample.load, ImageFile))
+    for inside in {_folder_of(path, name) for path, name in images}:
+        _refuse_inside(folder, inside)
+
+
+def _refuse_inside(folder: Path, other: Path) -> None:
+    if folder.resolve().is_relative_to(other.resolve()):
         raise DatasetError(
-            f"{folder} is inside of {inside.resolve()}, which would then hold each image twice",
+            f"{folder} is inside of {other.resolve()}, which would then hold each image twice",
             hint="name a folder beside it",
         )
-    _check_writable(folder)
+
+
+def _folder_of(path: Path, name: str) -> Path:
+    """Return the folder to which an image's name is relative, else the image's own."""
+    parts = PurePosixPath(name).parts
+    return path.parents[len(parts) - 1] if path.parts[-len(parts) :] == parts != path.parts else path.parent
 
 
 def _check_writable(folder: Path) -> None:
@@ -147,6 +177,14 @@ def _plain_file(sample: Sample) -> Path | None:
         return sample.load.path if sample.load.reads_alike_everywhere() else None
     except ValueError:
         return None  # loading it raises an error that names file and reason
+
+
+def _suffix_of(path: Path) -> str:
+    """Return an image's suffix, or that of its content where its name has none: Parquet files may state no names."""
+    if is_image(path):
+        return path.suffix
+    with Image.open(path) as image:
+        return _SUFFIXES[str(image.format)]
 
 
 class _Names:

@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -259,9 +259,11 @@ def count_common_tail(first: tuple[str, ...], second: tuple[str, ...]) -> int:
     return count
 
 
-def nearest_first(paths: Iterable[Path], place: Path) -> list[Path]:
-    """Return paths, those that share most folders with a place first, else in their order."""
-    return sorted(paths, key=lambda path: -len(Path(os.path.commonpath((path, place))).parts))
+def prefer_jpeg(images: Sequence[Path]) -> Sequence[Path]:
+    """Return the JPEGs among images of one name in one folder, of which the others may be masks; else all of them."""
+    if len({path.parent for path in images}) > 1:
+        return images
+    return [path for path in images if path.suffix.lower() in (".jpg", ".jpeg")] or images
 
 
 def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:

@@ -5,13 +5,22 @@ name that the XML states, and may lie in a subfolder as the XML does.
 """
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from trials.data.formats.broken_items import relative_name
-from trials.data.formats.file_tree import IMAGE_FOLDERS, MASK_FOLDERS, FileTree, file_name, is_image, is_possible_name
+from trials.data.formats.file_tree import (
+    IMAGE_FOLDERS,
+    MASK_FOLDERS,
+    FileTree,
+    file_name,
+    is_image,
+    is_possible_name,
+    prefer_jpeg,
+)
 
 
 class VocImages:
@@ -74,11 +83,11 @@ class VocImages:
     def _are_images_split(self) -> bool:
         return any(self._tree.split_of(path) for path in self._tree.images)
 
-    def _likeliest(self, annotation: Path, stated_name: str) -> list[Path]:
+    def _likeliest(self, annotation: Path, stated_name: str) -> Sequence[Path]:
         """Return the images that can be an annotation's, of these the ones of the highest rank."""
         name = file_name(stated_name) if is_possible_name(stated_name) else ""
         folder = self._stated_folder(annotation, stated_name)
-        ranked: list[tuple[tuple[bool, ...], Path]] = []
+        ranked: list[tuple[tuple[int, ...], Path]] = []
         own, stated = (annotation.stem, _stem(annotation)), (_stem(Path(f"{name}.xml")),) if name else ()
         for stem in dict.fromkeys((*stated, *own) if self._is_stated_first else (*own, *stated)):
             ranked = ranked or sorted(
@@ -86,7 +95,7 @@ class VocImages:
                 for path in self._tree.images_of_stem(stem)
                 if (path.parent == folder if folder else self._may_be_of(path, annotation))
             )
-        return [path for rank, path in ranked if rank == ranked[0][0]]
+        return prefer_jpeg([path for rank, path in ranked if rank == ranked[0][0]])
 
     def _stated_folder(self, annotation: Path, stated_name: str) -> Path | None:
         """Return the folder of images that a stated path leads to from the annotation's; None where it leads to none."""
@@ -123,15 +132,17 @@ class VocImages:
         is_near = image.parent.name.lower() == annotation.parent.name.lower()
         return is_alone or is_near or _is_parallel(image.parent.parts, annotation.parent.parts)
 
-    def _rank(self, image: Path, annotation: Path, stated_name: str) -> tuple[bool, ...]:
+    def _rank(self, image: Path, annotation: Path, stated_name: str) -> tuple[int, ...]:
         """Return what speaks against an image, weightiest first."""
         return (
             image.parent != annotation.parent,
             not _is_parallel(image.parent.parts, annotation.parent.parts),
             image.name != stated_name,
+            -len(
+                _words(image.parent.name) & _words(annotation.parent.name)
+            ),  # KITTI's image_2 and image_3, and label_2
             image.parent.name.lower() not in IMAGE_FOLDERS,
             image.stem != annotation.stem,
-            image.suffix.lower() not in (".jpg", ".jpeg"),
         )
 
     def _expected(self, annotation: Path, stated_name: str) -> Path:
@@ -155,6 +166,10 @@ def _stem(annotation: Path) -> str:
     """Return the name, in lower case, that an annotation's image has without its suffix: of a.xml and of a.jpg.xml a."""
     stem = Path(annotation.stem)
     return (stem.stem if is_image(stem) else stem.name).lower()
+
+
+def _words(folder: str) -> set[str]:
+    return set(re.findall(r"[a-z]+|[0-9]+", folder.lower()))
 
 
 def _is_parallel(first: Sequence[str], second: Sequence[str]) -> bool:

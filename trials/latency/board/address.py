@@ -79,9 +79,9 @@ def parse_address(spec: str) -> SshAddress:
 
 
 def _unknown(spec: str) -> UnknownDeviceError:
-    shown = re.sub(
-        r"(?s)(?<=://)([^:@]*):.*@", r"\1:***@", spec
-    )  # ssh takes no password there, but some people write one
+    scheme, colon, rest = spec.partition("://")
+    hidden = re.sub(r"(?s)^([^:@]*):.*@", r"\1:***@", rest)  # ssh takes no password there, but some people write one
+    shown = f"{scheme}{colon}{hidden}"
     return UnknownDeviceError(
         f"device {shown!r} is not a board's address",
         hint="use ssh://nano, ssh://user@host, ssh://user@host:2222, ssh://nano?trtexec=/path/of/trtexec or "

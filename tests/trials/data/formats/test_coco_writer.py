@@ -15,7 +15,7 @@ from pycocotools.coco import COCO
 
 from tests.trials.data.formats.coco_round_trip import check_round_trip
 from trials.data import DatasetError, open_dataset
-from trials.data.formats.coco_writer import check_free
+from trials.data.formats.coco_writer import check_apart, check_free
 from trials.data.formats.coco_writer import write_coco as convert  # write_coco is a fixture
 
 Write = Callable[[], str]
@@ -222,3 +222,37 @@ def test_full_disk_names_the_new_folder(coco: str, tmp_path: Path, monkeypatch: 
     with pytest.raises(OSError, match=r"No space left on device: '.*/out'"):
         convert(open_dataset(coco), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("is_list", [False, True])
+def test_folder_of_images_that_a_yaml_file_elsewhere_names(tmp_path: Path, yolo: str, is_list: bool) -> None:
+    given = tmp_path / "settings/data.yaml"
+    given.parent.mkdir()
+    images = [path for path in sorted(Path(yolo).rglob("*")) if path.suffix in (".jpg", ".png")]
+    assert images
+    (given.parent / "all.txt").write_text("".join(f"{path}\n" for path in images))
+    place = "train: all.txt" if is_list else f"path: {yolo}\ntrain: images"
+    given.write_text(f"{place}\nnames: {[str(number) for number in range(9)]}\n")
+    dataset = open_dataset(str(given), on_broken="skip")
+    out = images[0].parent / "out"
+    with pytest.raises(DatasetError, match=r"out is inside of .*, which would then hold each image twice"):
+        convert(dataset, out, source=given)
+    assert not out.exists()
+    check_apart(tmp_path / "out", dataset)
+    if not is_list:  # images of that folder may lie anywhere in it
+        with pytest.raises(DatasetError, match=r"out is inside of .*/yolo, which"):
+            check_apart(Path(yolo) / "out", dataset)
+
+
+def test_images_without_a_suffix_get_that_of_their_content(coco: str, tmp_path: Path) -> None:
+    for name, suffix in (("v", "jpg"), ("w", "png")):
+        path = Path(coco) / f"val/{name}.{suffix}"
+        Image.new("RGB", (64, 48)).save(path)
+        path.rename(path.with_suffix(""))
+    path = Path(coco) / "annotations/instances_val.json"
+    document = json.loads(path.read_text())
+    document["images"] = [{"id": number, "file_name": name} for number, name in enumerate("vw", 100)]
+    path.write_text(json.dumps(document))
+    out = tmp_path / "out"
+    assert convert(open_dataset(coco), out).rewritten == ()
+    assert {file.name for file in (out / "val").iterdir()} == {"v.jpg", "w.png"}

@@ -449,13 +449,24 @@ def test_folder_whose_name_only_holds_a_split_is_none(write_voc) -> None:
     assert "no validation split: 1 of 3 training images set apart for it" in open_dataset(str(root)).notes
 
 
-def test_image_that_may_be_one_of_two_is_named(write_voc, write_image) -> None:
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_image_that_may_be_one_of_two_is_named(write_voc, write_image, suffix: str) -> None:
     root = write_voc({"a": ONE_CAT, "b": ONE_CAT, "c": ONE_CAT})
     for name in "abc":
         _move(root, (f"JPEGImages/{name}.jpg", f"rgb/{name}.jpg"))
-    write_image(root / "depth/b.jpg")
-    with pytest.raises(DatasetError, match=r"b\.xml: its image may be depth/b\.jpg or rgb/b\.jpg"):
+    write_image(root / f"depth/b.{suffix}")
+    with pytest.raises(DatasetError, match=rf"b\.xml: its image may be depth/b\.{suffix} or rgb/b\.jpg"):
         open_dataset(str(root))
+
+
+def test_folders_of_images_that_are_called_as_those_of_annotations(write_voc) -> None:
+    root = write_voc({name: ONE_CAT for name in "ab"})
+    for name, folder in (("a", "left_2"), ("b", "right_3")):
+        _move(
+            root, (f"Annotations/{name}.xml", f"{folder}_xml/1.xml"), (f"JPEGImages/{name}.jpg", f"{folder}_img/1.jpg")
+        )
+    names = {sample.name for samples in open_dataset(str(root)).splits.values() for sample in samples}
+    assert names == {"left_2_img/1.jpg", "right_3_img/1.jpg"}
 
 
 def test_folders_of_images_divide_annotations(write_voc) -> None:

@@ -3,6 +3,7 @@
 Classes are the names in use, sorted. No library reads these: docs/data.md, "Why no library", has the comparison.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,13 +13,15 @@ from trials.data.dataset import Dataset, DatasetFormat, Sample, assemble_dataset
 from trials.data.formats.broken_items import BrokenItems, OnBroken, relative_name
 from trials.data.formats.coco_images import CocoImages
 from trials.data.formats.file_tree import (
+    IMAGE_FOLDERS,
+    MASK_FOLDERS,
     FileTree,
     file_name,
     is_image,
     is_possible_name,
-    nearest_first,
     note_only_file,
     note_unreadable,
+    prefer_jpeg,
     read_head,
 )
 from trials.data.formats.foreign.createml import CREATEML
@@ -223,10 +226,13 @@ class _Reader:
             self._splits.setdefault(usual, {})
             found: list[tuple[ForeignImage, Path]] = []
             with self.broken.of_split(usual):
-                entries = [entry for entry in self._entries(path, content) if self._is_named(entry, path)]
-                names = [self._with_suffix(entry.name, path) for entry in entries]
-                images.enter(path, split=split, images=[{"file_name": name} for name in names])
-                found = [(entry, images.find(name)) for entry, name in zip(entries, names, strict=True)]
+                named = [
+                    (entry, name)
+                    for entry in self._entries(path, content)
+                    if self._is_named(entry, path) and (name := self._with_suffix(entry.name, path, split))
+                ]
+                images.enter(path, split=split, images=[{"file_name": name} for _, name in named])
+                found = [(entry, images.find(name)) for entry, name in named]
             splits = [
                 entry.split or (not is_only and split) or self._tree.split_of(image) or "train"
                 for entry, image in found
@@ -274,12 +280,27 @@ class _Reader:
             return True
         return False
 
-    def _with_suffix(self, name: str, file: Path) -> str:
-        """Return an image's name with the suffix of a file that is there, where the annotation states none."""
-        if is_image(Path(name)):
+    def _with_suffix(self, name: str, file: Path, split: str | None) -> str:
+        """Return an image's name with the suffix of a file that is there, where the annotation states none.
+
+        Empty, and recorded as broken, where nothing tells which of several files of other suffixes is meant.
+        """
+        alike = self._tree.images_of_stem(file_name(name))
+        likely = [path for path in alike if path.parent.name.lower() not in MASK_FOLDERS]
+        if is_image(Path(name)) or not likely:
             return name
-        alike = nearest_first(self._tree.images_of_stem(file_name(name)), file)
-        return str(PurePosixPath(f"{name}{alike[0].suffix}")) if alike else name
+
+        def rank(path: Path) -> tuple[bool, int, bool]:
+            num_shared = len(Path(os.path.commonpath((path, file))).parts)
+            return split in (None, self._tree.split_of(path)), num_shared, path.parent.name.lower() in IMAGE_FOLDERS
+
+        highest = max(map(rank, likely))
+        likeliest = prefer_jpeg([path for path in likely if rank(path) == highest])
+        if len({path.suffix for path in likeliest}) > 1:
+            one, two = (relative_name(path, self._tree.root) for path in likeliest[:2])
+            self.broken.add(file, f"the image of {name} may be {one} or {two}")
+            return ""
+        return str(PurePosixPath(f"{name}{likeliest[0].suffix}"))
 
     def _enter(self, entry: ForeignImage, image: Path, *, split: str, file: Path) -> None:
         by_path = self._splits.setdefault(split, {})

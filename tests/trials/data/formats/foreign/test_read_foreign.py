@@ -1080,8 +1080,9 @@ def test_kitti_s_testing_images_are_not_those_of_training(tmp_path: Path, write_
     for split, lines in (("train", "000000"), ("val", "000001\n000002"), ("test", "000000\n000001")):
         _write(tmp_path / f"ImageSets/{split}.txt", f"{lines}\n")
     images = [f"training/image_2/00000{number}.png" for number in range(3)]
-    testing = [f"testing/image_2/00000{number}.png" for number in range(2)]
-    dataset = _open_one(tmp_path, write_image, *images, *testing)
+    others = [f"testing/image_2/00000{number}.png" for number in range(2)]
+    others += [image.replace("image_2", "image_3") for image in images]  # of the camera on the right
+    dataset = _open_one(tmp_path, write_image, *images, *others)
     assert {split: [sample.name for sample in samples] for split, samples in dataset.splits.items()} == {
         "train": images[:1],
         "val": images[1:],
@@ -1090,3 +1091,13 @@ def test_kitti_s_testing_images_are_not_those_of_training(tmp_path: Path, write_
         "test: 2 listed annotation(s) are missing and are left out, first testing/image_2/000000.txt",
         "the test split is left out: 0 images, no objects",
     )
+
+
+def test_image_without_a_suffix_that_may_be_one_of_two(tmp_path: Path, write_image) -> None:
+    _open_images(tmp_path, "train", {"a": BOXES, "b": BOXES})
+    pictures = ["pictures/a.jpg", "pictures/b.jpg", "pictures/b.png", "masks/a.png"]
+    dataset = _open_one(tmp_path, write_image, *pictures)
+    names = {sample.name for samples in dataset.splits.values() for sample in samples}
+    assert names == {"pictures/a.jpg", "pictures/b.jpg"}
+    with pytest.raises(DatasetError, match=r"the image of a may be depth/a\.png or pictures/a\.jpg"):
+        _open_one(tmp_path, write_image, "depth/a.png")
