@@ -68,6 +68,8 @@ def read_project_file(path: Path) -> dict[str, Any]:
         for one in value if isinstance(value, list) else [value]:
             if not isinstance(one, str | int | float):
                 raise ProjectFileError(f"{path}: {name} is {str(one)[:60]!r}, no text, number, true or false")
+            if isinstance(one, bool) and not getattr(known[name], "is_flag", False):
+                raise ProjectFileError(f"{path}: {name} is {str(one).lower()}, and takes a value")
     return given
 
 
@@ -77,8 +79,6 @@ def defaults_of(command: click.Command, given: Mapping[str, Any]) -> dict[str, A
     for flag, parameter in parameters_of(command).items():
         is_reached = command.name == "search" or (flag in SHARED and (command.name, flag) not in _OF_ITS_OWN)
         if flag in given and is_reached:
-            if isinstance(given[flag], bool) and not getattr(parameter, "is_flag", False):
-                raise ProjectFileError(f"{PROJECT_FILE}: {flag} is {str(given[flag]).lower()}, and takes a value")
             is_one_of_several = parameter.multiple and not isinstance(given[flag], list)
             value = [given[flag]] if is_one_of_several else given[flag]
             defaults[str(parameter.name)] = [*map(_as_typed, value)] if isinstance(value, list) else _as_typed(value)

@@ -1079,6 +1079,8 @@ def test_the_project_s_lines_hold_where_a_command_is_called(call: Call, real_stu
         ("just text", "yoloret-nas.yaml must hold lines of the form flag: value"),
         ("- budget: 3", "yoloret-nas.yaml must hold lines of the form flag: value"),
         ("budget: many", "'many' is not a valid integer"),
+        ("dir: true", "yoloret-nas.yaml: dir is true, and takes a value"),
+        ("also_measure: [cpu, no]", "yoloret-nas.yaml: also_measure is false, and takes a value"),
         ("budget: -2", "-2 is not in the range"),
         ("data: nowhere", "'nowhere' does not exist"),
         ("max_latency: soon", "'soon' is not a latency"),
