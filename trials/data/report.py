@@ -186,7 +186,8 @@ def _describe_split(samples: Sequence[Sample], class_names: Sequence[str]) -> Sp
         num_images=len(samples),
         num_empty_images=sum(not len(sample.labels) for sample in samples),
         num_objects=len(labels),
-        num_ignored=int(ignored.sum()),
+        # A region where any object may be is there once for each class.
+        num_ignored=sum(len(np.unique(sample.boxes[sample.ignored], axis=0)) for sample in samples),
         num_by_class={name: int(n) for name, n in zip(class_names, counts, strict=True)},
         num_small=int((areas < SMALL_AREA).sum()),
         num_medium=int(((areas >= SMALL_AREA) & (areas < LARGE_AREA)).sum()),

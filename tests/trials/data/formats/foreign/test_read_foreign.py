@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.trials.data.formats.coco_round_trip import check_round_trip
-from trials.data import DatasetError, open_dataset
+from trials.data import DatasetError, describe_dataset, open_dataset
 from trials.data.formats.foreign.read_foreign import FOREIGN
 
 Objects = Sequence[tuple[str, float, float, float, float]]
@@ -729,6 +729,7 @@ def test_kitti_as_published_with_lists(tmp_path: Path, write_image) -> None:
     assert sample.boxes.tolist() == [[10, 5, 30, 20], [31, 5, 40, 20], [50, 17, 59, 19], [50, 17, 59, 19]]
     assert sample.labels.tolist() == [0, 1, 0, 1]
     assert sample.ignored.tolist() == [False, False, True, True]
+    assert describe_dataset(dataset, {}).splits["val"].num_ignored == 1  # one region, for two classes
     assert dataset.notes == ()
 
 
