@@ -134,13 +134,12 @@ class VocImages:
 
     def _rank(self, image: Path, annotation: Path, stated_name: str) -> tuple[int, ...]:
         """Return what speaks against an image, weightiest first."""
+        num_shared = len(_words(image.parent.name) & _words(annotation.parent.name))  # KITTI: image_2, image_3; label_2
         return (
             image.parent != annotation.parent,
             not _is_parallel(image.parent.parts, annotation.parent.parts),
             image.name != stated_name,
-            -len(
-                _words(image.parent.name) & _words(annotation.parent.name)
-            ),  # KITTI's image_2 and image_3, and label_2
+            -num_shared,
             image.parent.name.lower() not in IMAGE_FOLDERS,
             image.stem != annotation.stem,
         )
