@@ -244,7 +244,8 @@ def _without_shared_ids(document: _Json, file: Path, broken: BrokenItems, notes:
         if key in shared:
             continue
         name = image.get("file_name")
-        name = posixpath.normpath(name.replace("\\", "/")) if isinstance(name, str) and name else name
+        if isinstance(name, str) and any(part in name for part in ("\\", "./", "//")):
+            name = posixpath.normpath(name.replace("\\", "/"))
         first = by_name.setdefault(name if isinstance(name, str) and name else key, key)
         if first == key and by_id[key]:
             images.append(image)

@@ -190,22 +190,25 @@ def _read_stated_name(path: Path) -> str:
 
 def _read_box(item: ElementTree.Element) -> tuple[Xyxy, bool]:
     """Return an object's corners, and whether they are around a turned box: roLabelImg's, or CVAT's with an attribute."""
-    if item.find("bndbox") is None and item.find("robndbox") is not None:
-        x, y, width, height, angle = (
-            _read_number(item, f"robndbox/{part}") for part in ("cx", "cy", "w", "h", "angle")
-        )
+    box, turned = item.find("bndbox"), item.find("robndbox")
+    if box is None and turned is not None:
+        x, y, width, height, angle = (_read_number(turned, part) for part in ("cx", "cy", "w", "h", "angle"))
         straight = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
         return bound_turned(straight, math.degrees(angle)), True
-    left, top, right, bottom = (_read_number(item, f"bndbox/{corner}") for corner in _CORNERS)
+    if box is None:
+        raise ValueError("has no bndbox")
+    left, top, right, bottom = (_read_number(box, corner) for corner in _CORNERS)
+    if item.find("attributes") is None:
+        return (left, top, right, bottom), False
     attributes = {one.findtext("name"): one.findtext("value") for one in item.iterfind("attributes/attribute")}
     rotation = read_rotation(attributes)
     return bound_turned((left, top, right, bottom), rotation), rotation != 0
 
 
-def _read_number(item: ElementTree.Element, place: str) -> float:
-    text = item.findtext(place)
+def _read_number(box: ElementTree.Element, part: str) -> float:
+    text = box.findtext(part)
     if text is None:
-        raise ValueError(f"has no {place}")
+        raise ValueError(f"has no {box.tag}/{part}")
     return float(text)
 
 

@@ -327,8 +327,11 @@ def _to_sample(path: Path, labels_at: Path, *, labels: LabelReader, broken: Brok
 
 def _note_unused_images(images: Sequence[Path], root: Path) -> list[str]:
     """Return a sentence on the images that are in no split, if there are any."""
-    used = {os.path.abspath(path) for path in images}
-    unused = [path for path in FileTree(root).images if os.path.abspath(path) not in used]
+    used = set(images)
+    unused = [path for path in FileTree(root).images if path not in used]
+    if unused:  # the YAML's places may lead there in other words
+        places = {os.path.abspath(path) for path in images}
+        unused = [path for path in unused if os.path.abspath(path) not in places]
     if not unused:
         return []
     return [f"{len(unused)} image(s) are in no split and are left out, first {relative_name(unused[0], root)}"]
