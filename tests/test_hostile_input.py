@@ -88,6 +88,21 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, kind: str) -> None:
     assert not proof.exists()
 
 
+def test_a_checkpoint_that_states_a_length_of_gigabytes_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    text = b"\x80\x02X" + (2**32 - 16).to_bytes(4, "little") + b"abc"  # a pickled text, most of which is missing
+    path.write_bytes(pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2) + pickle.dumps(1001, protocol=2) + text)
+    script = (
+        "import resource; from pathlib import Path; from spaces.weights.tensor_file import read_tensors\n"
+        "used = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, resource.RLIM_INFINITY))\n"
+        f"try:\n    read_tensors(Path({str(path)!r}))\nexcept ValueError as error:\n    print(error)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert done.stdout == "MemoryError\n", done.stderr
+
+
 def hostile_tar(path: Path, kind: str, outside: Path) -> None:
     with tarfile.open(path, "w") as tar:
         entry = tarfile.TarInfo({"up": "../outside/x", "absolute": str(outside / "x")}.get(kind, "link"))

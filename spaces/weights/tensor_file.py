@@ -19,6 +19,7 @@ _DAMAGED = (
     AttributeError,
     AssertionError,
     OverflowError,
+    MemoryError,  # a length in the file is of gigabytes
     struct.error,
     pickle.UnpicklingError,
     SafetensorError,
