@@ -148,7 +148,8 @@ def _explain(error: Exception, *, debug: bool) -> int:
     elif isinstance(error, ProjectFileError):
         message, exit_code = str(error), 2
     elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        message = f"{error.strerror}{f': {error.filename}' if error.filename else ''}"
+        name = error.filename2 or error.filename  # of a copy, the target
+        message = f"{error.strerror}{f': {name}' if name else ''}"
         hint = "free space there, or set TMPDIR to a larger disk; then run the same command again"
     elif isinstance(error, OSError) and error.filename:
         message = f"{error.strerror}: {error.filename}"

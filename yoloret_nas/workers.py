@@ -9,7 +9,6 @@ from search.driver.devices import Devices, LocalDevices
 from search.driver.executor import Executor
 from search.driver.local_executor import LocalExecutor
 from yoloret_nas.machine import threads_of_each, trials_at_once, visible_gpus
-from yoloret_nas.options.values import OptionError
 
 if TYPE_CHECKING:
     from search.cluster import Resources
@@ -133,9 +132,6 @@ def choose_workers(cluster: "ClusterOptions", *, at_once: int | None, batch_size
         cluster: The options; without an address this machine is meant.
         at_once: Trials at once; None for as many as there is room for.
         batch_size: Images of a step.
-
-    Raises:
-        OptionError: no node could ever run a trial.
     """
     if cluster.address is None:
         gpus = visible_gpus()
@@ -148,8 +144,6 @@ def choose_workers(cluster: "ClusterOptions", *, at_once: int | None, batch_size
     gpus_each = cluster.gpus_per_trial if cluster.gpus_per_trial is not None else float(whole.gpus > 0)
     cpus_each = cluster.cpus_per_trial if cluster.cpus_per_trial is not None else (2.0 if gpus_each else 1.0)
     each = Resources(cpus=cpus_each, gpus=gpus_each)
-    if gpus_each and not whole.gpus:
-        raise OptionError(f"--gpus-per-trial is {gpus_each:g}; no node of the cluster has a GPU")
     return ClusterWorkers(each=each, fit_now=each.fit_into(whole), at_once=at_once, device_host=cluster.device_host)
 
 

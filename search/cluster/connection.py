@@ -75,9 +75,11 @@ def connected(address: str) -> Iterator[None]:
             **more,
         )
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        ray.shutdown()  # what a failed attempt leaves would break the next one of this process
         raise ClusterError(
             f"no Ray cluster at {address!r}: {str(error).strip().splitlines()[0]}",
-            hint=_HINT,
+            hint=f"{_HINT}; where something listens at the address, RAY_AUTH_MODE and ~/.ray/auth_token must be those of "
+            "the cluster, and the versions of Python and Ray too",
         ) from error
     try:
         yield

@@ -127,7 +127,13 @@ class ClusterDevices:
         # It comes back wherever the resource is, and repeats what it was asked; a measurement may be repeated.
         options = {"num_cpus": 0, "resources": {resource: _SHARE}, "max_restarts": -1, "max_task_retries": -1}
         meter = ray.remote(Meter).options(**options).remote(device)
-        ray.get(meter.is_there.remote(), timeout=_PLACING_S)
+        try:
+            ray.get(meter.is_there.remote(), timeout=_PLACING_S)
+        except ray.exceptions.RayError as error:  # a time-out, too
+            raise ClusterError(
+                f"the host of device {device} ({resource}) did not answer within {_PLACING_S:.0f} s: {error}",
+                hint="look at it with `ray status`, then run the same command again: it resumes",
+            ) from error
         return meter
 
 

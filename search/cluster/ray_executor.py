@@ -169,7 +169,8 @@ class RayExecutor:
             return
         self._grown = time.monotonic()
         self._look_around()
-        wanted = self._workers or self._each.fit_into(whole_cluster())
+        # One more than fit: as long as it waits, Ray's autoscaler looks for another node.
+        wanted = self._workers or self._each.fit_into(whole_cluster()) + 1
         options = {"num_cpus": self._each.cpus, "num_gpus": self._each.gpus, "scheduling_strategy": "SPREAD"}
         while len(self._slots) < wanted:
             actor = ray.remote(Slot).options(**options).remote()
@@ -206,12 +207,16 @@ class RayExecutor:
         import ray
 
         self._grow()
-        ray.wait([slot.reference for slot in self._slots], num_returns=len(self._slots), timeout=_PLACING_S)
+        fit_now = min(len(self._slots), self._each.fit_into(whole_cluster()))
+        if fit_now:
+            ray.wait([slot.reference for slot in self._slots], num_returns=fit_now, timeout=_PLACING_S)
         for slot in list(self._slots):
             if ray.wait([slot.reference], timeout=0)[0]:
                 self._hear(slot)
         if not self.capacity:
-            self._notice("no node of the cluster has room for a trial yet; waiting for one")
+            gpus = f" and {self._each.gpus:g} GPUs" if self._each.gpus else ""
+            need = f"{self._each.cpus:g} CPUs{gpus}"
+            self._notice(f"no node of the cluster has room for a trial of {need} yet; waiting for one")
 
     def _fill_slots(self) -> None:
         for slot in self._slots:
@@ -240,10 +245,10 @@ class RayExecutor:
             else:
                 assert slot.request is not None
                 self._start_in(slot, slot.request)
-        except ray.exceptions.RayActorError as error:
-            return self._on_loss(slot, error)
         except ray.exceptions.RayTaskError as error:
             raise ClusterError(f"node {slot.host}: {_last_line(error)}") from error
+        except ray.exceptions.RayError as error:  # the slot is gone, or its node before its answer was read
+            return self._on_loss(slot, error)
         return []
 
     def _hear_trial(self, slot: _Slot, events: list[Event]) -> list[Event]:
@@ -330,7 +335,7 @@ class RayExecutor:
             if ended:
                 self._fetch(slot)
             ray.get(slot.actor.clean.remote(), timeout=_CLOSING_S)
-        except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
+        except ray.exceptions.RayError:
             return []  # the driver puts back what it does not hear of
         return ended
 

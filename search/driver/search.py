@@ -149,7 +149,10 @@ class SearchWork:
             self._count(time.monotonic() - began)
         reference = Reference(ap=0.0, latency_ms=reference_ms)
         self.summary = Summary(records=tuple(self._study.records()), reference=reference)
-        delete_weights(settings, self.summary)  # of trials whose driver was killed before it did
+        self._keep = self._study.choose_kept()
+        # Of trials whose driver was killed before it did, or of all where the user chose anew.
+        if num_deleted := self._delete_weights():
+            notice(f"the weights of {num_deleted} trials that are not on the front are deleted (--keep front)")
         self.id = self._study.id
         self.description: Mapping[str, str] = {
             "space": f"{settings.space.name}: {settings.space.description}",
@@ -188,8 +191,11 @@ class SearchWork:
             self._study.queue_failed()
         records = sorted([*self.summary.records, record], key=lambda one: one.number)
         self.summary = replace(self.summary, records=tuple(records))
-        delete_weights(self.settings, self.summary)
+        self._delete_weights()
         return record
+
+    def _delete_weights(self) -> int:
+        return delete_weights(self.settings, self.summary) if self._keep == "front" else 0
 
     def interrupt(self, number: int) -> None:
         """Queue a running trial's architecture again."""

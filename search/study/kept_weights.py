@@ -12,17 +12,22 @@ from trials.trial_result import ONNX_FILE
 WEIGHTS = (CHECKPOINT_FILE, ONNX_FILE)
 
 
-def delete_weights(settings: StudySettings, summary: Summary) -> None:
-    """Delete the weights of trials that are not on the front, unless the study keeps all; those of failed trials stay.
+def delete_weights(settings: StudySettings, summary: Summary) -> int:
+    """Delete the weights of trials that are not on the front; those of failed trials stay.
 
     Args:
         settings: The study.
         summary: Its finished trials.
+
+    Returns:
+        How many trials had weights.
     """
-    if settings.keep == "all":
-        return
     front = {record.number for record in summary.front}
+    num_deleted = 0
     for record in summary.records:
         if record.number not in front and record.result.state != "failed":
-            for name in WEIGHTS:
-                (settings.trial_folder(record.number) / name).unlink(missing_ok=True)
+            paths = [settings.trial_folder(record.number) / name for name in WEIGHTS]
+            num_deleted += any(path.is_file() for path in paths)
+            for path in paths:
+                path.unlink(missing_ok=True)
+    return num_deleted

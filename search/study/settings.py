@@ -120,8 +120,8 @@ class StudySettings(RunSettings):
     """Whether a trial that cannot reach the front is stopped early."""
     inherit: bool = False
     """Whether a trial starts from the weights of the finished trial that fits best."""
-    keep: Keep = "front"
-    """Whose weights stay (`search.study.kept_weights`)."""
+    keep: Keep | None = None
+    """Whose weights stay (`search.study.kept_weights`); None for what the study was begun with, ``front`` for a new one."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

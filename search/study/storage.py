@@ -10,6 +10,7 @@ from typing import Any
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
+from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from search.credentials import without_credentials
@@ -50,10 +51,29 @@ def open_storage(root: Path) -> RDBStorage:
     """
     with named_storage_errors(root), _named_version(root):
         if url := users_storage():
+            _check_url(url)
             return server_storage(url)
         path = optuna_path(root)
         path.parent.mkdir(parents=True, exist_ok=True)
         return RDBStorage(sqlite_url(path), engine_kwargs={"connect_args": {"timeout": 60}})
+
+
+def _check_url(url: str) -> None:
+    """Refuse what is no URL, without quoting it: where its password ends is not known.
+
+    Raises:
+        StorageError: with the form that it should have.
+    """
+    try:
+        found = make_url(url)
+        is_usable = "://" in url and "@" not in (found.host or "")
+    except (ArgumentError, ValueError):  # ValueError: the port is no number
+        is_usable = False
+    if not is_usable:
+        raise StorageError(
+            f"{STORAGE_VARIABLE} is no URL of a database",
+            hint="it takes postgresql+psycopg://USER:PASSWORD@HOST:PORT/DATABASE; write @ / : in a password as %40 %2F %3A",
+        )
 
 
 def shown_storage(root: Path) -> str:

@@ -31,7 +31,7 @@ from search.study.errors import SpaceExhaustedError, StudyError
 from search.study.lease import Lease
 from search.study.parameters import distributions, from_parameters, to_parameters
 from search.study.record import TrialRecord
-from search.study.settings import StudySettings, current_sampler_name
+from search.study.settings import Keep, StudySettings, current_sampler_name
 from search.study.storage import open_storage, users_storage
 from search.study.trial_attributes import INTERRUPTED, WHY
 from spaces import Architecture
@@ -116,6 +116,16 @@ class Study:
         check_data(self._settings, dataset, former=former, has_results=has_results, notice=notice)
         self._study.set_user_attr("dataset_fingerprint", dataset.fingerprint)
         self._study.set_user_attr("device", now)
+
+    def choose_kept(self) -> Keep:
+        """Return whose weights stay, and record a choice: the settings', else the former one, else ``front``.
+
+        A study with trials and without a former choice is of a version that kept all.
+        """
+        former = self._study.user_attrs.get("keep", "all" if self.records() else "front")
+        chosen: Keep = self._settings.keep or former
+        self._study.set_user_attr("keep", chosen)
+        return chosen
 
     @property
     def id(self) -> str:

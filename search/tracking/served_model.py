@@ -41,6 +41,10 @@ class ServedDetector(PythonModel):
             params: ``score_threshold`` and ``nms_iou``, where they are not the runner's.
         """
         images = np.asarray(model_input, dtype=np.uint8)
+        if images.ndim != 4 or (images.size == 0 and len(images)):
+            raise ValueError(
+                f"images of shape {images.shape}, not (N, H, W, 3): a single image is a batch as image[None]"
+            )
         rows = [row for place, image in enumerate(images) for row in self._rows(place, image, params or {})]
         return pd.DataFrame(rows, columns=list(COLUMNS))
 

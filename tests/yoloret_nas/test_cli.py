@@ -196,6 +196,13 @@ def test_another_distribution_s_package_of_our_name_is_named(tmp_path: Path, nam
         ("search --max-latency 0ms", 2, "'0ms' is not a latency"),
         ("search --space no.yaml", 2, "'no.yaml' is none of paper, nano, tiny, and no file"),
         ("search --study ../up", 2, "study name '../up' cannot name a folder"),
+        ("search --cluster ray://", 2, "is none of local, auto, ray://HOST:PORT"),
+        ("search --cluster ray://127.0.0.1:10001/", 2, "is none of local, auto, ray://HOST:PORT"),
+        *(
+            (f"search --cluster local --cpus-per-trial {cpus}", 2, "--cpus-per-trial is .* must be a whole number")
+            for cpus in ("inf", "nan", "0", "-1", "1.5", "1e-9", "1e9")
+        ),
+        ("search --cluster local --gpus-per-trial 1e-9", 2, "--gpus-per-trial is 1e-09; it must be 0, or 0.01 to 1"),
         ("search --inherit --keep front", 2, "inherit takes the weights of any trial, so keep must be all"),
         ("search --device abacus", 2, "device 'abacus' is unknown"),
         ("search --device cpu:threads=99999", 2, "99999 threads requested"),

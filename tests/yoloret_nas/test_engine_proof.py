@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.trials.onnx.detector import write_folder
@@ -54,12 +55,15 @@ def folder(tmp_path: Path) -> Path:
 
 
 def prove(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[list[dict[str, Any]]], object]
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[list[dict[str, Any]]], object],
+    suppression: Suppression = LOOSE,
 ) -> tuple[dict[str, EngineProof | str], ScriptedBuilder]:
     device = ScriptedBuilder(change)
     monkeypatch.setattr(engine_proof, "open_device", lambda name, patience_s: device)
     samples = open_dataset("shapes:train=4,val=3,size=64").splits["val"]
-    return prove_engines(folder, "ssh://board", samples, LOOSE), device
+    return prove_engines(folder, "ssh://board", samples, suppression), device
 
 
 def test_an_engine_is_run_under_the_name_that_the_program_looks_for(
@@ -105,6 +109,26 @@ def test_an_engine_that_finds_other_boxes_is_an_error(
     proof = prove(folder, monkeypatch, fault)[0]["model-int8.engine"]  # of INT8 it is only stated
     assert isinstance(proof, EngineProof)
     assert proof.num_same < 0.9 * proof.num_boxes
+
+
+@pytest.mark.parametrize("threshold", [0.25, 0.75, 1.0])
+def test_an_engine_that_finds_nothing_is_an_error_though_the_detector_is_weak(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, threshold: float
+) -> None:
+    suppression = Suppression(score_threshold=threshold)
+    with pytest.raises(ExportError, match=r"has 0 of [1-9]\d* boxes in common"):
+        prove(folder, monkeypatch, lambda rows: rows.clear(), suppression)
+    proof = prove(folder, monkeypatch, lambda rows: None, suppression)[0]["model.engine"]
+    assert isinstance(proof, EngineProof)
+    assert proof.num_same == proof.num_boxes > 0
+
+
+def test_nothing_found_is_no_agreement(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_proof, "_SURE", 1e9)
+    monkeypatch.setattr(run.Detector, "detect", lambda *_: (np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64)))
+    assert prove(folder, monkeypatch, lambda rows: None)[0] == {
+        "model.engine": "neither found a box, so none was compared"
+    }
 
 
 def test_a_device_that_cannot_run_it_is_the_reason(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

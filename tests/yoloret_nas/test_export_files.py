@@ -96,6 +96,9 @@ def test_suppression_is_refused_where_tensorrt_has_neither_layer_nor_plugin(
     [
         ("ONNX Runtime 1.23", False, "model-nms.onnx"),
         ("TensorRT 8.5.0", False, "model-nms.onnx"),
+        ("TensorRT 8.5.2", True, "model-efficientnms.onnx"),
+        ("TensorRT 10.3.0", True, "model-efficientnms.onnx"),
+        ("TensorRT 11.0.0", True, "model-nms.onnx"),
         ("TensorRT 8.4.3", True, "model-efficientnms.onnx"),
         ("TensorRT 8.2.1", True, "model-efficientnms.onnx"),
         ("TensorRT 8.2.1", False, "only an engine runs; add --format engine"),
@@ -419,7 +422,7 @@ def test_a_trial_is_trained_in_full_before_it_is_exported(
     where = ("--dir", copied_study.root)
     refused = call("export", "--study", "real", "--trial", "1", *where)
     assert (refused.code, "the weights of trial 1 of real are not kept" in refused.said) == (2, True)
-    assert "train it again: yoloret-nas export --study real --trial 1 --refit EPOCHS" in refused.said
+    assert "train it again, with the same command and --refit EPOCHS" in refused.said
     assert "train it: yoloret-nas train real:1 --data …" in call("eval", "real:1", "--data", SHAPES, *where).said
     words = ("export", "--study", "real", "--trial", "1", "--refit", "2", *QUICK, *where)
     refused = call(*words, "--register", "a/b")

@@ -22,6 +22,7 @@ except ImportError:  # Pillow does for images
     cv2 = None
 
 IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+NMS_FILE = "model-nms.onnx"  # suppression by ONNX's operator, whose number of boxes TensorRT does not know beforehand
 PLUGIN_FILE = "model-efficientnms.onnx"  # suppression by TensorRT's plugin EfficientNMS_TRT
 BOARD_FILE = "/proc/device-tree/model"
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm")
@@ -52,6 +53,8 @@ class Detector:
         backend = backend or choose_backend(path, self.settings)
         if file == PLUGIN_FILE and backend != "tensorrt":
             raise ValueError(f"{file} has a plugin that TensorRT alone runs: --backend tensorrt, or --file model.onnx")
+        if file == NMS_FILE and backend == "tensorrt":
+            raise ValueError(f"{file} is not run in TensorRT here: --backend onnxruntime, or --file model.onnx")
         self.network = {"onnxruntime": OnnxRuntime, "openvino": OpenVino, "tensorrt": TensorRT}[backend](
             path, self.settings
         )
@@ -257,8 +260,6 @@ class TensorRT:
         for name, shape in self._tensors():
             self._host[name] = np.zeros(shape, np.int32 if name in ("labels", "number") else np.float32)
             self._device[name] = self._cuda.allocate(self._host[name].nbytes)
-        if "labels" in self._host and "number" not in self._host:
-            raise RuntimeError("TensorRT does not run model-nms.onnx here: --file model.onnx")
         raw = settings.get("raw.onnx", {}).get("outputs", ())
         known = [name for name in ("boxes", "scores", "labels", "number") if name in self._host]
         self._outputs = known or raw
@@ -278,7 +279,9 @@ class TensorRT:
         for name in self._outputs:
             self._cuda.copy(self._device[name], self._host[name], to_device=False)
         if "number" in self._host:
-            self._host["labels"][:, self._host["number"][0, 0] :] = -1
+            number = self._host["number"][0, 0]
+            self._host["boxes"][:, number:], self._host["scores"][:, number:] = 0, 0
+            self._host["labels"][:, number:] = -1
         return [self._host[name] for name in self._outputs if name != "number"]
 
     def _tensors(self):
@@ -312,6 +315,8 @@ def choose_backend(path, settings):
     """Return the backend that runs a file where none was asked for."""
     if path.endswith(".xml"):
         return "openvino"
+    if os.path.basename(path) == NMS_FILE:
+        return "onnxruntime"
     is_built = os.path.exists(engine_path(path)) or fitting_engine(path, settings)
     return "tensorrt" if is_built or os.path.basename(path) == PLUGIN_FILE else "onnxruntime"
 
@@ -684,6 +689,21 @@ def detect_and_print(detector, name, image, given):
     return draw(image, found[0], found[1], found[2], detector.class_names) if given.out else None
 
 
+def why_wrong(given):
+    """Return what is wrong with the options; empty for nothing."""
+    if not (0 <= given.score <= 1 and 0 <= given.iou <= 1):
+        return "--score and --iou are from 0 to 1"
+    if given.limit < 0:
+        return "--limit is 0 or more"
+    cameras = [source for source in given.sources if source.startswith("camera:")]
+    for source in cameras:
+        if not source[len("camera:") :].isdigit():
+            return f"{source}: a camera is named by its number, as in camera:0"
+    if os.path.exists(given.out) and not os.path.isdir(given.out):
+        return f"--out {given.out} is a file, no folder"
+    return ""
+
+
 def main(arguments=None):
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -706,6 +726,9 @@ def main(arguments=None):
     )
     parser.add_argument("--model", default=os.path.dirname(os.path.abspath(__file__)), help="folder of the export")
     given = parser.parse_args(arguments)
+    reason = why_wrong(given)
+    if reason:
+        parser.error(reason)
     detector, status = None, 0
     try:
         detector = Detector(given.model, given.backend, given.file)

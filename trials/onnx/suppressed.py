@@ -1,6 +1,7 @@
 """Adds non-maximum suppression to the file that an export is run from: by ONNX's own operator, or by TensorRT's plugin.
 
-TensorRT 8.2 to 8.4 has no layer for the operator, and has the plugin EfficientNMS_TRT. Only TensorRT runs a file with it.
+TensorRT has a layer for the operator from 8.5 on, whose number of outputs is not fixed, and up to 10 the plugin
+EfficientNMS_TRT. Only TensorRT runs a file with it.
 
 Legend: P predictions of an image, K classes, N boxes that are left, M most detections of the file.
 
@@ -26,6 +27,8 @@ MIN_TENSORRT = TensorRTVersion(8, 5)
 MIN_EFFICIENT_NMS = TensorRTVersion(8, 2)
 """The first whose plugin takes the file. An earlier plugin had five outputs and ``score_sigmoid`` for ``score_activation``;
 users miss it on 8.0.1 (github.com/NVIDIA/TensorRT, issue 1538)."""
+BEYOND_EFFICIENT_NMS = TensorRTVersion(11, 0)
+"""The first of which it is not known whether it still has the plugin; it is in the sources up to release/10.x."""
 
 _OUTPUTS = (
     f"1×{MAX_DETECTIONS}×4 boxes x1 y1 x2 y2 in pixels of the square, 1×{MAX_DETECTIONS} float32 scores, best first, "

@@ -66,7 +66,7 @@ def plan_search(options: SearchOptions) -> SearchPlan:
         seed=options.seed,
         prune=options.prune,
         inherit=options.inherit,
-        keep=options.keep or ("all" if options.inherit else "front"),
+        keep="all" if options.inherit else options.keep,
         skip_broken=options.skip_broken,
         accept_changed_data=options.accept_changed_data,
         root=options.dir,

@@ -78,7 +78,7 @@ if TYPE_CHECKING:
 @click.option("--seeds", type=click.IntRange(1), default=1, help="Retrainings of each network, of other seeds.")
 @click.option("--skip-broken", is_flag=True, help="Leave broken images and annotations out instead of stopping.")
 @click.option("--accept-changed-data", is_flag=True, help="Resume though images or annotations changed.")
-@click.option("--keep", type=click.Choice(KEPT), help="Whose weights stay.  [default: front; all with --inherit]")
+@click.option("--keep", type=click.Choice(KEPT), help="Whose weights stay.  [default: as begun; front]")
 @click.option("--dir", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
 def search(
     no_prune: bool,

@@ -71,7 +71,7 @@ def export_trial(
             if not path.is_file():
                 raise BundleError(
                     f"the weights of trial {record.number} of {opened.name} are not kept: {path} does not exist",
-                    hint=f"train it again: yoloret-nas export --study {opened.name} --trial {record.number} --refit EPOCHS; "
+                    hint="train it again, with the same command and --refit EPOCHS; "
                     "a search keeps the weights of its front, with --keep all those of all trials",
                 )
         target = find_target(options, device=opened.device, identity=latency.device, opset=read_opset(measured_path))

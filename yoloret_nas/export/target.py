@@ -17,7 +17,7 @@ from trials.latency.measurement_lock import MeasurementLock
 from trials.latency.open_device import open_device
 from trials.onnx import find_version
 from trials.onnx.decoded import export_decoded
-from trials.onnx.suppressed import MIN_EFFICIENT_NMS, MIN_TENSORRT
+from trials.onnx.suppressed import BEYOND_EFFICIENT_NMS, MIN_EFFICIENT_NMS, MIN_TENSORRT
 from trials.scratch import temporary_folder
 from yoloret_nas.export.bundle import EFFICIENT_NMS_FILE, NMS_FILE, BundleError, add_engine
 from yoloret_nas.export.export_options import ExportOptions
@@ -79,26 +79,30 @@ def choose_suppression(device: DeviceIdentity, *, has_engines: bool) -> str:
 
     Args:
         device: Its TensorRT decides; without one it is ONNX's operator.
-        has_engines: Whether engines are built there; the plugin of an older TensorRT is for an engine alone.
+        has_engines: Whether engines are built there; the plugin is for an engine alone.
 
     Raises:
         BundleError: its TensorRT has neither layer nor plugin, or has the plugin and no engine is built.
     """
     version = find_version(device.backend) if device.backend.startswith("TensorRT") else None
-    if version is None or (version >= MIN_TENSORRT and "RTX" not in device.backend):
+    if version is None:
         return NMS_FILE
-    if "RTX" in device.backend or version < MIN_EFFICIENT_NMS:
+    is_rtx = "RTX" in device.backend
+    # Through trtexec, which knows the plugins; the GPU of this machine is not asked for it.
+    if has_engines and device.kind == "ssh" and MIN_EFFICIENT_NMS <= version < BEYOND_EFFICIENT_NMS and not is_rtx:
+        return EFFICIENT_NMS_FILE
+    if version >= MIN_TENSORRT and not is_rtx:
+        return NMS_FILE
+    if is_rtx or version < MIN_EFFICIENT_NMS:
         raise BundleError(
             f"{device.backend} has no non-maximum suppression (TensorRT has a layer from {MIN_TENSORRT} on, and the plugin "
             f"EfficientNMS_TRT that we write for from {MIN_EFFICIENT_NMS} on)",
             hint="leave out --nms: run.py does it in numpy",
         )
-    if not has_engines:
-        raise BundleError(
-            f"{device.backend} has non-maximum suppression as the plugin EfficientNMS_TRT alone, which only an engine runs",
-            hint="add --format engine, or leave out --nms: run.py does it in numpy",
-        )
-    return EFFICIENT_NMS_FILE
+    raise BundleError(
+        f"{device.backend} has non-maximum suppression as the plugin EfficientNMS_TRT alone, which only an engine runs",
+        hint="add --format engine, or leave out --nms: run.py does it in numpy",
+    )
 
 
 def build_and_measure(

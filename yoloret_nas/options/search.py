@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from search.study.settings import Keep, SamplerName
     from trials.training import RecipeName
 
+_LEAST_SHARE = 0.01
+_MOST_CPUS = 1024
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterOptions:
@@ -40,17 +43,20 @@ class ClusterOptions:
             if given:
                 option = given[0].replace("_", "-")
                 raise OptionError(f"--{option} is for a cluster", hint="add --cluster local, auto or ray://HOST:10001")
-        elif self.address not in ("local", "auto") and not self.address.startswith("ray://"):
+        elif self.address not in ("local", "auto") and not re.fullmatch(r"ray://[^/\s]+:[0-9]+", self.address):
             raise OptionError(
                 f"--cluster {self.address!r} is none of local, auto, ray://HOST:PORT",
                 hint="auto with RAY_ADDRESS=HOST:6379 names a cluster by the port that nodes join at",
             )
-        if self.cpus_per_trial is not None and not self.cpus_per_trial > 0:
-            raise OptionError(f"--cpus-per-trial is {self.cpus_per_trial:g}; it must be above 0")
-        gpus = self.gpus_per_trial
-        if gpus is not None and not 0 <= gpus <= 1:
+        cpus, gpus = self.cpus_per_trial, self.gpus_per_trial
+        if cpus is not None and not (_LEAST_SHARE <= cpus <= 1 or cpus in range(1, _MOST_CPUS + 1)):
             raise OptionError(
-                f"--gpus-per-trial is {gpus:g}; it must be 0 to 1: a trial trains on one GPU, or shares it"
+                f"--cpus-per-trial is {cpus:g}; it must be a whole number, or {_LEAST_SHARE:g} to 1 to share a core"
+            )
+        if gpus is not None and not (gpus == 0 or _LEAST_SHARE <= gpus <= 1):
+            raise OptionError(
+                f"--gpus-per-trial is {gpus:g}; it must be 0, or {_LEAST_SHARE:g} to 1: a trial trains on one GPU, or "
+                "shares it"
             )
 
 

@@ -26,7 +26,15 @@ from trials.trial_result import TrialRequest
 
 ray = pytest.importorskip("ray", reason="the extra [cluster] is not installed")
 
-from search.cluster import ClusterDevices, ClusterError, RayExecutor, Resources, connected, ray_executor  # noqa: E402
+from search.cluster import (  # noqa: E402
+    ClusterDevices,
+    ClusterError,
+    RayExecutor,
+    Resources,
+    connected,
+    devices,
+    ray_executor,
+)
 
 pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 
@@ -186,6 +194,21 @@ def test_an_interrupted_search_ends_at_once_and_is_resumed(cluster: Any, chosen:
     assert executor.close() == []
     _, again = _search(chosen, RecordingView())
     assert [record.result.state for record in again.summary.records] == ["complete"] * 4
+
+
+def test_one_more_slot_waits_than_fit_so_that_the_autoscaler_is_told(cluster: Any) -> None:
+    executor = RayExecutor(devices=ClusterDevices.on("bench"), each=ONE)
+    assert executor.capacity == 3  # two slots, and one trial that is measured meanwhile
+    actors = ray._private.state.actors().values()
+    states = [actor["State"] for actor in actors if actor["ActorClassName"] == "Slot" and actor["State"] != "DEAD"]
+    assert sorted(states) == ["ALIVE", "ALIVE", "PENDING_CREATION"]
+    assert executor.close() == []
+
+
+def test_a_host_that_does_not_answer_is_an_error_of_the_cluster(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "_PLACING_S", 0.0)
+    with pytest.raises(ClusterError, match=r"the host of device cpu \(bench\) did not answer within 0 s"):
+        ClusterDevices.on("bench").meter("cpu")
 
 
 def test_an_unknown_device_host_is_refused(cluster: Any) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import os
 import platform
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
@@ -29,7 +30,7 @@ from search.strategy.optuna_samplers import SpaceSampler
 from search.study.errors import StudyError
 from search.study.read_study import EXPERIMENT_FILE, read_study, study_names
 from search.study.settings import StudySettings
-from search.study.storage import open_storage
+from search.study.storage import open_storage, optuna_path
 from search.study.study import Study
 from search.study.summary import Summary
 from spaces import Architecture, YoloRetError
@@ -618,6 +619,41 @@ def test_a_study_does_not_go_on_with_data_that_changed(
     with pytest.raises(StudyError, match=r"the data of 'study' changed since it began .*: 1 of train new, first \S*3"):
         search(settings(budget=2, dataset=str(data)))
     assert len(search(settings(budget=2, dataset=str(data), accept_changed_data=True)).summary.records) == 2
+
+
+def test_whose_weights_stay_is_the_study_s_choice(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    def weights() -> int:
+        return len(list(settings().folder.glob(f"trials/*/{CHECKPOINT_FILE}")))
+
+    summary = search(settings(budget=8, keep="all")).summary
+    for record in summary.records:
+        settings().trial_folder(record.number).mkdir(parents=True, exist_ok=True)
+        (settings().trial_folder(record.number) / CHECKPOINT_FILE).touch()
+    num_beaten = len(summary.records) - len(summary.front)
+    assert num_beaten
+    search(settings(budget=8))
+    assert weights() == 8
+    view = RecordingView()
+    run_search(settings(budget=8, keep="front"), executor=ScriptedExecutor(), view=view)
+    assert weights() == len(summary.front)
+    deleted = f"the weights of {num_beaten} trials that are not on the front are deleted (--keep front)"
+    assert deleted in view.notices
+
+
+def test_a_study_of_a_version_that_kept_all_weights_keeps_them(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    chosen = settings(budget=8)
+    summary = search(chosen).summary
+    for record in summary.records:
+        chosen.trial_folder(record.number).mkdir(parents=True, exist_ok=True)
+        (chosen.trial_folder(record.number) / CHECKPOINT_FILE).touch()
+    with contextlib.closing(sqlite3.connect(optuna_path(chosen.root))) as database, database:
+        database.execute("DELETE FROM study_user_attributes WHERE key = 'keep'")
+    search(chosen)
+    assert len(list(chosen.folder.glob(f"trials/*/{CHECKPOINT_FILE}"))) == 8
 
 
 def test_a_study_does_not_go_on_on_another_device(

@@ -70,13 +70,28 @@ def test_a_server_that_is_away_is_named_without_its_password(
 
 
 @pytest.mark.parametrize(
-    ("url", "hint"),
-    [("no url", "takes postgresql"), ("postgresql+nodriver://host/name", "takes postgresql")],
+    "url",
+    [
+        "no url",
+        "POSTGRESQL+PSYCOPG:/me:SECRET@host/x",
+        "postgresql+psycopg://me:SECRET@127.0.0.1:notaport/x",
+        "postgresql+psycopg://me:12/sec@SECRET@127.0.0.1:9/x",
+    ],
 )
-def test_what_is_no_url_of_a_database_is_refused(
-    url: str, hint: str, settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
+def test_what_is_no_url_of_a_database_is_refused_without_its_password(
+    url: str, settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(STORAGE_VARIABLE, url)
+    with pytest.raises(StorageError, match="YOLORET_NAS_STORAGE is no URL of a database") as caught:
+        run_search(settings(), executor=ScriptedExecutor(), view=RecordingView())
+    assert "it takes postgresql" in caught.value.hint
+    assert "SECRET" not in str(caught.value)
+
+
+def test_a_database_without_a_driver_is_refused(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(STORAGE_VARIABLE, "postgresql+nodriver://host/name")
     with pytest.raises(StorageError, match="cannot be used") as caught:
         run_search(settings(), executor=ScriptedExecutor(), view=RecordingView())
-    assert hint in caught.value.hint
+    assert "takes postgresql" in caught.value.hint

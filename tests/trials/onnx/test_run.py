@@ -285,6 +285,24 @@ def test_what_cannot_be_read_is_one_message(
     assert "need OpenCV" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("x.jpg --score nan", "--score and --iou are from 0 to 1"),
+        ("x.jpg --score 7", "--score and --iou are from 0 to 1"),
+        ("x.jpg --iou -1", "--score and --iou are from 0 to 1"),
+        ("x.jpg --limit -1", "--limit is 0 or more"),
+        ("camera:x", "camera:x: a camera is named by its number, as in camera:0"),
+        ("x.jpg --out {file}", "is a file, no folder"),
+    ],
+)
+def test_wrong_options_are_refused(folder: Path, capsys: pytest.CaptureFixture[str], words: str, message: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run.main([*words.format(file=folder / "detector.json").split(), "--model", str(folder)])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
 # --- TensorRT, of which only a stand-in is here ---------------------------------------------------------------------
 
 
@@ -354,6 +372,15 @@ def test_a_file_with_the_plugin_is_for_tensorrt_alone(folder: Path, tmp_path: Pa
         run.Detector(str(tmp_path), "onnxruntime", run.PLUGIN_FILE)
 
 
+def test_a_file_with_the_operator_is_not_for_tensorrt(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "detector.json").write_bytes((folder / "detector.json").read_bytes())
+    (tmp_path / run.NMS_FILE).write_bytes((folder / "model.onnx").read_bytes())
+    Path(run.engine_path(str(tmp_path / run.NMS_FILE))).write_bytes(b"plan")  # of a former version
+    assert run.choose_backend(str(tmp_path / run.NMS_FILE), {}) == "onnxruntime"
+    with pytest.raises(ValueError, match=r"model-nms\.onnx is not run in TensorRT here"):
+        run.Detector(str(tmp_path), "tensorrt", run.NMS_FILE)
+
+
 def test_labels_behind_the_last_detection_of_the_plugin_are_none(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -368,7 +395,8 @@ def test_labels_behind_the_last_detection_of_the_plugin_are_none(
         for name, values in (("number", [2]), ("labels", [1, 0, 0, 0])):
             memory.held[addresses[name]].view(np.int32)[:] = values
         memory.held[addresses["boxes"]].view(np.float32)[:8] = [0, 0, 32, 32, 32, 32, 64, 64]
-        memory.held[addresses["scores"]].view(np.float32)[:2] = [0.75, 0.5]
+        memory.held[addresses["boxes"]].view(np.float32)[8:] = np.nan
+        memory.held[addresses["scores"]].view(np.float32)[:] = [0.75, 0.5, np.inf, np.nan]
         return True
 
     monkeypatch.setattr(stand_in, "_compute", compute)

@@ -133,7 +133,10 @@ class SshDevice:
             return ended.log
         if missing := re.search(r"No module named '?(\w+)", ended.log):
             raise DeviceError(f"the board's python3 has no {missing[1]}")
-        words = (ended.log.strip() or "no reason given").splitlines()[-1]
+        if ended.exit_status == 124:
+            raise DeviceError(f"run.py took longer than {self.settings.run_limit_s:g} s on the board")
+        lines = (ended.log.strip() or "no reason given").splitlines()
+        words = next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1])
         raise DeviceError(f"run.py ended with status {ended.exit_status} on the board: {words}")
 
     def time_reference(self, times: int) -> list[TimedRun]:
