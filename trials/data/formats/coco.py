@@ -22,7 +22,7 @@ from trials.data.formats.outlines import Xyxy, bound_turned
 from trials.data.formats.stated_values import read_flag, read_rotation
 
 _SHOWN_NAME = 40
-_MAX_DEPTH = 2  # folders between the root and an annotation file
+_MAX_DEPTH = 4  # folders between the root and an annotation file
 _OTHER_TASKS = ("captions", "image_info", "panoptic", "stuff")
 _KEYPOINTS = "person_keypoints"  # holds boxes of people: read where there is no other file
 _PROBED_BYTES = 65536
