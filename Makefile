@@ -4,22 +4,22 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 BUDGET ?= 50
 
-.PHONY: search test test-search test-others test-oldest check lint docs mutants setup clean
+.PHONY: search test test-first test-second test-oldest check lint docs mutants setup clean
 
 search: $(VENV)/.installed ## set up, then search with no other flag
 	$(BIN)/yoloret-nas search --budget $(BUDGET)
 
-# The tests about many trials, and all others: two processes, one for each of two cores.
-SEARCH_TESTS := tests/search tests/spaces tests/test_docs.py
+# Two processes, one for each of two cores: these tests take about as long as all others.
+FIRST_TESTS := tests/search tests/spaces tests/test_docs.py tests/trials/data tests/trials/latency
 
 test: $(VENV)/.installed-dev ## set up, then run the tests
-	$(MAKE) --no-print-directory --jobs 2 test-search test-others
+	$(MAKE) --no-print-directory --jobs 2 test-first test-second
 
-test-search: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -q $(SEARCH_TESTS)
+test-first: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -q $(FIRST_TESTS)
 
-test-others: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -q tests $(SEARCH_TESTS:%=--ignore=%)
+test-second: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -q tests $(FIRST_TESTS:%=--ignore=%)
 	$(BIN)/python -m pytest -q tests -m openvino
 
 # A quick core with the oldest versions that pyproject.toml admits, in an environment of its own.
