@@ -34,8 +34,17 @@ def naming_damage(path: Path | str, what: str) -> Iterator[None]:
         yield
     except YoloRetError:
         raise
-    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+        AssertionError,  # of Optuna, about a trial without a value
+        RecursionError,  # JSON that is nested a thousand times
+    ) as error:
         told = f"{type(error).__name__}: {error}" if isinstance(error, LookupError | AttributeError) else str(error)
+        told = told or type(error).__name__
         raise StudyError(
             f"{path} does not hold {what}: {told}",
             hint="put a copy of yours in its place, or read it with the version of yoloret-nas that wrote it",

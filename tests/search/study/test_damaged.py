@@ -120,3 +120,20 @@ def test_what_no_mlflow_server_answers_names_the_store(tmp_path: Path, monkeypat
 def test_results_of_earlier_versions_are_read() -> None:
     assert TrialResult.from_dict({"state": "failed", "reason": "x"}) == TrialResult(state="failed", reason="x")
     assert TrialResult.from_dict(json.loads(json.dumps(COMPLETE.to_dict()))) == COMPLETE
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("UPDATE trial_values SET value = NULL, value_type = 'FINITE'", "AssertionError"),
+        (f"UPDATE study_user_attributes SET value_json = '{'[' * 100_000}'", "recursion"),
+    ],
+)
+def test_a_database_with_damaged_rows_is_named(settings: MakeSettings, change: str, said: str) -> None:
+    chosen = settings()
+    study = open_study(chosen)
+    study.tell(ask(study)[0], COMPLETE)
+    with contextlib.closing(sqlite3.connect(optuna_path(chosen.root))) as database, database:
+        database.execute(change)
+    with pytest.raises(YoloRetError, match=rf"does not hold .*: .*{said}"):
+        study_names(chosen.root)
