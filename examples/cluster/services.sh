@@ -12,6 +12,7 @@ host=${2:-127.0.0.1}
 port=${PGPORT:-5433}
 mlflow_port=${MLFLOW_PORT:-5000}
 for programs in "" /usr/lib/postgresql/*/bin; do PATH=$PATH${programs:+:$programs}; done
+command -v mlflow >/dev/null || { echo "mlflow is not on the path: activate this project's environment" >&2; exit 1; }
 command -v initdb >/dev/null || { echo "initdb is not installed: apt-get install postgresql" >&2; exit 1; }
 
 as=()

@@ -14,6 +14,7 @@
 #SBATCH --requeue
 set -euo pipefail
 source "${YOLORET_NAS_ENV:-.venv}/bin/activate"
+export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK  # since SLURM 22.05 srun does not take it from the job
 export RAY_AUTH_MODE=token  # nodes share ~/.ray/auth_token, so that other users of the machines cannot join
 mkdir -p ~/.ray && { [ -s ~/.ray/auth_token ] || ray get-auth-token --generate >/dev/null; }
 

@@ -16,7 +16,7 @@ from trials.latency.compatibility import judge_of, judge_space
 from trials.latency.open_device import open_device
 from trials.trial_result import Measured
 
-_PLACING_S = 60.0
+_PLACING_S = 600.0
 """Longest wait for a host that has the resource which the user named."""
 _SHARE = 0.001
 """Of a resource such as ``node:10.0.0.7`` or ``nano``; what matters is where the actor is."""
@@ -131,8 +131,8 @@ class ClusterDevices:
             ray.get(meter.is_there.remote(), timeout=_PLACING_S)
         except ray.exceptions.RayError as error:  # a time-out, too
             raise ClusterError(
-                f"the host of device {device} ({resource}) did not answer within {_PLACING_S:.0f} s: {error}",
-                hint="look at it with `ray status`, then run the same command again: it resumes",
+                f"the host of device {device} ({resource}) did not answer within {_PLACING_S:.0f} s",
+                hint="it may be busy, or gone; run the same command again: it resumes",
             ) from error
         return meter
 

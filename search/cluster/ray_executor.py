@@ -214,9 +214,8 @@ class RayExecutor:
             if ray.wait([slot.reference], timeout=0)[0]:
                 self._hear(slot)
         if not self.capacity:
-            gpus = f" and {self._each.gpus:g} GPUs" if self._each.gpus else ""
-            need = f"{self._each.cpus:g} CPUs{gpus}"
-            self._notice(f"no node of the cluster has room for a trial of {need} yet; waiting for one")
+            need = f"CPUs: {self._each.cpus:g}, GPUs: {self._each.gpus:g}"
+            self._notice(f"no slot of the cluster is ready yet; waiting for one, or for a node with room ({need})")
 
     def _fill_slots(self) -> None:
         for slot in self._slots:

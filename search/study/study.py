@@ -32,14 +32,14 @@ from search.study.lease import Lease
 from search.study.parameters import distributions, from_parameters, to_parameters
 from search.study.record import TrialRecord
 from search.study.settings import Keep, StudySettings, current_sampler_name
-from search.study.storage import open_storage, users_storage
+from search.study.storage import STORAGE_VARIABLE, open_storage, optuna_path, shown_storage, users_storage
 from search.study.trial_attributes import INTERRUPTED, WHY
 from spaces import Architecture
 from spaces.presets import presets_in
 from spaces.space import BackboneChoice, Space
 from trials.data import Dataset
 from trials.latency import DeviceIdentity, Latency
-from trials.trial_result import TrialResult, read_result
+from trials.trial_result import RESULT_FILE, TrialResult, read_result
 
 _KEPT_SAMPLES = 101
 """Latency samples kept in the database: the percentiles 0 to 100. All of them are in the trial's folder."""
@@ -72,9 +72,8 @@ class Study:
         self._presets = {twin.key: name for name, twin in presets_in(settings.space).items()}
         self._failed: dict[int, Architecture] = {}
         self._unqueued: list[Architecture] = []
+        self._check_files()
         self._check_settings()
-        if users_storage() is not None:
-            self._check_files()
         self._lease = Lease(self._study)
 
     def take(self, notice: Callable[[str], None]) -> None:
@@ -296,13 +295,21 @@ class Study:
         }
 
     def _check_files(self) -> None:
-        """Refuse a study of a server whose trials' files are in another folder, maybe on another machine."""
+        """Refuse a study of a server whose trials' files are in another folder, and a folder with another record's."""
+        settings = self._settings
         numbers = [record.number for record in self.records()]
-        if numbers and not any(self._settings.trial_folder(number).is_dir() for number in numbers):
+        are_there = any(settings.trial_folder(number).is_dir() for number in numbers)
+        if numbers and not are_there and users_storage() is not None:
             raise StudyError(
-                f"the server has a study {self._settings.name!r} with {len(numbers)} trials, but their files are not in "
-                f"{self._settings.folder}",
+                f"the server has a study {settings.name!r} with {len(numbers)} trials, but their files are not in "
+                f"{settings.folder}",
                 hint="name the folder that has them with --dir, or begin another study with --study NAME",
+            )
+        if not self._study.get_trials(deepcopy=False) and any(settings.folder.glob(f"trials/*/{RESULT_FILE}")):
+            raise StudyError(
+                f"{settings.folder} holds trials that the study's record ({shown_storage(settings.root)}) does not know",
+                hint=f"set {STORAGE_VARIABLE} to the database that has them (without it: {optuna_path(settings.root)}), or "
+                "begin another study with --study NAME",
             )
 
     def _check_settings(self) -> None:

@@ -14,7 +14,7 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from search.credentials import without_credentials
-from search.study.errors import StudyError
+from search.study.errors import StorageError, StudyError
 from search.study.sqlite_url import sqlite_url
 from search.tracking.location import artifact_root, store_path, users_uri
 from search.tracking.shared_view import CHARTS, SHARE_KEY, VIEW_TAG
@@ -71,12 +71,15 @@ def open_client(root: Path) -> MlflowClient:
     return MlflowClient(tracking_uri=tracking_uri(root))
 
 
-def unusable(root: Path, error: Exception) -> StudyError:
-    """Return the error that names a store which cannot be used, why, and what to check."""
-    hint = "check MLFLOW_TRACKING_URI" if users_uri() else ""
+def unusable(root: Path, error: Exception) -> StudyError | StorageError:
+    """Return the error that names a store which cannot be used, why, and what to check; one of the user's is wrong input."""
+    said = f"MLflow store {shown_uri(root)} cannot be used: {why_unusable(error)}"
     if _is_login_refused(error):
         hint = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_URI=https://USER:PASSWORD@HOST"
-    return StudyError(f"MLflow store {shown_uri(root)} cannot be used: {why_unusable(error)}", hint=hint)
+        return StudyError(said, hint=hint)
+    if users_uri():
+        return StudyError(said, hint="check MLFLOW_TRACKING_URI")
+    return StorageError(said, hint="free disk space, or move the file away: the same command makes a new one")
 
 
 def why_unusable(error: Exception) -> str:

@@ -17,7 +17,7 @@ from search.study.errors import StorageError, StudyError
 from search.study.kept_weights import delete_weights
 from search.study.read_study import EXPERIMENT_FILE, read_study, study_names
 from search.study.settings import StudySettings, differences
-from search.study.storage import named_storage_errors, open_storage, optuna_path
+from search.study.storage import STORAGE_VARIABLE, named_storage_errors, open_storage, optuna_path
 from search.study.study import Study, space_from_dict
 from spaces import Architecture
 from spaces.named_spaces import SPACES
@@ -268,6 +268,23 @@ def test_changed_data_of_a_study_whose_list_of_images_is_missing(settings: MakeS
         study.check_identity(_change(DATA, left_out=1), IDENTITY, notice=print)
     study.check_identity(DATA, IDENTITY, notice=print)
     assert (chosen.folder / DATA_FILE).is_file()
+
+
+def test_a_folder_whose_trials_another_record_knows_is_refused(
+    settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = settings()
+    study = open_study(chosen)
+    number, architecture = ask(study)
+    chosen.trial_folder(number).mkdir(parents=True)
+    write_result(chosen.trial_folder(number), COMPLETE, study_id=study.id, architecture=architecture)
+    open_study(chosen)  # its driver was killed before the record had the result
+    monkeypatch.setenv(STORAGE_VARIABLE, f"sqlite:///{tmp_path / 'other.db'}")
+    with pytest.raises(
+        StudyError, match=r"holds trials that the study's record \(sqlite:///.*other\.db\) does not know"
+    ):
+        open_study(chosen)
+    assert (chosen.trial_folder(number) / RESULT_FILE).is_file()
 
 
 def test_broken_items_may_be_repaired_and_no_longer_skipped(settings: MakeSettings) -> None:

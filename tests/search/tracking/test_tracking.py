@@ -17,7 +17,7 @@ from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
 from search.credentials import without_credentials
 from search.driver.search import run_search
-from search.study.errors import StudyError
+from search.study.errors import StorageError, StudyError
 from search.study.settings import StudySettings
 from search.study.storage import open_storage
 from search.tracking import runs, tracking
@@ -273,7 +273,7 @@ def test_an_experiment_of_the_user_s_keeps_its_place(settings: MakeSettings, loc
 
 def test_a_file_that_is_no_store_is_named(root: Path) -> None:
     (root / "mlflow.db").write_bytes(b"no database" * 100)
-    with pytest.raises(StudyError, match=r"mlflow\.db cannot be used: file is not a database"):
+    with pytest.raises(StorageError, match=r"mlflow\.db cannot be used: file is not a database"):
         experiment_pages(root)
 
 
