@@ -10,7 +10,7 @@ search: $(VENV)/.installed ## set up, then search with no other flag
 	$(BIN)/yoloret-nas search --budget $(BUDGET)
 
 # Two processes, one for each of two cores: these tests take about as long as all others.
-FIRST_TESTS := tests/search tests/spaces tests/test_docs.py tests/trials/data tests/trials/latency
+FIRST_TESTS := tests/search tests/spaces tests/test_docs.py tests/trials/latency
 
 test: $(VENV)/.installed-dev ## set up, then run the tests
 	$(MAKE) --no-print-directory --jobs 2 test-first test-second

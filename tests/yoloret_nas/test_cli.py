@@ -199,7 +199,11 @@ def test_another_distribution_s_package_of_our_name_is_named(tmp_path: Path, nam
         ("search --cluster ray://", 2, "is none of local, auto, ray://HOST:PORT"),
         ("search --cluster ray://127.0.0.1:10001/", 2, "is none of local, auto, ray://HOST:PORT"),
         *(
-            (f"search --cluster local --cpus-per-trial {cpus}", 2, "--cpus-per-trial is .* must be a whole number")
+            (
+                f"search --cluster local --cpus-per-trial {cpus}",
+                2,
+                "it must be a whole number, or 0.01 to 1 to share a core",
+            )
             for cpus in ("inf", "nan", "0", "-1", "1.5", "1e-9", "1e9")
         ),
         ("search --cluster local --gpus-per-trial 1e-9", 2, "--gpus-per-trial is 1e-09; it must be 0, or 0.01 to 1"),

@@ -1,5 +1,6 @@
 """Searches on a real Ray cluster of two nodes, both of them processes of this machine."""
 
+import gc
 import os
 import signal
 import tempfile
@@ -53,6 +54,8 @@ def cluster() -> Iterator[Any]:
     yield found
     ray.shutdown()
     found.shutdown()
+    del found
+    gc.collect()  # what Ray left open is told here, where that is ignored, and not in any later test
 
 
 class ActingView(RecordingView):

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, event
 
 from search.driver.opening import create_stores
 from search.driver.search import run_search
-from search.study.errors import StudyError
+from search.study.errors import StorageError
 from search.study.read_study import study_names
 from search.study.storage import optuna_path
 from tests.search.conftest import MakeSettings
@@ -56,7 +56,7 @@ def test_a_store_of_which_half_was_created_is_created_anew(tmp_path: Path, monke
 
     event.listen(Engine, "before_cursor_execute", fill_disk)
     try:
-        with pytest.raises(StudyError, match="database or disk is full"):
+        with pytest.raises(StorageError, match="database or disk is full"):
             create_stores(tmp_path)
     finally:
         event.remove(Engine, "before_cursor_execute", fill_disk)
