@@ -87,14 +87,17 @@ class VocImages:
         """Return the images that can be an annotation's, of these the ones of the highest rank."""
         name = file_name(stated_name) if is_possible_name(stated_name) else ""
         folder = self._stated_folder(annotation, stated_name)
-        ranked: list[tuple[tuple[int, ...], Path]] = []
+        found: list[Path] = []
         own, stated = (annotation.stem, _stem(annotation)), (_stem(Path(f"{name}.xml")),) if name else ()
         for stem in dict.fromkeys((*stated, *own) if self._is_stated_first else (*own, *stated)):
-            ranked = ranked or sorted(
-                (self._rank(path, annotation, name), path)
+            found = found or [
+                path
                 for path in self._tree.images_of_stem(stem)
                 if (path.parent == folder if folder else self._may_be_of(path, annotation))
-            )
+            ]
+        if len(found) < 2:
+            return found
+        ranked = sorted((self._rank(path, annotation, name), path) for path in found)
         return prefer_jpeg([path for rank, path in ranked if rank == ranked[0][0]])
 
     def _stated_folder(self, annotation: Path, stated_name: str) -> Path | None:
@@ -163,8 +166,10 @@ class VocImages:
 
 def _stem(annotation: Path) -> str:
     """Return the name, in lower case, that an annotation's image has without its suffix: of a.xml and of a.jpg.xml a."""
-    stem = Path(annotation.stem)
-    return (stem.stem if is_image(stem) else stem.name).lower()
+    stem = annotation.stem
+    if "." in stem and is_image(Path(stem)):
+        stem = Path(stem).stem
+    return stem.lower()
 
 
 def _words(folder: str) -> set[str]:
