@@ -52,7 +52,7 @@ class RunSettings(ABC):
     skip_broken: bool = False
     """Whether broken images and annotations are left out rather than ending the run; what that changes shows in the data."""
     accept_changed_data: bool = False
-    """Whether the run goes on where the data changed since its finished trainings."""
+    """Whether to resume although images or annotations changed after trainings had finished."""
     root: Path = Path("runs")
     """Folder of all studies and experiments, stores and caches."""
 
