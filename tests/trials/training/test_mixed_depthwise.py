@@ -17,7 +17,7 @@ def pair(kernel: int, stride: int) -> tuple[nn.Conv2d, nn.Conv2d]:
     return plain, mixed
 
 
-@pytest.mark.parametrize(("kernel", "stride"), [(3, 2), (5, 2)])
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 2), (5, 2), (5, 1), (7, 1), (8, 2)])
 def test_values_and_gradients_are_those_of_the_convolution_it_was(kernel: int, stride: int) -> None:
     plain, mixed = pair(kernel, stride)
     assert isinstance(mixed, MixedDepthwiseConv2d)
@@ -56,12 +56,20 @@ def test_a_network_keeps_names_weights_and_results() -> None:
         expected = network(images)
         mix_depthwise(network)
         found = network(images)
-    assert sum(isinstance(module, MixedDepthwiseConv2d) for module in network.modules()) == 4
+    mixed = [module for module in network.modules() if isinstance(module, MixedDepthwiseConv2d)]
+    assert [(one.kernel_size, one.stride) for one in mixed] == [((3, 3), (2, 2))] * 4 + [((5, 5), (1, 1))]
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
 def test_other_convolutions_are_left_alone() -> None:
-    for conv in (nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 8, 3, 2), nn.Conv2d(8, 16, 3, 2, groups=8, bias=False)):
+    for conv in (
+        nn.Conv2d(8, 8, 3, groups=8, bias=False),
+        nn.Conv2d(8, 8, 5, groups=8),
+        nn.Conv2d(8, 8, 5, groups=8, bias=False, dilation=2),
+        nn.Conv2d(8, 8, 3, 2),
+        nn.Conv2d(8, 8, 5, bias=False),
+        nn.Conv2d(8, 16, 3, 2, groups=8, bias=False),
+    ):
         mix_depthwise(conv)
         assert type(conv) is nn.Conv2d
