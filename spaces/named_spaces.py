@@ -1,4 +1,4 @@
-"""The named spaces: `paper`, `nano` and `tiny`."""
+"""The named spaces: `paper`, `nano`, `lite` and `tiny`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +51,8 @@ def nano() -> Space:
             "mobilenetv2_075": mobilenetv2,
             "mobilenetv2_100": mobilenetv2,
             "efficientnet_lite0": BackboneChoice(truncation=(12, 13, 14, 15, 16), transfer=(0, 5, 9, WHOLE_BACKBONE)),
+            "efficientnet_lite1": BackboneChoice(truncation=(16, 17, 18, 20), transfer=(0, 7, 12, WHOLE_BACKBONE)),
+            "efficientnet_lite2": BackboneChoice(truncation=(16, 17, 18, 20), transfer=(0, 7, 12, WHOLE_BACKBONE)),
             "mobilenetv4_conv_small_050": BackboneChoice(truncation=(12, 14, 16, 17), transfer=(0, 6, WHOLE_BACKBONE)),
             "mobilenetv4_conv_small": BackboneChoice(truncation=(12, 14, 16, 17), transfer=(0, 6, WHOLE_BACKBONE)),
             "mobilenetv3_small_100": BackboneChoice(truncation=(9, 10, 11, 12), transfer=(0, 5, WHOLE_BACKBONE)),
@@ -64,6 +66,30 @@ def nano() -> Space:
             "head": ("plain", "fpn", "fpn_pan", "decoupled"),
             "head_width": (48, 64, 96, 128),
             "input_size": (160, 192, 224, 256, 288, 320, 352, 384, 416),
+        },
+    )
+
+
+def lite() -> Space:
+    """Return EfficientNet-Lite from ImageNet weights, cut short enough to be trained on two cores."""
+    longer = BackboneChoice(truncation=(16, 17, 18), transfer=(0, 7, 11, 15, WHOLE_BACKBONE))
+    return Space(
+        name="lite",
+        description="EfficientNet-Lite from ImageNet weights, which are a package (extra `weights`); two CPU cores suffice.",
+        backbones={
+            "efficientnet_lite0": BackboneChoice(truncation=(12, 13, 14), transfer=(0, 5, 8, 11, WHOLE_BACKBONE)),
+            "efficientnet_lite1": longer,
+            "efficientnet_lite2": longer,
+        },
+        axes={
+            "scale_set": ("none", "8+16@16>8+16+32", "8+16+32@16>8+16+32"),
+            "shortcut": ("none", "maxpool"),
+            "rfcr_width": (32, 48),
+            "rfcr_channels": (64, 96),
+            "rfcr_kernel": (3, 5),
+            "head": ("decoupled",),
+            "head_width": (48, 64, 96),
+            "input_size": (96, 128, 160, 192, 224),
         },
     )
 
@@ -93,7 +119,7 @@ def tiny() -> Space:
     )
 
 
-SPACES: dict[str, Callable[[], Space]] = {"paper": paper, "nano": nano, "tiny": tiny}
+SPACES: dict[str, Callable[[], Space]] = {"paper": paper, "nano": nano, "lite": lite, "tiny": tiny}
 """Name to the function that returns the space."""
 
 

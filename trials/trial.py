@@ -17,7 +17,7 @@ import cv2
 import torch
 
 from spaces import YoloRetError
-from spaces.networks import YoloReT, build_network, count_macs, count_params
+from spaces.networks import build_network, count_macs, count_params
 from spaces.weights import load_pretrained
 from trials.data import Dataset, DatasetError, open_dataset
 from trials.data.image_check import leave_out
@@ -236,7 +236,9 @@ class _Trial:
     def _train(self, dataset: Dataset) -> TrainResult:
         """Train and score the network, write its weights into the ONNX file that was measured, and draw what it finds."""
         request, input_size, began = self._request, self._request.architecture.input_size, time.perf_counter()
-        network = self._initial_network(num_classes=len(dataset.class_names))
+        torch.manual_seed(request.train.seed)
+        network = build_network(request.architecture, num_classes=len(dataset.class_names))
+        pretrained = load_pretrained(network, request.architecture)
         trained = train_network(
             network,
             dataset=dataset,
@@ -247,6 +249,7 @@ class _Trial:
             work_dir=request.work_dir,
             resume=request.train.is_resumable,
             parent=None if request.parent is None else read_checkpoint(request.parent).weights,
+            pretrained=pretrained,
             between_steps=self._lock.yield_to_measurement,
         )
         self._result = replace(
@@ -270,11 +273,3 @@ class _Trial:
             with self._clock("score"):
                 draw_detections(request.work_dir / DETECTIONS_FILE, network, dataset, decoding=trained.decoding)
         return trained
-
-    def _initial_network(self, *, num_classes: int) -> YoloReT:
-        """Return the network with random or ImageNet weights, as the architecture says."""
-        request = self._request
-        torch.manual_seed(request.train.seed)
-        network = build_network(request.architecture, num_classes=num_classes)
-        load_pretrained(network, request.architecture)
-        return network

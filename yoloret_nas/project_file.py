@@ -19,7 +19,7 @@ TEMPLATE = """\
 # device: cpu                  # where latency is measured
 # dir: runs                    # folder of the studies
 # max_latency: 33ms            # slower networks are not trained
-# space: tiny                  # paper, nano, tiny, or your own file (yoloret-nas space tiny --yaml > my.yaml)
+# space: tiny                  # paper, nano, lite, tiny, or your own file (yoloret-nas space tiny --yaml > my.yaml)
 # epochs: 30                   # of each trial (default: the recipe's)
 # refit: 90                    # epochs of retraining the front at the end, 0 for none (default: 3 times a trial's)
 # budget: 50                   # finished trials in all

@@ -123,7 +123,9 @@ def open_book(settings: ExperimentSettings, variants: Sequence[Variant]) -> tupl
             book = read_json(path, hint=_DAMAGED)
             known = [Variant.from_dict(values) for values in book["variants"]]
             settings.check_unchanged(
-                book["settings"], hint="give the same settings to resume it, or another --name to begin a new one"
+                book["settings"],
+                transfers=any(variant.architecture.transfer for variant in known),
+                hint="give the same settings to resume it, or another --name to begin a new one",
             )
     elif (settings.folder / "trials").is_dir():
         raise StudyError(f"{settings.folder} belongs to a search", hint="choose another --name")

@@ -12,7 +12,7 @@ from search.study.errors import StudyError
 from search.study.record import trial_folder
 from spaces.space import Space
 from trials.data.augmentation import AugmentSettings
-from trials.training import FORMER_SETTINGS, LATER_SETTINGS, TrainSettings
+from trials.training import FORMER_SETTINGS, FORMER_TRANSFER_RATE, LATER_SETTINGS, TrainSettings
 from trials.training.losses.aligned_loss import AlignedLossSettings
 from trials.training.losses.anchored_loss import LossSettings
 
@@ -85,17 +85,20 @@ class RunSettings(ABC):
     def fixed(self) -> dict[str, Any]:
         """Return what must stay the same when the run is resumed, of JSON types only."""
 
-    def check_unchanged(self, before: dict[str, Any], *, hint: str) -> None:
+    def check_unchanged(self, before: dict[str, Any], *, transfers: bool, hint: str) -> None:
         """Refuse to resume with other settings than the run began with.
 
         Args:
             before: `fixed` of when it began.
+            transfers: Whether networks of the run start from ImageNet weights.
             hint: The way out.
 
         Raises:
             StudyError: with the first three differences.
         """
         now = json.loads(json.dumps(self.fixed()))
+        if transfers:
+            before = {**before, "train": {"transfer_rate": FORMER_TRANSFER_RATE, **before["train"]}}
         lines = differences({**before, "skip_broken": now["skip_broken"]}, now)
         if lines:
             shown = "; ".join(lines[:3]) + (f"; and {len(lines) - 3} more" if len(lines) > 3 else "")

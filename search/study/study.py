@@ -319,7 +319,9 @@ class Study:
         else:
             before["sampler"] = current_sampler_name(before["sampler"])
             self._settings.check_unchanged(
-                before, hint="give the same settings to resume it, or another --study NAME to begin a new one"
+                before,
+                transfers=any(skeleton.transfer for skeleton in self._settings.space.skeletons),
+                hint="give the same settings to resume it, or another --study NAME to begin a new one",
             )
             if before.get("skip_broken") != self._settings.skip_broken:
                 self._study.set_user_attr("settings", {**before, "skip_broken": self._settings.skip_broken})

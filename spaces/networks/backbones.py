@@ -30,10 +30,16 @@ BACKBONES: dict[str, str] = {
     "mobilenetv4_conv_small": "MobileNetV4-Conv-Small, no squeeze-excite",
     "mobilenetv4_conv_medium": "MobileNetV4-Conv-Medium",
     "efficientnet_lite0": "EfficientNet-Lite0, ReLU6 and no squeeze-excite",
+    "efficientnet_lite1": "EfficientNet-Lite1, more blocks",
+    "efficientnet_lite2": "EfficientNet-Lite2, more blocks and wider",
     "efficientnet_b0": "EfficientNet-B0",
     "efficientnet_b3": "EfficientNet-B3, the paper's for AGX Xavier",
 }
 """Name in timm to a description. Any timm model with ``conv_stem``, ``bn1`` and ``blocks`` can be added as a line."""
+
+_TENSORFLOW_NORM_EPS = 1e-3
+_FROM_TENSORFLOW = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
+"""Backbones whose ImageNet weights were trained with TensorFlow's epsilon of batch norms."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +91,19 @@ def build_blocks(name: str) -> tuple[nn.Module, list[nn.Module]]:
     Raises:
         ArchitectureError: the name is not in the table.
     """
+    return split_blocks(build_classifier(name))
+
+
+def build_classifier(name: str) -> nn.Module:
+    """Build a backbone's whole timm classifier with random weights.
+
+    Raises:
+        ArchitectureError: the name is not in the table.
+    """
     check_backbone(name)
-    return split_blocks(timm.create_model(name, pretrained=False))
+    options: dict[str, Any] = {"bn_eps": _TENSORFLOW_NORM_EPS} if name in _FROM_TENSORFLOW else {}
+    model: nn.Module = timm.create_model(name, pretrained=False, **options)
+    return model
 
 
 def split_blocks(model: Any) -> tuple[nn.Module, list[nn.Module]]:

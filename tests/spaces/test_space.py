@@ -157,7 +157,7 @@ def test_largest_holds_the_costliest_network(space: Space, shortcuts: tuple[str,
     assert max(map(macs, space.largest(num_classes=2))) == max(map(macs, space))
 
 
-@pytest.mark.parametrize("name", ["nano", "tiny"])
+@pytest.mark.parametrize("name", ["nano", "lite", "tiny"])
 @pytest.mark.parametrize("num_classes", [1, 20, 80])  # which head is costliest depends on it
 def test_largest_is_the_costliest_choice_of_every_coupled_axis_and_head(name: str, num_classes: int) -> None:
     space = open_space(name)
@@ -188,7 +188,7 @@ def test_a_step_of_truncation_keeps_any_boundary_that_gives_the_transfer() -> No
     assert {one.transfer for one in space.neighbours(whole) if one.truncation == 15} == {14, 15}
 
 
-@pytest.mark.parametrize("name", ["paper", "nano"])
+@pytest.mark.parametrize("name", ["paper", "nano", "lite"])
 def test_every_skeleton_has_neighbours_of_another_truncation(name: str) -> None:
     space = open_space(name)
     for skeleton in random.Random(0).sample(space.skeletons, 60):
@@ -223,10 +223,10 @@ def test_named_spaces_are_what_they_are_called(name: str) -> None:
 def test_an_unknown_space_names_the_known() -> None:
     with pytest.raises(SpaceError, match="'huge' is neither") as error:
         open_space("huge")
-    assert "paper, nano, tiny" in error.value.hint
+    assert "paper, nano, lite, tiny" in error.value.hint
 
 
-@pytest.mark.parametrize("name", ["tiny", "paper"])
+@pytest.mark.parametrize("name", ["tiny", "lite", "paper"])
 def test_places_are_those_of_the_enumeration(name: str) -> None:
     space = open_space(name)
     for index, architecture in enumerate(itertools.islice(space, 400)):

@@ -33,7 +33,7 @@ def test_a_file_may_list_necks(tmp_path: Path) -> None:
     assert open_space(str(_write(tmp_path, to_yaml(space)))) == space
 
 
-@pytest.mark.parametrize("name", ["paper", "nano", "tiny"])
+@pytest.mark.parametrize("name", ["paper", "nano", "lite", "tiny"])
 def test_what_is_printed_reads_back(tmp_path: Path, name: str) -> None:
     assert open_space(str(_write(tmp_path, to_yaml(open_space(name))))) == open_space(name)
 

@@ -228,7 +228,7 @@ def test_a_latency_is_measured() -> None:
 
 WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "data": (lambda: yr.search(data="nowhere"), "data 'nowhere' does not exist"),
-    "space": (lambda: yr.search(space="vast"), "space 'vast' is none of paper, nano, tiny, and no file"),
+    "space": (lambda: yr.search(space="vast"), "space 'vast' is none of paper, nano, lite, tiny, and no file"),
     "latency": (lambda: yr.search(max_latency="soon"), "'soon' is not a latency; use 33ms"),
     "no latency": (lambda: yr.search(max_latency=0.0), "0.0 is not a latency"),
     "budget": (lambda: yr.search(budget=0), "budget is 0; it must be at least 1"),

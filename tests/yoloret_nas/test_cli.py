@@ -194,7 +194,7 @@ def test_another_distribution_s_package_of_our_name_is_named(tmp_path: Path, nam
         ("search --epochs 0", 2, "0 is not in the range x>=1"),
         ("search --max-latency 33min", 2, "'33min' is not a latency; use 33ms"),
         ("search --max-latency 0ms", 2, "'0ms' is not a latency"),
-        ("search --space no.yaml", 2, "'no.yaml' is none of paper, nano, tiny, and no file"),
+        ("search --space no.yaml", 2, "'no.yaml' is none of paper, nano, lite, tiny, and no file"),
         ("search --study ../up", 2, "study name '../up' cannot name a folder"),
         ("search --cluster ray://", 2, "is none of local, auto, ray://HOST:PORT"),
         ("search --cluster ray://127.0.0.1:10001/", 2, "is none of local, auto, ray://HOST:PORT"),

@@ -7,11 +7,19 @@ from trials.training.checkpoint import CHECKPOINT_FILE, Checkpoint, check_classe
 from trials.training.errors import DivergedError, OutOfMemoryError, TrainingError
 from trials.training.inheritance import inherit_weights
 from trials.training.recipes import RECIPES, RecipeName
-from trials.training.settings import FORMER_SETTINGS, LATER_SETTINGS, NumberFormat, Precision, TrainSettings
+from trials.training.settings import (
+    FORMER_SETTINGS,
+    FORMER_TRANSFER_RATE,
+    LATER_SETTINGS,
+    NumberFormat,
+    Precision,
+    TrainSettings,
+)
 
 __all__ = [
     "CHECKPOINT_FILE",
     "FORMER_SETTINGS",
+    "FORMER_TRANSFER_RATE",
     "LATER_SETTINGS",
     "RECIPES",
     "Checkpoint",

@@ -4,7 +4,7 @@
   convolutions' time, 16 times as long as in float32. Computing this gradient in float32 saves 27 % of a training step (0.198
   instead of 0.273 s of CPU time; batches of 4, one thread, AVX512-BF16, both kinds of step in turn).
 * Kernels larger than 3×3: no fast kernel for the gradient of the weight. That of a 5×5 kernel takes 50 times as long as that
-  of a 3×3 one (19 and 0.35 ms; 8 images, 240 channels, 16×16). So it is put together from gradients of 3×3 kernels, its parts.
+  of a 3×3 one (19 and 0.35 ms; 8 images, 240 channels, 16×16). So it is put together from gradients of 3×3 kernels.
 """
 
 from itertools import product

@@ -1,7 +1,7 @@
 """The optimiser and its learning-rate schedule."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,14 +43,31 @@ class OptimiserFactory:
     """Update rule, learning rates and weight decay."""
     steps_per_epoch: int
     """Optimiser steps of an epoch, at least 1."""
+    pretrained: Sequence[nn.Module] = ()
+    """Modules that start from ImageNet weights."""
 
     def __call__(self, network: nn.Module) -> tuple[Optimizer, LambdaLR]:
         """Build both; the schedule is stepped after each optimiser step."""
         settings = self.settings
-        groups = _parameter_groups(network, settings.weight_decay)
+        groups = self._parameter_groups(network)
         optimiser = _OPTIMISERS[settings.optimiser](groups, settings.learning_rate)
         stages = plan_stages(settings, self.steps_per_epoch)
         return optimiser, LambdaLR(optimiser, lambda step: learning_rate_at(stages, step) / settings.learning_rate)
+
+    def _parameter_groups(self, network: nn.Module) -> list[dict[str, Any]]:
+        settings = self.settings
+        pretrained = {id(p) for module in self.pretrained for p in module.parameters()}
+        if settings.transfer_rate == 1:
+            pretrained = set()
+        groups = []
+        for is_pretrained in (False, True) if pretrained else (False,):
+            parameters = [p for p in network.parameters() if (id(p) in pretrained) == is_pretrained]
+            rate = settings.learning_rate * (settings.transfer_rate if is_pretrained else 1)
+            groups += [
+                {"params": [p for p in parameters if p.ndim > 1], "lr": rate, "weight_decay": settings.weight_decay},
+                {"params": [p for p in parameters if p.ndim <= 1], "lr": rate, "weight_decay": 0.0},
+            ]
+        return groups
 
 
 def plan_stages(settings: TrainSettings, steps_per_epoch: int) -> tuple[Stage, ...]:
@@ -75,14 +92,6 @@ def learning_rate_at(stages: tuple[Stage, ...], step: int) -> float:
             return stage.at(step)
         step -= stage.num_steps
     return stages[-1].at(step)
-
-
-def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    parameters = list(network.parameters())
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
 
 
 _OPTIMISERS: dict[OptimiserName, Callable[[list[dict[str, Any]], float], Optimizer]] = {

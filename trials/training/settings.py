@@ -25,8 +25,11 @@ a step in bf16 took 0.6 to 0.8 of its time in fp32 at 320 px, and 0.9 to 1.3 of 
 FORMER_SETTINGS: Mapping[str, object] = {"norm_images": 0, "devices": 1, "strategy": "auto"}
 """Removed fields of `TrainSettings`, each with the value that trained as today, so that older studies can be resumed."""
 
-LATER_SETTINGS = ("aligned_loss",)
-"""Fields of `TrainSettings` that studies made before them lack, and that train no network of those studies."""
+LATER_SETTINGS = ("aligned_loss", "transfer_rate")
+"""Fields of `TrainSettings` that studies made before them lack, and that train no network of those studies; `transfer_rate`
+does, where networks start from ImageNet weights: those studies trained as with `FORMER_TRANSFER_RATE`."""
+
+FORMER_TRANSFER_RATE = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,8 @@ class TrainSettings:
     """Images of an optimiser step."""
     learning_rate: float = 1e-2
     """Peak learning rate, above 0; it falls by a half cosine to `final_learning_rate` of itself."""
+    transfer_rate: float = 1.0
+    """Share of the learning rate for values that start from ImageNet weights, above 0."""
     final_learning_rate: float = 0.01
     """Share of `learning_rate` at the end, 0 to 1."""
     warmup_epochs: float = 1.0
@@ -86,7 +91,7 @@ class TrainSettings:
         for name, lowest in {**at_least, **dict.fromkeys((*not_negative, "cache_mib"), 0)}.items():
             if getattr(self, name) < lowest:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {lowest}")
-        for name in ("learning_rate", "frozen_learning_rate"):
+        for name in ("learning_rate", "transfer_rate", "frozen_learning_rate"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
         check_choice("optimiser", self.optimiser, get_args(OptimiserName))

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -79,6 +79,7 @@ def train_network(
     work_dir: Path,
     resume: bool = False,
     parent: Mapping[str, Tensor] | None = None,
+    pretrained: Sequence[nn.Module] = (),
     between_steps: Callable[[], None] = lambda: None,
 ) -> TrainResult:
     """Train a network in place, score it, and write its weights.
@@ -97,6 +98,7 @@ def train_network(
             `read_checkpoint`), and for `last.ckpt` if the settings are resumable.
         resume: Whether to resume from `last.ckpt` if it exists.
         parent: Weights of a network that was trained on this data; those that fit are inherited, the others stay as given.
+        pretrained: Modules of the network that start from ImageNet weights; they learn at the settings' `transfer_rate`.
         between_steps: Called before each training step; the time it takes does not count as training.
 
     Raises:
@@ -136,7 +138,7 @@ def train_network(
         callbacks.append(RecordedPasses(network, is_bf16=precision == "bf16"))
     if settings.is_resumable:
         callbacks.append(LastCheckpoint(work_dir))
-    detector = _make_detector(network, dataset, decoding=decoding, settings=settings)
+    detector = _make_detector(network, dataset, decoding=decoding, settings=settings, pretrained=pretrained)
     with quiet_lightning(), named_errors(settings.batch_size):
         trainer = _make_trainer(settings, callbacks, precision=precision)
         checkpoint = find_last(work_dir) if resume else None
@@ -154,14 +156,21 @@ def train_network(
     )
 
 
-def _make_detector(network: nn.Module, dataset: Dataset, *, decoding: Decoding, settings: TrainSettings) -> Detector:
+def _make_detector(
+    network: nn.Module,
+    dataset: Dataset,
+    *,
+    decoding: Decoding,
+    settings: TrainSettings,
+    pretrained: Sequence[nn.Module],
+) -> Detector:
     strides: tuple[int, ...] = network.output_strides  # type: ignore[assignment]
     steps_per_epoch = count_steps(len(dataset.splits["train"]), settings)
     return Detector(
         network,
         choose_loss(decoding, strides, anchored=settings.loss, aligned=settings.aligned_loss),
         scorer=DetectionScorer(dataset.splits["val"], decoding, strides=strides),
-        make_optimiser=OptimiserFactory(settings=settings, steps_per_epoch=steps_per_epoch),
+        make_optimiser=OptimiserFactory(settings=settings, steps_per_epoch=steps_per_epoch, pretrained=pretrained),
         frozen_epochs=settings.frozen_epochs,
     )
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     "--space",
     default=None,
     shell_complete=complete_path,
-    help="paper, nano, tiny, or a YAML file.  [default: nano with a GPU or a board, else tiny]",
+    help="paper, nano, lite, tiny, or a YAML file.  [default: nano with a GPU or a board, else tiny]",
 )
 @click.option(
     "--study",

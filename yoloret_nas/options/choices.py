@@ -1,6 +1,6 @@
 """Names that the command line offers without importing their tables; a test keeps the two equal."""
 
-SPACES = ("paper", "nano", "tiny")
+SPACES = ("paper", "nano", "lite", "tiny")
 SAMPLERS = ("ehvi", "gp", "tpe", "nsga2", "random", "grid")
 OLD_SAMPLERS = ("front",)
 """Earlier names of samplers, accepted but not shown."""

@@ -1,7 +1,9 @@
 """Optuna's record of a study: what is asked, told, recovered and read again."""
 
 import dataclasses
+import json
 import sqlite3
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +30,7 @@ from tests.search.records import record, summary
 from trials.data import Dataset, open_dataset
 from trials.data.dataset import assemble_dataset
 from trials.latency import Latency
-from trials.training import CHECKPOINT_FILE
+from trials.training import CHECKPOINT_FILE, TrainSettings
 from trials.trial_result import ONNX_FILE, RESULT_FILE, TrialResult, write_result
 
 DATA = open_dataset("shapes:train=3,val=2,size=32")
@@ -351,6 +353,17 @@ def test_a_setting_of_a_later_version_is_no_difference_to_a_study_without_it() -
     assert differences({"train": {"epochs": 3, "aligned_loss": {"box_weight": 5.0}}}, now) == [
         "train.aligned_loss.box_weight was 5.0, is 7.5"
     ]
+
+
+@pytest.mark.parametrize(("transfers", "is_refused"), [(False, False), (True, True)])
+def test_pretrained_networks_of_before_they_had_a_rate_of_their_own_are_not_mixed_with_new_ones(
+    settings: MakeSettings, transfers: bool, is_refused: bool
+) -> None:
+    chosen = settings(train=TrainSettings(transfer_rate=0.5))
+    before = json.loads(json.dumps(chosen.fixed()))
+    del before["train"]["transfer_rate"]
+    with pytest.raises(StudyError, match=r"train\.transfer_rate was 1\.0, is 0\.5") if is_refused else nullcontext():
+        chosen.check_unchanged(before, transfers=transfers, hint="another name")
 
 
 def test_a_study_that_is_not_there_is_refused_with_those_that_are(settings: MakeSettings, tmp_path: Path) -> None:

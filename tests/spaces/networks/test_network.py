@@ -116,7 +116,7 @@ def test_every_backbone_trains_a_step_at_two_sizes(name: str, size: int) -> None
     assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
 
 
-@pytest.mark.parametrize("space_name", ["tiny", "nano", "paper"])
+@pytest.mark.parametrize("space_name", ["tiny", "lite", "nano", "paper"])
 def test_any_architecture_of_a_space_builds_and_runs(space_name: str) -> None:
     space, rng = open_space(space_name), random.Random(0)
     with torch.device("meta"):

@@ -1,6 +1,7 @@
 """The sources of ImageNet weights: a folder, published files on a local server, timm's hub when it is unreachable."""
 
 import copy
+import dataclasses
 import hashlib
 import pickle
 import re
@@ -18,7 +19,7 @@ from spaces import Architecture
 from spaces.networks import build_network
 from spaces.networks.backbones import BACKBONES, Backbone, split_blocks
 from spaces.weights import WEIGHTS_DIR, WeightsError, fetch_pretrained, load_pretrained, why_unavailable
-from spaces.weights import published as published_weights
+from spaces.weights.published import PUBLISHED
 from tests.file_server import FileServer
 
 # --- the published MobileNetV2 ------------------------------------------------------------------------------------
@@ -91,7 +92,8 @@ def published(
     content = (tmp_path / "saved.pth").read_bytes()
     name = f"mobilenetv2_0.75-{hashlib.sha256(content).hexdigest()[:8]}.pth"
     server.files[name] = content
-    monkeypatch.setitem(published_weights.PUBLISHED, "mobilenetv2_075", name)
+    known = dataclasses.replace(PUBLISHED["mobilenetv2_075"], file=name, sha256=hashlib.sha256(content).hexdigest()[:8])
+    monkeypatch.setitem(PUBLISHED, "mobilenetv2_075", known)
     monkeypatch.setenv("YOLORET_NAS_WEIGHTS_URL", server.url + "/")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.delenv(WEIGHTS_DIR, raising=False)
@@ -120,7 +122,7 @@ def test_the_converted_network_gives_the_published_one_s_features(
 
 @pytest.mark.parametrize(("backbone", "multiplier"), [("mobilenetv2_035", 0.35), ("mobilenetv2_075", 0.75)])
 def test_each_published_width_fills_its_timm_network(backbone: str, multiplier: float) -> None:
-    converted = published_weights.convert(PublishedMobileNetV2(multiplier).state_dict())
+    converted = PUBLISHED[backbone].convert(PublishedMobileNetV2(multiplier).state_dict())
     timm.create_model(backbone).load_state_dict(converted)
 
 
@@ -199,7 +201,7 @@ def test_a_stem_sees_the_normalisation_its_weights_were_trained_with(
     network.backbone = Backbone(copy.deepcopy(stem), [blocks[0]], taps={})
     load_pretrained(network, Architecture(backbone=backbone, truncation=1, transfer=1))  # type: ignore[arg-type]
     values = torch.rand(1, 3, 32, 32)
-    published = timm.get_pretrained_cfg(backbone)
+    published = PUBLISHED.get(backbone) or timm.get_pretrained_cfg(backbone)
     theirs = normalize(values, published.mean, published.std)
     ours = normalize(values, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     with torch.no_grad():

@@ -140,6 +140,25 @@ def test_norms_and_biases_do_not_decay() -> None:
         assert decays[id(parameter)] == (0.1 if is_weight and not name.endswith("bias") else 0.0)
 
 
+def test_pretrained_modules_learn_at_their_share_of_the_rate() -> None:
+    network = tiny_network(NUM_CLASSES)
+    settings = TrainSettings(epochs=4, warmup_epochs=1, learning_rate=0.01, transfer_rate=0.1)
+    factory = OptimiserFactory(settings=settings, steps_per_epoch=10, pretrained=[network.backbone])
+    optimiser, schedule = factory(network)
+    pretrained = {id(parameter) for parameter in network.backbone.parameters()}
+    stages = plan_stages(settings, 10)
+    for step in range(3):
+        rates = {id(p): group["lr"] for group in optimiser.param_groups for p in group["params"]}
+        assert len(rates) == len(list(network.parameters()))
+        for parameter, rate in rates.items():
+            share = 0.1 if parameter in pretrained else 1.0
+            assert rate == pytest.approx(share * learning_rate_at(stages, step))
+        optimiser.step()
+        schedule.step()
+    decays = {group["weight_decay"] for group in optimiser.param_groups}
+    assert decays == {0.0, settings.weight_decay}
+
+
 @pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
 def test_every_optimiser_follows_the_schedule(name: str) -> None:
     settings = TrainSettings(epochs=4, optimiser=name, warmup_epochs=1)  # type: ignore[arg-type]
@@ -178,6 +197,7 @@ def test_the_paper_s_two_stages_have_a_cosine_each() -> None:
     [
         ({"epochs": 0}, "epochs is 0; it must be at least 1"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0; it must be above 0"),
+        ({"transfer_rate": -0.1}, "transfer_rate is -0.1; it must be above 0"),
         ({"optimiser": "lion"}, "optimiser 'lion' is unknown; choose one of adamw, adam, sgd"),
         ({"precision": "fp16"}, "precision 'fp16' is unknown; choose one of auto, fp32, bf16"),
         ({"ema_decay": 1.0}, "ema_decay is 1.0; it must be from 0 to below 1"),
