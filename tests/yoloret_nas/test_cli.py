@@ -317,7 +317,7 @@ def test_searches_in_the_dataset_s_folder_are_no_part_of_it(
 def test_data_that_no_search_can_use_are_not_proposed_for_one(call: Call) -> None:
     called = call("data", write_yolo(Path("data"), label=""), "--samples", "0")
     assert called.code == 0, called.said
-    assert "Not for a search: data: none of the 2 images of its train split has an object" in called.out
+    assert "Not for a search: data: its train split has 2 images and no object" in called.out
     assert "Next:" not in called.out
 
 
@@ -1204,7 +1204,7 @@ def test_a_tensorrt_is_asked_about_a_space(call: Call, monkeypatch: pytest.Monke
     assert taken.out.splitlines() == [
         "own: asking our tables for TensorRT 8.2.0 (opset 13)",
         'to ask NVIDIA\'s own parser too: pip install "yoloret-nas[rtx]"',
-        "all 2 networks are taken; together they have every choice of the space, each backbone at its deepest cut",
+        "2 networks taken, none refused; together they have every choice of the space, each backbone at its deepest cut",
     ]
     monkeypatch.setitem(tensorrt_version._FIRST_IN, "HardSigmoid", TensorRTVersion(8, 4))
     refused = call("space", "own.yaml", "--check", "8.2")

@@ -43,7 +43,7 @@ def test_train_eval_export_predict_and_compare_one_network(call: Call, inline: N
     assert ap is not None
     again = call("train", tiny, *QUICK, "--name", "first")
     assert again.code == 0
-    assert "resuming: 1 trainings are finished" in again.out
+    assert "resuming: 1 training is finished" in again.out
     assert ap[0] in again.out  # nothing was trained anew
 
     evaluated = call("eval", "first:0", "--data", SHAPES)

@@ -152,7 +152,7 @@ def test_a_search_that_is_killed_resumed_exported_and_tried(
     # The same command goes on to exactly the budget.
     code, out, err = start(*SEARCH).finish()
     assert code == 0, err
-    assert "resuming the study: 1 trials are finished" in out
+    assert "resuming the study: 1 trial is finished" in out
     assert len(re.findall(r"^ *\d+ +complete ", out, flags=re.MULTILINE)) == BUDGET
     assert not {"\x1b", "\r", "\b"} & set(out + err)
     check_stores(tmp_path / "runs")

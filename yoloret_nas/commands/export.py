@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from spaces.counted import counted
 from yoloret_nas.options.complete import complete_path, complete_study
 from yoloret_nas.options.quantities import Milliseconds
 
@@ -170,7 +171,9 @@ def _print(card: "Card", folder: Path, *, max_latency_ms: float | None) -> None:
         parts = []
         if tried:
             apart = f"{short_number(tried.box_difference_px)} px and {short_number(tried.score_difference)} of score"
-            parts.append(f"AP {tried.ap:.4f} on {tried.num_images} images of {tried.split}, {apart} from PyTorch")
+            parts.append(
+                f"AP {tried.ap:.4f} on {counted(tried.num_images, 'image(s)')} of {tried.split}, {apart} from PyTorch"
+            )
         elif not latency or card.found_by(name) != "not tried":
             parts.append(card.found_by(name))
         if latency:

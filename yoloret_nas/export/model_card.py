@@ -8,6 +8,7 @@ from pathlib import Path
 
 from search.study.estimate import Estimate
 from search.study.record import TrialRecord
+from spaces.counted import counted
 from spaces.weights import describe_origin
 from trials.data.images.letterbox import PAD_RGB
 from trials.detections import Decoding
@@ -133,7 +134,10 @@ def write_card(folder: Path, card: Card) -> None:
 
 
 def _agreement(proof: EngineProof) -> str:
-    boxes = f"{proof.num_same} of {proof.num_boxes} boxes are those of ONNX Runtime on {proof.num_images} images"
+    boxes = (
+        f"{proof.num_same} of {counted(proof.num_boxes, 'box(es)')} as in ONNX Runtime on "
+        f"{counted(proof.num_images, 'image(s)')}"
+    )
     if proof.num_same == 0:
         return boxes
     return f"{boxes}, within {short_number(proof.box_difference_px)} px and {short_number(proof.score_difference)} of score"
@@ -189,8 +193,12 @@ def _files_table(card: Card) -> str:
         apart = f"{short_number(tried.box_difference_px)} px, {short_number(tried.score_difference)}" if tried else ""
         rows.append(f"| `{name}` | {found} | {apart} | {_words(card.latencies.get(name, 'not asked for'))} |")
     where = next(((one.num_images, one.split) for one in card.proofs.values()), None)
-    calibrated = f" INT8 was calibrated with {card.num_calibration} training images." if card.num_calibration else ""
-    images = f" AP is of {where[0]} images of {where[1]}, by `run.py`." if where else ""
+    calibrated = (
+        f" INT8 was calibrated with {counted(card.num_calibration, 'training image(s)')}."
+        if card.num_calibration
+        else ""
+    )
+    images = f" AP is of {counted(where[0], 'image(s)')} of {where[1]}, by `run.py`." if where else ""
     return "\n".join(
         [
             f"| file | found | boxes and scores differ from PyTorch by | latency on {card.target.identity} |",
