@@ -160,6 +160,8 @@ def test_a_search_ends_with_full_trainings_of_its_front(call: Call, inline: None
     exported = call("export", "--study", "real-refit-2", "--dir", copied_study.root, "--out", "final")
     assert exported.code == 0, exported.said
     metrics = json.loads(Path("final/metrics.json").read_text(encoding="utf-8"))
+    card = Path("final/README.md").read_text(encoding="utf-8")
+    assert card.startswith(f"# real, trial {metrics['retrains']['trial']}, trained again for 2 epochs\n")
     repeats = [one.result.ap for one in refitted if one.architecture.key == metrics["architecture"]]
     assert len(repeats) == 2
     assert metrics["ap_estimate"] == pytest.approx(np.mean(repeats))

@@ -163,7 +163,7 @@ def _print(card: "Card", folder: Path, *, max_latency_ms: float | None) -> None:
     record = card.record
     assert record.point is not None
     ap, latency_ms = record.point
-    click.echo(f"trial {record.number}: {record.architecture.short}")
+    click.echo(f"{card.title if card.retrains else f'trial {record.number}'}: {record.architecture.short}")
     click.echo(f"AP {ap:.4f}{f', estimated {card.estimate}' if card.estimate else ''}, {latency_ms:.3f} ms")
     click.echo(f"files for {card.target.device} ({card.target.identity}), opset {card.target.opset}:")
     for name in card.all_files:
