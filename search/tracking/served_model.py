@@ -33,7 +33,7 @@ class ServedDetector(PythonModel):
     def predict(
         self,
         context: Any,
-        model_input: np.ndarray,  # type: ignore[type-arg]  # the only form of it that MLflow knows
+        model_input: np.ndarray,  # in no other form, which MLflow would not know
         params: dict[str, Any] | None = None,
     ) -> pd.DataFrame:
         """Return a row for each box: the image's place in the batch, corners in its pixels, score, class.
