@@ -284,7 +284,7 @@ def test_an_image_whose_pixels_are_broken_is_found_by_data_and_search_alike(
     document = json.loads(called.out)
     assert document["splits"]["train"]["num_images"] == len(list((data / "images" / "train").iterdir())) - 1
     assert document["left_out"][0].startswith(f"images/train/{path.name}: the image cannot be read")
-    assert "decoding 1 images once, to find broken ones" in called.err  # the others are remembered
+    assert "decoding 1 image once, to find broken ones" in called.err  # the others are remembered
     path.write_bytes(whole)
     assert call("data", data, "--samples", "0").code == 0
 
