@@ -141,7 +141,7 @@ def test_a_search_ends_with_full_trainings_of_its_front(call: Call, inline: None
     assert called.code == 0, called.said
     members = len(read_study(copied_study.root, "real").summary.front)
     assert re.search(
-        rf"refit: {members} trials of the front and \d within 0.02 AP of it, .* of training in total", called.out
+        rf"refit: {members} trials? of the front and \d within 0.02 AP of it, .* of training in total", called.out
     )
     assert "full trainings of real-refit-2" in called.out
     experiment = read_experiment(copied_study.root, "real-refit-2")

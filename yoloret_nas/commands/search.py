@@ -169,7 +169,7 @@ def _conclude(console: "Console", plan: "SearchPlan", result: "RunResult") -> No
         )
     if result.ending == "exhausted":
         lines.append(
-            f"ended early: the sampler has none of the {settings.space.size:,} architectures of space "
+            f"ended early: the sampler has none of the {counted(settings.space.size, 'architecture(s)')} of space "
             f"{settings.space.name} left to try; search a larger space for more"
         )
     if summary.front:
