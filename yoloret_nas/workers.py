@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from search.driver.devices import Devices, LocalDevices
 from search.driver.executor import Executor
 from search.driver.local_executor import LocalExecutor
+from spaces.counted import counted
 from yoloret_nas.machine import threads_of_each, trials_at_once, visible_gpus
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class LocalWorkers:
     def where(self) -> str:
         """In words."""
         count = len(self.gpus)
-        place = f"{count} GPU{'s' if count > 1 else ''}" if count else "this CPU"
+        place = counted(count, "GPU(s)") if count else "this CPU"
         return place + (f", {self.at_once} at once" if self.at_once > 1 else "")
 
     def at_most(self, count: int) -> "LocalWorkers":

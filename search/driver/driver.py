@@ -16,6 +16,7 @@ from search.study.errors import StorageError
 from search.study.summary import Summary
 from search.tracking.tracking import Tracking
 from spaces import YoloRetError
+from spaces.counted import counted
 from trials.latency import DeviceAwayError
 from trials.progress import Phase, Progress
 from trials.trial_result import TrialRequest, TrialResult
@@ -156,7 +157,7 @@ class Driver:
             return "exhausted"
         if self._failure.message and not self._is_ending:
             raise RepeatedFailureError(
-                f"{self._failure.message}; {num_finished} of {budget} trials are finished",
+                f"{self._failure.message}; {num_finished} of {counted(budget, 'trial(s) is|are')} finished",
                 hint="remove the cause, then run the same command again: it resumes, and tries the failed trials again",
             )
         return "interrupted"
@@ -282,7 +283,8 @@ class Driver:
         if not self._is_ending and self._times_away >= _MAX_TIMES_AWAY * self._executor.capacity:
             num_finished = len(self._work.summary.records)
             raise DeviceAwayError(
-                f"{result.reason}; {num_finished} of {self._work.budget} trials are finished, none was lost",
+                f"{result.reason}; {num_finished} of {counted(self._work.budget, 'trial(s) is|are')} finished, "
+                "none was lost",
                 hint="bring the device back, then run the same command again: it resumes",
             )
         self._view.noticed(f"trial {number} waits for its device and will be tried again: {result.reason}")
@@ -293,6 +295,7 @@ class Driver:
         if not self._is_ending:
             num_finished = len(self._work.summary.records)
             raise OutsideFaultError(
-                f"{result.reason}; {num_finished} of {self._work.budget} trials are finished, none was lost",
+                f"{result.reason}; {num_finished} of {counted(self._work.budget, 'trial(s) is|are')} finished, "
+                "none was lost",
                 hint="remove the cause, then run the same command again: it resumes",
             )

@@ -22,6 +22,7 @@ from search.tracking.git_state import describe_git
 from search.tracking.packages import describe_versions
 from search.tracking.store import create_store
 from search.tracking.tracking import Tracking
+from spaces.counted import counted
 from trials.data import Dataset, DatasetError, open_dataset
 from trials.data.copies import describe_copies, find_copies
 from trials.data.image_check import check_images
@@ -88,7 +89,7 @@ def open_and_drive(
                 "classes": ", ".join(dataset.class_names),
                 "fingerprint": dataset.fingerprint,
                 "device": str(opened.identity),
-                "training": f"{train.recipe}, {train.epochs} epochs, batch {train.batch_size}",
+                "training": f"{train.recipe}, {counted(train.epochs, 'epoch(s)')}, batch {train.batch_size}",
                 "seed": str(train.seed),
                 "command": without_credentials(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
                 "versions": describe_versions(_PACKAGES),

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from search.driver.devices import Devices
 from search.study.settings import StudySettings
+from spaces.counted import counted
 from spaces.named_spaces import SPACES
 from spaces.space import SpaceError
 
@@ -33,10 +34,11 @@ def refuse_space(settings: StudySettings, *, devices: Devices, num_classes: int,
         _, reason = report.refused[0]
         which = f"those with {' or '.join(report.culprits)}" if report.culprits else "among them the first"
         raise SpaceError(
-            f"space {settings.space.name!r}: {settings.device} refuses {len(report.refused)} of {num_judged} networks that "
-            f"together have all its choices, {which}: {reason}",
+            f"space {settings.space.name!r}: {settings.device} refuses {len(report.refused)} of "
+            f"{counted(num_judged, 'network(s)')} that together have all its choices, {which}: {reason}",
             hint=_HINT.format(name=settings.space.name) if settings.space.name in SPACES else _HINT_OWN,
         )
     notice(
-        f"{settings.device} takes the space: asked about {num_judged} networks with all its choices: {verdict.judge}"
+        f"{settings.device} takes the space: asked about {counted(num_judged, 'network(s)')} with all its choices: "
+        f"{verdict.judge}"
     )

@@ -28,6 +28,7 @@ from search.study.settings import StudySettings
 from search.study.study import Study
 from search.study.summary import Summary
 from spaces import Architecture
+from spaces.counted import counted
 from spaces.weights import why_unavailable
 from trials.progress import Progress
 from trials.training import CHECKPOINT_FILE
@@ -152,7 +153,9 @@ class SearchWork:
         self._keep = self._study.choose_kept()
         # Of trials whose driver was killed before it did, or of all where the user chose anew.
         if num_deleted := self._delete_weights():
-            notice(f"the weights of {num_deleted} trials that are not on the front are deleted (--keep front)")
+            notice(
+                f"the weights of {counted(num_deleted, 'trial(s) that is|are')} not on the front are deleted (--keep front)"
+            )
         self.id = self._study.id
         self.description: Mapping[str, str] = {
             "space": f"{settings.space.name}: {settings.space.description}",

@@ -15,6 +15,7 @@ from search.reports.trial_words import trial_words
 from search.study.next_command import trial_commands
 from search.study.record import TrialRecord, trial_folder
 from search.study.summary import Summary
+from spaces.counted import counted
 from trials.trial_result import DETECTIONS_FILE
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def write_front_page(summary: Summary, path: Path, *, title: str, folder: Path) 
     """
     curve = list(enumerate(summary.hypervolume_by_trial, 1))
     figures = {"front": front_figure(summary), "hypervolume": plot_hypervolume(curve, axis="finished trials")}
-    words = f"The hypervolume is {summary.hypervolume:.4f} after {len(curve)} trials."
+    words = f"The hypervolume is {summary.hypervolume:.4f} after {counted(len(curve), 'trial(s)')}."
     sections = [
         front_section(summary),
         section("Hypervolume by trial", figure_place("hypervolume", words=words), note=words),
@@ -65,7 +66,10 @@ def front_figure(summary: Summary) -> "Figure":
 def front_section(summary: Summary) -> str:
     """Return the front, what is known of it in words, and the place for the selected trial."""
     states = ", ".join(f"{count} {state}" for state, count in summary.states.items())
-    words = f"{len(summary.front)} of {len(summary.records)} trials are on the front{f' ({states})' if states else ''}."
+    words = (
+        f"The front has {len(summary.front)} of "
+        f"{counted(len(summary.records), 'trial(s)')}{f' ({states})' if states else ''}."
+    )
     paragraphs = (f"{words} {estimate_words(summary)}", inherit_words(summary), _HOW_TO)
     place = figure_place(
         "front", words=f"AP against latency. {words} The table at the end of the page holds all figures."

@@ -17,6 +17,7 @@ from search.study.parameters import distributions, from_parameters, to_parameter
 from search.study.settings import SamplerName
 from search.study.trial_attributes import note_why, tried_architecture, tried_trials
 from spaces import Architecture
+from spaces.counted import counted
 from spaces.space import Space
 
 _STARTUP_TRIALS = 10
@@ -158,5 +159,6 @@ def first_untried(wanted: Architecture, space: Space, *, tried: set[str]) -> Arc
         if candidate.key not in tried:
             return candidate
     raise SpaceExhaustedError(
-        f"all {space.size} architectures of space {space.name!r} were tried", hint="search a larger space"
+        f"space {space.name!r} has {counted(space.size, 'architecture(s)')}, none of them untried",
+        hint="search a larger space",
     )

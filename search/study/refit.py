@@ -100,6 +100,23 @@ def to_variants(finalists: Finalists, *, seed: int, num_seeds: int) -> list[Vari
     ]
 
 
+def retrained_trial(name: str, label: str) -> tuple[str, int] | None:
+    """Return the study and the number of the trial that a training of an experiment retrains; None where it is of no trial.
+
+    Args:
+        name: Of the experiment.
+        label: Of the training: the front's full trainings name the number alone.
+
+    >>> retrained_trial("cells-refit-90", "trial 7"), retrained_trial("mine", "cells:7"), retrained_trial("mine", "net")
+    (('cells', 7), ('cells', 7), None)
+    """
+    refit, number = re.fullmatch("(.+)-refit-[0-9]+", name), re.fullmatch(f"{_LABEL}([0-9]{{1,9}})", label)
+    if refit and number:
+        return refit[1], int(number[1])
+    found = re.fullmatch("(.+):([0-9]{1,9})", label)
+    return (found[1], int(found[2])) if found else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Retrained:
     """A trial and its full trainings."""

@@ -12,3 +12,8 @@ def sqlite_url(path: Path) -> str:
     creates folders of that name.
     """
     return URL.create("sqlite+pysqlite", database=str(path)).render_as_string()
+
+
+def typed_sqlite_url(path: Path) -> str:
+    """Return the URL of a SQLite file as a user types it, for Optuna's command: the driver is SQLAlchemy's own choice."""
+    return URL.create("sqlite", database=str(path)).render_as_string()

@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from search.credentials import without_credentials
 from search.study.errors import StorageError
-from search.study.sqlite_url import sqlite_url
+from search.study.sqlite_url import sqlite_url, typed_sqlite_url
 
 STORAGE_VARIABLE = "YOLORET_NAS_STORAGE"
 """Environment variable with the URL of a server's database, such as ``postgresql+psycopg://user:password@host/name``."""
@@ -94,9 +94,9 @@ def _named_version(root: Path) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        url = without_credentials(users_storage() or sqlite_url(optuna_path(root)))
+        url = without_credentials(users_storage() or typed_sqlite_url(optuna_path(root)))
         raise StorageError(
-            f"{url} is of another version of Optuna: {error}",
+            f"{shown_storage(root)} is of another version of Optuna: {error}",
             hint=f"make a copy of it, then run: optuna storage upgrade --storage {shlex.quote(url)}; one of a later version "
             "needs that version: pip install --upgrade optuna",
         ) from error

@@ -35,6 +35,7 @@ from search.study.settings import Keep, StudySettings, current_sampler_name
 from search.study.storage import STORAGE_VARIABLE, open_storage, optuna_path, shown_storage, users_storage
 from search.study.trial_attributes import INTERRUPTED, WHY
 from spaces import Architecture
+from spaces.counted import counted
 from spaces.presets import presets_in
 from spaces.space import BackboneChoice, Space
 from trials.data import Dataset
@@ -301,8 +302,8 @@ class Study:
         are_there = any(settings.trial_folder(number).is_dir() for number in numbers)
         if numbers and not are_there and users_storage() is not None:
             raise StudyError(
-                f"the server has a study {settings.name!r} with {len(numbers)} trials, but their files are not in "
-                f"{settings.folder}",
+                f"the server has a study {settings.name!r} with {counted(len(numbers), 'trial(s)')}, but their "
+                f"files are not in {settings.folder}",
                 hint="name the folder that has them with --dir, or begin another study with --study NAME",
             )
         if not self._study.get_trials(deepcopy=False) and any(settings.folder.glob(f"trials/*/{RESULT_FILE}")):

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from search.credentials import without_credentials
+
 
 def users_uri() -> str | None:
     """Return MLFLOW_TRACKING_URI; None where it is not set or empty."""
@@ -12,6 +14,12 @@ def users_uri() -> str | None:
 def store_path(root: Path) -> Path:
     """Return the SQLite file of the runs in a folder of studies."""
     return (root / "mlflow.db").resolve()
+
+
+def shown_uri(root: Path) -> str:
+    """Return where MLflow records, for display: the user's URI without credentials, or the path of the file."""
+    uri = users_uri()
+    return str(store_path(root)) if uri is None else without_credentials(uri)
 
 
 def artifact_root(root: Path) -> Path:

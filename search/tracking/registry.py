@@ -72,16 +72,14 @@ def register_export(
             raise StudyError(
                 f"MLflow has no run of trial {trial} of study {study!r}", hint="run the search once more: it writes it"
             )
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*[Tt]ype hint")  # the signature is given
-            mlflow.pyfunc.save_model(
-                path=str(Path(temporary) / part),
-                python_model=str(Path(__file__).with_name("served_model.py")),
-                artifacts={"export": folder.resolve().as_uri()},
-                signature=signature,
-                input_example=np.zeros((1, 64, 64, 3), np.uint8),
-                pip_requirements=as_requirements(_NEEDS),
-            )
+        mlflow.pyfunc.save_model(
+            path=str(Path(temporary) / part),
+            python_model=str(Path(__file__).with_name("served_model.py")),
+            artifacts={"export": folder.resolve().as_uri()},
+            signature=signature,
+            input_example=np.zeros((1, 64, 64, 3), np.uint8),
+            pip_requirements=as_requirements(_NEEDS),
+        )
         # Not by the client, which remembers where a run's artifacts were before its folder was copied.
         repository = get_artifact_repository(run.info.artifact_uri, tracking_uri=tracking_uri(root))
         repository.log_artifacts(str(Path(temporary) / part), part)  # type: ignore[no-untyped-call]

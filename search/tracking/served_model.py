@@ -4,7 +4,6 @@ Images in, a table of boxes out; the export's own ``run.py`` does the work.
 """
 
 import importlib.util
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
-warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method")  # which MLflow cannot take here
 COLUMNS = ("image", "x1", "y1", "x2", "y2", "score", "class")
 
 
@@ -31,8 +29,13 @@ class ServedDetector(PythonModel):
         spec.loader.exec_module(run)
         self._detector = run.Detector(str(folder))
 
-    # MLflow takes type hints here for a schema, and warns of any that it does not know.
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+    # Without a type hint MLflow warns, past every filter; of a plain array it infers no schema, which is given.
+    def predict(
+        self,
+        context: Any,
+        model_input: np.ndarray,  # in no other form, which MLflow would not know
+        params: dict[str, Any] | None = None,
+    ) -> pd.DataFrame:
         """Return a row for each box: the image's place in the batch, corners in its pixels, score, class.
 
         Args:

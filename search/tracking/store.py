@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from search.credentials import without_credentials
 from search.study.errors import StorageError, StudyError
 from search.study.sqlite_url import sqlite_url
-from search.tracking.location import artifact_root, store_path, users_uri
+from search.tracking.location import artifact_root, shown_uri, store_path, users_uri
 from search.tracking.shared_view import CHARTS, SHARE_KEY, VIEW_TAG
 from spaces import YoloRetError
 
@@ -33,11 +33,6 @@ _ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
 def tracking_uri(root: Path) -> str:
     """Return MLflow's tracking URI, with the user's credentials in it: it is not for display."""
     return users_uri() or sqlite_url(store_path(root))
-
-
-def shown_uri(root: Path) -> str:
-    """Return MLflow's tracking URI for display, without credentials."""
-    return without_credentials(tracking_uri(root))
 
 
 def create_store(root: Path) -> None:

@@ -14,8 +14,9 @@ from pathlib import Path
 from search.study.record import TrialRecord
 from search.study.settings import RunSettings
 from search.study.summary import Summary
+from search.tracking.location import shown_uri
 from search.tracking.runs import StudyRuns
-from search.tracking.store import shown_uri, unusable, why_unusable
+from search.tracking.store import unusable, why_unusable
 from spaces import Architecture, YoloRetError
 from trials.progress import Progress
 

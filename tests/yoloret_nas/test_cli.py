@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,9 +34,10 @@ from search.study.read_study import read_study
 from search.study.settings import Keep, SamplerName
 from search.study.storage import open_storage
 from search.study.summary import Summary
+from search.tracking.location import store_path
 from search.tracking.runs import TRIAL_TAG
 from search.tracking.store import open_client
-from spaces import Architecture
+from spaces import Architecture, YoloRetError
 from spaces.named_spaces import SPACES, open_space
 from spaces.networks import build_network
 from spaces.space_file import read_space
@@ -282,7 +284,7 @@ def test_an_image_whose_pixels_are_broken_is_found_by_data_and_search_alike(
     document = json.loads(called.out)
     assert document["splits"]["train"]["num_images"] == len(list((data / "images" / "train").iterdir())) - 1
     assert document["left_out"][0].startswith(f"images/train/{path.name}: the image cannot be read")
-    assert "decoding 1 images once, to find broken ones" in called.err  # the others are remembered
+    assert "decoding 1 image once, to find broken ones" in called.err  # the others are remembered
     path.write_bytes(whole)
     assert call("data", data, "--samples", "0").code == 0
 
@@ -315,7 +317,7 @@ def test_searches_in_the_dataset_s_folder_are_no_part_of_it(
 def test_data_that_no_search_can_use_are_not_proposed_for_one(call: Call) -> None:
     called = call("data", write_yolo(Path("data"), label=""), "--samples", "0")
     assert called.code == 0, called.said
-    assert "Not for a search: data: none of the 2 images of its train split has an object" in called.out
+    assert "Not for a search: data: its train split has 2 images and no object" in called.out
     assert "Next:" not in called.out
 
 
@@ -688,12 +690,15 @@ def test_an_export_of_a_device_that_is_away_says_so(
     assert "| `raw.onnx` | not tried |  | not measured: nano cannot be reached |" in Path("here/README.md").read_text()
 
 
-def test_an_export_becomes_a_version_in_mlflow_s_registry(call: Call, copied_study: RealStudy) -> None:
+def test_an_export_becomes_a_version_in_mlflow_s_registry(
+    call: Call, copied_study: RealStudy, recwarn: pytest.WarningsRecorder
+) -> None:
     base = ("export", "--study", "real", "--dir", copied_study.root, "--no-measure", "--register", "cells")
     for number in (1, 2):
         called = call(*base, "--out", f"number-{number}")
         assert called.code == 0, called.said
         assert f"registered in MLflow as cells, version {number}: models:/cells/{number}" in called.out
+    assert not [one for one in recwarn if "type hint" in str(one.message)]
     client = open_client(copied_study.root)
     metrics = json.loads(Path("number-2/metrics.json").read_text(encoding="utf-8"))
     version = client.get_model_version("cells", "2")
@@ -871,17 +876,50 @@ def test_a_port_that_is_taken_is_refused_before_links_to_it_are_printed(call: Ca
     assert "http://" not in called.said
 
 
-@pytest.mark.parametrize("is_up", [True, False])
-def test_links_are_printed_once_the_server_is_up(capsys: pytest.CaptureFixture[str], is_up: bool) -> None:
+@pytest.fixture
+def kept_handlers() -> Iterator[None]:
+    """Gives signals their handlers back."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        server = [sys.executable, "-c", "raise SystemExit(3)"]
-        code = _serve(server, os.environ, is_up=lambda: is_up, links="the links")
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    assert code == 3
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("is_up", [True, False])
+@pytest.mark.usefixtures("kept_handlers")
+def test_links_are_printed_once_the_server_is_up(capsys: pytest.CaptureFixture[str], is_up: bool) -> None:
+    server = [sys.executable, "-c", "raise SystemExit(3)"]
+    with pytest.raises(YoloRetError, match="MLflow's server ended with exit status 3"):
+        _serve(server, os.environ, is_up=lambda: is_up, links="the links")
     assert ("the links" in capsys.readouterr().out) == is_up
+
+
+@pytest.mark.usefixtures("kept_handlers")
+def test_a_server_that_never_answers_is_ended() -> None:
+    server = [sys.executable, "-c", "import time; time.sleep(999)"]
+    with pytest.raises(YoloRetError, match="MLflow's server does not answer after 0 s, and was ended"):
+        _serve(server, os.environ, is_up=lambda: False, links="", patience_s=0.01)
+
+
+def test_the_ui_says_at_once_what_it_starts_and_where_it_answers(
+    call: Call, real_study: RealStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pages(root: Path) -> dict[str, dict[str, str]]:
+        click.echo("the store is asked")
+        return {"real": {"trials": "/#/1"}}
+
+    monkeypatch.setattr("search.tracking.store.experiment_pages", pages)
+    monkeypatch.setattr("yoloret_nas.commands.ui._serve", lambda *_, links, **__: click.echo(links))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    called = call("ui", "--dir", real_study.root, "--port", port)
+    assert called.out.splitlines() == [
+        f"starting MLflow's server on {store_path(real_study.root)}, which takes half a minute; Ctrl-C ends it",
+        "the store is asked",
+        f"MLflow answers at http://127.0.0.1:{port}",
+        "  real",
+        f"    trials: http://127.0.0.1:{port}/#/1",
+    ]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -1166,7 +1204,7 @@ def test_a_tensorrt_is_asked_about_a_space(call: Call, monkeypatch: pytest.Monke
     assert taken.out.splitlines() == [
         "own: asking our tables for TensorRT 8.2.0 (opset 13)",
         'to ask NVIDIA\'s own parser too: pip install "yoloret-nas[rtx]"',
-        "all 2 networks are taken; together they have every choice of the space, each backbone at its deepest cut",
+        "2 networks taken, none refused; together they have every choice of the space, each backbone at its deepest cut",
     ]
     monkeypatch.setitem(tensorrt_version._FIRST_IN, "HardSigmoid", TensorRTVersion(8, 4))
     refused = call("space", "own.yaml", "--check", "8.2")

@@ -141,9 +141,9 @@ def test_on_tensorrt_8_2_suppression_is_an_engine_with_the_plugin(
         r"^model-efficientnms\.engine keeps .* by TensorRT's plugin EfficientNMS_TRT", called.out, re.MULTILINE
     )
     assert re.search(
-        r"\| `model-efficientnms\.engine` \| \d+ of \d+ boxes are those of ONNX Runtime on 8 images, within", text
+        r"\| `model-efficientnms\.engine` \| \d+ of \d+ box(?:es)? as in ONNX Runtime on 8 images, within", text
     )
-    assert re.search(r"model-efficientnms\.engine: \d+ of \d+ boxes are those of ONNX Runtime", called.out)
+    assert re.search(r"model-efficientnms\.engine: \d+ of \d+ box(?:es)? as in ONNX Runtime", called.out)
     Image.new("RGB", (8, 8)).save("a.png")
     for words in (("predict", "nano/model-efficientnms.onnx", "a.png"), ("predict", "nano", "a.png")):
         refused = words[1] != "nano"
@@ -448,6 +448,12 @@ def test_a_trial_is_trained_in_full_before_it_is_exported(
     assert {name: book["settings"]["train"][name] for name in same} == {name: recorded[name] for name in same}
     folder = Path("exports/real-trial-1-full-2")
     assert json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["ap"] == record.result.ap
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("# real, trial 1, trained again for 2 epochs\n")
+    assert f"Trained on `{SHAPES}` for 2 epochs, as trial 0 of `real-trial-1-full-2`." in card
+    assert "trial 1, trained again for 2 epochs: " in called.out
+    assert "front" not in card  # of one network
+    assert not (folder / "front.png").exists()
     weights = (folder / "checkpoint.pt").read_bytes()
     assert weights == (trained.trial_folder(0) / "checkpoint.pt").read_bytes()
 

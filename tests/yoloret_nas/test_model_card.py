@@ -1,9 +1,11 @@
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from search.study.record import TrialRecord
 from tests.search.records import record
 from trials.detections import Decoding
 from yoloret_nas.export.model_card import Card, describe_start, short_number, write_card
@@ -25,13 +27,11 @@ def test_the_card_says_where_weights_came_from() -> None:
     )
 
 
-def test_a_class_s_name_is_shown_as_it_is_and_breaks_no_table(tmp_path: Path) -> None:
-    strange = "x\ny | <b>z & co"
-    trial = record(0, 0.3, 5.0, per_class_ap={strange: 0.5})
+def make_card(trial: TrialRecord, *class_names: str) -> Card:
     assert trial.result.latency is not None
     target = Target(device="cpu", identity=trial.result.latency.device, opset=17, has_engines=False)
-    decoding = Decoding(anchors=(), coding="bounded", class_names=(strange, "cell"), input_size=64)
-    card = Card(
+    decoding = Decoding(anchors=(), coding="bounded", class_names=class_names, input_size=64)
+    return Card(
         study="s",
         dataset="cells",
         record=trial,
@@ -46,6 +46,24 @@ def test_a_class_s_name_is_shown_as_it_is_and_breaks_no_table(tmp_path: Path) ->
         engines=(),
         engine_proofs={},
     )
+
+
+def test_a_card_of_one_epoch_and_of_several(tmp_path: Path) -> None:
+    card = make_card(record(3, 0.3, 5.0), "cell")
+    for epochs, words in ((1, "1 epoch"), (2, "2 epochs")):
+        trial = replace(card.record, result=replace(card.record.result, epochs=epochs))
+        assert replace(card, record=trial).title == "s, trial 3"
+        again = replace(card, record=trial, retrains=("cells", 7))
+        assert again.title == f"cells, trial 7, trained again for {words}"
+        write_card(tmp_path, again)
+        assert f"Trained on `cells` for {words}, as trial 3 of `s`." in (tmp_path / "README.md").read_text(
+            encoding="utf-8"
+        )
+
+
+def test_a_class_s_name_is_shown_as_it_is_and_breaks_no_table(tmp_path: Path) -> None:
+    strange = "x\ny | <b>z & co"
+    card = make_card(record(0, 0.3, 5.0, per_class_ap={strange: 0.5}), strange, "cell")
     for name in ("model.onnx", "run.py", "model.xml", "model-fp16.xml"):
         (tmp_path / name).touch()
     write_card(tmp_path, card)

@@ -43,7 +43,7 @@ def test_train_eval_export_predict_and_compare_one_network(call: Call, inline: N
     assert ap is not None
     again = call("train", tiny, *QUICK, "--name", "first")
     assert again.code == 0
-    assert "resuming: 1 trainings are finished" in again.out
+    assert "resuming: 1 training is finished" in again.out
     assert ap[0] in again.out  # nothing was trained anew
 
     evaluated = call("eval", "first:0", "--data", SHAPES)
@@ -141,7 +141,7 @@ def test_a_search_ends_with_full_trainings_of_its_front(call: Call, inline: None
     assert called.code == 0, called.said
     members = len(read_study(copied_study.root, "real").summary.front)
     assert re.search(
-        rf"refit: {members} trials of the front and \d within 0.02 AP of it, .* of training in total", called.out
+        rf"refit: {members} trials? of the front and \d within 0.02 AP of it, .* of training in total", called.out
     )
     assert "full trainings of real-refit-2" in called.out
     experiment = read_experiment(copied_study.root, "real-refit-2")
@@ -160,6 +160,8 @@ def test_a_search_ends_with_full_trainings_of_its_front(call: Call, inline: None
     exported = call("export", "--study", "real-refit-2", "--dir", copied_study.root, "--out", "final")
     assert exported.code == 0, exported.said
     metrics = json.loads(Path("final/metrics.json").read_text(encoding="utf-8"))
+    card = Path("final/README.md").read_text(encoding="utf-8")
+    assert card.startswith(f"# real, trial {metrics['retrains']['trial']}, trained again for 2 epochs\n")
     repeats = [one.result.ap for one in refitted if one.architecture.key == metrics["architecture"]]
     assert len(repeats) == 2
     assert metrics["ap_estimate"] == pytest.approx(np.mean(repeats))

@@ -20,6 +20,7 @@ from search.study.kept_weights import WEIGHTS
 from search.study.read_study import read_study
 from search.study.study import open_storage
 from search.tracking.runs import STATE_TAG, TRIAL_TAG
+from spaces.counted import counted
 from tests.yoloret_nas.conftest import SHAPES, SPACE_YAML, Call
 from trials.trial_result import RESULT_FILE, read_result
 
@@ -152,7 +153,7 @@ def test_a_search_that_is_killed_resumed_exported_and_tried(
     # The same command goes on to exactly the budget.
     code, out, err = start(*SEARCH).finish()
     assert code == 0, err
-    assert "resuming the study: 1 trials are finished" in out
+    assert "resuming the study: 1 trial is finished" in out
     assert len(re.findall(r"^ *\d+ +complete ", out, flags=re.MULTILINE)) == BUDGET
     assert not {"\x1b", "\r", "\b"} & set(out + err)
     check_stores(tmp_path / "runs")
@@ -195,5 +196,5 @@ def test_an_interrupted_search_ends_cleanly_and_says_how_to_go_on(
 
     code, out, err = start(*SEARCH).finish()
     assert code == 0, err
-    assert f"resuming the study: {done} trials are finished" in out
+    assert f"resuming the study: {counted(done, 'trial(s) is|are')} finished" in out
     check_stores(tmp_path / "runs")

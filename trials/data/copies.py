@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
+from spaces.counted import counted
 from trials.data.dataset import Dataset, Sample, roboflow_source
 from trials.data.images.look import Look, find_same_pictures
 
@@ -62,25 +63,25 @@ def describe_copies(dataset: Dataset, looks: Mapping[str, Look], copies: Sequenc
         exact = sorted((copy for copy in found if copy.kind != "source"), key=lambda copy: copy.kind)
         if exact:
             num_files = sum(copy.kind == "file" for copy in exact)
+            same = f" ({counted(num_files, 'is|are')} the same file)" if num_files else ""
             notes.append(
-                f"leakage: {len(exact)} image(s) of {later} show the same picture as one of {earlier}"
-                f"{f' ({num_files} are the same file)' if num_files else ''}, first {exact[0].name} ({later}) and "
+                f"leakage: {counted(len(exact), f'image(s) of {later} shows|show')} the same picture as one of {earlier}"
+                f"{same}, first {exact[0].name} ({later}) and "
                 f"{exact[0].other_name} ({earlier}): delete the {earlier} image of each pair, else the AP on {later} is too "
                 f"high (all pairs: {_ALL_PAIRS})"
             )
         versions = [copy for copy in found if copy.kind == "source"]
         if versions:
             notes.append(
-                f"leakage: {len(versions)} image(s) of {later} are Roboflow's versions of pictures that {earlier} has too, "
-                f"first {versions[0].name} and {versions[0].other_name}: divide the pictures first, then make versions "
-                f"(all pairs: {_ALL_PAIRS})"
+                f"leakage: {counted(len(versions), f'image(s) of {later} is|are')} among Roboflow's versions of pictures "
+                f"that {earlier} has too, first {versions[0].name} and {versions[0].other_name}: divide the pictures first, "
+                f"then make versions (all pairs: {_ALL_PAIRS})"
             )
     for split, samples in dataset.splits.items():
         counts = Counter(looks[sample.name].digest for sample in samples if sample.name in looks)
         if repeated := sum(count - 1 for count in counts.values()):
-            notes.append(
-                f"{split}: {repeated} image(s) are copies of a file of the same split, and count several times"
-            )
+            words = counted(repeated, "image(s) repeats|repeat a file of the same split and counts|count several times")
+            notes.append(f"{split}: {words}")
     return notes
 
 

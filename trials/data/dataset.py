@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spaces import YoloRetError
+from spaces.counted import counted
 from spaces.errors import printable
 
 DatasetFormat = Literal[
@@ -129,7 +130,7 @@ def split_off_validation(
     """
     if len(samples) < 2:
         raise DatasetError(
-            f"the training split has {len(samples)} image(s), too few to split off a validation set",
+            f"the training split has {counted(len(samples), 'image(s)')}, too few to split off a validation set",
             hint="add images, or a validation split",
         )
     pictures: dict[str, list[Sample]] = {}
@@ -200,7 +201,9 @@ def assemble_dataset(
     notes = list(notes)
     if not any(len(sample.labels) for sample in splits.get("test", ())):
         num_images = len(splits.get("test", ()))
-        notes += [f"the test split is left out: {num_images} images, no objects"] if "test" in splits else []
+        notes += (
+            [f"the test split is left out: {counted(num_images, 'image(s)')}, no objects"] if "test" in splits else []
+        )
         splits = {split: samples for split, samples in splits.items() if split != "test"}
     if "train" not in splits:
         raise DatasetError(f"{name}: no training split; found {', '.join(sorted(splits)) or 'none'}")
@@ -233,4 +236,6 @@ def assemble_dataset(
 def _shared_images(splits: Mapping[str, Sequence[Sample]]) -> list[str]:
     train = {sample.name for sample in splits["train"]}
     counts = {split: sum(s.name in train for s in splits[split]) for split in splits if split != "train"}
-    return [f"{count} image(s) are in both train and {split}" for split, count in counts.items() if count]
+    return [
+        f"{counted(count, 'image(s) is|are')} in both train and {split}" for split, count in counts.items() if count
+    ]

@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeVar
 
 import PIL
 
+from spaces.counted import counted
 from trials.data.dataset import Dataset, DatasetError, Sample, fingerprint_dataset
 from trials.data.images.image_file import ImageFile
 from trials.data.images.look import THUMBNAIL_SIDE, Look, look_at
@@ -82,7 +83,7 @@ def check_images(
     refused = {sample.name for split in needed for sample in dataset.splits.get(split, ())} & set(faults)
     if refused and not skip_broken:
         first = next(name for name in faults if name in refused)
-        more = f" (and {len(refused) - 1} more broken images)" if len(refused) > 1 else ""
+        more = f" (and {counted(len(refused) - 1, 'more broken image(s)')})" if len(refused) > 1 else ""
         raise DatasetError(
             f"{dataset.name}: {first}: {faults[first]}{more}", hint="repair it, or skip broken items with --skip-broken"
         )
@@ -109,7 +110,8 @@ def leave_out(dataset: Dataset, names: Collection[str], *, listed: Sequence[str]
     for split, samples in splits.items():
         if not samples:
             raise DatasetError(
-                f"{dataset.name}: all {len(dataset.splits[split])} images of the {split} split are broken",
+                f"{dataset.name}: the {split} split has {counted(len(dataset.splits[split]), 'image(s)')}, all of "
+                "them broken",
                 hint=f"the first: {listed[0]}" if listed else "",
             )
     return replace(

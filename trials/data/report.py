@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from spaces.counted import counted
 from trials.data.copies import Copy, describe_copies, find_copies
 from trials.data.dataset import Dataset, DatasetError, Sample
 from trials.data.images.drawing import contact_sheet, draw_boxes
@@ -122,11 +123,14 @@ def describe_dataset(dataset: Dataset, looks: Mapping[str, Look] = MappingProxyT
     for split, samples in dataset.splits.items():
         slivers = [s.name for s in samples if ((s.boxes[:, 2:] - s.boxes[:, :2]) < _SLIVER_PX).any()]
         if slivers:
-            notes.append(f"{split}: {len(slivers)} image(s) have boxes under 2 px wide or high, first {slivers[0]}")
+            notes.append(
+                f"{split}: {counted(len(slivers), 'image(s) has|have')} boxes under 2 px wide or high, first {slivers[0]}"
+            )
         repeated = [s.name for s in samples if _has_repeated_object(s)]
         if repeated:
             notes.append(
-                f"{split}: {len(repeated)} image(s) have an object of the same class and box twice, first {repeated[0]}"
+                f"{split}: {counted(len(repeated), 'image(s) has|have')} an object of the same class and box twice, "
+                f"first {repeated[0]}"
             )
     return DatasetReport(
         name=dataset.name,
@@ -245,7 +249,8 @@ def _note_elongated(splits: Mapping[str, SplitReport]) -> list[str]:
     if num_elongated < _WORTH_A_NOTE * num_images:
         return []
     return [
-        f"{num_elongated} image(s), {num_elongated / num_images:.0%}, have one side over twice as long as the other: "
+        f"{counted(num_elongated, 'image(s)')}, {num_elongated / num_images:.0%}, with one side over twice as long "
+        "as the other: "
         "margins take over half of the network's input; cut them into tiles"
     ]
 

@@ -1,5 +1,6 @@
 """Whether a network can be trained on a dataset."""
 
+from spaces.counted import counted
 from trials.data.dataset import Dataset
 
 
@@ -11,5 +12,5 @@ def why_untrainable(dataset: Dataset) -> str:
     for split in ("train", "val"):
         samples = dataset.splits[split]
         if not any((~sample.ignored).any() for sample in samples):
-            return f"{dataset.name}: none of the {len(samples)} images of its {split} split has an object"
+            return f"{dataset.name}: its {split} split has {counted(len(samples), 'image(s)')} and no object"
     return ""

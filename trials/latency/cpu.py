@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spaces.counted import counted
 from trials.latency.device import DeviceError, DeviceIdentity, Latency, UnknownDeviceError, UnstableError
 from trials.latency.reference_network import write_reference
 from trials.latency.steadiness import time_in_turn
@@ -40,7 +41,7 @@ class CpuDevice:
         available = len(os.sched_getaffinity(0))
         if not 1 <= self.threads <= available:
             raise UnknownDeviceError(
-                f"device cpu: {self.threads} threads requested, this process may use {available} cores",
+                f"device cpu: {self.threads} threads requested, this process may use {counted(available, 'core(s)')}",
                 hint=f"use cpu:threads=1 to cpu:threads={available}",
             )
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from spaces.counted import counted
 from trials.data.augmentation import AugmentSettings, modern_augmentation
 from trials.data.batches import DEFAULT_CACHE_MIB
 from trials.training.losses.aligned_loss import AlignedLossSettings
@@ -105,5 +106,6 @@ class TrainSettings:
             raise ValueError(f"final_learning_rate is {self.final_learning_rate}; it must be from 0 to 1")
         if self.frozen_epochs >= self.epochs:
             raise ValueError(
-                f"frozen_epochs is {self.frozen_epochs} of {self.epochs} epochs; at least one must not be frozen"
+                f"frozen_epochs is {self.frozen_epochs} of {counted(self.epochs, 'epoch(s)')}; at least one must "
+                "not be frozen"
             )

@@ -9,6 +9,7 @@ from rich.console import Console
 from search.driver.driver import RunResult
 from search.driver.search import run_search
 from search.study.settings import StudySettings
+from spaces.counted import counted
 from spaces.named_spaces import open_space
 from trials.latency.open_device import open_device
 from yoloret_nas.options.data import fetch_data, is_generated
@@ -132,16 +133,18 @@ def _announce(console: Console, plan: SearchPlan) -> None:
     generated = is_generated(settings.dataset)
     beyond = f", of which the space has {settings.space.size}" if settings.budget > settings.space.size else ""
     lines = [
-        f"study {settings.name}: space {settings.space.name}, {settings.space.size:,} architectures",
+        f"study {settings.name}: space {settings.space.name}, {counted(settings.space.size, 'architecture(s)')}",
         f"  data    {settings.dataset}{' (generated; --data PATH for your own)' if generated else ''}",
         f"  latency {settings.device}"
         f"{' (ONNX Runtime on this machine)' if settings.device.startswith('cpu') else ''}"
         f"{f', at most {settings.max_latency_ms:g} ms' if settings.max_latency_ms else ''}",
-        f"  trials  {settings.budget}{beyond}, {train.epochs} epochs each on {plan.workers.where}, recipe {train.recipe}",
+        f"  trials  {settings.budget}{beyond}, {counted(train.epochs, 'epoch(s)')} each on {plan.workers.where}, "
+        f"recipe {train.recipe}",
     ]
     if plan.refit_epochs:
         lines.append(
-            f"  then    retrain the front and near-front trials for {plan.refit_epochs} epochs (--refit 0 to skip)"
+            f"  then    retrain the front and near-front trials for {counted(plan.refit_epochs, 'epoch(s)')} "
+            "(--refit 0 to skip)"
         )
     if settings.inherit:
         lines.append(

@@ -17,6 +17,7 @@ from search.study.record import TrialRecord
 from search.study.refit import read_refit
 from search.study.selection import select_trial
 from search.study.summary import Summary
+from spaces.counted import counted
 from yoloret_nas.api.trial import ExportWords, Trial
 from yoloret_nas.options.values import OptionError, to_milliseconds
 
@@ -168,7 +169,10 @@ class Study:
     def __repr__(self) -> str:
         """Say what it is in one line."""
         num_trials, num_front = len(self._summary.records), len(self._summary.front)
-        return f"<study {self.name}: {num_trials} trials, {num_front} on the front, {self.data} on {self.device}>"
+        return (
+            f"<study {self.name}: {counted(num_trials, 'trial(s)')}, {num_front} on the front, {self.data} on "
+            f"{self.device}>"
+        )
 
     def _repr_html_(self) -> str:
         """Show a notebook the front."""

@@ -7,6 +7,7 @@ from search.study.experiment import ExperimentSettings, Variant, read_experiment
 from search.study.read_study import ReadStudy
 from search.study.record import TrialRecord
 from search.study.refit import full_training
+from spaces.counted import counted
 from trials.training import TrainingError
 from yoloret_nas.terminal.experiments import run
 
@@ -50,8 +51,8 @@ def train_trial(
         root=opened.root,
     )
     console.print(
-        f"training trial {record.number} of {opened.name} for {epochs} epochs before its export, as {settings.name}: "
-        f"{record.architecture.short}",
+        f"training trial {record.number} of {opened.name} for {counted(epochs, 'epoch(s)')} before its export, "
+        f"as {settings.name}: {record.architecture.short}",
         markup=False,
         soft_wrap=True,
     )

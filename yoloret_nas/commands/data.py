@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from spaces.counted import counted
 from yoloret_nas.options.complete import complete_path
 
 if TYPE_CHECKING:
@@ -139,7 +140,9 @@ def _print_report(report: DatasetReport, console: Console) -> None:
 
 
 def _print_converted(converted: Converted, console: Console) -> None:
-    console.print(f"COCO: {converted.folder}, {converted.num_images} images", markup=False, soft_wrap=True)
+    console.print(
+        f"COCO: {converted.folder}, {counted(converted.num_images, 'image(s)')}", markup=False, soft_wrap=True
+    )
     if converted.rewritten:
         console.print(
             f"  {len(converted.rewritten)} of them, which other tools could turn or decode otherwise, are PNG files of the "

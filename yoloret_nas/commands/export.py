@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from spaces.counted import counted
 from yoloret_nas.options.complete import complete_path, complete_study
 from yoloret_nas.options.quantities import Milliseconds
 
@@ -162,7 +163,7 @@ def _print(card: "Card", folder: Path, *, max_latency_ms: float | None) -> None:
     record = card.record
     assert record.point is not None
     ap, latency_ms = record.point
-    click.echo(f"trial {record.number}: {record.architecture.short}")
+    click.echo(f"{card.title if card.retrains else f'trial {record.number}'}: {record.architecture.short}")
     click.echo(f"AP {ap:.4f}{f', estimated {card.estimate}' if card.estimate else ''}, {latency_ms:.3f} ms")
     click.echo(f"files for {card.target.device} ({card.target.identity}), opset {card.target.opset}:")
     for name in card.all_files:
@@ -170,7 +171,9 @@ def _print(card: "Card", folder: Path, *, max_latency_ms: float | None) -> None:
         parts = []
         if tried:
             apart = f"{short_number(tried.box_difference_px)} px and {short_number(tried.score_difference)} of score"
-            parts.append(f"AP {tried.ap:.4f} on {tried.num_images} images of {tried.split}, {apart} from PyTorch")
+            parts.append(
+                f"AP {tried.ap:.4f} on {counted(tried.num_images, 'image(s)')} of {tried.split}, {apart} from PyTorch"
+            )
         elif not latency or card.found_by(name) != "not tried":
             parts.append(card.found_by(name))
         if latency:

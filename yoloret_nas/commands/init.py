@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from spaces.counted import counted
 from yoloret_nas.options.complete import complete_path
 from yoloret_nas.options.quantities import Milliseconds
 from yoloret_nas.project_file import PROJECT_FILE, TEMPLATE, ProjectFileError
@@ -72,7 +73,7 @@ def _check_data(text: str) -> str:
 
     dataset = open_dataset(text)
     counts = ", ".join(f"{len(samples)} {split}" for split, samples in dataset.splits.items())
-    return f"{dataset.format}: {counts}; {len(dataset.class_names)} classes"
+    return f"{dataset.format}: {counts}; {counted(len(dataset.class_names), 'class(es)')}"
 
 
 def _check_device(text: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from spaces.counted import counted
 from yoloret_nas.options.complete import complete_network
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def _check_json(path: Path, *, inputs: tuple[Path, ...], out: Path) -> None:
 def _line(source: Path, group: "list[Prediction]", class_names: list[str]) -> str:
     classes = [row["class"] for one in group for row in one.rows]
     counts = ", ".join(f"{classes.count(name)} {name}" for name in class_names)
-    frames = f"{len(group)} frames, " if group[0].name != str(source) else ""
+    frames = f"{counted(len(group), 'frame(s)')}, " if group[0].name != str(source) else ""
     return f"{source}: {frames}{counts} → {group[0].drawn}"
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from spaces.counted import counted
 from yoloret_nas.options.complete import complete_study
 
 
@@ -35,7 +36,7 @@ def report(study: str, out: Path | None, root: Path) -> None:
     summary = found.summary
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     states = ", ".join(f"{count} {state}" for state, count in summary.states.items())
-    title = f"front of {study}: {len(summary.front)} of {len(summary.records)} trials ({states})"
+    title = f"front of {study}: {len(summary.front)} of {counted(len(summary.records), 'trial(s)')} ({states})"
     console.print(front_table(summary, knee=summary.knee, title=title, width=console.width))
     console.print(estimate_words(summary), markup=False, soft_wrap=True)
     minutes = found.by_minute[-1][0] if found.by_minute else 0.0

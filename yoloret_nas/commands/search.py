@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from spaces.counted import counted
 from yoloret_nas.options.choices import DEFAULT_EPOCHS, KEPT, OLD_SAMPLERS, RECIPES, SAMPLERS
 from yoloret_nas.options.complete import complete_path, complete_study
 from yoloret_nas.options.data import DATA_HELP
@@ -145,7 +146,8 @@ def _conclude(console: "Console", plan: "SearchPlan", result: "RunResult") -> No
     done = len(summary.records)
     if summary.front:
         title = (
-            f"front of {settings.name}: {len(summary.front)} of {done} trials, hypervolume {summary.hypervolume:.4f}"
+            f"front of {settings.name}: {len(summary.front)} of {counted(done, 'trial(s)')}, hypervolume "
+            f"{summary.hypervolume:.4f}"
         )
         console.print(front_table(summary, knee=summary.knee, title=title, width=console.width))
         console.print(estimate_words(summary), markup=False, soft_wrap=True)
@@ -162,11 +164,12 @@ def _conclude(console: "Console", plan: "SearchPlan", result: "RunResult") -> No
     ]
     if result.ending == "interrupted":
         lines.append(
-            f"{done} of {result.budget} trials are finished; the same command resumes (--study {settings.name})"
+            f"{done} of {counted(result.budget, 'trial(s) is|are')} finished; the same command resumes (--study "
+            f"{settings.name})"
         )
     if result.ending == "exhausted":
         lines.append(
-            f"ended early: the sampler has none of the {settings.space.size:,} architectures of space "
+            f"ended early: the sampler has none of the {counted(settings.space.size, 'architecture(s)')} of space "
             f"{settings.space.name} left to try; search a larger space for more"
         )
     if summary.front:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from spaces.counted import counted
 from yoloret_nas.options.complete import complete_path
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def space(name: str, as_yaml: bool, sample: int, seed: int, judge: str | None) -
         _check(opened, judge, console)
         return
     console.print(f"{opened.name}: {opened.description}", markup=False)
-    console.print(f"{opened.size:,} architectures\n", markup=False)
+    console.print(f"{counted(opened.size, 'architecture(s)')}\n", markup=False)
     table = Table("axis", "values", box=None, pad_edge=False)
     for backbone, choice in opened.backbones.items():
         blocks = ", ".join(map(str, choice.truncation))
@@ -98,11 +99,13 @@ def _check(space: "Space", judge_spec: str, console: "Console") -> None:
     if report.refused:
         which = f", those with {' or '.join(report.culprits)}" if report.culprits else ""
         console.print(
-            f"{len(report.refused)} of {num_networks} networks are refused{which}", markup=False, soft_wrap=True
+            f"{len(report.refused)} of {counted(num_networks, 'network(s) is|are')} refused{which}",
+            markup=False,
+            soft_wrap=True,
         )
         raise click.exceptions.Exit(1)
     console.print(
-        f"all {num_networks} networks are taken; together they have every choice of the space, "
+        f"{counted(num_networks, 'network(s)')} taken, none refused; together they have every choice of the space, "
         "each backbone at its deepest cut",
         soft_wrap=True,
     )

@@ -12,10 +12,14 @@ from pathlib import Path
 
 import click
 
+from spaces import YoloRetError
 from yoloret_nas.options.values import OptionError
 
 _LOOK_S = 0.2
 """Between two looks whether the server is up."""
+
+_PATIENCE_S = 300.0
+"""Until a server that does not answer is given up: on two busy cores it was seen to take a minute."""
 
 
 @click.command()
@@ -28,52 +32,70 @@ _LOOK_S = 0.2
 )
 def ui(root: Path, port: int, host: str) -> None:
     """Open the MLflow UI on the store of the studies (MLFLOW_TRACKING_URI, or the one in --dir)."""
-    from search.tracking.location import store_path, users_uri
+    from search.tracking.location import shown_uri, store_path, users_uri
 
     if users_uri() is None and not store_path(root).is_file():
         raise OptionError(f"there is no study in {root} yet", hint="begin one with: yoloret-nas search --budget 50")
-    from search.tracking.store import experiment_pages, shown_uri, tracking_uri
-
-    uri = tracking_uri(root)
-    if uri.startswith(("http://", "https://")):
-        click.echo(f"the studies are on a server already: {shown_uri(root)}")
+    shown, address = shown_uri(root), f"http://{host}:{port}"
+    if shown.startswith(("http://", "https://")):
+        click.echo(f"the studies are on a server already: {shown}")
         return
     _check_port(host, port)
-    click.echo(f"MLflow UI of {shown_uri(root)} starts; Ctrl-C ends it")
-    lines = []
+    click.echo(f"starting MLflow's server on {shown}, which takes half a minute; Ctrl-C ends it")
+    from search.tracking.store import experiment_pages, tracking_uri  # imports MLflow, for seconds
+
+    lines = [f"MLflow answers at {address}"]
     for name, pages in experiment_pages(root).items():
-        lines += [f"  {name}", *(f"    {kind}: http://{host}:{port}{page}" for kind, page in pages.items())]
+        lines += [f"  {name}", *(f"    {kind}: {address}{page}" for kind, page in pages.items())]
     environment = {
         **os.environ,
-        "MLFLOW_BACKEND_STORE_URI": uri,  # not an argument: every user of the machine may read those
+        "MLFLOW_BACKEND_STORE_URI": tracking_uri(root),  # not an argument: every user of the machine may read those
         "PYTHONSAFEPATH": "1",  # or a user's random.py in the current folder would take the place of Python's
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # two processes and half the memory; nothing here runs jobs
         "PYTHONWARNINGS": "ignore",  # of the server's libraries: nothing that a user can mend
     }
     command = [sys.executable, "-m", "mlflow", "ui", "--host", host, "--port", str(port)]
     command += ["--uvicorn-opts", "--log-level warning"]  # no line for each request
-    if code := _serve(command, environment, is_up=partial(_answers, host, port), links="\n".join(lines)):
-        raise click.ClickException(f"the MLflow server ended with {code}; is port {port} taken?")
+    _serve(command, environment, is_up=partial(_answers, host, port), links="\n".join(lines))
 
 
-def _serve(command: Sequence[str], environment: Mapping[str, str], *, is_up: Callable[[], bool], links: str) -> int:
-    """Run the server until it ends, or until Ctrl-C, SIGTERM or a closed terminal ends this process; return its exit code.
+def _serve(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    is_up: Callable[[], bool],
+    links: str,
+    patience_s: float = _PATIENCE_S,
+) -> None:
+    """Run the server until it ends, or until Ctrl-C, SIGTERM or a closed terminal ends this process.
 
     The links are printed once it is up, below what it prints at its start. It has processes of its own. In a session of
     their own, all of them can be ended.
+
+    Raises:
+        YoloRetError: it does not come up in time, or ends with an error.
     """
     server = subprocess.Popen(command, env=environment, start_new_session=True)
     for one in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(one, lambda number, _: sys.exit(128 + number))
+    until = time.monotonic() + patience_s
     try:
-        while server.poll() is None:
-            if is_up():
-                click.echo(links)
-                return server.wait()
+        while server.poll() is None and not is_up():
+            if time.monotonic() > until:
+                raise YoloRetError(
+                    f"MLflow's server does not answer after {patience_s:.0f} s, and was ended",
+                    hint="what it printed is above; run the command again when the machine is less busy",
+                )
             time.sleep(_LOOK_S)
-        return server.returncode
+        if server.poll() is None:
+            click.echo(links)
+        if code := server.wait():
+            raise YoloRetError(
+                f"MLflow's server ended with exit status {code}",
+                hint="what it printed is above; --port names another port, should this one be taken",
+            )
     except KeyboardInterrupt:
-        return 0
+        return
     finally:
         with suppress(ProcessLookupError):  # it ended by itself
             os.killpg(server.pid, signal.SIGTERM)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from spaces import YoloRetError
+from spaces.counted import counted
 from trials.data import Sample
 from trials.latency.device import EngineBuilder
 from trials.latency.open_device import open_device
@@ -85,8 +86,8 @@ def prove_engines(
             is_bound = engine.stem != Path(PRECISIONS["int8"].file).stem
             if is_bound and proof.num_same < _MIN_SHARE * proof.num_boxes:
                 raise ExportError(
-                    f"{engine.name} on {device} has {proof.num_same} of {proof.num_boxes} boxes in common with ONNX Runtime "
-                    f"on {proof.num_images} images",
+                    f"{engine.name} on {device} has {proof.num_same} of {counted(proof.num_boxes, 'box(es)')} in common "
+                    f"with ONNX Runtime on {counted(proof.num_images, 'image(s)')}",
                     hint="leave out --nms if it is the engine of the plugin; --no-check compares nothing",
                 )
             proofs[engine.name] = proof
@@ -118,7 +119,9 @@ def _compare(
         said = device.run_export(there, options)
     found = [json.loads(line)["detections"] for line in said.splitlines() if line.startswith('{"image"')]
     if len(found) != len(expected):
-        raise YoloRetError(f"{RUN_FILE} gave {len(found)} lines for {len(expected)} images on {device.name}")
+        raise YoloRetError(
+            f"{RUN_FILE} gave {counted(len(found), 'line(s)')} for {counted(len(expected), 'image(s)')} on {device.name}"
+        )
     pairs, num_lonely = [], 0
     for ours, theirs in zip(expected, found, strict=True):
         both, lonely = _pair(ours, theirs, sure=min(_SURE * score, (1 + score) / 2))

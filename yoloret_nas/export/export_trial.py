@@ -6,6 +6,7 @@ from pathlib import Path
 from search.reports.picture import draw_front
 from search.study.read_study import ReadStudy
 from search.study.record import TrialRecord
+from search.study.refit import retrained_trial
 from search.study.summary import Summary
 from spaces.networks import YoloReT
 from trials.data import DatasetError, Sample, open_dataset
@@ -103,8 +104,9 @@ def export_trial(
             if options.suppression is not None and target.suppressed_file == NMS_FILE:  # ONNX Runtime runs no plugin
                 prove_suppression(partial / NMS_FILE, options.suppression, splits["val"], split="val")
             _draw_examples(partial, splits["val"][:_NUM_EXAMPLES])
-        title = f"{opened.name} · {opened.device}"
-        draw_front(summary, partial / FRONT_FILE, title=title, marked=record.number)
+        if sum(one.point is not None for one in summary.records) > 1:  # one network alone has no front to stand on
+            title = f"{opened.name} · {opened.device}"
+            draw_front(summary, partial / FRONT_FILE, title=title, marked=record.number)
         suppressed = (NMS_FILE,) if target.suppressed_file == NMS_FILE else ()
         latencies = build_and_measure(
             partial,
@@ -122,6 +124,7 @@ def export_trial(
             study=opened.name,
             dataset=opened.dataset,
             record=record,
+            retrains=None if opened.train else retrained_trial(opened.name, record.label),
             estimate=summary.estimates.get(record.number),
             decoding=decoding,
             files=tuple(files),

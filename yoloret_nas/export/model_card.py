@@ -8,6 +8,7 @@ from pathlib import Path
 
 from search.study.estimate import Estimate
 from search.study.record import TrialRecord
+from spaces.counted import counted
 from spaces.weights import describe_origin
 from trials.data.images.letterbox import PAD_RGB
 from trials.detections import Decoding
@@ -36,6 +37,8 @@ class Card:
     """As the user typed it."""
     record: TrialRecord
     """The trial."""
+    retrains: tuple[str, int] | None = None
+    """Study and number of the trial whose architecture was trained again; None where the trial is the search's own."""
     estimate: Estimate | None
     """Of its AP; None where the study has none."""
     decoding: Decoding
@@ -55,6 +58,13 @@ class Card:
     """Its TensorRT engines, built on the target."""
     engine_proofs: Mapping[str, EngineProof | str]
     """Engine to how well its boxes agreed with ONNX Runtime's on the target, or to the reason why they were not compared."""
+
+    @property
+    def title(self) -> str:
+        """The trial by its study and number; of one that was trained again those of the search."""
+        study, number = self.retrains or (self.study, self.record.number)
+        again = f", trained again for {counted(self.record.result.epochs, 'epoch(s)')}" if self.retrains else ""
+        return f"{study}, trial {number}{again}"
 
     @property
     def tags(self) -> dict[str, str]:
@@ -103,6 +113,7 @@ def write_card(folder: Path, card: Card) -> None:
     metrics = {
         "study": card.study,
         "trial": record.number,
+        "retrains": dict(zip(("study", "trial"), card.retrains, strict=True)) if card.retrains else None,
         "architecture": record.architecture.key,
         "ap": result.ap,
         "ap_estimate": card.estimate.ap if card.estimate else None,
@@ -133,7 +144,10 @@ def write_card(folder: Path, card: Card) -> None:
 
 
 def _agreement(proof: EngineProof) -> str:
-    boxes = f"{proof.num_same} of {proof.num_boxes} boxes are those of ONNX Runtime on {proof.num_images} images"
+    boxes = (
+        f"{proof.num_same} of {counted(proof.num_boxes, 'box(es)')} as in ONNX Runtime on "
+        f"{counted(proof.num_images, 'image(s)')}"
+    )
     if proof.num_same == 0:
         return boxes
     return f"{boxes}, within {short_number(proof.box_difference_px)} px and {short_number(proof.score_difference)} of score"
@@ -150,13 +164,14 @@ def _percentiles(latency: Latency) -> dict[str, float]:
 
 def _readme(folder: Path, card: Card, latency: Latency) -> str:
     parts = [
-        f"# {card.study}, trial {card.record.number}",
+        f"# {card.title}",
         f"A detector of {', '.join(map(_as_text, card.decoding.class_names))}, found and exported by yoloret-nas.",
         _figures(card, latency),
         _pictures(folder, card),
         _USE.format(size=card.decoding.input_size, opset=card.target.opset, colour=PAD_RGB, engine=_engine_words(card)),
         _files(folder),
-        f"## Origin\nTrained on `{card.dataset}`. {describe_start(card.record)}",
+        f"## Origin\nTrained on `{card.dataset}` for {counted(card.record.result.epochs, 'epoch(s)')}, as trial "
+        f"{card.record.number} of `{card.study}`. {describe_start(card.record)}",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -169,7 +184,7 @@ def _figures(card: Card, latency: Latency) -> str:
     rows = [
         ("AP@[.5:.95], AP50", f"{result.ap:.4f}, {result.ap50:.4f} on the validation split{expected}"),
         ("AP of each class", ", ".join(f"{_as_text(name)} {ap:.3f}" for name, ap in result.per_class_ap.items())),
-        ("latency in the search", f"{latency.median_ms:.3f} ms (p99 {latency.p99_ms:.3f}) on {latency.device}"),
+        ("latency of the trial", f"{latency.median_ms:.3f} ms (p99 {latency.p99_ms:.3f}) on {latency.device}"),
         ("size", f"{(result.params or 0) / 1e6:.2f} M parameters, {(result.macs or 0) / 1e9:.3f} G multiply-adds"),
     ]
     table = "\n".join(f"| {name} | {text} |" for name, text in rows)
@@ -189,8 +204,12 @@ def _files_table(card: Card) -> str:
         apart = f"{short_number(tried.box_difference_px)} px, {short_number(tried.score_difference)}" if tried else ""
         rows.append(f"| `{name}` | {found} | {apart} | {_words(card.latencies.get(name, 'not asked for'))} |")
     where = next(((one.num_images, one.split) for one in card.proofs.values()), None)
-    calibrated = f" INT8 was calibrated with {card.num_calibration} training images." if card.num_calibration else ""
-    images = f" AP is of {where[0]} images of {where[1]}, by `run.py`." if where else ""
+    calibrated = (
+        f" INT8 was calibrated with {counted(card.num_calibration, 'training image(s)')}."
+        if card.num_calibration
+        else ""
+    )
+    images = f" AP is of {counted(where[0], 'image(s)')} of {where[1]}, by `run.py`." if where else ""
     return "\n".join(
         [
             f"| file | found | boxes and scores differ from PyTorch by | latency on {card.target.identity} |",
@@ -238,7 +257,9 @@ def _words(latency: Latency | str) -> str:
 def _pictures(folder: Path, card: Card) -> str:
     lines = []
     if (folder / FRONT_FILE).is_file():
-        lines.append(f"![The front of the study; the ring is this detector]({FRONT_FILE})")
+        lines.append(
+            f"![The front of {card.study}; the ring around #{card.record.number} is this detector]({FRONT_FILE})"
+        )
     examples = sorted(path.name for path in (folder / EXAMPLES_FOLDER).glob("*.png"))
     lines += [f"![Detections]({EXAMPLES_FOLDER}/{name})" for name in examples]
     return "\n\n".join(lines)

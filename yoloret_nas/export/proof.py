@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from spaces.counted import counted
 from spaces.networks import YoloReT
 from trials.data import Sample
 from trials.data.images.letterbox import letterbox
@@ -96,8 +97,8 @@ def prove(
     scores = score_detections(detect_all(detector, samples), samples, class_names=decoding.class_names)
     if expected_ap is not None and _is_above(abs(scores.ap - expected_ap), tolerance.ap):
         raise ExportError(
-            f"{path.name} has AP {scores.ap:.4f} on {len(samples)} images of {split}, the trial had {expected_ap:.4f} "
-            f"(allowed difference {tolerance.ap})",
+            f"{path.name} has AP {scores.ap:.4f} on {counted(len(samples), 'image(s)')} of {split}, the trial "
+            f"had {expected_ap:.4f} (allowed difference {tolerance.ap})",
             hint="has the dataset changed since? --data names another, on which it is scored and not compared",
         )
     return Proof(
@@ -144,7 +145,7 @@ def prove_suppression(path: Path, suppression: Suppression, samples: Sequence[Sa
         found = theirs.detect(image, 0.0, iou, MAX_DETECTIONS)
         if not _are_same(expected, found):
             raise ExportError(
-                f"{path.name} finds {len(found[0])} boxes on image {number} of {split}, {RUN_FILE} other ones "
+                f"{path.name} finds {counted(len(found[0]), 'box(es)')} on image {number} of {split}, {RUN_FILE} other ones "
                 f"({len(expected[0])}) by the same thresholds"
             )
 

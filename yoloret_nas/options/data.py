@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from spaces.counted import counted
 from yoloret_nas.options.choices import KNOWN_DATASETS
 from yoloret_nas.options.values import OptionError
 
@@ -83,7 +84,7 @@ def showing_images(console: "Console", verb: str, *, purpose: str = "") -> Itera
 
         def say(done: int, whole: int) -> None:
             if not done:
-                click.echo(f"{verb} {whole} images {purpose}".rstrip(), err=True)
+                click.echo(f"{verb} {counted(whole, 'image(s)')} {purpose}".rstrip(), err=True)
 
         yield say
         return

@@ -13,6 +13,7 @@ from search.reports.experiment import Row, to_rows, write_rows
 from search.study.experiment import ExperimentSettings, Variant
 from search.study.record import TrialRecord
 from spaces import Architecture
+from spaces.counted import counted
 from spaces.weights import WeightsError, why_unavailable
 from trials.training import TrainingError
 from yoloret_nas.options.data import data_name, fetch_data
@@ -103,7 +104,7 @@ def compare_variants(
     ]
     table, picture = settings.folder / "results.csv", settings.folder / "results.png"
     where = f"{data_name(settings.dataset)} · {settings.device}"
-    length = f"{settings.train.epochs} epochs, {seeds} seed{'' if seeds == 1 else 's'}"
+    length = f"{counted(settings.train.epochs, 'epoch(s)')}, {counted(seeds, 'seed(s)')}"
 
     def write_reports(records: Sequence[TrialRecord]) -> Sequence[Path]:
         rows = to_rows(records)
@@ -153,11 +154,15 @@ def run(
         )
     if result.ending == "interrupted":
         console.print(
-            f"{len(records)} of {len(variants)} trainings are finished; the same command resumes", soft_wrap=True
+            f"{len(records)} of {counted(len(variants), 'training(s) is|are')} finished; the same command resumes",
+            soft_wrap=True,
         )
         raise KeyboardInterrupt
     if num_failed := sum(record.point is None for record in records):
-        click.echo(f"{num_failed} of {len(variants)} trainings failed; the same command trains them again", err=True)
+        click.echo(
+            f"{num_failed} of {counted(len(variants), 'training(s)')} failed; the same command trains them again",
+            err=True,
+        )
     return records
 
 

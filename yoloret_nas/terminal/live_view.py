@@ -14,6 +14,7 @@ from rich.text import Text
 from search.study.record import TrialRecord
 from search.study.summary import Summary
 from spaces import Architecture
+from spaces.counted import counted
 from trials.progress import Progress
 from yoloret_nas.terminal.trial_lines import front_table, header_line, trial_line
 
@@ -25,7 +26,7 @@ class LiveView:
     """Shows a search on a console."""
 
     _resuming = "resuming the study"
-    _unit = "trials"
+    _unit = "trial(s)"
     _shows_front = True
 
     def __init__(self, console: Console) -> None:
@@ -56,7 +57,7 @@ class LiveView:
         """Show how many images are decoded; without a live part, say once that it takes its time."""
         self._decoded = (done, whole)
         if not done and not self._console.is_terminal:
-            self.noticed(f"decoding {whole} images once, to find broken ones before the first trial")
+            self.noticed(f"decoding {counted(whole, 'image(s)')} once, to find broken ones before the first trial")
 
     def opened(self, summary: Summary, *, budget: int) -> None:
         """Print the columns and the finished trials."""
@@ -64,7 +65,7 @@ class LiveView:
         self._began, self._began_with = time.monotonic(), len(summary.records)
         front = {record.number for record in summary.front}
         if summary.records:
-            self._print(Text(f"{self._resuming}: {len(summary.records)} {self._unit} are finished"))
+            self._print(Text(f"{self._resuming}: {counted(len(summary.records), f'{self._unit} is|are')} finished"))
         self._print(Text(header_line(), style="bold"))
         for record in summary.records:
             self._print(trial_line(record, on_front=record.number in front))
@@ -117,7 +118,7 @@ class LiveView:
         head = Table.grid(padding=(0, 2))
         head.add_row(
             ProgressBar(total=self._budget, completed=min(done, self._budget), width=30),
-            Text(f"{done}/{self._budget} {self._unit}"),
+            Text(f"{done}/{counted(self._budget, self._unit)}"),
             Text(f"{_clock(time.monotonic() - self._began)} elapsed, {self._time_left(done)}"),
             *([Text(f"hypervolume {summary.hypervolume:.4f}", style="bold")] if self._shows_front else []),
             Text(states, style="dim"),
@@ -125,7 +126,7 @@ class LiveView:
         running = [_running_line(number, *pair) for number, pair in self._running.items()]
         parts: list[RenderableType] = [Text(""), head, *running]
         if summary.front and self._shows_front:
-            title = f"front ({len(summary.front)} member{'s' if len(summary.front) > 1 else ''})"
+            title = f"front ({counted(len(summary.front), 'member(s)')})"
             table = front_table(summary, knee=None, title=title, limit=_FRONT_ROWS, width=self._console.width)
             parts.append(table)
         if self._ending:
@@ -143,7 +144,7 @@ class LiveView:
     def _time_left(self, done: int) -> str:
         new = done - self._began_with
         if new < 2:
-            return f"time left known after 2 {self._unit}"
+            return f"time left known after {counted(2, self._unit)}"
         left = (time.monotonic() - self._began) / new * max(0, self._budget - done)
         return f"about {_clock(left)} left"
 

@@ -16,6 +16,7 @@ from search.study.record import TrialRecord
 from search.study.refit import Finalists, Refit, compare_refit, find_finalists, full_training, refit_name, to_variants
 from search.study.settings import StudySettings
 from search.study.summary import Summary
+from spaces.counted import counted
 from trials.training import TrainingError
 from yoloret_nas.terminal.experiments import run
 from yoloret_nas.terminal.trial_lines import add_columns
@@ -66,8 +67,9 @@ def refit(
     there = read_experiment(settings.root, experiment.name)
     before = compare_refit(experiment.name, summary, there.summary.records if there else ())
     console.print(
-        f"\nrefit: {len(finalists.members)} trials of the front and {len(finalists.near)} within {NOISE} AP of it, "
-        f"{epochs} epochs each{f', {num_seeds} seeds' if num_seeds > 1 else ''}: "
+        f"\nrefit: {counted(len(finalists.members), 'trial(s)')} of the front and {len(finalists.near)} "
+        f"within {NOISE} AP of it, "
+        f"{counted(epochs, 'epoch(s)')} each{f', {num_seeds} seeds' if num_seeds > 1 else ''}: "
         f"{_what_it_costs(finalists, epochs, num_seeds=num_seeds, before=before)}",
         markup=False,
         soft_wrap=True,
@@ -77,7 +79,7 @@ def refit(
         found = with_estimates(compare_refit(experiment.name, summary, records).summary)
         if not found.front:
             return []
-        return write_reports(found, experiment.folder, title=f"{settings.name} · {epochs} epochs each")
+        return write_reports(found, experiment.folder, title=f"{settings.name} · {counted(epochs, 'epoch(s)')} each")
 
     variants = to_variants(finalists, seed=settings.seed, num_seeds=num_seeds)
     records = run(experiment, variants, console=console, write_reports=write_refit_reports, workers=workers)

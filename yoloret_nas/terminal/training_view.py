@@ -11,7 +11,7 @@ class TrainingView(LiveView):
     """Shows an experiment on a console."""
 
     _resuming = "resuming"
-    _unit = "trainings"
+    _unit = "training(s)"
     _shows_front = False
 
     def started(self, number: int, architecture: Architecture) -> None:

@@ -21,6 +21,7 @@ from search.study.errors import StorageError, StudyError
 from search.study.settings import StudySettings
 from search.study.storage import open_storage
 from search.tracking import runs, tracking
+from search.tracking.location import shown_uri, store_path
 from search.tracking.runs import STATE_TAG, TRIAL_TAG
 from search.tracking.store import experiment_pages, open_client, tracking_uri
 from search.tracking.tracking import Tracking
@@ -238,6 +239,7 @@ def test_an_empty_variable_is_none(settings: MakeSettings, monkeypatch: pytest.M
     opened = runs.StudyRuns(chosen)
     opened.begin("its id", {})
     assert tracking_uri(chosen.root).endswith("/mlflow.db")
+    assert shown_uri(chosen.root) == str(store_path(chosen.root))
     experiment = open_client(chosen.root).get_experiment(opened.experiment_id)
     assert experiment.artifact_location == (chosen.root / "mlartifacts" / "study").as_uri()
 

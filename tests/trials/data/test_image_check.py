@@ -60,7 +60,7 @@ def test_a_broken_image_is_named_with_reason_and_ways_out(root: Path, memory: Pa
     assert "repair it" in caught.value.hint
     assert "--skip-broken" in caught.value.hint
     damage(root, "v")
-    with pytest.raises(DatasetError, match=r"b\.jpg: .* \(and 1 more broken images\)"):
+    with pytest.raises(DatasetError, match=r"b\.jpg: .* \(and 1 more broken image\)"):
         check_images(open_dataset(str(root)), splits=USED, skip_broken=False, memory=memory)
 
 
@@ -99,7 +99,7 @@ def test_a_test_split_beside_others_stops_nothing(root: Path, memory: Path) -> N
 def test_a_split_of_broken_images_only_is_refused(root: Path, memory: Path) -> None:
     damage(root, "v")
     dataset = open_dataset(str(root))
-    with pytest.raises(DatasetError, match="all 1 images of the val split are broken") as caught:
+    with pytest.raises(DatasetError, match="the val split has 1 image, all of them broken") as caught:
         check_images(dataset, splits=USED, skip_broken=True, memory=memory)
     assert "JPEGImages/v.jpg" in caught.value.hint
 

@@ -38,7 +38,7 @@ def test_counts(small: Path) -> None:
         "no validation image shows cat: no AP counts it, move images of it there",
         "at 160 px, the largest size of space tiny, 25% of the objects cover less than 8×8 px, a cell of the finest output; "
         "at 416 px of space nano still 25%: cut the images into tiles",
-        "val: 1 image(s) have boxes under 2 px wide or high, first JPEGImages/c.jpg",
+        "val: 1 image has boxes under 2 px wide or high, first JPEGImages/c.jpg",
     )
     json.dumps(report.to_json())
 
@@ -89,7 +89,7 @@ def test_an_object_twice_is_told(write_voc) -> None:
     twice = [("cat", 1, 1, 9, 9), ("cat", 1, 1, 9, 9), ("dog", 1, 1, 9, 9)]
     root = write_voc({"a": twice, "b": twice[1:]}, splits={"train": ["a"], "val": ["b"]})
     assert describe_dataset(open_dataset(str(root))).notes[-1:] == (
-        "train: 1 image(s) have an object of the same class and box twice, first JPEGImages/a.jpg",
+        "train: 1 image has an object of the same class and box twice, first JPEGImages/a.jpg",
     )
 
 

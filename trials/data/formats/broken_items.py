@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from spaces.counted import counted
 from trials.data.dataset import DatasetError, Sample
 from trials.data.images.image_file import CheckedImage, check_image
 
@@ -148,10 +149,13 @@ class BrokenItems:
         """Return sentences on unusable splits, clipped boxes and JPEGs without their last bytes, where there are any."""
         notes = list(self._unusable)
         if self._num_clipped:
-            notes.append(f"{self._num_clipped} box(es) reached outside their image and were clipped")
+            notes.append(
+                f"{counted(self._num_clipped, 'box(es) reached outside its|their image and was|were')} clipped"
+            )
         if self._cut:
             notes.append(
-                f"{len(self._cut)} JPEG file(s) lack their last bytes and are read without, first {self._cut[0]}"
+                f"{counted(len(self._cut), 'JPEG file(s) lacks|lack the last bytes and is|are')} read without, "
+                f"first {self._cut[0]}"
             )
         return notes
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from spaces.counted import counted
 from spaces.documents import parse_json
 from trials.data.dataset import Dataset, DatasetError, Sample, assemble_dataset
 from trials.data.formats.broken_items import BrokenItems, OnBroken, relative_name
@@ -161,7 +162,7 @@ def _divide_by_split(tree: FileTree, notes: list[str]) -> dict[str, Path]:
         found = {"train": only}
     if unread:
         shown = ", ".join(relative_name(path, tree.root) for path in unread[:5])
-        notes.append(f"{len(unread)} other COCO file(s) are not read: {shown}")
+        notes.append(f"{counted(len(unread), 'other COCO file(s) is|are')} not read: {shown}")
     return found
 
 
@@ -254,7 +255,9 @@ def _without_shared_ids(document: _Json, file: Path, broken: BrokenItems, notes:
             joined[key] = first
     num_joined = len(document["images"]) - len(images) - sum(len(by_id[key]) for key in shared)
     if num_joined:
-        notes.append(f"{relative_name(file, broken.root)}: {num_joined} image(s) are listed twice and were joined")
+        notes.append(
+            f"{relative_name(file, broken.root)}: {counted(num_joined, 'image(s) is|are listed twice and was|were')} joined"
+        )
     annotations = [a for a in document["annotations"] if _key(a.get("image_id")) not in shared]
     for annotation in annotations:
         key = _key(annotation.get("image_id"))

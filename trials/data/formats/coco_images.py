@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from spaces.counted import counted
 from trials.data.dataset import DatasetError
 from trials.data.formats.broken_items import relative_name
 from trials.data.formats.file_tree import (
@@ -122,10 +123,12 @@ class CocoImages:
         notes = []
         if doubles:
             first, other = (relative_name(path, self._tree.root) for path in doubles[0])
-            notes.append(f"{len(doubles)} image(s) exist in several folders: {first} is used, not {other}")
+            notes.append(
+                f"{counted(len(doubles), 'image(s) exists|exist')} in several folders: {first} is used, not {other}"
+            )
         if unused := [path for path in self._tree.images if path not in self._used]:
             first = relative_name(unused[0], self._tree.root)
-            notes.append(f"{len(unused)} image(s) are of no usable entry and are left out, first {first}")
+            notes.append(f"{counted(len(unused), 'image(s) of no usable entry is|are')} left out, first {first}")
         return notes
 
     def _alike(self, name: str) -> list[Path]:

@@ -36,12 +36,13 @@ from trials.whole_file import whole_folder
 _IMAGES, _OBJECTS, _BOXES = ("image", "img"), ("objects", "annotations", "faces"), ("bbox", "bboxes", "boxes", "box")
 _CLASSES = ("category", "categories", "category_id", "label", "labels", "class", "class_id")
 _BATCH_ROWS = 32
-_UNPACKER = 3
+_UNPACKER = 4
 """Identifies what unpacked a file; another version of ours may read boxes or classes otherwise."""
 _TOLERANCE_PX = 1.0  # a box past the edge by rounding does not tell xywh from xyxy
 _MOST_OUTSIDE = 0.1  # share of boxes past the edge that errors explain; of corners read as xywh some half are
 _DATA_FOLDER = "data"
-_CONVENTION_FILE = "boxes.txt"
+_NOTES_FILE = "notes.txt"
+"""What was assumed when the files were unpacked, a sentence a line."""
 _ROW_FAULTS = (ValueError, TypeError, LookupError, AttributeError, OverflowError, OSError)
 """What a row raises whose values are of other types; pyarrow's errors are among them."""
 
@@ -57,7 +58,7 @@ def read_parquet(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
     """Read Parquet files as one dataset; a file's name or folder gives its split, else it is for training.
 
     Boxes are COCO's xywh in pixels; if some reach outside their image that way, and all lie inside as xyxy, they are those.
-    A note tells which.
+    A note tells which, and another where classes are numbers that nothing names.
 
     Args:
         tree: The files, of which `is_parquet` is true.
@@ -68,12 +69,12 @@ def read_parquet(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
     """
     folder = _unpack(tree)
     dataset = read_coco(FileTree(folder), on_broken=on_broken)
-    convention = (folder / _CONVENTION_FILE).read_text()
+    assumed = (folder / _NOTES_FILE).read_text().splitlines()
     paths = tree.annotations(".parquet")
     split = _named_split(paths[0], tree)
     joined = _note_folders(paths, tree)
     only = [note_only_file(paths[0], split, tree.root)] if len(paths) == 1 and split != "train" else []
-    notes = (*dataset.notes, *joined, f"boxes are read as {convention}", f"the images are unpacked in {folder}", *only)
+    notes = (*dataset.notes, *joined, *assumed, f"the images are unpacked in {folder}", *only)
     return replace(dataset, name=(tree.given or tree.root).resolve().name, format="parquet", notes=notes)
 
 
@@ -128,13 +129,17 @@ def _fill(folder: Path, paths: Sequence[Path], tree: FileTree) -> None:
             f"{paths[0]}: its rows hold no images, and those that they name are not below {tree.root}",
             hint="put them beside the file",
         )
+    notes = []
     if not names:
         names += sorted({name for row in everything for name in row["names"] if name is not None})
+        if any(row["has_numbers"] for row in everything):
+            notes.append(f"the files name no classes: they are called by the numbers in their rows, such as {names[0]}")
     is_xyxy = _is_xyxy(everything, folder)
     for split, rows in by_split.items():
         (folder / f"{split}.json").write_text(json.dumps(_to_coco(rows, names, is_xyxy=is_xyxy), default=str))
     convention = "x1, y1, x2, y2: as x, y, width, height some would reach outside their image"
-    (folder / _CONVENTION_FILE).write_text(convention if is_xyxy else "x, y, width, height in pixels, as in COCO")
+    convention = convention if is_xyxy else "x, y, width, height in pixels, as in COCO"
+    (folder / _NOTES_FILE).write_text("\n".join([f"boxes are read as {convention}", *notes]))
 
 
 def _read_file(path: Path, rows: _Rows, names: list[str], folder: Path, tree: FileTree) -> None:
@@ -229,8 +234,11 @@ def _find_image(name: str, file: Path, tree: FileTree) -> Path | None:
     return ranked[0] if is_only else None
 
 
-def _boxes_and_names(objects: Any, stated: Sequence[str], path: Path) -> dict[str, list[Any]]:
-    """Return a row's boxes and the names of their classes; a number without a name stays one where names are stated."""
+def _boxes_and_names(objects: Any, stated: Sequence[str], path: Path) -> dict[str, Any]:
+    """Return a row's boxes and the names of their classes; a number without a name stays one where names are stated.
+
+    Where none are, ``has_numbers`` tells whether a number became a name.
+    """
     items = objects or []
     if isinstance(items, dict):  # a list for each field, as `datasets` stored sequences up to version 3
         items = [dict(zip(items, values, strict=False)) for values in zip_longest(*items.values())]
@@ -241,11 +249,12 @@ def _boxes_and_names(objects: Any, stated: Sequence[str], path: Path) -> dict[st
             f"{path}: the objects have no field of boxes ({' or '.join(_BOXES)}), but {', '.join(fields)}"
         )
     labels = [_class(item[label]) if label else "object" for item in items]
+    has_numbers = not stated and any(isinstance(value, int) for value in labels)
     if stated:
         labels = [stated[v] if isinstance(v, int) and 0 <= v < len(stated) else v for v in labels]
     else:
         labels = [v if v is None else str(v) for v in labels]
-    return {"boxes": [item[box] for item in items], "names": labels}
+    return {"boxes": [item[box] for item in items], "names": labels, "has_numbers": has_numbers}
 
 
 def _class(value: Any) -> int | str | None:

@@ -7,6 +7,7 @@ VOC2007 and VOC2012 in one folder, each year's lists divide that year.
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from spaces.counted import counted
 from trials.data.formats.broken_items import BrokenItems, relative_name
 from trials.data.formats.file_tree import SPLIT_WORDS, FileTree, count_common_tail, file_name, is_image, read_list
 
@@ -55,11 +56,13 @@ def divide_by_split(
         used = {path for paths in listed.values() for path in paths}
         if unused := [path for path in inside if path not in used]:
             first = relative_name(unused[0], tree.root)
-            notes.append(f"{len(unused)} annotation file(s) are in no split's list and are left out, first {first}")
+            notes.append(
+                f"{counted(len(unused), 'annotation file(s) in no list of a split is|are')} left out, first {first}"
+            )
         for split, paths in listed.items():
             distinct = dict.fromkeys(paths)
             if len(distinct) < len(paths):
-                notes.append(f"{len(paths) - len(distinct)} image(s) are listed twice in {split}")
+                notes.append(f"{counted(len(paths) - len(distinct), 'image(s) is|are')} listed twice in {split}")
             splits.setdefault(split, []).extend(distinct)
         rest = [path for path in rest if not path.is_relative_to(base)]
     _divide_by_folder(tree, rest, split_of, splits=splits, notes=notes)
@@ -123,7 +126,9 @@ def _divide_by_folder(
             unnamed.append(path)
     if unnamed and splits:
         first = relative_name(unnamed[0], tree.root)
-        notes.append(f"{len(unnamed)} annotation file(s) lie in no split's folder and are for training, first {first}")
+        notes.append(
+            f"{counted(len(unnamed), 'annotation file(s) in no folder of a split is|are')} for training, first {first}"
+        )
     if unnamed:
         splits.setdefault("train", []).extend(unnamed)
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from spaces.counted import counted
 from trials.data.dataset import Dataset, DatasetError, Sample, assemble_dataset
 from trials.data.formats.broken_items import BrokenItems, OnBroken, relative_name
 from trials.data.formats.file_tree import FileTree, file_name, note_unreadable, read_head
@@ -86,7 +87,7 @@ def read_voc(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
     if first_pixel == 0:
         notes.append("a box starts at pixel 0: coordinates are read as counted from 0, not from 1 as in Pascal VOC")
     if num_turned := sum(sum(annotation.is_turned) for annotation in everything):
-        notes.append(f"{num_turned} turned box(es) are used by their bounding boxes")
+        notes.append(f"{counted(num_turned, 'turned box(es) is|are used by its|their bounding box(es)')}")
     class_names = sorted({name for annotation in everything for name in annotation.names})
     index = {name: label for label, name in enumerate(class_names)}
     splits: dict[str, list[Sample]] = {}
@@ -138,10 +139,13 @@ def _parse_all(split: str, paths: Sequence[Path], broken: BrokenItems, notes: li
             raise
         except ValueError as error:
             broken.add(path, str(error))
-    for what, files in (("XML file(s) are no VOC annotations", foreign), ("listed annotation(s) are missing", missing)):
+    for what, files in (
+        ("XML file(s) is|are no VOC annotation(s) and", foreign),
+        ("listed annotation(s) is|are missing and", missing),
+    ):
         if files:
             first = relative_name(files[0], broken.root)
-            notes.append(f"{split}: {len(files)} {what} and are left out, first {first}")
+            notes.append(f"{split}: {counted(len(files), what)} left out, first {first}")
     return annotations
 
 

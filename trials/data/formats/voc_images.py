@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from spaces.counted import counted
 from trials.data.formats.broken_items import relative_name
 from trials.data.formats.file_tree import (
     IMAGE_FOLDERS,
@@ -118,7 +119,11 @@ class VocImages:
         others = (path for path in self._tree.images if path not in self._taken and path.stem.lower() not in stems)
         unused = [path for path in others if path.parent.name.lower() not in MASK_FOLDERS]
         first = relative_name(unused[0], self._tree.root) if unused else ""
-        return [f"{len(unused)} image(s) have no annotation and are left out, first {first}"] if unused else []
+        return (
+            [f"{counted(len(unused), 'image(s) without an annotation is|are')} left out, first {first}"]
+            if unused
+            else []
+        )
 
     def _may_be_of(self, image: Path, annotation: Path) -> bool:
         """Return whether an image of the right name can be an annotation's, and is not plainly another one's."""

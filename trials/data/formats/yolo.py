@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from spaces.counted import counted
 from spaces.documents import compose_yaml, construct_yaml
 from trials.data.dataset import Dataset, DatasetError, Sample, assemble_dataset
 from trials.data.formats.broken_items import BrokenItems, OnBroken, relative_name
@@ -114,7 +115,7 @@ def _note_other_yamls(yamls: Sequence[Path], tree: FileTree, class_names: Sequen
     if len(yamls) < 2:
         return []
     first = relative_name(yamls[1], tree.root)
-    return [f"{len(yamls) - 1} other YAML file(s) of a dataset are not read, first {first}"]
+    return [f"{counted(len(yamls) - 1, 'other YAML file(s) of a dataset is|are')} not read, first {first}"]
 
 
 def _named_in(file: Path) -> list[str] | None:
@@ -245,7 +246,9 @@ def _places_by_name(tree: FileTree, notes: list[str]) -> dict[str, list[str]]:
             places.setdefault(split, []).append(path.relative_to(tree.root).as_posix())
     unnamed = places.pop("", [])
     if unnamed and places:
-        notes.append(f"{len(unnamed)} image(s) lie in no split's folder and are for training, first {unnamed[0]}")
+        notes.append(
+            f"{counted(len(unnamed), 'image(s) in no folder of a split is|are')} for training, first {unnamed[0]}"
+        )
     if unnamed:
         places.setdefault("train", []).extend(unnamed)
     return places
@@ -298,17 +301,20 @@ def _read_split(
 ) -> list[Sample]:
     distinct = {image: label_path(image) for image in images}
     if len(distinct) < len(images):
-        notes.append(f"{len(images) - len(distinct)} image(s) are listed twice in {split}")
+        notes.append(f"{counted(len(images) - len(distinct), 'image(s) is|are')} listed twice in {split}")
     if shared := len(distinct) - len(set(distinct.values())):
         notes.append(
-            f"{shared} image(s) of {split} have the label file of another image, whose name differs by its suffix"
+            f"{counted(shared, f'image(s) of {split} has|have')} the label file of another image, whose name "
+            "differs by its suffix"
         )
     unlabelled = sum(not os.path.isfile(path) for path in distinct.values())
     if distinct and unlabelled == len(distinct):
         first = next(iter(distinct.values()))
         raise DatasetError(f"no image of the {split} split has a label file", hint=f"looked first for {first}")
     if unlabelled:
-        notes.append(f"{unlabelled} image(s) of {split} have no label file and count as without objects")
+        notes.append(
+            f"{counted(unlabelled, f'image(s) of {split} has|have no label file and counts|count')} as without objects"
+        )
     samples = (_to_sample(image, path, labels=labels, broken=broken) for image, path in distinct.items())
     return [sample for sample in samples if sample is not None]
 
@@ -334,7 +340,7 @@ def _note_unused_images(images: Sequence[Path], root: Path) -> list[str]:
         unused = [path for path in unused if os.path.abspath(path) not in places]
     if not unused:
         return []
-    return [f"{len(unused)} image(s) are in no split and are left out, first {relative_name(unused[0], root)}"]
+    return [f"{counted(len(unused), 'image(s) in no split is|are')} left out, first {relative_name(unused[0], root)}"]
 
 
 def _note_unused_labels(images: Sequence[Path], root: Path) -> list[str]:
@@ -349,4 +355,8 @@ def _note_unused_labels(images: Sequence[Path], root: Path) -> list[str]:
     unused = [path for path in texts if path not in expected and path.name.lower() not in apart]
     unused = [path for path in unused if not path.name.lower().startswith("readme")]
     first = relative_name(unused[0], root) if unused else ""
-    return [f"{len(unused)} label file(s) are of no image in a split and are left out, first {first}"] if unused else []
+    return (
+        [f"{counted(len(unused), 'label file(s) of no image in a split is|are')} left out, first {first}"]
+        if unused
+        else []
+    )

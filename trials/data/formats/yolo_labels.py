@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from spaces.counted import counted
 from trials.data.formats.broken_items import BrokenItems
 from trials.data.formats.file_tree import read_text
 
@@ -47,9 +48,13 @@ class LabelReader:
         """Return sentences on the counts that are not zero."""
         notes = []
         if count := self.counts["outlines"]:
-            notes.append(f"{count} polygon(s) or oriented box(es) are used by their bounding boxes")
+            notes.append(
+                f"{counted(count, 'polygon(s) or oriented box(es) is|are used by its|their bounding box(es)')}"
+            )
         if count := self.counts["repeated"]:
-            notes.append(f"{count} label line(s) repeat another line of their image and were left out")
+            notes.append(
+                f"{counted(count, 'label line(s) repeats|repeat another line of its|their image and was|were')} left out"
+            )
         return notes
 
     def _parse(self, line: str) -> tuple[int, _Box]:

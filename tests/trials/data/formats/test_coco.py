@@ -136,7 +136,7 @@ def test_image_listed_twice_under_two_spellings(tmp_path: Path, write_image, wri
     _write_images(write_image, tmp_path / "coco", "a.jpg", "b.jpg")
     dataset = open_dataset(str(tmp_path / "coco"))
     assert [sample.labels.tolist() for sample in dataset.splits["train"]] == [[0, 1], [0]]
-    assert "train.json: 1 image(s) are listed twice and were joined" in dataset.notes
+    assert "train.json: 1 image is listed twice and was joined" in dataset.notes
 
 
 def test_no_training_split(tmp_path: Path, write_coco) -> None:
@@ -205,7 +205,7 @@ def test_one_image_under_two_ids_is_joined(tmp_path: Path, write_image, write_co
     _write_images(write_image, tmp_path / "coco", "a.jpg", "b.jpg")
     dataset = open_dataset(str(tmp_path / "coco"))
     assert [sample.labels.tolist() for sample in dataset.splits["train"]] == [[0, 1]]
-    assert "train.json: 1 image(s) are listed twice and were joined" in dataset.notes
+    assert "train.json: 1 image is listed twice and was joined" in dataset.notes
 
 
 @pytest.mark.parametrize(
@@ -337,10 +337,10 @@ def test_files_that_are_not_read_are_named(tmp_path: Path, write_image, write_co
     path.write_text(path.read_text().replace('"bbox"', '"label"'))
     _write_images(write_image, tmp_path / "coco", "a.jpg", "spare.jpg")
     assert open_dataset(str(tmp_path / "coco")).notes == (
-        "5 other COCO file(s) are not read: "
+        "5 other COCO files are not read: "
         "labels_train.json, person_keypoints_train.json, test1.json, test2.json, more.json",
-        "1 image(s) are of no usable entry and are left out, first spare.jpg",
-        "1 image(s) are in both train and val",
+        "1 image of no usable entry is left out, first spare.jpg",
+        "1 image is in both train and val",
     )
 
 
@@ -367,7 +367,7 @@ def test_words_of_other_formats_among_the_names_are_no_second_format(tmp_path: P
         write_coco(f"{split}.json", ["a.jpg"], [(0, 3, BOX)], categories=categories)
     _write_images(write_image, tmp_path / "coco", "a.jpg")
     notes = open_dataset(str(tmp_path / "coco")).notes
-    assert notes == ("1 image(s) are in both train and val",)
+    assert notes == ("1 image is in both train and val",)
 
 
 @pytest.mark.parametrize("name", ["n" * 300 + ".jpg", "b\\u0000.jpg", "b\\ud800.jpg"])
@@ -475,8 +475,8 @@ def test_folder_with_most_of_the_images_is_theirs(tmp_path: Path, write_image, w
     found = {sample.name for samples in dataset.splits.values() for sample in samples}
     assert found == {f"{folder}/{name}" for name in names}
     assert dataset.notes[:2] == (
-        f"30 image(s) exist in several folders: {folder}/0.jpg is used, not 0.jpg",
-        "30 image(s) are of no usable entry and are left out, first 0.jpg",
+        f"30 images exist in several folders: {folder}/0.jpg is used, not 0.jpg",
+        "30 images of no usable entry are left out, first 0.jpg",
     )
 
 
@@ -510,7 +510,7 @@ def test_folder_of_a_usual_name_goes_before_others(tmp_path: Path, write_image, 
     dataset = open_dataset(str(tmp_path / "coco"))
     names = {sample.name for samples in dataset.splits.values() for sample in samples}
     assert names == {"imgs/a.jpg", "imgs/b.jpg"}
-    assert "2 image(s) exist in several folders: imgs/a.jpg is used, not gt/a.jpg" in dataset.notes
+    assert "2 images exist in several folders: imgs/a.jpg is used, not gt/a.jpg" in dataset.notes
 
 
 def test_folders_of_images_divide_a_single_file(tmp_path: Path, write_image, write_coco) -> None:

@@ -34,7 +34,7 @@ def _image(seed: int) -> bytes:
     return stored.getvalue()
 
 
-def _row(seed: int, boxes: Sequence[Sequence[float]] = XYWH, classes: Sequence[int] = (1, 0)) -> Row:
+def _row(seed: int, boxes: Sequence[Sequence[float]] = XYWH, classes: Sequence[int | str] = (1, 0)) -> Row:
     image = {"bytes": _image(seed), "path": f"{seed}.jpg"}
     return {"image_id": seed, "image": image, "objects": {"bbox": list(boxes), "category": list(classes)}}
 
@@ -120,6 +120,19 @@ def test_another_version_of_the_reader_unpacks_anew(
     monkeypatch.setattr(parquet, "_UNPACKER", -1)
     open_dataset(str(root))
     assert len(list((home / "parquet").iterdir())) == 2
+
+
+def test_numbers_that_nothing_names_are_noted(write_parquet: WriteParquet) -> None:
+    dataset = open_dataset(str(write_parquet(None, train=[_row(0)], validation=[_row(2)])))
+    assert dataset.class_names == ("0", "1")
+    note = "the files name no classes: they are called by the numbers in their rows, such as 0"
+    assert dataset.notes[1] == note
+    named = open_dataset(str(write_parquet(["0", "1"], train=[_row(0)], validation=[_row(2)])))
+    assert (named.class_names, note in named.notes) == (("0", "1"), False)
+    words = open_dataset(
+        str(write_parquet(None, train=[_row(0, classes=["b", "a"])], validation=[_row(2, classes=["a", "b"])]))
+    )
+    assert (words.class_names, note in words.notes) == (("a", "b"), False)
 
 
 def test_names_of_other_fields_are_not_the_classes(write_parquet: WriteParquet) -> None:

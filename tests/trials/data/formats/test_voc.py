@@ -75,8 +75,8 @@ def test_years_are_joined(write_voc, parent: str) -> None:
 def test_an_image_in_two_splits_is_told(write_voc) -> None:
     root = write_voc({"a": ONE_CAT, "b": ONE_CAT}, splits={"train": ["a", "b", "b"], "val": ["b"]})
     assert open_dataset(str(root)).notes == (
-        "1 image(s) are listed twice in train",
-        "1 image(s) are in both train and val",
+        "1 image is listed twice in train",
+        "1 image is in both train and val",
     )
 
 
@@ -104,7 +104,7 @@ def test_box_partly_outside_is_clipped_and_counted(write_voc) -> None:
     root = write_voc({"a": [("cat", -9, 1, 80, 20)], "b": ONE_CAT}, splits={"train": ["a"], "val": ["b"]})
     dataset = open_dataset(str(root))
     assert dataset.splits["train"][0].boxes.tolist() == [[0, 0, 64, 20]]
-    assert dataset.notes == ("1 box(es) reached outside their image and were clipped",)
+    assert dataset.notes == ("1 box reached outside its image and was clipped",)
 
 
 def test_one_pixel_box_is_legal(write_voc) -> None:
@@ -335,9 +335,9 @@ def test_what_is_in_no_list_or_has_no_annotation_is_told(write_voc, write_image)
     (root / "Annotations/other.xml").write_text("<settings/>")
     (root / "ImageSets/Main/train.txt").write_text("a\nother\n")
     assert open_dataset(str(root)).notes == (
-        "1 annotation file(s) are in no split's list and are left out, first Annotations/c.xml",
-        "train: 1 XML file(s) are no VOC annotations and are left out, first Annotations/other.xml",
-        "1 image(s) have no annotation and are left out, first JPEGImages/unlabelled.jpg",
+        "1 annotation file in no list of a split is left out, first Annotations/c.xml",
+        "train: 1 XML file is no VOC annotation and left out, first Annotations/other.xml",
+        "1 image without an annotation is left out, first JPEGImages/unlabelled.jpg",
         "images of formats that cannot be read are left out: 1 .heic",
     )
 
@@ -348,7 +348,7 @@ def test_test_split_without_annotations_stops_nothing(write_voc, write_image, on
     write_image(root / "JPEGImages/t.jpg")
     dataset = open_dataset(str(root), on_broken=on_broken)
     assert set(dataset.splits) == {"train", "val"}
-    assert "test: 1 listed annotation(s) are missing and are left out, first Annotations/t.xml" in dataset.notes
+    assert "test: 1 listed annotation is missing and left out, first Annotations/t.xml" in dataset.notes
     assert "the test split is left out: 0 images, no objects" in dataset.notes
 
 
@@ -498,7 +498,7 @@ def test_listed_name_of_an_image_in_its_split_s_folder(write_voc, write_image) -
         "val": ["training/images/b.jpg"],
         "test": ["training/images/c.jpg"],
     }
-    assert "test: 1 listed annotation(s) are missing and are left out, first testing/images/a.xml" in dataset.notes
+    assert "test: 1 listed annotation is missing and left out, first testing/images/a.xml" in dataset.notes
 
 
 @pytest.mark.parametrize("encoding", ["gb2312", "shift_jis", "iso-8859-1", "utf-16"])
@@ -532,7 +532,7 @@ def test_turned_boxes_are_used_by_their_bounding_boxes(write_voc) -> None:
     dataset = open_dataset(str(root))
     assert dataset.splits["train"][0].boxes.round(3).tolist() == [[15, 10, 25, 30]]
     assert dataset.splits["val"][0].boxes.round(3).tolist() == [[12.5, 2.5, 27.5, 22.5]]
-    assert "2 turned box(es) are used by their bounding boxes" in dataset.notes
+    assert "2 turned boxes are used by their bounding boxes" in dataset.notes
 
 
 def test_difficult_that_is_neither_yes_nor_no(write_voc) -> None:

@@ -66,7 +66,7 @@ def test_image_without_labels_has_no_objects(write_yolo, write_image) -> None:
     write_image(root / "images/train/empty.png")
     dataset = open_dataset(str(root))
     assert [len(sample.labels) for sample in dataset.splits["train"]] == [0, 1]
-    assert dataset.notes == ("1 image(s) of train have no label file and count as without objects",)
+    assert dataset.notes == ("1 image of train has no label file and counts as without objects",)
 
 
 @pytest.mark.parametrize(
@@ -105,13 +105,13 @@ def test_image_of_broken_boxes_alone_is_no_image_without_objects(write_yolo, wri
 def test_images_in_no_split_are_counted(write_yolo, write_image) -> None:
     root = write_yolo(yaml="train: images/train\nnames: [cat, dog]\n")
     write_image(root / "images/train/more.jpg")
-    assert "1 image(s) are in no split and are left out, first images/val/val.jpg" in open_dataset(str(root)).notes
+    assert "1 image in no split is left out, first images/val/val.jpg" in open_dataset(str(root)).notes
 
 
 def test_two_images_of_one_label_file(write_yolo, write_image) -> None:
     root = write_yolo()
     write_image(root / "images/train/train.png")
-    note = "1 image(s) of train have the label file of another image, whose name differs by its suffix"
+    note = "1 image of train has the label file of another image, whose name differs by its suffix"
     assert note in open_dataset(str(root)).notes
 
 
@@ -143,7 +143,7 @@ def test_pictures_in_other_folders_are_no_images(write_yolo, write_image) -> Non
     write_image(root / "predictions/drawn.jpg")
     dataset = open_dataset(str(root))
     assert len(dataset.splits["train"]) == 1
-    assert "1 image(s) are in no split and are left out, first predictions/drawn.jpg" in dataset.notes
+    assert "1 image in no split is left out, first predictions/drawn.jpg" in dataset.notes
 
 
 @pytest.mark.parametrize(
@@ -219,13 +219,13 @@ def test_broken_pose(write_yolo, shape: str, message: str) -> None:
 def test_outlines_and_oriented_boxes(write_yolo) -> None:
     dataset = open_dataset(str(write_yolo("0 0.5 0.25 0.75 0.5 0.5 0.75 0.25 0.5\n1 0.1 0.1 0.3 0.1 0.2 0.5\n")))
     np.testing.assert_allclose(dataset.splits["train"][0].boxes[0], [16, 12, 48, 36], rtol=1e-6)
-    assert dataset.notes == ("4 polygon(s) or oriented box(es) are used by their bounding boxes",)
+    assert dataset.notes == ("4 polygons or oriented boxes are used by their bounding boxes",)
 
 
 def test_the_same_line_twice_counts_once(write_yolo) -> None:
     dataset = open_dataset(str(write_yolo("1 0.5 0.5 0.5 0.25\n0 0.5 0.5 0.5 0.25\n1 0.50 0.5 0.5 0.25\n")))
     assert [sample.labels.tolist() for sample in dataset.splits["train"]] == [[1, 0]]
-    assert dataset.notes == ("2 label line(s) repeat another line of their image and were left out",)
+    assert dataset.notes == ("2 label lines repeat another line of their image and were left out",)
 
 
 @pytest.mark.parametrize(
@@ -366,7 +366,7 @@ def test_yamls_that_name_different_classes(write_yolo) -> None:
     (root / "my.yaml").rename(root / "data.yaml")  # of the usual name: it is meant
     dataset = open_dataset(str(root))
     assert dataset.class_names == ("cat", "dog")
-    assert "1 other YAML file(s) of a dataset are not read, first a_coco.yaml" in dataset.notes
+    assert "1 other YAML file of a dataset is not read, first a_coco.yaml" in dataset.notes
 
 
 def _missing(root: Path) -> None:
@@ -399,7 +399,7 @@ def test_what_is_left_out_is_told(write_yolo, write_image) -> None:
     (root / "labels/train/gone.txt").write_text("0 0.5 0.5 0.5 0.5\n")
     assert open_dataset(str(root)).notes == (
         "images of formats that cannot be read are left out: 1 .heic",
-        "1 label file(s) are of no image in a split and are left out, first labels/train/gone.txt",
+        "1 label file of no image in a split is left out, first labels/train/gone.txt",
     )
 
 

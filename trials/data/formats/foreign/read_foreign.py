@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from spaces.counted import counted
 from trials.data.dataset import Dataset, DatasetFormat, Sample, assemble_dataset, is_text
 from trials.data.formats.broken_items import BrokenItems, OnBroken, relative_name
 from trials.data.formats.coco_images import CocoImages
@@ -164,15 +165,16 @@ class _Reader:
         if self._others:
             first = relative_name(self._others[0], self._tree.root)
             notes.append(
-                f"{len(self._others)} other {self._spec.suffix} file(s) are no {self._spec.title}: not read, first {first}"
+                f"{counted(len(self._others), f'other {self._spec.suffix} file(s) is|are')} no {self._spec.title}: "
+                f"not read, first {first}"
             )
-        notes += [f"{count} image(s): {remark}" for remark, count in self._remarks.items() if count]
-        notes += [f"{count} object(s): {remark}" for remark, count in self._box_remarks.items()]
+        notes += [f"{counted(count, 'image(s)')}: {remark}" for remark, count in self._remarks.items() if count]
+        notes += [f"{counted(count, 'object(s)')}: {remark}" for remark, count in self._box_remarks.items()]
         if self._no_boxes:
             kinds = ", ".join(f"{count} {kind}" for kind, count in self._no_boxes.most_common())
             notes.append(f"objects of kinds without a box are left out: {kinds}")
         if self._num_joined:
-            notes.append(f"{self._num_joined} image(s) are annotated twice and were joined")
+            notes.append(f"{counted(self._num_joined, 'image(s) is|are annotated twice and was|were')} joined")
         return [*notes, *self._images.notes(), *note_unreadable(self._tree.files), *self.broken.notes()]
 
     def _parse(self) -> _Parsed:
@@ -202,7 +204,7 @@ class _Reader:
             if split == "test" and (missing := [path for path in paths if path not in parsed]):
                 first = relative_name(missing[0], self._tree.root)
                 self._notes.append(
-                    f"test: {len(missing)} listed annotation(s) are missing and are left out, first {first}"
+                    f"test: {counted(len(missing), 'listed annotation(s) is|are missing and')} left out, first {first}"
                 )
                 paths = [path for path in paths if path in parsed]
             with self.broken.of_split(split):

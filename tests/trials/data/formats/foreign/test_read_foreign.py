@@ -408,7 +408,7 @@ def test_labelme_shapes_and_groups(tmp_path: Path, write_image) -> None:
         [1, 30, 15, 45],
     ]
     assert "objects of kinds without a box are left out: 2 point, 1 line" in dataset.notes
-    assert "1 image(s): shapes of one label and group id are joined to one object" in dataset.notes
+    assert "1 image: shapes of one label and group id are joined to one object" in dataset.notes
 
 
 def test_labelme_point_of_a_group_leaves_its_box(tmp_path: Path, write_image) -> None:
@@ -520,7 +520,7 @@ def test_supervisely_polygons_and_bitmaps(tmp_path: Path, write_image) -> None:
     _write(tmp_path / "meta.json", '{"classes": []}')
     dataset = _open_one(tmp_path, write_image, "ds/img/a.jpg", "ds/img/b.jpg")
     assert _all_boxes(dataset)["a.jpg"] == [[30, 10, 45, 20], [10, 5, 31, 21]]
-    assert "1 other .json file(s) are no Supervisely JSON: not read, first meta.json" in dataset.notes
+    assert "1 other .json file is no Supervisely JSON: not read, first meta.json" in dataset.notes
     assert "objects of kinds without a box are left out: 2 point" in dataset.notes
 
 
@@ -546,8 +546,8 @@ def test_label_studio_uploads_turns_and_choices(tmp_path: Path, write_image) -> 
     _write(tmp_path / "project-4-at-2026.json", json.dumps(tasks))
     dataset = _open_one(tmp_path, write_image, "a.jpg", "0a1b2c3e-b.jpg", "c.jpg")
     assert _all_boxes(dataset) == {"a.jpg": [[10, 20, 20, 40], [16, 18, 48, 30]], "0a1b2c3e-b.jpg": []}
-    assert "1 image(s): without an annotation, left out" in dataset.notes
-    assert "1 image(s): the newest of several annotations is read" in dataset.notes
+    assert "1 image: without an annotation, left out" in dataset.notes
+    assert "1 image: the newest of several annotations is read" in dataset.notes
     assert "objects of kinds without a box are left out: 1 brushlabels" in dataset.notes
 
 
@@ -560,7 +560,7 @@ def test_label_studio_project_that_begins_with_unlabelled_tasks(tmp_path: Path, 
     _write(tmp_path / "project.json", json.dumps(tasks))
     dataset = _open_one(tmp_path, write_image, "a.jpg", "b.jpg")
     assert _all_boxes(dataset) == {"a.jpg": [XYXY[0]], "b.jpg": [XYXY[0]]}
-    assert "100 image(s): without an annotation, left out" in dataset.notes
+    assert "100 images: without an annotation, left out" in dataset.notes
 
 
 def test_label_studio_json_min(tmp_path: Path, write_image) -> None:
@@ -587,7 +587,7 @@ def test_label_studio_json_min_of_unlabelled_tasks(tmp_path: Path, write_image) 
     _write(tmp_path / "min.json", json.dumps(tasks))
     dataset = _open_one(tmp_path, write_image, *(f"{name}.jpg" for name in "abcde"))
     assert _all_boxes(dataset) == {"a.jpg": [XYXY[0]], "b.jpg": [XYXY[0]], "c.jpg": []}
-    assert "2 image(s): without an annotation, left out" in dataset.notes
+    assert "2 images: without an annotation, left out" in dataset.notes
 
 
 @pytest.mark.parametrize(
@@ -683,9 +683,7 @@ def test_open_images_groups_are_ignored(write_foreign: WriteForeign) -> None:
     (root / "train-images-with-rotation.csv").write_text("ImageID,Subset\na,train\n")
     dataset = open_dataset(str(root))
     assert dataset.splits["train"][0].ignored.tolist() == [True, False]
-    assert dataset.notes == (
-        "1 other .csv file(s) are no Open Images CSV: not read, first train-images-with-rotation.csv",
-    )
+    assert dataset.notes == ("1 other .csv file is no Open Images CSV: not read, first train-images-with-rotation.csv",)
 
 
 def test_wider_face_as_published(tmp_path: Path, write_image) -> None:
@@ -741,7 +739,7 @@ def test_image_annotated_twice_is_joined(write_foreign: WriteForeign) -> None:
     dataset = open_dataset(str(root))
     assert len(dataset.splits["train"]) == 2
     assert dataset.splits["train"][0].boxes.tolist() == [*XYXY, XYXY[0]]
-    assert dataset.notes == ("1 image(s) are annotated twice and were joined",)
+    assert dataset.notes == ("1 image is annotated twice and was joined",)
 
 
 def test_folders_of_images_divide_a_single_file(tmp_path: Path, write_image) -> None:
@@ -850,7 +848,7 @@ def test_kitti_beside_its_calibrations(write_foreign: WriteForeign) -> None:
         _write(root / f"train/oxts/{name}.txt", "49.015 8.434 116.4\n")
     dataset = open_dataset(str(root))
     assert _all_boxes(dataset) == {"a.jpg": XYXY, "b.jpg": XYXY, "c.jpg": XYXY}
-    assert dataset.notes == ("4 other .txt file(s) are no KITTI: not read, first train/calib/a.txt",)
+    assert dataset.notes == ("4 other .txt files are no KITTI: not read, first train/calib/a.txt",)
 
 
 def test_each_of_two_projects_has_its_own_images(tmp_path: Path, write_image) -> None:
@@ -885,7 +883,7 @@ def test_labelme_goes_by_the_name_in_the_file(tmp_path: Path, write_image) -> No
     path.write_text(path.read_text().replace("001.jpg", "img_7.jpg"))
     dataset = _open_one(tmp_path, write_image, "a.jpg", "001.jpg", "img_7.jpg")
     assert _all_boxes(dataset) == {"a.jpg": XYXY, "img_7.jpg": XYXY[:1]}
-    assert "1 image(s) have no annotation and are left out, first 001.jpg" in dataset.notes
+    assert "1 image without an annotation is left out, first 001.jpg" in dataset.notes
     (tmp_path / "img_7.jpg").unlink()
     assert _all_boxes(open_dataset(str(tmp_path))) == {"a.jpg": XYXY, "001.jpg": XYXY[:1]}
 
@@ -905,7 +903,7 @@ def test_datumaro_groups_are_one_object(write_foreign: WriteForeign) -> None:
     path.write_text(json.dumps(document))
     dataset = open_dataset(str(root))
     assert dataset.splits["train"][0].boxes.tolist() == [[1, 1, 30, 30], [2, 2, 6, 6], [3, 3, 9, 9], [3, 30, 9, 39]]
-    assert dataset.notes[0] == "1 image(s): annotations of one class and group are joined to one object"
+    assert dataset.notes[0] == "1 image: annotations of one class and group are joined to one object"
 
 
 def test_label_studio_box_of_two_classes(write_foreign: WriteForeign) -> None:
@@ -914,7 +912,7 @@ def test_label_studio_box_of_two_classes(write_foreign: WriteForeign) -> None:
     path.write_text(path.read_text().replace('["red cell"]', '["red cell", "round"]'))
     dataset = open_dataset(str(root))
     assert dataset.class_names == ("cat", "red cell")
-    assert dataset.notes == ("2 object(s): of several classes the first is read",)
+    assert dataset.notes == ("2 objects: of several classes the first is read",)
 
 
 @pytest.mark.parametrize("format", [name for name, spec in FOREIGN.items() if not spec.is_file_per_image])
@@ -939,8 +937,8 @@ def test_wider_face_without_area_or_number(write_foreign: WriteForeign, write_im
     dataset = open_dataset(str(root))
     assert _all_boxes(dataset) == {"a.jpg": XYXY, "b.jpg": XYXY, "c.jpg": XYXY, "d.jpg": XYXY[:1]}
     assert dataset.notes[:3] == (
-        "1 other .txt file(s) are no WIDER FACE: not read, first wider_face_split/wider_face_test_filelist.txt",
-        "1 image(s): without an annotation, left out",
+        "1 other .txt file is no WIDER FACE: not read, first wider_face_split/wider_face_test_filelist.txt",
+        "1 image: without an annotation, left out",
         "objects of kinds without a box are left out: 2 face without area",
     )
 
@@ -1089,7 +1087,7 @@ def test_kitti_s_testing_images_are_not_those_of_training(tmp_path: Path, write_
         "val": images[1:],
     }
     assert dataset.notes == (
-        "test: 2 listed annotation(s) are missing and are left out, first testing/image_2/000000.txt",
+        "test: 2 listed annotations are missing and left out, first testing/image_2/000000.txt",
         "the test split is left out: 0 images, no objects",
     )
 
