@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from search.strategy.latency_lookups import LatencyLookups
-from search.strategy.surrogate import SurrogateSettings, fit_surrogate
-from search.study.pareto import FloatArray
+from search.strategy.surrogate import SurrogateSettings, evenly, fit_surrogate
+from search.study.pareto import FloatArray, IntArray, Reference, staircase
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +54,15 @@ class AccuracyModel:
         ap = np.array([observation.ap for observation in observations])
         ap_std = np.array([observation.ap_std for observation in observations])
         inputs, waiting = lookups.inputs(), np.array(pending, dtype=np.int64)
+        self._finished = np.concatenate((trained[ap_std == 0], waiting))
+        kept = _most_telling(ap, lookups.latency_ms[trained], settings.max_points)
+        trained, ap, ap_std = trained[kept], ap[kept], ap_std[kept]
         self._model = fit_surrogate(inputs.take(trained), ap, noise_std=ap_std, settings=settings, seed=seed)
         if pending:
             trained = np.concatenate((trained, waiting))
             ap = np.concatenate((ap, self._model.predict(inputs.take(waiting))[0]))
             ap_std = np.concatenate((ap_std, np.zeros(len(waiting))))
             self._model = self._model.given(inputs.take(trained), ap, noise_std=ap_std)
-        self._finished = trained[ap_std == 0]
         self.mean, self.std = self._model.predict(inputs)
         """(N,) each: expected AP of the candidates, and its standard deviation."""
 
@@ -80,3 +82,17 @@ class AccuracyModel:
         if len(changed):
             self.mean[changed], self.std[changed] = self._model.predict(self._lookups.inputs().take(changed))
             self._latency_ms = self._lookups.latency_ms.copy()
+
+
+def _most_telling(ap: FloatArray, latency_ms: FloatArray, most: int) -> IntArray:
+    """Return which observations to learn from, in order: all, or half of `most` next to the front and half of the others.
+
+    What is chosen next lies near the front; the others, evenly over their order, show where not to look.
+    """
+    if len(ap) <= most:
+        return np.arange(len(ap))
+    levels, edges_ms = staircase(ap, latency_ms, reference=Reference(ap=0.0, latency_ms=float(latency_ms.max()) * 2))
+    below = levels[np.searchsorted(edges_ms, latency_ms, side="right") - 1] - ap
+    by_distance = np.argsort(below, kind="stable")
+    near, others = by_distance[: most // 2], np.sort(by_distance[most // 2 :])
+    return np.sort(np.concatenate((near, others[evenly(len(others), most - len(near))])))

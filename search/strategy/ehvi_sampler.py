@@ -22,6 +22,7 @@ from search.strategy.settings import StrategySettings
 from search.strategy.suggest import suggest
 from search.study.errors import SpaceExhaustedError
 from search.study.pareto import Reference, front_indices
+from search.study.record import TrialRecord
 from search.study.study import to_record
 from search.study.trial_attributes import tried_architecture, tried_trials
 from spaces import Architecture, YoloRetError
@@ -79,6 +80,9 @@ class EhviSampler(ArchitectureSampler):
         self._settings = settings
         self._workers = workers
         self._pool = draw_pool(space, seed)
+        self._architectures: dict[int, Architecture] = {}
+        self._records: dict[int, TrialRecord] = {}
+        """By trial; what has ended does not change, and is read once."""
         self._encoder = Encoder(num_classes=num_classes)
 
     def propose(self, study: Study, trial: FrozenTrial) -> tuple[Architecture, str]:
@@ -89,11 +93,11 @@ class EhviSampler(ArchitectureSampler):
             DeviceAwayError: a latency is needed and the device cannot be reached.
         """
         past = tried_trials(study)
-        tried = {one.number: tried_architecture(self._space, one) for one in past}
+        tried = {one.number: self._architecture(one) for one in past}
         candidates = self._candidates(list(tried.values()), past)
         index = {architecture.key: place for place, architecture in enumerate(candidates)}
         places = {number: index[architecture.key] for number, architecture in tried.items()}
-        records = [to_record(one, {}) for one in past if "result" in one.user_attrs]
+        records = [self._record(one) for one in past if "result" in one.user_attrs]
         observations = observe(records, places)
         # Of trials over the limit and of failed ones too: their latencies say as much about others.
         timed_ms = {one.architecture.key: one.result.latency.median_ms for one in records if one.result.latency}
@@ -134,6 +138,16 @@ class EhviSampler(ArchitectureSampler):
                     f"no architecture of space {self._space.name!r} is left to try", hint="search a larger space"
                 )
             measured.clear()  # a passing cause left nothing to propose: look up again, at most `_MAX_TRIES` times
+
+    def _architecture(self, trial: FrozenTrial) -> Architecture:
+        if trial.number not in self._architectures:
+            self._architectures[trial.number] = tried_architecture(self._space, trial)
+        return self._architectures[trial.number]
+
+    def _record(self, trial: FrozenTrial) -> TrialRecord:
+        if trial.number not in self._records:
+            self._records[trial.number] = to_record(trial, {})
+        return self._records[trial.number]
 
     def _candidates(self, tried: Sequence[Architecture], past: Sequence[FrozenTrial]) -> list[Architecture]:
         """Return the pool, the tried architectures and a seeded sample of the front's neighbours, without repeats."""

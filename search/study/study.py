@@ -73,6 +73,8 @@ class Study:
         self._presets = {twin.key: name for name, twin in presets_in(settings.space).items()}
         self._failed: dict[int, Architecture] = {}
         self._unqueued: list[Architecture] = []
+        self._keys: dict[int, str] = {}
+        """Of the architecture of each trial, which never changes."""
         self._check_files()
         self._check_settings()
         self._lease = Lease(self._study)
@@ -287,8 +289,11 @@ class Study:
     def _tried_keys(self) -> set[str]:
         """Return the keys of the architectures that run or have a result, but not of freed ones; parses no result."""
         trials = self._study.get_trials(deepcopy=False)
+        for trial in trials:
+            if trial.number not in self._keys and "architecture" in trial.user_attrs:
+                self._keys[trial.number] = Architecture.from_dict(trial.user_attrs["architecture"]).key
         return {
-            Architecture.from_dict(trial.user_attrs["architecture"]).key
+            self._keys[trial.number]
             for trial in trials
             if "architecture" in trial.user_attrs
             and (trial.state == TrialState.RUNNING or "result" in trial.user_attrs)

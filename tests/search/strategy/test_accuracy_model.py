@@ -93,3 +93,33 @@ def test_a_latency_measured_since_changes_the_expectation_there() -> None:
     once = model.mean.copy()
     model.update()
     assert model.mean.tolist() == once.tolist()
+
+
+def test_of_many_trainings_those_next_to_the_front_are_learnt_from_and_some_of_all_others() -> None:
+    random = np.random.default_rng(0)
+    count = 400
+    places = np.linspace(0, 1, count)
+    latency_ms, best = 5 * 16**places, 0.2 + 0.3 * places
+    loss = np.where(random.random(count) < 0.1, 0.0, 0.1 + 0.1 * random.random(count))  # a tenth is on the front
+    candidates = Candidates(ordered=np.column_stack((places, loss)), categories=np.zeros((count, 0), dtype=np.int64))
+    lookups = LatencyLookups(candidates, latency_ms, measure=lambda _: [], max_lookups=count, seed=0)
+    lookups.predict()
+    observations = [
+        Observation(candidate=index, ap=float(best[index] - loss[index]), latency_ms=float(latency_ms[index]))
+        for index in range(count)
+    ]
+    settings = SurrogateSettings(max_points=100)
+    model = AccuracyModel(lookups, observations, pending=[], settings=settings, seed=0)
+    assert len(model.finished_ap) == count
+    front = loss == 0
+    learnt = np.isin(places, model._model._inputs.ordered[:, 0])
+    assert learnt.sum() == 100
+    assert learnt[front].all()
+    assert np.histogram(places[learnt & ~front], bins=5)[0].min() > 5  # and all over the others
+    np.testing.assert_allclose(model.mean[front], best[front], atol=0.02)
+    np.testing.assert_allclose(model.mean[~front], (best - loss)[~front], atol=0.05)
+
+
+def test_few_trainings_are_all_learnt_from() -> None:
+    model = make_model([observe(index) for index in range(11)], settings=SurrogateSettings(max_points=11))
+    assert len(model._model._inputs) == 11
