@@ -44,7 +44,7 @@ WAYS: dict[str, Callable[[TrainSettings], TrainSettings]] = {
     SCRATCH: lambda s: s,
     "at the same rate": lambda s: replace(s, transfer_rate=1.0),
     "at 0.3 of the rate": lambda s: replace(s, transfer_rate=0.3),
-    "at 0.1 of the rate": lambda s: replace(s, transfer_rate=0.1),
+    "at 0.1 of the rate": lambda s: replace(s, transfer_rate=0.1),  # as the recipe has it
     "at 0.1 of the rate, frozen for a fifth": lambda s: replace(
         s, transfer_rate=0.1, frozen_epochs=s.epochs // 5, frozen_learning_rate=s.learning_rate
     ),

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+import timm
 import torch
 from PIL import Image
 
 from spaces import Architecture
 from spaces.networks import build_network, count_macs, count_params
+from spaces.weights import WEIGHTS_DIR, load_pretrained
 from tests.trials.latency.locked import is_measuring
 from trials.data import Dataset, DatasetError, open_dataset
 from trials.detections import Decoding
@@ -490,6 +492,28 @@ def test_a_result_of_another_study_or_architecture_is_not_read(tmp_path: Path) -
     assert read_result(tmp_path, study_id="1", architecture=ARCHITECTURE.replace(head_width=48)) is None
     write_json(tmp_path / RESULT_FILE, TrialResult(state="complete", ap=0.9).to_dict())  # of an earlier version
     assert read_result(tmp_path, study_id="1", architecture=ARCHITECTURE) is None
+
+
+def test_what_starts_from_imagenet_weights_learns_at_its_own_rate(
+    make_request: MakeRequest, device: StandInDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save(timm.create_model(ARCHITECTURE.backbone).state_dict(), tmp_path / f"{ARCHITECTURE.backbone}.pth")
+    monkeypatch.setenv(WEIGHTS_DIR, str(tmp_path))
+    steps = []
+    train = dataclasses.replace(TRAIN, learning_rate=1e-2, transfer_rate=1e-9, warmup_epochs=0.0, ema_decay=0.0)
+    for transfer in (0, 4):
+        torch.manual_seed(train.seed)
+        before = build_network(ARCHITECTURE, num_classes=3)
+        architecture = ARCHITECTURE.replace(transfer=transfer)
+        load_pretrained(before, architecture)
+        request = make_request(architecture=architecture, train=train, work_dir=tmp_path / str(transfer))
+        run_trial(request, report=ignore_progress)
+        after = read_checkpoint(request.work_dir / CHECKPOINT_FILE).weights
+        change = {name: (after[name] - value).abs().max() for name, value in before.named_parameters()}
+        steps.append([change[f"backbone.blocks.{index}.bn1.weight"] for index in range(6)])
+    assert min(steps[0]) > 1e-4
+    assert max(steps[1][:4]) < 1e-6
+    assert min(steps[1][4:]) > 1e-4
 
 
 def test_a_trial_starts_from_the_weights_of_its_parent(make_request: MakeRequest, device: StandInDevice) -> None:

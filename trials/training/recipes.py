@@ -53,6 +53,7 @@ def paper_recipe() -> TrainSettings:
         frozen_epochs=100,
         frozen_learning_rate=1e-3,
         learning_rate=1e-4,
+        transfer_rate=1.0,
         final_learning_rate=0.0,
         warmup_epochs=0.0,
         batch_size=8,

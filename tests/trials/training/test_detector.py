@@ -15,7 +15,7 @@ from trials.training import RECIPES, TrainSettings
 from trials.training.detector import Detector, initialise_prediction_bias, set_frozen, split_targets
 from trials.training.losses.anchored_loss import DetectionLoss, modern_loss
 from trials.training.optimiser import OptimiserFactory, learning_rate_at, plan_stages
-from trials.training.recipes import paper_recipe
+from trials.training.recipes import modern_recipe, paper_recipe
 
 NUM_CLASSES = 4
 DECODING = Decoding(anchors=ANCHORS, coding="bounded", class_names=tuple("abcd"), input_size=64)
@@ -157,6 +157,15 @@ def test_pretrained_modules_learn_at_their_share_of_the_rate() -> None:
         schedule.step()
     decays = {group["weight_decay"] for group in optimiser.param_groups}
     assert decays == {0.0, settings.weight_decay}
+
+
+def test_the_paper_s_recipe_has_one_rate_and_ours_a_lower_one_for_pretrained_modules() -> None:
+    network = tiny_network(NUM_CLASSES)
+    rates = []
+    for settings in (paper_recipe(), modern_recipe()):
+        factory = OptimiserFactory(settings=settings, steps_per_epoch=10, pretrained=[network.backbone])
+        rates.append(sorted({group["initial_lr"] for group in factory(network)[0].param_groups}))
+    assert rates == [[1e-4], pytest.approx([1e-3, 1e-2])]
 
 
 @pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
