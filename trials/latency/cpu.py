@@ -42,7 +42,7 @@ class CpuDevice:
         if not 1 <= self.threads <= available:
             raise UnknownDeviceError(
                 f"device cpu: {self.threads} threads requested, this process may use {counted(available, 'core(s)')}",
-                hint=f"use cpu:threads=1 to cpu:threads={available}",
+                hint="use cpu:threads=1" + (f" to cpu:threads={available}" if available > 1 else ""),
             )
 
     @property
