@@ -249,7 +249,7 @@ class _Trial:
             work_dir=request.work_dir,
             resume=request.train.is_resumable,
             parent=None if request.parent is None else read_checkpoint(request.parent).weights,
-            pretrained=pretrained,
+            pretrained=pretrained if request.parent is None else (),  # what is inherited replaces them
             between_steps=self._lock.yield_to_measurement,
         )
         self._result = replace(

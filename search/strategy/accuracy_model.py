@@ -35,6 +35,7 @@ class AccuracyModel:
         lookups: The candidates and their latencies.
         observations: At least one.
         pending: Candidates in training; they count as trained, with their expected AP.
+        max_learnt: How many observations it learns from at most; None for all.
         settings: Of the Gaussian process.
         seed: Of the fit's starting points.
     """
@@ -45,6 +46,7 @@ class AccuracyModel:
         observations: Sequence[Observation],
         *,
         pending: Sequence[int],
+        max_learnt: int | None = None,
         settings: SurrogateSettings,
         seed: int,
     ) -> None:
@@ -55,9 +57,15 @@ class AccuracyModel:
         ap_std = np.array([observation.ap_std for observation in observations])
         inputs, waiting = lookups.inputs(), np.array(pending, dtype=np.int64)
         self._finished = np.concatenate((trained[ap_std == 0], waiting))
-        kept = _most_telling(ap, lookups.latency_ms[trained], settings.max_points)
-        trained, ap, ap_std = trained[kept], ap[kept], ap_std[kept]
-        self._model = fit_surrogate(inputs.take(trained), ap, noise_std=ap_std, settings=settings, seed=seed)
+        some = evenly(len(trained), max_learnt or len(trained))
+        self._model = fit_surrogate(
+            inputs.take(trained[some]), ap[some], noise_std=ap_std[some], settings=settings, seed=seed
+        )
+        if len(some) < len(trained):
+            # By expected AP: of noisy scores, the lucky ones would be chosen.
+            kept = _most_telling(self._model.predict(inputs.take(trained))[0], lookups.latency_ms[trained], len(some))
+            trained, ap, ap_std = trained[kept], ap[kept], ap_std[kept]
+            self._model = self._model.given(inputs.take(trained), ap, noise_std=ap_std)
         if pending:
             trained = np.concatenate((trained, waiting))
             ap = np.concatenate((ap, self._model.predict(inputs.take(waiting))[0]))
@@ -84,15 +92,13 @@ class AccuracyModel:
             self._latency_ms = self._lookups.latency_ms.copy()
 
 
-def _most_telling(ap: FloatArray, latency_ms: FloatArray, most: int) -> IntArray:
-    """Return which observations to learn from, in order: all, or half of `most` next to the front and half of the others.
+def _most_telling(ap: FloatArray, latency_ms: FloatArray, count: int) -> IntArray:
+    """Return which observations to learn from, in order: half of `count` next to the front, the others evenly from the rest.
 
-    What is chosen next lies near the front; the others, evenly over their order, show where not to look.
+    What is chosen next lies near the front; the rest shows where not to look.
     """
-    if len(ap) <= most:
-        return np.arange(len(ap))
     levels, edges_ms = staircase(ap, latency_ms, reference=Reference(ap=0.0, latency_ms=float(latency_ms.max()) * 2))
     below = levels[np.searchsorted(edges_ms, latency_ms, side="right") - 1] - ap
     by_distance = np.argsort(below, kind="stable")
-    near, others = by_distance[: most // 2], np.sort(by_distance[most // 2 :])
-    return np.sort(np.concatenate((near, others[evenly(len(others), most - len(near))])))
+    near, others = by_distance[: count // 2], np.sort(by_distance[count // 2 :])
+    return np.sort(np.concatenate((near, others[evenly(len(others), count - len(near))])))

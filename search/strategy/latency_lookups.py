@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from search.strategy.candidates import BoolArray, Candidates
-from search.strategy.surrogate import Inputs, SurrogateSettings, fit_surrogate
+from search.strategy.surrogate import Inputs, SurrogateSettings, evenly, fit_surrogate
 from search.study.pareto import FloatArray, IntArray
 
 _LATENCY_EXPONENT = 0.7
@@ -39,6 +39,7 @@ class LatencyLookups:
         latency_ms: (N,) measured so far; NaN where not, infinity where the device cannot. Copied.
         measure: Measures candidates.
         max_lookups: Budget: how many latencies may be known in the end.
+        max_learnt: How many of them predictions rest on at most, evenly spread; None for all.
         seed: Of the spread and of the fit's starting points.
     """
 
@@ -49,6 +50,7 @@ class LatencyLookups:
         *,
         measure: Measure,
         max_lookups: int,
+        max_learnt: int | None = None,
         seed: int,
     ) -> None:
         latency_ms = np.array(latency_ms, dtype=np.float64)
@@ -61,6 +63,7 @@ class LatencyLookups:
         )
         self._measure = measure
         self._max_lookups = max_lookups
+        self._max_learnt = max_learnt
         self._seed = seed
         is_rising = np.zeros(candidates.ordered.shape[1]) if candidates.is_rising is None else candidates.is_rising
         is_macs = np.arange(proxies.shape[1]) == 0
@@ -107,6 +110,7 @@ class LatencyLookups:
         """Predict unknown latencies from known ones."""
         measured = np.flatnonzero(self.is_known & np.isfinite(self.latency_ms))
         unknown = np.flatnonzero(~self.is_known)
+        measured = measured[evenly(len(measured), self._max_learnt or len(measured))]
         if len(unknown) and len(measured):
             beyond = np.log(self.latency_ms[measured]) - self._expected_log_ms[measured]
             model = fit_surrogate(self._inputs.take(measured), beyond, settings=_SURROGATE, seed=self._seed)

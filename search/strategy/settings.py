@@ -31,6 +31,9 @@ class StrategySettings:
     by its cost: this plus its latency, since a network that is slow to run is slow to train. In 397 trainings of space tiny
     on two cores the ratio was 2 (10.4 s and 8.5 s a millisecond). In a simulation of them 0.5 to 4 did equally well; 0 did
     worse, since it spent half of the trainings on the fastest networks."""
+    max_learnt: int = 300
+    """Trainings that the model of AP, and latencies that their model, learns from at most, at least 1. It bounds the time of
+    a suggestion late in a long study."""
     surrogate: SurrogateSettings = field(default_factory=SurrogateSettings)
     """Of the Gaussian process on AP."""
 
@@ -38,7 +41,7 @@ class StrategySettings:
         """Refuse values without meaning."""
         if self.max_latency_ms is not None and not self.max_latency_ms > 0:
             raise ValueError(f"max_latency_ms is {self.max_latency_ms}; it must be above 0, or None for no limit")
-        least = dict.fromkeys(("num_first", "max_lookups"), 1)
+        least = dict.fromkeys(("num_first", "max_lookups", "max_learnt"), 1)
         least |= dict.fromkeys(("num_first_lookups", "num_lookups", "num_optimistic_std", "fixed_cost"), 0)
         for name, bound in least.items():
             if not getattr(self, name) >= bound:

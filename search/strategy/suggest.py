@@ -74,6 +74,7 @@ def suggest(
         _with_observed(latency_ms, observations),
         measure=measure,
         max_lookups=settings.max_lookups,
+        max_learnt=settings.max_learnt,
         seed=seed,
     )
     lookups.look_up_spread(settings.num_first_lookups)
@@ -86,7 +87,14 @@ def suggest(
         limit_ms = min(settings.max_latency_ms or np.inf, reference.latency_ms)
         criterion = InitialDesign(lookups, started, num_first=settings.num_first, limit_ms=limit_ms, seed=seed)
     else:
-        model = AccuracyModel(lookups, observations, pending=pending, settings=settings.surrogate, seed=seed)
+        model = AccuracyModel(
+            lookups,
+            observations,
+            pending=pending,
+            max_learnt=settings.max_learnt,
+            settings=settings.surrogate,
+            seed=seed,
+        )
         criterion = Acquisition(lookups, model, reference=reference, settings=settings)
     chosen = _select(lookups, is_free, score=criterion.score, num_lookups=settings.num_lookups)
     return None if chosen is None else Suggestion(candidate=chosen, why=criterion.why(chosen))

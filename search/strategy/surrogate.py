@@ -53,11 +53,8 @@ class SurrogateSettings:
     max_iterations: int = 40
     """Iterations from each start, at least 1; a count rather than seconds, so that a repeat gives the same result."""
     max_fit_points: int = 120
-    """The hyperparameters are fitted to at most so many observations, evenly spread over their order. It bounds the time:
-    one likelihood costs N³."""
-    max_points: int = 300
-    """Predictions rest on at most so many observations; `fit_surrogate` takes them evenly over their order. It bounds the
-    time of a suggestion late in a long study."""
+    """The hyperparameters are fitted to at most so many observations, evenly spread over their order; predictions use
+    all. It bounds the time: one likelihood costs N³."""
 
     def __post_init__(self) -> None:
         """Refuse values without meaning."""
@@ -65,7 +62,7 @@ class SurrogateSettings:
         for name in (*medians, "trend_variance", "category_variance"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
-        for name in ("num_starts", "max_iterations", "max_fit_points", "max_points"):
+        for name in ("num_starts", "max_iterations", "max_fit_points"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
 
@@ -169,9 +166,6 @@ def fit_surrogate(
     if targets.shape != (len(inputs),) or len(targets) == 0 or not np.isfinite(targets).all():
         raise ValueError(f"targets must be {len(inputs)} finite values, at least one; received {targets!r}")
     noise_std = np.zeros(len(targets)) if noise_std is None else np.asarray(noise_std, dtype=np.float64)
-    if len(targets) > settings.max_points:
-        kept = evenly(len(targets), settings.max_points)
-        inputs, targets, noise_std = inputs.take(kept), targets[kept], noise_std[kept]
     fitted = evenly(len(targets), settings.max_fit_points)
     objective = _Posterior(inputs.take(fitted), targets[fitted], noise_std[fitted], settings)
     theta = _maximise(objective, settings, seed)

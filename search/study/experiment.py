@@ -132,6 +132,7 @@ def open_book(settings: ExperimentSettings, variants: Sequence[Variant]) -> tupl
     else:
         book, known = {"id": uuid.uuid4().hex, "settings": settings.fixed(), "variants": []}, []
     book["settings"]["skip_broken"] = settings.skip_broken
+    book["settings"]["train"] = {**settings.fixed()["train"], **book["settings"]["train"]}  # what a later version added
     known += [variant for variant in dict.fromkeys(variants) if variant not in known]
     write_json(path, {**book, "variants": [variant.to_dict() for variant in known]})
     return book["id"], known

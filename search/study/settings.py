@@ -168,13 +168,13 @@ def fixed_training(train: TrainSettings, *, leave_out: tuple[str, ...] = ()) -> 
 
 
 def to_train_settings(recorded: Mapping[str, Any]) -> TrainSettings:
-    """Return the training settings that a run recorded (`fixed_training`); what it lacks is as today.
+    """Return the training settings that a run recorded (`fixed_training`); what it lacks is as today, or as it was then.
 
     Args:
         recorded: Read from JSON.
     """
     nested = {"loss": LossSettings, "aligned_loss": AlignedLossSettings, "augmentation": AugmentSettings}
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {"transfer_rate": FORMER_TRANSFER_RATE}
     for field in dataclasses.fields(TrainSettings):
         if field.name in recorded:
             value = recorded[field.name]

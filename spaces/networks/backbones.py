@@ -37,7 +37,7 @@ BACKBONES: dict[str, str] = {
 }
 """Name in timm to a description. Any timm model with ``conv_stem``, ``bn1`` and ``blocks`` can be added as a line."""
 
-_TENSORFLOW_NORM_EPS = 1e-3
+_TENSORFLOW_NORM_EPS, _NORM_EPS = 1e-3, 1e-5
 _FROM_TENSORFLOW = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 """Backbones whose ImageNet weights were trained with TensorFlow's epsilon of batch norms."""
 
@@ -94,16 +94,30 @@ def build_blocks(name: str) -> tuple[nn.Module, list[nn.Module]]:
     return split_blocks(build_classifier(name))
 
 
-def build_classifier(name: str) -> nn.Module:
-    """Build a backbone's whole timm classifier with random weights.
+def build_classifier(name: str, *, pretrained: bool = False) -> nn.Module:
+    """Build a backbone's whole timm classifier, with random weights or those that timm downloads and keeps.
 
     Raises:
         ArchitectureError: the name is not in the table.
     """
     check_backbone(name)
     options: dict[str, Any] = {"bn_eps": _TENSORFLOW_NORM_EPS} if name in _FROM_TENSORFLOW else {}
-    model: nn.Module = timm.create_model(name, pretrained=False, **options)
+    model: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
     return model
+
+
+def take_norms_of_pytorch(name: str, network: nn.Module) -> None:
+    """Make a network with values that were trained with PyTorch's epsilon of batch norms give the same as there.
+
+    In the norms of a backbone that has TensorFlow's, the difference goes into the variance, in place; others stay.
+
+    Args:
+        name: The backbone's.
+        network: The backbone, or its classifier.
+    """
+    for module in network.modules() if name in _FROM_TENSORFLOW else ():
+        if isinstance(module, nn.BatchNorm2d) and module.running_var is not None:
+            module.running_var -= module.eps - _NORM_EPS
 
 
 def split_blocks(model: Any) -> tuple[nn.Module, list[nn.Module]]:

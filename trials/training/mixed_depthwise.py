@@ -34,7 +34,7 @@ class MixedDepthwiseConv2d(nn.Conv2d):
 def mix_depthwise(network: nn.Module) -> None:
     """Turn a network's depthwise convolutions that are strided or larger than 3×3 into `MixedDepthwiseConv2d`, in place."""
     for module in network.modules():
-        if isinstance(module, nn.Conv2d) and _is_slow_depthwise(module):
+        if type(module) is nn.Conv2d and _is_slow_depthwise(module):
             module.__class__ = MixedDepthwiseConv2d
 
 

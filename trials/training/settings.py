@@ -47,8 +47,8 @@ class TrainSettings:
     """Peak learning rate, above 0; it falls by a half cosine to `final_learning_rate` of itself."""
     transfer_rate: float = 0.1
     """Share of the learning rate for values that start from ImageNet weights, above 0. On 252 photographs of cards 0.1 gave
-    AP 0.617 ± 0.022 after 10 epochs and 1 gave 0.566 ± 0.041; on 205 of blood cells 0.414 and 0.419, no difference beyond
-    the noise (three seeds, `benchmarks/transfer_recipe.py`)."""
+    AP 0.617 ± 0.022 after 10 epochs and 1 gave 0.566 ± 0.041; on 205 of blood cells 0.414 ± 0.011 and 0.419 ± 0.004 (three
+    seeds, `benchmarks/transfer_recipe.py`)."""
     final_learning_rate: float = 0.01
     """Share of `learning_rate` at the end, 0 to 1."""
     warmup_epochs: float = 1.0

@@ -104,22 +104,28 @@ def test_of_many_trainings_those_next_to_the_front_are_learnt_from_and_some_of_a
     candidates = Candidates(ordered=np.column_stack((places, loss)), categories=np.zeros((count, 0), dtype=np.int64))
     lookups = LatencyLookups(candidates, latency_ms, measure=lambda _: [], max_lookups=count, seed=0)
     lookups.predict()
+    ap = best - loss + 0.02 * random.standard_normal(count)
     observations = [
-        Observation(candidate=index, ap=float(best[index] - loss[index]), latency_ms=float(latency_ms[index]))
-        for index in range(count)
+        Observation(candidate=index, ap=float(ap[index]), latency_ms=float(latency_ms[index])) for index in range(count)
     ]
-    settings = SurrogateSettings(max_points=100)
-    model = AccuracyModel(lookups, observations, pending=[], settings=settings, seed=0)
-    assert len(model.finished_ap) == count
+    whole, model = (
+        AccuracyModel(lookups, observations, pending=[], max_learnt=most, settings=SurrogateSettings(), seed=0)
+        for most in (None, 100)
+    )
+    assert len(model.finished_ap) == len(whole.finished_ap) == count
     front = loss == 0
     learnt = np.isin(places, model._model._inputs.ordered[:, 0])
     assert learnt.sum() == 100
-    assert learnt[front].all()
+    assert learnt[front].mean() > 0.9
     assert np.histogram(places[learnt & ~front], bins=5)[0].min() > 5  # and all over the others
-    np.testing.assert_allclose(model.mean[front], best[front], atol=0.02)
-    np.testing.assert_allclose(model.mean[~front], (best - loss)[~front], atol=0.05)
+    assert abs((model.mean - (best - loss))[front].mean()) < 0.005  # no lucky ones were chosen
+    np.testing.assert_allclose(model.mean, whole.mean, atol=0.02)
 
 
-def test_few_trainings_are_all_learnt_from() -> None:
-    model = make_model([observe(index) for index in range(11)], settings=SurrogateSettings(max_points=11))
+@pytest.mark.parametrize("most", [None, 11])
+def test_few_trainings_are_all_learnt_from(most: int | None) -> None:
+    observations = [observe(index) for index in range(11)]
+    model = AccuracyModel(
+        make_lookups(), observations, pending=[], max_learnt=most, settings=SurrogateSettings(), seed=0
+    )
     assert len(model._model._inputs) == 11

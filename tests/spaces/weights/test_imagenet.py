@@ -1,6 +1,5 @@
 """The sources of ImageNet weights: a folder, published files on a local server, timm's hub when it is unreachable."""
 
-import copy
 import dataclasses
 import hashlib
 import pickle
@@ -17,7 +16,7 @@ from torchvision.transforms.functional import normalize
 
 from spaces import Architecture
 from spaces.networks import build_network
-from spaces.networks.backbones import BACKBONES, Backbone, split_blocks
+from spaces.networks.backbones import BACKBONES, Backbone, build_blocks, split_blocks
 from spaces.weights import WEIGHTS_DIR, WeightsError, fetch_pretrained, load_pretrained, why_unavailable
 from spaces.weights.published import PUBLISHED
 from tests.file_server import FileServer
@@ -190,23 +189,26 @@ def test_out_of_reach_is_one_line_with_the_url_and_the_way_out(
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_a_stem_sees_the_normalisation_its_weights_were_trained_with(
-    backbone: str, monkeypatch: pytest.MonkeyPatch
+    backbone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
-    model = timm.create_model(backbone, num_classes=0)
-    stem, blocks = split_blocks(model)
+    model = timm.create_model(backbone)  # with timm's epsilon of norms, whatever ours is
+    stem, _ = split_blocks(model)
     nn.init.normal_(stem[1].running_mean)
-    monkeypatch.setattr("spaces.weights.imagenet.fetch_pretrained", lambda name: model)
+    nn.init.uniform_(stem[1].running_var, 1e-4, 2e-3)  # the epsilon counts
+    safetensors.torch.save_file(model.state_dict(), tmp_path / f"{backbone}.safetensors")
+    monkeypatch.setenv(WEIGHTS_DIR, str(tmp_path))
+    own, blocks = build_blocks(backbone)
     network = nn.Module()
-    network.backbone = Backbone(copy.deepcopy(stem), [blocks[0]], taps={})
+    network.backbone = Backbone(own, [blocks[0]], taps={})
     load_pretrained(network, Architecture(backbone=backbone, truncation=1, transfer=1))  # type: ignore[arg-type]
     values = torch.rand(1, 3, 32, 32)
-    published = PUBLISHED.get(backbone) or timm.get_pretrained_cfg(backbone)
+    published = timm.get_pretrained_cfg(backbone)
     theirs = normalize(values, published.mean, published.std)
     ours = normalize(values, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     with torch.no_grad():
         expected, found = stem.eval()(theirs), network.backbone.stem.eval()(ours)
-    torch.testing.assert_close(found[..., 1:-1, 1:-1], expected[..., 1:-1, 1:-1], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found[..., 1:-1, 1:-1], expected[..., 1:-1, 1:-1], rtol=1e-3, atol=1e-3)
 
 
 # --- a folder of weights ------------------------------------------------------------------------------------------
