@@ -139,7 +139,8 @@ class Results:
         self._path = path
         self.timed: dict[str, Timed] = {}
         self.trained: list[Trained] = []
-        self.steps: dict[tuple[str, str], float] = {}
+        self.epoch_s: dict[tuple[str, str], float] = {}
+        """CPU time of an epoch of ours, by data and network; not kept, since a machine is not as fast another day."""
         for line in path.read_text().splitlines() if path.exists() else ():
             self._take(json.loads(line))
 
@@ -147,8 +148,6 @@ class Results:
         kind = row.pop("kind")
         if kind == "timed":
             self.timed[row["network"]] = Timed(**row)
-        elif kind == "epoch":
-            self.steps[row["data"], row["network"]] = row["cpu_s"]
         else:
             self.trained.append(Trained(**row))
 
@@ -315,17 +314,22 @@ def train_shelf(given: argparse.Namespace, job: Job, core: int) -> Trained:
 
 
 def train_for(given: argparse.Namespace, kept: Results, job: Job, core: int) -> Trained:
-    """Train one of ours for no longer than any of the shelf's networks that are as slow or slower, in its best setting."""
+    """Train one of ours for no longer than any of the shelf's networks that are as slow or slower, in its best setting.
+
+    The shelf's times are those of the same seed, which are best trained in the same call.
+    """
     data, own = data_name(job.data), kept.timed[job.network].boxes_ms
     times = {
-        network: statistics.mean(one.cpu_s for one in ones)
+        network: one.cpu_s
         for network, timed in kept.timed.items()
-        if network not in OURS and timed.boxes_ms >= own and (ones := kept.best(data, network))
+        if network not in OURS and timed.boxes_ms >= own
+        for one in kept.best(data, network)
+        if one.seed == job.seed
     }
     shortest = min(times, key=times.__getitem__)
-    if (data, job.network) not in kept.steps:
-        kept.add("epoch", {"data": data, "network": job.network, "cpu_s": _run_ours(job, core, epochs=2)["cpu_s"] / 2})
-    epochs = max(3, int(times[shortest] / kept.steps[data, job.network]))
+    if (data, job.network) not in kept.epoch_s:
+        kept.epoch_s[data, job.network] = _run_ours(job, core, epochs=2)["cpu_s"] / 2
+    epochs = max(3, int(times[shortest] / kept.epoch_s[data, job.network]))
     told = _run_ours(job, core, epochs=epochs)
     setting = f"as long as {shortest}"
     return Trained(data=data, network=job.network, setting=setting, seed=job.seed, epochs=epochs, **told)
