@@ -138,11 +138,11 @@ def test_without_the_package_lite0_has_timm_s_own_weights(monkeypatch: pytest.Mo
     absent = dataclasses.replace(PUBLISHED["efficientnet_lite0"], package="no_such_package_of_weights")
     monkeypatch.setitem(PUBLISHED, "efficientnet_lite0", absent)
     monkeypatch.setattr("spaces.weights.imagenet._is_cached", lambda backbone: True)
-    theirs = timm.create_model("efficientnet_lite0")
     torch.manual_seed(0)
+    theirs = timm.create_model("efficientnet_lite0")
     for module in theirs.modules():
         if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.running_var, 1e-4, 2e-3)
+            nn.init.uniform_(module.running_var, 0.05, 0.2)  # less, and fifty of them make noise of rounding
 
     def downloaded(name: str, *, pretrained: bool, **options: float) -> nn.Module:
         assert pretrained
@@ -154,7 +154,8 @@ def test_without_the_package_lite0_has_timm_s_own_weights(monkeypatch: pytest.Mo
     monkeypatch.setattr("timm.create_model", downloaded)
     images = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
-        torch.testing.assert_close(fetch_pretrained("efficientnet_lite0").eval()(images), theirs.eval()(images))
+        found, expected = fetch_pretrained("efficientnet_lite0").eval()(images), theirs.eval()(images)
+    assert (found - expected).abs().max() < 1e-3 * expected.abs().max()
     assert "of timm" in describe_origin("efficientnet_lite0")
 
 

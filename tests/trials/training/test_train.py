@@ -279,6 +279,7 @@ def test_a_checkpoint_of_before_the_norms_had_another_epsilon_gives_the_same(
     backbone: str, truncation: int, tmp_path: Path
 ) -> None:
     architecture = Architecture(backbone=backbone, truncation=truncation, head="plain", input_size=64)
+    torch.manual_seed(0)
     trained = build_network(architecture, num_classes=2).eval()
     for module in trained.backbone.modules():
         if isinstance(module, nn.BatchNorm2d):
