@@ -8,7 +8,10 @@ import pytest
 from search.strategy.accuracy_model import AccuracyModel, Observation
 from search.strategy.candidates import Candidates
 from search.strategy.latency_lookups import LatencyLookups
-from search.strategy.surrogate import SurrogateSettings
+from search.strategy.settings import StrategySettings
+from search.strategy.suggest import suggest
+from search.strategy.surrogate import Inputs, Surrogate, SurrogateSettings, fit_surrogate
+from search.study.pareto import Reference
 
 PLACES = np.linspace(0, 1, 11)
 LATENCY_MS = 5 * 16**PLACES
@@ -129,3 +132,26 @@ def test_few_trainings_are_all_learnt_from(most: int | None) -> None:
         make_lookups(), observations, pending=[], max_learnt=most, settings=SurrogateSettings(), seed=0
     )
     assert len(model._model._inputs) == 11
+
+
+def test_a_suggestion_learns_from_as_many_as_its_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    def fit(inputs: Inputs, *rest: object, **more: object) -> Surrogate:
+        sizes.append(len(inputs))
+        return fit_surrogate(inputs, *rest, **more)  # type: ignore[arg-type]
+
+    for module in ("accuracy_model", "latency_lookups"):
+        monkeypatch.setattr(f"search.strategy.{module}.fit_surrogate", fit)
+    latency_ms = LATENCY_MS.copy()
+    latency_ms[10] = np.nan
+    candidates = Candidates(ordered=PLACES[:, None], categories=np.zeros((11, 0), dtype=np.int64))
+    suggest(
+        candidates,
+        [observe(index) for index in range(9)],
+        latency_ms=latency_ms,
+        measure=lambda wanted: [80.0 for _ in wanted],
+        reference=Reference(ap=0.0, latency_ms=100.0),
+        settings=StrategySettings(max_learnt=6, num_lookups=0, num_first_lookups=0),
+    )
+    assert sizes == [6, 6]
