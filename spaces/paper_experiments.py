@@ -10,6 +10,8 @@ from spaces.space import RFCR_AXES
 
 _DROPPED = {"efficientnet_b3": 3}
 """Blocks the paper cuts off; two for other backbones (MobileNetV2's last bottleneck and its last convolution)."""
+_COARSEST = 32
+"""Stride that the paper's head needs."""
 _NO_RFCR = {"neck": "none", "scale_set": None, "shortcut": "none", **dict.fromkeys(RFCR_AXES, 0)}
 _OWN_LENGTH = {one.backbone: one.truncation for one in PRESETS.values()}
 
@@ -63,6 +65,33 @@ def necks(backbone: str, *, input_size: int) -> dict[str, Architecture]:
         "RFCR": base.replace(head="plain", shortcut="maxpool"),
         "RFCR + PAN": base.replace(shortcut="maxpool"),
     }
+
+
+def truncation_against_width(narrow: str, wide: str, *, input_size: int) -> dict[str, Architecture]:
+    """Return two backbones, each whole, at the paper's length and as short as their strides allow.
+
+    The paper's point is that a wide backbone that is cut beats a narrow one that is whole, at equal latency.
+
+    Args:
+        narrow: A name in `BACKBONES`.
+        wide: Another one, slower when whole.
+        input_size: Pixels.
+
+    Returns:
+        "backbone[:k of n]" to the architecture that keeps k of n blocks, all of which start from ImageNet weights.
+
+    Raises:
+        ArchitectureError: a backbone is unknown, or lacks a stride when truncated.
+    """
+    variants = {}
+    for backbone in dict.fromkeys((narrow, wide)):
+        shapes = block_shapes(backbone)
+        shortest = next(index for index, shape in enumerate(shapes, 1) if shape.stride == _COARSEST)
+        for kept in sorted({shortest, truncated_length(backbone), len(shapes)}):
+            variants[f"{backbone}[:{kept} of {len(shapes)}]"] = Architecture(
+                backbone=backbone, truncation=kept, transfer=kept, input_size=input_size, shortcut="maxpool"
+            )
+    return variants
 
 
 def transfer_curve(backbone: str, *, input_size: int, boundaries: tuple[int, ...] = ()) -> dict[str, Architecture]:

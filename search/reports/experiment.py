@@ -103,6 +103,29 @@ def draw_curve(rows: Sequence[Row], path: Path, *, title: str, axis: str) -> Non
     save_figure(figure, path)
 
 
+def draw_trade_off(rows: Sequence[Row], path: Path, *, title: str) -> None:
+    """Draw accuracy against latency; labels that are equal up to a bracket are joined by a line, with error bars."""
+    figure, (axes,) = new_figure(1, height=5)
+    series: dict[str, list[Row]] = {}
+    for row in rows:
+        series.setdefault(row.label.partition("[")[0], []).append(row)
+    for name, members in series.items():
+        ordered = sorted(members, key=lambda row: row.latency_ms)
+        latencies, means = [row.latency_ms for row in ordered], [row.mean_ap for row in ordered]
+        spreads = [row.spread_ap or 0.0 for row in ordered]
+        axes.errorbar(latencies, means, yerr=spreads, fmt="o-", capsize=4 if any(spreads) else 0, label=name)
+        for row in ordered:
+            below = {"xytext": (6, -10), "textcoords": "offset points", "fontsize": 8, "parse_math": False}
+            axes.annotate(row.label.removeprefix(name), (row.latency_ms, row.mean_ap), **below)
+    axes.set_xlabel("latency, median (ms)")
+    axes.set_ylabel("AP@[.5:.95]")
+    axes.set_title(title, fontsize=10, parse_math=False)
+    axes.grid(alpha=0.25)
+    axes.margins(x=0.12, y=0.12)
+    axes.legend(fontsize=8)
+    save_figure(figure, path)
+
+
 def _row(label: str, records: Sequence[TrialRecord]) -> Row:
     points = [record.point for record in records if record.point is not None]
     first = records[0].result

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from spaces import ArchitectureError
-from spaces.networks import build_network
+from spaces.networks import build_network, count_cost
 from spaces.networks.bifpn import BiFpn
-from spaces.paper_experiments import ablation, necks, transfer_curve, truncated_length
+from spaces.paper_experiments import ablation, necks, transfer_curve, truncated_length, truncation_against_width
 from spaces.presets import PRESETS
 
 
@@ -32,6 +32,20 @@ def test_every_variant_is_another_network_that_runs(kind: type, backbone: str) -
         with torch.device("meta"):
             maps = build_network(architecture, num_classes=2)(torch.empty(1, 3, 64, 64))
         assert [tuple(one.shape) for one in maps] == [(1, 21, 8, 8), (1, 21, 4, 4), (1, 21, 2, 2)]
+
+
+def test_two_backbones_at_three_lengths_each() -> None:
+    variants = truncation_against_width("efficientnet_lite0", "efficientnet_lite2", input_size=64)
+    lite0, lite2 = "efficientnet_lite0", "efficientnet_lite2"
+    assert list(variants) == [f"{lite0}[:{k} of 17]" for k in (12, 15, 17)] + [
+        f"{lite2}[:{k} of 22]" for k in (16, 20, 22)
+    ]
+    assert all(one.transfer == one.truncation for one in variants.values())
+    # What the comparison is about: the wide one cut short costs no more than the narrow one that is whole.
+    whole, cut = variants[f"{lite0}[:17 of 17]"], variants[f"{lite2}[:16 of 22]"]
+    assert count_cost(cut, num_classes=3).macs <= count_cost(whole, num_classes=3).macs
+    with pytest.raises(ArchitectureError, match="backbone 'abacus' is unknown"):
+        truncation_against_width(lite0, "abacus", input_size=64)
 
 
 def test_the_curve_truncates_nothing() -> None:

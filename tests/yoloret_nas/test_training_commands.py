@@ -74,6 +74,19 @@ def test_an_experiment_s_table_and_picture(call: Call, inline: None) -> None:
     assert Path("runs/necks/results.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_truncation_against_width_names_both_backbones(call: Call, inline: None) -> None:
+    backbones = ("--backbone", "mobilenetv3_small_050", "--wide", "mobilenetv3_small_100")
+    flags = ("--input-size", "64", "--weights", "random", *QUICK, "--name", "lengths")
+    done = call("ablation", "--of", "truncation", *backbones, *flags)
+    assert done.code == 0, done.said
+    with Path("runs/lengths/results.csv").open() as file:
+        labels = [row["label"] for row in csv.DictReader(file)]
+    assert len(labels) == len(set(labels)) == 6
+    assert sum(label.startswith("mobilenetv3_small_100[:") for label in labels) == 3
+    assert all(re.search(rf"^{re.escape(label)} +0\.", done.out, re.MULTILINE) for label in labels)
+    assert Path("runs/lengths/results.png").read_bytes()[:4] == b"\x89PNG"
+
+
 def test_a_transfer_curve_starts_from_the_weights_it_is_given(call: Call, inline: None) -> None:
     Path("weights").mkdir()
     model = timm.create_model("mobilenetv3_small_050")
@@ -97,6 +110,10 @@ def test_a_transfer_curve_starts_from_the_weights_it_is_given(call: Call, inline
         ("eval nothing:3 --data shapes", 2, "'nothing:3' names no network"),
         ("compare nothing", 2, "'nothing' names no network"),
         ("ablation --backbone abacus", 2, "backbone 'abacus' is unknown"),
+        ("ablation --of truncation", 2, "name a wider backbone than mobilenetv2_075"),
+        ("ablation --of truncation --wide mobilenetv2_075", 2, "name a wider backbone than mobilenetv2_075"),
+        ("ablation --of truncation --wide abacus", 2, "backbone 'abacus' is unknown"),
+        ("ablation --wide mobilenetv2_100", 2, "'mobilenetv2_100' is for --of truncation, not for --of steps"),
         ("transfer-curve --blocks 1,x", 2, "'1,x' is not a list of whole numbers"),
         ("transfer-curve --weights random", 2, "without ImageNet weights there is no curve"),
     ],

@@ -167,10 +167,11 @@ def run(
 
 
 def _print_rows(rows: Sequence[Row]) -> None:
-    click.echo(f"{'':14}{'AP':>8}{'±':>8}{'AP50':>8}{'median':>12}{'MACs':>11}{'params':>10}")
+    width = max(14, *(len(row.label) + 1 for row in rows))
+    click.echo(f"{'':{width}}{'AP':>8}{'±':>8}{'AP50':>8}{'median':>12}{'MACs':>11}{'params':>10}")
     for row in rows:
         spread = "—" if row.spread_ap is None else f"{row.spread_ap:.4f}"
         click.echo(
-            f"{row.label:14}{row.mean_ap:8.4f}{spread:>8}{mean(row.ap50):8.4f}{row.latency_ms:9.3f} ms"
+            f"{row.label:{width}}{row.mean_ap:8.4f}{spread:>8}{mean(row.ap50):8.4f}{row.latency_ms:9.3f} ms"
             f"{row.macs / 1e6:9.1f} M{row.params / 1e6:8.2f} M"
         )
