@@ -7,7 +7,7 @@ correlate by 0.56 only.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -39,6 +39,7 @@ _BACKBONES = (
 )
 _TRUNCATIONS = (14, 15, 16)
 _HEAD_WIDTHS = (32, 64, 96, 128)
+_OTHER_SEED = 1000
 _IDENTITY = DeviceIdentity(kind="cpu", board="a table", backend="none", precision="none", settings={})
 
 
@@ -75,7 +76,14 @@ class Table:
 
 
 def search_table(
-    table: Table, *, training_s: float, num_trainings: int, max_latency_ms: float | None, noise: float, seed: int
+    table: Table,
+    *,
+    training_s: float,
+    num_trainings: int,
+    max_latency_ms: float | None,
+    noise: float,
+    seed: int,
+    earlier_ap: FloatArray | None = None,
 ) -> tuple[list[int], int]:
     """Search until so many rows are trained.
 
@@ -86,14 +94,38 @@ def search_table(
         max_latency_ms: The user's limit; None for none.
         noise: Standard deviation of the noise on AP.
         seed: Of the search and of the noise.
+        earlier_ap: (N,) AP of the rows on other data: a study of 50 trainings of them, another seed and no limit is the
+            search's prior. None for no prior.
 
     Returns:
         The trained rows in their order, and the number of latencies that were measured.
     """
-    rows = table.rows()
-    executor = _TableExecutor(
-        table=table, rows=rows, training_s=training_s, noise=noise, random=np.random.default_rng([seed, 1])
+    settings = StudySettings(
+        name="table",
+        dataset="shapes:train=1,val=1,test=1",
+        device="cpu",
+        train=TrainSettings(),
+        space=table.space(),
+        budget=table.space().size,
+        max_latency_ms=max_latency_ms,
+        seed=seed,
     )
+    with TemporaryDirectory() as folder:
+        settings = replace(settings, root=Path(folder))
+        if earlier_ap is not None:
+            earlier = replace(settings, name="earlier", max_latency_ms=None, seed=seed + _OTHER_SEED)
+            _search(earlier, replace(table, ap=earlier_ap), training_s=training_s, num_trainings=50, noise=noise)
+            settings = replace(settings, prior=("earlier",))
+        return _search(settings, table, training_s=training_s, num_trainings=num_trainings, noise=noise)
+
+
+def _search(
+    settings: StudySettings, table: Table, *, training_s: float, num_trainings: int, noise: float
+) -> tuple[list[int], int]:
+    """Run one search; see :func:`search_table`."""
+    rows = table.rows()
+    random = np.random.default_rng([settings.seed, 1])
+    executor = _TableExecutor(table=table, rows=rows, training_s=training_s, noise=noise, random=random)
     measured: set[str] = set()
 
     class TableDevices(LocalDevices):
@@ -104,19 +136,7 @@ def search_table(
     def stop_requested() -> StopRequest:
         return "finish" if len(executor.trained) >= num_trainings else "no"
 
-    with TemporaryDirectory() as folder:
-        settings = StudySettings(
-            name="table",
-            dataset="shapes:train=1,val=1,test=1",
-            device="cpu",
-            train=TrainSettings(),
-            root=Path(folder),
-            space=table.space(),
-            budget=table.space().size,
-            max_latency_ms=max_latency_ms,
-            seed=seed,
-        )
-        run_search(settings, executor=executor, devices=TableDevices(), view=_NoView(), stop_requested=stop_requested)
+    run_search(settings, executor=executor, devices=TableDevices(), view=_NoView(), stop_requested=stop_requested)
     return executor.trained, len(measured | executor.started)
 
 

@@ -33,7 +33,7 @@ from search.study.pareto import FloatArray, IntArray, Reference, hypervolume, st
 
 AXES = ("version", "depth", "width", "resolution")
 VERSIONS = ("3", "4", "5", "6s", "6m", "6l", "8")
-SPENT = (20, 30, 50)
+SPENT = (10, 20, 30, 50)
 NANO = "nano_gpu_latency"
 _PAIRS = {"n": (0, 0), "s": (0, 1), "m": (1, 2), "l": (2, 3)}  # the usual depth and width, as positions on their axes
 _DEPTHS = {"33": 0, "6": 1, "67": 1, "1": 2}
@@ -52,6 +52,8 @@ class Problem:
     """(N, 4) position of each candidate on each axis; a full grid."""
     ap: FloatArray
     """(N,) mAP@[.5:.95]."""
+    ap50: FloatArray
+    """(N,) mAP at IoU 0.5."""
     latency_ms: FloatArray
     """(N,) measured."""
     reference: Reference
@@ -60,6 +62,8 @@ class Problem:
     """Standard deviation of the noise on the AP that a strategy sees."""
     max_latency_ms: float | None = None
     """Slower candidates are infeasible."""
+    earlier_ap: FloatArray | None = None
+    """(N,) AP on other data, of which ours has an earlier study; None for none."""
 
     def share(self, trained: Sequence[int]) -> float:
         """Return the hypervolume of the trained candidates in percent of the table's."""
@@ -86,7 +90,7 @@ class Run:
 def read_table(path: Path, device_column: str = NANO) -> Problem:
     """Read the grid, with the reference point of the module's docstring."""
     codes: list[tuple[int, ...]] = []
-    ap, latency_ms = [], []
+    ap, ap50, latency_ms = [], [], []
     with path.open(newline="") as file:
         for row in csv.DictReader(file):
             name, resolution = row["model_name"].split("_")
@@ -99,17 +103,38 @@ def read_table(path: Path, device_column: str = NANO) -> Problem:
             depth_width = _PAIRS[pair] if pair else (_DEPTHS[depth], _WIDTHS[width])
             codes.append((VERSIONS.index(six or version), *depth_width, (int(resolution) - 160) // 32))
             ap.append(float(row["mAP_0.5:0.95"]))
+            ap50.append(float(row["mAP_0.5"]))
             latency_ms.append(1e3 * float(row[device_column]))
     latencies = np.array(latency_ms)
     limit_ms = 200.0 if device_column == NANO else float(np.quantile(latencies, 0.69))
     reference = Reference(ap=0.30, latency_ms=limit_ms)
-    return Problem(codes=np.array(codes), ap=np.array(ap), latency_ms=latencies, reference=reference)
+    return Problem(
+        codes=np.array(codes), ap=np.array(ap), ap50=np.array(ap50), latency_ms=latencies, reference=reference
+    )
+
+
+def earlier_ap(problem: Problem, kind: str) -> FloatArray | None:
+    """Return the AP that an earlier study found for the candidates: (N,), or None for `kind` ``none``."""
+    ap50 = problem.ap50
+    found = {
+        "none": None,
+        "map50": ap50,
+        "reversed": ap50.max() + ap50.min() - ap50,
+        "shuffled": np.random.default_rng(0).permutation(ap50),
+    }
+    return found[kind]
 
 
 def subset(problem: Problem, versions: Sequence[str]) -> Problem:
     """Return the grid of some versions only."""
     kept = np.isin(problem.codes[:, 0], [VERSIONS.index(version) for version in versions])
-    return replace(problem, codes=problem.codes[kept], ap=problem.ap[kept], latency_ms=problem.latency_ms[kept])
+    return replace(
+        problem,
+        codes=problem.codes[kept],
+        ap=problem.ap[kept],
+        ap50=problem.ap50[kept],
+        latency_ms=problem.latency_ms[kept],
+    )
 
 
 def run_ours(problem: Problem, seed: int, num_trainings: int, *, training_s: float) -> Run:
@@ -121,6 +146,7 @@ def run_ours(problem: Problem, seed: int, num_trainings: int, *, training_s: flo
         max_latency_ms=problem.max_latency_ms,
         noise=problem.noise,
         seed=seed,
+        earlier_ap=problem.earlier_ap,
     )
     return Run(trained=trained, num_lookups=num_lookups)
 
@@ -192,6 +218,9 @@ STRATEGIES: dict[str, Callable[[Problem, int, int], Run]] = {
     "gp": _optuna(lambda seed: optuna.samplers.GPSampler(seed=seed, deterministic_objective=False)),
     "plain": run_plain,
     "ours": partial(run_ours, training_s=3600.0),
+    "ours-no-prior": lambda problem, seed, num: run_ours(
+        replace(problem, earlier_ap=None), seed, num, training_s=3600.0
+    ),
     "ours-quick": partial(run_ours, training_s=1.0),
 }
 TITLES = {
@@ -202,6 +231,7 @@ TITLES = {
     "gp": "Optuna's GPSampler",
     "plain": "plain GP, EHVI at known latency and reference",
     "ours": "ours",
+    "ours-no-prior": "ours, without a prior",
     "ours-quick": "ours, without time to look up latencies",
 }
 
@@ -226,6 +256,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     problem = replace(read_table(options.table, options.device_column), noise=options.noise)
     problem = subset(problem, options.subset.split(","))
+    problem = replace(problem, earlier_ap=earlier_ap(problem, options.prior))
     if options.max_latency is not None:
         reference = replace(problem.reference, latency_ms=min(options.max_latency, problem.reference.latency_ms))
         problem = replace(problem, max_latency_ms=options.max_latency, reference=reference)
@@ -253,6 +284,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device-column", default=NANO, help=f"column of latencies in seconds (default {NANO})")
     parser.add_argument("--subset", default=",".join(VERSIONS), help="versions, with commas (default all)")
     parser.add_argument("--noise", type=float, default=0.0, help="standard deviation of AP as seen (default 0)")
+    parser.add_argument(
+        "--prior",
+        choices=("none", "map50", "reversed", "shuffled"),
+        default="none",
+        help="AP of a study of 50 trainings that ours has as a prior: another column of the table, that upside down, or "
+        "in random order (default none)",
+    )
     parser.add_argument("--max-latency", type=float, help="limit in ms; also the reference's, if lower")
     return parser
 

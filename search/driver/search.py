@@ -18,11 +18,13 @@ from search.driver.view import View
 from search.driver.work import Proposal, in_one_format, to_request
 from search.reports import write_reports
 from search.strategy import EhviSampler, SpaceSampler, StrategySettings, best_parent, cannot_reach_front
+from search.strategy.belief import learn_prior
 from search.strategy.lookup_budget import SHARE
 from search.study.errors import StudyError
 from search.study.kept_weights import delete_weights
 from search.study.pareto import Reference
-from search.study.read_study import EXPERIMENT_FILE, study_names
+from search.study.prior import Prior
+from search.study.read_study import EXPERIMENT_FILE, read_study, study_names
 from search.study.record import TrialRecord
 from search.study.settings import StudySettings
 from search.study.study import Study
@@ -60,16 +62,20 @@ def run_search(
 
     Raises:
         SpaceError: the device's TensorRT refuses networks of the space.
-        StudyError: the study cannot be opened.
+        StudyError: the study or one of its priors cannot be opened.
         DatasetError: the data cannot be read.
         DeviceError: the device cannot be reached.
     """
     settings = with_available_weights(settings, view)
     devices = devices or LocalDevices()
-    make_work = partial(SearchWork, settings, notice=view.noticed, devices=devices, workers=max(1, executor.capacity))
+    is_new = settings.name not in study_names(settings.root)
+    priors = learn_priors(settings) if is_new else ()
+    make_work = partial(
+        SearchWork, settings, notice=view.noticed, devices=devices, workers=max(1, executor.capacity), priors=priors
+    )
 
     def refuse(opened: Opened) -> None:
-        if settings.name not in study_names(settings.root):
+        if is_new:
             num_classes = len(opened.dataset.class_names)
             refuse_space(settings, devices=devices, num_classes=num_classes, notice=view.noticed)
 
@@ -88,6 +94,7 @@ class SearchWork:
         notice: Called with notes for the user.
         devices: See :func:`run_search`.
         workers: Trials at once.
+        priors: Of a new study; empty for one that exists.
 
     Raises:
         StudyError: the study exists with other settings, other data or another device, or an experiment has its name.
@@ -101,6 +108,7 @@ class SearchWork:
         notice: Callable[[str], None],
         devices: Devices,
         workers: int = 1,
+        priors: Sequence[Prior] = (),
     ) -> None:
         self.settings = settings
         self.seconds_measuring = 0.0
@@ -121,10 +129,16 @@ class SearchWork:
         self._study = Study(settings, sampler)
         self._study.take(notice)
         try:
+            self._note_priors(priors)
             self._open(opened, notice=notice, devices=devices)
         except BaseException:
             self._study.release()
             raise
+
+    def _note_priors(self, priors: Sequence[Prior]) -> None:
+        """Have the study keep copies of its priors; a driver killed before this left none."""
+        if self.settings.prior and not self._study.priors:
+            self._study.priors = priors or learn_priors(self.settings)
 
     def _open(self, opened: Opened, *, notice: Callable[[str], None], devices: Devices) -> None:
         """Take up the study where its last driver left it."""
@@ -163,6 +177,8 @@ class SearchWork:
             "sampler": f"{settings.sampler}, seed {settings.seed}",
             "reference_latency_ms": f"{reference.latency_ms:.3f}",
         }
+        if settings.prior:
+            self.description = {**self.description, "prior": ", ".join(settings.prior)}
 
     def ask(self) -> Proposal | None:
         """Ask the sampler for the next architecture; failed ones are left when it has none."""
@@ -233,6 +249,15 @@ class SearchWork:
         kept = [record for record in self.summary.records if record.point and checkpoints[record.number].is_file()]
         parent = best_parent(architecture, kept)
         return None if parent is None else checkpoints[parent.number]
+
+
+def learn_priors(settings: StudySettings) -> tuple[Prior, ...]:
+    """Return what the studies named as a study's priors say.
+
+    Raises:
+        StudyError: one does not exist, or says nothing.
+    """
+    return tuple(learn_prior(read_study(settings.root, name)) for name in settings.prior)
 
 
 def with_available_weights(settings: StudySettings, view: View) -> StudySettings:

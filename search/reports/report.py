@@ -7,7 +7,9 @@ from pathlib import Path
 
 from search.reports.effects import Effect, estimate_effects
 from search.reports.forecast import Forecast, forecast
+from search.strategy.belief import agreement
 from search.strategy.estimates import MIN_TRIALS, with_estimates
+from search.study.prior import Prior
 from search.study.read_study import ReadStudy
 from search.study.record import TrialRecord
 from search.study.refit import Refit, read_refit
@@ -37,6 +39,8 @@ class StudyReport:
     seconds_by_kind: Mapping[str, float]
     """Seconds of work of all workers together: training of complete trials, training of others, scoring, measuring, full
     trainings with their scoring, and the rest."""
+    priors: tuple[str, ...] = ()
+    """A sentence on each earlier study that the search learnt from: how far its order was right."""
     refit: Refit | None = None
     """Full trainings of the front, None before there are any."""
 
@@ -80,8 +84,15 @@ def make_report(study: ReadStudy) -> StudyReport:
         forecast=outlook,
         by_minute=tuple(zip(minutes, summary.hypervolume_by_trial, strict=True)),
         seconds_by_kind=_sort_seconds(summary, refit),
+        priors=tuple(_judge(prior, summary) for prior in study.priors),
         refit=refit,
     )
+
+
+def _judge(prior: Prior, summary: Summary) -> str:
+    tau = agreement(prior, summary.records)
+    found = "too few trials to compare" if tau is None else f"Kendall's tau {tau:.2f} (1: same order; 0: unrelated)"
+    return f"AP as prior {prior.study} ({prior.dataset}) expected it and as trials reached it: {found}"
 
 
 def _title(study: ReadStudy) -> str:

@@ -84,6 +84,11 @@ class AccuracyModel:
         """(M,) their latencies."""
         return np.asarray(self._lookups.latency_ms[self._finished])
 
+    @property
+    def noise_std(self) -> float:
+        """The learnt noise of one training's AP."""
+        return self._model.noise_std
+
     def update(self) -> None:
         """Predict AP again where a look-up has changed the latency, which is one of the model's inputs."""
         changed = np.flatnonzero(self._lookups.latency_ms != self._latency_ms)

@@ -1,6 +1,6 @@
 """The candidates of a proposal: a pool of architectures, since spaces are too large to enumerate, encoded as arrays.
 
-N counts candidates, P ordered and Q unordered choices, R proxies.
+N counts candidates, P ordered and Q unordered choices, R proxies, K earlier studies.
 """
 
 import math
@@ -57,10 +57,13 @@ class Candidates:
     """(N, R) figures that are cheap to compute and correlate with AP and latency, log MACs first; None for none."""
     is_rising: BoolArray | None = None
     """(P,) whether AP is expected to rise with the ordered choice, as with the input size; None for none."""
+    beliefs: FloatArray | None = None
+    """(N, K) what K earlier studies expect of AP: mean 0, standard deviation the share of variance that the study explains;
+    None for no studies."""
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not describe the same candidates."""
-        tables = [self.ordered, self.categories, *([] if self.proxies is None else [self.proxies])]
+        tables = [self.ordered, self.categories, *(one for one in (self.proxies, self.beliefs) if one is not None)]
         if any(table.ndim != 2 or len(table) != len(self.ordered) for table in tables) or len(self.ordered) == 0:
             raise ValueError(
                 f"candidates have shapes {[table.shape for table in tables]}; each must be (N, ...), N > 0"

@@ -14,6 +14,7 @@ import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from search.strategy.belief import Belief
 from search.strategy.candidates import Encoder, draw_neighbours, draw_pool
 from search.strategy.lookup_budget import affordable_lookups
 from search.strategy.observations import observe
@@ -21,9 +22,9 @@ from search.strategy.optuna_samplers import ArchitectureSampler
 from search.strategy.settings import StrategySettings
 from search.strategy.suggest import suggest
 from search.study.errors import SpaceExhaustedError
-from search.study.pareto import Reference, front_indices
+from search.study.pareto import FloatArray, Reference, front_indices
 from search.study.record import TrialRecord
-from search.study.study import to_record
+from search.study.study import read_priors, to_record
 from search.study.trial_attributes import tried_architecture, tried_trials
 from spaces import Architecture, YoloRetError
 from spaces.space import Space
@@ -84,6 +85,7 @@ class EhviSampler(ArchitectureSampler):
         self._records: dict[int, TrialRecord] = {}
         """By trial; what has ended does not change, and is read once."""
         self._encoder = Encoder(num_classes=num_classes)
+        self._beliefs: list[Belief] | None = None
 
     def propose(self, study: Study, trial: FrozenTrial) -> tuple[Architecture, str]:
         """Return the candidate of :func:`suggest`.
@@ -110,7 +112,7 @@ class EhviSampler(ArchitectureSampler):
             measured.extend(found)
             return found
 
-        encoded = self._encoder.encode(candidates)
+        encoded = replace(self._encoder.encode(candidates), beliefs=self._believe(study, candidates))
         num_known = len(
             timed_ms.keys() | {name.removeprefix(LOOKUP) for name in study.user_attrs if name.startswith(LOOKUP)}
         )
@@ -138,6 +140,12 @@ class EhviSampler(ArchitectureSampler):
                     f"no architecture of space {self._space.name!r} is left to try", hint="search a larger space"
                 )
             measured.clear()  # a passing cause left nothing to propose: look up again, at most `_MAX_TRIES` times
+
+    def _believe(self, study: Study, candidates: Sequence[Architecture]) -> FloatArray | None:
+        """Return what the study's priors expect of the candidates, (N, K); None without priors."""
+        if self._beliefs is None:
+            self._beliefs = [Belief(prior, self._encoder, seed=self._seed) for prior in read_priors(study)]
+        return np.column_stack([one.of(candidates) for one in self._beliefs]) if self._beliefs else None
 
     def _architecture(self, trial: FrozenTrial) -> Architecture:
         if trial.number not in self._architectures:

@@ -28,6 +28,9 @@ class InitialDesign:
         self._limit_ms = limit_ms if lookups.has_scale else None
         random = np.random.default_rng([seed, len(started)])
         self._distance = np.minimum(lookups.distance_to(np.array(started, dtype=np.int64)), 100.0)
+        if lookups.beliefs is not None:  # what earlier studies expect to be accurate is tried first
+            beliefs = lookups.beliefs.mean(axis=1)
+            self._distance = self._distance / max(float(self._distance.max()), 1e-9) + beliefs - beliefs.min()
         self._distance += 1e-3 * random.random(len(self._distance))
         log_ms = np.log(lookups.latency_ms)
         low, high = self._range(log_ms)
@@ -37,7 +40,10 @@ class InitialDesign:
         self._reach = 0.5 * (high - low) / max(1, num_first - 1)
 
     def score(self, is_free: BoolArray) -> FloatArray:
-        """Return (N,): distance in the encoding near the target, negative elsewhere, -inf for taken candidates."""
+        """Return (N,): distance in the encoding plus earlier studies' expectation near the target, negative elsewhere.
+
+        -inf for taken candidates.
+        """
         within = self._lookups.probability_within(self._limit_ms)
         off = np.abs(np.log(self._lookups.latency_ms) - self._target)
         near = (off <= self._reach) & (within >= 0.5)

@@ -1,15 +1,17 @@
 """A Gaussian process over architectures: ordered choices, categories, and a number to predict.
 
-Letters: N observations, M candidates, P ordered inputs, Q categories, H = P + Q + 2 hyperparameters.
+Letters: N observations, M candidates, P ordered inputs, Q categories, K earlier studies, H = P + Q + 2 hyperparameters.
 
 The covariance of two architectures x, x' is
 
-    s² · matern52(|(x - x') / lengths|) · exp(-Σ_q θ_q [c_q ≠ c'_q])  +  t (x - ½)·(x' - ½)  +  u Σ_q [c_q = c'_q]  +  4
+    s² · matern52(|(x - x') / lengths|) · exp(-Σ_q θ_q [c_q ≠ c'_q])  +  t (x - ½)·(x' - ½)  +  u Σ_q [c_q = c'_q]
+        +  v b·b' / K  +  4
 
-The last three terms are main effects, integrated out: a linear trend over the ordered inputs, an offset for each category,
-and a constant. Accuracy and log latency grow along nearly every ordered choice, and a head that is better on one backbone
-is better on all; with ten observations little more can be learnt. `Inputs.slopes` is the prior mean of the trend. Targets
-are standardised; ordered inputs must be scaled to [0, 1] over the candidates.
+The other terms are main effects, integrated out: a linear trend over the ordered inputs, an offset for each category, the
+beliefs b of K earlier studies (`search.strategy.prior`), and a constant. Accuracy and log latency grow along nearly every
+ordered choice, and a head that is better on one backbone is better on all; with ten observations little more can be learnt.
+`Inputs.slopes` is the prior mean of the trend, 1 / K that of each belief's coefficient. Targets are standardised; ordered
+inputs must be scaled to [0, 1] over the candidates.
 
 Hyperparameters maximise marginal likelihood times log-normal priors. Averaging over samples of a slice sampler from the
 same posterior gained nothing on the benchmark and took eight times as long.
@@ -48,6 +50,9 @@ class SurrogateSettings:
     """t, the prior variance of an ordered input's slope over its range; more than 0."""
     category_variance: float = 0.1
     """u, the prior variance of a category's main effect; more than 0."""
+    belief_variance: float = 0.5
+    """v, the prior variance of the coefficient of an earlier study's expectation, whose mean is 1; more than 0. It lets a
+    study that contradicts be left after few trainings."""
     num_starts: int = 2
     """Starting points of the likelihood's maximisation, at least 1."""
     max_iterations: int = 40
@@ -59,7 +64,7 @@ class SurrogateSettings:
     def __post_init__(self) -> None:
         """Refuse values without meaning."""
         medians = ("length_median", "category_median", "noise_median", "noise_spread")
-        for name in (*medians, "trend_variance", "category_variance"):
+        for name in (*medians, "trend_variance", "category_variance", "belief_variance"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
         for name in ("num_starts", "max_iterations", "max_fit_points"):
@@ -75,6 +80,8 @@ class Inputs:
     """(N, P), each column scaled to [0, 1]; P may be 0."""
     categories: IntArray
     """(N, Q) category numbers; only equality counts; Q may be 0."""
+    beliefs: FloatArray | None = None
+    """(N, K) what K earlier studies expect of the targets, in their standard deviations; None for no studies."""
     slopes: FloatArray | None = None
     """(P,) expected change of the targets over each ordered column's range, in their standard deviations; None for 0."""
 
@@ -85,6 +92,8 @@ class Inputs:
                 f"ordered has shape {self.ordered.shape}, categories {self.categories.shape}; "
                 "they must be (N, P) and (N, Q)"
             )
+        if self.beliefs is not None and (self.beliefs.ndim != 2 or len(self.beliefs) != len(self.ordered)):
+            raise ValueError(f"beliefs have shape {self.beliefs.shape}; they must be ({len(self.ordered)}, K)")
         if self.slopes is not None and self.slopes.shape != self.ordered.shape[1:]:
             raise ValueError(f"slopes have shape {self.slopes.shape}; they must be {self.ordered.shape[1:]}")
 
@@ -93,11 +102,13 @@ class Inputs:
 
     def take(self, indices: IntArray) -> "Inputs":
         """Return the architectures at `indices`, in that order."""
-        return replace(self, ordered=self.ordered[indices], categories=self.categories[indices])
+        beliefs = None if self.beliefs is None else self.beliefs[indices]
+        return replace(self, ordered=self.ordered[indices], categories=self.categories[indices], beliefs=beliefs)
 
     def expected(self) -> FloatArray:
-        """Return the prior mean of the standardised targets, (N,); 0 in the middle of every column."""
-        return np.zeros(len(self)) if self.slopes is None else (self.ordered - 0.5) @ self.slopes
+        """Return the prior mean of the standardised targets, (N,): of the trend, 0 in the middle, and of the beliefs."""
+        trend = np.zeros(len(self)) if self.slopes is None else (self.ordered - 0.5) @ self.slopes
+        return np.asarray(trend if self.beliefs is None else trend + self.beliefs.mean(axis=1))
 
 
 class Surrogate:
@@ -137,6 +148,8 @@ class Surrogate:
         trend = self._settings.trend_variance * ((inputs.ordered - 0.5) ** 2).sum(axis=1)
         alike = self._settings.category_variance * inputs.categories.shape[1]
         variance = np.exp(self._theta[-2]) + trend + alike + _CONSTANT_VARIANCE - (explained**2).sum(axis=0)
+        if inputs.beliefs is not None:
+            variance += self._settings.belief_variance * (inputs.beliefs**2).mean(axis=1)
         mean = covariance @ self._weights + inputs.expected()
         return mean * self._scale + self._centre, np.sqrt(np.maximum(variance, 1e-10)) * self._scale
 
@@ -217,7 +230,10 @@ def _covariance(left: Inputs, right: Inputs, theta: FloatArray, settings: Surrog
 def _main_effects(left: Inputs, right: Inputs, settings: SurrogateSettings) -> FloatArray:
     linear = settings.trend_variance * (left.ordered - 0.5) @ (right.ordered - 0.5).T
     alike = (left.categories[:, None] == right.categories[None]).sum(axis=2)  # (M, N)
-    return np.asarray(linear + settings.category_variance * alike + _CONSTANT_VARIANCE)
+    effects = linear + settings.category_variance * alike + _CONSTANT_VARIANCE
+    if left.beliefs is not None and right.beliefs is not None:
+        effects += settings.belief_variance * left.beliefs @ right.beliefs.T / left.beliefs.shape[1]
+    return np.asarray(effects)
 
 
 class _Posterior:

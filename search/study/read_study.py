@@ -7,10 +7,11 @@ import optuna
 
 from search.study.errors import StudyError, naming_damage
 from search.study.pareto import Reference
+from search.study.prior import Prior
 from search.study.record import trial_folder
 from search.study.settings import to_train_settings
 from search.study.storage import has_storage, named_storage_errors, open_storage, shown_storage, users_storage
-from search.study.study import space_from_dict, to_record
+from search.study.study import read_priors, space_from_dict, to_record
 from search.study.summary import Summary
 from spaces.presets import presets_in
 from spaces.space import Space
@@ -43,6 +44,8 @@ class ReadStudy:
     """How its trials train; None for an experiment."""
     also_measure: tuple[str, ...] = ()
     """Further devices whose latency is recorded."""
+    priors: tuple[Prior, ...] = ()
+    """Its copies of the earlier studies that it learnt from."""
     space: Space | None = None
     """Where its architectures came from; None for an experiment, which lists its own."""
 
@@ -89,6 +92,7 @@ def _read(root: Path, name: str, study: optuna.Study) -> ReadStudy:
         id=str(attributes.get("id", "")),
         train=to_train_settings(attributes["settings"]["train"]),
         also_measure=tuple(attributes["settings"].get("also_measure", ())),
+        priors=read_priors(study),
         space=space,
     )
 

@@ -123,6 +123,8 @@ class StudySettings(RunSettings):
     """Whether a trial that cannot reach the front is stopped early."""
     inherit: bool = False
     """Whether a trial starts from the weights of the finished trial that fits best."""
+    prior: tuple[str, ...] = ()
+    """Names of earlier studies under `root`, from which the sampler learns before the first training."""
     keep: Keep | None = None
     """Whose weights stay (`search.study.kept_weights`); None for what the study was begun with, ``front`` for a new one."""
 
@@ -131,6 +133,14 @@ class StudySettings(RunSettings):
         object.__setattr__(self, "sampler", current_sampler_name(self.sampler))
         if self.budget < 1:
             raise StudyError(f"a budget of {self.budget} trials finds nothing", hint="give at least 1")
+        if self.prior and self.sampler != "ehvi":
+            raise StudyError(
+                f"sampler {self.sampler!r} takes no prior", hint="leave out --prior, or take --sampler ehvi"
+            )
+        if self.name in self.prior:
+            raise StudyError(
+                f"study {self.name!r} cannot be its own prior", hint="name an earlier one, or another --study"
+            )
         if self.max_latency_ms is not None and self.max_latency_ms <= 0:
             raise StudyError(f"a latency limit of {self.max_latency_ms} ms excludes every network")
 
@@ -152,6 +162,7 @@ class StudySettings(RunSettings):
             "seed": self.seed,
             "prune": self.prune,
             "inherit": self.inherit,
+            "prior": list(self.prior),
             "skip_broken": self.skip_broken,
         }
 

@@ -17,7 +17,7 @@ failed     FAIL              none
 import shutil
 import uuid
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +30,7 @@ from search.study.data_record import check_data
 from search.study.errors import SpaceExhaustedError, StudyError
 from search.study.lease import Lease
 from search.study.parameters import distributions, from_parameters, to_parameters
+from search.study.prior import Prior
 from search.study.record import TrialRecord
 from search.study.settings import Keep, StudySettings, current_sampler_name
 from search.study.storage import STORAGE_VARIABLE, open_storage, optuna_path, shown_storage, users_storage
@@ -42,6 +43,8 @@ from trials.data import Dataset
 from trials.latency import DeviceIdentity, Latency
 from trials.trial_result import RESULT_FILE, TrialResult, read_result
 
+PRIORS = "priors"
+"""User attribute of a study: its copies of earlier studies, each a `Prior` as a dictionary."""
 _KEPT_SAMPLES = 101
 """Latency samples kept in the database: the percentiles 0 to 100. All of them are in the trial's folder."""
 _CONSTRAINT = "latency_ms_over_limit"
@@ -146,6 +149,15 @@ class Study:
     @reference_latency_ms.setter
     def reference_latency_ms(self, value: float) -> None:
         self._study.set_user_attr("reference_latency_ms", value)
+
+    @property
+    def priors(self) -> tuple[Prior, ...]:
+        """Its copies of earlier studies."""
+        return read_priors(self._study)
+
+    @priors.setter
+    def priors(self, values: Sequence[Prior]) -> None:
+        self._study.set_user_attr(PRIORS, [prior.to_dict() for prior in values])
 
     def recover(self) -> list[TrialRecord]:
         """End the trials that a killed driver left running: with their written result, or queued again.
@@ -324,6 +336,7 @@ class Study:
             self._study.set_user_attr("settings", self._settings.fixed())
         else:
             before["sampler"] = current_sampler_name(before["sampler"])
+            before.setdefault("prior", [])
             self._settings.check_unchanged(
                 before,
                 transfers=any(skeleton.transfer for skeleton in self._settings.space.skeletons),
@@ -347,6 +360,11 @@ def to_record(trial: FrozenTrial, presets: Mapping[str, str]) -> TrialRecord:
         result=TrialResult.from_dict(trial.user_attrs["result"]),
         label=presets.get(architecture.key, ""),
     )
+
+
+def read_priors(study: optuna.Study) -> tuple[Prior, ...]:
+    """Return a study's copies of earlier ones."""
+    return tuple(Prior.from_dict(values) for values in study.user_attrs.get(PRIORS, ()))
 
 
 def space_from_dict(values: dict[str, Any]) -> Space:

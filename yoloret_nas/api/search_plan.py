@@ -67,6 +67,7 @@ def plan_search(options: SearchOptions) -> SearchPlan:
         seed=options.seed,
         prune=options.prune,
         inherit=options.inherit,
+        prior=tuple(dict.fromkeys(options.prior)),
         keep="all" if options.inherit else options.keep,
         skip_broken=options.skip_broken,
         accept_changed_data=options.accept_changed_data,
@@ -146,6 +147,8 @@ def _announce(console: Console, plan: SearchPlan) -> None:
             f"  then    retrain the front and near-front trials for {counted(plan.refit_epochs, 'epoch(s)')} "
             "(--refit 0 to skip)"
         )
+    if settings.prior:
+        lines.append(f"  prior   {', '.join(settings.prior)}: what they found says where to begin")
     if settings.inherit:
         lines.append(
             "  note    trials inherit weights (--inherit): their AP is higher than from scratch, by how much varies"

@@ -41,6 +41,8 @@ def report(study: str, out: Path | None, root: Path) -> None:
     console.print(estimate_words(summary), markup=False, soft_wrap=True)
     minutes = found.by_minute[-1][0] if found.by_minute else 0.0
     console.print(f"hypervolume {summary.hypervolume:.4f} after {minutes:.1f} minutes of work, all workers together")
+    for sentence in found.priors:
+        console.print(sentence, markup=False, soft_wrap=True)
     if found.effects:
         table = Table(title="which choices matter, against the mean of the trials", title_justify="left", box=None)
         for name in ("axis", "value", "trials", "AP", "5–95 %", "latency"):

@@ -71,6 +71,12 @@ if TYPE_CHECKING:
     help="Start trials from others' weights (not comparable: docs/search.md).",
 )
 @click.option(
+    "--prior",
+    multiple=True,
+    shell_complete=complete_study,
+    help="Learn from this earlier study first, of any data and device; repeatable.",
+)
+@click.option(
     "--refit",
     type=click.IntRange(0),
     default=None,

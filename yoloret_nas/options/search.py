@@ -86,6 +86,7 @@ class SearchOptions:
     cluster: ClusterOptions = ClusterOptions()
     prune: bool
     inherit: bool
+    prior: Sequence[str] = ()
     refit: int | None
     seeds: int
     skip_broken: bool

@@ -12,6 +12,7 @@ from search.reports.effects import estimate_effects
 from search.reports.forecast import forecast
 from search.reports.report import make_report
 from search.reports.report_page import write_report_page
+from search.strategy.belief import learn_prior
 from search.study.pareto import Reference
 from search.study.read_study import ReadStudy
 from search.study.record import TrialRecord
@@ -135,3 +136,21 @@ def test_the_page_shows_curves_where_trials_have_them(tmp_path: Path) -> None:
     shown = study((record(0, 0.3, 2.0, history=((1, 1.0, 0.2, 0.2), (2, 0.9, 0.3, 0.3))),))
     write_report_page(make_report(shown), tmp_path / "page.html")
     assert "curves" in read(tmp_path / "page.html").data["figures"]
+
+
+def test_the_report_judges_the_priors_that_a_search_learnt_from(tmp_path: Path) -> None:
+    now = study(trials(20))
+    earlier = learn_prior(replace(study(trials(30)), name="<earlier>", dataset="other images"))
+    report = make_report(replace(now, priors=(earlier,)))
+    (sentence,) = report.priors
+    tau = re.fullmatch(
+        r"AP as prior <earlier> \(other images\) expected it and as trials reached it: Kendall's tau (\S+) "
+        r"\(1: same order; 0: unrelated\)",
+        sentence,
+    )
+    assert tau is not None
+    assert float(tau[1]) > 0.7
+    write_report_page(report, tmp_path / "report.html")
+    assert "prior &lt;earlier&gt; (other images)" in (tmp_path / "report.html").read_text()
+    few = make_report(replace(study(trials(2)), priors=(earlier,)))
+    assert few.priors[0].endswith("too few trials to compare")

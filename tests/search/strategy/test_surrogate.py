@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import approx_fprime
 from scipy.stats import multivariate_normal, norm
 
-from search.strategy.surrogate import Inputs, Surrogate, SurrogateSettings, _Posterior, fit_surrogate
+from search.strategy.surrogate import Inputs, Surrogate, SurrogateSettings, _covariance, _Posterior, fit_surrogate
 
 
 def grid(num_categories: int = 3) -> Inputs:
@@ -186,3 +186,36 @@ def test_the_posterior_is_likelihood_times_priors() -> None:
     priors = norm.logpdf(THETA, objective.prior_mean, objective.prior_std).sum()
     constants = -0.5 * np.log(2 * np.pi) * (12 + 5) - np.log(objective.prior_std).sum()
     assert objective.loss_and_gradient(THETA)[0] == pytest.approx(-(likelihood + priors - constants), rel=1e-6)
+
+
+def test_a_belief_is_followed_until_observations_contradict_it() -> None:
+    believed = grid()
+    wrong = -(truth(believed) - truth(believed).mean()) / truth(believed).std()
+    inputs = replace(believed, beliefs=wrong[:, None])
+    one = fit_surrogate(inputs.take(np.array([0])), truth(inputs)[:1]).predict(inputs)[0]
+    assert np.corrcoef(one, wrong)[0, 1] > 0.9
+    chosen = some(inputs, 12)
+    model = fit_surrogate(inputs.take(chosen), truth(inputs)[chosen])
+    assert np.corrcoef(model.predict(inputs)[0], truth(inputs))[0, 1] > 0.95
+
+
+def test_beliefs_are_main_effects_whose_coefficients_are_integrated_out() -> None:
+    """Against the same process written as a draw of coefficients: its covariance, and the mean that they expect."""
+    inputs = replace(grid(), beliefs=np.random.default_rng(3).standard_normal((len(grid()), 2)))
+    settings = SurrogateSettings(belief_variance=0.5)
+    without = replace(inputs, beliefs=None)
+    theta = np.zeros(5)
+    added = _covariance(inputs, inputs, theta, settings) - _covariance(without, without, theta, settings)
+    coefficients = np.sqrt(0.5 / 2) * np.random.default_rng(4).standard_normal((20_000, 2))
+    assert added == pytest.approx(np.cov((coefficients @ inputs.beliefs.T).T), abs=0.06)
+    assert inputs.expected() == pytest.approx(inputs.beliefs @ [0.5, 0.5])
+    # Far from all observations the variance is that of the prior.
+    _, std = fit_surrogate(inputs.take(np.array([0])), np.array([0.4]), settings=settings).predict(inputs)
+    _, std_without = fit_surrogate(without.take(np.array([0])), np.array([0.4]), settings=settings).predict(without)
+    strongest = int(np.argmax((inputs.beliefs**2).sum(axis=1) * (np.arange(len(inputs)) > 0)))
+    assert std[strongest] > std_without[strongest]
+
+
+def test_beliefs_of_another_number_of_architectures_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"beliefs have shape \(3, 1\)"):
+        replace(grid(), beliefs=np.zeros((3, 1)))

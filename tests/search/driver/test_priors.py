@@ -1,0 +1,94 @@
+"""A search that learns from earlier studies: what it keeps of them, and what it refuses."""
+
+from dataclasses import replace
+
+import optuna
+import pytest
+
+from search.driver.search import run_search
+from search.study.errors import StudyError
+from search.study.read_study import read_study, study_names
+from search.study.settings import StudySettings
+from search.study.storage import open_storage
+from tests.search.conftest import MakeSettings
+from tests.search.driver.scripted import RecordingView, Runs, ScriptedExecutor, StandInDevice
+
+
+def search(settings: StudySettings) -> list[str]:
+    """Search; return the keys of what was tried in this run, in order."""
+    executor = ScriptedExecutor()
+    run_search(settings, executor=executor, view=RecordingView())
+    return [request.architecture.key for request in executor.started]
+
+
+def test_a_search_learns_from_earlier_studies_and_keeps_copies_of_them(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    search(settings(name="earlier", budget=10, sampler="random", prune=False))
+    told = settings(name="told", sampler="ehvi", prior=("earlier",), budget=5)
+    first = search(told)
+    (prior,) = read_study(told.root, "told").priors
+    earlier = read_study(told.root, "earlier")
+    assert (prior.study, prior.dataset) == ("earlier", earlier.dataset)
+    assert [one.ap for one in prior.trials] == [record.result.ap for record in earlier.summary.records]
+    assert first != search(settings(name="alone", sampler="ehvi", budget=5))
+    # It needs the earlier study no more, and does not hear of what that one tries later.
+    whole = search(settings(name="whole", sampler="ehvi", prior=("earlier",), budget=8))
+    optuna.delete_study(study_name="earlier", storage=open_storage(told.root))
+    assert first + search(replace(told, budget=8)) == whole
+
+
+def test_a_driver_killed_before_it_copied_the_priors_copies_them_when_it_resumes(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search(settings(name="earlier", budget=10, sampler="random", prune=False))
+    told = settings(name="told", sampler="ehvi", prior=("earlier",))
+    with monkeypatch.context() as patched:
+        patched.setattr("search.driver.search.SearchWork._note_priors", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            search(told)
+    assert study_names(told.root)[-1] == "told"
+    search(told)
+    assert [one.study for one in read_study(told.root, "told").priors] == ["earlier"]
+
+
+def _interrupt(*arguments: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_prior_that_does_not_exist_or_says_nothing_begins_no_study(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    search(settings(name="short", budget=3, sampler="random"))
+    for name, said in (("missing", "no study 'missing'"), ("short", "'short' has 3 complete trials; a prior needs 8")):
+        with pytest.raises(StudyError, match=said):
+            search(settings(name="told", sampler="ehvi", prior=(name,)))
+    assert study_names(settings().root) == ["short"]
+
+
+def test_a_study_keeps_the_priors_that_it_began_with(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    search(settings(name="earlier", budget=10, sampler="random", prune=False))
+    search(settings(name="alone", sampler="ehvi", budget=1))
+    with pytest.raises(StudyError, match=r"prior was \[\], is \['earlier'\]"):
+        search(settings(name="alone", sampler="ehvi", prior=("earlier",), budget=2))
+
+
+def test_a_study_of_a_version_without_priors_resumes(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    chosen = settings(sampler="ehvi", budget=1)
+    search(chosen)
+    study = optuna.load_study(study_name=chosen.name, storage=open_storage(chosen.root))
+    recorded = study.user_attrs["settings"]
+    del recorded["prior"]
+    study.set_user_attr("settings", recorded)
+    assert len(search(replace(chosen, budget=2))) == 1
+
+
+def test_priors_that_cannot_be_are_refused_before_anything_is_opened(settings: MakeSettings) -> None:
+    with pytest.raises(StudyError, match="sampler 'tpe' takes no prior"):
+        settings(sampler="tpe", prior=("earlier",))
+    with pytest.raises(StudyError, match="'study' cannot be its own prior"):
+        settings(name="study", sampler="ehvi", prior=("study",))

@@ -1,0 +1,158 @@
+"""What an earlier study says of candidates, and what it is worth to a search."""
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from search.strategy.accuracy_model import Observation
+from search.strategy.belief import Belief, agreement, learn_prior
+from search.strategy.candidates import Encoder
+from search.strategy.settings import StrategySettings
+from search.strategy.suggest import suggest
+from search.study.errors import StudyError
+from search.study.pareto import FloatArray, Reference
+from search.study.prior import Prior
+from search.study.read_study import ReadStudy
+from search.study.record import TrialRecord
+from search.study.summary import Summary
+from spaces import Architecture
+from spaces.named_spaces import open_space
+from tests.search.driver.scripted import latency
+from trials.trial_result import TrialResult
+
+Truth = Callable[[Architecture], float]
+
+
+def draw(count: int, seed: int) -> list[Architecture]:
+    space, rng = open_space("tiny"), random.Random(seed)
+    return list({one.key: one for one in (space.sample(rng) for _ in range(3 * count))}.values())[:count]
+
+
+def true_ap(one: Architecture) -> float:
+    """What matters is the head, which no multiply-adds tell, and the input size."""
+    return 0.2 + 0.1 * (one.head == "decoupled") + 0.05 * (one.shortcut == "none") + 0.001 * one.input_size
+
+
+def latency_ms(one: Architecture) -> float:
+    return (one.input_size / 64) ** 2 * (1 + one.truncation / 10)
+
+
+def study(truth: Truth, count: int = 40, *, seed: int = 0, noise: float = 0.01) -> ReadStudy:
+    normal = np.random.default_rng(seed)
+    records = []
+    for number, one in enumerate(draw(count, seed)):
+        ap = truth(one) + float(normal.normal(0, noise))
+        result = TrialResult(state="complete", ap=ap, latency=latency(latency_ms(one)))
+        records.append(TrialRecord(number=number, architecture=one, result=result))
+    summary = Summary(records=tuple(records), reference=Reference(ap=0.0, latency_ms=50.0))
+    return ReadStudy(name="earlier", root=Path("runs"), summary=summary, device="cpu", dataset="others")
+
+
+def random_ap(one: Architecture) -> float:
+    return 0.3 + 0.1 * random.Random(one.key).random()
+
+
+def values(truth: Truth, architectures: list[Architecture]) -> FloatArray:
+    return np.array([truth(one) for one in architectures])
+
+
+def test_a_study_is_copied_with_all_that_a_model_needs() -> None:
+    earlier = study(true_ap)
+    pruned = replace(earlier.summary.records[3].result, state="pruned", ap=0.1, history=())
+    records = (*earlier.summary.records[:3], replace(earlier.summary.records[3], result=pruned))
+    records += earlier.summary.records[4:]
+    earlier = replace(earlier, summary=replace(earlier.summary, records=records))
+    prior = learn_prior(earlier)
+    assert Prior.from_dict(prior.to_dict()) == prior
+    assert (prior.study, prior.dataset) == ("earlier", "others")
+    # The pruned trial has no score to extrapolate from.
+    assert [one.architecture for one in prior.trials] == [one.architecture for one in records if one.point]
+    assert prior.trials[0].ap == records[0].result.ap
+    assert prior.trials[0].latency_ms == pytest.approx(latency_ms(records[0].architecture))
+
+
+@pytest.mark.parametrize(
+    ("truth", "count", "said"),
+    [(true_ap, 7, "'earlier' has 7 complete trials; a prior needs 8"), (lambda one: 0.3, 12, "12 .*, all of one AP")],
+)
+def test_a_study_that_says_nothing_is_refused(truth: Truth, count: int, said: str) -> None:
+    with pytest.raises(StudyError, match=said):
+        learn_prior(study(truth, count, noise=0.0))
+
+
+def test_a_belief_orders_candidates_as_the_earlier_study_and_counts_by_what_it_explains() -> None:
+    candidates = draw(200, seed=5)
+    encoder = Encoder(num_classes=3)
+    told = Belief(learn_prior(study(true_ap)), encoder, seed=0).of(candidates)
+    assert np.corrcoef(told, values(true_ap, candidates))[0, 1] > 0.85
+    assert told.mean() == pytest.approx(0, abs=1e-9)
+    assert 0.5 < told.std() <= 1
+    nothing = Belief(learn_prior(study(random_ap)), encoder, seed=0).of(candidates)
+    assert nothing.std() < 0.4
+
+
+def test_a_belief_says_the_same_of_a_candidate_whoever_else_is_asked_for() -> None:
+    belief = Belief(learn_prior(study(true_ap)), Encoder(num_classes=3), seed=0)
+    first, others = draw(30, seed=5), draw(30, seed=6)
+    before = belief.of(first)
+    belief.of(others)
+    assert np.corrcoef(before, belief.of(first))[0, 1] > 0.99
+
+
+def test_the_agreement_is_the_rank_correlation_of_what_was_expected_and_reached() -> None:
+    prior = learn_prior(study(true_ap))
+    now = study(true_ap, 20, seed=9).summary.records
+    then = study(lambda one: 1 - true_ap(one), 20, seed=9).summary.records
+    agreed, contradicted = agreement(prior, now), agreement(prior, then)
+    assert agreed is not None
+    assert contradicted is not None
+    assert agreed > 0.6
+    assert contradicted < -0.6
+    assert agreement(prior, now[:2]) is None
+
+
+def trained(beliefs: FloatArray | None, candidates: list[Architecture], num_trainings: int) -> list[int]:
+    """Return what the strategy trains, where all latencies are known."""
+    encoded = replace(Encoder(num_classes=3).encode(candidates), beliefs=beliefs)
+    all_ms = values(latency_ms, candidates)
+    seen: list[Observation] = []
+    while len(seen) < num_trainings:
+        suggestion = suggest(
+            encoded,
+            seen,
+            latency_ms=all_ms,
+            measure=lambda wanted: [],
+            reference=Reference(ap=0.0, latency_ms=float(all_ms.max())),
+            settings=StrategySettings(max_lookups=len(candidates)),
+        )
+        assert suggestion is not None
+        place = suggestion.candidate
+        seen.append(Observation(candidate=place, ap=true_ap(candidates[place]), latency_ms=float(all_ms[place])))
+    return [one.candidate for one in seen]
+
+
+def gain(chosen: list[int], candidates: list[Architecture]) -> float:
+    """Return how much of what the unseen choices add the trainings have, from 0 to 1: AP without the input size's part."""
+    aps = [true_ap(candidates[place]) - 0.001 * candidates[place].input_size - 0.2 for place in chosen]
+    return float(np.mean(aps)) / 0.15
+
+
+def test_first_trainings_are_what_an_earlier_study_found_good_and_a_contradicting_one_is_left() -> None:
+    candidates = draw(150, seed=5)
+    encoder = Encoder(num_classes=3)
+
+    def told_by(truth: Truth) -> FloatArray:
+        return Belief(learn_prior(study(truth)), encoder, seed=0).of(candidates)[:, None]
+
+    alone = trained(None, candidates, 12)
+    helped = trained(told_by(true_ap), candidates, 12)
+    misled = trained(told_by(lambda one: 1 - true_ap(one)), candidates, 12)
+    assert gain(helped[:5], candidates) > gain(alone[:5], candidates) + 0.2
+    assert gain(misled[6:], candidates) > gain(alone[6:], candidates) - 0.15
+    # Two earlier studies of which one is wrong: still no worse than none.
+    both = np.column_stack((told_by(true_ap), told_by(random_ap)))
+    assert gain(trained(both, candidates, 5), candidates) > gain(alone[:5], candidates)
