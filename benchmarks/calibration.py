@@ -18,15 +18,15 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.yolobench import AXES, Problem, read_table
+from search.front.estimate import Estimate
+from search.front.pareto import FloatArray, front_indices, knee_index
+from search.front.record import TrialRecord
 from search.reports.effects import choices_of, estimate_effects
 from search.strategy import StrategySettings
 from search.strategy.accuracy_model import Observation
 from search.strategy.candidates import Candidates
 from search.strategy.estimates import WIDENING, fit_to_observations
 from search.strategy.suggest import suggest
-from search.study.estimate import Estimate
-from search.study.pareto import FloatArray, front_indices, knee_index
-from search.study.record import TrialRecord
 from spaces.named_spaces import open_space
 from trials.latency import DeviceIdentity, Latency
 from trials.trial_result import TrialResult

@@ -29,7 +29,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from benchmarks.study_check import violations
-from search.study.storage import STORAGE_VARIABLE
+from search.study.database.storage import STORAGE_VARIABLE
 from spaces.space_file import read_space
 from tests.search.tracking.servers import PostgreSQL, TrackingServer, find_postgresql, postgresql, tracking_server
 from trials.data import open_dataset

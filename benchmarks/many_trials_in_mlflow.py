@@ -28,10 +28,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from search.study.pareto import Reference
-from search.study.record import TrialRecord
+from search.front.pareto import Reference
+from search.front.record import TrialRecord
+from search.front.summary import Summary
 from search.study.settings import StudySettings
-from search.study.summary import Summary
 from search.tracking.runs import StudyRuns
 from search.tracking.store import create_store, experiment_pages
 from spaces.named_spaces import open_space

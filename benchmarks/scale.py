@@ -31,7 +31,7 @@ from search.driver.devices import LocalDevices
 from search.driver.driver import StopRequest
 from search.driver.executor import Event, Finished
 from search.driver.search import run_search
-from search.study.pareto import Reference, front_indices, hypervolume
+from search.front.pareto import Reference, front_indices, hypervolume
 from search.study.settings import StudySettings
 from spaces import Architecture
 from spaces.named_spaces import open_space

@@ -34,11 +34,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 import optuna
 
+from search.front.pareto import Reference, hypervolume
+from search.front.summary import Summary
 from search.reports import make_report
-from search.study.pareto import Reference, hypervolume
+from search.study.database.storage import open_storage
 from search.study.read_study import read_study
-from search.study.storage import open_storage
-from search.study.summary import Summary
 
 _STUDY = "timed"
 

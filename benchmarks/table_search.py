@@ -17,10 +17,10 @@ from search.driver.devices import LocalDevices
 from search.driver.driver import StopRequest
 from search.driver.executor import Event, Finished
 from search.driver.search import run_search
-from search.study.pareto import FloatArray, IntArray
-from search.study.record import TrialRecord
+from search.front.pareto import FloatArray, IntArray
+from search.front.record import TrialRecord
+from search.front.summary import Summary
 from search.study.settings import StudySettings
-from search.study.summary import Summary
 from spaces import Architecture
 from spaces.space import BackboneChoice, Space
 from trials.latency import DeviceIdentity, Latency

@@ -27,9 +27,9 @@ import numpy as np
 import optuna
 
 from benchmarks.table_search import Table, search_table
+from search.front.pareto import FloatArray, IntArray, Reference, hypervolume, staircase
 from search.strategy.hypervolume_improvement import expected_hypervolume_improvement
 from search.strategy.surrogate import Inputs, SurrogateSettings, fit_surrogate
-from search.study.pareto import FloatArray, IntArray, Reference, hypervolume, staircase
 
 AXES = ("version", "depth", "width", "resolution")
 VERSIONS = ("3", "4", "5", "6s", "6m", "6l", "8")

@@ -53,7 +53,7 @@ def empty_stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from mlflow.tracking import MlflowClient
     from sqlalchemy import Engine, event
 
-    from search.study.storage import open_storage
+    from search.study.database.storage import open_storage
 
     @event.listens_for(Engine, "connect")
     def need_not_last(connection: Any, record: Any) -> None:

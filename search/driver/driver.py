@@ -11,9 +11,9 @@ from search.driver.repeated_failure import RepeatedFailure, RepeatedFailureError
 from search.driver.view import View
 from search.driver.watchdog import MIN_SILENCE_S, longest_silence_s
 from search.driver.work import Work
+from search.front.summary import Summary
 from search.strategy.estimates import with_estimates
 from search.study.errors import StorageError
-from search.study.summary import Summary
 from search.tracking.tracking import Tracking
 from spaces import YoloRetError
 from spaces.counted import counted

@@ -12,10 +12,10 @@ from search.driver.executor import Executor
 from search.driver.opening import Opened, open_and_drive
 from search.driver.view import View
 from search.driver.work import Proposal, in_one_format, to_request
+from search.front.record import TrialRecord
+from search.front.summary import Summary
 from search.study.data_record import check_data
 from search.study.experiment import ExperimentSettings, Variant, open_book, to_summary
-from search.study.record import TrialRecord
-from search.study.summary import Summary
 from trials.progress import Progress
 from trials.training.last_checkpoint import LAST_FILE
 from trials.trial_result import TrialRequest, TrialResult, read_result

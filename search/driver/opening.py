@@ -16,8 +16,8 @@ from search.driver.executor import Executor
 from search.driver.lock import creation_lock, driver_lock
 from search.driver.view import View
 from search.driver.work import Work
+from search.study.database.storage import named_storage_errors, open_storage
 from search.study.settings import RunSettings
-from search.study.storage import named_storage_errors, open_storage
 from search.tracking.git_state import describe_git
 from search.tracking.packages import describe_versions
 from search.tracking.store import create_store

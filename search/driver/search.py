@@ -16,19 +16,19 @@ from search.driver.preflight import refuse_space
 from search.driver.reference_latency import slowest_latency_ms
 from search.driver.view import View
 from search.driver.work import Proposal, in_one_format, to_request
+from search.front.pareto import Reference
+from search.front.record import TrialRecord
+from search.front.summary import Summary
 from search.reports import write_reports
 from search.strategy import EhviSampler, SpaceSampler, StrategySettings, best_parent, cannot_reach_front
 from search.strategy.belief import learn_prior
 from search.strategy.lookup_budget import SHARE
 from search.study.errors import StudyError
 from search.study.kept_weights import delete_weights
-from search.study.pareto import Reference
 from search.study.prior import Prior
 from search.study.read_study import EXPERIMENT_FILE, read_study, study_names
-from search.study.record import TrialRecord
 from search.study.settings import StudySettings
 from search.study.study import Study
-from search.study.summary import Summary
 from spaces import Architecture
 from spaces.counted import counted
 from spaces.weights import why_unavailable

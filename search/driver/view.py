@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from search.study.record import TrialRecord
-from search.study.summary import Summary
+from search.front.record import TrialRecord
+from search.front.summary import Summary
 from spaces import Architecture
 from trials.progress import Progress
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import median
 
-from search.study.record import TrialRecord
+from search.front.record import TrialRecord
 from trials.progress import Phase
 
 MIN_SILENCE_S = 1800.0

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from search.study.record import TrialRecord
+from search.front.record import TrialRecord
+from search.front.summary import Summary
 from search.study.settings import RunSettings
-from search.study.summary import Summary
 from spaces import Architecture
 from trials.progress import Progress
 from trials.training import TrainSettings

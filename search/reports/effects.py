@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from search.front.pareto import FloatArray
+from search.front.record import TrialRecord
 from search.reports.main_effects import sample_main_effects
-from search.study.pareto import FloatArray
-from search.study.record import TrialRecord
 from spaces import Architecture
 
 _AXES = ("scale_set", "shortcut", "rfcr_width", "rfcr_channels", "rfcr_kernel", "head", "head_width", "input_size")

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from search.front.record import TrialRecord
+from search.front.summary import Summary
 from search.strategy.estimates import MIN_TRIALS
-from search.study.record import TrialRecord
-from search.study.summary import Summary
 
 
 def estimate_words(summary: Summary) -> str:

@@ -7,9 +7,9 @@ from statistics import mean, stdev
 
 import numpy as np
 
+from search.front.record import TrialRecord
 from search.reports.picture import new_figure, save_figure
 from search.reports.table import write_csv
-from search.study.record import TrialRecord
 
 
 @dataclass(frozen=True, kw_only=True)

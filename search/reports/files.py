@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from search.front.summary import Summary
 from search.reports.front_page import write_front_page
 from search.reports.picture import draw_front
 from search.reports.table import record_rows, write_csv
-from search.study.summary import Summary
 
 
 def write_reports(summary: Summary, folder: Path, *, title: str) -> list[Path]:

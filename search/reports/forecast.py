@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from search.front.pareto import hypervolume, staircase
+from search.front.summary import Summary
 from search.strategy.candidates import draw_neighbours, draw_pool
 from search.strategy.estimates import MIN_TRIALS, fit_accuracy
 from search.strategy.hypervolume_improvement import expected_hypervolume_improvement
-from search.study.pareto import hypervolume, staircase
-from search.study.summary import Summary
 from spaces import Architecture
 from spaces.space import Space
 

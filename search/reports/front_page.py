@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search.front.record import TrialRecord, trial_folder
+from search.front.summary import Summary
 from search.reports.estimate_words import estimate_words, inherit_words
 from search.reports.front_plot import plot_front
 from search.reports.page import figure_place, section, write_page
@@ -13,8 +15,6 @@ from search.reports.table import record_rows
 from search.reports.thumbnail import thumbnail
 from search.reports.trial_words import trial_words
 from search.study.next_command import trial_commands
-from search.study.record import TrialRecord, trial_folder
-from search.study.summary import Summary
 from spaces.counted import counted
 from trials.trial_result import DETECTIONS_FILE
 

@@ -4,9 +4,9 @@ import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from search.front.record import TrialRecord
+from search.front.summary import Summary
 from search.reports.trial_words import trial_words
-from search.study.record import TrialRecord
-from search.study.summary import Summary
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure as Figure  # for callers too, which do not import Plotly

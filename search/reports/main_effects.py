@@ -17,7 +17,7 @@ Source:
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from search.study.pareto import FloatArray, IntArray
+from search.front.pareto import FloatArray, IntArray
 
 _NUM_WARM_UP = 200
 _NUM_DRAWS = 1000

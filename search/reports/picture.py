@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.study.summary import Summary
+from search.front.summary import Summary
 from trials.whole_file import whole_file
 
 if TYPE_CHECKING:

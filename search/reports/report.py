@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 
+from search.front.record import TrialRecord
+from search.front.summary import Summary
 from search.reports.effects import Effect, estimate_effects
 from search.reports.forecast import Forecast, forecast
 from search.strategy.belief import agreement
 from search.strategy.estimates import MIN_TRIALS, with_estimates
 from search.study.prior import Prior
 from search.study.read_study import ReadStudy
-from search.study.record import TrialRecord
 from search.study.refit import Refit, read_refit
-from search.study.summary import Summary
 
 _KINDS = ("training kept", "training not kept", "scoring", "measuring", "full trainings", "the rest")
 

@@ -4,6 +4,7 @@ import html
 from collections.abc import Sequence
 from pathlib import Path
 
+from search.front.record import TrialRecord
 from search.reports.effects import Effect
 from search.reports.forecast import Forecast
 from search.reports.front_page import first_selected, front_figure, front_section, trial_entries, trials_section
@@ -11,7 +12,6 @@ from search.reports.page import figure_place, section, table, write_page
 from search.reports.report import WORK_NOTE, StudyReport
 from search.reports.report_plots import plot_curves, plot_effects, plot_hypervolume, plot_refit, plot_work
 from search.study.next_command import dir_option
-from search.study.record import TrialRecord
 from search.study.refit import Refit
 
 _REACHED = 0.9

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from search.front.record import TrialRecord
+from search.front.summary import Summary
 from search.reports.effects import Effect
 from search.reports.front_plot import CLEAR, FRONT, OTHERS, STOPPED, escape, new_figure
-from search.study.record import TrialRecord
 from search.study.refit import Refit
-from search.study.summary import Summary
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from search.study.estimate import Estimate
-from search.study.record import TrialRecord
+from search.front.estimate import Estimate
+from search.front.record import TrialRecord
 from trials.whole_file import whole_file
 
 

@@ -2,8 +2,8 @@
 
 from textwrap import wrap
 
-from search.study.record import TrialRecord
-from search.study.summary import Summary
+from search.front.record import TrialRecord
+from search.front.summary import Summary
 
 _WIDTH = 64
 """Characters of a line of a reason."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from search.front.pareto import FloatArray, IntArray, Reference, staircase
 from search.strategy.latency_lookups import LatencyLookups
 from search.strategy.surrogate import SurrogateSettings, evenly, fit_surrogate
-from search.study.pareto import FloatArray, IntArray, Reference, staircase
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,15 +11,15 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import kendalltau
 
+from search.front.pareto import FloatArray
+from search.front.record import TrialRecord
 from search.strategy.accuracy_model import Observation
 from search.strategy.candidates import Encoder
 from search.strategy.estimates import MIN_TRIALS, fit_to_observations
 from search.strategy.observations import observe
 from search.study.errors import StudyError
-from search.study.pareto import FloatArray
 from search.study.prior import Prior, PriorTrial
 from search.study.read_study import ReadStudy
-from search.study.record import TrialRecord
 from spaces import Architecture
 from spaces.counted import counted
 

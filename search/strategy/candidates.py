@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from search.study.pareto import FloatArray, IntArray
+from search.front.pareto import FloatArray, IntArray
 from spaces import Architecture
 from spaces.networks import count_cost
 from spaces.space import AXES, ORDERED_AXES, Space

@@ -14,6 +14,8 @@ import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from search.front.pareto import FloatArray, Reference, front_indices
+from search.front.record import TrialRecord
 from search.strategy.belief import Belief
 from search.strategy.candidates import Encoder, draw_neighbours, draw_pool
 from search.strategy.lookup_budget import affordable_lookups
@@ -21,11 +23,9 @@ from search.strategy.observations import observe
 from search.strategy.optuna_samplers import ArchitectureSampler
 from search.strategy.settings import StrategySettings
 from search.strategy.suggest import suggest
+from search.study.database.trial_attributes import tried_architecture, tried_trials
 from search.study.errors import SpaceExhaustedError
-from search.study.pareto import FloatArray, Reference, front_indices
-from search.study.record import TrialRecord
 from search.study.study import read_priors, to_record
-from search.study.trial_attributes import tried_architecture, tried_trials
 from spaces import Architecture, YoloRetError
 from spaces.space import Space
 from trials.latency import DeviceAwayError

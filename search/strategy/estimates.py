@@ -9,15 +9,15 @@ from dataclasses import replace
 
 import numpy as np
 
+from search.front.estimate import NOISE, Estimate, estimate_from_repeats
+from search.front.pareto import FloatArray
+from search.front.record import TrialRecord
+from search.front.summary import Summary
 from search.strategy.accuracy_model import AccuracyModel, Observation
 from search.strategy.candidates import Candidates, Encoder
 from search.strategy.latency_lookups import LatencyLookups
 from search.strategy.observations import observe
 from search.strategy.surrogate import SurrogateSettings
-from search.study.estimate import NOISE, Estimate, estimate_from_repeats
-from search.study.pareto import FloatArray
-from search.study.record import TrialRecord
-from search.study.summary import Summary
 from spaces import Architecture
 
 MIN_TRIALS = 8

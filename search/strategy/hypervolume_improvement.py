@@ -1,6 +1,6 @@
 """Expected hypervolume improvement when the latency is known and only the accuracy is uncertain.
 
-AP is maximised, latency minimised (see `search.study.pareto`). With a known latency the two-dimensional expectation splits
+AP is maximised, latency minimised (see `search.front.pareto`). With a known latency the two-dimensional expectation splits
 into one-dimensional ones: a candidate of latency t and accuracy a adds, over every step of the front to the right of t,
 the step's width times max(0, a - step's AP). The expectation is a sum of ordinary expected improvements.
 
@@ -12,7 +12,7 @@ Source:
 import numpy as np
 from scipy.special import log_ndtr, ndtr
 
-from search.study.pareto import FloatArray, Staircase
+from search.front.pareto import FloatArray, Staircase
 
 
 def expected_improvement(mean: FloatArray, std: FloatArray, level: FloatArray) -> FloatArray:

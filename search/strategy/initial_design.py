@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from search.front.pareto import FloatArray
 from search.strategy.candidates import BoolArray
 from search.strategy.latency_lookups import LatencyLookups
-from search.study.pareto import FloatArray
 
 
 class InitialDesign:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.special import ndtr
 
+from search.front.pareto import FloatArray, IntArray
 from search.strategy.candidates import BoolArray, Candidates
 from search.strategy.surrogate import Inputs, SurrogateSettings, evenly, fit_surrogate
-from search.study.pareto import FloatArray, IntArray
 
 _LATENCY_EXPONENT = 0.7
 """Latency is expected to grow with this power of MACs until measurements correct it."""

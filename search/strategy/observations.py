@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from search.front.record import TrialRecord
 from search.strategy.accuracy_model import Observation
 from search.strategy.pruning import extrapolate
-from search.study.record import TrialRecord
 
 
 def observe(records: Sequence[TrialRecord], places: Mapping[int, int]) -> list[Observation]:

@@ -12,10 +12,10 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from search.study.database.parameters import distributions, from_parameters, to_parameters
+from search.study.database.trial_attributes import note_why, tried_architecture, tried_trials
 from search.study.errors import SpaceExhaustedError, StudyError
-from search.study.parameters import distributions, from_parameters, to_parameters
 from search.study.settings import SamplerName
-from search.study.trial_attributes import note_why, tried_architecture, tried_trials
 from spaces import Architecture
 from spaces.counted import counted
 from spaces.space import Space

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from search.study.record import TrialRecord
+from search.front.record import TrialRecord
 from spaces import Architecture
 from spaces.architecture import ParameterValue
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t as student
 
-from search.study.pareto import FloatArray
-from search.study.record import TrialRecord
+from search.front.pareto import FloatArray
+from search.front.record import TrialRecord
 
 RISK = 0.05
 """A trial continues while its probability of reaching the front is at least this."""

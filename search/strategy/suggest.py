@@ -18,13 +18,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from search.front.pareto import FloatArray, Reference
 from search.strategy.accuracy_model import AccuracyModel, Observation
 from search.strategy.acquisition import Acquisition
 from search.strategy.candidates import BoolArray, Candidates
 from search.strategy.initial_design import InitialDesign
 from search.strategy.latency_lookups import LatencyLookups, Measure
 from search.strategy.settings import StrategySettings
-from search.study.pareto import FloatArray, Reference
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,7 @@ from scipy.linalg import cho_solve, solve_triangular
 from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
 
-from search.study.pareto import FloatArray, IntArray
+from search.front.pareto import FloatArray, IntArray
 
 _CONSTANT_VARIANCE = 4.0
 _JITTER = 1e-6

@@ -1,11 +1,8 @@
-"""What was tried and how it ended: Optuna's record of a study, experiments, Pareto fronts and hypervolumes.
+"""What was asked and how it ended: a study, an experiment, their settings and what they keep beside their trials.
 
-`Study` and `Experiment` are written by their driver alone; everything else here reads them.
+`Study` and `Experiment` are written by their driver alone; everything else here reads them. `database` is what Optuna keeps.
 """
 
 from search.study.errors import SpaceExhaustedError, StudyError
-from search.study.pareto import Reference
-from search.study.record import TrialRecord
-from search.study.summary import Summary
 
-__all__ = ["Reference", "SpaceExhaustedError", "StudyError", "Summary", "TrialRecord"]
+__all__ = ["SpaceExhaustedError", "StudyError"]

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from search.front.pareto import Reference
+from search.front.record import TrialRecord
+from search.front.summary import Summary
 from search.study.errors import StudyError, naming_damage
-from search.study.pareto import Reference
 from search.study.read_study import EXPERIMENT_FILE, ReadStudy
-from search.study.record import TrialRecord
 from search.study.settings import RunSettings, fixed_training
-from search.study.summary import Summary
 from spaces import Architecture
 from trials.trial_result import TrialResult, read_json, read_result, write_json
 

@@ -4,8 +4,8 @@ A trial that another one beats in AP and latency never returns to the front, so 
 are most of what a trial leaves: its checkpoint and its ONNX file. Its figures, its architecture and its picture stay.
 """
 
+from search.front.summary import Summary
 from search.study.settings import StudySettings
-from search.study.summary import Summary
 from trials.training import CHECKPOINT_FILE
 from trials.trial_result import ONNX_FILE
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import optuna
 
+from search.front.pareto import Reference
+from search.front.record import trial_folder
+from search.front.summary import Summary
+from search.study.database.storage import has_storage, named_storage_errors, open_storage, shown_storage, users_storage
 from search.study.errors import StudyError, naming_damage
-from search.study.pareto import Reference
 from search.study.prior import Prior
-from search.study.record import trial_folder
 from search.study.settings import to_train_settings
-from search.study.storage import has_storage, named_storage_errors, open_storage, shown_storage, users_storage
 from search.study.study import read_priors, space_from_dict, to_record
-from search.study.summary import Summary
 from spaces.presets import presets_in
 from spaces.space import Space
 from trials.training import TrainSettings

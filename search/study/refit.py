@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import kendalltau
 
-from search.study.estimate import NOISE, group_repeats, mean_ap
+from search.front.estimate import NOISE, group_repeats, mean_ap
+from search.front.record import TrialRecord
+from search.front.summary import Summary
 from search.study.experiment import Variant, read_experiment
 from search.study.read_study import EXPERIMENT_FILE, ReadStudy
-from search.study.record import TrialRecord
-from search.study.summary import Summary
 from trials.training import TrainSettings
 
 _LABEL = "trial "

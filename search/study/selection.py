@@ -1,8 +1,8 @@
 """Which trial of a study to export."""
 
+from search.front.record import TrialRecord
+from search.front.summary import Summary
 from search.study.errors import StudyError
-from search.study.record import TrialRecord
-from search.study.summary import Summary
 
 
 def select_trial(

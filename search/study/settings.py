@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from search.front.record import trial_folder
 from search.study.errors import StudyError
-from search.study.record import trial_folder
 from spaces.space import Space
 from trials.data.augmentation import AugmentSettings
 from trials.training import FORMER_SETTINGS, FORMER_TRANSFER_RATE, LATER_SETTINGS, TrainSettings

@@ -26,15 +26,15 @@ import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from search.front.record import TrialRecord
 from search.study.data_record import check_data
+from search.study.database.lease import Lease
+from search.study.database.parameters import distributions, from_parameters, to_parameters
+from search.study.database.storage import STORAGE_VARIABLE, open_storage, optuna_path, shown_storage, users_storage
+from search.study.database.trial_attributes import INTERRUPTED, WHY
 from search.study.errors import SpaceExhaustedError, StudyError
-from search.study.lease import Lease
-from search.study.parameters import distributions, from_parameters, to_parameters
 from search.study.prior import Prior
-from search.study.record import TrialRecord
 from search.study.settings import Keep, StudySettings, current_sampler_name
-from search.study.storage import STORAGE_VARIABLE, open_storage, optuna_path, shown_storage, users_storage
-from search.study.trial_attributes import INTERRUPTED, WHY
 from spaces import Architecture
 from spaces.counted import counted
 from spaces.presets import presets_in
@@ -83,7 +83,7 @@ class Study:
         self._lease = Lease(self._study)
 
     def take(self, notice: Callable[[str], None]) -> None:
-        """Become its only driver (`search.study.lease`), before anything else is called that changes it.
+        """Become its only driver (`search.study.database.lease`), before anything else is called that changes it.
 
         Args:
             notice: Called with a note for the user before a wait.

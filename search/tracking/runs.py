@@ -17,11 +17,11 @@ from mlflow.entities import Dataset, DatasetInput, Experiment, Metric, Param, Ru
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
+from search.front.record import TrialRecord
+from search.front.summary import Summary
 from search.study.errors import StudyError
 from search.study.kept_weights import WEIGHTS
-from search.study.record import TrialRecord
 from search.study.settings import RunSettings
-from search.study.summary import Summary
 from search.tracking.location import artifact_root, users_uri
 from search.tracking.shared_view import VIEW_TAG, view_state
 from search.tracking.store import naming_the_store, open_client

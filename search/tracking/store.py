@@ -14,8 +14,8 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from search.credentials import without_credentials
+from search.study.database.sqlite_url import sqlite_url
 from search.study.errors import StorageError, StudyError
-from search.study.sqlite_url import sqlite_url
 from search.tracking.location import artifact_root, shown_uri, store_path, users_uri
 from search.tracking.shared_view import CHARTS, SHARE_KEY, VIEW_TAG
 from spaces import YoloRetError

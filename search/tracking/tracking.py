@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.study.record import TrialRecord
+from search.front.record import TrialRecord
+from search.front.summary import Summary
 from search.study.settings import RunSettings
-from search.study.summary import Summary
 from search.tracking.location import shown_uri
 from search.tracking.runs import StudyRuns
 from search.tracking.store import unusable, why_unusable

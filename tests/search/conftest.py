@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from search.study.database.storage import optuna_path
 from search.study.settings import StudySettings
-from search.study.storage import optuna_path
 from tests.search.driver.scripted import SPACE, RecordingTracking, Runs, StandInDevice, fake_latency_ms, latency
 from trials.training import TrainSettings
 

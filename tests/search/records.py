@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from search.study.pareto import Reference
-from search.study.record import TrialRecord
-from search.study.summary import Summary
+from search.front.pareto import Reference
+from search.front.record import TrialRecord
+from search.front.summary import Summary
 from tests.search.driver.scripted import SPACE, latency
 from trials.trial_result import TrialResult
 

@@ -29,11 +29,11 @@ from PIL import Image
 
 from search.driver.driver import RunResult
 from search.driver.lock import driver_lock
-from search.study.pareto import Reference
+from search.front.pareto import Reference
+from search.front.summary import Summary
+from search.study.database.storage import open_storage
 from search.study.read_study import read_study
 from search.study.settings import Keep, SamplerName
-from search.study.storage import open_storage
-from search.study.summary import Summary
 from search.tracking.location import store_path
 from search.tracking.runs import TRIAL_TAG
 from search.tracking.store import open_client

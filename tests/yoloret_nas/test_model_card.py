@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from search.study.record import TrialRecord
+from search.front.record import TrialRecord
 from tests.search.records import record
 from trials.detections import Decoding
 from yoloret_nas.export.model_card import Card, describe_start, short_number, write_card

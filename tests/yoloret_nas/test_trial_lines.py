@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from search.study.estimate import Estimate
+from search.front.estimate import Estimate
+from search.front.summary import Summary
 from search.study.refit import compare_refit
-from search.study.summary import Summary
 from tests.search.records import record, summary
 from yoloret_nas.terminal.refit import show_refit
 from yoloret_nas.terminal.training_view import TrainingView

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Unpack
 
 import pandas as pd
 
+from search.front.record import TrialRecord
+from search.front.summary import Summary
 from search.reports.front_plot import plot_front
 from search.reports.table import record_rows
 from search.strategy.estimates import with_estimates
 from search.study.errors import StudyError
 from search.study.experiment import read_experiment
 from search.study.read_study import ReadStudy, read_study
-from search.study.record import TrialRecord
 from search.study.refit import read_refit
 from search.study.selection import select_trial
-from search.study.summary import Summary
 from spaces.counted import counted
 from yoloret_nas.api.trial import ExportWords, Trial
 from yoloret_nas.options.values import OptionError, to_milliseconds

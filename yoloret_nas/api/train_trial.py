@@ -2,10 +2,10 @@
 
 from rich.console import Console
 
+from search.front.record import TrialRecord
 from search.study.errors import StudyError
 from search.study.experiment import ExperimentSettings, Variant, read_experiment
 from search.study.read_study import ReadStudy
-from search.study.record import TrialRecord
 from search.study.refit import full_training
 from spaces.counted import counted
 from trials.training import TrainingError

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict, Unpack, get_args
 
+from search.front.record import TrialRecord
 from search.study.errors import StudyError
 from search.study.experiment import read_experiment
 from search.study.read_study import read_study
-from search.study.record import TrialRecord
 from spaces import Architecture
 from trials.latency import Latency
 from trials.onnx.suppressed import Suppression

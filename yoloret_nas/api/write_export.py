@@ -5,9 +5,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from search.front.record import TrialRecord
 from search.strategy.estimates import with_estimates
 from search.study.read_study import ReadStudy
-from search.study.record import TrialRecord
 from search.tracking.registry import check_model_name, register_export
 from yoloret_nas.api.train_trial import full_name, train_trial
 from yoloret_nas.export.export_options import ExportOptions

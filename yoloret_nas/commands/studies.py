@@ -10,8 +10,8 @@ import click
 from yoloret_nas.options.values import OptionError
 
 if TYPE_CHECKING:
+    from search.front.record import TrialRecord
     from search.study.read_study import ReadStudy
-    from search.study.record import TrialRecord
 
 
 @click.command()

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from search.front.record import TrialRecord
+from search.front.summary import Summary
 from search.reports.picture import draw_front
 from search.study.read_study import ReadStudy
-from search.study.record import TrialRecord
 from search.study.refit import retrained_trial
-from search.study.summary import Summary
 from spaces.networks import YoloReT
 from trials.data import DatasetError, Sample, open_dataset
 from trials.data.image_check import check_images

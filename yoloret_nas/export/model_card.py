@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.study.estimate import Estimate
-from search.study.record import TrialRecord
+from search.front.estimate import Estimate
+from search.front.record import TrialRecord
 from spaces.counted import counted
 from spaces.weights import describe_origin
 from trials.data.images.letterbox import PAD_RGB

@@ -9,9 +9,9 @@ import click
 from rich.console import Console
 
 from search.driver.experiment import WriteReports, run_experiment
+from search.front.record import TrialRecord
 from search.reports.experiment import Row, to_rows, write_rows
 from search.study.experiment import ExperimentSettings, Variant
-from search.study.record import TrialRecord
 from spaces import Architecture
 from spaces.counted import counted
 from spaces.weights import WeightsError, why_unavailable

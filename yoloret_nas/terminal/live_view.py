@@ -11,8 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from search.study.record import TrialRecord
-from search.study.summary import Summary
+from search.front.record import TrialRecord
+from search.front.summary import Summary
 from spaces import Architecture
 from spaces.counted import counted
 from trials.progress import Progress

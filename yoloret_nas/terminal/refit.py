@@ -7,15 +7,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from search.front.estimate import NOISE
+from search.front.record import TrialRecord
+from search.front.summary import Summary
 from search.reports import estimate_words, write_reports
 from search.strategy.estimates import with_estimates
-from search.study.estimate import NOISE
 from search.study.experiment import ExperimentSettings, read_experiment
 from search.study.next_command import dir_option
-from search.study.record import TrialRecord
 from search.study.refit import Finalists, Refit, compare_refit, find_finalists, full_training, refit_name, to_variants
 from search.study.settings import StudySettings
-from search.study.summary import Summary
 from spaces.counted import counted
 from trials.training import TrainingError
 from yoloret_nas.terminal.experiments import run

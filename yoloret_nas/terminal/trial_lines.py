@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from search.study.record import TrialRecord
-from search.study.summary import Summary
+from search.front.record import TrialRecord
+from search.front.summary import Summary
 
 _COLOURS = {"complete": "green", "pruned": "yellow", "infeasible": "blue", "failed": "red"}
 _FRONT_COLUMNS = {"trial": 5, "AP": 6, "estimated": 13, "AP50": 6, "median": 10, "p99": 10, "MACs": 7, "params": 6}

@@ -16,9 +16,9 @@ from optuna.trial import TrialState
 
 from search.driver.executor import Progressed
 from search.driver.search import run_search
+from search.study.database.storage import open_storage
 from search.study.read_study import read_study
 from search.study.settings import StudySettings
-from search.study.storage import open_storage
 from tests.search.conftest import MakeSettings
 from tests.search.driver.scripted import FEW, RecordingView
 from trials.progress import Progress

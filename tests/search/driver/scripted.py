@@ -9,9 +9,9 @@ from PIL import Image
 
 from search.driver.devices import LocalDevices
 from search.driver.executor import Died, Event, Finished, Lost, Progressed
-from search.study.record import TrialRecord
+from search.front.record import TrialRecord
+from search.front.summary import Summary
 from search.study.settings import StudySettings
-from search.study.summary import Summary
 from spaces import Architecture
 from spaces.space import BackboneChoice, Space
 from trials.latency import DeviceIdentity, Latency

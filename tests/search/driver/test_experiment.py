@@ -12,12 +12,12 @@ from search.driver.driver import StopRequest
 from search.driver.executor import Event, Finished
 from search.driver.experiment import run_experiment
 from search.driver.repeated_failure import RepeatedFailureError
+from search.front.pareto import Reference
+from search.front.record import TrialRecord
 from search.reports.experiment import draw_curve, draw_steps, to_rows, write_rows
 from search.study.errors import StudyError
 from search.study.experiment import ExperimentSettings, Variant, read_experiment
-from search.study.pareto import Reference
 from search.study.read_study import EXPERIMENT_FILE
-from search.study.record import TrialRecord
 from spaces import Architecture
 from tests.search.conftest import DATASET
 from tests.search.driver.scripted import (

@@ -15,9 +15,9 @@ from sqlalchemy import Engine, event
 
 from search.driver.opening import create_stores
 from search.driver.search import run_search
+from search.study.database.storage import optuna_path
 from search.study.errors import StorageError
 from search.study.read_study import study_names
-from search.study.storage import optuna_path
 from tests.search.conftest import MakeSettings
 from tests.search.driver.scripted import RecordingView, Runs, ScriptedExecutor, StandInDevice
 from trials.data import DatasetError

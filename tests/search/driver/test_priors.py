@@ -6,10 +6,10 @@ import optuna
 import pytest
 
 from search.driver.search import run_search
+from search.study.database.storage import open_storage
 from search.study.errors import StudyError
 from search.study.read_study import read_study, study_names
 from search.study.settings import StudySettings
-from search.study.storage import open_storage
 from tests.search.conftest import MakeSettings
 from tests.search.driver.scripted import RecordingView, Runs, ScriptedExecutor, StandInDevice
 

@@ -26,13 +26,13 @@ from search.driver.lock import driver_lock
 from search.driver.reference_latency import slowest_latency_ms
 from search.driver.repeated_failure import RepeatedFailureError
 from search.driver.search import run_search
+from search.front.summary import Summary
 from search.strategy.optuna_samplers import SpaceSampler
+from search.study.database.storage import open_storage, optuna_path
 from search.study.errors import StudyError
 from search.study.read_study import EXPERIMENT_FILE, read_study, study_names
 from search.study.settings import StudySettings
-from search.study.storage import open_storage, optuna_path
 from search.study.study import Study
-from search.study.summary import Summary
 from spaces import Architecture, YoloRetError
 from spaces.presets import PRESETS
 from spaces.space import BackboneChoice, Space
@@ -704,14 +704,14 @@ def test_a_driver_on_another_host_is_told_though_the_folder_is_not_locked_betwee
     settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("search.driver.opening.driver_lock", lambda folder: contextlib.nullcontext())
-    monkeypatch.setattr("search.study.lease.BEAT_S", 0.01)
+    monkeypatch.setattr("search.study.database.lease.BEAT_S", 0.01)
     refused: list[str] = []
 
     def search_elsewhere(request: TrialRequest) -> Generator[Event, bool | None, None]:
         if not refused:
             with monkeypatch.context() as patch:
-                patch.setattr("search.study.lease.platform.node", lambda: "another-host")
-                patch.setattr("search.study.lease._GLANCE_S", 0.1)
+                patch.setattr("search.study.database.lease.platform.node", lambda: "another-host")
+                patch.setattr("search.study.database.lease._GLANCE_S", 0.1)
                 with pytest.raises(StudyError, match="is being searched by") as raised:
                     search(settings())
             refused.append(raised.value.message)
@@ -728,11 +728,11 @@ def test_a_driver_that_another_host_passed_over_changes_the_study_no_more(
 ) -> None:
     """It was suspended for too long, and wakes up."""
     monkeypatch.setattr("search.driver.opening.driver_lock", lambda folder: contextlib.nullcontext())
-    monkeypatch.setattr("search.study.lease.PATIENCE_S", 0.0)
+    monkeypatch.setattr("search.study.database.lease.PATIENCE_S", 0.0)
 
     def search_elsewhere(request: TrialRequest) -> Generator[Event, bool | None, None]:
         with monkeypatch.context() as patch:
-            patch.setattr("search.study.lease.platform.node", lambda: "another-host")
+            patch.setattr("search.study.database.lease.platform.node", lambda: "another-host")
             study = Study(settings(), SpaceSampler(SPACE, name="random", seed=0))
             study.take(lambda message: None)
             study.recover()

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from search.front.record import TrialRecord
 from search.study.read_study import read_study
-from search.study.record import TrialRecord
 from tests.trials.latency.board.loopback import LoopbackBoard
 
 CACHES = {"engine", "cache", "reference", "timed"}

@@ -1,7 +1,7 @@
 """How long a trial may be silent."""
 
 from search.driver.watchdog import MIN_SILENCE_S, longest_silence_s
-from search.study.record import TrialRecord
+from search.front.record import TrialRecord
 from tests.search.records import record
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from benchmarks.calibration import draw_known_study
+from search.front.record import TrialRecord
 from search.reports.effects import estimate_effects
 from search.reports.forecast import Candidate, Forecast
 from search.reports.report import StudyReport
-from search.study.record import TrialRecord
 from spaces.named_spaces import open_space
 from tests.search.driver.scripted import latency
 from tests.search.records import record, summary

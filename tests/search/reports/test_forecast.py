@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
+from search.front.pareto import Reference, hypervolume
 from search.reports.forecast import Candidate, Forecast, forecast
 from search.reports.report import make_report
-from search.study.pareto import Reference, hypervolume
 from tests.search.driver.scripted import SPACE
 from tests.search.reports.test_report import study, trials
 

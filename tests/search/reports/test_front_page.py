@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 import search.reports
+from search.front.estimate import Estimate
+from search.front.record import trial_folder
+from search.front.summary import Summary
 from search.reports.estimate_words import inherit_words
 from search.reports.front_page import write_front_page
 from search.reports.picture import draw_front
 from search.reports.table import record_rows, write_csv
-from search.study.estimate import Estimate
-from search.study.record import trial_folder
-from search.study.summary import Summary
 from tests.search.records import STAIRCASE, record, summary
 from tests.search.reports.outline import HOSTILE, Outline, read
 from trials.trial_result import DETECTIONS_FILE

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from search.front.estimate import Estimate
+from search.front.summary import Summary
 from search.reports.front_plot import plot_front
-from search.study.estimate import Estimate
-from search.study.summary import Summary
 from tests.search.records import STAIRCASE, record, summary
 from tests.search.reports.outline import HOSTILE
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from search.front.pareto import Reference
+from search.front.record import TrialRecord
+from search.front.summary import Summary
 from search.reports.effects import estimate_effects
 from search.reports.forecast import forecast
 from search.reports.report import make_report
 from search.reports.report_page import write_report_page
 from search.strategy.belief import learn_prior
-from search.study.pareto import Reference
 from search.study.read_study import ReadStudy
-from search.study.record import TrialRecord
-from search.study.summary import Summary
 from tests.search.driver.scripted import SPACE, latency
 from tests.search.records import record
 from tests.search.reports.outline import HOSTILE, read

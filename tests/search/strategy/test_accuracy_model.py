@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from search.front.pareto import Reference
 from search.strategy.accuracy_model import AccuracyModel, Observation
 from search.strategy.candidates import Candidates
 from search.strategy.latency_lookups import LatencyLookups
 from search.strategy.settings import StrategySettings
 from search.strategy.suggest import suggest
 from search.strategy.surrogate import Inputs, Surrogate, SurrogateSettings, fit_surrogate
-from search.study.pareto import Reference
 
 PLACES = np.linspace(0, 1, 11)
 LATENCY_MS = 5 * 16**PLACES

@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from search.front.pareto import FloatArray, Reference
+from search.front.record import TrialRecord
+from search.front.summary import Summary
 from search.strategy.accuracy_model import Observation
 from search.strategy.belief import Belief, agreement, learn_prior
 from search.strategy.candidates import Encoder
 from search.strategy.settings import StrategySettings
 from search.strategy.suggest import suggest
 from search.study.errors import StudyError
-from search.study.pareto import FloatArray, Reference
 from search.study.prior import Prior
 from search.study.read_study import ReadStudy
-from search.study.record import TrialRecord
-from search.study.summary import Summary
 from spaces import Architecture
 from spaces.named_spaces import open_space
 from tests.search.driver.scripted import latency

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from search.strategy.candidates import Encoder
-from search.study.parameters import distributions, from_parameters, to_parameters
+from search.study.database.parameters import distributions, from_parameters, to_parameters
 from spaces.named_spaces import open_space
 
 TINY = open_space("tiny")

@@ -7,12 +7,12 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from search.front.pareto import FloatArray
 from search.strategy.candidates import draw_pool
 from search.strategy.ehvi_sampler import EhviSampler
 from search.strategy.settings import StrategySettings
 from search.strategy.suggest import Suggestion, suggest
-from search.study.parameters import distributions, from_parameters
-from search.study.pareto import FloatArray
+from search.study.database.parameters import distributions, from_parameters
 from spaces import Architecture
 from tests.search.driver.scripted import SPACE, fake_ap, fake_latency_ms, latency
 from trials.trial_result import TrialResult

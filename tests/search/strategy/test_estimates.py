@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from search.front.pareto import Reference
+from search.front.record import TrialRecord
+from search.front.summary import Summary
 from search.reports.forecast import forecast
 from search.strategy.estimates import MIN_TRIALS, with_estimates
-from search.study.pareto import Reference
-from search.study.record import TrialRecord
-from search.study.summary import Summary
 from spaces import Architecture
 from spaces.named_spaces import open_space
 from tests.search.driver.scripted import SPACE, latency

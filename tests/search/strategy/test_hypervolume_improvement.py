@@ -5,12 +5,12 @@ from hypothesis import strategies as st
 from scipy.special import ndtri
 from scipy.stats import norm
 
+from search.front.pareto import Reference, hypervolume, staircase
 from search.strategy.hypervolume_improvement import (
     expected_hypervolume_improvement,
     expected_improvement,
     log_probability_of_joining,
 )
-from search.study.pareto import Reference, hypervolume, staircase
 
 CORNER = Reference(ap=0.1, latency_ms=100.0)
 FRONT_AP, FRONT_MS = np.array([0.2, 0.45, 0.4, 0.6]), np.array([10.0, 30.0, 35.0, 70.0])

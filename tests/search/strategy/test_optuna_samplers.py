@@ -18,12 +18,12 @@ from search.strategy.ehvi_sampler import FAILED_LOOKUPS, LOOKUP, EhviSampler
 from search.strategy.observations import observe
 from search.strategy.optuna_samplers import OPTUNA_SAMPLERS, SpaceSampler, first_untried
 from search.strategy.settings import StrategySettings
+from search.study.database.parameters import distributions, from_parameters, to_parameters
+from search.study.database.storage import open_storage
+from search.study.database.trial_attributes import INTERRUPTED, WHY
 from search.study.errors import SpaceExhaustedError, StudyError
-from search.study.parameters import distributions, from_parameters, to_parameters
 from search.study.settings import SamplerName
-from search.study.storage import open_storage
 from search.study.study import to_record
-from search.study.trial_attributes import INTERRUPTED, WHY
 from spaces import Architecture, YoloRetError
 from spaces.named_spaces import open_space
 from spaces.space import BackboneChoice, Space

@@ -1,5 +1,5 @@
+from search.front.record import TrialRecord
 from search.strategy.parents import best_parent
-from search.study.record import TrialRecord
 from spaces import Architecture
 from tests.search.records import record
 

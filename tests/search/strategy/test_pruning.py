@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
+from search.front.record import TrialRecord
 from search.strategy.pruning import MIN_CURVES, RISK, cannot_reach_front, extrapolate
-from search.study.record import TrialRecord
 from tests.search.records import record
 
 NUM_EPOCHS = 12

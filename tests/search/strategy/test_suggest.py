@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from search.front.pareto import Reference, hypervolume
 from search.strategy.accuracy_model import Observation
 from search.strategy.candidates import Candidates
 from search.strategy.settings import StrategySettings
 from search.strategy.suggest import Suggestion, suggest
-from search.study.pareto import Reference, hypervolume
 
 CORNER = Reference(ap=0.1, latency_ms=120.0)
 

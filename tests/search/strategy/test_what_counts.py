@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from search.front.pareto import Reference
 from search.strategy.accuracy_model import Observation
 from search.strategy.candidates import Candidates
 from search.strategy.settings import StrategySettings
 from search.strategy.suggest import Suggestion, suggest
 from search.strategy.surrogate import SurrogateSettings
-from search.study.pareto import Reference
 
 
 class Line:

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from search.study.database.storage import optuna_path
 from search.study.errors import StudyError
 from search.study.experiment import read_experiment
 from search.study.read_study import read_study, study_names
-from search.study.storage import optuna_path
 from search.tracking.store import experiment_pages
 from spaces import YoloRetError
 from tests.search.conftest import MakeSettings

@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
+from search.front.estimate import Estimate
 from search.reports import estimate_words
 from search.study.errors import StudyError
-from search.study.estimate import Estimate
 from search.study.selection import select_trial
 from tests.search.records import STAIRCASE, record, summary
 

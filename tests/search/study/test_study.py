@@ -15,11 +15,11 @@ from sqlalchemy import event
 
 from search.strategy.optuna_samplers import SpaceSampler
 from search.study.data_record import DATA_FILE
+from search.study.database.storage import STORAGE_VARIABLE, named_storage_errors, open_storage, optuna_path
 from search.study.errors import StorageError, StudyError
 from search.study.kept_weights import delete_weights
 from search.study.read_study import EXPERIMENT_FILE, read_study, study_names
 from search.study.settings import StudySettings, differences
-from search.study.storage import STORAGE_VARIABLE, named_storage_errors, open_storage, optuna_path
 from search.study.study import Study, space_from_dict
 from spaces import Architecture
 from spaces.named_spaces import SPACES

@@ -10,12 +10,12 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from search.driver.search import run_search
+from search.front.estimate import Estimate
+from search.front.record import TrialRecord
+from search.front.summary import Summary
 from search.reports.files import write_reports
 from search.study.errors import StudyError
-from search.study.estimate import Estimate
-from search.study.record import TrialRecord
 from search.study.settings import StudySettings
-from search.study.summary import Summary
 from search.tracking.runs import (
     FRONT_TAG,
     KIND_TAG,

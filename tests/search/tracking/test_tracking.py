@@ -17,9 +17,9 @@ from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
 from search.credentials import without_credentials
 from search.driver.search import run_search
+from search.study.database.storage import open_storage
 from search.study.errors import StorageError, StudyError
 from search.study.settings import StudySettings
-from search.study.storage import open_storage
 from search.tracking import runs, tracking
 from search.tracking.location import shown_uri, store_path
 from search.tracking.runs import STATE_TAG, TRIAL_TAG

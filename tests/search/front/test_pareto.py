@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.study.pareto import Reference, front_indices, hypervolume, knee_index, staircase
+from search.front.pareto import Reference, front_indices, hypervolume, knee_index, staircase
 
 CORNER = Reference(ap=0.0, latency_ms=100.0)
 TRIALS = st.lists(st.tuples(st.floats(-0.2, 1.0), st.floats(0.1, 150.0)), max_size=12)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from search.study.estimate import Estimate, group_repeats, mean_ap
-from search.study.pareto import FloatArray, Reference, front_indices, hypervolume, knee_index
-from search.study.record import TrialRecord
+from search.front.estimate import Estimate, group_repeats, mean_ap
+from search.front.pareto import FloatArray, Reference, front_indices, hypervolume, knee_index
+from search.front.record import TrialRecord
 
 
 @dataclass(frozen=True, kw_only=True)

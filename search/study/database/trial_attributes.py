@@ -3,7 +3,7 @@
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from search.study.parameters import from_parameters
+from search.study.database.parameters import from_parameters
 from spaces import Architecture
 from spaces.space import Space
 

@@ -7,9 +7,9 @@ import optuna
 import pytest
 
 from search.driver.search import run_search
+from search.study.database.storage import STORAGE_VARIABLE, optuna_path, server_storage
 from search.study.errors import StorageError, StudyError
 from search.study.read_study import read_study, study_names
-from search.study.storage import STORAGE_VARIABLE, optuna_path, server_storage
 from tests.search.conftest import MakeSettings
 from tests.search.driver.scripted import RecordingView, Runs, ScriptedExecutor, StandInDevice
 from tests.search.tracking.servers import find_postgresql, postgresql

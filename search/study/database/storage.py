@@ -14,8 +14,8 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from search.credentials import without_credentials
+from search.study.database.sqlite_url import sqlite_url, typed_sqlite_url
 from search.study.errors import StorageError
-from search.study.sqlite_url import sqlite_url, typed_sqlite_url
 
 STORAGE_VARIABLE = "YOLORET_NAS_STORAGE"
 """Environment variable with the URL of a server's database, such as ``postgresql+psycopg://user:password@host/name``."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import hypot
 from statistics import fmean
 
-from search.study.record import TrialRecord
+from search.front.record import TrialRecord
 from spaces import Architecture
 
 NOISE = 0.02

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import optuna
 import pytest
 
-from search.study import lease
+from search.study.database import lease
+from search.study.database.lease import PATIENCE_S, Lease
+from search.study.database.storage import open_storage
 from search.study.errors import StudyError
-from search.study.lease import PATIENCE_S, Lease
-from search.study.storage import open_storage
 from tests.search.conftest import MakeSettings
 
 Open = Callable[..., Lease]
