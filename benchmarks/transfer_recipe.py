@@ -6,7 +6,8 @@
 One network of space `lite`, EfficientNet-Lite0 cut after 14 of its 17 blocks with the decoupled head, is trained in each of
 `WAYS`. Each training is kept in `--results`, where the same command goes on; the last lines are the table: AP after each
 length, mean and standard deviation over the seeds. All ways take the same time an epoch, but for frozen ones. Each core runs
-one training with one thread.
+one training with one thread. With --by-epoch the tables are AP by epoch of the longest trainings: an epoch takes as long
+from any weights, so they compare at equal time.
 """
 
 import argparse
@@ -76,6 +77,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--results", type=Path, default=Path(__file__).with_suffix(".jsonl"))
+    parser.add_argument("--by-epoch", action="store_true", help="AP by epoch of the longest trainings")
     parser.add_argument("--only-print", action="store_true", help="the tables of what is kept")
     given = parser.parse_args()
     kept = [json.loads(line) for line in given.results.read_text().splitlines()] if given.results.exists() else []
@@ -89,7 +91,8 @@ def main() -> None:
                     file.write(json.dumps(kept[-1]) + "\n")
                 print({name: value for name, value in kept[-1].items() if name != "history"}, flush=True)
     for data in given.data:
-        print_table([row for row in kept if row["data"] == Path(data).name and row["size"] == given.size])
+        rows = [row for row in kept if row["data"] == Path(data).name and row["size"] == given.size]
+        (print_curves if given.by_epoch else print_table)(rows)
 
 
 def _missing(given: argparse.Namespace, kept: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -162,6 +165,20 @@ def print_table(rows: list[dict[str, Any]]) -> None:
                 if ones:
                     ap, ap50 = (_spread([row[name] for row in ones]) for name in ("ap", "ap50"))
                     print(f"| {way} | {epochs} | {ap} | {ap50} | {len(ones)} |")
+
+
+def print_curves(rows: list[dict[str, Any]]) -> None:
+    """Print mean and standard deviation of AP after each scored epoch of the longest trainings."""
+    longest = max(row["epochs"] for row in rows)
+    rows = [row for row in rows if row["epochs"] == longest]
+    scored = [epoch for epoch, _ in rows[0]["history"]]
+    print(f"\n| {rows[0]['data']}, AP after epoch | {' | '.join(map(str, scored))} | seeds |")
+    print("|---" * (len(scored) + 2) + "|")
+    for way in WAYS:
+        curves = [dict(row["history"]) for row in rows if row["way"] == way]
+        if curves:
+            cells = [_spread([curve[epoch] for curve in curves]) for epoch in scored]
+            print(f"| {way} | {' | '.join(cells)} | {len(curves)} |")
 
 
 def _spread(values: list[float]) -> str:
