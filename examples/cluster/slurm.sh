@@ -13,10 +13,12 @@
 #SBATCH --time=24:00:00
 #SBATCH --requeue
 set -euo pipefail
-source "${YOLORET_NAS_ENV:-.venv}/bin/activate"
+environment=${YOLORET_NAS_ENV:-$PWD/.venv}
+[ -f "$environment/bin/activate" ] || { echo "no environment $environment: submit from the project's folder, or set YOLORET_NAS_ENV" >&2; exit 2; }
+source "$environment/bin/activate"
 export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK  # since SLURM 22.05 srun does not take it from the job
 export RAY_AUTH_MODE=token  # nodes share ~/.ray/auth_token, so that other users of the machines cannot join
-mkdir -p ~/.ray && { [ -s ~/.ray/auth_token ] || ray get-auth-token --generate >/dev/null; }
+(umask 077; mkdir -p ~/.ray; [ -s ~/.ray/auth_token ] || ray get-auth-token --generate >/dev/null)  # for no other user
 
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 head=$(srun --nodes=1 --ntasks=1 -w "${nodes[0]}" hostname --ip-address | awk '{print $1}')
