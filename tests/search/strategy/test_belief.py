@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from search.front.record import TrialRecord
 from search.front.summary import Summary
 from search.strategy.accuracy_model import Observation
 from search.strategy.belief import Belief, agreement, learn_prior
-from search.strategy.candidates import Encoder
+from search.strategy.candidates import Candidates, Encoder
+from search.strategy.estimates import fit_to_observations
+from search.strategy.latency_lookups import LatencyLookups
 from search.strategy.settings import StrategySettings
 from search.strategy.suggest import suggest
 from search.study.errors import StudyError
@@ -95,12 +98,39 @@ def test_a_belief_orders_candidates_as_the_earlier_study_and_counts_by_what_it_e
     assert nothing.std() < 0.4
 
 
-def test_a_belief_says_the_same_of_a_candidate_whoever_else_is_asked_for() -> None:
+def test_a_belief_says_the_same_of_a_candidate_whoever_else_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    fits = 0
+
+    def count(*arguments: Any, **options: Any) -> Any:
+        nonlocal fits
+        fits += 1
+        return fit_to_observations(*arguments, **options)
+
+    monkeypatch.setattr("search.strategy.belief.fit_to_observations", count)
     belief = Belief(learn_prior(study(true_ap)), Encoder(num_classes=3), seed=0)
     first, others = draw(30, seed=5), draw(30, seed=6)
     before = belief.of(first)
     belief.of(others)
     assert np.corrcoef(before, belief.of(first))[0, 1] > 0.99
+    assert fits == 2  # what is known is not asked of the model again
+
+
+def test_a_study_that_explains_takes_the_place_of_half_of_what_is_assumed_to_rise() -> None:
+    candidates = draw(60, seed=5)
+    encoded = Encoder(num_classes=3).encode(candidates)
+    told = Belief(learn_prior(study(true_ap)), Encoder(num_classes=3), seed=0).of(candidates)
+    slopes = [slopes_of(encoded), slopes_of(replace(encoded, beliefs=told[:, None]))]
+    assert slopes[1] == pytest.approx((1 - told.std() / 2) * slopes[0])
+
+
+def slopes_of(candidates: Candidates) -> FloatArray:
+    lookups = LatencyLookups(
+        candidates, np.full(len(candidates), np.nan), measure=lambda wanted: [], max_lookups=0, seed=0
+    )
+    lookups.predict()
+    slopes = lookups.inputs().slopes
+    assert slopes is not None
+    return slopes
 
 
 def test_the_agreement_is_the_rank_correlation_of_what_was_expected_and_reached() -> None:

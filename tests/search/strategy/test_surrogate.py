@@ -209,11 +209,22 @@ def test_beliefs_are_main_effects_whose_coefficients_are_integrated_out() -> Non
     coefficients = np.sqrt(0.5 / 2) * np.random.default_rng(4).standard_normal((20_000, 2))
     assert added == pytest.approx(np.cov((coefficients @ inputs.beliefs.T).T), abs=0.06)
     assert inputs.expected() == pytest.approx(inputs.beliefs @ [0.5, 0.5])
-    # Far from all observations the variance is that of the prior.
-    _, std = fit_surrogate(inputs.take(np.array([0])), np.array([0.4]), settings=settings).predict(inputs)
-    _, std_without = fit_surrogate(without.take(np.array([0])), np.array([0.4]), settings=settings).predict(without)
-    strongest = int(np.argmax((inputs.beliefs**2).sum(axis=1) * (np.arange(len(inputs)) > 0)))
-    assert std[strongest] > std_without[strongest]
+
+
+def test_the_posterior_with_beliefs_is_that_of_its_covariance() -> None:
+    inputs = replace(grid(), beliefs=np.random.default_rng(3).standard_normal((len(grid()), 2)))
+    seen, settings, theta = some(inputs, 9), SurrogateSettings(), np.zeros(5)
+    targets = truth(inputs)[seen]
+    model = Surrogate(inputs.take(seen), targets, noise_std=np.zeros(9), theta=theta, settings=settings)
+    covariance = _covariance(inputs, inputs, theta, settings)
+    noisy = covariance[np.ix_(seen, seen)] + (1.0 + 1e-6) * np.eye(9)
+    gain = np.linalg.solve(noisy, covariance[seen]).T
+    standardised = (targets - targets.mean()) / targets.std()
+    expected = inputs.expected() + gain @ (standardised - inputs.expected()[seen])
+    variance = np.diag(covariance - gain @ covariance[seen])
+    mean, std = model.predict(inputs)
+    assert mean == pytest.approx(expected * targets.std() + targets.mean())
+    assert std == pytest.approx(np.sqrt(variance) * targets.std())
 
 
 def test_beliefs_of_another_number_of_architectures_are_refused() -> None:
