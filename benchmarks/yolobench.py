@@ -116,7 +116,7 @@ def read_table(path: Path, device_column: str = NANO) -> Problem:
 def earlier_ap(problem: Problem, kind: str) -> FloatArray | None:
     """Return the AP that an earlier study found for the candidates: (N,), or None for `kind` ``none``."""
     ap50 = problem.ap50
-    found = {
+    found: dict[str, FloatArray | None] = {
         "none": None,
         "map50": ap50,
         "reversed": ap50.max() + ap50.min() - ap50,

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -66,23 +67,24 @@ def run_search(
         DatasetError: the data cannot be read.
         DeviceError: the device cannot be reached.
     """
-    settings = with_available_weights(settings, view)
-    devices = devices or LocalDevices()
-    is_new = settings.name not in study_names(settings.root)
-    priors = learn_priors(settings) if is_new else ()
-    make_work = partial(
-        SearchWork, settings, notice=view.noticed, devices=devices, workers=max(1, executor.capacity), priors=priors
-    )
+    with closing(executor):  # also where a prior is refused, before the run itself closes it
+        settings = with_available_weights(settings, view)
+        devices = devices or LocalDevices()
+        is_new = settings.name not in study_names(settings.root)
+        priors = learn_priors(settings) if is_new else ()
+        make_work = partial(
+            SearchWork, settings, notice=view.noticed, devices=devices, workers=max(1, executor.capacity), priors=priors
+        )
 
-    def refuse(opened: Opened) -> None:
-        if is_new:
-            num_classes = len(opened.dataset.class_names)
-            refuse_space(settings, devices=devices, num_classes=num_classes, notice=view.noticed)
+        def refuse(opened: Opened) -> None:
+            if is_new:
+                num_classes = len(opened.dataset.class_names)
+                refuse_space(settings, devices=devices, num_classes=num_classes, notice=view.noticed)
 
-    result, _ = open_and_drive(
-        settings, make_work, executor, devices=devices, view=view, stop_requested=stop_requested, refuse=refuse
-    )
-    return result
+        result, _ = open_and_drive(
+            settings, make_work, executor, devices=devices, view=view, stop_requested=stop_requested, refuse=refuse
+        )
+        return result
 
 
 class SearchWork:

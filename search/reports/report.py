@@ -14,6 +14,7 @@ from search.strategy.estimates import MIN_TRIALS, with_estimates
 from search.study.prior import Prior
 from search.study.read_study import ReadStudy
 from search.study.refit import Refit, read_refit
+from spaces.counted import counted
 
 _KINDS = ("training kept", "training not kept", "scoring", "measuring", "full trainings", "the rest")
 
@@ -91,8 +92,12 @@ def make_report(study: ReadStudy) -> StudyReport:
 
 def _judge(prior: Prior, summary: Summary) -> str:
     tau = agreement(prior, summary.records)
-    found = "too few trials to compare" if tau is None else f"Kendall's tau {tau:.2f} (1: same order; 0: unrelated)"
-    return f"AP as prior {prior.study} ({prior.dataset}) expected it and as trials reached it: {found}"
+    count = counted(summary.states.get("complete", 0), "trial(s)")
+    found = f"{count}, too few to compare" if tau is None else f"Kendall's tau {tau:.2f} over {count}"
+    return (
+        f"earlier study {prior.study} ({prior.dataset}), the order of AP it led to expect against that of the trials: "
+        f"{found} (1: the same; about 0.2 where it says nothing, since larger networks are expected to be better anyway)"
+    )
 
 
 def _title(study: ReadStudy) -> str:

@@ -66,34 +66,27 @@ class Belief:
         self._prior = prior
         self._encoder = encoder
         self._seed = seed
-        self._known: dict[str, Architecture] = {one.architecture.key: one.architecture for one in prior.trials}
-        self._expected: dict[str, float] = {}
-        self._doubt = 0.0
-        """Variance of AP that the model does not explain: its own uncertainty and the noise of trainings."""
 
     def of(self, architectures: Sequence[Architecture]) -> FloatArray:
-        """Return what it expects of N architectures, (N,): mean 0, standard deviation the share of variance it explains."""
-        if new := {one.key: one for one in architectures if one.key not in self._expected}:
-            self._known |= new
-            self._fit()
-        ap = np.array([self._expected[one.key] for one in architectures])
-        variance = float(ap.var())
-        explained = variance / (variance + self._doubt)
-        return np.asarray((ap - ap.mean()) / max(ap.std(), 1e-9) * explained)
+        """Return what it expects of N architectures, (N,): mean 0, standard deviation the share of variance it explains.
 
-    def _fit(self) -> None:
-        """Fit the model to the trials, and read it at all architectures that were ever asked for."""
-        place = {key: index for index, key in enumerate(self._known)}
+        A posterior mean would have the square root of that share. The smaller figure is the more cautious one.
+        """
+        known = {one.architecture.key: one.architecture for one in self._prior.trials}
+        known |= {one.key: one for one in architectures}
+        place = {key: index for index, key in enumerate(known)}
         latency_ms = np.full(len(place), np.nan)
         observations = []
         for one in self._prior.trials:
             index = place[one.architecture.key]
             latency_ms[index] = one.latency_ms
             observations.append(Observation(candidate=index, ap=one.ap, ap_std=one.ap_std, latency_ms=one.latency_ms))
-        candidates = self._encoder.encode(list(self._known.values()))
+        candidates = self._encoder.encode(list(known.values()))
         _, model = fit_to_observations(candidates, observations, latency_ms=latency_ms, seed=self._seed)
-        self._expected = dict(zip(place, model.mean.tolist(), strict=True))
-        self._doubt = float((model.std**2).mean()) + model.noise_std**2
+        wanted = [place[one.key] for one in architectures]
+        ap, doubt = model.mean[wanted], float((model.std[wanted] ** 2).mean()) + model.noise_std**2
+        explained = float(ap.var()) / (float(ap.var()) + doubt)
+        return np.asarray((ap - ap.mean()) / max(float(ap.std()), 1e-9) * explained)
 
 
 def agreement(prior: Prior, records: Sequence[TrialRecord]) -> float | None:
@@ -104,10 +97,10 @@ def agreement(prior: Prior, records: Sequence[TrialRecord]) -> float | None:
         records: The study's finished trials.
 
     Returns:
-        None for fewer than three complete trials, or equal ones.
+        None for fewer than `MIN_TRIALS` complete trials, or equal ones.
     """
     complete = [record for record in records if record.point is not None]
-    if len(complete) < 3:
+    if len(complete) < MIN_TRIALS:
         return None
     classes = max(1, *(len(record.result.per_class_ap) for record in complete))
     expected = Belief(prior, Encoder(num_classes=classes), seed=0).of([record.architecture for record in complete])

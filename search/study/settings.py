@@ -135,7 +135,8 @@ class StudySettings(RunSettings):
             raise StudyError(f"a budget of {self.budget} trials finds nothing", hint="give at least 1")
         if self.prior and self.sampler != "ehvi":
             raise StudyError(
-                f"sampler {self.sampler!r} takes no prior", hint="leave out --prior, or take --sampler ehvi"
+                f"sampler {self.sampler!r} takes no prior",
+                hint="leave out --prior (on the command line and in yoloret-nas.yaml), or take --sampler ehvi",
             )
         if self.name in self.prior:
             raise StudyError(
@@ -162,7 +163,7 @@ class StudySettings(RunSettings):
             "seed": self.seed,
             "prune": self.prune,
             "inherit": self.inherit,
-            "prior": list(self.prior),
+            "prior": sorted(self.prior),
             "skip_broken": self.skip_broken,
         }
 

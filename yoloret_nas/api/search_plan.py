@@ -148,7 +148,7 @@ def _announce(console: Console, plan: SearchPlan) -> None:
             "(--refit 0 to skip)"
         )
     if settings.prior:
-        lines.append(f"  prior   {', '.join(settings.prior)}: what they found says where to begin")
+        lines.append(f"  prior   {', '.join(settings.prior)}: the search learns from what they found first")
     if settings.inherit:
         lines.append(
             "  note    trials inherit weights (--inherit): their AP is higher than from scratch, by how much varies"

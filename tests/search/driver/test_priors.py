@@ -66,6 +66,23 @@ def test_a_prior_that_does_not_exist_or_says_nothing_begins_no_study(
     assert study_names(settings().root) == ["short"]
 
 
+def test_the_executor_is_closed_where_a_prior_is_refused(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    executor = ScriptedExecutor()
+    with pytest.raises(StudyError, match="no study 'missing'"):
+        run_search(settings(sampler="ehvi", prior=("missing",)), executor=executor, view=RecordingView())
+    assert executor.is_closed
+
+
+def test_the_order_of_priors_is_no_other_setting(settings: MakeSettings, device: StandInDevice, tracking: Runs) -> None:
+    for name in ("first", "second"):
+        search(settings(name=name, budget=10, sampler="random", prune=False, seed=len(name)))
+    search(settings(name="told", sampler="ehvi", prior=("first", "second"), budget=4))
+    assert len(search(settings(name="told", sampler="ehvi", prior=("second", "first"), budget=5))) == 1
+    assert [one.study for one in read_study(settings().root, "told").priors] == ["first", "second"]
+
+
 def test_a_study_keeps_the_priors_that_it_began_with(
     settings: MakeSettings, device: StandInDevice, tracking: Runs
 ) -> None:

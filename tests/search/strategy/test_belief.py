@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +15,6 @@ from search.front.summary import Summary
 from search.strategy.accuracy_model import Observation
 from search.strategy.belief import Belief, agreement, learn_prior
 from search.strategy.candidates import Candidates, Encoder
-from search.strategy.estimates import fit_to_observations
 from search.strategy.latency_lookups import LatencyLookups
 from search.strategy.settings import StrategySettings
 from search.strategy.suggest import suggest
@@ -98,21 +97,21 @@ def test_a_belief_orders_candidates_as_the_earlier_study_and_counts_by_what_it_e
     assert nothing.std() < 0.4
 
 
-def test_a_belief_says_the_same_of_a_candidate_whoever_else_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    fits = 0
-
-    def count(*arguments: Any, **options: Any) -> Any:
-        nonlocal fits
-        fits += 1
-        return fit_to_observations(*arguments, **options)
-
-    monkeypatch.setattr("search.strategy.belief.fit_to_observations", count)
+def test_a_belief_depends_on_the_candidates_alone_and_not_on_what_was_asked_before() -> None:
     belief = Belief(learn_prior(study(true_ap)), Encoder(num_classes=3), seed=0)
     first, others = draw(30, seed=5), draw(30, seed=6)
     before = belief.of(first)
     belief.of(others)
-    assert np.corrcoef(before, belief.of(first))[0, 1] > 0.99
-    assert fits == 2  # what is known is not asked of the model again
+    assert belief.of(first).tolist() == before.tolist()
+
+
+def test_a_belief_is_the_model_s_mean_shrunk_by_its_doubt_and_the_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    prior = replace(learn_prior(study(true_ap)), trials=learn_prior(study(true_ap)).trials[:2])
+    candidates = [one.architecture for one in prior.trials]
+    model = SimpleNamespace(mean=np.array([0.2, 0.4]), std=np.array([0.05, 0.05]), noise_std=0.1)
+    monkeypatch.setattr("search.strategy.belief.fit_to_observations", lambda *args, **options: (None, model))
+    explained = 0.01 / (0.01 + 0.0025 + 0.01)
+    assert Belief(prior, Encoder(num_classes=3), seed=0).of(candidates) == pytest.approx([-explained, explained])
 
 
 def test_a_study_that_explains_takes_the_place_of_half_of_what_is_assumed_to_rise() -> None:
@@ -142,7 +141,7 @@ def test_the_agreement_is_the_rank_correlation_of_what_was_expected_and_reached(
     assert contradicted is not None
     assert agreed > 0.6
     assert contradicted < -0.6
-    assert agreement(prior, now[:2]) is None
+    assert agreement(prior, now[:7]) is None
 
 
 def trained(beliefs: FloatArray | None, candidates: list[Architecture], num_trainings: int) -> list[int]:
