@@ -50,6 +50,7 @@ _EXPECTED_WARNINGS = (
     r".*does not have many workers.*",  # none is right on a CPU that also trains
     r".*treespec, LeafSpec.*",  # Lightning 2.6 calls what torch 2.15 deprecates
     r".*AccumulateGrad node's stream does not match.*",  # recorded passes were recorded on another stream
+    r".*`srun` command is available.*",  # a trial is one process, also on a machine of a SLURM cluster
     r".*GPU available but not used.*",  # the user's accelerator flag
 )
 
