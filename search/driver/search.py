@@ -71,9 +71,10 @@ def run_search(
         settings = with_available_weights(settings, view)
         devices = devices or LocalDevices()
         is_new = settings.name not in study_names(settings.root)
-        priors = learn_priors(settings) if is_new else ()
+        if is_new:
+            learn_priors(settings)  # refused before the data are read
         make_work = partial(
-            SearchWork, settings, notice=view.noticed, devices=devices, workers=max(1, executor.capacity), priors=priors
+            SearchWork, settings, notice=view.noticed, devices=devices, workers=max(1, executor.capacity)
         )
 
         def refuse(opened: Opened) -> None:
@@ -96,7 +97,6 @@ class SearchWork:
         notice: Called with notes for the user.
         devices: See :func:`run_search`.
         workers: Trials at once.
-        priors: Of a new study; empty for one that exists.
 
     Raises:
         StudyError: the study exists with other settings, other data or another device, or an experiment has its name.
@@ -110,7 +110,6 @@ class SearchWork:
         notice: Callable[[str], None],
         devices: Devices,
         workers: int = 1,
-        priors: Sequence[Prior] = (),
     ) -> None:
         self.settings = settings
         self.seconds_measuring = 0.0
@@ -131,16 +130,16 @@ class SearchWork:
         self._study = Study(settings, sampler)
         self._study.take(notice)
         try:
-            self._note_priors(priors)
+            self._note_priors()
             self._open(opened, notice=notice, devices=devices)
         except BaseException:
             self._study.release()
             raise
 
-    def _note_priors(self, priors: Sequence[Prior]) -> None:
+    def _note_priors(self) -> None:
         """Have the study keep copies of its priors; a driver killed before this left none."""
         if self.settings.prior and not self._study.priors:
-            self._study.priors = priors or learn_priors(self.settings)
+            self._study.priors = learn_priors(self.settings)
 
     def _open(self, opened: Opened, *, notice: Callable[[str], None], devices: Devices) -> None:
         """Take up the study where its last driver left it."""
