@@ -9,9 +9,11 @@ that ends at the raw maps, and the file that ends at boxes and scores. Then the 
 thread and bound to its core.
 
 The shelf: YOLOv8n, YOLO11n and YOLO26n at three sizes, each in its best of three settings: as it comes (batches of 16
-accumulated to 64 images), batches of 16, batches of 8, the latter two not accumulated. Ours: `OURS`, each trained for no
-more CPU time than any of the shelf's networks that are as slow or slower. Time is that of the process on its core, without
-validation. All are scored by our scorer (COCO's AP) on their own detections of the validation images.
+accumulated to 64 images), batches of 16, batches of 8, the latter two not accumulated. Ours: `OURS`, and with
+`--found FOLDER STUDY` what a search found: for each of the shelf's the network with the best AP of its trials that is no
+slower, which is what the search's user would export. Each is trained for no more CPU time than any of the shelf's networks
+that are as slow or slower. Time is that of the process on its core, without validation. All are scored by our scorer
+(COCO's AP) on their own detections of the validation images.
 """
 
 import argparse
@@ -38,6 +40,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from PIL import Image
 
+from search.study.read_study import read_study
 from spaces import Architecture
 from spaces.networks import build_network, count_cost
 from spaces.presets import PRESETS
@@ -83,6 +86,10 @@ class Timed:
     """Median to boxes and scores."""
     macs: int | None = None
     """Multiply-adds; None for the shelf's."""
+    architecture: Mapping[str, Any] | None = None
+    """Of a network that a search found."""
+    found_ap: float | None = None
+    """Its AP in that search."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,10 +115,12 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", required=True)
     parser.add_argument("--python", help="of the environment that has ultralytics; none: only what is kept")
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--first-seed", type=int, default=0, help="of what is trained in this call")
     parser.add_argument("--minutes", type=float, default=60.0, help="no training begins later")
     parser.add_argument("--settings", nargs="+", default=list(SETTINGS), choices=SETTINGS)
     parser.add_argument("--shelf", nargs="+", default=list(SHELF), choices=SHELF)
     parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES))
+    parser.add_argument("--found", nargs=2, metavar=("FOLDER", "STUDY"), help="networks that a search found")
     parser.add_argument("--results", type=Path, default=Path(__file__).with_name("against_the_shelf.jsonl"))
     parser.add_argument("--ours", help=argparse.SUPPRESS)  # how this script trains ours in a process of its own
     given = parser.parse_args()
@@ -138,6 +147,8 @@ class Results:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.timed: dict[str, Timed] = {}
+        self.ours = dict(OURS)
+        """Name to architecture, of those that searches found, too."""
         self.trained: list[Trained] = []
         self.epoch_s: dict[tuple[str, str], float] = {}
         """CPU time of an epoch of ours, by data and network; not kept, since a machine is not as fast another day."""
@@ -147,7 +158,9 @@ class Results:
     def _take(self, row: dict[str, Any]) -> None:
         kind = row.pop("kind")
         if kind == "timed":
-            self.timed[row["network"]] = Timed(**row)
+            timed = self.timed[row["network"]] = Timed(**row)
+            if timed.architecture is not None:
+                self.ours[timed.network] = Architecture.from_dict(timed.architecture)
         else:
             self.trained.append(Trained(**row))
 
@@ -162,8 +175,26 @@ class Results:
         found: dict[str, list[Trained]] = {}
         for one in self.trained:
             if (one.data, one.network) == (data, network):
-                found.setdefault(EQUAL_TIME if network in OURS else one.setting, []).append(one)
+                found.setdefault(EQUAL_TIME if network in self.ours else one.setting, []).append(one)
         return found
+
+    def shelf(self) -> list[str]:
+        """Return the shelf's networks that have a latency, fastest first."""
+        return sorted((one for one in self.timed if one not in self.ours), key=lambda one: self.timed[one].boxes_ms)
+
+    def wanted(self) -> list[str]:
+        """Return ours that are trained: what searches found, only where it is the best of one within a latency."""
+        chosen = [name for name in self.ours if name in OURS]
+        searches: dict[str, list[Timed]] = {}
+        for timed in self.timed.values():
+            if timed.found_ap is not None:
+                searches.setdefault(timed.network.split(":")[0], []).append(timed)
+        for members in searches.values():
+            for one in self.shelf():
+                within = [member for member in members if member.boxes_ms <= self.timed[one].boxes_ms]
+                if within:
+                    chosen.append(max(within, key=lambda member: member.found_ap or 0.0).network)
+        return list(dict.fromkeys(chosen))
 
     def best(self, data: str, network: str) -> list[Trained]:
         """Return the trainings of a network's best setting; empty if there is none."""
@@ -191,18 +222,30 @@ def time_networks(given: argparse.Namespace, kept: Results) -> None:
                 command = ["export", one, str(folder), "--size", size, "--classes", "3"]
                 run([given.python, str(Path(__file__).with_name("shelf_run.py")), *command])
                 kept.add("timed", asdict(_time(device, folder, network)))
-        for network, architecture in OURS.items():
+        for network, architecture, found_ap in [*((*one, None) for one in OURS.items()), *_found(given)]:
             if network not in kept.timed:
                 export_for_timing(architecture, folder / "raw.onnx", num_classes=3, opset=13)
                 _export_boxes(architecture, folder / "boxes.onnx")
-                macs = count_cost(architecture, num_classes=3).macs
-                kept.add("timed", asdict(_time(device, folder, network, macs=macs)))
+                timed = replace(_time(device, folder, network), macs=count_cost(architecture, num_classes=3).macs)
+                if found_ap is not None:
+                    timed = replace(timed, architecture=architecture.to_dict(), found_ap=found_ap)
+                kept.add("timed", asdict(timed))
 
 
-def _time(device: CpuDevice, folder: Path, network: str, *, macs: int | None = None) -> Timed:
+def _found(given: argparse.Namespace) -> Iterator[tuple[str, Architecture, float]]:
+    """Yield the front of a study: names, architectures, their AP there."""
+    if given.found:
+        folder, name = given.found
+        for record in read_study(Path(folder), name).summary.front:
+            if record.point is not None:
+                size = record.architecture.input_size
+                yield f"{name}:{record.number} {size} px", record.architecture, record.point[0]
+
+
+def _time(device: CpuDevice, folder: Path, network: str) -> Timed:
     raw_ms, boxes_ms = (_measure(device, folder / f"{name}.onnx") for name in ("raw", "boxes"))
     print(f"{network:30} {raw_ms:8.2f} ms to the maps, {boxes_ms:8.2f} ms to boxes", flush=True)
-    return Timed(network=network, raw_ms=raw_ms, boxes_ms=boxes_ms, macs=macs)
+    return Timed(network=network, raw_ms=raw_ms, boxes_ms=boxes_ms)
 
 
 def _measure(device: CpuDevice, path: Path) -> float:
@@ -270,7 +313,7 @@ def train_all(given: argparse.Namespace, kept: Results, *, ends: float) -> None:
 
 
 def _shelf_jobs(given: argparse.Namespace, kept: Results) -> Iterator[Job]:
-    for seed in range(given.seeds):
+    for seed in range(given.first_seed, given.first_seed + given.seeds):
         for setting in given.settings:
             for data in given.data:
                 for network in [f"{one} {size} px" for one in given.shelf for size in given.sizes]:
@@ -280,9 +323,9 @@ def _shelf_jobs(given: argparse.Namespace, kept: Results) -> Iterator[Job]:
 
 
 def _our_jobs(given: argparse.Namespace, kept: Results) -> Iterator[Job]:
-    for seed in range(given.seeds):
+    for seed in range(given.first_seed, given.first_seed + given.seeds):
         for data in given.data:
-            for network in OURS:
+            for network in kept.wanted():
                 done = [one.seed for ones in kept.find(data_name(data), network).values() for one in ones]
                 if seed not in done:
                     yield Job(data=data, network=network, setting=EQUAL_TIME, seed=seed)
@@ -322,22 +365,23 @@ def train_for(given: argparse.Namespace, kept: Results, job: Job, core: int) -> 
     times = {
         network: one.cpu_s
         for network, timed in kept.timed.items()
-        if network not in OURS and timed.boxes_ms >= own
+        if network not in kept.ours and timed.boxes_ms >= own
         for one in kept.best(data, network)
         if one.seed == job.seed
     }
     shortest = min(times, key=times.__getitem__)
     if (data, job.network) not in kept.epoch_s:
-        kept.epoch_s[data, job.network] = _run_ours(job, core, epochs=2)["cpu_s"] / 2
+        kept.epoch_s[data, job.network] = _run_ours(kept, job, core, epochs=2)["cpu_s"] / 2
     epochs = max(3, int(times[shortest] / kept.epoch_s[data, job.network]))
-    told = _run_ours(job, core, epochs=epochs)
+    told = _run_ours(kept, job, core, epochs=epochs)
     setting = f"as long as {shortest}"
     return Trained(data=data, network=job.network, setting=setting, seed=job.seed, epochs=epochs, **told)
 
 
-def _run_ours(job: Job, core: int, *, epochs: int) -> dict[str, Any]:
+def _run_ours(kept: Results, job: Job, core: int, *, epochs: int) -> dict[str, Any]:
     with TemporaryDirectory() as folder:
-        wish = {"data": job.data, "network": job.network, "seed": job.seed, "epochs": epochs, "folder": folder}
+        architecture = kept.ours[job.network].to_dict()
+        wish = {"data": job.data, "architecture": architecture, "seed": job.seed, "epochs": epochs, "folder": folder}
         run([sys.executable, __file__, "--data", job.data, "--ours", json.dumps(wish)], core=core)
         told: dict[str, Any] = json.loads((Path(folder) / "ours.json").read_text())
         return told
@@ -346,7 +390,7 @@ def _run_ours(job: Job, core: int, *, epochs: int) -> dict[str, Any]:
 def train_ours(wish: Mapping[str, Any]) -> None:
     """Train one of ours in this process, and write its figures."""
     torch.manual_seed(wish["seed"])
-    dataset, architecture = open_dataset(wish["data"], on_broken="skip"), OURS[wish["network"]]
+    dataset, architecture = open_dataset(wish["data"], on_broken="skip"), Architecture.from_dict(wish["architecture"])
     network = build_network(architecture, num_classes=len(dataset.class_names))
     began = 0.0
 
@@ -421,17 +465,17 @@ def table(kept: Results, data: str) -> Iterator[str]:
     yield f"\n{data}: AP with its standard error over seeds; ours is the best of several means, so a little too high"
     yield "| the shelf's | setting | seeds | AP50 | AP | ms to boxes | ours | AP50 | AP | ms to boxes | difference |"
     yield "|---|---|---|---|---|---|---|---|---|---|---|"
-    for network in sorted((one for one in kept.timed if one not in OURS), key=lambda one: kept.timed[one].boxes_ms):
+    for network in kept.shelf():
         theirs = kept.best(data, network)
         if not theirs:
             continue
-        latency, cpu_s = kept.timed[network].boxes_ms, statistics.mean(one.cpu_s for one in theirs)
+        latency = kept.timed[network].boxes_ms
         ours = [
             ones
-            for name in OURS
+            for name in kept.ours
             if (ones := kept.best(data, name))
             and kept.timed[name].boxes_ms <= latency
-            and statistics.mean(one.cpu_s for one in ones) <= cpu_s * 1.02  # a last epoch is not cut in two
+            and _took_no_longer(ones, theirs)
         ]
         left = f"| {network} | {theirs[0].setting} | {len(theirs)} | {_cells(theirs)} | {latency:.1f} |"
         if not ours:
@@ -441,6 +485,14 @@ def table(kept: Results, data: str) -> Iterator[str]:
         gain = statistics.mean(one.ap for one in best) - statistics.mean(one.ap for one in theirs)
         name = best[0].network
         yield f"{left} {name} | {_cells(best)} | {kept.timed[name].boxes_ms:.1f} | {gain:+.3f} |"
+
+
+def _took_no_longer(ours: Sequence[Trained], theirs: Sequence[Trained]) -> bool:
+    """Compare the mean time over the seeds of both, each seed's trainings being of one day of one machine."""
+    times = {one.seed: one.cpu_s for one in theirs}
+    pairs = [(one.cpu_s, times[one.seed]) for one in ours if one.seed in times]
+    own, limit = (sum(values) for values in zip(*pairs, strict=True)) if pairs else (1.0, 0.0)
+    return own <= limit * 1.02  # a last epoch is not cut in two
 
 
 def _cells(ones: Sequence[Trained]) -> str:
@@ -460,10 +512,13 @@ def draw(kept: Results, names: Sequence[str], path: Path) -> None:
     figure = Figure(figsize=(6 * len(names), 4), layout="constrained")
     for axes, data in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for label, colour, networks in (
-            ("Ultralytics", "tab:red", [one for one in kept.timed if one not in OURS]),
-            ("yoloret-nas", "tab:blue", list(OURS)),
+            ("Ultralytics", "tab:red", kept.shelf()),
+            ("yoloret-m0.75, decoupled", "tab:blue", list(OURS)),
+            ("found by a search", "tab:green", [one for one in kept.ours if one not in OURS]),
         ):
             points = {one: [row.ap for row in kept.best(data, one)] for one in networks if kept.best(data, one)}
+            if not points:
+                continue
             latencies, means = (
                 [kept.timed[one].boxes_ms for one in points],
                 [statistics.mean(aps) for aps in points.values()],
@@ -471,7 +526,7 @@ def draw(kept: Results, names: Sequence[str], path: Path) -> None:
             ends = np.array([(min(aps), max(aps)) for aps in points.values()]).T
             axes.errorbar(latencies, means, yerr=np.abs(ends - np.array(means)), fmt="o", color=colour, label=label)
             for name, x, y in zip(points, latencies, means, strict=True):
-                short = " ".join(name.split()[-2:]) if name in OURS else name
+                short = " ".join(name.split()[-2:]) if name in kept.ours else name
                 place = {"xytext": (-3, 4), "ha": "right"} if short.startswith("yolo11n") else {"xytext": (3, -9)}
                 axes.annotate(short, (x, y), textcoords="offset points", fontsize=6, **place)
         slowest_ms = max(timed.boxes_ms for timed in kept.timed.values())
