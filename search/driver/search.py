@@ -71,8 +71,7 @@ def run_search(
         settings = with_available_weights(settings, view)
         devices = devices or LocalDevices()
         is_new = settings.name not in study_names(settings.root)
-        if is_new:
-            learn_priors(settings)  # refused before the data are read
+        check_priors(settings)  # refused before the data are read
         make_work = partial(
             SearchWork, settings, notice=view.noticed, devices=devices, workers=max(1, executor.capacity)
         )
@@ -250,6 +249,16 @@ class SearchWork:
         kept = [record for record in self.summary.records if record.point and checkpoints[record.number].is_file()]
         parent = best_parent(architecture, kept)
         return None if parent is None else checkpoints[parent.number]
+
+
+def check_priors(settings: StudySettings) -> None:
+    """Refuse a new study whose priors say nothing; one that exists has copies of its own.
+
+    Raises:
+        StudyError: one does not exist, or says nothing.
+    """
+    if settings.prior and settings.name not in study_names(settings.root):
+        learn_priors(settings)
 
 
 def learn_priors(settings: StudySettings) -> tuple[Prior, ...]:

@@ -31,8 +31,13 @@ def learn_prior(study: ReadStudy) -> Prior:
     """Return what a study says to others.
 
     Raises:
-        StudyError: it has too few complete trials, or they say nothing.
+        StudyError: it has too few complete trials, they say nothing, or they inherited weights.
     """
+    if study.inherit:
+        raise StudyError(
+            f"study {study.name!r} cannot be a prior: its trials inherited weights, so their AP cannot be compared",
+            hint="name one that was searched without --inherit, or leave --prior out",
+        )
     records = study.summary.records
     complete = [record for record in records if record.point is not None]
     if len(complete) < MIN_TRIALS or len({record.result.ap for record in complete}) == 1:
@@ -87,6 +92,15 @@ class Belief:
         ap, doubt = model.mean[wanted], float((model.std[wanted] ** 2).mean()) + model.noise_std**2
         explained = float(ap.var()) / (float(ap.var()) + doubt)
         return np.asarray((ap - ap.mean()) / max(float(ap.std()), 1e-9) * explained)
+
+
+def weighed(beliefs: FloatArray) -> FloatArray:
+    """Scale the beliefs of K earlier studies, (N, K), so that their mean counts each by how much its study explains.
+
+    Without this, one that says nothing would take half of the weight of one that says much.
+    """
+    explained = beliefs.std(axis=0)
+    return np.asarray(beliefs * explained / max(float(explained.mean()), 1e-9))
 
 
 def agreement(prior: Prior, records: Sequence[TrialRecord]) -> float | None:

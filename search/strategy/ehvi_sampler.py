@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.front.pareto import FloatArray, Reference, front_indices
 from search.front.record import TrialRecord
-from search.strategy.belief import Belief
+from search.strategy.belief import Belief, weighed
 from search.strategy.candidates import Encoder, draw_neighbours, draw_pool
 from search.strategy.lookup_budget import affordable_lookups
 from search.strategy.observations import observe
@@ -145,7 +145,7 @@ class EhviSampler(ArchitectureSampler):
         """Return what the study's priors expect of the candidates, (N, K); None without priors."""
         if self._beliefs is None:
             self._beliefs = [Belief(prior, self._encoder, seed=self._seed) for prior in read_priors(study)]
-        return np.column_stack([one.of(candidates) for one in self._beliefs]) if self._beliefs else None
+        return weighed(np.column_stack([one.of(candidates) for one in self._beliefs])) if self._beliefs else None
 
     def _architecture(self, trial: FrozenTrial) -> Architecture:
         if trial.number not in self._architectures:

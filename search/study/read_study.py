@@ -44,6 +44,8 @@ class ReadStudy:
     """How its trials train; None for an experiment."""
     also_measure: tuple[str, ...] = ()
     """Further devices whose latency is recorded."""
+    inherit: bool = False
+    """Whether its trials started from each other's weights."""
     priors: tuple[Prior, ...] = ()
     """Its copies of the earlier studies that it learnt from."""
     space: Space | None = None
@@ -92,6 +94,7 @@ def _read(root: Path, name: str, study: optuna.Study) -> ReadStudy:
         id=str(attributes.get("id", "")),
         train=to_train_settings(attributes["settings"]["train"]),
         also_measure=tuple(attributes["settings"].get("also_measure", ())),
+        inherit=bool(attributes["settings"].get("inherit", False)),
         priors=read_priors(study),
         space=space,
     )

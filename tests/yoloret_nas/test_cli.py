@@ -214,6 +214,7 @@ def test_another_distribution_s_package_of_our_name_is_named(tmp_path: Path, nam
         ("search --device cpu:threads=99999", 2, "99999 threads requested"),
         ("search --also-measure abacus", 2, "device 'abacus' is unknown"),
         ("export --study none", 2, "no study 'none' in runs"),
+        ("search --data voc --prior none", 2, "no study 'none' in runs"),  # before anything is fetched
         ("predict . x.jpg", 2, "'x.jpg' does not exist"),
         ("ui", 2, "error: there is no study in runs yet hint: begin one with: yoloret-nas search"),
         ("space no.yaml", 2, "space 'no.yaml' is neither a known name nor a file"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from search.study.read_study import EXPERIMENT_FILE
 from tests.yoloret_nas.conftest import Call
 
 HOME = Path(__file__).parents[2]
@@ -21,6 +22,7 @@ try yoloret-nas search --max
 try yoloret-nas report ""
 try yoloret-nas export --dir others --study t
 try yoloret-nas train --recipe q
+try yoloret-nas search --prior ""
 """
 
 
@@ -33,6 +35,7 @@ def home(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     program.chmod(0o755)
     for name in ("runs/one", "runs/two", "others/three"):
         (tmp_path / "here" / name / "trials").mkdir(parents=True)
+    (tmp_path / "here" / "runs" / "one" / EXPERIMENT_FILE).write_text("{}")  # trainings, not a search
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(HOME))
@@ -51,7 +54,8 @@ def test_bash_completes_once_it_is_installed(call: Call, home: Path) -> None:
     assert call("completion", "bash", "--install").code == 0
     assert (home / ".bashrc").read_text() == before  # once is enough
     found = subprocess.run(["bash", "-i", "-c", TRY], capture_output=True, text=True, check=False)
-    assert found.stdout.splitlines() == ["hello", "report", "--max-latency", "one two", "three", "quick"], found.stderr
+    lines = ["hello", "report", "--max-latency", "one two", "three", "quick", "two"]
+    assert found.stdout.splitlines() == lines, found.stderr
     shutil.rmtree(home / ".local")
     assert "No such file" not in subprocess.run(["bash", "-i", "-c", ":"], capture_output=True, text=True).stderr
 

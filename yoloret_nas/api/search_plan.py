@@ -7,7 +7,7 @@ from tempfile import NamedTemporaryFile
 from rich.console import Console
 
 from search.driver.driver import RunResult
-from search.driver.search import run_search
+from search.driver.search import check_priors, run_search
 from search.study.settings import StudySettings
 from spaces.counted import counted
 from spaces.named_spaces import open_space
@@ -89,6 +89,7 @@ def run_plan(plan: SearchPlan, console: Console) -> RunResult:
         YoloRetError: see `search.driver.search.run_search`.
     """
     _announce(console, plan)
+    check_priors(plan.settings)  # before what may be hours of fetching
     fetch_data(plan.settings.dataset, console)
     view = LiveView(console)
     executor, devices = plan.workers.open(view.noticed)

@@ -6,6 +6,9 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
+_TRAININGS_FILE = "experiment.json"
+"""`search.study.read_study.EXPERIMENT_FILE`, whose module is not imported here: it imports torch."""
+
 
 def complete_path(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer files and folders; a shell does so by itself only for commands without completions of their own."""
@@ -16,6 +19,12 @@ def complete_study(ctx: click.Context, parameter: click.Parameter, incomplete: s
     """Offer the studies and trainings in `--dir`."""
     names = sorted(path.parent.name for path in _root(ctx).glob("*/trials"))
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def complete_search(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the studies in `--dir`, without trainings."""
+    names = complete_study(ctx, parameter, incomplete)
+    return [one for one in names if not (_root(ctx) / one.value / _TRAININGS_FILE).is_file()]
 
 
 def complete_network(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

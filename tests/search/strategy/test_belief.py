@@ -13,7 +13,7 @@ from search.front.pareto import FloatArray, Reference
 from search.front.record import TrialRecord
 from search.front.summary import Summary
 from search.strategy.accuracy_model import Observation
-from search.strategy.belief import Belief, agreement, learn_prior
+from search.strategy.belief import Belief, agreement, learn_prior, weighed
 from search.strategy.candidates import Candidates, Encoder
 from search.strategy.latency_lookups import LatencyLookups
 from search.strategy.settings import StrategySettings
@@ -84,6 +84,49 @@ def test_a_study_is_copied_with_all_that_a_model_needs() -> None:
 def test_a_study_that_says_nothing_is_refused(truth: Truth, count: int, said: str) -> None:
     with pytest.raises(StudyError, match=said):
         learn_prior(study(truth, count, noise=0.0))
+
+
+def test_a_study_whose_trials_inherited_weights_is_refused() -> None:
+    with pytest.raises(StudyError, match="'earlier' cannot be a prior: its trials inherited weights"):
+        learn_prior(replace(study(true_ap), inherit=True))
+
+
+def test_of_a_long_study_the_latest_trials_are_kept() -> None:
+    long = study(true_ap, 310)
+    assert [one.architecture for one in learn_prior(long).trials] == [
+        one.architecture for one in long.summary.records[10:]
+    ]
+
+
+def test_a_pruned_trial_of_an_earlier_study_counts_by_its_expected_end_with_its_uncertainty() -> None:
+    earlier = study(true_ap)
+    records = [
+        replace(one, result=replace(one.result, history=((1, 1.0, (one.result.ap or 0) / 2, None),)))
+        for one in earlier.summary.records
+    ]
+    records[3] = replace(records[3], result=replace(records[3].result, state="pruned", ap=0.15))
+    prior = learn_prior(replace(earlier, summary=replace(earlier.summary, records=tuple(records))))
+    assert [one.ap_std > 0 for one in prior.trials] == [number == 3 for number in range(40)]
+    assert prior.trials[3].ap == pytest.approx(true_ap(records[3].architecture), abs=0.05)
+    # The model takes a doubtful figure for less: what is said of its surroundings changes with the doubt.
+    candidates, encoder = draw(50, seed=5), Encoder(num_classes=3)
+    trials = list(prior.trials)
+    for at, one in enumerate(trials):
+        trials[at] = replace(one, ap=one.ap + 0.2 * (at % 2))
+    sure = Belief(replace(prior, trials=tuple(replace(one, ap_std=0.0) for one in trials)), encoder, seed=0)
+    doubted = tuple(replace(one, ap_std=0.3 * (at % 2)) for at, one in enumerate(trials))
+    told = Belief(replace(prior, trials=doubted), encoder, seed=0).of(candidates)
+    truth = values(true_ap, candidates)
+    assert np.corrcoef(told, truth)[0, 1] > np.corrcoef(sure.of(candidates), truth)[0, 1]
+
+
+def test_of_several_studies_each_counts_by_what_it_explains() -> None:
+    pattern = np.array([-1.0, 1.0, -1.0, 1.0])
+    much, little = 0.9 * pattern, 0.1 * pattern[[0, 1, 3, 2]]
+    assert weighed(much[:, None]) == pytest.approx(much[:, None])
+    assert weighed(np.column_stack((much, much))) == pytest.approx(np.column_stack((much, much)))
+    assert weighed(np.column_stack((much, little))).mean(axis=1) == pytest.approx(0.9 * much + 0.1 * little)
+    assert weighed(np.zeros((4, 2))) == pytest.approx(np.zeros((4, 2)))
 
 
 def test_a_belief_orders_candidates_as_the_earlier_study_and_counts_by_what_it_explains() -> None:
@@ -183,5 +226,5 @@ def test_first_trainings_are_what_an_earlier_study_found_good_and_a_contradictin
     assert gain(helped[:5], candidates) > gain(alone[:5], candidates) + 0.2
     assert gain(misled[6:], candidates) > gain(alone[6:], candidates) - 0.15
     # Two earlier studies of which one is wrong: still no worse than none.
-    both = np.column_stack((told_by(true_ap), told_by(random_ap)))
+    both = weighed(np.column_stack((told_by(true_ap), told_by(random_ap))))
     assert gain(trained(both, candidates, 5), candidates) > gain(alone[:5], candidates)

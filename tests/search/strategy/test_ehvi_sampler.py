@@ -1,5 +1,6 @@
 """What the default sampler hands to its strategy: trials that run, and candidates beyond its pool."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,14 @@ import pytest
 from optuna.trial import TrialState
 
 from search.front.pareto import FloatArray
-from search.strategy.candidates import draw_pool
+from search.strategy.belief import Belief, weighed
+from search.strategy.candidates import Candidates, Encoder, draw_pool
 from search.strategy.ehvi_sampler import EhviSampler
 from search.strategy.settings import StrategySettings
 from search.strategy.suggest import Suggestion, suggest
 from search.study.database.parameters import distributions, from_parameters
+from search.study.prior import Prior, PriorTrial
+from search.study.study import PRIORS
 from spaces import Architecture
 from tests.search.driver.scripted import SPACE, fake_ap, fake_latency_ms, latency
 from trials.trial_result import TrialResult
@@ -98,3 +102,33 @@ def test_a_trial_over_the_limit_teaches_latency_too(monkeypatch: pytest.MonkeyPa
     study.tell(trial, [0.0, fake_latency_ms(architecture)])
     ask(study)
     assert known == [pytest.approx(fake_latency_ms(architecture))]
+
+
+def test_what_each_of_several_priors_expects_of_the_candidates_reaches_the_strategy_by_its_weight(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def prior(name: str, ap_of: Callable[[Architecture], float]) -> Prior:
+        some = [one for place, one in enumerate(SPACE) if place % 9 == 0]
+        trials = [
+            PriorTrial(architecture=one, ap=ap_of(one), ap_std=0.0, latency_ms=fake_latency_ms(one)) for one in some
+        ]
+        return Prior(study=name, dataset="others", trials=tuple(trials))
+
+    heard: list[Candidates] = []
+
+    def listen(candidates: Candidates, *args: Any, **options: Any) -> Suggestion | None:
+        heard.append(candidates)
+        return suggest(candidates, *args, **options)
+
+    monkeypatch.setattr("search.strategy.ehvi_sampler.suggest", listen)
+    priors = [prior("much", fake_ap), prior("little", lambda one: int(one.key, 16) % 89 / 100)]
+    study = new_study()
+    study.set_user_attr(PRIORS, [one.to_dict() for one in priors])
+    ask(study)
+    pool = draw_pool(SPACE, seed=0)
+    encoder = Encoder(num_classes=3)
+    told = np.column_stack([Belief(one, encoder, seed=0).of(pool) for one in priors])
+    beliefs = heard[0].beliefs
+    assert beliefs is not None
+    assert beliefs == pytest.approx(weighed(told))
+    assert told.std(axis=0)[0] > told.std(axis=0)[1]  # so that weights matter
