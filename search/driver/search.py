@@ -267,7 +267,7 @@ def learn_priors(settings: StudySettings) -> tuple[Prior, ...]:
     Raises:
         StudyError: one does not exist, or says nothing.
     """
-    return tuple(learn_prior(read_study(settings.root, name)) for name in settings.prior)
+    return tuple(learn_prior(read_study(root, name)) for root, name in settings.prior_places)
 
 
 def with_available_weights(settings: StudySettings, view: View) -> StudySettings:

@@ -124,7 +124,8 @@ class StudySettings(RunSettings):
     inherit: bool = False
     """Whether a trial starts from the weights of the finished trial that fits best."""
     prior: tuple[str, ...] = ()
-    """Names of earlier studies under `root`, from which the sampler learns before the first training."""
+    """Earlier studies, from which the sampler learns before the first training: the names of those under `root`, or the
+    folders of others."""
     keep: Keep | None = None
     """Whose weights stay (`search.study.kept_weights`); None for what the study was begun with, ``front`` for a new one."""
 
@@ -138,12 +139,18 @@ class StudySettings(RunSettings):
                 f"sampler {self.sampler!r} takes no prior",
                 hint="leave out --prior (on the command line and in yoloret-nas.yaml), or take --sampler ehvi",
             )
-        if self.name in self.prior:
+        if (self.root.resolve(), self.name) in [(root.resolve(), name) for root, name in self.prior_places]:
             raise StudyError(
                 f"study {self.name!r} cannot be its own prior", hint="name an earlier one, or another --study"
             )
         if self.max_latency_ms is not None and self.max_latency_ms <= 0:
             raise StudyError(f"a latency limit of {self.max_latency_ms} ms excludes every network")
+
+    @property
+    def prior_places(self) -> tuple[tuple[Path, str], ...]:
+        """The folder of studies and the name of each prior."""
+        folders = [Path(one) if len(Path(one).parts) > 1 else self.root / one for one in self.prior]
+        return tuple((folder.parent, folder.name) for folder in folders)
 
     @property
     def open_axes(self) -> tuple[str, ...]:

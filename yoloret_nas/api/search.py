@@ -72,7 +72,8 @@ def search(
         cpus_per_trial: Cores on the cluster; None for 2 with a GPU, else 1.
         prune: Whether a trial that cannot reach the front is stopped early (`--no-prune` is False).
         inherit: Whether trials start from the weights of others.
-        prior: Earlier studies in `dir`, on any data and device, from which the search learns before its first training.
+        prior: Earlier studies, names in `dir` or folders of others, on any data and device, from which the search learns
+            before its first training.
         refit: Epochs of retraining the front at the end, 0 for none; None for 3 times a trial's, 0 on generated images.
         seeds: Retrainings of each network, of other seeds.
         skip_broken: Whether broken images and annotations are left out instead of ending the search.

@@ -74,7 +74,8 @@ if TYPE_CHECKING:
     "--prior",
     multiple=True,
     shell_complete=complete_search,
-    help="Learn from this earlier study first, of any data and device; repeatable.",
+    metavar="STUDY",
+    help="Learn from this earlier study first, of any data and device: a name, or its folder; repeatable.",
 )
 @click.option(
     "--refit",

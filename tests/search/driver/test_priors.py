@@ -1,6 +1,8 @@
 """A search that learns from earlier studies: what it keeps of them, and what it refuses."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import optuna
 import pytest
@@ -64,6 +66,23 @@ def test_a_prior_that_does_not_exist_or_says_nothing_begins_no_study(
         with pytest.raises(StudyError, match=said):
             search(settings(name="told", sampler="ehvi", prior=(name,)))
     assert study_names(settings().root) == ["short"]
+
+
+def test_an_earlier_study_of_another_folder_is_named_by_its_own(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = root.parent / "others"
+    shutil.copytree(root, others)  # empty stores
+    search(settings(name="earlier", root=others, budget=10, sampler="random", prune=False))
+    search(settings(name="told", sampler="ehvi", prior=(str(others / "earlier"),), budget=1))
+    assert [one.study for one in read_study(root, "told").priors] == ["earlier"]
+    with pytest.raises(StudyError, match=r"no study 'later' in .*others"):
+        search(settings(name="next", sampler="ehvi", prior=(str(others / "later"),)))
+    # Of the same name elsewhere it is another study, while its own folder is not.
+    settings(name="earlier", sampler="ehvi", prior=(str(others / "earlier"),))
+    monkeypatch.chdir(root.parent)
+    with pytest.raises(StudyError, match="cannot be its own prior"):
+        settings(name="earlier", sampler="ehvi", prior=("runs/earlier",))
 
 
 def test_the_executor_is_closed_where_a_prior_is_refused(
