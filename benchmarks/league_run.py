@@ -58,7 +58,11 @@ def ask_primo(ends: dict[str, list[int]], seed: int) -> Iterator[tuple[Position,
         trial = asking.ask()
         assert trial.config["fidelity"] == 2, trial.config
         position = tuple(int(trial.config[axis]) for axis in AXES)
-        yield position, lambda seen, trial=trial: asking.tell(trial, {"objective_to_minimize": seen})
+
+        def tell(seen: list[float], trial: Any = trial) -> None:
+            asking.tell(trial, {"objective_to_minimize": seen})
+
+        yield position, tell
 
 
 def ask_moasha(ends: dict[str, list[int]], seed: int) -> Iterator[tuple[Position, Tell]]:
