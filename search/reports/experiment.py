@@ -38,12 +38,12 @@ class Row:
 
 
 def to_rows(records: Sequence[TrialRecord]) -> list[Row]:
-    """Return each label's complete trainings as one row, in order of first occurrence."""
-    by_label: dict[str, list[TrialRecord]] = {}
+    """Return each label's complete trainings as one row, in order of first occurrence, complete or not."""
+    by_label: dict[str, list[TrialRecord]] = {record.label: [] for record in records}
     for record in records:
         if record.point is not None:
-            by_label.setdefault(record.label, []).append(record)
-    return [_row(label, complete) for label, complete in by_label.items()]
+            by_label[record.label].append(record)
+    return [_row(label, complete) for label, complete in by_label.items() if complete]
 
 
 def write_rows(rows: Sequence[Row], path: Path) -> None:

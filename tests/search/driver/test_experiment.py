@@ -216,6 +216,13 @@ def test_an_experiment_reads_like_a_study(run: Run, root: Path) -> None:
     assert opened.summary.reference == Reference(ap=0.0, latency_ms=opened.summary.reference.latency_ms)
 
 
+def test_rows_keep_the_order_of_the_labels_where_the_first_training_of_one_failed() -> None:
+    trained = [record(0, None, None, state="failed"), record(1, 0.5, 4.0), record(2, 0.3, 2.0)]
+    labelled = [replace(one, label=label) for one, label in zip(trained, ("cut", "whole", "cut"), strict=True)]
+    assert [row.label for row in to_rows(labelled)] == ["cut", "whole"]
+    assert [row.label for row in to_rows(labelled[:2])] == ["whole"]
+
+
 def test_seeds_of_a_label_make_one_row(tmp_path: Path) -> None:
     records = [record(0, 0.30, 2.0), record(1, 0.34, 2.0), record(2, 0.5, 4.0), record(3, None, None, state="failed")]
     rows = to_rows([replace(one, label=v.label) for v, one in zip(VARIANTS, records, strict=True)])
