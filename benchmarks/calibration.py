@@ -23,9 +23,9 @@ from search.front.pareto import FloatArray, front_indices, knee_index
 from search.front.record import TrialRecord
 from search.reports.effects import choices_of, estimate_effects
 from search.strategy import StrategySettings
-from search.strategy.accuracy_model import Observation
+from search.strategy.accuracy.estimates import WIDENING, fit_to_observations
+from search.strategy.accuracy.model import Observation
 from search.strategy.candidates import Candidates
-from search.strategy.estimates import WIDENING, fit_to_observations
 from search.strategy.suggest import suggest
 from spaces.named_spaces import open_space
 from trials.latency import DeviceIdentity, Latency

@@ -23,7 +23,7 @@ from optuna.trial import TrialState
 
 from search.driver.lock import is_driven
 from search.front.record import TrialRecord
-from search.strategy.estimates import with_estimates
+from search.strategy.accuracy.estimates import with_estimates
 from search.study.database.storage import open_storage
 from search.study.kept_weights import WEIGHTS
 from search.study.read_study import ReadStudy, read_study

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search.front.record import TrialRecord
-from search.strategy.estimates import with_estimates
+from search.strategy.accuracy.estimates import with_estimates
 from search.study.experiment import read_experiment
 from search.study.read_study import read_study, study_names
 from search.study.selection import select_trial

@@ -201,7 +201,7 @@ class _Answers:
 
 
 def _look_at(summary: Any) -> None:
-    from search.strategy.estimates import with_estimates
+    from search.strategy.accuracy.estimates import with_estimates
 
     estimated = with_estimates(summary)
     assert estimated.hypervolume >= 0

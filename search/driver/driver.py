@@ -12,7 +12,7 @@ from search.driver.view import View
 from search.driver.watchdog import MIN_SILENCE_S, longest_silence_s
 from search.driver.work import Work
 from search.front.summary import Summary
-from search.strategy.estimates import with_estimates
+from search.strategy.accuracy.estimates import with_estimates
 from search.study.errors import StorageError
 from search.tracking.tracking import Tracking
 from spaces import YoloRetError

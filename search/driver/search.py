@@ -22,8 +22,8 @@ from search.front.record import TrialRecord
 from search.front.summary import Summary
 from search.reports import write_reports
 from search.strategy import EhviSampler, SpaceSampler, StrategySettings, best_parent, cannot_reach_front
-from search.strategy.belief import learn_prior
-from search.strategy.lookup_budget import SHARE
+from search.strategy.accuracy.belief import learn_prior
+from search.strategy.latency.lookup_budget import SHARE
 from search.study.errors import StudyError
 from search.study.kept_weights import delete_weights
 from search.study.prior import Prior

@@ -1,6 +1,6 @@
 """Estimates of AP: one training's score is the network's accuracy plus luck, and the best of many scores is the luckiest.
 
-An estimate comes from a model of all trials (`search.strategy.estimates`), or from repeats with other seeds.
+An estimate comes from a model of all trials (`search.strategy.accuracy.estimates`), or from repeats with other seeds.
 """
 
 from collections.abc import Sequence

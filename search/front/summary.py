@@ -20,8 +20,8 @@ class Summary:
     reference: Reference
     """The hypervolume's worst corner: AP 0, and the study's reference latency."""
     estimates: Mapping[int, Estimate] = field(default_factory=dict)
-    """Of all complete trials, by number (`search.strategy.estimates.with_estimates`); empty while a search runs, and where
-    too few trials are complete."""
+    """Of all complete trials, by number (`search.strategy.accuracy.estimates.with_estimates`); empty while a search runs,
+    and where too few trials are complete."""
 
     @property
     def front(self) -> tuple[TrialRecord, ...]:

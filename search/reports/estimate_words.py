@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from search.front.record import TrialRecord
 from search.front.summary import Summary
-from search.strategy.estimates import MIN_TRIALS
+from search.strategy.accuracy.estimates import MIN_TRIALS
 
 
 def estimate_words(summary: Summary) -> str:

@@ -7,8 +7,8 @@ import numpy as np
 
 from search.front.pareto import hypervolume, staircase
 from search.front.summary import Summary
+from search.strategy.accuracy.estimates import MIN_TRIALS, fit_accuracy
 from search.strategy.candidates import draw_neighbours, draw_pool
-from search.strategy.estimates import MIN_TRIALS, fit_accuracy
 from search.strategy.hypervolume_improvement import expected_hypervolume_improvement
 from spaces import Architecture
 from spaces.space import Space

@@ -9,8 +9,8 @@ from search.front.record import TrialRecord
 from search.front.summary import Summary
 from search.reports.effects import Effect, estimate_effects
 from search.reports.forecast import Forecast, forecast
-from search.strategy.belief import agreement
-from search.strategy.estimates import MIN_TRIALS, with_estimates
+from search.strategy.accuracy.belief import agreement
+from search.strategy.accuracy.estimates import MIN_TRIALS, with_estimates
 from search.study.prior import Prior
 from search.study.read_study import ReadStudy
 from search.study.refit import Refit, read_refit

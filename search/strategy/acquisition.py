@@ -8,10 +8,10 @@ and which half that is depends on how slow the space's slowest network happens t
 import numpy as np
 
 from search.front.pareto import FloatArray, Reference, staircase
-from search.strategy.accuracy_model import AccuracyModel
+from search.strategy.accuracy.model import AccuracyModel
 from search.strategy.candidates import BoolArray
 from search.strategy.hypervolume_improvement import expected_hypervolume_improvement, log_probability_of_joining
-from search.strategy.latency_lookups import LatencyLookups
+from search.strategy.latency.lookups import LatencyLookups
 from search.strategy.settings import StrategySettings
 
 

@@ -16,10 +16,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.front.pareto import FloatArray, Reference, front_indices
 from search.front.record import TrialRecord
-from search.strategy.belief import Belief, weighed
+from search.strategy.accuracy.belief import Belief, weighed
+from search.strategy.accuracy.observations import observe
 from search.strategy.candidates import Encoder, draw_neighbours, draw_pool
-from search.strategy.lookup_budget import affordable_lookups
-from search.strategy.observations import observe
+from search.strategy.latency.lookup_budget import affordable_lookups
 from search.strategy.optuna_samplers import ArchitectureSampler
 from search.strategy.settings import StrategySettings
 from search.strategy.suggest import suggest

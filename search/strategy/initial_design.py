@@ -6,7 +6,7 @@ import numpy as np
 
 from search.front.pareto import FloatArray
 from search.strategy.candidates import BoolArray
-from search.strategy.latency_lookups import LatencyLookups
+from search.strategy.latency.lookups import LatencyLookups
 
 
 class InitialDesign:

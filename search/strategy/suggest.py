@@ -5,9 +5,9 @@ few latencies that matter now, through the callable it is given, and returns a c
 same history and the same latencies gets the same answer.
 
 1. **Latencies.** Some candidates, spread over the encoding, are measured at the start; they predict the latency of the
-   others (`search.strategy.latency_lookups`). A candidate is chosen only if it still leads after its own measurement.
+   others (`search.strategy.latency.lookups`). A candidate is chosen only if it still leads after its own measurement.
 2. **First trainings.** They spread over log latency and over the encoding (`search.strategy.initial_design`).
-3. **Later trainings.** A Gaussian process predicts AP (`search.strategy.accuracy_model`); the candidate with the largest
+3. **Later trainings.** A Gaussian process predicts AP (`search.strategy.accuracy.model`); the candidate with the largest
    expected hypervolume improvement for its cost is chosen (`search.strategy.acquisition`).
 
 AP is maximised, latency minimised. N counts candidates; indices point into them.
@@ -19,11 +19,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from search.front.pareto import FloatArray, Reference
-from search.strategy.accuracy_model import AccuracyModel, Observation
+from search.strategy.accuracy.model import AccuracyModel, Observation
 from search.strategy.acquisition import Acquisition
 from search.strategy.candidates import BoolArray, Candidates
 from search.strategy.initial_design import InitialDesign
-from search.strategy.latency_lookups import LatencyLookups, Measure
+from search.strategy.latency.lookups import LatencyLookups, Measure
 from search.strategy.settings import StrategySettings
 
 

@@ -8,10 +8,10 @@ The covariance of two architectures x, x' is
         +  v b·b' / K  +  4
 
 The other terms are main effects, integrated out: a linear trend over the ordered inputs, an offset for each category, the
-beliefs b of K earlier studies (`search.strategy.belief`), and a constant. Accuracy and log latency grow along nearly every
-ordered choice, and a head that is better on one backbone is better on all; with ten observations little more can be learnt.
-`Inputs.slopes` is the prior mean of the trend, 1 / K that of each belief's coefficient. Targets are standardised; ordered
-inputs must be scaled to [0, 1] over the candidates.
+beliefs b of K earlier studies (`search.strategy.accuracy.belief`), and a constant. Accuracy and log latency grow along
+nearly every ordered choice, and a head that is better on one backbone is better on all; with ten observations little more
+can be learnt. `Inputs.slopes` is the prior mean of the trend, 1 / K that of each belief's coefficient. Targets are
+standardised; ordered inputs must be scaled to [0, 1] over the candidates.
 
 Hyperparameters maximise marginal likelihood times log-normal priors. Averaging over samples of a slice sampler from the
 same posterior gained nothing on the benchmark and took eight times as long.

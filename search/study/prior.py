@@ -1,4 +1,7 @@
-"""A study's copy of an earlier one, from which its sampler learns before the first training (`search.strategy.belief`)."""
+"""A study's copy of an earlier one, from which its sampler learns before the first training.
+
+`search.strategy.accuracy.belief` makes it and reads it.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -11,7 +11,7 @@ from search.front.record import TrialRecord
 from search.front.summary import Summary
 from search.reports.front_plot import plot_front
 from search.reports.table import record_rows
-from search.strategy.estimates import with_estimates
+from search.strategy.accuracy.estimates import with_estimates
 from search.study.errors import StudyError
 from search.study.experiment import read_experiment
 from search.study.read_study import ReadStudy, read_study

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from search.front.record import TrialRecord
-from search.strategy.estimates import with_estimates
+from search.strategy.accuracy.estimates import with_estimates
 from search.study.read_study import ReadStudy
 from search.tracking.registry import check_model_name, register_export
 from yoloret_nas.api.train_trial import full_name, train_trial

@@ -130,7 +130,7 @@ def export(
         raise click.UsageError(f"{given[0]} names one trial; leave out {' and '.join(given[1:])}")
     if data is not None and no_check:
         raise click.UsageError("--data names images to try it on; leave out --no-check")
-    from search.strategy.estimates import with_estimates
+    from search.strategy.accuracy.estimates import with_estimates
     from search.study.experiment import read_experiment
     from search.study.read_study import read_study
     from search.study.selection import select_trial

@@ -11,7 +11,7 @@ from search.front.estimate import NOISE
 from search.front.record import TrialRecord
 from search.front.summary import Summary
 from search.reports import estimate_words, write_reports
-from search.strategy.estimates import with_estimates
+from search.strategy.accuracy.estimates import with_estimates
 from search.study.experiment import ExperimentSettings, read_experiment
 from search.study.next_command import dir_option
 from search.study.refit import Finalists, Refit, compare_refit, find_finalists, full_training, refit_name, to_variants

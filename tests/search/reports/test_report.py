@@ -15,7 +15,7 @@ from search.reports.effects import estimate_effects
 from search.reports.forecast import forecast
 from search.reports.report import make_report
 from search.reports.report_page import write_report_page
-from search.strategy.belief import learn_prior
+from search.strategy.accuracy.belief import learn_prior
 from search.study.read_study import ReadStudy
 from tests.search.driver.scripted import SPACE, latency
 from tests.search.records import record

@@ -9,7 +9,7 @@ import pytest
 from optuna.trial import TrialState
 
 from search.front.pareto import FloatArray
-from search.strategy.belief import Belief, weighed
+from search.strategy.accuracy.belief import Belief, weighed
 from search.strategy.candidates import Candidates, Encoder, draw_pool
 from search.strategy.ehvi_sampler import EhviSampler
 from search.strategy.settings import StrategySettings

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
+from search.strategy.accuracy.observations import observe
 from search.strategy.ehvi_sampler import FAILED_LOOKUPS, LOOKUP, EhviSampler
-from search.strategy.observations import observe
 from search.strategy.optuna_samplers import OPTUNA_SAMPLERS, SpaceSampler, first_untried
 from search.strategy.settings import StrategySettings
 from search.study.database.parameters import distributions, from_parameters, to_parameters

@@ -5,7 +5,14 @@ import pytest
 from scipy.optimize import approx_fprime
 from scipy.stats import multivariate_normal, norm
 
-from search.strategy.surrogate import Inputs, Surrogate, SurrogateSettings, _covariance, _Posterior, fit_surrogate
+from search.strategy.surrogate import (
+    Inputs,
+    Surrogate,
+    SurrogateSettings,
+    _covariance,
+    _Posterior,
+    fit_surrogate,
+)
 
 
 def grid(num_categories: int = 3) -> Inputs:

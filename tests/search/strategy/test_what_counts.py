@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from search.front.pareto import Reference
-from search.strategy.accuracy_model import Observation
+from search.strategy.accuracy.model import Observation
 from search.strategy.candidates import Candidates
 from search.strategy.settings import StrategySettings
 from search.strategy.suggest import Suggestion, suggest

@@ -8,7 +8,7 @@ import pytest
 from search.front.record import TrialRecord
 from search.reports.report import make_report
 from search.reports.report_page import write_report_page
-from search.strategy.estimates import with_estimates
+from search.strategy.accuracy.estimates import with_estimates
 from search.study.read_study import EXPERIMENT_FILE, ReadStudy
 from search.study.refit import compare_refit, find_finalists, read_refit, refit_name, to_variants
 from search.study.selection import select_trial

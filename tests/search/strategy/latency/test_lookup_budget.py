@@ -2,7 +2,7 @@
 
 import pytest
 
-from search.strategy.lookup_budget import SHARE, affordable_lookups
+from search.strategy.latency.lookup_budget import SHARE, affordable_lookups
 from tests.search.driver.scripted import latency
 from trials.trial_result import TrialResult
 

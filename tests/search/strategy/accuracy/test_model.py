@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from search.front.pareto import Reference
-from search.strategy.accuracy_model import AccuracyModel, Observation
+from search.strategy.accuracy.model import AccuracyModel, Observation
 from search.strategy.candidates import Candidates
-from search.strategy.latency_lookups import LatencyLookups
+from search.strategy.latency.lookups import LatencyLookups
 from search.strategy.settings import StrategySettings
 from search.strategy.suggest import suggest
 from search.strategy.surrogate import Inputs, Surrogate, SurrogateSettings, fit_surrogate
@@ -141,7 +141,7 @@ def test_a_suggestion_learns_from_as_many_as_its_settings_say(monkeypatch: pytes
         sizes.append(len(inputs))
         return fit_surrogate(inputs, *rest, **more)  # type: ignore[arg-type]
 
-    for module in ("accuracy_model", "latency_lookups"):
+    for module in ("accuracy.model", "latency.lookups"):
         monkeypatch.setattr(f"search.strategy.{module}.fit_surrogate", fit)
     latency_ms = LATENCY_MS.copy()
     latency_ms[10] = np.nan

@@ -12,10 +12,10 @@ import pytest
 from search.front.pareto import FloatArray, Reference
 from search.front.record import TrialRecord
 from search.front.summary import Summary
-from search.strategy.accuracy_model import Observation
-from search.strategy.belief import Belief, agreement, learn_prior, weighed
+from search.strategy.accuracy.belief import Belief, agreement, learn_prior, weighed
+from search.strategy.accuracy.model import Observation
 from search.strategy.candidates import Candidates, Encoder
-from search.strategy.latency_lookups import LatencyLookups
+from search.strategy.latency.lookups import LatencyLookups
 from search.strategy.settings import StrategySettings
 from search.strategy.suggest import suggest
 from search.study.errors import StudyError
@@ -152,7 +152,7 @@ def test_a_belief_is_the_model_s_mean_shrunk_by_its_doubt_and_the_noise(monkeypa
     prior = replace(learn_prior(study(true_ap)), trials=learn_prior(study(true_ap)).trials[:2])
     candidates = [one.architecture for one in prior.trials]
     model = SimpleNamespace(mean=np.array([0.2, 0.4]), std=np.array([0.05, 0.05]), noise_std=0.1)
-    monkeypatch.setattr("search.strategy.belief.fit_to_observations", lambda *args, **options: (None, model))
+    monkeypatch.setattr("search.strategy.accuracy.belief.fit_to_observations", lambda *args, **options: (None, model))
     explained = 0.01 / (0.01 + 0.0025 + 0.01)
     assert Belief(prior, Encoder(num_classes=3), seed=0).of(candidates) == pytest.approx([-explained, explained])
 

@@ -10,7 +10,7 @@ from search.front.pareto import Reference
 from search.front.record import TrialRecord
 from search.front.summary import Summary
 from search.reports.forecast import forecast
-from search.strategy.estimates import MIN_TRIALS, with_estimates
+from search.strategy.accuracy.estimates import MIN_TRIALS, with_estimates
 from spaces import Architecture
 from spaces.named_spaces import open_space
 from tests.search.driver.scripted import SPACE, latency

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from search.strategy.candidates import Candidates
-from search.strategy.latency_lookups import LatencyLookups
+from search.strategy.latency.lookups import LatencyLookups
 
 
 def test_one_measured_latency_tells_the_others_by_what_they_cost_on_paper() -> None:

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import t as student
 
 from search.front.record import TrialRecord
-from search.strategy.pruning import MIN_CURVES, RISK, cannot_reach_front, extrapolate
+from search.strategy.accuracy.pruning import MIN_CURVES, RISK, cannot_reach_front, extrapolate
 from tests.search.records import record
 
 NUM_EPOCHS = 12

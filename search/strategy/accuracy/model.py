@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from search.front.pareto import FloatArray, IntArray, Reference, staircase
-from search.strategy.latency_lookups import LatencyLookups
+from search.strategy.latency.lookups import LatencyLookups
 from search.strategy.surrogate import SurrogateSettings, evenly, fit_surrogate
 
 

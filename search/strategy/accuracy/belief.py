@@ -13,10 +13,10 @@ from scipy.stats import kendalltau
 
 from search.front.pareto import FloatArray
 from search.front.record import TrialRecord
-from search.strategy.accuracy_model import Observation
+from search.strategy.accuracy.estimates import MIN_TRIALS, fit_to_observations
+from search.strategy.accuracy.model import Observation
+from search.strategy.accuracy.observations import observe
 from search.strategy.candidates import Encoder
-from search.strategy.estimates import MIN_TRIALS, fit_to_observations
-from search.strategy.observations import observe
 from search.study.errors import StudyError
 from search.study.prior import Prior, PriorTrial
 from search.study.read_study import ReadStudy

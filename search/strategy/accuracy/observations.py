@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from search.front.record import TrialRecord
-from search.strategy.accuracy_model import Observation
-from search.strategy.pruning import extrapolate
+from search.strategy.accuracy.model import Observation
+from search.strategy.accuracy.pruning import extrapolate
 
 
 def observe(records: Sequence[TrialRecord], places: Mapping[int, int]) -> list[Observation]:

@@ -13,10 +13,10 @@ from search.front.estimate import NOISE, Estimate, estimate_from_repeats
 from search.front.pareto import FloatArray
 from search.front.record import TrialRecord
 from search.front.summary import Summary
-from search.strategy.accuracy_model import AccuracyModel, Observation
+from search.strategy.accuracy.model import AccuracyModel, Observation
+from search.strategy.accuracy.observations import observe
 from search.strategy.candidates import Candidates, Encoder
-from search.strategy.latency_lookups import LatencyLookups
-from search.strategy.observations import observe
+from search.strategy.latency.lookups import LatencyLookups
 from search.strategy.surrogate import SurrogateSettings
 from spaces import Architecture
 
