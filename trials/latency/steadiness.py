@@ -41,6 +41,11 @@ class Thresholds:
     """Rounds whose reference took longer than its quiet figure by a larger share do not count: a virtual machine with busy
     neighbours takes 1.3 times as long for seconds to minutes. A reference that ranges more widely is noted."""
 
+    max_over_fastest: float = 1.5
+    """A median that is more times the fastest pass shows that other work slowed the network itself. The reference is small
+    and stays in the cache. In 6 of 80 measurements beside a training on the other core, a larger network took 1.8 to 2.9
+    times its fastest pass while the reference showed nothing; in the others it took 1.31 times at most."""
+
     steady_repeat: float = 0.01
     """Medians of one engine on a steady board agree within this share."""
     max_repeat: float = 0.03
@@ -137,15 +142,27 @@ class RoundsVerdict:
     """The true median lies within this share of the rounds' median with 95 % probability."""
     reference_range: float
     """From the 10th to the 90th percentile of the reference over all rounds, as a share of its median."""
+    over_fastest: float = 1.0
+    """The rounds' median, in times the fastest pass."""
 
     @property
     def is_steady(self) -> bool:
         """Whether more rounds are not worth their time."""
-        return self.error < THRESHOLDS.steady_error
+        return self.error < THRESHOLDS.steady_error and not self.is_slowed
+
+    @property
+    def is_slowed(self) -> bool:
+        """Whether other work slowed nearly all passes."""
+        return self.over_fastest > THRESHOLDS.max_over_fastest
 
     @property
     def fault(self) -> str:
         """Why the median cannot be used; empty where it can."""
+        if self.is_slowed:
+            return (
+                f"other work slowed it: its median is {self.over_fastest:.2f} times its fastest pass "
+                f"(at most {THRESHOLDS.max_over_fastest:g} times)"
+            )
         if self.error <= THRESHOLDS.max_error:
             return ""
         return (
@@ -188,13 +205,15 @@ def time_in_turn(
     rounds: list[Sequence[float]] = []
     medians: list[float] = []
     references: list[float] = []
+    fastest_ms = math.inf
     for count in range(1, THRESHOLDS.max_windows * THRESHOLDS.max_rounds + 1):
         rounds = [*rounds[1 - THRESHOLDS.max_rounds :], time_candidate()]
         medians = [*medians[1 - THRESHOLDS.max_rounds :], float(np.median(rounds[-1]))]
         references = [*references[1 - THRESHOLDS.max_rounds :], float(np.median(time_reference()))]
+        fastest_ms = min(fastest_ms, *rounds[-1])
         if count < THRESHOLDS.min_rounds:
             continue
-        verdict = judge_rounds(medians, references)
+        verdict = judge_rounds(medians, references, fastest_ms=fastest_ms)
         if verdict.is_steady or (count >= THRESHOLDS.max_rounds and not verdict.fault):
             break
     return Rounds(
@@ -205,20 +224,23 @@ def time_in_turn(
     )
 
 
-def judge_rounds(medians_ms: Sequence[float], references_ms: Sequence[float]) -> RoundsVerdict:
+def judge_rounds(medians_ms: Sequence[float], references_ms: Sequence[float], *, fastest_ms: float) -> RoundsVerdict:
     """Judge rounds that were timed in turn with the reference network.
 
     Args:
         medians_ms: The network's median in each round, in milliseconds; at least `Thresholds.min_rounds` rounds.
         references_ms: The reference's median in each round.
+        fastest_ms: The network's fastest pass.
     """
     quiet_ms = float(np.percentile(references_ms, THRESHOLDS.quiet_percentile))
     limit = max((1 + THRESHOLDS.max_round_slowdown) * quiet_ms, sorted(references_ms)[THRESHOLDS.min_rounds - 1])
     quiet = tuple(index for index, milliseconds in enumerate(references_ms) if milliseconds <= limit)
     low, high = np.percentile(references_ms, [10, 90])
+    counted = [medians_ms[index] for index in quiet]
     return RoundsVerdict(
         quiet=quiet,
-        error=_median_error([medians_ms[index] for index in quiet]),
+        error=_median_error(counted),
+        over_fastest=float(np.median(counted)) / fastest_ms,
         reference_range=float((high - low) / np.median(references_ms)),
     )
 
