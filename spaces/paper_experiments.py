@@ -4,8 +4,9 @@ Source: YOLO-ReT, Fig. 2 (transfer learning), the ablation, and the comparison o
 """
 
 from spaces.architecture import Architecture
-from spaces.networks import block_shapes
+from spaces.networks import block_shapes, count_cost
 from spaces.presets import PRESETS
+from spaces.scale_set import ArchitectureError
 from spaces.space import RFCR_AXES
 
 _DROPPED = {"efficientnet_b3": 3}
@@ -81,10 +82,20 @@ def truncation_against_width(narrow: str, wide: str, *, input_size: int) -> dict
         "backbone[:k of n]" to the architecture that keeps k of n blocks, all of which start from ImageNet weights.
 
     Raises:
-        ArchitectureError: a backbone is unknown, or lacks a stride when truncated.
+        ArchitectureError: a backbone is unknown, or lacks a stride when truncated; or the wide one is not the slower.
     """
+    wholes = [
+        Architecture(backbone=one, truncation=len(block_shapes(one)), input_size=input_size) for one in (narrow, wide)
+    ]
+    cheap, dear = (count_cost(one, num_classes=1).macs for one in wholes)
+    if dear <= cheap:
+        raise ArchitectureError(
+            f"{wide} is not wider than {narrow}: whole they take {dear / 1e6:.0f} and {cheap / 1e6:.0f} million "
+            "multiply-adds",
+            hint="name the narrow backbone first",
+        )
     variants = {}
-    for backbone in dict.fromkeys((narrow, wide)):
+    for backbone in (narrow, wide):
         shapes = block_shapes(backbone)
         shortest = next(index for index, shape in enumerate(shapes, 1) if shape.stride == _COARSEST)
         for kept in sorted({shortest, truncated_length(backbone), len(shapes)}):

@@ -15,7 +15,7 @@ from search.front.record import TrialRecord
 from search.front.summary import Summary
 from search.study.errors import StudyError, naming_damage
 from search.study.read_study import EXPERIMENT_FILE, ReadStudy
-from search.study.settings import RunSettings, fixed_training
+from search.study.settings import RunSettings, differences, fixed_training
 from spaces import Architecture
 from trials.trial_result import TrialResult, read_json, read_result, write_json
 
@@ -106,6 +106,28 @@ def to_summary(records: Sequence[TrialRecord]) -> Summary:
     """Return an experiment's trainings together; the reference is AP 0 at the slowest of them, for it seeks no front."""
     slowest_ms = max((record.point[1] for record in records if record.point), default=1.0)
     return Summary(records=tuple(records), reference=Reference(ap=0.0, latency_ms=slowest_ms))
+
+
+def refuse_relabelled(settings: ExperimentSettings, variants: Sequence[Variant]) -> None:
+    """Refuse networks under labels that stand for others in an existing experiment: its table would mix or lose them.
+
+    Raises:
+        StudyError: with the first such label.
+    """
+    path = settings.folder / EXPERIMENT_FILE
+    if not path.is_file():
+        return
+    with naming_damage(path, "an experiment"):
+        known = [Variant.from_dict(values) for values in read_json(path, hint=_DAMAGED)["variants"]]
+    before = {variant.label: variant.architecture for variant in known}
+    for variant in variants:
+        former = before.get(variant.label, variant.architecture)
+        if former != variant.architecture:
+            lines = differences(former.to_dict(), variant.architecture.to_dict())
+            raise StudyError(
+                f"in {settings.name!r} {variant.label!r} is another network: {'; '.join(lines[:3])}",
+                hint="give the same settings to resume it, or another --name to begin a new one",
+            )
 
 
 def open_book(settings: ExperimentSettings, variants: Sequence[Variant]) -> tuple[str, list[Variant]]:

@@ -10,10 +10,14 @@ import pytest
 import timm
 import torch
 
-from search.study.experiment import read_experiment
+from search.reports.experiment import Row
+from search.study.experiment import ExperimentSettings, Variant, open_book, read_experiment
 from search.study.read_study import read_study
+from spaces.paper_experiments import necks
 from tests.search.driver.scripted import ScriptedExecutor, fail_with
 from tests.yoloret_nas.conftest import SHAPES, Call, InlineExecutor, RealStudy
+from trials.training import TrainSettings
+from yoloret_nas.terminal.experiments import _print_rows
 
 TINY = {"backbone": "mobilenetv3_small_050", "truncation": 9, "head": "plain", "head_width": 32, "input_size": 64}
 QUICK = ("--data", SHAPES, "--epochs", "1", "--batch-size", "8")
@@ -87,6 +91,39 @@ def test_truncation_against_width_names_both_backbones(call: Call, inline: None)
     assert Path("runs/lengths/results.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_a_label_does_not_come_to_stand_for_another_network(call: Call) -> None:
+    settings = ExperimentSettings(
+        name="necks", dataset="shapes", device="cpu", train=TrainSettings(), root=Path("runs")
+    )
+    begun = necks("mobilenetv3_small_050", input_size=64)
+    Path("runs/necks").mkdir(parents=True)
+    open_book(settings, [Variant(label=label, architecture=one, seed=0) for label, one in begun.items()])
+    before = Path("runs/necks/experiment.json").read_text()
+    call_of = (
+        "ablation",
+        "--of",
+        "necks",
+        "--backbone",
+        "mobilenetv3_small_050",
+        "--weights",
+        "random",
+        "--data",
+        "shapes",
+    )
+    refused = call(*call_of, "--input-size", "96", "--name", "necks")
+    assert refused.code == 2
+    assert "in 'necks' 'no neck' is another network: transfer was 10, is 0; input_size was 64, is 96" in refused.said
+    assert Path("runs/necks/experiment.json").read_text() == before
+
+
+def test_a_label_without_a_complete_training_is_named_below_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    row = Row(label="whole", ap=(0.5,), ap50=(0.7,), latency_ms=4.0, macs=1_000_000, params=1_000)
+    _print_rows([row], ("cut to some length", "whole"))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("whole                0.5000")
+    assert lines[2] == "cut to some length no complete training, so it is not in the files"
+
+
 def test_a_transfer_curve_starts_from_the_weights_it_is_given(call: Call, inline: None) -> None:
     Path("weights").mkdir()
     model = timm.create_model("mobilenetv3_small_050")
@@ -113,6 +150,7 @@ def test_a_transfer_curve_starts_from_the_weights_it_is_given(call: Call, inline
         ("ablation --of truncation", 2, "name a wider backbone than mobilenetv2_075"),
         ("ablation --of truncation --wide mobilenetv2_075", 2, "name a wider backbone than mobilenetv2_075"),
         ("ablation --of truncation --wide abacus", 2, "backbone 'abacus' is unknown"),
+        ("ablation --of truncation --wide mobilenetv2_050", 2, "mobilenetv2_050 is not wider than mobilenetv2_075"),
         ("ablation --wide mobilenetv2_100", 2, "'mobilenetv2_100' is for --of truncation, not for --of steps"),
         ("transfer-curve --blocks 1,x", 2, "'1,x' is not a list of whole numbers"),
         ("transfer-curve --weights random", 2, "without ImageNet weights there is no curve"),

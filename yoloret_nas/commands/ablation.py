@@ -39,7 +39,9 @@ def ablation(
         raise click.BadParameter(f"{wide!r} is for --of truncation, not for --of {which}", param_hint="--wide")
     if which == "truncation" and wide in (None, backbone):
         raise click.BadParameter(
-            f"name a wider backbone than {backbone} to compare it with, such as mobilenetv2_100", param_hint="--wide"
+            f"name a wider backbone than {backbone} to compare it with (mobilenetv2_100 for mobilenetv2_075, "
+            "efficientnet_lite2 for efficientnet_lite0)",
+            param_hint="--wide",
         )
     from search.reports.experiment import draw_steps, draw_trade_off
     from spaces.paper_experiments import ablation as steps

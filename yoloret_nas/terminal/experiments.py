@@ -11,7 +11,7 @@ from rich.console import Console
 from search.driver.experiment import WriteReports, run_experiment
 from search.front.record import TrialRecord
 from search.reports.experiment import Row, to_rows, write_rows
-from search.study.experiment import ExperimentSettings, Variant
+from search.study.experiment import ExperimentSettings, Variant, refuse_relabelled
 from spaces import Architecture
 from spaces.counted import counted
 from spaces.weights import WeightsError, why_unavailable
@@ -94,6 +94,7 @@ def compare_variants(
         console: Where to print progress.
 
     Raises:
+        StudyError: the experiment exists with other networks under these labels.
         TrainingError: no training is complete.
         KeyboardInterrupt: the experiment was interrupted.
     """
@@ -102,6 +103,14 @@ def compare_variants(
         for seed in range(seeds)
         for label, architecture in architectures.items()
     ]
+    refuse_relabelled(settings, variants)
+    start = "ImageNet" if any(one.transfer for one in architectures.values()) else "random"
+    console.print(
+        f"{settings.name}: {counted(len(variants), 'training(s)')} of {counted(settings.train.epochs, 'epoch(s)')} from "
+        f"{start} weights on {settings.dataset}, latency on {settings.device}",
+        markup=False,
+        soft_wrap=True,
+    )
     table, picture = settings.folder / "results.csv", settings.folder / "results.png"
     where = f"{data_name(settings.dataset)} · {settings.device}"
     length = f"{counted(settings.train.epochs, 'epoch(s)')}, {counted(seeds, 'seed(s)')}"
@@ -117,7 +126,7 @@ def compare_variants(
     rows = to_rows(run(settings, variants, console=console, write_reports=write_reports))
     if not rows:
         raise TrainingError(f"no training of {settings.name} is complete; the same command trains them again")
-    _print_rows(rows)
+    _print_rows(rows, tuple(architectures))
     click.echo(f"wrote {table} and {picture.name}")
 
 
@@ -166,8 +175,8 @@ def run(
     return records
 
 
-def _print_rows(rows: Sequence[Row]) -> None:
-    width = max(14, *(len(row.label) + 1 for row in rows))
+def _print_rows(rows: Sequence[Row], labels: Sequence[str]) -> None:
+    width = max(14, *(len(label) + 1 for label in labels))
     click.echo(f"{'':{width}}{'AP':>8}{'±':>8}{'AP50':>8}{'median':>12}{'MACs':>11}{'params':>10}")
     for row in rows:
         spread = "—" if row.spread_ap is None else f"{row.spread_ap:.4f}"
@@ -175,3 +184,6 @@ def _print_rows(rows: Sequence[Row]) -> None:
             f"{row.label:{width}}{row.mean_ap:8.4f}{spread:>8}{mean(row.ap50):8.4f}{row.latency_ms:9.3f} ms"
             f"{row.macs / 1e6:9.1f} M{row.params / 1e6:8.2f} M"
         )
+    for label in labels:
+        if label not in {row.label for row in rows}:
+            click.echo(f"{label:{width}}no complete training, so it is not in the files")
