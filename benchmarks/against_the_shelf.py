@@ -9,11 +9,11 @@ that ends at the raw maps, and the file that ends at boxes and scores. Then the 
 thread and bound to its core.
 
 The shelf: YOLOv8n, YOLO11n and YOLO26n at three sizes, each in its best of three settings: as it comes (batches of 16
-accumulated to 64 images), batches of 16, batches of 8, the latter two not accumulated. Ours: `OURS`, and with
-`--found FOLDER STUDY` what a search found: for each of the shelf's the network with the best AP of its trials that is no
-slower, which is what the search's user would export. Each is trained for no more CPU time than any of the shelf's networks
-that are as slow or slower. Time is that of the process on its core, without validation. All are scored by our scorer
-(COCO's AP) on their own detections of the validation images.
+accumulated to 64 images), batches of 16, batches of 8, the latter two not accumulated. Ours: `OURS`, and with `--found
+FOLDER STUDY` what a search on one of the datasets found: for each of the shelf's the network of its front with the best AP
+there that is no slower, which is what the search's user would export. Each starts from random weights and is trained for no
+more CPU time than any of the shelf's networks that are as slow or slower. Time is that of the process on its core, without
+validation. All are scored by our scorer (COCO's AP) on their own detections of the validation images.
 """
 
 import argparse
@@ -90,6 +90,8 @@ class Timed:
     """Of a network that a search found."""
     found_ap: float | None = None
     """Its AP in that search."""
+    found_on: str = ""
+    """The data of that search."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,12 +184,12 @@ class Results:
         """Return the shelf's networks that have a latency, fastest first."""
         return sorted((one for one in self.timed if one not in self.ours), key=lambda one: self.timed[one].boxes_ms)
 
-    def wanted(self) -> list[str]:
-        """Return ours that are trained: what searches found, only where it is the best of one within a latency."""
+    def wanted(self, data: str) -> list[str]:
+        """Return ours that are trained: what searches on these data found, only where it is the best within a latency."""
         chosen = [name for name in self.ours if name in OURS]
         searches: dict[str, list[Timed]] = {}
         for timed in self.timed.values():
-            if timed.found_ap is not None:
+            if timed.found_ap is not None and timed.found_on == data:
                 searches.setdefault(timed.network.split(":")[0], []).append(timed)
         for members in searches.values():
             for one in self.shelf():
@@ -197,10 +199,27 @@ class Results:
         return list(dict.fromkeys(chosen))
 
     def best(self, data: str, network: str) -> list[Trained]:
-        """Return the trainings of a network's best setting; empty if there is none."""
+        """Return the trainings of a network's best setting, of those with the most seeds; empty if there is none."""
         return max(
-            self.find(data, network).values(), key=lambda ones: statistics.mean(one.ap for one in ones), default=[]
+            self.find(data, network).values(),
+            key=lambda ones: (len(ones), statistics.mean(one.ap for one in ones)),
+            default=[],
         )
+
+    def limits(self, data: str, network: str, seed: int) -> dict[str, float] | None:
+        """Return the CPU seconds of the shelf's networks that are as slow as one of ours or slower, by name.
+
+        Each counts in its best setting of this seed, which was trained on the same day. None where one has none yet, or none
+        is as slow.
+        """
+        slower = [one for one in self.shelf() if self.timed[one].boxes_ms >= self.timed[network].boxes_ms]
+        found: dict[str, float] = {}
+        for one in slower:
+            rows = [row for rows in self.find(data, one).values() for row in rows if row.seed == seed]
+            if not rows:
+                return None
+            found[one] = max(rows, key=lambda row: row.ap).cpu_s
+        return found or None
 
 
 def data_name(data: str) -> str:
@@ -222,24 +241,28 @@ def time_networks(given: argparse.Namespace, kept: Results) -> None:
                 command = ["export", one, str(folder), "--size", size, "--classes", "3"]
                 run([given.python, str(Path(__file__).with_name("shelf_run.py")), *command])
                 kept.add("timed", asdict(_time(device, folder, network)))
-        for network, architecture, found_ap in [*((*one, None) for one in OURS.items()), *_found(given)]:
+        for network, architecture, found in [*((*one, None) for one in OURS.items()), *_found(given)]:
+            if kept.ours.get(network, architecture) != architecture:
+                raise ValueError(f"{network} is another network in {given.results}: name the study otherwise")
             if network not in kept.timed:
                 export_for_timing(architecture, folder / "raw.onnx", num_classes=3, opset=13)
                 _export_boxes(architecture, folder / "boxes.onnx")
                 timed = replace(_time(device, folder, network), macs=count_cost(architecture, num_classes=3).macs)
-                if found_ap is not None:
-                    timed = replace(timed, architecture=architecture.to_dict(), found_ap=found_ap)
+                if found is not None:
+                    timed = replace(timed, architecture=architecture.to_dict(), found_ap=found[0], found_on=found[1])
                 kept.add("timed", asdict(timed))
 
 
-def _found(given: argparse.Namespace) -> Iterator[tuple[str, Architecture, float]]:
-    """Yield the front of a study: names, architectures, their AP there."""
+def _found(given: argparse.Namespace) -> Iterator[tuple[str, Architecture, tuple[float, str]]]:
+    """Yield the front of a study: names, architectures, their AP there and its data."""
     if given.found:
         folder, name = given.found
-        for record in read_study(Path(folder), name).summary.front:
+        study = read_study(Path(folder), name)
+        for record in study.summary.front:
             if record.point is not None:
                 size = record.architecture.input_size
-                yield f"{name}:{record.number} {size} px", record.architecture, record.point[0]
+                found = (record.point[0], data_name(study.dataset))
+                yield f"{name}:{record.number} {size} px", record.architecture.replace(transfer=0), found
 
 
 def _time(device: CpuDevice, folder: Path, network: str) -> Timed:
@@ -294,6 +317,9 @@ def train_all(given: argparse.Namespace, kept: Results, *, ends: float) -> None:
     def work(job: Job) -> None:
         if time.monotonic() > ends:
             return
+        if job.setting not in SETTINGS and kept.limits(data_name(job.data), job.network, job.seed) is None:
+            print(f"{job.network}, seed {job.seed}, waits for the shelf's networks that are as slow", flush=True)
+            return
         core = cores.get()
         try:
             began = time.monotonic()
@@ -325,7 +351,7 @@ def _shelf_jobs(given: argparse.Namespace, kept: Results) -> Iterator[Job]:
 def _our_jobs(given: argparse.Namespace, kept: Results) -> Iterator[Job]:
     for seed in range(given.first_seed, given.first_seed + given.seeds):
         for data in given.data:
-            for network in kept.wanted():
+            for network in kept.wanted(data_name(data)):
                 done = [one.seed for ones in kept.find(data_name(data), network).values() for one in ones]
                 if seed not in done:
                     yield Job(data=data, network=network, setting=EQUAL_TIME, seed=seed)
@@ -357,18 +383,10 @@ def train_shelf(given: argparse.Namespace, job: Job, core: int) -> Trained:
 
 
 def train_for(given: argparse.Namespace, kept: Results, job: Job, core: int) -> Trained:
-    """Train one of ours for no longer than any of the shelf's networks that are as slow or slower, in its best setting.
-
-    The shelf's times are those of the same seed, which are best trained in the same call.
-    """
-    data, own = data_name(job.data), kept.timed[job.network].boxes_ms
-    times = {
-        network: one.cpu_s
-        for network, timed in kept.timed.items()
-        if network not in kept.ours and timed.boxes_ms >= own
-        for one in kept.best(data, network)
-        if one.seed == job.seed
-    }
+    """Train one of ours for no longer than any of the shelf's networks that are as slow or slower (`Results.limits`)."""
+    data = data_name(job.data)
+    times = kept.limits(data, job.network, job.seed)
+    assert times is not None
     shortest = min(times, key=times.__getitem__)
     if (data, job.network) not in kept.epoch_s:
         kept.epoch_s[data, job.network] = _run_ours(kept, job, core, epochs=2)["cpu_s"] / 2
@@ -392,11 +410,10 @@ def train_ours(wish: Mapping[str, Any]) -> None:
     torch.manual_seed(wish["seed"])
     dataset, architecture = open_dataset(wish["data"], on_broken="skip"), Architecture.from_dict(wish["architecture"])
     network = build_network(architecture, num_classes=len(dataset.class_names))
-    began = 0.0
+    begins: list[float] = []
 
     def begin() -> None:
-        nonlocal began
-        began = began or time.process_time()
+        begins.append(time.process_time())
 
     settings = replace(
         modern_recipe(), epochs=wish["epochs"], score_every=wish["epochs"], seed=wish["seed"], num_threads=1
@@ -414,7 +431,7 @@ def train_ours(wish: Mapping[str, Any]) -> None:
     figures = {
         "ap": result.ap,
         "ap50": result.ap50,
-        "cpu_s": time.process_time() - began - result.seconds_score,
+        "cpu_s": (begins[-1] - begins[0]) * len(begins) / (len(begins) - 1),  # scoring comes after the last step
     }
     (Path(wish["folder"]) / "ours.json").write_text(json.dumps(figures))
 
@@ -471,27 +488,34 @@ def table(kept: Results, data: str) -> Iterator[str]:
             continue
         latency = kept.timed[network].boxes_ms
         ours = [
-            ones
+            (ones, shared)
             for name in kept.ours
             if (ones := kept.best(data, name))
+            and (shared := _shared(ones, theirs))
             and kept.timed[name].boxes_ms <= latency
-            and _took_no_longer(ones, theirs)
+            and _took_no_longer(*shared)
         ]
         left = f"| {network} | {theirs[0].setting} | {len(theirs)} | {_cells(theirs)} | {latency:.1f} |"
         if not ours:
             yield f"{left} none | | | | |"
             continue
-        best = max(ours, key=lambda ones: statistics.mean(one.ap for one in ones))
-        gain = statistics.mean(one.ap for one in best) - statistics.mean(one.ap for one in theirs)
+        best, (own, other) = max(
+            ours, key=lambda pair: (len(pair[1][0]), statistics.mean(one.ap for one in pair[1][0]))
+        )
+        gain = statistics.mean(one.ap for one in own) - statistics.mean(one.ap for one in other)
         name = best[0].network
-        yield f"{left} {name} | {_cells(best)} | {kept.timed[name].boxes_ms:.1f} | {gain:+.3f} |"
+        yield f"{left} {name} | {_cells(own)} | {kept.timed[name].boxes_ms:.1f} | {gain:+.3f} |"
+
+
+def _shared(ours: Sequence[Trained], theirs: Sequence[Trained]) -> tuple[list[Trained], list[Trained]] | None:
+    """Return the trainings of the seeds that both have, None without one: those of a seed are of one day of one machine."""
+    seeds = {one.seed for one in ours} & {one.seed for one in theirs}
+    own, others = ([one for one in ones if one.seed in seeds] for ones in (ours, theirs))
+    return (own, others) if seeds else None
 
 
 def _took_no_longer(ours: Sequence[Trained], theirs: Sequence[Trained]) -> bool:
-    """Compare the mean time over the seeds of both, each seed's trainings being of one day of one machine."""
-    times = {one.seed: one.cpu_s for one in theirs}
-    pairs = [(one.cpu_s, times[one.seed]) for one in ours if one.seed in times]
-    own, limit = (sum(values) for values in zip(*pairs, strict=True)) if pairs else (1.0, 0.0)
+    own, limit = (statistics.mean(one.cpu_s for one in ones) for ones in (ours, theirs))
     return own <= limit * 1.02  # a last epoch is not cut in two
 
 

@@ -267,7 +267,10 @@ def learn_priors(settings: StudySettings) -> tuple[Prior, ...]:
     Raises:
         StudyError: one does not exist, or says nothing.
     """
-    return tuple(learn_prior(read_study(root, name)) for root, name in settings.prior_places)
+    return tuple(
+        replace(learn_prior(read_study(root, name)), study=shown)
+        for shown, (root, name) in zip(settings.prior, settings.prior_places, strict=True)
+    )
 
 
 def with_available_weights(settings: StudySettings, view: View) -> StudySettings:

@@ -28,7 +28,7 @@ class Prior:
     """The trials of an earlier study, of which a new one keeps a copy."""
 
     study: str
-    """Its name."""
+    """Its name, or its folder where it is of another one than the new study's."""
     dataset: str
     """Its data, as the user typed them."""
     trials: tuple[PriorTrial, ...]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -125,7 +126,7 @@ class StudySettings(RunSettings):
     """Whether a trial starts from the weights of the finished trial that fits best."""
     prior: tuple[str, ...] = ()
     """Earlier studies, from which the sampler learns before the first training: the names of those under `root`, or the
-    folders of others."""
+    folders of others. Each once, however it was typed."""
     keep: Keep | None = None
     """Whose weights stay (`search.study.kept_weights`); None for what the study was begun with, ``front`` for a new one."""
 
@@ -139,7 +140,8 @@ class StudySettings(RunSettings):
                 f"sampler {self.sampler!r} takes no prior",
                 hint="leave out --prior (on the command line and in yoloret-nas.yaml), or take --sampler ehvi",
             )
-        if (self.root.resolve(), self.name) in [(root.resolve(), name) for root, name in self.prior_places]:
+        object.__setattr__(self, "prior", tuple(dict.fromkeys(map(self._named_once, self.prior))))
+        if self.name in self.prior:
             raise StudyError(
                 f"study {self.name!r} cannot be its own prior", hint="name an earlier one, or another --study"
             )
@@ -149,8 +151,15 @@ class StudySettings(RunSettings):
     @property
     def prior_places(self) -> tuple[tuple[Path, str], ...]:
         """The folder of studies and the name of each prior."""
-        folders = [Path(one) if len(Path(one).parts) > 1 else self.root / one for one in self.prior]
+        folders = [self.root / one for one in self.prior]  # an absolute path stays as it is
         return tuple((folder.parent, folder.name) for folder in folders)
+
+    def _named_once(self, prior: str) -> str:
+        """Return the name of a study under the root, or the absolute path of another, however it was typed."""
+        if os.sep not in prior:
+            return prior
+        folder = Path(prior).resolve()
+        return folder.name if folder.parent == self.root.resolve() else str(folder)
 
     @property
     def open_axes(self) -> tuple[str, ...]:

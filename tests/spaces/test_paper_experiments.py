@@ -36,6 +36,7 @@ def test_every_variant_is_another_network_that_runs(kind: type, backbone: str) -
 
 def test_two_backbones_at_three_lengths_each() -> None:
     variants = truncation_against_width("efficientnet_lite0", "efficientnet_lite2", input_size=64)
+    assert {one.shortcut for one in variants.values()} == {"maxpool"}  # with all that the paper adds
     lite0, lite2 = "efficientnet_lite0", "efficientnet_lite2"
     assert list(variants) == [f"{lite0}[:{k} of 17]" for k in (12, 15, 17)] + [
         f"{lite2}[:{k} of 22]" for k in (16, 20, 22)

@@ -116,6 +116,34 @@ def test_a_label_does_not_come_to_stand_for_another_network(call: Call) -> None:
     assert Path("runs/necks/experiment.json").read_text() == before
 
 
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [(("--of", "steps"), "draw_steps"), (("--of", "truncation", "--wide", "mobilenetv3_small_100"), "draw_trade_off")],
+)
+def test_steps_are_drawn_as_bars_and_lengths_over_latency(
+    call: Call, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], name: str
+) -> None:
+    drawn = []
+    monkeypatch.setattr(
+        "yoloret_nas.terminal.experiments.compare_variants", lambda *_, draw, **__: drawn.append(draw.__name__)
+    )
+    backbone = ("--backbone", "mobilenetv3_small_050", "--weights", "random", "--input-size", "64")
+    assert call("ablation", *backbone, *flags, "--data", "shapes").code == 0
+    assert drawn == [name]
+
+
+def test_backbones_of_which_some_have_no_weights_are_not_compared(call: Call) -> None:
+    Path("weights").mkdir()
+    torch.save(timm.create_model("mobilenetv3_small_050").state_dict(), "weights/mobilenetv3_small_050.pth")
+    backbones = ("--backbone", "mobilenetv3_small_050", "--wide", "mobilenetv3_small_100", "--weights-dir", "weights")
+    refused = call("ablation", "--of", "truncation", *backbones, "--data", "shapes", "--input-size", "64")
+    assert refused.code == 1
+    assert (
+        "mobilenetv3_small_100 would start from random weights and mobilenetv3_small_050 from ImageNet" in refused.said
+    )
+    assert not Path("runs").exists()
+
+
 def test_a_label_without_a_complete_training_is_named_below_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     row = Row(label="whole", ap=(0.5,), ap50=(0.7,), latency_ms=4.0, macs=1_000_000, params=1_000)
     _print_rows([row], ("cut to some length", "whole"))

@@ -67,7 +67,7 @@ def plan_search(options: SearchOptions) -> SearchPlan:
         seed=options.seed,
         prune=options.prune,
         inherit=options.inherit,
-        prior=tuple(dict.fromkeys(options.prior)),
+        prior=tuple(options.prior),
         keep="all" if options.inherit else options.keep,
         skip_broken=options.skip_broken,
         accept_changed_data=options.accept_changed_data,

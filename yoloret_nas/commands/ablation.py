@@ -47,7 +47,7 @@ def ablation(
     from spaces.paper_experiments import ablation as steps
     from spaces.paper_experiments import necks, truncation_against_width
     from yoloret_nas.terminal.console import open_console
-    from yoloret_nas.terminal.experiments import compare_variants, prepare, to_settings
+    from yoloret_nas.terminal.experiments import check_alike, compare_variants, prepare, to_settings
 
     console = open_console()
     input_size = options.input_size or 320
@@ -57,9 +57,11 @@ def ablation(
     else:
         architectures = (steps if which == "steps" else necks)(backbone, input_size=input_size)
         title, subject = f"{'ablation' if which == 'steps' else 'necks'} of {backbone}", backbone
+    prepared = {label: prepare(architecture, options, console=console) for label, architecture in architectures.items()}
+    check_alike(prepared)
     compare_variants(
         to_settings(name or f"ablation-{which}-{subject}-{data_name(options.data)}", options),
-        {label: prepare(architecture, options, console=console) for label, architecture in architectures.items()},
+        prepared,
         seeds=seeds,
         title=title,
         draw=draw_steps if wide is None else draw_trade_off,

@@ -56,6 +56,22 @@ def prepare(
     return architecture
 
 
+def check_alike(architectures: Mapping[str, Architecture]) -> None:
+    """Refuse to compare backbones of which only some start from ImageNet weights.
+
+    Raises:
+        WeightsError: that is so; their weights come from several places, of which one may be missing.
+    """
+    starts = {one.backbone: bool(one.transfer) for one in architectures.values()}
+    if len(set(starts.values())) > 1:
+        random = ", ".join(backbone for backbone, has_weights in starts.items() if not has_weights)
+        others = ", ".join(backbone for backbone, has_weights in starts.items() if has_weights)
+        raise WeightsError(
+            f"{random} would start from random weights and {others} from ImageNet: that is no comparison",
+            hint="give a folder of ImageNet weights with --weights-dir, or --weights random for all",
+        )
+
+
 def to_settings(name: str, options: TrainingOptions) -> ExperimentSettings:
     """Return the experiment that the shared options describe.
 

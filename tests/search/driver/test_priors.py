@@ -75,14 +75,28 @@ def test_an_earlier_study_of_another_folder_is_named_by_its_own(
     shutil.copytree(root, others)  # empty stores
     search(settings(name="earlier", root=others, budget=10, sampler="random", prune=False))
     search(settings(name="told", sampler="ehvi", prior=(str(others / "earlier"),), budget=1))
-    assert [one.study for one in read_study(root, "told").priors] == ["earlier"]
+    assert [one.study for one in read_study(root, "told").priors] == [str(others / "earlier")]
     with pytest.raises(StudyError, match=r"no study 'later' in .*others"):
         search(settings(name="next", sampler="ehvi", prior=(str(others / "later"),)))
     # Of the same name elsewhere it is another study, while its own folder is not.
     settings(name="earlier", sampler="ehvi", prior=(str(others / "earlier"),))
     monkeypatch.chdir(root.parent)
+    # However it is typed, it is one study.
+    typed = ("others/earlier", "./others/earlier/", str(others / "earlier"), "runs/mine", "mine")
+    assert settings(sampler="ehvi", prior=typed).prior == (str(others / "earlier"), "mine")
+    monkeypatch.chdir(others)
+    assert settings(sampler="ehvi", prior=("./earlier",)).prior == (str(others / "earlier"),)
+    monkeypatch.chdir(root.parent)
     with pytest.raises(StudyError, match="cannot be its own prior"):
         settings(name="earlier", sampler="ehvi", prior=("runs/earlier",))
+
+
+def test_a_search_with_inherited_weights_is_no_prior(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    search(settings(name="heirs", budget=10, sampler="random", prune=False, inherit=True, keep="all"))
+    with pytest.raises(StudyError, match="'heirs' cannot be a prior: its trials inherited weights"):
+        search(settings(name="told", sampler="ehvi", prior=("heirs",)))
 
 
 def test_the_executor_is_closed_where_a_prior_is_refused(

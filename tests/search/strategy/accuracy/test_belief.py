@@ -163,6 +163,9 @@ def test_a_study_that_explains_takes_the_place_of_half_of_what_is_assumed_to_ris
     told = Belief(learn_prior(study(true_ap)), Encoder(num_classes=3), seed=0).of(candidates)
     slopes = [slopes_of(encoded), slopes_of(replace(encoded, beliefs=told[:, None]))]
     assert slopes[1] == pytest.approx((1 - told.std() / 2) * slopes[0])
+    # What two explain counts also where they contradict each other.
+    both = slopes_of(replace(encoded, beliefs=np.column_stack((told, -told))))
+    assert both == pytest.approx(slopes[1])
 
 
 def slopes_of(candidates: Candidates) -> FloatArray:

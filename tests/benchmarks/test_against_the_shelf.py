@@ -1,0 +1,83 @@
+"""What the comparison with the shelf compares: the same seeds, the same days, networks found on the same data."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from benchmarks.against_the_shelf import OURS, Results, Timed, Trained, table
+from spaces import Architecture
+
+OWN = next(iter(OURS))
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Results:
+    kept = Results(tmp_path / "results.jsonl")
+    for network, boxes_ms in ((OWN, 2.0), ("yolov8n 160 px", 3.0), ("yolov8n 320 px", 9.0)):
+        kept.add("timed", asdict(Timed(network=network, raw_ms=1.0, boxes_ms=boxes_ms)))
+    return kept
+
+
+def train(
+    kept: Results, network: str, seed: int, ap: float, *, cpu_s: float = 100.0, setting: str = "batches of 8"
+) -> None:
+    row = Trained(data="d", network=network, setting=setting, seed=seed, ap=ap, ap50=ap, cpu_s=cpu_s, epochs=30)
+    kept.add("trained", asdict(row))
+
+
+def row_of(kept: Results, network: str) -> list[str]:
+    lines = [line for line in table(kept, "d") if line.startswith(f"| {network} ")]
+    return [cell.strip() for cell in lines[0].strip("|").split("|")]
+
+
+def test_ours_may_take_as_long_as_any_slower_network_of_the_same_seed(kept: Results) -> None:
+    train(kept, "yolov8n 160 px", 0, 0.5, cpu_s=150.0)
+    assert kept.limits("d", OWN, 0) is None  # 320 px is slower still, and has no training of this seed
+    train(kept, "yolov8n 320 px", 0, 0.5, cpu_s=400.0)
+    train(kept, "yolov8n 320 px", 0, 0.6, cpu_s=300.0, setting="as it comes")
+    assert kept.limits("d", OWN, 0) == {"yolov8n 160 px": 150.0, "yolov8n 320 px": 300.0}
+    assert kept.limits("d", OWN, 1) is None
+    assert kept.limits("other", OWN, 0) is None
+
+
+def test_a_seed_that_only_one_side_has_is_no_part_of_a_difference(kept: Results) -> None:
+    train(kept, "yolov8n 160 px", 0, 0.7)
+    train(kept, "yolov8n 160 px", 1, 0.5)
+    train(kept, OWN, 0, 0.7)
+    assert row_of(kept, "yolov8n 160 px")[-1] == "+0.000"
+    train(kept, OWN, 1, 0.6)
+    assert row_of(kept, "yolov8n 160 px")[-1] == "+0.050"
+
+
+def test_a_training_that_took_longer_is_not_compared(kept: Results) -> None:
+    train(kept, "yolov8n 160 px", 0, 0.5)
+    train(kept, OWN, 0, 0.9, cpu_s=103.0)
+    assert row_of(kept, "yolov8n 160 px")[6] == "none"
+
+
+def test_a_setting_with_more_seeds_counts_before_a_lucky_single_one(kept: Results) -> None:
+    train(kept, "yolov8n 160 px", 0, 0.5)
+    train(kept, "yolov8n 160 px", 1, 0.4)
+    train(kept, "yolov8n 160 px", 0, 0.48, setting="as it comes")
+    assert [one.setting for one in kept.best("d", "yolov8n 160 px")] == ["batches of 8"] * 2
+
+
+def test_of_what_a_search_found_the_best_within_each_latency_is_trained_on_its_data_alone(
+    kept: Results, tmp_path: Path
+) -> None:
+    found: dict[str, Architecture] = {}
+    for number, (boxes_ms, ap) in enumerate(((1.0, 0.3), (2.5, 0.4), (2.9, 0.35), (8.0, 0.6), (12.0, 0.9))):
+        name, one = f"study:{number} 64 px", OURS[OWN].replace(input_size=32 * (number + 2))
+        found[name] = one
+        timed = Timed(
+            network=name, raw_ms=1.0, boxes_ms=boxes_ms, architecture=one.to_dict(), found_ap=ap, found_on="d"
+        )
+        kept.add("timed", asdict(timed))
+    again = Results(tmp_path / "results.jsonl")  # read from the file
+    assert [name for name in again.wanted("d") if name not in OURS] == ["study:1 64 px", "study:3 64 px"]
+    assert set(again.wanted("other")) == set(OURS)
+    assert again.ours["study:1 64 px"] == found["study:1 64 px"]
+    assert again.shelf() == ["yolov8n 160 px", "yolov8n 320 px"]
+    assert json.loads((tmp_path / "results.jsonl").read_text().splitlines()[-1])["found_on"] == "d"
