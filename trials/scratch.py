@@ -8,6 +8,8 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from multiprocessing.util import Finalize
 from pathlib import Path
@@ -38,6 +40,16 @@ def scratch_prefix() -> str:
 def temporary_folder() -> "tempfile.TemporaryDirectory[str]":
     """Return a folder for the length of a ``with``, which the next process deletes if this one is killed meanwhile."""
     return tempfile.TemporaryDirectory(prefix=scratch_prefix())
+
+
+@contextmanager
+def own_temporary_files() -> Iterator[None]:
+    """Have libraries put the temporary files of this process into its folder, too, while the block runs."""
+    before, tempfile.tempdir = tempfile.tempdir, str(scratch_folder())
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 def delete_scratch() -> None:

@@ -55,6 +55,15 @@ def test_the_folder_is_where_temporary_files_go(monkeypatch: pytest.MonkeyPatch)
     assert scratch_folder().parent == Path(tempfile.gettempdir())
 
 
+def test_libraries_put_their_temporary_files_there_while_the_block_runs() -> None:
+    from trials.scratch import own_temporary_files, scratch_folder
+
+    before = tempfile.gettempdir()
+    with own_temporary_files(), tempfile.TemporaryDirectory() as name:
+        assert Path(name).parent == scratch_folder()
+    assert tempfile.gettempdir() == before
+
+
 def test_a_socket_s_path_is_short_enough_whatever_tmpdir_is(tmp_path: Path) -> None:
     long = tmp_path / ("long" * 20)
     long.mkdir()

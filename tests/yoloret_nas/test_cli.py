@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -226,6 +227,18 @@ def test_bad_input_is_one_clear_message(
 ) -> None:
     assert_refused(call(*arguments.split()), code, re.escape(message))
     assert played.started == []
+
+
+def test_a_killed_search_leaves_no_temporary_file_of_a_library(
+    call: Call, played: ScriptedExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All lie in the search's own folder, which the next one deletes."""
+    seen: list[str] = []
+    monkeypatch.setattr("yoloret_nas.api.search_plan.fetch_data", lambda *_: seen.append(tempfile.gettempdir()))
+    before = tempfile.gettempdir()
+    assert call("search", "--budget", "1").code == 0
+    assert [Path(one).parent == Path(before) and "yoloret-nas-" in one for one in seen] == [True]
+    assert tempfile.gettempdir() == before
 
 
 def test_a_folder_that_cannot_be_written_is_refused(call: Call, played: ScriptedExecutor) -> None:

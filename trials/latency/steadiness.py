@@ -158,17 +158,17 @@ class RoundsVerdict:
     @property
     def fault(self) -> str:
         """Why the median cannot be used; empty where it can."""
+        if self.error > THRESHOLDS.max_error:
+            return (
+                f"its median is known to {self.error:.0%} only (at least {THRESHOLDS.max_error:.0%} is needed), "
+                f"and the reference moved by {self.reference_range:.0%}"
+            )
         if self.is_slowed:
             return (
                 f"other work slowed it: its median is {self.over_fastest:.2f} times its fastest pass "
                 f"(at most {THRESHOLDS.max_over_fastest:g} times)"
             )
-        if self.error <= THRESHOLDS.max_error:
-            return ""
-        return (
-            f"its median is known to {self.error:.0%} only (at least {THRESHOLDS.max_error:.0%} is needed), "
-            f"and the reference moved by {self.reference_range:.0%}"
-        )
+        return ""
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -78,7 +78,7 @@ def test_a_restless_machine_is_refused_with_what_moved(model: Path) -> None:
 
 
 def test_a_machine_that_calms_down_is_measured_once_it_has(model: Path) -> None:
-    busy = np.random.default_rng(0).lognormal(0, 1, 60).tolist()
+    busy = (1 + np.random.default_rng(0).lognormal(0, 1, 60)).tolist()  # no pass is faster than on the quiet machine
     latency = CpuDevice(clock=Clock([*busy, 1.0], reads_each=70)).measure(model)
     assert latency.median_ms == pytest.approx(1.0, rel=0.05)
 
