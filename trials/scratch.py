@@ -43,9 +43,9 @@ def temporary_folder() -> "tempfile.TemporaryDirectory[str]":
 
 
 @contextmanager
-def own_temporary_files() -> Iterator[None]:
-    """Have libraries put the temporary files of this process into its folder, too, while the block runs."""
-    before, tempfile.tempdir = tempfile.tempdir, str(scratch_folder())
+def temporary_files_in(folder: Path) -> Iterator[None]:
+    """Have this process and its libraries put their temporary files into a folder while the block runs."""
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
     try:
         yield
     finally:

@@ -15,7 +15,6 @@ import select
 import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +28,7 @@ from types import ModuleType
 
 from search.driver.executor import Died, Event, Finished, Lost, Progressed
 from trials.progress import Progress
-from trials.scratch import scratch_folder, socket_folder
+from trials.scratch import scratch_folder, socket_folder, temporary_files_in
 from trials.server_imports import DRIVER_VARIABLE
 from trials.trial_result import TrialRequest, TrialResult, read_result
 
@@ -203,7 +202,8 @@ def _start_forkserver() -> None:
     Python starts it by ``-c``, which would put the current folder before all others that it imports from: a user's
     ``random.py`` or ``spaces.py`` there would take the place of Python's module or of our package.
     """
-    ours = {_SAFE_PATH: "1", DRIVER_VARIABLE: str(os.getpid())}
+    # What it imports makes folders of its own, such as PyTorch's compiler: where they do not outlive this process.
+    ours = {_SAFE_PATH: "1", DRIVER_VARIABLE: str(os.getpid()), "TMPDIR": str(scratch_folder())}
     with _STARTING:
         before = {name: os.environ.get(name) for name in ours}
         os.environ.update(ours)
@@ -212,7 +212,8 @@ def _start_forkserver() -> None:
             # Inherited through exec, as the variable is. It is this thread's own; only the main thread could set a handler.
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
             try:
-                with _without_program(), _in_socket_folder():
+                # `multiprocessing` makes a folder for the server's socket: where it does not outlive this process.
+                with _without_program(), temporary_files_in(socket_folder()):
                     forkserver.ensure_running()
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -222,16 +223,6 @@ def _start_forkserver() -> None:
                     del os.environ[name]
                 else:
                     os.environ[name] = value
-
-
-@contextmanager
-def _in_socket_folder() -> Iterator[None]:
-    """Have `multiprocessing` make its folder, which holds the server's socket, where it does not outlive this process."""
-    before, tempfile.tempdir = tempfile.tempdir, str(socket_folder())
-    try:
-        yield
-    finally:
-        tempfile.tempdir = before
 
 
 @contextmanager

@@ -56,10 +56,10 @@ def test_the_folder_is_where_temporary_files_go(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_libraries_put_their_temporary_files_there_while_the_block_runs() -> None:
-    from trials.scratch import own_temporary_files, scratch_folder
+    from trials.scratch import scratch_folder, temporary_files_in
 
     before = tempfile.gettempdir()
-    with own_temporary_files(), tempfile.TemporaryDirectory() as name:
+    with temporary_files_in(scratch_folder()), tempfile.TemporaryDirectory() as name:
         assert Path(name).parent == scratch_folder()
     assert tempfile.gettempdir() == before
 

@@ -105,7 +105,7 @@ def search(
         address=cluster, device_host=device_host, gpus_per_trial=gpus_per_trial, cpus_per_trial=cpus_per_trial
     )
     options = SearchOptions(prune=not no_prune, cluster=on_cluster, **values)
-    from trials.scratch import own_temporary_files
+    from trials.scratch import scratch_folder, temporary_files_in
     from yoloret_nas.api.search_plan import plan_search, refit_plan, run_plan
     from yoloret_nas.terminal.console import open_console
     from yoloret_nas.workers import connected_to
@@ -113,7 +113,7 @@ def search(
     console = open_console()
     if given := _from_project_file(click.get_current_context()):
         console.print(f"{PROJECT_FILE} gives {', '.join(given)}", markup=False, soft_wrap=True)
-    with weights_from(options.weights_dir), connected_to(on_cluster), own_temporary_files():
+    with weights_from(options.weights_dir), connected_to(on_cluster), temporary_files_in(scratch_folder()):
         plan = plan_search(options)
         result = run_plan(plan, console)
         _conclude(console, plan, result)

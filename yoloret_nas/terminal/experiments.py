@@ -15,6 +15,7 @@ from search.study.experiment import ExperimentSettings, Variant, refuse_relabell
 from spaces import Architecture
 from spaces.counted import counted
 from spaces.weights import WeightsError, why_unavailable
+from trials.scratch import scratch_folder, temporary_files_in
 from trials.training import TrainingError
 from yoloret_nas.options.data import data_name, fetch_data
 from yoloret_nas.options.recipe import choose_training
@@ -167,7 +168,11 @@ def run(
     view = TrainingView(console)
 
     executor, devices = workers.open(view.noticed)
-    with view.showing(), interrupts(view.say_ending, lambda: view.is_open) as stop_requested:
+    with (
+        temporary_files_in(scratch_folder()),
+        view.showing(),
+        interrupts(view.say_ending, lambda: view.is_open) as stop_requested,
+    ):
         result, records = run_experiment(
             settings,
             variants,
