@@ -185,8 +185,8 @@ class Results:
         return sorted((one for one in self.timed if one not in self.ours), key=lambda one: self.timed[one].boxes_ms)
 
     def wanted(self, data: str) -> list[str]:
-        """Return ours that are trained: what searches on these data found, only where it is the best within a latency."""
-        chosen = [name for name in self.ours if name in OURS]
+        """Return ours that are trained: what searches on these data found where it is the best within a latency, `OURS`."""
+        chosen: list[str] = []
         searches: dict[str, list[Timed]] = {}
         for timed in self.timed.values():
             if timed.found_ap is not None and timed.found_on == data:
@@ -196,7 +196,7 @@ class Results:
                 within = [member for member in members if member.boxes_ms <= self.timed[one].boxes_ms]
                 if within:
                     chosen.append(max(within, key=lambda member: member.found_ap or 0.0).network)
-        return list(dict.fromkeys(chosen))
+        return list(dict.fromkeys((*chosen, *(name for name in self.ours if name in OURS))))
 
     def best(self, data: str, network: str) -> list[Trained]:
         """Return the trainings of a network's best setting, of those with the most seeds; empty if there is none."""

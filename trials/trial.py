@@ -8,13 +8,14 @@ A trial ends *complete*, *pruned*, *infeasible* or *failed*, with its reason; a 
 import errno
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import torch
+from torch import Tensor
 
 from spaces import YoloRetError
 from spaces.networks import build_network, count_macs, count_params
@@ -27,6 +28,7 @@ from trials.latency.cache import LatencyCache, LatencyCacheError
 from trials.latency.measure import measure_architecture
 from trials.latency.measurement_lock import MeasurementLock
 from trials.latency.open_device import open_device
+from trials.one_shot.training import starting_weights, train_and_score
 from trials.onnx.export import export_for_timing, fill_weights
 from trials.progress import Progress, Report
 from trials.scoring.detections_picture import draw_detections
@@ -36,6 +38,7 @@ from trials.trial_result import (
     ARCHITECTURE_FILE,
     DETECTIONS_FILE,
     ONNX_FILE,
+    OneShotTask,
     State,
     TrialRequest,
     TrialResult,
@@ -158,6 +161,8 @@ class _Trial:
             if request.broken_images:
                 dataset = leave_out(dataset, frozenset(request.broken_images))
             _check_same(dataset, request)
+        if request.one_shot is not None:
+            return self._train_shared(request.one_shot, dataset)
         latency = self._measure(num_classes=len(dataset.class_names))
         if request.max_latency_ms is not None and latency.median_ms > request.max_latency_ms:
             reason = f"{latency.median_ms:.2f} ms is over the limit of {request.max_latency_ms:g} ms"
@@ -167,6 +172,12 @@ class _Trial:
         if trained.state == "pruned":
             return self.end("pruned", reason=f"stopped after epoch {trained.epochs} of {request.train.epochs}")
         return self.end("complete")
+
+    def _train_shared(self, task: OneShotTask, dataset: Dataset) -> TrialResult:
+        """Train the shared weights of a space instead of one network."""
+        trained = train_and_score(self._request, task, dataset, self._driver, self._lock)
+        seconds = {phase: own + trained.seconds.get(phase, 0.0) for phase, own in self._clock.seconds.items()}
+        return replace(trained, seconds=seconds)
 
     def _report(self, progress: Progress) -> bool:
         """Report; release the measurement lock while the driver answers, since it may be measuring."""
@@ -248,7 +259,7 @@ class _Trial:
             report=self._report,
             work_dir=request.work_dir,
             resume=request.train.is_resumable,
-            parent=None if request.parent is None else read_checkpoint(request.parent).weights,
+            parent=self._read_parent(dataset),
             pretrained=pretrained if request.parent is None else (),  # what is inherited replaces them
             between_steps=self._lock.yield_to_measurement,
         )
@@ -260,7 +271,8 @@ class _Trial:
             epochs=trained.epochs,
             precision=trained.precision,
             trained_on=trained.trained_on,
-            inherited=trained.inherited,
+            inherited=0.0 if request.is_shared else trained.inherited,
+            is_from_shared=request.is_shared,
             history=trained.history,
         )
         network.cpu()
@@ -273,3 +285,12 @@ class _Trial:
             with self._clock("score"):
                 draw_detections(request.work_dir / DETECTIONS_FILE, network, dataset, decoding=trained.decoding)
         return trained
+
+    def _read_parent(self, dataset: Dataset) -> Mapping[str, Tensor] | None:
+        """Return the weights that the training begins with; None for the network's own."""
+        request = self._request
+        if request.parent is None:
+            return None
+        if request.is_shared:
+            return starting_weights(request.parent, request.architecture, dataset, request.train)
+        return read_checkpoint(request.parent).weights

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from spaces import Architecture, YoloRetError
 from spaces.documents import build_value, parse_json
+from spaces.space import Space
 from trials.latency import Latency
 from trials.training import NumberFormat, TrainSettings
 from trials.whole_file import whole_file
@@ -40,13 +41,23 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OneShotTask:
+    """What to do instead of a trial: train the weights that the networks of a space share."""
+
+    space: Space
+    """One that `trials.one_shot.sandwich.check_shareable` accepts."""
+    num_scored: int
+    """Networks to take out and score afterwards, at random and with the validation split."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrialRequest:
-    """The input of a trial."""
+    """The input of a trial, or of the training that comes before the first one."""
 
     study_id: str
     """Id of the study or experiment it belongs to; its result holds it."""
     number: int
-    """The trial's number in its study, from 0."""
+    """The trial's number in its study, from 0; -1 with `one_shot`."""
     architecture: Architecture
     """The network to build."""
     dataset: str
@@ -72,7 +83,12 @@ class TrialRequest:
     train: TrainSettings
     """The training settings."""
     parent: Path | None = None
-    """Checkpoint of the trial whose weights are inherited where they fit; None for random or ImageNet weights."""
+    """Checkpoint of the trial whose weights are inherited where they fit, or the study's shared weights; None for random or
+    ImageNet weights."""
+    is_shared: bool = False
+    """Whether `parent` holds shared weights."""
+    one_shot: OneShotTask | None = None
+    """None for a trial of `architecture`."""
     work_dir: Path
     """The trial's folder, for architecture, ONNX file, checkpoint and result."""
     latency_cache: Path
@@ -109,6 +125,8 @@ class TrialResult:
     """Epoch, mean loss, AP and AP50 (None where not scored)."""
     inherited: float = 0.0
     """Share of the network's values inherited from another trial, 0 to 1."""
+    is_from_shared: bool = False
+    """Whether it began with its slice of the study's shared weights."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Time by phase: build (data, network), measure (ONNX export, waiting for the measurement lock, timing), train (from
     anchors to the written weights), score, and aside (waiting while another trial of this machine measures)."""

@@ -127,7 +127,7 @@ class Driver:
         while True:
             requested = self._stop_requested()
             self._is_ending = requested != "no"
-            if requested == "now":
+            if requested == "now" or (self._is_ending and self._is_preparing()):  # which resumes where it stopped
                 self._put_all_back()
             elif requested == "no":
                 self._fill()
@@ -143,6 +143,9 @@ class Driver:
                 self._handle(event)
             self._end_hung()
             self._seconds["idle"] += num_idle * (time.monotonic() - before)
+
+    def _is_preparing(self) -> bool:
+        return any(running.request.one_shot is not None for running in self._running.values())
 
     def _waits_for_machines(self) -> bool:
         """Return whether a trial could start as soon as a cluster has a node for it."""
@@ -171,7 +174,10 @@ class Driver:
         while len(self._running) < self._executor.capacity and not self._is_exhausted and not self._failure.message:
             if len(self._work.summary.records) + len(self._running) >= self._work.budget:
                 return
-            if self._stop_requested() != "no":
+            if self._stop_requested() != "no" or self._is_preparing():
+                return
+            if (preparation := self._work.preparation()) is not None:
+                self._start(preparation)
                 return
             before = self._work.seconds_measuring
             proposal = self._work.ask()
@@ -184,12 +190,13 @@ class Driver:
             if self._stop_requested() != "no":  # the user ended the run while latencies were measured
                 self._work.interrupt(request.number)
                 return
-            self._running[request.number] = _Running(
-                request=request, is_retry=proposal.is_retry, began=time.monotonic()
-            )
-            self._executor.start(request)
+            self._start(request, is_retry=proposal.is_retry)
             self._tracking.started(request.number, request.architecture, why=proposal.why)
-            self._view.started(request.number, request.architecture)
+
+    def _start(self, request: TrialRequest, *, is_retry: bool = False) -> None:
+        self._running[request.number] = _Running(request=request, is_retry=is_retry, began=time.monotonic())
+        self._executor.start(request)
+        self._view.started(request.number, request.architecture)
 
     def _put_all_back(self) -> None:
         """Kill the running trials; record those that had ended, and put the others back."""
@@ -200,8 +207,11 @@ class Driver:
             self._put_back(number)
 
     def _put_back(self, number: int) -> None:
-        del self._running[number]
+        running = self._running.pop(number)
         self._is_exhausted = False
+        if running.request.one_shot is not None:  # it resumes from its own checkpoint
+            self._view.put_back(number)
+            return
         self._work.interrupt(number)
         self._tracking.interrupted(number)
         self._view.put_back(number)
@@ -229,6 +239,8 @@ class Driver:
         running.phase, running.silent_s = progress.phase, 0.0
         if progress.latency_ms is not None or progress.ap is not None:
             running.progress.append(progress)
+        if running.request.one_shot is not None and progress.phase == "train" and progress.step == progress.num_steps:
+            self._tracking.prepared([(progress.epoch, progress.loss or 0.0)])
         if progress.ap is not None:
             running.prune_reason = self._work.why_prune(running.request, running.progress)
             self._executor.answer(number, go_on=not running.prune_reason)
@@ -241,6 +253,9 @@ class Driver:
             result = replace(result, reason=running.prune_reason)
         for phase, seconds in result.seconds.items():
             self._seconds[phase] += seconds
+        if running.request.one_shot is not None:
+            self._on_prepared(number, result)
+            return
         record = self._work.tell(number, result)
         if result.state != "failed" or not running.is_retry:
             self._failure.hear(result)
@@ -251,6 +266,13 @@ class Driver:
         self._view.finished(record, self._work.summary)
         if self._failure.message and self._running:
             self._view.noticed(f"{self._failure.message}; no further one starts unless a running trial completes")
+
+    def _on_prepared(self, number: int, result: TrialResult) -> None:
+        self._view.put_back(number)
+        self._tracking.prepared([(epoch, loss) for epoch, loss, *_ in result.history])
+        self._work.prepared(result)
+        if not self._is_ending:
+            self._fill()
 
     def _end_hung(self) -> None:
         """End trials that have been silent for too long as failed."""

@@ -115,6 +115,13 @@ class ExperimentWork:
         """Return the finished ones of the requested variants, in their order."""
         return [self._records[number] for number in self._requested if number in self._records]
 
+    def preparation(self) -> TrialRequest | None:
+        """Return None: nothing comes before the first training."""
+        return None
+
+    def prepared(self, result: TrialResult) -> None:
+        """Do nothing."""
+
     def ask(self) -> Proposal | None:
         """Return the next training."""
         if not self._waiting:

@@ -22,10 +22,18 @@ from search.front.record import TrialRecord
 from search.front.summary import Summary
 from search.reports import write_reports
 from search.strategy import EhviSampler, SpaceSampler, StrategySettings, best_parent, cannot_reach_front
-from search.strategy.accuracy.belief import learn_prior
+from search.strategy.accuracy.belief import learn_prior, shared_prior
 from search.strategy.latency.lookup_budget import SHARE
-from search.study.errors import StudyError
+from search.study.errors import OneShotError, StudyError
 from search.study.kept_weights import delete_weights
+from search.study.one_shot import (
+    NUM_SCORED,
+    SHARED_FOLDER,
+    SharedRecord,
+    claim_folder,
+    shared_training,
+    trial_training,
+)
 from search.study.prior import Prior
 from search.study.read_study import EXPERIMENT_FILE, read_study, study_names
 from search.study.settings import StudySettings
@@ -33,9 +41,11 @@ from search.study.study import Study
 from spaces import Architecture
 from spaces.counted import counted
 from spaces.weights import why_unavailable
+from trials.one_shot.sandwich import check_shareable
+from trials.one_shot.training import SHARED_FILE, read_scores
 from trials.progress import Progress
-from trials.training import CHECKPOINT_FILE
-from trials.trial_result import TrialRequest, TrialResult
+from trials.training import CHECKPOINT_FILE, TrainSettings
+from trials.trial_result import OneShotTask, TrialRequest, TrialResult, read_result
 
 _BEYOND_LIMIT = 1.25
 """The reference latency is so many times the limit. At 1 a network just within the limit, which is the one that a user with
@@ -69,6 +79,8 @@ def run_search(
     """
     with closing(executor):  # also where a prior is refused, before the run itself closes it
         settings = with_available_weights(settings, view)
+        if settings.one_shot:
+            check_shareable(settings.space)
         devices = devices or LocalDevices()
         is_new = settings.name not in study_names(settings.root)
         check_priors(settings)  # refused before the data are read
@@ -111,6 +123,7 @@ class SearchWork:
         workers: int = 1,
     ) -> None:
         self.settings = settings
+        self._notice = notice
         self.seconds_measuring = 0.0
         self._device_key = opened.identity.key
         self._broken_images = opened.broken_images
@@ -177,8 +190,77 @@ class SearchWork:
             "sampler": f"{settings.sampler}, seed {settings.seed}",
             "reference_latency_ms": f"{reference.latency_ms:.3f}",
         }
+        if settings.one_shot:
+            shared, trial = shared_training(settings.train), trial_training(settings.train)
+            self.description = {
+                **self.description,
+                "one_shot": f"{counted(shared.epochs, 'epoch(s)')} of shared weights, seed {shared.seed}; "
+                f"{counted(trial.epochs, 'epoch(s)')} of each trial",
+            }
+            self._check_shared_file()
         if settings.prior:
             self.description = {**self.description, "prior": ", ".join(settings.prior)}
+
+    def preparation(self) -> TrialRequest | None:
+        """Return the training of the shared weights, where the study needs it and it has not ended."""
+        settings = self.settings
+        if not settings.one_shot or self._study.shared is not None:
+            return None
+        claim_folder(self._shared_folder, self.id)
+        (largest,) = settings.space.largest(num_classes=self._num_classes)
+        result = read_result(self._shared_folder, study_id=self.id, architecture=largest)
+        if result is not None and result.state == "complete":  # the driver was killed before it heard
+            self.prepared(result)
+            return None
+        request = to_request(
+            settings,
+            -1,
+            largest,
+            study_id=self.id,
+            device_key=self._device_key,
+            broken_images=self._broken_images,
+            fingerprint=self._fingerprint,
+            num_classes=self._num_classes,
+            train=shared_training(settings.train),
+        )
+        self._notice(
+            f"training shared weights first, {counted(request.train.epochs, 'epoch(s)')}; each trial then begins with its "
+            f"slice of them and trains for {counted(trial_training(settings.train).epochs, 'epoch(s)')}"
+        )
+        task = OneShotTask(space=settings.space, num_scored=NUM_SCORED)
+        return replace(request, work_dir=self._shared_folder, one_shot=task)
+
+    def prepared(self, result: TrialResult) -> None:
+        """Have the study keep what networks with shared weights scored.
+
+        Raises:
+            OneShotError: the training failed.
+        """
+        if result.state != "complete":
+            raise OneShotError(
+                f"shared weights could not be trained: {result.reason}",
+                hint="remove the cause, then run the same command again: it goes on from the last finished epoch",
+            )
+        scores = read_scores(self._shared_folder)
+        prior = shared_prior(scores, dataset=self.settings.dataset, num_classes=self._num_classes)
+        self._study.shared = SharedRecord(prior=prior, seconds=sum(result.seconds.values()))
+        best = max(ap for _, ap in scores)
+        self._notice(
+            f"shared weights trained for {counted(result.epochs, 'epoch(s)')} in {sum(result.seconds.values()):.0f} s; of "
+            f"{counted(len(scores), 'network(s)')} taken out untrained the best has AP {best:.4f}"
+        )
+
+    @property
+    def _shared_folder(self) -> Path:
+        return self.settings.folder / SHARED_FOLDER
+
+    def _check_shared_file(self) -> None:
+        path = self._shared_folder / SHARED_FILE
+        if self._study.shared is not None and not path.is_file():
+            raise StudyError(
+                f"the shared weights of study {self.settings.name!r} are missing: {path}",
+                hint="restore the file, or begin another study with --study NAME",
+            )
 
     def ask(self) -> Proposal | None:
         """Ask the sampler for the next architecture; failed ones are left when it has none."""
@@ -197,9 +279,10 @@ class SearchWork:
             broken_images=self._broken_images,
             fingerprint=self._fingerprint,
             num_classes=self._num_classes,
-            train=in_one_format(self.settings.train, self.summary.records),
+            train=in_one_format(self._trial_training(), self.summary.records),
             max_latency_ms=self.settings.max_latency_ms,
-            parent=self._find_parent(architecture) if self.settings.inherit else None,
+            parent=self._find_start(architecture),
+            is_shared=self.settings.one_shot,
         )
         return Proposal(request=request, why=why, is_retry=self._study.has_failed(architecture))
 
@@ -238,6 +321,15 @@ class SearchWork:
 
     def _count(self, seconds: float) -> None:
         self.seconds_measuring += seconds
+
+    def _trial_training(self) -> TrainSettings:
+        return trial_training(self.settings.train) if self.settings.one_shot else self.settings.train
+
+    def _find_start(self, architecture: Architecture) -> Path | None:
+        """Return the file of weights that a trial begins with; None for its own."""
+        if self.settings.one_shot:
+            return self._shared_folder / SHARED_FILE
+        return self._find_parent(architecture) if self.settings.inherit else None
 
     def _find_parent(self, architecture: Architecture) -> Path | None:
         """Return the checkpoint of the finished trial whose weights fit best."""

@@ -41,6 +41,16 @@ class Work(Protocol):
     def summary(self) -> Summary:
         """The finished trials, by number, and the reference point."""
 
+    def preparation(self) -> TrialRequest | None:
+        """Return the training that has to end before the first trial; None where there is none, or it has ended."""
+
+    def prepared(self, result: TrialResult) -> None:
+        """Take up how that training ended.
+
+        Raises:
+            YoloRetError: it failed, so that no trial can run.
+        """
+
     def ask(self) -> Proposal | None:
         """Return the next trial; None where no architecture is left."""
 
@@ -96,6 +106,7 @@ def to_request(
     train: TrainSettings,
     max_latency_ms: float | None = None,
     parent: Path | None = None,
+    is_shared: bool = False,
 ) -> TrialRequest:
     """Return the request of one trial.
 
@@ -111,6 +122,7 @@ def to_request(
         train: How it trains.
         max_latency_ms: Over this it is not trained; None for no limit.
         parent: Checkpoint it starts from; None for none.
+        is_shared: Whether that holds the study's shared weights.
     """
     return TrialRequest(
         study_id=study_id,
@@ -127,6 +139,7 @@ def to_request(
         max_latency_ms=max_latency_ms,
         train=train,
         parent=parent,
+        is_shared=is_shared,
         work_dir=settings.trial_folder(number),
         latency_cache=settings.latency_cache,
     )

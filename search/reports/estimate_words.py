@@ -25,8 +25,13 @@ def estimate_words(summary: Summary) -> str:
 
 
 def inherit_words(summary: Summary) -> str:
-    """Return a sentence on inherited weights; empty where no trial inherited any."""
+    """Return a sentence on inherited or shared weights; empty where all trials began with their own."""
     trained = [record for record in summary.records if record.result.epochs]
+    if any(record.result.is_from_shared for record in trained):
+        return (
+            "Trials began with slices of shared weights (--one-shot) and trained for a few epochs: their AP can be compared "
+            "with each other's, not with that of other studies."
+        )
     heirs = sum(record.result.inherited > 0 for record in trained)
     if not heirs:
         return ""

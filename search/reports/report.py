@@ -11,11 +11,13 @@ from search.reports.effects import Effect, estimate_effects
 from search.reports.forecast import Forecast, forecast
 from search.strategy.accuracy.belief import agreement
 from search.strategy.accuracy.estimates import MIN_TRIALS, with_estimates
-from search.study.prior import Prior
+from search.study.prior import SHARED_WEIGHTS, Prior
 from search.study.read_study import ReadStudy
 from search.study.refit import Refit, read_refit
 from spaces.counted import counted
 
+_SAYS_NOTHING = 0.2
+"""Kendall's tau of a prior that knows nothing: larger networks are expected to be better anyway."""
 _KINDS = ("training kept", "training not kept", "scoring", "measuring", "full trainings", "the rest")
 
 WORK_NOTE = "of the trials' own time, without start-up and look-ups of candidates' latencies"
@@ -39,7 +41,7 @@ class StudyReport:
     """Minutes of work of all workers together, and the hypervolume after them; one point per trial."""
     seconds_by_kind: Mapping[str, float]
     """Seconds of work of all workers together: training of complete trials, training of others, scoring, measuring, full
-    trainings with their scoring, and the rest."""
+    trainings with their scoring, the rest, and shared weights with the scores of networks that were taken out."""
     priors: tuple[str, ...] = ()
     """A sentence on each earlier study that the search learnt from: how far its order was right."""
     refit: Refit | None = None
@@ -75,7 +77,8 @@ def make_report(study: ReadStudy) -> StudyReport:
     outlook = Forecast(candidates=())
     if study.space is not None:
         outlook = forecast(summary, study.space, max_latency_ms=study.max_latency_ms)
-    minutes = accumulate(sum(record.result.seconds.values()) / 60 for record in summary.records)
+    begins = study.seconds_shared / 60
+    minutes = (begins + spent for spent in accumulate(sum(one.result.seconds.values()) / 60 for one in summary.records))
     return StudyReport(
         name=study.name,
         folder=study.root / study.name,
@@ -84,19 +87,25 @@ def make_report(study: ReadStudy) -> StudyReport:
         effects=tuple(estimate_effects(summary.records)),
         forecast=outlook,
         by_minute=tuple(zip(minutes, summary.hypervolume_by_trial, strict=True)),
-        seconds_by_kind=_sort_seconds(summary, refit),
+        seconds_by_kind=_sort_seconds(summary, refit)
+        | ({"shared weights": study.seconds_shared} if study.seconds_shared else {}),
         priors=tuple(_judge(prior, summary) for prior in study.priors),
         refit=refit,
     )
 
 
 def _judge(prior: Prior, summary: Summary) -> str:
-    tau = agreement(prior, summary.records)
+    found = agreement(prior, summary.records)
     count = counted(summary.states.get("complete", 0), "trial(s)")
-    found = f"{count}, too few to compare" if tau is None else f"Kendall's tau {tau:.2f} over {count}"
+    whose = "shared weights" if prior.study == SHARED_WEIGHTS else f"earlier study {prior.study} ({prior.dataset})"
+    compared = f"{whose}, the order of AP that led to be expected against that of the trials:"
+    if found is None:
+        return f"{compared} {count}, too few to compare"
+    within = "" if found.within_size is None else f", {found.within_size:.2f} within one input size"
+    doubt = ", which may be chance" if found.low <= _SAYS_NOTHING else ""
     return (
-        f"earlier study {prior.study} ({prior.dataset}), the order of AP it led to expect against that of the trials: "
-        f"{found} (1: the same; about 0.2 where it says nothing, since larger networks are expected to be better anyway)"
+        f"{compared} Kendall's tau {found.tau:.2f} over {count} (95 %: {found.low:.2f} to {found.high:.2f}){within}{doubt} "
+        f"(1: the same; about {_SAYS_NOTHING} where it says nothing, since larger networks are expected to be better anyway)"
     )
 
 

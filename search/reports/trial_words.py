@@ -29,4 +29,6 @@ def trial_words(record: TrialRecord, summary: Summary, *, on_front: bool) -> lis
         lines.append(f"{result.macs / 1e6:.1f} M MACs, {result.params / 1e6:.3f} M parameters")
     if result.inherited:
         lines.append(f"{result.inherited:.0%} of its weights inherited from another trial")
+    if result.is_from_shared:
+        lines.append("began with its slice of the study's shared weights")
     return lines + wrap(result.reason, _WIDTH)

@@ -11,6 +11,10 @@ class StudyError(YoloRetError, ValueError):
     """A study cannot be opened, resumed or read."""
 
 
+class OneShotError(YoloRetError):
+    """The shared weights of a study cannot be trained."""
+
+
 class StorageError(YoloRetError):
     """A study's database cannot be read or written."""
 

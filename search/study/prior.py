@@ -9,6 +9,9 @@ from typing import Any
 
 from spaces import Architecture
 
+SHARED_WEIGHTS = "(shared weights)"
+"""In place of a study's name: what networks scored that were taken out of a study's own shared weights. No study has it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PriorTrial:

@@ -12,7 +12,7 @@ from search.study.database.storage import has_storage, named_storage_errors, ope
 from search.study.errors import StudyError, naming_damage
 from search.study.prior import Prior
 from search.study.settings import to_train_settings
-from search.study.study import read_priors, space_from_dict, to_record
+from search.study.study import read_priors, read_shared_record, space_from_dict, to_record
 from spaces.presets import presets_in
 from spaces.space import Space
 from trials.training import TrainSettings
@@ -48,6 +48,8 @@ class ReadStudy:
     """Whether its trials started from each other's weights."""
     priors: tuple[Prior, ...] = ()
     """Its copies of the earlier studies that it learnt from."""
+    seconds_shared: float = 0.0
+    """Of the training of its shared weights, 0 without one."""
     space: Space | None = None
     """Where its architectures came from; None for an experiment, which lists its own."""
 
@@ -96,6 +98,7 @@ def _read(root: Path, name: str, study: optuna.Study) -> ReadStudy:
         also_measure=tuple(attributes["settings"].get("also_measure", ())),
         inherit=bool(attributes["settings"].get("inherit", False)),
         priors=read_priors(study),
+        seconds_shared=0.0 if (shared := read_shared_record(study)) is None else shared.seconds,
         space=space,
     )
 

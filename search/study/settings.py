@@ -124,6 +124,9 @@ class StudySettings(RunSettings):
     """Whether a trial that cannot reach the front is stopped early."""
     inherit: bool = False
     """Whether a trial starts from the weights of the finished trial that fits best."""
+    one_shot: bool = False
+    """Whether weights that all networks of the space share are trained first, and trials start from them; `train` then says
+    how one network would be trained alone (`search.study.one_shot`)."""
     prior: tuple[str, ...] = ()
     """Earlier studies, from which the sampler learns before the first training: the names of those under `root`, or the
     folders of others. Each once, however it was typed."""
@@ -135,6 +138,10 @@ class StudySettings(RunSettings):
         object.__setattr__(self, "sampler", current_sampler_name(self.sampler))
         if self.budget < 1:
             raise StudyError(f"a budget of {self.budget} trials finds nothing", hint="give at least 1")
+        if self.inherit and self.one_shot:
+            raise StudyError(
+                "trials start from shared weights or from each other's", hint="give --one-shot or --inherit"
+            )
         if self.prior and self.sampler != "ehvi":
             raise StudyError(
                 f"sampler {self.sampler!r} takes no prior",
@@ -179,6 +186,7 @@ class StudySettings(RunSettings):
             "seed": self.seed,
             "prune": self.prune,
             "inherit": self.inherit,
+            "one_shot": self.one_shot,
             "prior": sorted(self.prior),
             "skip_broken": self.skip_broken,
         }

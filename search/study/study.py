@@ -33,6 +33,7 @@ from search.study.database.parameters import distributions, from_parameters, to_
 from search.study.database.storage import STORAGE_VARIABLE, open_storage, optuna_path, shown_storage, users_storage
 from search.study.database.trial_attributes import INTERRUPTED, WHY
 from search.study.errors import SpaceExhaustedError, StudyError
+from search.study.one_shot import SharedRecord
 from search.study.prior import Prior
 from search.study.settings import Keep, StudySettings, current_sampler_name
 from spaces import Architecture
@@ -43,6 +44,8 @@ from trials.data import Dataset
 from trials.latency import DeviceIdentity, Latency
 from trials.trial_result import RESULT_FILE, TrialResult, read_result
 
+ONE_SHOT = "one_shot"
+"""User attribute of a study: its `SharedRecord` as a dictionary, once its shared weights are trained."""
 PRIORS = "priors"
 """User attribute of a study: its copies of earlier studies, each a `Prior` as a dictionary."""
 _KEPT_SAMPLES = 101
@@ -152,12 +155,21 @@ class Study:
 
     @property
     def priors(self) -> tuple[Prior, ...]:
-        """Its copies of earlier studies."""
+        """Its copies of earlier studies, and what its shared weights say."""
         return read_priors(self._study)
 
     @priors.setter
     def priors(self, values: Sequence[Prior]) -> None:
         self._study.set_user_attr(PRIORS, [prior.to_dict() for prior in values])
+
+    @property
+    def shared(self) -> SharedRecord | None:
+        """What it keeps of the training of its shared weights; None before that has ended."""
+        return read_shared_record(self._study)
+
+    @shared.setter
+    def shared(self, value: SharedRecord) -> None:
+        self._study.set_user_attr(ONE_SHOT, value.to_dict())
 
     def recover(self) -> list[TrialRecord]:
         """End the trials that a killed driver left running: with their written result, or queued again.
@@ -336,7 +348,7 @@ class Study:
             self._study.set_user_attr("settings", self._settings.fixed())
         else:
             before["sampler"] = current_sampler_name(before["sampler"])
-            before.setdefault("prior", [])
+            before = {"prior": [], "one_shot": False, **before}
             self._settings.check_unchanged(
                 before,
                 transfers=any(skeleton.transfer for skeleton in self._settings.space.skeletons),
@@ -363,8 +375,16 @@ def to_record(trial: FrozenTrial, presets: Mapping[str, str]) -> TrialRecord:
 
 
 def read_priors(study: optuna.Study) -> tuple[Prior, ...]:
-    """Return a study's copies of earlier ones."""
-    return tuple(Prior.from_dict(values) for values in study.user_attrs.get(PRIORS, ()))
+    """Return a study's copies of earlier ones, and what its shared weights say, where it has some."""
+    earlier = tuple(Prior.from_dict(values) for values in study.user_attrs.get(PRIORS, ()))
+    shared = read_shared_record(study)
+    return earlier if shared is None else (*earlier, shared.prior)
+
+
+def read_shared_record(study: optuna.Study) -> SharedRecord | None:
+    """Return what a study keeps of the training of its shared weights; None where it has none."""
+    values = study.user_attrs.get(ONE_SHOT)
+    return None if values is None else SharedRecord.from_dict(values)
 
 
 def space_from_dict(values: dict[str, Any]) -> Space:

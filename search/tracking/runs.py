@@ -38,6 +38,8 @@ RANK_TAG = "yoloret.rank"
 """The place on the front, from the fastest: ``001``, ``002``; MLflow sorts tags as texts."""
 KIND_TAG = "yoloret.kind"
 STUDY_TAG = "yoloret.study_id"
+SHARED_LOSS = "shared_weights_loss"
+"""Metric of a one-shot study's run, by epoch of its shared weights."""
 _PARENT_KIND = "study"
 _FRONT_EVERY = 5
 """Trials between two updates of the front's tags."""
@@ -126,6 +128,17 @@ class StudyRuns:
         values = {"train_loss": progress.loss, "val_ap": progress.ap}
         metrics = [Metric(name, float(v), now_ms, progress.epoch) for name, v in values.items() if v is not None]
         self._client.log_batch(self._children[number].info.run_id, metrics=metrics)
+
+    def prepared(self, losses: Sequence[tuple[int, float]]) -> None:
+        """Add epochs to the study's curve of the loss of its shared weights, those that it lacks.
+
+        Args:
+            losses: Epoch from 1 and mean loss.
+        """
+        written = {metric.step for metric in self._client.get_metric_history(self.parent_run_id, SHARED_LOSS)}
+        now_ms = _now_ms()
+        metrics = [Metric(SHARED_LOSS, loss, now_ms, epoch) for epoch, loss in losses if epoch not in written]
+        self._client.log_batch(self.parent_run_id, metrics=metrics)
 
     def interrupted(self, number: int) -> None:
         """Delete the run of a trial that will be tried again, under another number, where it has one."""

@@ -107,6 +107,10 @@ class Tracking:
         """Add one epoch to a trial's curves: `StudyRuns.scored`."""
         self._put(_Write(f"trial {number}", lambda runs: runs.scored(number, progress)))
 
+    def prepared(self, losses: Sequence[tuple[int, float]]) -> None:
+        """Add epochs to the curve of the shared weights: `StudyRuns.prepared`."""
+        self._put(_Write("the curve of the shared weights", lambda runs: runs.prepared(losses)))
+
     def interrupted(self, number: int) -> None:
         """End the run of a trial that will be tried again: `StudyRuns.interrupted`."""
         self._put(_Write(f"trial {number}", lambda runs: runs.interrupted(number)))

@@ -210,6 +210,8 @@ def test_another_distribution_s_package_of_our_name_is_named(tmp_path: Path, nam
             for cpus in ("inf", "nan", "0", "-1", "1.5", "1e-9", "1e9")
         ),
         ("search --cluster local --gpus-per-trial 1e-9", 2, "--gpus-per-trial is 1e-09; it must be 0, or 0.01 to 1"),
+        ("search --inherit --one-shot", 2, "trials start from shared weights or from each other's"),
+        ("search --one-shot", 2, "space 'tiny' has 5 backbones, and weights are shared within one only"),
         ("search --inherit --keep front", 2, "inherit takes the weights of any trial, so keep must be all"),
         ("search --device abacus", 2, "device 'abacus' is unknown"),
         ("search --device cpu:threads=99999", 2, "99999 threads requested"),

@@ -1,9 +1,13 @@
-"""What is seen while a search opens its data."""
+"""What is seen while a search opens its data, and while it trains shared weights."""
 
 from io import StringIO
 
 from rich.console import Console
 
+from search.front.pareto import Reference
+from search.front.summary import Summary
+from spaces import Architecture
+from trials.progress import Progress
 from yoloret_nas.options.data import showing_check
 from yoloret_nas.terminal.live_view import LiveView
 
@@ -39,3 +43,23 @@ def test_the_other_commands_show_a_bar_on_a_terminal() -> None:
         report(4, 9)
     assert "decoding images" in file.getvalue()
     assert "4/9" in file.getvalue()
+
+
+def test_a_terminal_shows_how_far_shared_weights_are() -> None:
+    view, console, file = seen(is_terminal=True)
+    view.opened(Summary(records=(), reference=Reference(ap=0.0, latency_ms=1.0)), budget=20)
+    view.started(-1, Architecture(backbone="mobilenetv2_050", truncation=16))
+    for progress, shown in (
+        (Progress(phase="build"), "shared weights: building"),
+        (
+            Progress(phase="train", epoch=2, num_epochs=24, step=3, num_steps=9, loss=1.25),
+            "shared weights: training, epoch 2/24 step 3/9, loss 1.250",
+        ),
+        (Progress(phase="score", step=7, num_steps=64), "shared weights: scoring networks, 7/64"),
+    ):
+        view.progressed(-1, progress)
+        console.print(view._render())
+        assert shown in file.getvalue()
+        assert "trial -1" not in file.getvalue()
+    view.put_back(-1)
+    assert view._running == {}

@@ -27,6 +27,11 @@ def test_the_card_says_where_weights_came_from() -> None:
     )
 
 
+def test_the_card_says_that_weights_were_shared() -> None:
+    said = describe_start(record(0, 0.3, 5.0, is_from_shared=True))
+    assert said == "The values began with this network's slice of the study's shared weights (`--one-shot`)."
+
+
 def make_card(trial: TrialRecord, *class_names: str) -> Card:
     assert trial.result.latency is not None
     target = Target(device="cpu", identity=trial.result.latency.device, opset=17, has_engines=False)

@@ -57,6 +57,6 @@ def find_last(folder: Path) -> Path | None:
     if not isinstance(callbacks, dict) or callbacks.get(LastCheckpoint.__name__) != {"format": _FORMAT}:
         raise TrainingError(
             f"another version of yoloret-nas wrote {path}",
-            hint="run the same command again: the training starts over",
+            hint="delete it: the training then starts over",
         )
     return path

@@ -32,7 +32,7 @@ from trials.training.recorded_passes import RecordedPasses
 from trials.training.settings import NumberFormat, TrainSettings
 from trials.training.weight_average import WeightAverage
 
-_TRAINER_PRECISION: dict[NumberFormat, Literal["32-true", "bf16-mixed"]] = {"fp32": "32-true", "bf16": "bf16-mixed"}
+TRAINER_PRECISION: dict[NumberFormat, Literal["32-true", "bf16-mixed"]] = {"fp32": "32-true", "bf16": "bf16-mixed"}
 """Lightning's words for the number formats."""
 
 
@@ -119,7 +119,7 @@ def train_network(
     initialise_prediction_bias(
         network,
         num_classes=len(dataset.class_names),
-        objects_per_image=_mean_objects(dataset),
+        objects_per_image=mean_objects(dataset),
         input_size=input_size,
         num_anchors=len(anchors[0]),
     )
@@ -131,7 +131,7 @@ def train_network(
         mix_depthwise(network)
     num_workers = choose_num_workers(settings, is_gpu=is_gpu)
     data = DetectionData(dataset, input_size, settings=settings, num_workers=num_workers)
-    reports, pauses = EpochReports(report), _Pauses(between_steps)
+    reports, pauses = EpochReports(report), Pauses(between_steps)
     callbacks: list[Callback] = [WeightAverage(settings.ema_decay)] if settings.ema_decay else []
     callbacks += [pauses, reports]
     if is_gpu and not settings.frozen_epochs:  # a backbone that thaws changes the backward pass
@@ -145,7 +145,7 @@ def train_network(
         trainer.fit(detector, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     network.eval()
     write_checkpoint(work_dir / CHECKPOINT_FILE, network, decoding)
-    trained_on = _describe_machine(is_gpu=is_gpu, num_workers=num_workers)
+    trained_on = describe_machine(is_gpu=is_gpu, num_workers=num_workers)
     return _to_result(
         reports.record,
         decoding=decoding,
@@ -179,7 +179,7 @@ def _make_trainer(settings: TrainSettings, callbacks: list[Callback], *, precisi
     return Trainer(
         accelerator=settings.accelerator,
         devices=1,
-        precision=_TRAINER_PRECISION[precision],
+        precision=TRAINER_PRECISION[precision],
         max_epochs=settings.epochs,
         check_val_every_n_epoch=settings.score_every,
         gradient_clip_val=settings.clip_norm or None,
@@ -192,7 +192,7 @@ def _make_trainer(settings: TrainSettings, callbacks: list[Callback], *, precisi
     )
 
 
-def _describe_machine(*, is_gpu: bool, num_workers: int) -> str:
+def describe_machine(*, is_gpu: bool, num_workers: int) -> str:
     """Return ``GPU 1 (NVIDIA H200), 8 data workers``; CUDA_VISIBLE_DEVICES names the GPU that a process uses first."""
     if is_gpu:
         first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
@@ -229,7 +229,7 @@ def _to_result(
     )
 
 
-class _Pauses(Callback):
+class Pauses(Callback):
     """Calls a function before each step, and measures its time."""
 
     def __init__(self, pause: Callable[[], None]) -> None:
@@ -237,6 +237,7 @@ class _Pauses(Callback):
         self.seconds = 0.0
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int) -> None:
+        """Pause before the step."""
         before = time.perf_counter()
         self._pause()
         self.seconds += time.perf_counter() - before
@@ -247,7 +248,8 @@ def _check_objects(dataset: Dataset) -> None:
         raise TrainingError(reason, hint="single images without objects are allowed, a split without any is not")
 
 
-def _mean_objects(dataset: Dataset) -> float:
+def mean_objects(dataset: Dataset) -> float:
+    """Return the objects of a training image, on average."""
     train = dataset.splits["train"]
     return sum(int((~sample.ignored).sum()) for sample in train) / len(train)
 

@@ -36,6 +36,7 @@ def search(
     cpus_per_trial: float | None = None,
     prune: bool = True,
     inherit: bool = False,
+    one_shot: bool = False,
     prior: str | Sequence[str] = (),
     refit: int | None = None,
     seeds: int = 1,
@@ -72,6 +73,8 @@ def search(
         cpus_per_trial: Cores on the cluster; None for 2 with a GPU, else 1.
         prune: Whether a trial that cannot reach the front is stopped early (`--no-prune` is False).
         inherit: Whether trials start from the weights of others.
+        one_shot: Whether weights that all networks share are trained first; trials start from them and train for an eighth
+            of `epochs`. For a space of one backbone.
         prior: Earlier studies, names in `dir` or folders of others, on any data and device, from which the search learns
             before its first training.
         refit: Epochs of retraining the front at the end, 0 for none; None for 3 times a trial's, 0 on generated images.
@@ -115,6 +118,7 @@ def search(
         ),
         prune=prune,
         inherit=inherit,
+        one_shot=one_shot,
         prior=(prior,) if isinstance(prior, str) else prior,
         refit=refit,
         seeds=seeds,

@@ -8,10 +8,12 @@ from rich.console import Console
 
 from search.driver.driver import RunResult
 from search.driver.search import check_priors, run_search
+from search.study.one_shot import shared_training, trial_training
 from search.study.settings import StudySettings
 from spaces.counted import counted
 from spaces.named_spaces import open_space
 from trials.latency.open_device import open_device
+from trials.one_shot.sandwich import check_one_backbone
 from yoloret_nas.options.data import fetch_data, is_generated
 from yoloret_nas.options.recipe import choose_training
 from yoloret_nas.options.search import SearchOptions, study_name
@@ -51,6 +53,8 @@ def plan_search(options: SearchOptions) -> SearchPlan:
     train = choose_training(options.recipe, data=data, epochs=options.epochs, batch_size=options.batch_size)
     workers = choose_workers(options.cluster, at_once=options.workers, batch_size=train.batch_size)
     space = open_space(options.space or ("nano" if workers.has_gpus or device.startswith("ssh://") else "tiny"))
+    if options.one_shot:
+        check_one_backbone(space)
     refit_epochs = options.refit
     if refit_epochs is None:
         refit_epochs = 0 if is_generated(data) else _REFIT_FACTOR * train.epochs
@@ -67,6 +71,7 @@ def plan_search(options: SearchOptions) -> SearchPlan:
         seed=options.seed,
         prune=options.prune,
         inherit=options.inherit,
+        one_shot=options.one_shot,
         prior=tuple(options.prior),
         keep="all" if options.inherit else options.keep,
         skip_broken=options.skip_broken,
@@ -134,14 +139,19 @@ def _announce(console: Console, plan: SearchPlan) -> None:
     train = settings.train
     generated = is_generated(settings.dataset)
     beyond = f", of which the space has {settings.space.size}" if settings.budget > settings.space.size else ""
+    epochs = f"{counted(train.epochs, 'epoch(s)')} each"
+    if settings.one_shot:
+        shared, trial = shared_training(train), trial_training(train)
+        epochs = (
+            f"{counted(trial.epochs, 'epoch(s)')} each after {counted(shared.epochs, 'epoch(s)')} of shared weights"
+        )
     lines = [
         f"study {settings.name}: space {settings.space.name}, {counted(settings.space.size, 'architecture(s)')}",
         f"  data    {settings.dataset}{' (generated; --data PATH for your own)' if generated else ''}",
         f"  latency {settings.device}"
         f"{' (ONNX Runtime on this machine)' if settings.device.startswith('cpu') else ''}"
         f"{f', at most {settings.max_latency_ms:g} ms' if settings.max_latency_ms else ''}",
-        f"  trials  {settings.budget}{beyond}, {counted(train.epochs, 'epoch(s)')} each on {plan.workers.where}, "
-        f"recipe {train.recipe}",
+        f"  trials  {settings.budget}{beyond}, {epochs} on {plan.workers.where}, recipe {train.recipe}",
     ]
     if plan.refit_epochs:
         lines.append(

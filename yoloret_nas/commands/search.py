@@ -71,6 +71,11 @@ if TYPE_CHECKING:
     help="Start trials from others' weights (not comparable: docs/search.md).",
 )
 @click.option(
+    "--one-shot",
+    is_flag=True,
+    help="Train shared weights first; trials start from them and train briefly (one backbone: docs/search.md).",
+)
+@click.option(
     "--prior",
     multiple=True,
     shell_complete=complete_search,

@@ -268,6 +268,8 @@ def _pictures(folder: Path, card: Card) -> str:
 def describe_start(record: TrialRecord) -> str:
     """Return what a trial's weights were before it was trained."""
     architecture, inherited = record.architecture, record.result.inherited
+    if record.result.is_from_shared:
+        return "The values began with this network's slice of the study's shared weights (`--one-shot`)."
     own = f"{inherited:.0%} of the values began with the weights of another trial of the study. " if inherited else ""
     if architecture.transfer == 0:
         return f"{own}The {'others' if own else 'weights'} began at random."

@@ -86,6 +86,7 @@ class SearchOptions:
     cluster: ClusterOptions = ClusterOptions()
     prune: bool
     inherit: bool
+    one_shot: bool = False
     prior: Sequence[str] = ()
     refit: int | None
     seeds: int
@@ -108,6 +109,10 @@ class SearchOptions:
         check_choice("keep", self.keep, KEPT)
         if self.inherit and self.keep == "front":
             raise OptionError("inherit takes the weights of any trial, so keep must be all", hint="leave out keep")
+        if self.inherit and self.one_shot:
+            raise OptionError(
+                "trials start from shared weights or from each other's", hint="give --one-shot or --inherit"
+            )
         check_choice("sampler", self.sampler, (*SAMPLERS, *OLD_SAMPLERS))
         if self.space and self.space not in SPACES and not Path(self.space).is_file():
             raise OptionError(f"space {self.space!r} is none of {', '.join(SPACES)}, and no file")

@@ -77,7 +77,7 @@ class LiveView:
     def progressed(self, number: int, progress: Progress) -> None:
         """Show its progress."""
         architecture, before = self._running[number]
-        if progress.phase == "score" and progress.loss is None:
+        if progress.phase == "score" and progress.loss is None and number >= 0:
             progress = Progress(
                 phase="score", epoch=before.epoch, num_epochs=before.num_epochs, loss=before.loss, ap=before.ap
             )
@@ -150,6 +150,8 @@ class LiveView:
 
 
 def _running_line(number: int, architecture: Architecture, progress: Progress) -> Text:
+    if number < 0:
+        return _shared_line(progress)
     words = {"build": "building", "measure": "measuring latency", "score": "scoring", "train": "training"}
     text = Text(f"▶ trial {number}: {words[progress.phase]}", style="cyan", no_wrap=True, overflow="ellipsis")
     if progress.epoch:
@@ -161,6 +163,18 @@ def _running_line(number: int, architecture: Architecture, progress: Progress) -
         if progress.ap is not None:
             text.append(f", AP {progress.ap:.4f}")
     return text.append(f"  {architecture.short}", style="dim")
+
+
+def _shared_line(progress: Progress) -> Text:
+    """Return the line of what comes before the first trial: shared weights are trained, and networks scored."""
+    if progress.phase == "score":
+        words = f"scoring networks, {progress.step}/{progress.num_steps}"
+    elif progress.epoch:
+        words = f"training, epoch {progress.epoch}/{progress.num_epochs} step {progress.step}/{progress.num_steps}"
+    else:
+        words = "building"
+    loss = "" if progress.loss is None else f", loss {progress.loss:.3f}"
+    return Text(f"▶ shared weights: {words}{loss}", style="cyan", no_wrap=True, overflow="ellipsis")
 
 
 def _clock(seconds: float) -> str:

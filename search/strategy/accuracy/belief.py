@@ -7,6 +7,7 @@ that says nothing is shrunk to nothing, and one that contradicts the trainings l
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import kendalltau
@@ -17,12 +18,15 @@ from search.strategy.accuracy.estimates import MIN_TRIALS, fit_to_observations
 from search.strategy.accuracy.model import Observation
 from search.strategy.accuracy.observations import observe
 from search.strategy.candidates import Encoder
+from search.strategy.latency.lookups import LATENCY_EXPONENT
 from search.study.errors import StudyError
-from search.study.prior import Prior, PriorTrial
+from search.study.prior import SHARED_WEIGHTS, Prior, PriorTrial
 from search.study.read_study import ReadStudy
 from spaces import Architecture
 from spaces.counted import counted
+from spaces.networks import count_cost
 
+_NUM_RESAMPLES = 400
 _MOST_TRIALS = 300
 """Trials kept of an earlier study, the latest; they bound the time of a suggestion."""
 
@@ -56,6 +60,23 @@ def learn_prior(study: ReadStudy) -> Prior:
         for seen in observe(records, {record.number: place for place, record in enumerate(records)})
     ]
     return Prior(study=study.name, dataset=study.dataset, trials=tuple(trials[-_MOST_TRIALS:]))
+
+
+def shared_prior(scores: Sequence[tuple[Architecture, float]], *, dataset: str, num_classes: int) -> Prior:
+    """Return what the scores of networks with shared weights say.
+
+    Their latencies are not measured; multiply-adds stand for them, as in the latency model before its first measurement.
+
+    Args:
+        scores: Networks and their AP.
+        dataset: As the user typed it.
+        num_classes: Of the networks.
+    """
+    trials = []
+    for architecture, ap in scores:
+        macs = count_cost(architecture, num_classes=num_classes).macs
+        trials.append(PriorTrial(architecture=architecture, ap=ap, ap_std=0.0, latency_ms=macs**LATENCY_EXPONENT))
+    return Prior(study=SHARED_WEIGHTS, dataset=dataset, trials=tuple(trials))
 
 
 class Belief:
@@ -103,8 +124,22 @@ def weighed(beliefs: FloatArray) -> FloatArray:
     return np.asarray(beliefs * explained / max(float(explained.mean()), 1e-9))
 
 
-def agreement(prior: Prior, records: Sequence[TrialRecord]) -> float | None:
-    """Return Kendall's tau-b of the AP that a prior expected and that trials reached, -1 to 1.
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """How far the order that a prior expected was that of the trials: Kendall's tau-b, -1 to 1."""
+
+    tau: float
+    """Over all trials."""
+    low: float
+    """Lower end of its 95 % interval, from resampled trials."""
+    high: float
+    """Upper end."""
+    within_size: float | None
+    """Over the pairs of trials of one input size; None where there are none."""
+
+
+def agreement(prior: Prior, records: Sequence[TrialRecord]) -> Agreement | None:
+    """Compare the order of AP that a prior expected with that which trials reached.
 
     Args:
         prior: Of the trials' study.
@@ -118,5 +153,19 @@ def agreement(prior: Prior, records: Sequence[TrialRecord]) -> float | None:
         return None
     classes = max(1, *(len(record.result.per_class_ap) for record in complete))
     expected = Belief(prior, Encoder(num_classes=classes), seed=0).of([record.architecture for record in complete])
-    tau = float(kendalltau(expected, [record.result.ap for record in complete]).statistic)
-    return tau if np.isfinite(tau) else None
+    reached = np.array([record.result.ap for record in complete])
+    tau = _tau(expected, reached)
+    if not np.isfinite(tau):
+        return None
+    rng = np.random.default_rng(0)
+    draws = (rng.integers(len(complete), size=len(complete)) for _ in range(_NUM_RESAMPLES))
+    resampled = [_tau(expected[draw], reached[draw]) for draw in draws]
+    low, high = np.nanquantile(resampled, [0.025, 0.975])
+    sizes = np.array([record.architecture.input_size for record in complete])
+    one, other = np.nonzero(np.triu(sizes[:, None] == sizes[None], k=1))
+    agreed = np.sign(expected[one] - expected[other]) * np.sign(reached[one] - reached[other])
+    return Agreement(tau=tau, low=float(low), high=float(high), within_size=float(agreed.mean()) if len(one) else None)
+
+
+def _tau(expected: FloatArray, reached: FloatArray) -> float:
+    return float(kendalltau(expected, reached).statistic)

@@ -15,7 +15,7 @@ from search.front.pareto import FloatArray, IntArray
 from search.strategy.candidates import BoolArray, Candidates
 from search.strategy.surrogate import Inputs, SurrogateSettings, evenly, fit_surrogate
 
-_LATENCY_EXPONENT = 0.7
+LATENCY_EXPONENT = 0.7
 """Latency is expected to grow with this power of MACs until measurements correct it."""
 
 _SURROGATE = SurrogateSettings(
@@ -69,7 +69,7 @@ class LatencyLookups:
         is_rising = np.zeros(candidates.ordered.shape[1]) if candidates.is_rising is None else candidates.is_rising
         is_macs = np.arange(proxies.shape[1]) == 0
         self._slopes = _SLOPE * np.concatenate((is_rising, is_macs, [True]))  # latency is the last column
-        self._expected_log_ms = _LATENCY_EXPONENT * proxies[:, 0] if proxies.shape[1] else np.zeros(len(candidates))
+        self._expected_log_ms = LATENCY_EXPONENT * proxies[:, 0] if proxies.shape[1] else np.zeros(len(candidates))
         self.latency_ms = latency_ms
         self.is_known: BoolArray = ~np.isnan(latency_ms)
         self._log_std = np.zeros(len(candidates))

@@ -294,6 +294,9 @@ class RecordingTracking:
     def scored(self, number: int, progress: Progress) -> None:
         self._runs.scored.append((number, progress))
 
+    def prepared(self, losses: Sequence[tuple[int, float]]) -> None:
+        self._runs.prepared += losses
+
     def interrupted(self, number: int) -> None:
         self._runs.interrupted.append(number)
 
@@ -314,6 +317,7 @@ class Runs:
     caught_up: list[list[int]] = field(default_factory=list)
     started: list[int] = field(default_factory=list)
     scored: list[tuple[int, Progress]] = field(default_factory=list)
+    prepared: list[tuple[int, float]] = field(default_factory=list)
     interrupted: list[int] = field(default_factory=list)
     finished: list[int] = field(default_factory=list)
     hypervolumes: list[float] = field(default_factory=list)

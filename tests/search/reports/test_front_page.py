@@ -113,6 +113,13 @@ def test_inherited_weights_are_said(tmp_path: Path) -> None:
     assert inherit_words(summary(*STAIRCASE)) == ""
 
 
+def test_shared_weights_are_said(tmp_path: Path) -> None:
+    shown = summary(record(0, 0.2, 10.0, epochs=3, is_from_shared=True), record(1, 0.3, 20.0, epochs=3))
+    outline = write(shown, tmp_path)
+    assert "Trials began with slices of shared weights (--one-shot)" in outline.text["p"]
+    assert "began with its slice of the study's shared weights" in outline.data["trials"][0]["words"]
+
+
 def test_members_of_the_front_show_their_detections(tmp_path: Path) -> None:
     for number in (0, 3):
         trial_folder(tmp_path / "s", number).mkdir(parents=True)

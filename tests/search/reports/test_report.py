@@ -16,6 +16,7 @@ from search.reports.forecast import forecast
 from search.reports.report import make_report
 from search.reports.report_page import write_report_page
 from search.strategy.accuracy.belief import learn_prior
+from search.study.prior import SHARED_WEIGHTS, PriorTrial
 from search.study.read_study import ReadStudy
 from tests.search.driver.scripted import SPACE, latency
 from tests.search.records import record
@@ -47,6 +48,13 @@ def trials(count: int, *, noise: float = 0.003) -> tuple[TrialRecord, ...]:
         )
         found.append(TrialRecord(number=number, architecture=architecture, result=result))
     return tuple(found)
+
+
+def shuffled(trials: tuple[PriorTrial, ...]) -> tuple[PriorTrial, ...]:
+    """Give each trial the AP of another one."""
+    ap = [one.ap for one in trials]
+    random.Random(0).shuffle(ap)
+    return tuple(replace(one, ap=value) for one, value in zip(trials, ap, strict=True))
 
 
 def study(records: tuple[TrialRecord, ...]) -> ReadStudy:
@@ -144,9 +152,15 @@ def test_the_report_judges_the_priors_that_a_search_learnt_from(tmp_path: Path) 
     report = make_report(replace(now, priors=(earlier,)))
     (sentence,) = report.priors
     assert sentence.startswith("earlier study <earlier> (other images), ")
-    tau = re.search(r": Kendall's tau (\S+) over 20 trials \(", sentence)
+    tau = re.search(r": Kendall's tau (\S+) over 20 trials \(95 %: (\S+) to (\S+)\)", sentence)
     assert tau is not None
     assert float(tau[1]) > 0.7
+    assert 0.2 < float(tau[2]) < float(tau[1]) < float(tau[3])
+    assert "which may be chance" not in sentence
+    by_chance = make_report(replace(now, priors=(replace(earlier, trials=shuffled(earlier.trials)),)))
+    assert ", which may be chance (" in by_chance.priors[0]
+    shared = make_report(replace(now, priors=(replace(earlier, study=SHARED_WEIGHTS),)))
+    assert shared.priors[0].startswith("shared weights, the order of AP ")
     write_report_page(report, tmp_path / "report.html")
     assert "earlier study &lt;earlier&gt; (other images)" in (tmp_path / "report.html").read_text()
     few = make_report(replace(study(trials(2)), priors=(earlier,)))

@@ -33,7 +33,7 @@ from trials.training.checkpoint import write_checkpoint
 from trials.training.data_module import DetectionData
 from trials.training.losses.aligned_loss import AlignedLossSettings
 from trials.training.recipes import paper_recipe
-from trials.training.train import TrainResult, _describe_machine, choose_precision, train_network
+from trials.training.train import TrainResult, choose_precision, describe_machine, train_network
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -230,9 +230,9 @@ def test_the_result_tells_what_was_done(train: Train) -> None:
 def test_a_gpu_is_named_as_the_process_was_given_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H200")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,0")
-    assert _describe_machine(is_gpu=True, num_workers=8) == "GPU 3 (NVIDIA H200), 8 data workers"
+    assert describe_machine(is_gpu=True, num_workers=8) == "GPU 3 (NVIDIA H200), 8 data workers"
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    assert _describe_machine(is_gpu=True, num_workers=1) == "GPU 0 (NVIDIA H200), 1 data workers"
+    assert describe_machine(is_gpu=True, num_workers=1) == "GPU 0 (NVIDIA H200), 1 data workers"
 
 
 def test_scoring_is_reported_every_half_second(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -185,8 +185,10 @@ def test_the_agreement_is_the_rank_correlation_of_what_was_expected_and_reached(
     agreed, contradicted = agreement(prior, now), agreement(prior, then)
     assert agreed is not None
     assert contradicted is not None
-    assert agreed > 0.6
-    assert contradicted < -0.6
+    assert agreed.tau > 0.6
+    assert agreed.low < agreed.tau < agreed.high
+    assert contradicted.tau < -0.6
+    assert contradicted.high < 0
     assert agreement(prior, now[:7]) is None
 
 

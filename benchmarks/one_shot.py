@@ -1,0 +1,141 @@
+"""What a one-shot search costs and finds, against searches with whole trainings.
+
+    python benchmarks/one_shot.py --data DATA [--epochs 12] [--seeds 1] [--dir FOLDER]
+
+In a space of one backbone, each seed runs three searches as a user would: random trials, all trained to their end; the
+default; and `--one-shot`. Then the front of each, and what is within noise of it, is trained alone for the same epochs from
+random weights (`--refit`), and only these trainings count for what was found. Times are those of the whole commands without
+the refit, which is given beside them. Of a front there are two figures, as in `search_wall_clock.py`: its hypervolume, and
+its mean AP within a limit, over limits that are as likely between 0.1 and 0.2 ms as between 1 and 2 ms.
+
+With --dir the searches are kept, and a finished one is not run again.
+"""
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+
+from search.front.pareto import Reference, hypervolume
+from search.front.record import TrialRecord
+from search.study.read_study import read_study
+from search.study.refit import read_refit
+
+_SPACE = Path(__file__).with_name("one_backbone.yaml")
+_SEARCHES = {
+    "random": ("--sampler", "random", "--no-prune"),
+    "default": (),
+    "one-shot": ("--one-shot",),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a search found."""
+
+    search_s: float
+    """Duration of its command without the refit."""
+    refit_s: float
+    """Of the refit."""
+    trials: int
+    points: tuple[tuple[float, float], ...]
+    """AP and latency of the refit's networks."""
+    slowest_ms: float
+    """Latency of the study's reference."""
+    tau: float
+    """Of the refit's AP against that of the trials."""
+
+
+def main() -> None:
+    """Run what is missing, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--epochs", type=int, default=12, help="of a training alone")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--budget", type=int, default=50, help="trials of the searches with whole trainings")
+    parser.add_argument("--one-shot-budget", type=int, default=20, help="trials of the one-shot search")
+    parser.add_argument("--space", type=Path, default=_SPACE)
+    parser.add_argument("--dir", type=Path)
+    given = parser.parse_args()
+    with TemporaryDirectory() as temporary:
+        for seed in range(given.first_seed, given.first_seed + given.seeds):
+            compare(given, given.dir or Path(temporary), seed)
+
+
+def compare(given: argparse.Namespace, root: Path, seed: int) -> None:
+    """Run the searches of a seed, and print a line for each."""
+    found = {name: run(given, root, name, seed) for name in _SEARCHES}
+    reference = Reference(ap=0.0, latency_ms=found["random"].slowest_ms)
+    fastest_ms = min(ms for one in found.values() for _, ms in one.points)
+    base = found["random"]
+    for name, one in found.items():
+        volume = area(one.points, reference) / area(base.points, reference)
+        mean = mean_ap(one.points, reference, fastest_ms) / mean_ap(base.points, reference, fastest_ms)
+        took, both = one.search_s / base.search_s, (one.search_s + one.refit_s) / base.search_s
+        print(
+            f"seed {seed}  {name:9}{one.trials:4} trials, {one.search_s:6.0f} s ({took:4.0%}); refit of {len(one.points)}, "
+            f"{one.refit_s:5.0f} s; both {both:4.0%}; hypervolume {volume:.1%}, mean AP {mean:.1%} of random's; "
+            f"tau of trials and refit {one.tau:.2f}",
+            flush=True,
+        )
+
+
+def run(given: argparse.Namespace, root: Path, name: str, seed: int) -> Found:
+    """Run one search and its refit, or read kept ones."""
+    study, clock_file = f"{name}-{seed}", root / f"{name}-{seed}.json"
+    if not clock_file.is_file():
+        budget = given.one_shot_budget if name == "one-shot" else given.budget
+        command = [str(Path(sys.executable).with_name("yoloret-nas")), "search", "--study", study, "--dir", str(root)]
+        command += ["--space", str(given.space), "--data", given.data, "--budget", str(budget), "--seed", str(seed)]
+        command += ["--epochs", str(given.epochs), *_SEARCHES[name]]
+        times = []
+        for refit_epochs in ("0", str(given.epochs)):  # the second call only refits
+            began = time.monotonic()
+            subprocess.run([*command, "--refit", refit_epochs], check=True, stdout=subprocess.DEVNULL)
+            times.append(time.monotonic() - began)
+        clock_file.write_text(json.dumps(times))
+    search_s, refit_s = json.loads(clock_file.read_text())
+    read = read_study(root, study)
+    refit = read_refit(read)
+    assert refit is not None
+    return Found(
+        search_s=search_s,
+        refit_s=refit_s,
+        trials=len(read.summary.records),
+        points=points(refit.summary.records),
+        slowest_ms=read.summary.reference.latency_ms,
+        tau=math.nan if refit.tau is None else refit.tau,
+    )
+
+
+def points(records: Sequence[TrialRecord]) -> tuple[tuple[float, float], ...]:
+    """Return AP and latency of the complete ones."""
+    return tuple(record.point for record in records if record.point is not None)
+
+
+def area(found: Sequence[tuple[float, float]], reference: Reference) -> float:
+    """Return the hypervolume."""
+    ap, latency_ms = np.array(found).T
+    return hypervolume(ap, latency_ms, reference=reference)
+
+
+def mean_ap(found: Sequence[tuple[float, float]], reference: Reference, fastest_ms: float) -> float:
+    """Return the mean AP within a limit, from the fastest network of any search to the reference."""
+    ap, latency_ms = np.array(found).T
+    width = math.log(reference.latency_ms / fastest_ms)
+    return hypervolume(ap, np.log(latency_ms / fastest_ms), reference=Reference(ap=0.0, latency_ms=width)) / width
+
+
+if __name__ == "__main__":
+    main()

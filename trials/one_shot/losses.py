@@ -1,0 +1,49 @@
+"""How the maps of a space's networks are decoded, and their losses: both depend on head, output strides and input size."""
+
+from torch import nn
+
+from trials.data import Dataset
+from trials.detections import Decoding, choose_anchors
+from trials.training.losses.choose import AnyLoss, choose_coding, choose_loss
+from trials.training.settings import TrainSettings
+
+_Kind = tuple[bool, tuple[int, ...], int]
+
+
+class Losses:
+    """Decodings and losses of networks, each made once.
+
+    Args:
+        dataset: Anchors are fitted to its training split.
+        settings: The settings of both kinds of loss.
+    """
+
+    def __init__(self, dataset: Dataset, settings: TrainSettings) -> None:
+        self._dataset, self._settings = dataset, settings
+        self._decodings: dict[_Kind, Decoding] = {}
+        self._losses: dict[_Kind, AnyLoss] = {}
+
+    def decoding(self, network: nn.Module, *, input_size: int) -> Decoding:
+        """Return how a network's maps are decoded."""
+        kind = _kind(network, input_size)
+        if kind not in self._decodings:
+            self._decodings[kind] = Decoding(
+                anchors=choose_anchors(network, self._dataset.splits["train"], input_size=input_size),
+                coding=choose_coding(network, self._settings.loss),
+                class_names=self._dataset.class_names,
+                input_size=input_size,
+            )
+        return self._decodings[kind]
+
+    def loss(self, network: nn.Module, *, input_size: int) -> AnyLoss:
+        """Return the loss of a network's maps."""
+        kind = _kind(network, input_size)
+        if kind not in self._losses:
+            decoding = self.decoding(network, input_size=input_size)
+            settings = self._settings
+            self._losses[kind] = choose_loss(decoding, kind[1], anchored=settings.loss, aligned=settings.aligned_loss)
+        return self._losses[kind]
+
+
+def _kind(network: nn.Module, input_size: int) -> _Kind:
+    return bool(network.has_anchors), tuple(network.output_strides), input_size  # type: ignore[arg-type]

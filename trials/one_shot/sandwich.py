@@ -1,0 +1,72 @@
+"""The networks that learn from one batch: the largest and the smallest of the space, and some between.
+
+Source: Yu and Huang, Universally Slimmable Networks, 2019, section 3.2 (the sandwich rule).
+"""
+
+import random
+from collections.abc import Callable
+
+from spaces import Architecture
+from spaces.space import ORDERED_AXES, Space, SpaceError
+
+NUM_RANDOM = 2
+"""Networks of a step between the largest and the smallest."""
+
+
+def check_one_backbone(space: Space) -> None:
+    """Refuse a space of several backbones: their networks cannot share weights.
+
+    Raises:
+        SpaceError: there are several.
+    """
+    if len(space.backbones) > 1:
+        raise SpaceError(
+            f"space {space.name!r} has {len(space.backbones)} backbones, and weights are shared within one only",
+            hint=f"write it to a file, leave one backbone there, and name the file with --space: yoloret-nas space "
+            f"{space.name} --yaml",
+        )
+
+
+def check_shareable(space: Space) -> None:
+    """Refuse a space whose networks cannot share weights.
+
+    Raises:
+        SpaceError: it has several backbones, or networks that differ only in how many blocks start from ImageNet.
+    """
+    check_one_backbone(space)
+    (choice,) = space.backbones.values()
+    if len(choice.transfer) > 1:
+        raise SpaceError(
+            f"space {space.name!r} has transfer {', '.join(map(str, choice.transfer))}, and shared weights start in one way",
+            hint="leave one value of transfer in the space's file",
+        )
+
+
+def sandwich(space: Space, *, seed: int) -> Callable[[int], tuple[Architecture, ...]]:
+    """Return what draws the networks of a step, by its number: a largest one, a smallest one, `NUM_RANDOM` between."""
+
+    def draw(step: int) -> tuple[Architecture, ...]:
+        rng = random.Random(f"{seed}/{step}")
+        ends = (_extreme(space, space.sample(rng), pick) for pick in (max, min))
+        return (*ends, *(space.sample(rng) for _ in range(NUM_RANDOM)))
+
+    return draw
+
+
+def largest_of_each_kind(space: Space) -> list[Architecture]:
+    """Return the networks whose slices all others of the space are."""
+    kinds = [
+        _extreme(space, skeleton.replace(head=head, input_size=size), max, keep_size=True)
+        for skeleton in space.skeletons
+        for head in space.values("head")
+        for size in space.values("input_size")
+    ]
+    return list(dict.fromkeys(kinds))
+
+
+def _extreme(space: Space, like: Architecture, pick: Callable[..., int], *, keep_size: bool = False) -> Architecture:
+    """Return the largest or smallest network of the same blocks, neck and head."""
+    ordered = [axis for axis in space.active_free_axes(like) if axis in ORDERED_AXES]
+    return like.replace(
+        **{axis: pick(space.values(axis)) for axis in ordered if not (keep_size and axis == "input_size")}
+    )

@@ -1,0 +1,78 @@
+"""Scores networks that are taken out of shared weights, without training them."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from spaces import Architecture
+from spaces.networks import YoloReT
+from spaces.networks.shared_weights import SharedWeights
+from trials.data import Dataset, Sample
+from trials.data.batches import Item, scoring_loader
+from trials.data.images.letterbox import as_network_input
+from trials.one_shot.losses import Losses
+from trials.scoring import DetectionScorer, Scores
+
+_BATCH_SIZE = 16
+_MAX_IMAGES = 512
+"""Training images whose statistics batch norms get: more change AP by less than a network's seed does."""
+
+
+class SharedScorer:
+    """Scores networks on the validation split; images of one size are decoded once.
+
+    Args:
+        weights: Trained ones.
+        dataset: Batch norms get the statistics of its training split.
+        losses: Which say how the maps are decoded.
+        cache_mib: Memory for the decoded images of a size and split.
+    """
+
+    def __init__(self, weights: SharedWeights, dataset: Dataset, losses: Losses, *, cache_mib: int) -> None:
+        self._weights, self._dataset, self._losses, self._cache_mib = weights, dataset, losses, cache_mib
+        self._loaders: dict[tuple[str, int], DataLoader[Item]] = {}
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    def take_out(self, architecture: Architecture) -> YoloReT:
+        """Return a network with copies of its shared values and the statistics of its own features, on the CPU."""
+        network = self._weights.extract(architecture)
+        self._measure_statistics(network, architecture.input_size)
+        return network.cpu()
+
+    def score(self, architecture: Architecture) -> Scores:
+        """Score a network as it is taken out."""
+        network, size = self._weights.extract(architecture), architecture.input_size
+        self._measure_statistics(network, size)
+        decoding = self._losses.decoding(network, input_size=size)
+        scorer = DetectionScorer(self._dataset.splits["val"], decoding, strides=network.output_strides)
+        with torch.inference_mode():
+            for batch in self._loader("val", size):
+                scorer.update(network(as_network_input(batch.images.to(self._device))), batch.sample_index)
+        return scorer.compute()
+
+    def _measure_statistics(self, network: YoloReT, size: int) -> None:
+        """Give batch norms the mean statistics of training batches, which no other network of the space shares."""
+        network.to(self._device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the mean over all batches
+        with torch.no_grad():
+            for batch in self._loader("train", size):
+                network(as_network_input(batch.images.to(self._device)))
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        network.eval()
+
+    def _loader(self, split: str, size: int) -> "DataLoader[Item]":
+        if (split, size) not in self._loaders:
+            samples: Sequence[Sample] = self._dataset.splits[split]
+            if split == "train":
+                samples = samples[:: -(-len(samples) // _MAX_IMAGES)]
+            self._loaders[split, size] = scoring_loader(
+                samples, size, batch_size=_BATCH_SIZE, cache_mib=self._cache_mib
+            )
+        return self._loaders[split, size]

@@ -1,0 +1,125 @@
+"""The training that comes before a one-shot study's first trial: shared weights are trained, then some networks scored."""
+
+import random
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from spaces import Architecture
+from spaces.space import Space
+from trials.data import Dataset
+from trials.latency.measurement_lock import MeasurementLock
+from trials.one_shot.losses import Losses
+from trials.one_shot.score import SharedScorer
+from trials.one_shot.train import train_shared
+from trials.one_shot.weights_file import read_shared, write_shared
+from trials.progress import REPORT_EVERY_S, Progress, Report
+from trials.training.last_checkpoint import LAST_FILE
+from trials.training.settings import TrainSettings
+from trials.trial_result import DamagedFileError, OneShotTask, TrialRequest, TrialResult, read_json, write_json
+
+SHARED_FILE = "shared.pt"
+"""The shared weights, in the folder of the training."""
+SCORES_FILE = "scores.json"
+"""The scored networks, there too."""
+
+
+def train_and_score(
+    request: TrialRequest, task: OneShotTask, dataset: Dataset, report: Report, lock: MeasurementLock
+) -> TrialResult:
+    """Train shared weights, from where an interrupted training stopped, and write them and the scores of some networks.
+
+    Args:
+        request: With folder and settings.
+        task: What is trained, and how much is scored.
+        dataset: Splits `train` and `val` are used.
+        report: Called with the progress.
+        lock: Held shared; it lets others measure between steps and between scorings.
+
+    Returns:
+        A complete result, without AP and latency: they are not those of one network.
+    """
+    began, losses = time.perf_counter(), Losses(dataset, request.train)
+    trained = train_shared(
+        task.space,
+        dataset=dataset,
+        losses=losses,
+        settings=request.train,
+        report=report,
+        work_dir=request.work_dir,
+        between_steps=lock.yield_to_measurement,
+    )
+    write_shared(request.work_dir / SHARED_FILE, trained.weights)
+    began_scoring = time.perf_counter()
+    scorer = SharedScorer(trained.weights, dataset, losses, cache_mib=request.train.cache_mib)
+    chosen = draw_distinct(task.space, task.num_scored, seed=request.train.seed)
+    scored, reported_at = [], 0.0
+    for number, architecture in enumerate(chosen):
+        lock.yield_to_measurement()
+        scored.append([architecture.to_dict(), scorer.score(architecture).ap])
+        if time.monotonic() - reported_at > REPORT_EVERY_S:
+            reported_at = time.monotonic()
+            report(Progress(phase="score", step=number + 1, num_steps=len(chosen)))
+    write_json(request.work_dir / SCORES_FILE, {"scores": scored})
+    (request.work_dir / LAST_FILE).unlink(missing_ok=True)
+    ended = time.perf_counter()
+    return TrialResult(
+        state="complete",
+        epochs=len(trained.history),
+        precision=trained.precision,
+        trained_on=trained.trained_on,
+        history=trained.history,
+        seconds={
+            "train": began_scoring - began - trained.seconds_aside,
+            "score": ended - began_scoring,
+            "aside": trained.seconds_aside,
+        },
+    )
+
+
+def draw_distinct(space: Space, count: int, *, seed: int) -> list[Architecture]:
+    """Return an even sample of a space without repeats, or all networks of a small one."""
+    if space.size <= count:
+        return list(space)
+    rng, found = random.Random(f"{seed}/scored"), dict[str, Architecture]()
+    while len(found) < count:
+        drawn = space.sample(rng)
+        found[drawn.key] = drawn
+    return list(found.values())
+
+
+def read_scores(folder: Path) -> Sequence[tuple[Architecture, float]]:
+    """Return the networks that were scored, and their AP, 0 to 1.
+
+    Raises:
+        DamagedFileError: the file is damaged.
+    """
+    path = folder / SCORES_FILE
+    hint = f"delete {folder}: the shared weights are then trained again"
+    try:
+        return [
+            (Architecture.from_dict(architecture), float(ap))
+            for architecture, ap in read_json(path, hint=hint)["scores"]
+        ]
+    except (OSError, LookupError, TypeError, ValueError) as error:
+        raise DamagedFileError(f"{path} is damaged: {error}", hint=hint) from error
+
+
+def starting_weights(
+    path: Path, architecture: Architecture, dataset: Dataset, settings: TrainSettings
+) -> dict[str, Tensor]:
+    """Return the state of a network that is taken out of the shared weights in a file.
+
+    Args:
+        path: The file.
+        architecture: The network.
+        dataset: Batch norms get the statistics of its training split.
+        settings: Of its training.
+
+    Raises:
+        TrainingError: the file is missing or damaged.
+    """
+    scorer = SharedScorer(read_shared(path), dataset, Losses(dataset, settings), cache_mib=settings.cache_mib)
+    return scorer.take_out(architecture).state_dict()
