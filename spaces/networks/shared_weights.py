@@ -12,6 +12,7 @@ Networks, 2019.
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -57,7 +58,7 @@ class SharedWeights(nn.Module):
         self.backbone, self.num_classes = backbone, num_classes
         self.stem, blocks = build_blocks(backbone)
         self.blocks = nn.ModuleList(blocks[:num_blocks])
-        self.values = nn.ParameterDict({key: nn.Parameter(value.clone()) for key, value in values.items()})
+        self.values = nn.ParameterDict({key: nn.Parameter(value) for key, value in values.items()})
 
     def network(self, architecture: Architecture) -> "SharedNetwork":
         """Return a network on the shared weights, for training: its gradients are theirs.
@@ -122,19 +123,33 @@ def share(
     if len(backbones) != 1:
         raise ValueError(f"weights are shared within one backbone; there are {', '.join(sorted(backbones))}")
     values: dict[str, Tensor] = {}
-    for architecture in architectures:
-        channels = feature_channels(architecture)
-        neck, head = _build_ends(architecture, channels, num_classes)
-        network = YoloReT(Backbone(nn.Identity(), [], taps={}), neck, head)
-        prepare(network, architecture)
-        for name, value in network.named_parameters():
-            for key, piece in _cut(value.detach(), _lay_out(name, value, architecture, channels, num_classes)):
-                full = f"{_key(name)}/{key}"
-                known = values.setdefault(full, piece)
-                if any(own > shared for own, shared in zip(piece.shape, known.shape, strict=True)):
-                    raise ValueError(f"{name} of {architecture} is larger than what an earlier network shares")
+    any_size = architectures[0].input_size
+    for _, of_each_size in groupby(architectures, key=lambda one: one.replace(input_size=any_size)):
+        first, *others = of_each_size
+        channels = feature_channels(first)
+        network = YoloReT(Backbone(nn.Identity(), [], taps={}), *_build_ends(first, channels, num_classes))
+        for architecture in (first, *others):
+            prepare(network, architecture)
+            _take_up(values, network, architecture, channels, num_classes)
     num_blocks = max(one.truncation for one in architectures)
     return SharedWeights(backbones.pop(), num_blocks=num_blocks, num_classes=num_classes, values=values)
+
+
+def _take_up(
+    values: dict[str, Tensor],
+    network: YoloReT,
+    architecture: Architecture,
+    channels: Mapping[int, int],
+    num_classes: int,
+) -> None:
+    """Take up a network's values, where none are shared yet."""
+    for name, value in network.named_parameters():
+        for key, piece in _cut(value.detach(), _lay_out(name, value, architecture, channels, num_classes)):
+            full = f"{_key(name)}/{key}"
+            if full not in values:
+                values[full] = piece.clone()
+            if any(own > shared for own, shared in zip(piece.shape, values[full].shape, strict=True)):
+                raise ValueError(f"{name} of {architecture} is larger than what an earlier network shares")
 
 
 class SharedNetwork(nn.Module):
