@@ -4,19 +4,18 @@
 
 In a space of one backbone, each seed runs three searches as a user would: random trials, all trained to their end; the
 default; and `--one-shot`. Then the front of each, and what is within noise of it, is trained alone for the same epochs from
-random weights (`--refit`), and only these trainings count for what was found. Times are those of the whole commands without
-the refit, which is given beside them. Of a front there are two figures, as in `search_wall_clock.py`: its hypervolume, and
-its mean AP within a limit, over limits that are as likely between 0.1 and 0.2 ms as between 1 and 2 ms.
+random weights (`--refit`), and only these trainings count for what was found. Times are what trials and shared weights
+took, by their own clocks; that of the refit is given beside them. Of a front there are two figures, as in
+`search_wall_clock.py`: its hypervolume, and its mean AP within a limit, over limits that are as likely between 0.1 and
+0.2 ms as between 1 and 2 ms.
 
-With --dir the searches are kept, and a finished one is not run again.
+With --dir the searches are kept and continued.
 """
 
 import argparse
-import json
 import math
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +43,7 @@ class Found:
     """What a search found."""
 
     search_s: float
-    """Duration of its command without the refit."""
+    """Of its trials, and of its shared weights with their scores."""
     refit_s: float
     """Of the refit."""
     trials: int
@@ -66,6 +65,9 @@ def main() -> None:
     parser.add_argument("--budget", type=int, default=50, help="trials of the searches with whole trainings")
     parser.add_argument("--one-shot-budget", type=int, default=20, help="trials of the one-shot search")
     parser.add_argument("--space", type=Path, default=_SPACE)
+    parser.add_argument(
+        "--searches", nargs="+", choices=_SEARCHES, default=list(_SEARCHES), help="which; random is the baseline"
+    )
     parser.add_argument("--dir", type=Path)
     given = parser.parse_args()
     with TemporaryDirectory() as temporary:
@@ -75,10 +77,10 @@ def main() -> None:
 
 def compare(given: argparse.Namespace, root: Path, seed: int) -> None:
     """Run the searches of a seed, and print a line for each."""
-    found = {name: run(given, root, name, seed) for name in _SEARCHES}
-    reference = Reference(ap=0.0, latency_ms=found["random"].slowest_ms)
-    fastest_ms = min(ms for one in found.values() for _, ms in one.points)
+    found = {name: run(given, root, name, seed) for name in given.searches}
     base = found["random"]
+    reference = Reference(ap=0.0, latency_ms=base.slowest_ms)
+    fastest_ms = min(ms for one in found.values() for _, ms in one.points)
     for name, one in found.items():
         volume = area(one.points, reference) / area(base.points, reference)
         mean = mean_ap(one.points, reference, fastest_ms) / mean_ap(base.points, reference, fastest_ms)
@@ -92,31 +94,28 @@ def compare(given: argparse.Namespace, root: Path, seed: int) -> None:
 
 
 def run(given: argparse.Namespace, root: Path, name: str, seed: int) -> Found:
-    """Run one search and its refit, or read kept ones."""
-    study, clock_file = f"{name}-{seed}", root / f"{name}-{seed}.json"
-    if not clock_file.is_file():
-        budget = given.one_shot_budget if name == "one-shot" else given.budget
-        command = [str(Path(sys.executable).with_name("yoloret-nas")), "search", "--study", study, "--dir", str(root)]
-        command += ["--space", str(given.space), "--data", given.data, "--budget", str(budget), "--seed", str(seed)]
-        command += ["--epochs", str(given.epochs), *_SEARCHES[name]]
-        times = []
-        for refit_epochs in ("0", str(given.epochs)):  # the second call only refits
-            began = time.monotonic()
-            subprocess.run([*command, "--refit", refit_epochs], check=True, stdout=subprocess.DEVNULL)
-            times.append(time.monotonic() - began)
-        clock_file.write_text(json.dumps(times))
-    search_s, refit_s = json.loads(clock_file.read_text())
+    """Run one search and its refit, or what is missing of them."""
+    study, budget = f"{name}-{seed}", given.one_shot_budget if name == "one-shot" else given.budget
+    command = [str(Path(sys.executable).with_name("yoloret-nas")), "search", "--study", study, "--dir", str(root)]
+    command += ["--space", str(given.space), "--data", given.data, "--budget", str(budget), "--seed", str(seed)]
+    command += ["--epochs", str(given.epochs), "--refit", str(given.epochs), *_SEARCHES[name]]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     read = read_study(root, study)
     refit = read_refit(read)
     assert refit is not None
     return Found(
-        search_s=search_s,
-        refit_s=refit_s,
+        search_s=seconds(read.summary.records) + read.seconds_shared,
+        refit_s=seconds(refit.summary.records),
         trials=len(read.summary.records),
         points=points(refit.summary.records),
         slowest_ms=read.summary.reference.latency_ms,
         tau=math.nan if refit.tau is None else refit.tau,
     )
+
+
+def seconds(records: Sequence[TrialRecord]) -> float:
+    """Return what trials took, building and measuring included."""
+    return sum(sum(record.result.seconds.values()) for record in records)
 
 
 def points(records: Sequence[TrialRecord]) -> tuple[tuple[float, float], ...]:

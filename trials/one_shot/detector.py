@@ -77,7 +77,7 @@ class OneShotDetector(LightningModule):
                 mix_depthwise(network)
             objects, ignored = split_targets(shrunk)
             maps = network(as_network_input(shrunk.images))
-            loss: Tensor = self._losses.loss(network, input_size=size)(maps, objects, ignored).total
+            loss: Tensor = self._losses.loss(network, input_size=size, device=self.device)(maps, objects, ignored).total
             self.manual_backward(loss)
             losses.append(loss.detach())
         if self._clip_norm:

@@ -1,5 +1,6 @@
 """How the maps of a space's networks are decoded, and their losses: both depend on head, output strides and input size."""
 
+import torch
 from torch import nn
 
 from trials.data import Dataset
@@ -35,14 +36,14 @@ class Losses:
             )
         return self._decodings[kind]
 
-    def loss(self, network: nn.Module, *, input_size: int) -> AnyLoss:
-        """Return the loss of a network's maps."""
+    def loss(self, network: nn.Module, *, input_size: int, device: torch.device) -> AnyLoss:
+        """Return the loss of a network's maps on a device."""
         kind = _kind(network, input_size)
         if kind not in self._losses:
             decoding = self.decoding(network, input_size=input_size)
             settings = self._settings
             self._losses[kind] = choose_loss(decoding, kind[1], anchored=settings.loss, aligned=settings.aligned_loss)
-        return self._losses[kind]
+        return self._losses[kind].to(device)
 
 
 def _kind(network: nn.Module, input_size: int) -> _Kind:

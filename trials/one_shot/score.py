@@ -14,6 +14,8 @@ from trials.data.batches import Item, scoring_loader
 from trials.data.images.letterbox import as_network_input
 from trials.one_shot.losses import Losses
 from trials.scoring import DetectionScorer, Scores
+from trials.training.settings import TrainSettings
+from trials.training.train import uses_gpu
 
 _BATCH_SIZE = 16
 _MAX_IMAGES = 512
@@ -27,13 +29,14 @@ class SharedScorer:
         weights: Trained ones.
         dataset: Batch norms get the statistics of its training split.
         losses: Which say how the maps are decoded.
-        cache_mib: Memory for the decoded images of a size and split.
+        settings: Which say whether networks run on a GPU, and how much memory the decoded images of a size and split get.
     """
 
-    def __init__(self, weights: SharedWeights, dataset: Dataset, losses: Losses, *, cache_mib: int) -> None:
-        self._weights, self._dataset, self._losses, self._cache_mib = weights, dataset, losses, cache_mib
+    def __init__(self, weights: SharedWeights, dataset: Dataset, losses: Losses, settings: TrainSettings) -> None:
+        self._weights, self._dataset, self._losses = weights, dataset, losses
+        self._cache_mib = settings.cache_mib
         self._loaders: dict[tuple[str, int], DataLoader[Item]] = {}
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = torch.device("cuda" if uses_gpu(settings) else "cpu")
 
     def take_out(self, architecture: Architecture) -> YoloReT:
         """Return a network with copies of its shared values and the statistics of its own features, on the CPU."""

@@ -26,7 +26,14 @@ from trials.training.last_checkpoint import LastCheckpoint, find_last
 from trials.training.lightning_guard import named_errors, quiet_lightning
 from trials.training.optimiser import OptimiserFactory
 from trials.training.settings import NumberFormat, TrainSettings
-from trials.training.train import TRAINER_PRECISION, Pauses, choose_precision, describe_machine, mean_objects
+from trials.training.train import (
+    TRAINER_PRECISION,
+    Pauses,
+    choose_precision,
+    describe_machine,
+    mean_objects,
+    uses_gpu,
+)
 from trials.training.weight_average import WeightAverage
 
 
@@ -78,7 +85,7 @@ def train_shared(
         torch.set_num_threads(settings.num_threads)
     torch.manual_seed(settings.seed)
     weights, pretrained = _initialise(space, dataset)
-    is_gpu = settings.accelerator not in ("cpu", "tpu") and torch.cuda.is_available()
+    is_gpu = uses_gpu(settings)
     precision, num_workers = choose_precision(settings, is_gpu=is_gpu), choose_num_workers(settings, is_gpu=is_gpu)
     size = max(int(value) for value in space.values("input_size"))
     data = DetectionData(dataset, size, settings=settings, num_workers=num_workers)

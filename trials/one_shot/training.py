@@ -53,7 +53,7 @@ def train_and_score(
     )
     write_shared(request.work_dir / SHARED_FILE, trained.weights)
     began_scoring = time.perf_counter()
-    scorer = SharedScorer(trained.weights, dataset, losses, cache_mib=request.train.cache_mib)
+    scorer = SharedScorer(trained.weights, dataset, losses, request.train)
     chosen = draw_distinct(task.space, task.num_scored, seed=request.train.seed)
     scored, reported_at = [], 0.0
     for number, architecture in enumerate(chosen):
@@ -121,5 +121,5 @@ def starting_weights(
     Raises:
         TrainingError: the file is missing or damaged.
     """
-    scorer = SharedScorer(read_shared(path), dataset, Losses(dataset, settings), cache_mib=settings.cache_mib)
+    scorer = SharedScorer(read_shared(path), dataset, Losses(dataset, settings), settings)
     return scorer.take_out(architecture).state_dict()

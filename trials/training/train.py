@@ -124,7 +124,7 @@ def train_network(
         num_anchors=len(anchors[0]),
     )
     inherited = 0.0 if parent is None else inherit_weights(network, parent)
-    is_gpu = settings.accelerator not in ("cpu", "tpu") and torch.cuda.is_available()
+    is_gpu = uses_gpu(settings)
     precision = choose_precision(settings, is_gpu=is_gpu)
     network.to(memory_format=torch.channels_last).train()
     if precision == "bf16" and not is_gpu:
@@ -252,6 +252,11 @@ def mean_objects(dataset: Dataset) -> float:
     """Return the objects of a training image, on average."""
     train = dataset.splits["train"]
     return sum(int((~sample.ignored).sum()) for sample in train) / len(train)
+
+
+def uses_gpu(settings: TrainSettings) -> bool:
+    """Return whether a training with these settings runs on a GPU."""
+    return settings.accelerator not in ("cpu", "tpu") and torch.cuda.is_available()
 
 
 def choose_precision(settings: TrainSettings, *, is_gpu: bool) -> NumberFormat:

@@ -65,7 +65,7 @@ def test_the_networks_of_a_space_learn_together(tmp_path: Path) -> None:
     dataset = replace(DATASET, splits={"train": few, "val": few})
     trained = train(tmp_path, settings, dataset=dataset)
     assert trained.history[-1][1] < 0.6 * trained.history[0][1]
-    scorer = SharedScorer(trained.weights, dataset, Losses(dataset, settings), cache_mib=16)
+    scorer = SharedScorer(trained.weights, dataset, Losses(dataset, settings), settings)
     scored = {head: scorer.score(_largest().replace(head=head)).ap50 for head in ("fpn", "decoupled")}
     assert min(scored.values()) > 0.3, scored
 
@@ -110,6 +110,15 @@ def test_a_checkpoint_is_no_file_of_shared_weights(tmp_path: Path) -> None:
     torch.save({"format": 2, "state_dict": {}}, tmp_path / SHARED_FILE)
     with pytest.raises(TrainingError, match="it holds no shared weights of this version"):
         read_shared(tmp_path / SHARED_FILE)
+
+
+def test_a_loss_is_where_its_network_is() -> None:
+    losses = Losses(DATASET, SETTINGS)
+    for head in ("fpn", "decoupled"):
+        network = build_network(_largest().replace(head=head), num_classes=2)
+        for device in ("cpu", "meta"):
+            loss = losses.loss(network, input_size=64, device=torch.device(device))
+            assert [buffer.device.type for buffer in loss.buffers()] == [device]
 
 
 def test_a_smaller_image_has_smaller_boxes_and_not_the_tiny_ones() -> None:
@@ -172,7 +181,7 @@ def test_weights_and_scores_are_written_and_the_checkpoint_of_the_training_is_no
     assert not (request.work_dir / LAST_FILE).exists()
     dataset = _dataset_of(request)
     scorer = SharedScorer(
-        read_shared(request.work_dir / SHARED_FILE), dataset, Losses(dataset, request.train), cache_mib=16
+        read_shared(request.work_dir / SHARED_FILE), dataset, Losses(dataset, request.train), request.train
     )
     assert [scorer.score(one).ap for one, _ in scores] == pytest.approx([ap for _, ap in scores])
 
