@@ -65,7 +65,9 @@ class Slot:
         if dataset is None:
             return False
         folder = self._folder_of(request.number)
-        folder.mkdir()
+        folder.mkdir(
+            exist_ok=True
+        )  # the training of shared weights has the same number again after a loss, and goes on
         parent_file = None
         if parent is not None:
             parent_file = self._folder / f"parent-{request.number}"

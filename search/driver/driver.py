@@ -56,7 +56,8 @@ class RunResult:
     """Wall-clock time of this run."""
     seconds_by_phase: Mapping[str, float]
     """What the workers of this run spent their time on, summed over them: the phases of `TrialResult.seconds`, and
-    ``idle``: without a trial at the end, while others finished the last ones of the budget."""
+    ``idle``: without a trial, at the end while others finished the last ones of the budget, or while one trained weights
+    that all trials share."""
 
 
 @dataclass(kw_only=True)
@@ -289,14 +290,19 @@ class Driver:
 
     def _on_lost(self, number: int, reason: str) -> None:
         """Put a trial back that was ended from outside; fail it where that repeats."""
-        key = self._running[number].request.architecture.key
+        request = self._running[number].request
+        key, what = (
+            ("one-shot", "the training of the shared weights")
+            if request.one_shot is not None
+            else (request.architecture.key, f"trial {number}")
+        )
         if not self._is_ending:
             self._losses[key] += 1
         if self._losses[key] >= _MOST_LOSSES:
             self._on_end(number, TrialResult(state="failed", reason=f"{reason}, {_MOST_LOSSES} times in a row"))
             return
         self._put_back(number)
-        self._view.noticed(f"trial {number} will be tried again: {reason}")
+        self._view.noticed(f"{what} will be tried again: {reason}")
 
     def _on_device_away(self, number: int, result: TrialResult) -> None:
         """Put a trial back whose device stayed away longer than its own patience; end the run where that repeats."""

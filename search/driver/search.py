@@ -22,7 +22,7 @@ from search.front.record import TrialRecord
 from search.front.summary import Summary
 from search.reports import write_reports
 from search.strategy import EhviSampler, SpaceSampler, StrategySettings, best_parent, cannot_reach_front
-from search.strategy.accuracy.belief import learn_prior, shared_prior
+from search.strategy.accuracy.belief import learn_prior, says_nothing, shared_prior
 from search.strategy.latency.lookup_budget import SHARE
 from search.study.errors import OneShotError, StudyError
 from search.study.kept_weights import delete_weights
@@ -45,7 +45,7 @@ from trials.one_shot.sandwich import check_shareable
 from trials.one_shot.training import SHARED_FILE, read_scores
 from trials.progress import Progress
 from trials.training import CHECKPOINT_FILE, TrainSettings
-from trials.trial_result import OneShotTask, TrialRequest, TrialResult, read_result
+from trials.trial_result import RESULT_FILE, OneShotTask, TrialRequest, TrialResult, read_result
 
 _BEYOND_LIMIT = 1.25
 """The reference latency is so many times the limit. At 1 a network just within the limit, which is the one that a user with
@@ -209,9 +209,11 @@ class SearchWork:
         claim_folder(self._shared_folder, self.id)
         (largest,) = settings.space.largest(num_classes=self._num_classes)
         result = read_result(self._shared_folder, study_id=self.id, architecture=largest)
-        if result is not None and result.state == "complete":  # the driver was killed before it heard
+        is_there = (self._shared_folder / SHARED_FILE).is_file()
+        if result is not None and result.state == "complete" and is_there:  # the driver was killed before it heard
             self.prepared(result)
             return None
+        (self._shared_folder / RESULT_FILE).unlink(missing_ok=True)  # no reason of an earlier failure is the next one's
         request = to_request(
             settings,
             -1,
@@ -239,10 +241,14 @@ class SearchWork:
         if result.state != "complete":
             raise OneShotError(
                 f"shared weights could not be trained: {result.reason}",
-                hint="remove the cause, then run the same command again: it goes on from the last finished epoch",
+                hint="remove the cause, then run the same command again",
             )
         scores = read_scores(self._shared_folder)
         prior = shared_prior(scores, dataset=self.settings.dataset, num_classes=self._num_classes)
+        if says_nothing(prior):
+            self._notice(
+                "networks taken out of the shared weights score too much alike: the sampler learns nothing from them"
+            )
         self._study.shared = SharedRecord(prior=prior, seconds=sum(result.seconds.values()))
         best = max(ap for _, ap in scores)
         self._notice(

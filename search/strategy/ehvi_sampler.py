@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.front.pareto import FloatArray, Reference, front_indices
 from search.front.record import TrialRecord
-from search.strategy.accuracy.belief import Belief, weighed
+from search.strategy.accuracy.belief import Belief, says_nothing, weighed
 from search.strategy.accuracy.observations import observe
 from search.strategy.candidates import Encoder, draw_neighbours, draw_pool
 from search.strategy.latency.lookup_budget import affordable_lookups
@@ -144,7 +144,8 @@ class EhviSampler(ArchitectureSampler):
     def _believe(self, study: Study, candidates: Sequence[Architecture]) -> FloatArray | None:
         """Return what the study's priors expect of the candidates, (N, K); None without priors."""
         if self._beliefs is None:
-            self._beliefs = [Belief(prior, self._encoder, seed=self._seed) for prior in read_priors(study)]
+            telling = (prior for prior in read_priors(study) if not says_nothing(prior))
+            self._beliefs = [Belief(prior, self._encoder, seed=self._seed) for prior in telling]
         return weighed(np.column_stack([one.of(candidates) for one in self._beliefs])) if self._beliefs else None
 
     def _architecture(self, trial: FrozenTrial) -> Architecture:

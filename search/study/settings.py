@@ -32,6 +32,7 @@ _OPTIONS = {
     "train.epochs": "--epochs",
     "train.batch_size": "--batch-size",
     "train.recipe": "--recipe",
+    "one_shot": "--one-shot",
 }
 """Settings whose option has another name, to that option."""
 

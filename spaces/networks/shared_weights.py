@@ -63,7 +63,7 @@ class SharedWeights(nn.Module):
     def network(self, architecture: Architecture) -> "SharedNetwork":
         """Return a network on the shared weights, for training: its gradients are theirs.
 
-        It normalises by the statistics of each batch, and keeps none.
+        It normalises by the statistics of each batch; what norms keep of them is of no network in particular.
         """
         channels, device = feature_channels(architecture), next(self.parameters()).device
         with torch.device("meta"):
@@ -76,7 +76,7 @@ class SharedWeights(nn.Module):
         return SharedNetwork(network.train(), dict(self._slices(network, architecture)))
 
     def extract(self, architecture: Architecture) -> YoloReT:
-        """Return a network with copies of the shared values; its norms' statistics are those of random weights."""
+        """Return a network with copies of the shared values; its norms' statistics are of no network in particular."""
         network = build_network(architecture, num_classes=self.num_classes)
         with torch.no_grad():
             network.backbone.stem.load_state_dict(self.stem.state_dict())
@@ -111,13 +111,13 @@ def share(
     """Return shared weights at their random initial values.
 
     Args:
-        architectures: The largest networks: each choice of truncation, neck, shortcut, head and input size with the largest
-            of all widths and kernels. All have one backbone.
+        architectures: The largest networks: each choice of outputs, truncation, neck, shortcut, head and input size with the
+            largest of all widths and kernels. All have one backbone.
         num_classes: K.
         prepare: Called with each network at its random initial weights.
 
     Raises:
-        ValueError: they have several backbones, or one is larger than an earlier one that shares values with it.
+        ValueError: they have several backbones.
     """
     backbones = {one.backbone for one in architectures}
     if len(backbones) != 1:
@@ -146,10 +146,18 @@ def _take_up(
     for name, value in network.named_parameters():
         for key, piece in _cut(value.detach(), _lay_out(name, value, architecture, channels, num_classes)):
             full = f"{_key(name)}/{key}"
-            if full not in values:
-                values[full] = piece.clone()
-            if any(own > shared for own, shared in zip(piece.shape, values[full].shape, strict=True)):
-                raise ValueError(f"{name} of {architecture} is larger than what an earlier network shares")
+            values[full] = _enlarged(values[full], piece) if full in values else piece.clone()
+
+
+def _enlarged(shared: Tensor, piece: Tensor) -> Tensor:
+    """Return a shared value of which both are slices: itself where it is large enough."""
+    sizes = tuple(max(pair) for pair in zip(shared.shape, piece.shape, strict=True))
+    if sizes == tuple(shared.shape):
+        return shared
+    whole = torch.empty(sizes).normal_(float(piece.mean()), float(piece.std(correction=0)))
+    for part in (piece, shared):
+        _leading(whole, tuple(part.shape)).copy_(part)
+    return whole
 
 
 class SharedNetwork(nn.Module):
@@ -203,6 +211,9 @@ def _lay_out(
     into: tuple[Part, ...] = (("", value.shape[1]),) if value.ndim > 1 else ()
     scale_set = architecture.scale_set
     if name.startswith("neck."):
+        if found := re.search(r"\.(top_down|bottom_up)\.s\d+\.weights$", name):  # of BiFPN's sums
+            inputs = ("own", "handed") if value.shape[0] == 2 else ("own", "down", "handed")
+            return _Layout(architecture.neck, tuple((one, 1) for one in inputs), ())
         if scale_set is None:
             return _Layout(architecture.neck, out, _raw(into) if ".lateral." in name else into)
         if name == "neck.fuse_weights":

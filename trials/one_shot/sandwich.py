@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 
 from spaces import Architecture
+from spaces.named_spaces import SPACES
 from spaces.space import ORDERED_AXES, Space, SpaceError
 
 NUM_RANDOM = 2
@@ -22,8 +23,8 @@ def check_one_backbone(space: Space) -> None:
     if len(space.backbones) > 1:
         raise SpaceError(
             f"space {space.name!r} has {len(space.backbones)} backbones, and weights are shared within one only",
-            hint=f"write it to a file, leave one backbone there, and name the file with --space: yoloret-nas space "
-            f"{space.name} --yaml",
+            hint="leave one backbone in the space's file"
+            + (f" (yoloret-nas space {space.name} --yaml), and name it with --space" if space.name in SPACES else ""),
         )
 
 
@@ -54,9 +55,10 @@ def sandwich(space: Space, *, seed: int) -> Callable[[int], tuple[Architecture, 
 
 
 def largest_of_each_kind(space: Space) -> list[Architecture]:
-    """Return the networks whose slices all others of the space are."""
+    """Return the networks whose slices all others of the space are; with a bias, where some have one."""
+    bias = any(space.values("prediction_bias"))
     kinds = [
-        _extreme(space, skeleton.replace(head=head, input_size=size), max, keep_size=True)
+        _extreme(space, skeleton.replace(head=head, input_size=size, prediction_bias=bias), max, keep_size=True)
         for skeleton in space.skeletons
         for head in space.values("head")
         for size in space.values("input_size")

@@ -18,8 +18,8 @@ from trials.training.settings import TrainSettings
 from trials.training.train import uses_gpu
 
 _BATCH_SIZE = 16
-_MAX_IMAGES = 512
-"""Training images whose statistics batch norms get: more change AP by less than a network's seed does."""
+_MAX_IMAGES = 128
+"""Training images whose statistics batch norms get."""
 
 
 class SharedScorer:
@@ -74,8 +74,15 @@ class SharedScorer:
         if (split, size) not in self._loaders:
             samples: Sequence[Sample] = self._dataset.splits[split]
             if split == "train":
-                samples = samples[:: -(-len(samples) // _MAX_IMAGES)]
+                samples = _for_statistics(samples)
             self._loaders[split, size] = scoring_loader(
                 samples, size, batch_size=_BATCH_SIZE, cache_mib=self._cache_mib
             )
         return self._loaders[split, size]
+
+
+def _for_statistics(samples: Sequence[Sample]) -> Sequence[Sample]:
+    """Return evenly spread samples in whole batches: a last batch of one image would have no statistics of its own."""
+    some = samples[:: -(-len(samples) // _MAX_IMAGES)]
+    whole = some[: len(some) - len(some) % _BATCH_SIZE]
+    return whole or (*some, *some)

@@ -49,6 +49,8 @@ class SharedTraining:
     """The number format of its steps."""
     trained_on: str
     """The processor of its steps, and the processes that loaded its images."""
+    seconds_train: float
+    """Time of the training steps, those before an interruption too."""
     seconds_aside: float
     """Time of `between_steps`."""
 
@@ -121,6 +123,7 @@ def train_shared(
         history=tuple(reports.record.history),
         precision=precision,
         trained_on=describe_machine(is_gpu=is_gpu, num_workers=num_workers),
+        seconds_train=reports.record.seconds_train - pauses.seconds,
         seconds_aside=pauses.seconds,
     )
 

@@ -41,7 +41,7 @@ def train_and_score(
     Returns:
         A complete result, without AP and latency: they are not those of one network.
     """
-    began, losses = time.perf_counter(), Losses(dataset, request.train)
+    losses = Losses(dataset, request.train)
     trained = train_shared(
         task.space,
         dataset=dataset,
@@ -64,7 +64,6 @@ def train_and_score(
             report(Progress(phase="score", step=number + 1, num_steps=len(chosen)))
     write_json(request.work_dir / SCORES_FILE, {"scores": scored})
     (request.work_dir / LAST_FILE).unlink(missing_ok=True)
-    ended = time.perf_counter()
     return TrialResult(
         state="complete",
         epochs=len(trained.history),
@@ -72,8 +71,8 @@ def train_and_score(
         trained_on=trained.trained_on,
         history=trained.history,
         seconds={
-            "train": began_scoring - began - trained.seconds_aside,
-            "score": ended - began_scoring,
+            "train": trained.seconds_train,
+            "score": time.perf_counter() - began_scoring,
             "aside": trained.seconds_aside,
         },
     )

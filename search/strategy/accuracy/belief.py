@@ -79,6 +79,11 @@ def shared_prior(scores: Sequence[tuple[Architecture, float]], *, dataset: str, 
     return Prior(study=SHARED_WEIGHTS, dataset=dataset, trials=tuple(trials))
 
 
+def says_nothing(prior: Prior) -> bool:
+    """Return whether too few trials, or trials of one AP, are all that a prior has."""
+    return len(prior.trials) < MIN_TRIALS or len({one.ap for one in prior.trials}) == 1
+
+
 class Belief:
     """What an earlier study expects of candidates.
 
@@ -146,10 +151,10 @@ def agreement(prior: Prior, records: Sequence[TrialRecord]) -> Agreement | None:
         records: The study's finished trials.
 
     Returns:
-        None for fewer than `MIN_TRIALS` complete trials, or equal ones.
+        None for fewer than `MIN_TRIALS` complete trials, or equal ones, and for a prior that says nothing.
     """
     complete = [record for record in records if record.point is not None]
-    if len(complete) < MIN_TRIALS:
+    if len(complete) < MIN_TRIALS or says_nothing(prior):
         return None
     classes = max(1, *(len(record.result.per_class_ap) for record in complete))
     expected = Belief(prior, Encoder(num_classes=classes), seed=0).of([record.architecture for record in complete])

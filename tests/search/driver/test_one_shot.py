@@ -9,6 +9,7 @@ import pytest
 from search.driver.driver import RunResult
 from search.driver.executor import Event, Finished, Progressed
 from search.driver.search import run_search
+from search.reports.report import make_report
 from search.study.errors import OneShotError, StudyError
 from search.study.one_shot import shared_training, trial_training
 from search.study.prior import SHARED_WEIGHTS
@@ -33,7 +34,7 @@ from tests.search.driver.scripted import (
 from trials.one_shot.training import SCORES_FILE, SHARED_FILE, draw_distinct
 from trials.progress import Progress
 from trials.training import TrainSettings
-from trials.trial_result import TrialRequest, TrialResult, write_json, write_result
+from trials.trial_result import RESULT_FILE, TrialRequest, TrialResult, write_json, write_result
 
 ONE_BACKBONE = replace(SPACE, backbones={"mobilenetv2_035": SPACE.backbones["mobilenetv2_035"]})
 FULL = TrainSettings(epochs=16)
@@ -159,6 +160,57 @@ def test_a_search_that_was_killed_before_it_heard_of_the_end_reads_what_was_writ
     assert [one.number for one in executor.started] == [0, 1, 2, 3]
 
 
+def test_what_was_written_without_its_weights_is_trained_again(
+    one_shot: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    def end_unheard(request: TrialRequest) -> Generator[Event, bool | None, None]:
+        result = write_shared_files(request)
+        write_result(request.work_dir, result, study_id=request.study_id, architecture=request.architecture)
+        (request.work_dir / SHARED_FILE).unlink()
+        raise DriverKilledError
+        yield
+
+    with pytest.raises(DriverKilledError):
+        search(one_shot(), shared=end_unheard)
+    _, executor, _ = search(one_shot())
+    assert [one.number for one in executor.started] == [-1, 0, 1, 2, 3]
+
+
+def test_the_reason_of_an_earlier_failure_is_not_that_of_the_next(
+    one_shot: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    def fail(request: TrialRequest) -> Generator[Event, bool | None, None]:
+        failed = TrialResult(state="failed", reason="memory ran out")
+        request.work_dir.mkdir(parents=True, exist_ok=True)
+        write_result(request.work_dir, failed, study_id=request.study_id, architecture=request.architecture)
+        yield Finished(number=-1, result=failed)
+
+    def see_nothing(request: TrialRequest) -> Generator[Event, bool | None, None]:
+        assert not (request.work_dir / RESULT_FILE).exists()
+        yield from play_shared(request)
+
+    with pytest.raises(OneShotError, match="memory ran out"):
+        search(one_shot(), shared=fail)
+    assert search(one_shot(), shared=see_nothing)[0].ending == "done"
+
+
+def test_networks_that_all_score_alike_teach_the_sampler_nothing(
+    one_shot: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    def all_score_nothing(request: TrialRequest) -> Generator[Event, bool | None, None]:
+        result = write_shared_files(request)
+        scores = [[one.to_dict(), 0.0] for one in draw_distinct(ONE_BACKBONE, 20, seed=0)]
+        write_json(request.work_dir / SCORES_FILE, {"scores": scores})
+        yield Finished(number=-1, result=result)
+
+    _, executor, view = search(one_shot(), shared=all_score_nothing)
+    assert any("score too much alike: the sampler learns nothing from them" in one for one in view.notices)
+    _, alone, _ = search(one_shot(name="alone", one_shot=False))
+    assert [one.architecture for one in executor.started[1:]] == [one.architecture for one in alone.started]
+    (sentence,) = make_report(read_study(one_shot().root, "study")).priors
+    assert "too few to compare" in sentence
+
+
 @pytest.mark.parametrize("request_to_end", ["finish", "now"])
 def test_an_interrupt_ends_the_training_of_shared_weights_at_once_and_nothing_is_recorded(
     one_shot: MakeSettings, device: StandInDevice, tracking: Runs, request_to_end: Any
@@ -181,10 +233,14 @@ def test_shared_weights_that_cannot_be_trained_end_the_search_with_the_reason(
 
 
 def test_a_training_of_shared_weights_whose_machine_is_lost_is_started_again_but_not_for_ever(
-    one_shot: MakeSettings, device: StandInDevice, tracking: Runs
+    one_shot: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    notices: list[str] = []
+    monkeypatch.setattr(RecordingView, "noticed", lambda self, message: notices.append(message))
     with pytest.raises(OneShotError, match="its node is gone, 3 times in a row"):
         search(one_shot(), shared=lose_with("its node is gone"))
+    again = "the training of the shared weights will be tried again: its node is gone"
+    assert notices.count(again) == 2
 
 
 def test_a_study_whose_shared_weights_were_deleted_does_not_go_on(

@@ -28,7 +28,7 @@ EVERYTHING = replace(
         "rfcr_kernel": (3, 5),
         "head": ("plain", "fpn", "fpn_pan", "decoupled"),
         "head_width": (16, 32),
-        "prediction_bias": (True,),
+        "prediction_bias": (False, True),
         "input_size": (64, 96),
     },
 )
@@ -106,8 +106,84 @@ def test_networks_of_several_backbones_share_nothing() -> None:
         )
 
 
-def test_a_network_that_is_larger_than_the_one_it_shares_with_is_refused() -> None:
-    kinds = largest_of_each_kind(EVERYTHING)
-    small = [one.replace(head_width=16) for one in kinds]
-    with pytest.raises(ValueError, match="is larger than what an earlier network shares"):
-        share([*small, *kinds], num_classes=1)
+def one_network(**changes: object) -> Architecture:
+    """Return the largest network with RFCR and a shortcut, but for some axes."""
+    like = next(one for one in EVERYTHING.skeletons if one.scale_set and len(one.scale_set.collect) == 3)
+    sizes = {"rfcr_width": 24, "rfcr_channels": 24, "rfcr_kernel": 5, "head_width": 32, "input_size": 64}
+    return Architecture.from_dict({**like.to_dict(), **sizes, "shortcut": "maxpool", **changes})
+
+
+def values_of(weights: SharedWeights, **changes: object) -> dict[str, torch.Tensor]:
+    return dict(weights.extract(one_network(**changes)).named_parameters())
+
+
+def test_a_smaller_kernel_is_the_middle_of_a_larger_one(weights: SharedWeights) -> None:
+    large, small = values_of(weights), values_of(weights, rfcr_kernel=3)
+    assert torch.equal(small["neck.mix.0.weight"], large["neck.mix.0.weight"][:, :, 1:-1, 1:-1])
+
+
+def test_a_narrower_network_has_the_leading_channels(weights: SharedWeights) -> None:
+    large, narrow = values_of(weights, head="fpn"), values_of(weights, head="fpn", head_width=16, rfcr_width=8)
+    assert torch.equal(narrow["neck.collect.s16.weight"], large["neck.collect.s16.weight"][:8])
+    assert torch.equal(narrow["neck.mix.3.weight"], large["neck.mix.3.weight"][:, :8])
+    assert torch.equal(narrow["head.top_down.s8.project.0.weight"], large["head.top_down.s8.project.0.weight"][:, :16])
+
+
+@pytest.mark.parametrize("way", ["top_down.s8", "bottom_up.s16"])
+def test_what_a_decoupled_head_sends_and_what_it_has_are_sliced_apart(weights: SharedWeights, way: str) -> None:
+    large, small = values_of(weights, head="decoupled"), values_of(weights, head="decoupled", head_width=16)
+    both = [*range(16), *range(32, 48)]  # of each half, the leading channels
+    assert torch.equal(small[f"head.{way}.0.0.weight"], large[f"head.{way}.0.0.weight"][both])
+    assert torch.equal(small[f"head.{way}.1.0.weight"], large[f"head.{way}.1.0.weight"][:16, both])
+
+
+def test_what_a_pyramid_sends_comes_before_raw_features_and_these_before_the_fusion(weights: SharedWeights) -> None:
+    name, raw = "head.top_down.s8.expand.0.weight", 16
+    large = values_of(weights, head="fpn_pan")[name]
+    small = values_of(weights, head="fpn_pan", head_width=16, rfcr_channels=16)[name]
+    assert (large.shape[1], small.shape[1]) == (32 + raw + 24, 16 + raw + 16)
+    assert torch.equal(small, large[:16, [*range(16), *range(32, 32 + raw), *range(32 + raw, 32 + raw + 16)]])
+
+
+def test_what_sees_other_things_is_not_shared(weights: SharedWeights) -> None:
+    here, larger = values_of(weights), values_of(weights, input_size=96)
+    elsewhere = values_of(weights, scale_set="8+16@8>8+16+32")
+    assert not torch.equal(here["head.predict.s8.weight"], larger["head.predict.s8.weight"])
+    assert torch.equal(here["neck.mix.0.weight"], larger["neck.mix.0.weight"])
+    assert here["neck.mix.0.weight"].shape == elsewhere["neck.mix.0.weight"].shape
+    assert not torch.equal(here["neck.mix.0.weight"], elsewhere["neck.mix.0.weight"])
+    pooled, convolved = values_of(weights), values_of(weights, shortcut="conv")
+    shared = {name for name in pooled.keys() & convolved.keys() if pooled[name].shape == convolved[name].shape}
+    assert torch.equal(pooled["neck.collect.s16.weight"], convolved["neck.collect.s16.weight"])
+    assert len(shared) > 20
+
+
+@pytest.mark.parametrize("neck", ["none", "bifpn"])
+@pytest.mark.parametrize("outputs", [("16+32", "8+16+32"), ("8+16+32", "16+32")])
+def test_networks_of_other_outputs_share_what_is_alike_in_whatever_order_they_come(
+    neck: str, outputs: tuple[str, ...]
+) -> None:
+    """At a stride that is not the finest one, heads are twice as wide."""
+    axes = {**EVERYTHING.axes, "outputs": outputs, "neck": (neck,), "scale_set": ("none",), "head": ("fpn_pan",)}
+    space = replace(EVERYTHING, axes=axes)
+    shared = share(largest_of_each_kind(space), num_classes=3)
+    for architecture in every_kind(space):
+        images = torch.randn(2, 3, 64, 64)
+        alone = shared.extract(architecture.replace(input_size=64)).train()
+        with torch.no_grad():
+            of_shared = shared.network(architecture.replace(input_size=64))(images)
+            assert all(
+                torch.allclose(one, other, atol=1e-5) for one, other in zip(of_shared, alone(images), strict=True)
+            )
+    if neck == "bifpn":
+        kept = shared.values["neck_bottom_up_s16_weights/bifpn:handed"]
+        assert kept.shape == (1,)
+
+
+def test_a_shared_value_grows_to_hold_all_its_slices() -> None:
+    small, large = (one_network(head="fpn", head_width=width) for width in (16, 32))
+    grown = share([small, large], num_classes=3)
+    name = "head.top_down.s8.project.0.weight"
+    values = [dict(grown.extract(one).named_parameters())[name] for one in (small, large)]
+    assert torch.equal(values[0], values[1][:, :16])
+    assert values[1].std() > 0.5 * values[0].std()

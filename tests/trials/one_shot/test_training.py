@@ -6,18 +6,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 
 from spaces import Architecture
 from spaces.named_spaces import tiny
 from spaces.networks import build_network
-from spaces.space import BackboneChoice
+from spaces.networks.shared_weights import share
+from spaces.space import BackboneChoice, Space
+from spaces.weights import WEIGHTS_DIR, load_pretrained
 from tests.trials.test_trial import StandInDevice
 from trials.data import Dataset
+from trials.data.augmentation import AugmentSettings
 from trials.data.batches import Batch
 from trials.data.shapes import ShapesSettings, make_shapes
 from trials.one_shot.detector import shrink
 from trials.one_shot.losses import Losses
+from trials.one_shot.sandwich import largest_of_each_kind
 from trials.one_shot.score import SharedScorer
 from trials.one_shot.train import SharedTraining, train_shared
 from trials.one_shot.training import SCORES_FILE, SHARED_FILE, draw_distinct, read_scores
@@ -52,21 +57,25 @@ class KilledError(Exception):
     """Stands for the end of a process."""
 
 
-def train(folder: Path, settings: TrainSettings = SETTINGS, **arguments: Any) -> SharedTraining:
+def train(
+    folder: Path, settings: TrainSettings = SETTINGS, *, space: Space = SPACE, **arguments: Any
+) -> SharedTraining:
     given: dict[str, Any] = {"report": ignore_progress, "dataset": DATASET, **arguments}
     folder.mkdir(exist_ok=True)
     losses = Losses(given["dataset"], settings)
-    return train_shared(SPACE, losses=losses, settings=settings, work_dir=folder, **given)
+    return train_shared(space, losses=losses, settings=settings, work_dir=folder, **given)
 
 
 def test_the_networks_of_a_space_learn_together(tmp_path: Path) -> None:
-    settings = replace(SETTINGS, epochs=60, learning_rate=1e-2, augmentation=replace(SETTINGS.augmentation, mosaic=0.0))
     few = DATASET.splits["train"][:8]
     dataset = replace(DATASET, splits={"train": few, "val": few})
-    trained = train(tmp_path, settings, dataset=dataset)
-    assert trained.history[-1][1] < 0.6 * trained.history[0][1]
+    space = replace(SPACE, axes={**SPACE.axes, "scale_set": ("none",), "input_size": (64,)})
+    settings = replace(SETTINGS, epochs=40, batch_size=8, learning_rate=2e-2, augmentation=AugmentSettings())
+    trained = train(tmp_path, settings, space=space, dataset=dataset)
+    assert trained.history[-1][1] < 0.5 * trained.history[0][1]
     scorer = SharedScorer(trained.weights, dataset, Losses(dataset, settings), settings)
-    scored = {head: scorer.score(_largest().replace(head=head)).ap50 for head in ("fpn", "decoupled")}
+    largest = next(one for one in largest_of_each_kind(space) if one.head == "decoupled")
+    scored = {width: scorer.score(largest.replace(head_width=width)).ap50 for width in (16, 32)}
     assert min(scored.values()) > 0.3, scored
 
 
@@ -85,6 +94,7 @@ def test_a_resumed_training_of_shared_weights_equals_an_uninterrupted_one(tmp_pa
     resumed = train(tmp_path / "parts", report=lambda one: bool(seen.append(one)) or True)
     assert min(one.epoch for one in seen) > 1
     assert resumed.history == whole.history
+    assert resumed.seconds_train > 0
     state = resumed.weights.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in whole.weights.state_dict().items())
 
@@ -110,6 +120,43 @@ def test_a_checkpoint_is_no_file_of_shared_weights(tmp_path: Path) -> None:
     torch.save({"format": 2, "state_dict": {}}, tmp_path / SHARED_FILE)
     with pytest.raises(TrainingError, match="it holds no shared weights of this version"):
         read_shared(tmp_path / SHARED_FILE)
+
+
+@pytest.mark.parametrize("num_train", [1, 9, 17])
+def test_no_batch_of_one_image_gives_statistics(tmp_path: Path, num_train: int) -> None:
+    """At 32 px the last features are of one pixel: one image has no variance there."""
+    train_split = (*DATASET.splits["train"], *DATASET.splits["train"])[:num_train]
+    dataset = replace(DATASET, splits={**DATASET.splits, "train": train_split})
+    weights = share(largest_of_each_kind(SPACE), num_classes=2)
+    scorer = SharedScorer(weights, dataset, Losses(dataset, SETTINGS), SETTINGS)
+    network = scorer.take_out(_largest().replace(input_size=32))
+    assert all(bool(value.isfinite().all()) for value in network.state_dict().values())
+    assert 0 <= scorer.score(_largest().replace(input_size=32)).ap <= 1
+
+
+def test_imagenet_weights_are_where_shared_weights_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = "mobilenetv3_small_050"
+    classifier = timm.create_model(backbone)
+    torch.save(classifier.state_dict(), tmp_path / f"{backbone}.pth")
+    monkeypatch.setenv(WEIGHTS_DIR, str(tmp_path))
+    space = replace(SPACE, backbones={backbone: BackboneChoice(truncation=(9, 11), transfer=(4,))})
+    still = replace(SETTINGS, epochs=1, learning_rate=1e-2, transfer_rate=1e-12, warmup_epochs=0.0, ema_decay=0.0)
+    trained = train_shared(
+        space,
+        dataset=DATASET,
+        losses=Losses(DATASET, still),
+        settings=still,
+        report=ignore_progress,
+        work_dir=tmp_path,
+    )
+    before = share(largest_of_each_kind(SPACE), num_classes=2)
+    load_pretrained(before.network(space.skeletons[-1]).network, space.skeletons[-1])
+    change = [
+        float((value - dict(before.blocks[index].named_parameters())[name]).detach().abs().max())
+        for index in (0, 3)
+        for name, value in trained.weights.blocks[index].named_parameters()
+    ]
+    assert max(change) < 1e-5  # they start from ImageNet, and learn at its rate
 
 
 def test_a_loss_is_where_its_network_is() -> None:
