@@ -1,0 +1,38 @@
+"""A slot alone, without Ray and without processes."""
+
+from pathlib import Path
+
+import pytest
+
+from search.cluster.slot import Slot
+from tests.search.conftest import MakeSettings
+from tests.search.driver.scripted import FEW, ScriptedExecutor
+from trials.trial_result import OneShotTask, TrialRequest
+
+
+def test_a_training_of_shared_weights_that_was_lost_starts_again_in_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: MakeSettings
+) -> None:
+    executor = ScriptedExecutor()
+    monkeypatch.setattr("search.cluster.slot.LocalExecutor", lambda workers: executor)
+    monkeypatch.setattr("search.cluster.slot.scratch_folder", lambda: tmp_path)
+    monkeypatch.setattr("search.cluster.slot.NodeData.find", lambda self, request: "the node's own copy")
+    slot = Slot()
+    request = TrialRequest(
+        study_id="a study",
+        number=-1,
+        architecture=FEW.skeletons[0],
+        dataset="data",
+        skip_broken=False,
+        device="cpu",
+        max_latency_ms=None,
+        train=settings().train,
+        one_shot=OneShotTask(space=FEW, num_scored=1),
+        work_dir=Path("of the driver"),
+        latency_cache=Path("of the driver"),
+    )
+    assert slot.start(request, None)
+    (tmp_path / "-1" / "last.ckpt").write_bytes(b"of the first epochs")
+    assert slot.start(request, None)
+    assert (tmp_path / "-1" / "last.ckpt").is_file()
+    assert [(one.dataset, one.work_dir) for one in executor.started] == [("the node's own copy", tmp_path / "-1")] * 2
