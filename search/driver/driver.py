@@ -212,6 +212,8 @@ class Driver:
         self._is_exhausted = False
         if running.request.one_shot is not None:  # it resumes from its own checkpoint
             self._view.put_back(number)
+            if self._is_ending:
+                self._view.noticed("the training of the shared weights has stopped; the same command goes on with it")
             return
         self._work.interrupt(number)
         self._tracking.interrupted(number)

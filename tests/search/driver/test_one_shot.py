@@ -220,6 +220,7 @@ def test_an_interrupt_ends_the_training_of_shared_weights_at_once_and_nothing_is
     assert (result.ending, len(result.summary.records)) == ("interrupted", 0)
     assert [one.number for one in executor.started] == [-1]
     assert view.given_up == [-1]
+    assert "the training of the shared weights has stopped; the same command goes on with it" in view.notices
     _, executor, _ = search(one_shot())
     assert [one.number for one in executor.started] == [-1, 0, 1, 2, 3]
 
