@@ -41,10 +41,11 @@ class Thresholds:
     """Rounds whose reference took longer than its quiet figure by a larger share do not count: a virtual machine with busy
     neighbours takes 1.3 times as long for seconds to minutes. A reference that ranges more widely is noted."""
 
-    max_over_fastest: float = 1.5
+    max_over_fastest: float = 1.75
     """A median that is more times the fastest pass shows that other work slowed the network itself. The reference is small
     and stays in the cache. In 6 of 80 measurements beside a training on the other core, a larger network took 1.8 to 2.9
-    times its fastest pass while the reference showed nothing; in the others it took 1.31 times at most."""
+    times its fastest pass while the reference showed nothing; in the others it took 1.31 times at most. Beside several
+    test runs on two cores, networks of a fifth of a millisecond reach 1.56."""
 
     steady_repeat: float = 0.01
     """Medians of one engine on a steady board agree within this share."""

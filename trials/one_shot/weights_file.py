@@ -1,16 +1,14 @@
 """The file of trained shared weights."""
 
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from spaces.networks.shared_weights import SharedWeights
 from spaces.weights.tensor_file import read_tensors
+from trials.training.checkpoint import state_on_cpu, write_tensors
 from trials.training.errors import TrainingError
-from trials.whole_file import whole_file
 
 _FORMAT = 1
 _VALUES = "values."
@@ -23,12 +21,9 @@ def write_shared(path: Path, weights: SharedWeights) -> None:
         "backbone": weights.backbone,
         "num_blocks": len(weights.blocks),
         "num_classes": weights.num_classes,
-        "state_dict": {name: value.detach().cpu().contiguous() for name, value in weights.state_dict().items()},
+        "state_dict": state_on_cpu(weights),
     }
-    buffer = BytesIO()  # where torch writes a file, a full disk raises a RuntimeError of an internal check
-    torch.save(values, buffer)
-    with whole_file(path) as partial:
-        partial.write_bytes(buffer.getbuffer())
+    write_tensors(path, values)
 
 
 def read_shared(path: Path) -> SharedWeights:

@@ -43,13 +43,18 @@ class Checkpoint:
 
 def write_checkpoint(path: Path, network: nn.Module, decoding: Decoding) -> None:
     """Write weights and decoding atomically."""
-    values = {
-        "format": _FORMAT,
-        "state_dict": {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()},
-        **vars(decoding),
-    }
+    write_tensors(path, {"format": _FORMAT, "state_dict": state_on_cpu(network), **vars(decoding)})
+
+
+def state_on_cpu(module: nn.Module) -> dict[str, Tensor]:
+    """Return a module's state as a file of it holds it."""
+    return {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+
+
+def write_tensors(path: Path, values: Mapping[str, Any]) -> None:
+    """Write tensors and plain values atomically, for `spaces.weights.tensor_file.read_tensors`."""
     buffer = BytesIO()  # where torch writes a file, a full disk raises a RuntimeError of an internal check
-    torch.save(values, buffer)
+    torch.save(dict(values), buffer)
     with whole_file(path) as partial:
         partial.write_bytes(buffer.getbuffer())
 
