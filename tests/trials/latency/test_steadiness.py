@@ -141,7 +141,9 @@ def test_a_network_that_other_work_slows_while_the_reference_shows_nothing_is_re
     rounds = time_in_turn(lambda: next(passes), lambda: [0.1])
     assert rounds.verdict.error < THRESHOLDS.steady_error  # steady, and wrong
     assert not rounds.verdict.is_steady
-    assert rounds.verdict.fault == "other work slowed it: its median is 2.16 times its fastest pass (at most 1.75 times)"
+    assert (
+        rounds.verdict.fault == "other work slowed it: its median is 2.16 times its fastest pass (at most 1.75 times)"
+    )
     assert rounds.count == THRESHOLDS.max_windows * THRESHOLDS.max_rounds
 
 
