@@ -214,17 +214,7 @@ class SearchWork:
             self.prepared(result)
             return None
         (self._shared_folder / RESULT_FILE).unlink(missing_ok=True)  # no reason of an earlier failure is the next one's
-        request = to_request(
-            settings,
-            -1,
-            largest,
-            study_id=self.id,
-            device_key=self._device_key,
-            broken_images=self._broken_images,
-            fingerprint=self._fingerprint,
-            num_classes=self._num_classes,
-            train=shared_training(settings.train),
-        )
+        request = self._request(-1, largest, shared_training(settings.train))
         self._notice(
             f"training shared weights first, {counted(request.train.epochs, 'epoch(s)')}; each trial then begins with its "
             f"slice of them and trains for {counted(trial_training(settings.train).epochs, 'epoch(s)')}"
@@ -276,16 +266,8 @@ class SearchWork:
         if asked is None:
             return None
         number, architecture, why = asked
-        request = to_request(
-            self.settings,
-            number,
-            architecture,
-            study_id=self.id,
-            device_key=self._device_key,
-            broken_images=self._broken_images,
-            fingerprint=self._fingerprint,
-            num_classes=self._num_classes,
-            train=in_one_format(self._trial_training(), self.summary.records),
+        request = replace(
+            self._request(number, architecture, in_one_format(self._trial_training(), self.summary.records)),
             max_latency_ms=self.settings.max_latency_ms,
             parent=self._find_start(architecture),
             is_shared=self.settings.one_shot,
@@ -327,6 +309,20 @@ class SearchWork:
 
     def _count(self, seconds: float) -> None:
         self.seconds_measuring += seconds
+
+    def _request(self, number: int, architecture: Architecture, train: TrainSettings) -> TrialRequest:
+        """Return a request on the study's data and device."""
+        return to_request(
+            self.settings,
+            number,
+            architecture,
+            study_id=self.id,
+            device_key=self._device_key,
+            broken_images=self._broken_images,
+            fingerprint=self._fingerprint,
+            num_classes=self._num_classes,
+            train=train,
+        )
 
     def _trial_training(self) -> TrainSettings:
         return trial_training(self.settings.train) if self.settings.one_shot else self.settings.train

@@ -104,11 +104,8 @@ def to_request(
     fingerprint: str = "",
     num_classes: int = 0,
     train: TrainSettings,
-    max_latency_ms: float | None = None,
-    parent: Path | None = None,
-    is_shared: bool = False,
 ) -> TrialRequest:
-    """Return the request of one trial.
+    """Return the request of one trial, without a limit of latency and with weights of its own.
 
     Args:
         settings: The run it belongs to.
@@ -120,9 +117,6 @@ def to_request(
         fingerprint: Of the dataset without them.
         num_classes: Of the dataset.
         train: How it trains.
-        max_latency_ms: Over this it is not trained; None for no limit.
-        parent: Checkpoint it starts from; None for none.
-        is_shared: Whether that holds the study's shared weights.
     """
     return TrialRequest(
         study_id=study_id,
@@ -136,10 +130,8 @@ def to_request(
         device=settings.device,
         device_key=device_key,
         also_measure=settings.also_measure,
-        max_latency_ms=max_latency_ms,
+        max_latency_ms=None,
         train=train,
-        parent=parent,
-        is_shared=is_shared,
         work_dir=settings.trial_folder(number),
         latency_cache=settings.latency_cache,
     )
