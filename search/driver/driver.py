@@ -263,6 +263,8 @@ class Driver:
         if result.state != "failed" or not running.is_retry:
             self._failure.hear(result)
         if not self._is_ending:
+            if not self._failure.message:
+                self._is_exhausted = False  # what has ended may be what the next trial was waiting for
             self._fill()  # before the bookkeeping below, so that no worker waits for it
         self._tracking.finished(record, seconds=time.monotonic() - running.began)
         self._tracking.update(self._work.summary)

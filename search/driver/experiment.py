@@ -1,6 +1,7 @@
 """Experiments: a driver over a list of trainings, each run to its end."""
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,6 +15,7 @@ from search.driver.view import View
 from search.driver.work import Proposal, in_one_format, to_request
 from search.front.record import TrialRecord
 from search.front.summary import Summary
+from search.strategy.repeats import Repeats, choose_repeat
 from search.study.data_record import check_data
 from search.study.experiment import ExperimentSettings, Variant, open_book, to_summary
 from trials.progress import Progress
@@ -28,6 +30,7 @@ def run_experiment(
     settings: ExperimentSettings,
     variants: Sequence[Variant],
     *,
+    repeats: Repeats | None = None,
     executor: Executor,
     devices: Devices | None = None,
     view: View,
@@ -39,6 +42,8 @@ def run_experiment(
     Args:
         settings: Which experiment; an existing one is resumed, with further variants if some are new.
         variants: What to train.
+        repeats: Further trainings of these architectures, those of earlier runs included; None where only the listed ones
+            count.
         executor: Where; closed at the end.
         devices: Where latency is measured; None for what this machine has and reaches.
         view: Shows how the run goes.
@@ -46,14 +51,16 @@ def run_experiment(
         write_reports: Its files go onto the experiment's MLflow run.
 
     Returns:
-        How the run ended, and the finished ones of the given variants in their order.
+        How the run ended, and the finished ones of the given variants in their order, then the repeats.
 
     Raises:
         StudyError: the folder belongs to a study, or to an experiment of other settings or other data.
         DatasetError: the data cannot be read.
         DeviceError: the device cannot be reached.
     """
-    make_work = partial(ExperimentWork, settings, variants, write_reports=write_reports, notice=view.noticed)
+    make_work = partial(
+        ExperimentWork, settings, variants, repeats=repeats, write_reports=write_reports, notice=view.noticed
+    )
     result, work = open_and_drive(
         settings, make_work, executor, devices=devices or LocalDevices(), view=view, stop_requested=stop_requested
     )
@@ -61,7 +68,7 @@ def run_experiment(
 
 
 class ExperimentWork:
-    """An experiment as a source of trials.
+    """An experiment as a source of trials: the listed variants, then the repeats that it chooses.
 
     Raises:
         StudyError: the folder belongs to a study, or to an experiment of other settings or other data.
@@ -76,12 +83,14 @@ class ExperimentWork:
         variants: Sequence[Variant],
         opened: Opened,
         *,
+        repeats: Repeats | None = None,
         write_reports: WriteReports,
         notice: Callable[[str], None],
     ) -> None:
         self.settings = settings
         self.id, self._variants = open_book(settings, variants)
         self._requested = [self._variants.index(variant) for variant in variants]
+        self._repeats = repeats
         self._device_key = opened.identity.key
         self._broken_images = opened.broken_images
         self._fingerprint = opened.dataset.fingerprint
@@ -102,9 +111,20 @@ class ExperimentWork:
             del finished[number]
             shutil.rmtree(settings.trial_folder(number))
         self._records = {number: self._variants[number].record(number, result) for number, result in finished.items()}
+        self._left = 0
+        """Repeats that are not chosen yet."""
+        if repeats is not None:
+            labels = {variant.label for variant in variants}
+            chosen = [number for number, variant in enumerate(self._variants) if variant.label in labels]
+            chosen = [number for number in chosen if number not in self._requested]
+            # What is finished counts, however many are wanted now; of the others no more than that.
+            kept = [number for number in chosen if number in finished]
+            kept += [number for number in chosen if number not in finished][: max(0, repeats.count - len(kept))]
+            self._requested += sorted(kept)
+            self._left = max(0, repeats.count - len(kept))
         waiting = [number for number in dict.fromkeys(self._requested) if number not in finished]
         self._waiting = sorted(waiting, key=self._failed.__contains__)
-        self.budget = len(self._waiting) + len(finished)
+        self.budget = len(self._waiting) + len(finished) + self._left
 
     @property
     def summary(self) -> Summary:
@@ -124,7 +144,7 @@ class ExperimentWork:
 
     def ask(self) -> Proposal | None:
         """Return the next training."""
-        if not self._waiting:
+        if not self._waiting and not self._add_repeat():
             return None
         number = self._waiting.pop(0)
         variant = self._variants[number]
@@ -142,6 +162,23 @@ class ExperimentWork:
             ),
         )
         return Proposal(request=request, is_retry=number in self._failed)
+
+    def _add_repeat(self) -> bool:
+        """Choose a repeat, and let it wait; return whether there is one."""
+        if self._repeats is None or not self._left:
+            return False
+        requested = [self._variants[number] for number in self._requested]
+        begun = Counter(variant.architecture for variant in requested)
+        chosen = choose_repeat(self.requested_records(), begun, reference=self._repeats.reference)
+        if chosen is None:
+            return False
+        alike = [variant for variant in self._variants if variant.architecture == chosen]
+        repeat = replace(alike[0], seed=1 + max(variant.seed for variant in alike))
+        _, self._variants = open_book(self.settings, [repeat])
+        self._requested.append(len(self._variants) - 1)
+        self._waiting.append(len(self._variants) - 1)
+        self._left -= 1
+        return True
 
     def tell(self, number: int, result: TrialResult) -> TrialRecord:
         """Record a training's end."""

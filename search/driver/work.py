@@ -52,7 +52,7 @@ class Work(Protocol):
         """
 
     def ask(self) -> Proposal | None:
-        """Return the next trial; None where no architecture is left."""
+        """Return the next trial; None where there is none, at least until a running one ends."""
 
     def tell(self, number: int, result: TrialResult) -> TrialRecord:
         """Record a trial's end, once."""

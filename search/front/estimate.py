@@ -3,7 +3,7 @@
 An estimate comes from a model of all trials (`search.strategy.accuracy.estimates`), or from repeats with other seeds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import hypot
 from statistics import fmean
@@ -55,6 +55,17 @@ def mean_ap(repeats: Sequence[TrialRecord]) -> float:
     return fmean(record.point[0] for record in repeats if record.point is not None)
 
 
+def noise_variance(groups: Collection[Sequence[TrialRecord]]) -> float:
+    """Return the variance of AP over seeds, by repeats and by `NOISE`, more than 0.
+
+    Args:
+        groups: Complete trainings of one architecture each.
+    """
+    num_repeats = sum(len(group) - 1 for group in groups)
+    squares = sum((record.point[0] - mean_ap(group)) ** 2 for group in groups for record in group if record.point)
+    return (_NOISE_TRAININGS * NOISE**2 + squares) / (_NOISE_TRAININGS + num_repeats)
+
+
 def estimate_from_repeats(records: Sequence[TrialRecord]) -> dict[int, Estimate]:
     """Estimate AP as the mean over seeds; the deviation over seeds is taken to be the same for all architectures.
 
@@ -62,11 +73,9 @@ def estimate_from_repeats(records: Sequence[TrialRecord]) -> dict[int, Estimate]
         The estimate of each complete training by its number; repeats share one. Empty where nothing was repeated.
     """
     groups = list(group_repeats(records).values())
-    num_repeats = sum(len(group) - 1 for group in groups)
-    if not num_repeats:
+    if all(len(group) == 1 for group in groups):
         return {}
-    squares = sum((record.point[0] - mean_ap(group)) ** 2 for group in groups for record in group if record.point)
-    variance = (_NOISE_TRAININGS * NOISE**2 + squares) / (_NOISE_TRAININGS + num_repeats)
+    variance = noise_variance(groups)
     return {
         record.number: Estimate(ap=mean_ap(group), std=(variance / len(group)) ** 0.5)
         for group in groups

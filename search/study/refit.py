@@ -37,22 +37,27 @@ class Finalists:
         """Members and near-front trials."""
         return (*self.members, *self.near)
 
-    def seconds(self, epochs: int, *, num_seeds: int, done: Mapping[int, int]) -> float:
+    def seconds(self, epochs: int, *, num_repeats: int, done: Mapping[int, int]) -> float:
         """Return the expected seconds of retraining all, one after the other, from what their trials took.
 
         Args:
             epochs: Of each training.
-            num_seeds: Trainings of each.
+            num_repeats: Repeats, each of which is expected to take as long as the mean.
             done: Number of a trial to how many of its full trainings are finished; 0 where it is absent.
         """
-        left = [(record.result, max(0, num_seeds - done.get(record.number, 0))) for record in self.all]
-        return sum(
-            count
-            * (result.seconds.get("train", 0.0) + result.seconds.get("score", 0.0))
-            / max(1, result.epochs)
+        seconds = {
+            record.number: (record.result.seconds.get("train", 0.0) + record.result.seconds.get("score", 0.0))
+            / max(1, record.result.epochs)
             * epochs
-            for result, count in left
-        )
+            for record in self.all
+        }
+        left = max(0, num_repeats - self.num_repeated(done))
+        missing = sum(one for number, one in seconds.items() if not done.get(number))
+        return missing + left * sum(seconds.values()) / max(1, len(seconds))
+
+    def num_repeated(self, done: Mapping[int, int]) -> int:
+        """Return how many of the finished full trainings are repeats; `done` is that of `seconds`."""
+        return sum(max(0, done.get(record.number, 0) - 1) for record in self.all)
 
 
 def find_finalists(summary: Summary) -> Finalists:
@@ -85,18 +90,15 @@ def full_training(train: TrainSettings, *, epochs: int) -> TrainSettings:
     )
 
 
-def to_variants(finalists: Finalists, *, seed: int, num_seeds: int) -> list[Variant]:
+def to_variants(finalists: Finalists, *, seed: int) -> list[Variant]:
     """Return the experiment's variants; their labels name the trials they retrain.
 
     Args:
         finalists: The trials.
-        seed: Of the study; its followers are used, since the study's own gave the scores that chose the finalists.
-        num_seeds: Trainings of each, at least 1. All are trained once before any is repeated.
+        seed: Of the study; the next one is used, since the study's own gave the scores that chose the finalists.
     """
     return [
-        Variant(label=f"{_LABEL}{one.number}", architecture=one.architecture, seed=one_seed)
-        for one_seed in range(seed + 1, seed + 1 + num_seeds)
-        for one in finalists.all
+        Variant(label=f"{_LABEL}{one.number}", architecture=one.architecture, seed=seed + 1) for one in finalists.all
     ]
 
 

@@ -219,7 +219,7 @@ def test_a_search_cannot_be_continued_as_a_training(call: Call, tiny: Path, real
 def test_a_search_ends_with_full_trainings_of_its_front(call: Call, inline: None, copied_study: RealStudy) -> None:
     """The search's own command, its budget spent, goes on with the refit, and later finds that done too."""
     flags = f"--budget 2 --data {SHAPES} --epochs 1 --space {copied_study.space} --max-latency 999 --study real"
-    words = ("search", *flags.split(), "--refit", "2", "--seeds", "2", "--dir", copied_study.root)
+    words = ("search", *flags.split(), "--refit", "2", "--repeats", "2", "--dir", copied_study.root)
     called = call(*words)
     assert called.code == 0, called.said
     members = len(read_study(copied_study.root, "real").summary.front)
@@ -239,7 +239,7 @@ def test_a_search_ends_with_full_trainings_of_its_front(call: Call, inline: None
     again = call(*words)
     assert again.code == 0, again.said
     assert f"resuming: {len(refitted)} trainings are finished" in again.out
-    assert "2 epochs each, 2 seeds: all are finished" in again.out
+    assert "2 epochs each, then 2 repeats: all are finished" in again.out
     exported = call("export", "--study", "real-refit-2", "--dir", copied_study.root, "--out", "final")
     assert exported.code == 0, exported.said
     metrics = json.loads(Path("final/metrics.json").read_text(encoding="utf-8"))

@@ -39,7 +39,7 @@ def search(
     one_shot: bool = False,
     prior: str | Sequence[str] = (),
     refit: int | None = None,
-    seeds: int = 1,
+    repeats: int = 0,
     skip_broken: bool = False,
     accept_changed_data: bool = False,
     keep: Keep | None = None,
@@ -78,7 +78,7 @@ def search(
         prior: Earlier studies, names in `dir` or folders of others, on any data and device, from which the search learns
             before its first training.
         refit: Epochs of retraining the front at the end, 0 for none; None for 3 times a trial's, 0 on generated images.
-        seeds: Retrainings of each network, of other seeds.
+        repeats: Retrainings with further seeds, spent on networks that cannot be told apart yet.
         skip_broken: Whether broken images and annotations are left out instead of ending the search.
         accept_changed_data: Whether to resume though images or annotations changed.
         keep: Whose weights stay: ``front`` for trials that no other one beats, or ``all``; None for ``front``, ``all`` with
@@ -121,7 +121,7 @@ def search(
         one_shot=one_shot,
         prior=(prior,) if isinstance(prior, str) else prior,
         refit=refit,
-        seeds=seeds,
+        repeats=repeats,
         skip_broken=skip_broken,
         accept_changed_data=accept_changed_data,
         keep=keep,

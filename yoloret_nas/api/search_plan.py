@@ -36,8 +36,8 @@ class SearchPlan:
     """Where trials run."""
     refit_epochs: int
     """Epochs of retraining the front at the end, 0 for none."""
-    num_seeds: int
-    """Retrainings of each network."""
+    num_repeats: int
+    """Of retrainings, with other seeds."""
 
 
 def plan_search(options: SearchOptions) -> SearchPlan:
@@ -82,7 +82,7 @@ def plan_search(options: SearchOptions) -> SearchPlan:
         for one in (device, *settings.also_measure):
             open_device(one).close()  # refuses what names no device; nothing is reached yet
     check_writable(settings.root)
-    return SearchPlan(settings=settings, workers=workers, refit_epochs=refit_epochs, num_seeds=options.seeds)
+    return SearchPlan(settings=settings, workers=workers, refit_epochs=refit_epochs, num_repeats=options.repeats)
 
 
 def run_plan(plan: SearchPlan, console: Console) -> RunResult:
@@ -114,7 +114,7 @@ def refit_plan(plan: SearchPlan, result: RunResult, console: Console) -> None:
             plan.settings,
             result.summary,
             epochs=plan.refit_epochs,
-            num_seeds=plan.num_seeds,
+            num_repeats=plan.num_repeats,
             console=console,
             workers=plan.workers,
         )

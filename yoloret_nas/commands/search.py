@@ -88,7 +88,12 @@ if TYPE_CHECKING:
     default=None,
     help="Epochs of retraining the front at the end, 0 for none.  [default: 3 times a trial's, 0 on shapes]",
 )
-@click.option("--seeds", type=click.IntRange(1), default=1, help="Retrainings of each network, of other seeds.")
+@click.option(
+    "--repeats",
+    type=click.IntRange(0),
+    default=0,
+    help="Retrainings with further seeds, spent on networks that cannot be told apart yet.",
+)
 @click.option("--skip-broken", is_flag=True, help="Leave broken images and annotations out instead of stopping.")
 @click.option("--accept-changed-data", is_flag=True, help="Resume though images or annotations changed.")
 @click.option("--keep", type=click.Choice(KEPT), help="Whose weights stay.  [default: as begun; front]")

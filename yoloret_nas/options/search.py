@@ -89,7 +89,7 @@ class SearchOptions:
     one_shot: bool = False
     prior: Sequence[str] = ()
     refit: int | None
-    seeds: int
+    repeats: int
     skip_broken: bool
     accept_changed_data: bool = False
     keep: "Keep | None"
@@ -102,9 +102,8 @@ class SearchOptions:
             epochs=self.epochs,
             batch_size=self.batch_size,
             workers=self.workers,
-            seeds=self.seeds,
         )
-        check_at_least(0, seed=self.seed, refit=self.refit)
+        check_at_least(0, seed=self.seed, refit=self.refit, repeats=self.repeats)
         check_choice("recipe", self.recipe, RECIPES)
         check_choice("keep", self.keep, KEPT)
         if self.inherit and self.keep == "front":

@@ -11,6 +11,7 @@ from rich.console import Console
 from search.driver.experiment import WriteReports, run_experiment
 from search.front.record import TrialRecord
 from search.reports.experiment import Row, to_rows, write_rows
+from search.strategy.repeats import Repeats
 from search.study.experiment import ExperimentSettings, Variant, refuse_relabelled
 from spaces import Architecture
 from spaces.counted import counted
@@ -151,11 +152,12 @@ def run(
     settings: ExperimentSettings,
     variants: Sequence[Variant],
     *,
+    repeats: Repeats | None = None,
     console: Console,
     write_reports: WriteReports = lambda records: (),
     workers: Workers | None = None,
 ) -> list[TrialRecord]:
-    """Run an experiment in the terminal, on this machine unless `workers` says where; return the finished variants.
+    """Run an experiment in the terminal, on this machine unless `workers` says where; return the finished trainings.
 
     Raises:
         KeyboardInterrupt: it was interrupted, once or twice, as a search may be.
@@ -176,6 +178,7 @@ def run(
         result, records = run_experiment(
             settings,
             variants,
+            repeats=repeats,
             executor=executor,
             devices=devices,
             view=view,
@@ -183,14 +186,15 @@ def run(
             write_reports=write_reports,
         )
     if result.ending == "interrupted":
+        wanted = max(len(records), len(variants) + (repeats.count if repeats else 0))
         console.print(
-            f"{len(records)} of {counted(len(variants), 'training(s) is|are')} finished; the same command resumes",
+            f"{len(records)} of {counted(wanted, 'training(s) is|are')} finished; the same command resumes",
             soft_wrap=True,
         )
         raise KeyboardInterrupt
     if num_failed := sum(record.point is None for record in records):
         click.echo(
-            f"{num_failed} of {counted(len(variants), 'training(s)')} failed; the same command trains them again",
+            f"{num_failed} of {counted(len(records), 'training(s)')} failed; the same command trains them again",
             err=True,
         )
     return records

@@ -12,6 +12,7 @@ from search.front.record import TrialRecord
 from search.front.summary import Summary
 from search.reports import estimate_words, write_reports
 from search.strategy.accuracy.estimates import with_estimates
+from search.strategy.repeats import Repeats, choose_repeat
 from search.study.experiment import ExperimentSettings, read_experiment
 from search.study.next_command import dir_option
 from search.study.refit import Finalists, Refit, compare_refit, find_finalists, full_training, refit_name, to_variants
@@ -32,7 +33,7 @@ def refit(
     summary: Summary,
     *,
     epochs: int,
-    num_seeds: int,
+    num_repeats: int,
     console: Console,
     workers: Workers | None = None,
 ) -> None:
@@ -44,7 +45,7 @@ def refit(
         settings: The study.
         summary: Its finished trials.
         epochs: Of each full training.
-        num_seeds: Full trainings of each finalist, at least 1.
+        num_repeats: Full trainings beyond the first of each finalist; they go where they may change which one is taken.
         console: Where to print.
         workers: Where to train; None for this machine.
 
@@ -66,11 +67,12 @@ def refit(
     )
     there = read_experiment(settings.root, experiment.name)
     before = compare_refit(experiment.name, summary, there.summary.records if there else ())
+    repeats = f", then {counted(num_repeats, 'repeat(s)')}" if num_repeats else ""
     console.print(
         f"\nrefit: {counted(len(finalists.members), 'trial(s)')} of the front and {len(finalists.near)} "
         f"within {NOISE} AP of it, "
-        f"{counted(epochs, 'epoch(s)')} each{f', {num_seeds} seeds' if num_seeds > 1 else ''}: "
-        f"{_what_it_costs(finalists, epochs, num_seeds=num_seeds, before=before)}",
+        f"{counted(epochs, 'epoch(s)')} each{repeats}: "
+        f"{_what_it_costs(finalists, epochs, num_repeats=num_repeats, before=before)}",
         markup=False,
         soft_wrap=True,
     )
@@ -81,8 +83,21 @@ def refit(
             return []
         return write_reports(found, experiment.folder, title=f"{settings.name} · {counted(epochs, 'epoch(s)')} each")
 
-    variants = to_variants(finalists, seed=settings.seed, num_seeds=num_seeds)
-    records = run(experiment, variants, console=console, write_reports=write_refit_reports, workers=workers)
+    records = run(
+        experiment,
+        to_variants(finalists, seed=settings.seed),
+        repeats=Repeats(count=num_repeats, reference=summary.reference),
+        console=console,
+        write_reports=write_refit_reports,
+        workers=workers,
+    )
+    num_repeated = len(records) - len(finalists.all)
+    if num_repeated < num_repeats:
+        console.print(
+            f"{num_repeated} of {counted(num_repeats, 'repeat(s)')} trained: another one would hardly change which networks "
+            "are taken",
+            soft_wrap=True,
+        )
     found = compare_refit(experiment.name, summary, records)
     show_refit(replace(found, summary=with_estimates(found.summary)), console, root=settings.root)
     if not found.summary.front:
@@ -135,13 +150,22 @@ def agreement_words(found: Refit) -> str:
     )
 
 
-def _what_it_costs(finalists: Finalists, epochs: int, *, num_seeds: int, before: Refit) -> str:
-    done = {one.trial.number: min(one.num_seeds, num_seeds) for one in before.retrained}
+def _what_it_costs(finalists: Finalists, epochs: int, *, num_repeats: int, before: Refit) -> str:
+    done = {one.trial.number: one.num_seeds for one in before.retrained}
     num_done = sum(done.get(record.number, 0) for record in finalists.all)
-    if num_done == num_seeds * len(finalists.all):
+    if all(done.get(record.number) for record in finalists.all) and (
+        finalists.num_repeated(done) >= num_repeats or _are_told_apart(finalists, before)
+    ):
         return "all are finished"
-    work = f"about {_in_words(finalists.seconds(epochs, num_seeds=num_seeds, done=done))} of training"
+    work = f"about {_in_words(finalists.seconds(epochs, num_repeats=num_repeats, done=done))} of training"
     return f"{num_done} are finished, {work} for the others" if num_done else f"{work} in total"
+
+
+def _are_told_apart(finalists: Finalists, before: Refit) -> bool:
+    """Return whether no repeat is expected to change which network is taken."""
+    networks = {one.architecture for one in finalists.all}
+    records = [record for record in before.summary.records if record.architecture in networks]
+    return choose_repeat(records, {}, reference=before.summary.reference) is None
 
 
 def _in_words(seconds: float) -> str:

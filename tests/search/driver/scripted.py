@@ -173,6 +173,8 @@ class ScriptedExecutor:
     _waiting: dict[int, bool] = field(default_factory=dict)
 
     def start(self, request: TrialRequest) -> None:
+        assert request.number not in self._running, f"{request.number} is already running"
+        assert len(self._running) < self.capacity, f"{request.number} has no worker"
         self.started.append(request)
         self._running[request.number] = self.scripts.get(request.number, play_trial)(request)
         self.most_at_once = max(self.most_at_once, len(self._running))

@@ -15,6 +15,7 @@ from search.driver.repeated_failure import RepeatedFailureError
 from search.front.pareto import Reference
 from search.front.record import TrialRecord
 from search.reports.experiment import draw_curve, draw_steps, to_rows, write_rows
+from search.strategy.repeats import Repeats
 from search.study.errors import StudyError
 from search.study.experiment import ExperimentSettings, Variant, read_experiment
 from search.study.read_study import EXPERIMENT_FILE
@@ -63,6 +64,7 @@ def run(root: Path, device: StandInDevice, tracking: Runs) -> Run:
     def start(
         variants: list[Variant] = VARIANTS,
         *,
+        repeats: int | None = None,
         scripts: dict[int, Script] | None = None,
         capacity: int = 1,
         name: str = "few",
@@ -76,7 +78,12 @@ def run(root: Path, device: StandInDevice, tracking: Runs) -> Run:
         every: dict[int, Script] = dict.fromkeys(range(50), play_and_write) | (scripts or {})
         executor = ScriptedExecutor(scripts=every, capacity=capacity)
         _, records = run_experiment(
-            settings, variants, executor=executor, view=RecordingView(), stop_requested=stop_requested
+            settings,
+            variants,
+            repeats=None if repeats is None else Repeats(count=repeats, reference=Reference(ap=0.0, latency_ms=90.0)),
+            executor=executor,
+            view=RecordingView(),
+            stop_requested=stop_requested,
         )
         assert executor.is_closed
         return records, executor
@@ -131,6 +138,78 @@ def test_failed_variants_come_after_the_others_and_do_not_end_the_experiment(run
     results, executor = run(scripts=dict.fromkeys(range(3), fail_and_write))
     assert [request.number for request in executor.started] == [3, 0, 1, 2]
     assert [record.result.state for record in results] == ["failed"] * 3 + ["complete"]
+
+
+def reach(ap: float, latency_ms: float) -> Script:
+    """Give a script of a training that ends with these figures, and leaves its result in its folder."""
+
+    def play(request: TrialRequest) -> Generator[Event, bool | None, None]:
+        done = record(0, ap, latency_ms).result
+        request.work_dir.mkdir(parents=True, exist_ok=True)
+        write_result(request.work_dir, done, study_id=request.study_id, architecture=request.architecture)
+        yield Finished(number=request.number, result=done)
+
+    return play
+
+
+FINALISTS = [
+    Variant(label=f"trial {size}", architecture=BASE.replace(input_size=size), seed=7) for size in (64, 96, 128)
+]
+SCORES: dict[int, Script] = {0: reach(0.2, 10.0), 1: reach(0.40, 20.0), 2: reach(0.405, 30.0)}
+"""Of `FINALISTS`: the second and the third cannot be told apart."""
+
+
+def labels_and_seeds(executor: ScriptedExecutor) -> list[tuple[int, int]]:
+    return [(request.architecture.input_size, request.train.seed) for request in executor.started]
+
+
+@pytest.mark.parametrize("capacity", [1, 2, 8])
+def test_repeats_go_to_what_cannot_be_told_apart(run: Run, capacity: int) -> None:
+    """With eight workers none has a score when the last listed one begins: the repeats have to wait for it."""
+    again = {3: reach(0.41, 20.0), 4: reach(0.395, 30.0), 5: reach(0.39, 30.0)}
+    records, executor = run(FINALISTS, repeats=2, scripts=SCORES | again, capacity=capacity)
+    assert labels_and_seeds(executor)[:3] == [(64, 7), (96, 7), (128, 7)]
+    assert sorted(labels_and_seeds(executor)[3:]) == [(96, 8), (128, 8)]
+    assert [one.label for one in records[:3]] == ["trial 64", "trial 96", "trial 128"]
+    assert len(records) == 5
+    # What is finished counts, and more can be asked for, or fewer.
+    records, executor = run(FINALISTS, repeats=3, scripts=SCORES | again)
+    assert [request.number for request in executor.started] == [5]
+    assert len(records) == 6
+    records, executor = run(FINALISTS, repeats=0)
+    assert executor.started == []
+    assert len(records) == 6
+    records, _ = run(FINALISTS)  # only the listed ones
+    assert len(records) == 3
+
+
+def test_no_repeat_is_trained_where_it_would_change_nothing(run: Run) -> None:
+    apart: dict[int, Script] = {0: reach(0.2, 10.0), 1: reach(0.4, 20.0), 2: reach(0.6, 30.0)}
+    records, executor = run(FINALISTS, repeats=5, scripts=apart, capacity=2)
+    assert len(executor.started) == len(records) == 3
+
+
+def test_repeats_that_were_interrupted_go_on(run: Run, root: Path) -> None:
+    """A repeat that had begun is the first of the next run, and no further one takes its place."""
+    run(FINALISTS, scripts=SCORES)
+    begun = replace(FINALISTS[1], seed=8)
+    book = json.loads((root / "few" / EXPERIMENT_FILE).read_text())
+    write_json(root / "few" / EXPERIMENT_FILE, {**book, "variants": [*book["variants"], begun.to_dict()]})
+    _, executor = run(FINALISTS, repeats=0)
+    assert executor.started == []
+    records, executor = run(FINALISTS, repeats=1, scripts={3: reach(0.3, 20.0)})
+    assert labels_and_seeds(executor) == [(96, 8)]
+    assert len(records) == 4
+
+
+def test_a_network_whose_repeats_fail_is_not_repeated_for_ever(run: Run) -> None:
+    failing = dict.fromkeys(range(3, 9), fail_and_write)
+    with pytest.raises(RepeatedFailureError, match="3 trials in a row failed"):
+        run(FINALISTS, repeats=9, scripts=SCORES | failing)
+    again = {number: reach(0.4, 20.0 if number % 2 else 30.0) for number in range(3, 9)}
+    records, executor = run(FINALISTS, repeats=3, scripts=SCORES | again)
+    assert [request.number for request in executor.started] == [3, 4, 5]
+    assert {one.result.state for one in records} == {"complete"}
 
 
 def test_an_interrupted_experiment_goes_on(run: Run, root: Path, tracking: Runs) -> None:

@@ -42,17 +42,16 @@ def test_there_are_at_most_twice_as_many_finalists_as_members() -> None:
 def test_what_it_will_cost_is_what_the_trials_took() -> None:
     took = {"train": 8.0, "score": 2.0, "measure": 50.0}
     found = find_finalists(summary(record(0, 0.2, 10.0, seconds=took, epochs=5), record(1, 0.4, 20.0, epochs=0)))
-    assert found.seconds(15, num_seeds=1, done={}) == pytest.approx(30.0)
-    assert found.seconds(15, num_seeds=3, done={0: 1}) == pytest.approx(60.0)
-    assert found.seconds(15, num_seeds=1, done={0: 2}) == 0
+    assert found.seconds(15, num_repeats=0, done={}) == pytest.approx(30.0)
+    assert found.seconds(15, num_repeats=4, done={0: 1}) == pytest.approx(60.0)  # each of which takes 15 s on average
+    assert found.seconds(15, num_repeats=4, done={0: 2, 1: 1}) == pytest.approx(45.0)
+    assert found.seconds(15, num_repeats=1, done={0: 3, 1: 1}) == 0
 
 
 def test_variants_say_which_trials_they_were() -> None:
-    variants = to_variants(find_finalists(summary(*STAIRCASE)), seed=3, num_seeds=1)
+    variants = to_variants(find_finalists(summary(*STAIRCASE)), seed=3)
     assert [(one.label, one.seed) for one in variants] == [("trial 0", 4), ("trial 2", 4), ("trial 6", 4)]
     assert variants[0].architecture == STAIRCASE[0].architecture
-    repeated = to_variants(find_finalists(summary(*STAIRCASE)), seed=3, num_seeds=2)
-    assert [(one.label, one.seed) for one in repeated[3:]] == [("trial 0", 5), ("trial 2", 5), ("trial 6", 5)]
 
 
 def test_rankings_are_compared_over_what_completed_both() -> None:
