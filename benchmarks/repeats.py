@@ -103,7 +103,7 @@ def _refit(
     for repeat in range(num_repeats):
         if is_chosen:
             begun = Counter(one.architecture for one in final.records)
-            if best := choose_repeat(final.records, begun, reference=problem.reference):
+            if best := choose_repeat(final.records, begun, max_latency_ms=problem.reference.latency_ms):
                 final.add(rows[best.key])
         else:
             final.add(chosen[repeat % len(chosen)])

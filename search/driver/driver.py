@@ -86,7 +86,7 @@ class Driver:
         self._title = title
         self._began = began
         self._running: dict[int, _Running] = {}
-        self._is_ending = self._is_exhausted = False
+        self._is_ending = self._is_exhausted = self._waits_for_an_end = False
         self._stop_requested: Callable[[], StopRequest] = lambda: "no"
         self._times_away = 0
         self._losses: dict[str, int] = defaultdict(int)
@@ -173,7 +173,7 @@ class Driver:
 
     def _fill(self) -> None:
         while len(self._running) < self._executor.capacity and not self._is_exhausted and not self._failure.message:
-            if len(self._work.summary.records) + len(self._running) >= self._work.budget:
+            if self._waits_for_an_end or len(self._work.summary.records) + len(self._running) >= self._work.budget:
                 return
             if self._stop_requested() != "no" or self._is_preparing():
                 return
@@ -186,6 +186,9 @@ class Driver:
             self._seconds["measure"] += (self._work.seconds_measuring - before) * num_waiting
             if proposal is None:
                 self._is_exhausted = True
+                return
+            if proposal == "later":
+                self._waits_for_an_end = True
                 return
             request = proposal.request
             if self._stop_requested() != "no":  # the user ended the run while latencies were measured
@@ -209,7 +212,7 @@ class Driver:
 
     def _put_back(self, number: int) -> None:
         running = self._running.pop(number)
-        self._is_exhausted = False
+        self._is_exhausted = self._waits_for_an_end = False
         if running.request.one_shot is not None:  # it resumes from its own checkpoint
             self._view.put_back(number)
             if self._is_ending:
@@ -251,6 +254,7 @@ class Driver:
 
     def _on_end(self, number: int, result: TrialResult) -> None:
         self._times_away = 0
+        self._waits_for_an_end = False
         running = self._running.pop(number)
         if result.state == "pruned":
             result = replace(result, reason=running.prune_reason)
@@ -263,8 +267,6 @@ class Driver:
         if result.state != "failed" or not running.is_retry:
             self._failure.hear(result)
         if not self._is_ending:
-            if not self._failure.message:
-                self._is_exhausted = False  # what has ended may be what the next trial was waiting for
             self._fill()  # before the bookkeeping below, so that no worker waits for it
         self._tracking.finished(record, seconds=time.monotonic() - running.began)
         self._tracking.update(self._work.summary)

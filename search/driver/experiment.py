@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from search.driver.devices import Devices, LocalDevices
 from search.driver.driver import RunResult, StopRequest
@@ -111,20 +112,34 @@ class ExperimentWork:
             del finished[number]
             shutil.rmtree(settings.trial_folder(number))
         self._records = {number: self._variants[number].record(number, result) for number, result in finished.items()}
+        waiting = [number for number in self._requested if number not in finished]
         self._left = 0
         """Repeats that are not chosen yet."""
         if repeats is not None:
-            labels = {variant.label for variant in variants}
-            chosen = [number for number, variant in enumerate(self._variants) if variant.label in labels]
-            chosen = [number for number in chosen if number not in self._requested]
+            listed = {(variant.label, variant.architecture) for variant in variants}
+            chosen = [
+                number
+                for number, variant in enumerate(self._variants)
+                if (variant.label, variant.architecture) in listed and number not in self._requested
+            ]
             # What is finished counts, however many are wanted now; of the others no more than that.
-            kept = [number for number in chosen if number in finished]
-            kept += [number for number in chosen if number not in finished][: max(0, repeats.count - len(kept))]
-            self._requested += sorted(kept)
-            self._left = max(0, repeats.count - len(kept))
-        waiting = [number for number in dict.fromkeys(self._requested) if number not in finished]
-        self._waiting = sorted(waiting, key=self._failed.__contains__)
-        self.budget = len(self._waiting) + len(finished) + self._left
+            done = [number for number in chosen if number in finished]
+            begun = [number for number in chosen if number not in finished][: max(0, repeats.count - len(done))]
+            self._requested += done + begun
+            self._left = max(0, repeats.count - len(done) - len(begun))
+            waiting += begun
+        self._waiting = sorted(dict.fromkeys(waiting), key=self._failed.__contains__)
+        self._end_where_decided()
+
+    @property
+    def budget(self) -> int:
+        """Listed trainings and repeats, and whatever else is finished; less where no further repeat is worth it."""
+        return len(self._records) + len(self._waiting) + len(self._running) + self._left
+
+    @property
+    def _running(self) -> list[int]:
+        begun = dict.fromkeys(self._requested)
+        return [number for number in begun if number not in self._records and number not in self._waiting]
 
     @property
     def summary(self) -> Summary:
@@ -142,10 +157,12 @@ class ExperimentWork:
     def prepared(self, result: TrialResult) -> None:
         """Do nothing."""
 
-    def ask(self) -> Proposal | None:
+    def ask(self) -> Proposal | Literal["later"] | None:
         """Return the next training."""
-        if not self._waiting and not self._add_repeat():
-            return None
+        if not self._waiting and self._left:
+            self._add_repeat()
+        if not self._waiting:
+            return "later" if self._left and self._running else None
         number = self._waiting.pop(0)
         variant = self._variants[number]
         request = to_request(
@@ -163,26 +180,35 @@ class ExperimentWork:
         )
         return Proposal(request=request, is_retry=number in self._failed)
 
-    def _add_repeat(self) -> bool:
-        """Choose a repeat, and let it wait; return whether there is one."""
-        if self._repeats is None or not self._left:
-            return False
-        requested = [self._variants[number] for number in self._requested]
+    def _choose(self) -> Variant | None:
+        """Return the next repeat; None where none is worth it, as far as is known."""
+        if self._repeats is None:
+            return None
+        requested = [self._variants[number] for number in dict.fromkeys(self._requested)]
         begun = Counter(variant.architecture for variant in requested)
-        chosen = choose_repeat(self.requested_records(), begun, reference=self._repeats.reference)
+        chosen = choose_repeat(self.requested_records(), begun, max_latency_ms=self._repeats.max_latency_ms)
         if chosen is None:
-            return False
-        alike = [variant for variant in self._variants if variant.architecture == chosen]
-        repeat = replace(alike[0], seed=1 + max(variant.seed for variant in alike))
-        _, self._variants = open_book(self.settings, [repeat])
-        self._requested.append(len(self._variants) - 1)
-        self._waiting.append(len(self._variants) - 1)
-        self._left -= 1
-        return True
+            return None
+        seed = max(variant.seed for variant in self._variants if variant.architecture == chosen) + 1
+        return replace(next(variant for variant in requested if variant.architecture == chosen), seed=seed)
+
+    def _add_repeat(self) -> None:
+        """Let the next repeat wait, if there is one."""
+        if repeat := self._choose():
+            _, self._variants = open_book(self.settings, [repeat])
+            self._requested.append(len(self._variants) - 1)
+            self._waiting.append(len(self._variants) - 1)
+            self._left -= 1
+
+    def _end_where_decided(self) -> None:
+        """Give up the repeats that are left where all scores are known and none is worth it."""
+        if self._left and not self._waiting and not self._running and self._choose() is None:
+            self._left = 0
 
     def tell(self, number: int, result: TrialResult) -> TrialRecord:
         """Record a training's end."""
         self._records[number] = self._variants[number].record(number, result)
+        self._end_where_decided()
         return self._records[number]
 
     def interrupt(self, number: int) -> None:

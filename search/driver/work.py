@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from search.front.record import TrialRecord
 from search.front.summary import Summary
@@ -30,8 +30,14 @@ class Work(Protocol):
 
     id: str
     """Distinguishes this study or experiment from others of its name in a shared MLflow store."""
-    budget: int
-    """Finished trials in all, those of earlier runs counted: the ones that failed there come on top."""
+
+    @property
+    def budget(self) -> int:
+        """Finished trials in all, those of earlier runs counted: the ones that failed there come on top.
+
+        It may shrink, where what was tried makes others needless.
+        """
+
     description: Mapping[str, str]
     """What MLflow shows of it, by short names, beside data and device."""
     seconds_measuring: float
@@ -51,8 +57,8 @@ class Work(Protocol):
             YoloRetError: it failed, so that no trial can run.
         """
 
-    def ask(self) -> Proposal | None:
-        """Return the next trial; None where there is none, at least until a running one ends."""
+    def ask(self) -> Proposal | Literal["later"] | None:
+        """Return the next trial; ``later`` where a running one has to end first, None where nothing is left."""
 
     def tell(self, number: int, result: TrialResult) -> TrialRecord:
         """Record a trial's end, once."""

@@ -12,7 +12,7 @@ def estimate_words(summary: Summary) -> str:
     if not summary.estimates:
         return (
             "AP is the score of one training; the best of many scores is too high on average. An estimate with less bias "
-            f"needs {MIN_TRIALS} complete trials, or retrainings with several seeds (--refit EPOCHS --seeds 3)."
+            f"needs {MIN_TRIALS} complete trials, or retrainings with several seeds (--refit EPOCHS --repeats 10)."
         )
     words = "Estimated: expected AP ± its standard deviation, from all trainings; the knee is chosen by it."
     groups = "; ".join(map(_enumerated, summary.indistinct))

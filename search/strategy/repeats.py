@@ -6,20 +6,19 @@ and Dayanik, "A knowledge-gradient policy for sequential information collection"
 deviation over seeds.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from search.front.estimate import group_repeats, mean_ap, noise_variance
-from search.front.pareto import Reference
 from search.front.record import TrialRecord
 from search.strategy.hypervolume_improvement import expected_improvement
 from spaces import Architecture
 
-_LEAST_GAIN = 1e-6
-"""AP that a repeat must be expected to add, which is less than what several add together. At ten times as much, repeats
-ended at 2.8 trainings of each network with 0.0020 AP lost, of which five of each leave 0.0015 (`benchmarks.repeats`)."""
+_LEAST_GAIN = 1e-5
+"""AP that knowing one network exactly must be expected to add to the networks taken; below it nothing is repeated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,34 +27,37 @@ class Repeats:
 
     count: int
     """How many at most, at least 0."""
-    reference: Reference
-    """Its latency is the largest limit that counts."""
+    max_latency_ms: float
+    """The largest limit that counts."""
 
 
 def choose_repeat(
-    records: Sequence[TrialRecord], begun: Mapping[Architecture, int], *, reference: Reference
+    records: Sequence[TrialRecord], begun: Mapping[Architecture, int], *, max_latency_ms: float
 ) -> Architecture | None:
     """Return the network whose next training is expected to add most; arguments as of `expected_gains`.
 
     Returns:
-        None where no repeat is expected to add 0.000001 AP.
+        None where even knowing a network's AP exactly is not expected to add 0.00001 AP.
     """
-    gains = expected_gains(records, begun, reference=reference)
-    chosen = max(gains, key=gains.__getitem__, default=None)
-    return None if chosen is None or gains[chosen] < _LEAST_GAIN else chosen
+    certain = expected_gains(records, begun, max_latency_ms=max_latency_ms, more=math.inf)
+    if max(certain.values(), default=0.0) < _LEAST_GAIN:
+        return None
+    gains = expected_gains(records, begun, max_latency_ms=max_latency_ms, more=1)
+    return max(gains, key=gains.__getitem__)
 
 
 def expected_gains(
-    records: Sequence[TrialRecord], begun: Mapping[Architecture, int], *, reference: Reference
+    records: Sequence[TrialRecord], begun: Mapping[Architecture, int], *, max_latency_ms: float, more: float
 ) -> dict[Architecture, float]:
-    """Return the AP that one more training of each network is expected to add to the networks taken, on average over limits.
+    """Return the AP that more trainings of each network are expected to add to the networks taken, on average over limits.
 
-    Limits are as likely between 1 and 2 ms as between 10 and 20 ms, from the fastest network to the reference.
+    Limits are as likely between 1 and 2 ms as between 10 and 20 ms.
 
     Args:
         records: Trainings that have ended, of any state.
         begun: How many trainings of each network have begun, those that have ended included.
-        reference: See `Repeats`.
+        max_latency_ms: The largest limit; the smallest is the fastest network.
+        more: Number of further trainings, at least 1; infinite: its AP becomes known.
 
     Returns:
         For each network with a complete training, fastest first; 0 where it is the only one.
@@ -67,11 +69,10 @@ def expected_gains(
     if len(networks) < 2:
         return dict(zip(networks, gains.tolist(), strict=True))
     ap = np.array([mean_ap(groups[one]) for one in networks])
-    counts = np.array([max(len(groups[one]), begun.get(one, 0)) for one in networks])
-    # Standard deviation of the change that one more training makes to a mean.
-    change = np.sqrt(noise_variance(groups.values()) * (1 / counts - 1 / (counts + 1)))
-    slowest_ms = latency_ms[networks[-1]]
-    edges = np.log([*(latency_ms[one] for one in networks), max(reference.latency_ms, slowest_ms)])
+    counts = np.array([max(len(groups[one]), begun.get(one, 0)) for one in networks], dtype=np.float64)
+    # Standard deviation of the change that more trainings make to a mean.
+    change = np.sqrt(noise_variance(groups.values()) * (1 / counts - 1 / (counts + more)))
+    edges = np.log([*(latency_ms[one] for one in networks), max(max_latency_ms, latency_ms[networks[-1]])])
     for count, width in enumerate(np.diff(edges), start=1):  # the limits within which just the first `count` are
         if count > 1:
             second, first = np.sort(ap[:count])[-2:]

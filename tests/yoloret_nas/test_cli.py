@@ -243,6 +243,20 @@ def test_a_killed_search_leaves_no_temporary_file_of_a_library(
     assert tempfile.gettempdir() == before
 
 
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [(("--refit", "0"), "--refit 0"), ((), "generated data are not retrained by default")],
+)
+def test_repeats_of_no_retraining_are_refused(
+    call: Call, played: ScriptedExecutor, words: tuple[str, ...], why: str
+) -> None:
+    called = call("search", "--repeats", "3", *words)
+    assert called.code == 2
+    assert f"--repeats 3 is of retrainings, and there are none: {why}" in called.said
+    assert "add --refit EPOCHS" in called.said
+    assert played.started == []
+
+
 def test_a_folder_that_cannot_be_written_is_refused(call: Call, played: ScriptedExecutor) -> None:
     Path("file").write_text("in the way")
     assert_refused(

@@ -239,7 +239,7 @@ def test_a_search_ends_with_full_trainings_of_its_front(call: Call, inline: None
     again = call(*words)
     assert again.code == 0, again.said
     assert f"resuming: {len(refitted)} trainings are finished" in again.out
-    assert "2 epochs each, then 2 repeats: all are finished" in again.out
+    assert "2 epochs each, then up to 2 repeats: all are finished" in again.out
     exported = call("export", "--study", "real-refit-2", "--dir", copied_study.root, "--out", "final")
     assert exported.code == 0, exported.said
     metrics = json.loads(Path("final/metrics.json").read_text(encoding="utf-8"))

@@ -58,6 +58,11 @@ def plan_search(options: SearchOptions) -> SearchPlan:
     refit_epochs = options.refit
     if refit_epochs is None:
         refit_epochs = 0 if is_generated(data) else _REFIT_FACTOR * train.epochs
+    if options.repeats and not refit_epochs:
+        why = "--refit 0" if options.refit == 0 else "generated data are not retrained by default"
+        raise OptionError(
+            f"--repeats {options.repeats} is of retrainings, and there are none: {why}", hint="add --refit EPOCHS"
+        )
     settings = StudySettings(
         name=options.study or study_name(space.name, data, device),
         space=space,
@@ -154,8 +159,9 @@ def _announce(console: Console, plan: SearchPlan) -> None:
         f"  trials  {settings.budget}{beyond}, {epochs} on {plan.workers.where}, recipe {train.recipe}",
     ]
     if plan.refit_epochs:
+        repeats = f", and up to {counted(plan.num_repeats, 'repeat(s)')}" if plan.num_repeats else ""
         lines.append(
-            f"  then    retrain the front and near-front trials for {counted(plan.refit_epochs, 'epoch(s)')} "
+            f"  then    retrain the front and near-front trials for {counted(plan.refit_epochs, 'epoch(s)')}{repeats} "
             "(--refit 0 to skip)"
         )
     if settings.prior:

@@ -163,7 +163,7 @@ def run(
         KeyboardInterrupt: it was interrupted, once or twice, as a search may be.
     """
     workers = workers or choose_workers(ClusterOptions(), at_once=None, batch_size=settings.train.batch_size)
-    workers = workers.at_most(len(variants))
+    workers = workers.at_most(len(variants) + (repeats.count if repeats else 0))
     train = replace(settings.train, num_threads=workers.threads_of_each)
     settings = replace(settings, train=train)
     fetch_data(settings.dataset, console)
@@ -186,7 +186,7 @@ def run(
             write_reports=write_reports,
         )
     if result.ending == "interrupted":
-        wanted = max(len(records), len(variants) + (repeats.count if repeats else 0))
+        wanted = result.budget - len(result.summary.records) + len(records)  # without those of other labels
         console.print(
             f"{len(records)} of {counted(wanted, 'training(s) is|are')} finished; the same command resumes",
             soft_wrap=True,

@@ -12,7 +12,7 @@ from search.front.record import TrialRecord
 from search.front.summary import Summary
 from search.reports import estimate_words, write_reports
 from search.strategy.accuracy.estimates import with_estimates
-from search.strategy.repeats import Repeats, choose_repeat
+from search.strategy.repeats import Repeats
 from search.study.experiment import ExperimentSettings, read_experiment
 from search.study.next_command import dir_option
 from search.study.refit import Finalists, Refit, compare_refit, find_finalists, full_training, refit_name, to_variants
@@ -67,7 +67,7 @@ def refit(
     )
     there = read_experiment(settings.root, experiment.name)
     before = compare_refit(experiment.name, summary, there.summary.records if there else ())
-    repeats = f", then {counted(num_repeats, 'repeat(s)')}" if num_repeats else ""
+    repeats = f", then up to {counted(num_repeats, 'repeat(s)')}" if num_repeats else ""
     console.print(
         f"\nrefit: {counted(len(finalists.members), 'trial(s)')} of the front and {len(finalists.near)} "
         f"within {NOISE} AP of it, "
@@ -86,19 +86,19 @@ def refit(
     records = run(
         experiment,
         to_variants(finalists, seed=settings.seed),
-        repeats=Repeats(count=num_repeats, reference=summary.reference),
+        repeats=Repeats(count=num_repeats, max_latency_ms=settings.max_latency_ms or summary.reference.latency_ms),
         console=console,
         write_reports=write_refit_reports,
         workers=workers,
     )
-    num_repeated = len(records) - len(finalists.all)
-    if num_repeated < num_repeats:
+    found = compare_refit(experiment.name, summary, records)
+    num_repeated = sum(one.num_seeds - 1 for one in found.retrained)
+    if found.retrained and num_repeated < num_repeats and all(record.point for record in records):
         console.print(
-            f"{num_repeated} of {counted(num_repeats, 'repeat(s)')} trained: another one would hardly change which networks "
-            "are taken",
+            f"{num_repeated} of {counted(num_repeats, 'repeat(s)')} trained: more are not expected to change which networks "
+            "are the best within a latency",
             soft_wrap=True,
         )
-    found = compare_refit(experiment.name, summary, records)
     show_refit(replace(found, summary=with_estimates(found.summary)), console, root=settings.root)
     if not found.summary.front:
         raise TrainingError(f"no training of {experiment.name} is complete; the same command trains them again")
@@ -153,19 +153,11 @@ def agreement_words(found: Refit) -> str:
 def _what_it_costs(finalists: Finalists, epochs: int, *, num_repeats: int, before: Refit) -> str:
     done = {one.trial.number: one.num_seeds for one in before.retrained}
     num_done = sum(done.get(record.number, 0) for record in finalists.all)
-    if all(done.get(record.number) for record in finalists.all) and (
-        finalists.num_repeated(done) >= num_repeats or _are_told_apart(finalists, before)
-    ):
+    if all(done.get(record.number) for record in finalists.all) and finalists.num_repeated(done) >= num_repeats:
         return "all are finished"
-    work = f"about {_in_words(finalists.seconds(epochs, num_repeats=num_repeats, done=done))} of training"
+    seconds = finalists.seconds(epochs, num_repeats=num_repeats, done=done)
+    work = f"{'up to' if num_repeats else 'about'} {_in_words(seconds)} of training"
     return f"{num_done} are finished, {work} for the others" if num_done else f"{work} in total"
-
-
-def _are_told_apart(finalists: Finalists, before: Refit) -> bool:
-    """Return whether no repeat is expected to change which network is taken."""
-    networks = {one.architecture for one in finalists.all}
-    records = [record for record in before.summary.records if record.architecture in networks]
-    return choose_repeat(records, {}, reference=before.summary.reference) is None
 
 
 def _in_words(seconds: float) -> str:

@@ -8,8 +8,8 @@ from statistics import stdev
 
 import pytest
 
-from search.driver.driver import StopRequest
-from search.driver.executor import Event, Finished
+from search.driver.driver import RunResult, StopRequest
+from search.driver.executor import Event, Finished, Progressed
 from search.driver.experiment import run_experiment
 from search.driver.repeated_failure import RepeatedFailureError
 from search.front.pareto import Reference
@@ -33,6 +33,7 @@ from tests.search.driver.scripted import (
     write_yolo,
 )
 from tests.search.records import record
+from trials.progress import Progress
 from trials.training import TrainSettings
 from trials.training.last_checkpoint import LAST_FILE
 from trials.trial_result import RESULT_FILE, TrialRequest, write_json, write_result
@@ -65,6 +66,8 @@ def run(root: Path, device: StandInDevice, tracking: Runs) -> Run:
         variants: list[Variant] = VARIANTS,
         *,
         repeats: int | None = None,
+        results: list[RunResult] | None = None,
+        executors: list[ScriptedExecutor] | None = None,
         scripts: dict[int, Script] | None = None,
         capacity: int = 1,
         name: str = "few",
@@ -77,15 +80,19 @@ def run(root: Path, device: StandInDevice, tracking: Runs) -> Run:
         )
         every: dict[int, Script] = dict.fromkeys(range(50), play_and_write) | (scripts or {})
         executor = ScriptedExecutor(scripts=every, capacity=capacity)
-        _, records = run_experiment(
+        if executors is not None:
+            executors.append(executor)
+        result, records = run_experiment(
             settings,
             variants,
-            repeats=None if repeats is None else Repeats(count=repeats, reference=Reference(ap=0.0, latency_ms=90.0)),
+            repeats=None if repeats is None else Repeats(count=repeats, max_latency_ms=90.0),
             executor=executor,
             view=RecordingView(),
             stop_requested=stop_requested,
         )
         assert executor.is_closed
+        if results is not None:
+            results.append(result)
         return records, executor
 
     return start
@@ -165,7 +172,7 @@ def labels_and_seeds(executor: ScriptedExecutor) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("capacity", [1, 2, 8])
 def test_repeats_go_to_what_cannot_be_told_apart(run: Run, capacity: int) -> None:
-    """With eight workers none has a score when the last listed one begins: the repeats have to wait for it."""
+    """With eight workers none has a score when the last listed one begins: a repeat has to wait until two have one."""
     again = {3: reach(0.41, 20.0), 4: reach(0.395, 30.0), 5: reach(0.39, 30.0)}
     records, executor = run(FINALISTS, repeats=2, scripts=SCORES | again, capacity=capacity)
     assert labels_and_seeds(executor)[:3] == [(64, 7), (96, 7), (128, 7)]
@@ -183,10 +190,94 @@ def test_repeats_go_to_what_cannot_be_told_apart(run: Run, capacity: int) -> Non
     assert len(records) == 3
 
 
+def test_repeats_are_those_of_the_listed_trainings_under_their_labels(run: Run, root: Path) -> None:
+    """A deleted study may have left trainings of the same label, and of the same network under another label."""
+    alien = Variant(label="trial 96", architecture=BASE.replace(input_size=160), seed=7)
+    renamed = Variant(label="trial 901", architecture=BASE.replace(input_size=128), seed=8)
+    run([alien, renamed], scripts={0: reach(0.9, 5.0), 1: reach(0.9, 30.0)})
+    scripts = {
+        2: reach(0.2, 10.0),
+        3: reach(0.40, 20.0),
+        4: reach(0.405, 30.0),
+        5: reach(0.4, 20.0),
+        6: reach(0.4, 30.0),
+    }
+    records, executor = run(FINALISTS, repeats=2, scripts=scripts)
+    assert [one.label for one in records] == ["trial 64", "trial 96", "trial 128", "trial 96", "trial 128"]
+    # Not the seed that a network was trained with under another label.
+    assert labels_and_seeds(executor)[3:] == [(96, 8), (128, 9)]
+    again, executor = run(FINALISTS, repeats=2)
+    assert executor.started == []
+    assert again == records
+
+
 def test_no_repeat_is_trained_where_it_would_change_nothing(run: Run) -> None:
     apart: dict[int, Script] = {0: reach(0.2, 10.0), 1: reach(0.4, 20.0), 2: reach(0.6, 30.0)}
-    records, executor = run(FINALISTS, repeats=5, scripts=apart, capacity=2)
+    results: list[RunResult] = []
+    records, executor = run(FINALISTS, repeats=5, scripts=apart, capacity=2, results=results)
     assert len(executor.started) == len(records) == 3
+    assert [(one.ending, one.budget) for one in results] == [("done", 3)]
+    run(FINALISTS, repeats=5, results=results)
+    assert [(one.ending, one.budget) for one in results] == [("done", 3)] * 2
+
+
+@pytest.mark.parametrize("capacity", [1, 2, 8])
+def test_finalists_that_all_fail_are_not_repeated(run: Run, capacity: int) -> None:
+    results: list[RunResult] = []
+    failing = dict.fromkeys(range(3), fail_and_write)
+    records, executor = run(FINALISTS, repeats=4, scripts=failing, capacity=capacity, results=results)
+    assert len(executor.started) == len(records) == 3
+    assert results[0].budget == 3
+
+
+def test_a_run_without_workers_at_the_end_does_not_wait_for_one_to_learn_that_nothing_is_left(
+    run: Run,
+) -> None:
+    apart = {0: reach(0.2, 10.0), 1: reach(0.4, 20.0)}
+    stops: Iterator[StopRequest] = iter(["no"] * 40)
+
+    def last(request: TrialRequest) -> Generator[Event, bool | None, None]:
+        executors[-1].capacity = 0
+        yield from reach(0.6, 30.0)(request)
+
+    executors: list[ScriptedExecutor] = []
+    results: list[RunResult] = []
+    run(
+        FINALISTS,
+        repeats=5,
+        scripts=apart | {2: last},
+        results=results,
+        executors=executors,
+        stop_requested=lambda: next(stops, "now"),
+    )
+    assert results[0].ending == "done"
+
+
+def test_a_repeat_is_chosen_again_when_a_training_ends(run: Run) -> None:
+    """Three workers and two finalists: the third worker has nothing to do until both have scores."""
+    close = {0: reach(0.400, 10.0), 1: reach(0.405, 20.0), 2: reach(0.4, 10.0), 3: reach(0.4, 20.0)}
+    records, executor = run(FINALISTS[:2], repeats=2, scripts=close, capacity=3)
+    assert len(records) == 4
+    assert executor.most_at_once == 2
+
+
+def test_a_training_that_is_put_back_while_repeats_wait_for_it_is_tried_again(run: Run) -> None:
+    times = 0
+
+    def be_away_once(request: TrialRequest) -> Generator[Event, bool | None, None]:
+        nonlocal times
+        times += 1
+        if times == 1:
+            yield Progressed(number=request.number, progress=Progress(phase="build"))
+            yield Progressed(number=request.number, progress=Progress(phase="build"))
+            yield from find_device_away(request)
+        else:
+            yield from reach(0.405, 20.0)(request)
+
+    close: dict[int, Script] = {0: reach(0.4, 10.0), 1: be_away_once, 2: reach(0.4, 10.0)}
+    records, executor = run(FINALISTS[:2], repeats=1, scripts=close, capacity=2)
+    assert [request.number for request in executor.started] == [0, 1, 1, 2]
+    assert len(records) == 3
 
 
 def test_repeats_that_were_interrupted_go_on(run: Run, root: Path) -> None:

@@ -68,7 +68,9 @@ def test_members_that_cannot_be_told_apart_are_named() -> None:
     assert "Cannot be told apart: #0, #1 and #2." in estimate_words(judged)
     assert scored.alike == {}
     assert scored.indistinct == ()
-    assert "needs 8 complete trials" in estimate_words(scored)
+    assert "needs 8 complete trials, or retrainings with several seeds (--refit EPOCHS --repeats 10)" in estimate_words(
+        scored
+    )
 
 
 def test_groups_that_cannot_be_told_apart_are_apart_from_each_other() -> None:
