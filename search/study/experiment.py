@@ -13,7 +13,7 @@ from typing import Any
 from search.front.pareto import Reference
 from search.front.record import TrialRecord
 from search.front.summary import Summary
-from search.study.errors import StudyError, naming_damage
+from search.study.errors import StorageError, StudyError, naming_damage
 from search.study.read_study import EXPERIMENT_FILE, ReadStudy
 from search.study.settings import RunSettings, differences, fixed_training
 from spaces import Architecture
@@ -138,6 +138,7 @@ def open_book(settings: ExperimentSettings, variants: Sequence[Variant]) -> tupl
 
     Raises:
         StudyError: the folder belongs to a study, or to an experiment of other settings.
+        StorageError: the file cannot be written.
     """
     path = settings.folder / EXPERIMENT_FILE
     if path.is_file():
@@ -156,5 +157,10 @@ def open_book(settings: ExperimentSettings, variants: Sequence[Variant]) -> tupl
     book["settings"]["skip_broken"] = settings.skip_broken
     book["settings"]["train"] = {**settings.fixed()["train"], **book["settings"]["train"]}  # what a later version added
     known += [variant for variant in dict.fromkeys(variants) if variant not in known]
-    write_json(path, {**book, "variants": [variant.to_dict() for variant in known]})
+    try:
+        write_json(path, {**book, "variants": [variant.to_dict() for variant in known]})
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be written: {error.strerror}", hint="free disk space; the same command resumes"
+        ) from error
     return book["id"], known

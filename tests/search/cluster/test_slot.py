@@ -33,6 +33,7 @@ def test_a_training_of_shared_weights_that_was_lost_starts_again_in_its_folder(
     )
     assert slot.start(request, None)
     (tmp_path / "-1" / "last.ckpt").write_bytes(b"of the first epochs")
+    executor.kill(-1)
     assert slot.start(request, None)
     assert (tmp_path / "-1" / "last.ckpt").is_file()
     assert [(one.dataset, one.work_dir) for one in executor.started] == [("the node's own copy", tmp_path / "-1")] * 2

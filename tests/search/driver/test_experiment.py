@@ -1,10 +1,13 @@
 """Named trainings, played rather than run."""
 
+import errno
 import json
+import os
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from statistics import stdev
+from typing import Any
 
 import pytest
 
@@ -16,7 +19,7 @@ from search.front.pareto import Reference
 from search.front.record import TrialRecord
 from search.reports.experiment import draw_curve, draw_steps, to_rows, write_rows
 from search.strategy.repeats import Repeats
-from search.study.errors import StudyError
+from search.study.errors import StorageError, StudyError
 from search.study.experiment import ExperimentSettings, Variant, read_experiment
 from search.study.read_study import EXPERIMENT_FILE
 from spaces import Architecture
@@ -289,6 +292,27 @@ def test_repeats_that_were_interrupted_go_on(run: Run, root: Path) -> None:
     _, executor = run(FINALISTS, repeats=0)
     assert executor.started == []
     records, executor = run(FINALISTS, repeats=1, scripts={3: reach(0.3, 20.0)})
+    assert labels_and_seeds(executor) == [(96, 8)]
+    assert len(records) == 4
+
+
+def test_a_full_disk_when_a_repeat_is_chosen_ends_the_run_with_what_is_finished(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writes = 0
+
+    def write_once(path: Path, values: dict[str, Any]) -> None:
+        nonlocal writes
+        writes += 1
+        if writes > 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_json(path, values)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("search.study.experiment.write_json", write_once)
+        with pytest.raises(StorageError, match="cannot be written: No space left on device"):
+            run(FINALISTS, repeats=1, scripts=SCORES)
+    records, executor = run(FINALISTS, repeats=1, scripts=SCORES | {3: reach(0.3, 20.0)})
     assert labels_and_seeds(executor) == [(96, 8)]
     assert len(records) == 4
 
