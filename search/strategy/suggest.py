@@ -24,6 +24,7 @@ from search.strategy.acquisition import Acquisition
 from search.strategy.candidates import BoolArray, Candidates
 from search.strategy.initial_design import InitialDesign
 from search.strategy.latency.lookups import LatencyLookups, Measure
+from search.strategy.one_thread import on_one_thread
 from search.strategy.settings import StrategySettings
 
 
@@ -37,6 +38,7 @@ class Suggestion:
     """Why it was chosen, in one sentence with its figures."""
 
 
+@on_one_thread
 def suggest(
     candidates: Candidates,
     observations: Sequence[Observation],

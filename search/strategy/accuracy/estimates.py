@@ -17,6 +17,7 @@ from search.strategy.accuracy.model import AccuracyModel, Observation
 from search.strategy.accuracy.observations import observe
 from search.strategy.candidates import Candidates, Encoder
 from search.strategy.latency.lookups import LatencyLookups
+from search.strategy.one_thread import on_one_thread
 from search.strategy.surrogate import SurrogateSettings
 from spaces import Architecture
 
@@ -63,6 +64,7 @@ def fit_accuracy(
     return fit_to_observations(candidates, observe(records, places), latency_ms=latency_ms, seed=seed)
 
 
+@on_one_thread
 def fit_to_observations(
     candidates: Candidates, observations: Sequence[Observation], *, latency_ms: FloatArray, seed: int = 0
 ) -> tuple[LatencyLookups, AccuracyModel]:
