@@ -338,9 +338,12 @@ class Start:
         return bool(servers)
 
     def trials(self) -> list[Process]:
-        """Return the processes of trials."""
-        servers = {process.pid for process in self._fork_servers()}
-        return [process for process in self.processes() if process.parent in servers]
+        """Return the processes of trials: forked, so that they show their server's command.
+
+        Another child of a server is a program that an import runs, such as ``ldconfig``.
+        """
+        servers = {process.pid: process.command for process in self._fork_servers()}
+        return [process for process in self.processes() if servers.get(process.parent) == process.command]
 
     def _fork_servers(self) -> list[Process]:
         return [one for one in self.processes() if one.parent == self.driver.pid and "forkserver" in one.command]

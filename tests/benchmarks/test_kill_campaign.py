@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -27,16 +28,34 @@ input_size: [64]
 """
 BUDGET = 3
 PATIENCE_S = 300.0
+Happened = TypeVar("Happened")
 
 
-def wait_until(happened: Callable[[], object]) -> None:
+def wait_until(happened: Callable[[], Happened]) -> Happened:
     until = time.monotonic() + PATIENCE_S
-    while not happened():
+    while not (what := happened()):
         assert time.monotonic() < until, "it did not come so far"
         time.sleep(0.01)
+    return what
 
 
-def test_a_search_whose_processes_are_killed_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_that_the_server_runs_while_it_imports_is_no_trial(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    server = "'forkserver'; import os, subprocess, time; subprocess.Popen(['sleep', '600']); os.fork(); time.sleep(600)"
+    driver = [sys.executable, "-c", f"import subprocess, sys; subprocess.run([sys.executable, '-c', {server!r}])"]
+    (tmp_path / "temporary").mkdir()
+    search = Start(driver, tmp_path, mark=tmp_path.name, environment={}, folder=tmp_path)
+    request.addfinalizer(search.kill_group)
+    program = wait_until(lambda: [one for one in search.processes() if one.command.startswith("sleep")])
+    (forked,) = wait_until(search.trials)
+    assert forked.parent == program[0].parent
+    assert forked not in program
+
+
+def test_a_search_whose_processes_are_killed_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     root = tmp_path / "runs"
@@ -48,13 +67,13 @@ def test_a_search_whose_processes_are_killed_loses_nothing(tmp_path: Path, monke
     command += ["--workers", "1", "--sampler", "random"]
 
     def start() -> Start:
-        return Start(
-            command, tmp_path, mark=f"{os.getpid()}-{time.monotonic()}", environment={}, folder=root / "few/trials"
-        )
+        mark = f"{os.getpid()}-{time.monotonic()}"
+        started = Start(command, tmp_path, mark=mark, environment={}, folder=root / "few/trials")
+        request.addfinalizer(lambda: started.driver.poll() is None and started.kill_group())  # where the test fails
+        return started
 
     search = start()
-    wait_until(search.trials)
-    (lost,) = search.trials()
+    (lost,) = wait_until(search.trials)
     assert search.kill_trial()
     wait_until(lambda: search.trials() not in ([], [lost]))
     assert search.kill_fork_server()
