@@ -4,15 +4,18 @@
 
 Each seed runs plain Optuna, with every trial trained to its end, and then `yoloret-nas search` with its defaults. Each
 search is a command of its own in a folder of its own, with nothing cached; space, data, recipe and epochs are the same. The
-output is each baseline's final figure, and when ours reaches it, as a share of the wall-clock time (start-up included) after
-which the baseline itself had reached it. Of a front there are two figures:
+baseline `cheapest` trains the cheapest network with each head at each input size (`cheapest.yaml`) and no other. The output
+is when ours reaches each baseline's final figure, as a share of the wall-clock time (start-up included) after which the
+baseline itself had reached it, and when it reaches 98 % of it, as a share of the baseline's whole time. Of a front there
+are two figures:
 
-* its hypervolume, as a study reports it; all of a seed have one reference, AP 0 and the slowest network as its first search
-  measured it. Half of it are limits in the slower half of the range;
+* its hypervolume, as a study reports it; all of a seed have one reference, AP 0 and the slowest network as one of its
+  searches measured it. Half of it are limits in the slower half of the range;
 * its mean AP within a limit: the best AP within it, averaged over limits that are as likely between 0.1 and 0.2 ms as
   between 1 and 2 ms, from the fastest network that any search of the seed trained to the reference. Our search seeks this.
 
-With --dir the searches are kept, and a finished one is not run again.
+With --dir the searches are kept, and a finished one is not run again. With --prior each seed also runs ours with that
+earlier study, of other data: `ours, prior`.
 """
 
 import argparse
@@ -26,6 +29,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -41,6 +45,14 @@ from search.study.database.storage import open_storage
 from search.study.read_study import read_study
 
 _STUDY = "timed"
+_CHEAPEST = Path(__file__).with_name("cheapest.yaml")
+_NEARLY = 0.98
+"""Share of a baseline's final figure that is worth its time too."""
+BASELINES: dict[str, tuple[str, ...]] = {
+    **{name: ("--sampler", name, "--no-prune") for name in ("random", "tpe", "gp", "nsga2")},
+    "cheapest": ("--sampler", "grid", "--no-prune", "--space", str(_CHEAPEST), "--budget", "16"),
+}
+"""What to ask of a search; of an option given twice the last counts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +99,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="epochs of each trial (default: the recipe's)")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--baselines", nargs="+", default=["random", "tpe"])
+    parser.add_argument("--baselines", nargs="+", choices=BASELINES, default=["random", "tpe", "cheapest"])
+    parser.add_argument("--prior", help="folder of an earlier study")
     parser.add_argument("--dir", type=Path, help="folder that keeps the searches (default: none)")
     parser.add_argument("--baselines-only", action="store_true", help="run the baselines alone, for --dir")
     parser.add_argument("--extra", nargs="*", default=[], help="further arguments of every search")
@@ -98,14 +111,17 @@ def main() -> None:
 
 def compare(given: argparse.Namespace, root: Path) -> None:
     """Run the searches of all seeds."""
-    ratios: dict[tuple[str, str], list[float]] = {}
+    ours: dict[str, tuple[str, ...]] = {"ours": ("--budget", str(given.our_budget or given.budget))}
+    if given.prior:
+        ours["ours, prior"] = (*ours["ours"], "--prior", str(Path(given.prior).resolve()))
+    ours = {} if given.baselines_only else ours
+    ratios: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
     for seed in range(given.first_seed, given.first_seed + given.seeds):
+        asked = {name: BASELINES[name] for name in given.baselines} | ours
         runs = {
-            name: run(given, root / f"{name}-{seed}", seed, "--sampler", name, "--no-prune") for name in given.baselines
+            name: run(given, root / f"{name.replace(', ', '-')}-{seed}", seed, words) for name, words in asked.items()
         }
-        if not given.baselines_only:
-            runs["ours"] = run(given, root / f"ours-{seed}", seed, budget=given.our_budget)
-        reference = next(iter(runs.values())).summary.reference
+        reference = max((one.summary.reference for one in runs.values()), key=lambda corner: corner.latency_ms)
         fastest_ms = min(record.point[1] for one in runs.values() for record in one.summary.records if record.point)
         figures = {
             name: {"hypervolume": one.hypervolumes(reference), "mean AP": one.mean_aps(reference, fastest_ms)}
@@ -113,23 +129,33 @@ def compare(given: argparse.Namespace, root: Path) -> None:
         }
         for name, one in runs.items():
             show(f"seed {seed}  {name}", one, {measure: values[-1] for measure, values in figures[name].items()})
-        for name in given.baselines if "ours" in runs else ():
+        for who, name in product(ours, given.baselines):
             for measure, values in figures[name].items():
-                reached_s = runs["ours"].reaches(values[-1], figures["ours"][measure])
+                reached_s = runs[who].reaches(values[-1], figures[who][measure])
+                nearly_s = runs[who].reaches(_NEARLY * values[-1], figures[who][measure])
                 theirs_s = runs[name].reaches(values[-1], values)
-                ratios.setdefault((name, measure), []).append(reached_s / theirs_s)
-                when = f"after {reached_s:.0f} s" if reached_s < float("inf") else "never"
-                print(f"  ours reaches {name}'s final {measure} {when}, {name} after {theirs_s:.0f} s", flush=True)
-    for (name, measure), shares in ratios.items():
-        listed = ", ".join(f"{share:.0%}" for share in shares)
-        median = statistics.median(shares)
-        print(
-            f"{name}, {measure}: reached in {median:.0%} of the time it took itself, median of {len(shares)} seeds "
-            f"({listed})"
-        )
+                ratios.setdefault((who, name, measure), []).append(
+                    (reached_s / theirs_s, nearly_s / runs[name].seconds)
+                )
+                when, nearly = (
+                    f"after {at_s:.0f} s" if at_s < float("inf") else "never" for at_s in (reached_s, nearly_s)
+                )
+                print(
+                    f"  {who} reaches {name}'s final {measure} {when}, {_NEARLY:.0%} of it {nearly}; {name} after "
+                    f"{theirs_s:.0f} s of {runs[name].seconds:.0f} s",
+                    flush=True,
+                )
+    for (who, name, measure), shares in ratios.items():
+        whole = _listed([reached for reached, _ in shares])
+        print(f"{who} against {name}, {measure}: reached in {whole} of the time that {name} took for it")
+        print(f"  {_NEARLY:.0%} of it in {_listed([nearly for _, nearly in shares])} of {name}'s whole time")
 
 
-def run(given: argparse.Namespace, folder: Path, seed: int, *words: str, budget: int | None = None) -> Run:
+def _listed(shares: Sequence[float]) -> str:
+    return f"{statistics.median(shares):.0%} (median of {', '.join(f'{share:.0%}' for share in shares)})"
+
+
+def run(given: argparse.Namespace, folder: Path, seed: int, words: Sequence[str]) -> Run:
     """Run one search, or read a kept one."""
     clock_file = folder / "clock.json"
     if not clock_file.is_file():
@@ -141,10 +167,9 @@ def run(given: argparse.Namespace, folder: Path, seed: int, *words: str, budget:
             _STUDY,
             "--dir",
             str(folder),
-            *words,
         ]
-        command += ["--data", given.data, "--budget", str(budget or given.budget), "--seed", str(seed), "--refit", "0"]
-        command += [*(["--epochs", str(given.epochs)] if given.epochs else []), *given.extra]
+        command += ["--data", given.data, "--budget", str(given.budget), "--seed", str(seed), "--refit", "0"]
+        command += [*(["--epochs", str(given.epochs)] if given.epochs else []), *given.extra, *words]
         began, clock = datetime.now(), time.monotonic()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         clock_file.write_text(json.dumps({"began": began.isoformat(), "seconds": time.monotonic() - clock}))
