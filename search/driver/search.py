@@ -23,6 +23,7 @@ from search.front.summary import Summary
 from search.reports import write_reports
 from search.strategy import EhviSampler, SpaceSampler, StrategySettings, best_parent, cannot_reach_front
 from search.strategy.accuracy.belief import learn_prior, says_nothing, shared_prior
+from search.strategy.accuracy.built_in_prior import built_in_prior
 from search.strategy.latency.lookup_budget import SHARE
 from search.study.errors import OneShotError, StudyError
 from search.study.kept_weights import delete_weights
@@ -34,7 +35,7 @@ from search.study.one_shot import (
     shared_training,
     trial_training,
 )
-from search.study.prior import Prior
+from search.study.prior import BUILT_IN, Prior
 from search.study.read_study import EXPERIMENT_FILE, read_study, study_names
 from search.study.settings import StudySettings
 from search.study.study import Study
@@ -362,8 +363,8 @@ def learn_priors(settings: StudySettings) -> tuple[Prior, ...]:
         StudyError: one does not exist, or says nothing.
     """
     return tuple(
-        replace(learn_prior(read_study(root, name)), study=shown)
-        for shown, (root, name) in zip(settings.prior, settings.prior_places, strict=True)
+        built_in_prior() if name == BUILT_IN else replace(learn_prior(read_study(*settings.place_of(name))), study=name)
+        for name in settings.prior
     )
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from spaces import Architecture
 
+BUILT_IN = "built-in"
+"""In place of a study's name: the prior that comes with the tool (`search.strategy.accuracy.built_in_prior`)."""
 SHARED_WEIGHTS = "(shared weights)"
 """In place of a study's name: what networks scored that were taken out of a study's own shared weights. No study has it."""
 

@@ -116,6 +116,15 @@ def _what_there_is(searches: list[str], trainings: list[str]) -> str:
     return f"there {'are' if len(names) > 1 else 'is'} {', '.join(names)}"
 
 
+def begun_with_prior(root: Path, name: str) -> tuple[str, ...] | None:
+    """Return the earlier studies that a study began with, as `StudySettings.prior`; None where there is no such study."""
+    if name not in study_names(root):
+        return None
+    with named_storage_errors(root), naming_damage(shown_storage(root), f"the study {name!r}"):
+        recorded = optuna.load_study(study_name=name, storage=open_storage(root)).user_attrs.get("settings")
+    return None if recorded is None else tuple(recorded.get("prior", ()))  # a version without priors recorded none
+
+
 def experiment_names(root: Path) -> list[str]:
     """Return the names of a folder's experiments, in alphabetical order."""
     return sorted(path.parent.name for path in root.glob(f"*/{EXPERIMENT_FILE}"))

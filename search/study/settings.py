@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 
 from search.front.record import trial_folder
 from search.study.errors import StudyError
+from search.study.prior import BUILT_IN
 from spaces.space import Space
 from trials.data.augmentation import AugmentSettings
 from trials.training import FORMER_SETTINGS, FORMER_TRANSFER_RATE, LATER_SETTINGS, TrainSettings
@@ -129,8 +130,8 @@ class StudySettings(RunSettings):
     """Whether weights that all networks of the space share are trained first, and trials start from them; `train` then says
     how one network would be trained alone (`search.study.one_shot`)."""
     prior: tuple[str, ...] = ()
-    """Earlier studies, from which the sampler learns before the first training: the names of those under `root`, or the
-    folders of others. Each once, however it was typed."""
+    """Earlier studies, from which the sampler learns before the first training: the names of those under `root`, the folders
+    of others, or ``built-in``. Each once, however it was typed."""
     keep: Keep | None = None
     """Whose weights stay (`search.study.kept_weights`); None for what the study was begun with, ``front`` for a new one."""
 
@@ -149,6 +150,8 @@ class StudySettings(RunSettings):
                 hint="leave out --prior (on the command line and in yoloret-nas.yaml), or take --sampler ehvi",
             )
         object.__setattr__(self, "prior", tuple(dict.fromkeys(map(self._named_once, self.prior))))
+        if self.name == BUILT_IN:
+            raise StudyError(f"{BUILT_IN!r} names the prior that comes with the tool", hint="choose another --study")
         if self.name in self.prior:
             raise StudyError(
                 f"study {self.name!r} cannot be its own prior", hint="name an earlier one, or another --study"
@@ -156,11 +159,10 @@ class StudySettings(RunSettings):
         if self.max_latency_ms is not None and self.max_latency_ms <= 0:
             raise StudyError(f"a latency limit of {self.max_latency_ms} ms excludes every network")
 
-    @property
-    def prior_places(self) -> tuple[tuple[Path, str], ...]:
-        """The folder of studies and the name of each prior."""
-        folders = [self.root / one for one in self.prior]  # an absolute path stays as it is
-        return tuple((folder.parent, folder.name) for folder in folders)
+    def place_of(self, prior: str) -> tuple[Path, str]:
+        """Return the folder of studies and the name of an earlier study that `prior` lists."""
+        folder = self.root / prior  # an absolute path stays as it is
+        return folder.parent, folder.name
 
     def _named_once(self, prior: str) -> str:
         """Return the name of a study under the root, or the absolute path of another, however it was typed."""

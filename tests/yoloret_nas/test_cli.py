@@ -217,7 +217,11 @@ def test_another_distribution_s_package_of_our_name_is_named(tmp_path: Path, nam
         ("search --device cpu:threads=99999", 2, "99999 threads requested"),
         ("search --also-measure abacus", 2, "device 'abacus' is unknown"),
         ("export --study none", 2, "no study 'none' in runs"),
-        ("search --data voc --prior none", 2, "no study 'none' in runs"),  # before anything is fetched
+        ("search --data voc --prior later", 2, "no study 'later' in runs"),  # before anything is fetched
+        ("search --prior none --prior later", 2, "prior is none and later"),
+        ("search --prior later --prior none", 2, "prior is none and later"),
+        ("search --study none", 2, "a study named 'none' could be nobody's prior"),
+        ("search --study built-in", 2, "'built-in' names the prior that comes with the tool"),
         ("predict . x.jpg", 2, "'x.jpg' does not exist"),
         ("ui", 2, "error: there is no study in runs yet hint: begin one with: yoloret-nas search"),
         ("space no.yaml", 2, "space 'no.yaml' is neither a known name nor a file"),
@@ -372,6 +376,27 @@ def test_a_board_that_is_not_there_is_refused(
     monkeypatch.setattr("search.driver.devices.FIRST_PATIENCE_S", 0.0)
     assert_refused(call("search", "--device", "ssh://nobody@127.0.0.1:1"), 1, "error: .*127.0.0.1")
     assert played.started == []
+
+
+@pytest.mark.usefixtures("stores", "played")
+def test_a_search_begins_with_the_built_in_prior_unless_told_otherwise_and_goes_on_as_it_began(call: Call) -> None:
+    def begun(study: str) -> list[str]:
+        return [prior.study for prior in read_study(Path("runs"), study).priors]
+
+    flags = ("search", "--max-latency", "999", "--budget")
+    called = call(*flags, "1", "--study", "told")
+    assert called.code == 0, called.said
+    assert "prior built in: trainings on photographs of playing cards (--prior none begins without it)" in called.said
+    assert begun("told") == ["built-in"]
+    assert_refused(call(*flags, "2", "--study", "told", "--prior", "none"), 2, r"prior was \['built-in'\], is \[\]")
+    assert call(*flags, "2", "--study", "told").code == 0
+    alone = call(*flags, "1", "--study", "alone", "--prior", "none")
+    assert (alone.code, "prior" in alone.out) == (0, False), alone.said
+    again = call(*flags, "2", "--study", "alone")
+    assert (again.code, "prior" in again.out) == (0, False), again.said
+    assert_refused(call(*flags, "2", "--study", "alone", "--prior", "built-in"), 2, r"is \['built-in'\]")
+    assert call(*flags, "1", "--study", "random", "--sampler", "random").code == 0
+    assert begun("alone") == begun("random") == []
 
 
 def test_a_study_is_named_after_its_space_its_data_s_folder_and_its_device(

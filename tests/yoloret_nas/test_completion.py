@@ -54,7 +54,7 @@ def test_bash_completes_once_it_is_installed(call: Call, home: Path) -> None:
     assert call("completion", "bash", "--install").code == 0
     assert (home / ".bashrc").read_text() == before  # once is enough
     found = subprocess.run(["bash", "-i", "-c", TRY], capture_output=True, text=True, check=False)
-    lines = ["hello", "report", "--max-latency", "one two", "three", "quick", "two"]
+    lines = ["hello", "report", "--max-latency", "one two", "three", "quick", "two built-in none"]
     assert found.stdout.splitlines() == lines, found.stderr
     shutil.rmtree(home / ".local")
     assert "No such file" not in subprocess.run(["bash", "-i", "-c", ":"], capture_output=True, text=True).stderr

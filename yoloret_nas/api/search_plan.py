@@ -9,14 +9,16 @@ from rich.console import Console
 from search.driver.driver import RunResult
 from search.driver.search import check_priors, run_search
 from search.study.one_shot import shared_training, trial_training
-from search.study.settings import StudySettings
+from search.study.prior import BUILT_IN
+from search.study.read_study import begun_with_prior
+from search.study.settings import StudySettings, current_sampler_name
 from spaces.counted import counted
 from spaces.named_spaces import open_space
 from trials.latency.open_device import open_device
 from trials.one_shot.sandwich import check_one_backbone
 from yoloret_nas.options.data import fetch_data, is_generated
 from yoloret_nas.options.recipe import choose_training
-from yoloret_nas.options.search import SearchOptions, study_name
+from yoloret_nas.options.search import NO_PRIOR, SearchOptions, study_name
 from yoloret_nas.options.values import OptionError
 from yoloret_nas.terminal.interrupts import interrupts
 from yoloret_nas.terminal.live_view import LiveView
@@ -63,8 +65,9 @@ def plan_search(options: SearchOptions) -> SearchPlan:
         raise OptionError(
             f"--repeats {options.repeats} is of retrainings, and there are none: {why}", hint="add --refit EPOCHS"
         )
+    name = options.study or study_name(space.name, data, device)
     settings = StudySettings(
-        name=options.study or study_name(space.name, data, device),
+        name=name,
         space=space,
         dataset=data,
         device=device,
@@ -77,7 +80,7 @@ def plan_search(options: SearchOptions) -> SearchPlan:
         prune=options.prune,
         inherit=options.inherit,
         one_shot=options.one_shot,
-        prior=tuple(options.prior),
+        prior=_choose_prior(options, name),
         keep="all" if options.inherit else options.keep,
         skip_broken=options.skip_broken,
         accept_changed_data=options.accept_changed_data,
@@ -88,6 +91,18 @@ def plan_search(options: SearchOptions) -> SearchPlan:
             open_device(one).close()  # refuses what names no device; nothing is reached yet
     check_writable(settings.root)
     return SearchPlan(settings=settings, workers=workers, refit_epochs=refit_epochs, num_repeats=options.repeats)
+
+
+def _choose_prior(options: SearchOptions, name: str) -> tuple[str, ...]:
+    """Return the priors asked for, else what the study began with, else, for a new one, what comes with the tool."""
+    if options.prior:
+        return () if NO_PRIOR in options.prior else tuple(options.prior)
+    if current_sampler_name(options.sampler) != "ehvi":  # others take none
+        return ()
+    begun = begun_with_prior(options.dir, name)
+    if begun is not None:
+        return begun
+    return () if options.one_shot else (BUILT_IN,)  # networks with shared weights are a prior of their own
 
 
 def run_plan(plan: SearchPlan, console: Console) -> RunResult:
@@ -164,7 +179,9 @@ def _announce(console: Console, plan: SearchPlan) -> None:
             f"  then    retrain the front and near-front trials for {counted(plan.refit_epochs, 'epoch(s)')}{repeats} "
             "(--refit 0 to skip)"
         )
-    if settings.prior:
+    if settings.prior == (BUILT_IN,):
+        lines.append("  prior   built in: trainings on photographs of playing cards (--prior none begins without it)")
+    elif settings.prior:
         lines.append(f"  prior   {', '.join(settings.prior)}: the search learns from what they found first")
     if settings.inherit:
         lines.append(

@@ -8,7 +8,7 @@ from click.core import ParameterSource
 
 from spaces.counted import counted
 from yoloret_nas.options.choices import DEFAULT_EPOCHS, KEPT, OLD_SAMPLERS, RECIPES, SAMPLERS
-from yoloret_nas.options.complete import complete_path, complete_search, complete_study
+from yoloret_nas.options.complete import complete_path, complete_prior, complete_study
 from yoloret_nas.options.data import DATA_HELP
 from yoloret_nas.options.quantities import Milliseconds
 from yoloret_nas.options.search import ClusterOptions, SearchOptions
@@ -78,9 +78,10 @@ if TYPE_CHECKING:
 @click.option(
     "--prior",
     multiple=True,
-    shell_complete=complete_search,
+    shell_complete=complete_prior,
     metavar="STUDY",
-    help="Learn from this earlier study first, of any data and device: a name, or its folder; repeatable.",
+    help="Learn from this earlier study first, of any data and device: a name, its folder, built-in or none; repeatable.  "
+    "[default: as begun; built-in]",
 )
 @click.option(
     "--refit",

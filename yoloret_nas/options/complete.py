@@ -6,6 +6,8 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
+from yoloret_nas.options.search import NO_PRIOR
+
 _TRAININGS_FILE = "experiment.json"
 """`search.study.read_study.EXPERIMENT_FILE`, whose module is not imported here: it imports torch."""
 
@@ -25,6 +27,12 @@ def complete_search(ctx: click.Context, parameter: click.Parameter, incomplete: 
     """Offer the studies in `--dir`, without trainings."""
     names = complete_study(ctx, parameter, incomplete)
     return [one for one in names if not (_root(ctx) / one.value / _TRAININGS_FILE).is_file()]
+
+
+def complete_prior(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the studies in `--dir`, and the words that stand for one."""
+    words = [CompletionItem(word) for word in ("built-in", NO_PRIOR) if word.startswith(incomplete)]
+    return [*complete_search(ctx, parameter, incomplete), *words]
 
 
 def complete_network(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from search.study.settings import Keep, SamplerName
     from trials.training import RecipeName
 
+NO_PRIOR = "none"
+"""In place of an earlier study's name."""
 _LEAST_SHARE = 0.01
 _MOST_CPUS = 1024
 
@@ -88,6 +90,7 @@ class SearchOptions:
     inherit: bool
     one_shot: bool = False
     prior: Sequence[str] = ()
+    """Empty for what the study began with; for a new one, what comes with the tool."""
     refit: int | None
     repeats: int
     skip_broken: bool
@@ -112,6 +115,11 @@ class SearchOptions:
             raise OptionError(
                 "trials start from shared weights or from each other's", hint="give --one-shot or --inherit"
             )
+        if self.study == NO_PRIOR:
+            raise OptionError(f"a study named {NO_PRIOR!r} could be nobody's prior", hint="choose another --study")
+        if NO_PRIOR in self.prior and len(self.prior) > 1:
+            others = ", ".join(one for one in self.prior if one != NO_PRIOR)
+            raise OptionError(f"prior is {NO_PRIOR} and {others}", hint=f"leave out {NO_PRIOR}, or the rest")
         check_choice("sampler", self.sampler, (*SAMPLERS, *OLD_SAMPLERS))
         if self.space and self.space not in SPACES and not Path(self.space).is_file():
             raise OptionError(f"space {self.space!r} is none of {', '.join(SPACES)}, and no file")

@@ -8,9 +8,11 @@ import optuna
 import pytest
 
 from search.driver.search import run_search
+from search.strategy.accuracy.built_in_prior import built_in_prior
 from search.study.database.storage import open_storage
 from search.study.errors import StudyError
-from search.study.read_study import read_study, study_names
+from search.study.prior import BUILT_IN
+from search.study.read_study import begun_with_prior, read_study, study_names
 from search.study.settings import StudySettings
 from tests.search.conftest import MakeSettings
 from tests.search.driver.scripted import RecordingView, Runs, ScriptedExecutor, StandInDevice
@@ -106,6 +108,34 @@ def test_the_executor_is_closed_where_a_prior_is_refused(
     with pytest.raises(StudyError, match="no study 'missing'"):
         run_search(settings(sampler="ehvi", prior=("missing",)), executor=executor, view=RecordingView())
     assert executor.is_closed
+
+
+def test_a_search_begins_with_what_comes_with_the_tool(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    told = settings(name="told", sampler="ehvi", prior=(BUILT_IN,), budget=5)
+    first = search(told)
+    (prior,) = read_study(told.root, "told").priors
+    assert prior == built_in_prior()
+    assert first != search(settings(name="alone", sampler="ehvi", budget=5))
+    with pytest.raises(StudyError, match="'built-in' names the prior that comes with the tool"):
+        settings(name=BUILT_IN)
+
+
+def test_what_a_study_began_with_is_found_without_driving_it(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    root = settings().root
+    assert begun_with_prior(root, "told") is None
+    search(settings(name="told", sampler="ehvi", prior=(BUILT_IN,), budget=1))
+    search(settings(name="alone", sampler="ehvi", budget=1))
+    assert begun_with_prior(root, "told") == (BUILT_IN,)
+    assert begun_with_prior(root, "alone") == ()
+    study = optuna.load_study(study_name="alone", storage=open_storage(root))
+    recorded = study.user_attrs["settings"]
+    del recorded["prior"]  # as a version without priors left it
+    study.set_user_attr("settings", recorded)
+    assert begun_with_prior(root, "alone") == ()
 
 
 def test_the_order_of_priors_is_no_other_setting(settings: MakeSettings, device: StandInDevice, tracking: Runs) -> None:
