@@ -56,6 +56,9 @@ class Thresholds:
     """Percentile of the reference's figures that counts as its quiet figure: a busy machine may be slow most of the time."""
     max_slowdown: float = 1.15
     """A reference that takes more times its quiet figure shows that other work slowed the measurement."""
+    max_corrected_slowdown: float = 1.5
+    """Up to so many times, a CPU's figures are divided by it: the reference and nine networks were slowed alike to 1 to 6 %
+    (`benchmarks/slowed_latency.py`), and a machine that others use too can be slowed for an hour."""
     min_references: int = 5
     """Fewer earlier measurements say nothing about the quiet figure."""
     max_references: int = 200
