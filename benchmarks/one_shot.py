@@ -3,11 +3,11 @@
     python benchmarks/one_shot.py --data DATA [--epochs 12] [--seeds 1] [--dir FOLDER]
 
 In a space of one backbone, each seed runs three searches as a user would: random trials, all trained to their end; the
-default; and `--one-shot`. Then the front of each, and what is within noise of it, is trained alone for the same epochs from
-random weights (`--refit`), and only these trainings count for what was found. Times are what trials and shared weights
-took, by their own clocks; that of the refit is given beside them. Of a front there are two figures, as in
-`search_wall_clock.py`: its hypervolume, and its mean AP within a limit, over limits that are as likely between 0.1 and
-0.2 ms as between 1 and 2 ms.
+default without a prior, which shared weights are; and `--one-shot`. Then the front of each, and what is within noise of it,
+is trained alone for the same epochs from random weights (`--refit`), and only these trainings count for what was found.
+Times are what trials and shared weights took, by their own clocks; that of the refit is given beside them. Of a front
+there are two figures, as in `search_wall_clock.py`: its hypervolume, and its mean AP within a limit, over limits that are
+as likely between 0.1 and 0.2 ms as between 1 and 2 ms.
 
 With --dir the searches are kept and continued.
 """
@@ -33,7 +33,7 @@ from search.study.refit import read_refit
 _SPACE = Path(__file__).with_name("one_backbone.yaml")
 _SEARCHES = {
     "random": ("--sampler", "random", "--no-prune"),
-    "default": (),
+    "default": ("--prior", "none"),
     "one-shot": ("--one-shot",),
 }
 

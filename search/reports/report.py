@@ -11,7 +11,7 @@ from search.reports.effects import Effect, estimate_effects
 from search.reports.forecast import Forecast, forecast
 from search.strategy.accuracy.belief import agreement
 from search.strategy.accuracy.estimates import MIN_TRIALS, with_estimates
-from search.study.prior import SHARED_WEIGHTS, Prior
+from search.study.prior import BUILT_IN, SHARED_WEIGHTS, Prior
 from search.study.read_study import ReadStudy
 from search.study.refit import Refit, read_refit
 from spaces.counted import counted
@@ -97,7 +97,8 @@ def make_report(study: ReadStudy) -> StudyReport:
 def _judge(prior: Prior, summary: Summary) -> str:
     found = agreement(prior, summary.records)
     count = counted(summary.states.get("complete", 0), "trial(s)")
-    whose = "shared weights" if prior.study == SHARED_WEIGHTS else f"earlier study {prior.study} ({prior.dataset})"
+    own = {SHARED_WEIGHTS: "shared weights", BUILT_IN: f"the prior that comes with the tool ({prior.dataset})"}
+    whose = own.get(prior.study, f"earlier study {prior.study} ({prior.dataset})")
     compared = f"{whose}, the order of AP that led to be expected against that of the trials:"
     if found is None:
         return f"{compared} {count}, too few to compare"

@@ -12,6 +12,8 @@ from search.strategy.latency.lookups import LatencyLookups
 class InitialDesign:
     """Scores candidates near the latency that is farthest from all started ones by their distance in the encoding.
 
+    Where earlier studies say something, their expectation, whose spread is several times that of the distance, comes first.
+
     Args:
         lookups: The candidates and their latencies.
         started: Candidates that were trained or are in training.
@@ -54,6 +56,8 @@ class InitialDesign:
 
     def why(self, candidate: int) -> str:
         """Return why a candidate was chosen, as a sentence."""
+        if self._lookups.beliefs is not None:
+            return f"initial design: {self._lookups.describe(candidate)}, where earlier studies lead to expect most"
         far = ", far from what was trained" if self._num_started else ""
         return f"initial design: {self._lookups.describe(candidate)}{far}"
 

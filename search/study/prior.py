@@ -33,7 +33,7 @@ class Prior:
     """The trials of an earlier study, of which a new one keeps a copy."""
 
     study: str
-    """Its name, or its folder where it is of another one than the new study's."""
+    """Its name; its folder where it is in another one than the new study; `BUILT_IN` or `SHARED_WEIGHTS`."""
     dataset: str
     """Its data, as the user typed them."""
     trials: tuple[PriorTrial, ...]

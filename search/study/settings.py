@@ -34,6 +34,7 @@ _OPTIONS = {
     "train.batch_size": "--batch-size",
     "train.recipe": "--recipe",
     "one_shot": "--one-shot",
+    "prior": "--prior",
 }
 """Settings whose option has another name, to that option."""
 
@@ -147,11 +148,9 @@ class StudySettings(RunSettings):
         if self.prior and self.sampler != "ehvi":
             raise StudyError(
                 f"sampler {self.sampler!r} takes no prior",
-                hint="leave out --prior (on the command line and in yoloret-nas.yaml), or take --sampler ehvi",
+                hint="give --prior none, or take --sampler ehvi",
             )
         object.__setattr__(self, "prior", tuple(dict.fromkeys(map(self._named_once, self.prior))))
-        if self.name == BUILT_IN:
-            raise StudyError(f"{BUILT_IN!r} names the prior that comes with the tool", hint="choose another --study")
         if self.name in self.prior:
             raise StudyError(
                 f"study {self.name!r} cannot be its own prior", hint="name an earlier one, or another --study"
@@ -169,7 +168,7 @@ class StudySettings(RunSettings):
         if os.sep not in prior:
             return prior
         folder = Path(prior).resolve()
-        return folder.name if folder.parent == self.root.resolve() else str(folder)
+        return folder.name if folder.parent == self.root.resolve() and folder.name != BUILT_IN else str(folder)
 
     @property
     def open_axes(self) -> tuple[str, ...]:

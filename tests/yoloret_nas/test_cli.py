@@ -33,7 +33,7 @@ from search.driver.lock import driver_lock
 from search.front.pareto import Reference
 from search.front.summary import Summary
 from search.study.database.storage import open_storage
-from search.study.read_study import read_study
+from search.study.read_study import read_study, study_names
 from search.study.settings import Keep, SamplerName
 from search.tracking.location import store_path
 from search.tracking.runs import TRIAL_TAG
@@ -220,8 +220,8 @@ def test_another_distribution_s_package_of_our_name_is_named(tmp_path: Path, nam
         ("search --data voc --prior later", 2, "no study 'later' in runs"),  # before anything is fetched
         ("search --prior none --prior later", 2, "prior is none and later"),
         ("search --prior later --prior none", 2, "prior is none and later"),
-        ("search --study none", 2, "a study named 'none' could be nobody's prior"),
-        ("search --study built-in", 2, "'built-in' names the prior that comes with the tool"),
+        ("search --study none", 2, "a study cannot be named 'none', which --prior takes for a word"),
+        ("search --study built-in", 2, "a study cannot be named 'built-in', which --prior takes for a word"),
         ("predict . x.jpg", 2, "'x.jpg' does not exist"),
         ("ui", 2, "error: there is no study in runs yet hint: begin one with: yoloret-nas search"),
         ("space no.yaml", 2, "space 'no.yaml' is neither a known name nor a file"),
@@ -378,25 +378,22 @@ def test_a_board_that_is_not_there_is_refused(
     assert played.started == []
 
 
-@pytest.mark.usefixtures("stores", "played")
-def test_a_search_begins_with_the_built_in_prior_unless_told_otherwise_and_goes_on_as_it_began(call: Call) -> None:
-    def begun(study: str) -> list[str]:
-        return [prior.study for prior in read_study(Path("runs"), study).priors]
-
-    flags = ("search", "--max-latency", "999", "--budget")
-    called = call(*flags, "1", "--study", "told")
+@pytest.mark.usefixtures("played")
+def test_a_search_says_that_it_begins_with_the_built_in_prior_and_goes_on_as_it_began(
+    call: Call, stores: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("own.yaml").write_text(SPACE_YAML)
+    stores.rename("elsewhere")
+    flags = ("search", "--max-latency", "999", "--space", "own.yaml", "--dir", "elsewhere", "--budget")
+    said = "prior built in: trainings on photographs of playing cards"
+    called = call(*flags, "1")
     assert called.code == 0, called.said
-    assert "prior built in: trainings on photographs of playing cards (--prior none begins without it)" in called.said
-    assert begun("told") == ["built-in"]
-    assert_refused(call(*flags, "2", "--study", "told", "--prior", "none"), 2, r"prior was \['built-in'\], is \[\]")
-    assert call(*flags, "2", "--study", "told").code == 0
-    alone = call(*flags, "1", "--study", "alone", "--prior", "none")
-    assert (alone.code, "prior" in alone.out) == (0, False), alone.said
-    again = call(*flags, "2", "--study", "alone")
-    assert (again.code, "prior" in again.out) == (0, False), again.said
-    assert_refused(call(*flags, "2", "--study", "alone", "--prior", "built-in"), 2, r"is \['built-in'\]")
-    assert call(*flags, "1", "--study", "random", "--sampler", "random").code == 0
-    assert begun("alone") == begun("random") == []
+    assert f"{said} (--prior none begins without it)" in called.said
+    (name,) = study_names(Path("elsewhere"))
+    assert [prior.study for prior in read_study(Path("elsewhere"), name).priors] == ["built-in"]
+    assert_refused(call(*flags, "2", "--prior", "none"), 2, r"prior was \['built-in'\], is \[\] \(--prior\)")
+    called = call(*flags, "2")
+    assert (called.code, said in called.said, "begins without" in called.said) == (0, True, False), called.said
 
 
 def test_a_study_is_named_after_its_space_its_data_s_folder_and_its_device(

@@ -23,6 +23,7 @@ try yoloret-nas report ""
 try yoloret-nas export --dir others --study t
 try yoloret-nas train --recipe q
 try yoloret-nas search --prior ""
+try yoloret-nas search --prior b
 """
 
 
@@ -54,7 +55,7 @@ def test_bash_completes_once_it_is_installed(call: Call, home: Path) -> None:
     assert call("completion", "bash", "--install").code == 0
     assert (home / ".bashrc").read_text() == before  # once is enough
     found = subprocess.run(["bash", "-i", "-c", TRY], capture_output=True, text=True, check=False)
-    lines = ["hello", "report", "--max-latency", "one two", "three", "quick", "two built-in none"]
+    lines = ["hello", "report", "--max-latency", "one two", "three", "quick", "two built-in none", "built-in"]
     assert found.stdout.splitlines() == lines, found.stderr
     shutil.rmtree(home / ".local")
     assert "No such file" not in subprocess.run(["bash", "-i", "-c", ":"], capture_output=True, text=True).stderr

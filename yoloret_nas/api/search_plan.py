@@ -40,6 +40,8 @@ class SearchPlan:
     """Epochs of retraining the front at the end, 0 for none."""
     num_repeats: int
     """Of retrainings, with other seeds."""
+    is_new: bool
+    """Whether no search of that name began before."""
 
 
 def plan_search(options: SearchOptions) -> SearchPlan:
@@ -66,6 +68,11 @@ def plan_search(options: SearchOptions) -> SearchPlan:
             f"--repeats {options.repeats} is of retrainings, and there are none: {why}", hint="add --refit EPOCHS"
         )
     name = options.study or study_name(space.name, data, device)
+    begun_with = begun_with_prior(options.dir, name)
+    if begun_with is None and name in (BUILT_IN, NO_PRIOR):
+        raise OptionError(
+            f"a study cannot be named {name!r}, which --prior takes for a word", hint="choose another --study"
+        )
     settings = StudySettings(
         name=name,
         space=space,
@@ -80,7 +87,7 @@ def plan_search(options: SearchOptions) -> SearchPlan:
         prune=options.prune,
         inherit=options.inherit,
         one_shot=options.one_shot,
-        prior=_choose_prior(options, name),
+        prior=_choose_prior(options, begun_with=begun_with),
         keep="all" if options.inherit else options.keep,
         skip_broken=options.skip_broken,
         accept_changed_data=options.accept_changed_data,
@@ -90,18 +97,23 @@ def plan_search(options: SearchOptions) -> SearchPlan:
         for one in (device, *settings.also_measure):
             open_device(one).close()  # refuses what names no device; nothing is reached yet
     check_writable(settings.root)
-    return SearchPlan(settings=settings, workers=workers, refit_epochs=refit_epochs, num_repeats=options.repeats)
+    return SearchPlan(
+        settings=settings,
+        workers=workers,
+        refit_epochs=refit_epochs,
+        num_repeats=options.repeats,
+        is_new=begun_with is None,
+    )
 
 
-def _choose_prior(options: SearchOptions, name: str) -> tuple[str, ...]:
+def _choose_prior(options: SearchOptions, *, begun_with: tuple[str, ...] | None) -> tuple[str, ...]:
     """Return the priors asked for, else what the study began with, else, for a new one, what comes with the tool."""
-    if options.prior:
-        return () if NO_PRIOR in options.prior else tuple(options.prior)
+    if options.prior is not None:
+        return tuple(one for one in options.prior if one != NO_PRIOR)
     if current_sampler_name(options.sampler) != "ehvi":  # others take none
         return ()
-    begun = begun_with_prior(options.dir, name)
-    if begun is not None:
-        return begun
+    if begun_with is not None:
+        return begun_with
     return () if options.one_shot else (BUILT_IN,)  # networks with shared weights are a prior of their own
 
 
@@ -180,7 +192,8 @@ def _announce(console: Console, plan: SearchPlan) -> None:
             "(--refit 0 to skip)"
         )
     if settings.prior == (BUILT_IN,):
-        lines.append("  prior   built in: trainings on photographs of playing cards (--prior none begins without it)")
+        way_out = " (--prior none begins without it)" if plan.is_new else ""
+        lines.append(f"  prior   built in: trainings on photographs of playing cards{way_out}")
     elif settings.prior:
         lines.append(f"  prior   {', '.join(settings.prior)}: the search learns from what they found first")
     if settings.inherit:

@@ -118,8 +118,14 @@ def test_a_search_begins_with_what_comes_with_the_tool(
     (prior,) = read_study(told.root, "told").priors
     assert prior == built_in_prior()
     assert first != search(settings(name="alone", sampler="ehvi", budget=5))
-    with pytest.raises(StudyError, match="'built-in' names the prior that comes with the tool"):
-        settings(name=BUILT_IN)
+    # With another one, each stays what it is; a folder of that name is a study.
+    search(settings(name="earlier", budget=10, sampler="random", prune=False))
+    both = settings(name="both", sampler="ehvi", prior=("earlier", BUILT_IN), budget=1)
+    search(both)
+    assert [one.study for one in read_study(told.root, "both").priors] == ["earlier", BUILT_IN]
+    assert read_study(told.root, "both").priors[1] == built_in_prior()
+    folder = str(told.root.resolve() / BUILT_IN)
+    assert replace(both, prior=(folder,)).prior == (folder,)
 
 
 def test_what_a_study_began_with_is_found_without_driving_it(

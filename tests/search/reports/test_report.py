@@ -16,7 +16,7 @@ from search.reports.forecast import forecast
 from search.reports.report import make_report
 from search.reports.report_page import write_report_page
 from search.strategy.accuracy.belief import learn_prior
-from search.study.prior import SHARED_WEIGHTS, PriorTrial
+from search.study.prior import BUILT_IN, SHARED_WEIGHTS, PriorTrial
 from search.study.read_study import ReadStudy
 from tests.search.driver.scripted import SPACE, latency
 from tests.search.records import record
@@ -161,6 +161,8 @@ def test_the_report_judges_the_priors_that_a_search_learnt_from(tmp_path: Path) 
     assert ", which may be chance (" in by_chance.priors[0]
     shared = make_report(replace(now, priors=(replace(earlier, study=SHARED_WEIGHTS),)))
     assert shared.priors[0].startswith("shared weights, the order of AP ")
+    built_in = make_report(replace(now, priors=(replace(earlier, study=BUILT_IN),)))
+    assert built_in.priors[0].startswith("the prior that comes with the tool (other images), the order of AP ")
     write_report_page(report, tmp_path / "report.html")
     assert "earlier study &lt;earlier&gt; (other images)" in (tmp_path / "report.html").read_text()
     few = make_report(replace(study(trials(2)), priors=(earlier,)))

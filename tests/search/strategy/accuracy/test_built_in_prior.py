@@ -4,6 +4,7 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import kendalltau
 
 import search.strategy.accuracy
 from search.strategy.accuracy.belief import Belief, says_nothing
@@ -11,6 +12,7 @@ from search.strategy.accuracy.built_in_prior import FILE, built_in_prior
 from search.strategy.candidates import Encoder, draw_pool
 from search.study.prior import BUILT_IN
 from spaces.named_spaces import SPACES, open_space
+from spaces.networks import count_cost
 
 
 def test_it_knows_networks_of_the_space_that_a_cpu_searches() -> None:
@@ -20,6 +22,9 @@ def test_it_knows_networks_of_the_space_that_a_cpu_searches() -> None:
     networks = [one.architecture for one in prior.trials]
     assert len({one.key for one in networks}) == len(networks) >= 50
     assert all(one in open_space("tiny") for one in networks)
+    assert len({one.ap for one in prior.trials}) > 40
+    macs = [count_cost(one, num_classes=6).macs for one in networks]
+    assert kendalltau(macs, [one.latency_ms for one in prior.trials]).statistic > 0.6
 
 
 def test_it_expects_more_of_the_head_that_is_better_on_every_dataset_and_of_larger_inputs() -> None:

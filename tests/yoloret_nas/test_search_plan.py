@@ -1,0 +1,116 @@
+"""What a search's options leave open, and how it is chosen: the prior."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search.driver.search import run_search
+from search.study.errors import StudyError
+from tests.search.driver.scripted import RecordingView, ScriptedExecutor
+from yoloret_nas.api.search_plan import SearchPlan, plan_search
+from yoloret_nas.options.search import SearchOptions, study_name
+from yoloret_nas.options.values import OptionError
+
+
+def plan(folder: Path, **options: Any) -> SearchPlan:
+    values: dict[str, Any] = {
+        "budget": 1,
+        "data": "shapes:train=16,val=8,size=64",
+        "device": "cpu",
+        "also_measure": (),
+        "max_latency": 999.0,
+        "space": None,
+        "study": None,
+        "epochs": 1,
+        "recipe": None,
+        "batch_size": None,
+        "weights_dir": None,
+        "sampler": "ehvi",
+        "seed": 0,
+        "workers": 1,
+        "prune": True,
+        "inherit": False,
+        "refit": None,
+        "repeats": 0,
+        "skip_broken": False,
+        "keep": None,
+        "dir": folder,
+    }
+    return plan_search(SearchOptions(**{**values, **options}))
+
+
+def begin(planned: SearchPlan) -> None:
+    run_search(planned.settings, executor=ScriptedExecutor(), view=RecordingView())
+
+
+ONE_BACKBONE = """\
+name: one
+description: For tests.
+backbones:
+  mobilenetv3_small_050: {truncation: [9]}
+scale_set: [none]
+head: [plain, fpn]
+head_width: [32]
+input_size: [64]
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "prior"),
+    [
+        ({}, ("built-in",)),
+        ({"sampler": "front"}, ("built-in",)),
+        ({"inherit": True, "keep": "all"}, ("built-in",)),
+        ({"sampler": "random"}, ()),
+        ({"one_shot": True}, ()),
+        ({"prior": ("none",)}, ()),
+        ({"prior": ("none", "none")}, ()),
+        ({"prior": ()}, ()),
+        ({"prior": ("built-in", "earlier", "built-in")}, ("built-in", "earlier")),
+        ({"prior": ("none",), "sampler": "random"}, ()),
+    ],
+)
+def test_a_new_search_begins_with_what_comes_with_the_tool_unless_told_otherwise(
+    tmp_path: Path, options: dict[str, Any], prior: tuple[str, ...]
+) -> None:
+    (tmp_path / "one.yaml").write_text(ONE_BACKBONE)
+    planned = plan(tmp_path / "runs", space=str(tmp_path / "one.yaml"), **options)
+    assert planned.settings.prior == prior
+    assert planned.is_new
+
+
+@pytest.mark.parametrize("asked", [("none",), ("built-in",)])
+def test_a_search_that_began_goes_on_with_what_it_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: tuple[str, ...]
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "one.yaml").write_text(ONE_BACKBONE)
+    root = tmp_path / "runs"
+    same: dict[str, Any] = {"space": str(tmp_path / "one.yaml"), "budget": 2}  # the study has its default name
+    planned = plan(root, **{**same, "budget": 1}, prior=asked)
+    begin(planned)
+    assert planned.settings.name == study_name("one", planned.settings.dataset, "cpu")
+    again = plan(root, **same)
+    assert (again.settings.prior, again.is_new) == (planned.settings.prior, False)
+    begin(again)
+    other = plan(root, **same, prior=tuple({"none", "built-in"} - set(asked)))
+    with pytest.raises(StudyError, match=r"exists with other settings: prior was .* \(--prior\)"):
+        begin(other)
+
+
+def test_a_word_names_no_new_study_but_an_old_one_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for word in ("none", "built-in"):
+        with pytest.raises(OptionError, match=f"a study cannot be named '{word}', which --prior takes for a word"):
+            plan(tmp_path / "runs", study=word)
+    (tmp_path / "one.yaml").write_text(ONE_BACKBONE)
+    of_old = plan(tmp_path / "runs", space=str(tmp_path / "one.yaml"), prior=())
+    object.__setattr__(of_old.settings, "name", "none")
+    begin(of_old)
+    assert not plan(tmp_path / "runs", space=str(tmp_path / "one.yaml"), study="none").is_new
+
+
+def test_a_prior_is_named_none_alone(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="prior is none and earlier"):
+        plan(tmp_path / "runs", prior=("none", "earlier"))
