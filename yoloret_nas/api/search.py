@@ -37,7 +37,7 @@ def search(
     prune: bool = True,
     inherit: bool = False,
     one_shot: bool = False,
-    prior: str | Sequence[str] | None = None,
+    prior: str | Sequence[str] = (),
     refit: int | None = None,
     repeats: int = 0,
     skip_broken: bool = False,
@@ -76,9 +76,8 @@ def search(
         one_shot: Whether weights that all networks share are trained first; trials start from them and train for an eighth
             of `epochs`. For a space of one backbone.
         prior: Earlier studies, names in `dir` or folders of others, on any data and device, from which the search learns
-            before its first training; ``"built-in"`` is the one that comes with the tool, ``"none"`` or an empty list none.
-            None for what the study began with: a new one begins with ``"built-in"``, unless with another sampler or
-            `one_shot`.
+            before its first training; ``"built-in"`` is the one that comes with the tool, ``"none"`` is none. Empty for
+            what the study began with: a new one begins with ``"built-in"``, unless with another sampler or `one_shot`.
         refit: Epochs of retraining the front at the end, 0 for none; None for 3 times a trial's, 0 on generated images.
         repeats: Retrainings with further seeds, spent on networks that cannot be told apart yet.
         skip_broken: Whether broken images and annotations are left out instead of ending the search.
@@ -121,7 +120,7 @@ def search(
         prune=prune,
         inherit=inherit,
         one_shot=one_shot,
-        prior=(prior,) if isinstance(prior, str) else prior,
+        prior=(prior,) if isinstance(prior, str) else tuple(prior) or None,
         refit=refit,
         repeats=repeats,
         skip_broken=skip_broken,

@@ -62,6 +62,21 @@ class Waits(str):
     __hash__ = str.__hash__
 
 
+class WaitsAtStart(type(Path())):  # type: ignore[misc]
+    """A trial's folder: where it would be made, writes the process's number into the file beside it and waits for ever.
+
+    The trial does not hold the measurement lock then. One that holds it for ever would keep a second one from it as soon as
+    any other process of this machine, such as another test, asks to measure.
+    """
+
+    def mkdir(self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
+        partial = Path(f"{self}.partial")
+        partial.write_text(str(os.getpid()))
+        partial.rename(f"{self}.pid")
+        while True:
+            time.sleep(60)
+
+
 class TellsVariable(str):
     """Writes a variable of the environment into the file it is named after, and ends the process."""
 

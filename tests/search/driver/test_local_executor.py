@@ -20,7 +20,7 @@ import pytest
 from search.driver import local_executor
 from search.driver.executor import Died, Event, Finished, Lost, Progressed
 from search.driver.local_executor import LocalExecutor
-from tests.search.driver.bombs import Exits, Kills, KillsInMidMessage, Raises, Waits
+from tests.search.driver.bombs import Exits, Kills, KillsInMidMessage, Raises, Waits, WaitsAtStart
 from tests.search.driver.scripted import FEW
 from trials.progress import Progress
 from trials.scratch import scratch_folder, socket_folder
@@ -279,8 +279,9 @@ def test_closing_ends_what_runs_at_once_and_may_be_repeated(
     executor: LocalExecutor, request_for: MakeRequest, tmp_path: Path
 ) -> None:
     for number in range(2):
-        executor.start(request_for(Waits(str(tmp_path / f"pid-{number}")), number=number))
-    pids = [int(wait_for(tmp_path / f"pid-{number}")) for number in range(2)]
+        folder = WaitsAtStart(tmp_path / f"trial-{number}")
+        executor.start(replace(request_for("shapes", number=number), work_dir=folder))
+    pids = [int(wait_for(tmp_path / f"trial-{number}.pid")) for number in range(2)]
     assert all(is_alive(pid) for pid in pids)
     executor.close()
     assert not any(is_alive(pid) for pid in pids)
