@@ -49,9 +49,9 @@ def plan_search(options: SearchOptions) -> SearchPlan:
 
     Raises:
         SpaceError: the space's file is wrong.
-        StudyError: the name cannot name a folder.
+        StudyError: the name cannot name a folder, or the store of the studies cannot be read.
         UnknownDeviceError: the device does not exist.
-        OptionError: the folder of the studies cannot be written.
+        OptionError: the folder of the studies cannot be written, or the name is a word of `--prior`.
     """
     data, device = options.data, options.device
     train = choose_training(options.recipe, data=data, epochs=options.epochs, batch_size=options.batch_size)

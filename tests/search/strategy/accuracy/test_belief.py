@@ -1,6 +1,7 @@
 """What an earlier study says of candidates, and what it is worth to a search."""
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -210,6 +211,28 @@ def trained(beliefs: FloatArray | None, candidates: list[Architecture], num_trai
         place = suggestion.candidate
         seen.append(Observation(candidate=place, ap=true_ap(candidates[place]), latency_ms=float(all_ms[place])))
     return [one.candidate for one in seen]
+
+
+def test_a_first_training_names_the_earlier_studies_as_its_reason() -> None:
+    candidates = draw(30, seed=5)
+    told = Belief(learn_prior(study(true_ap)), Encoder(num_classes=3), seed=0).of(candidates)[:, None]
+    all_ms = values(latency_ms, candidates)
+    first = Observation(candidate=0, ap=0.3, latency_ms=float(all_ms[0]))
+    for beliefs, seen, reason in (
+        (None, [first], r"initial design: [\d.]+ ms, far from what was trained"),
+        (told, [], r"initial design: [\d.]+ ms, where earlier studies lead to expect most"),
+        (told, [first], r"initial design: [\d.]+ ms, where earlier studies lead to expect most"),
+    ):
+        suggestion = suggest(
+            replace(Encoder(num_classes=3).encode(candidates), beliefs=beliefs),
+            seen,
+            latency_ms=all_ms,
+            measure=lambda wanted: [],
+            reference=Reference(ap=0.0, latency_ms=float(all_ms.max())),
+            settings=StrategySettings(max_lookups=len(candidates)),
+        )
+        assert suggestion is not None
+        assert re.fullmatch(reason, suggestion.why)
 
 
 def gain(chosen: list[int], candidates: list[Architecture]) -> float:
