@@ -5,7 +5,7 @@ import os
 import signal
 import time
 from multiprocessing.connection import Connection
-from pathlib import Path
+from pathlib import Path, PosixPath
 
 
 class Exits(str):
@@ -62,7 +62,7 @@ class Waits(str):
     __hash__ = str.__hash__
 
 
-class WaitsAtStart(type(Path())):  # type: ignore[misc]
+class WaitsAtStart(PosixPath):
     """A trial's folder: where it would be made, writes the process's number into the file beside it and waits for ever.
 
     The trial does not hold the measurement lock then. One that holds it for ever would keep a second one from it as soon as

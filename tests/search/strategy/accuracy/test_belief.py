@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ from search.strategy.accuracy.model import Observation
 from search.strategy.candidates import Candidates, Encoder
 from search.strategy.latency.lookups import LatencyLookups
 from search.strategy.settings import StrategySettings
-from search.strategy.suggest import suggest
+from search.strategy.suggest import Suggestion, suggest
 from search.study.errors import StudyError
 from search.study.prior import Prior
 from search.study.read_study import ReadStudy
@@ -193,22 +193,28 @@ def test_the_agreement_is_the_rank_correlation_of_what_was_expected_and_reached(
     assert agreement(prior, now[:7]) is None
 
 
+def propose(
+    beliefs: FloatArray | None, candidates: list[Architecture], seen: Sequence[Observation], all_ms: FloatArray
+) -> Suggestion:
+    """Return what the strategy trains next, where all latencies are known."""
+    suggestion = suggest(
+        replace(Encoder(num_classes=3).encode(candidates), beliefs=beliefs),
+        seen,
+        latency_ms=all_ms,
+        measure=lambda wanted: [],
+        reference=Reference(ap=0.0, latency_ms=float(all_ms.max())),
+        settings=StrategySettings(max_lookups=len(candidates)),
+    )
+    assert suggestion is not None
+    return suggestion
+
+
 def trained(beliefs: FloatArray | None, candidates: list[Architecture], num_trainings: int) -> list[int]:
     """Return what the strategy trains, where all latencies are known."""
-    encoded = replace(Encoder(num_classes=3).encode(candidates), beliefs=beliefs)
     all_ms = values(latency_ms, candidates)
     seen: list[Observation] = []
     while len(seen) < num_trainings:
-        suggestion = suggest(
-            encoded,
-            seen,
-            latency_ms=all_ms,
-            measure=lambda wanted: [],
-            reference=Reference(ap=0.0, latency_ms=float(all_ms.max())),
-            settings=StrategySettings(max_lookups=len(candidates)),
-        )
-        assert suggestion is not None
-        place = suggestion.candidate
+        place = propose(beliefs, candidates, seen, all_ms).candidate
         seen.append(Observation(candidate=place, ap=true_ap(candidates[place]), latency_ms=float(all_ms[place])))
     return [one.candidate for one in seen]
 
@@ -223,16 +229,7 @@ def test_a_first_training_names_the_earlier_studies_as_its_reason() -> None:
         (told, [], r"initial design: [\d.]+ ms, where earlier studies lead to expect most"),
         (told, [first], r"initial design: [\d.]+ ms, where earlier studies lead to expect most"),
     ):
-        suggestion = suggest(
-            replace(Encoder(num_classes=3).encode(candidates), beliefs=beliefs),
-            seen,
-            latency_ms=all_ms,
-            measure=lambda wanted: [],
-            reference=Reference(ap=0.0, latency_ms=float(all_ms.max())),
-            settings=StrategySettings(max_lookups=len(candidates)),
-        )
-        assert suggestion is not None
-        assert re.fullmatch(reason, suggestion.why)
+        assert re.fullmatch(reason, propose(beliefs, candidates, seen, all_ms).why)
 
 
 def gain(chosen: list[int], candidates: list[Architecture]) -> float:
