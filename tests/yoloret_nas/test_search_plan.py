@@ -66,7 +66,7 @@ input_size: [64]
         ({"one_shot": True}, ()),
         ({"prior": ("none",)}, ()),
         ({"prior": ("none", "none")}, ()),
-        ({"prior": ()}, ()),
+        ({"prior": ()}, ("built-in",)),
         ({"prior": ("built-in", "earlier", "built-in")}, ("built-in", "earlier")),
         ({"prior": ("none",), "sampler": "random"}, ()),
     ],
@@ -105,7 +105,7 @@ def test_a_word_names_no_new_study_but_an_old_one_goes_on(tmp_path: Path, monkey
         with pytest.raises(OptionError, match=f"a study cannot be named '{word}', which --prior takes for a word"):
             plan(tmp_path / "runs", study=word)
     (tmp_path / "one.yaml").write_text(ONE_BACKBONE)
-    of_old = plan(tmp_path / "runs", space=str(tmp_path / "one.yaml"), prior=())
+    of_old = plan(tmp_path / "runs", space=str(tmp_path / "one.yaml"), prior=("none",))
     object.__setattr__(of_old.settings, "name", "none")
     begin(of_old)
     assert not plan(tmp_path / "runs", space=str(tmp_path / "one.yaml"), study="none").is_new

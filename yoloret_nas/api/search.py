@@ -120,7 +120,7 @@ def search(
         prune=prune,
         inherit=inherit,
         one_shot=one_shot,
-        prior=(prior,) if isinstance(prior, str) else tuple(prior) or None,
+        prior=(prior,) if isinstance(prior, str) else prior,
         refit=refit,
         repeats=repeats,
         skip_broken=skip_broken,

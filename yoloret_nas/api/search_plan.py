@@ -108,7 +108,7 @@ def plan_search(options: SearchOptions) -> SearchPlan:
 
 def _choose_prior(options: SearchOptions, *, begun_with: tuple[str, ...] | None) -> tuple[str, ...]:
     """Return the priors asked for, else what the study began with, else, for a new one, what comes with the tool."""
-    if options.prior is not None:
+    if options.prior:
         return tuple(one for one in options.prior if one != NO_PRIOR)
     if current_sampler_name(options.sampler) != "ehvi":  # others take none
         return ()

@@ -105,7 +105,6 @@ def search(
     device_host: str | None,
     gpus_per_trial: float | None,
     cpus_per_trial: float | None,
-    prior: tuple[str, ...],
     **values: Any,
 ) -> None:
     """Search for object detectors that are accurate and fast on your device.
@@ -116,7 +115,7 @@ def search(
     on_cluster = ClusterOptions(
         address=cluster, device_host=device_host, gpus_per_trial=gpus_per_trial, cpus_per_trial=cpus_per_trial
     )
-    options = SearchOptions(prune=not no_prune, cluster=on_cluster, prior=prior or None, **values)
+    options = SearchOptions(prune=not no_prune, cluster=on_cluster, **values)
     from trials.scratch import scratch_folder, temporary_files_in
     from yoloret_nas.api.search_plan import plan_search, refit_plan, run_plan
     from yoloret_nas.terminal.console import open_console

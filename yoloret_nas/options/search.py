@@ -89,8 +89,8 @@ class SearchOptions:
     prune: bool
     inherit: bool
     one_shot: bool = False
-    prior: Sequence[str] | None = None
-    """None for what the study began with; for a new one, what comes with the tool."""
+    prior: Sequence[str] = ()
+    """Empty for what the study began with; for a new one, what comes with the tool."""
     refit: int | None
     repeats: int
     skip_broken: bool
@@ -115,8 +115,8 @@ class SearchOptions:
             raise OptionError(
                 "trials start from shared weights or from each other's", hint="give --one-shot or --inherit"
             )
-        others = ", ".join(one for one in self.prior or () if one != NO_PRIOR)
-        if others and NO_PRIOR in (self.prior or ()):
+        others = ", ".join(one for one in self.prior if one != NO_PRIOR)
+        if others and NO_PRIOR in self.prior:
             raise OptionError(f"prior is {NO_PRIOR} and {others}", hint=f"leave out {NO_PRIOR}, or the rest")
         check_choice("sampler", self.sampler, (*SAMPLERS, *OLD_SAMPLERS))
         if self.space and self.space not in SPACES and not Path(self.space).is_file():
