@@ -392,6 +392,7 @@ def _figures(record: TrialRecord) -> dict[str, float]:
             "latency_p99_ms": latency.p99_ms,
             "latency_spread": latency.spread,
             "latency_reference_ms": latency.reference_ms,
+            "latency_slowdown": latency.slowdown if latency.is_reference_in_turn else None,
             "throughput_per_s": latency.throughput_per_s,
             "build_seconds": latency.build_s,
             **{f"before_{name}": value for name, value in latency.before.items()},

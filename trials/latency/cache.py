@@ -1,4 +1,9 @@
-"""A cache of measured latencies, keyed by file content and device identity."""
+"""A cache of measured latencies, keyed by file content and device identity; those of one folder share a scale.
+
+A CPU that others use too is a tenth faster or slower from one minute to the next, and networks are so alike. The reference
+network's first time on a device is the folder's scale: later latencies are divided by how many times that time the reference
+took meanwhile.
+"""
 
 import hashlib
 import json
@@ -6,14 +11,17 @@ import shlex
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from spaces import YoloRetError
 from spaces.documents import parse_json
 from trials.latency.device import Device, DeviceIdentity, Latency, UnstableError
-from trials.latency.steadiness import THRESHOLDS, is_slowed, quiet_reference_ms
+from trials.latency.steadiness import THRESHOLDS
+
+LATENCY_FILE = "latency.db"
+"""A root's measurements, and the scale of all files beside it."""
 
 _TRIES = 3
 _PAUSE_S = 10.0
@@ -30,15 +38,18 @@ class LatencyCache:
     Each method raises `LatencyCacheError` where SQLite cannot use the file.
 
     Args:
-        path: The file, created with its folder where missing.
+        path: The file, created with its folder where missing. The scale is that of `LATENCY_FILE` in this folder.
     """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._path = path
-        with self._connect() as connection:
-            connection.execute("CREATE TABLE IF NOT EXISTS latency (key TEXT PRIMARY KEY, measurement TEXT NOT NULL)")
-            connection.execute("CREATE TABLE IF NOT EXISTS reference (device TEXT NOT NULL, ms REAL NOT NULL)")
+        self._path, self._scale_path = path, path.with_name(LATENCY_FILE)
+        for each in (self._path, self._scale_path):
+            with _connect(each) as connection:
+                connection.execute(
+                    "CREATE TABLE IF NOT EXISTS latency (key TEXT PRIMARY KEY, measurement TEXT NOT NULL)"
+                )
+                connection.execute("CREATE TABLE IF NOT EXISTS reference (device TEXT NOT NULL, ms REAL NOT NULL)")
 
     def check(self) -> None:
         """Read the whole file, so that damage in it is found before the first trial.
@@ -66,16 +77,14 @@ class LatencyCache:
         key = cache_key(onnx_path, latency.device)
         with self._connect() as connection:
             connection.execute("REPLACE INTO latency VALUES (?, ?)", (key, json.dumps(latency.to_dict())))
-        if latency.is_reference_in_turn:
-            self._add_reference(latency)
 
     def measure(
         self, device: Device, onnx_path: Path, *, sleep: Callable[[float], None] = time.sleep
     ) -> tuple[Latency, bool]:
         """Return a file's latency from the cache, or measure and store it.
 
-        Where a reference timed in turn shows that other work slowed the device a little, a CPU's figures are corrected by
-        how much, with a note. Otherwise a slowed measurement is repeated after a pause, up to three times in all.
+        One thread's latency on a CPU is brought to the folder's scale. A measurement beside which the reference, timed in
+        turn, shows much other work is repeated after a pause, up to three times in all.
 
         Args:
             device: Where to time it.
@@ -91,50 +100,73 @@ class LatencyCache:
         """
         if known := self.get(onnx_path, device.identity()):
             return known, True
-        quiet_ms = self._quiet_reference_ms(device.identity())
-        limit = THRESHOLDS.max_corrected_slowdown if device.identity().kind == "cpu" else THRESHOLDS.max_slowdown
+        is_scaled = _is_scaled(device.identity())
+        limit = THRESHOLDS.max_corrected_slowdown if is_scaled else THRESHOLDS.max_slowdown
         for attempt in range(_TRIES):
             sleep(_PAUSE_S * attempt)
             measured = device.measure(onnx_path)
-            slowdown = _slowdown(measured, quiet_ms)
+            slowdown = self._slowdown(measured)
             if slowdown <= limit:
-                kept = _corrected(measured, slowdown) if is_slowed(slowdown) else measured
+                kept = _to_scale(measured, slowdown) if is_scaled else measured
                 self.put(onnx_path, kept)
                 return kept, False
-        self._add_reference(measured)  # a device that has become slower for good is believed in time
         raise UnstableError(
             f"other work slowed device {device.name} in {_TRIES} measurements of {onnx_path.name}: the reference network "
-            f"took {slowdown:.2f} times its quiet figure of {quiet_ms:.3g} ms (at most {limit:g} times)",
+            f"took {slowdown:.2f} times as long as in this folder's first measurement (at most {limit:g} times)",
             hint="stop other work on this machine, then run the same command again; if the machine has become slower for "
             "good, start a study in another folder",
         )
 
-    def _add_reference(self, latency: Latency) -> None:
-        with self._connect() as connection:
-            connection.execute("INSERT INTO reference VALUES (?, ?)", (latency.device.key, latency.reference_ms))
+    def share_scale(self, latency: Latency, identity: DeviceIdentity) -> None:
+        """Take a device's scale from a latency in another folder, unless there is one or it is another device's.
 
-    def _quiet_reference_ms(self, identity: DeviceIdentity) -> float | None:
-        with self._connect() as connection:
-            newest = connection.execute(
-                "SELECT ms FROM reference WHERE device = ? ORDER BY rowid DESC LIMIT ?",
-                (identity.key, THRESHOLDS.max_references),
-            ).fetchall()
-        return quiet_reference_ms([ms for (ms,) in newest])
+        Args:
+            latency: A measurement of that folder.
+            identity: The device; its runtime may be another, since OpenVINO's reference runs in ONNX Runtime, too.
+        """
+        is_alike = (latency.device.board, latency.device.settings) == (identity.board, identity.settings)
+        if is_alike and latency.is_reference_in_turn and latency.reference_ms is not None:
+            self._begin_scale(identity, latency.reference_ms / latency.slowdown)
 
-    @contextmanager
-    def _connect(self) -> Iterator[sqlite3.Connection]:
-        try:
-            connection = sqlite3.connect(self._path, timeout=30)
-            with closing(connection), connection:  # commits unless the block raised, then closes
-                yield connection
-        except YoloRetError:
-            raise
-        except (sqlite3.Error, ValueError, TypeError) as error:  # the last two: of a row that is no measurement
-            raise LatencyCacheError(
-                f"{self._path}, which holds measured latencies, cannot be used: {error}",
-                hint="free disk space if there is none left; a file that is damaged, or no database of this version, is "
-                f"deleted (rm {shlex.quote(str(self._path))}): latencies are then measured again",
-            ) from error
+    def _slowdown(self, measured: Latency) -> float:
+        """Return the reference's time over its first one, which it is itself if there is none.
+
+        A board times its reference only now and then, so that it says nothing about a single measurement: 1.
+        """
+        if measured.reference_ms is None or not measured.is_reference_in_turn:
+            return 1.0
+        return measured.reference_ms / self._begin_scale(measured.device, measured.reference_ms)
+
+    def _begin_scale(self, identity: DeviceIdentity, reference_ms: float) -> float:
+        """Return the reference's first time on a device, this one if there is none yet."""
+        with _connect(self._scale_path) as connection:
+            connection.execute(
+                "INSERT INTO reference SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM reference WHERE device = ?)",
+                (identity.key, reference_ms, identity.key),
+            )
+            row = connection.execute(
+                "SELECT ms FROM reference WHERE device = ? ORDER BY rowid LIMIT 1", (identity.key,)
+            )
+            return float(row.fetchone()[0])
+
+    def _connect(self) -> AbstractContextManager[sqlite3.Connection]:
+        return _connect(self._path)
+
+
+@contextmanager
+def _connect(path: Path) -> Iterator[sqlite3.Connection]:
+    try:
+        connection = sqlite3.connect(path, timeout=30)
+        with closing(connection), connection:  # commits unless the block raised, then closes
+            yield connection
+    except YoloRetError:
+        raise
+    except (sqlite3.Error, ValueError, TypeError) as error:  # the last two: of a row that is no measurement
+        raise LatencyCacheError(
+            f"{path}, which holds measured latencies, cannot be used: {error}",
+            hint="free disk space if there is none left; a file that is damaged, or no database of this version, is "
+            f"deleted (rm {shlex.quote(str(path))}): latencies are then measured again",
+        ) from error
 
 
 def cache_key(onnx_path: Path, identity: DeviceIdentity) -> str:
@@ -143,20 +175,15 @@ def cache_key(onnx_path: Path, identity: DeviceIdentity) -> str:
     return f"{content[:32]}-{identity.key}"
 
 
-def _slowdown(measured: Latency, quiet_ms: float | None) -> float:
-    """Return the reference's time over its quiet figure; 1 where either is unknown.
-
-    A board times its reference only now and then, so that it says nothing about a single measurement.
-    """
-    if quiet_ms is None or measured.reference_ms is None or not measured.is_reference_in_turn:
-        return 1.0
-    return measured.reference_ms / quiet_ms
+def _is_scaled(identity: DeviceIdentity) -> bool:
+    """Return whether latencies are brought to the scale, which was measured to be right for one thread of a CPU alone."""
+    return identity.kind == "cpu" and identity.settings.get("threads") == "1"
 
 
-def _corrected(measured: Latency, slowdown: float) -> Latency:
-    """Return what the passes would have taken on the quiet device; the reference's figure stays as it was timed."""
-    return replace(
-        measured,
-        samples_ms=tuple(sample / slowdown for sample in measured.samples_ms),
-        notes=(*measured.notes, f"divided by {slowdown:.2f}, by which other work slowed the reference"),
-    )
+def _to_scale(measured: Latency, slowdown: float) -> Latency:
+    """Return what the passes would have taken at the first measurement's speed; the reference's time stays as it was."""
+    notes = measured.notes
+    if not 1 / THRESHOLDS.max_slowdown <= slowdown <= THRESHOLDS.max_slowdown:
+        notes = (*notes, f"divided by {slowdown:.2f}, since the reference took so many times its first time")
+    samples_ms = tuple(sample / slowdown for sample in measured.samples_ms)
+    return replace(measured, samples_ms=samples_ms, slowdown=slowdown, notes=notes)

@@ -82,6 +82,8 @@ class Latency:
     """Median of the fixed reference network, which shows the machine's own drift."""
     is_reference_in_turn: bool = False
     """Whether the reference was timed in turn with this network, so that both were slowed alike."""
+    slowdown: float = 1.0
+    """By what the passes are divided already: the reference's time over its first time in the cache's folder."""
     notes: tuple[str, ...] = ()
     """What was unusual: drift, repeats, spread."""
     seconds: float = 0.0

@@ -53,16 +53,12 @@ class Thresholds:
     """Medians of one engine that differ by more are not comparable: the device has changed, or is not steady."""
 
     quiet_percentile: float = 10
-    """Percentile of the reference's figures that counts as its quiet figure: a busy machine may be slow most of the time."""
+    """Percentile of the rounds' reference times that is its quiet figure: a busy machine may be slow most of the time."""
     max_slowdown: float = 1.15
-    """A reference that takes more times its quiet figure shows that other work slowed the measurement."""
+    """A reference that takes more times its first time shows that other work slowed the measurement."""
     max_corrected_slowdown: float = 1.5
-    """Up to so many times, a CPU's figures are divided by it: the reference and nine networks were slowed alike to 1 to 6 %
-    (`benchmarks/slowed_latency.py`), and a machine that others use too can be slowed for an hour."""
-    min_references: int = 5
-    """Fewer earlier measurements say nothing about the quiet figure."""
-    max_references: int = 200
-    """The newest measurements that the quiet figure is taken from."""
+    """The same for a latency that is divided by the slowdown. That was measured up to 1.3 times
+    (`benchmarks/repeated_latency.py`); a machine that others use too is slowed for an hour, so more is allowed."""
 
 
 THRESHOLDS = Thresholds()
@@ -282,15 +278,3 @@ def grade_repeats(medians_ms: Sequence[float]) -> Literal["steady", "usable", "u
 def has_moved(now_ms: float, *, first_ms: float) -> bool:
     """Return whether a reference's figure shows that the device is not what it was."""
     return abs(now_ms / first_ms - 1) > THRESHOLDS.max_repeat
-
-
-def quiet_reference_ms(references_ms: Sequence[float]) -> float | None:
-    """Return the reference's figure on the quiet device, from earlier measurements; None for too few."""
-    if len(references_ms) < THRESHOLDS.min_references:
-        return None
-    return float(np.percentile(references_ms, THRESHOLDS.quiet_percentile))
-
-
-def is_slowed(slowdown: float) -> bool:
-    """Return whether other work slowed a measurement whose reference took that many times its quiet figure."""
-    return slowdown > THRESHOLDS.max_slowdown

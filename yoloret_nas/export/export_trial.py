@@ -115,6 +115,7 @@ def export_trial(
             precisions=precisions,
             network=network,
             decoding=decoding,
+            searched=latency,
             is_measured=options.is_measured,
         )
         engine_proofs: dict[str, EngineProof | str] = {}

@@ -9,7 +9,7 @@ from spaces import YoloRetError
 from spaces.networks import YoloReT
 from trials.detections import Decoding
 from trials.latency import DeviceIdentity, Latency
-from trials.latency.cache import LatencyCache
+from trials.latency.cache import LATENCY_FILE, LatencyCache
 from trials.latency.cpu import CpuDevice
 from trials.latency.device import Device, EngineBuilder
 from trials.latency.measure import measure_quietly
@@ -113,6 +113,7 @@ def build_and_measure(
     precisions: tuple[Precision, ...],
     network: YoloReT,
     decoding: Decoding,
+    searched: Latency,
     is_measured: bool,
 ) -> dict[str, Latency | str]:
     """Build a target's engines into an export, and measure its files there.
@@ -124,6 +125,7 @@ def build_and_measure(
         precisions: Number formats to build engines of, where the target has engines.
         network: With its weights, on the CPU.
         decoding: How its maps are decoded.
+        searched: The trial's latency in the search, whose scale is that of the files' latencies on the same device.
         is_measured: Whether anything is measured.
 
     Returns:
@@ -163,17 +165,20 @@ def build_and_measure(
         if not is_measured:
             return {}
         with MeasurementLock().shared() as lock:  # measured anew, also where the study's folder is read-only
-            cache = LatencyCache(Path(temporary) / "latency.db")
-            return {name: _measure(name, path, device, cache, lock) for name, path in sources.items()}
+            cache = LatencyCache(Path(temporary) / LATENCY_FILE)
+            return {name: _measure(name, path, device, cache, lock, searched) for name, path in sources.items()}
 
 
-def _measure(name: str, path: Path, device: Device, cache: LatencyCache, lock: MeasurementLock) -> Latency | str:
+def _measure(
+    name: str, path: Path, device: Device, cache: LatencyCache, lock: MeasurementLock, searched: Latency
+) -> Latency | str:
     try:
         if reason := _why_not_measured(name, device):
             return reason
         if path.suffix == ".xml":
             assert isinstance(device, CpuDevice)
             device = dataclasses.replace(device, runs_openvino=True)
+        cache.share_scale(searched, device.identity())
         return measure_quietly(path, device, cache, lock=lock)[0]
     except YoloRetError as error:
         return error.message

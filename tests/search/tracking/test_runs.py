@@ -125,6 +125,8 @@ def test_what_a_board_tells_beside_the_figure_stands_there_too(settings: MakeSet
         build_s=90.0,
         throughput_per_s=49.0,
         reference_ms=1.5,
+        is_reference_in_turn=True,
+        slowdown=1.25,
         before={"gpu_mhz": 921.6},
         after={"gpu_mhz": 920.0},
         notes=("measured again",),
@@ -136,6 +138,7 @@ def test_what_a_board_tells_beside_the_figure_stands_there_too(settings: MakeSet
         "build_seconds": 90.0,
         "throughput_per_s": 49.0,
         "latency_reference_ms": 1.5,
+        "latency_slowdown": 1.25,
         "before_gpu_mhz": 921.6,
         "after_gpu_mhz": 920.0,
     }

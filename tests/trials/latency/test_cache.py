@@ -111,108 +111,136 @@ def test_several_may_write_at_once(tmp_path: Path) -> None:
         assert connection.execute("SELECT COUNT(*) FROM latency").fetchone() == (24,)
 
 
-class SlowedDevice(Device):
-    """Its reference takes what it is told, measurement after measurement."""
+class SharedDevice(Device):
+    """Other work makes it take so many times as long, network and reference alike, measurement after measurement."""
 
-    def __init__(self, *references_ms: float) -> None:
-        super().__init__()
-        self._references_ms = references_ms
+    def __init__(self, *slowdowns: float, identity: DeviceIdentity = IDENTITY) -> None:
+        super().__init__(identity=identity)
+        self._slowdowns = slowdowns
 
     def measure(self, onnx_path: Path) -> Latency:
-        measured = dataclasses.replace(super().measure(onnx_path), notes=())
-        return dataclasses.replace(measured, reference_ms=self._references_ms[self.num_measured - 1])
+        slowdown = self._slowdowns[self.num_measured]
+        measured = super().measure(onnx_path)
+        samples_ms = tuple(sample * slowdown for sample in measured.samples_ms)
+        return dataclasses.replace(measured, samples_ms=samples_ms, reference_ms=0.5 * slowdown, notes=())
 
 
-def fill(cache: LatencyCache, folder: Path, *, count: int, reference_ms: float = 0.5) -> None:
-    for number in range(count):
-        path = folder / f"before-{number}.onnx"
-        path.write_bytes(bytes([number]))
-        cache.put(path, dataclasses.replace(MEASURED, reference_ms=reference_ms))
+def measure_all(cache: LatencyCache, device: Device, folder: Path, *, count: int) -> list[Latency]:
+    """Measure so many networks for the first time."""
+    measured = []
+    for _ in range(count):
+        path = folder / f"network-{len(list(folder.glob('network-*')))}.onnx"
+        path.write_text(path.name)
+        latency, is_known = cache.measure(device, path, sleep=lambda _: None)
+        assert (is_known, cache.get(path, device.identity())) == (False, latency)
+        measured.append(latency)
+    return measured
+
+
+def test_a_network_has_one_latency_however_busy_the_machine_is(tmp_path: Path) -> None:
+    slowdowns = (1.0, 1.05, 1.149, 1.151, 1.3, 0.9, 0.7, *[1.4] * 30, 1.0, 1.5)
+    cache, device = LatencyCache(tmp_path / "latency.db"), SharedDevice(*slowdowns)
+    measured = measure_all(cache, device, tmp_path, count=len(slowdowns))
+    for latency, slowdown in zip(measured, slowdowns, strict=True):
+        assert latency.samples_ms == pytest.approx(MEASURED.samples_ms)
+        assert latency.slowdown == pytest.approx(slowdown)
+        assert latency.reference_ms == 0.5 * slowdown  # as it was timed
+
+
+def test_a_latency_that_was_divided_by_much_says_so(tmp_path: Path) -> None:
+    cache, device = LatencyCache(tmp_path / "latency.db"), SharedDevice(1.0, 1.14, 0.88, 1.3, 0.8)
+    notes = [latency.notes for latency in measure_all(cache, device, tmp_path, count=5)]
+    assert notes[:3] == [(), (), ()]
+    assert notes[3:] == [
+        ("divided by 1.30, since the reference took so many times its first time",),
+        ("divided by 0.80, since the reference took so many times its first time",),
+    ]
 
 
 @pytest.mark.parametrize(
-    ("known", "references_ms", "pauses_s"),
-    [
-        (6, (0.55,), [0]),  # within what machines do
-        (6, (1.2, 0.5), [0, 10]),
-        (6, (1.2, 0.9, 0.5), [0, 10, 20]),
-        (3, (1.2,), [0]),  # nothing is known yet
-    ],
+    ("slowdowns", "pauses_s"), [((1.5,), [0]), ((1.6, 1.2), [0, 10]), ((2.4, 1.6, 1.0), [0, 10, 20])]
 )
-def test_what_other_work_slowed_is_measured_again_after_a_pause(
-    tmp_path: Path, model: Path, known: int, references_ms: tuple[float, ...], pauses_s: list[float]
+def test_what_other_work_slowed_much_is_measured_again_after_a_pause(
+    tmp_path: Path, model: Path, slowdowns: tuple[float, ...], pauses_s: list[float]
 ) -> None:
-    cache, device, slept = LatencyCache(tmp_path / "latency.db"), SlowedDevice(*references_ms), []
-    fill(cache, tmp_path, count=known)
+    cache, slept = LatencyCache(tmp_path / "latency.db"), list[float]()
+    measure_all(cache, SharedDevice(1.0), tmp_path, count=1)
+    device = SharedDevice(*slowdowns)
     latency, was_known = cache.measure(device, model, sleep=slept.append)
-    assert (slept, was_known, device.num_measured) == (pauses_s, False, len(references_ms))
+    assert (slept, was_known, device.num_measured) == (pauses_s, False, len(slowdowns))
+    assert latency.slowdown == pytest.approx(slowdowns[-1])
     assert latency == cache.get(model, IDENTITY)
-    assert (latency.samples_ms, latency.notes) == (MEASURED.samples_ms, ())
 
 
-def test_what_other_work_slowed_every_time_is_refused_rather_than_rewritten(tmp_path: Path, model: Path) -> None:
-    cache, device = LatencyCache(tmp_path / "latency.db"), SlowedDevice(1.2, 0.9, 0.9)
-    fill(cache, tmp_path, count=6)
+def test_what_other_work_slowed_much_every_time_is_refused(tmp_path: Path, model: Path) -> None:
+    cache = LatencyCache(tmp_path / "latency.db")
+    measure_all(cache, SharedDevice(1.0), tmp_path, count=1)
     with pytest.raises(
         UnstableError,
-        match=r"slowed device cpu in 3 measurements of model.onnx: the reference network took 1.80 times its quiet figure "
-        r"of 0.5 ms \(at most 1.5 times\)",
+        match=r"slowed device cpu in 3 measurements of model.onnx: the reference network took 1.80 times as long as in this "
+        r"folder's first measurement \(at most 1.5 times\)",
     ):
-        cache.measure(device, model, sleep=lambda _: None)
+        cache.measure(SharedDevice(1.6, 2.4, 1.8), model, sleep=lambda _: None)
     assert cache.get(model, IDENTITY) is None
 
 
-@pytest.mark.parametrize("references_ms", [(0.65,), (0.9, 0.65)])
-def test_what_other_work_slowed_a_little_is_corrected_by_how_much_with_a_note(
-    tmp_path: Path, model: Path, references_ms: tuple[float, ...]
+@pytest.mark.parametrize(
+    "identity",
+    [dataclasses.replace(IDENTITY, kind="cuda"), dataclasses.replace(IDENTITY, settings={"threads": "2"})],
+    ids=["a GPU", "two threads"],
+)
+def test_what_other_work_slowed_is_refused_where_a_division_was_not_measured(
+    tmp_path: Path, model: Path, identity: DeviceIdentity
 ) -> None:
-    cache, device = LatencyCache(tmp_path / "latency.db"), SlowedDevice(*references_ms)
-    fill(cache, tmp_path, count=6)
-    latency, _ = cache.measure(device, model, sleep=lambda _: None)
-    assert device.num_measured == len(references_ms)
-    assert latency.samples_ms == pytest.approx([sample / 1.3 for sample in MEASURED.samples_ms])
-    assert latency.notes == ("divided by 1.30, by which other work slowed the reference",)
-    assert latency.reference_ms == 0.65  # as timed: a machine that has become slower for good is believed in time
-    assert cache.get(model, IDENTITY) == latency
+    cache = LatencyCache(tmp_path / "latency.db")
+    _, slower = measure_all(cache, SharedDevice(1.0, 1.1, identity=identity), tmp_path, count=2)
+    assert slower.samples_ms == pytest.approx([1.1 * sample for sample in MEASURED.samples_ms])
+    assert slower.slowdown == 1.0
+    with pytest.raises(UnstableError, match=r"took 1\.30 times as long .* \(at most 1.15 times\)"):
+        cache.measure(SharedDevice(*[1.3] * 3, identity=identity), model, sleep=lambda _: None)
 
 
-def test_what_other_work_slowed_a_little_on_a_gpu_is_refused(tmp_path: Path, model: Path) -> None:
-    cache, device = LatencyCache(tmp_path / "latency.db"), SlowedDevice(*[0.65] * 3)
-    device._identity = dataclasses.replace(IDENTITY, kind="cuda")
-    for number in range(6):
-        path = tmp_path / f"before-{number}.onnx"
-        path.write_bytes(bytes([number]))
-        cache.put(path, dataclasses.replace(MEASURED, device=device._identity))
-    with pytest.raises(UnstableError, match=r"1\.30 times its quiet figure of 0.5 ms \(at most 1.15 times\)"):
-        cache.measure(device, model, sleep=lambda _: None)
+def test_another_device_has_its_own_scale(tmp_path: Path) -> None:
+    cache = LatencyCache(tmp_path / "latency.db")
+    measure_all(cache, SharedDevice(1.0), tmp_path, count=1)
+    other = SharedDevice(3.0, identity=dataclasses.replace(IDENTITY, board="z"))
+    (latency,) = measure_all(cache, other, tmp_path, count=1)
+    assert latency.slowdown == 1.0
 
 
-def test_a_device_that_is_slowed_more_often_than_not_is_still_known_to_be(tmp_path: Path, model: Path) -> None:
-    cache, device = LatencyCache(tmp_path / "latency.db"), SlowedDevice(0.9, 0.9, 0.9)
-    fill(cache, tmp_path, count=8, reference_ms=0.9)
-    fill(cache, tmp_path, count=3, reference_ms=0.5)
-    with pytest.raises(UnstableError, match=r"1\.80 times its quiet figure"):
-        cache.measure(device, model, sleep=lambda _: None)
+def test_all_files_of_a_folder_have_one_scale(tmp_path: Path) -> None:
+    measure_all(LatencyCache(tmp_path / "latency-refit.db"), SharedDevice(1.0), tmp_path, count=1)
+    for name in ("latency.db", "latency-refit.db", "latency-other.db"):
+        (latency,) = measure_all(LatencyCache(tmp_path / name), SharedDevice(1.3), tmp_path, count=1)
+        assert latency.slowdown == pytest.approx(1.3)
 
 
-def test_another_device_s_references_say_nothing(tmp_path: Path, model: Path) -> None:
-    cache, device = LatencyCache(tmp_path / "latency.db"), SlowedDevice(1.2)
-    fill(cache, tmp_path, count=6)
-    device._identity = dataclasses.replace(IDENTITY, board="z")
-    assert cache.measure(device, model)[0].notes == ()
+@pytest.mark.parametrize(
+    ("change", "slowdown"),
+    [({}, 1.2), ({"backend": "OpenVINO 2026"}, 1.2), ({"board": "z"}, 1.0), ({"settings": {"threads": "2"}}, 1.0)],
+)
+def test_another_folder_s_scale_is_taken_for_the_same_processor(tmp_path: Path, change: dict, slowdown: float) -> None:
+    _, searched = measure_all(LatencyCache(tmp_path / "latency.db"), SharedDevice(1.0, 0.8), tmp_path, count=2)
+    identity = dataclasses.replace(IDENTITY, **change)
+    cache = LatencyCache(tmp_path / "export" / "latency.db")
+    cache.share_scale(searched, identity)
+    cache.share_scale(dataclasses.replace(searched, reference_ms=9.0), identity)  # too late
+    (latency,) = measure_all(cache, SharedDevice(1.2, identity=identity), tmp_path, count=1)
+    assert latency.slowdown == pytest.approx(slowdown)
 
 
-def test_a_reference_that_was_not_timed_in_turn_refuses_nothing(tmp_path: Path, model: Path) -> None:
-    class Board(SlowedDevice):
+def test_a_reference_that_was_not_timed_in_turn_says_nothing(tmp_path: Path, model: Path) -> None:
+    class Board(SharedDevice):
         def measure(self, onnx_path: Path) -> Latency:
             return dataclasses.replace(super().measure(onnx_path), is_reference_in_turn=False)
 
-    cache, device = LatencyCache(tmp_path / "latency.db"), Board(1.2)
-    fill(cache, tmp_path, count=6)
-    latency, _ = cache.measure(device, model)
-    assert device.num_measured == 1
-    assert latency.samples_ms == MEASURED.samples_ms
-    assert cache.get(model, IDENTITY) is not None
+    cache = LatencyCache(tmp_path / "latency.db")
+    latencies = measure_all(cache, Board(1.0, 2.4), tmp_path, count=2)
+    assert [latency.slowdown for latency in latencies] == [1.0, 1.0]
+    assert latencies[1].median_ms == pytest.approx(2.4 * latencies[0].median_ms)
+    cache.share_scale(latencies[0], IDENTITY)
+    (latency,) = measure_all(cache, SharedDevice(1.6), tmp_path, count=1)
+    assert latency.slowdown == 1.0  # it is the first
 
 
 def _write_garbage(path: Path) -> None:
