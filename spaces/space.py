@@ -232,6 +232,18 @@ class Space:
         axes = {axis: list(values) for axis, values in self.axes.items()}
         return {"name": self.name, "description": self.description, "backbones": backbones, **axes}
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Space":
+        """Invert `to_dict`."""
+        backbones = {
+            name: BackboneChoice(truncation=tuple(choice["truncation"]), transfer=tuple(choice["transfer"]))
+            for name, choice in values["backbones"].items()
+        }
+        axes = {name: tuple(v) for name, v in values.items() if name not in ("name", "description", "backbones")}
+        if "bifpn" in axes.get("head", ()):  # recorded by a version in which BiFPN was a head
+            axes["head"] = tuple(head for head in axes["head"] if head != "bifpn") or ("plain",)
+        return cls(name=values["name"], description=values["description"], backbones=backbones, axes=axes)
+
     @cached_property
     def _skeleton_values(self) -> tuple[tuple[Architecture, dict[str, Any]], ...]:
         return tuple((skeleton, self._values_of(skeleton)) for skeleton in self.skeletons)

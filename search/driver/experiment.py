@@ -18,7 +18,7 @@ from search.front.record import TrialRecord
 from search.front.summary import Summary
 from search.strategy.repeats import Repeats, choose_repeat
 from search.study.data_record import check_data
-from search.study.experiment import ExperimentSettings, Variant, open_book, to_summary
+from search.study.experiment import ExperimentSettings, Variant, open_experiment, to_summary
 from trials.progress import Progress
 from trials.training.last_checkpoint import LAST_FILE
 from trials.trial_result import TrialRequest, TrialResult, read_result
@@ -89,7 +89,7 @@ class ExperimentWork:
         notice: Callable[[str], None],
     ) -> None:
         self.settings = settings
-        self.id, self._variants = open_book(settings, variants)
+        self.id, self._variants = open_experiment(settings, variants)
         self._requested = [self._variants.index(variant) for variant in variants]
         self._repeats = repeats
         self._device_key = opened.identity.key
@@ -195,7 +195,7 @@ class ExperimentWork:
     def _add_repeat(self) -> None:
         """Let the next repeat wait, if there is one."""
         if repeat := self._choose():
-            _, self._variants = open_book(self.settings, [repeat])
+            _, self._variants = open_experiment(self.settings, [repeat])
             self._requested.append(len(self._variants) - 1)
             self._waiting.append(len(self._variants) - 1)
             self._left -= 1

@@ -36,7 +36,7 @@ from search.study.one_shot import (
     trial_training,
 )
 from search.study.prior import BUILT_IN, Prior
-from search.study.read_study import EXPERIMENT_FILE, read_study, study_names
+from search.study.read_study import EXPERIMENT_FILE, begun_with, read_study, study_names
 from search.study.settings import StudySettings
 from search.study.study import Study
 from spaces import Architecture
@@ -79,7 +79,7 @@ def run_search(
         DeviceError: the device cannot be reached.
     """
     with closing(executor):  # also where a prior is refused, before the run itself closes it
-        settings = with_available_weights(settings, view)
+        settings = with_available_weights(settings, view.noticed)
         if settings.one_shot:
             check_shareable(settings.space)
         devices = devices or LocalDevices()
@@ -150,8 +150,8 @@ class SearchWork:
             raise
 
     def _note_priors(self) -> None:
-        """Have the study keep copies of its priors; a driver killed before this left none."""
-        if self.settings.prior and not self._study.priors:
+        """Have the study keep copies of its priors; it has none yet, or others, where no trial has ended."""
+        if not self._study.has_priors_of_settings:
             self._study.priors = learn_priors(self.settings)
 
     def _open(self, opened: Opened, *, notice: Callable[[str], None], devices: Devices) -> None:
@@ -368,15 +368,35 @@ def learn_priors(settings: StudySettings) -> tuple[Prior, ...]:
     )
 
 
-def with_available_weights(settings: StudySettings, view: View) -> StudySettings:
-    """Remove the transfer axis from backbones without available ImageNet weights: their trials would all be alike."""
+def with_available_weights(settings: StudySettings, notice: Callable[[str], None]) -> StudySettings:
+    """Remove the transfer axis from backbones without available ImageNet weights: their trials would all be alike.
+
+    A study goes on as it began: without it also where the weights have become available since.
+
+    Args:
+        settings: The study.
+        notice: Called with a note of the backbones without weights.
+
+    Raises:
+        StudyError: the study began with weights that are no longer available.
+    """
     wanted = {skeleton.backbone for skeleton in settings.space.skeletons if skeleton.transfer}
-    reasons = {name: reason for name in sorted(wanted) if (reason := why_unavailable(name))}
-    if not reasons:
-        return settings
-    first = next(iter(reasons.values()))
-    view.noticed(f"{', '.join(reasons)} start from random weights in this study ({first})")
-    return replace(settings, space=settings.space.without_transfer(set(reasons)))
+    recorded = begun_with(settings.root, settings.name)
+    begun = {} if recorded is None else recorded["space"]["backbones"]
+    without = {name for name in wanted if name in begun and begun[name]["transfer"] == [0]}
+    reasons = {name: reason for name in sorted(wanted - without) if (reason := why_unavailable(name))}
+    if missing := [name for name in reasons if name in begun]:
+        raise StudyError(
+            f"trials of study {settings.name!r} start from ImageNet weights of {missing[0]}, which are not available now: "
+            f"{reasons[missing[0]]}",
+            hint="name a folder that holds them with --weights-dir, or begin another study with --study NAME",
+        )
+    if reasons:
+        first = next(iter(reasons.values()))
+        notice(f"{', '.join(reasons)} start from random weights in this study ({first})")
+    elif without:
+        notice(f"{', '.join(sorted(without))} start from random weights in this study, as it began")
+    return replace(settings, space=settings.space.without_transfer(without | set(reasons)))
 
 
 def make_sampler(

@@ -1,6 +1,7 @@
 """What was asked and how it ended: a study, an experiment, their settings and what they keep beside their trials.
 
-`Study` and `Experiment` are written by their driver alone; everything else here reads them. `database` is what Optuna keeps.
+A study and an experiment are written by their driver alone; everything else here reads them. `database` is what Optuna
+keeps.
 """
 
 from search.study.errors import SpaceExhaustedError, StudyError

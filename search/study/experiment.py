@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from search.front.pareto import Reference
-from search.front.record import TrialRecord
+from search.front.record import TrialRecord, trial_folder
 from search.front.summary import Summary
 from search.study.errors import StorageError, StudyError, naming_damage
 from search.study.read_study import EXPERIMENT_FILE, ReadStudy
@@ -81,13 +81,13 @@ def read_experiment(root: Path, name: str) -> ReadStudy | None:
     if not path.is_file():
         return None
     with naming_damage(path, "an experiment"):
-        return _read_book(root, name, read_json(path, hint=_DAMAGED))
+        return _read(root, name, read_json(path, hint=_DAMAGED))
 
 
-def _read_book(root: Path, name: str, book: dict[str, Any]) -> ReadStudy:
+def _read(root: Path, name: str, book: dict[str, Any]) -> ReadStudy:
     records = []
     for number, values in enumerate(book["variants"]):
-        variant, folder = Variant.from_dict(values), root / name / "trials" / f"{number:04d}"
+        variant, folder = Variant.from_dict(values), trial_folder(root / name, number)
         if result := read_result(folder, study_id=book["id"], architecture=variant.architecture):
             records.append(variant.record(number, result))
     settings = book["settings"]
@@ -124,13 +124,16 @@ def refuse_relabelled(settings: ExperimentSettings, variants: Sequence[Variant])
         former = before.get(variant.label, variant.architecture)
         if former != variant.architecture:
             lines = differences(former.to_dict(), variant.architecture.to_dict())
+            same = "give the same settings to resume it"
+            if former.replace(transfer=variant.architecture.transfer) == variant.architecture and not former.transfer:
+                same = "it began without ImageNet weights: resume it so with --weights random"
             raise StudyError(
                 f"in {settings.name!r} {variant.label!r} is another network: {'; '.join(lines[:3])}",
-                hint="give the same settings to resume it, or another --name to begin a new one",
+                hint=f"{same}, or give another --name to begin a new one",
             )
 
 
-def open_book(settings: ExperimentSettings, variants: Sequence[Variant]) -> tuple[str, list[Variant]]:
+def open_experiment(settings: ExperimentSettings, variants: Sequence[Variant]) -> tuple[str, list[Variant]]:
     """Open an experiment's file, or create it, with some variants added where they are new.
 
     Returns:

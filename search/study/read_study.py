@@ -1,7 +1,9 @@
 """A study as read by commands that do not drive it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import optuna
 
@@ -12,7 +14,7 @@ from search.study.database.storage import has_storage, named_storage_errors, ope
 from search.study.errors import StudyError, naming_damage
 from search.study.prior import Prior
 from search.study.settings import to_train_settings
-from search.study.study import read_priors, read_shared_record, space_from_dict, to_record
+from search.study.study import read_priors, read_shared_record, to_record
 from spaces.presets import presets_in
 from spaces.space import Space
 from trials.training import TrainSettings
@@ -77,7 +79,7 @@ def _read(root: Path, name: str, study: optuna.Study) -> ReadStudy:
     attributes = study.user_attrs
     if "reference_latency_ms" not in attributes:
         raise StudyError(f"study {name!r} was created but never started", hint="run its search again")
-    space = space_from_dict(attributes["settings"]["space"])
+    space = Space.from_dict(attributes["settings"]["space"])
     presets = {twin.key: preset for preset, twin in presets_in(space).items()}
     limit_ms = attributes["settings"]["max_latency_ms"]
     trials = [trial for trial in study.get_trials(deepcopy=False) if "result" in trial.user_attrs]
@@ -116,13 +118,13 @@ def _what_there_is(searches: list[str], trainings: list[str]) -> str:
     return f"there {'are' if len(names) > 1 else 'is'} {', '.join(names)}"
 
 
-def begun_with_prior(root: Path, name: str) -> tuple[str, ...] | None:
-    """Return the earlier studies that a study began with, as `StudySettings.prior`; None where there is no such study."""
+def begun_with(root: Path, name: str) -> Mapping[str, Any] | None:
+    """Return the settings that a study began with, as `StudySettings.fixed` gave them; None where there is no such study."""
     if name not in study_names(root):
         return None
     with named_storage_errors(root), naming_damage(shown_storage(root), f"the study {name!r}"):
         recorded = optuna.load_study(study_name=name, storage=open_storage(root)).user_attrs.get("settings")
-    return None if recorded is None else tuple(recorded.get("prior", ()))  # a version without priors recorded none
+    return None if recorded is None else dict(recorded)
 
 
 def experiment_names(root: Path) -> list[str]:

@@ -14,6 +14,7 @@ from search.study.errors import StudyError
 from search.study.prior import BUILT_IN
 from spaces.space import Space
 from trials.data.augmentation import AugmentSettings
+from trials.latency.cache import LATENCY_FILE
 from trials.training import FORMER_SETTINGS, FORMER_TRANSFER_RATE, LATER_SETTINGS, TrainSettings
 from trials.training.losses.aligned_loss import AlignedLossSettings
 from trials.training.losses.anchored_loss import LossSettings
@@ -74,7 +75,7 @@ class RunSettings(ABC):
     @property
     def latency_cache(self) -> Path:
         """The latency cache, shared by everything under the root."""
-        return self.root / "latency.db"
+        return self.root / LATENCY_FILE
 
     @property
     def open_axes(self) -> tuple[str, ...]:
@@ -150,7 +151,10 @@ class StudySettings(RunSettings):
                 f"sampler {self.sampler!r} takes no prior",
                 hint="give --prior none, or take --sampler ehvi",
             )
-        object.__setattr__(self, "prior", tuple(dict.fromkeys(map(self._named_once, self.prior))))
+        named: dict[Path | None, str] = {}
+        for one in map(self._named_once, self.prior):
+            named.setdefault(self._folder_of(one), one)
+        object.__setattr__(self, "prior", tuple(named.values()))
         if self.name in self.prior:
             raise StudyError(
                 f"study {self.name!r} cannot be its own prior", hint="name an earlier one, or another --study"
@@ -163,12 +167,16 @@ class StudySettings(RunSettings):
         folder = self.root / prior  # an absolute path stays as it is
         return folder.parent, folder.name
 
+    def _folder_of(self, prior: str) -> Path | None:
+        return None if prior == BUILT_IN else (self.root / prior).resolve()
+
     def _named_once(self, prior: str) -> str:
-        """Return the name of a study under the root, or the absolute path of another, however it was typed."""
+        """Return the name of a study under the root, or the absolute path of another."""
         if os.sep not in prior:
             return prior
-        folder = Path(prior).resolve()
-        return folder.name if folder.parent == self.root.resolve() and folder.name != BUILT_IN else str(folder)
+        folder = Path(os.path.abspath(prior))  # links stay: the place that one leads to may move
+        is_here = folder.parent.resolve() == self.root.resolve() and folder.name != BUILT_IN
+        return folder.name if is_here else str(folder)
 
     @property
     def open_axes(self) -> tuple[str, ...]:
@@ -240,5 +248,9 @@ def differences(before: dict[str, Any], after: dict[str, Any], *, prefix: str = 
             )
         elif old != new:
             option = _OPTIONS.get(f"{prefix}{name}")
-            lines.append(f"{prefix}{name} was {old}, is {new}{f' ({option})' if option else ''}")
+            lines.append(f"{prefix}{name} was {_shown(old)}, is {_shown(new)}{f' ({option})' if option else ''}")
     return lines
+
+
+def _shown(value: Any) -> str:
+    return (", ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)

@@ -19,7 +19,6 @@ import uuid
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import optuna
@@ -39,7 +38,6 @@ from search.study.settings import Keep, StudySettings, current_sampler_name
 from spaces import Architecture
 from spaces.counted import counted
 from spaces.presets import presets_in
-from spaces.space import BackboneChoice, Space
 from trials.data import Dataset
 from trials.latency import DeviceIdentity, Latency
 from trials.trial_result import RESULT_FILE, TrialResult, read_result
@@ -92,9 +90,14 @@ class Study:
             notice: Called with a note for the user before a wait.
 
         Raises:
-            StudyError: another process drives it.
+            StudyError: another process drives it, or drove it to its first results with other settings.
         """
         self._lease.take(notice)
+        try:
+            self._check_settings()  # again: another process may have driven it until now
+        except BaseException:
+            self._lease.release()
+            raise
 
     def release(self) -> None:
         """Let others drive it."""
@@ -161,6 +164,14 @@ class Study:
     @priors.setter
     def priors(self, values: Sequence[Prior]) -> None:
         self._study.set_user_attr(PRIORS, [prior.to_dict() for prior in values])
+        recorded = self._study.user_attrs["settings"]
+        self._study.set_user_attr("settings", {**recorded, "prior": self._settings.fixed()["prior"]})
+
+    @property
+    def has_priors_of_settings(self) -> bool:
+        """Whether the copies are of the studies that the settings name."""
+        copied = [values["study"] for values in self._study.user_attrs.get(PRIORS, ())]
+        return bool(sorted(copied) == self._settings.fixed()["prior"])
 
     @property
     def shared(self) -> SharedRecord | None:
@@ -349,10 +360,15 @@ class Study:
         else:
             before["sampler"] = current_sampler_name(before["sampler"])
             before = {"prior": [], "one_shot": False, **before}
+            if (
+                not self.records() or before["sampler"] != self._settings.sampler
+            ):  # nothing was learnt from them yet, or
+                before["prior"] = self._settings.fixed()["prior"]  # another sampler has others, which is not the cause
             self._settings.check_unchanged(
                 before,
                 transfers=any(skeleton.transfer for skeleton in self._settings.space.skeletons),
-                hint="give the same settings to resume it, or another --study NAME to begin a new one",
+                hint="give the same settings to resume it (without --prior it goes on as it began), or another --study NAME "
+                "to begin a new one",
             )
             if before.get("skip_broken") != self._settings.skip_broken:
                 self._study.set_user_attr("settings", {**before, "skip_broken": self._settings.skip_broken})
@@ -385,18 +401,6 @@ def read_shared_record(study: optuna.Study) -> SharedRecord | None:
     """Return what a study keeps of the training of its shared weights; None where it has none."""
     values = study.user_attrs.get(ONE_SHOT)
     return None if values is None else SharedRecord.from_dict(values)
-
-
-def space_from_dict(values: dict[str, Any]) -> Space:
-    """Build the space a study recorded."""
-    backbones = {
-        name: BackboneChoice(truncation=tuple(choice["truncation"]), transfer=tuple(choice["transfer"]))
-        for name, choice in values["backbones"].items()
-    }
-    axes = {name: tuple(v) for name, v in values.items() if name not in ("name", "description", "backbones")}
-    if "bifpn" in axes.get("head", ()):  # recorded by a version in which BiFPN was a head
-        axes["head"] = tuple(head for head in axes["head"] if head != "bifpn") or ("plain",)
-    return Space(name=values["name"], description=values["description"], backbones=backbones, axes=axes)
 
 
 def _thinned(latency: Latency) -> Latency:

@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from search.driver.search import run_search
+from search.study.database.storage import open_storage
 from search.study.errors import StudyError
 from tests.search.driver.scripted import RecordingView, ScriptedExecutor
 from yoloret_nas.api.search_plan import SearchPlan, plan_search
@@ -97,6 +99,15 @@ def test_a_search_that_began_goes_on_with_what_it_began_with(
     other = plan(root, **same, prior=tuple({"none", "built-in"} - set(asked)))
     with pytest.raises(StudyError, match=r"exists with other settings: prior was .* \(--prior\)"):
         begin(other)
+    with_another_sampler = plan(root, **same, sampler="random")
+    assert with_another_sampler.settings.prior == ()
+    with pytest.raises(StudyError, match=r"exists with other settings: sampler was ehvi, is random\n"):
+        begin(with_another_sampler)
+    study = optuna.load_study(study_name=planned.settings.name, storage=open_storage(root))
+    recorded = study.user_attrs["settings"]
+    del recorded["prior"]  # as a version without priors left it
+    study.set_user_attr("settings", recorded)
+    assert plan(root, **same).settings.prior == ()
 
 
 def test_a_word_names_no_new_study_but_an_old_one_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import timm
 import torch
 
 from search.reports.experiment import Row
-from search.study.experiment import ExperimentSettings, Variant, open_book, read_experiment
+from search.study.experiment import ExperimentSettings, Variant, open_experiment, read_experiment
 from search.study.read_study import read_study
 from spaces.paper_experiments import necks
 from tests.search.driver.scripted import ScriptedExecutor, fail_with
@@ -97,7 +97,7 @@ def test_a_label_does_not_come_to_stand_for_another_network(call: Call) -> None:
     )
     begun = necks("mobilenetv3_small_050", input_size=64)
     Path("runs/necks").mkdir(parents=True)
-    open_book(settings, [Variant(label=label, architecture=one, seed=0) for label, one in begun.items()])
+    open_experiment(settings, [Variant(label=label, architecture=one, seed=0) for label, one in begun.items()])
     before = Path("runs/necks/experiment.json").read_text()
     call_of = (
         "ablation",
@@ -114,6 +114,25 @@ def test_a_label_does_not_come_to_stand_for_another_network(call: Call) -> None:
     assert refused.code == 2
     assert "in 'necks' 'no neck' is another network: transfer was 10, is 0; input_size was 64, is 96" in refused.said
     assert Path("runs/necks/experiment.json").read_text() == before
+
+
+def test_an_experiment_that_began_without_weights_says_how_to_go_on_once_they_can_be_had(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ExperimentSettings(
+        name="necks", dataset="shapes", device="cpu", train=TrainSettings(), root=Path("runs")
+    )
+    begun = necks("mobilenetv3_small_050", input_size=64)
+    Path("runs/necks").mkdir(parents=True)
+    open_experiment(
+        settings, [Variant(label=label, architecture=one.replace(transfer=0)) for label, one in begun.items()]
+    )
+    monkeypatch.setattr("yoloret_nas.terminal.experiments.why_unavailable", lambda backbone: "")
+    necks_again = "ablation --of necks --backbone mobilenetv3_small_050 --data shapes --input-size 64 --name necks"
+    refused = call(*necks_again.split())
+    assert refused.code == 2
+    assert "transfer was 0, is 10" in refused.said
+    assert "it began without ImageNet weights: resume it so with --weights random" in refused.said
 
 
 @pytest.mark.parametrize(

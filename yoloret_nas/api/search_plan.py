@@ -1,8 +1,10 @@
 """A search, from its options to its end: what the command and the function have in common."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Any
 
 from rich.console import Console
 
@@ -10,7 +12,7 @@ from search.driver.driver import RunResult
 from search.driver.search import check_priors, run_search
 from search.study.one_shot import shared_training, trial_training
 from search.study.prior import BUILT_IN
-from search.study.read_study import begun_with_prior
+from search.study.read_study import begun_with
 from search.study.settings import StudySettings, current_sampler_name
 from spaces.counted import counted
 from spaces.named_spaces import open_space
@@ -68,8 +70,8 @@ def plan_search(options: SearchOptions) -> SearchPlan:
             f"--repeats {options.repeats} is of retrainings, and there are none: {why}", hint="add --refit EPOCHS"
         )
     name = options.study or study_name(space.name, data, device)
-    begun_with = begun_with_prior(options.dir, name)
-    if begun_with is None and name in (BUILT_IN, NO_PRIOR):
+    recorded = begun_with(options.dir, name)
+    if recorded is None and name in (BUILT_IN, NO_PRIOR):
         raise OptionError(
             f"a study cannot be named {name!r}, which --prior takes for a word", hint="choose another --study"
         )
@@ -87,7 +89,7 @@ def plan_search(options: SearchOptions) -> SearchPlan:
         prune=options.prune,
         inherit=options.inherit,
         one_shot=options.one_shot,
-        prior=_choose_prior(options, begun_with=begun_with),
+        prior=_choose_prior(options, recorded=recorded),
         keep="all" if options.inherit else options.keep,
         skip_broken=options.skip_broken,
         accept_changed_data=options.accept_changed_data,
@@ -102,18 +104,18 @@ def plan_search(options: SearchOptions) -> SearchPlan:
         workers=workers,
         refit_epochs=refit_epochs,
         num_repeats=options.repeats,
-        is_new=begun_with is None,
+        is_new=recorded is None,
     )
 
 
-def _choose_prior(options: SearchOptions, *, begun_with: tuple[str, ...] | None) -> tuple[str, ...]:
+def _choose_prior(options: SearchOptions, *, recorded: Mapping[str, Any] | None) -> tuple[str, ...]:
     """Return the priors asked for, else what the study began with, else, for a new one, what comes with the tool."""
     if options.prior:
         return tuple(one for one in options.prior if one != NO_PRIOR)
     if current_sampler_name(options.sampler) != "ehvi":  # others take none
         return ()
-    if begun_with is not None:
-        return begun_with
+    if recorded is not None:
+        return tuple(recorded.get("prior", ()))  # a version without priors recorded none
     return () if options.one_shot else (BUILT_IN,)  # networks with shared weights are a prior of their own
 
 

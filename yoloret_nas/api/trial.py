@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict, Unpack, get_args
 
-from search.front.record import TrialRecord
+from search.front.record import TrialRecord, trial_folder
 from search.study.errors import StudyError
 from search.study.experiment import read_experiment
 from search.study.read_study import read_study
@@ -106,7 +106,7 @@ class Trial:
     @property
     def checkpoint(self) -> Path:
         """The file of its weights, which a trial of the front has, and every complete one where the search keeps all."""
-        return self._root / self.study / "trials" / f"{self.number:04d}" / CHECKPOINT_FILE
+        return trial_folder(self._root / self.study, self.number) / CHECKPOINT_FILE
 
     def load(self) -> Detector:
         """Return it as a detector, as its export would be."""

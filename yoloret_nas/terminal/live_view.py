@@ -19,7 +19,6 @@ from trials.progress import Progress
 from yoloret_nas.terminal.trial_lines import front_table, header_line, trial_line
 
 _FRONT_ROWS = 8
-_PLAIN_WIDTH = 220
 
 
 class LiveView:

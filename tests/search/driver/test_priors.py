@@ -1,5 +1,6 @@
 """A search that learns from earlier studies: what it keeps of them, and what it refuses."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,9 @@ from search.strategy.accuracy.built_in_prior import built_in_prior
 from search.study.database.storage import open_storage
 from search.study.errors import StudyError
 from search.study.prior import BUILT_IN
-from search.study.read_study import begun_with_prior, read_study, study_names
+from search.study.read_study import begun_with, read_study, study_names
 from search.study.settings import StudySettings
+from search.study.study import Study
 from tests.search.conftest import MakeSettings
 from tests.search.driver.scripted import RecordingView, Runs, ScriptedExecutor, StandInDevice
 
@@ -132,16 +134,10 @@ def test_what_a_study_began_with_is_found_without_driving_it(
     settings: MakeSettings, device: StandInDevice, tracking: Runs
 ) -> None:
     root = settings().root
-    assert begun_with_prior(root, "told") is None
-    search(settings(name="told", sampler="ehvi", prior=(BUILT_IN,), budget=1))
-    search(settings(name="alone", sampler="ehvi", budget=1))
-    assert begun_with_prior(root, "told") == (BUILT_IN,)
-    assert begun_with_prior(root, "alone") == ()
-    study = optuna.load_study(study_name="alone", storage=open_storage(root))
-    recorded = study.user_attrs["settings"]
-    del recorded["prior"]  # as a version without priors left it
-    study.set_user_attr("settings", recorded)
-    assert begun_with_prior(root, "alone") == ()
+    assert begun_with(root, "told") is None
+    told = settings(name="told", sampler="ehvi", prior=(BUILT_IN,), budget=1)
+    search(told)
+    assert begun_with(root, "told") == json.loads(json.dumps(told.fixed()))
 
 
 def test_the_order_of_priors_is_no_other_setting(settings: MakeSettings, device: StandInDevice, tracking: Runs) -> None:
@@ -157,8 +153,52 @@ def test_a_study_keeps_the_priors_that_it_began_with(
 ) -> None:
     search(settings(name="earlier", budget=10, sampler="random", prune=False))
     search(settings(name="alone", sampler="ehvi", budget=1))
-    with pytest.raises(StudyError, match=r"prior was \[\], is \['earlier'\]"):
+    with pytest.raises(StudyError, match=r"settings: prior was none, is earlier \(--prior\)\n") as caught:
         search(settings(name="alone", sampler="ehvi", prior=("earlier",), budget=2))
+    assert "without --prior it goes on as it began" in caught.value.hint
+    with pytest.raises(StudyError, match=r"settings: sampler was ehvi, is tpe\n"):  # which takes no prior
+        search(settings(name="alone", sampler="tpe", budget=2))
+
+
+@pytest.mark.parametrize(("before", "after"), [((BUILT_IN,), ()), ((), (BUILT_IN,)), (("earlier",), (BUILT_IN,))])
+def test_a_study_without_any_result_may_begin_with_another_prior(
+    settings: MakeSettings,
+    device: StandInDevice,
+    tracking: Runs,
+    monkeypatch: pytest.MonkeyPatch,
+    before: tuple[str, ...],
+    after: tuple[str, ...],
+) -> None:
+    search(settings(name="earlier", budget=10, sampler="random", prune=False))
+    with monkeypatch.context() as patched:
+        patched.setattr("search.driver.search.SearchWork.ask", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            search(settings(name="told", sampler="ehvi", prior=before))
+    assert [one.study for one in read_study(settings().root, "told").priors] == list(before)
+    tried = search(settings(name="told", sampler="ehvi", prior=after, budget=4))
+    assert [one.study for one in read_study(settings().root, "told").priors] == list(after)
+    assert tried == search(settings(name="fresh", sampler="ehvi", prior=after, budget=4))
+    with pytest.raises(StudyError, match="prior was"):
+        search(settings(name="told", sampler="ehvi", prior=before, budget=5))
+
+
+def test_a_prior_is_changed_by_no_driver_that_waited_while_another_got_results(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    other = settings(name="told", sampler="ehvi", prior=(BUILT_IN,), budget=1)
+    waiting = Study(replace(other, prior=()), optuna.samplers.RandomSampler())
+    search(other)
+    with pytest.raises(StudyError, match="prior was built-in, is none"):
+        waiting.take(lambda _: None)
+    assert len(search(replace(other, budget=2))) == 1  # nobody holds it
+
+
+def test_a_prior_is_named_by_the_path_that_was_typed(settings: MakeSettings, tmp_path: Path) -> None:
+    (tmp_path / "large-disk" / "earlier").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "large-disk")
+    typed, real = (str(tmp_path / name / "earlier") for name in ("link", "large-disk"))
+    assert settings(sampler="ehvi", prior=(typed,)).prior == (typed,)
+    assert settings(sampler="ehvi", prior=(typed, real)).prior == (typed,)  # once
 
 
 def test_a_study_of_a_version_without_priors_resumes(

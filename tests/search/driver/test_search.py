@@ -189,6 +189,25 @@ def test_weights_that_cannot_be_had_are_told_once_and_leave_no_transfer_axis(
         "mobilenetv2_075 start from random weights in this study (the hub is out of reach)"
     ]
     assert {record.architecture.transfer for record in outcome.summary.records} == {0}
+    # It goes on so once they can be had.
+    monkeypatch.setattr("search.driver.search.why_unavailable", lambda backbone: "")
+    view = RecordingView()
+    outcome = run_search(settings(space=with_presets(), budget=8), executor=ScriptedExecutor(), view=view)
+    assert "mobilenetv2_075 start from random weights in this study, as it began" in view.notices
+    assert {record.architecture.transfer for record in outcome.summary.records} == {0}
+
+
+def test_a_study_that_began_with_weights_does_not_go_on_without_them(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.driver.search.why_unavailable", lambda backbone: "")
+    search(settings(space=with_presets(), budget=1))
+    monkeypatch.setattr("search.driver.search.why_unavailable", lambda backbone: "the hub is out of reach")
+    with pytest.raises(
+        StudyError, match=r"weights of mobilenetv2_075, .* not available now: the hub is out of reach"
+    ) as no:
+        search(settings(space=with_presets(), budget=2))
+    assert "--weights-dir" in no.value.hint
 
 
 # --- what ends a trial --------------------------------------------------------------------------------------------

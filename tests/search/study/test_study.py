@@ -20,7 +20,7 @@ from search.study.errors import StorageError, StudyError
 from search.study.kept_weights import delete_weights
 from search.study.read_study import EXPERIMENT_FILE, read_study, study_names
 from search.study.settings import StudySettings, differences
-from search.study.study import Study, space_from_dict
+from search.study.study import Study
 from spaces import Architecture
 from spaces.named_spaces import SPACES
 from spaces.space import BackboneChoice, Space
@@ -299,7 +299,7 @@ def test_broken_items_may_be_repaired_and_no_longer_skipped(settings: MakeSettin
 @pytest.mark.parametrize("make_space", SPACES.values(), ids=SPACES)
 def test_a_space_round_trips_through_what_a_study_records(make_space: object) -> None:
     space = make_space() if callable(make_space) else SPACE
-    assert space_from_dict(space.to_dict()) == space
+    assert Space.from_dict(space.to_dict()) == space
 
 
 def test_reading_a_study_gives_its_limit(settings: MakeSettings) -> None:
@@ -324,8 +324,8 @@ def test_a_study_that_recorded_the_sampler_s_old_name_is_resumed_and_read(settin
 
 def test_a_space_recorded_when_bifpn_was_a_head_can_still_be_read() -> None:
     values = SPACE.to_dict()
-    assert space_from_dict({**values, "head": ["bifpn", "fpn"]}).values("head") == ("fpn",)
-    assert space_from_dict({**values, "head": ["bifpn"]}).values("head") == ("plain",)
+    assert Space.from_dict({**values, "head": ["bifpn", "fpn"]}).values("head") == ("fpn",)
+    assert Space.from_dict({**values, "head": ["bifpn"]}).values("head") == ("plain",)
 
 
 def test_changes_name_nested_settings() -> None:
