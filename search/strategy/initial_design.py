@@ -49,7 +49,7 @@ class InitialDesign:
         within = self._lookups.probability_within(self._limit_ms)
         off = np.abs(np.log(self._lookups.latency_ms) - self._target)
         near = (off <= self._reach) & (within >= 0.5)
-        if (near & is_free & self._lookups.is_known).any():
+        if self._lookups.beliefs is None and (near & is_free & self._lookups.is_known).any():
             near &= self._lookups.is_known  # no need to measure more
         scores = np.where(near, self._distance, np.where(within >= 0.5, -1.0 - off, -1e3 + within))
         return np.where(is_free & (within > 0), scores, -np.inf)

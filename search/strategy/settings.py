@@ -24,8 +24,8 @@ class StrategySettings:
     num_optimistic_std: float = 2.0
     """Predicted latencies count as so many standard deviations faster when deciding what to measure, at least 0."""
     max_lookups: int = 300
-    """Latencies measured altogether, those of trained candidates included; at least 1. After that, candidates of known
-    latency are preferred to all others."""
+    """Latencies measured altogether, those of trained candidates included; at least 1. After that, predicted latencies
+    decide, as with `num_lookups` 0."""
     fixed_cost: float = 1.0
     """Cost of any training, in median latencies of the candidates, at least 0. A candidate's expected improvement is divided
     by its cost: this plus its latency, since a network that is slow to run is slow to train. In 397 trainings of space tiny

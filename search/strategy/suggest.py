@@ -14,7 +14,7 @@ AP is maximised, latency minimised. N counts candidates; indices point into them
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from search.strategy.initial_design import InitialDesign
 from search.strategy.latency.lookups import LatencyLookups, Measure
 from search.strategy.one_thread import on_one_thread
 from search.strategy.settings import StrategySettings
+
+_MIN_OBSERVED = 2
+"""Observations that the model of AP needs: one has no spread to measure differences by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +84,13 @@ def suggest(
     )
     lookups.look_up_spread(settings.num_first_lookups)
     lookups.predict()
+    if not lookups.num_left:
+        settings = replace(settings, num_lookups=0)
     started = [*(observation.candidate for observation in observations), *pending]
     is_free = np.ones(len(candidates), dtype=bool)
     is_free[[*started, *excluded]] = False
     criterion: InitialDesign | Acquisition
-    if len(started) < settings.num_first or not observations:
+    if len(started) < settings.num_first or len(observations) < min(_MIN_OBSERVED, settings.num_first):
         limit_ms = min(settings.max_latency_ms or np.inf, reference.latency_ms)
         criterion = InitialDesign(lookups, started, num_first=settings.num_first, limit_ms=limit_ms, seed=seed)
     else:

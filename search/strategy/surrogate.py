@@ -122,11 +122,12 @@ class Surrogate:
         noise_std: FloatArray,
         theta: FloatArray,
         settings: SurrogateSettings,
+        centre_and_scale: tuple[float, float],
     ) -> None:
         self._inputs = inputs
         self._theta = theta
         self._settings = settings
-        self._centre, self._scale = _centre_and_scale(targets)
+        self._centre, self._scale = centre_and_scale
         covariance = _covariance(inputs, inputs, theta, settings)
         covariance[np.diag_indices(len(inputs))] += np.exp(theta[-1]) + _JITTER + (noise_std / self._scale) ** 2
         self._cholesky = np.linalg.cholesky(covariance)
@@ -138,8 +139,15 @@ class Surrogate:
         return float(np.exp(0.5 * self._theta[-1]) * self._scale)
 
     def given(self, inputs: Inputs, targets: FloatArray, *, noise_std: FloatArray) -> "Surrogate":
-        """Return the process with the same hyperparameters and other observations."""
-        return Surrogate(inputs, targets, noise_std=noise_std, theta=self._theta, settings=self._settings)
+        """Return the process with other observations; its hyperparameters are those of the same standardisation."""
+        return Surrogate(
+            inputs,
+            targets,
+            noise_std=noise_std,
+            theta=self._theta,
+            settings=self._settings,
+            centre_and_scale=(self._centre, self._scale),
+        )
 
     def predict(self, inputs: Inputs) -> tuple[FloatArray, FloatArray]:
         """Return mean and standard deviation of the noise-free targets, (M,) each."""
@@ -182,7 +190,14 @@ def fit_surrogate(
     fitted = evenly(len(targets), settings.max_fit_points)
     objective = _Posterior(inputs.take(fitted), targets[fitted], noise_std[fitted], settings)
     theta = _maximise(objective, settings, seed)
-    return Surrogate(inputs, targets, noise_std=noise_std, theta=theta, settings=settings)
+    return Surrogate(
+        inputs,
+        targets,
+        noise_std=noise_std,
+        theta=theta,
+        settings=settings,
+        centre_and_scale=_centre_and_scale(targets),
+    )
 
 
 def evenly(length: int, most: int) -> IntArray:

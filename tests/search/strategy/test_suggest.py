@@ -1,6 +1,6 @@
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ class Table:
     ap: np.ndarray = field(init=False)
     latency_ms: np.ndarray = field(init=False)
     measured_ms: np.ndarray = field(init=False)
+    looked_up: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         random = np.random.default_rng(self.seed)
@@ -41,6 +42,7 @@ class Table:
     def measure(self, wanted: Sequence[int]) -> list[float]:
         assert np.isnan(self.measured_ms[list(wanted)]).all(), "a latency was looked up twice"
         self.measured_ms[list(wanted)] = self.latency_ms[list(wanted)]
+        self.looked_up |= set(wanted)
         return [float(self.latency_ms[index]) for index in wanted]
 
     def observe(self, candidate: int) -> Observation:
@@ -84,12 +86,41 @@ def test_a_resumed_search_names_the_same() -> None:
     assert Table().search(3, seed=4) != whole[:3]
 
 
-def test_look_ups_stay_within_their_budget() -> None:
+def test_look_ups_stay_within_their_budget_and_then_predicted_latencies_decide() -> None:
     table = Table()
-    settings = StrategySettings(num_first_lookups=12, max_lookups=25)
+    settings = StrategySettings(num_first_lookups=12, max_lookups=16)
     observations = table.search(20, settings=settings)
     assert len(observations) == 20
-    assert np.isfinite(table.measured_ms).sum() <= 25
+    assert len(table.looked_up) <= 16
+    # Not what was looked up and then passed over.
+    assert sum(one.candidate in table.looked_up for one in observations[8:]) <= 3
+    assert table.share(observations) > 0.95
+
+
+def test_one_result_is_too_few_for_the_model_however_many_trainings_run() -> None:
+    table = Table()
+    running: list[int] = []
+    for _ in range(6):
+        found = table.suggest([table.observe(running[0])] if running else [], pending=running[1:])
+        assert found is not None
+        assert found.why.startswith("initial design: ")
+        running.append(found.candidate)
+    two = table.suggest([table.observe(one) for one in running[:2]], pending=running[2:])
+    assert two is not None
+    assert two.why.startswith("expected AP ")
+
+
+def test_a_measured_latency_is_no_reason_for_a_first_training_where_earlier_studies_expect_more_of_another() -> None:
+    table = Table()
+    best = int(np.argmin(np.abs(table.latency_ms - 1.5 * table.latency_ms.min())))
+    belief = np.where(np.arange(360) == best, 3.0, -0.01)
+    for beliefs, is_best in ((belief[:, None], True), (None, False)):
+        table.measured_ms = np.where((np.arange(360) % 3 > 0) & (np.arange(360) != best), table.latency_ms, np.nan)
+        table.candidates = replace(table.candidates, beliefs=beliefs)
+        settings = StrategySettings(num_first=1, num_first_lookups=0)
+        found = table.suggest([], settings=settings)
+        assert found is not None
+        assert (found.candidate == best) == is_best
 
 
 def test_the_first_trainings_are_spread_over_log_latency_and_the_named_latency_is_measured() -> None:
