@@ -193,7 +193,10 @@ def _conclude(console: "Console", plan: "SearchPlan", result: "RunResult") -> No
         )
     if summary.front:
         lines.append(f"next: yoloret-nas ui{here}")
-        lines.append(
-            f"      yoloret-nas export --study {settings.name}{here}  (the knee; --best for the most accurate)"
-        )
+        if (
+            not plan.refit_epochs or result.ending == "interrupted"
+        ):  # else the full trainings follow, which name their own
+            lines.append(
+                f"      yoloret-nas export --study {settings.name}{here}  (the knee; --best for the most accurate)"
+            )
     console.print("\n".join(lines), markup=False, soft_wrap=True)
