@@ -181,5 +181,6 @@ def _get(reference: Any) -> Any:
 
 
 def _cache_here(cache: str) -> Path:
-    name = hashlib.sha256(cache.encode()).hexdigest()[:16]
-    return Path.home() / ".cache" / "yoloret-nas" / "cluster" / f"latency-{name}.db"
+    """Return this host's file for a cache of the driver's: one folder for each of the driver's, with a scale of its own."""
+    name = hashlib.sha256(str(Path(cache).parent).encode()).hexdigest()[:16]
+    return Path.home() / ".cache" / "yoloret-nas" / "cluster" / name / Path(cache).name

@@ -42,6 +42,7 @@ from search.study.study import Study
 from spaces import Architecture
 from spaces.counted import counted
 from spaces.weights import why_unavailable
+from trials.latency.cache import LatencyCache
 from trials.one_shot.sandwich import check_shareable
 from trials.one_shot.training import SHARED_FILE, read_scores
 from trials.progress import Progress
@@ -151,7 +152,7 @@ class SearchWork:
 
     def _note_priors(self) -> None:
         """Have the study keep copies of its priors; it has none yet, or others, where no trial has ended."""
-        if not self._study.has_priors_of_settings:
+        if self._study.lacks_priors:
             self._study.priors = learn_priors(self.settings)
 
     def _open(self, opened: Opened, *, notice: Callable[[str], None], devices: Devices) -> None:
@@ -178,6 +179,10 @@ class SearchWork:
             self._count(time.monotonic() - began)
         reference = Reference(ap=0.0, latency_ms=reference_ms)
         self.summary = Summary(records=tuple(self._study.records()), reference=reference)
+        for record in self.summary.records:  # where the file that has the scale of their latencies was deleted
+            if record.result.latency is not None and not record.result.is_latency_cached:
+                LatencyCache(settings.latency_cache).share_scale(record.result.latency, opened.identity)
+                break
         self._keep = self._study.choose_kept()
         # Of trials whose driver was killed before it did, or of all where the user chose anew.
         if num_deleted := self._delete_weights():
@@ -382,7 +387,7 @@ def with_available_weights(settings: StudySettings, notice: Callable[[str], None
     """
     wanted = {skeleton.backbone for skeleton in settings.space.skeletons if skeleton.transfer}
     recorded = begun_with(settings.root, settings.name)
-    begun = {} if recorded is None else recorded["space"]["backbones"]
+    begun = (recorded or {}).get("space", {}).get("backbones", {})
     without = {name for name in wanted if name in begun and begun[name]["transfer"] == [0]}
     reasons = {name: reason for name in sorted(wanted - without) if (reason := why_unavailable(name))}
     if missing := [name for name in reasons if name in begun]:

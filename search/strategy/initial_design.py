@@ -8,6 +8,9 @@ from search.front.pareto import FloatArray
 from search.strategy.candidates import BoolArray
 from search.strategy.latency.lookups import LatencyLookups
 
+_SURE = 0.9
+"""Least probability of being within the limit, of a candidate that earlier studies expect much of."""
+
 
 class InitialDesign:
     """Scores candidates near the latency that is farthest from all started ones by their distance in the encoding.
@@ -49,7 +52,9 @@ class InitialDesign:
         within = self._lookups.probability_within(self._limit_ms)
         off = np.abs(np.log(self._lookups.latency_ms) - self._target)
         near = (off <= self._reach) & (within >= 0.5)
-        if self._lookups.beliefs is None and (near & is_free & self._lookups.is_known).any():
+        if self._lookups.beliefs is not None:
+            near &= within >= _SURE  # beliefs favour large networks, of which many are over a limit
+        elif (near & is_free & self._lookups.is_known).any():
             near &= self._lookups.is_known  # no need to measure more
         scores = np.where(near, self._distance, np.where(within >= 0.5, -1.0 - off, -1e3 + within))
         return np.where(is_free & (within > 0), scores, -np.inf)

@@ -125,7 +125,7 @@ def refuse_relabelled(settings: ExperimentSettings, variants: Sequence[Variant])
         if former != variant.architecture:
             lines = differences(former.to_dict(), variant.architecture.to_dict())
             same = "give the same settings to resume it"
-            if former.replace(transfer=variant.architecture.transfer) == variant.architecture and not former.transfer:
+            if not former.transfer and former == variant.architecture.replace(transfer=0):
                 same = "it began without ImageNet weights: resume it so with --weights random"
             raise StudyError(
                 f"in {settings.name!r} {variant.label!r} is another network: {'; '.join(lines[:3])}",

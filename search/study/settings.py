@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -164,8 +164,12 @@ class StudySettings(RunSettings):
 
     def place_of(self, prior: str) -> tuple[Path, str]:
         """Return the folder of studies and the name of an earlier study that `prior` lists."""
-        folder = self.root / prior  # an absolute path stays as it is
+        folder = (self.root / prior).resolve()  # a link to a study's folder is that study
         return folder.parent, folder.name
+
+    def are_same_priors(self, others: Sequence[str]) -> bool:
+        """Return whether other priors are these, however they were typed."""
+        return {self._folder_of(one) for one in others} == {self._folder_of(one) for one in self.prior}
 
     def _folder_of(self, prior: str) -> Path | None:
         return None if prior == BUILT_IN else (self.root / prior).resolve()

@@ -95,6 +95,9 @@ class Study:
         self._lease.take(notice)
         try:
             self._check_settings()  # again: another process may have driven it until now
+            recorded, now = self._study.user_attrs["settings"], self._settings.skip_broken
+            if recorded.get("skip_broken") != now:
+                self._study.set_user_attr("settings", {**recorded, "skip_broken": now})
         except BaseException:
             self._lease.release()
             raise
@@ -168,10 +171,17 @@ class Study:
         self._study.set_user_attr("settings", {**recorded, "prior": self._settings.fixed()["prior"]})
 
     @property
-    def has_priors_of_settings(self) -> bool:
-        """Whether the copies are of the studies that the settings name."""
+    def lacks_priors(self) -> bool:
+        """Whether it has no copies of the studies that the settings name: it is new, or began with others and has no result."""
         copied = [values["study"] for values in self._study.user_attrs.get(PRIORS, ())]
-        return bool(sorted(copied) == self._settings.fixed()["prior"])
+        wanted = self._settings.fixed()["prior"]
+        return bool(wanted and not copied) or (sorted(copied) != wanted and not self._has_results)
+
+    @property
+    def _has_results(self) -> bool:
+        """Whether a trial has ended with a result, or may have: its driver was killed."""
+        trials = self._study.get_trials(deepcopy=False)
+        return any("result" in trial.user_attrs or trial.state == TrialState.RUNNING for trial in trials)
 
     @property
     def shared(self) -> SharedRecord | None:
@@ -358,20 +368,16 @@ class Study:
         if before is None:
             self._study.set_user_attr("settings", self._settings.fixed())
         else:
-            before["sampler"] = current_sampler_name(before["sampler"])
-            before = {"prior": [], "one_shot": False, **before}
-            if (
-                not self.records() or before["sampler"] != self._settings.sampler
-            ):  # nothing was learnt from them yet, or
-                before["prior"] = self._settings.fixed()["prior"]  # another sampler has others, which is not the cause
+            before = {"prior": [], "one_shot": False, **before, "sampler": current_sampler_name(before["sampler"])}
+            is_other = before["sampler"] != self._settings.sampler  # which has other priors: no difference of its own
+            if is_other or not self._has_results or self._settings.are_same_priors(before["prior"]):
+                before["prior"] = self._settings.fixed()["prior"]
             self._settings.check_unchanged(
                 before,
                 transfers=any(skeleton.transfer for skeleton in self._settings.space.skeletons),
                 hint="give the same settings to resume it (without --prior it goes on as it began), or another --study NAME "
                 "to begin a new one",
             )
-            if before.get("skip_broken") != self._settings.skip_broken:
-                self._study.set_user_attr("settings", {**before, "skip_broken": self._settings.skip_broken})
 
 
 def to_record(trial: FrozenTrial, presets: Mapping[str, str]) -> TrialRecord:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -20,6 +21,7 @@ from search.study.settings import fixed_training
 from tests.trials.latency.board.loopback import LoopbackBoard
 from tests.yoloret_nas.conftest import SHAPES, Call, InlineExecutor, RealStudy
 from trials.latency import DeviceIdentity
+from trials.latency.cpu import CpuDevice
 from trials.onnx import run
 from trials.onnx.export import read_opset
 from trials.onnx.suppressed import Suppression, add_suppression
@@ -58,6 +60,21 @@ def test_an_export_for_a_board_has_its_engine_and_its_latencies(
     assert engine in [path.read_bytes() for path in board.cache.glob("*/*.engine")]
     words = "`model.engine` was built by TensorRT 7.1.3 on NVIDIA Jetson Nano Developer Kit"
     assert words in Path("nano/README.md").read_text(encoding="utf-8")
+
+
+def test_the_latencies_of_an_export_are_on_the_scale_of_the_search(
+    call: Call, base: tuple[object, ...], real_study: RealStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched = [record.result.latency for record in read_study(real_study.root, "real").summary.records]
+    first = next(one for one in searched if one is not None)
+    assert first.reference_ms is not None
+    scale_ms = first.reference_ms / first.slowdown
+    slower = replace(first, samples_ms=(14.0,), reference_ms=1.4 * scale_ms, slowdown=1.0, notes=())
+    monkeypatch.setattr(CpuDevice, "measure", lambda device, path: slower)
+    called = call(*base, "--no-check", "--out", "files")
+    assert called.code == 0, called.said
+    metrics = json.loads(Path("files/metrics.json").read_text(encoding="utf-8"))
+    assert metrics["latency_of_files_ms"]["model.onnx"]["median"] == pytest.approx(10.0)
 
 
 def test_what_a_board_lacks_is_refused_before_anything_is_built(

@@ -133,6 +133,9 @@ def test_an_experiment_that_began_without_weights_says_how_to_go_on_once_they_ca
     assert refused.code == 2
     assert "transfer was 0, is 10" in refused.said
     assert "it began without ImageNet weights: resume it so with --weights random" in refused.said
+    refused = call(*necks_again.replace("mobilenetv3_small_050", "mobilenetv2_050").split())
+    assert refused.code == 2
+    assert "in 'necks' 'no neck' is another network: backbone was mobilenetv3_small_050" in refused.said
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from spaces import YoloRetError
 from spaces.documents import parse_json
 from trials.latency.device import Device, DeviceIdentity, Latency, UnstableError
@@ -105,14 +107,14 @@ class LatencyCache:
         for attempt in range(_TRIES):
             sleep(_PAUSE_S * attempt)
             measured = device.measure(onnx_path)
-            slowdown = self._slowdown(measured)
+            slowdown = self._slowdown(measured, is_scaled=is_scaled)
             if slowdown <= limit:
                 kept = _to_scale(measured, slowdown) if is_scaled else measured
                 self.put(onnx_path, kept)
                 return kept, False
         raise UnstableError(
             f"other work slowed device {device.name} in {_TRIES} measurements of {onnx_path.name}: the reference network "
-            f"took {slowdown:.2f} times as long as in this folder's first measurement (at most {limit:g} times)",
+            f"took {slowdown:.2f} times as long as {'at first' if is_scaled else 'at best'} (at most {limit:g} times)",
             hint="stop other work on this machine, then run the same command again; if the machine has become slower for "
             "good, start a study in another folder",
         )
@@ -125,29 +127,32 @@ class LatencyCache:
             identity: The device; its runtime may be another, since OpenVINO's reference runs in ONNX Runtime, too.
         """
         is_alike = (latency.device.board, latency.device.settings) == (identity.board, identity.settings)
-        if is_alike and latency.is_reference_in_turn and latency.reference_ms is not None:
-            self._begin_scale(identity, latency.reference_ms / latency.slowdown)
+        if is_alike and _is_scaled(identity) and latency.is_reference_in_turn and latency.reference_ms is not None:
+            self._add_reference(identity, latency.reference_ms / latency.slowdown)
 
-    def _slowdown(self, measured: Latency) -> float:
-        """Return the reference's time over its first one, which it is itself if there is none.
+    def _slowdown(self, measured: Latency, *, is_scaled: bool) -> float:
+        """Return the reference's time over its first one on this device, or over its best where nothing is divided by it.
 
         A board times its reference only now and then, so that it says nothing about a single measurement: 1.
         """
         if measured.reference_ms is None or not measured.is_reference_in_turn:
             return 1.0
-        return measured.reference_ms / self._begin_scale(measured.device, measured.reference_ms)
+        known_ms = self._add_reference(measured.device, measured.reference_ms)
+        if not is_scaled:
+            return measured.reference_ms / min(known_ms)
+        # Versions that kept each measurement's time took their 10th percentile.
+        return measured.reference_ms / float(np.percentile(known_ms, 10))
 
-    def _begin_scale(self, identity: DeviceIdentity, reference_ms: float) -> float:
-        """Return the reference's first time on a device, this one if there is none yet."""
+    def _add_reference(self, identity: DeviceIdentity, reference_ms: float) -> list[float]:
+        """Return the kept times of a device's reference: the first and, where nothing is divided, each that was the best."""
         with _connect(self._scale_path) as connection:
-            connection.execute(
-                "INSERT INTO reference SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM reference WHERE device = ?)",
-                (identity.key, reference_ms, identity.key),
-            )
-            row = connection.execute(
-                "SELECT ms FROM reference WHERE device = ? ORDER BY rowid LIMIT 1", (identity.key,)
-            )
-            return float(row.fetchone()[0])
+            connection.execute("BEGIN IMMEDIATE")
+            rows = connection.execute("SELECT ms FROM reference WHERE device = ?", (identity.key,)).fetchall()
+            known_ms = [float(ms) for (ms,) in rows]
+            if not known_ms or (reference_ms < min(known_ms) and not _is_scaled(identity)):
+                connection.execute("INSERT INTO reference VALUES (?, ?)", (identity.key, reference_ms))
+                known_ms.append(reference_ms)
+            return known_ms
 
     def _connect(self) -> AbstractContextManager[sqlite3.Connection]:
         return _connect(self._path)

@@ -190,15 +190,54 @@ def test_a_prior_is_changed_by_no_driver_that_waited_while_another_got_results(
     search(other)
     with pytest.raises(StudyError, match="prior was built-in, is none"):
         waiting.take(lambda _: None)
-    assert len(search(replace(other, budget=2))) == 1  # nobody holds it
+    assert optuna.load_study(study_name="told", storage=open_storage(other.root)).user_attrs["driver"] is None
+
+
+def test_a_refused_driver_changes_nothing_in_the_record(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    begun = settings(name="told", sampler="ehvi", prior=(BUILT_IN,), budget=1)
+    Study(begun, optuna.samplers.RandomSampler())
+    Study(replace(begun, prior=(), skip_broken=True), optuna.samplers.RandomSampler())  # another host has the lease
+    assert begun_with(begun.root, "told") == json.loads(json.dumps(begun.fixed()))
+
+
+def test_a_trial_that_may_have_a_result_keeps_the_prior_as_it_is(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    begun = settings(name="told", sampler="ehvi", prior=(BUILT_IN,), budget=1)
+    Study(begun, optuna.samplers.RandomSampler())
+    optuna.load_study(study_name="told", storage=open_storage(begun.root)).ask()  # and its driver was killed
+    with pytest.raises(StudyError, match="prior was built-in, is none"):
+        search(replace(begun, prior=()))
 
 
 def test_a_prior_is_named_by_the_path_that_was_typed(settings: MakeSettings, tmp_path: Path) -> None:
     (tmp_path / "large-disk" / "earlier").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "large-disk")
+    (tmp_path / "best").symlink_to(tmp_path / "large-disk" / "earlier")
     typed, real = (str(tmp_path / name / "earlier") for name in ("link", "large-disk"))
     assert settings(sampler="ehvi", prior=(typed,)).prior == (typed,)
     assert settings(sampler="ehvi", prior=(typed, real)).prior == (typed,)  # once
+    assert settings(sampler="ehvi").are_same_priors(())
+    assert settings(sampler="ehvi", prior=(typed, BUILT_IN)).are_same_priors((BUILT_IN, real))
+    assert not settings(sampler="ehvi", prior=(typed,)).are_same_priors((BUILT_IN,))
+    best = settings(sampler="ehvi", prior=(str(tmp_path / "best"),))
+    assert best.place_of(best.prior[0]) == (tmp_path / "large-disk", "earlier")
+
+
+def test_a_prior_typed_through_a_link_is_the_one_that_the_study_began_with(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, root: Path
+) -> None:
+    others = root.parent / "others"
+    shutil.copytree(root, others)  # empty stores
+    search(settings(name="earlier", root=others, budget=10, sampler="random", prune=False))
+    search(settings(name="told", sampler="ehvi", prior=(str(others / "earlier"),), budget=1))
+    (root.parent / "link").symlink_to(others)
+    assert (
+        len(search(settings(name="told", sampler="ehvi", prior=(str(root.parent / "link" / "earlier"),), budget=2)))
+        == 1
+    )
 
 
 def test_a_study_of_a_version_without_priors_resumes(

@@ -210,6 +210,21 @@ def test_a_study_that_began_with_weights_does_not_go_on_without_them(
     assert "--weights-dir" in no.value.hint
 
 
+def test_without_the_file_that_has_it_the_scale_of_latencies_is_that_of_the_trials(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = settings(budget=2)
+    first, second = search(chosen).summary.records
+    assert first.result.latency is not None
+    told = dataclasses.replace(first.result.latency, reference_ms=0.6, is_reference_in_turn=True, slowdown=1.2)
+    first = dataclasses.replace(first, result=dataclasses.replace(first.result, latency=told))
+    monkeypatch.setattr(Study, "records", lambda study: [first, second])
+    chosen.latency_cache.unlink(missing_ok=True)
+    search(dataclasses.replace(chosen, budget=3))
+    with contextlib.closing(sqlite3.connect(chosen.latency_cache)) as connection:
+        assert connection.execute("SELECT ms FROM reference").fetchall() == [(pytest.approx(0.5),)]
+
+
 # --- what ends a trial --------------------------------------------------------------------------------------------
 
 

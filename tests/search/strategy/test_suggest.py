@@ -123,6 +123,20 @@ def test_a_measured_latency_is_no_reason_for_a_first_training_where_earlier_stud
         assert (found.candidate == best) == is_best
 
 
+def test_a_first_training_that_earlier_studies_expect_much_of_is_seldom_over_the_limit() -> None:
+    limit_ms = 25.0
+    over = []
+    for seed in range(20):
+        table = Table(seed=seed)
+        larger = np.log(table.latency_ms)
+        table.candidates = replace(table.candidates, beliefs=((larger - larger.mean()) / larger.std())[:, None])
+        settings = StrategySettings(num_first_lookups=6, num_lookups=0, max_latency_ms=limit_ms)
+        found = table.suggest([], settings=settings, seed=seed)
+        assert found is not None
+        over.append(table.latency_ms[found.candidate] > limit_ms)
+    assert sum(over) <= 7  # 18 where even chances suffice
+
+
 def test_the_first_trainings_are_spread_over_log_latency_and_the_named_latency_is_measured() -> None:
     table = Table()
     first = table.suggest([])
