@@ -172,7 +172,7 @@ class Study:
 
     @property
     def lacks_priors(self) -> bool:
-        """Whether it has no copies of the studies that the settings name: it is new, or began with others and has no result."""
+        """Whether it lacks copies of the priors in the settings: it is new, or began with others and has no result."""
         copied = [values["study"] for values in self._study.user_attrs.get(PRIORS, ())]
         wanted = self._settings.fixed()["prior"]
         return bool(wanted and not copied) or (sorted(copied) != wanted and not self._has_results)
