@@ -122,12 +122,12 @@ class Surrogate:
         noise_std: FloatArray,
         theta: FloatArray,
         settings: SurrogateSettings,
-        centre_and_scale: tuple[float, float],
+        centre_and_scale: tuple[float, float] | None = None,
     ) -> None:
         self._inputs = inputs
         self._theta = theta
         self._settings = settings
-        self._centre, self._scale = centre_and_scale
+        self._centre, self._scale = centre_and_scale or _centre_and_scale(targets)
         covariance = _covariance(inputs, inputs, theta, settings)
         covariance[np.diag_indices(len(inputs))] += np.exp(theta[-1]) + _JITTER + (noise_std / self._scale) ** 2
         self._cholesky = np.linalg.cholesky(covariance)
@@ -190,14 +190,7 @@ def fit_surrogate(
     fitted = evenly(len(targets), settings.max_fit_points)
     objective = _Posterior(inputs.take(fitted), targets[fitted], noise_std[fitted], settings)
     theta = _maximise(objective, settings, seed)
-    return Surrogate(
-        inputs,
-        targets,
-        noise_std=noise_std,
-        theta=theta,
-        settings=settings,
-        centre_and_scale=_centre_and_scale(targets),
-    )
+    return Surrogate(inputs, targets, noise_std=noise_std, theta=theta, settings=settings)
 
 
 def evenly(length: int, most: int) -> IntArray:

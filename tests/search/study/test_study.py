@@ -292,7 +292,10 @@ def test_a_folder_whose_trials_another_record_knows_is_refused(
 def test_broken_items_may_be_repaired_and_no_longer_skipped(settings: MakeSettings) -> None:
     open_study(settings(skip_broken=True)).reference_latency_ms = 10.0
     chosen = settings(skip_broken=False)
-    open_study(chosen)
+    study = open_study(chosen)
+    assert read_study(chosen.root, chosen.name).skip_broken is True  # another driver may have it
+    study.take(lambda _: None)
+    study.release()
     assert read_study(chosen.root, chosen.name).skip_broken is False
 
 
