@@ -164,7 +164,9 @@ class StudySettings(RunSettings):
 
     def place_of(self, prior: str) -> tuple[Path, str]:
         """Return the folder of studies and the name of an earlier study that `prior` lists."""
-        folder = (self.root / prior).resolve()  # a link to a study's folder is that study
+        folder = self.root / prior  # an absolute path stays as it is
+        if folder.is_symlink():  # a link to a study's folder is that study
+            folder = folder.resolve()
         return folder.parent, folder.name
 
     def are_same_priors(self, others: Sequence[str]) -> bool:
