@@ -55,9 +55,10 @@ class Thresholds:
     quiet_percentile: float = 10
     """Percentile of the rounds' reference times that is its quiet figure: a busy machine may be slow most of the time."""
     max_slowdown: float = 1.15
-    """A reference that takes more times its first time shows that other work slowed the measurement."""
+    """A reference that takes more times its best time shows that other work slowed the measurement; a latency that was
+    divided by more (or multiplied by as much) has a note."""
     max_corrected_slowdown: float = 1.5
-    """The same for a latency that is divided by the slowdown. That was measured up to 1.3 times
+    """Times its first time, for a latency that is divided by them. That was measured up to 1.3 times
     (`benchmarks/repeated_latency.py`); a machine that others use too is slowed for an hour, so more is allowed."""
 
 

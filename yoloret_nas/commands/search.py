@@ -193,9 +193,8 @@ def _conclude(console: "Console", plan: "SearchPlan", result: "RunResult") -> No
         )
     if summary.front:
         lines.append(f"next: yoloret-nas ui{here}")
-        if (
-            not plan.refit_epochs or result.ending == "interrupted"
-        ):  # else the full trainings follow, which name their own
+        is_retrained = plan.refit_epochs and result.ending != "interrupted"
+        if not is_retrained:  # the full trainings that follow name themselves
             lines.append(
                 f"      yoloret-nas export --study {settings.name}{here}  (the knee; --best for the most accurate)"
             )
