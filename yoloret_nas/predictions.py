@@ -105,11 +105,18 @@ def _frames(source: Path, drawn: Path) -> Iterator[tuple[str, Picture, Any]]:
     with whole_file(drawn) as partial, closing(run.Film(str(partial), capture.get(run.cv2.CAP_PROP_FPS))) as film:
         try:
             for name, image in run.frames(str(source), capture):
-                yield name, image, film.add
+                yield name, image, lambda picture: _append(film, picture)
         finally:
             capture.release()
         if film.is_empty:
             raise VideoError(f"{source} has no frame that can be read")
+
+
+def _append(film: run.Film, picture: Picture) -> None:
+    try:
+        film.add(picture)
+    except ValueError as error:
+        raise VideoError(str(error), hint="check the folder, or draw single frames") from error
 
 
 def _save(picture: Picture, path: Path) -> None:

@@ -81,10 +81,15 @@ def open_detector(text: str, *, root: Path) -> Iterator[run.Detector]:
         BundleError: the folder is not an export.
         SourceError: the text names nothing, or nothing trained.
     """
-    if os.path.isdir(text):
+    if os.path.isfile(os.path.join(text, DETECTOR_FILE)):
         yield open_bundle(Path(text))
         return
-    source = find_source(text, root=root)
+    try:
+        source = find_source(text, root=root)
+    except SourceError:
+        if os.path.isdir(text):
+            open_bundle(Path(text))  # says what is missing there
+        raise
     if source.file is not None:
         yield open_bundle(source.file.parent, source.file.name)
         return
@@ -133,6 +138,11 @@ def find_source(network: Network, *, root: Path) -> Source:
 def _find_beside(path: Path) -> Source:
     """Return the network of an export's file or of a checkpoint, by the files that lie beside it."""
     folder, is_exported = path.resolve().parent, path.suffix in _EXPORTED
+    if not is_exported and path.name != CHECKPOINT_FILE:
+        raise SourceError(
+            f"{path} names no network: weights are read from a {CHECKPOINT_FILE}",
+            hint=f"put it into a folder of its own as {CHECKPOINT_FILE}, beside its {ARCHITECTURE_FILE}",
+        )
     needed = (ARCHITECTURE_FILE, DETECTOR_FILE) if is_exported else (ARCHITECTURE_FILE, CHECKPOINT_FILE)
     if missing := [name for name in needed if not (folder / name).is_file()]:
         raise SourceError(

@@ -6,6 +6,9 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
 from search.study.errors import StudyError
 from search.tracking.packages import as_requirements
 from search.tracking.runs import find_trial_run
@@ -26,6 +29,16 @@ def check_model_name(name: str) -> None:
         raise StudyError(
             f"{name!r} cannot name a model in MLflow", hint="use letters, digits, spaces, dots, dashes and underscores"
         )
+
+
+def check_run(root: Path, *, study: str, study_id: str, trial: int) -> None:
+    """Refuse to register an export whose trial has no run, before the export is made.
+
+    Raises:
+        StudyError: MLflow has no run of this trial, or its store cannot be used.
+    """
+    with naming_the_store(root):
+        _find_run(open_client(root), study, study_id, trial)
 
 
 def register_export(
@@ -67,11 +80,7 @@ def register_export(
     part = f"detector-{uuid.uuid4().hex[:8]}"  # each version keeps its own files
     with naming_the_store(root), temporary_folder() as temporary:
         client = open_client(root)
-        run = find_trial_run(client, study, study_id, trial)
-        if run is None:
-            raise StudyError(
-                f"MLflow has no run of trial {trial} of study {study!r}", hint="run the search once more: it writes it"
-            )
+        run = _find_run(client, study, study_id, trial)
         mlflow.pyfunc.save_model(
             path=str(Path(temporary) / part),
             python_model=str(Path(__file__).with_name("served_model.py")),
@@ -89,3 +98,12 @@ def register_export(
             name, source=f"{run.info.artifact_uri}/{part}", run_id=run.info.run_id, tags=dict(tags)
         )
         return str(made.version)
+
+
+def _find_run(client: MlflowClient, study: str, study_id: str, trial: int) -> Run:
+    run = find_trial_run(client, study, study_id, trial)
+    if run is None:
+        raise StudyError(
+            f"MLflow has no run of trial {trial} of study {study!r}", hint="run the search once more: it writes it"
+        )
+    return run

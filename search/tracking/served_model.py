@@ -27,7 +27,8 @@ class ServedDetector(PythonModel):
         assert spec.loader is not None
         run = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(run)
-        self._detector = run.Detector(str(folder))
+        # A server answers several requests at once. ONNX Runtime can; an engine in the export has one set of buffers.
+        self._detector = run.Detector(str(folder), "onnxruntime")
 
     # Without a type hint MLflow warns, past every filter; of a plain array it infers no schema, which is given.
     def predict(

@@ -180,7 +180,9 @@ def test_a_study_names_its_best_networks(study: yr.Study) -> None:
 
 
 def test_an_export_and_its_trial_detect_alike(study: yr.Study, tmp_path: Path) -> None:
-    folder = study.export(0, measure=False, nms=(0.3, 0.6))
+    number = study.trials.index[study.trials.index == 0][0]
+    assert not isinstance(number, int)  # but numpy's
+    folder = study.export(number, measure=False, nms=(0.3, 0.6))
     assert folder == Path("exports/real-0")
     assert (folder / "model-nms.onnx").is_file()
     detector = yr.load(folder)
@@ -201,6 +203,9 @@ def test_an_export_and_its_trial_detect_alike(study: yr.Study, tmp_path: Path) -
     assert nothing.dtypes.equals(boxes.dtypes)
     assert detector.draw(pixels, score=0.01).shape == pixels.shape
     assert (detector.draw("image.png", score=0.01) != pixels).any()
+    for wrong in ({"score": 40.0}, {"score": float("nan")}, {"nms_iou": 50.0}):
+        with pytest.raises(yr.YoloRetError, match=r"it must be from 0 to 1"):
+            detector.predict(pixels, **wrong)
 
     trial = yr.load("real:0", dir=study.dir)  # without an export
     assert repr(trial) == repr(detector) == f"<detector of {', '.join(detector.class_names)} at 64 px>"

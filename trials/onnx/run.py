@@ -8,6 +8,7 @@ written for Python 3.6, the one of a Jetson Nano. From Python: ``Detector("folde
 
 import argparse
 import ctypes
+import glob
 import hashlib
 import json
 import os
@@ -252,10 +253,10 @@ class TensorRT:
         if self._engine is None:
             raise RuntimeError("TensorRT cannot load the engine it built; its messages above say why")
         if not is_kept:
-            with open(path + ".partial", "wb") as file:
-                file.write(plan)
-            os.rename(path + ".partial", path)
+            keep_engine(path, plan)
         self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise RuntimeError("TensorRT cannot run the engine; its messages above say why (memory, most often)")
         self._host, self._device = {}, {}
         for name, shape in self._tensors():
             self._host[name] = np.zeros(shape, np.int32 if name in ("labels", "number") else np.float32)
@@ -360,6 +361,18 @@ def engine_path(onnx_path):
     return f"{os.path.splitext(onnx_path)[0]}-{mark}.engine"
 
 
+def keep_engine(path, plan):
+    """Write an engine where the next start finds it, or say that it cannot be kept."""
+    try:
+        with open(path + ".partial", "wb") as file:
+            file.write(plan)
+        os.rename(path + ".partial", path)
+    except OSError as error:
+        print(f"note: the engine is built anew next time: {error}", file=sys.stderr)
+        if os.path.exists(path + ".partial"):
+            os.remove(path + ".partial")
+
+
 def build_engine(trt, logger, onnx_path):
     """Return the bytes of an engine."""
     builder = trt.Builder(logger)
@@ -391,7 +404,7 @@ class Cuda:
     """The few functions of CUDA's runtime that it takes to run an engine."""
 
     def __init__(self):
-        for name in ("libcudart.so", "libcudart.so.13", "libcudart.so.12", "libcudart.so.11.0", "libcudart.so.10.2"):
+        for name in cuda_libraries():
             try:
                 self._library = ctypes.CDLL(name)
                 return
@@ -418,6 +431,14 @@ class Cuda:
     def _check(self, status):
         if status != 0:
             raise RuntimeError(f"CUDA failed with error {status}")
+
+
+def cuda_libraries():
+    """Return where CUDA's runtime may be: where the system looks, then in NVIDIA's packages for Python."""
+    names = ["libcudart.so", "libcudart.so.13", "libcudart.so.12", "libcudart.so.11.0", "libcudart.so.10.2"]
+    for folder in sys.path:
+        names += sorted(glob.glob(os.path.join(glob.escape(folder), "nvidia", "*", "lib", "libcudart.so.*")))
+    return names
 
 
 def letterbox(image, size, colour):
@@ -541,7 +562,11 @@ def draw(image, boxes, scores, labels, class_names):
         for x1, y1, x2, y2, text, colour in marks:
             pen.rectangle([x1, y1, x2, y2], outline=colour)
             pen.rectangle([x1, max(0, y1 - 12), x1 + 6 * len(text) + 3, max(12, y1)], fill=colour)
-            pen.text((x1 + 2, max(0, y1 - 12)), text, fill=(0, 0, 0))
+            place = (x1 + 2, max(0, y1 - 12))
+            try:
+                pen.text(place, text, fill=(0, 0, 0))
+            except UnicodeEncodeError:  # the font of Pillow before 10.1 has Latin letters only
+                pen.text(place, text.encode("latin-1", "replace").decode("latin-1"), fill=(0, 0, 0))
         return np.asarray(picture)
     picture, size = image.copy(), 0.4 * line
     for x1, y1, x2, y2, text, colour in marks:
@@ -610,7 +635,8 @@ class Film:
     """Writes frames to a video file."""
 
     def __init__(self, path, rate):
-        self._path, self._rate, self._writer = path, rate if 1 <= rate <= 240 else 25.0, None
+        # MPEG-4 counts time in at most 65535 ticks a second, so the rate of some cameras has too many decimals.
+        self._path, self._rate, self._writer = path, round(rate, 2) if 1 <= rate <= 240 else 25.0, None
 
     @property
     def is_empty(self):
@@ -621,7 +647,12 @@ class Film:
         """Append an RGB frame."""
         if self._writer is None:
             size = (image.shape[1], image.shape[0])
-            self._writer = cv2.VideoWriter(self._path, cv2.VideoWriter_fourcc(*"mp4v"), self._rate, size)
+            writer = cv2.VideoWriter(self._path, cv2.VideoWriter_fourcc(*"mp4v"), self._rate, size)
+            if not writer.isOpened():
+                raise ValueError(
+                    f"{self._path}: OpenCV writes no video of {size[0]}x{size[1]} at {self._rate} frames a second there"
+                )
+            self._writer = writer
         self._writer.write(np.ascontiguousarray(image[:, :, ::-1]))
 
     def close(self):
@@ -648,6 +679,7 @@ def rows_of(found, class_names):
 
 def run_stream(detector, source, given):
     """Detect in a video or a camera, write a video, and print a line for each frame."""
+    count, is_camera = 0, source.startswith("camera:")
     capture = open_stream(source)
     stem = os.path.splitext(os.path.basename(source.replace(":", "-")))[0]
     film = Film(free_path(given.out, stem, ".mp4"), capture.get(cv2.CAP_PROP_FPS)) if given.out else None
@@ -662,12 +694,14 @@ def run_stream(detector, source, given):
         capture.release()
         if film is not None:
             film.close()
+    if count == 0 or (is_camera and count != given.limit):  # a video ends, a camera does not
+        raise ValueError(f"{source} gives no {'more frames' if count else 'frame that can be read'}")
 
 
 def run_images(detector, source, given):
     """Detect in an image or a folder's images, and write pictures; return the number of images that cannot be read."""
     num_broken = 0
-    for count, path in enumerate(images_of(source), 1):
+    for path in images_of(source)[: given.limit or None]:
         try:
             image = read_image(path)
         except ValueError as error:
@@ -677,8 +711,6 @@ def run_images(detector, source, given):
         picture = detect_and_print(detector, path, image, given)
         if given.out:
             write_image(free_path(given.out, os.path.splitext(os.path.basename(path))[0], ".png"), picture)
-        if count == given.limit:
-            break
     return num_broken
 
 

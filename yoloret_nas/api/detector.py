@@ -11,7 +11,7 @@ import pandas as pd
 from trials.data.images.image_file import ImageFile
 from trials.onnx import run
 from yoloret_nas.export.bundle import naming_file
-from yoloret_nas.options.values import OptionError
+from yoloret_nas.options.values import OptionError, check_share
 from yoloret_nas.sources import open_detector
 
 Image = str | Path | npt.NDArray[np.uint8]
@@ -51,7 +51,7 @@ class Detector:
 
         Raises:
             DatasetError: a file is missing or no image.
-            OptionError: an array is no RGB image.
+            OptionError: an array is no RGB image, or `score` or `nms_iou` is not from 0 to 1.
         """
         rows = [
             (place, *box, one, self.class_names[label])
@@ -75,6 +75,7 @@ class Detector:
         return tuple(part.tolist() for part in self._find(_read(image), score, nms_iou))
 
     def _find(self, pixels: npt.NDArray[np.uint8], score: float, nms_iou: float) -> tuple[Any, ...]:
+        check_share(score=score, nms_iou=nms_iou)
         with naming_file(self._detector.path):
             found: tuple[Any, ...] = self._detector.detect(pixels, score, nms_iou)
             return found

@@ -154,7 +154,7 @@ class Study:
         if trial is not None and (best or max_latency is not None):
             raise OptionError("trial names one trial; leave out best and max_latency")
         if trial is not None:
-            chosen = self.trial(trial) if isinstance(trial, int) else trial
+            chosen = trial if isinstance(trial, Trial) else self.trial(trial)
         else:
             chosen = self.best(max_latency=max_latency) if best or max_latency is not None else self.knee()
         return chosen.export(out, **options)

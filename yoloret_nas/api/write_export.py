@@ -8,7 +8,7 @@ from rich.console import Console
 from search.front.record import TrialRecord
 from search.strategy.accuracy.estimates import with_estimates
 from search.study.read_study import ReadStudy
-from search.tracking.registry import check_model_name, register_export
+from search.tracking.registry import check_model_name, check_run, register_export
 from yoloret_nas.api.train_trial import full_name, train_trial
 from yoloret_nas.export.export_options import ExportOptions
 from yoloret_nas.export.export_trial import check_export, export_trial
@@ -58,6 +58,8 @@ def write_export(
     if refit is not None:
         check_export(opened, record, folder, options)  # before hours are
         opened, record = train_trial(opened, record, epochs=refit, console=console)
+    if register is not None:
+        check_run(opened.root, study=opened.name, study_id=opened.id, trial=record.number)
     card = export_trial(opened, with_estimates(opened.summary), record, folder, options)
     version = None
     if register is not None:

@@ -24,6 +24,17 @@ def check_at_least(lowest: int, **values: int | None) -> None:
             raise OptionError(f"{name} is {value}; it must be at least {lowest}")
 
 
+def check_share(**values: float) -> None:
+    """Refuse what is no number from 0 to 1.
+
+    Raises:
+        OptionError: with the first one.
+    """
+    for name, value in values.items():
+        if not 0 <= value <= 1:
+            raise OptionError(f"{name} is {value}; it must be from 0 to 1")
+
+
 def to_words(given: str | Sequence[str]) -> tuple[str, ...]:
     """Return words; a text alone is one of them, or several with commas, as on the command line."""
     return tuple(word.strip() for word in given.split(",")) if isinstance(given, str) else tuple(given)

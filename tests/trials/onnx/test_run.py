@@ -201,6 +201,85 @@ def test_a_video_becomes_a_video_in_its_colours_and_at_its_rate(
     assert all(np.abs(frame.reshape(-1, 3).mean(axis=0) - (20, 60, 200)).max() < 12 for frame in seen)
 
 
+def test_a_film_takes_the_rate_of_any_camera(tmp_path: Path) -> None:
+    film = run.Film(str(tmp_path / "slow.mp4"), 211.222)  # a phone's; MPEG-4 has no such number of ticks a second
+    for _ in range(3):
+        film.add(np.zeros((64, 96, 3), np.uint8))
+    film.close()
+    capture = run.open_stream(str(tmp_path / "slow.mp4"))
+    assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(211.22)
+    assert len(list(run.frames("film", capture))) == 3
+    capture.release()
+    with pytest.raises(ValueError, match=r"nowhere/x\.mp4: OpenCV writes no video of 96x64 at 25\.0 frames a second"):
+        run.Film(str(tmp_path / "nowhere" / "x.mp4"), 0.0).add(np.zeros((64, 96, 3), np.uint8))
+
+
+class _Camera:
+    """Stands in for a camera that gives some frames."""
+
+    def __init__(self, count: int) -> None:
+        self.left = count
+
+    def read(self) -> tuple[bool, npt.NDArray[np.uint8] | None]:
+        self.left -= 1
+        return (True, np.zeros((8, 8, 3), np.uint8)) if self.left >= 0 else (False, None)
+
+    def get(self, _: int) -> float:
+        return 25.0
+
+    def release(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("source", "count", "limit", "said"),
+    [
+        ("camera:0", 0, 0, "camera:0 gives no frame that can be read"),
+        ("camera:0", 2, 0, "camera:0 gives no more frames"),
+        ("camera:0", 2, 3, "camera:0 gives no more frames"),
+        ("camera:0", 3, 3, ""),
+        ("film.mp4", 0, 0, "film.mp4 gives no frame that can be read"),
+        ("film.mp4", 2, 3, ""),
+    ],
+)
+def test_a_stream_that_ends_too_soon_is_an_error(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    source: str,
+    count: int,
+    limit: int,
+    said: str,
+) -> None:
+    monkeypatch.setattr(run, "open_stream", lambda source: _Camera(count))
+    assert run.main([source, "--model", str(folder), "--out", "", "--limit", str(limit)]) == bool(said)
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("limit", "done"), [(1, 1), (2, 1), (3, 2), (0, 2)])
+def test_broken_images_count_as_images(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], limit: int, done: int
+) -> None:
+    for name in ("a.png", "c.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    (tmp_path / "b.png").write_text("no image")
+    assert run.main([str(tmp_path), "--model", str(folder), "--out", "", "--limit", str(limit)]) == (limit != 1)
+    assert len(capsys.readouterr().out.splitlines()) == done
+
+
+def test_a_name_that_the_font_of_an_old_pillow_lacks_is_drawn_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+
+    def text(self: object, place: object, words: str, **_: object) -> None:
+        words.encode("latin-1")  # as Pillow before 10.1 does
+        drawn.append(words)
+
+    monkeypatch.setattr(run, "cv2", None)
+    monkeypatch.setattr("PIL.ImageDraw.ImageDraw.text", text)
+    boxes = np.array([[1, 1, 9, 9]], np.float32)
+    run.draw(np.zeros((16, 16, 3), np.uint8), boxes, np.array([0.5]), np.array([0]), ["złom"])
+    assert drawn == ["z?om 0.50"]
+
+
 @pytest.mark.parametrize("library", ["OpenCV", "Pillow"])
 def test_images_are_read_in_their_colours_and_upright(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str
@@ -333,6 +412,26 @@ def test_tensorrt_builds_an_engine_once_and_keeps_it(
     (tmp_path / "model-int8.onnx").write_bytes((tmp_path / "model.onnx").read_bytes())
     assert isinstance(run.Detector(str(tmp_path), "tensorrt", "model-int8.onnx").network, run.TensorRT)
     assert says[:3] == ["network 1", "flag fp16", "flag int8"]
+
+
+def test_an_engine_that_cannot_be_kept_runs_all_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.keep_engine(str(tmp_path / "away" / "model.engine"), b"plan")
+    assert "note: the engine is built anew next time: " in capsys.readouterr().err
+    monkeypatch.setattr("os.rename", lambda *_: (_ for _ in ()).throw(OSError("the disk is full")))
+    run.keep_engine(str(tmp_path / "model.engine"), b"plan")
+    assert "the disk is full" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cuda_is_found_in_the_packages_of_nvidia(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = tmp_path / "site [1]" / "nvidia" / "cu13" / "lib" / "libcudart.so.13"
+    library.parent.mkdir(parents=True)
+    library.touch()
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "site [1]")])
+    assert str(library) in run.cuda_libraries()
+    assert run.cuda_libraries()[0] == "libcudart.so"
 
 
 @pytest.mark.parametrize(
