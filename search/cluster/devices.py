@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from search.cluster.connection import ClusterError
-from search.driver.devices import FIRST_PATIENCE_S, Verdict, measure_here
+from search.driver.devices import FIRST_PATIENCE_S, SpaceVerdict, measure_here
 from search.study.settings import RunSettings, StudySettings
 from spaces import Architecture, YoloRetError
 from spaces.space import Space
@@ -32,6 +32,10 @@ class Meter:
         """Return True; waits until the actor has a host."""
         return True
 
+    def check(self) -> None:
+        """Refuse a device that its host does not have; a board is not contacted."""
+        open_device(self._device).close()
+
     def identity(self) -> DeviceIdentity:
         """Return what its latencies are valid for."""
         device = open_device(self._device, patience_s=FIRST_PATIENCE_S)
@@ -40,7 +44,7 @@ class Meter:
         finally:
             device.close()
 
-    def judge(self, space: Space, *, num_classes: int) -> Verdict | None:
+    def judge(self, space: Space, *, num_classes: int) -> SpaceVerdict | None:
         """Ask the device's TensorRT about a space; None for a device without TensorRT."""
         device = open_device(self._device)
         try:
@@ -49,7 +53,7 @@ class Meter:
             device.close()
         if judge is None:
             return None
-        return Verdict(judge=str(judge), report=judge_space(space, judge, num_classes=num_classes))
+        return SpaceVerdict(judge=str(judge), report=judge_space(space, judge, num_classes=num_classes))
 
     def measure(self, architecture: Architecture, cache: str, *, num_classes: int) -> Measured | YoloRetError:
         """Measure a network; an error of the device or the network is returned, since a trial's end tells them apart.
@@ -102,10 +106,10 @@ class ClusterDevices:
     def reach(self, settings: RunSettings) -> DeviceIdentity:
         """Ask the device's host; refuse further devices that do not exist there."""
         for spec in settings.also_measure:
-            _get(self.meter(spec).is_there.remote())
+            _get(self.meter(spec).check.remote())
         return _get(self.meter(settings.device).identity.remote())  # type: ignore[no-any-return]
 
-    def judge(self, settings: StudySettings, *, num_classes: int) -> Verdict | None:
+    def judge(self, settings: StudySettings, *, num_classes: int) -> SpaceVerdict | None:
         """Ask the TensorRT of the device, and that of its host."""
         meter = self.meter(settings.device)
         return _get(meter.judge.remote(settings.space, num_classes=num_classes))  # type: ignore[no-any-return]

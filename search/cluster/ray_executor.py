@@ -31,6 +31,8 @@ _SIGN_OF_LIFE_S = 60.0
 _AWAY_S = 900.0
 """How long the device's host may be gone: a machine starts again meanwhile."""
 _CLOSING_S = 15.0
+_MOST_STILLBORN = 5
+"""Slots in a row that end while they start, and so end the run: what ends one, a full disk for example, ends the next."""
 
 Notice = Callable[[str], None]
 
@@ -88,6 +90,10 @@ class RayExecutor:
         self._away: float | None = None
         """When the device's host was first missed, of `time.monotonic`."""
         self._grown = self._lived = float("-inf")
+        self._stillborn = 0
+        """Slots in a row that ended while they started."""
+        self._fault: ClusterError | None = None
+        """Found beside events that come first: the driver must hear of trials that have ended."""
         self._is_closed = False
         self._await_slots()
 
@@ -115,6 +121,8 @@ class RayExecutor:
         """
         import ray
 
+        if self._fault is not None:
+            raise self._fault
         self._grow()
         self._fill_slots()
         events = self._signs_of_life()
@@ -127,7 +135,7 @@ class RayExecutor:
         ready, _ = ray.wait(pending, num_returns=len(pending), timeout=0, fetch_local=False)
         for reference in ready:
             if reference in by_reference:
-                events += self._hear(by_reference[reference])
+                events += self._hear_or_note(by_reference[reference])
         for number in [n for n, one in self._measuring.items() if set(one.references.values()) <= set(ready)]:
             self._waiting.append(_with_latency(self._measuring.pop(number)))
         self._fill_slots()
@@ -227,6 +235,14 @@ class RayExecutor:
         slot.request, slot.stage = request, "starting"
         slot.reference = slot.actor.start.remote(request, parent)
 
+    def _hear_or_note(self, slot: _Slot) -> list[Event]:
+        """Take a slot's answer; a fault is raised by the next call of `events`."""
+        try:
+            return self._hear(slot)
+        except ClusterError as error:
+            self._fault = error
+            return []
+
     def _hear(self, slot: _Slot) -> list[Event]:
         """Take a slot's answer, and ask it for the next one."""
         import ray
@@ -269,6 +285,7 @@ class RayExecutor:
                 f"node {place.host} has yoloret-nas {place.version}, the driver {version('yoloret-nas')}",
                 hint="install the same version on every node",
             )
+        self._stillborn = 0
         slot.host, slot.stage, slot.reference = place.host, "idle", None
         if place.node not in self._nodes:
             self._nodes[place.node] = place.host
@@ -300,12 +317,25 @@ class RayExecutor:
                 f"a node of the cluster cannot import yoloret-nas: {_last_line(error)}",
                 hint="install the same version on every node",
             ) from error
+        if slot.stage == "placing":
+            self._note_stillborn(error)
         if slot.request is None:
             return []
         if slot.stage != "running":
             self._waiting.appendleft(slot.request)
             return []
         return [Lost(number=slot.request.number, reason=f"its node {slot.host}, or its worker there, is gone")]
+
+    def _note_stillborn(self, error: Exception) -> None:
+        """Say why a slot ended while it started; refuse where that goes on."""
+        self._stillborn += 1
+        if self._stillborn >= _MOST_STILLBORN:
+            raise ClusterError(
+                f"{self._stillborn} slots in a row ended while they started, the last one: {_last_line(error)}",
+                hint="remove the cause on the nodes, then run the same command again: it resumes",
+            ) from error
+        if self._stillborn == 1:
+            self._notice(f"a slot ended while it started, another one is tried: {_last_line(error)}")
 
     def _drop(self, slot: _Slot) -> None:
         self._slots.remove(slot)

@@ -70,7 +70,7 @@ class Slot:
         )  # the training of shared weights has the same number again after a loss, and goes on
         parent_file = None
         if parent is not None:
-            parent_file = self._folder / f"parent-{request.number}"
+            parent_file = self._parent_of(request.number)
             parent_file.write_bytes(parent)
         cache = self._folder / "latency.db"
         self._executor.start(
@@ -99,8 +99,8 @@ class Slot:
         paths = [path for path in folder.rglob("*") if path.is_file()]
         paths.sort(key=lambda path: path.name == RESULT_FILE)
         files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
-        for path in paths:
-            path.unlink()
+        for path in (*paths, self._parent_of(number)):
+            path.unlink(missing_ok=True)
         return files
 
     def close(self) -> list[Finished]:
@@ -110,6 +110,9 @@ class Slot:
     def clean(self) -> None:
         """Delete what is left of its trials."""
         delete_scratch()
+
+    def _parent_of(self, number: int) -> Path:
+        return self._folder / f"parent-{number}"
 
     def _folder_of(self, number: int) -> Path:
         return self._folder / str(number)

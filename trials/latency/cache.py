@@ -15,8 +15,6 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from spaces import YoloRetError
 from spaces.documents import parse_json
 from trials.latency.device import Device, DeviceIdentity, Latency, UnstableError
@@ -138,10 +136,7 @@ class LatencyCache:
         if measured.reference_ms is None or not measured.is_reference_in_turn:
             return 1.0
         known_ms = self._add_reference(measured.device, measured.reference_ms)
-        if not is_scaled:
-            return measured.reference_ms / min(known_ms)
-        # Versions that kept each measurement's time took their 10th percentile.
-        return measured.reference_ms / float(np.percentile(known_ms, 10))
+        return measured.reference_ms / (known_ms[0] if is_scaled else min(known_ms))
 
     def _add_reference(self, identity: DeviceIdentity, reference_ms: float) -> list[float]:
         """Return the kept times of a device's reference: the first and, where nothing is divided, each that was the best."""

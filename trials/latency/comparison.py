@@ -68,6 +68,8 @@ def measure_model(device: Device, model: Architecture | Path, *, num_classes: in
     with temporary_folder() as folder, MeasurementLock().shared() as lock:
         path = model if isinstance(model, Path) else Path(folder) / "model.onnx"
         if isinstance(model, Architecture):
-            export_for_timing(model, path, num_classes=num_classes, opset=device.opset)
+            with lock.released():  # a board that is away is tried for minutes
+                opset = device.opset
+            export_for_timing(model, path, num_classes=num_classes, opset=opset)
         with alone(device, lock):
             return device.measure(path)

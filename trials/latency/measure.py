@@ -1,6 +1,6 @@
 """The latency of an ONNX file or an architecture, from the cache or measured under the measurement lock."""
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from spaces import Architecture
@@ -17,6 +17,8 @@ def measure_quietly(
 ) -> tuple[Latency, bool]:
     """Return a file's latency from the cache, or measure it; on this machine, trainings wait meanwhile.
 
+    Nobody waits for a device elsewhere: the lock is released while it is asked.
+
     Args:
         onnx_path: The network.
         device: Where to time it.
@@ -29,20 +31,22 @@ def measure_quietly(
     Raises:
         DeviceError: the device cannot measure it.
     """
-    if known := cache.get(onnx_path, device.identity()):
+    with lock.released():  # a board that is away is tried for minutes
+        identity = device.identity()
+    if known := cache.get(onnx_path, identity):
         return known, True
     with alone(device, lock):
         return cache.measure(device, onnx_path)
 
 
 def alone(device: Device, lock: MeasurementLock) -> AbstractContextManager[None]:
-    """Return what keeps this machine quiet while a block measures; nothing for a device elsewhere.
+    """Return what keeps this machine quiet while a block measures; for a device elsewhere, what lets others measure here.
 
     Args:
         device: Where the block measures.
         lock: Held shared.
     """
-    return nullcontext() if device.identity().kind in _ON_OTHER_MACHINES else lock.exclusive()
+    return lock.released() if device.identity().kind in _ON_OTHER_MACHINES else lock.exclusive()
 
 
 def measure_architecture(
@@ -68,5 +72,7 @@ def measure_architecture(
         DeviceError: the device cannot measure it.
         ExportError: the file cannot be written.
     """
-    export_for_timing(architecture, onnx_path, num_classes=num_classes, opset=device.opset)
+    with lock.released():  # as in `measure_quietly`
+        opset = device.opset
+    export_for_timing(architecture, onnx_path, num_classes=num_classes, opset=opset)
     return measure_quietly(onnx_path, device, cache, lock=lock)

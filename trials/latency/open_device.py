@@ -29,15 +29,24 @@ def open_device(spec: str, *, patience_s: float | None = None) -> Device:
     if match := re.fullmatch(r"cuda(?::([0-9]{1,4}))?", spec):
         return CudaDevice(index=None if match[1] is None else int(match[1]))
     if spec.startswith("ssh://"):
-        times = dict(parse_address(spec).times)
+        settings = _read_settings(spec)
         if patience_s is not None:
-            times["patience_s"] = patience_s
-        try:
-            settings = dataclasses.replace(SshSettings(), **times)  # type: ignore[arg-type]
-        except ValueError as error:
-            raise UnknownDeviceError(f"device {spec!r} cannot be used: {error}") from error
+            settings = dataclasses.replace(settings, patience_s=patience_s)
         return SshDevice(name=spec, settings=settings)
     raise UnknownDeviceError(
         f"device {spec!r} is unknown",
         hint="use cpu, cpu:threads=2 for two threads, cuda, cuda:1 for the second GPU, or ssh://nano for a board",
     )
+
+
+def longest_measurement_s(spec: str) -> float:
+    """Return how many seconds a measurement may take by the limits of its own that a device's name sets; 0 for none."""
+    return _read_settings(spec).longest_s if spec.startswith("ssh://") else 0.0
+
+
+def _read_settings(spec: str) -> SshSettings:
+    times = dict(parse_address(spec).times)
+    try:
+        return dataclasses.replace(SshSettings(), **times)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise UnknownDeviceError(f"device {spec!r} cannot be used: {error}") from error

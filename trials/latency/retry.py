@@ -30,7 +30,8 @@ def retry_while_away(
 
     Args:
         work: The function; it may be called more than once.
-        patience_s: Seconds from the start of the first attempt; 0 for a single attempt.
+        patience_s: Seconds from the first failure; 0 for a single attempt. They begin anew where one of the first attempts
+            lasted longer than that before it failed: the device was there meanwhile, a board that builds for example.
         reset: Called between attempts to drop a broken connection.
         clock: Returns seconds.
         sleep: Waits for some seconds.
@@ -38,15 +39,17 @@ def retry_while_away(
     Raises:
         DeviceAwayError: it was away at the last attempt; names attempts and seconds.
     """
-    started, pause_s, attempt = clock(), _FIRST_PAUSE_S, 0
+    started, pause_s, attempt, away_since = clock(), _FIRST_PAUSE_S, 0, 0.0
     while True:
-        attempt += 1
+        attempt, began = attempt + 1, clock()
         try:
             return work()
         except DeviceAwayError as error:
-            waited = clock() - started
-            if waited >= patience_s and (attempt >= _FEWEST_ATTEMPTS or patience_s == 0):
-                tries = f" ({attempt} attempts in {waited:.0f} s)" if attempt > 1 else ""
+            now = clock()
+            if attempt == 1 or (attempt < _FEWEST_ATTEMPTS and now - began > patience_s):
+                away_since = now
+            if patience_s == 0 or (now - away_since >= patience_s and attempt >= _FEWEST_ATTEMPTS):
+                tries = f" ({attempt} attempts in {now - started:.0f} s)" if attempt > 1 else ""
                 raise DeviceAwayError(f"{error.message}{tries}", hint=error.hint) from error
         reset()
         sleep(pause_s)

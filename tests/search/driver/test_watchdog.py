@@ -12,4 +12,8 @@ def test_what_counts_as_hung_follows_from_how_long_trials_take() -> None:
     assert longest_silence_s([], "train") == MIN_SILENCE_S
     assert longest_silence_s([took(0, 0.1)], "train") == MIN_SILENCE_S
     assert longest_silence_s([took(0, 3), took(1, 1), took(2, 40)], "train") == 2 * 3 * 3600
-    assert longest_silence_s([took(0, 0.1)], "measure") > 7200 + 2400  # a board's queue and the build of an engine
+    measuring_s = longest_silence_s([took(0, 0.1)], "measure", devices=["cpu"])
+    assert MIN_SILENCE_S < measuring_s < longest_silence_s([], "measure", devices=["cpu", "ssh://nano"])
+    in_queue_s = longest_silence_s([], "measure", devices=["ssh://nano?queue_limit_s=43200", "cpu"])
+    assert in_queue_s > 43200 + 2400  # the board's queue, and the build of an engine
+    assert longest_silence_s([], "train", devices=["ssh://nano?queue_limit_s=43200"]) == MIN_SILENCE_S

@@ -1,4 +1,4 @@
-"""Asks whether a measurement holds the measurement lock."""
+"""Asks who holds the measurement lock."""
 
 import fcntl
 from pathlib import Path
@@ -15,3 +15,14 @@ def is_measuring(folder: Path = MACHINE_FOLDER) -> bool:
             except BlockingIOError:
                 return True
     return False
+
+
+def may_measure(folder: Path = MACHINE_FOLDER) -> bool:
+    """Return whether another process could measure on this machine at once."""
+    for path in folder.glob("yoloret-nas-measurement*.lock"):
+        with path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+    return True

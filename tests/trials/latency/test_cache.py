@@ -204,15 +204,6 @@ def test_what_other_work_slowed_is_refused_where_a_division_was_not_measured(
         cache.measure(SharedDevice(*[1.0] * 3, identity=identity), model, sleep=lambda _: None)
 
 
-def test_of_a_file_with_the_times_of_all_measurements_the_scale_is_the_tenth_percentile(tmp_path: Path) -> None:
-    cache = LatencyCache(tmp_path / "latency.db")
-    with contextlib.closing(sqlite3.connect(tmp_path / "latency.db")) as connection, connection:
-        times_ms = [(IDENTITY.key, ms) for ms in (0.8, *[0.5] * 4, *[0.9] * 20)]
-        connection.executemany("INSERT INTO reference VALUES (?, ?)", times_ms)
-    (latency,) = measure_all(cache, SharedDevice(1.2), tmp_path, count=1)
-    assert latency.slowdown == pytest.approx(1.2)
-
-
 def test_another_device_has_its_own_scale(tmp_path: Path) -> None:
     cache = LatencyCache(tmp_path / "latency.db")
     measure_all(cache, SharedDevice(1.0), tmp_path, count=1)

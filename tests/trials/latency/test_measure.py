@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.trials.latency.locked import is_measuring
+from tests.trials.latency.locked import is_measuring, may_measure
 from trials.latency.cache import LatencyCache
 from trials.latency.comparison import compare_latencies
 from trials.latency.device import DeviceIdentity, Latency
@@ -22,6 +22,7 @@ class Device:
         self._identity = DeviceIdentity(kind=kind, board="b", backend="r 1.0", precision="fp32")
         self._folder = folder
         self.trainings_wait: list[bool] = []
+        self.others_may_measure: list[bool] = []
 
     def identity(self) -> DeviceIdentity:
         return self._identity
@@ -29,6 +30,7 @@ class Device:
     def measure(self, onnx_path: Path) -> Latency:
         del onnx_path
         self.trainings_wait.append(is_measuring(self._folder))
+        self.others_may_measure.append(may_measure(self._folder))
         return Latency(samples_ms=(1.0,), device=self._identity)
 
     def close(self) -> None:
@@ -47,6 +49,7 @@ def test_trainings_wait_for_every_device_that_is_not_known_to_be_elsewhere(
         again = measure_quietly(model, device, cache, lock=lock)
     assert (first[1], again) == (False, (first[0], True))
     assert device.trainings_wait == [wait]
+    assert device.others_may_measure == [not wait]  # a board may be waited for, and build, for hours
 
 
 def test_commands_that_measure_keep_the_machine_quiet_too(tmp_path: Path) -> None:

@@ -61,6 +61,32 @@ def test_long_attempts_are_made_a_few_times_all_the_same() -> None:
         _try(4, patience_s=300, seconds=1200)
 
 
+def test_a_reboot_in_the_middle_of_a_long_attempt_is_waited_for() -> None:
+    """A board builds for minutes; then it is away for one, as long as it takes to start again."""
+    clock, seconds = _Clock(), iter([1200.0])
+
+    def build() -> str:
+        clock.now += next(seconds, 0.0)
+        if clock.now < 1260:
+            raise DeviceAwayError("nano is away")
+        return "here"
+
+    assert retry_while_away(build, patience_s=300, reset=lambda: None, clock=clock, sleep=clock.sleep) == "here"
+
+
+def test_a_board_that_each_build_ends_is_not_tried_for_ever() -> None:
+    clock, attempts = _Clock(), list[float]()
+
+    def build() -> str:
+        clock.now += 1200
+        attempts.append(clock.now)
+        raise DeviceAwayError("nano is away")
+
+    with pytest.raises(DeviceAwayError, match="4 attempts in 48"):
+        retry_while_away(build, patience_s=300, reset=lambda: None, clock=clock, sleep=clock.sleep)
+    assert len(attempts) == 4
+
+
 def test_other_errors_are_final() -> None:
     def fail() -> str:
         raise DeviceError("no operator")

@@ -149,7 +149,9 @@ if has flock; then
 else
     find "$cache" -maxdepth 1 -name 'work.*' -mtime +1 -exec rm -rf {} + 2>/dev/null
 fi
-work=$(mktemp -d "$cache/work.XXXXXX") || { say "error cannot write to $cache"; exit 0; }
+scratch() { mktemp -d "$cache/work.XXXXXX" 2>/dev/null; }
+# Where a disk is full, it may be of our own engines.
+work=$(scratch) || { trim 0; work=$(scratch); } || { say "error cannot write to $cache"; exit 0; }
 echo "$3" >"$cache/owner"
 cd "$cache/$2" || exit 0
 for file in *.engine; do [ -e "$file" ] && say "engine $file"; done

@@ -28,6 +28,12 @@ class SshSettings:
     cache_mib: int = 2048
     """Disk space for engines and timing caches that stay on the board after a measurement."""
 
+    @property
+    def longest_s(self) -> float:
+        """How long a measurement may take by these limits: the queue, a board that is away, two builds, all timed runs."""
+        runs_s = 2 * self.num_attempts * self.run_limit_s  # with the reference's
+        return self.queue_limit_s + self.patience_s + 2 * self.build_limit_s + runs_s
+
     def __post_init__(self) -> None:
         if min(self.patience_s, self.queue_limit_s, self.cooling_s, self.cache_mib) < 0:
             raise ValueError(f"{self}: times and bounds are at least 0")

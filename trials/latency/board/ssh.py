@@ -31,6 +31,7 @@ _CONNECT_S = 15
 _OPTIONS = {
     "BatchMode": "yes",
     "ConnectTimeout": str(_CONNECT_S),
+    "LogLevel": "INFO",  # ssh's own default: what it says tells a refusal from a board that is away
     "ServerAliveInterval": "5",
     "ServerAliveCountMax": "4",
     "ControlPersist": "no",

@@ -241,8 +241,8 @@ class _Measurement:
         for attempt in range(settings.num_attempts):
             self.device.pause(settings.cooling_s * attempt)
             is_due = bool(attempt) or session.num_since_reference >= settings.reference_every
-            moved = self._check_reference(bench, reference, is_due=is_due)
-            engine, timed = self._time(bench, engine)
+            reference, moved = self._check_reference(bench, reference, is_due=is_due)
+            engine, timed = self._time(bench, engine, self.onnx_path, shape=self.shape)
             self._check_identity(timed)
             verdict = _judge(timed)
             faults = [*moved, *verdict.faults]
@@ -251,32 +251,35 @@ class _Measurement:
             repeats.append(f"measured again, since {'; '.join(faults)}")
         raise self._unsteady(faults, timed, verdict)
 
-    def _check_reference(self, bench: EngineBench, engine: Engine, *, is_due: bool) -> list[str]:
-        """Time the reference if it is due; return a fault if the board has changed."""
-        session, known = bench.session, bench.session.reference
-        if known is not None and known.engine != engine.file:
-            known = None  # another build, which may differ by the builder's choices
-        if known is not None and not is_due:
-            return []
-        median = float(np.median(bench.time(engine, shape=_REFERENCE_SHAPE).samples_ms))
+    def _check_reference(self, bench: EngineBench, engine: Engine, *, is_due: bool) -> tuple[Engine, list[str]]:
+        """Time the reference if it is due, or had moved the last time; return its engine, and a fault if it has moved."""
+        session = bench.session
+        known = _find_reference(session, engine)
+        if known is not None and not is_due and not has_moved(known.last_ms, first_ms=known.first_ms):
+            return engine, []
+        engine, timed = self._time(bench, engine, self.reference_path, shape=_REFERENCE_SHAPE)
+        known = _find_reference(session, engine)
+        median = float(np.median(timed.samples_ms))
         first = known.first_ms if known else median
         session.set_reference(Reference(engine=engine.file, first_ms=first, last_ms=median))
         if not has_moved(median, first_ms=first):
-            return []
-        return [f"the reference network takes {median:.3f} ms on this board, at first it took {first:.3f} ms"]
+            return engine, []
+        return engine, [f"the reference network takes {median:.3f} ms on this board, at first it took {first:.3f} ms"]
 
-    def _time(self, bench: EngineBench, engine: Engine) -> tuple[Engine, TimedRun]:
+    def _time(
+        self, bench: EngineBench, engine: Engine, onnx_path: Path, *, shape: tuple[int, ...]
+    ) -> tuple[Engine, TimedRun]:
         """Time an engine; rebuild a kept one that no longer runs."""
         try:
-            return engine, bench.time(engine, shape=self.shape)
+            return engine, bench.time(engine, shape=shape)
         except DiskFullError:
             raise
         except DeviceError as error:
             if engine.build_s is not None or type(error) is not DeviceError:
                 raise
             bench.session.engines.remove(engine.file)
-            again = bench.find_or_build(self.onnx_path, shape=self.shape)
-            return again, bench.time(again, shape=self.shape)
+            again = bench.find_or_build(onnx_path, shape=shape)
+            return again, bench.time(again, shape=shape)
 
     def _check_identity(self, timed: TimedRun) -> None:
         was, now = self.device.identity(), identity_of(self.device.board, timed.run.after)
@@ -312,6 +315,12 @@ class _Measurement:
         return UnstableError(
             f"{self.device.name} gave no steady figure in {times} runs: {'; '.join(faults)}", hint=hint
         )
+
+
+def _find_reference(session: BoardSession, engine: Engine) -> Reference | None:
+    """Return the figures of the reference's engine; another build of it may differ by the builder's choices."""
+    known = session.reference
+    return known if known is not None and known.engine == engine.file else None
 
 
 def _judge(timed: TimedRun) -> Verdict:

@@ -117,7 +117,12 @@ _REFUSES = "TensorRT refuses the network: {words}"
 
 _SIGNS: tuple[tuple[str, FailureKind, str, str], ...] = (
     (r"Unknown option: ", "unknown_flag", "this board's trtexec does not know {flags}", ""),
-    (r"No space left on device", "disk_full", "the board's disk is full", "free some space on the board (df -h)"),
+    (
+        r"No space left on device|Saving engine to file failed",
+        "disk_full",
+        "the board's disk is full",
+        "free some space on the board (df -h)",
+    ),
     (r"could not find plugin:? (\w+)", "unsupported_operator", _NO_OPERATOR, _OTHER_OPERATORS),
     (r"No importer registered for op: (\w+)", "unsupported_operator", _NO_OPERATOR, _OTHER_OPERATORS),
     (

@@ -321,6 +321,33 @@ def test_a_kept_engine_that_does_not_load_is_built_again(
     assert second.build_s is not None
 
 
+def test_a_reference_that_does_not_load_is_built_again(board: LoopbackBoard, network: Path) -> None:
+    """As a power cut may leave it."""
+    device = _with(board, reference_every=1)
+    device.measure(network)
+    kept = board.cache / device.identity().key
+    engine = (kept / "reference").read_text().split()[0]
+    (kept / engine).write_text("")
+    assert device.measure(network).median_ms > 0
+    again = (kept / "reference").read_text().split()[0]
+    assert again != engine
+    assert not (kept / engine).exists()
+    device.close()
+
+
+def test_a_disk_without_room_for_a_session_is_emptied_of_engines(
+    board: LoopbackBoard, device: SshDevice, network: Path
+) -> None:
+    device.measure(network)
+    (mktemp := board.root / "bin" / "mktemp").write_text(
+        f'#!/bin/sh\nls {board.cache}/*/*.engine >/dev/null 2>&1 && exit 1\nexec /usr/bin/mktemp "$@"\n'
+    )
+    mktemp.chmod(0o755)
+    latency = device.measure(network)
+    assert latency.build_s is not None
+    mktemp.unlink()
+
+
 def test_the_caches_stay_within_their_bound(board: LoopbackBoard, network: Path) -> None:
     device = _with(board, cache_mib=1)
     device.measure(network)
@@ -401,7 +428,11 @@ def test_a_board_that_became_slower_is_refused(board: LoopbackBoard, device: Ssh
     other = _with(board, reference_every=1)
     with pytest.raises(UnstableError, match=r"the reference network takes \d.\d+ ms on this board, at first it took"):
         other.measure(network)
+    with pytest.raises(UnstableError, match="the reference network takes"):
+        device.measure(network)  # though it times the reference with every fifth measurement only
     other.close()
+    board.set(slowdown=1.0)
+    assert device.measure(network).median_ms > 0
 
 
 def test_an_unlocked_clock_is_noted(board: LoopbackBoard, device: SshDevice, network: Path) -> None:

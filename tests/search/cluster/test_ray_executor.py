@@ -1,0 +1,57 @@
+"""What an executor of a cluster makes of faults, without a cluster."""
+
+from collections import deque
+from typing import Any
+
+import pytest
+import ray
+
+from search.cluster.connection import ClusterError
+from search.cluster.ray_executor import RayExecutor, _Slot
+from search.driver.executor import Finished, Lost
+from trials.trial_result import TrialResult
+
+
+def make_executor(notes: list[str], slots: list[_Slot]) -> RayExecutor:
+    executor = object.__new__(RayExecutor)  # without the cluster that its constructor asks for slots
+    executor._notice, executor._slots, executor._grown = notes.append, slots, 0.0
+    executor._waiting, executor._measuring = deque(), {}
+    executor._stillborn, executor._fault = 0, None
+    return executor
+
+
+def test_slots_that_end_while_they_start_are_told_once_and_refused_in_the_end() -> None:
+    notes: list[str] = []
+    executor = make_executor(notes, [])
+    for number in range(1, 6):
+        slot = _Slot(actor=None, stage="placing", reference=None)
+        executor._slots.append(slot)
+        error = ray.exceptions.RayActorError()
+        error.args = ("The actor died.\nOSError: No space left on device",)
+        if number < 5:
+            assert executor._on_loss(slot, error) == []
+            continue
+        with pytest.raises(ClusterError, match="5 slots in a row ended while they started, the last one: "):
+            executor._on_loss(slot, error)
+    assert len(notes) == 1
+    assert "a slot ended while it started, another one is tried" in notes[0]
+
+
+def test_a_fault_comes_after_the_trials_that_ended_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    slots = [_Slot(actor=None, stage="running", reference=name) for name in ("ended", "broken")]
+    executor = make_executor([], slots)
+    ended = Finished(number=3, result=TrialResult(state="complete", ap=0.5))
+
+    def hear(slot: _Slot) -> list[Any]:
+        if slot.reference == "broken":
+            raise ClusterError("node b: it cannot")
+        return [ended]
+
+    for name in ("_grow", "_fill_slots"):
+        monkeypatch.setattr(executor, name, lambda: None)
+    monkeypatch.setattr(executor, "_signs_of_life", list[Lost])
+    monkeypatch.setattr(executor, "_hear", hear)
+    monkeypatch.setattr("ray.wait", lambda pending, **_: (pending, []))
+    assert executor.events(timeout_s=0.0) == [ended]
+    with pytest.raises(ClusterError, match="node b: it cannot"):
+        executor.events(timeout_s=0.0)
