@@ -1,7 +1,7 @@
 """Front against front: our detectors and Ultralytics' smallest, from random weights, on the same images, at equal time.
 
     python -m venv other && other/bin/pip install ultralytics     # AGPL: an environment of its own
-    python benchmarks/against_the_shelf.py --python other/bin/python --data DATA… --minutes 120
+    python -m benchmarks.against_the_shelf --python other/bin/python --data DATA… --minutes 120
 
 Each call does what is missing for up to `--minutes` and keeps it in `--results`; the last lines are the table, the picture
 is written beside the results. First, while nothing else runs, the latencies of all networks by our `cpu` device: the file
@@ -34,27 +34,23 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import torch
 from PIL import Image
 
+from benchmarks.training import train_on_one_thread
 from search.study.read_study import read_study
 from spaces import Architecture
 from spaces.networks import build_network, count_cost
 from spaces.presets import PRESETS
 from trials.data import Dataset, open_dataset
-from trials.detections import Decoding, Detections, choose_anchors
+from trials.detections import Decoding, Detections
 from trials.detections.anchors import cell_anchors
 from trials.latency.cpu import CpuDevice
 from trials.latency.device import UnstableError
 from trials.onnx.decoded import export_decoded
 from trials.onnx.export import export_for_timing
-from trials.progress import ignore_progress
 from trials.scoring import score_detections
 from trials.training.recipes import modern_recipe
-from trials.training.train import train_network
 
 SHELF = ("yolov8n", "yolo11n", "yolo26n")
 SIZES = (160, 224, 320)
@@ -400,32 +396,26 @@ def _run_ours(kept: Results, job: Job, core: int, *, epochs: int) -> dict[str, A
     with TemporaryDirectory() as folder:
         architecture = kept.ours[job.network].to_dict()
         wish = {"data": job.data, "architecture": architecture, "seed": job.seed, "epochs": epochs, "folder": folder}
-        run([sys.executable, __file__, "--data", job.data, "--ours", json.dumps(wish)], core=core)
+        run(
+            [sys.executable, "-m", "benchmarks.against_the_shelf", "--data", job.data, "--ours", json.dumps(wish)],
+            core=core,
+        )
         told: dict[str, Any] = json.loads((Path(folder) / "ours.json").read_text())
         return told
 
 
 def train_ours(wish: Mapping[str, Any]) -> None:
     """Train one of ours in this process, and write its figures."""
-    torch.manual_seed(wish["seed"])
-    dataset, architecture = open_dataset(wish["data"], on_broken="skip"), Architecture.from_dict(wish["architecture"])
-    network = build_network(architecture, num_classes=len(dataset.class_names))
     begins: list[float] = []
 
     def begin() -> None:
         begins.append(time.process_time())
 
-    settings = replace(
-        modern_recipe(), epochs=wish["epochs"], score_every=wish["epochs"], seed=wish["seed"], num_threads=1
-    )
-    result = train_network(
-        network,
-        dataset=dataset,
-        anchors=choose_anchors(network, dataset.splits["train"], input_size=architecture.input_size),
-        input_size=architecture.input_size,
-        settings=settings,
-        report=ignore_progress,
-        work_dir=Path(wish["folder"]),
+    settings = replace(modern_recipe(), epochs=wish["epochs"], score_every=wish["epochs"], seed=wish["seed"])
+    result = train_on_one_thread(
+        Architecture.from_dict(wish["architecture"]),
+        open_dataset(wish["data"], on_broken="skip"),
+        settings,
         between_steps=begin,
     )
     figures = {

@@ -1,16 +1,13 @@
 """Write the prior that comes with the tool, from a study of networks drawn at random.
 
 yoloret-nas search --data cards --sampler random --no-prune --budget 50 --epochs 8 --refit 0 --dir FOLDER --study cards
-python benchmarks/built_in_prior.py FOLDER/cards
+python -m benchmarks.built_in_prior FOLDER/cards
 """
 
 import argparse
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from search.strategy.accuracy import built_in_prior
 from search.strategy.accuracy.belief import learn_prior

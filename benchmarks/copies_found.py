@@ -1,6 +1,6 @@
 """Which images `yoloret-nas data` takes for the same picture, and how many changed copies it finds.
 
-    python benchmarks/copies_found.py DATA [DATA ...] [--changed 400]
+    python -m benchmarks.copies_found DATA [DATA ...] [--changed 400]
 
 Compares each image of a dataset with all others and prints the pairs that count as the same picture: look at them. Then
 changes the first images (JPEG quality 70; half the size; 25 levels brighter or darker; all of it) and prints how many are
@@ -8,11 +8,8 @@ found again. Generated images work too: shapes:train=4800,val=200.
 """
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import cv2
 import numpy as np

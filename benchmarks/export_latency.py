@@ -1,6 +1,6 @@
 """Times the files of an export in turn on this CPU, one thread, so that other work on the machine slows all of them alike.
 
-python benchmarks/export_latency.py exports/NAME-7
+python -m benchmarks.export_latency exports/NAME-7
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """What a GPU does in this project: training, data, memory, latency, sharing, an export, a search; one table and a JSON file.
 
-    python benchmarks/gpu_check.py [--minutes 6.5] [--parts step,data,…] [--json gpu_check.json]
-    python benchmarks/gpu_check.py --accelerator cpu     # the same parts at a tiny size, to try the script
+    python -m benchmarks.gpu_check [--minutes 6.5] [--parts step,data,…] [--json gpu_check.json]
+    python -m benchmarks.gpu_check --accelerator cpu     # the same parts at a tiny size, to try the script
 
 Parts run in the order of the table of `PARTS` until the minutes are used up; a part that fails has its reason in the table.
 The dataset is generated. Only `agreement`, `boxes` and `search` take a CPU's time; the others ask the GPU.
@@ -24,12 +24,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.training import train_alone
 from spaces import Architecture
 from spaces.named_spaces import open_space
 from spaces.networks import build_network
@@ -43,14 +42,13 @@ from trials.latency.open_device import open_device
 from trials.onnx.export import export_for_timing
 from trials.progress import Progress, ignore_progress
 from trials.scoring import DetectionScorer
-from trials.training import Precision, TrainSettings
+from trials.training import Precision
 from trials.training.data_module import DetectionData
-from trials.training.detector import Detector, split_targets
+from trials.training.detection_module import DetectionModule, split_targets
 from trials.training.losses.choose import choose_coding, choose_loss
 from trials.training.optimiser import OptimiserFactory
 from trials.training.recipes import modern_recipe, quick_recipe
 from trials.training.recorded_passes import record_passes
-from trials.training.train import train_network
 from trials.trial import run_trial
 from trials.trial_result import TrialRequest
 
@@ -267,7 +265,7 @@ def training(scale: Scale) -> Iterator[Row]:
             return True
 
         began = time.perf_counter()
-        result = _train(architecture, dataset, settings, size=scale.size, report=note)
+        result = train_alone(architecture.replace(input_size=scale.size), dataset, settings, report=note)
         what = f"{name}, {scale.size} px, {len(dataset.splits['train'])} images, batch {scale.batches[0]}, 2 epochs"
         yield what, f"{time.perf_counter() - began:.1f} s, AP {result.ap:.3f}"
         yield f"{name}, until the first epoch ends", f"{ends[0] - began:.1f} s"
@@ -541,7 +539,7 @@ def _make_update(architecture: Architecture, scale: Scale, step: Step, batch: Ba
     return _updater(detector, optimiser, step)
 
 
-def _updater(detector: Detector, optimiser: torch.optim.Optimizer, step: Step) -> Callable[[Batch], None]:
+def _updater(detector: DetectionModule, optimiser: torch.optim.Optimizer, step: Step) -> Callable[[Batch], None]:
     def update(batch: Batch) -> None:
         total = _loss(detector, batch, _forward(detector, batch, step))
         total.backward()  # type: ignore[no-untyped-call]
@@ -552,13 +550,13 @@ def _updater(detector: Detector, optimiser: torch.optim.Optimizer, step: Step) -
     return update
 
 
-def _forward(detector: Detector, batch: Batch, step: Step) -> list[Tensor]:
+def _forward(detector: DetectionModule, batch: Batch, step: Step) -> list[Tensor]:
     with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=step.is_bf16):
         maps: list[Tensor] = detector.network(step.as_input(batch.images))
     return maps
 
 
-def _loss(detector: Detector, batch: Batch, maps: list[Tensor]) -> Tensor:
+def _loss(detector: DetectionModule, batch: Batch, maps: list[Tensor]) -> Tensor:
     total: Tensor = detector.loss([one.float() for one in maps], *split_targets(batch)).total
     return total
 
@@ -612,7 +610,7 @@ def _gpu_time(scale: Scale, step: Step) -> str:
 
 def _make_detector(
     architecture: Architecture, scale: Scale, *, layout: torch.memory_format = torch.channels_last
-) -> tuple[Detector, torch.optim.Optimizer]:
+) -> tuple[DetectionModule, torch.optim.Optimizer]:
     torch.manual_seed(0)
     dataset = _shapes(scale, images=16)
     network = build_network(architecture.replace(input_size=scale.size), num_classes=4)
@@ -621,7 +619,7 @@ def _make_detector(
     names, recipe = dataset.class_names, modern_recipe()
     coding = choose_coding(network, recipe.loss)
     decoding = Decoding(anchors=anchors, coding=coding, class_names=names, input_size=scale.size)
-    detector = Detector(
+    detector = DetectionModule(
         network,
         choose_loss(decoding, network.output_strides, anchored=recipe.loss, aligned=recipe.aligned_loss),
         scorer=DetectionScorer(dataset.splits["val"], decoding, strides=network.output_strides),
@@ -666,29 +664,6 @@ def _train_loop(
             _now(scale)
         whole = _now(scale) - began
         yield count / whole, waiting / whole
-
-
-def _train(
-    architecture: Architecture,
-    dataset: Dataset,
-    settings: TrainSettings,
-    *,
-    size: int,
-    report: Callable[[Progress], bool],
-) -> Any:
-    torch.manual_seed(settings.seed)
-    network = build_network(architecture.replace(input_size=size), num_classes=len(dataset.class_names))
-    anchors = choose_anchors(network, dataset.splits["train"], input_size=size)
-    with tempfile.TemporaryDirectory() as folder:
-        return train_network(
-            network,
-            dataset=dataset,
-            anchors=anchors,
-            input_size=size,
-            settings=settings,
-            report=report,
-            work_dir=Path(folder),
-        )
 
 
 def _shapes(scale: Scale, *, images: int) -> Dataset:
@@ -779,7 +754,7 @@ def _eager_median(architecture: Architecture) -> float:
 
 
 def _start_child(name: str, *arguments: str, scale: Scale) -> "subprocess.Popen[bytes]":
-    script = [sys.executable, __file__, "--accelerator", "cpu" if scale is TINY else "gpu"]
+    script = [sys.executable, "-m", "benchmarks.gpu_check", "--accelerator", "cpu" if scale is TINY else "gpu"]
     return subprocess.Popen([*script, "--child", ":".join([name, *(one.replace(":", "@") for one in arguments)])])
 
 
@@ -863,9 +838,8 @@ def _trial_child(scale: Scale, index: str, folder: str) -> None:
     """Train by the project's own function and write its time and memory."""
     settings = replace(modern_recipe(), epochs=2, batch_size=scale.batches[0], accelerator=scale.accelerator)
     name, architecture = list(_networks(scale).items())[int(index) % len(_networks(scale))]
-    result = _train(
-        architecture, _shapes(scale, images=scale.images // 4), settings, size=scale.size, report=ignore_progress
-    )
+    dataset = _shapes(scale, images=scale.images // 4)
+    result = train_alone(architecture.replace(input_size=scale.size), dataset, settings)
     mib = torch.cuda.max_memory_reserved() / 2**20 if scale.is_gpu else 0.0
     used = {"name": name, "seconds": result.seconds_train + result.seconds_score, "mib": mib}
     (Path(folder) / f"trial-{index}").write_text(json.dumps(used))
@@ -890,7 +864,7 @@ def _ap_child(scale: Scale, kind: str, folder: str) -> None:
             num_workers=0,
         )
         architecture = open_space("tiny").sample(random.Random(3))
-        scores.append(_train(architecture, dataset, settings, size=128, report=ignore_progress).ap)
+        scores.append(train_alone(architecture.replace(input_size=128), dataset, settings).ap)
     (Path(folder) / kind.replace("@", "-")).write_text(json.dumps(scores))
 
 

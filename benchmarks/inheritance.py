@@ -1,6 +1,6 @@
 """Do short trainings with inherited weights rank architectures as well as those from random weights?
 
-    python benchmarks/inheritance.py [--count 14] [--epochs 6] [--data shapes:train=200,val=100]
+    python -m benchmarks.inheritance [--count 14] [--epochs 6] [--data shapes:train=200,val=100]
 
 Architectures of one backbone are drawn from the space tiny. Each is trained in full (three times the epochs), from random
 weights with two seeds, and from the weights of the best-fitting earlier architecture, which was itself trained from random
@@ -9,29 +9,19 @@ The two seeds show how well short trainings rank at all: inheritance is sound if
 """
 
 import argparse
-import multiprocessing
-import os
 import random
-import sys
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import cv2
-import torch
 from scipy.stats import kendalltau
 
+from benchmarks.training import one_process_a_core, train_on_one_thread
 from spaces import Architecture
 from spaces.named_spaces import open_space
 from spaces.networks import build_network
 from trials.data import open_dataset
-from trials.detections import choose_anchors
-from trials.progress import ignore_progress
 from trials.training import CHECKPOINT_FILE, RECIPES, inherit_weights, read_checkpoint
-from trials.training.train import train_network
 
 _FULL = 3
 
@@ -59,9 +49,7 @@ def main() -> None:
     architectures = draw(given.backbone, given.count)
     with TemporaryDirectory() as name:
         root = Path(name)
-        with ProcessPoolExecutor(
-            len(os.sched_getaffinity(0)), mp_context=multiprocessing.get_context("forkserver")
-        ) as pool:
+        with one_process_a_core() as pool:
 
             def run(jobs: list[Job], kind: str) -> tuple[list[float], float, float]:
                 rows = list(pool.map(train, jobs, [given] * len(jobs), [root / kind] * len(jobs)))
@@ -113,22 +101,13 @@ def best_parent(index: int, architectures: list[Architecture], root: Path) -> Pa
 
 def train(job: Job, given: argparse.Namespace, root: Path) -> tuple[float, float, float]:
     """Return AP, seconds, and the share of inherited values."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    torch.manual_seed(job.seed)
-    dataset = open_dataset(given.data)
-    network = build_network(job.architecture, num_classes=len(dataset.class_names))
     folder = root / str(job.index)
     folder.mkdir(parents=True)
-    size = job.architecture.input_size
-    settings = replace(RECIPES[given.recipe](), epochs=job.epochs, score_every=job.epochs, seed=job.seed, num_threads=1)
-    result = train_network(
-        network,
-        dataset=dataset,
-        anchors=choose_anchors(network, dataset.splits["train"], input_size=size),
-        input_size=size,
-        settings=settings,
-        report=ignore_progress,
+    settings = replace(RECIPES[given.recipe](), epochs=job.epochs, score_every=job.epochs, seed=job.seed)
+    result = train_on_one_thread(
+        job.architecture,
+        open_dataset(given.data),
+        settings,
         work_dir=folder,
         parent=read_checkpoint(job.parent).weights if job.parent else None,
     )

@@ -1,6 +1,6 @@
 """What a one-shot search costs and finds, against searches with whole trainings.
 
-    python benchmarks/one_shot.py --data DATA [--epochs 12] [--seeds 1] [--dir FOLDER]
+    python -m benchmarks.one_shot --data DATA [--epochs 12] [--seeds 1] [--dir FOLDER]
 
 In a space of one backbone, each seed runs three searches as a user would: random trials, all trained to their end; the
 default without a prior, which shared weights are; and `--one-shot`. Then the front of each, and what is within noise of it,
@@ -21,11 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import numpy as np
-
-from search.front.pareto import Reference, hypervolume
+from benchmarks.front_figures import area, mean_ap
+from search.front.pareto import Reference
 from search.front.record import TrialRecord
 from search.study.read_study import read_study
 from search.study.refit import read_refit
@@ -121,19 +118,6 @@ def seconds(records: Sequence[TrialRecord]) -> float:
 def points(records: Sequence[TrialRecord]) -> tuple[tuple[float, float], ...]:
     """Return AP and latency of the complete ones."""
     return tuple(record.point for record in records if record.point is not None)
-
-
-def area(found: Sequence[tuple[float, float]], reference: Reference) -> float:
-    """Return the hypervolume."""
-    ap, latency_ms = np.array(found).T
-    return hypervolume(ap, latency_ms, reference=reference)
-
-
-def mean_ap(found: Sequence[tuple[float, float]], reference: Reference, fastest_ms: float) -> float:
-    """Return the mean AP within a limit, from the fastest network of any search to the reference."""
-    ap, latency_ms = np.array(found).T
-    width = math.log(reference.latency_ms / fastest_ms)
-    return hypervolume(ap, np.log(latency_ms / fastest_ms), reference=Reference(ap=0.0, latency_ms=width)) / width
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How long `yoloret-nas data` takes on 5 000 images, the first time and later, in each format.
 
-    python benchmarks/open_dataset.py [--images 5000] [--formats voc coco yolo] [--repeats 5] [--folder DIR]
+    python -m benchmarks.open_dataset [--images 5000] [--formats voc coco yolo] [--repeats 5] [--folder DIR]
 
 Writes JPEGs of 640×480 pixels and about 110 KB with five boxes each, once for all formats (hard links), and runs the command
 as a user does, in a process of its own: once with nothing remembered, then `--repeats` times. Prints the least wall-clock

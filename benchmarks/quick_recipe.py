@@ -1,6 +1,6 @@
 """How much of a quick training's score comes from its network, and how much from its seed?
 
-    python benchmarks/quick_recipe.py [--count 8] [--seeds 2] [--only NAME ...]
+    python -m benchmarks.quick_recipe [--count 8] [--seeds 2] [--only NAME ...]
 
 Architectures of the space tiny are drawn and trained with each seed by the quick recipe, by variants that undo one of its
 choices, and by the earlier recipe without any of them. A variant's *spread* is the standard deviation of the networks' mean
@@ -9,30 +9,16 @@ spread is corrected for the noise it contains.
 """
 
 import argparse
-import multiprocessing
-import os
 import random
 import statistics
-import sys
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import cv2
-import torch
-
+from benchmarks.training import one_process_a_core, train_on_one_thread
 from spaces import Architecture
 from spaces.named_spaces import open_space
-from spaces.networks import build_network
 from trials.data import open_dataset
-from trials.detections import choose_anchors
-from trials.progress import ignore_progress
 from trials.training import TrainSettings
 from trials.training.recipes import quick_recipe
-from trials.training.train import train_network
 
 _NOW = quick_recipe()
 _FOUR_EPOCHS = replace(_NOW, epochs=4, score_every=1)
@@ -62,9 +48,7 @@ def main() -> None:
     architectures = [space.sample(rng) for _ in range(given.count)]
     jobs = [(architecture, seed) for architecture in architectures for seed in range(given.seeds)]
     print("| | mean AP | spread | noise | spread for the noise | a training |\n|---|---|---|---|---|---|")
-    with ProcessPoolExecutor(
-        len(os.sched_getaffinity(0)), mp_context=multiprocessing.get_context("forkserver")
-    ) as pool:
+    with one_process_a_core() as pool:
         for name in given.only:
             rows = list(pool.map(train, *zip(*jobs, strict=True), [name] * len(jobs)))
             by_network = [
@@ -83,23 +67,8 @@ def main() -> None:
 
 def train(architecture: Architecture, seed: int, variant: str) -> tuple[float, float]:
     """Return AP, and the seconds of training and scoring."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
     settings, data = VARIANTS[variant]
-    dataset = open_dataset(data)
-    torch.manual_seed(seed)
-    network = build_network(architecture, num_classes=len(dataset.class_names))
-    size = architecture.input_size
-    with TemporaryDirectory() as folder:
-        result = train_network(
-            network,
-            dataset=dataset,
-            anchors=choose_anchors(network, dataset.splits["train"], input_size=size),
-            input_size=size,
-            settings=replace(settings, seed=seed, num_threads=1),
-            report=ignore_progress,
-            work_dir=Path(folder),
-        )
+    result = train_on_one_thread(architecture, open_dataset(data), replace(settings, seed=seed))
     return result.ap, result.seconds_train + result.seconds_score
 
 

@@ -1,38 +1,29 @@
 """Ablation of the modern recipe: one part changed at a time, with the same network, data, epochs and seeds.
 
-    python benchmarks/recipe_ablation.py --data DATA [--size 160] [--epochs 15] [--seeds 2]
-    python benchmarks/recipe_ablation.py --data DATA --head decoupled --width 64 [--only "YOLOv8's"]
+    python -m benchmarks.recipe_ablation --data DATA [--size 160] [--epochs 15] [--seeds 2]
+    python -m benchmarks.recipe_ablation --data DATA --head decoupled --width 64 [--only "YOLOv8's"]
 
 Each core runs one training with one thread. The table shows mean AP50 and AP over the seeds, and what is lost against the
 whole recipe; differences under about 0.02 are noise at two seeds.
 """
 
 import argparse
-import multiprocessing
-import os
 import statistics
 import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import cv2
 import numpy as np
-import torch
 
-from spaces.networks import HEADS, build_network
+from benchmarks.training import one_process_a_core, train_on_one_thread
+from spaces.networks import HEADS
 from spaces.presets import PRESETS
 from trials.data import open_dataset
 from trials.data.augmentation import AugmentSettings
-from trials.detections import Anchors, choose_anchors
-from trials.progress import ignore_progress
+from trials.detections import Anchors
 from trials.training import TrainSettings
 from trials.training.recipes import modern_recipe
-from trials.training.train import train_network
 
 Change = Callable[[TrainSettings], TrainSettings]
 
@@ -102,13 +93,12 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=128, help="of the head")
     parser.add_argument("--only", nargs="+", default=[""], help="changes whose name holds one of these words")
     given = parser.parse_args()
-    cores = len(os.sched_getaffinity(0))
     changes = {**CHANGES, **(ALIGNED if given.head == "decoupled" else ANCHORED)}
     changes = {
         name: change for name, change in changes.items() if name == WHOLE or any(one in name for one in given.only)
     }
     scores: dict[str, list[tuple[float, float]]] = {name: [] for name in changes}
-    with ProcessPoolExecutor(cores, mp_context=multiprocessing.get_context("forkserver")) as pool:
+    with one_process_a_core() as pool:
         waiting = {pool.submit(train, name, given, seed=seed): name for seed in range(given.seeds) for name in changes}
         for done in as_completed(waiting):
             name = waiting[done]
@@ -124,28 +114,15 @@ def main() -> None:
 def train(name: str, given: argparse.Namespace, *, seed: int) -> tuple[float, float]:
     """Return AP and AP50 of one training."""
     size, epochs = given.size, given.epochs
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    torch.manual_seed(seed)
     dataset = open_dataset(given.data, on_broken="skip")
     architecture = PRESETS["yoloret-m0.75"].replace(input_size=size, prediction_bias=True)
     if name != PAPER_HEAD:
         architecture = architecture.replace(head=given.head, head_width=given.width)
-    network = build_network(architecture, num_classes=len(dataset.class_names))
-    anchors = choose_anchors(network, dataset.splits["train"], input_size=size)
-    if name == STOCK_ANCHORS:
-        anchors = stock_anchors(size)
-    base = replace(modern_recipe(), epochs=epochs, score_every=epochs, seed=seed, num_threads=1)
-    with TemporaryDirectory() as folder:
-        result = train_network(
-            network,
-            dataset=dataset,
-            anchors=anchors,
-            input_size=size,
-            settings={**CHANGES, **ANCHORED, **ALIGNED}[name](base),
-            report=ignore_progress,
-            work_dir=Path(folder),
-        )
+    settings = {**CHANGES, **ANCHORED, **ALIGNED}[name](
+        replace(modern_recipe(), epochs=epochs, score_every=epochs, seed=seed)
+    )
+    anchors = stock_anchors(size) if name == STOCK_ANCHORS else None
+    result = train_on_one_thread(architecture, dataset, settings, anchors=anchors)
     return result.ap, result.ap50
 
 

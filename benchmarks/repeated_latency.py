@@ -1,6 +1,6 @@
 """How well a network's latency on this CPU repeats from one search to another, as timed and relative to the reference.
 
-    python benchmarks/search_wall_clock.py --seeds 3 --dir WALL
+    python -m benchmarks.search_wall_clock --seeds 3 --dir WALL
     python -m benchmarks.repeated_latency WALL/*
 
 Reads finished searches, each in a folder of its own, and compares all pairs of latencies of one network from two of them.

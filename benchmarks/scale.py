@@ -26,7 +26,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from benchmarks.table_search import _IDENTITY, _NoView
+from benchmarks.table_search import TABLE_IDENTITY, no_view
 from search.driver.devices import LocalDevices
 from search.driver.driver import StopRequest
 from search.driver.executor import Event, Finished
@@ -115,7 +115,7 @@ class SimulatedExecutor:
         self._count()
         end_s, number, request, seconds = heapq.heappop(self._ends)
         self.clock_s = max(self.clock_s, end_s)
-        latency = Latency(samples_ms=(self.world.latency_ms(request.architecture),), device=_IDENTITY)
+        latency = Latency(samples_ms=(self.world.latency_ms(request.architecture),), device=TABLE_IDENTITY)
         ap = self.world.ap(request.architecture) + _NOISE_AP * self.random.standard_normal()
         self.driver_at_end_s.append(self.driver_s)
         self.finished.append((request.architecture, latency.median_ms))
@@ -179,7 +179,7 @@ def run(world: World, *, workers: int, trials: int, seed: int) -> dict[str, floa
             prune=False,
         )
         executor._since = time.process_time()
-        run_search(settings, executor=executor, devices=WorldDevices(), view=_NoView(), stop_requested=stop_requested)
+        run_search(settings, executor=executor, devices=WorldDevices(), view=no_view(), stop_requested=stop_requested)
     ap = np.array([world.ap(one) for one, _ in executor.finished])
     latency = np.array([ms for _, ms in executor.finished])
     front = front_indices(ap, latency)

@@ -1,6 +1,6 @@
 """The time our search takes to reach the final front of plain Optuna, by two measures.
 
-    python benchmarks/search_wall_clock.py [--data shapes] [--budget 50] [--seeds 3]
+    python -m benchmarks.search_wall_clock [--data shapes] [--budget 50] [--seeds 3]
 
 Each seed runs plain Optuna, with every trial trained to its end, and then `yoloret-nas search` with its defaults. Each
 search is a command of its own in a folder of its own, with nothing cached; space, data, recipe and epochs are the same. The
@@ -20,7 +20,6 @@ the prior that comes with the tool: `ours, no prior`. That prior is of playing c
 
 import argparse
 import json
-import math
 import re
 import shutil
 import statistics
@@ -34,12 +33,10 @@ from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import numpy as np
 import optuna
 
-from search.front.pareto import Reference, hypervolume
+from benchmarks.front_figures import mean_ap
+from search.front.pareto import Reference
 from search.front.summary import Summary
 from search.reports import make_report
 from search.study.database.storage import open_storage
@@ -75,15 +72,10 @@ class Run:
 
     def mean_aps(self, reference: Reference, fastest_ms: float) -> tuple[float, ...]:
         """Return the mean AP within a limit after each trial, over limits from the fastest network to the reference."""
-        width = math.log(reference.latency_ms / fastest_ms)
-        logarithmic = Reference(ap=0.0, latency_ms=width)
-        points = [record.point for record in self.summary.records]
-        values, ap, log_ms = list[float](), list[float](), list[float]()
-        for point in points:
-            if point is not None:
-                ap.append(point[0])
-                log_ms.append(math.log(point[1] / fastest_ms))
-            values.append(hypervolume(np.array(ap), np.array(log_ms), reference=logarithmic) / width)
+        found, values = list[tuple[float, float]](), list[float]()
+        for record in self.summary.records:
+            found += [] if record.point is None else [record.point]
+            values.append(mean_ap(found, reference, fastest_ms))
         return tuple(values)
 
     def reaches(self, goal: float, values: Sequence[float]) -> float:

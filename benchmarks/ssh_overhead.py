@@ -1,6 +1,6 @@
 """What a measurement over ssh costs beyond trtexec's own runs, on loopback.
 
-    python benchmarks/ssh_overhead.py [--repeats 5]
+    python -m benchmarks.ssh_overhead [--repeats 5]
 
 Starts OpenSSH's server on a free port with a stand-in for trtexec behind it (tests/trials/latency/board), measures networks
 that are new to the board (built and timed) and known to it (only timed), and subtracts the time the stand-in itself ran,
@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.trials.latency.board.loopback import loopback_board
 from trials.latency.board import SshDevice, SshSettings

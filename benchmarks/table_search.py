@@ -17,6 +17,7 @@ from search.driver.devices import LocalDevices
 from search.driver.driver import StopRequest
 from search.driver.executor import Event, Finished
 from search.driver.search import run_search
+from search.driver.view import View
 from search.front.pareto import FloatArray, IntArray
 from search.front.record import TrialRecord
 from search.front.summary import Summary
@@ -40,7 +41,7 @@ _BACKBONES = (
 _TRUNCATIONS = (14, 15, 16)
 _HEAD_WIDTHS = (32, 64, 96, 128)
 _OTHER_SEED = 1000
-_IDENTITY = DeviceIdentity(kind="cpu", board="a table", backend="none", precision="none", settings={})
+TABLE_IDENTITY = DeviceIdentity(kind="cpu", board="a table", backend="none", precision="none", settings={})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +137,7 @@ def _search(
     def stop_requested() -> StopRequest:
         return "finish" if len(executor.trained) >= num_trainings else "no"
 
-    run_search(settings, executor=executor, devices=TableDevices(), view=_NoView(), stop_requested=stop_requested)
+    run_search(settings, executor=executor, devices=TableDevices(), view=no_view(), stop_requested=stop_requested)
     return executor.trained, len(measured | executor.started)
 
 
@@ -157,7 +158,7 @@ class _TableExecutor:
     def start(self, request: TrialRequest) -> None:
         row = self.rows[request.architecture.key]
         self.started.add(request.architecture.key)
-        latency = Latency(samples_ms=(float(self.table.latency_ms[row]),), device=_IDENTITY)
+        latency = Latency(samples_ms=(float(self.table.latency_ms[row]),), device=TABLE_IDENTITY)
         if request.max_latency_ms is not None and latency.median_ms > request.max_latency_ms:
             result = TrialResult(state="infeasible", reason="over the limit", latency=latency)
         else:
@@ -179,6 +180,11 @@ class _TableExecutor:
 
     def close(self) -> Sequence[Finished]:
         return ()
+
+
+def no_view() -> View:
+    """Return a view that shows nothing."""
+    return _NoView()
 
 
 class _NoView:

@@ -1,6 +1,6 @@
 """Time of a training step, the effect of each optimisation on it, and the overhead of Lightning over a bare loop.
 
-    python benchmarks/training_step.py [--network yoloret-m0.75] [--backbone NAME] [--size 320] [--batch 8] [--threads 2]
+    python -m benchmarks.training_step [--network yoloret-m0.75] [--backbone NAME] [--size 320] [--batch 8] [--threads 2]
 
 Each variant runs in a process of its own, on generated images; the table shows milliseconds an image and the ratio to the
 first line. Target: Lightning adds less than 3 % to a bare loop of the same steps.
@@ -11,18 +11,15 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 from torch import Tensor
 
+from benchmarks.training import train_alone
 from spaces.networks import build_network
 from spaces.networks.backbones import BACKBONES
 from spaces.paper_experiments import truncated_length
@@ -30,16 +27,14 @@ from spaces.presets import PRESETS
 from trials.data import open_dataset
 from trials.data.images.letterbox import as_network_input
 from trials.detections import Decoding, choose_anchors
-from trials.progress import ignore_progress
 from trials.scoring import DetectionScorer
 from trials.training.data_module import DetectionData
-from trials.training.detector import Detector, split_targets
+from trials.training.detection_module import DetectionModule, split_targets
 from trials.training.kept_memory import keep_freed_memory
 from trials.training.losses.anchored_loss import DetectionLoss, modern_loss
 from trials.training.mixed_depthwise import mix_depthwise
 from trials.training.optimiser import OptimiserFactory
 from trials.training.recipes import modern_recipe
-from trials.training.train import train_network
 
 VARIANTS = {
     "float32": ("fp32",),
@@ -72,7 +67,12 @@ def main() -> None:
 
 
 def _in_own_process(name: str) -> float:
-    done = subprocess.run([sys.executable, *sys.argv, "--variant", name], stdout=subprocess.PIPE, check=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.training_step", *sys.argv[1:], "--variant", name],
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+    )
     return float(done.stdout.split()[-1])
 
 
@@ -109,7 +109,7 @@ def _make_step(given: argparse.Namespace, *, is_bf16: bool, is_mixed: bool) -> C
     return step
 
 
-def _make_detector(given: argparse.Namespace) -> tuple[Detector, DetectionData]:
+def _make_detector(given: argparse.Namespace) -> tuple[DetectionModule, DetectionData]:
     torch.manual_seed(0)
     dataset = open_dataset(f"shapes:train={4 * given.batch},val=4,size={given.size}")
     architecture = PRESETS[given.network].replace(input_size=given.size)
@@ -125,7 +125,7 @@ def _make_detector(given: argparse.Namespace) -> tuple[Detector, DetectionData]:
     names = dataset.class_names
     decoding = Decoding(anchors=anchors, coding="bounded", class_names=names, input_size=given.size)
     scorer = DetectionScorer(dataset.splits["val"], decoding, strides=network.output_strides)
-    detector = Detector(network, loss, scorer=scorer, make_optimiser=factory)
+    detector = DetectionModule(network, loss, scorer=scorer, make_optimiser=factory)
     detector.train()
     return detector, DetectionData(dataset, given.size, settings=settings, num_workers=0)
 
@@ -151,9 +151,7 @@ def _time_bare(given: argparse.Namespace) -> float:
 def _time_lightning(given: argparse.Namespace) -> float:
     """Time the same steps in our training, without averaged weights and without the first epoch."""
     dataset = open_dataset(f"shapes:train={4 * given.batch},val=4,size={given.size}")
-    torch.manual_seed(0)
-    network = build_network(PRESETS[given.network].replace(input_size=given.size), num_classes=4)
-    anchors = choose_anchors(network, dataset.splits["train"], input_size=given.size)
+    architecture = PRESETS[given.network].replace(input_size=given.size)
     seconds = []
     for epochs in (1, 4):
         settings = replace(
@@ -164,17 +162,7 @@ def _time_lightning(given: argparse.Namespace) -> float:
             ema_decay=0.0,
             precision="fp32",
         )
-        with tempfile.TemporaryDirectory() as folder:
-            result = train_network(
-                network,
-                dataset=dataset,
-                anchors=anchors,
-                input_size=given.size,
-                settings=settings,
-                report=ignore_progress,
-                work_dir=Path(folder),
-            )
-        seconds.append(result.seconds_train)
+        seconds.append(train_alone(architecture, dataset, settings).seconds_train)
     return (seconds[1] - seconds[0]) * 1000 / (3 * 4 * int(given.batch))
 
 

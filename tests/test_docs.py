@@ -99,15 +99,18 @@ def benchmark_parser(source: str) -> argparse.ArgumentParser:
 
 def wrong_benchmarks(text: str, page: Path) -> Iterator[str]:
     for line in commands_shown(text):
-        if not (match := re.search(r"python (?:-m benchmarks\.(\w+)|benchmarks/(\w+)\.py)(.*)", line)):
+        if not (match := re.search(r"python (?:-m benchmarks\.([\w.]+)|benchmarks/\S+)(.*)", line)):
             continue
-        path = ROOT / "benchmarks" / f"{match[1] or match[2]}.py"
+        if match[1] is None:
+            yield f"{line}: benchmarks run as modules, python -m benchmarks.NAME"
+            continue
+        path = ROOT.joinpath("benchmarks", *match[1].split(".")).with_suffix(".py")
         if not path.is_file():
-            yield f"{line}: {path.name} does not exist"
+            yield f"{line}: {path.relative_to(ROOT)} does not exist"
             continue
         source = path.read_text(encoding="utf-8")
         try:
-            values, unknown = benchmark_parser(source).parse_known_args(shlex.split(match[3], comments=True))
+            values, unknown = benchmark_parser(source).parse_known_args(shlex.split(match[2], comments=True))
         except (argparse.ArgumentError, SystemExit) as error:
             yield f"{line}: {error}"
             continue
@@ -245,9 +248,10 @@ BROKEN = {
     "unknown command": (wrong_commands, "`yoloret-nas find --data PATH`"),
     "target": (wrong_targets, "```\nmake nothing  # of use\n```\n"),
     "variable": (wrong_targets, "`make search NOTHING=3`"),
-    "no such benchmark": (wrong_benchmarks, "    python benchmarks/nothing.py\n"),
-    "benchmark's option": (wrong_benchmarks, "    python benchmarks/search_wall_clock.py --nothing 1\n"),
-    "benchmark's choice": (wrong_benchmarks, '`python benchmarks/quick_recipe.py --only "nothing"`'),
+    "no such benchmark": (wrong_benchmarks, "    python -m benchmarks.nothing\n"),
+    "benchmark as a script": (wrong_benchmarks, "    python benchmarks/quick_recipe.py\n"),
+    "benchmark's option": (wrong_benchmarks, "    python -m benchmarks.search_wall_clock --nothing 1\n"),
+    "benchmark's choice": (wrong_benchmarks, '`python -m benchmarks.quick_recipe --only "nothing"`'),
     "syntax": (wrong_python, "```python\nfor\n```\n"),
     "import": (wrong_python, "```python\nfrom trials.data.formats.coco import nothing\n```\n"),
     "path": (wrong_paths, "see `trials/data/nothing.py`"),

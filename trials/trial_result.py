@@ -153,7 +153,7 @@ class TrialResult:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrialResult":
-        """Invert `to_dict`; fields that are missing in results of earlier versions take their defaults.
+        """Invert `to_dict`; fields that are missing take their defaults.
 
         Raises:
             ValueError: the values are not those of a result.

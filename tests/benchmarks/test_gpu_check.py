@@ -5,13 +5,23 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "gpu_check.py"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_check_at_a_tiny_size(tmp_path: Path) -> None:
     parts = "machine,step,data,loop,memory,latency,training"
-    command = [sys.executable, SCRIPT, "--accelerator", "cpu", "--parts", parts, "--json", tmp_path / "check.json"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.gpu_check",
+        "--accelerator",
+        "cpu",
+        "--parts",
+        parts,
+        "--json",
+        tmp_path / "check.json",
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "check.json").read_text())
     assert list(results) == parts.split(",")

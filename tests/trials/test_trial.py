@@ -490,7 +490,7 @@ def test_a_result_of_another_study_or_architecture_is_not_read(tmp_path: Path) -
     write_result(tmp_path, TrialResult(state="complete", ap=0.9), study_id="1", architecture=ARCHITECTURE)
     assert read_result(tmp_path, study_id="2", architecture=ARCHITECTURE) is None
     assert read_result(tmp_path, study_id="1", architecture=ARCHITECTURE.replace(head_width=48)) is None
-    write_json(tmp_path / RESULT_FILE, TrialResult(state="complete", ap=0.9).to_dict())  # of an earlier version
+    write_json(tmp_path / RESULT_FILE, TrialResult(state="complete", ap=0.9).to_dict())  # of no study
     assert read_result(tmp_path, study_id="1", architecture=ARCHITECTURE) is None
 
 

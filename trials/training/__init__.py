@@ -8,9 +8,6 @@ from trials.training.errors import DivergedError, OutOfMemoryError, TrainingErro
 from trials.training.inheritance import inherit_weights
 from trials.training.recipes import RECIPES, RecipeName
 from trials.training.settings import (
-    FORMER_SETTINGS,
-    FORMER_TRANSFER_RATE,
-    LATER_SETTINGS,
     NumberFormat,
     Precision,
     TrainSettings,
@@ -18,9 +15,6 @@ from trials.training.settings import (
 
 __all__ = [
     "CHECKPOINT_FILE",
-    "FORMER_SETTINGS",
-    "FORMER_TRANSFER_RATE",
-    "LATER_SETTINGS",
     "RECIPES",
     "Checkpoint",
     "DivergedError",

@@ -24,8 +24,6 @@ CHECKPOINT_FILE = "checkpoint.pt"
 """The final weights, in the trial's folder."""
 
 _FORMAT = 2
-_WITH_NORMS_OF_PYTORCH = 1
-"""The format before: the norms of EfficientNet-Lite0 had PyTorch's epsilon."""
 _DECODING = tuple(field.name for field in fields(Decoding))
 
 
@@ -37,8 +35,6 @@ class Checkpoint:
     """The network's `state_dict`, on the CPU."""
     decoding: Decoding
     """How its maps are decoded."""
-    format: int = _FORMAT
-    """Of its file."""
 
 
 def write_checkpoint(path: Path, network: nn.Module, decoding: Decoding) -> None:
@@ -68,7 +64,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     hint = "use the checkpoint.pt of a trial, or a whole copy of it"
     try:
         values: dict[str, Any] = read_tensors(path)
-        if not isinstance(values, dict) or values.get("format") not in (_FORMAT, _WITH_NORMS_OF_PYTORCH):
+        if not isinstance(values, dict) or values.get("format") != _FORMAT:
             raise TrainingError(f"{path} is not a checkpoint of this version", hint=hint)
         decoding = build_value(Decoding, {name: values[name] for name in _DECODING if name in values})
         weights = values.get("state_dict")
@@ -76,7 +72,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             raise ValueError("it holds no weights")
     except ValueError as error:
         raise TrainingError(f"{path} cannot be read as a checkpoint: {error}", hint=hint) from error
-    return Checkpoint(weights=weights, decoding=decoding, format=values["format"])
+    return Checkpoint(weights=weights, decoding=decoding)
 
 
 def load_trained(architecture: Architecture, checkpoint: Checkpoint) -> "YoloReT":
@@ -85,9 +81,7 @@ def load_trained(architecture: Architecture, checkpoint: Checkpoint) -> "YoloReT
     Raises:
         TrainingError: The weights are those of another network.
     """
-    # They import timm, which most readers of a checkpoint do not need.
-    from spaces.networks import build_network
-    from spaces.networks.backbones import take_norms_of_pytorch
+    from spaces.networks import build_network  # imports timm, which most readers of a checkpoint do not need
 
     network = build_network(architecture, num_classes=len(checkpoint.decoding.class_names))
     try:
@@ -98,8 +92,6 @@ def load_trained(architecture: Architecture, checkpoint: Checkpoint) -> "YoloReT
             f"the checkpoint does not hold the weights of {architecture.short}: {reason}",
             hint="architecture and checkpoint must be of the same trial",
         ) from error
-    if checkpoint.format == _WITH_NORMS_OF_PYTORCH:
-        take_norms_of_pytorch(architecture.backbone, network.backbone)
     return network
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trials.progress import REPORT_EVERY_S, Progress, Report
 from trials.scoring import Scores
-from trials.training.detector import Detector
+from trials.training.detection_module import DetectionModule
 from trials.training.errors import DivergedError
 
 EpochRecord = tuple[int, float, float | None, float | None]
@@ -90,7 +90,7 @@ class EpochReports(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the scores."""
-        assert isinstance(pl_module, Detector)
+        assert isinstance(pl_module, DetectionModule)
         self.record.scores = self._scores = pl_module.scores
         self._seconds_score = time.monotonic() - self._scoring_began_at
 

@@ -1,6 +1,5 @@
 """The settings of a training."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -22,15 +21,6 @@ Precision = Literal["auto", "fp32", "bf16"]
 It does not depend on the network: the trials of a study compete, and with one format none has an advantage by it. On a CPU
 a step in bf16 took 0.6 to 0.8 of its time in fp32 at 320 px, and 0.9 to 1.3 of it at 96 px (three networks, measured once).
 """
-
-FORMER_SETTINGS: Mapping[str, object] = {"norm_images": 0, "devices": 1, "strategy": "auto"}
-"""Removed fields of `TrainSettings`, each with the value that trained as today, so that older studies can be resumed."""
-
-LATER_SETTINGS = ("aligned_loss", "transfer_rate")
-"""Fields of `TrainSettings` that studies made before them lack, and that train no network of those studies; `transfer_rate`
-does, where networks start from ImageNet weights: those studies trained as with `FORMER_TRANSFER_RATE`."""
-
-FORMER_TRANSFER_RATE = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

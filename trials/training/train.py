@@ -19,7 +19,7 @@ from trials.progress import Report
 from trials.scoring import DetectionScorer
 from trials.training.checkpoint import CHECKPOINT_FILE, write_checkpoint
 from trials.training.data_module import DetectionData, choose_num_workers, count_steps
-from trials.training.detector import Detector, initialise_prediction_bias
+from trials.training.detection_module import DetectionModule, initialise_prediction_bias
 from trials.training.epoch_reports import EpochRecord, EpochReports, TrainRecord
 from trials.training.errors import TrainingError
 from trials.training.inheritance import inherit_weights
@@ -163,10 +163,10 @@ def _make_detector(
     decoding: Decoding,
     settings: TrainSettings,
     pretrained: Sequence[nn.Module],
-) -> Detector:
+) -> DetectionModule:
     strides: tuple[int, ...] = network.output_strides  # type: ignore[assignment]
     steps_per_epoch = count_steps(len(dataset.splits["train"]), settings)
-    return Detector(
+    return DetectionModule(
         network,
         choose_loss(decoding, strides, anchored=settings.loss, aligned=settings.aligned_loss),
         scorer=DetectionScorer(dataset.splits["val"], decoding, strides=strides),

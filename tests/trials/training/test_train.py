@@ -16,7 +16,7 @@ from tests.trials.training.tiny_network import ANCHORS, TinyNetwork, tiny_networ
 from trials.data import Dataset
 from trials.data.augmentation import AugmentSettings
 from trials.data.shapes import ShapesSettings, make_shapes
-from trials.detections import Decoding, choose_anchors
+from trials.detections import choose_anchors
 from trials.detections.decoding import OutputError
 from trials.progress import Progress, Report, ignore_progress
 from trials.scoring import score_network
@@ -29,7 +29,6 @@ from trials.training import (
     load_trained,
     read_checkpoint,
 )
-from trials.training.checkpoint import write_checkpoint
 from trials.training.data_module import DetectionData
 from trials.training.losses.aligned_loss import AlignedLossSettings
 from trials.training.recipes import paper_recipe
@@ -272,29 +271,6 @@ def test_the_checkpoint_gives_the_score_again(train: Train, tmp_path: Path) -> N
     for one in (fresh, network):
         scores = score_network(one, DATASET.splits["val"], decoding=checkpoint.decoding)
         assert scores.ap == pytest.approx(result.ap, abs=1e-6)
-
-
-@pytest.mark.parametrize(("backbone", "truncation"), [("efficientnet_lite0", 12), ("mobilenetv3_small_050", 11)])
-def test_a_checkpoint_of_before_the_norms_had_another_epsilon_gives_the_same(
-    backbone: str, truncation: int, tmp_path: Path
-) -> None:
-    architecture = Architecture(backbone=backbone, truncation=truncation, head="plain", input_size=64)
-    torch.manual_seed(0)
-    trained = build_network(architecture, num_classes=2).eval()
-    for module in trained.backbone.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.running_var, 0.05, 0.2)
-            module.eps = 1e-5
-    decoding = Decoding(anchors=ANCHORS, coding="bounded", class_names=("a", "b"), input_size=64)
-    path = tmp_path / CHECKPOINT_FILE
-    write_checkpoint(path, trained, decoding)
-    torch.save({**torch.load(path, weights_only=True), "format": 1}, path)
-    images = torch.randn(1, 3, 64, 64)
-    with torch.no_grad():
-        found = load_trained(architecture, read_checkpoint(path)).eval()(images)
-        for one, expected in zip(found, trained(images), strict=True):
-            assert 0 < expected.abs().max() < math.inf
-            assert (one - expected).abs().max() < 1e-3 * expected.abs().max()
 
 
 def test_another_file_is_no_checkpoint(tmp_path: Path) -> None:

@@ -1,13 +1,13 @@
 """Hands broken input of every kind from outside to the project, and counts what is no answer.
 
-    python -m benchmarks.fuzz [--target voc coco ...] [--inputs 1000000] [--seconds 3600] [--seed 0]
+    python -m benchmarks.stress.fuzz [--target voc coco ...] [--inputs 1000000] [--seconds 3600] [--seed 0]
 
 An answer is a result or one of the project's own errors, within 5 s of the processor's time and with at most 1 GiB of memory
 more than before. All else is a fault: another exception, a dead process, an input that takes longer or needs more. Each is
 printed once, with its traceback and the command that makes it again; the exit code is 1 then.
 
-Inputs are valid ones broken by `benchmarks.fuzzing.mutations`. Input n of a target follows from seed, target and n alone.
-Each target runs in a process of its own, which is replaced when it dies.
+Inputs are valid ones broken by `benchmarks.stress.fuzzing.mutations`. Input n of a target follows from seed, target and n
+alone. Each target runs in a process of its own, which is replaced when it dies.
 """
 
 import argparse
@@ -29,8 +29,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
 
-from benchmarks.fuzzing import datasets, images, networks, records, texts
-from benchmarks.fuzzing.target import ANSWERS, Target
+from benchmarks.stress.fuzzing import datasets, images, networks, records, texts
+from benchmarks.stress.fuzzing.target import ANSWERS, Target
 
 LIMIT_S = 5.0
 LIMIT_MIB = 1024
@@ -123,7 +123,7 @@ def main() -> None:
         tally = run_target(TARGETS[name], seed=given.seed, first=given.first, count=count, seconds=seconds)
         _print_line(name, tally, time.monotonic() - started)
         for where, (number, text) in tally.first.items():
-            again = f"python -m benchmarks.fuzz --target {name} --seed {given.seed} --first {number} --inputs 1"
+            again = f"python -m benchmarks.stress.fuzz --target {name} --seed {given.seed} --first {number} --inputs 1"
             print(f"  {tally.faults[where]} × {where}\n  again: {again}\n{text}", flush=True)
         whole.add(tally)
     _print_line("all", whole, time.monotonic() - began)
@@ -223,7 +223,7 @@ def _work(
 def _where(error: BaseException) -> str:
     """Return an error's kind and the last line of the project that it passed, which tells faults apart."""
     frames = traceback.extract_tb(error.__traceback__)
-    root = str(Path(__file__).resolve().parents[1])
+    root = str(Path(__file__).resolve().parents[2])
     ours = [frame for frame in frames if frame.filename.startswith(root) and "benchmarks" not in frame.filename]
     last = (ours or frames)[-1]
     return f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno} in {last.name}"

@@ -21,7 +21,7 @@ from trials.training.losses.choose import AnyLoss
 from trials.training.losses.targets import Targets
 
 
-class Detector(LightningModule):
+class DetectionModule(LightningModule):
     """A network with its loss, optimiser and scorer; it contains only steps.
 
     Args:

@@ -1,4 +1,4 @@
-"""A few kills at fixed moments; `benchmarks/kill_campaign.py` makes hundreds at random ones."""
+"""A few kills at fixed moments; `benchmarks/stress/kill_campaign.py` makes hundreds at random ones."""
 
 import os
 import sys
@@ -9,8 +9,8 @@ from typing import TypeVar
 
 import pytest
 
-from benchmarks.kill_campaign import QUICK_DATA, Start, count_results, fill_cache
-from benchmarks.study_check import violations
+from benchmarks.stress.kill_campaign import QUICK_DATA, Start, count_results, fill_cache
+from benchmarks.stress.study_check import violations
 
 SPACE = """\
 name: four
@@ -57,7 +57,7 @@ def test_a_search_whose_processes_are_killed_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
     root = tmp_path / "runs"
     (tmp_path / "space.yaml").write_text(SPACE)
     (tmp_path / "temporary").mkdir()

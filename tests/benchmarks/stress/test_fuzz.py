@@ -1,4 +1,4 @@
-"""Each target of `benchmarks.fuzz` on a few inputs; the long run is that program's."""
+"""Each target of `benchmarks.stress.fuzz` on a few inputs; the long run is that program's."""
 
 import contextlib
 import os
@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks import fuzz
-from benchmarks.fuzz import TARGETS, Tally, run_target
-from benchmarks.fuzzing.mutations import mutate_bytes, mutate_json, mutate_text, mutate_xml, mutate_yaml
-from benchmarks.fuzzing.target import ANSWERS, Attempt, Target
+from benchmarks.stress import fuzz
+from benchmarks.stress.fuzz import TARGETS, Tally, run_target
+from benchmarks.stress.fuzzing.mutations import mutate_bytes, mutate_json, mutate_text, mutate_xml, mutate_yaml
+from benchmarks.stress.fuzzing.target import ANSWERS, Attempt, Target
 from spaces import YoloRetError
 
 NUM_INPUTS = {

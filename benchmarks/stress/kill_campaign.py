@@ -1,12 +1,12 @@
 """A campaign of kills: what a search loses when its processes are killed at random moments.
 
-    python -m benchmarks.kill_campaign --kills 200 --seed 0
-    python -m benchmarks.kill_campaign --kills 10 --seed 0 --data PATH --epochs 2 --budget 4
+    python -m benchmarks.stress.kill_campaign --kills 200 --seed 0
+    python -m benchmarks.stress.kill_campaign --kills 10 --seed 0 --data PATH --epochs 2 --budget 4
 
 It starts `yoloret-nas search` as a user would, kills with SIGKILL, and starts the same command again until the budget is
-reached; then it compares the study with MLflow and reads every file (`benchmarks.study_check`). Then the next study begins,
-in the same folder of studies. A quarter of the kills is made with MLflow's server on SQLite, a quarter with that and the
-study on PostgreSQL (if it is there), the rest with the SQLite files that need no server.
+reached; then it compares the study with MLflow and reads every file (`benchmarks.stress.study_check`). Then the next study
+begins, in the same folder of studies. A quarter of the kills is made with MLflow's server on SQLite, a quarter with that and
+the study on PostgreSQL (if it is there), the rest with the SQLite files that need no server.
 
 Without --data trials are as quick as they can be: generated images, one epoch, latencies that the cache holds already. What
 is killed is drawn at random, and so is the moment: from the start of the command on, or around a running trial. Prints the
@@ -28,7 +28,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from benchmarks.study_check import violations
+from benchmarks.stress.study_check import violations
 from search.study.database.storage import STORAGE_VARIABLE
 from spaces.space_file import read_space
 from tests.search.tracking.servers import PostgreSQL, TrackingServer, find_postgresql, postgresql, tracking_server

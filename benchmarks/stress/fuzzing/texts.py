@@ -7,8 +7,8 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any, cast
 
-from benchmarks.fuzzing.mutations import mutate_json, mutate_text, mutate_tree, mutate_yaml
-from benchmarks.fuzzing.target import Attempt, check_printable
+from benchmarks.stress.fuzzing.mutations import mutate_json, mutate_text, mutate_tree, mutate_yaml
+from benchmarks.stress.fuzzing.target import Attempt, check_printable
 
 _SPACE = """\
 name: mine

@@ -1,12 +1,12 @@
 """Faults other than kills: a full disk, a board that is cut off in the middle of a measurement, a clock that jumps.
 
-    python -m benchmarks.faults --seed 0
+    python -m benchmarks.stress.faults --seed 0
 
 The disk is a small tmpfs (which only root may mount). It is full at another moment each time; the search ends, the disk gets
 larger, and the same command goes on. The board is the tests' stand-in behind a real SSH server, which is stopped while
 something runs there, and started again some seconds later. The clock is libfaketime's (Debian's package faketime); it jumps
 by up to a day, forwards and back, while the search runs and between two starts. All end with the check of
-`benchmarks.study_check`. Exits with 1 if anything was lost.
+`benchmarks.stress.study_check`. Exits with 1 if anything was lost.
 """
 
 import argparse
@@ -20,8 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.kill_campaign import QUICK_DATA, QUICK_SPACE, Start, fill_cache, variables
-from benchmarks.study_check import violations
+from benchmarks.stress.kill_campaign import QUICK_DATA, QUICK_SPACE, Start, fill_cache, variables
+from benchmarks.stress.study_check import violations
 from tests.trials.latency.board.loopback import loopback_board, missing
 from trials.whole_file import whole_file
 

@@ -12,7 +12,7 @@ from trials.data.images.letterbox import as_network_input
 from trials.detections import Decoding
 from trials.scoring import DetectionScorer
 from trials.training import RECIPES, TrainSettings
-from trials.training.detector import Detector, initialise_prediction_bias, set_frozen, split_targets
+from trials.training.detection_module import DetectionModule, initialise_prediction_bias, set_frozen, split_targets
 from trials.training.losses.anchored_loss import DetectionLoss, modern_loss
 from trials.training.optimiser import OptimiserFactory, learning_rate_at, plan_stages
 from trials.training.recipes import modern_recipe, paper_recipe
@@ -33,8 +33,8 @@ def random_batch(*, num_images: int = 2, size: int = 64) -> Batch:
     )
 
 
-def make_detector(network: nn.Module, settings: TrainSettings) -> Detector:
-    return Detector(
+def make_detector(network: nn.Module, settings: TrainSettings) -> DetectionModule:
+    return DetectionModule(
         network,
         DetectionLoss(ANCHORS, STRIDES, settings.loss),
         scorer=DetectionScorer((), DECODING, strides=STRIDES),

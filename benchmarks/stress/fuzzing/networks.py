@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 import torch
 
-from benchmarks.fuzzing.mutations import VALUES, mutate_bytes, mutate_json, mutate_tree
-from benchmarks.fuzzing.target import Attempt
+from benchmarks.stress.fuzzing.mutations import VALUES, mutate_bytes, mutate_json, mutate_tree
+from benchmarks.stress.fuzzing.target import Attempt
 from spaces import Architecture
 from spaces.networks import build_network
 from trials.data.images.letterbox import PAD_RGB

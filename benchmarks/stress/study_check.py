@@ -1,6 +1,6 @@
 """Whether a finished study holds what it should: in its database, in MLflow, and in its files.
 
-`benchmarks.kill_campaign` and the tests of kills call this; every violation is a sentence.
+`benchmarks.stress.kill_campaign` and the tests of kills call this; every violation is a sentence.
 """
 
 import csv

@@ -11,8 +11,8 @@ from random import Random
 from typing import Any
 from unittest import mock
 
-from benchmarks.fuzzing.mutations import mutate_bytes, mutate_json, mutate_tree
-from benchmarks.fuzzing.target import Attempt
+from benchmarks.stress.fuzzing.mutations import mutate_bytes, mutate_json, mutate_tree
+from benchmarks.stress.fuzzing.target import Attempt
 from search.study.experiment import read_experiment
 from search.study.read_study import read_study, study_names
 from search.study.settings import StudySettings

@@ -10,8 +10,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.fuzzing.mutations import mutate_bytes, mutate_json, mutate_text, mutate_tree, mutate_xml, mutate_yaml
-from benchmarks.fuzzing.target import Attempt, check_printable
+from benchmarks.stress.fuzzing.mutations import (
+    mutate_bytes,
+    mutate_json,
+    mutate_text,
+    mutate_tree,
+    mutate_xml,
+    mutate_yaml,
+)
+from benchmarks.stress.fuzzing.target import Attempt, check_printable
 from trials.data import Dataset, open_dataset
 
 Write = Callable[[Path, Random], None]

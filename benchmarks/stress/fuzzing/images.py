@@ -9,8 +9,8 @@ from random import Random
 import numpy as np
 from PIL import Image
 
-from benchmarks.fuzzing.mutations import mutate_bytes
-from benchmarks.fuzzing.target import Attempt
+from benchmarks.stress.fuzzing.mutations import mutate_bytes
+from benchmarks.stress.fuzzing.target import Attempt
 from trials.data.dataset import DatasetError
 from trials.data.images.image_file import check_image
 from trials.onnx import run

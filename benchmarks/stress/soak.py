@@ -1,6 +1,6 @@
 """A long search of quick trials: what grows with their number.
 
-    python -m benchmarks.soak --trials 500
+    python -m benchmarks.stress.soak --trials 500
 
 It runs `yoloret-nas search` on generated images (one epoch, 64 px, latencies that the cache holds already) and looks every
 few seconds at the driver's memory, its open files and its threads, at the temporary files, and at the disk. Prints them at
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.kill_campaign import QUICK_DATA, count_results, fill_cache
+from benchmarks.stress.kill_campaign import QUICK_DATA, count_results, fill_cache
 
 _SPACE = """\
 name: widths
