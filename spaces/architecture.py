@@ -119,10 +119,7 @@ class Architecture:
     @cached_property
     def key(self) -> str:
         """A stable name: the first twelve hexadecimal digits of the SHA-256 of the sorted JSON form."""
-        values = self.to_dict()
-        if self.neck == _implied_neck(values):
-            del values["neck"]  # keys must stay those of studies made before the field existed
-        text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def to_dict(self) -> dict[str, ParameterValue]:
@@ -136,8 +133,7 @@ class Architecture:
     def from_dict(cls, values: Mapping[str, Any]) -> "Architecture":
         """Build from the flat form, from JSON, YAML or search parameters.
 
-        A missing `neck` follows from `scale_set`; other missing fields take their defaults. The older form, in which
-        BiFPN was a head, is read too.
+        A missing `neck` follows from `scale_set`; other missing fields take their defaults.
 
         Raises:
             ArchitectureError: an unknown or missing field, a value of the wrong type, or a contradiction.
@@ -150,7 +146,8 @@ class Architecture:
         for name in ("backbone", "truncation"):
             if name not in values:
                 raise ArchitectureError(f"the architecture has no {name}", hint=f"add {name}: to it")
-        return cls(**{name: _from_flat(name, value) for name, value in _with_neck(values).items()})
+        neck = "none" if values.get("scale_set") == "none" else "rfcr"
+        return cls(**{name: _from_flat(name, value) for name, value in {"neck": neck, **values}.items()})
 
     def replace(self, **changes: Any) -> "Architecture":
         """Return a copy with some fields changed; the copy is checked too."""
@@ -208,25 +205,6 @@ class Architecture:
 def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise ArchitectureError(f"{name} {value!r} is unknown", hint=f"choose one of {', '.join(allowed)}")
-
-
-def _implied_neck(values: Mapping[str, Any]) -> str:
-    """Return the neck of a flat form that names none."""
-    return "none" if values.get("scale_set") == "none" else "rfcr"
-
-
-def _with_neck(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Add the neck to a flat form that names none; BiFPN was a head before there was the field."""
-    if "neck" in values:
-        return dict(values)
-    if values.get("head") != "bifpn":
-        return {**values, "neck": _implied_neck(values)}
-    if _implied_neck(values) == "rfcr":
-        raise ArchitectureError(
-            "head 'bifpn' cannot be combined with a scale set: BiFPN is a neck, and so is RFCR",
-            hint="for BiFPN set neck to bifpn, scale_set to none and head to plain; for RFCR choose another head",
-        )
-    return {**values, "neck": "bifpn", "head": "plain"}
 
 
 def _from_flat(name: str, value: Any) -> Any:

@@ -240,8 +240,6 @@ class Space:
             for name, choice in values["backbones"].items()
         }
         axes = {name: tuple(v) for name, v in values.items() if name not in ("name", "description", "backbones")}
-        if "bifpn" in axes.get("head", ()):  # recorded by a version in which BiFPN was a head
-            axes["head"] = tuple(head for head in axes["head"] if head != "bifpn") or ("plain",)
         return cls(name=values["name"], description=values["description"], backbones=backbones, axes=axes)
 
     @cached_property

@@ -21,7 +21,7 @@ FIRST_PATIENCE_S = 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class SpaceVerdict:
     """What a device's TensorRT says of a space."""
 
     judge: str
@@ -36,7 +36,7 @@ class Devices(Protocol):
     def reach(self, settings: RunSettings) -> DeviceIdentity:
         """Return the identity of the run's device; refuse further devices that do not exist."""
 
-    def judge(self, settings: StudySettings, *, num_classes: int) -> Verdict | None:
+    def judge(self, settings: StudySettings, *, num_classes: int) -> SpaceVerdict | None:
         """Ask the device's TensorRT about the study's space; None for a device without TensorRT."""
 
     def measure_ms(self, architecture: Architecture, settings: StudySettings, *, num_classes: int) -> float:
@@ -57,13 +57,13 @@ class LocalDevices:
         with closing(open_device(settings.device, patience_s=FIRST_PATIENCE_S)) as device:
             return device.identity()
 
-    def judge(self, settings: StudySettings, *, num_classes: int) -> Verdict | None:
+    def judge(self, settings: StudySettings, *, num_classes: int) -> SpaceVerdict | None:
         """Ask our tables, and the parser of an installed TensorRT."""
         with closing(open_device(settings.device)) as device:
             judge = judge_of(device)
         if judge is None:
             return None
-        return Verdict(judge=str(judge), report=judge_space(settings.space, judge, num_classes=num_classes))
+        return SpaceVerdict(judge=str(judge), report=judge_space(settings.space, judge, num_classes=num_classes))
 
     def measure_ms(self, architecture: Architecture, settings: StudySettings, *, num_classes: int) -> float:
         """Measure while this machine's trainings wait."""

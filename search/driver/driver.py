@@ -1,7 +1,7 @@
 """The driver: starts trials, hears how they go, records how they end, until the budget is spent."""
 
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -13,7 +13,7 @@ from search.driver.watchdog import MIN_SILENCE_S, longest_silence_s
 from search.driver.work import Work
 from search.front.summary import Summary
 from search.strategy.accuracy.estimates import with_estimates
-from search.study.errors import StorageError
+from search.study.errors import ProposalStoppedError, StorageError
 from search.tracking.tracking import Tracking
 from spaces import YoloRetError
 from spaces.counted import counted
@@ -86,6 +86,8 @@ class Driver:
         self._title = title
         self._began = began
         self._running: dict[int, _Running] = {}
+        self._heard: deque[Event] = deque()
+        """Events that the executor gave away and that are not handled yet."""
         self._is_ending = self._is_exhausted = self._waits_for_an_end = False
         self._stop_requested: Callable[[], StopRequest] = lambda: "no"
         self._times_away = 0
@@ -135,13 +137,13 @@ class Driver:
             if not self._running and not self._waits_for_machines():
                 return self._end()
             num_idle, before = max(0, self._executor.capacity - len(self._running)), time.monotonic()
-            events = self._executor.events(timeout_s=_POLL_S)
+            self._heard.extend(self._executor.events(timeout_s=_POLL_S))
             # It took longer where this process was stopped, and its trials with it.
             waited_s = min(time.monotonic() - before, _POLL_S)
             for running in self._running.values():
                 running.silent_s += waited_s
-            for event in events:
-                self._handle(event)
+            while self._heard:
+                self._handle(self._heard.popleft())
             self._end_hung()
             self._seconds["idle"] += num_idle * (time.monotonic() - before)
 
@@ -181,7 +183,10 @@ class Driver:
                 self._start(preparation)
                 return
             before = self._work.seconds_measuring
-            proposal = self._work.ask()
+            try:
+                proposal = self._work.ask()
+            except ProposalStoppedError:
+                return
             num_waiting = self._executor.capacity - len(self._running)  # running trials count that time as their own
             self._seconds["measure"] += (self._work.seconds_measuring - before) * num_waiting
             if proposal is None:
@@ -205,8 +210,11 @@ class Driver:
     def _put_all_back(self) -> None:
         """Kill the running trials; record those that had ended, and put the others back."""
         self._is_ending = True
-        for event in self._executor.close():
-            self._handle(event)
+        self._heard.extend(self._executor.close())
+        while self._heard:  # an error in handling one of them may be why all are put back
+            event = self._heard.popleft()
+            if not isinstance(event, Progressed):
+                self._handle(event)
         for number in list(self._running):
             self._put_back(number)
 
@@ -286,7 +294,8 @@ class Driver:
         silent = [number for number, running in self._running.items() if running.silent_s > MIN_SILENCE_S]
         for number in silent:
             running = self._running[number]
-            limit_s = longest_silence_s(self._work.summary.records, running.phase)
+            devices = (running.request.device, *running.request.also_measure)
+            limit_s = longest_silence_s(self._work.summary.records, running.phase, devices=devices)
             if running.silent_s > limit_s:
                 self._executor.kill(number)
                 reason = (

@@ -7,52 +7,36 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from optuna.samplers import BaseSampler
-
+from search.driver.available_weights import with_available_weights
 from search.driver.devices import Devices, LocalDevices
 from search.driver.driver import RunResult, StopRequest
 from search.driver.executor import Executor
+from search.driver.one_shot_preparation import OneShotPreparation
 from search.driver.opening import Opened, open_and_drive
 from search.driver.preflight import refuse_space
-from search.driver.reference_latency import slowest_latency_ms
+from search.driver.priors import check_priors, learn_priors
+from search.driver.reference_latency import choose_reference_ms
+from search.driver.sampler import make_sampler
 from search.driver.view import View
 from search.driver.work import Proposal, in_one_format, to_request
 from search.front.pareto import Reference
 from search.front.record import TrialRecord
 from search.front.summary import Summary
 from search.reports import write_reports
-from search.strategy import EhviSampler, SpaceSampler, StrategySettings, best_parent, cannot_reach_front
-from search.strategy.accuracy.belief import learn_prior, says_nothing, shared_prior
-from search.strategy.accuracy.built_in_prior import built_in_prior
-from search.strategy.latency.lookup_budget import SHARE
-from search.study.errors import OneShotError, StudyError
+from search.strategy import best_parent, cannot_reach_front
+from search.study.errors import StudyError
 from search.study.kept_weights import delete_weights
-from search.study.one_shot import (
-    NUM_SCORED,
-    SHARED_FOLDER,
-    SharedRecord,
-    claim_folder,
-    shared_training,
-    trial_training,
-)
-from search.study.prior import BUILT_IN, Prior
-from search.study.read_study import EXPERIMENT_FILE, begun_with, read_study, study_names
+from search.study.one_shot import trial_training
+from search.study.read_study import EXPERIMENT_FILE, study_names
 from search.study.settings import StudySettings
 from search.study.study import Study
 from spaces import Architecture
 from spaces.counted import counted
-from spaces.weights import why_unavailable
 from trials.latency.cache import LatencyCache
 from trials.one_shot.sandwich import check_shareable
-from trials.one_shot.training import SHARED_FILE, read_scores
 from trials.progress import Progress
 from trials.training import CHECKPOINT_FILE, TrainSettings
-from trials.trial_result import RESULT_FILE, OneShotTask, TrialRequest, TrialResult, read_result
-
-_BEYOND_LIMIT = 1.25
-"""The reference latency is so many times the limit. At 1 a network just within the limit, which is the one that a user with
-a limit wants most, would add no hypervolume. On YOLOBench's table with a limit of 60 ms the best AP after 30 trainings
-misses the table's best by 0.0022; at 1.1 by 0.0042, at 1 by 0.0051 (16 seeds)."""
+from trials.trial_result import TrialRequest, TrialResult
 
 
 def run_search(
@@ -87,7 +71,12 @@ def run_search(
         is_new = settings.name not in study_names(settings.root)
         check_priors(settings)  # refused before the data are read
         make_work = partial(
-            SearchWork, settings, notice=view.noticed, devices=devices, workers=max(1, executor.capacity)
+            SearchWork,
+            settings,
+            notice=view.noticed,
+            devices=devices,
+            is_stopping=lambda: stop_requested() != "no",
+            workers=max(1, executor.capacity),
         )
 
         def refuse(opened: Opened) -> None:
@@ -109,6 +98,7 @@ class SearchWork:
         opened: Its data and its device.
         notice: Called with notes for the user.
         devices: See :func:`run_search`.
+        is_stopping: Asked before each measurement for a proposal: whether the user has ended the run.
         workers: Trials at once.
 
     Raises:
@@ -122,6 +112,7 @@ class SearchWork:
         *,
         notice: Callable[[str], None],
         devices: Devices,
+        is_stopping: Callable[[], bool] = lambda: False,
         workers: int = 1,
     ) -> None:
         self.settings = settings
@@ -139,6 +130,7 @@ class SearchWork:
             devices=devices,
             on_look_up=self._count,
             notice=notice,
+            is_stopping=is_stopping,
             workers=workers,
         )
         self._study = Study(settings, sampler)
@@ -170,11 +162,7 @@ class SearchWork:
         reference_ms = self._study.reference_latency_ms
         if reference_ms is None:
             began = time.monotonic()
-            reference_ms = (
-                slowest_latency_ms(settings, num_classes=num_classes, devices=devices)
-                if settings.max_latency_ms is None
-                else settings.max_latency_ms * _BEYOND_LIMIT
-            )
+            reference_ms = choose_reference_ms(settings, num_classes=num_classes, devices=devices)
             self._study.reference_latency_ms = reference_ms
             self._count(time.monotonic() - began)
         reference = Reference(ap=0.0, latency_ms=reference_ms)
@@ -190,43 +178,29 @@ class SearchWork:
                 f"the weights of {counted(num_deleted, 'trial(s) that is|are')} not on the front are deleted (--keep front)"
             )
         self.id = self._study.id
-        self.description: Mapping[str, str] = {
+        self._preparation: OneShotPreparation | None = None
+        if settings.one_shot:
+            self._preparation = OneShotPreparation(settings, self._study, num_classes=num_classes, notice=notice)
+
+    @property
+    def description(self) -> Mapping[str, str]:
+        """What MLflow shows of the study."""
+        settings = self.settings
+        lines = {
             "space": f"{settings.space.name}: {settings.space.description}",
             "max_latency_ms": str(settings.max_latency_ms),
             "sampler": f"{settings.sampler}, seed {settings.seed}",
-            "reference_latency_ms": f"{reference.latency_ms:.3f}",
+            "reference_latency_ms": f"{self.summary.reference.latency_ms:.3f}",
         }
-        if settings.one_shot:
-            shared, trial = shared_training(settings.train), trial_training(settings.train)
-            self.description = {
-                **self.description,
-                "one_shot": f"{counted(shared.epochs, 'epoch(s)')} of shared weights, seed {shared.seed}; "
-                f"{counted(trial.epochs, 'epoch(s)')} of each trial",
-            }
-            self._check_shared_file()
+        if self._preparation is not None:
+            lines["one_shot"] = self._preparation.description
         if settings.prior:
-            self.description = {**self.description, "prior": ", ".join(settings.prior)}
+            lines["prior"] = ", ".join(settings.prior)
+        return lines
 
     def preparation(self) -> TrialRequest | None:
         """Return the training of the shared weights, where the study needs it and it has not ended."""
-        settings = self.settings
-        if not settings.one_shot or self._study.shared is not None:
-            return None
-        claim_folder(self._shared_folder, self.id)
-        (largest,) = settings.space.largest(num_classes=self._num_classes)
-        result = read_result(self._shared_folder, study_id=self.id, architecture=largest)
-        is_there = (self._shared_folder / SHARED_FILE).is_file()
-        if result is not None and result.state == "complete" and is_there:  # the driver was killed before it heard
-            self.prepared(result)
-            return None
-        (self._shared_folder / RESULT_FILE).unlink(missing_ok=True)  # no reason of an earlier failure is the next one's
-        request = self._request(-1, largest, shared_training(settings.train))
-        self._notice(
-            f"training shared weights first, {counted(request.train.epochs, 'epoch(s)')}; each trial then begins with its "
-            f"slice of them and trains for {counted(trial_training(settings.train).epochs, 'epoch(s)')}"
-        )
-        task = OneShotTask(space=settings.space, num_scored=NUM_SCORED)
-        return replace(request, work_dir=self._shared_folder, one_shot=task)
+        return self._preparation.preparation(self._request) if self._preparation else None
 
     def prepared(self, result: TrialResult) -> None:
         """Have the study keep what networks with shared weights scored.
@@ -234,35 +208,8 @@ class SearchWork:
         Raises:
             OneShotError: the training failed.
         """
-        if result.state != "complete":
-            raise OneShotError(
-                f"shared weights could not be trained: {result.reason}",
-                hint="remove the cause, then run the same command again",
-            )
-        scores = read_scores(self._shared_folder)
-        prior = shared_prior(scores, dataset=self.settings.dataset, num_classes=self._num_classes)
-        if says_nothing(prior):
-            self._notice(
-                "networks taken out of the shared weights score too much alike: the sampler learns nothing from them"
-            )
-        self._study.shared = SharedRecord(prior=prior, seconds=sum(result.seconds.values()))
-        best = max(ap for _, ap in scores)
-        self._notice(
-            f"shared weights trained for {counted(result.epochs, 'epoch(s)')} in {sum(result.seconds.values()):.0f} s; of "
-            f"{counted(len(scores), 'network(s)')} taken out untrained the best has AP {best:.4f}"
-        )
-
-    @property
-    def _shared_folder(self) -> Path:
-        return self.settings.folder / SHARED_FOLDER
-
-    def _check_shared_file(self) -> None:
-        path = self._shared_folder / SHARED_FILE
-        if self._study.shared is not None and not path.is_file():
-            raise StudyError(
-                f"the shared weights of study {self.settings.name!r} are missing: {path}",
-                hint="restore the file, or begin another study with --study NAME",
-            )
+        assert self._preparation is not None  # it asked for the training
+        self._preparation.prepared(result)
 
     def ask(self) -> Proposal | None:
         """Ask the sampler for the next architecture; failed ones are left when it has none."""
@@ -276,7 +223,7 @@ class SearchWork:
             self._request(number, architecture, in_one_format(self._trial_training(), self.summary.records)),
             max_latency_ms=self.settings.max_latency_ms,
             parent=self._find_start(architecture),
-            is_shared=self.settings.one_shot,
+            is_shared=self._preparation is not None,
         )
         return Proposal(request=request, why=why, is_retry=self._study.has_failed(architecture))
 
@@ -335,8 +282,8 @@ class SearchWork:
 
     def _find_start(self, architecture: Architecture) -> Path | None:
         """Return the file of weights that a trial begins with; None for its own."""
-        if self.settings.one_shot:
-            return self._shared_folder / SHARED_FILE
+        if self._preparation is not None:
+            return self._preparation.file
         return self._find_parent(architecture) if self.settings.inherit else None
 
     def _find_parent(self, architecture: Architecture) -> Path | None:
@@ -349,103 +296,3 @@ class SearchWork:
         kept = [record for record in self.summary.records if record.point and checkpoints[record.number].is_file()]
         parent = best_parent(architecture, kept)
         return None if parent is None else checkpoints[parent.number]
-
-
-def check_priors(settings: StudySettings) -> None:
-    """Refuse a new study whose priors say nothing; one that exists has copies of its own.
-
-    Raises:
-        StudyError: one does not exist, or says nothing.
-    """
-    if settings.prior and settings.name not in study_names(settings.root):
-        learn_priors(settings)
-
-
-def learn_priors(settings: StudySettings) -> tuple[Prior, ...]:
-    """Return what the studies named as a study's priors say.
-
-    Raises:
-        StudyError: one does not exist, or says nothing.
-    """
-    return tuple(
-        built_in_prior() if name == BUILT_IN else replace(learn_prior(read_study(*settings.place_of(name))), study=name)
-        for name in settings.prior
-    )
-
-
-def with_available_weights(settings: StudySettings, notice: Callable[[str], None]) -> StudySettings:
-    """Remove the transfer axis from backbones without available ImageNet weights: their trials would all be alike.
-
-    A study goes on as it began: without it also where the weights have become available since.
-
-    Args:
-        settings: The study.
-        notice: Called with a note of the backbones without weights.
-
-    Raises:
-        StudyError: the study began with weights that are no longer available.
-    """
-    wanted = {skeleton.backbone for skeleton in settings.space.skeletons if skeleton.transfer}
-    recorded = begun_with(settings.root, settings.name)
-    begun = (recorded or {}).get("space", {}).get("backbones", {})
-    without = {name for name in wanted if name in begun and begun[name]["transfer"] == [0]}
-    reasons = {name: reason for name in sorted(wanted - without) if (reason := why_unavailable(name))}
-    if missing := [name for name in reasons if name in begun]:
-        raise StudyError(
-            f"trials of study {settings.name!r} start from ImageNet weights of {missing[0]}, which are not available now: "
-            f"{reasons[missing[0]]}",
-            hint="name a folder that holds them with --weights-dir, or begin another study with --study NAME",
-        )
-    if reasons:
-        first = next(iter(reasons.values()))
-        notice(f"{', '.join(reasons)} start from random weights in this study ({first})")
-    elif without:
-        notice(f"{', '.join(sorted(without))} start from random weights in this study, as it began")
-    return replace(settings, space=settings.space.without_transfer(without | set(reasons)))
-
-
-def make_sampler(
-    settings: StudySettings,
-    *,
-    num_classes: int,
-    devices: Devices,
-    on_look_up: Callable[[float], None],
-    notice: Callable[[str], None],
-    workers: int = 1,
-) -> BaseSampler:
-    """Return the study's sampler.
-
-    Args:
-        settings: The study.
-        num_classes: Classes of its detectors, for samplers that measure.
-        devices: Measure latencies for a proposal.
-        on_look_up: Called with the seconds of each measurement made for a proposal.
-        notice: Called with a note for the user about each such measurement that failed.
-        workers: Trials at once.
-    """
-    if settings.sampler != "ehvi":
-        return SpaceSampler(settings.space, name=settings.sampler, seed=settings.seed)
-
-    strategy = StrategySettings(max_latency_ms=settings.max_latency_ms)
-    is_told = False
-
-    def look_up_ms(architecture: Architecture) -> float:
-        nonlocal is_told
-        if not is_told:
-            notice(f"measuring latencies of candidates, for at most {SHARE:.0%} of the time of trainings")
-            is_told = True
-        began = time.monotonic()
-        try:
-            return devices.measure_ms(architecture, settings, num_classes=num_classes)
-        finally:
-            on_look_up(time.monotonic() - began)
-
-    return EhviSampler(
-        settings.space,
-        look_up_ms,
-        notice=notice,
-        num_classes=num_classes,
-        settings=strategy,
-        seed=settings.seed,
-        workers=workers,
-    )

@@ -38,8 +38,10 @@ class Work(Protocol):
         It may shrink, where what was tried makes others needless.
         """
 
-    description: Mapping[str, str]
-    """What MLflow shows of it, by short names, beside data and device."""
+    @property
+    def description(self) -> Mapping[str, str]:
+        """What MLflow shows of it, by short names, beside data and device."""
+
     seconds_measuring: float
     """Time the driver itself has spent measuring latencies, during which idle workers waited."""
 
@@ -58,7 +60,11 @@ class Work(Protocol):
         """
 
     def ask(self) -> Proposal | Literal["later"] | None:
-        """Return the next trial; ``later`` where a running one has to end first, None where nothing is left."""
+        """Return the next trial; ``later`` where a running one has to end first, None where nothing is left.
+
+        Raises:
+            ProposalStoppedError: the user ended the run meanwhile.
+        """
 
     def tell(self, number: int, result: TrialResult) -> TrialRecord:
         """Record a trial's end, once."""

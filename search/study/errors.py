@@ -23,6 +23,10 @@ class SpaceExhaustedError(StudyError):
     """Every architecture of the space was tried."""
 
 
+class ProposalStoppedError(Exception):
+    """The user ended the run while a proposal was being made; nothing is wrong with the study."""
+
+
 @contextmanager
 def naming_damage(path: Path | str, what: str) -> Iterator[None]:
     """Turn what reading damaged values raises into an error that names where they lie.

@@ -41,7 +41,7 @@ class Variant:
         return cls(
             label=str(values["label"]),
             architecture=Architecture.from_dict(values["architecture"]),
-            seed=int(values.get("seed", 0)),
+            seed=int(values["seed"]),
         )
 
     def record(self, number: int, result: TrialResult) -> TrialRecord:
@@ -96,8 +96,8 @@ def _read(root: Path, name: str, book: dict[str, Any]) -> ReadStudy:
         root=root,
         summary=to_summary(records),
         device=str(settings["device"]),
-        dataset=str(settings.get("dataset", "")),
-        skip_broken=bool(settings.get("skip_broken", False)),
+        dataset=str(settings["dataset"]),
+        skip_broken=bool(settings["skip_broken"]),
         id=str(book["id"]),
     )
 
@@ -150,7 +150,6 @@ def open_experiment(settings: ExperimentSettings, variants: Sequence[Variant]) -
             known = [Variant.from_dict(values) for values in book["variants"]]
             settings.check_unchanged(
                 book["settings"],
-                transfers=any(variant.architecture.transfer for variant in known),
                 hint="give the same settings to resume it, or another --name to begin a new one",
             )
     elif (settings.folder / "trials").is_dir():
@@ -158,7 +157,6 @@ def open_experiment(settings: ExperimentSettings, variants: Sequence[Variant]) -
     else:
         book, known = {"id": uuid.uuid4().hex, "settings": settings.fixed(), "variants": []}, []
     book["settings"]["skip_broken"] = settings.skip_broken
-    book["settings"]["train"] = {**settings.fixed()["train"], **book["settings"]["train"]}  # what a later version added
     known += [variant for variant in dict.fromkeys(variants) if variant not in known]
     try:
         write_json(path, {**book, "variants": [variant.to_dict() for variant in known]})

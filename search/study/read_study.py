@@ -1,9 +1,7 @@
 """A study as read by commands that do not drive it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import optuna
 
@@ -37,7 +35,7 @@ class ReadStudy:
     skip_broken: bool = False
     """Whether broken items of the dataset are left out."""
     fingerprint: str = ""
-    """Of the dataset when the study began; empty where it is not known."""
+    """Of the dataset when the study began; empty for an experiment."""
     max_latency_ms: float | None = None
     """Slower networks are not trained; None for no limit."""
     id: str = ""
@@ -79,9 +77,10 @@ def _read(root: Path, name: str, study: optuna.Study) -> ReadStudy:
     attributes = study.user_attrs
     if "reference_latency_ms" not in attributes:
         raise StudyError(f"study {name!r} was created but never started", hint="run its search again")
-    space = Space.from_dict(attributes["settings"]["space"])
+    settings = attributes["settings"]
+    space = Space.from_dict(settings["space"])
     presets = {twin.key: preset for preset, twin in presets_in(space).items()}
-    limit_ms = attributes["settings"]["max_latency_ms"]
+    limit_ms = settings["max_latency_ms"]
     trials = [trial for trial in study.get_trials(deepcopy=False) if "result" in trial.user_attrs]
     return ReadStudy(
         name=name,
@@ -90,15 +89,15 @@ def _read(root: Path, name: str, study: optuna.Study) -> ReadStudy:
             records=tuple(to_record(trial, presets) for trial in trials),
             reference=Reference(ap=0.0, latency_ms=float(attributes["reference_latency_ms"])),
         ),
-        device=str(attributes["settings"]["device"]),
-        dataset=str(attributes["settings"]["dataset"]),
-        skip_broken=bool(attributes["settings"].get("skip_broken", False)),
-        fingerprint=str(attributes.get("dataset_fingerprint", "")),
+        device=str(settings["device"]),
+        dataset=str(settings["dataset"]),
+        skip_broken=bool(settings["skip_broken"]),
+        fingerprint=str(attributes["dataset_fingerprint"]),
         max_latency_ms=None if limit_ms is None else float(limit_ms),
-        id=str(attributes.get("id", "")),
-        train=to_train_settings(attributes["settings"]["train"]),
-        also_measure=tuple(attributes["settings"].get("also_measure", ())),
-        inherit=bool(attributes["settings"].get("inherit", False)),
+        id=str(attributes["id"]),
+        train=to_train_settings(settings["train"]),
+        also_measure=tuple(settings["also_measure"]),
+        inherit=bool(settings["inherit"]),
         priors=read_priors(study),
         seconds_shared=0.0 if (shared := read_shared_record(study)) is None else shared.seconds,
         space=space,
@@ -118,13 +117,25 @@ def _what_there_is(searches: list[str], trainings: list[str]) -> str:
     return f"there {'are' if len(names) > 1 else 'is'} {', '.join(names)}"
 
 
-def begun_with(root: Path, name: str) -> Mapping[str, Any] | None:
-    """Return the settings that a study began with, as `StudySettings.fixed` gave them; None where there is no such study."""
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """What a study began with."""
+
+    space: Space
+    """Where its architectures come from."""
+    prior: tuple[str, ...]
+    """The earlier studies that it learns from, as `StudySettings.prior` has them."""
+
+
+def begun_with(root: Path, name: str) -> Begun | None:
+    """Return what a study began with; None where there is no such study, or its driver was killed as it created it."""
     if name not in study_names(root):
         return None
     with named_storage_errors(root), naming_damage(shown_storage(root), f"the study {name!r}"):
-        recorded = optuna.load_study(study_name=name, storage=open_storage(root)).user_attrs.get("settings")
-    return None if recorded is None else dict(recorded)
+        settings = optuna.load_study(study_name=name, storage=open_storage(root)).user_attrs.get("settings")
+        if settings is None:
+            return None
+        return Begun(space=Space.from_dict(settings["space"]), prior=tuple(settings["prior"]))
 
 
 def experiment_names(root: Path) -> list[str]:

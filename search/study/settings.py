@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from search.front.record import trial_folder
 from search.study.errors import StudyError
@@ -15,15 +15,12 @@ from search.study.prior import BUILT_IN
 from spaces.space import Space
 from trials.data.augmentation import AugmentSettings
 from trials.latency.cache import LATENCY_FILE
-from trials.training import FORMER_SETTINGS, FORMER_TRANSFER_RATE, LATER_SETTINGS, TrainSettings
+from trials.training import TrainSettings
 from trials.training.losses.aligned_loss import AlignedLossSettings
 from trials.training.losses.anchored_loss import LossSettings
 
 Keep = Literal["front", "all"]
 SamplerName = Literal["ehvi", "gp", "tpe", "nsga2", "random", "grid"]
-
-_OLD_SAMPLER_NAMES: dict[str, SamplerName] = {"front": "ehvi"}
-"""Of version 0.1; accepted in 0.2."""
 
 MACHINE_SETTINGS = ("num_threads", "num_workers", "cache_mib")
 """Training settings that follow from the machine and from how many trials run at once."""
@@ -90,20 +87,17 @@ class RunSettings(ABC):
     def fixed(self) -> dict[str, Any]:
         """Return what must stay the same when the run is resumed, of JSON types only."""
 
-    def check_unchanged(self, before: dict[str, Any], *, transfers: bool, hint: str) -> None:
+    def check_unchanged(self, before: Mapping[str, Any], *, hint: str) -> None:
         """Refuse to resume with other settings than the run began with.
 
         Args:
             before: `fixed` of when it began.
-            transfers: Whether networks of the run start from ImageNet weights.
             hint: The way out.
 
         Raises:
             StudyError: with the first three differences.
         """
         now = json.loads(json.dumps(self.fixed()))
-        if transfers:
-            before = {**before, "train": {"transfer_rate": FORMER_TRANSFER_RATE, **before["train"]}}
         lines = differences({**before, "skip_broken": now["skip_broken"]}, now)
         if lines:
             shown = "; ".join(lines[:3]) + (f"; and {len(lines) - 3} more" if len(lines) > 3 else "")
@@ -121,7 +115,7 @@ class StudySettings(RunSettings):
     max_latency_ms: float | None = None
     """Trials slower than this are not trained (`trials.trial`); `search.strategy` avoids proposing them."""
     sampler: SamplerName = "ehvi"
-    """Who proposes architectures; an old name becomes the present one."""
+    """Who proposes architectures."""
     seed: int = 0
     """Seed of the sampler."""
     prune: bool = True
@@ -139,7 +133,6 @@ class StudySettings(RunSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "sampler", current_sampler_name(self.sampler))
         if self.budget < 1:
             raise StudyError(f"a budget of {self.budget} trials finds nothing", hint="give at least 1")
         if self.inherit and self.one_shot:
@@ -208,11 +201,6 @@ class StudySettings(RunSettings):
         }
 
 
-def current_sampler_name(name: str) -> SamplerName:
-    """Return the present name of a sampler whose name a user typed or an earlier version recorded."""
-    return _OLD_SAMPLER_NAMES.get(name) or cast(SamplerName, name)
-
-
 def fixed_training(train: TrainSettings, *, leave_out: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return the training settings that must stay the same when a run is resumed."""
     skipped = (*MACHINE_SETTINGS, *leave_out)
@@ -220,38 +208,28 @@ def fixed_training(train: TrainSettings, *, leave_out: tuple[str, ...] = ()) -> 
 
 
 def to_train_settings(recorded: Mapping[str, Any]) -> TrainSettings:
-    """Return the training settings that a run recorded (`fixed_training`); what it lacks is as today, or as it was then.
+    """Return the training settings that a run recorded (`fixed_training`); those of the machine are the defaults.
 
     Args:
         recorded: Read from JSON.
     """
     nested = {"loss": LossSettings, "aligned_loss": AlignedLossSettings, "augmentation": AugmentSettings}
-    values: dict[str, Any] = {"transfer_rate": FORMER_TRANSFER_RATE}
-    for field in dataclasses.fields(TrainSettings):
-        if field.name in recorded:
-            value = recorded[field.name]
-            values[field.name] = _restore(nested[field.name], value) if field.name in nested else value
-    return TrainSettings(**values)
+    return TrainSettings(
+        **{name: _restore(nested[name], value) if name in nested else value for name, value in recorded.items()}
+    )
 
 
 def _restore(kind: type[Any], recorded: Mapping[str, Any]) -> Any:
-    known = [field.name for field in dataclasses.fields(kind) if field.name in recorded]
-    return kind(**{name: tuple(v) if isinstance(v := recorded[name], list) else v for name in known})
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in recorded.items()})
 
 
 def differences(before: dict[str, Any], after: dict[str, Any], *, prefix: str = "") -> list[str]:
     """Return what differs between two settings, one line each, nested names joined by dots."""
     lines = []
     for name in {**before, **after}:
-        old, new = before.get(name), after.get(name, FORMER_SETTINGS.get(name))
-        if name in LATER_SETTINGS and name not in before:
-            continue
+        old, new = before.get(name), after.get(name)
         if isinstance(old, dict) and isinstance(new, dict):
             lines += differences(old, new, prefix=f"{prefix}{name}.")
-        elif old != new and name in FORMER_SETTINGS:
-            lines.append(
-                f"{prefix}{name} was {old}, which this version no longer has; only another study can be searched"
-            )
         elif old != new:
             option = _OPTIONS.get(f"{prefix}{name}")
             lines.append(f"{prefix}{name} was {_shown(old)}, is {_shown(new)}{f' ({option})' if option else ''}")

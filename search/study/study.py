@@ -31,10 +31,10 @@ from search.study.database.lease import Lease
 from search.study.database.parameters import distributions, from_parameters, to_parameters
 from search.study.database.storage import STORAGE_VARIABLE, open_storage, optuna_path, shown_storage, users_storage
 from search.study.database.trial_attributes import INTERRUPTED, WHY
-from search.study.errors import SpaceExhaustedError, StudyError
+from search.study.errors import ProposalStoppedError, SpaceExhaustedError, StudyError
 from search.study.one_shot import SharedRecord
 from search.study.prior import Prior
-from search.study.settings import Keep, StudySettings, current_sampler_name
+from search.study.settings import Keep, StudySettings
 from spaces import Architecture
 from spaces.counted import counted
 from spaces.presets import presets_in
@@ -96,7 +96,7 @@ class Study:
         try:
             self._check_settings()  # again: another process may have driven it until now
             recorded, now = self._study.user_attrs["settings"], self._settings.skip_broken
-            if recorded.get("skip_broken") != now:
+            if recorded["skip_broken"] != now:
                 self._study.set_user_attr("settings", {**recorded, "skip_broken": now})
         except BaseException:
             self._lease.release()
@@ -130,25 +130,23 @@ class Study:
         check_data(self._settings, dataset, former=former, has_results=has_results, notice=notice)
         self._study.set_user_attr("dataset_fingerprint", dataset.fingerprint)
         self._study.set_user_attr("device", now)
+        self._give_id()
 
     def choose_kept(self) -> Keep:
-        """Return whose weights stay, and record a choice: the settings', else the former one, else ``front``.
-
-        A study with trials and without a former choice is of a version that kept all.
-        """
-        former = self._study.user_attrs.get("keep", "all" if self.records() else "front")
-        chosen: Keep = self._settings.keep or former
+        """Return whose weights stay, and record a choice: the settings', else the former one, else ``front``."""
+        chosen: Keep = self._settings.keep or self._study.user_attrs.get("keep", "front")
         self._study.set_user_attr("keep", chosen)
         return chosen
 
     @property
     def id(self) -> str:
         """Distinguishes this study from others of its name in a shared MLflow store."""
-        known = self._study.user_attrs.get("id")
-        if known is None:
-            known = uuid.uuid4().hex
-            self._study.set_user_attr("id", known)
-        return str(known)
+        self._give_id()
+        return str(self._study.user_attrs["id"])
+
+    def _give_id(self) -> None:
+        if "id" not in self._study.user_attrs:
+            self._study.set_user_attr("id", uuid.uuid4().hex)
 
     @property
     def reference_latency_ms(self) -> float | None:
@@ -249,6 +247,7 @@ class Study:
 
         Raises:
             StudyError: another process has taken over the study.
+            ProposalStoppedError: the user ended the run meanwhile.
         """
         self._lease.check()
         tried = self._tried_keys()
@@ -260,6 +259,9 @@ class Study:
             except SpaceExhaustedError:
                 self._end_unproposed()
                 return None
+            except ProposalStoppedError:
+                self._end_unproposed()
+                raise
             architecture = from_parameters(self._settings.space, trial.params)
             if architecture.key not in tried:
                 trial.set_user_attr("architecture", architecture.to_dict())
@@ -368,13 +370,12 @@ class Study:
         if before is None:
             self._study.set_user_attr("settings", self._settings.fixed())
         else:
-            before = {"prior": [], "one_shot": False, **before, "sampler": current_sampler_name(before["sampler"])}
+            before = dict(before)
             is_other = before["sampler"] != self._settings.sampler  # which has other priors: no difference of its own
             if is_other or not self._has_results or self._settings.are_same_priors(before["prior"]):
                 before["prior"] = self._settings.fixed()["prior"]
             self._settings.check_unchanged(
                 before,
-                transfers=any(skeleton.transfer for skeleton in self._settings.space.skeletons),
                 hint="give the same settings to resume it (without --prior it goes on as it began), or another --study NAME "
                 "to begin a new one",
             )

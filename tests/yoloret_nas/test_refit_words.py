@@ -15,7 +15,7 @@ from search.study.settings import StudySettings
 from tests.search.driver.scripted import SPACE
 from tests.search.records import STAIRCASE, record, summary
 from trials.training import TrainingError, TrainSettings
-from yoloret_nas.terminal import refit as module
+from yoloret_nas.api import refit as module
 
 FAILED: dict[str, Any] = {"state": "failed", "reason": "the loss is nan"}
 
@@ -39,7 +39,7 @@ def say(
         asked.append(repeats)
         return list(records)
 
-    monkeypatch.setattr(module, "run", play)
+    monkeypatch.setattr(module, "run_variants", play)
     settings = StudySettings(
         name="s", space=SPACE, dataset="shapes", device="cpu", train=TrainSettings(epochs=3), budget=9, root=tmp_path
     )

@@ -1,13 +1,11 @@
-"""What a search's options leave open, and how it is chosen: the prior."""
+"""What a search's options leave open, and how it is chosen: the prior and the space."""
 
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 
 from search.driver.search import run_search
-from search.study.database.storage import open_storage
 from search.study.errors import StudyError
 from tests.search.driver.scripted import RecordingView, ScriptedExecutor
 from yoloret_nas.api.search_plan import SearchPlan, plan_search
@@ -62,7 +60,6 @@ input_size: [64]
     ("options", "prior"),
     [
         ({}, ("built-in",)),
-        ({"sampler": "front"}, ("built-in",)),
         ({"inherit": True, "keep": "all"}, ("built-in",)),
         ({"sampler": "random"}, ()),
         ({"one_shot": True}, ()),
@@ -103,23 +100,26 @@ def test_a_search_that_began_goes_on_with_what_it_began_with(
     assert with_another_sampler.settings.prior == ()
     with pytest.raises(StudyError, match=r"exists with other settings: sampler was ehvi, is random\n"):
         begin(with_another_sampler)
-    study = optuna.load_study(study_name=planned.settings.name, storage=open_storage(root))
-    recorded = study.user_attrs["settings"]
-    del recorded["prior"]  # as a version without priors left it
-    study.set_user_attr("settings", recorded)
-    assert plan(root, **same).settings.prior == ()
 
 
-def test_a_word_names_no_new_study_but_an_old_one_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+def test_a_word_of_the_prior_names_no_study(tmp_path: Path) -> None:
     for word in ("none", "built-in"):
         with pytest.raises(OptionError, match=f"a study cannot be named '{word}', which --prior takes for a word"):
             plan(tmp_path / "runs", study=word)
+
+
+def test_a_study_that_is_named_goes_on_in_its_own_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default depends on the machine, and the file of a space may be elsewhere now."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (tmp_path / "one.yaml").write_text(ONE_BACKBONE)
-    of_old = plan(tmp_path / "runs", space=str(tmp_path / "one.yaml"), prior=("none",))
-    object.__setattr__(of_old.settings, "name", "none")
-    begin(of_old)
-    assert not plan(tmp_path / "runs", space=str(tmp_path / "one.yaml"), study="none").is_new
+    planned = plan(tmp_path / "runs", space=str(tmp_path / "one.yaml"), study="mine")
+    begin(planned)
+    (tmp_path / "one.yaml").unlink()
+    again = plan(tmp_path / "runs", study="mine", budget=2)
+    assert again.settings.space == planned.settings.space
+    begin(again)
+    with pytest.raises(StudyError, match=r"study 'mine' exists with other settings: space\.name was one, is tiny"):
+        begin(plan(tmp_path / "runs", study="mine", space="tiny"))
 
 
 def test_a_prior_is_named_none_alone(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from spaces.paper_experiments import necks
 from tests.search.driver.scripted import ScriptedExecutor, fail_with
 from tests.yoloret_nas.conftest import SHAPES, Call, InlineExecutor, RealStudy
 from trials.training import TrainSettings
-from yoloret_nas.terminal.experiments import _print_rows
+from yoloret_nas.terminal.experiment_table import print_rows
 
 TINY = {"backbone": "mobilenetv3_small_050", "truncation": 9, "head": "plain", "head_width": 32, "input_size": 64}
 QUICK = ("--data", SHAPES, "--epochs", "1", "--batch-size", "8")
@@ -127,7 +127,7 @@ def test_an_experiment_that_began_without_weights_says_how_to_go_on_once_they_ca
     open_experiment(
         settings, [Variant(label=label, architecture=one.replace(transfer=0)) for label, one in begun.items()]
     )
-    monkeypatch.setattr("yoloret_nas.terminal.experiments.why_unavailable", lambda backbone: "")
+    monkeypatch.setattr("yoloret_nas.api.experiment.why_unavailable", lambda backbone: "")
     necks_again = "ablation --of necks --backbone mobilenetv3_small_050 --data shapes --input-size 64 --name necks"
     refused = call(*necks_again.split())
     assert refused.code == 2
@@ -147,7 +147,7 @@ def test_steps_are_drawn_as_bars_and_lengths_over_latency(
 ) -> None:
     drawn = []
     monkeypatch.setattr(
-        "yoloret_nas.terminal.experiments.compare_variants", lambda *_, draw, **__: drawn.append(draw.__name__)
+        "yoloret_nas.api.experiment.compare_variants", lambda *_, draw, **__: drawn.append(draw.__name__)
     )
     backbone = ("--backbone", "mobilenetv3_small_050", "--weights", "random", "--input-size", "64")
     assert call("ablation", *backbone, *flags, "--data", "shapes").code == 0
@@ -168,7 +168,7 @@ def test_backbones_of_which_some_have_no_weights_are_not_compared(call: Call) ->
 
 def test_a_label_without_a_complete_training_is_named_below_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     row = Row(label="whole", ap=(0.5,), ap50=(0.7,), latency_ms=4.0, macs=1_000_000, params=1_000)
-    _print_rows([row], ("cut to some length", "whole"))
+    print_rows([row], ("cut to some length", "whole"))
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].startswith("whole                0.5000")
     assert lines[2] == "cut to some length no complete training, so it is not in the files"
@@ -216,7 +216,7 @@ def test_bad_input_is_one_clear_message(call: Call, arguments: str, code: int, m
 def test_weights_asked_for_by_name_must_be_had_and_others_may_be_missed(
     call: Call, inline: None, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("yoloret_nas.terminal.experiments.why_unavailable", lambda backbone: "the hub is out of reach")
+    monkeypatch.setattr("yoloret_nas.api.experiment.why_unavailable", lambda backbone: "the hub is out of reach")
     refused = call("train", tiny, *QUICK, "--weights", "imagenet")
     assert refused.code == 1
     assert "the hub is out of reach" in refused.said
@@ -292,7 +292,7 @@ def test_full_trainings_that_all_fail_fail_the_command(
 def test_an_experiment_without_a_complete_training_fails(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     executor = ScriptedExecutor(scripts={0: fail_with("memory ran out"), 1: fail_with("the loss is nan")})
     monkeypatch.setattr("yoloret_nas.workers.LocalExecutor", lambda **options: executor)
-    monkeypatch.setattr("yoloret_nas.terminal.experiments.why_unavailable", lambda backbone: "")
+    monkeypatch.setattr("yoloret_nas.api.experiment.why_unavailable", lambda backbone: "")
     flags = ("--backbone", "mobilenetv3_small_050", "--blocks", "0,12", "--input-size", "64", "--seeds", "1")
     called = call("transfer-curve", *flags, *QUICK, "--name", "curve")
     assert called.code == 1, called.said

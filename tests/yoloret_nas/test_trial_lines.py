@@ -11,7 +11,7 @@ from search.front.estimate import Estimate
 from search.front.summary import Summary
 from search.study.refit import compare_refit
 from tests.search.records import record, summary
-from yoloret_nas.terminal.refit import show_refit
+from yoloret_nas.terminal.refit_table import show_refit
 from yoloret_nas.terminal.training_view import TrainingView
 from yoloret_nas.terminal.trial_lines import front_table
 

@@ -18,7 +18,7 @@ from spaces.networks.shared_weights import SharedWeights
 from trials.data.batches import Batch
 from trials.data.images.letterbox import as_network_input
 from trials.one_shot.losses import Losses
-from trials.training.detector import split_targets
+from trials.training.detection_module import split_targets
 from trials.training.kept_memory import keep_freed_memory
 from trials.training.mixed_depthwise import mix_depthwise
 

@@ -20,7 +20,7 @@ from trials.one_shot.losses import Losses
 from trials.one_shot.sandwich import largest_of_each_kind, sandwich
 from trials.progress import Report
 from trials.training.data_module import DetectionData, choose_num_workers, count_steps
-from trials.training.detector import initialise_prediction_bias
+from trials.training.detection_module import initialise_prediction_bias
 from trials.training.epoch_reports import EpochRecord, EpochReports
 from trials.training.last_checkpoint import LastCheckpoint, find_last
 from trials.training.lightning_guard import named_errors, quiet_lightning

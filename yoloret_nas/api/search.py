@@ -57,8 +57,8 @@ def search(
         device: Where latency is measured: ``cpu``, ``cpu:threads=N``, ``cuda``, ``cuda:N``, ``ssh://host``.
         also_measure: Devices whose latency is recorded, too.
         max_latency: Slower networks are not trained: a number of milliseconds, or text such as ``"33ms"``.
-        space: ``paper``, ``nano``, ``lite``, ``tiny``, or a YAML file; None for ``nano`` with a GPU or a board, else
-            ``tiny``.
+        space: ``paper``, ``nano``, ``lite``, ``tiny``, or a YAML file; None for that of the named study if it has begun,
+            else ``nano`` with a GPU or a board and ``tiny`` without.
         study: Its name; None for one made of space, data and device.
         epochs: Of each trial; None for the recipe's.
         recipe: How trials train; None for ``quick`` on generated images, else ``modern``.

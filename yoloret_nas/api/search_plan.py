@@ -1,30 +1,30 @@
 """A search, from its options to its end: what the command and the function have in common."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any
 
 from rich.console import Console
 
 from search.driver.driver import RunResult
-from search.driver.search import check_priors, run_search
+from search.driver.priors import check_priors
+from search.driver.search import run_search
 from search.study.one_shot import shared_training, trial_training
 from search.study.prior import BUILT_IN
-from search.study.read_study import begun_with
-from search.study.settings import StudySettings, current_sampler_name
+from search.study.read_study import Begun, begun_with
+from search.study.settings import StudySettings
 from spaces.counted import counted
 from spaces.named_spaces import open_space
+from spaces.space import Space
 from trials.latency.open_device import open_device
 from trials.one_shot.sandwich import check_one_backbone
+from yoloret_nas.api.refit import refit
 from yoloret_nas.options.data import fetch_data, is_generated
 from yoloret_nas.options.recipe import choose_training
 from yoloret_nas.options.search import NO_PRIOR, SearchOptions, study_name
 from yoloret_nas.options.values import OptionError
 from yoloret_nas.terminal.interrupts import interrupts
 from yoloret_nas.terminal.live_view import LiveView
-from yoloret_nas.terminal.refit import refit
 from yoloret_nas.workers import Workers, choose_workers
 
 _REFIT_FACTOR = 3
@@ -58,7 +58,7 @@ def plan_search(options: SearchOptions) -> SearchPlan:
     data, device = options.data, options.device
     train = choose_training(options.recipe, data=data, epochs=options.epochs, batch_size=options.batch_size)
     workers = choose_workers(options.cluster, at_once=options.workers, batch_size=train.batch_size)
-    space = open_space(options.space or ("nano" if workers.has_gpus or device.startswith("ssh://") else "tiny"))
+    space = _choose_space(options, has_gpus=workers.has_gpus)
     if options.one_shot:
         check_one_backbone(space)
     refit_epochs = options.refit
@@ -71,7 +71,7 @@ def plan_search(options: SearchOptions) -> SearchPlan:
         )
     name = options.study or study_name(space.name, data, device)
     recorded = begun_with(options.dir, name)
-    if recorded is None and name in (BUILT_IN, NO_PRIOR):
+    if name in (BUILT_IN, NO_PRIOR):
         raise OptionError(
             f"a study cannot be named {name!r}, which --prior takes for a word", hint="choose another --study"
         )
@@ -108,14 +108,21 @@ def plan_search(options: SearchOptions) -> SearchPlan:
     )
 
 
-def _choose_prior(options: SearchOptions, *, recorded: Mapping[str, Any] | None) -> tuple[str, ...]:
+def _choose_space(options: SearchOptions, *, has_gpus: bool) -> Space:
+    """Return the space asked for, else that of the named study if it has begun, else the machine's."""
+    if options.space is None and options.study is not None and (recorded := begun_with(options.dir, options.study)):
+        return recorded.space
+    return open_space(options.space or ("nano" if has_gpus or options.device.startswith("ssh://") else "tiny"))
+
+
+def _choose_prior(options: SearchOptions, *, recorded: Begun | None) -> tuple[str, ...]:
     """Return the priors asked for, else what the study began with, else, for a new one, what comes with the tool."""
     if options.prior:
         return tuple(one for one in options.prior if one != NO_PRIOR)
-    if current_sampler_name(options.sampler) != "ehvi":  # others take none
+    if options.sampler != "ehvi":  # others take none
         return ()
     if recorded is not None:
-        return tuple(recorded.get("prior", ()))  # a version without priors recorded none
+        return recorded.prior
     return () if options.one_shot else (BUILT_IN,)  # networks with shared weights are a prior of their own
 
 

@@ -8,13 +8,13 @@ from rich.console import Console
 
 from search.study.experiment import Variant
 from trials.training import Precision, RecipeName, TrainingError
+from yoloret_nas.api.experiment import prepare, run_variants, to_settings
 from yoloret_nas.api.trial import Trial
 from yoloret_nas.options.data import data_name
 from yoloret_nas.options.training import TrainingOptions, weights_from
 from yoloret_nas.options.values import check_at_least
 from yoloret_nas.sources import Network, find_source
 from yoloret_nas.terminal.console import open_console
-from yoloret_nas.terminal.experiments import prepare, run, to_settings
 
 
 def train(
@@ -99,7 +99,7 @@ def train_network(
     label = re.sub(r"[^A-Za-z0-9._]+", "-", found.label)
     settings = to_settings(name or f"train-{label}-{data_name(options.data)}", options)
     variant = Variant(label=found.label, architecture=architecture, seed=seed)
-    (record,) = run(settings, [variant], console=console)
+    (record,) = run_variants(settings, [variant], console=console)
     if record.point is None:
         raise TrainingError(f"the training failed: {record.result.reason}")
     return Trial(study=settings.name, record=record, root=settings.root)

@@ -9,7 +9,7 @@ from search.study.read_study import ReadStudy
 from search.study.refit import full_training
 from spaces.counted import counted
 from trials.training import TrainingError
-from yoloret_nas.terminal.experiments import run
+from yoloret_nas.api.experiment import run_variants
 
 
 def full_name(study: str, number: int, *, epochs: int) -> str:
@@ -58,7 +58,7 @@ def train_trial(
     )
     seed = opened.train.seed + 1  # the study's own gave the score that it was chosen for
     variant = Variant(label=f"{opened.name}:{record.number}", architecture=record.architecture, seed=seed)
-    (done,) = run(settings, [variant], console=console)
+    (done,) = run_variants(settings, [variant], console=console)
     if done.point is None:
         raise TrainingError(f"the training failed: {done.result.reason}")
     trained = read_experiment(opened.root, settings.name)

@@ -46,8 +46,8 @@ def ablation(
     from search.reports.experiment import draw_steps, draw_trade_off
     from spaces.paper_experiments import ablation as steps
     from spaces.paper_experiments import necks, truncation_against_width
+    from yoloret_nas.api.experiment import check_alike, compare_variants, prepare, to_settings
     from yoloret_nas.terminal.console import open_console
-    from yoloret_nas.terminal.experiments import check_alike, compare_variants, prepare, to_settings
 
     console = open_console()
     input_size = options.input_size or 320

@@ -28,7 +28,7 @@ def report(study: str, out: Path | None, root: Path) -> None:
     from search.study.errors import StudyError
     from search.study.read_study import read_study
     from search.tracking.runs import log_report
-    from yoloret_nas.terminal.refit import show_refit
+    from yoloret_nas.terminal.refit_table import show_refit
     from yoloret_nas.terminal.trial_lines import front_table
 
     opened = read_study(root, study)

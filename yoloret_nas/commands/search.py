@@ -7,7 +7,7 @@ import click
 from click.core import ParameterSource
 
 from spaces.counted import counted
-from yoloret_nas.options.choices import DEFAULT_EPOCHS, KEPT, OLD_SAMPLERS, RECIPES, SAMPLERS
+from yoloret_nas.options.choices import DEFAULT_EPOCHS, KEPT, RECIPES, SAMPLERS
 from yoloret_nas.options.complete import complete_path, complete_prior, complete_study
 from yoloret_nas.options.data import DATA_HELP
 from yoloret_nas.options.quantities import Milliseconds
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     "--space",
     default=None,
     shell_complete=complete_path,
-    help="paper, nano, lite, tiny, or a YAML file.  [default: nano with a GPU or a board, else tiny]",
+    help="paper, nano, lite, tiny, or a YAML file.  [default: as begun; nano with a GPU or a board, else tiny]",
 )
 @click.option(
     "--study",
@@ -48,8 +48,7 @@ if TYPE_CHECKING:
 @weights_dir_option
 @click.option(
     "--sampler",
-    type=click.Choice((*SAMPLERS, *OLD_SAMPLERS)),
-    metavar=f"[{'|'.join(SAMPLERS)}]",
+    type=click.Choice(SAMPLERS),
     default="ehvi",
     help="How the next architecture is chosen.",
 )

@@ -34,8 +34,8 @@ def transfer_curve(backbone: str, blocks: str, seeds: int, name: str | None, opt
         raise click.BadParameter("without ImageNet weights there is no curve", param_hint="--weights")
     from search.reports.experiment import draw_curve
     from spaces.paper_experiments import transfer_curve as curve
+    from yoloret_nas.api.experiment import compare_variants, prepare, to_settings
     from yoloret_nas.terminal.console import open_console
-    from yoloret_nas.terminal.experiments import compare_variants, prepare, to_settings
 
     console = open_console()
     # A curve without the weights would be flat and mean nothing, so they are required.

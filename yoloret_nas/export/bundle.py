@@ -123,8 +123,10 @@ def open_bundle(folder: Path, file: str = ONNX_FILE) -> run.Detector:
         raise BundleError(f"{folder} is not an export", hint="write one with: yoloret-nas export --study NAME")
     settings = _read_settings(path)
     raw = settings.get(RAW_FILE)
-    if ONNX_FILE not in settings or (file == RAW_FILE and not (isinstance(raw, dict) and "mean" in raw)):
-        raise BundleError(f"{folder} was exported by an earlier version", hint="export it again")
+    if ONNX_FILE not in settings:
+        raise BundleError(f"{path} does not describe {ONNX_FILE}", hint="export it again")
+    if file == RAW_FILE and not (isinstance(raw, dict) and "mean" in raw):
+        raise BundleError(f"{path} does not describe {RAW_FILE}", hint="export it again")
     with naming_file(folder / file):
         return run.Detector(str(folder), "openvino" if file.endswith(".xml") else "onnxruntime", file)
 

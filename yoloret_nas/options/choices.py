@@ -2,8 +2,6 @@
 
 SPACES = ("paper", "nano", "lite", "tiny")
 SAMPLERS = ("ehvi", "gp", "tpe", "nsga2", "random", "grid")
-OLD_SAMPLERS = ("front",)
-"""Earlier names of samplers, accepted but not shown."""
 KEPT = ("front", "all")
 RECIPE_EPOCHS = {"modern": 30, "quick": 6, "paper": 250}
 RECIPES = tuple(RECIPE_EPOCHS)

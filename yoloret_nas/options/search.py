@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yoloret_nas.options.choices import KEPT, OLD_SAMPLERS, RECIPES, SAMPLERS, SPACES
+from yoloret_nas.options.choices import KEPT, RECIPES, SAMPLERS, SPACES
 from yoloret_nas.options.data import check_data, data_name
 from yoloret_nas.options.values import OptionError, check_at_least, check_choice, check_folder
 
@@ -118,7 +118,7 @@ class SearchOptions:
         others = ", ".join(one for one in self.prior if one != NO_PRIOR)
         if others and NO_PRIOR in self.prior:
             raise OptionError(f"prior is {NO_PRIOR} and {others}", hint=f"leave out {NO_PRIOR}, or the rest")
-        check_choice("sampler", self.sampler, (*SAMPLERS, *OLD_SAMPLERS))
+        check_choice("sampler", self.sampler, SAMPLERS)
         if self.space and self.space not in SPACES and not Path(self.space).is_file():
             raise OptionError(f"space {self.space!r} is none of {', '.join(SPACES)}, and no file")
         check_folder("weights_dir", self.weights_dir)

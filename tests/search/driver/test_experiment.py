@@ -345,39 +345,6 @@ def test_a_training_whose_device_is_away_is_tried_again(run: Run, tracking: Runs
     assert tracking.interrupted == [1]
 
 
-def test_an_experiment_from_before_the_neck_was_a_field_is_resumed(run: Run, root: Path) -> None:
-    run(VARIANTS[:2])
-    path = root / "few" / EXPERIMENT_FILE
-    book = json.loads(path.read_text())
-    for variant in book["variants"]:
-        del variant["architecture"]["neck"]
-    write_json(path, book)
-    results, executor = run(VARIANTS[:2])
-    assert executor.started == []
-    assert len(results) == 2
-
-
-def test_an_experiment_from_before_pretrained_parts_had_a_rate_is_resumed_unless_it_has_some(
-    run: Run, root: Path
-) -> None:
-    path = root / "few" / EXPERIMENT_FILE
-
-    def forget_the_rate() -> None:
-        book = json.loads(path.read_text())
-        del book["settings"]["train"]["transfer_rate"]
-        write_json(path, book)
-
-    pretrained = Variant(label="pretrained", architecture=BASE.replace(transfer=4), seed=0)
-    run(VARIANTS[:1])
-    forget_the_rate()
-    run([VARIANTS[0], pretrained])  # the rate is noted with the first that it counts for
-    _, executor = run([VARIANTS[0], pretrained])
-    assert executor.started == []
-    forget_the_rate()
-    with pytest.raises(StudyError, match=r"train\.transfer_rate was 1\.0, is 0\.1"):
-        run([VARIANTS[0], pretrained])
-
-
 def test_other_settings_and_a_search_of_the_name_are_refused(run: Run, root: Path) -> None:
     run(VARIANTS[:1])
     with pytest.raises(StudyError, match=r"'few' exists with other settings: train\.epochs was 2, is 3"):

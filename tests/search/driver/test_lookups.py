@@ -86,3 +86,28 @@ def test_a_limit_needs_a_scale_before_the_first_training(
 ) -> None:
     seen, _ = _look_ups(settings(sampler="ehvi", budget=3, max_latency_ms=30.0), monkeypatch, train_s=1.0)
     assert seen == [0] * 6
+
+
+def test_a_run_that_is_ended_while_a_proposal_measures_ends_before_the_next_measurement(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    seen: list[Architecture] = []
+
+    def measure_ms(architecture: Architecture, settings: StudySettings, *, num_classes: int) -> float:
+        seen.append(architecture)
+        return fake_latency_ms(architecture)
+
+    chosen = settings(sampler="ehvi", budget=3, max_latency_ms=30.0)  # six look-ups come first
+    for is_ended in (True, False):
+        executor = ScriptedExecutor()
+        result = run_search(
+            chosen,
+            executor=executor,
+            view=RecordingView(),
+            devices=Measures(measure_ms),
+            stop_requested=lambda: "finish" if is_ended and len(seen) >= 2 else "no",  # noqa: B023
+        )
+        if is_ended:
+            assert (len(seen), executor.started, result.ending) == (2, [], "interrupted")
+    assert result.ending == "done"
+    assert len(result.summary.records) == 3

@@ -25,10 +25,11 @@ from search.driver.executor import Event, Finished, Progressed
 from search.driver.lock import driver_lock
 from search.driver.reference_latency import slowest_latency_ms
 from search.driver.repeated_failure import RepeatedFailureError
-from search.driver.search import run_search
+from search.driver.search import SearchWork, run_search
+from search.driver.work import Proposal
 from search.front.summary import Summary
 from search.strategy.optuna_samplers import SpaceSampler
-from search.study.database.storage import open_storage, optuna_path
+from search.study.database.storage import open_storage
 from search.study.errors import StudyError
 from search.study.read_study import EXPERIMENT_FILE, read_study, study_names
 from search.study.settings import StudySettings
@@ -172,7 +173,7 @@ def with_presets() -> Space:
 def test_presets_come_first_and_carry_their_name(
     settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.driver.search.why_unavailable", lambda backbone: "")
+    monkeypatch.setattr("search.driver.available_weights.why_unavailable", lambda backbone: "")
     records = search(settings(space=with_presets(), budget=3)).summary.records
     # The bias of the last convolution is the space's own choice; all else is the paper's.
     assert records[0].architecture == PRESETS["yoloret-m0.75"].replace(prediction_bias=True)
@@ -182,7 +183,7 @@ def test_presets_come_first_and_carry_their_name(
 def test_weights_that_cannot_be_had_are_told_once_and_leave_no_transfer_axis(
     settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.driver.search.why_unavailable", lambda backbone: "the hub is out of reach")
+    monkeypatch.setattr("search.driver.available_weights.why_unavailable", lambda backbone: "the hub is out of reach")
     view = RecordingView()
     outcome = run_search(settings(space=with_presets()), executor=ScriptedExecutor(), view=view)
     assert [notice for notice in view.notices if "out of reach" in notice] == [
@@ -190,7 +191,7 @@ def test_weights_that_cannot_be_had_are_told_once_and_leave_no_transfer_axis(
     ]
     assert {record.architecture.transfer for record in outcome.summary.records} == {0}
     # It goes on so once they can be had.
-    monkeypatch.setattr("search.driver.search.why_unavailable", lambda backbone: "")
+    monkeypatch.setattr("search.driver.available_weights.why_unavailable", lambda backbone: "")
     view = RecordingView()
     outcome = run_search(settings(space=with_presets(), budget=8), executor=ScriptedExecutor(), view=view)
     assert "mobilenetv2_075 start from random weights in this study, as it began" in view.notices
@@ -200,9 +201,9 @@ def test_weights_that_cannot_be_had_are_told_once_and_leave_no_transfer_axis(
 def test_a_study_that_began_with_weights_does_not_go_on_without_them(
     settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.driver.search.why_unavailable", lambda backbone: "")
+    monkeypatch.setattr("search.driver.available_weights.why_unavailable", lambda backbone: "")
     search(settings(space=with_presets(), budget=1))
-    monkeypatch.setattr("search.driver.search.why_unavailable", lambda backbone: "the hub is out of reach")
+    monkeypatch.setattr("search.driver.available_weights.why_unavailable", lambda backbone: "the hub is out of reach")
     with pytest.raises(
         StudyError, match=r"weights of mobilenetv2_075, .* not available now: the hub is out of reach"
     ) as no:
@@ -376,7 +377,7 @@ def test_time_spent_before_the_first_trial_counts(
         time.sleep(0.3)
         return 100.0
 
-    monkeypatch.setattr("search.driver.search.slowest_latency_ms", measure_slowly)
+    monkeypatch.setattr("search.driver.reference_latency.slowest_latency_ms", measure_slowly)
     outcome = search(settings(budget=1), capacity=2)
     assert 0.6 <= outcome.seconds_by_phase["measure"] <= 2 * outcome.seconds
 
@@ -674,20 +675,6 @@ def test_whose_weights_stay_is_the_study_s_choice(
     assert weights() == len(summary.front)
     deleted = f"the weights of {num_beaten} trials that are not on the front are deleted (--keep front)"
     assert deleted in view.notices
-
-
-def test_a_study_of_a_version_that_kept_all_weights_keeps_them(
-    settings: MakeSettings, device: StandInDevice, tracking: Runs
-) -> None:
-    chosen = settings(budget=8)
-    summary = search(chosen).summary
-    for record in summary.records:
-        chosen.trial_folder(record.number).mkdir(parents=True, exist_ok=True)
-        (chosen.trial_folder(record.number) / CHECKPOINT_FILE).touch()
-    with contextlib.closing(sqlite3.connect(optuna_path(chosen.root))) as database, database:
-        database.execute("DELETE FROM study_user_attributes WHERE key = 'keep'")
-    search(chosen)
-    assert len(list(chosen.folder.glob(f"trials/*/{CHECKPOINT_FILE}"))) == 8
 
 
 def test_a_study_does_not_go_on_on_another_device(
@@ -993,6 +980,29 @@ def test_a_trial_whose_device_is_away_is_tried_again_and_spends_no_budget(
     assert ["cannot be reached" in notice for notice in view.notices] == [True, True]
 
 
+def test_what_ended_beside_the_trial_that_ends_the_search_is_recorded(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one's end asks for another proposal, which finds the device away; the second has ended, too."""
+
+    def end_together(request: TrialRequest) -> Generator[Event, bool | None, None]:
+        known = latency(fake_latency_ms(request.architecture))
+        result = TrialResult(state="complete", latency=known, ap=0.5, ap50=0.5, epochs=1)
+        yield Finished(number=request.number, result=result)
+
+    def ask_in_vain(work: SearchWork) -> Proposal | None:
+        if len(work.summary.records) == 1:
+            raise DeviceAwayError("nano cannot be reached")
+        return ask(work)
+
+    ask, executor = SearchWork.ask, ScriptedExecutor(scripts=dict.fromkeys(range(9), end_together), capacity=2)
+    monkeypatch.setattr(SearchWork, "ask", ask_in_vain)
+    with pytest.raises(DeviceAwayError):
+        run_search(settings(budget=6), executor=executor, view=RecordingView())
+    assert tracking.interrupted == []
+    assert len(read_study(settings().root, settings().name).summary.records) == 2
+
+
 def test_only_waits_in_a_row_end_the_search(settings: MakeSettings, device: StandInDevice, tracking: Runs) -> None:
     away = dict.fromkeys((*range(3), *range(4, 7), *range(8, 11)), find_device_away)  # three, thrice
     assert len(search(settings(budget=3), scripts=away).summary.records) == 3
@@ -1088,7 +1098,7 @@ def test_the_reference_stays_as_it_was_set(
     settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = search(settings(budget=2)).summary.reference
-    monkeypatch.setattr("search.driver.search.slowest_latency_ms", lambda *args, **kwargs: 500.0)
+    monkeypatch.setattr("search.driver.reference_latency.slowest_latency_ms", lambda *args, **kwargs: 500.0)
     assert search(settings(budget=3)).summary.reference == before
     limited = settings(name="limited", budget=1, max_latency_ms=30.0)
     assert search(limited).summary.reference.latency_ms == 37.5  # a network just within the limit counts

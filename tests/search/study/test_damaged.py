@@ -17,8 +17,8 @@ from search.study.read_study import read_study, study_names
 from search.tracking.store import experiment_pages
 from spaces import YoloRetError
 from tests.search.conftest import MakeSettings
-from tests.search.driver.scripted import SPACE
-from tests.search.study.test_study import COMPLETE, ask, open_study
+from tests.search.driver.scripted import IDENTITY, SPACE
+from tests.search.study.test_study import COMPLETE, DATA, ask, open_study
 from trials.trial_result import RESULT_FILE, DamagedFileError, TrialResult, read_result, write_result
 
 ARCHITECTURE = next(iter(SPACE))
@@ -59,7 +59,7 @@ def test_a_damaged_result_is_named(tmp_path: Path, text: Any, said: str) -> None
 def test_a_damaged_experiment_is_named(tmp_path: Path, change: dict[str, Any]) -> None:
     path = tmp_path / "exp/experiment.json"
     path.parent.mkdir()
-    book = {"id": "id", "settings": {"device": "cpu", "dataset": "shapes"}, "variants": []}
+    book = {"id": "id", "settings": {"device": "cpu", "dataset": "shapes", "skip_broken": False}, "variants": []}
     path.write_text(json.dumps(book))
     assert read_experiment(tmp_path, "exp") is not None
     path.write_text(json.dumps(book | change))
@@ -85,6 +85,7 @@ def test_a_damaged_experiment_is_named(tmp_path: Path, change: dict[str, Any]) -
 def test_a_damaged_row_names_the_database(settings: MakeSettings, change: str) -> None:
     chosen = settings()
     study = open_study(chosen)
+    study.check_identity(DATA, IDENTITY, notice=print)
     study.reference_latency_ms = 10.0
     study.tell(ask(study)[0], COMPLETE)
     assert len(read_study(chosen.root, chosen.name).summary.records) == 1
@@ -117,7 +118,7 @@ def test_what_no_mlflow_server_answers_names_the_store(tmp_path: Path, monkeypat
     assert "secret" not in caught.value.message + caught.value.hint
 
 
-def test_results_of_earlier_versions_are_read() -> None:
+def test_a_result_is_read_from_what_it_wrote_and_from_less() -> None:
     assert TrialResult.from_dict({"state": "failed", "reason": "x"}) == TrialResult(state="failed", reason="x")
     assert TrialResult.from_dict(json.loads(json.dumps(COMPLETE.to_dict()))) == COMPLETE
 

@@ -93,8 +93,9 @@ def test_repeats_are_judged_by_their_mean() -> None:
 
 def write_refit(root: Path, name: str, *records: TrialRecord) -> None:
     variants = [{"label": one.label, "architecture": one.architecture.to_dict(), "seed": 0} for one in records]
+    settings = {"device": "cpu", "dataset": "shapes", "skip_broken": False}
     (root / name).mkdir(parents=True)
-    write_json(root / name / EXPERIMENT_FILE, {"id": "1", "settings": {"device": "cpu"}, "variants": variants})
+    write_json(root / name / EXPERIMENT_FILE, {"id": "1", "settings": settings, "variants": variants})
     for number, one in enumerate(records):
         folder = root / name / "trials" / f"{number:04d}"
         folder.mkdir(parents=True)

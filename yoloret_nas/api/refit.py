@@ -1,31 +1,25 @@
-"""Retraining the front at the end of a search, in the terminal."""
+"""Retraining the front at the end of a search."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from search.front.estimate import NOISE
 from search.front.record import TrialRecord
 from search.front.summary import Summary
-from search.reports import estimate_words, write_reports
+from search.reports import write_reports
 from search.strategy.accuracy.estimates import with_estimates
 from search.strategy.repeats import Repeats
 from search.study.experiment import ExperimentSettings, read_experiment
-from search.study.next_command import dir_option
 from search.study.refit import Finalists, Refit, compare_refit, find_finalists, full_training, refit_name, to_variants
 from search.study.settings import StudySettings
 from spaces.counted import counted
 from trials.training import TrainingError
-from yoloret_nas.terminal.experiments import run
-from yoloret_nas.terminal.trial_lines import add_columns
+from yoloret_nas.api.experiment import run_variants
+from yoloret_nas.terminal.refit_table import show_refit
 from yoloret_nas.workers import Workers
-
-_COLUMNS = {"full": 4, "trial": 5, "seeds": 5, "AP short": 8, "AP full": 7, "estimated": 13, "AP50": 6, "median": 10}
-"""Column to its width in characters."""
-_MOST_WANTED = ("full", "trial", "AP full", "median")
 
 
 def refit(
@@ -83,7 +77,7 @@ def refit(
             return []
         return write_reports(found, experiment.folder, title=f"{settings.name} · {counted(epochs, 'epoch(s)')} each")
 
-    records = run(
+    records = run_variants(
         experiment,
         to_variants(finalists, seed=settings.seed),
         repeats=Repeats(count=num_repeats, max_latency_ms=settings.max_latency_ms or summary.reference.latency_ms),
@@ -102,52 +96,6 @@ def refit(
     show_refit(replace(found, summary=with_estimates(found.summary)), console, root=settings.root)
     if not found.summary.front:
         raise TrainingError(f"no training of {experiment.name} is complete; the same command trains them again")
-
-
-def show_refit(found: Refit, console: Console, *, root: Path) -> None:
-    """Print full trainings beside the short ones, and how far their rankings agree."""
-    front, estimates = {record.number for record in found.summary.front}, found.summary.estimates
-    title = f"full trainings of {found.name}: {len(front)} on the front (★)"
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    names = add_columns(table, _COLUMNS, most_wanted=_MOST_WANTED, width=console.width)
-    for one in found.retrained:
-        record, result = one.best, one.best.result
-        assert result.latency is not None  # it is complete
-        cells = {
-            "full": str(record.number),
-            "trial": str(one.trial.number),
-            "seeds": str(one.num_seeds),
-            "AP short": f"{one.trial.result.ap:.4f}",
-            "AP full": f"{one.ap:.4f}",
-            "estimated": str(estimates.get(record.number, "–")),
-            "AP50": f"{result.ap50:.4f}",
-            "median": f"{result.latency.median_ms:.3f} ms",
-        }
-        mark = "★ " if record.number in front else "  "
-        table.add_row(*(cells[name] for name in names), f"{mark}{record.architecture.short}")
-    console.print(table)
-    for record in found.summary.records:
-        if record.point is None:
-            console.print(f"full training {record.number} {record.result.state}: {record.result.reason}", markup=False)
-    if any(one.num_seeds > 1 for one in found.retrained):
-        console.print(
-            "AP full: mean over the seeds; the other figures and the weights: of the best seed", soft_wrap=True
-        )
-    console.print(estimate_words(found.summary), markup=False, soft_wrap=True)
-    console.print(agreement_words(found), markup=False, soft_wrap=True)
-    if not front:
-        return
-    console.print(f"next: yoloret-nas export --study {found.name}{dir_option(root)}", markup=False, soft_wrap=True)
-
-
-def agreement_words(found: Refit) -> str:
-    """Return a sentence on how far short and full trainings rank alike."""
-    if found.tau is None:
-        return "too few full trainings to compare their ranking with the short ones'"
-    return (
-        f"short and full trainings rank {len(found.retrained)} architectures with Kendall's tau {found.tau:.2f} "
-        "(1: alike; 0: by chance)"
-    )
 
 
 def _what_it_costs(finalists: Finalists, epochs: int, *, num_repeats: int, before: Refit) -> str:

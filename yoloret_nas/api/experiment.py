@@ -1,16 +1,15 @@
-"""Experiments in the terminal: what the commands that train named networks have in common."""
+"""An experiment, from its options to its end: what the commands that train named networks have in common."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import mean
 
 import click
 from rich.console import Console
 
 from search.driver.experiment import WriteReports, run_experiment
 from search.front.record import TrialRecord
-from search.reports.experiment import Row, to_rows, write_rows
+from search.reports.experiment import to_rows, write_rows
 from search.strategy.repeats import Repeats
 from search.study.experiment import ExperimentSettings, Variant, refuse_relabelled
 from spaces import Architecture
@@ -22,6 +21,7 @@ from yoloret_nas.options.data import data_name, fetch_data
 from yoloret_nas.options.recipe import choose_training
 from yoloret_nas.options.search import ClusterOptions
 from yoloret_nas.options.training import TrainingOptions
+from yoloret_nas.terminal.experiment_table import print_rows
 from yoloret_nas.terminal.interrupts import interrupts
 from yoloret_nas.terminal.training_view import TrainingView
 from yoloret_nas.workers import Workers, choose_workers
@@ -141,14 +141,14 @@ def compare_variants(
         draw(rows, picture, title=f"{title} · {where} · {length}")
         return [table, picture]
 
-    rows = to_rows(run(settings, variants, console=console, write_reports=write_reports))
+    rows = to_rows(run_variants(settings, variants, console=console, write_reports=write_reports))
     if not rows:
         raise TrainingError(f"no training of {settings.name} is complete; the same command trains them again")
-    _print_rows(rows, tuple(architectures))
+    print_rows(rows, tuple(architectures))
     click.echo(f"wrote {table} and {picture.name}")
 
 
-def run(
+def run_variants(
     settings: ExperimentSettings,
     variants: Sequence[Variant],
     *,
@@ -198,17 +198,3 @@ def run(
             err=True,
         )
     return records
-
-
-def _print_rows(rows: Sequence[Row], labels: Sequence[str]) -> None:
-    width = max(14, *(len(label) + 1 for label in labels))
-    click.echo(f"{'':{width}}{'AP':>8}{'±':>8}{'AP50':>8}{'median':>12}{'MACs':>11}{'params':>10}")
-    for row in rows:
-        spread = "—" if row.spread_ap is None else f"{row.spread_ap:.4f}"
-        click.echo(
-            f"{row.label:{width}}{row.mean_ap:8.4f}{spread:>8}{mean(row.ap50):8.4f}{row.latency_ms:9.3f} ms"
-            f"{row.macs / 1e6:9.1f} M{row.params / 1e6:8.2f} M"
-        )
-    for label in labels:
-        if label not in {row.label for row in rows}:
-            click.echo(f"{label:{width}}no complete training, so it is not in the files")

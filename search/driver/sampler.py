@@ -1,0 +1,65 @@
+"""The sampler that a study's settings name, with the latencies that it may look up."""
+
+import time
+from collections.abc import Callable
+
+from optuna.samplers import BaseSampler
+
+from search.driver.devices import Devices
+from search.strategy import EhviSampler, SpaceSampler, StrategySettings
+from search.strategy.latency.lookup_budget import SHARE
+from search.study.errors import ProposalStoppedError
+from search.study.settings import StudySettings
+from spaces import Architecture
+
+
+def make_sampler(
+    settings: StudySettings,
+    *,
+    num_classes: int,
+    devices: Devices,
+    on_look_up: Callable[[float], None],
+    notice: Callable[[str], None],
+    is_stopping: Callable[[], bool] = lambda: False,
+    workers: int = 1,
+) -> BaseSampler:
+    """Return the study's sampler.
+
+    Args:
+        settings: The study.
+        num_classes: Classes of its detectors, for samplers that measure.
+        devices: Measure latencies for a proposal.
+        on_look_up: Called with the seconds of each measurement made for a proposal.
+        notice: Called with a note for the user about each such measurement that failed.
+        is_stopping: Asked before each such measurement, of which a proposal may need dozens: whether the user has ended the
+            run. Then the sampler raises `ProposalStoppedError`.
+        workers: Trials at once.
+    """
+    if settings.sampler != "ehvi":
+        return SpaceSampler(settings.space, name=settings.sampler, seed=settings.seed)
+
+    strategy = StrategySettings(max_latency_ms=settings.max_latency_ms)
+    is_told = False
+
+    def look_up_ms(architecture: Architecture) -> float:
+        nonlocal is_told
+        if is_stopping():
+            raise ProposalStoppedError
+        if not is_told:
+            notice(f"measuring latencies of candidates, for at most {SHARE:.0%} of the time of trainings")
+            is_told = True
+        began = time.monotonic()
+        try:
+            return devices.measure_ms(architecture, settings, num_classes=num_classes)
+        finally:
+            on_look_up(time.monotonic() - began)
+
+    return EhviSampler(
+        settings.space,
+        look_up_ms,
+        notice=notice,
+        num_classes=num_classes,
+        settings=strategy,
+        seed=settings.seed,
+        workers=workers,
+    )
