@@ -71,6 +71,13 @@ class Space:
             )
         if empty := [axis for axis, values in self.axes.items() if not values]:
             raise SpaceError(f"space {self.name!r}: axis {empty[0]!r} has no value", hint="add one or remove the axis")
+        lists = {
+            **self.axes,
+            **{f"truncation of {name}": choice.truncation for name, choice in self.backbones.items()},
+            **{f"transfer of {name}": choice.transfer for name, choice in self.backbones.items()},
+        }
+        if repeated := [name for name, values in lists.items() if len(set(values)) != len(values)]:
+            raise SpaceError(f"space {self.name!r}: {repeated[0]} lists a value twice: {list(lists[repeated[0]])}")
         if not self.backbones:
             raise SpaceError(f"space {self.name!r} has no backbone", hint="add one under backbones:")
         self._check_neck_pairs()

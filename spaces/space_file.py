@@ -104,6 +104,8 @@ def _choice(name: str, node: yaml.Node, place: _Place) -> BackboneChoice:
         for value in numbers[key]:
             if type(value) is not int or value < low or (key == "truncation" and value > num_blocks):
                 raise where.error(f"{key} {value!r} of {name} is not a whole number from {low} to {num_blocks}")
+        if len(set(numbers[key])) != len(numbers[key]):
+            raise where.error(f"{key} of {name} lists a value twice: {list(numbers[key])}")
     return BackboneChoice(**numbers)
 
 

@@ -108,7 +108,7 @@ def _check_same(dataset: Dataset, request: TrialRequest) -> None:
         raise DatasetError(
             f"dataset {request.dataset!r} is not the one that the run began with: fingerprint {dataset.fingerprint}, "
             f"was {request.fingerprint}",
-            hint="restore its files, or start another study with --study",
+            hint="restore its files, or begin anew under another name (--study; --name for trainings)",
         )
 
 
@@ -280,7 +280,8 @@ class _Trial:
         seconds = self._clock.seconds
         seconds["score"] += trained.seconds_score
         seconds["aside"] += trained.seconds_aside
-        seconds["train"] += time.perf_counter() - began - trained.seconds_score - trained.seconds_aside
+        whole_s = trained.seconds_before + time.perf_counter() - began
+        seconds["train"] += whole_s - trained.seconds_score - trained.seconds_aside
         if trained.state == "complete":
             with self._clock("score"):
                 draw_detections(request.work_dir / DETECTIONS_FILE, network, dataset, decoding=trained.decoding)

@@ -3,6 +3,7 @@
 Every line is a flag of `search`. Those that say what the project is about reach every other command that takes them.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,8 @@ def defaults_of(command: click.Command, given: Mapping[str, Any]) -> dict[str, A
         if flag in given and is_reached:
             is_one_of_several = parameter.multiple and not isinstance(given[flag], list)
             value = [given[flag]] if is_one_of_several else given[flag]
+            if isinstance(parameter.type, click.Path) and isinstance(value, str):
+                value = os.path.expanduser(value)  # as a shell does with what is typed
             defaults[str(parameter.name)] = [*map(_as_typed, value)] if isinstance(value, list) else _as_typed(value)
     return defaults
 

@@ -18,7 +18,7 @@ from search.front.record import TrialRecord
 from search.front.summary import Summary
 from search.strategy.repeats import Repeats, choose_repeat
 from search.study.data_record import check_data
-from search.study.experiment import ExperimentSettings, Variant, open_experiment, to_summary
+from search.study.experiment import ExperimentSettings, Variant, note_device, open_experiment, to_summary
 from trials.progress import Progress
 from trials.training.last_checkpoint import LAST_FILE
 from trials.trial_result import TrialRequest, TrialResult, read_result
@@ -72,7 +72,7 @@ class ExperimentWork:
     """An experiment as a source of trials: the listed variants, then the repeats that it chooses.
 
     Raises:
-        StudyError: the folder belongs to a study, or to an experiment of other settings or other data.
+        StudyError: the folder belongs to a study, or to an experiment of other settings, other data or another device.
     """
 
     description: Mapping[str, str] = {}
@@ -90,6 +90,7 @@ class ExperimentWork:
     ) -> None:
         self.settings = settings
         self.id, self._variants = open_experiment(settings, variants)
+        note_device(settings, opened.identity)
         self._requested = [self._variants.index(variant) for variant in variants]
         self._repeats = repeats
         self._device_key = opened.identity.key

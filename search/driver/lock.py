@@ -31,7 +31,7 @@ def driver_lock(folder: Path) -> Iterator[None]:
                 file.seek(0)
                 raise StudyError(
                     f"study {folder.name!r} is being searched by process {file.read().strip() or 'unknown'}",
-                    hint="wait for it, or choose another --study",
+                    hint="wait for it, or choose another name (--study; --name for trainings)",
                 )
         file.truncate(0)
         file.write(str(os.getpid()))

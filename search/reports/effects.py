@@ -14,8 +14,10 @@ from search.front.pareto import FloatArray
 from search.front.record import TrialRecord
 from search.reports.main_effects import sample_main_effects
 from spaces import Architecture
+from spaces.space import AXES
 
-_AXES = ("scale_set", "shortcut", "rfcr_width", "rfcr_channels", "rfcr_kernel", "head", "head_width", "input_size")
+_AXES = tuple(axis for axis in AXES if axis not in ("backbone", "truncation", "neck"))
+"""Those with names of their own here: the backbone has its truncation, the scale set its neck."""
 _MIN_TRIALS = 8
 """Fewer do not suffice for a dozen axes."""
 _PERCENTILES = (5, 95)
@@ -103,9 +105,16 @@ def _sample(trials: Sequence[tuple[Mapping[str, str], float]], *, seed: int) -> 
 
 def choices_of(architecture: Architecture) -> dict[str, str]:
     """Return the value of each axis whose effects are estimated, by axis."""
-    values = architecture.to_dict() | {"scale_set": architecture.neck_choice}
+    values = architecture.to_dict() | {"scale_set": architecture.neck_choice, "transfer": _transfer_of(architecture)}
     backbone = {"backbone": f"{architecture.backbone}[:{architecture.truncation}]"}
     return backbone | {axis: str(values[axis]) for axis in _AXES}
+
+
+def _transfer_of(architecture: Architecture) -> str:
+    """Return how many of the blocks start from ImageNet weights; as numbers, all of two backbones' would be two values."""
+    if architecture.transfer == architecture.truncation:
+        return "all blocks"
+    return f"first {architecture.transfer} blocks" if architecture.transfer else "none"
 
 
 def _order(value: str) -> tuple[float, str]:

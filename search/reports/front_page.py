@@ -16,6 +16,7 @@ from search.reports.thumbnail import thumbnail
 from search.reports.trial_words import trial_words
 from search.study.next_command import trial_commands
 from spaces.counted import counted
+from trials.training import CHECKPOINT_FILE
 from trials.trial_result import DETECTIONS_FILE
 
 if TYPE_CHECKING:
@@ -138,11 +139,16 @@ def trial_entries(summary: Summary, folder: Path) -> list[dict[str, Any]]:
                     if name != "trial" and value not in (None, "")
                 ],
                 "axes": [[name, str(value)] for name, value in record.architecture.to_dict().items()],
-                "commands": trial_commands(folder.name, number, root=folder.parent) if record.point else [],
+                "commands": _commands(record, folder) if record.point else (),
                 **(_picture(trial_folder(folder, number) / DETECTIONS_FILE) if on_front else {}),
             }
         )
     return entries
+
+
+def _commands(record: TrialRecord, folder: Path) -> tuple[str, ...]:
+    has_weights = (trial_folder(folder, record.number) / CHECKPOINT_FILE).is_file()
+    return trial_commands(folder.name, record.number, root=folder.parent, has_weights=has_weights)
 
 
 def _point(record: TrialRecord) -> tuple[float, float] | None:

@@ -5,7 +5,7 @@ experiment's folder holds its id, its settings and its variants; results are rea
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,12 @@ from typing import Any
 from search.front.pareto import Reference
 from search.front.record import TrialRecord, trial_folder
 from search.front.summary import Summary
+from search.study.device_record import check_device, describe_device
 from search.study.errors import StorageError, StudyError, naming_damage
 from search.study.read_study import EXPERIMENT_FILE, ReadStudy
 from search.study.settings import RunSettings, differences, fixed_training
 from spaces import Architecture
+from trials.latency import DeviceIdentity
 from trials.trial_result import TrialResult, read_json, read_result, write_json
 
 _DAMAGED = "put a copy of yours in its place, or begin another with --name NAME"
@@ -102,6 +104,25 @@ def _read(root: Path, name: str, book: dict[str, Any]) -> ReadStudy:
     )
 
 
+def note_device(settings: ExperimentSettings, device: DeviceIdentity) -> None:
+    """Record the device that an experiment begins on, and refuse another one later: its table would mix both.
+
+    Raises:
+        StudyError: with what changed.
+        StorageError: the file cannot be written.
+    """
+    path = settings.folder / EXPERIMENT_FILE
+    book = read_json(path, hint=_DAMAGED)
+    with naming_damage(path, "an experiment"):
+        check_device(
+            book.get("device"),
+            device,
+            what=f"trainings {settings.name!r}",
+            way_out="begin others with another --name",
+        )
+    _write(path, {**book, "device": describe_device(device)})
+
+
 def to_summary(records: Sequence[TrialRecord]) -> Summary:
     """Return an experiment's trainings together; the reference is AP 0 at the slowest of them, for it seeks no front."""
     slowest_ms = max((record.point[1] for record in records if record.point), default=1.0)
@@ -158,10 +179,14 @@ def open_experiment(settings: ExperimentSettings, variants: Sequence[Variant]) -
         book, known = {"id": uuid.uuid4().hex, "settings": settings.fixed(), "variants": []}, []
     book["settings"]["skip_broken"] = settings.skip_broken
     known += [variant for variant in dict.fromkeys(variants) if variant not in known]
+    _write(path, {**book, "variants": [variant.to_dict() for variant in known]})
+    return book["id"], known
+
+
+def _write(path: Path, book: Mapping[str, Any]) -> None:
     try:
-        write_json(path, {**book, "variants": [variant.to_dict() for variant in known]})
+        write_json(path, book)
     except OSError as error:
         raise StorageError(
             f"{path} cannot be written: {error.strerror}", hint="free disk space; the same command resumes"
         ) from error
-    return book["id"], known

@@ -21,7 +21,7 @@ def select_trial(
     """
     complete = {record.number: record for record in summary.records if record.point}
     if not complete:
-        raise StudyError("the study has no complete trial", hint="resume it: yoloret-nas search")
+        raise StudyError("the study has no complete trial", hint="resume it by the command that began it")
     if number is not None:
         if number not in complete:
             raise StudyError(

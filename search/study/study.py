@@ -31,6 +31,7 @@ from search.study.database.lease import Lease
 from search.study.database.parameters import distributions, from_parameters, to_parameters
 from search.study.database.storage import STORAGE_VARIABLE, open_storage, optuna_path, shown_storage, users_storage
 from search.study.database.trial_attributes import INTERRUPTED, WHY
+from search.study.device_record import check_device, describe_device
 from search.study.errors import ProposalStoppedError, SpaceExhaustedError, StudyError
 from search.study.one_shot import SharedRecord
 from search.study.prior import Prior
@@ -118,18 +119,17 @@ class Study:
             StudyError: with what changed.
         """
         attributes = self._study.user_attrs
-        now = {"kind": device.kind, "board": device.board, "backend": device.backend, "precision": device.precision}
-        now["settings"] = dict(device.settings)  # type: ignore[assignment]
-        if (before := attributes.get("device")) and (lines := device.differences(DeviceIdentity(**before))):
-            raise StudyError(
-                f"the device of study {self._settings.name!r} is not the one it began on: {'; '.join(lines)}",
-                hint="set it back, or begin another study with --study NAME",
-            )
+        check_device(
+            attributes.get("device"),
+            device,
+            what=f"study {self._settings.name!r}",
+            way_out="begin another study with --study NAME",
+        )
         has_results = any(record.result.state != "failed" for record in self.records())
         former = attributes.get("dataset_fingerprint")
         check_data(self._settings, dataset, former=former, has_results=has_results, notice=notice)
         self._study.set_user_attr("dataset_fingerprint", dataset.fingerprint)
-        self._study.set_user_attr("device", now)
+        self._study.set_user_attr("device", describe_device(device))
         self._give_id()
 
     def choose_kept(self) -> Keep:

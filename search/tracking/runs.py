@@ -229,7 +229,7 @@ class StudyRuns:
             raise StudyError(
                 f"MLflow experiment {name!r} is deleted",
                 hint=f"restore it, with `mlflow experiments restore --experiment-id {found.experiment_id}` for example, or "
-                "choose another --study",
+                "choose another name (--study; --name for trainings)",
             )
         return found
 

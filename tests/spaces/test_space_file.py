@@ -50,6 +50,7 @@ def test_what_is_printed_reads_back(tmp_path: Path, name: str) -> None:
         ("maxpool", "median", r"mine.yaml:7: shortcut 'median' is unknown"),
         ("96", "[96, 100]", r"mine.yaml:8: input_size 100 is not a multiple"),
         ("96", "[96, 96]", r"mine.yaml:8: input_size lists a value twice"),
+        ("[14, 16]", "[14, 14]", r"mine.yaml:4: truncation of mobilenetv2_050 lists a value twice: \[14, 14\]"),
         ("96", "[]", r"mine.yaml:8: an axis needs at least one value"),
         ("96", "[[96]]", r"mine.yaml:8: an axis is a list of plain values"),
         ("input_size: 96", "neck: [rfcr, panet]", r"mine.yaml:8: neck 'panet' is unknown"),

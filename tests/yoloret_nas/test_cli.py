@@ -26,6 +26,7 @@ import onnxruntime
 import optuna
 import pytest
 import torch
+from mlflow.server.security_utils import is_allowed_host_header, should_block_cors_request
 from PIL import Image
 
 from search.driver.driver import RunResult
@@ -53,7 +54,7 @@ from trials.training import RECIPES, RecipeName, read_checkpoint
 from yoloret_nas.api.search_plan import check_writable
 from yoloret_nas.cli import COMMANDS, EXAMPLES, cli
 from yoloret_nas.commands.search import _where_time_went
-from yoloret_nas.commands.ui import _serve
+from yoloret_nas.commands.ui import _allowed, _reached_as, _serve
 from yoloret_nas.export import proof
 from yoloret_nas.export.bundle import BundleError
 from yoloret_nas.export.precisions import PRECISIONS, check_int8
@@ -942,6 +943,21 @@ def test_a_port_that_is_taken_is_refused_before_links_to_it_are_printed(call: Ca
     assert "http://" not in called.said
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.7", "gpu-box"])
+def test_mlflow_answers_by_every_name_of_this_machine(host: str) -> None:
+    names = _reached_as(host)
+    allowed = _allowed(names, 5001)
+    hosts, pages = allowed["MLFLOW_SERVER_ALLOWED_HOSTS"], allowed["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"]
+    assert names[0] == (socket.gethostname() if host == "0.0.0.0" else host)  # of the links, which a browser can open
+    for name in {*names, socket.gethostname(), "localhost"}:
+        assert is_allowed_host_header(hosts, f"{name}:5001")
+        assert not should_block_cors_request(f"http://{name}:5001", "POST", pages)
+    assert not is_allowed_host_header(hosts, "example.org:5001")
+    assert should_block_cors_request("http://example.org", "POST", pages)
+    assert should_block_cors_request(f"http://{names[0]}:8080", "POST", pages)
+    assert _reached_as("127.0.0.1") == ["127.0.0.1"]
+
+
 @pytest.fixture
 def kept_handlers() -> Iterator[None]:
     """Gives signals their handlers back."""
@@ -1127,6 +1143,14 @@ def test_the_project_file_stands_for_flags_and_flags_win(call: Call, played: Scr
     assert len(played.started) == 2
     assert played.started[0].max_latency_ms == 999.0
     assert Path("elsewhere/named").is_dir()
+    # A shell would have expanded what is typed.
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("HOME", str(Path("at home").absolute()))
+        Path("yoloret-nas.yaml").write_text("\n".join(line.replace("elsewhere", "~/studies") for line in lines))
+        assert call("search", "--budget", "1").code == 0
+    assert Path("at home/studies/named").is_dir()
+    assert not Path("~").exists()
+    Path("yoloret-nas.yaml").write_text("\n".join(lines))
     # The other commands look where the search wrote.
     assert_refused(call("export", "--study", "other"), 2, "no study 'other' in elsewhere")
     shutil.rmtree("elsewhere")

@@ -12,6 +12,7 @@ import torch
 
 from search.reports.experiment import Row
 from search.study.experiment import ExperimentSettings, Variant, open_experiment, read_experiment
+from search.study.kept_weights import WEIGHTS
 from search.study.read_study import read_study
 from spaces.paper_experiments import necks
 from tests.search.driver.scripted import ScriptedExecutor, fail_with
@@ -45,6 +46,7 @@ def test_train_eval_export_predict_and_compare_one_network(call: Call, inline: N
     assert re.search(r"training 0: epoch 1/1  loss \d+\.\d+  AP \d\.\d+  AP50", trained.out)
     ap = re.search(r"^AP (\d\.\d{4}), AP50 (\d\.\d{4}), (\d+\.\d+) ms", trained.out, re.MULTILINE)
     assert ap is not None
+    assert "next: yoloret-nas export --study first --trial 0" in trained.out
     again = call("train", tiny, *QUICK, "--name", "first")
     assert again.code == 0
     assert "resuming: 1 training is finished" in again.out
@@ -65,6 +67,21 @@ def test_train_eval_export_predict_and_compare_one_network(call: Call, inline: N
     assert [f"{float(row['AP']):.4f}" if row["AP"] else "" for row in rows] == [ap[1], ap[1], ""]
     assert float(rows[2]["MACs M"]) > 10 * float(rows[0]["MACs M"])
     assert all(float(row["ms on cpu"]) > 0 for row in rows)
+
+
+def test_a_trial_whose_weights_are_not_kept_is_compared_by_its_record(call: Call, copied_study: RealStudy) -> None:
+    for name in WEIGHTS:
+        (copied_study.root / "real/trials/0001" / name).unlink()
+    words = ("compare", "real:0", "real:1", "--dir", copied_study.root, "--device", "cpu:threads=1", "--json")
+    called = call(*words)
+    assert called.code == 0, called.said
+    rows = json.loads(called.out)
+    records = {one.number: one for one in read_study(copied_study.root, "real").summary.records}
+    assert [row["AP"] for row in rows] == [records[number].result.ap for number in (0, 1)]
+    assert [round(row["params M"] * 1e6) for row in rows] == [records[number].result.params for number in (0, 1)]
+    scored = call(*words, "--data", SHAPES)
+    assert f"real:1 is not scored on {SHAPES}: its weights are not kept" in scored.err
+    assert json.loads(scored.out)[1]["AP"] is None
 
 
 def test_an_experiment_s_table_and_picture(call: Call, inline: None) -> None:

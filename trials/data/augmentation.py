@@ -231,9 +231,12 @@ def _place_boxes(
 
 
 def _limit_boxes(given: Labelled, max_boxes: int, rng: np.random.Generator) -> Labelled:
-    if not max_boxes or len(given.boxes) <= max_boxes:
+    """Keep at most so many objects, drawn at random, and all that is ignored: it would else count as background."""
+    objects = np.flatnonzero(~given.ignored)
+    if not max_boxes or len(objects) <= max_boxes:
         return given
-    kept = np.sort(rng.permutation(len(given.boxes))[:max_boxes])
+    drawn = objects[rng.permutation(len(objects))[:max_boxes]]
+    kept = np.sort(np.concatenate([drawn, np.flatnonzero(given.ignored)]))
     return Labelled(given.image, given.boxes[kept], given.labels[kept], given.ignored[kept])
 
 

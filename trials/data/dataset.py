@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -70,6 +71,11 @@ class Sample:
     num_bytes: int = 0
     """Size of the image file, part of the fingerprint; 0 for a generated image."""
 
+    @property
+    def has_object(self) -> bool:
+        """Whether it has a box that is not ignored."""
+        return bool((~self.ignored).any())
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dataset:
@@ -116,7 +122,7 @@ def split_off_validation(
     """Split training images into training and validation, always in the same way.
 
     The split depends on a hash of each image's name, so added images hardly change it. Roboflow's versions of one picture
-    stay together, and the last images of a class stay in training.
+    stay together, and the last images of a class stay in training. Both parts have objects where two pictures do.
 
     Args:
         samples: At least two images.
@@ -139,17 +145,36 @@ def split_off_validation(
     if len(pictures) == 1:
         pictures = {sample.name: [sample] for sample in samples}
     count = max(1, round(VALIDATION_SHARE * len(samples))) if count is None else count
-    left = Counter(label for sample in samples for label in set(sample.labels.tolist()))
+    left = _count_labels(samples)
     chosen: set[str] = set()
     for picture in sorted(pictures, key=lambda name: hashlib.sha256(name.encode()).digest()):
-        taken = Counter(label for sample in pictures[picture] for label in set(sample.labels.tolist()))
+        taken = _count_labels(pictures[picture])
         if len(chosen) < count and all(left[label] > number for label, number in taken.items()):
             chosen |= {sample.name for sample in pictures[picture]}
             left -= taken
     if not chosen:  # each image is the last one of a class
         chosen = {min(samples, key=lambda sample: hashlib.sha256(sample.name.encode()).digest()).name}
+    if not any(sample.has_object for sample in samples if sample.name in chosen):
+        chosen |= _spare_objects(pictures)
     train = tuple(sample for sample in samples if sample.name not in chosen)
     return train, tuple(sample for sample in samples if sample.name in chosen)
+
+
+def _spare_objects(pictures: Mapping[str, Sequence[Sample]]) -> set[str]:
+    """Return the samples of a picture with an object, where others have some too; a split without any cannot be scored."""
+    order = sorted(pictures, key=lambda name: hashlib.sha256(name.encode()).digest())
+    shown = [name for name in order if any(sample.has_object for sample in pictures[name])]
+    if len(shown) < 2:
+        return set()
+    taken = {name: _count_labels(pictures[name]) for name in shown}
+    whole = sum(taken.values(), Counter[int]())
+    chosen = min(shown, key=lambda name: any(whole[label] == number for label, number in taken[name].items()))
+    return {sample.name for sample in pictures[chosen]}  # the first that is not the last of a class, if there is one
+
+
+def _count_labels(samples: Sequence[Sample]) -> Counter[int]:
+    """Return how many of the images show each class."""
+    return Counter(label for sample in samples for label in set(sample.labels.tolist()))
 
 
 def roboflow_source(name: str) -> str:
@@ -234,8 +259,9 @@ def assemble_dataset(
 
 
 def _shared_images(splits: Mapping[str, Sequence[Sample]]) -> list[str]:
-    train = {sample.name for sample in splits["train"]}
-    counts = {split: sum(s.name in train for s in splits[split]) for split in splits if split != "train"}
-    return [
-        f"{counted(count, 'image(s) is|are')} in both train and {split}" for split, count in counts.items() if count
-    ]
+    notes = []
+    for earlier, later in combinations([split for split in SPLITS if split in splits], 2):
+        names = {sample.name for sample in splits[earlier]}
+        if count := sum(sample.name in names for sample in splits[later]):
+            notes.append(f"{counted(count, 'image(s) is|are')} in both {earlier} and {later}")
+    return notes

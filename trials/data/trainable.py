@@ -11,6 +11,6 @@ def why_untrainable(dataset: Dataset) -> str:
     """
     for split in ("train", "val"):
         samples = dataset.splits[split]
-        if not any((~sample.ignored).any() for sample in samples):
+        if not any(sample.has_object for sample in samples):
             return f"{dataset.name}: its {split} split has {counted(len(samples), 'image(s)')} and no object"
     return ""

@@ -117,7 +117,7 @@ def train_shared(
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        trainer.fit(detector, data.train_dataloader(), ckpt_path=find_last(work_dir), weights_only=True)
+        trainer.fit(detector, datamodule=data, ckpt_path=find_last(work_dir), weights_only=True)
     return SharedTraining(
         weights=weights.cpu().eval(),
         history=tuple(reports.record.history),

@@ -43,10 +43,13 @@ class DetectionData(LightningDataModule):
             seed=settings.seed,
             cache_mib=settings.cache_mib,
         )
+        sampler = _EpochSampler(batches, seed=settings.seed)
+        if self.trainer is not None:  # Lightning sets the epoch too, but too late for workers of a resumed training
+            sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)
         return DataLoader(
             batches,
             batch_size=settings.batch_size,
-            sampler=_EpochSampler(batches, seed=settings.seed),
+            sampler=sampler,
             collate_fn=collate,
             drop_last=len(batches) >= settings.batch_size,  # a last batch of one image would have no batch statistics
             num_workers=self._num_workers,

@@ -50,6 +50,8 @@ class EpochReports(Callback):
         self._num_scored = 0
         self._seconds_score = 0.0
         self._epoch_began_at = self._scoring_began_at = self._reported_at = 0.0
+        self.seconds_before = 0.0
+        """Of the steps and scorings before an interruption, which `record` counts."""
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the epoch's clock and mean loss."""
@@ -117,6 +119,7 @@ class EpochReports(Callback):
         """Take up the record of the interrupted training."""
         scores = state_dict["scores"]
         self.record = TrainRecord(**{**state_dict, "scores": Scores(**scores) if scores else None})
+        self.seconds_before = self.record.seconds_train + self.record.seconds_score
 
     def _is_report_due(self) -> bool:
         now = time.monotonic()

@@ -1,6 +1,7 @@
 """Context managers around Lightning's trainer: named errors, and no banners."""
 
 import logging
+import re
 import signal
 import warnings
 from collections.abc import Iterator
@@ -8,12 +9,13 @@ from contextlib import contextmanager
 
 import torch
 
+from trials.data import DatasetError
 from trials.training.errors import OutOfMemoryError
 
 
 @contextmanager
 def named_errors(batch_size: int) -> Iterator[None]:
-    """Turn an interrupt and out-of-memory errors into errors of their own kind."""
+    """Turn an interrupt, out-of-memory errors and those of data workers into errors of their own kind."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
@@ -23,6 +25,10 @@ def named_errors(batch_size: int) -> Iterator[None]:
             raise
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from error
+    except DatasetError as error:
+        if found := _OF_WORKER.search(error.message):
+            raise DatasetError(found["message"].strip(), hint=(found["hint"] or "").strip()) from error
+        raise
     except (RuntimeError, MemoryError) as error:
         if _is_out_of_memory(error):
             raise OutOfMemoryError(
@@ -46,11 +52,18 @@ def quiet_lightning() -> Iterator[None]:
         logger.setLevel(level)
 
 
+_OF_WORKER = re.compile(
+    r"Caught DatasetError in DataLoader worker[\s\S]*"
+    r"\n[\w.]*DatasetError: (?P<message>[\s\S]*?)(?:\nhint: (?P<hint>[\s\S]*))?\Z"
+)
+"""What torch makes of a worker's error: a text with the worker's traceback."""
+
 _EXPECTED_WARNINGS = (
     r".*does not have many workers.*",  # none is right on a CPU that also trains
     r".*treespec, LeafSpec.*",  # Lightning 2.6 calls what torch 2.15 deprecates
     r".*AccumulateGrad node's stream does not match.*",  # recorded passes were recorded on another stream
     r".*`srun` command is available.*",  # a trial is one process, also on a machine of a SLURM cluster
+    r".*passed in a `val_dataloader` but have no `validation_step`.*",  # shared weights are scored after their training
     r".*GPU available but not used.*",  # the user's accelerator flag
 )
 

@@ -66,6 +66,8 @@ class TrainResult:
     """Time of the scorings."""
     seconds_aside: float
     """Time of `between_steps`."""
+    seconds_before: float
+    """Time of steps, scorings and `between_steps` before an interruption, which the three others count."""
 
 
 def train_network(
@@ -153,6 +155,7 @@ def train_network(
         trained_on=trained_on,
         inherited=inherited,
         seconds_aside=pauses.seconds,
+        seconds_before=reports.seconds_before,
     )
 
 
@@ -210,6 +213,7 @@ def _to_result(
     trained_on: str,
     inherited: float,
     seconds_aside: float,
+    seconds_before: float,
 ) -> TrainResult:
     assert record.scores is not None  # the last epoch is scored, and only a scored one stops the training
     return TrainResult(
@@ -226,6 +230,7 @@ def _to_result(
         seconds_train=record.seconds_train - seconds_aside,
         seconds_score=record.seconds_score,
         seconds_aside=seconds_aside,
+        seconds_before=seconds_before,
     )
 
 
@@ -241,6 +246,14 @@ class Pauses(Callback):
         before = time.perf_counter()
         self._pause()
         self.seconds += time.perf_counter() - before
+
+    def state_dict(self) -> dict[str, float]:
+        """Return the time so far, which a resumed training counts on."""
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """Take up the time of the interrupted training."""
+        self.seconds = state_dict["seconds"]
 
 
 def _check_objects(dataset: Dataset) -> None:

@@ -91,7 +91,7 @@ def load(network: str | Path, *, dir: str | Path = "runs") -> Detector:
     Raises:
         YoloRetError: the text names no network, or none that is trained.
     """
-    with open_detector(str(network), root=Path(dir)) as detector:  # its files are read by now
+    with open_detector(str(network), root=Path(dir).expanduser()) as detector:  # its files are read by now
         return Detector(detector)
 
 

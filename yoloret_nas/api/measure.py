@@ -30,6 +30,6 @@ def measure(network: Network, *, device: str = "cpu", classes: int = 20, dir: st
             network.
     """
     check_at_least(1, classes=classes)
-    model = find_model(network, root=Path(dir))
+    model = find_model(network, root=Path(dir).expanduser())
     with closing(open_device(device, patience_s=0)) as opened:
         return measure_model(opened, model, num_classes=classes)

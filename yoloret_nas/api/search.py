@@ -126,7 +126,7 @@ def search(
         skip_broken=skip_broken,
         accept_changed_data=accept_changed_data,
         keep=keep,
-        dir=Path(dir),
+        dir=Path(dir).expanduser(),
     )
     console = open_console(quiet=quiet)
     with weights_from(options.weights_dir), connected_to(options.cluster):

@@ -190,5 +190,5 @@ def open_study(name: str, *, dir: str | Path = "runs") -> Study:
     Raises:
         StudyError: there is none, or it has not started; names the existing ones.
     """
-    root = Path(dir)
+    root = Path(dir).expanduser()
     return Study(read_experiment(root, name) or read_study(root, name))

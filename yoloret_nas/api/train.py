@@ -79,7 +79,7 @@ def train(
         precision=precision,
         skip_broken=skip_broken,
         accept_changed_data=accept_changed_data,
-        root=Path(dir),
+        root=Path(dir).expanduser(),
     )
     with weights_from(options.weights_dir):
         return train_network(network, name=name, seed=seed, options=options, console=open_console(quiet=quiet))

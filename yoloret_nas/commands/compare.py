@@ -60,7 +60,7 @@ def compare(
     if out is not None:
         write_csv(rows, out)
     click.echo(json.dumps(rows, indent=1) if as_json else _table(rows))
-    if any(row[f"ms on {spec}"] is None for row in rows for spec in specs):
+    if any(row[f"ms on {device.name}"] is None for row in rows for device in devices):
         raise click.exceptions.Exit(1)
 
 
@@ -69,10 +69,13 @@ def _describe(source: "Source", *, data: str | None, split: str, classes: int) -
     from trials.training import CHECKPOINT_FILE, read_checkpoint
 
     is_trained = source.folder is not None and (source.folder / CHECKPOINT_FILE).is_file()
-    checkpoint = read_checkpoint(source.checkpoint) if is_trained else None
-    num_classes = len(checkpoint.decoding.class_names) if checkpoint else classes
+    known = source.checkpoint if is_trained else _of_its_study(source)
+    num_classes = len(read_checkpoint(known).decoding.class_names) if known else classes
     network = build_network(source.architecture, num_classes=num_classes)
-    ap, ap50 = _accuracy(source, data=data, split=split) if checkpoint else (None, None)
+    if data is not None and source.record is not None and not is_trained:
+        click.echo(f"{source.label} is not scored on {data}: its weights are not kept", err=True)
+    has_score = is_trained or (source.record is not None and data is None)
+    ap, ap50 = _accuracy(source, data=data, split=split) if has_score else (None, None)
     return {
         "network": source.label,
         "size": source.architecture.input_size,
@@ -82,6 +85,15 @@ def _describe(source: "Source", *, data: str | None, split: str, classes: int) -
         "MACs M": count_macs(network, input_size=source.architecture.input_size) / 1e6,
         "params M": count_params(network) / 1e6,
     }
+
+
+def _of_its_study(source: "Source") -> Path | None:
+    """Return the weights of another trial of a trial's study, which has as many classes; None where none are kept."""
+    from trials.training import CHECKPOINT_FILE
+
+    if source.record is None or source.folder is None:
+        return None
+    return next(iter(sorted(source.folder.parent.glob(f"*/{CHECKPOINT_FILE}"))), None)
 
 
 def _accuracy(source: "Source", *, data: str | None, split: str) -> tuple[float | None, float | None]:

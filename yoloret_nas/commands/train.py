@@ -28,4 +28,4 @@ def train(source: str, name: str | None, seed: int, options: TrainingOptions) ->
     seconds = ", ".join(f"{phase} {value:.0f} s" for phase, value in trial.seconds.items() if value >= 0.5)
     click.echo(f"AP {trial.ap:.4f}, AP50 {trial.ap50:.4f}, {trial.latency.median_ms:.3f} ms ({seconds})")
     study, here = trial.study, dir_option(options.root)
-    click.echo(f"wrote {options.root / study}\nnext: yoloret-nas export --study {study}{here}")
+    click.echo(f"wrote {options.root / study}\nnext: yoloret-nas export --study {study} --trial {trial.number}{here}")

@@ -22,6 +22,10 @@ _PATIENCE_S = 300.0
 """Until a server that does not answer is given up: on two busy cores it was seen to take a minute."""
 
 
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_ANY_ADDRESS = ("0.0.0.0", "::", "")
+
+
 @click.command()
 @click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, help="Port on this machine.")
@@ -36,7 +40,8 @@ def ui(root: Path, port: int, host: str) -> None:
 
     if users_uri() is None and not store_path(root).is_file():
         raise OptionError(f"there is no study in {root} yet", hint="begin one with: yoloret-nas search --budget 50")
-    shown, address = shown_uri(root), f"http://{host}:{port}"
+    shown, names = shown_uri(root), _reached_as(host)
+    address = f"http://{names[0]}:{port}"
     if shown.startswith(("http://", "https://")):
         click.echo(f"the studies are on a server already: {shown}")
         return
@@ -54,6 +59,9 @@ def ui(root: Path, port: int, host: str) -> None:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # two processes and half the memory; nothing here runs jobs
         "PYTHONWARNINGS": "ignore",  # of the server's libraries: nothing that a user can mend
     }
+    if names != [host]:  # MLflow answers no other name, and takes no request for runs from a page of another
+        for variable, entries in _allowed(names, port).items():
+            environment.setdefault(variable, ",".join(entries))
     command = [sys.executable, "-m", "mlflow", "ui", "--host", host, "--port", str(port)]
     command += ["--uvicorn-opts", "--log-level warning"]  # no line for each request
     _serve(command, environment, is_up=partial(_answers, host, port), links="\n".join(lines))
@@ -100,6 +108,33 @@ def _serve(
         with suppress(ProcessLookupError):  # it ended by itself
             os.killpg(server.pid, signal.SIGTERM)
         server.wait()
+
+
+def _reached_as(host: str) -> list[str]:
+    """Return the names and addresses that a browser may know this machine by, the one for the links first."""
+    import socket
+
+    if host in _LOOPBACK:
+        return [host]
+    is_any = host in _ANY_ADDRESS
+    names = [socket.gethostname(), socket.getfqdn(), f"{socket.gethostname()}.local"]
+    with suppress(OSError):
+        names += [str(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None)]
+    for family, elsewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((elsewhere, 9))  # sends nothing: it chooses the address that leads out
+            names.append(str(probe.getsockname()[0]))
+    names = [f"[{name}]" if ":" in name else name for name in names]
+    return list(dict.fromkeys(names if is_any else [host, *names]))
+
+
+def _allowed(names: Sequence[str], port: int) -> dict[str, list[str]]:
+    """Return MLflow's variables that admit these names, to what each lists: hosts with and without the port, and pages."""
+    hosts = [*names, *_LOOPBACK]
+    return {
+        "MLFLOW_SERVER_ALLOWED_HOSTS": [*hosts, *(f"{name}:{port}" for name in hosts)],
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": [f"http://{name}:{port}" for name in names],
+    }
 
 
 def _answers(host: str, port: int) -> bool:

@@ -112,6 +112,18 @@ def test_every_variant_is_trained_once_with_its_own_seed_and_resumable(run: Run)
     assert again.started == []
 
 
+def test_a_device_that_changed_is_no_longer_the_experiment_s(
+    run: Run, device: StandInDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(VARIANTS[:1])
+    run(VARIANTS[:2])
+    device.known = replace(device.known, backend="another")
+    with pytest.raises(
+        StudyError, match="the device of trainings 'few' is not the one it began on: backend: none → another"
+    ):
+        run(VARIANTS)
+
+
 def test_all_trainings_use_the_number_format_of_the_first(run: Run) -> None:
     _, executor = run(VARIANTS[:2])
     assert [request.train.precision for request in executor.started] == ["auto", "bf16"]
@@ -304,7 +316,7 @@ def test_a_full_disk_when_a_repeat_is_chosen_ends_the_run_with_what_is_finished(
     def write_once(path: Path, values: dict[str, Any]) -> None:
         nonlocal writes
         writes += 1
-        if writes > 1:
+        if writes > 2:  # the variants, and the device
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write_json(path, values)
 

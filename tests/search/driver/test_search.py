@@ -910,7 +910,7 @@ def test_a_trial_stopped_with_its_driver_is_not_hung(
         yield from play_trial(request)
 
     monkeypatch.setattr("search.driver.driver.MIN_SILENCE_S", 0.0)
-    monkeypatch.setattr("search.driver.driver.longest_silence_s", lambda finished, phase: 0.5)
+    monkeypatch.setattr("search.driver.driver.longest_silence_s", lambda finished, phase, **_: 0.5)
     executor = Stopped(scripts={0: begin_late})
     summary = run_search(settings(budget=1), executor=executor, view=RecordingView()).summary
     assert [record.result.state for record in summary.records] == ["complete"]
@@ -920,7 +920,7 @@ def test_a_silent_trial_is_ended_as_hung(
     settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("search.driver.driver.MIN_SILENCE_S", 0.0)
-    monkeypatch.setattr("search.driver.driver.longest_silence_s", lambda finished, phase: 0.05)
+    monkeypatch.setattr("search.driver.driver.longest_silence_s", lambda finished, phase, **_: 0.05)
     executor = ScriptedExecutor(scripts={1: hang})
     summary = run_search(settings(budget=3), executor=executor, view=RecordingView()).summary
     assert executor.killed == [1]

@@ -8,9 +8,10 @@ import pytest
 
 from benchmarks.calibration import draw_known_study
 from search.front.record import TrialRecord
-from search.reports.effects import estimate_effects
+from search.reports.effects import choices_of, estimate_effects
 from search.reports.forecast import Candidate, Forecast
 from search.reports.report import StudyReport
+from spaces import Architecture
 from spaces.named_spaces import open_space
 from tests.search.driver.scripted import latency
 from tests.search.records import record, summary
@@ -59,3 +60,26 @@ def test_the_last_quarter_is_a_quarter(count: int, share: str) -> None:
         seconds_by_kind={},
     )
     assert f"the last quarter of the trials added {share} to the hypervolume" in report.verdict
+
+
+@pytest.mark.parametrize("name", ["tiny", "nano", "lite", "paper"])
+def test_every_axis_that_a_space_chooses_on_is_reported(name: str) -> None:
+    space, rng = open_space(name), random.Random(0)
+    records = [
+        TrialRecord(
+            number=number,
+            architecture=space.sample(rng),
+            result=TrialResult(state="complete", ap=0.3 + 0.01 * (number % 7), ap50=0.5, latency=latency(2.0)),
+        )
+        for number in range(80)
+    ]
+    assert {one.axis for one in estimate_effects(records)} >= set(space.open_axes) - {"truncation", "neck"}
+
+
+def test_all_blocks_of_two_backbones_are_one_value_of_transfer() -> None:
+    architectures = [
+        Architecture(backbone=backbone, truncation=blocks, transfer=transfer)
+        for backbone, blocks in (("mobilenetv2_050", 16), ("mobilenetv2_075", 14))
+        for transfer in (0, blocks, 6)
+    ]
+    assert [choices_of(one)["transfer"] for one in architectures] == ["none", "all blocks", "first 6 blocks"] * 2

@@ -18,6 +18,7 @@ from search.reports.picture import draw_front
 from search.reports.table import record_rows, write_csv
 from tests.search.records import STAIRCASE, record, summary
 from tests.search.reports.outline import HOSTILE, Outline, read
+from trials.training import CHECKPOINT_FILE
 from trials.trial_result import DETECTIONS_FILE
 
 
@@ -64,8 +65,11 @@ def test_the_page_holds_every_trial(tmp_path: Path) -> None:
 
 
 def test_a_complete_trial_says_what_to_type_next(tmp_path: Path) -> None:
+    (tmp_path / "s" / "trials" / "0003").mkdir(parents=True)
+    (tmp_path / "s" / "trials" / "0003" / CHECKPOINT_FILE).touch()
     trials = write(summary(*STAIRCASE), tmp_path).data["trials"]
     here = f"--dir {tmp_path}"
+    assert trials[2]["commands"] == [f"yoloret-nas export --study s --trial 2 --refit EPOCHS {here}"]  # none are kept
     assert trials[3]["commands"] == [
         f"yoloret-nas export --study s --trial 3 {here}",
         f"yoloret-nas predict s:3 IMAGE.jpg {here}",

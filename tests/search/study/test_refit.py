@@ -111,6 +111,10 @@ def test_a_report_has_the_longest_refit(tmp_path: Path) -> None:
     found = read_refit(study)
     assert found is not None
     assert (found.name, found.tau) == ("s-refit-30", pytest.approx(1.0))
+    write_refit(tmp_path, refit_name("s", 90))  # begun, and interrupted before its first training ended
+    longest = read_refit(study)
+    assert longest is not None
+    assert longest.name == "s-refit-30"
     report = make_report(study)
     assert report.refit is not None
     assert report.refit.retrained == found.retrained

@@ -93,10 +93,14 @@ def test_boxes_left_too_small_are_dropped() -> None:
 
 def test_number_of_boxes_is_limited() -> None:
     settings = AugmentSettings(max_boxes=1)
-    kept = {
-        int(augment(_scene(), 90, settings=settings, rng=np.random.default_rng(s)).labels.item()) for s in range(20)
-    }
+    scene = _scene()._replace(ignored=np.zeros(2, np.bool_))
+    kept = {int(augment(scene, 90, settings=settings, rng=np.random.default_rng(s)).labels.item()) for s in range(20)}
     assert kept == {0, 1}
+    ignored = _scene()._replace(ignored=np.array([True, False]))
+    for seed in range(20):  # it stays, beside the one object: left out it would be trained as background
+        result = augment(ignored, 90, settings=settings, rng=np.random.default_rng(seed))
+        assert result.labels.tolist() == [0, 1]
+        assert result.ignored.tolist() == [True, False]
 
 
 def test_image_without_boxes() -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from trials.data.dataset import Sample, split_off_validation
+from trials.data.dataset import Sample, assemble_dataset, split_off_validation
 
 
 def _sample(name: str, *labels: int) -> Sample:
@@ -40,3 +40,23 @@ def test_the_last_image_of_a_class_stays_in_training() -> None:
 def test_each_image_the_last_one_of_a_class() -> None:
     train, val = split_off_validation([_sample(f"{number}.jpg", number) for number in range(5)])
     assert (len(train), len(val)) == (4, 1)
+
+
+def test_both_parts_have_objects_where_there_are_two() -> None:
+    """Images without objects are the last of no class, so that they alone would be chosen."""
+    for shown in range(100):
+        names = [f"{(number * 37 + shown) % 1000}.jpg" for number in range(12)]
+        samples = [_sample(name, *([number] if number < 2 else [])) for number, name in enumerate(names)]
+        for split in split_off_validation(samples):
+            assert any(sample.has_object for sample in split)
+    train, val = split_off_validation([_sample("a.jpg", 0), *(_sample(f"{number}.jpg") for number in range(5))])
+    assert any(sample.has_object for sample in train)
+    assert not any(sample.has_object for sample in val)
+
+
+def test_images_of_two_splits_are_counted_whichever_they_are() -> None:
+    one, two, three = (_sample(f"{name}.jpg", 0) for name in "abc")
+    dataset = assemble_dataset(
+        "d", "yolo", class_names=["x"], splits={"train": [one], "val": [two, three], "test": [two]}
+    )
+    assert dataset.notes == ("1 image is in both val and test",)

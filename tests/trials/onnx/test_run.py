@@ -141,7 +141,7 @@ def test_it_is_written_for_python_3_6() -> None:
     tree = ast.parse(source, feature_version=(3, 6))
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    plain = {"argparse", "ctypes", "hashlib", "json", "os", "sys", "time"}
+    plain = {"argparse", "ctypes", "glob", "hashlib", "json", "os", "sys", "time"}
     assert imported == plain | {"numpy", "cv2", "PIL", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx"}
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.NamedExpr)]
 

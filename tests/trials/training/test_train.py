@@ -13,7 +13,7 @@ from torch.utils.data import DistributedSampler
 from spaces import Architecture
 from spaces.networks import build_network
 from tests.trials.training.tiny_network import ANCHORS, TinyNetwork, tiny_network
-from trials.data import Dataset
+from trials.data import Dataset, DatasetError
 from trials.data.augmentation import AugmentSettings
 from trials.data.shapes import ShapesSettings, make_shapes
 from trials.detections import choose_anchors
@@ -290,8 +290,9 @@ def test_a_stop_at_the_last_epoch_is_complete(train: Train) -> None:
     assert train(report=Recorder(stop_at=3)).state == "complete"
 
 
-def test_a_resumed_training_ends_as_an_uninterrupted_one(train: Train, tmp_path: Path) -> None:
-    settings = replace(QUICK, epochs=4, is_resumable=True)
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_resumed_training_ends_as_an_uninterrupted_one(train: Train, tmp_path: Path, num_workers: int) -> None:
+    settings = replace(QUICK, epochs=4, is_resumable=True, num_workers=num_workers)
     whole = train(settings)
     (tmp_path / "last.ckpt").unlink()
 
@@ -306,6 +307,7 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(train: Train, tmp_path:
     resumed = train(settings, network=tiny_network(2, seed=5), report=seen, resume=True)
     assert min(one.epoch for one in seen.seen) == 3
     assert resumed.history == whole.history
+    assert 0 == whole.seconds_before < resumed.seconds_before < resumed.seconds_train + resumed.seconds_score
 
 
 def test_a_training_of_another_version_is_not_resumed(train: Train, tmp_path: Path) -> None:
@@ -451,3 +453,17 @@ def test_the_order_of_images_follows_from_seed_and_epoch() -> None:
     theirs = DistributedSampler(range(16), num_replicas=1, rank=0, seed=0)  # type: ignore[var-annotated,arg-type]
     theirs.set_epoch(1)
     assert list(theirs) == second
+
+
+def test_what_breaks_in_a_data_worker_is_said_in_its_own_words(train: Train) -> None:
+    broken = [replace(sample, load=_break) for sample in DATASET.splits["train"]]
+    dataset = replace(DATASET, splits={**DATASET.splits, "train": tuple(broken)})
+    for num_workers in (0, 1):
+        with pytest.raises(DatasetError) as caught:
+            train(replace(QUICK, num_workers=num_workers), dataset=dataset)
+        assert caught.value.message == "a.jpg: the image cannot be read"
+        assert caught.value.hint == "replace the file"
+
+
+def _break() -> Any:
+    raise DatasetError("a.jpg: the image cannot be read", hint="replace the file")

@@ -68,6 +68,7 @@ def read_coco(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
     for split, file in files.items():
         with broken.of_split(split):
             documents[split] = _read_json(file, broken, notes)
+            _refuse_fractions(documents[split], file)
     class_names, labels, category_notes = _classes(documents, files["train"])
     for split, document in documents.items():
         file = files[split]
@@ -224,6 +225,17 @@ def _whole(identifier: object) -> object:
         return str(identifier)
     text = str(identifier).strip().removesuffix(".0")
     return int(text) if re.fullmatch("-?[0-9]{1,18}", text) else identifier
+
+
+def _refuse_fractions(document: _Json, file: Path) -> None:
+    """Refuse boxes that are fractions of their images: as pixels, all would be one in a corner."""
+    boxes = [box for one in document["annotations"] if isinstance(box := one.get("bbox"), list) and len(box) == 4]
+    largest = max((abs(value) for box in boxes for value in box if isinstance(value, int | float)), default=0.0)
+    if 0 < largest <= 1:
+        raise DatasetError(
+            f"{file}: the boxes are fractions of the image, and COCO's are pixels",
+            hint="multiply x and width by the image's width, y and height by its height",
+        )
 
 
 def _without_shared_ids(document: _Json, file: Path, broken: BrokenItems, notes: list[str]) -> _Json:

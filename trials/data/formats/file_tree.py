@@ -293,3 +293,11 @@ def _is_of_searches(folder: Path) -> bool:
 def _identity(folder: Path) -> tuple[int, int]:
     status = folder.stat()
     return status.st_dev, status.st_ino
+
+
+def num_bytes(path: Path) -> int:
+    """Return the size of a file, 0 for a link to nothing."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

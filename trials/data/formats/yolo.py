@@ -8,6 +8,7 @@ Source: docs.ultralytics.com, "Datasets Overview", pages "Object Detection", "In
 "Oriented Bounding Box".
 """
 
+import heapq
 import os.path
 import re
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ from trials.data.formats.file_tree import (
     find_below,
     is_image,
     note_unreadable,
+    num_bytes,
     read_list,
     read_text,
     split_of_folder,
@@ -137,7 +139,8 @@ def _class_files(tree: FileTree) -> list[Path]:
 
 def _has_labels(tree: FileTree) -> bool:
     texts = [path for path in tree.annotations(".txt") if tree.images_of_stem(path.stem)]
-    lines = (line for path in texts[:_PROBED_FILES] for line in read_list(path)[:1])
+    longest = heapq.nlargest(_PROBED_FILES, texts, key=num_bytes)  # those of images without objects are empty
+    lines = (line for path in longest for line in read_list(path)[:1])
     return any(_LABEL_LINE.fullmatch(line) for line in lines)
 
 

@@ -588,3 +588,13 @@ def test_box_that_cvat_turned(tmp_path: Path, write_image, write_coco) -> None:
     dataset = open_dataset(str(tmp_path / "coco"))
     samples = {sample.name: sample for samples in dataset.splits.values() for sample in samples}
     assert samples["a.jpg"].boxes.round(3).tolist() == [[12.5, 2.5, 27.5, 22.5], [10, 5, 30, 20]]
+
+
+def test_boxes_that_are_fractions_of_the_image_are_refused(tmp_path: Path, write_image, write_coco) -> None:
+    """As pixels they would all be one in a corner, and the search would train on nothing."""
+    write_coco("annotations/train.json", ["a.jpg"], [(0, 3, [0.21, 0.37, 0.15, 0.27])])
+    _write_images(write_image, tmp_path / "coco" / "train", "a.jpg")
+    for on_broken in ("stop", "skip"):
+        with pytest.raises(DatasetError, match=r"train\.json: the boxes are fractions of the image") as caught:
+            open_dataset(str(tmp_path / "coco"), on_broken=on_broken)
+        assert "multiply" in caught.value.hint

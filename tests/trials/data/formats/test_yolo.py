@@ -456,3 +456,13 @@ def test_a_listed_path_of_thousands_of_parts_is_looked_for_by_its_end_alone(writ
     (root / "train.txt").write_text("a/" * 5000 + "images/train/train.jpg\n")
     assert len(open_dataset(str(root)).splits["train"]) == 1
     assert len(asked) < 300
+
+
+def test_many_images_without_objects_come_first(tmp_path: Path, write_image) -> None:
+    """As in a video in which nothing is visible at first."""
+    for number in range(60):
+        write_image(tmp_path / f"frame_{number:03d}.jpg")
+        (tmp_path / f"frame_{number:03d}.txt").write_text("0 0.5 0.5 0.5 0.5\n" if number > 50 else "")
+    (tmp_path / "classes.txt").write_text("cat\n")
+    dataset = open_dataset(str(tmp_path))
+    assert (dataset.format, sum(map(len, dataset.splits.values()))) == ("yolo", 60)

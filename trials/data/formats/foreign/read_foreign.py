@@ -22,6 +22,7 @@ from trials.data.formats.file_tree import (
     is_possible_name,
     note_only_file,
     note_unreadable,
+    num_bytes,
     prefer_jpeg,
     read_head,
 )
@@ -91,14 +92,7 @@ def _probes(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
         by_folder.setdefault(path.parent, []).append(path)
     for inside in by_folder.values():
-        yield from sorted(inside, key=_num_bytes)[-_PROBED_FILES:]
-
-
-def _num_bytes(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:  # a link to nothing
-        return 0
+        yield from sorted(inside, key=num_bytes)[-_PROBED_FILES:]
 
 
 def read_foreign(format: DatasetFormat, tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
