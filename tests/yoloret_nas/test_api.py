@@ -180,7 +180,7 @@ def test_a_study_names_its_best_networks(study: yr.Study) -> None:
 
 
 def test_an_export_and_its_trial_detect_alike(study: yr.Study, tmp_path: Path) -> None:
-    number = study.trials.index[study.trials.index == 0][0]
+    number = study.trials.index.to_numpy().min()
     assert not isinstance(number, int)  # but numpy's
     folder = study.export(number, measure=False, nms=(0.3, 0.6))
     assert folder == Path("exports/real-0")

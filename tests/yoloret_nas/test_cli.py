@@ -786,7 +786,7 @@ def test_an_export_becomes_a_version_in_mlflow_s_registry(
 def test_an_export_whose_files_are_not_described_is_named(call: Call, exported: Path) -> None:
     (exported / "detector.json").write_text(json.dumps({"class_names": ["a"], "anchors": []}))
     Image.new("RGB", (8, 8)).save("fine.png")
-    assert_refused(call("predict", exported, "fine.png"), 2, "does not describe model.onnx; export it again")
+    assert_refused(call("predict", exported, "fine.png"), 2, "does not describe model.onnx hint: export it again")
 
 
 def test_an_export_that_does_not_describe_its_raw_maps_runs_its_other_files(call: Call, exported: Path) -> None:
@@ -796,7 +796,7 @@ def test_an_export_that_does_not_describe_its_raw_maps_runs_its_other_files(call
     Image.new("RGB", (8, 8)).save("fine.png")
     called = call("predict", exported, "fine.png")
     assert called.code == 0, called.said
-    assert_refused(call("predict", exported / "raw.onnx", "fine.png"), 2, "does not describe raw.onnx; export it again")
+    assert_refused(call("predict", exported / "raw.onnx", "fine.png"), 2, "does not describe raw.onnx hint: export it again")
 
 
 def test_an_export_chooses_among_the_front(call: Call, real_study: RealStudy) -> None:

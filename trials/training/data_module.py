@@ -45,7 +45,7 @@ class DetectionData(LightningDataModule):
         )
         sampler = _EpochSampler(batches, seed=settings.seed)
         if self.trainer is not None:  # Lightning sets the epoch too, but too late for workers of a resumed training
-            sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)
+            sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
         return DataLoader(
             batches,
             batch_size=settings.batch_size,
