@@ -32,7 +32,8 @@ _AWAY_S = 900.0
 """How long the device's host may be gone: a machine starts again meanwhile."""
 _CLOSING_S = 15.0
 _MOST_STILLBORN = 5
-"""Slots in a row that end while they start, and so end the run: what ends one, a full disk for example, ends the next."""
+"""Slots in a row that end while they start, and so end a run that has no other slot: what ends one, a full disk for
+example, ends the next."""
 
 Notice = Callable[[str], None]
 
@@ -327,9 +328,10 @@ class RayExecutor:
         return [Lost(number=slot.request.number, reason=f"its node {slot.host}, or its worker there, is gone")]
 
     def _note_stillborn(self, error: Exception) -> None:
-        """Say why a slot ended while it started; refuse where that goes on."""
+        """Say why a slot ended while it started; refuse where that goes on and no other slot has a node."""
         self._stillborn += 1
-        if self._stillborn >= _MOST_STILLBORN:
+        has_others = any(slot.stage != "placing" for slot in self._slots)
+        if self._stillborn >= _MOST_STILLBORN and not has_others:
             raise ClusterError(
                 f"{self._stillborn} slots in a row ended while they started, the last one: {_last_line(error)}",
                 hint="remove the cause on the nodes, then run the same command again: it resumes",
@@ -339,7 +341,8 @@ class RayExecutor:
 
     def _drop(self, slot: _Slot) -> None:
         self._slots.remove(slot)
-        self._grown = float("-inf")
+        if slot.stage != "placing":  # what ended while it started would most likely end so again at once
+            self._grown = float("-inf")
 
     def _slots_of(self, number: int) -> list[_Slot]:
         return [slot for slot in self._slots if slot.request is not None and slot.request.number == number]

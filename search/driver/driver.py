@@ -187,8 +187,11 @@ class Driver:
                 proposal = self._work.ask()
             except ProposalStoppedError:
                 return
-            num_waiting = self._executor.capacity - len(self._running)  # running trials count that time as their own
-            self._seconds["measure"] += (self._work.seconds_measuring - before) * num_waiting
+            finally:
+                num_waiting = self._executor.capacity - len(
+                    self._running
+                )  # running trials count that time as their own
+                self._seconds["measure"] += (self._work.seconds_measuring - before) * num_waiting
             if proposal is None:
                 self._is_exhausted = True
                 return

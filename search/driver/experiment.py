@@ -90,7 +90,6 @@ class ExperimentWork:
     ) -> None:
         self.settings = settings
         self.id, self._variants = open_experiment(settings, variants)
-        note_device(settings, opened.identity)
         self._requested = [self._variants.index(variant) for variant in variants]
         self._repeats = repeats
         self._device_key = opened.identity.key
@@ -112,6 +111,12 @@ class ExperimentWork:
         for number in self._failed:
             del finished[number]
             shutil.rmtree(settings.trial_folder(number))
+        note_device(
+            settings,
+            opened.identity,
+            has_results=bool(finished),
+            wants_more=any(number not in finished for number in self._requested) or repeats is not None,
+        )
         self._records = {number: self._variants[number].record(number, result) for number, result in finished.items()}
         waiting = [number for number in self._requested if number not in finished]
         self._left = 0

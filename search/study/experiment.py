@@ -104,8 +104,14 @@ def _read(root: Path, name: str, book: dict[str, Any]) -> ReadStudy:
     )
 
 
-def note_device(settings: ExperimentSettings, device: DeviceIdentity) -> None:
-    """Record the device that an experiment begins on, and refuse another one later: its table would mix both.
+def note_device(settings: ExperimentSettings, device: DeviceIdentity, *, has_results: bool, wants_more: bool) -> None:
+    """Record the device that an experiment's results are of, and refuse to add results of another one.
+
+    Args:
+        settings: The experiment's.
+        device: The present one.
+        has_results: Whether a training is complete.
+        wants_more: Whether one is to be trained now.
 
     Raises:
         StudyError: with what changed.
@@ -113,14 +119,16 @@ def note_device(settings: ExperimentSettings, device: DeviceIdentity) -> None:
     """
     path = settings.folder / EXPERIMENT_FILE
     book = read_json(path, hint=_DAMAGED)
-    with naming_damage(path, "an experiment"):
-        check_device(
-            book.get("device"),
-            device,
-            what=f"trainings {settings.name!r}",
-            way_out="begin others with another --name",
-        )
-    _write(path, {**book, "device": describe_device(device)})
+    if has_results and wants_more:
+        with naming_damage(path, "an experiment"):
+            check_device(
+                book.get("device"),
+                device,
+                what=f"trainings {settings.name!r}",
+                way_out=f"begin anew: under another name, or delete {settings.folder}",
+            )
+    if not has_results:
+        _write(path, {**book, "device": describe_device(device)})
 
 
 def to_summary(records: Sequence[TrialRecord]) -> Summary:

@@ -796,7 +796,9 @@ def test_an_export_that_does_not_describe_its_raw_maps_runs_its_other_files(call
     Image.new("RGB", (8, 8)).save("fine.png")
     called = call("predict", exported, "fine.png")
     assert called.code == 0, called.said
-    assert_refused(call("predict", exported / "raw.onnx", "fine.png"), 2, "does not describe raw.onnx hint: export it again")
+    assert_refused(
+        call("predict", exported / "raw.onnx", "fine.png"), 2, "does not describe raw.onnx hint: export it again"
+    )
 
 
 def test_an_export_chooses_among_the_front(call: Call, real_study: RealStudy) -> None:
@@ -952,6 +954,8 @@ def test_mlflow_answers_by_every_name_of_this_machine(host: str) -> None:
     for name in {*names, socket.gethostname(), "localhost"}:
         assert is_allowed_host_header(hosts, f"{name}:5001")
         assert not should_block_cors_request(f"http://{name}:5001", "POST", pages)
+    for name in ("localhost:8080", "192.168.1.5:5001"):  # through a container's or an ssh tunnel's port
+        assert is_allowed_host_header(hosts, name)
     assert not is_allowed_host_header(hosts, "example.org:5001")
     assert should_block_cors_request("http://example.org", "POST", pages)
     assert should_block_cors_request(f"http://{names[0]}:8080", "POST", pages)

@@ -71,5 +71,7 @@ def measure_model(device: Device, model: Architecture | Path, *, num_classes: in
             with lock.released():  # a board that is away is tried for minutes
                 opset = device.opset
             export_for_timing(model, path, num_classes=num_classes, opset=opset)
+        with lock.released():
+            device.identity()
         with alone(device, lock):
             return device.measure(path)

@@ -23,13 +23,13 @@ _MAX_IMAGES = 128
 
 
 class SharedScorer:
-    """Scores networks on the validation split; images of one size are decoded once.
+    """Scores networks on the validation split; images are decoded once for networks of one size in a row.
 
     Args:
         weights: Trained ones.
         dataset: Batch norms get the statistics of its training split.
         losses: Which say how the maps are decoded.
-        settings: Which say whether networks run on a GPU, and how much memory the decoded images of a size and split get.
+        settings: Which say whether networks run on a GPU, and how much memory the decoded images of a split get.
     """
 
     def __init__(self, weights: SharedWeights, dataset: Dataset, losses: Losses, settings: TrainSettings) -> None:
@@ -72,6 +72,8 @@ class SharedScorer:
 
     def _loader(self, split: str, size: int) -> "DataLoader[Item]":
         if (split, size) not in self._loaders:
+            # The memory is for one size: a space has many.
+            self._loaders = {key: loader for key, loader in self._loaders.items() if key[1] == size}
             samples: Sequence[Sample] = self._dataset.splits[split]
             if split == "train":
                 samples = _for_statistics(samples)

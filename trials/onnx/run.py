@@ -636,7 +636,8 @@ class Film:
 
     def __init__(self, path, rate):
         # MPEG-4 counts time in at most 65535 ticks a second, so the rate of some cameras has too many decimals.
-        self._path, self._rate, self._writer = path, round(rate, 2) if 1 <= rate <= 240 else 25.0, None
+        rate = round(rate, 3 if rate < 65 else 2) if 1 <= rate <= 240 else 25.0
+        self._path, self._rate, self._writer = path, rate, None
 
     @property
     def is_empty(self):

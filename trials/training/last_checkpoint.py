@@ -9,7 +9,7 @@ from spaces.weights.tensor_file import read_tensors
 from trials.training.errors import TrainingError
 from trials.whole_file import whole_file
 
-_FORMAT = 1
+_FORMAT = 2
 """Changes when callbacks or the module change what they save."""
 LAST_FILE = "last.ckpt"
 """In the trial's folder, if the settings are resumable."""

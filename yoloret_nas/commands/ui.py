@@ -130,9 +130,11 @@ def _reached_as(host: str) -> list[str]:
 
 def _allowed(names: Sequence[str], port: int) -> dict[str, list[str]]:
     """Return MLflow's variables that admit these names, to what each lists: hosts with and without the port, and pages."""
-    hosts = [*names, *_LOOPBACK]
+    from mlflow.server.security_utils import get_default_allowed_hosts
+
+    hosts = [*names, *(f"{name}:{port}" for name in names)]
     return {
-        "MLFLOW_SERVER_ALLOWED_HOSTS": [*hosts, *(f"{name}:{port}" for name in hosts)],
+        "MLFLOW_SERVER_ALLOWED_HOSTS": [*hosts, *get_default_allowed_hosts()],  # the variable replaces these
         "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": [f"http://{name}:{port}" for name in names],
     }
 

@@ -33,6 +33,13 @@ def test_slots_that_end_while_they_start_are_told_once_and_refused_in_the_end() 
             continue
         with pytest.raises(ClusterError, match="5 slots in a row ended while they started, the last one: "):
             executor._on_loss(slot, error)
+    beside = _Slot(actor=None, stage="running", reference=None)
+    healthy = make_executor([], [beside])
+    for _ in range(9):  # a node with a full disk ends no run that trains on others
+        slot = _Slot(actor=None, stage="placing", reference=None)
+        healthy._slots.append(slot)
+        assert healthy._on_loss(slot, error) == []
+        assert healthy._grown == 0.0  # nor is another slot asked for at once
     assert len(notes) == 1
     assert "a slot ended while it started, another one is tried" in notes[0]
 

@@ -115,9 +115,12 @@ def test_every_variant_is_trained_once_with_its_own_seed_and_resumable(run: Run)
 def test_a_device_that_changed_is_no_longer_the_experiment_s(
     run: Run, device: StandInDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run(VARIANTS[:1])
+    run(VARIANTS[:1], scripts={0: fail_with("the board's clock is free")})
+    device.known = replace(device.known, backend="none", board="locked")  # as its hint said; nothing is mixed
     run(VARIANTS[:2])
     device.known = replace(device.known, backend="another")
+    _, executor = run(VARIANTS[:2])  # nothing is measured any more
+    assert executor.started == []
     with pytest.raises(
         StudyError, match="the device of trainings 'few' is not the one it began on: backend: none → another"
     ):

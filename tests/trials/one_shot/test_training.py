@@ -223,7 +223,9 @@ def test_weights_and_scores_are_written_and_the_checkpoint_of_the_training_is_no
     assert (result.state, result.reason, result.ap, result.latency) == ("complete", "", None, None)
     assert [epoch for epoch, *_ in result.history] == [1]
     scores = read_scores(request.work_dir)
-    assert [one for one, _ in scores] == draw_distinct(SPACE, 5, seed=0)
+    assert {one for one, _ in scores} == set(draw_distinct(SPACE, 5, seed=0))
+    sizes = [one.input_size for one, _ in scores]
+    assert sizes == sorted(sizes)  # the images of one size at a time are kept in memory
     assert {one.phase for one in seen} == {"build", "train", "score"}
     assert not (request.work_dir / LAST_FILE).exists()
     dataset = _dataset_of(request)
@@ -231,6 +233,7 @@ def test_weights_and_scores_are_written_and_the_checkpoint_of_the_training_is_no
         read_shared(request.work_dir / SHARED_FILE), dataset, Losses(dataset, request.train), request.train
     )
     assert [scorer.score(one).ap for one, _ in scores] == pytest.approx([ap for _, ap in scores])
+    assert {size for _, size in scorer._loaders} == {sizes[-1]}
 
 
 def test_a_trial_begins_with_its_slice_of_the_shared_weights(make_request: MakeRequest, tmp_path: Path) -> None:

@@ -140,7 +140,9 @@ SESSION = (
 say() { echo "@$nonce $*"; }
 nonce=$1; shift
 exec 3<&0
-mkdir -p "$cache/$2" 2>/dev/null || { say "error cannot write to $cache"; exit 0; }
+# Where a disk is full, it may be of our own engines.
+mkdir -p "$cache/$2" 2>/dev/null || { trim 0; mkdir -p "$cache/$2" 2>/dev/null; } ||
+    { say "error cannot write to $cache"; exit 0; }
 lockable "$queue" && lockable "$running" || { say "error cannot make $queue"; exit 0; }
 if has flock; then
     exec 9<"$queue"
@@ -150,7 +152,6 @@ else
     find "$cache" -maxdepth 1 -name 'work.*' -mtime +1 -exec rm -rf {} + 2>/dev/null
 fi
 scratch() { mktemp -d "$cache/work.XXXXXX" 2>/dev/null; }
-# Where a disk is full, it may be of our own engines.
 work=$(scratch) || { trim 0; work=$(scratch); } || { say "error cannot write to $cache"; exit 0; }
 echo "$3" >"$cache/owner"
 cd "$cache/$2" || exit 0
@@ -230,6 +231,8 @@ mark data; $bound base64 <"$2" || exit 1
 mark end
 """
 )
+
+REMOVE = PRELUDE + 'rm -f "$cache/$1/$2"  # REMOVE FOLDER ENGINE: delete a kept engine\n'
 
 DROP = PRELUDE + "trim 0  # DROP: delete all engines and timing caches\n"
 

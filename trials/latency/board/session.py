@@ -18,7 +18,7 @@ from pathlib import Path
 
 from trials.latency.board.probe import BoardState, read_state, split_parts
 from trials.latency.board.remote_process import RemoteEndError, RemoteResult
-from trials.latency.board.scripts import DROP, FETCH, KEEP, RUN, SESSION, SET_REFERENCE, UPLOAD
+from trials.latency.board.scripts import DROP, FETCH, KEEP, REMOVE, RUN, SESSION, SET_REFERENCE, UPLOAD
 from trials.latency.board.ssh import SshHost
 from trials.latency.board.trtexec_log import read_float
 from trials.latency.device import DeviceAwayError, DeviceError
@@ -164,6 +164,11 @@ class BoardSession:
             raise DeviceAwayError(f"fetching an engine from {self.host.address} was cut off")
         with whole_file(target) as partial:
             partial.write_bytes(content)
+
+    def remove_engine(self, engine: str) -> None:
+        """Delete a kept engine."""
+        self.host.run(REMOVE, self.folder, engine, what="deleting an engine", limit_s=60)
+        self.engines.remove(engine)
 
     def drop_engines(self) -> None:
         """Delete all kept engines."""

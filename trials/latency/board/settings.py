@@ -30,9 +30,12 @@ class SshSettings:
 
     @property
     def longest_s(self) -> float:
-        """How long a measurement may take by these limits: the queue, a board that is away, two builds, all timed runs."""
+        """How long a measurement may take by these limits: the queue, a board that is away, four builds, all timed runs.
+
+        Of network and reference each is built again where memory was short. What a broken connection repeats comes on top.
+        """
         runs_s = 2 * self.num_attempts * self.run_limit_s  # with the reference's
-        return self.queue_limit_s + self.patience_s + 2 * self.build_limit_s + runs_s
+        return self.queue_limit_s + self.patience_s + 4 * self.build_limit_s + runs_s
 
     def __post_init__(self) -> None:
         if min(self.patience_s, self.queue_limit_s, self.cooling_s, self.cache_mib) < 0:

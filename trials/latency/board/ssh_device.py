@@ -187,7 +187,8 @@ class SshDevice:
     def _in_session(self, work: Callable[[BoardSession], Result]) -> Result:
         """Call a function in a session on the board; if the disk is full, delete the engines and call it again.
 
-        All attempts together wait in the queue until `queue_limit_s` is over, so that retries do not multiply it.
+        All attempts together wait in the queue until `queue_limit_s` is over, so that retries do not multiply it; those that
+        follow within `patience_s` find it free or leave at once.
         """
         queue_end = self.clock() + self.settings.queue_limit_s
 
@@ -258,9 +259,11 @@ class _Measurement:
         if known is not None and not is_due and not has_moved(known.last_ms, first_ms=known.first_ms):
             return engine, []
         engine, timed = self._time(bench, engine, self.reference_path, shape=_REFERENCE_SHAPE)
-        known = _find_reference(session, engine)
+        again = _find_reference(session, engine)
+        if again is None and known is not None and has_moved(known.last_ms, first_ms=known.first_ms):
+            again = known  # rebuilt while it was away from its first figure, which would else be forgotten
         median = float(np.median(timed.samples_ms))
-        first = known.first_ms if known else median
+        first = again.first_ms if again else median
         session.set_reference(Reference(engine=engine.file, first_ms=first, last_ms=median))
         if not has_moved(median, first_ms=first):
             return engine, []
@@ -277,7 +280,7 @@ class _Measurement:
         except DeviceError as error:
             if engine.build_s is not None or type(error) is not DeviceError:
                 raise
-            bench.session.engines.remove(engine.file)
+            bench.session.remove_engine(engine.file)
             again = bench.find_or_build(onnx_path, shape=shape)
             return again, bench.time(again, shape=shape)
 
