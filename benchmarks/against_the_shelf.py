@@ -37,7 +37,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.training import train_on_one_thread
+from benchmarks.training import train_alone
 from search.study.read_study import read_study
 from spaces import Architecture
 from spaces.networks import build_network, count_cost
@@ -412,11 +412,12 @@ def train_ours(wish: Mapping[str, Any]) -> None:
         begins.append(time.process_time())
 
     settings = replace(modern_recipe(), epochs=wish["epochs"], score_every=wish["epochs"], seed=wish["seed"])
-    result = train_on_one_thread(
+    result = train_alone(
         Architecture.from_dict(wish["architecture"]),
         open_dataset(wish["data"], on_broken="skip"),
         settings,
         between_steps=begin,
+        num_threads=1,
     )
     figures = {
         "ap": result.ap,

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 from scipy.stats import kendalltau
 
-from benchmarks.training import one_process_a_core, train_on_one_thread
+from benchmarks.training import one_process_a_core, train_alone
 from spaces import Architecture
 from spaces.named_spaces import open_space
 from spaces.networks import build_network
@@ -104,12 +104,13 @@ def train(job: Job, given: argparse.Namespace, root: Path) -> tuple[float, float
     folder = root / str(job.index)
     folder.mkdir(parents=True)
     settings = replace(RECIPES[given.recipe](), epochs=job.epochs, score_every=job.epochs, seed=job.seed)
-    result = train_on_one_thread(
+    result = train_alone(
         job.architecture,
         open_dataset(given.data),
         settings,
         work_dir=folder,
         parent=read_checkpoint(job.parent).weights if job.parent else None,
+        num_threads=1,
     )
     return result.ap, result.seconds_train, result.inherited
 

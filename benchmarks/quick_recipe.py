@@ -13,7 +13,7 @@ import random
 import statistics
 from dataclasses import replace
 
-from benchmarks.training import one_process_a_core, train_on_one_thread
+from benchmarks.training import one_process_a_core, train_alone
 from spaces import Architecture
 from spaces.named_spaces import open_space
 from trials.data import open_dataset
@@ -68,7 +68,7 @@ def main() -> None:
 def train(architecture: Architecture, seed: int, variant: str) -> tuple[float, float]:
     """Return AP, and the seconds of training and scoring."""
     settings, data = VARIANTS[variant]
-    result = train_on_one_thread(architecture, open_dataset(data), replace(settings, seed=seed))
+    result = train_alone(architecture, open_dataset(data), replace(settings, seed=seed), num_threads=1)
     return result.ap, result.seconds_train + result.seconds_score
 
 

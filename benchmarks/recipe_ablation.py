@@ -16,7 +16,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.training import one_process_a_core, train_on_one_thread
+from benchmarks.training import one_process_a_core, train_alone
 from spaces.networks import HEADS
 from spaces.presets import PRESETS
 from trials.data import open_dataset
@@ -122,7 +122,7 @@ def train(name: str, given: argparse.Namespace, *, seed: int) -> tuple[float, fl
         replace(modern_recipe(), epochs=epochs, score_every=epochs, seed=seed)
     )
     anchors = stock_anchors(size) if name == STOCK_ANCHORS else None
-    result = train_on_one_thread(architecture, dataset, settings, anchors=anchors)
+    result = train_alone(architecture, dataset, settings, anchors=anchors, num_threads=1)
     return result.ap, result.ap50
 
 

@@ -27,32 +27,6 @@ def one_process_a_core() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=multiprocessing.get_context("forkserver"))
 
 
-def train_on_one_thread(
-    architecture: Architecture,
-    dataset: Dataset,
-    settings: TrainSettings,
-    *,
-    work_dir: Path | None = None,
-    anchors: Anchors | None = None,
-    parent: Mapping[str, Tensor] | None = None,
-    load: Callable[[YoloReT], Sequence[nn.Module]] = lambda network: (),
-    between_steps: Callable[[], None] = lambda: None,
-) -> TrainResult:
-    """Train a network with this process's one thread; see `train_alone`."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    return train_alone(
-        architecture,
-        dataset,
-        replace(settings, num_threads=1),
-        work_dir=work_dir,
-        anchors=anchors,
-        parent=parent,
-        load=load,
-        between_steps=between_steps,
-    )
-
-
 def train_alone(
     architecture: Architecture,
     dataset: Dataset,
@@ -64,6 +38,7 @@ def train_alone(
     load: Callable[[YoloReT], Sequence[nn.Module]] = lambda network: (),
     report: Report = ignore_progress,
     between_steps: Callable[[], None] = lambda: None,
+    num_threads: int = 0,
 ) -> TrainResult:
     """Train a network from random weights.
 
@@ -77,7 +52,12 @@ def train_alone(
         load: Loads further weights into the network; returns the modules that they fill.
         report: Called with the progress.
         between_steps: Called before each step.
+        num_threads: Of this process; 0 leaves them.
     """
+    if num_threads:
+        torch.set_num_threads(num_threads)
+        cv2.setNumThreads(num_threads)
+        settings = replace(settings, num_threads=num_threads)
     torch.manual_seed(settings.seed)
     network = build_network(architecture, num_classes=len(dataset.class_names))
     size = architecture.input_size

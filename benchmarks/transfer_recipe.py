@@ -21,7 +21,7 @@ from typing import Any
 
 from torch import nn
 
-from benchmarks.training import one_process_a_core, train_on_one_thread
+from benchmarks.training import one_process_a_core, train_alone
 from spaces import Architecture
 from spaces.networks import YoloReT
 from spaces.scale_set import ScaleSet
@@ -108,7 +108,7 @@ def train(job: dict[str, Any]) -> dict[str, Any]:
         return pretrained
 
     base = replace(modern_recipe(), epochs=job["epochs"], score_every=5, seed=job["seed"])
-    result = train_on_one_thread(architecture, dataset, WAYS[job["way"]](base), load=load)
+    result = train_alone(architecture, dataset, WAYS[job["way"]](base), load=load, num_threads=1)
     return {
         "data": Path(job["path"]).name,
         **{name: job[name] for name in ("way", "epochs", "size", "seed")},
