@@ -3,7 +3,7 @@
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -147,3 +147,21 @@ def _bring_artifacts_along(root: Path) -> None:
                     f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column} || '/', 1, ?) = ?",
                     (f"{here.as_uri()}/{name}", len(old) + 1, len(old) + 1, f"{old}/"),
                 )
+
+
+def admitted(names: Sequence[str], port: int) -> dict[str, list[str]]:
+    """Return the variables by which MLflow's server answers to names of this machine, to what each lists.
+
+    It answers no other name, and takes requests that change something only from pages of names that are listed.
+
+    Args:
+        names: Host names and addresses, beside those that MLflow admits by itself.
+        port: The server's.
+    """
+    from mlflow.server.security_utils import get_default_allowed_hosts  # takes a second
+
+    hosts = [*names, *(f"{name}:{port}" for name in names)]
+    return {
+        "MLFLOW_SERVER_ALLOWED_HOSTS": [*hosts, *get_default_allowed_hosts()],  # the variable replaces these
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": [f"http://{name}:{port}" for name in names],
+    }

@@ -38,7 +38,7 @@ from search.study.read_study import read_study, study_names
 from search.study.settings import Keep, SamplerName
 from search.tracking.location import store_path
 from search.tracking.runs import TRIAL_TAG
-from search.tracking.store import open_client
+from search.tracking.store import admitted, open_client
 from spaces import Architecture, YoloRetError
 from spaces.named_spaces import SPACES, open_space
 from spaces.networks import build_network
@@ -54,7 +54,7 @@ from trials.training import RECIPES, RecipeName, read_checkpoint
 from yoloret_nas.api.search_plan import check_writable
 from yoloret_nas.cli import COMMANDS, EXAMPLES, cli
 from yoloret_nas.commands.search import _where_time_went
-from yoloret_nas.commands.ui import _allowed, _reached_as, _serve
+from yoloret_nas.commands.ui import _reached_as, _serve
 from yoloret_nas.export import proof
 from yoloret_nas.export.bundle import BundleError
 from yoloret_nas.export.precisions import PRECISIONS, check_int8
@@ -948,7 +948,7 @@ def test_a_port_that_is_taken_is_refused_before_links_to_it_are_printed(call: Ca
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.7", "gpu-box"])
 def test_mlflow_answers_by_every_name_of_this_machine(host: str) -> None:
     names = _reached_as(host)
-    allowed = _allowed(names, 5001)
+    allowed = admitted(names, 5001)
     hosts, pages = allowed["MLFLOW_SERVER_ALLOWED_HOSTS"], allowed["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"]
     assert names[0] == (socket.gethostname() if host == "0.0.0.0" else host)  # of the links, which a browser can open
     for name in {*names, socket.gethostname(), "localhost"}:

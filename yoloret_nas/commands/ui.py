@@ -47,7 +47,7 @@ def ui(root: Path, port: int, host: str) -> None:
         return
     _check_port(host, port)
     click.echo(f"starting MLflow's server on {shown}, which takes half a minute; Ctrl-C ends it")
-    from search.tracking.store import experiment_pages, tracking_uri  # imports MLflow, for seconds
+    from search.tracking.store import admitted, experiment_pages, tracking_uri  # imports MLflow, for seconds
 
     lines = [f"MLflow answers at {address}"]
     for name, pages in experiment_pages(root).items():
@@ -60,7 +60,7 @@ def ui(root: Path, port: int, host: str) -> None:
         "PYTHONWARNINGS": "ignore",  # of the server's libraries: nothing that a user can mend
     }
     if names != [host]:  # MLflow answers no other name, and takes no request for runs from a page of another
-        for variable, entries in _allowed(names, port).items():
+        for variable, entries in admitted(names, port).items():
             environment.setdefault(variable, ",".join(entries))
     command = [sys.executable, "-m", "mlflow", "ui", "--host", host, "--port", str(port)]
     command += ["--uvicorn-opts", "--log-level warning"]  # no line for each request
@@ -126,17 +126,6 @@ def _reached_as(host: str) -> list[str]:
             names.append(str(probe.getsockname()[0]))
     names = [f"[{name}]" if ":" in name else name for name in names]
     return list(dict.fromkeys(names if is_any else [host, *names]))
-
-
-def _allowed(names: Sequence[str], port: int) -> dict[str, list[str]]:
-    """Return MLflow's variables that admit these names, to what each lists: hosts with and without the port, and pages."""
-    from mlflow.server.security_utils import get_default_allowed_hosts
-
-    hosts = [*names, *(f"{name}:{port}" for name in names)]
-    return {
-        "MLFLOW_SERVER_ALLOWED_HOSTS": [*hosts, *get_default_allowed_hosts()],  # the variable replaces these
-        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": [f"http://{name}:{port}" for name in names],
-    }
 
 
 def _answers(host: str, port: int) -> bool:
