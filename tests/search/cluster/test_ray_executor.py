@@ -1,6 +1,7 @@
 """What an executor of a cluster makes of faults, without a cluster."""
 
 from collections import deque
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import ray
 
 from search.cluster.connection import ClusterError
 from search.cluster.ray_executor import RayExecutor, _Slot
+from search.cluster.slot import Slot
 from search.driver.executor import Finished, Lost
 from trials.trial_result import TrialResult
 
@@ -62,3 +64,14 @@ def test_a_fault_comes_after_the_trials_that_ended_beside_it(monkeypatch: pytest
     assert executor.events(timeout_s=0.0) == [ended]
     with pytest.raises(ClusterError, match="node b: it cannot"):
         executor.events(timeout_s=0.0)
+
+
+def test_the_copy_of_a_parent_goes_with_its_trial(tmp_path: Path) -> None:
+    slot = object.__new__(Slot)  # without the executor that its constructor starts
+    slot._folder = tmp_path
+    (tmp_path / "3").mkdir()
+    (tmp_path / "3" / "result.json").write_text("{}")
+    for name in ("parent-3", "parent-4"):
+        (tmp_path / name).write_bytes(b"weights")
+    assert slot.fetch(3) == {"result.json": b"{}"}
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["parent-4"]

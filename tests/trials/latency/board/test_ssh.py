@@ -169,8 +169,10 @@ def test_a_changed_host_key_is_refused(board: LoopbackBoard) -> None:
     assert not isinstance(caught.value, DeviceAwayError)
 
 
-def test_a_key_that_is_not_let_in(board: LoopbackBoard) -> None:
+@pytest.mark.parametrize("level", ["INFO", "QUIET"])  # a quiet ssh says nothing of why
+def test_a_key_that_is_not_let_in(board: LoopbackBoard, level: str) -> None:
     (board.folder / "authorized_keys").write_text("")
+    board.config.write_text(f"{board.config.read_text()}\n    LogLevel {level}\n")
     with pytest.raises(DeviceError, match="Permission denied") as caught:
         run_true(board.spec)
     assert "ssh-copy-id" in caught.value.hint

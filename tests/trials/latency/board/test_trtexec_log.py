@@ -140,6 +140,7 @@ def test_another_shape_is_refused() -> None:
         ("\x00\x01 nonsense", 0, "garbage"),
         ("", 0, "garbage"),
         ("write error: No space left on device", 1, "disk_full"),
+        ("[E] Saving engine to file failed.\n[E] Engine set up failed", 1, "disk_full"),  # its own words, of 7 to 10
         (
             "[E] In node 3 (parseGraph): UNSUPPORTED_NODE: No importer registered for op: Frobnicate",
             1,
