@@ -7,16 +7,16 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from search.driver.available_weights import with_available_weights
 from search.driver.devices import Devices, LocalDevices
 from search.driver.driver import RunResult, StopRequest
 from search.driver.executor import Executor
-from search.driver.one_shot_preparation import OneShotPreparation
 from search.driver.opening import Opened, open_and_drive
-from search.driver.preflight import refuse_space
-from search.driver.priors import check_priors, learn_priors
-from search.driver.reference_latency import choose_reference_ms
-from search.driver.sampler import make_sampler
+from search.driver.preparation.available_weights import with_available_weights
+from search.driver.preparation.one_shot_preparation import OneShotPreparation
+from search.driver.preparation.preflight import refuse_space
+from search.driver.preparation.priors import check_priors, learn_priors
+from search.driver.preparation.reference_latency import choose_reference_ms
+from search.driver.preparation.sampler import make_sampler
 from search.driver.view import View
 from search.driver.work import Proposal, in_one_format, to_request
 from search.front.pareto import Reference

@@ -54,7 +54,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> StandInDevice:
     """The device every search of the test opens; architectures have made-up latencies, the reference is 100 ms."""
     found = StandInDevice()
     monkeypatch.setattr("search.driver.devices.open_device", lambda spec, **options: found)
-    monkeypatch.setattr("search.driver.reference_latency.slowest_latency_ms", lambda *args, **kwargs: 100.0)
+    monkeypatch.setattr("search.driver.preparation.reference_latency.slowest_latency_ms", lambda *args, **kwargs: 100.0)
     monkeypatch.setattr(
         "search.driver.devices.measure_architecture",
         lambda architecture, *args, **kwargs: (latency(fake_latency_ms(architecture)), False),

@@ -7,7 +7,7 @@ from tempfile import NamedTemporaryFile
 from rich.console import Console
 
 from search.driver.driver import RunResult
-from search.driver.priors import check_priors
+from search.driver.preparation.priors import check_priors
 from search.driver.search import run_search
 from search.study.one_shot import shared_training, trial_training
 from search.study.prior import BUILT_IN

@@ -23,7 +23,7 @@ from search.driver.devices import LocalDevices
 from search.driver.driver import OutsideFaultError, RunResult, StopRequest
 from search.driver.executor import Event, Finished, Progressed
 from search.driver.lock import driver_lock
-from search.driver.reference_latency import slowest_latency_ms
+from search.driver.preparation.reference_latency import slowest_latency_ms
 from search.driver.repeated_failure import RepeatedFailureError
 from search.driver.search import SearchWork, run_search
 from search.driver.work import Proposal
@@ -173,7 +173,7 @@ def with_presets() -> Space:
 def test_presets_come_first_and_carry_their_name(
     settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.driver.available_weights.why_unavailable", lambda backbone: "")
+    monkeypatch.setattr("search.driver.preparation.available_weights.why_unavailable", lambda backbone: "")
     records = search(settings(space=with_presets(), budget=3)).summary.records
     # The bias of the last convolution is the space's own choice; all else is the paper's.
     assert records[0].architecture == PRESETS["yoloret-m0.75"].replace(prediction_bias=True)
@@ -183,7 +183,9 @@ def test_presets_come_first_and_carry_their_name(
 def test_weights_that_cannot_be_had_are_told_once_and_leave_no_transfer_axis(
     settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.driver.available_weights.why_unavailable", lambda backbone: "the hub is out of reach")
+    monkeypatch.setattr(
+        "search.driver.preparation.available_weights.why_unavailable", lambda backbone: "the hub is out of reach"
+    )
     view = RecordingView()
     outcome = run_search(settings(space=with_presets()), executor=ScriptedExecutor(), view=view)
     assert [notice for notice in view.notices if "out of reach" in notice] == [
@@ -191,7 +193,7 @@ def test_weights_that_cannot_be_had_are_told_once_and_leave_no_transfer_axis(
     ]
     assert {record.architecture.transfer for record in outcome.summary.records} == {0}
     # It goes on so once they can be had.
-    monkeypatch.setattr("search.driver.available_weights.why_unavailable", lambda backbone: "")
+    monkeypatch.setattr("search.driver.preparation.available_weights.why_unavailable", lambda backbone: "")
     view = RecordingView()
     outcome = run_search(settings(space=with_presets(), budget=8), executor=ScriptedExecutor(), view=view)
     assert "mobilenetv2_075 start from random weights in this study, as it began" in view.notices
@@ -201,9 +203,11 @@ def test_weights_that_cannot_be_had_are_told_once_and_leave_no_transfer_axis(
 def test_a_study_that_began_with_weights_does_not_go_on_without_them(
     settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.driver.available_weights.why_unavailable", lambda backbone: "")
+    monkeypatch.setattr("search.driver.preparation.available_weights.why_unavailable", lambda backbone: "")
     search(settings(space=with_presets(), budget=1))
-    monkeypatch.setattr("search.driver.available_weights.why_unavailable", lambda backbone: "the hub is out of reach")
+    monkeypatch.setattr(
+        "search.driver.preparation.available_weights.why_unavailable", lambda backbone: "the hub is out of reach"
+    )
     with pytest.raises(
         StudyError, match=r"weights of mobilenetv2_075, .* not available now: the hub is out of reach"
     ) as no:
@@ -377,7 +381,7 @@ def test_time_spent_before_the_first_trial_counts(
         time.sleep(0.3)
         return 100.0
 
-    monkeypatch.setattr("search.driver.reference_latency.slowest_latency_ms", measure_slowly)
+    monkeypatch.setattr("search.driver.preparation.reference_latency.slowest_latency_ms", measure_slowly)
     outcome = search(settings(budget=1), capacity=2)
     assert 0.6 <= outcome.seconds_by_phase["measure"] <= 2 * outcome.seconds
 
@@ -1098,7 +1102,7 @@ def test_the_reference_stays_as_it_was_set(
     settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = search(settings(budget=2)).summary.reference
-    monkeypatch.setattr("search.driver.reference_latency.slowest_latency_ms", lambda *args, **kwargs: 500.0)
+    monkeypatch.setattr("search.driver.preparation.reference_latency.slowest_latency_ms", lambda *args, **kwargs: 500.0)
     assert search(settings(budget=3)).summary.reference == before
     limited = settings(name="limited", budget=1, max_latency_ms=30.0)
     assert search(limited).summary.reference.latency_ms == 37.5  # a network just within the limit counts

@@ -213,7 +213,9 @@ def test_a_store_that_cannot_be_used_is_refused_before_anything_is_measured_and_
     with socket.socket() as closed:  # bound, and nobody listens
         closed.bind(("127.0.0.1", 0))
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(port=closed.getsockname()[1]))
-        monkeypatch.setattr("search.driver.reference_latency.slowest_latency_ms", lambda *args, **kwargs: 1 / 0)
+        monkeypatch.setattr(
+            "search.driver.preparation.reference_latency.slowest_latency_ms", lambda *args, **kwargs: 1 / 0
+        )
         with pytest.raises(StudyError, match=r"MLflow store \w+://\*\*\*@[\w.:]+.* cannot be used: ") as caught:
             run_search(settings(), executor=ScriptedExecutor(), view=RecordingView())
     assert "check MLFLOW_TRACKING_URI" in caught.value.hint

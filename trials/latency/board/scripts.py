@@ -151,7 +151,7 @@ if has flock; then
 else
     find "$cache" -maxdepth 1 -name 'work.*' -mtime +1 -exec rm -rf {} + 2>/dev/null
 fi
-scratch() { mktemp -d "$cache/work.XXXXXX" 2>/dev/null; }
+scratch() { mktemp -d "$cache/work.XXXXXX"; }
 work=$(scratch) || { trim 0; work=$(scratch); } || { say "error cannot write to $cache"; exit 0; }
 echo "$3" >"$cache/owner"
 cd "$cache/$2" || exit 0

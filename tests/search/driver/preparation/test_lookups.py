@@ -1,9 +1,10 @@
 """How many latencies a search measures for its proposals, beside those of the trials."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 import pytest
 
+from search.driver.driver import RunResult, StopRequest
 from search.driver.executor import Event, Finished
 from search.driver.search import run_search
 from search.study.settings import StudySettings
@@ -97,17 +98,19 @@ def test_a_run_that_is_ended_while_a_proposal_measures_ends_before_the_next_meas
         seen.append(architecture)
         return fake_latency_ms(architecture)
 
-    chosen = settings(sampler="ehvi", budget=3, max_latency_ms=30.0)  # six look-ups come first
-    for is_ended in (True, False):
+    def search(stop_requested: Callable[[], StopRequest]) -> tuple[RunResult, ScriptedExecutor]:
         executor = ScriptedExecutor()
+        chosen = settings(sampler="ehvi", budget=3, max_latency_ms=30.0)  # six look-ups come first
         result = run_search(
             chosen,
             executor=executor,
             view=RecordingView(),
             devices=Measures(measure_ms),
-            stop_requested=lambda: "finish" if is_ended and len(seen) >= 2 else "no",  # noqa: B023
+            stop_requested=stop_requested,
         )
-        if is_ended:
-            assert (len(seen), executor.started, result.ending) == (2, [], "interrupted")
-    assert result.ending == "done"
-    assert len(result.summary.records) == 3
+        return result, executor
+
+    result, executor = search(lambda: "finish" if len(seen) >= 2 else "no")
+    assert (len(seen), executor.started, result.ending) == (2, [], "interrupted")
+    result, _ = search(lambda: "no")
+    assert (result.ending, len(result.summary.records)) == ("done", 3)
