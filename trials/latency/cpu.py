@@ -16,14 +16,16 @@ from numpy.typing import NDArray
 from spaces.counted import counted
 from trials.latency.device import DeviceError, DeviceIdentity, Latency, UnknownDeviceError, UnstableError
 from trials.latency.reference_network import write_reference
-from trials.latency.steadiness import time_in_turn
+from trials.latency.steadiness import Turn, time_in_turn
 from trials.onnx.openvino_model import import_openvino
 from trials.scratch import temporary_folder
 
 _MOST_VALUES = 2**26
 """Of an input: an image of 4096 × 4096 pixels has 50 million."""
 _ROUND_S = 0.05
-"""Seconds per turn of the candidate and of the reference."""
+"""Seconds of a round: about as long as a busy neighbour slows this machine, or leaves it alone, at a time."""
+_FEWEST_TURNS = 3
+"""In a round."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +77,7 @@ class CpuDevice:
         return self._identity
 
     def measure(self, onnx_path: Path) -> Latency:
-        """Time a network in turn with the reference until its median over the quiet rounds is steady.
+        """Time a network in turn with the reference, pass by pass, until its median over the quiet turns is steady.
 
         Raises:
             DeviceError: the runtime cannot run the file.
@@ -83,13 +85,12 @@ class CpuDevice:
         """
         started = self.clock()
         load = load_in_openvino if self.runs_openvino else load_in_onnxruntime
-        candidate = _Runner(load(onnx_path, self.threads), clock=self.clock)
+        candidate = load(onnx_path, self.threads)
         with temporary_folder() as folder:
             write_reference(Path(folder) / "reference.onnx")
-            reference = _Runner(load_in_onnxruntime(Path(folder) / "reference.onnx", self.threads), clock=self.clock)
-        for runner in (candidate, reference):
-            runner.run_for(_ROUND_S)  # warm-up: caches, clocks, memory arena
-        rounds = time_in_turn(lambda: candidate.run_for(_ROUND_S), lambda: reference.run_for(_ROUND_S))
+            reference = load_in_onnxruntime(Path(folder) / "reference.onnx", self.threads)
+        self._time_round(candidate, reference)  # warm-up: caches, clocks, memory arena
+        rounds = time_in_turn(lambda: self._time_round(candidate, reference))
         if rounds.verdict.fault:
             raise UnstableError(
                 f"device {self.name} gave no steady figure for {onnx_path.name} in {rounds.count} rounds: "
@@ -108,27 +109,26 @@ class CpuDevice:
     def close(self) -> None:
         """Do nothing: ONNX Runtime sessions end with their measurement."""
 
+    def _time_round(self, candidate: Callable[[], object], reference: Callable[[], object]) -> list[Turn]:
+        """Time both pass by pass; a turn's reference is the slower of those before and after the candidate's pass."""
+        turns: list[Turn] = []
+        until = self.clock() + _ROUND_S
+        before_ms = self._time_reference(reference)
+        while len(turns) < _FEWEST_TURNS or self.clock() < until:
+            pass_ms = self._time(candidate)
+            after_ms = self._time_reference(reference)
+            turns.append(Turn(samples_ms=(pass_ms,), reference_ms=max(before_ms, after_ms)))
+            before_ms = after_ms
+        return turns
 
-class _Runner:
-    """A network that is run again and again.
+    def _time_reference(self, reference: Callable[[], object]) -> float:
+        reference()  # back into the cache, from where a large candidate drives it: cold, it takes up to twice as long
+        return self._time(reference)
 
-    Args:
-        run: One pass on a fixed input.
-        clock: Returns seconds.
-    """
-
-    def __init__(self, run: Callable[[], object], *, clock: Callable[[], float]) -> None:
-        self._run, self._clock = run, clock
-
-    def run_for(self, seconds: float) -> list[float]:
-        """Run for some time, at least three passes; return each pass in milliseconds."""
-        samples: list[float] = []
-        until = self._clock() + seconds
-        while len(samples) < 3 or self._clock() < until:
-            before = self._clock()
-            self._run()
-            samples.append((self._clock() - before) * 1e3)
-        return samples
+    def _time(self, run: Callable[[], object]) -> float:
+        before = self.clock()
+        run()
+        return (self.clock() - before) * 1e3
 
 
 def load_in_onnxruntime(path: Path, threads: int) -> Callable[[], object]:

@@ -27,8 +27,8 @@ class Thresholds:
     """A locked clock that falls by more throttles."""
 
     min_rounds: int = 6
-    """Rounds, in turn with the reference network, that a median needs: the fewest whose extremes hold the true median with
-    95 % probability."""
+    """Rounds that a median needs: the fewest whose extremes hold the true median with 95 % probability. So many always
+    have a turn that counts."""
     max_rounds: int = 40
     """Only the newest rounds count, at most so many."""
     max_windows: int = 3
@@ -37,9 +37,9 @@ class Thresholds:
     """Measuring ends early once the true median is this close with 95 % probability, as a share of the median."""
     max_error: float = 0.10
     """The same after `max_rounds` rounds."""
-    max_round_slowdown: float = 0.10
-    """Rounds whose reference took longer than its quiet figure by a larger share do not count: a virtual machine with busy
-    neighbours takes 1.3 times as long for seconds to minutes. A reference that ranges more widely is noted."""
+    max_turn_slowdown: float = 0.10
+    """Turns whose reference took longer than its quiet figure by a larger share do not count: a virtual machine with busy
+    neighbours takes 1.3 times as long, for 50 milliseconds or for minutes. A reference that ranges more widely is noted."""
 
     max_over_fastest: float = 1.75
     """A median that is more times the fastest pass shows that other work slowed the network itself. The reference is small
@@ -53,7 +53,7 @@ class Thresholds:
     """Medians of one engine that differ by more are not comparable: the device has changed, or is not steady."""
 
     quiet_percentile: float = 10
-    """Percentile of the rounds' reference times that is its quiet figure: a busy machine may be slow most of the time."""
+    """Percentile of the turns' reference times that is its quiet figure: a busy machine may be slow most of the time."""
     max_slowdown: float = 1.15
     """A reference that takes more times its best time shows that other work slowed the measurement; a latency that was
     divided by more (or multiplied by as much) has a note."""
@@ -134,17 +134,27 @@ def is_throttled(clock_mhz: float | None, locked_mhz: float | None) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RoundsVerdict:
-    """How well the quiet rounds determine the median."""
+class Turn:
+    """Passes of a network, and what the reference network took just before and after them."""
 
-    quiet: tuple[int, ...]
-    """Indices of the rounds that count."""
+    samples_ms: tuple[float, ...]
+    """Each pass in milliseconds; at least one."""
+    reference_ms: float
+    """The reference's time in milliseconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundsVerdict:
+    """How well the quiet turns determine the median."""
+
+    quiet: tuple[Turn, ...]
+    """The turns that count."""
     error: float
-    """The true median lies within this share of the rounds' median with 95 % probability."""
+    """The true median lies within this share of the measured one with 95 % probability."""
     reference_range: float
-    """From the 10th to the 90th percentile of the reference over all rounds, as a share of its median."""
+    """From the 10th to the 90th percentile of the reference over all turns, as a share of its median."""
     over_fastest: float = 1.0
-    """The rounds' median, in times the fastest pass."""
+    """The quiet turns' median, in times the fastest pass."""
 
     @property
     def is_steady(self) -> bool:
@@ -175,7 +185,7 @@ class RoundsVerdict:
     def notes(self) -> tuple[str, ...]:
         """What is unusual but acceptable."""
         notes = [] if self.is_steady else [f"median known to {self.error:.1%}"]
-        if self.reference_range > THRESHOLDS.max_round_slowdown:
+        if self.reference_range > THRESHOLDS.max_turn_slowdown:
             notes.append(f"reference moved by {self.reference_range:.0%}")
         return tuple(notes)
 
@@ -185,65 +195,66 @@ class Rounds:
     """A network timed in turn with the reference network."""
 
     samples_ms: tuple[float, ...]
-    """The passes of the quiet rounds, in milliseconds."""
+    """The passes of the quiet turns, in milliseconds."""
     reference_ms: float
-    """Median of the reference in the quiet rounds."""
+    """Median of the reference in the quiet turns."""
     count: int
     """Rounds timed, those that do not count included."""
     verdict: RoundsVerdict
     """Whether the samples can be used."""
 
 
-def time_in_turn(
-    time_candidate: Callable[[], Sequence[float]], time_reference: Callable[[], Sequence[float]]
-) -> Rounds:
+def time_in_turn(time_round: Callable[[], Sequence[Turn]]) -> Rounds:
     """Time a network and the reference in turn until the network's median is known well enough, or the rounds are spent.
 
     Args:
-        time_candidate: Times the network for a fraction of a second; returns each pass in milliseconds, at least one.
-        time_reference: The same for the reference network.
+        time_round: Times both for a fraction of a second, in one turn or more. Rounds are taken as independent of each
+            other, the turns of one round are not.
     """
-    rounds: list[Sequence[float]] = []
-    medians: list[float] = []
-    references: list[float] = []
+    rounds: list[Sequence[Turn]] = []
     fastest_ms = math.inf
     for count in range(1, THRESHOLDS.max_windows * THRESHOLDS.max_rounds + 1):
-        rounds = [*rounds[1 - THRESHOLDS.max_rounds :], time_candidate()]
-        medians = [*medians[1 - THRESHOLDS.max_rounds :], float(np.median(rounds[-1]))]
-        references = [*references[1 - THRESHOLDS.max_rounds :], float(np.median(time_reference()))]
-        fastest_ms = min(fastest_ms, *rounds[-1])
+        rounds = [*rounds[1 - THRESHOLDS.max_rounds :], time_round()]
+        fastest_ms = min(fastest_ms, *(sample for turn in rounds[-1] for sample in turn.samples_ms))
         if count < THRESHOLDS.min_rounds:
             continue
-        verdict = judge_rounds(medians, references, fastest_ms=fastest_ms)
+        verdict = judge_rounds(rounds, fastest_ms=fastest_ms)
         if verdict.is_steady or (count >= THRESHOLDS.max_rounds and not verdict.fault):
             break
     return Rounds(
-        samples_ms=tuple(sample for index in verdict.quiet for sample in rounds[index]),
-        reference_ms=float(np.median([references[index] for index in verdict.quiet])),
+        samples_ms=tuple(sample for turn in verdict.quiet for sample in turn.samples_ms),
+        reference_ms=float(np.median([turn.reference_ms for turn in verdict.quiet])),
         count=count,
         verdict=verdict,
     )
 
 
-def judge_rounds(medians_ms: Sequence[float], references_ms: Sequence[float], *, fastest_ms: float) -> RoundsVerdict:
-    """Judge rounds that were timed in turn with the reference network.
+def judge_rounds(rounds: Sequence[Sequence[Turn]], *, fastest_ms: float) -> RoundsVerdict:
+    """Judge what was timed in turn with the reference network.
 
     Args:
-        medians_ms: The network's median in each round, in milliseconds; at least `Thresholds.min_rounds` rounds.
-        references_ms: The reference's median in each round.
-        fastest_ms: The network's fastest pass.
+        rounds: Each with its turns; at least `Thresholds.min_rounds`.
+        fastest_ms: The network's fastest pass, in milliseconds.
     """
-    quiet_ms = float(np.percentile(references_ms, THRESHOLDS.quiet_percentile))
-    limit = max((1 + THRESHOLDS.max_round_slowdown) * quiet_ms, sorted(references_ms)[THRESHOLDS.min_rounds - 1])
-    quiet = tuple(index for index, milliseconds in enumerate(references_ms) if milliseconds <= limit)
-    low, high = np.percentile(references_ms, [10, 90])
-    counted = [medians_ms[index] for index in quiet]
-    return RoundsVerdict(
-        quiet=quiet,
-        error=_median_error(counted),
-        over_fastest=float(np.median(counted)) / fastest_ms,
-        reference_range=float((high - low) / np.median(references_ms)),
+    references = [turn.reference_ms for turns in rounds for turn in turns]
+    quietest = sorted(min(turn.reference_ms for turn in turns) for turns in rounds)
+    limit_ms = max(
+        (1 + THRESHOLDS.max_turn_slowdown) * float(np.percentile(references, THRESHOLDS.quiet_percentile)),
+        quietest[THRESHOLDS.min_rounds - 1],
     )
+    quiet = [[turn for turn in turns if turn.reference_ms <= limit_ms] for turns in rounds]
+    low, high = np.percentile(references, [10, 90])
+    all_quiet = tuple(turn for turns in quiet for turn in turns)
+    return RoundsVerdict(
+        quiet=all_quiet,
+        error=_median_error([_median_ms(turns) for turns in quiet if turns]),
+        over_fastest=_median_ms(all_quiet) / fastest_ms,
+        reference_range=float((high - low) / np.median(references)),
+    )
+
+
+def _median_ms(turns: Sequence[Turn]) -> float:
+    return float(np.median([sample for turn in turns for sample in turn.samples_ms]))
 
 
 def _median_error(values: Sequence[float]) -> float:

@@ -1,5 +1,6 @@
 import itertools
 import re
+from collections.abc import Iterable, Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -7,6 +8,9 @@ import pytest
 
 from trials.latency.steadiness import (
     THRESHOLDS,
+    Rounds,
+    RoundsVerdict,
+    Turn,
     drift,
     grade_repeats,
     has_moved,
@@ -80,20 +84,42 @@ def test_a_clock_throttles_below_98_percent_of_its_locked_value() -> None:
     assert not is_throttled(900.0, None)
 
 
+def _judge(
+    medians_ms: Sequence[float], references_ms: Sequence[float] | None = None, *, fastest_ms: float
+) -> RoundsVerdict:
+    """Judge rounds of one turn, as a GPU's are."""
+    references_ms = references_ms or [1.0] * len(medians_ms)
+    rounds = [
+        [Turn(samples_ms=(each,), reference_ms=beside)] for each, beside in zip(medians_ms, references_ms, strict=True)
+    ]
+    return judge_rounds(rounds, fastest_ms=fastest_ms)
+
+
 def test_steady_rounds() -> None:
-    verdict = judge_rounds([2.0] * 6, [1.0] * 6, fastest_ms=1.9)
-    assert (verdict.quiet, verdict.error, verdict.is_steady) == ((0, 1, 2, 3, 4, 5), 0.0, True)
+    verdict = _judge([2.0] * 6, fastest_ms=1.9)
+    assert (len(verdict.quiet), verdict.error, verdict.is_steady) == (6, 0.0, True)
     assert (verdict.fault, verdict.notes) == ("", ())
 
 
-def test_rounds_with_a_slow_reference_do_not_count() -> None:
-    verdict = judge_rounds([*[2.0] * 6, *[2.6] * 6], [*[1.0] * 6, *[1.3] * 6], fastest_ms=1.9)
-    assert verdict.quiet == (0, 1, 2, 3, 4, 5)
+def test_turns_with_a_slow_reference_do_not_count() -> None:
+    verdict = _judge([*[2.0] * 6, *[2.6] * 6], [*[1.0] * 6, *[1.3] * 6], fastest_ms=1.9)
+    assert [turn.samples_ms for turn in verdict.quiet] == [(2.0,)] * 6
     assert verdict.notes == ("reference moved by 26%",)
 
 
-def test_six_rounds_always_count() -> None:
-    assert len(judge_rounds([2.0] * 6, [1.0, 1.3, 1.6, 1.9, 2.2, 2.5], fastest_ms=1.9).quiet) == 6
+def test_a_moment_s_slowness_takes_turns_from_a_round_and_leaves_the_others() -> None:
+    """As on a virtual machine whose neighbour works for some 50 ms at a time: half of each round is slow."""
+    turns = [Turn(samples_ms=(2.0,), reference_ms=1.0)] * 5 + [Turn(samples_ms=(3.1,), reference_ms=1.3)] * 5
+    verdict = judge_rounds([turns] * 6, fastest_ms=1.9)
+    assert (len(verdict.quiet), verdict.error) == (30, 0.0)
+    assert {turn.samples_ms for turn in verdict.quiet} == {(2.0,)}
+
+
+def test_six_rounds_always_have_a_turn_that_counts() -> None:
+    references = [1.0, 1.3, 1.6, 1.9, 2.2, 2.5]
+    assert len(_judge([2.0] * 6, references, fastest_ms=1.9).quiet) == 6
+    rounds = [[Turn(samples_ms=(2.0,), reference_ms=beside)] * 10 for beside in [*references, 3.0, 3.0]]
+    assert sorted({turn.reference_ms for turn in judge_rounds(rounds, fastest_ms=1.9).quiet}) == references
 
 
 @pytest.mark.parametrize(
@@ -103,16 +129,20 @@ def test_six_rounds_always_count() -> None:
 def test_the_median_s_interval_leaves_out_as_many_rounds_as_the_sign_test_allows(count: int, beyond: int) -> None:
     medians = [10.0 + place for place in range(count)]
     middle = (medians[0] + medians[-1]) / 2
-    assert judge_rounds(medians, [1.0] * count, fastest_ms=10.0).error == pytest.approx(
-        (middle - medians[beyond]) / middle
-    )
+    assert _judge(medians, fastest_ms=10.0).error == pytest.approx((middle - medians[beyond]) / middle)
 
 
 def test_rounds_that_differ_are_noted_then_refused() -> None:
-    noted = judge_rounds([1.94, 2.0, 2.06, 1.94, 2.0, 2.06], [1.0] * 6, fastest_ms=1.9)
+    noted = _judge([1.94, 2.0, 2.06, 1.94, 2.0, 2.06], fastest_ms=1.9)
     assert (noted.is_steady, noted.fault, noted.notes) == (False, "", ("median known to 3.0%",))
-    refused = judge_rounds([1.4, 2.0, 3.0, 1.4, 2.0, 3.0], [1.0] * 6, fastest_ms=1.4)
+    refused = _judge([1.4, 2.0, 3.0, 1.4, 2.0, 3.0], fastest_ms=1.4)
     assert refused.fault == "its median is known to 50% only (at least 10% is needed), and the reference moved by 0%"
+
+
+def test_turns_of_one_round_are_not_independent_evidence() -> None:
+    """Six rounds that differ leave a wide interval, however many passes each holds."""
+    rounds = [[Turn(samples_ms=(each,), reference_ms=1.0)] * 100 for each in (1.4, 2.0, 3.0, 1.4, 2.0, 3.0)]
+    assert judge_rounds(rounds, fastest_ms=1.4).error == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("noise", [0.01, 0.03, 0.05])
@@ -124,19 +154,25 @@ def test_the_median_is_as_close_to_the_truth_as_the_verdict_says(noise: float, i
         np.exp(noise * NormalDist().inv_cdf(0.5 / (1 - interrupted)))
     )  # the interrupted rounds are above it
 
-    def time_candidate() -> list[float]:
-        return [(1.5 if rng.random() < interrupted else 1.0) * float(np.exp(rng.normal(0, noise)))]
+    def time_round() -> list[Turn]:
+        pass_ms = (1.5 if rng.random() < interrupted else 1.0) * float(np.exp(rng.normal(0, noise)))
+        return [Turn(samples_ms=(pass_ms,), reference_ms=1.0)]
 
-    measured = [time_in_turn(time_candidate, lambda: [1.0]) for _ in range(200)]
+    measured = [time_in_turn(time_round) for _ in range(200)]
     errors = [abs(float(np.median(rounds.samples_ms)) / median_ms - 1) for rounds in measured]
     promised = [max(rounds.verdict.error, THRESHOLDS.steady_error) for rounds in measured]
     assert np.mean(np.array(errors) <= promised) >= 0.95
 
 
+def _time_rounds(passes: Iterable[Sequence[float]]) -> Rounds:
+    """Time rounds of these passes beside a reference that shows nothing."""
+    scripted = iter(passes)
+    return time_in_turn(lambda: [Turn(samples_ms=tuple(next(scripted)), reference_ms=0.1)])
+
+
 def test_a_network_that_other_work_slows_while_the_reference_shows_nothing_is_refused() -> None:
     """As it happened: passes of 8 ms beside a training on the neighbouring core, and a few of 3.7 ms."""
-    passes = itertools.chain([[8.0, 3.7]], itertools.repeat([7.9, 8.0, 8.1]))
-    rounds = time_in_turn(lambda: next(passes), lambda: [0.1])
+    rounds = _time_rounds(itertools.chain([[8.0, 3.7]], itertools.repeat([7.9, 8.0, 8.1])))
     assert rounds.verdict.error < THRESHOLDS.steady_error  # steady, and wrong
     assert not rounds.verdict.is_steady
     assert (
@@ -146,19 +182,18 @@ def test_a_network_that_other_work_slows_while_the_reference_shows_nothing_is_re
 
 
 def test_a_network_is_measured_once_the_other_work_ends() -> None:
-    passes = itertools.chain([[8.0, 3.7]], itertools.repeat([8.0], 10), itertools.repeat([3.7]))
-    rounds = time_in_turn(lambda: next(passes), lambda: [0.1])
+    rounds = _time_rounds(itertools.chain([[8.0, 3.7]], itertools.repeat([8.0], 10), itertools.repeat([3.7])))
     assert rounds.verdict.fault == ""
     assert float(np.median(rounds.samples_ms)) == 3.7
 
 
 def test_a_median_of_up_to_three_quarters_more_than_the_fastest_pass_is_usual() -> None:
-    assert judge_rounds([1.75] * 6, [1.0] * 6, fastest_ms=1.0).fault == ""
-    assert judge_rounds([1.76] * 6, [1.0] * 6, fastest_ms=1.0).is_slowed
+    assert _judge([1.75] * 6, fastest_ms=1.0).fault == ""
+    assert _judge([1.76] * 6, fastest_ms=1.0).is_slowed
 
 
 def test_a_quiet_device_needs_the_fewest_rounds() -> None:
-    assert time_in_turn(lambda: [1.0], lambda: [1.0]).count == THRESHOLDS.min_rounds
+    assert _time_rounds(itertools.repeat([1.0])).count == THRESHOLDS.min_rounds
 
 
 @pytest.mark.parametrize(

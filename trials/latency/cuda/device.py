@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,7 +22,7 @@ from trials.latency.cuda.gpu import HEAT, Gpu, GpuState, read_gpus
 from trials.latency.cuda.passes import Passes
 from trials.latency.device import DeviceError, DeviceIdentity, Latency, UnknownDeviceError, UnstableError
 from trials.latency.reference_network import write_reference
-from trials.latency.steadiness import Rounds, time_in_turn
+from trials.latency.steadiness import Rounds, Turn, time_in_turn
 from trials.onnx import check_onnx, run
 from trials.onnx.half_precision import write_half
 from trials.onnx.number_format import find_number_format
@@ -127,7 +128,7 @@ class CudaDevice:
         candidate, reference = self._load(plan), self._load(reference_plan)
         is_warm = all([candidate.warm_up(), reference.warm_up()])  # both, whatever the first says
         before = self.gpu.read_state()
-        rounds = time_in_turn(lambda: candidate.run_for(_ROUND_S), lambda: reference.run_for(_ROUND_S))
+        rounds = time_in_turn(lambda: [_time_turn(candidate, reference)])
         after = self.gpu.read_state()  # the clock has not fallen yet: the driver waits longer
         self._judge(onnx_path, rounds, after)
         return Latency(
@@ -211,6 +212,12 @@ class CudaDevice:
                 f"{'; '.join(faults)}",
                 hint="stop other work on the GPU, cool it, or lock its clock (sudo nvidia-smi -lgc …)",
             )
+
+
+def _time_turn(candidate: Runner, reference: Runner) -> Turn:
+    """Time a round of one turn: passes are queued together, so that the GPU never waits for this process."""
+    samples_ms = tuple(candidate.run_for(_ROUND_S))
+    return Turn(samples_ms=samples_ms, reference_ms=float(np.median(reference.run_for(_ROUND_S))))
 
 
 def _notes(candidate: Runner, after: GpuState, *, is_warm: bool) -> list[str]:
