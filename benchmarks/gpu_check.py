@@ -198,7 +198,7 @@ def machine(scale: Scale) -> Iterator[Row]:
 
         for gpu in read_gpus():
             state, limits = gpu.read_state(), f"{gpu.power_limit}, clock {gpu.clock}"
-            yield f"GPU {gpu.index}", f"{gpu.name}, {gpu.memory_mib / 1024:.0f} GiB, driver {gpu.driver}, {limits}"
+            yield f"GPU {gpu.index}", f"{gpu.name}, memory {gpu.memory}, driver {gpu.driver}, {limits}"
             yield (
                 f"GPU {gpu.index} at rest",
                 f"{state.clock_mhz:.0f} MHz, {state.temperature_c:.0f} °C, {state.power_w:.0f} W",

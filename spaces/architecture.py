@@ -79,7 +79,7 @@ class Architecture:
         if self.input_size % self.coarsest_stride:
             raise ArchitectureError(
                 f"input_size {self.input_size} is not a multiple of the coarsest stride {self.coarsest_stride}",
-                hint=f"the nearest below is {self.input_size // self.coarsest_stride * self.coarsest_stride}",
+                hint=f"the nearest is {max(1, round(self.input_size / self.coarsest_stride)) * self.coarsest_stride}",
             )
 
     @property

@@ -123,6 +123,14 @@ SPACES: dict[str, Callable[[], Space]] = {"paper": paper, "nano": nano, "lite": 
 """Name to the function that returns the space."""
 
 
+def is_named(space: Space) -> bool:
+    """Return whether this is a space of this file, not one of the user's that kept the name; weights may be unavailable."""
+    if space.name not in SPACES:
+        return False
+    named = SPACES[space.name]()
+    return space in (named, named.without_transfer(space.backbones))
+
+
 def open_space(name_or_path: str) -> Space:
     """Return a space by its name, or from its YAML file.
 

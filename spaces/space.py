@@ -84,6 +84,7 @@ class Space:
         if not self.skeletons:
             reasons = "; ".join(f"{reason} ({count}×)" for reason, count in self.exclusions.most_common(3))
             raise SpaceError(f"space {self.name!r} holds no legal architecture: {reasons}")
+        self._check_uses()
 
     @property
     def skeletons(self) -> tuple[Architecture, ...]:
@@ -93,7 +94,7 @@ class Space:
     @property
     def exclusions(self) -> Counter[str]:
         """Reason to the number of combinations of the coupled axes that it excludes."""
-        return self._legal_and_excluded[1]
+        return Counter(reason for _, reason in self._legal_and_excluded[1])
 
     @property
     def size(self) -> int:
@@ -209,14 +210,15 @@ class Space:
         Args:
             num_classes: Classes of the detectors.
         """
-        deepest: dict[str, int] = {}  # not the choice's own: blocks beyond the coarsest stride in use are illegal
+        # How deep a backbone can be cut depends on the rest: blocks beyond the coarsest stride in use are illegal. The
+        # weights' origin does not change the cost.
+        deepest: dict[tuple[str, ...], Architecture] = {}
         for skeleton in self.skeletons:
-            deepest[skeleton.backbone] = max(skeleton.truncation, deepest.get(skeleton.backbone, 0))
-        distinct: dict[Architecture, Architecture] = {}  # the weights' origin does not change the cost
-        for skeleton in self.skeletons:
-            if skeleton.truncation == deepest[skeleton.backbone]:
-                distinct.setdefault(skeleton.replace(transfer=0), self._enlarged(skeleton, num_classes=num_classes))
-        by_macs = sorted(distinct.values(), key=lambda one: -count_cost(one, num_classes=num_classes).macs)
+            rest = (skeleton.backbone, str(skeleton.outputs), skeleton.neck_choice, skeleton.shortcut)
+            if rest not in deepest or deepest[rest].truncation < skeleton.truncation:
+                deepest[rest] = skeleton.replace(transfer=0)
+        enlarged = [self._enlarged(skeleton, num_classes=num_classes) for skeleton in deepest.values()]
+        by_macs = sorted(enlarged, key=lambda one: -count_cost(one, num_classes=num_classes).macs)
         costliest: dict[str, Architecture] = {}
         for architecture in by_macs:
             costliest.setdefault(architecture.backbone, architecture)
@@ -280,24 +282,46 @@ class Space:
                     hint="neck rfcr needs a scale set; the other necks need none among the values of scale_set",
                 )
 
+    def _check_uses(self) -> None:
+        """Refuse a value that no legal architecture has: it would be taken for tried."""
+        legal, excluded = self._legal_and_excluded
+        for axis in ("backbone", "outputs", "scale_set", "neck", "shortcut"):
+            used = {skeleton.to_dict()[axis] for skeleton in legal}
+            if unused := [value for value in self.values(axis) if value not in used]:
+                reasons = Counter(reason for values, reason in excluded if values[axis] == unused[0])
+                raise SpaceError(
+                    f"space {self.name!r}: no legal architecture has {axis} {unused[0]}: {reasons.most_common(1)[0][0]}",
+                    hint="leave it out, or add what it goes with",
+                )
+
     @cached_property
-    def _legal_and_excluded(self) -> tuple[tuple[Architecture, ...], Counter[str]]:
-        legal, excluded = [], Counter[str]()
+    def _legal_and_excluded(self) -> tuple[tuple[Architecture, ...], list[tuple[dict[str, ParameterValue], str]]]:
+        """Return the legal skeletons, and the values of those that are not, each with the reason."""
+        legal, excluded = [], []
         combinations = itertools.product(self.values("outputs"), self._neck_pairs, self.values("shortcut"))
         for (outputs, pair, shortcut), (name, choice) in itertools.product(combinations, self.backbones.items()):
             coupled = {"outputs": outputs, "neck": pair[0], "scale_set": pair[1], "shortcut": shortcut}
             for truncation in choice.truncation:
+                values = {"backbone": name, "truncation": truncation, **coupled}
                 try:
-                    architecture = self._first({"backbone": name, "truncation": truncation, **coupled})
+                    architecture = self._first(values)
                 except ArchitectureError as error:
-                    excluded[error.message] += 1
+                    excluded.append((values, error.message))
                 else:
                     legal += [architecture.replace(transfer=boundary) for boundary in _transfers(choice, truncation)]
-        return tuple(legal), excluded
+        coarsest = max((skeleton.coarsest_stride for skeleton in legal), default=1)
+        sizes = [int(size) for size in self.values("input_size")]
+        if wrong := [size for size in sizes if size % coarsest]:
+            raise SpaceError(
+                f"space {self.name!r}: input_size {wrong[0]} is not a multiple of {coarsest}, the coarsest stride that its "
+                "architectures use",
+                hint=f"the nearest is {max(1, round(wrong[0] / coarsest)) * coarsest}",
+            )
+        return tuple(skeleton.replace(input_size=sizes[0]) for skeleton in legal), excluded
 
     def _first(self, coupled: Mapping[str, ParameterValue]) -> Architecture:
-        """Return the legal architecture of some coupled values with the first value of every free axis."""
-        free = {axis: self.values(axis)[0] for axis in FREE_AXES}
+        """Return the legal architecture of some coupled values with the first value of every free axis but the size."""
+        free = {axis: self.values(axis)[0] for axis in FREE_AXES} | {"input_size": _DEFAULTS["input_size"]}
         if coupled["scale_set"] == "none":
             free |= dict.fromkeys(RFCR_AXES, 0)
         architecture = Architecture.from_dict({**coupled, **free})

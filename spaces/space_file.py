@@ -9,7 +9,7 @@ import yaml
 from spaces.architecture import Architecture
 from spaces.documents import compose_yaml, construct_yaml
 from spaces.networks import block_shapes
-from spaces.scale_set import ArchitectureError
+from spaces.scale_set import STRIDES, ArchitectureError
 from spaces.space import AXES, RFCR_AXES, BackboneChoice, Space, SpaceError
 
 _OWN_KEYS = ("name", "description", "backbones")
@@ -126,8 +126,9 @@ def _companions(name: str, value: Any) -> dict[str, Any]:
     """Return values of other axes that accept any legal value of this one."""
     if name == "scale_set" and value != "none":
         return {"outputs": "4+8+16+32"}
-    if name in ("scale_set", "outputs") or (name == "neck" and value in ("none", "bifpn")):
-        return {"scale_set": "none", **dict.fromkeys(RFCR_AXES, 0)}
+    if name in ("scale_set", "outputs", "input_size") or (name == "neck" and value in ("none", "bifpn")):
+        outputs = {"outputs": str(STRIDES[0])} if name == "input_size" else {}
+        return {"scale_set": "none", **dict.fromkeys(RFCR_AXES, 0), **outputs}
     return {}
 
 

@@ -4,7 +4,7 @@
 
     study = yr.search(data="my-images", max_latency="5ms")
     study.front                                     # a data frame
-    folder = study.best().export()
+    folder = study.full_trainings.best().export()   # of its networks, trained again three times as long
     yr.load(folder).predict("image.jpg")            # a data frame of boxes
 
 The command line does the same with the same words. Nothing heavy is imported before a name is used.

@@ -117,6 +117,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show × or ★ is no reason to fail
     try:
+        if sys.platform != "linux":  # its locks, its leases and its list of usable cores are Linux's
+            raise click.ClickException(f"yoloret-nas needs Linux, this is {sys.platform}; on Windows, use WSL")
         if reason := why_shadowed():
             raise click.ClickException(reason)
         sys.exit(cli.main(prog_name=_PROGRAM, standalone_mode=False) or 0)

@@ -76,7 +76,7 @@ def run_search(
             notice=view.noticed,
             devices=devices,
             is_stopping=lambda: stop_requested() != "no",
-            workers=max(1, executor.capacity),
+            workers=lambda: max(1, executor.capacity),
         )
 
         def refuse(opened: Opened) -> None:
@@ -99,7 +99,7 @@ class SearchWork:
         notice: Called with notes for the user.
         devices: See :func:`run_search`.
         is_stopping: Asked before each measurement for a proposal: whether the user has ended the run.
-        workers: Trials at once.
+        workers: Returns how many trials run at once.
 
     Raises:
         StudyError: the study exists with other settings, other data or another device, or an experiment has its name.
@@ -113,7 +113,7 @@ class SearchWork:
         notice: Callable[[str], None],
         devices: Devices,
         is_stopping: Callable[[], bool] = lambda: False,
-        workers: int = 1,
+        workers: Callable[[], int] = lambda: 1,
     ) -> None:
         self.settings = settings
         self._notice = notice
@@ -152,12 +152,13 @@ class SearchWork:
         settings, num_classes = self.settings, self._num_classes
         self._study.check_identity(opened.dataset, opened.identity, notice=notice)
         self._study.recover()
-        num_failed = self._study.release_failed()
+        num_failed, num_again = self._study.release_failed()
         self.budget = settings.budget + num_failed
         if num_failed:
-            notice(
-                f"{num_failed} failed trials do not count in the budget; they are tried again after the next success"
+            again = (
+                f"; {counted(num_again, 'network(s) is|are')} tried again after the next success" if num_again else ""
             )
+            notice(f"{counted(num_failed, 'failed trial(s) does|do')} not count in the budget{again}")
         self._study.queue_presets()
         reference_ms = self._study.reference_latency_ms
         if reference_ms is None:

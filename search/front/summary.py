@@ -3,12 +3,14 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from search.front.estimate import Estimate, group_repeats, mean_ap
 from search.front.pareto import FloatArray, Reference, front_indices, hypervolume, knee_index
 from search.front.record import TrialRecord
+from spaces import Architecture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +25,7 @@ class Summary:
     """Of all complete trials, by number (`search.strategy.accuracy.estimates.with_estimates`); empty while a search runs,
     and where too few trials are complete."""
 
-    @property
+    @cached_property
     def front(self) -> tuple[TrialRecord, ...]:
         """The complete trials that no other trial beats in AP and latency as scored, fastest first.
 
@@ -56,10 +58,21 @@ class Summary:
         return alike
 
     def expected_ap(self, record: TrialRecord) -> float:
-        """Return a complete trial's estimate where the study has estimates, else the mean AP of its architecture."""
-        if self.estimates:
-            return self.estimates[record.number].ap
-        return mean_ap(group_repeats(self.records)[record.architecture])
+        """Return a complete trial's estimate where the study has estimates, else `compared_ap`."""
+        return self.estimates[record.number].ap if self.estimates else self.compared_ap(record)
+
+    def compared_ap(self, record: TrialRecord) -> float:
+        """Return the AP by which a complete trial is on the front or not: the mean of its architecture's trainings."""
+        return mean_ap(self._groups[record.architecture])
+
+    @property
+    def has_repeats(self) -> bool:
+        """Whether an architecture was trained with several seeds."""
+        return any(len(group) > 1 for group in self._groups.values())
+
+    @cached_property
+    def _groups(self) -> dict[Architecture, list[TrialRecord]]:
+        return group_repeats(self.records)
 
     @property
     def indistinct(self) -> tuple[tuple[TrialRecord, ...], ...]:
@@ -80,7 +93,7 @@ class Summary:
         """The share of the rectangle between (AP 1, 0 ms) and the reference that the front covers, 0 to 1."""
         return self._share(self.records)
 
-    @property
+    @cached_property
     def hypervolume_by_trial(self) -> tuple[float, ...]:
         """The hypervolume after each finished trial, in the order of their numbers."""
         return tuple(self._share(self.records[: count + 1]) for count in range(len(self.records)))

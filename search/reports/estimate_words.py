@@ -9,6 +9,8 @@ from search.strategy.accuracy.estimates import MIN_TRIALS
 
 def estimate_words(summary: Summary) -> str:
     """Return sentences on a front's estimates: what they are, and which members they cannot tell apart."""
+    if not summary.estimates and summary.states["complete"] >= MIN_TRIALS:
+        return "All complete trials have the same AP, from which nothing can be estimated."
     if not summary.estimates:
         return (
             "AP is the score of one training; the best of many scores is too high on average. An estimate with less bias "

@@ -1,6 +1,7 @@
 """A forecast of the front: untried architectures with the largest expected hypervolume improvement."""
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +28,7 @@ class Candidate:
     ap_std: float
     """Its standard deviation."""
     latency_ms: float
-    """Predicted from the trials' latencies, with an error of about 10 %."""
+    """As measured for a proposal, or predicted from measured ones with an error of about 10 %."""
     gain: float
     """Expected growth of the hypervolume, relative to that of the trials' expected AP. Over the limit nothing is gained."""
 
@@ -46,7 +47,13 @@ class Forecast:
 
 
 def forecast(
-    summary: Summary, space: Space, *, max_latency_ms: float | None = None, count: int = 5, seed: int = 0
+    summary: Summary,
+    space: Space,
+    *,
+    max_latency_ms: float | None = None,
+    looked_up_ms: Mapping[str, float] | None = None,
+    count: int = 5,
+    seed: int = 0,
 ) -> Forecast:
     """Predict accuracy and latency over a pool of the study's space, and return the best candidates.
 
@@ -56,13 +63,14 @@ def forecast(
         summary: The study.
         space: Where its architectures come from.
         max_latency_ms: The study's limit, which its reference lies beyond; None for none.
+        looked_up_ms: Latencies that were measured for proposals (`ReadStudy.looked_up_ms`).
         count: The most candidates to return.
         seed: Of the pool and of the fits' starting points.
     """
     if sum(record.point is not None for record in summary.records) < MIN_TRIALS or summary.hypervolume == 0:
         return Forecast(candidates=())
     architectures = _candidates(summary, space, seed)
-    lookups, model = fit_accuracy(summary.records, architectures, seed=seed)
+    lookups, model = fit_accuracy(summary.records, architectures, looked_up_ms=looked_up_ms or {}, seed=seed)
     finished = model.finished_ap, model.finished_latency_ms
     whole = hypervolume(*finished, reference=summary.reference)
     if whole == 0:

@@ -30,11 +30,14 @@ def plot_front(summary: Summary, *, marked: int | None = None) -> "Figure":
     others = [one for one in summary.records if one.point and one.number not in numbers]
     pruned = [one for one in summary.records if one.result.state == "pruned" and one.result.latency]
 
+    def ap_of(record: TrialRecord) -> float:
+        return summary.compared_ap(record) if record.number in numbers else record.result.ap or 0.0
+
     def points(records: Sequence[TrialRecord]) -> dict[str, Any]:
         words = [trial_words(one, summary, on_front=one.number in numbers) for one in records]
         return {
             "x": [_latency_ms(one) for one in records],
-            "y": [one.result.ap or 0.0 for one in records],
+            "y": [ap_of(one) for one in records],
             "customdata": [one.number for one in records],
             "hovertext": ["<br>".join(map(escape, lines)) for lines in words],
             "hoverinfo": "text",
@@ -45,7 +48,7 @@ def plot_front(summary: Summary, *, marked: int | None = None) -> "Figure":
     style: dict[str, Any] = {"size": 8, "color": STOPPED, "symbol": "x-thin-open"}
     figure.add_scatter(**points(pruned), name="pruned (AP when stopped)", mode="markers", marker=style)
     style = {"mode": "lines+markers", "line": {"color": FRONT, "shape": "hv", "width": 1.5}, "marker": {"size": 11}}
-    figure.add_scatter(**points(members), name="front, as scored", **style)
+    figure.add_scatter(**points(members), name=scored_words(summary), **style)
     estimates = [(one, summary.estimates[one.number]) for one in members if one.number in summary.estimates]
     if estimates:
         spread = [estimate.ap_range[1] - estimate.ap for _, estimate in estimates]
@@ -58,14 +61,19 @@ def plot_front(summary: Summary, *, marked: int | None = None) -> "Figure":
             marker={"symbol": "line-ew-open", "size": 10, "color": ESTIMATE},
             hoverinfo="skip",
         )
-    _add_numbers(figure, members, first=summary.knee)
+    _add_numbers(figure, summary)
     ringed = [one for one in (*members, *others, *pruned) if one.number == marked]
     style = {"size": 20, "color": ESTIMATE, "symbol": "circle-open", "line": {"width": 2}}
-    place = {"x": [_latency_ms(one) for one in ringed], "y": [one.result.ap or 0.0 for one in ringed]}
+    place = {"x": [_latency_ms(one) for one in ringed], "y": [ap_of(one) for one in ringed]}
     figure.add_scatter(**place, name="selected", mode="markers", marker=style, hoverinfo="skip")
     figure.update_xaxes(title="latency, median (ms)", rangemode="tozero")
     figure.update_yaxes(title="AP@[.5:.95]", rangemode="tozero")
     return figure
+
+
+def scored_words(summary: Summary) -> str:
+    """Return what the front's points are, for the legend."""
+    return "front, mean over seeds" if summary.has_repeats else "front, as scored"
 
 
 def new_figure(*, height: int) -> "Figure":
@@ -92,12 +100,13 @@ def escape(text: str) -> str:
     return html.escape(text, quote=False)
 
 
-def _add_numbers(figure: "Figure", members: Sequence[TrialRecord], *, first: TrialRecord | None) -> None:
+def _add_numbers(figure: "Figure", summary: Summary) -> None:
     """Write the members' numbers above and left of their points; the knee's comes first, the page hides what overlaps."""
-    ordered = sorted(reversed(members), key=lambda one: one is not first)
+    first = summary.knee
+    ordered = sorted(reversed(summary.front), key=lambda one: one is not first)
     figure.add_scatter(
         x=[_latency_ms(one) for one in ordered],
-        y=[one.result.ap for one in ordered],
+        y=[summary.compared_ap(one) for one in ordered],
         text=[f"#{one.number}" for one in ordered],
         mode="markers+text",
         marker={"size": 11, "opacity": 0},  # keeps the numbers off the points and the bars

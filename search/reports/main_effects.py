@@ -43,8 +43,7 @@ def sample_main_effects(design: FloatArray, targets: FloatArray, axes: IntArray,
     """
     random = np.random.default_rng(seed)
     centred, spread = design - design.mean(axis=0), float(targets.std())
-    scale = spread if spread > 1e-9 else 1.0
-    standard = (targets - targets.mean()) / scale
+    standard = (targets - targets.mean()) / max(spread, 1e-9)
     gram, products = centred.T @ centred, centred.T @ standard
     sizes, (freedom, noise_scale) = np.bincount(axes), _NOISE_PRIOR
     variance, mixing, noise = np.full(len(sizes), 0.1), np.ones(len(sizes)), noise_scale**2
@@ -63,4 +62,4 @@ def sample_main_effects(design: FloatArray, targets: FloatArray, axes: IntArray,
         )
     kept, is_of = draws[_NUM_WARM_UP:], axes[:, None] == np.arange(len(sizes))  # (J, axes)
     weights = design.sum(axis=0)[:, None] * is_of
-    return np.asarray(scale * (kept - (kept @ (weights / weights.sum(axis=0)))[:, axes]))
+    return np.asarray(spread * (kept - (kept @ (weights / weights.sum(axis=0)))[:, axes]))

@@ -60,6 +60,10 @@ class StudyReport:
         if complete < MIN_TRIALS:
             missing = f"{complete} of the {MIN_TRIALS} needed"
             return f"too few trials are complete to predict whether more budget will pay: {missing}"
+        if not curve[-1]:
+            return (
+                "no trial scored above AP 0 within the reference latency, so nothing can be predicted: train for longer"
+            )
         if not self.forecast.candidates:
             return "the trials predict no network that would improve the front"
         late = 1 - curve[-1 - len(curve) // 4] / curve[-1] if curve[-1] else 0.0
@@ -76,7 +80,7 @@ def make_report(study: ReadStudy) -> StudyReport:
         refit = replace(refit, summary=with_estimates(refit.summary))
     outlook = Forecast(candidates=())
     if study.space is not None:
-        outlook = forecast(summary, study.space, max_latency_ms=study.max_latency_ms)
+        outlook = forecast(summary, study.space, max_latency_ms=study.max_latency_ms, looked_up_ms=study.looked_up_ms)
     begins = study.seconds_shared / 60
     minutes = (begins + spent for spent in accumulate(sum(one.result.seconds.values()) / 60 for one in summary.records))
     return StudyReport(
@@ -101,7 +105,12 @@ def _judge(prior: Prior, summary: Summary) -> str:
     whose = own.get(prior.study, f"earlier study {prior.study} ({prior.dataset})")
     compared = f"{whose}, the order of AP that led to be expected against that of the trials:"
     if found is None:
-        return f"{compared} {count}, too few to compare"
+        why = (
+            "too few to compare"
+            if summary.states["complete"] < MIN_TRIALS
+            else "which cannot be compared: one is all equal"
+        )
+        return f"{compared} {count}, {why}"
     within = "" if found.within_size is None else f", {found.within_size:.2f} within one input size"
     doubt = ", which may be chance" if found.low <= _SAYS_NOTHING else ""
     return (

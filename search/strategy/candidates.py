@@ -60,6 +60,8 @@ class Candidates:
     beliefs: FloatArray | None = None
     """(N, K) what K earlier studies expect of AP: mean 0, standard deviation the share of variance that the study explains;
     None for no studies."""
+    networks: IntArray | None = None
+    """(N,) numbers; candidates of one number differ in their training alone and have one latency. None if all differ."""
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not describe the same candidates."""
@@ -70,6 +72,8 @@ class Candidates:
             )
         if not all(np.isfinite(table).all() for table in tables):
             raise ValueError("candidates hold a value that is not finite")
+        if self.networks is not None and self.networks.shape != (len(self.ordered),):
+            raise ValueError(f"networks has shape {self.networks.shape}; it must be ({len(self.ordered)},)")
         if self.is_rising is not None and self.is_rising.shape != self.ordered.shape[1:]:
             raise ValueError(f"is_rising has shape {self.is_rising.shape}; it must be {self.ordered.shape[1:]}")
 
@@ -83,19 +87,29 @@ class Encoder:
     def __init__(self, *, num_classes: int) -> None:
         self._num_classes = num_classes
         self._rows: dict[str, tuple[list[float], list[str], list[float]]] = {}
+        self._networks: dict[str, str] = {}
+
+    def network(self, architecture: Architecture) -> str:
+        """Return the key of what a device times: which blocks start from ImageNet weights makes no difference to it."""
+        if architecture.key not in self._networks:
+            self._networks[architecture.key] = architecture.replace(transfer=0).key
+        return self._networks[architecture.key]
 
     def encode(self, architectures: Sequence[Architecture]) -> Candidates:
         """Return ordered axes (RFCR sizes are 0 without RFCR), categories, and log MACs and log params as proxies."""
         rows = [self._row(architecture) for architecture in architectures]
         categories = []
         for column in zip(*(names for _, names, _ in rows), strict=True):
-            numbers = {name: number for number, name in enumerate(sorted(set(column)))}
-            categories.append([numbers[name] for name in column])
+            places = {name: place for place, name in enumerate(sorted(set(column)))}
+            categories.append([places[name] for name in column])
+        numbers: dict[str, int] = {}
+        networks = [numbers.setdefault(self.network(architecture), len(numbers)) for architecture in architectures]
         return Candidates(
             ordered=np.array([ordered for ordered, _, _ in rows]),
             categories=np.array(categories, dtype=np.int64).T,
             proxies=np.array([costs for _, _, costs in rows]),
             is_rising=np.array([axis == "input_size" for axis in _ORDERED]),
+            networks=np.array(networks, dtype=np.int64),
         )
 
     def _row(self, architecture: Architecture) -> tuple[list[float], list[str], list[float]]:

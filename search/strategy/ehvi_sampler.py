@@ -23,7 +23,7 @@ from search.strategy.latency.lookup_budget import affordable_lookups
 from search.strategy.optuna_samplers import ArchitectureSampler
 from search.strategy.settings import StrategySettings
 from search.strategy.suggest import suggest
-from search.study.database.trial_attributes import tried_architecture, tried_trials
+from search.study.database.trial_attributes import LOOKUP, tried_architecture, tried_trials
 from search.study.errors import SpaceExhaustedError
 from search.study.study import read_priors, to_record
 from spaces import Architecture, YoloRetError
@@ -33,12 +33,10 @@ from trials.onnx import UnsupportedNetworkError
 from trials.onnx.export import ExportError
 from trials.trial_result import TrialResult
 
-LOOKUP = "lookup:"
-"""Prefix of the study's attributes that hold looked-up latencies in ms; infinity where the device cannot run the network."""
 LOOKUP_SECONDS = "lookup_seconds"
 """Name of the study's attribute that holds the seconds of each look-up, oldest first."""
 FAILED_LOOKUPS = "failed_lookups:"
-"""Prefix of the study's attributes that hold the reasons of failed look-ups, oldest first."""
+"""Prefix of the study's attributes that hold the reasons of a network's failed look-ups, oldest first."""
 
 _FINAL = (UnsupportedNetworkError, ExportError)
 """Errors that depend on the network alone. Any other may pass: a busy machine, memory that other programs held."""
@@ -52,7 +50,7 @@ class EhviSampler(ArchitectureSampler):
     """Proposes the architecture with the largest expected hypervolume improvement for its cost.
 
     All its state is in the study, so a resumed study proposes the same as an uninterrupted one. It stores the latencies
-    that it looks up as user attributes of the study, named `LOOKUP` and the architecture's key.
+    that it looks up as user attributes of the study, named `LOOKUP` and the network's key.
 
     Args:
         space: Source of the proposals.
@@ -61,7 +59,7 @@ class EhviSampler(ArchitectureSampler):
         num_classes: Number of classes of the detectors, on which their cost depends.
         settings: The strategy's limit and effort.
         seed: Seed of the study.
-        workers: Trials at once.
+        workers: Returns how many trials run at once; a cluster grows.
     """
 
     def __init__(
@@ -73,7 +71,7 @@ class EhviSampler(ArchitectureSampler):
         num_classes: int,
         settings: StrategySettings,
         seed: int,
-        workers: int = 1,
+        workers: Callable[[], int] = lambda: 1,
     ) -> None:
         super().__init__(space, seed=seed)
         self._measure_ms = measure_ms
@@ -102,7 +100,11 @@ class EhviSampler(ArchitectureSampler):
         records = [self._record(one) for one in past if "result" in one.user_attrs]
         observations = observe(records, places)
         # Of trials over the limit and of failed ones too: their latencies say as much about others.
-        timed_ms = {one.architecture.key: one.result.latency.median_ms for one in records if one.result.latency}
+        network = self._encoder.network
+        timed_ms = {network(one.architecture): one.result.latency.median_ms for one in records if one.result.latency}
+        # What the device did not run under one training, it does not run under another.
+        failed = {network(one.architecture) for one in records if one.result.state == "failed"} - timed_ms.keys()
+        unusable = {place for place, one in enumerate(candidates) if network(one) in failed}
         observed = {observation.candidate for observation in observations}
         running = {places[one.number] for one in past if one.state == TrialState.RUNNING} - observed
         measured: list[float] = []
@@ -123,14 +125,14 @@ class EhviSampler(ArchitectureSampler):
                 encoded,
                 observations,
                 latency_ms=np.array(
-                    [timed_ms.get(one.key, attributes.get(LOOKUP + one.key, np.nan)) for one in candidates]
+                    [timed_ms.get(network(one), attributes.get(LOOKUP + network(one), np.nan)) for one in candidates]
                 ),
                 measure=measure,
                 # The corner that the study reports its hypervolume from.
                 reference=Reference(ap=0.0, latency_ms=attributes["reference_latency_ms"]),
                 settings=settings,
                 pending=sorted(running),
-                excluded=sorted(set(places.values()) - observed - running),
+                excluded=sorted((set(places.values()) | unusable) - observed - running),
                 seed=self._seed,
             )
             if suggestion is not None:
@@ -174,7 +176,9 @@ class EhviSampler(ArchitectureSampler):
         """Return the settings with as many look-ups as the time spent on trainings allows: a whole round, or none."""
         settings = self._settings
         lookups_s = study.user_attrs.get(LOOKUP_SECONDS, ())
-        affordable = affordable_lookups(results, lookups_s=lookups_s, workers=self._workers)
+        affordable = affordable_lookups(
+            results, lookups_s=lookups_s, workers=self._workers(), round_size=settings.num_lookups
+        )
         num_first = min(settings.num_first_lookups, num_known + affordable - settings.num_lookups)
         if affordable < max(1, settings.num_lookups):
             num_first, settings = 0, replace(settings, num_lookups=0)
@@ -195,12 +199,12 @@ class EhviSampler(ArchitectureSampler):
         study.set_user_attr(LOOKUP_SECONDS, lookups_s)
         if math.isnan(latency_ms):  # not stored, so that a later proposal looks it up again
             return latency_ms
-        study.set_user_attr(LOOKUP + architecture.key, latency_ms)
+        study.set_user_attr(LOOKUP + self._encoder.network(architecture), latency_ms)
         return latency_ms
 
     def _is_final(self, study: Study, architecture: Architecture, error: YoloRetError) -> bool:
         """Record a failed look-up; return whether the architecture is given up."""
-        name = FAILED_LOOKUPS + architecture.key
+        name = FAILED_LOOKUPS + self._encoder.network(architecture)
         reasons = [*study.user_attrs.get(name, ()), error.message]
         study.set_user_attr(name, reasons)
         is_final = isinstance(error, _FINAL) or len(reasons) >= _MAX_TRIES

@@ -113,23 +113,31 @@ class SpaceSampler(ArchitectureSampler):
             return self._space[int((start + num_tried * _GOLDEN_RATIO) % 1 * self._space.size)], "grid"
         rng = random.Random(f"{self._seed}/{num_tried}")
         proposal = self._ask_inner(study, trial, seed=rng.randrange(2**31))
-        if proposal:
+        if proposal is not None:
             return from_parameters(self._space, proposal), _TITLES[self._name]
         sampled = self._space.sample(rng)
         if self._name == "random":
             return sampled, "random"
         return sampled, f"random, since {_TITLES[self._name]} needs more complete trials"
 
-    def _ask_inner(self, study: Study, trial: FrozenTrial, *, seed: int) -> dict[str, Any]:
+    def _ask_inner(self, study: Study, trial: FrozenTrial, *, seed: int) -> dict[str, Any] | None:
+        """Return all parameters of the inner sampler's proposal; None while it has none."""
         if self._name == "random":
-            return {}
+            return None
         finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if len(finished) < _STARTUP_TRIALS:
-            return {}
+            return None
         inner = OPTUNA_SAMPLERS[self._name](seed)
         try:
             optuna.logging.disable_propagation()
-            return inner.sample_relative(study, trial, self._distributions)
+            proposal = inner.sample_relative(study, trial, self._distributions)
+            if not proposal and not (isinstance(inner, NSGAIISampler) and inner.get_trial_generation(study, trial) > 0):
+                return None
+            # NSGA-II leaves out what it mutates, perhaps everything, and draws it by itself.
+            return {
+                name: proposal[name] if name in proposal else inner.sample_independent(study, trial, name, distribution)
+                for name, distribution in self._distributions.items()
+            }
         finally:
             optuna.logging.enable_propagation()
 

@@ -1,6 +1,7 @@
 """A study as read by commands that do not drive it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import optuna
@@ -9,6 +10,7 @@ from search.front.pareto import Reference
 from search.front.record import trial_folder
 from search.front.summary import Summary
 from search.study.database.storage import has_storage, named_storage_errors, open_storage, shown_storage, users_storage
+from search.study.database.trial_attributes import LOOKUP
 from search.study.errors import StudyError, naming_damage
 from search.study.prior import Prior
 from search.study.settings import to_train_settings
@@ -48,6 +50,8 @@ class ReadStudy:
     """Whether its trials started from each other's weights."""
     priors: tuple[Prior, ...] = ()
     """Its copies of the earlier studies that it learnt from."""
+    looked_up_ms: Mapping[str, float] = field(default_factory=dict)
+    """Latencies measured for proposals, by network (`Encoder.network`); infinity where the device cannot run it."""
     seconds_shared: float = 0.0
     """Of the training of its shared weights, 0 without one."""
     space: Space | None = None
@@ -99,6 +103,9 @@ def _read(root: Path, name: str, study: optuna.Study) -> ReadStudy:
         also_measure=tuple(settings["also_measure"]),
         inherit=bool(settings["inherit"]),
         priors=read_priors(study),
+        looked_up_ms={
+            name.removeprefix(LOOKUP): float(value) for name, value in attributes.items() if name.startswith(LOOKUP)
+        },
         seconds_shared=0.0 if (shared := read_shared_record(study)) is None else shared.seconds,
         space=space,
     )

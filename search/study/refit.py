@@ -176,13 +176,15 @@ def compare_refit(name: str, study: Summary, refit: Sequence[TrialRecord]) -> Re
 
 
 def read_refit(study: ReadStudy) -> Refit | None:
-    """Read a study's full trainings, the longest that has some; None where there are none."""
+    """Read a study's full trainings, the longest that is complete for some network; None where there are none."""
     prefix = f"{study.name}-refit-"
     names = [path.parent.name for path in study.root.glob(f"{prefix}*/{EXPERIMENT_FILE}")]
     numbers = {name: name.removeprefix(prefix) for name in names}
     epochs = {name: int(number) for name, number in numbers.items() if re.fullmatch("[0-9]{1,9}", number)}
     for name in sorted(epochs, key=epochs.__getitem__, reverse=True):
         experiment = read_experiment(study.root, name)
-        if experiment is not None and experiment.summary.records:
-            return compare_refit(name, study.summary, experiment.summary.records)
+        if experiment is not None:
+            found = compare_refit(name, study.summary, experiment.summary.records)
+            if found.retrained:
+                return found
     return None

@@ -204,18 +204,18 @@ class Study:
                 self.interrupt(trial.number)
         return found
 
-    def release_failed(self) -> int:
+    def release_failed(self) -> tuple[int, int]:
         """Free the architectures of the trials that have failed so far; the trials stay in the record.
 
         Returns:
-            The number of failed trials.
+            How many trials have failed, and of how many of their architectures no trial has ended otherwise since.
         """
         records = self.records()
         failed = [record for record in records if record.result.state == "failed"]
         done = {record.architecture for record in records if record.result.state != "failed"}
         self._failed = {record.number: record.architecture for record in failed}
         self._unqueued = [one for one in dict.fromkeys(self._failed.values()) if one not in done]
-        return len(failed)
+        return len(failed), len(self._unqueued)
 
     def has_failed(self, architecture: Architecture) -> bool:
         """Return whether an architecture is one that `release_failed` freed."""

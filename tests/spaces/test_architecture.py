@@ -56,7 +56,7 @@ def test_wrong_scale_sets_are_refused(text: str, message: str) -> None:
         ({"truncation": 0}, "truncation is 0"),
         ({"transfer": 17}, "not within the 16 blocks kept"),
         ({"transfer": -1}, "not within the 16 blocks kept"),
-        ({"input_size": 300}, "nearest below is 288"),
+        ({"input_size": 300}, "nearest is 288"),
         ({"shortcut": "median"}, "'median' is unknown"),
         ({"head": "nasfpn"}, "'nasfpn' is unknown"),
         ({"rfcr_kernel": 4}, "the kernel odd"),

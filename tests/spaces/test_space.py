@@ -4,13 +4,14 @@ import dataclasses
 import itertools
 import random
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spaces import Architecture, ScaleSet
-from spaces.named_spaces import SPACES, open_space
+from spaces.named_spaces import SPACES, is_named, open_space
 from spaces.networks import count_cost
 from spaces.space import AXES, RFCR_AXES, BackboneChoice, Space, SpaceError
 from tests.spaces.strategies import spaces_and_architectures
@@ -247,3 +248,61 @@ def test_largest_passes_over_truncations_that_are_illegal() -> None:
     )
     (largest,) = space.largest(num_classes=2)
     assert (largest.truncation, largest.input_size) == (11, 96)
+
+
+def test_the_largest_network_may_be_at_another_cut() -> None:
+    """Outputs at stride 4 cost more than a longer backbone, which they leave no place for."""
+    space = Space(
+        name="strides",
+        description="",
+        backbones={"mobilenetv2_050": BackboneChoice(truncation=(13, 17))},
+        axes={"outputs": ("4+8+16", "8+16+32"), "scale_set": ("none",), "head": ("decoupled",), "input_size": (320,)},
+    )
+    assert {(one.outputs[0], one.truncation) for one in space.skeletons} == {(4, 13), (8, 17)}
+    (largest,) = space.largest(num_classes=3)
+    assert largest == max(space, key=lambda one: count_cost(one, num_classes=3).macs)
+    assert largest.outputs[0] == 4
+
+
+COARSE_16 = {"outputs": ("8+16",), "scale_set": ("none", "8+16@16>8+16"), "shortcut": ("none",)}
+
+
+def test_sizes_are_multiples_of_the_coarsest_stride_in_use() -> None:
+    backbones = {"mobilenetv2_035": BackboneChoice(truncation=(13,))}
+    space = Space(name="s", description="", backbones=backbones, axes={**COARSE_16, "input_size": (144, 160)})
+    assert {one.input_size for one in space} == {144, 160}
+    for sizes in ((144, 160), (160, 144)):
+        with pytest.raises(SpaceError, match="input_size 144 is not a multiple of 32, the coarsest stride") as caught:
+            dataclasses.replace(SMALL, axes={**SMALL.axes, "input_size": sizes})
+        assert caught.value.hint == "the nearest is 128"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            {"backbones": {**SMALL.backbones, "efficientnet_lite0": BackboneChoice(truncation=(10, 11))}},
+            "no legal architecture has backbone efficientnet_lite0: efficientnet_lite0 cut at block 10 has no features at "
+            "stride 32",
+        ),
+        (
+            {"axes": {"scale_set": ("none", "8+16+32@16>8+16+32"), "shortcut": ("maxpool",)}},
+            "no legal architecture has scale_set none: a shortcut needs a scale set to join",
+        ),
+        (
+            {"axes": {"scale_set": ("none",), "outputs": ("8+16+32",), "shortcut": ("none", "conv")}},
+            "no legal architecture has shortcut conv: a shortcut needs a scale set to join",
+        ),
+    ],
+)
+def test_a_choice_that_no_network_has_is_refused(change: dict[str, Any], told: str) -> None:
+    with pytest.raises(SpaceError, match=told):
+        dataclasses.replace(SMALL, **change)
+
+
+def test_a_space_of_the_user_s_is_not_taken_for_the_one_whose_name_it_kept() -> None:
+    tiny = open_space("tiny")
+    assert is_named(tiny)
+    assert is_named(tiny.without_transfer(tiny.backbones))
+    assert not is_named(dataclasses.replace(tiny, axes={**tiny.axes, "head": ("plain",)}))
+    assert not is_named(SMALL)

@@ -127,6 +127,8 @@ def test_a_search_gives_its_trials_and_its_front(
     full = again.full_trainings
     assert full is not None
     assert full.name == "mine-refit-1"
+    assert full.hypervolume > 0  # from the study's reference point, at which its slowest network is not
+    assert full._opened.summary.reference == again._opened.summary.reference
     trained = {full.trial(number).architecture for number in full.trials.index}
     assert {again.trial(number).architecture for number in again.front.index} <= trained
     assert len(full.trials) == len(trained)

@@ -19,7 +19,7 @@ def test_the_doctor_speaks(board: LoopbackBoard) -> None:
     assert "  power mode    MAXN" in lines
     assert "  networks      fp16, ONNX opset 13" in lines
     assert "ok: the GPU's clock is locked at 922 MHz" in lines
-    assert lines[-1] == "next: yoloret-nas search --device ssh://board --budget 50 --max-latency 33ms"
+    assert lines[-1] == "next: yoloret-nas search --data PATH --device ssh://board --budget 50 --max-latency 33ms"
 
 
 def test_the_facts_of_a_device_stand_in_one_column() -> None:

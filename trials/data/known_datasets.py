@@ -69,9 +69,14 @@ def fetch_known(name: str, report: ReportFetch = lambda archive, done, whole: No
     has the right digest is unpacked without a download.
 
     Raises:
-        DatasetError: An archive cannot be fetched or unpacked.
+        DatasetError: An archive cannot be fetched or unpacked, or a folder of this name is here, which may be meant.
     """
     folder = data_home() / name
+    if Path(name).is_dir() and Path(name).resolve() != folder.resolve():
+        raise DatasetError(
+            f"{name!r} is the original dataset of this name, and also a folder here",
+            hint=f"write ./{name} for the folder; for the original, run the command from another folder",
+        )
     if all(_mark(folder, archive).is_file() for archive in KNOWN[name]):
         return folder
     folder.mkdir(parents=True, exist_ok=True)

@@ -106,7 +106,7 @@ def _gpu_facts(device: CudaDevice) -> dict[str, str]:
             for name, (now, most, unit) in figures.items()
         },
         "temperature": "unknown" if state.temperature_c is None else f"{state.temperature_c:.0f} °C",
-        "memory": f"{gpu.memory_mib - gpu.used_memory_mib():.0f} of {gpu.memory_mib:.0f} MiB free",
+        "memory": gpu.memory,
     }
 
 
@@ -127,7 +127,8 @@ def _find_on_gpu(device: CudaDevice) -> Iterator[Finding]:
             "the GPU's clock is free, as far as its driver tells: it falls with heat",
             "`sudo nvidia-smi -lgc MHZ` locks it (`-rgc` undoes it); a lock does not show here",
         )
-    if gpu.memory_mib - gpu.used_memory_mib() < _LITTLE_MEMORY_MIB:
+    used_mib = gpu.used_memory_mib()
+    if gpu.memory_mib is not None and used_mib is not None and gpu.memory_mib - used_mib < _LITTLE_MEMORY_MIB:
         yield Finding("problem", "little of the GPU's memory is free", "stop other programs on this GPU")
 
 
@@ -177,7 +178,8 @@ def _find(board: Board) -> Iterator[Finding]:
         yield Finding(
             "note",
             f"power mode {mode}: latencies are valid for this mode only; another mode is another device",
-            "`sudo nvpmodel -m 0` is the fastest on most boards; `sudo nvpmodel -p --verbose` lists all modes",
+            "choose the one you will deploy in: `sudo nvpmodel -p --verbose` lists them, `sudo nvpmodel -m ID` sets one "
+            "(0 is the fastest on a Nano, not on an Orin Nano)",
         )
     if heat is not None and heat >= _HOT_C:
         yield Finding("problem", f"the board is at {heat:.0f} °C: it may throttle", "cool it with a fan or a pause")

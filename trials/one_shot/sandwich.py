@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 
 from spaces import Architecture
-from spaces.named_spaces import SPACES
+from spaces.named_spaces import is_named
 from spaces.space import ORDERED_AXES, Space, SpaceError
 
 NUM_RANDOM = 2
@@ -24,7 +24,7 @@ def check_one_backbone(space: Space) -> None:
         raise SpaceError(
             f"space {space.name!r} has {len(space.backbones)} backbones, and weights are shared within one only",
             hint="leave one backbone in the space's file"
-            + (f" (yoloret-nas space {space.name} --yaml), and name it with --space" if space.name in SPACES else ""),
+            + (f" (yoloret-nas space {space.name} --yaml), and name it with --space" if is_named(space) else ""),
         )
 
 

@@ -1,5 +1,6 @@
 """A study, from Python: its trials and its front as data frames, its best networks."""
 
+from dataclasses import replace
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -90,7 +91,12 @@ class Study:
     def full_trainings(self) -> "Study | None":
         """The longest full trainings of the front (``refit``), None before there are any."""
         found = read_refit(self._opened)
-        return None if found is None else open_study(found.name, dir=self.dir)
+        if found is None:
+            return None
+        experiment = read_experiment(self.dir, found.name)
+        assert experiment is not None  # it was read just now
+        # Its reference point is the study's, so that their hypervolumes can be compared.
+        return Study(replace(experiment, summary=found.summary))
 
     def trial(self, number: int) -> Trial:
         """Return a finished trial.

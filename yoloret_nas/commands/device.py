@@ -1,6 +1,7 @@
 """`yoloret-nas device`: a device's facts, how steady it is, and advice."""
 
 import json
+import shlex
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -47,4 +48,5 @@ def _print(report: "DeviceReport") -> None:
         if finding.advice:
             click.echo(f"  {finding.advice}")
     if report.is_steady:
-        click.echo(f"next: yoloret-nas search --device {report.device} --budget 50 --max-latency 33ms")
+        spec = shlex.quote(report.device)
+        click.echo(f"next: yoloret-nas search --data PATH --device {spec} --budget 50 --max-latency 33ms")

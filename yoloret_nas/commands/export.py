@@ -133,6 +133,7 @@ def export(
     from search.strategy.accuracy.estimates import with_estimates
     from search.study.experiment import read_experiment
     from search.study.read_study import read_study
+    from search.study.refit import read_refit
     from search.study.selection import select_trial
     from yoloret_nas.api.write_export import write_export
     from yoloret_nas.export.export_options import ExportOptions
@@ -150,6 +151,13 @@ def export(
     )
     opened = read_experiment(root, study) or read_study(root, study)
     record = select_trial(with_estimates(opened.summary), number=trial, best=best, max_latency_ms=max_latency)
+    found = read_refit(opened) if refit is None else None
+    for again in found.retrained if found else ():
+        if found and again.trial.number == record.number:
+            click.echo(
+                f"note: trial {record.number} was trained again for longer, to AP {again.ap:.4f}: "
+                f"export --study {found.name} takes those weights"
+            )
     done = write_export(opened, record, out, options, refit=refit, register=model_name, console=open_console())
     _print(done.card, done.folder, max_latency_ms=max_latency)
     if done.version is not None:

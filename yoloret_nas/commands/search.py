@@ -186,9 +186,13 @@ def _conclude(console: "Console", plan: "SearchPlan", result: "RunResult") -> No
             f"{settings.name})"
         )
     if result.ending == "exhausted":
+        num_left = settings.space.size - len({record.architecture for record in summary.records})
         lines.append(
-            f"ended early: the sampler has none of the {counted(settings.space.size, 'architecture(s)')} of space "
-            f"{settings.space.name} left to try; search a larger space for more"
+            f"ended early: {settings.device} cannot run the other {counted(num_left, 'architecture(s)')} of space "
+            f"{settings.space.name}, or not within --max-latency; search another space, or with a higher limit"
+            if num_left
+            else f"ended early: all {counted(settings.space.size, 'architecture(s)')} of space {settings.space.name} were "
+            "tried; search a larger space for more"
         )
     if summary.front:
         lines.append(f"next: yoloret-nas ui{here}")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from search.driver.devices import Devices
 from search.study.settings import StudySettings
 from spaces.counted import counted
-from spaces.named_spaces import SPACES
+from spaces.named_spaces import is_named
 from spaces.space import SpaceError
 
 _HINT = "leave these choices out of a file of your own: yoloret-nas space {name} --yaml > my.yaml"
@@ -36,7 +36,7 @@ def refuse_space(settings: StudySettings, *, devices: Devices, num_classes: int,
         raise SpaceError(
             f"space {settings.space.name!r}: {settings.device} refuses {len(report.refused)} of "
             f"{counted(num_judged, 'network(s)')} that together have all its choices, {which}: {reason}",
-            hint=_HINT.format(name=settings.space.name) if settings.space.name in SPACES else _HINT_OWN,
+            hint=_HINT.format(name=settings.space.name) if is_named(settings.space) else _HINT_OWN,
         )
     notice(
         f"{settings.device} takes the space: asked about {counted(num_judged, 'network(s)')} with all its choices: "

@@ -21,7 +21,7 @@ def make_sampler(
     on_look_up: Callable[[float], None],
     notice: Callable[[str], None],
     is_stopping: Callable[[], bool] = lambda: False,
-    workers: int = 1,
+    workers: Callable[[], int] = lambda: 1,
 ) -> BaseSampler:
     """Return the study's sampler.
 
@@ -33,7 +33,7 @@ def make_sampler(
         notice: Called with a note for the user about each such measurement that failed.
         is_stopping: Asked before each such measurement, of which a proposal may need dozens: whether the user has ended the
             run. Then the sampler raises `ProposalStoppedError`.
-        workers: Trials at once.
+        workers: Returns how many trials run at once.
     """
     if settings.sampler != "ehvi":
         return SpaceSampler(settings.space, name=settings.sampler, seed=settings.seed)

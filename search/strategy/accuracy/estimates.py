@@ -4,7 +4,7 @@ On the networks of YOLOBench with added noise, the estimates of a front's member
 their 5–95 % ranges hold the true AP in at least 90 % of cases: `python -m benchmarks.calibration`, docs/measurements.md.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -41,13 +41,19 @@ def with_estimates(summary: Summary) -> Summary:
 
 
 def fit_accuracy(
-    records: Sequence[TrialRecord], architectures: Sequence[Architecture], *, seed: int = 0
+    records: Sequence[TrialRecord],
+    architectures: Sequence[Architecture],
+    *,
+    looked_up_ms: Mapping[str, float] | None = None,
+    seed: int = 0,
 ) -> tuple[LatencyLookups, AccuracyModel]:
     """Fit the model of accuracy to a study's trials.
 
     Args:
         records: Finished trials, at least one of them complete.
         architectures: The candidates: those of the trials, and any others to predict. No repeats.
+        looked_up_ms: Latencies by network (`Encoder.network`) that no trial had measured when they were needed; infinity
+            where the device cannot run it.
         seed: Of the fits' starting points.
 
     Returns:
@@ -55,12 +61,14 @@ def fit_accuracy(
     """
     place = {one.key: index for index, one in enumerate(architectures)}
     places = {record.number: place[record.architecture.key] for record in records}
-    latency_ms = np.full(len(architectures), np.nan)
+    num_classes = max(len(record.result.per_class_ap) for record in records if record.point is not None)
+    encoder = Encoder(num_classes=max(1, num_classes))
+    candidates = encoder.encode(architectures)
+    known_ms = dict(looked_up_ms or {})
     for record in records:
         if record.result.latency is not None:
-            latency_ms[places[record.number]] = record.result.latency.median_ms
-    num_classes = max(len(record.result.per_class_ap) for record in records if record.point is not None)
-    candidates = Encoder(num_classes=max(1, num_classes)).encode(architectures)
+            known_ms[encoder.network(record.architecture)] = record.result.latency.median_ms
+    latency_ms = np.array([known_ms.get(encoder.network(one), np.nan) for one in architectures])
     return fit_to_observations(candidates, observe(records, places), latency_ms=latency_ms, seed=seed)
 
 

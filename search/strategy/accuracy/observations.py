@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from search.front.record import TrialRecord
 from search.strategy.accuracy.model import Observation
-from search.strategy.accuracy.pruning import extrapolate
+from search.strategy.accuracy.pruning import by_epoch, extrapolate
 
 
 def observe(records: Sequence[TrialRecord], places: Mapping[int, int]) -> list[Observation]:
@@ -14,12 +14,12 @@ def observe(records: Sequence[TrialRecord], places: Mapping[int, int]) -> list[O
         records: Finished trials.
         places: Number of a trial to the index of its candidate.
     """
-    complete = [record for record in records if record.point is not None]
+    finished = by_epoch(records)
     observations = []
     for record in records:
         ap, ap_std, latency = record.result.ap, 0.0, record.result.latency
         if record.result.state == "pruned" and latency is not None and record.curve:
-            end = extrapolate(record.curve, latency.median_ms, complete)
+            end = extrapolate(record.curve, latency.median_ms, finished)
             ap, ap_std = (end.ap, end.ap_std) if end is not None else (None, 0.0)
         elif record.point is None:
             continue

@@ -9,7 +9,7 @@ probability that one such decision loses a member of the front.
 `SearchWork.why_prune` in `search.driver.search` asks; `trials.training.epoch_reports` stops the training.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,23 +51,33 @@ class Extrapolation:
         return float(student.sf((level - self.ap) / self.ap_std, df=self.freedom))
 
 
-def extrapolate(curve: Curve, latency_ms: float, finished: Sequence[TrialRecord]) -> Extrapolation | None:
+CurvesByEpoch = Mapping[int, Sequence[tuple[float, float, float]]]
+"""Of each scored epoch: AP then, latency in ms and final AP of the complete trials that were scored at it."""
+
+
+def by_epoch(finished: Sequence[TrialRecord]) -> CurvesByEpoch:
+    """Return the curves of the complete trials among finished ones."""
+    found: dict[int, list[tuple[float, float, float]]] = {}
+    for record in finished:
+        if record.point is not None:
+            for epoch, then in dict(record.curve).items():
+                found.setdefault(epoch, []).append((then, record.point[1], record.point[0]))
+    return found
+
+
+def extrapolate(curve: Curve, latency_ms: float, finished: CurvesByEpoch) -> Extrapolation | None:
     """Predict the final AP of a curve by linear regression over the finished trials.
 
     Args:
         curve: At least one score; the last is extrapolated.
         latency_ms: The trial's median latency, the regression's second variable.
-        finished: The study's finished trials; complete ones that were scored at that epoch count.
+        finished: The study's finished trials.
 
     Returns:
         None where fewer than `MIN_CURVES` trials count.
     """
     epoch, now = curve[-1]
-    rows = [
-        (then, record.point[1], record.point[0])
-        for record in finished
-        if record.point is not None and (then := dict(record.curve).get(epoch)) is not None
-    ]
+    rows = finished.get(epoch, ())
     if len(rows) < MIN_CURVES:
         return None
     at_epoch, finished_ms, at_end = np.array(rows, dtype=np.float64).T
@@ -124,7 +134,8 @@ def cannot_reach_front(
     if not rivals:
         return ""
     level, rival = max(rivals)
-    ends = [extrapolate(curve[: len(curve) - back], latency_ms, finished) for back in range(_NUM_AGREEING)]
+    curves = by_epoch(finished)
+    ends = [extrapolate(curve[: len(curve) - back], latency_ms, curves) for back in range(_NUM_AGREEING)]
     views = [end for end in ends if end is not None]
     chance = max((view.probability_of_reaching(level) for view in views), default=1.0)
     if len(views) < _NUM_AGREEING or chance >= risk:

@@ -38,7 +38,7 @@ class LatencyLookups:
         candidates: N candidates.
         latency_ms: (N,) measured so far; NaN where not, infinity where the device cannot. Copied.
         measure: Measures candidates.
-        max_lookups: Budget: how many latencies may be known in the end.
+        max_lookups: Budget: of how many networks the latency may be known in the end.
         max_learnt: How many of them predictions rest on at most, evenly spread; None for all.
         seed: Of the spread and of the fit's starting points.
     """
@@ -62,6 +62,7 @@ class LatencyLookups:
             ordered=np.hstack((self._encoding, _unit_range(proxies))), categories=candidates.categories
         )
         self.beliefs = candidates.beliefs
+        self._networks = np.arange(len(candidates)) if candidates.networks is None else candidates.networks
         self._measure = measure
         self._max_lookups = max_lookups
         self._max_learnt = max_learnt
@@ -77,8 +78,12 @@ class LatencyLookups:
 
     @property
     def num_left(self) -> int:
-        """How many may still be measured."""
-        return max(0, self._max_lookups - int(self.is_known.sum()))
+        """How many networks may still be measured."""
+        return max(0, self._max_lookups - self._num_known)
+
+    @property
+    def _num_known(self) -> int:
+        return len(np.unique(self._networks[self.is_known]))
 
     @property
     def has_scale(self) -> bool:
@@ -87,29 +92,35 @@ class LatencyLookups:
 
     def look_up(self, wanted: IntArray) -> None:
         """Measure the candidates of `wanted` whose latency is not known, within the budget."""
-        new = wanted[~self.is_known[wanted]][: self.num_left]
+        new = self._distinct(wanted[~self.is_known[wanted]])[: self.num_left]
         if len(new) == 0:
             return
-        measured = np.asarray(self._measure([int(index) for index in new]), dtype=np.float64)
-        self.latency_ms[new] = np.where(np.isnan(measured), np.inf, measured)
-        self.is_known[new], self._log_std[new] = True, 0.0
+        for index, measured_ms in zip(new, self._measure([int(index) for index in new]), strict=True):
+            alike = self._networks == self._networks[index]
+            self.latency_ms[alike] = np.inf if np.isnan(measured_ms) else measured_ms
+            self.is_known[alike], self._log_std[alike] = True, 0.0
+
+    def _distinct(self, candidates: IntArray) -> IntArray:
+        """Return the first candidate of each network, in their order."""
+        _, first = np.unique(self._networks[candidates], return_index=True)
+        return candidates[np.sort(first)]
 
     def look_up_spread(self, count: int) -> None:
-        """Measure candidates far from each other until `count` are known."""
-        missing = count - int(self.is_known.sum())
-        if missing > 0 and not self.is_known.all():
+        """Measure networks far from each other until `count` are known."""
+        missing = min(count - self._num_known, len(np.unique(self._networks[~self.is_known])))
+        if missing > 0:
             order = np.random.default_rng(self._seed).permutation(len(self.latency_ms))
             distance = self.distance_to(np.flatnonzero(self.is_known))
             chosen: list[int] = []
-            while len(chosen) < min(missing, int((~self.is_known).sum())):
+            while len(chosen) < missing:
                 chosen.append(int(order[np.argmax(distance[order])]))
                 distance = np.minimum(distance, self.distance_to(np.array(chosen[-1:])))
-                distance[chosen] = -1.0
+                distance[np.isin(self._networks, self._networks[chosen])] = -1.0
             self.look_up(np.array(chosen))
 
     def predict(self) -> None:
         """Predict unknown latencies from known ones."""
-        measured = np.flatnonzero(self.is_known & np.isfinite(self.latency_ms))
+        measured = self._distinct(np.flatnonzero(self.is_known & np.isfinite(self.latency_ms)))
         unknown = np.flatnonzero(~self.is_known)
         measured = measured[evenly(len(measured), self._max_learnt or len(measured))]
         if len(unknown) and len(measured):

@@ -1,4 +1,4 @@
-"""What the study notes on Optuna's trials for those who read them, samplers among them."""
+"""What is noted on Optuna's trials, and on its study, for those who read them, samplers among them."""
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial
@@ -11,6 +11,9 @@ INTERRUPTED = "interrupted"
 """User attribute of a trial that ended with its driver; its architecture is free again."""
 WHY = "why"
 """User attribute of a trial: why its architecture was proposed, in one sentence."""
+LOOKUP = "lookup:"
+"""Prefix of the study's attributes that hold latencies in ms measured for proposals, by network (`Encoder.network`);
+infinity where the device cannot run it."""
 
 
 def note_why(study: Study, trial: FrozenTrial, why: str) -> None:

@@ -9,6 +9,7 @@ from scipy.special import ndtri
 from search.front.pareto import Reference, hypervolume
 from search.reports.forecast import Candidate, Forecast, forecast
 from search.reports.report import make_report
+from search.strategy.candidates import Encoder
 from tests.search.driver.scripted import SPACE
 from tests.search.reports.test_report import study, trials
 
@@ -48,3 +49,16 @@ def test_a_network_over_the_limit_promises_nothing() -> None:
     assert min(one.latency_ms for one in unlimited.candidates) > 3.5
     assert not limited.is_worth_it
     assert all(one.gain < 1e-6 for one in limited.candidates)
+
+
+def test_what_was_looked_up_is_not_predicted() -> None:
+    """A candidate that the device cannot run promises nothing, and a measured latency stands."""
+    opened = study(tuple(one for one in trials(60) if one.architecture.input_size != 128))
+    before = make_report(opened).forecast.candidates
+    network = Encoder(num_classes=1).network
+    looked_up_ms = {network(before[0].architecture): np.inf, network(before[1].architecture): 4.321}
+    after = make_report(replace(opened, looked_up_ms=looked_up_ms)).forecast.candidates
+    assert before[0].architecture not in [one.architecture for one in after]
+    assert [one.latency_ms for one in after if one.architecture == before[1].architecture] in ([], [4.321])
+    limited = forecast(opened.summary, SPACE, looked_up_ms=dict.fromkeys(map(network, SPACE), np.inf))
+    assert limited.candidates == ()

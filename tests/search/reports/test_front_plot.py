@@ -67,3 +67,14 @@ def test_no_text_of_the_user_s_is_markup() -> None:
 
 def test_an_empty_study_has_a_figure() -> None:
     assert all(not trace.x for trace in plot_front(summary()).data)
+
+
+def test_repeats_stand_at_the_mean_that_decides_the_front() -> None:
+    """By its best seed the first would be above the second, which then would be no member."""
+    lucky, steady = record(0, 0.5, 10.0), record(1, 0.47, 12.0)
+    repeated = summary(lucky, steady, replace(record(2, 0.4, 10.0), architecture=lucky.architecture))
+    found = traces(repeated)
+    members = found["front, mean over seeds"]
+    assert (members.customdata, members.y) == ((0, 1), (pytest.approx(0.45), 0.47))
+    numbers = next(trace for trace in plot_front(repeated).data if trace.text)
+    assert sorted(numbers.y) == [pytest.approx(0.45), 0.47]

@@ -12,6 +12,7 @@ from search.front.pareto import Reference
 from search.front.record import TrialRecord
 from search.front.summary import Summary
 from search.reports.effects import estimate_effects
+from search.reports.estimate_words import estimate_words
 from search.reports.forecast import forecast
 from search.reports.report import make_report
 from search.reports.report_page import write_report_page
@@ -105,6 +106,16 @@ def test_too_little_is_said_to_be_too_little(tmp_path: Path) -> None:
     write_report_page(few, tmp_path / "few.html")
     assert "out of memory" in (tmp_path / "few.html").read_text()
     assert make_report(study(())).by_minute == ()
+
+
+def test_trials_of_one_ap_are_said_to_say_nothing() -> None:
+    zeros = tuple(record(number, 0.0, 2.0 + number) for number in range(9))
+    nothing = make_report(study(zeros))
+    assert {(one.ap, one.ap_range) for one in nothing.effects} == {(0.0, (0.0, 0.0))}
+    assert nothing.verdict.startswith("no trial scored above AP 0 within the reference latency")
+    assert (
+        estimate_words(nothing.summary) == "All complete trials have the same AP, from which nothing can be estimated."
+    )
 
 
 def test_the_page_holds_every_section_and_fetches_nothing(tmp_path: Path) -> None:

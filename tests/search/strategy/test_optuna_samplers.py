@@ -5,6 +5,7 @@ import random
 import re
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -16,7 +17,7 @@ from optuna.trial import TrialState
 
 from search.strategy.accuracy.observations import observe
 from search.strategy.ehvi_sampler import FAILED_LOOKUPS, LOOKUP, EhviSampler
-from search.strategy.optuna_samplers import OPTUNA_SAMPLERS, SpaceSampler, first_untried
+from search.strategy.optuna_samplers import OPTUNA_SAMPLERS, SpaceSampler, _nsga2, first_untried
 from search.strategy.settings import StrategySettings
 from search.study.database.parameters import distributions, from_parameters, to_parameters
 from search.study.database.storage import open_storage
@@ -359,6 +360,74 @@ def test_a_latency_that_a_passing_trouble_prevented_is_looked_up_again(
     study.ask(distributions(FEW))
     assert lookups(study)[LOOKUP + look_ups.failing.key] == fake_latency_ms(look_ups.failing)
     assert study.user_attrs[FAILED_LOOKUPS + look_ups.failing.key] == ["other programs held the memory", "again"]
+
+
+TRANSFERS = replace(
+    FEW, name="transfers", backbones={"mobilenetv2_035": BackboneChoice(truncation=(14, 16), transfer=(0, 6, 10))}
+)
+"""Twelve architectures of four networks."""
+
+
+def test_trainings_of_one_network_share_its_latency_and_its_trouble() -> None:
+    asked: list[Architecture] = []
+
+    def measure_ms(architecture: Architecture) -> float:
+        asked.append(architecture)
+        if len(asked) == 1:
+            raise UnsupportedNetworkError("no operator X")
+        return fake_latency_ms(architecture)
+
+    sampler = EhviSampler(
+        TRANSFERS,
+        measure_ms,
+        notice=lambda note: None,
+        num_classes=3,
+        settings=StrategySettings(num_first_lookups=12, num_lookups=2),
+        seed=0,
+    )
+    study = new_study(sampler)
+    for _ in range(9):  # three networks, three trainings each
+        trial = study.ask(distributions(TRANSFERS))
+        assert from_parameters(TRANSFERS, trial.params).replace(transfer=0) != asked[0].replace(transfer=0)
+        tell(study, trial, state="complete", space=TRANSFERS)
+    with pytest.raises(SpaceExhaustedError):
+        study.ask(distributions(TRANSFERS))
+    networks = [one.replace(transfer=0).key for one in asked]
+    assert len(set(networks)) == len(networks)
+
+
+def test_a_network_that_failed_without_a_latency_is_not_tried_with_another_training() -> None:
+    study = new_study(make("ehvi", TRANSFERS))
+    trial = study.ask(distributions(TRANSFERS))
+    failed = from_parameters(TRANSFERS, trial.params)
+    trial.set_user_attr("architecture", failed.to_dict())
+    trial.set_user_attr("result", TrialResult(state="failed", reason="out of memory").to_dict())
+    study.tell(trial, state=TrialState.FAIL)
+    for _ in range(9):
+        trial = study.ask(distributions(TRANSFERS))
+        assert from_parameters(TRANSFERS, trial.params).replace(transfer=0) != failed.replace(transfer=0)
+        tell(study, trial, state="complete", space=TRANSFERS)
+
+
+def test_mutations_of_nsga2_reach_all_values() -> None:
+    """A mutated parameter is left out of its proposal and drawn evenly; once it always became the axis' first value."""
+    space = replace(FEW, name="sizes", axes={**FEW.axes, "input_size": (64, 96, 128, 160, 192, 224, 256, 288)})
+    sampler = SpaceSampler(space, name="nsga2", seed=0)
+    study = new_study(sampler)
+    study.set_user_attr("reference_latency_ms", 1e3)
+    for _ in range(10):
+        tell(study, study.ask(distributions(space)), state="complete", space=space)
+    number = study.ask(distributions(space)).number
+    asked = study.get_trials()[number]
+    drawn: list[int] = []
+    for seed in range(60):
+        proposal = sampler._ask_inner(study, asked, seed=seed)
+        assert proposal is not None
+        assert proposal.keys() == distributions(space).keys()
+        if "input_size" not in _nsga2(seed).sample_relative(study, asked, distributions(space)):
+            drawn.append(proposal["input_size"])
+    assert len(drawn) > 8
+    assert len(set(drawn)) > 4
 
 
 def test_a_latency_is_given_up_after_three_troubles(tmp_path: Path) -> None:

@@ -115,6 +115,8 @@ def test_a_report_has_the_longest_refit(tmp_path: Path) -> None:
     longest = read_refit(study)
     assert longest is not None
     assert longest.name == "s-refit-30"
+    write_refit(tmp_path, refit_name("s", 300), full(0, 0, None, None, state="failed", reason="out of memory"))
+    assert read_refit(study) == longest  # of the one that failed there is nothing to show
     report = make_report(study)
     assert report.refit is not None
     assert report.refit.retrained == found.retrained

@@ -164,7 +164,8 @@ def test_networks_of_other_outputs_share_what_is_alike_in_whatever_order_they_co
     neck: str, outputs: tuple[str, ...]
 ) -> None:
     """At a stride that is not the finest one, heads are twice as wide."""
-    axes = {**EVERYTHING.axes, "outputs": outputs, "neck": (neck,), "scale_set": ("none",), "head": ("fpn_pan",)}
+    axes = {**EVERYTHING.axes, "outputs": outputs, "neck": (neck,), "scale_set": ("none",), "shortcut": ("none",)}
+    axes["head"] = ("fpn_pan",)
     space = replace(EVERYTHING, axes=axes)
     shared = share(largest_of_each_kind(space), num_classes=3)
     for architecture in every_kind(space):
@@ -178,6 +179,14 @@ def test_networks_of_other_outputs_share_what_is_alike_in_whatever_order_they_co
     if neck == "bifpn":
         kept = shared.values["neck_bottom_up_s16_weights/bifpn:handed"]
         assert kept.shape == (1,)
+
+
+def test_a_step_of_two_and_one_of_four_have_kernels_of_their_own() -> None:
+    axes = {**EVERYTHING.axes, "outputs": ("8+16+32", "8+32"), "neck": ("none",), "scale_set": ("none",)}
+    space = replace(EVERYTHING, axes={**axes, "shortcut": ("none",), "head": ("decoupled",)})
+    shared = share(largest_of_each_kind(space), num_classes=3)
+    kept = sorted(name.partition(":")[0] for name in shared.values if name.startswith("head_reduce_s32_0_weight"))
+    assert kept == ["head_reduce_s32_0_weight/decoupled2", "head_reduce_s32_0_weight/decoupled4"]
 
 
 def test_a_shared_value_grows_to_hold_all_its_slices() -> None:

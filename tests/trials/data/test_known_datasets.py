@@ -195,6 +195,24 @@ def test_an_image_that_went_missing_after_the_download_still_stops(home: Path) -
         open_dataset("coco")
 
 
+def test_a_folder_of_the_same_name_is_not_passed_over(
+    voc: dict[str, bytes], server: FileServer, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "voc").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        DatasetError, match="'voc' is the original dataset of this name, and also a folder here"
+    ) as caught:
+        open_dataset("voc")
+    assert caught.value.hint.startswith("write ./voc for the folder")
+    assert not home.exists()  # nothing was fetched
+    home.mkdir()
+    monkeypatch.chdir(home)
+    fetch_known("voc")
+    fetch_known("voc")  # the folder here is the original's own
+    assert (home / "voc").is_dir()
+
+
 def test_offline_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(KNOWN, "voc", (Archive(url="http://127.0.0.1:9/voc.tar", md5="0"),))
     with pytest.raises(

@@ -27,6 +27,12 @@ class ScriptedGpus:
     clock_limit_mhz: int = 1980
     pids: Sequence[int] = ()
     used_mib: int = 500
+    power_limit_mw: int = 220_000
+    """Of the moment; the model's default is 220 W."""
+    default_clock_mhz: int = 1980
+    """What applications get unless a user sets another clock."""
+    lost: Sequence[int] = ()
+    """Numbers of GPUs that the driver has lost."""
     lacks: set[str] = field(default_factory=set)
     """Questions that this model does not answer."""
 
@@ -45,17 +51,33 @@ class ScriptedGpus:
         class NVMLError_NotSupported(NVMLError):  # noqa: N801, N818  # NVML's name
             pass
 
+        class NVMLError_FunctionNotFound(NVMLError):  # noqa: N801, N818
+            pass
+
+        class NVMLError_NoPermission(NVMLError):  # noqa: N801, N818
+            pass
+
+        class NVMLError_GpuIsLost(NVMLError):  # noqa: N801, N818
+            pass
+
+        def find(index: int) -> int:
+            if index in self.lost:
+                raise NVMLError_GpuIsLost
+            return index
+
         answers: dict[str, Any] = {
             "nvmlInit": lambda: None,
             "nvmlDeviceGetCount": lambda: self.count,
-            "nvmlDeviceGetHandleByIndex": lambda index: index,
+            "nvmlDeviceGetHandleByIndex": find,
             "nvmlDeviceGetUUID": lambda index: f"GPU-uuid-{index}",
             "nvmlDeviceGetName": lambda index: "NVIDIA Stand-in",
             "nvmlDeviceGetCudaComputeCapability": lambda index: list(self.capability),
             "nvmlSystemGetDriverVersion": lambda: "580.1",
-            "nvmlDeviceGetEnforcedPowerLimit": lambda index: 220_000,
+            "nvmlDeviceGetEnforcedPowerLimit": lambda index: self.power_limit_mw,
+            "nvmlDeviceGetPowerManagementDefaultLimit": lambda index: 220_000,
             "nvmlDeviceGetMaxClockInfo": lambda index, kind: 1980,
             "nvmlDeviceGetApplicationsClock": lambda index, kind: self.clock_limit_mhz,
+            "nvmlDeviceGetDefaultApplicationsClock": lambda index, kind: self.default_clock_mhz,
             "nvmlDeviceGetClockInfo": lambda index, kind: 1900,
             "nvmlDeviceGetTemperature": lambda index, kind: 55,
             "nvmlDeviceGetPowerUsage": lambda index: 150_000,
@@ -69,7 +91,16 @@ class ScriptedGpus:
 
         answers |= dict.fromkeys(self.lacks, refuse)
         constants = {"NVML_CLOCK_SM": 1, "NVML_CLOCK_MEM": 2, "NVML_TEMPERATURE_GPU": 0}
-        errors = {"NVMLError": NVMLError, "NVMLError_NotSupported": NVMLError_NotSupported}
+        errors = {
+            one.__name__: one
+            for one in (
+                NVMLError,
+                NVMLError_NotSupported,
+                NVMLError_FunctionNotFound,
+                NVMLError_NoPermission,
+                NVMLError_GpuIsLost,
+            )
+        }
         return SimpleNamespace(**answers, **constants, **errors)
 
 

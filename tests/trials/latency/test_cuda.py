@@ -3,8 +3,11 @@
 import hashlib
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +22,7 @@ from trials.latency import DeviceError, UnknownDeviceError, UnstableError
 from trials.latency.cuda import CudaDevice
 from trials.latency.cuda import device as device_module
 from trials.latency.cuda.engine import Engine, TensorRT, build_engine, find_tensorrt, parse_network
-from trials.latency.cuda.passes import Passes
+from trials.latency.cuda.passes import Passes, _capture
 from trials.latency.device import EngineBuilder
 from trials.latency.doctor import examine_device
 from trials.latency.open_device import open_device
@@ -110,8 +113,60 @@ def test_a_limited_clock_is_another_device(monkeypatch: pytest.MonkeyPatch) -> N
     assert limited.differences(free) == ["clock: free → at most 1410 MHz"]
 
 
+def test_a_default_clock_is_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a T4, whose applications run at 585 of 1590 MHz unless told otherwise."""
+    device = _device(monkeypatch, ScriptedGpus(clock_limit_mhz=585, default_clock_mhz=585))
+    assert device.identity().settings["clock"] == "free"
+
+
+def test_a_power_limit_that_rises_with_the_load_is_the_same_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on laptops; a limit that the user has lowered is another device."""
+    limits = [_device(monkeypatch, ScriptedGpus(power_limit_mw=now)).identity() for now in (220_000, 235_000, 150_000)]
+    assert [one.settings["power limit"] for one in limits] == ["220 W", "220 W", "150 W"]
+
+
+def test_memory_that_is_the_machine_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = examine_device(_device(monkeypatch, ScriptedGpus(lacks={"nvmlDeviceGetMemoryInfo"})))
+    assert report.facts["memory"] == "shared with the machine"
+    assert not [finding for finding in report.findings if "memory" in finding.text]
+
+
+def test_a_lost_gpu_does_not_take_the_others_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _device(monkeypatch, ScriptedGpus(count=2, visible=(1,), lost=(0,))).gpu.index == 1
+
+
+def test_a_part_of_a_gpu_is_named_as_the_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    ScriptedGpus().install(monkeypatch)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: SimpleNamespace(uuid="an instance's own"))
+    monkeypatch.setitem(sys.modules, "tensorrt", scripted_tensorrt())
+    with pytest.raises(UnknownDeviceError, match=r"what PyTorch sees is a part of a GPU \(MIG\)"):
+        open_device("cuda")
+
+
+def test_a_graph_is_recorded_on_the_network_s_own_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch's stream for recording belongs to the GPU that recorded first: on another one nothing would be recorded."""
+    recorded_on: list[object] = []
+
+    @contextmanager
+    def record(graph: object, **given: object) -> Iterator[None]:
+        recorded_on.append(given.get("stream"))
+        yield
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
+    monkeypatch.setattr(torch.cuda, "graph", record)
+    handles: list[int] = []
+    stream = SimpleNamespace(cuda_stream=77)
+    assert _capture(handles.append, stream) is not None
+    assert (recorded_on, handles) == ([stream], [77])
+
+
 def test_what_a_model_does_not_report_is_left_out(monkeypatch: pytest.MonkeyPatch, reference: Path) -> None:
-    lacks = {"nvmlDeviceGetPowerUsage", "nvmlDeviceGetEnforcedPowerLimit", "nvmlDeviceGetApplicationsClock"}
+    lacks = {
+        "nvmlDeviceGetPowerUsage",
+        "nvmlDeviceGetEnforcedPowerLimit",
+        "nvmlDeviceGetPowerManagementDefaultLimit",
+        "nvmlDeviceGetApplicationsClock",
+    }
     latency = _device(monkeypatch, ScriptedGpus(lacks=lacks)).measure(reference)
     assert "power_w" not in latency.before
     assert latency.device.settings == {"driver": "580.1", "power limit": "unknown", "clock": "free"}
@@ -176,8 +231,26 @@ def test_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_old_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", scripted_tensorrt("8.6.1"))
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", scripted_tensorrt("1.2.0"))
+    assert find_tensorrt().name == "TensorRT for RTX"
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
     with pytest.raises(UnknownDeviceError, match=r"^TensorRT 8\.6\.1 is too old: 10 or later is needed"):
         open_device("cuda")
+
+
+def test_a_builder_that_needs_a_gpu_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The full TensorRT on a machine without one: its bindings raise a TypeError."""
+    module = scripted_tensorrt()
+
+    def refuse(logger: object) -> None:
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    module.Builder = refuse
+    monkeypatch.setitem(sys.modules, "tensorrt", module)
+    for ask in (build_engine, parse_network):
+        with pytest.raises(UnknownDeviceError, match=r"TensorRT 10\.13\.2 cannot be used on this machine") as caught:
+            ask(find_tensorrt(), b"")
+    assert 'pip install "yoloret-nas[rtx]"' in caught.value.hint
 
 
 def test_a_failed_build_says_what_tensorrt_logged(monkeypatch: pytest.MonkeyPatch, reference: Path) -> None:

@@ -91,7 +91,12 @@ def _stand_in(board: LoopbackBoard) -> str:
         ({"gpu_min_mhz": 76.8}, "problem", "the clocks are not locked", "sudo jetson_clocks"),
         ({"gpu_mhz": 307.2}, "problem", "runs at 307 MHz although locked at 922: it throttles", "cool the board"),
         ({"gpu_mhz": None, "gpu_min_mhz": None}, "note", "does not report its GPU clock", ""),
-        ({"power_mode": "5W"}, "note", "power mode 5W: latencies are valid for this mode only", "sudo nvpmodel -m 0"),
+        (
+            {"power_mode": "5W"},
+            "note",
+            "power mode 5W: latencies are valid for this mode only",
+            "sudo nvpmodel -p --verbose",
+        ),
         ({"temperatures_c": {"GPU-therm": 82.0}}, "problem", "the board is at 82 °C", "cool it"),
         ({"free_memory_mib": 400.0}, "problem", "only 400 MiB of memory are free", "close the desktop"),
         ({"free_disk_mib": 100.0}, "problem", "only 100 MiB of disk are free", "free some"),

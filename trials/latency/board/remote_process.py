@@ -18,7 +18,11 @@ _LOST = 255
 _FINAL = (
     ("Host key verification failed", "accept the board's host key once: run ssh to it by hand"),
     ("REMOTE HOST IDENTIFICATION HAS CHANGED", "check that it is your board, then follow ssh's advice"),
-    ("Permission denied", "log in without a password: run ssh-copy-id, or name your key in the ssh_config"),
+    (
+        "Permission denied",
+        "log in without a password: run ssh-copy-id, load a key that has a passphrase by ssh-add, or name your key in the "
+        "ssh_config",
+    ),
     ("Too many authentication failures", "name the key to use in the ssh_config (IdentityFile, IdentitiesOnly)"),
     ("Bad configuration option", "correct your ssh_config"),
     ("terminating,", "correct your ssh_config"),

@@ -52,7 +52,7 @@ class CudaDevice:
     """TensorRT on one GPU of this machine."""
 
     index: int | None = None
-    """Which GPU, as nvidia-smi counts; None for the first that CUDA_VISIBLE_DEVICES leaves visible."""
+    """Which GPU, as nvidia-smi counts; None for the lowest number that CUDA_VISIBLE_DEVICES leaves visible."""
     clock: Callable[[], float] = time.perf_counter
     """Returns seconds."""
 
@@ -87,6 +87,11 @@ class CudaDevice:
     def gpu(self) -> Gpu:
         """The GPU as the driver describes it."""
         visible = _visible(read_gpus())
+        if not visible and _torch_uuids():
+            raise UnknownDeviceError(
+                f"device {self.name}: what PyTorch sees is a part of a GPU (MIG), whose latency depends on the other parts",
+                hint="measure on a whole GPU, on cpu or on ssh://nano; trainings may run on a part",
+            )
         if not visible:
             raise UnknownDeviceError(
                 f"device {self.name}: PyTorch sees no NVIDIA GPU on this machine",

@@ -57,6 +57,7 @@ def find_tensorrt() -> TensorRT:
     Raises:
         UnknownDeviceError: there is none, or it is older than 10.
     """
+    why_not = "no TensorRT is installed: there is no Python package tensorrt or tensorrt_rtx"
     for package, name in _NAMES.items():
         try:
             module = importlib.import_module(package)
@@ -64,12 +65,10 @@ def find_tensorrt() -> TensorRT:
             continue
         version = find_version(str(module.__version__))
         reads = _RTX_READS if package == "tensorrt_rtx" else version
-        if reads is None or reads < (10, 0):
-            raise UnknownDeviceError(f"TensorRT {module.__version__} is too old: 10 or later is needed", hint=_INSTALL)
-        return TensorRT(module=module, name=name, version=str(version), reads=reads)
-    raise UnknownDeviceError(
-        "no TensorRT is installed: there is no Python package tensorrt or tensorrt_rtx", hint=_INSTALL
-    )
+        if reads is not None and reads >= (10, 0):
+            return TensorRT(module=module, name=name, version=str(version), reads=reads)
+        why_not = f"TensorRT {module.__version__} is too old: 10 or later is needed"
+    raise UnknownDeviceError(why_not, hint=_INSTALL)
 
 
 def parse_network(tensorrt: TensorRT, onnx_bytes: bytes) -> None:
@@ -77,9 +76,10 @@ def parse_network(tensorrt: TensorRT, onnx_bytes: bytes) -> None:
 
     Raises:
         UnsupportedNetworkError: it does not; the message has its reasons.
+        UnknownDeviceError: it needs a GPU even for that, and there is none.
     """
     with _complaints(tensorrt.module):
-        _parse(tensorrt, tensorrt.module.Builder(_logger(tensorrt.module)), onnx_bytes)
+        _parse(tensorrt, _make_builder(tensorrt), onnx_bytes)
 
 
 def build_engine(tensorrt: TensorRT, onnx_bytes: bytes, *, capability: tuple[int, int] | None = None) -> bytes:
@@ -95,10 +95,11 @@ def build_engine(tensorrt: TensorRT, onnx_bytes: bytes, *, capability: tuple[int
         UnsupportedNetworkError: TensorRT's parser refuses the network, or its builder does where no GPU takes part; the
             message has its reasons.
         DeviceError: TensorRT builds no engine on this GPU.
+        UnknownDeviceError: it needs a GPU, and there is none.
     """
     trt = tensorrt.module
     with _complaints(trt) as complaints:
-        builder = trt.Builder(_logger(trt))
+        builder = _make_builder(tensorrt)
         network = _parse(tensorrt, builder, onnx_bytes)
         config = builder.create_builder_config()
         if tensorrt.builds_without_gpu:
@@ -111,6 +112,16 @@ def build_engine(tensorrt: TensorRT, onnx_bytes: bytes, *, capability: tuple[int
             error = DeviceError if capability is None else UnsupportedNetworkError
             raise error(f"{tensorrt} built no engine: {_join(complaints)}")
         return bytes(plan)
+
+
+def _make_builder(tensorrt: TensorRT) -> Any:
+    try:
+        return tensorrt.module.Builder(_logger(tensorrt.module))
+    except TypeError as error:  # what the bindings make of a builder that TensorRT does not return
+        raise UnknownDeviceError(
+            f"{tensorrt} cannot be used on this machine: no NVIDIA GPU or driver answers it",
+            hint='use a machine with a GPU, or install what needs none here: pip install "yoloret-nas[rtx]"',
+        ) from error
 
 
 def _parse(tensorrt: TensorRT, builder: Any, onnx_bytes: bytes) -> Any:

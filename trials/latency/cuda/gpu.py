@@ -65,13 +65,22 @@ class Gpu:
     driver: str
     """Version of the driver."""
     power_limit_w: float | None
-    """What it may draw."""
+    """What its user lets it draw, at most the model's default: a laptop's driver raises the limit with the load."""
     max_clock_mhz: float | None
     """The highest clock of the model."""
     clock_limit_mhz: float | None
-    """The highest clock that its user allows by ``nvidia-smi -ac``; the driver does not tell a lock by ``-lgc``."""
-    memory_mib: float
-    """Its memory."""
+    """The highest clock that its user allows by ``nvidia-smi -ac``, None if that is the model's default; the driver does not
+    tell a lock by ``-lgc``."""
+    memory_mib: float | None
+    """Its memory; None where it is the machine's."""
+
+    @property
+    def memory(self) -> str:
+        """Its memory and what is free of it, in words."""
+        used_mib = self.used_memory_mib()
+        if self.memory_mib is None or used_mib is None:
+            return "shared with the machine"
+        return f"{self.memory_mib - used_mib:.0f} of {self.memory_mib:.0f} MiB free"
 
     @property
     def clock(self) -> str:
@@ -97,30 +106,44 @@ class Gpu:
             throttling=tuple(name for bit, name in _REASONS.items() if reasons & bit),
         )
 
-    def used_memory_mib(self) -> float:
-        """Return how much of its memory is in use, by any program."""
+    def used_memory_mib(self) -> float | None:
+        """Return how much of its memory is in use, by any program; None where it is the machine's."""
         nvml, handle = _open(self.index)
-        return float(nvml.nvmlDeviceGetMemoryInfo(handle).used) / 2**20
+        memory = _ask(nvml.nvmlDeviceGetMemoryInfo, handle)
+        return None if memory is None else memory.used / 2**20
 
     def processes(self) -> tuple[int, ...]:
         """Return the process ids of the programs that compute on it."""
         nvml, handle = _open(self.index)
-        return tuple(process.pid for process in nvml.nvmlDeviceGetComputeRunningProcesses(handle))
+        return tuple(process.pid for process in _ask(nvml.nvmlDeviceGetComputeRunningProcesses, handle) or ())
 
 
 def read_gpus() -> tuple[Gpu, ...]:
-    """Return this machine's GPUs in nvidia-smi's order.
+    """Return this machine's GPUs in nvidia-smi's order, without those that the driver has lost.
 
     Raises:
         UnknownDeviceError: `nvidia-ml-py` or the driver is missing.
     """
     nvml = _start_nvml()
-    return tuple(_read(index) for index in range(nvml.nvmlDeviceGetCount()))
+    gpus = []
+    for index in range(nvml.nvmlDeviceGetCount()):
+        try:
+            gpus.append(_read(index))
+        except nvml.NVMLError_GpuIsLost:
+            continue  # nothing runs on it before the next start; the others do their work
+    return tuple(gpus)
 
 
 def _read(index: int) -> Gpu:
     nvml, handle = _open(index)
-    power_mw = _ask(nvml.nvmlDeviceGetEnforcedPowerLimit, handle)
+    limits_mw = [
+        limit
+        for question in (nvml.nvmlDeviceGetEnforcedPowerLimit, nvml.nvmlDeviceGetPowerManagementDefaultLimit)
+        if (limit := _ask(question, handle)) is not None
+    ]
+    clock_mhz = _ask(nvml.nvmlDeviceGetApplicationsClock, handle, nvml.NVML_CLOCK_SM)
+    is_default = clock_mhz == _ask(nvml.nvmlDeviceGetDefaultApplicationsClock, handle, nvml.NVML_CLOCK_SM)
+    memory = _ask(nvml.nvmlDeviceGetMemoryInfo, handle)
     major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
     return Gpu(
         index=index,
@@ -128,10 +151,10 @@ def _read(index: int) -> Gpu:
         name=nvml.nvmlDeviceGetName(handle),
         capability=(major, minor),
         driver=nvml.nvmlSystemGetDriverVersion(),
-        power_limit_w=None if power_mw is None else power_mw / 1000,
+        power_limit_w=min(limits_mw) / 1000 if limits_mw else None,
         max_clock_mhz=_ask(nvml.nvmlDeviceGetMaxClockInfo, handle, nvml.NVML_CLOCK_SM),
-        clock_limit_mhz=_ask(nvml.nvmlDeviceGetApplicationsClock, handle, nvml.NVML_CLOCK_SM),
-        memory_mib=nvml.nvmlDeviceGetMemoryInfo(handle).total / 2**20,
+        clock_limit_mhz=None if is_default else clock_mhz,
+        memory_mib=None if memory is None else memory.total / 2**20,
     )
 
 
@@ -157,11 +180,11 @@ def _start_nvml() -> Any:
     return pynvml
 
 
-def _ask(question: Callable[..., float], *given: Any) -> float | None:
-    """Return the driver's answer; None where this model has none."""
+def _ask(question: Callable[..., Any], *given: Any) -> Any:
+    """Return the driver's answer; None where this model or this driver has none, or not for this user."""
     import pynvml
 
     try:
         return question(*given)
-    except pynvml.NVMLError_NotSupported:
+    except (pynvml.NVMLError_NotSupported, pynvml.NVMLError_FunctionNotFound, pynvml.NVMLError_NoPermission):
         return None

@@ -34,7 +34,7 @@ class Passes:
             self._launch: Callable[[], object] = lambda: enqueue(self._stream.cuda_stream)
             self._launch()  # the first pass compiles and allocates, which a graph cannot record
             self._stream.synchronize()
-            graph = _capture(enqueue)
+            graph = _capture(enqueue, self._stream)
             self.is_graph = graph is not None
             """Whether passes are launched as a CUDA graph."""
             if graph is not None:
@@ -66,12 +66,13 @@ class Passes:
         return samples
 
 
-def _capture(enqueue: Callable[[int], None]) -> Any:
+def _capture(enqueue: Callable[[int], None], stream: Any) -> Any:
     """Record one pass as a CUDA graph; None if the network does what a graph cannot record."""
     graph: Any = torch.cuda.CUDAGraph()
     try:
-        with torch.cuda.graph(graph):
-            enqueue(torch.cuda.current_stream().cuda_stream)
+        # PyTorch's own stream for recording is made once a process, on whichever GPU came first.
+        with torch.cuda.graph(graph, stream=stream):
+            enqueue(stream.cuda_stream)
     except (RuntimeError, DeviceError):  # what CUDA and TensorRT make of a forbidden call
         return None
     return graph

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import t as student
 
 from search.front.record import TrialRecord
-from search.strategy.accuracy.pruning import MIN_CURVES, RISK, cannot_reach_front, extrapolate
+from search.strategy.accuracy.pruning import MIN_CURVES, RISK, by_epoch, cannot_reach_front, extrapolate
 from tests.search.records import record
 
 NUM_EPOCHS = 12
@@ -51,7 +51,7 @@ def test_what_cannot_be_expected_to_reach_a_trial_that_is_no_slower_is_stopped_w
 
 
 def test_the_expected_end_is_that_of_the_last_score() -> None:
-    view = extrapolate([(3, 0.15), (4, 0.1)], 30.0, rivals())
+    view = extrapolate([(3, 0.15), (4, 0.1)], 30.0, by_epoch(rivals()))
     assert view is not None
     assert f"expected to end at {view.ap:.3f} ± {view.ap_std:.3f}" in why(0.1, before=0.15)
 
@@ -61,7 +61,7 @@ def test_what_may_still_reach_it_goes_on() -> None:
 
 
 def test_the_risk_decides() -> None:
-    view = extrapolate([(4, 0.22)], 30.0, rivals())
+    view = extrapolate([(4, 0.22)], 30.0, by_epoch(rivals()))
     assert view is not None
     chance = view.probability_of_reaching(0.47)
     assert 0 < chance < 0.5
@@ -106,7 +106,7 @@ def test_other_ends_than_complete_count_for_nothing() -> None:
 
 def test_curves_that_were_all_alike_tell_no_slope() -> None:
     alike = [complete(number, 0.5 + 0.001 * (-1) ** number, early=0.3) for number in range(MIN_CURVES)]
-    view = extrapolate([(4, 0.2)], 20.0, alike)
+    view = extrapolate([(4, 0.2)], 20.0, by_epoch(alike))
     assert view is not None
     assert view.ap == pytest.approx(0.4)
 
@@ -116,7 +116,7 @@ def test_the_extrapolation_is_least_squares_with_its_prediction_interval() -> No
     early, latency_ms = rng.uniform(0.1, 0.3, 15), rng.uniform(5, 50, 15)
     end = 0.1 + 1.2 * early + 0.1 * np.log(latency_ms / 20) + rng.normal(0, 0.02, 15)
     among = [complete(n, e, ms, early=x) for n, (x, ms, e) in enumerate(zip(early, latency_ms, end, strict=True))]
-    view = extrapolate([(4, 0.25)], 40.0, among)
+    view = extrapolate([(4, 0.25)], 40.0, by_epoch(among))
     assert view is not None
     design = np.column_stack((np.ones(15), np.log(latency_ms), early))
     weights, squares, _, _ = np.linalg.lstsq(design, end)
@@ -132,7 +132,7 @@ def test_a_large_network_that_begins_as_low_as_small_ones_is_expected_to_end_as_
     among = [complete(n, 0.10 + 0.001 * n, 0.2 + 0.01 * n, early=0.05 + 0.001 * n) for n in range(12)]
     among += [complete(n, 0.29 + 0.001 * (n % 3), 1.2 + 0.02 * n, early=0.05 + 0.001 * n) for n in range(12, 16)]
     assert why(0.048, latency_ms=1.5, finished=among) == ""
-    small, large = (extrapolate([(4, 0.055)], latency_ms, among) for latency_ms in (0.25, 1.5))
+    small, large = (extrapolate([(4, 0.055)], latency_ms, by_epoch(among)) for latency_ms in (0.25, 1.5))
     assert small is not None
     assert large is not None
     assert small.ap == pytest.approx(0.10, abs=0.03)
@@ -141,7 +141,7 @@ def test_a_large_network_that_begins_as_low_as_small_ones_is_expected_to_end_as_
 
 def test_a_higher_score_never_speaks_for_a_lower_end() -> None:
     among = [complete(n, 0.5 - 0.01 * n, early=0.1 + 0.01 * n) for n in range(MIN_CURVES)]
-    low, high = (extrapolate([(4, early)], 20.0, among) for early in (0.1, 0.2))
+    low, high = (extrapolate([(4, early)], 20.0, by_epoch(among)) for early in (0.1, 0.2))
     assert low is not None
     assert high is not None
     assert low.ap == pytest.approx(high.ap)
