@@ -257,6 +257,12 @@ def _lay_out(
     return _Layout(group, out, into)
 
 
+def _reduction(name: str, stride: int, architecture: Architecture) -> str:
+    """Return by how much a head's convolution reduces, for those that do: the next finer output may be half or a quarter."""
+    outputs = architecture.outputs
+    return str(stride // outputs[outputs.index(stride) - 1]) if ".reduce." in name else ""
+
+
 def _raw(into: tuple[Part, ...]) -> tuple[Part, ...]:
     return tuple((f"raw{size}", size) for _, size in into)
 
