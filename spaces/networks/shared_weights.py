@@ -238,12 +238,7 @@ def _lay_out(
         if found := re.search(r"\.(top_down|bottom_up)\.s\d+\.([01])\.", name):
             both: tuple[Part, ...] = (("sent", width), ("own", width))
             return _Layout(head, both, into) if found[2] == "0" else _Layout(head, out, both if into else ())
-        if (
-            ".reduce." in name
-        ):  # by how much it reduces: at stride 32 twice the last output's, or four times without stride 16
-            finer = architecture.outputs[architecture.outputs.index(stride) - 1]
-            return _Layout(f"{head}{stride // finer}", out, into)
-        return _Layout(head, out, into)
+        return _Layout(f"{head}{_reduction(name, stride, architecture)}", out, into)
     group = "fpn_pan" if head == "fpn_pan" else "fpn"  # without paths a head is the other's part
     if found := re.search(r"\.(top_down|bottom_up)\.s\d+\.expand\.0\.weight", name):
         if found[1] == "top_down":
