@@ -1,4 +1,4 @@
-"""How the CPU's reference network is best timed beside a candidate: in rounds of a twentieth of a second, or pass by pass.
+"""How the CPU's reference network is best timed beside a candidate: in turns of a twentieth of a second, or of 6 ms.
 
     python -m benchmarks.latency_in_turn --sweeps 6
 
@@ -12,7 +12,7 @@ import random
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,8 +40,8 @@ def main() -> None:
         paths = write_networks(Path(folder), given.networks)
         write_reference(Path(folder) / "reference.onnx")
         ways: dict[str, Callable[[Path], _Figures | None]] = {
-            "in rounds": lambda path: time_in_rounds(path, Path(folder) / "reference.onnx"),
-            "pass by pass": time_by_pass,
+            "turns of 50 ms": lambda path: time_in_long_turns(path, Path(folder) / "reference.onnx"),
+            "turns of 6 ms": time_as_searched,
         }
         figures = defaultdict[str, dict[Path, list[_Figures]]](lambda: defaultdict(list))
         seconds, refused = defaultdict[str, list[float]](list), dict.fromkeys(ways, 0)
@@ -73,7 +73,7 @@ def write_networks(folder: Path, counts: Sequence[int]) -> list[Path]:
     return paths
 
 
-def time_in_rounds(path: Path, reference_path: Path) -> _Figures | None:
+def time_in_long_turns(path: Path, reference_path: Path) -> _Figures | None:
     """Time both for a twentieth of a second each, in turn; None where that is not steady."""
     candidate, reference = load_in_onnxruntime(path, 1), load_in_onnxruntime(reference_path, 1)
     for run in (candidate, reference):
@@ -87,7 +87,7 @@ def time_in_rounds(path: Path, reference_path: Path) -> _Figures | None:
     return None if rounds.verdict.fault else (statistics.median(rounds.samples_ms), rounds.reference_ms)
 
 
-def time_by_pass(path: Path) -> _Figures | None:
+def time_as_searched(path: Path) -> _Figures | None:
     """Time it as a search does; None where that is not steady."""
     try:
         latency = CpuDevice().measure(path)
@@ -97,7 +97,7 @@ def time_by_pass(path: Path) -> _Figures | None:
     return latency.median_ms, latency.reference_ms
 
 
-def spread(networks: Sequence[list[_Figures]]) -> tuple[float, float]:
+def spread(networks: Collection[list[_Figures]]) -> tuple[float, float]:
     """Return the mean over the networks of the standard deviation of log latency, relative to the reference and as timed."""
     logs = [np.log(figures) for figures in networks if len(figures) > 1]
     relative = [float((one[:, 0] - one[:, 1]).std(ddof=1)) for one in logs]

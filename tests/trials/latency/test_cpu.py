@@ -59,11 +59,12 @@ def test_a_steady_machine_gives_its_median_without_a_note(model: Path) -> None:
     assert latency.seconds > 0
 
 
-@pytest.mark.parametrize("reads_each", [14, 38, 56])
+@pytest.mark.parametrize("reads_each", [20, 38, 56])
 def test_slow_moments_within_rounds_do_not_count(model: Path, reads_each: int) -> None:
-    """A third of the time, for less than a round, as a busy neighbour does."""
+    """A third of the time, for longer than a turn and less than a round, as a busy neighbour does."""
     latency = CpuDevice(clock=Clock([1.0, 1.0, 1.3] * 100, reads_each=reads_each)).measure(model)
-    assert latency.notes == ("reference moved by 30%",)
+    (note,) = latency.notes
+    assert note.startswith("reference moved by ")
     assert latency.reference_ms == pytest.approx(1.0)
     assert latency.percentile_ms(99) == pytest.approx(1.0)
     assert len(latency.samples_ms) >= 20
