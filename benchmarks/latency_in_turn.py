@@ -4,7 +4,9 @@
 
 Both ways stop by the same rule and time the same networks one after the other, several times. *Spread* is the standard
 deviation of a network's latency over the sweeps, divided by the reference's as a search divides it; the mean over the
-networks, and in brackets as timed. *Refused* counts measurements that were not steady after all rounds.
+networks, and in brackets as timed. *Beside nano's* is the reference's time beside networks of `nano` in times that beside
+networks of `tiny`: 1 unless large networks slow it, and so count as too fast. *Refused* counts measurements that were not
+steady after all rounds.
 """
 
 import argparse
@@ -56,11 +58,18 @@ def main() -> None:
                     else:
                         figures[name][path].append(found)
     print(f"{len(paths)} networks, {given.sweeps} sweeps")
-    print("way            spread (as timed)   seconds each   longest   refused")
+    print("way              spread (as timed)   beside nano's   seconds each   longest   refused")
     for name in ways:
         relative, as_timed = spread(figures[name].values())
         mean, longest = statistics.mean(seconds[name]), max(seconds[name])
-        print(f"{name:14} {relative:6.1%} ({as_timed:.1%}) {mean:16.2f} {longest:9.1f} {refused[name]:9}")
+        small, large = (
+            [one[1] for path, found in figures[name].items() if path.name.startswith(space) for one in found]
+            for space in ("tiny", "nano")
+        )
+        beside = statistics.median(large) / statistics.median(small)
+        print(
+            f"{name:16} {relative:6.1%} ({as_timed:.1%}) {beside:15.3f} {mean:14.2f} {longest:9.1f} {refused[name]:9}"
+        )
 
 
 def write_networks(folder: Path, counts: Sequence[int]) -> list[Path]:

@@ -128,7 +128,8 @@ def is_named(space: Space) -> bool:
     if space.name not in SPACES:
         return False
     named = SPACES[space.name]()
-    return space in (named, named.without_transfer(space.backbones))
+    without = [name for name, choice in space.backbones.items() if choice.transfer == (0,)]
+    return space in (named, named.without_transfer(without))
 
 
 def open_space(name_or_path: str) -> Space:

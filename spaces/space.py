@@ -290,7 +290,8 @@ class Space:
             if unused := [value for value in self.values(axis) if value not in used]:
                 reasons = Counter(reason for values, reason in excluded if values[axis] == unused[0])
                 raise SpaceError(
-                    f"space {self.name!r}: no legal architecture has {axis} {unused[0]}: {reasons.most_common(1)[0][0]}",
+                    f"space {self.name!r}: no legal architecture has {axis} {unused[0]}: "
+                    f"{reasons.most_common(1)[0][0] if reasons else 'it has no truncation'}",
                     hint="leave it out, or add what it goes with",
                 )
 

@@ -40,7 +40,7 @@ def read_space(path: Path) -> Space:
 
     Raises:
         SpaceError: the file is not YAML, an axis or value is unknown, or no architecture is legal; the message names
-            file and line.
+            file and line of a value that is wrong by itself.
     """
     try:
         root = compose_yaml(path.read_text(encoding="utf-8"))

@@ -7,6 +7,7 @@ neighbours of the front's members are added as the search proceeds. `search.stra
 import math
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -42,6 +43,8 @@ _FINAL = (UnsupportedNetworkError, ExportError)
 """Errors that depend on the network alone. Any other may pass: a busy machine, memory that other programs held."""
 _NUM_SCALE_LOOKUPS = 6
 """Latencies measured before the first training under a limit, which a prediction without a scale cannot check."""
+_MAX_TRAININGS = 2
+"""Of a network that may fail without a latency, before its others are left out."""
 _MAX_TRIES = 3
 """Failed look-ups, whatever their causes, after which an architecture counts as one that the device cannot run."""
 
@@ -102,9 +105,13 @@ class EhviSampler(ArchitectureSampler):
         # Of trials over the limit and of failed ones too: their latencies say as much about others.
         network = self._encoder.network
         timed_ms = {network(one.architecture): one.result.latency.median_ms for one in records if one.result.latency}
-        # What the device did not run under one training, it does not run under another.
-        failed = {network(one.architecture) for one in records if one.result.state == "failed"} - timed_ms.keys()
-        unusable = {place for place, one in enumerate(candidates) if network(one) in failed}
+        # One failure without a latency may be the machine's. After two, a network's other trainings are left out.
+        failures = Counter(
+            network(one.architecture)
+            for one in records
+            if one.result.state == "failed" and network(one.architecture) not in timed_ms
+        )
+        unusable = {place for place, one in enumerate(candidates) if failures[network(one)] >= _MAX_TRAININGS}
         observed = {observation.candidate for observation in observations}
         running = {places[one.number] for one in past if one.state == TrialState.RUNNING} - observed
         measured: list[float] = []

@@ -303,6 +303,8 @@ def test_a_choice_that_no_network_has_is_refused(change: dict[str, Any], told: s
 def test_a_space_of_the_user_s_is_not_taken_for_the_one_whose_name_it_kept() -> None:
     tiny = open_space("tiny")
     assert is_named(tiny)
-    assert is_named(tiny.without_transfer(tiny.backbones))
+    nano = open_space("nano")
+    assert is_named(nano.without_transfer(nano.backbones))
+    assert is_named(nano.without_transfer(["mobilenetv2_035"]))
     assert not is_named(dataclasses.replace(tiny, axes={**tiny.axes, "head": ("plain",)}))
     assert not is_named(SMALL)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -43,7 +43,8 @@ from spaces import Architecture, YoloRetError
 from spaces.named_spaces import SPACES, open_space
 from spaces.networks import build_network
 from spaces.space_file import read_space
-from tests.search.driver.scripted import ScriptedExecutor, fail_with
+from tests.search import records as finished
+from tests.search.driver.scripted import FEW, ScriptedExecutor, fail_with
 from tests.yoloret_nas.conftest import SHAPES, SPACE_YAML, Call, RealStudy
 from trials.data import open_dataset
 from trials.data.known_datasets import KNOWN
@@ -53,7 +54,7 @@ from trials.onnx.decoded import Decoded
 from trials.training import RECIPES, RecipeName, read_checkpoint
 from yoloret_nas.api.search_plan import check_writable
 from yoloret_nas.cli import COMMANDS, EXAMPLES, cli
-from yoloret_nas.commands.search import _where_time_went
+from yoloret_nas.commands.search import _where_time_went, _why_exhausted
 from yoloret_nas.commands.ui import _reached_as, _serve
 from yoloret_nas.export import proof
 from yoloret_nas.export.bundle import BundleError
@@ -1109,6 +1110,30 @@ def test_shares_of_the_time_are_told_where_a_trial_ran(seconds: dict[str, float]
     words = _where_time_went(result, workers=1)
     assert words.startswith(said)
     assert (words == said) == ("train" not in seconds)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "limit_ms", "said"),
+    [
+        (range(4), None, "all 4 architectures of space four were tried; search a larger space for more"),
+        (
+            [0],
+            None,
+            "3 of 4 architectures of space four were not tried, since cpu cannot run them; search another space",
+        ),
+        (
+            [0, 1, 5],
+            3.5,
+            "2 of 4 architectures of space four were not tried, since they are slower than 3.5 ms or cpu cannot run them or "
+            "trials of such networks failed; search another space, or with a higher limit",
+        ),
+    ],
+)
+def test_a_search_that_ends_early_says_what_was_left(numbers: Sequence[int], limit_ms: float | None, said: str) -> None:
+    settings: Any = SimpleNamespace(space=FEW, device="cpu", max_latency_ms=limit_ms)
+    failed = finished.record(0, None, None, state="failed")
+    records = [failed if number > 3 else finished.record(number, 0.1, 2.0) for number in numbers]
+    assert _why_exhausted(settings, finished.summary(*records)) == f"ended early: {said}"
 
 
 def test_init_asks_on_a_terminal_until_each_answer_is_right(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

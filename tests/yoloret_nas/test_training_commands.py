@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -284,6 +285,15 @@ def test_a_search_ends_with_full_trainings_of_its_front(call: Call, inline: None
     metrics = json.loads(Path("final/metrics.json").read_text(encoding="utf-8"))
     card = Path("final/README.md").read_text(encoding="utf-8")
     assert card.startswith(f"# real, trial {metrics['retrains']['trial']}, trained again for 2 epochs\n")
+    short = ("export", "--study", "real", "--trial", str(metrics["retrains"]["trial"]), "--no-check", "--no-measure")
+    noted = call(*short, "--out", "short", "--dir", copied_study.root)
+    assert noted.code == 0, noted.said
+    again_it = re.search(r"trained again for longer, to AP [0-9.]+: yoloret-nas (export .*)", noted.out)
+    assert again_it is not None
+    followed = call(*shlex.split(again_it[1]), "--no-check", "--no-measure", "--out", "followed")
+    assert followed.code == 0, followed.said
+    told = json.loads(Path("followed/metrics.json").read_text(encoding="utf-8"))
+    assert told["retrains"]["trial"] == metrics["retrains"]["trial"]
     repeats = [one.result.ap for one in refitted if one.architecture.key == metrics["architecture"]]
     assert len(repeats) == 2
     assert metrics["ap_estimate"] == pytest.approx(np.mean(repeats))

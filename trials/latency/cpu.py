@@ -26,6 +26,8 @@ _ROUND_S = 0.05
 """Seconds of a round: about as long as a busy neighbour slows this machine, or leaves it alone, at a time."""
 _BURST_S = 0.006
 """Seconds of the candidate's passes in a turn: few beside those of a busy moment, many beside a small network's pass."""
+_REFERENCE_PASSES = 6
+"""In a turn. After a network of 4 ms the sixth is within 2 % of what it takes alone."""
 _FEWEST_TURNS = 3
 """In a round."""
 
@@ -90,7 +92,7 @@ class CpuDevice:
         candidate = load(onnx_path, self.threads)
         with temporary_folder() as folder:
             write_reference(Path(folder) / "reference.onnx")
-            reference = load_in_onnxruntime(Path(folder) / "reference.onnx", self.threads)
+            reference = load_in_onnxruntime(Path(folder) / "reference.onnx", self.threads, spins=False)
         self._time_round(candidate, reference)  # warm-up: caches, clocks, memory arena
         rounds = time_in_turn(lambda: self._time_round(candidate, reference))
         if rounds.verdict.fault:
@@ -131,15 +133,8 @@ class CpuDevice:
         return tuple(passes_ms[1:] or passes_ms)
 
     def _time_reference(self, reference: Callable[[], object]) -> float:
-        """Run it until a pass is no faster than those before, and return the fastest.
-
-        A candidate drives it out of the caches, and it needs one pass to five to be as fast as before: its first takes up
-        to twice as long.
-        """
-        fastest_ms = self._time(reference)
-        while (now_ms := self._time(reference)) < fastest_ms:
-            fastest_ms = now_ms
-        return fastest_ms
+        """Return its fastest pass of some: a candidate drives it out of the caches, so that its first may take twice."""
+        return min(self._time(reference) for _ in range(_REFERENCE_PASSES))
 
     def _time(self, run: Callable[[], object]) -> float:
         before = self.clock()
@@ -147,8 +142,13 @@ class CpuDevice:
         return (self.clock() - before) * 1e3
 
 
-def load_in_onnxruntime(path: Path, threads: int) -> Callable[[], object]:
+def load_in_onnxruntime(path: Path, threads: int, *, spins: bool = True) -> Callable[[], object]:
     """Return what runs one pass of an ONNX file on a fixed input.
+
+    Args:
+        path: The file.
+        threads: Of one pass.
+        spins: Whether further threads wait for their next pass on a core: quickest for them, slow for another session.
 
     Raises:
         DeviceError: ONNX Runtime cannot run it.
@@ -159,6 +159,7 @@ def load_in_onnxruntime(path: Path, threads: int) -> Callable[[], object]:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spins else "0")
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its error classes have nothing in common but this

@@ -247,7 +247,7 @@ def judge_rounds(rounds: Sequence[Sequence[Turn]], *, fastest_ms: float) -> Roun
     all_quiet = tuple(turn for turns in quiet for turn in turns)
     return RoundsVerdict(
         quiet=all_quiet,
-        error=_median_error([_median_ms(turns) for turns in quiet if turns]),
+        error=_median_error([_median_ms(turns) for turns in quiet if turns], of=_median_ms(all_quiet)),
         over_fastest=_median_ms(all_quiet) / fastest_ms,
         reference_range=float((high - low) / np.median(references)),
     )
@@ -257,8 +257,8 @@ def _median_ms(turns: Sequence[Turn]) -> float:
     return float(np.median([sample for turn in turns for sample in turn.samples_ms]))
 
 
-def _median_error(values: Sequence[float]) -> float:
-    """Return how far the ends of the median's 95 % confidence interval are from it at most, as a share of it.
+def _median_error(values: Sequence[float], *, of: float) -> float:
+    """Return how far the ends of the median's 95 % confidence interval are from an estimate of it at most, as its share.
 
     The interval is between two order statistics, so that it holds for independent rounds of any distribution. An estimate of
     the standard error does not: with few rounds it is often too small by chance, and measuring ends at that moment.
@@ -270,8 +270,7 @@ def _median_error(values: Sequence[float]) -> float:
     while outside + 2 * math.comb(number, rank + 1) / 2**number <= 1 - _CONFIDENCE:
         rank += 1
         outside += 2 * math.comb(number, rank) / 2**number
-    median = float(np.median(ordered))
-    return max(median - ordered[rank], ordered[-1 - rank] - median) / median
+    return max(of - ordered[rank], ordered[-1 - rank] - of) / of
 
 
 def range_of(medians_ms: Sequence[float]) -> float:

@@ -10,7 +10,7 @@ from spaces.weights.tensor_file import read_tensors
 from trials.training.checkpoint import state_on_cpu, write_tensors
 from trials.training.errors import TrainingError
 
-_FORMAT = 1
+_FORMAT = 2
 _VALUES = "values."
 
 

@@ -132,6 +132,7 @@ def export(
         raise click.UsageError("--data names images to try it on; leave out --no-check")
     from search.strategy.accuracy.estimates import with_estimates
     from search.study.experiment import read_experiment
+    from search.study.next_command import trial_commands
     from search.study.read_study import read_study
     from search.study.refit import read_refit
     from search.study.selection import select_trial
@@ -154,10 +155,9 @@ def export(
     found = read_refit(opened) if refit is None else None
     for again in found.retrained if found else ():
         if found and again.trial.number == record.number:
-            click.echo(
-                f"note: trial {record.number} was trained again for longer, to AP {again.ap:.4f}: "
-                f"export --study {found.name} takes those weights"
-            )
+            export_it, *_ = trial_commands(found.name, again.best.number, root=root, has_weights=True)
+            ap, _ = again.best.point or (0.0, 0.0)
+            click.echo(f"note: trial {record.number} was trained again for longer, to AP {ap:.4f}: {export_it}")
     done = write_export(opened, record, out, options, refit=refit, register=model_name, console=open_console())
     _print(done.card, done.folder, max_latency_ms=max_latency)
     if done.version is not None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from search.driver.driver import RunResult
+    from search.front.summary import Summary
+    from search.study.settings import StudySettings
     from yoloret_nas.api.search_plan import SearchPlan
 
 
@@ -155,6 +157,24 @@ def _where_time_went(result: "RunResult", *, workers: int | None) -> str:
     return f"took {result.seconds:.0f} s: " + ", ".join(f"{name} {part / whole:.1%}" for name, part in shares.items())
 
 
+def _why_exhausted(settings: "StudySettings", summary: "Summary") -> str:
+    """Return why a search with budget left has nothing more to propose, and what to do."""
+    size, name = settings.space.size, settings.space.name
+    num_left = size - len({record.architecture for record in summary.records})
+    if not num_left:
+        whole = counted(size, "architecture(s)")
+        return f"ended early: all {whole} of space {name} were tried; search a larger space for more"
+    reasons = [f"{settings.device} cannot run them"]
+    if settings.max_latency_ms is not None:
+        reasons.insert(0, f"they are slower than {settings.max_latency_ms:g} ms")
+    if summary.states["failed"]:
+        reasons.append("trials of such networks failed")
+    return (
+        f"ended early: {num_left} of {counted(size, 'architecture(s)')} of space {name} were not tried, since "
+        f"{' or '.join(reasons)}; search another space{', or with a higher limit' if settings.max_latency_ms else ''}"
+    )
+
+
 def _conclude(console: "Console", plan: "SearchPlan", result: "RunResult") -> None:
     from search.reports import estimate_words
     from search.study.next_command import dir_option
@@ -186,14 +206,7 @@ def _conclude(console: "Console", plan: "SearchPlan", result: "RunResult") -> No
             f"{settings.name})"
         )
     if result.ending == "exhausted":
-        num_left = settings.space.size - len({record.architecture for record in summary.records})
-        lines.append(
-            f"ended early: {settings.device} cannot run the other {counted(num_left, 'architecture(s)')} of space "
-            f"{settings.space.name}, or not within --max-latency; search another space, or with a higher limit"
-            if num_left
-            else f"ended early: all {counted(settings.space.size, 'architecture(s)')} of space {settings.space.name} were "
-            "tried; search a larger space for more"
-        )
+        lines.append(_why_exhausted(settings, summary))
     if summary.front:
         lines.append(f"next: yoloret-nas ui{here}")
         is_retrained = plan.refit_epochs and result.ending != "interrupted"

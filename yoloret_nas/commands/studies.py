@@ -22,6 +22,7 @@ def studies(as_json: bool, root: Path) -> None:
     from search.study.errors import StudyError
     from search.study.experiment import read_experiment
     from search.study.read_study import experiment_names, read_study, study_names
+    from spaces.space import SpaceError
 
     names = study_names(root) + experiment_names(root)
     if not names:
@@ -30,7 +31,7 @@ def studies(as_json: bool, root: Path) -> None:
     for name in names:
         try:
             rows.append(_row(read_experiment(root, name) or read_study(root, name)))
-        except StudyError as error:  # begun and never started
+        except (StudyError, SpaceError) as error:  # begun and never started, or of a space that is refused by now
             empty.append(error.message)
     if as_json:
         click.echo(json.dumps(rows, indent=1))

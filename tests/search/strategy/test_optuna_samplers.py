@@ -396,17 +396,23 @@ def test_trainings_of_one_network_share_its_latency_and_its_trouble() -> None:
     assert len(set(networks)) == len(networks)
 
 
-def test_a_network_that_failed_without_a_latency_is_not_tried_with_another_training() -> None:
+def test_a_network_that_failed_twice_without_a_latency_is_not_tried_with_a_third_training() -> None:
     study = new_study(make("ehvi", TRANSFERS))
-    trial = study.ask(distributions(TRANSFERS))
-    failed = from_parameters(TRANSFERS, trial.params)
-    trial.set_user_attr("architecture", failed.to_dict())
-    trial.set_user_attr("result", TrialResult(state="failed", reason="out of memory").to_dict())
-    study.tell(trial, state=TrialState.FAIL)
-    for _ in range(9):
+    bad = next(iter(TRANSFERS)).replace(transfer=0)
+    failed = 0
+    for _ in range(11):  # of twelve trainings, three are of the network that fails
         trial = study.ask(distributions(TRANSFERS))
-        assert from_parameters(TRANSFERS, trial.params).replace(transfer=0) != failed.replace(transfer=0)
-        tell(study, trial, state="complete", space=TRANSFERS)
+        architecture = from_parameters(TRANSFERS, trial.params)
+        if architecture.replace(transfer=0) != bad:
+            tell(study, trial, state="complete", space=TRANSFERS)
+            continue
+        failed += 1
+        trial.set_user_attr("architecture", architecture.to_dict())
+        trial.set_user_attr("result", TrialResult(state="failed", reason="killed").to_dict())
+        study.tell(trial, state=TrialState.FAIL)
+    assert failed == 2
+    with pytest.raises(SpaceExhaustedError):
+        study.ask(distributions(TRANSFERS))
 
 
 def test_mutations_of_nsga2_reach_all_values() -> None:
