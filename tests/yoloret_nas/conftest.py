@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from search.driver.executor import Event, Finished, Progressed
-from trials.latency import steadiness
+from trials.latency import cache, steadiness
 from trials.progress import Progress
 from trials.trial import run_trial
 from trials.trial_result import TrialRequest
@@ -51,7 +51,9 @@ Call = Callable[..., Called]
 def any_machine() -> Iterator[None]:
     """Latencies are real here, and the machine may be busy: a figure that is hardly known will do."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(steadiness, "THRESHOLDS", steadiness.Thresholds(max_error=100.0))
+        patient = steadiness.Thresholds(max_error=100.0, max_over_fastest=100.0, max_corrected_slowdown=100.0)
+        for module in (steadiness, cache):
+            patch.setattr(module, "THRESHOLDS", patient)
         yield
 
 
