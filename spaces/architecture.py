@@ -79,7 +79,7 @@ class Architecture:
         if self.input_size % self.coarsest_stride:
             raise ArchitectureError(
                 f"input_size {self.input_size} is not a multiple of the coarsest stride {self.coarsest_stride}",
-                hint=f"the nearest is {max(1, round(self.input_size / self.coarsest_stride)) * self.coarsest_stride}",
+                hint=f"the nearest is {nearest_size(self.input_size, stride=self.coarsest_stride)}",
             )
 
     @property
@@ -200,6 +200,11 @@ class Architecture:
                 "a shortcut needs a scale finer than stride 4, and no backbone has one",
                 hint="set shortcut to none, or collect from stride 8 on",
             )
+
+
+def nearest_size(size: int, *, stride: int) -> int:
+    """Return the multiple of a stride that is nearest to a size, in pixels, at least one stride."""
+    return max(1, round(size / stride)) * stride
 
 
 def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from spaces.architecture import Architecture, ParameterValue
+from spaces.architecture import Architecture, ParameterValue, nearest_size
 from spaces.errors import YoloRetError
 from spaces.networks import check_legal, count_cost, why_illegal
 from spaces.scale_set import ArchitectureError
@@ -316,7 +316,7 @@ class Space:
             raise SpaceError(
                 f"space {self.name!r}: input_size {wrong[0]} is not a multiple of {coarsest}, the coarsest stride that its "
                 "architectures use",
-                hint=f"the nearest is {max(1, round(wrong[0] / coarsest)) * coarsest}",
+                hint=f"the nearest is {nearest_size(wrong[0], stride=coarsest)}",
             )
         return tuple(skeleton.replace(input_size=sizes[0]) for skeleton in legal), excluded
 

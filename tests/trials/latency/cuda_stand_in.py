@@ -48,21 +48,12 @@ class ScriptedGpus:
         class NVMLError(Exception):
             pass
 
-        class NVMLError_NotSupported(NVMLError):  # noqa: N801, N818  # NVML's name
-            pass
-
-        class NVMLError_FunctionNotFound(NVMLError):  # noqa: N801, N818
-            pass
-
-        class NVMLError_NoPermission(NVMLError):  # noqa: N801, N818
-            pass
-
-        class NVMLError_GpuIsLost(NVMLError):  # noqa: N801, N818
-            pass
+        kinds = ("NotSupported", "FunctionNotFound", "NoPermission", "GpuIsLost")
+        errors = {f"NVMLError_{kind}": type(f"NVMLError_{kind}", (NVMLError,), {}) for kind in kinds}
 
         def find(index: int) -> int:
             if index in self.lost:
-                raise NVMLError_GpuIsLost
+                raise errors["NVMLError_GpuIsLost"]
             return index
 
         answers: dict[str, Any] = {
@@ -87,21 +78,11 @@ class ScriptedGpus:
         }
 
         def refuse(*given: object) -> float:
-            raise NVMLError_NotSupported
+            raise errors["NVMLError_NotSupported"]
 
         answers |= dict.fromkeys(self.lacks, refuse)
         constants = {"NVML_CLOCK_SM": 1, "NVML_CLOCK_MEM": 2, "NVML_TEMPERATURE_GPU": 0}
-        errors = {
-            one.__name__: one
-            for one in (
-                NVMLError,
-                NVMLError_NotSupported,
-                NVMLError_FunctionNotFound,
-                NVMLError_NoPermission,
-                NVMLError_GpuIsLost,
-            )
-        }
-        return SimpleNamespace(**answers, **constants, **errors)
+        return SimpleNamespace(**answers, **constants, **errors, NVMLError=NVMLError)
 
 
 def scripted_tensorrt(version: str = "10.13.2", *, complaint: str = "") -> Any:

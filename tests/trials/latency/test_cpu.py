@@ -70,6 +70,25 @@ def test_slow_moments_within_rounds_do_not_count(model: Path, reads_each: int) -
     assert len(latency.samples_ms) >= 20
 
 
+@pytest.mark.parametrize(("warm_ms", "cold_ms", "kept"), [(1.0, 3.0, 1.0), (20.0, 23.0, 23.0)])
+def test_what_the_networks_do_to_each_other_in_the_caches_does_not_count(
+    warm_ms: float, cold_ms: float, kept: float
+) -> None:
+    """Each takes longer right after the other; a large network has no other passes."""
+    now_s, last = 0.0, ""
+
+    def run(name: str, warm: float, cold: float) -> None:
+        nonlocal now_s, last
+        now_s, last = now_s + (warm if last == name else cold) / 1e3, name
+
+    turns = CpuDevice(clock=lambda: now_s)._time_round(
+        lambda: run("candidate", warm_ms, cold_ms), lambda: run("reference", 0.1, 0.2)
+    )
+    assert len(turns) >= 3
+    assert {round(sample, 6) for turn in turns for sample in turn.samples_ms} == {kept}
+    assert {round(turn.reference_ms, 6) for turn in turns} == {0.1}
+
+
 def test_a_restless_machine_is_refused_with_what_moved(model: Path) -> None:
     factors = np.random.default_rng(0).lognormal(0, 1, 400).tolist()
     with pytest.raises(
