@@ -1,5 +1,6 @@
 """Processes by what no other one has: a number is given again, soon in a container."""
 
+import os
 from pathlib import Path
 
 
@@ -10,6 +11,11 @@ def identify(pid: int) -> str | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     return None if fields[0] == "Z" else f"{pid}-{fields[19]}"  # Z: over, and not waited for yet
+
+
+def boot() -> str:
+    """Return what processes have in common that see each other: the machine's start, and the container."""
+    return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
 
 
 def is_alive(identity: str) -> bool:

@@ -1,9 +1,11 @@
 """Folders for the temporary files of this process and its trials, which outlive neither.
 
 A killed process cannot delete its temporary files. So all of a process lie in folders that have its identity in their names,
-and the next process deletes those of dead ones.
+and the next process deletes those of dead ones. On a disk that hosts or containers share it leaves those of the others,
+whose processes it does not see.
 """
 
+import hashlib
 import os
 import re
 import shutil
@@ -14,9 +16,9 @@ from functools import cache
 from multiprocessing.util import Finalize
 from pathlib import Path
 
-from trials.processes import identify, is_alive
+from trials.processes import boot, identify, is_alive
 
-_NAME = re.compile(r"yoloret-nas-(\d+-\d+)-\w+")
+_NAME = re.compile(r"yoloret-nas-(\d+-\d+)-(\w+)-\w+")
 _SHORT = Path("/tmp")
 
 
@@ -34,7 +36,7 @@ def socket_folder() -> Path:
 
 def scratch_prefix() -> str:
     """Return how the name of a temporary folder begins that the next process may delete once this one is dead."""
-    return f"yoloret-nas-{identify(os.getpid())}-"
+    return f"yoloret-nas-{identify(os.getpid())}-{_host()}-"
 
 
 def temporary_folder() -> "tempfile.TemporaryDirectory[str]":
@@ -67,8 +69,14 @@ def _make_folder(parent: Path) -> Path:
     return folder
 
 
+@cache
+def _host() -> str:
+    return hashlib.sha256(boot().encode()).hexdigest()[:8]
+
+
 def _delete_left_behind(parent: Path) -> None:
     for entry in parent.iterdir():
         match = _NAME.fullmatch(entry.name)
-        if match and entry.is_dir() and entry.stat().st_uid == os.getuid() and not is_alive(match[1]):
+        is_of_here = match and match[2] == _host() and not is_alive(match[1])
+        if is_of_here and entry.is_dir() and entry.stat().st_uid == os.getuid():
             shutil.rmtree(entry, ignore_errors=True)  # another process may do the same

@@ -33,11 +33,14 @@ from trials.onnx.export import export_for_timing, fill_weights
 from trials.progress import Progress, Report
 from trials.scoring.detections_picture import draw_detections
 from trials.training import read_checkpoint
+from trials.training.errors import DivergedError
+from trials.training.settings import LAST_FILE
 from trials.training.train import TrainResult, train_network
 from trials.trial_result import (
     ARCHITECTURE_FILE,
     DETECTIONS_FILE,
     ONNX_FILE,
+    TRACEBACK_FILE,
     OneShotTask,
     State,
     TrialRequest,
@@ -72,6 +75,8 @@ def run_trial(request: TrialRequest, report: Report) -> TrialResult:
         # The others say nothing about the architecture: a resumed study tries it again.
         if not result.is_device_away and not result.is_outside_fault:
             write_result(request.work_dir, result, study_id=request.study_id, architecture=request.architecture)
+        if result.state == "complete":  # of other ends a resumable training goes on
+            (request.work_dir / LAST_FILE).unlink(missing_ok=True)
     except OSError as error:  # a full disk, for example; the caller hears of it all the same
         return _outside_fault(trial, f"{request.work_dir} cannot be written: {error.strerror}")
     return result
@@ -86,13 +91,15 @@ def _run_to_result(trial: "_Trial", request: TrialRequest) -> TrialResult:
     except (DatasetError, LatencyCacheError) as error:
         return _outside_fault(trial, _in_words(error))
     except YoloRetError as error:
+        if isinstance(error, DivergedError):  # it would diverge again from there
+            (request.work_dir / LAST_FILE).unlink(missing_ok=True)
         return trial.end("failed", reason=_in_words(error))
     except Exception as error:  # the one place that turns an unexpected error into a state; its traceback is kept
         if isinstance(error, OSError) and error.errno in _MACHINE_FAULTS:
             where = error.filename or request.work_dir
             return _outside_fault(trial, f"{error.strerror}: {where}")
-        (request.work_dir / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
-        return trial.end("failed", reason=f"{type(error).__name__}: {error} (see traceback.txt in its folder)")
+        (request.work_dir / TRACEBACK_FILE).write_text(traceback.format_exc(), encoding="utf-8")
+        return trial.end("failed", reason=f"{type(error).__name__}: {error} (see {TRACEBACK_FILE} in its folder)")
 
 
 def _outside_fault(trial: "_Trial", reason: str) -> TrialResult:

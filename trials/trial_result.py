@@ -20,6 +20,7 @@ State = Literal["complete", "pruned", "infeasible", "failed"]
 ARCHITECTURE_FILE = "architecture.json"
 ONNX_FILE = "model.onnx"
 RESULT_FILE = "result.json"
+TRACEBACK_FILE = "traceback.txt"
 DETECTIONS_FILE = "detections.jpg"
 """What the network finds on a few validation images, if the trial is complete."""
 

@@ -13,7 +13,7 @@ from search.driver.watchdog import MIN_SILENCE_S, longest_silence_s
 from search.driver.work import Work
 from search.front.summary import Summary
 from search.strategy.accuracy.estimates import with_estimates
-from search.study.errors import ProposalStoppedError, StorageError
+from search.study.errors import ProposalStoppedError, StorageError, TakenOverError
 from search.tracking.tracking import Tracking
 from spaces import YoloRetError
 from spaces.counted import counted
@@ -33,7 +33,7 @@ StopRequest = Literal["no", "finish", "now"]
 """Whether the user wants to end, after the running trials or at once."""
 
 Ending = Literal["done", "exhausted", "interrupted"]
-"""The budget is spent; no architecture is left; the user ended the run before."""
+"""The budget is spent; no architecture is left; the user ended the run, perhaps during its last trial."""
 
 
 class OutsideFaultError(YoloRetError):
@@ -110,13 +110,17 @@ class Driver:
         self._stop_requested = stop_requested
         try:
             ending = self._loop()
-        except StorageError:  # nothing can be recorded: the next start puts the trials back
+        except (
+            StorageError,
+            TakenOverError,
+        ):  # nothing can be recorded: the driver after this one puts the trials back
             raise
         except YoloRetError:
             self._put_all_back()
             self._close(status="KILLED")
             raise
-        summary = self._close(status="KILLED" if ending == "interrupted" else "FINISHED")
+        is_whole = ending != "interrupted" or len(self._work.summary.records) >= self._work.budget
+        summary = self._close(status="FINISHED" if is_whole else "KILLED")
         return RunResult(
             summary=summary,
             budget=self._work.budget,
@@ -157,16 +161,17 @@ class Driver:
 
     def _end(self) -> Ending:
         num_finished, budget = len(self._work.summary.records), self._work.budget
+        # Also where only the last trial was left: what would follow the search must not begin.
+        if self._is_ending or self._stop_requested() != "no":
+            return "interrupted"
         if num_finished >= budget:
             return "done"
         if self._is_exhausted:
             return "exhausted"
-        if self._failure.message and not self._is_ending:
-            raise RepeatedFailureError(
-                f"{self._failure.message}; {num_finished} of {counted(budget, 'trial(s) is|are')} finished",
-                hint="remove the cause, then run the same command again: it resumes, and tries the failed trials again",
-            )
-        return "interrupted"
+        raise RepeatedFailureError(
+            f"{self._failure.message}; {num_finished} of {counted(budget, 'trial(s) is|are')} finished",
+            hint="remove the cause, then run the same command again: it resumes, and tries the failed trials again",
+        )
 
     def _close(self, *, status: str) -> Summary:
         summary = with_estimates(self._work.summary)
@@ -187,10 +192,15 @@ class Driver:
                 proposal = self._work.ask()
             except ProposalStoppedError:
                 return
+            except DeviceAwayError as error:
+                if not self._running:
+                    raise self._device_away(error.message) from error
+                self._view.noticed(f"no trial starts before a running one ends: {error.message}")
+                self._waits_for_an_end = True
+                return
             finally:
-                num_waiting = self._executor.capacity - len(
-                    self._running
-                )  # running trials count that time as their own
+                # Running trials count that time as their own.
+                num_waiting = self._executor.capacity - len(self._running)
                 self._seconds["measure"] += (self._work.seconds_measuring - before) * num_waiting
             if proposal is None:
                 self._is_exhausted = True
@@ -277,11 +287,13 @@ class Driver:
         record = self._work.tell(number, result)
         if result.state != "failed" or not running.is_retry:
             self._failure.hear(result)
-        if not self._is_ending:
-            self._fill()  # before the bookkeeping below, so that no worker waits for it
-        self._tracking.finished(record, seconds=time.monotonic() - running.began)
-        self._tracking.update(self._work.summary)
-        self._view.finished(record, self._work.summary)
+        try:
+            if not self._is_ending:
+                self._fill()  # before the bookkeeping below, so that no worker waits for it
+        finally:
+            self._tracking.finished(record, seconds=time.monotonic() - running.began)
+            self._tracking.update(self._work.summary)
+            self._view.finished(record, self._work.summary)
         if self._failure.message and self._running:
             self._view.noticed(f"{self._failure.message}; no further one starts unless a running trial completes")
 
@@ -317,7 +329,7 @@ class Driver:
         if not self._is_ending:
             self._losses[key] += 1
         if self._losses[key] >= _MOST_LOSSES:
-            self._on_end(number, TrialResult(state="failed", reason=f"{reason}, {_MOST_LOSSES} times in a row"))
+            self._on_end(number, TrialResult(state="failed", reason=f"{reason}, {_MOST_LOSSES} times in this run"))
             return
         self._put_back(number)
         self._view.noticed(f"{what} will be tried again: {reason}")
@@ -327,13 +339,15 @@ class Driver:
         self._times_away += 1
         self._put_back(number)
         if not self._is_ending and self._times_away >= _MAX_TIMES_AWAY * self._executor.capacity:
-            num_finished = len(self._work.summary.records)
-            raise DeviceAwayError(
-                f"{result.reason}; {num_finished} of {counted(self._work.budget, 'trial(s) is|are')} finished, "
-                "none was lost",
-                hint="bring the device back, then run the same command again: it resumes",
-            )
+            raise self._device_away(result.reason)
         self._view.noticed(f"trial {number} waits for its device and will be tried again: {result.reason}")
+
+    def _device_away(self, reason: str) -> DeviceAwayError:
+        num_finished = len(self._work.summary.records)
+        return DeviceAwayError(
+            f"{reason}; {num_finished} of {counted(self._work.budget, 'trial(s) is|are')} finished, none was lost",
+            hint="bring the device back, then run the same command again: it resumes",
+        )
 
     def _on_outside_fault(self, number: int, result: TrialResult) -> None:
         """Put a trial back that says nothing about its architecture, and end the run: the next would end alike."""

@@ -1,6 +1,5 @@
 """Experiments: a driver over a list of trainings, each run to its end."""
 
-import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -20,8 +19,8 @@ from search.strategy.repeats import Repeats, choose_repeat
 from search.study.data_record import check_data
 from search.study.experiment import ExperimentSettings, Variant, note_device, open_experiment, to_summary
 from trials.progress import Progress
-from trials.training.last_checkpoint import LAST_FILE
-from trials.trial_result import TrialRequest, TrialResult, read_result
+from trials.training.settings import LAST_FILE
+from trials.trial_result import RESULT_FILE, TRACEBACK_FILE, TrialRequest, TrialResult, read_result
 
 WriteReports = Callable[[Sequence[TrialRecord]], Sequence[Path]]
 """Writes tables and pictures of the requested variants' records; returns the files."""
@@ -104,13 +103,18 @@ class ExperimentWork:
             for number in range(len(self._variants))
         }
         finished = {number: result for number, result in results.items() if result is not None}
-        is_begun = any((settings.trial_folder(number) / LAST_FILE).is_file() for number in results)
+        # A failed training may have failed of a fault in the data, which is now repaired.
+        is_begun = any(
+            (settings.trial_folder(number) / LAST_FILE).is_file() for number in results if number not in finished
+        )
         has_results = is_begun or any(result.state == "complete" for result in finished.values())
         check_data(settings, opened.dataset, former=None, has_results=has_results, notice=notice)
         self._failed = {number for number, result in finished.items() if result.state != "complete"}
         for number in self._failed:
             del finished[number]
-            shutil.rmtree(settings.trial_folder(number))
+            if number in self._requested:  # its last checkpoint stays: it goes on from there
+                for name in (RESULT_FILE, TRACEBACK_FILE):
+                    (settings.trial_folder(number) / name).unlink(missing_ok=True)
         note_device(
             settings,
             opened.identity,

@@ -45,6 +45,11 @@ class Forecast:
         """Whether one more training is expected to increase the hypervolume noticeably."""
         return bool(self.candidates) and self.candidates[0].gain >= _WORTH_IT
 
+    @property
+    def title(self) -> str:
+        """What the candidates are, for people."""
+        return "Worth a larger budget" if self.is_worth_it else "The most promising of the networks not tried"
+
 
 def forecast(
     summary: Summary,

@@ -130,7 +130,7 @@ def trial_entries(summary: Summary, folder: Path) -> list[dict[str, Any]]:
         entries.append(
             {
                 "number": number,
-                "point": _point(record),
+                "point": _point(record, summary if on_front else None),
                 "words": trial_words(record, summary, on_front=on_front),
                 "notes": notes,
                 "figures": [
@@ -151,12 +151,13 @@ def _commands(record: TrialRecord, folder: Path) -> tuple[str, ...]:
     return trial_commands(folder.name, record.number, root=folder.parent, has_weights=has_weights)
 
 
-def _point(record: TrialRecord) -> tuple[float, float] | None:
+def _point(record: TrialRecord, on_front_of: Summary | None) -> tuple[float, float] | None:
     """Return where the front's figure shows a trial, None where it does not."""
     result = record.result
     if result.latency is None or result.state not in ("complete", "pruned"):
         return None
-    return result.latency.median_ms, result.ap or 0.0
+    ap = result.ap or 0.0 if on_front_of is None else on_front_of.compared_ap(record)
+    return result.latency.median_ms, ap
 
 
 def _figures(summary: Summary) -> list[Mapping[str, str | int | float | None]]:

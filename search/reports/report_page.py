@@ -12,7 +12,7 @@ from search.reports.page import figure_place, section, table, write_page
 from search.reports.report import WORK_NOTE, StudyReport
 from search.reports.report_plots import plot_curves, plot_effects, plot_hypervolume, plot_refit, plot_work
 from search.study.next_command import dir_option
-from search.study.refit import Refit
+from search.study.refit import MIN_COMPARED, Refit
 
 _REACHED = 0.9
 """Share of the final hypervolume whose time is told."""
@@ -93,7 +93,8 @@ def _refit(refit: Refit, *, root: Path) -> str:
         figures = (f"{one.trial.result.ap:.4f}", f"{one.ap:.4f}", str(estimate or "–"), f"{record.point[1]:.3f} ms")
         numbers = (record.number, one.trial.number, one.num_seeds)
         rows.append((*map(str, numbers), *figures, mark, record.architecture.short))
-    tau = "too few to compare" if refit.tau is None else f"{refit.tau:.2f} (1: same order; 0: unrelated)"
+    few = "none, where all AP are equal" if len(refit.retrained) >= MIN_COMPARED else "too few to compare"
+    tau = few if refit.tau is None else f"{refit.tau:.2f} (1: same order; 0: unrelated)"
     note = (
         f"AP full is the mean over the seeds. Kendall's tau of short and full ranking: {tau}. "
         f"Export a detector: yoloret-nas export --study {refit.name}{dir_option(root)}"
@@ -111,7 +112,7 @@ def _forecast(outlook: Forecast) -> str:
     if not rows:
         return ""
     note = "Not tried yet. AP and latency are predicted from the trials; the gain is in hypervolume."
-    return section("Worth a larger budget", table(("AP", "latency", "gain", "architecture"), rows), note=note)
+    return section(outlook.title, table(("AP", "latency", "gain", "architecture"), rows), note=note)
 
 
 def _by_minute(points: Sequence[tuple[float, float]]) -> str:

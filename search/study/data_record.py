@@ -53,9 +53,9 @@ def check_data(
             raise StudyError(
                 changed,
                 hint="put the data back; or go on with --accept-changed-data, where finished trainings keep the scores of "
-                "the former data; or begin anew under another name",
+                "the former data and interrupted ones start over; or begin anew under another name",
             )
-        notice(f"{changed}; finished trainings keep the scores of the former data")
+        notice(f"{changed}; finished trainings keep the scores of the former data, interrupted ones start over")
     write_json(path, {"fingerprint": dataset.fingerprint, "images": now})
 
 

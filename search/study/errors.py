@@ -11,6 +11,10 @@ class StudyError(YoloRetError, ValueError):
     """A study cannot be opened, resumed or read."""
 
 
+class TakenOverError(StudyError):
+    """Another process drives the study now."""
+
+
 class OneShotError(YoloRetError):
     """The shared weights of a study cannot be trained."""
 

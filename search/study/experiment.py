@@ -6,7 +6,7 @@ experiment's folder holds its id, its settings and its variants; results are rea
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +160,27 @@ def refuse_relabelled(settings: ExperimentSettings, variants: Sequence[Variant])
                 f"in {settings.name!r} {variant.label!r} is another network: {'; '.join(lines[:3])}",
                 hint=f"{same}, or give another --name to begin a new one",
             )
+
+
+def begun_otherwise(settings: ExperimentSettings, variant: Variant) -> Variant | None:
+    """Return the same training with another transfer boundary, where the experiment began that and not this one.
+
+    ImageNet weights may be within reach at one start of a command and not at the next: that makes it no other training.
+
+    Raises:
+        StudyError: the experiment's file holds something else.
+    """
+    path = settings.folder / EXPERIMENT_FILE
+    if not path.is_file():
+        return None
+    with naming_damage(path, "an experiment"):
+        known = [Variant.from_dict(values) for values in read_json(path, hint=_DAMAGED)["variants"]]
+    alike = (one for one in known if _without_start(one) == _without_start(variant))
+    return None if variant in known else next(alike, None)
+
+
+def _without_start(variant: Variant) -> Variant:
+    return replace(variant, architecture=variant.architecture.replace(transfer=0))
 
 
 def open_experiment(settings: ExperimentSettings, variants: Sequence[Variant]) -> tuple[str, list[Variant]]:

@@ -22,6 +22,10 @@ from trials.training import TrainSettings
 _LABEL = "trial "
 
 
+MIN_COMPARED = 3
+"""Networks from which on two rankings are compared."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Finalists:
     """The trials that are retrained in full."""
@@ -146,7 +150,7 @@ class Refit:
     @property
     def tau(self) -> float | None:
         """Kendall's tau-b of the AP of short and full trainings, -1 to 1; None for fewer than three or equal ones."""
-        if len(self.retrained) < 3:
+        if len(self.retrained) < MIN_COMPARED:
             return None
         short, full = np.array([(one.trial.result.ap, one.ap) for one in self.retrained], dtype=np.float64).T
         tau = float(kendalltau(short, full).statistic)

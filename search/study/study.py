@@ -33,7 +33,7 @@ from search.study.database.storage import STORAGE_VARIABLE, open_storage, optuna
 from search.study.database.trial_attributes import INTERRUPTED, WHY
 from search.study.device_record import check_device, describe_device
 from search.study.errors import ProposalStoppedError, SpaceExhaustedError, StudyError
-from search.study.one_shot import SharedRecord
+from search.study.one_shot import SHARED_FOLDER, SharedRecord
 from search.study.prior import Prior
 from search.study.settings import Keep, StudySettings
 from spaces import Architecture
@@ -41,6 +41,7 @@ from spaces.counted import counted
 from spaces.presets import presets_in
 from trials.data import Dataset
 from trials.latency import DeviceIdentity, Latency
+from trials.training.settings import LAST_FILE
 from trials.trial_result import RESULT_FILE, TrialResult, read_result
 
 ONE_SHOT = "one_shot"
@@ -125,7 +126,8 @@ class Study:
             what=f"study {self._settings.name!r}",
             way_out="begin another study with --study NAME",
         )
-        has_results = any(record.result.state != "failed" for record in self.records())
+        has_results = any(record.result.state != "failed" for record in self.records()) or self.shared is not None
+        has_results |= (self._settings.folder / SHARED_FOLDER / LAST_FILE).is_file()
         former = attributes.get("dataset_fingerprint")
         check_data(self._settings, dataset, former=former, has_results=has_results, notice=notice)
         self._study.set_user_attr("dataset_fingerprint", dataset.fingerprint)

@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from mlflow.entities import Dataset, DatasetInput, Experiment, Metric, Param, Run, RunStatus, RunTag, ViewType
 from mlflow.tracking import MlflowClient
@@ -27,7 +27,7 @@ from search.tracking.shared_view import VIEW_TAG, view_state
 from search.tracking.store import naming_the_store, open_client
 from spaces import Architecture
 from trials.progress import Progress
-from trials.trial_result import ARCHITECTURE_FILE, DETECTIONS_FILE, RESULT_FILE
+from trials.trial_result import ARCHITECTURE_FILE, DETECTIONS_FILE, RESULT_FILE, TRACEBACK_FILE, State
 
 TRIAL_TAG = "yoloret.trial"
 STATE_TAG = "yoloret.state"
@@ -158,7 +158,7 @@ class StudyRuns:
         for name in (
             ARCHITECTURE_FILE,
             RESULT_FILE,
-            "traceback.txt",
+            TRACEBACK_FILE,
             *((DETECTIONS_FILE,) if state == "complete" else ()),
         ):
             if (folder / name).is_file():
@@ -168,7 +168,8 @@ class StudyRuns:
 
     def update(self, summary: Summary) -> None:
         """Write the hypervolume after the newest trial onto the study's run; every few trials, tag the front's members."""
-        states = {f"trials_{state}": float(count) for state, count in summary.states.items()}
+        # The zeros, too: a training that failed is repeated, and then counts no more.
+        states = {f"trials_{state}": float(summary.states[state]) for state in get_args(State)}
         values = {"hypervolume": summary.hypervolume, "front_size": float(len(summary.front)), **states}
         now_ms, step = _now_ms(), len(summary.records)
         self._client.log_batch(self.parent_run_id, metrics=[Metric(k, v, now_ms, step) for k, v in values.items()])

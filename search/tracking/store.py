@@ -125,6 +125,15 @@ def experiment_pages(root: Path) -> dict[str, dict[str, str]]:
     return pages
 
 
+_PLACES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+"""Where MLflow's database keeps absolute paths of artifacts."""
+
+
 def _bring_artifacts_along(root: Path) -> None:
     """Point the studies of a store that was copied or moved to the artifacts beside it.
 
@@ -142,7 +151,7 @@ def _bring_artifacts_along(root: Path) -> None:
             )
             if not is_ours or folder == here.as_uri():
                 continue
-            for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+            for table, column in _PLACES:
                 connection.execute(
                     f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column} || '/', 1, ?) = ?",
                     (f"{here.as_uri()}/{name}", len(old) + 1, len(old) + 1, f"{old}/"),

@@ -222,10 +222,10 @@ def _download(backbone: str, published: Published) -> Path:
     url = f"{os.environ.get('YOLORET_NAS_WEIGHTS_URL', ORIGIN).rstrip('/')}/{published.file}"
     if reason := _why_unreachable(url):  # checked first: it answers sooner than a download fails
         raise _unavailable(backbone, reason)
-    path.parent.mkdir(parents=True, exist_ok=True)
     timeout_s = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_STALL_S)  # torch.hub sets none
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(url, str(path), hash_prefix=published.sha256, progress=False)
     except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: the hash differs
         raise _unavailable(backbone, f"{url}: {error}") from error
@@ -270,11 +270,11 @@ def _is_cached(backbone: str) -> bool:
 
 def _why_unreachable(url: str) -> str:
     """Return why a server does not answer within 5 s; empty if it answers, even with an error status."""
-    request = urllib.request.Request(url, method="HEAD")
     try:
+        request = urllib.request.Request(url, method="HEAD")
         urllib.request.urlopen(request, timeout=_TIMEOUT_S).close()
     except urllib.error.HTTPError:
         return ""
-    except (OSError, HTTPException) as error:
+    except (OSError, HTTPException, ValueError) as error:  # ValueError: it is no URL, without https:// for example
         return f"{url}: {getattr(error, 'reason', error)}"
     return ""

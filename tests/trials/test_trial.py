@@ -31,12 +31,14 @@ from trials.onnx.export import ExportError, check_agreement
 from trials.progress import Progress, ignore_progress
 from trials.training import CHECKPOINT_FILE, TrainSettings, read_checkpoint
 from trials.training.checkpoint import write_checkpoint
+from trials.training.settings import LAST_FILE
 from trials.trial import run_trial
 from trials.trial_result import (
     ARCHITECTURE_FILE,
     DETECTIONS_FILE,
     ONNX_FILE,
     RESULT_FILE,
+    TRACEBACK_FILE,
     DamagedFileError,
     Measured,
     TrialRequest,
@@ -311,15 +313,35 @@ def test_an_answer_of_no_prunes(make_request: MakeRequest, device: StandInDevice
 
 
 def test_a_loss_that_is_no_number_fails_with_the_reason(make_request: MakeRequest, device: StandInDevice) -> None:
-    request = make_request(train=dataclasses.replace(TRAIN, learning_rate=1e30, warmup_epochs=0.0, clip_norm=0.0))
+    train = dataclasses.replace(TRAIN, epochs=9, learning_rate=1e30, warmup_epochs=0.0, clip_norm=0.0)
+    request = make_request(train=dataclasses.replace(train, is_resumable=True))
     result = run_trial(request, ignore_progress)
     assert result.state == "failed"
     assert result.reason.startswith("the loss is ")
     assert "lower the learning rate" in result.reason
     assert (result.ap, result.latency is not None) == (None, True)  # what is known is kept
     assert not (request.work_dir / CHECKPOINT_FILE).exists()
-    assert not (request.work_dir / "traceback.txt").exists()
+    assert not (request.work_dir / LAST_FILE).exists()  # from there it would diverge again
+    assert not (request.work_dir / TRACEBACK_FILE).exists()
     assert written(request) == result
+
+
+def test_the_last_checkpoint_stays_until_a_training_is_complete(
+    make_request: MakeRequest, device: StandInDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = make_request(train=dataclasses.replace(TRAIN, epochs=3, is_resumable=True))
+
+    def run_out(progress: Progress) -> bool:
+        if progress.epoch == 2 and progress.ap is not None:
+            raise RuntimeError("no memory")
+        return True
+
+    assert run_trial(request, run_out).state == "failed"
+    assert (request.work_dir / LAST_FILE).is_file()
+    seen: list[int] = []
+    resumed = run_trial(request, lambda progress: bool(seen.append(progress.epoch)) or True)  # type: ignore[func-returns-value]
+    assert (resumed.state, min(epoch for epoch in seen if epoch)) == ("complete", 2)
+    assert not (request.work_dir / LAST_FILE).exists()
 
 
 @pytest.mark.parametrize(

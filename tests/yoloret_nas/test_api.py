@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import click
 import numpy as np
@@ -21,6 +21,7 @@ import torch
 from PIL import Image
 
 import yoloret_nas as yr
+from search.study.experiment import ExperimentSettings, Variant, open_experiment
 from search.study.read_study import read_study
 from tests.yoloret_nas.conftest import SHAPES, InlineExecutor, RealStudy
 from trials.data import open_dataset
@@ -225,6 +226,29 @@ def test_a_training_is_a_trial(stores: None) -> None:
     assert trained.ap is not None
     assert set(trained.per_class_ap) == set(trained.load().class_names)
     assert yr.open_study("first").trials["ap"][0] == pytest.approx(trained.ap, abs=1e-4)
+
+
+def test_a_training_goes_on_with_the_weights_it_began_from(
+    stores: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The hub was out of reach at its first start, and is not at its second."""
+    began: list[Variant] = []
+
+    def note(settings: ExperimentSettings, variants: list[Variant], **_: object) -> NoReturn:
+        settings.folder.mkdir(parents=True, exist_ok=True)
+        open_experiment(settings, variants)
+        began.extend(variants)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("yoloret_nas.api.train.run_variants", note)
+    for reason, weights in (("no network", "auto"), ("", "auto"), ("", "imagenet"), ("no network", "auto")):
+        monkeypatch.setattr("yoloret_nas.api.experiment.why_unavailable", lambda backbone, reason=reason: reason)
+        with pytest.raises(KeyboardInterrupt):
+            yr.train("yoloret-m0.75", data=SHAPES, name="begun", weights=weights)  # type: ignore[arg-type]
+    transfers = [one.architecture.transfer for one in began]
+    assert (transfers[0], transfers[1], transfers[3]) == (0, 0, 0)
+    assert transfers[2] > 0
+    assert capsys.readouterr().out.count("begun began from random weights and goes on so (--weights imagenet") == 1
 
 
 def test_a_latency_is_measured() -> None:

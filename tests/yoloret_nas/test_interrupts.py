@@ -20,6 +20,15 @@ def test_one_interrupt_finishes_and_two_end_now() -> None:
     assert [line.split(";")[0] for line in told] == ["ending after the running trials", "ending now"]
 
 
+def test_it_says_what_becomes_of_what_runs() -> None:
+    told: list[str] = []
+    with interrupts(told.append, lambda: True, running="trainings", ended_now="resume after their last whole epoch"):
+        os.kill(os.getpid(), signal.SIGINT)
+    assert told == [
+        "ending after the running trainings; Ctrl-C again ends now (they resume after their last whole epoch)"
+    ]
+
+
 def test_sigterm_does_not_wait() -> None:
     with interrupts(lambda message: None, lambda: True) as requested:
         os.kill(os.getpid(), signal.SIGTERM)

@@ -11,7 +11,7 @@ from search.front.estimate import Estimate
 from search.front.summary import Summary
 from search.study.refit import compare_refit
 from tests.search.records import record, summary
-from yoloret_nas.terminal.refit_table import show_refit
+from yoloret_nas.terminal.refit_table import agreement_words, show_refit
 from yoloret_nas.terminal.training_view import TrainingView
 from yoloret_nas.terminal.trial_lines import front_table
 
@@ -45,6 +45,13 @@ def test_no_terminal_is_too_narrow_for_the_marks(width: int) -> None:
     assert shown[4].rstrip().endswith("← knee")
     assert shown[5].rstrip().endswith("≈ 2")
     assert ("p99" in shown[1]) == (width > 150)
+
+
+def test_full_trainings_of_equal_scores_are_not_too_few() -> None:
+    short = summary(*(record(number, 0.4, 10.0 + number) for number in range(3)))
+    full = [replace(record(number, 0.0, 10.0), label=f"trial {number}") for number in range(3)]
+    assert "are all equal" in agreement_words(compare_refit("s-refit-9", short, full))
+    assert "too few" in agreement_words(compare_refit("s-refit-9", short, full[:2]))
 
 
 @pytest.mark.parametrize("width", [80, 100, 120, 250])

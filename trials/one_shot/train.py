@@ -103,7 +103,7 @@ def train_shared(
     )
     reports, pauses = EpochReports(report), Pauses(between_steps)
     callbacks: list[Callback] = [WeightAverage(settings.ema_decay)] if settings.ema_decay else []
-    callbacks += [pauses, reports, LastCheckpoint(work_dir)]
+    callbacks += [pauses, reports, LastCheckpoint(work_dir, data=dataset.fingerprint)]
     with quiet_lightning(), named_errors(settings.batch_size):
         trainer = Trainer(
             accelerator=settings.accelerator,
@@ -117,7 +117,9 @@ def train_shared(
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        trainer.fit(detector, datamodule=data, ckpt_path=find_last(work_dir), weights_only=True)
+        trainer.fit(
+            detector, datamodule=data, ckpt_path=find_last(work_dir, data=dataset.fingerprint), weights_only=True
+        )
     return SharedTraining(
         weights=weights.cpu().eval(),
         history=tuple(reports.record.history),

@@ -16,7 +16,6 @@ from trials.one_shot.score import SharedScorer
 from trials.one_shot.train import train_shared
 from trials.one_shot.weights_file import read_shared, write_shared
 from trials.progress import REPORT_EVERY_S, Progress, Report
-from trials.training.last_checkpoint import LAST_FILE
 from trials.training.settings import TrainSettings
 from trials.trial_result import DamagedFileError, OneShotTask, TrialRequest, TrialResult, read_json, write_json
 
@@ -64,7 +63,6 @@ def train_and_score(
             reported_at = time.monotonic()
             report(Progress(phase="score", step=number + 1, num_steps=len(chosen)))
     write_json(request.work_dir / SCORES_FILE, {"scores": scored})
-    (request.work_dir / LAST_FILE).unlink(missing_ok=True)
     return TrialResult(
         state="complete",
         epochs=len(trained.history),

@@ -7,12 +7,11 @@ from lightning.pytorch.callbacks import Callback
 
 from spaces.weights.tensor_file import read_tensors
 from trials.training.errors import TrainingError
+from trials.training.settings import LAST_FILE
 from trials.whole_file import whole_file
 
-_FORMAT = 2
+_FORMAT = 3
 """Changes when callbacks or the module change what they save."""
-LAST_FILE = "last.ckpt"
-"""In the trial's folder, if the settings are resumable."""
 
 
 class LastCheckpoint(Callback):
@@ -20,14 +19,16 @@ class LastCheckpoint(Callback):
 
     Args:
         folder: Of the file.
+        data: Fingerprint of the dataset.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, data: str) -> None:
         self._path = folder / LAST_FILE
+        self._data = data
 
-    def state_dict(self) -> dict[str, int]:
-        """Return the format, which `find_last` reads."""
-        return {"format": _FORMAT}
+    def state_dict(self) -> dict[str, int | str]:
+        """Return the format and the data, which `find_last` reads."""
+        return {"format": _FORMAT, "data": self._data}
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the checkpoint atomically."""
@@ -37,8 +38,12 @@ class LastCheckpoint(Callback):
             trainer.save_checkpoint(partial)
 
 
-def find_last(folder: Path) -> Path | None:
-    """Return the checkpoint to resume from; None without one.
+def find_last(folder: Path, *, data: str) -> Path | None:
+    """Return the checkpoint to resume from; None without one, or where it is of other data: a training sees one dataset.
+
+    Args:
+        folder: Of the file.
+        data: Fingerprint of the dataset.
 
     Raises:
         TrainingError: another version wrote it, or it is damaged.
@@ -54,9 +59,10 @@ def find_last(folder: Path) -> Path | None:
             hint="delete it: the training then starts over",
         ) from error
     callbacks = values.get("callbacks") if isinstance(values, dict) else None
-    if not isinstance(callbacks, dict) or callbacks.get(LastCheckpoint.__name__) != {"format": _FORMAT}:
+    saved = callbacks.get(LastCheckpoint.__name__) if isinstance(callbacks, dict) else None
+    if not isinstance(saved, dict) or saved.get("format") != _FORMAT:
         raise TrainingError(
             f"another version of yoloret-nas wrote {path}",
             hint="delete it: the training then starts over",
         )
-    return path
+    return path if saved.get("data") == data else None

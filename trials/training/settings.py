@@ -23,6 +23,10 @@ a step in bf16 took 0.6 to 0.8 of its time in fp32 at 320 px, and 0.9 to 1.3 of 
 """
 
 
+LAST_FILE = "last.ckpt"
+"""In a trial's folder while its training can be resumed."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
     """How a network is trained; the defaults are `trials.training.recipes.modern_recipe`'s."""

@@ -98,7 +98,7 @@ def train_network(
         report: Called with the progress; False at a score stops the training.
         work_dir: An existing folder for the final weights (`checkpoint.pt`, averaged if the settings say so; see
             `read_checkpoint`), and for `last.ckpt` if the settings are resumable.
-        resume: Whether to resume from `last.ckpt` if it exists.
+        resume: Whether to resume from `last.ckpt` if it exists and is of this dataset.
         parent: Weights of a network that was trained on this data; those that fit are inherited, the others stay as given.
         pretrained: Modules of the network that start from ImageNet weights; they learn at the settings' `transfer_rate`.
         between_steps: Called before each training step; the time it takes does not count as training.
@@ -139,11 +139,11 @@ def train_network(
     if is_gpu and not settings.frozen_epochs:  # a backbone that thaws changes the backward pass
         callbacks.append(RecordedPasses(network, is_bf16=precision == "bf16"))
     if settings.is_resumable:
-        callbacks.append(LastCheckpoint(work_dir))
+        callbacks.append(LastCheckpoint(work_dir, data=dataset.fingerprint))
     detector = _make_detector(network, dataset, decoding=decoding, settings=settings, pretrained=pretrained)
     with quiet_lightning(), named_errors(settings.batch_size):
         trainer = _make_trainer(settings, callbacks, precision=precision)
-        checkpoint = find_last(work_dir) if resume else None
+        checkpoint = find_last(work_dir, data=dataset.fingerprint) if resume else None
         trainer.fit(detector, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     network.eval()
     write_checkpoint(work_dir / CHECKPOINT_FILE, network, decoding)

@@ -173,7 +173,12 @@ def run_variants(
     with (
         temporary_files_in(scratch_folder()),
         view.showing(),
-        interrupts(view.say_ending, lambda: view.is_open) as stop_requested,
+        interrupts(
+            view.say_ending,
+            lambda: view.is_open,
+            running="trainings",
+            ended_now="resume after their last whole epoch",
+        ) as stop_requested,
     ):
         result, records = run_experiment(
             settings,

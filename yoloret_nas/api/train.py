@@ -6,7 +6,7 @@ from typing import Literal
 
 from rich.console import Console
 
-from search.study.experiment import Variant
+from search.study.experiment import Variant, begun_otherwise
 from trials.training import Precision, RecipeName, TrainingError
 from yoloret_nas.api.experiment import prepare, run_variants, to_settings
 from yoloret_nas.api.trial import Trial
@@ -99,6 +99,15 @@ def train_network(
     label = re.sub(r"[^A-Za-z0-9._]+", "-", found.label)
     settings = to_settings(name or f"train-{label}-{data_name(options.data)}", options)
     variant = Variant(label=found.label, architecture=architecture, seed=seed)
+    if options.weights == "auto" and (begun := begun_otherwise(settings, variant)):
+        start = "ImageNet" if begun.architecture.transfer else "random"
+        other = "random" if begun.architecture.transfer else "imagenet"
+        console.print(
+            f"note: {settings.name} began from {start} weights and goes on so (--weights {other} for another training)",
+            markup=False,
+            soft_wrap=True,
+        )
+        variant = begun
     (record,) = run_variants(settings, [variant], console=console)
     if record.point is None:
         raise TrainingError(f"the training failed: {record.result.reason}")

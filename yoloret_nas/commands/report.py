@@ -53,7 +53,7 @@ def report(study: str, out: Path | None, root: Path) -> None:
             table.add_row(*cells, style="" if effect.is_clear else "dim")
         console.print(table)
     if found.forecast.candidates:
-        console.print("worth a larger budget (predicted):")
+        console.print(f"{found.forecast.title} (predicted):")
         for one in found.forecast.candidates:
             figures = f"AP {one.ap:.3f} ± {one.ap_std:.3f}, {one.latency_ms:.3f} ms, {one.gain:+.1%} hypervolume"
             console.print(f"  {figures}  {one.architecture.short}", markup=False)

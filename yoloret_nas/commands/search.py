@@ -200,7 +200,7 @@ def _conclude(console: "Console", plan: "SearchPlan", result: "RunResult") -> No
         f"wrote {folder}/front.png, front.csv, front.html, trials.csv, trials/; MLflow {result.tracking_uri}",
         _where_time_went(result, workers=plan.workers.at_once),
     ]
-    if result.ending == "interrupted":
+    if result.ending == "interrupted" and (done < result.budget or plan.refit_epochs):
         lines.append(
             f"{done} of {counted(result.budget, 'trial(s) is|are')} finished; the same command resumes (--study "
             f"{settings.name})"

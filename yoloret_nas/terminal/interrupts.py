@@ -1,4 +1,4 @@
-"""Ctrl-C while a search runs: once to end after the running trials, twice to end now."""
+"""Ctrl-C while a search or an experiment runs: once to end after the running trials, twice to end now."""
 
 import signal
 import threading
@@ -10,7 +10,13 @@ from search.driver.driver import StopRequest
 
 
 @contextmanager
-def interrupts(tell: Callable[[str], None], is_open: Callable[[], bool]) -> Iterator[Callable[[], StopRequest]]:
+def interrupts(
+    tell: Callable[[str], None],
+    is_open: Callable[[], bool],
+    *,
+    running: str = "trials",
+    ended_now: str = "are then run again on resume",
+) -> Iterator[Callable[[], StopRequest]]:
     """Count interrupts instead of raising them while the block runs.
 
     Only the main thread hears interrupts; in another one they keep their effect.
@@ -18,6 +24,8 @@ def interrupts(tell: Callable[[str], None], is_open: Callable[[], bool]) -> Iter
     Args:
         tell: Called with what an interrupt will do.
         is_open: Whether trials can run already; before, a second interrupt is raised.
+        running: What runs, for people.
+        ended_now: What becomes of those that a second interrupt ends.
 
     Yields:
         A function that returns what the user has requested so far.
@@ -35,7 +43,7 @@ def interrupts(tell: Callable[[str], None], is_open: Callable[[], bool]) -> Iter
         if count > 1:
             tell("ending now")
         elif is_open():
-            tell("ending after the running trials; Ctrl-C again ends now (they are then run again on resume)")
+            tell(f"ending after the running {running}; Ctrl-C again ends now (they {ended_now})")
         else:
             tell("ending once the study is open; Ctrl-C again ends now")
 

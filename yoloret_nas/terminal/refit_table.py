@@ -7,7 +7,7 @@ from rich.table import Table
 
 from search.reports import estimate_words
 from search.study.next_command import dir_option
-from search.study.refit import Refit
+from search.study.refit import MIN_COMPARED, Refit
 from yoloret_nas.terminal.trial_lines import add_columns
 
 _COLUMNS = {"full": 4, "trial": 5, "seeds": 5, "AP short": 8, "AP full": 7, "estimated": 13, "AP50": 6, "median": 10}
@@ -53,6 +53,8 @@ def show_refit(found: Refit, console: Console, *, root: Path) -> None:
 
 def agreement_words(found: Refit) -> str:
     """Return a sentence on how far short and full trainings rank alike."""
+    if found.tau is None and len(found.retrained) >= MIN_COMPARED:
+        return "short and full trainings cannot be compared: the AP of one or the other are all equal"
     if found.tau is None:
         return "too few full trainings to compare their ranking with the short ones'"
     return (

@@ -82,7 +82,8 @@ def exports(folder: Path) -> Attempt:
 def checkpoints(folder: Path) -> Attempt:
     """A trial's ``checkpoint.pt`` and ``last.ckpt``: truncated, of other types, and pickles that would run code."""
     from trials.training import load_trained, read_checkpoint
-    from trials.training.last_checkpoint import LAST_FILE, find_last
+    from trials.training.last_checkpoint import find_last
+    from trials.training.settings import LAST_FILE
 
     network, decoding = _make()
     weights = {name: value.clone() for name, value in network.state_dict().items()}
@@ -105,7 +106,7 @@ def checkpoints(folder: Path) -> Attempt:
         try:
             if kind == 4 or (kind == 0 and rng.random() < 0.3):
                 (folder / LAST_FILE).write_bytes(data)
-                find_last(folder)
+                find_last(folder, data="")
             else:
                 path.write_bytes(data)
                 load_trained(_ARCHITECTURE, read_checkpoint(path))

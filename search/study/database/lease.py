@@ -10,15 +10,14 @@ import platform
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
-from search.study.errors import StudyError
-from trials.processes import identify, is_alive
+from search.study.errors import StudyError, TakenOverError
+from trials.processes import boot, identify, is_alive
 
 BEAT_S = 10.0
 """Between two signs of life."""
@@ -41,7 +40,8 @@ class Lease:
         self, study: optuna.Study, *, host: str | None = None, sleep: Callable[[float], None] = time.sleep
     ) -> None:
         self._study, self._sleep = study, sleep
-        self._own = {"host": host or platform.node(), "boot": _boot(), "process": identify(os.getpid())}
+        self._own = {"host": host or platform.node(), "boot": boot(), "process": identify(os.getpid())}
+        self._is_taken = False
         self._over = threading.Event()
 
     def take(self, notice: Callable[[str], None]) -> None:
@@ -73,19 +73,20 @@ class Lease:
                 if now is None:  # it has ended meanwhile
                     break
         self._beat(0)
+        self._is_taken = True
         threading.Thread(target=self._live, name="lease", daemon=True).start()
 
     def check(self) -> None:
         """Make sure that this process still is the driver, before it changes the study.
 
         Raises:
-            StudyError: another one has taken over, since this one was suspended for too long, for example.
+            TakenOverError: another one has taken over, since this one was suspended for too long, for example.
         """
         held = self._held()
-        if held is not None and not self._is_own(held):
-            raise StudyError(
-                f"{_in_words(held)} has taken over study {self._study.study_name!r}: this process had given no sign of life "
-                f"for {PATIENCE_S:.0f} s",
+        if not self._is_own(held) if held else self._is_taken:  # without a holder: the other one has ended already
+            raise TakenOverError(
+                f"{_in_words(held) if held else 'another process'} has taken over study {self._study.study_name!r}: this "
+                f"process had given no sign of life for {PATIENCE_S:.0f} s",
                 hint="its search continues there; every trial finished before is kept",
             )
 
@@ -129,8 +130,3 @@ class Lease:
 
 def _in_words(held: dict[str, Any]) -> str:
     return f"process {held['process'].partition('-')[0]} on {held['host']}"
-
-
-def _boot() -> str:
-    """Return what processes have in common that see each other: the machine's start, and the container."""
-    return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"

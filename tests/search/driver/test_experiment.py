@@ -38,8 +38,8 @@ from tests.search.driver.scripted import (
 from tests.search.records import record
 from trials.progress import Progress
 from trials.training import TrainSettings
-from trials.training.last_checkpoint import LAST_FILE
-from trials.trial_result import RESULT_FILE, TrialRequest, write_json, write_result
+from trials.training.settings import LAST_FILE
+from trials.trial_result import RESULT_FILE, TRACEBACK_FILE, TrialRequest, write_json, write_result
 
 BASE = Architecture(backbone="mobilenetv2_035", truncation=16, input_size=64)
 VARIANTS = [
@@ -163,6 +163,36 @@ def test_failed_variants_come_after_the_others_and_do_not_end_the_experiment(run
     results, executor = run(scripts=dict.fromkeys(range(3), fail_and_write))
     assert [request.number for request in executor.started] == [3, 0, 1, 2]
     assert [record.result.state for record in results] == ["failed"] * 3 + ["complete"]
+
+
+def test_a_failed_training_goes_on_from_its_last_checkpoint(run: Run, root: Path) -> None:
+    folder = root / "few" / "trials" / "0000"
+    run(VARIANTS[:1], scripts={0: fail_and_write})
+    for name in (LAST_FILE, TRACEBACK_FILE):
+        (folder / name).write_text("of the training that failed")
+    run(VARIANTS[1:2])  # not asked for again
+    assert {path.name for path in folder.iterdir()} == {LAST_FILE, TRACEBACK_FILE, RESULT_FILE}
+    _, executor = run(VARIANTS[:1], scripts={0: look_into(folder)})
+    assert [request.number for request in executor.started] == [0]
+
+
+def look_into(folder: Path) -> Script:
+    """Give a script that looks at what is left as its training begins."""
+
+    def play(request: TrialRequest) -> Generator[Event, bool | None, None]:
+        assert [path.name for path in folder.iterdir()] == [LAST_FILE]
+        yield from play_and_write(request)
+
+    return play
+
+
+def test_data_that_made_a_training_fail_may_be_repaired(run: Run, root: Path) -> None:
+    data = str(write_yolo(root / "data", num_train=3))
+    run(VARIANTS[:1], dataset=data, scripts={0: fail_and_write})
+    (root / "few" / "trials" / "0000" / LAST_FILE).touch()
+    write_yolo(root / "data", num_train=4)
+    _, executor = run(VARIANTS[:1], dataset=data)
+    assert [request.number for request in executor.started] == [0]
 
 
 def reach(ap: float, latency_ms: float) -> Script:

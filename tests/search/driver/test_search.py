@@ -400,6 +400,17 @@ def test_finish_ends_after_the_running_trials(settings: MakeSettings, device: St
     assert tracking.status == ["KILLED"]
 
 
+def test_an_end_during_the_last_trial_counts_and_the_study_is_whole(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    executor = ScriptedExecutor()
+    outcome = run_search(
+        settings(budget=3), executor=executor, view=RecordingView(), stop_requested=once_started(executor, 3, "finish")
+    )
+    assert (outcome.ending, len(outcome.summary.records)) == ("interrupted", 3)  # so that no full training begins
+    assert tracking.status == ["FINISHED"]
+
+
 def test_now_puts_running_trials_back_and_resuming_tries_them_first(
     settings: MakeSettings, device: StandInDevice, tracking: Runs
 ) -> None:
@@ -459,7 +470,7 @@ def test_an_architecture_that_is_ended_from_outside_each_time_fails(
     outcome = run_search(settings(), executor=executor, view=RecordingView())
     assert outcome.summary.states == {"complete": 3, "failed": 1}
     failed = next(record for record in outcome.summary.records if record.result.state == "failed")
-    assert failed.result.reason == "its node is gone, 3 times in a row"
+    assert failed.result.reason == "its node is gone, 3 times in this run"
 
 
 def test_a_search_waits_where_no_machine_has_room(
@@ -511,17 +522,6 @@ def test_an_interrupt_while_latencies_are_measured_starts_nothing_and_loses_noth
     run_search(chosen, executor=again, view=RecordingView(), devices=Measures(measure_ms))
     assert again.started[0].number == 1  # the first proposal's architecture, queued again
     assert len(measured) == len(set(measured))
-
-
-def test_an_interrupt_after_the_last_trial_is_none(
-    settings: MakeSettings, device: StandInDevice, tracking: Runs
-) -> None:
-    executor = ScriptedExecutor()
-    outcome = run_search(
-        settings(budget=2), executor=executor, view=RecordingView(), stop_requested=once_started(executor, 2, "finish")
-    )
-    assert len(outcome.summary.records) == 2
-    assert outcome.ending == "done"
 
 
 def test_a_killed_driver_leaves_nothing_twice_and_nothing_out(
@@ -765,6 +765,7 @@ def test_a_driver_that_another_host_passed_over_changes_the_study_no_more(
 
     with pytest.raises(StudyError, match=r"process \d+ on another-host has taken over study 'study'"):
         run_search(settings(), executor=ScriptedExecutor(scripts={1: search_elsewhere}), view=RecordingView())
+    assert tracking.status == []  # it may still be running there
     assert len(read_study(settings().root, "study").summary.records) == 1
 
 
@@ -992,7 +993,7 @@ def test_a_trial_whose_device_is_away_is_tried_again_and_spends_no_budget(
 def test_what_ended_beside_the_trial_that_ends_the_search_is_recorded(
     settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first one's end asks for another proposal, which finds the device away; the second has ended, too."""
+    """The ends of both ask for another proposal, which finds the device away."""
 
     def end_together(request: TrialRequest) -> Generator[Event, bool | None, None]:
         known = latency(fake_latency_ms(request.architecture))
@@ -1000,15 +1001,17 @@ def test_what_ended_beside_the_trial_that_ends_the_search_is_recorded(
         yield Finished(number=request.number, result=result)
 
     def ask_in_vain(work: SearchWork) -> Proposal | None:
-        if len(work.summary.records) == 1:
+        if work.summary.records:
             raise DeviceAwayError("nano cannot be reached")
         return ask(work)
 
     ask, executor = SearchWork.ask, ScriptedExecutor(scripts=dict.fromkeys(range(9), end_together), capacity=2)
     monkeypatch.setattr(SearchWork, "ask", ask_in_vain)
-    with pytest.raises(DeviceAwayError):
-        run_search(settings(budget=6), executor=executor, view=RecordingView())
-    assert tracking.interrupted == []
+    view = RecordingView()
+    with pytest.raises(DeviceAwayError, match="nano cannot be reached; 2 of 6 trials are finished, none was lost"):
+        run_search(settings(budget=6), executor=executor, view=view)
+    assert "no trial starts before a running one ends: nano cannot be reached" in view.notices
+    assert (tracking.interrupted, tracking.finished) == ([], [0, 1])
     assert len(read_study(settings().root, settings().name).summary.records) == 2
 
 

@@ -64,6 +64,13 @@ def test_the_page_holds_every_trial(tmp_path: Path) -> None:
     assert [number for number, trial in trials.items() if knee in trial["notes"]] == [2]
 
 
+def test_a_trained_again_network_is_selected_where_the_figure_draws_it(tmp_path: Path) -> None:
+    first = record(0, 0.3, 10.0)
+    data = write(summary(first, replace(first, number=1, result=replace(first.result, ap=0.5))), tmp_path).data
+    points = {trial["number"]: trial["point"] for trial in data["trials"]}
+    assert points == {0: [10.0, 0.3], 1: [10.0, pytest.approx(0.4)]}  # the best seed is on the front, at the mean
+
+
 def test_a_complete_trial_says_what_to_type_next(tmp_path: Path) -> None:
     (tmp_path / "s" / "trials" / "0003").mkdir(parents=True)
     (tmp_path / "s" / "trials" / "0003" / CHECKPOINT_FILE).touch()

@@ -13,7 +13,7 @@ from search.front.record import TrialRecord
 from search.front.summary import Summary
 from search.reports.effects import estimate_effects
 from search.reports.estimate_words import estimate_words
-from search.reports.forecast import forecast
+from search.reports.forecast import Forecast, forecast
 from search.reports.report import make_report
 from search.reports.report_page import write_report_page
 from search.strategy.accuracy.belief import learn_prior
@@ -90,6 +90,9 @@ def test_a_forecast_sees_the_gap_in_the_front() -> None:
     assert len(found.candidates) == 5
     gains = [one.gain for one in found.candidates]
     assert gains == sorted(gains, reverse=True)
+    assert found.title == "Worth a larger budget"
+    slight = Forecast(candidates=(replace(found.candidates[0], gain=0.001),))
+    assert slight.title == "The most promising of the networks not tried"
     tried = {one.architecture.key for one in records}
     for one in found.candidates:
         assert one.architecture.key not in tried

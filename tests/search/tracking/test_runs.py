@@ -213,6 +213,7 @@ def test_the_study_s_run_has_the_front_and_the_hypervolume_and_members_their_wei
     assert {step for step, _ in curve(chosen, parent, "hypervolume")} == {1, 2, 3}
     assert curve(chosen, parent, "hypervolume")[-1][1] == whole.hypervolume
     assert parent.data.metrics["trials_complete"] == 3.0
+    assert parent.data.metrics["trials_failed"] == 0.0  # also where one had failed, and was trained again
     assert {number: run.data.tags[FRONT_TAG] for number, run in children.items()} == {0: "no", 1: "no", 2: "yes"}
     assert {CHECKPOINT_FILE, ONNX_FILE} <= artifacts(chosen, children[2])
 

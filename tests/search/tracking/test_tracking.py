@@ -267,6 +267,24 @@ def test_a_copied_folder_of_studies_keeps_its_artifacts_to_itself(settings: Make
     assert attach(chosen, "third") == {"first", "third"}
 
 
+def test_a_moved_folder_of_studies_keeps_its_registered_models(settings: MakeSettings, tmp_path: Path) -> None:
+    chosen, moved = settings(), settings(root=tmp_path / "moved")
+    chosen.folder.mkdir()
+    opened = runs.StudyRuns(chosen)
+    opened.begin("one", {})
+    client = open_client(chosen.root)
+    uri = client.get_run(opened.parent_run_id).info.artifact_uri
+    client.create_registered_model("detector")
+    client.create_model_version("detector", source=f"{uri}/detector-1", run_id=opened.parent_run_id)
+    shutil.copytree(chosen.root, moved.root)
+    shutil.rmtree(chosen.root)
+    found = open_client(moved.root)
+    there = found.get_run(opened.parent_run_id).info.artifact_uri
+    assert there.startswith((moved.root / "mlartifacts").as_uri())
+    assert found.get_model_version("detector", "1").source == f"{there}/detector-1"
+    assert found.get_model_version_download_uri("detector", "1") == f"{there}/detector-1"
+
+
 @pytest.mark.parametrize("location", ["s3://bucket/mlartifacts/study", "file:///data/mlartifacts/7"])
 def test_an_experiment_of_the_user_s_keeps_its_place(settings: MakeSettings, location: str) -> None:
     root = settings().root

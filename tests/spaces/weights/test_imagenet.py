@@ -184,6 +184,22 @@ def test_out_of_reach_is_one_line_with_the_url_and_the_way_out(
     assert "\n" not in reason
 
 
+@pytest.mark.parametrize("address", ["mirror.example/weights", "{server}"])
+def test_no_url_and_no_room_for_a_download_are_reasons(
+    published: tuple[str, PublishedMobileNetV2, bytes],
+    server: FileServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    address: str,
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path / "file"))  # no folder can be made in it
+    monkeypatch.setenv("YOLORET_NAS_WEIGHTS_URL", address.format(server=server.url))
+    reason = why_unavailable("mobilenetv2_075")
+    assert ("Not a directory" in reason) == (address == "{server}")
+    assert ("unknown url type" in reason) == (address != "{server}")
+
+
 # --- normalisation -------------------------------------------------------------------------------------------------
 
 

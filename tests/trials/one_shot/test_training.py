@@ -29,7 +29,7 @@ from trials.one_shot.training import SCORES_FILE, SHARED_FILE, draw_distinct, re
 from trials.one_shot.weights_file import read_shared, write_shared
 from trials.progress import Progress, ignore_progress
 from trials.training import CHECKPOINT_FILE, TrainingError, TrainSettings, read_checkpoint
-from trials.training.last_checkpoint import LAST_FILE
+from trials.training.settings import LAST_FILE
 from trials.trial import run_trial
 from trials.trial_result import DamagedFileError, OneShotTask, TrialRequest
 

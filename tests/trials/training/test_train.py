@@ -30,6 +30,7 @@ from trials.training import (
     read_checkpoint,
 )
 from trials.training.data_module import DetectionData
+from trials.training.last_checkpoint import LastCheckpoint, find_last
 from trials.training.losses.aligned_loss import AlignedLossSettings
 from trials.training.recipes import paper_recipe
 from trials.training.train import TrainResult, choose_precision, describe_machine, train_network
@@ -315,6 +316,13 @@ def test_a_training_of_another_version_is_not_resumed(train: Train, tmp_path: Pa
     with pytest.raises(TrainingError, match=r"another version of yoloret-nas wrote .*last\.ckpt") as caught:
         train(replace(QUICK, is_resumable=True), resume=True)
     assert "starts over" in caught.value.hint
+
+
+def test_a_training_is_not_resumed_on_other_data(tmp_path: Path) -> None:
+    callback = LastCheckpoint(tmp_path, data="former")
+    torch.save({"callbacks": {"LastCheckpoint": callback.state_dict()}}, tmp_path / "last.ckpt")
+    assert find_last(tmp_path, data="former") == tmp_path / "last.ckpt"
+    assert find_last(tmp_path, data="present") is None
 
 
 @pytest.mark.parametrize("stop_at", [0, 2])

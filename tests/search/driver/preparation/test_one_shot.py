@@ -238,7 +238,7 @@ def test_a_training_of_shared_weights_whose_machine_is_lost_is_started_again_but
 ) -> None:
     notices: list[str] = []
     monkeypatch.setattr(RecordingView, "noticed", lambda self, message: notices.append(message))
-    with pytest.raises(OneShotError, match="its node is gone, 3 times in a row"):
+    with pytest.raises(OneShotError, match="its node is gone, 3 times in this run"):
         search(one_shot(), shared=lose_with("its node is gone"))
     again = "the training of the shared weights will be tried again: its node is gone"
     assert notices.count(again) == 2

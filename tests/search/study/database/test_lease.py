@@ -10,7 +10,7 @@ import pytest
 from search.study.database import lease
 from search.study.database.lease import PATIENCE_S, Lease
 from search.study.database.storage import open_storage
-from search.study.errors import StudyError
+from search.study.errors import StudyError, TakenOverError
 from tests.search.conftest import MakeSettings
 
 Open = Callable[..., Lease]
@@ -66,6 +66,8 @@ def test_a_driver_on_another_host_that_gives_no_sign_of_life_is_passed_over(on_h
     first.release()  # too late: it is not its own any more
     second.check()
     second.release()
+    with pytest.raises(TakenOverError, match="another process has taken over study 'study'"):
+        first.check()
 
 
 def test_a_driver_that_ended_leaves_the_study_free_everywhere(on_host: Open) -> None:
