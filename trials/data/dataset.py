@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -70,6 +70,10 @@ class Sample:
     """Returns the (H, W, 3) RGB image; raises `DatasetError` with file and reason. Picklable."""
     num_bytes: int = 0
     """Size of the image file, part of the fingerprint; 0 for a generated image."""
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        """Return itself: the copy of a module that averages its weights would copy the whole dataset that it scores."""
+        return self
 
     @property
     def has_object(self) -> bool:
