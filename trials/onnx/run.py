@@ -541,6 +541,8 @@ def read_by_pillow(path):
     from PIL import Image, ImageOps
 
     image = getattr(ImageOps, "exif_transpose", lambda given: given)(Image.open(path))
+    if image.mode == "F":  # of no known range
+        raise ValueError("its pixels are floating-point numbers; save it with 8 bits a channel")
     if image.mode.startswith("I"):  # 16 bits: Pillow would cut them off at 255
         image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
     return np.array(image.convert("RGB"))
