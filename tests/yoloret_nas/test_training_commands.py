@@ -56,7 +56,9 @@ def test_train_eval_export_predict_and_compare_one_network(call: Call, inline: N
 
     evaluated = call("eval", "first:0", "--data", SHAPES)
     assert f"AP {ap[1]}, AP50 {ap[2]}" in evaluated.out
+    assert "AP by COCO's sizes of objects (limits 32² and 96² pixels of the image): small 0." in evaluated.out
     document = json.loads(call("eval", "first", "--data", SHAPES, "--json").out)
+    assert list(document["per_size_ap"]) == ["small", "medium"]
     assert f"{document['ap']:.4f}" == ap[1]
 
     exported = call("export", "--study", "first", "--out", "out")
