@@ -61,7 +61,7 @@ _OF_WORKER = re.compile(
 )
 """What torch makes of a worker's error: a text with the worker's traceback."""
 
-_ENDED_WORKER = re.compile(r"DataLoader worker \(pid.*\) (is killed by signal|exited unexpectedly)")
+_ENDED_WORKER = re.compile(r"DataLoader worker \(pid.*\) (is killed by signal: (Bus error|Killed)|exited unexpectedly)")
 """Torch seldom knows the signal; that of a full /dev/shm is SIGBUS, that of the kernel without memory SIGKILL."""
 
 _HINT = "lower the batch size, or run fewer trainings at once (--workers 1)"
