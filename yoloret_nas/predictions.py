@@ -70,7 +70,7 @@ def predict_all(
         sources: Files; one named twice is done once.
         folder: An empty folder. Pictures are named after their images; crops go to ``crops/CLASS/IMAGE-1.png``, those of a
             video's frame to ``crops/CLASS/VIDEO-frame0-1.png``.
-        score: Smallest score kept, 0 to 1.
+        score: Boxes with a score above this are kept, 0 to 1.
         saves_crops: Whether each box is saved as a picture too.
         report_broken: Called for each image and video that cannot be read, which is then left out.
 

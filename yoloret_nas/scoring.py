@@ -6,8 +6,8 @@ from rich.console import Console
 
 from trials.data import open_dataset
 from trials.data.image_check import check_images
-from trials.scoring import Scores, score_detections, score_network
-from trials.training import check_classes, load_trained, read_checkpoint
+from trials.scoring import Scores, label_as_network, score_detections, score_network
+from trials.training import load_trained, read_checkpoint
 from trials.trial_result import ONNX_FILE
 from yoloret_nas.export.bundle import EFFICIENT_NMS_FILE, NMS_FILE, open_bundle
 from yoloret_nas.export.proof import detect_all
@@ -20,7 +20,7 @@ def score_source(source: Source, *, data: str, split: str, batch_size: int = 16,
 
     Raises:
         SourceError: it has no weights, or is the file with non-maximum suppression.
-        DatasetError: the data cannot be read, or has other classes.
+        DatasetError: the data cannot be read, or has classes that the network does not know.
         click.BadParameter: there is no such split.
     """
     if source.file is not None and source.file.name in (NMS_FILE, EFFICIENT_NMS_FILE):
@@ -30,7 +30,7 @@ def score_source(source: Source, *, data: str, split: str, batch_size: int = 16,
         )
     detector = None if source.file is None else open_bundle(source.file.parent, source.file.name)
     checkpoint = None if detector else read_checkpoint(source.checkpoint)
-    dataset = open_dataset(data, on_broken="skip" if skip_broken else "stop")
+    dataset = open_dataset(data, on_broken="skip" if skip_broken else "stop", is_trained_on=False)
     with showing_check(Console(stderr=True)) as report_check:
         checked = check_images(dataset, splits=(split,), skip_broken=skip_broken, report=report_check)
         dataset = checked.dataset
@@ -39,10 +39,9 @@ def score_source(source: Source, *, data: str, split: str, batch_size: int = 16,
             f"{dataset.name} has no split {split!r}, only {', '.join(dataset.splits)}", param_hint="--split"
         )
     if detector is not None:
-        check_classes(detector.class_names, dataset, name=source.label)
-        found = detect_all(detector, dataset.splits[split])
-        return score_detections(found, dataset.splits[split], class_names=dataset.class_names)
+        samples = label_as_network(dataset, split, detector.class_names, name=source.label)
+        return score_detections(detect_all(detector, samples), samples, class_names=detector.class_names)
     assert checkpoint is not None
-    check_classes(checkpoint.decoding.class_names, dataset, name=source.label)
+    samples = label_as_network(dataset, split, checkpoint.decoding.class_names, name=source.label)
     network = load_trained(source.architecture, checkpoint).to("cuda" if torch.cuda.is_available() else "cpu")
-    return score_network(network, dataset.splits[split], decoding=checkpoint.decoding, batch_size=batch_size)
+    return score_network(network, samples, decoding=checkpoint.decoding, batch_size=batch_size)

@@ -29,6 +29,17 @@ def cards() -> Path:
 
 
 @pytest.fixture
+def slurm_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job of eight tasks, begun in a folder where another program's job left its checkpoint."""
+    for name, value in {"NTASKS": "8", "JOB_ID": "12", "PROCID": "3", "LOCALID": "3", "NODEID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    folder = tmp_path / "job"
+    folder.mkdir()
+    (folder / "hpc_ckpt_1.ckpt").write_bytes(b"of another program")
+    monkeypatch.chdir(folder)
+
+
+@pytest.fixture
 def write_image() -> WriteImage:
     """Writes a picture of random colours and gives its path."""
 

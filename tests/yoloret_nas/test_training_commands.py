@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from PIL import Image
 
 from search.reports.experiment import Row
 from search.study.experiment import ExperimentSettings, Variant, open_experiment, read_experiment
@@ -55,7 +56,9 @@ def test_train_eval_export_predict_and_compare_one_network(call: Call, inline: N
 
     evaluated = call("eval", "first:0", "--data", SHAPES)
     assert f"AP {ap[1]}, AP50 {ap[2]}" in evaluated.out
+    assert "AP by COCO's sizes of objects (limits 32² and 96² pixels of the image): small 0." in evaluated.out
     document = json.loads(call("eval", "first", "--data", SHAPES, "--json").out)
+    assert list(document["per_size_ap"]) == ["small", "medium"]
     assert f"{document['ap']:.4f}" == ap[1]
 
     exported = call("export", "--study", "first", "--out", "out")
@@ -244,10 +247,23 @@ def test_weights_asked_for_by_name_must_be_had_and_others_may_be_missed(
     assert "note: starting from random weights: the hub is out of reach" in done.said
 
 
-def test_data_of_other_classes_is_refused(call: Call, real_study: RealStudy) -> None:
-    called = call("eval", "real:0", "--dir", real_study.root, "--data", f"{SHAPES},classes=2")
-    assert called.code == 2
-    assert "knows the classes" in called.said
+def test_field_data_is_scored_by_its_classes_names(call: Call, real_study: RealStudy) -> None:
+    """It has a test split alone, and one of the network's classes."""
+    Path("field/test").mkdir(parents=True)
+    Image.new("RGB", (64, 64)).save("field/test/a.png")
+    Path("field/test/a.txt").write_text("0 0.5 0.5 0.5 0.5")
+    words = ("eval", "real:0", "--dir", real_study.root, "--data", "field", "--split", "test")
+    for name, code, said in (
+        ("triangle", 0, "triangle: AP 0."),
+        ("star", 2, "does not know 1 class of field: 'star'; it knows"),
+    ):
+        Path("field/data.yaml").write_text(f"test: test\nnames: [{name}]")
+        called = call(*words)
+        assert (called.code, said in called.said) == (code, True), called.said
+    assert "no split 'val', only test" in call(*words[:-2]).said
+    refused = call("data", "field")
+    assert refused.code == 2
+    assert "no training split; found test" in refused.said
 
 
 def test_a_search_cannot_be_continued_as_a_training(call: Call, tiny: Path, real_study: RealStudy) -> None:

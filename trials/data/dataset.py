@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -71,6 +71,10 @@ class Sample:
     num_bytes: int = 0
     """Size of the image file, part of the fingerprint; 0 for a generated image."""
 
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        """Return itself: the copy of a module that averages its weights would copy the whole dataset that it scores."""
+        return self
+
     @property
     def has_object(self) -> bool:
         """Whether it has a box that is not ignored."""
@@ -88,7 +92,7 @@ class Dataset:
     class_names: tuple[str, ...]
     """The classes; labels index into it."""
     splits: Mapping[str, tuple[Sample, ...]]
-    """``train`` and ``val``, neither empty, and ``test`` where there is one."""
+    """``train`` and ``val``, and ``test`` where there is one, none empty; without ``train``, those that it has."""
     left_out: tuple[str, ...] = ()
     """``file: reason`` for each skipped item; opened with ``on_broken="stop"``, only a test split's and originals' boxes."""
     notes: tuple[str, ...] = ()
@@ -209,12 +213,12 @@ def assemble_dataset(
         name: Names the dataset in messages.
         format: What it was read from.
         class_names: The classes, in the order of the labels.
-        splits: ``train``, and ``val`` and ``test`` where the dataset has them.
+        splits: Any of ``train``, ``val`` and ``test``.
         left_out: Skipped items.
         notes: What the reader assumed or changed.
 
     Raises:
-        DatasetError: There are no classes or one's name is not valid text, no training split, or a split is empty.
+        DatasetError: There are no classes or one's name is not valid text, there is no split, or one is empty.
     """
     if not class_names:
         raise DatasetError(f"{name}: no annotated object, so no classes")
@@ -230,8 +234,8 @@ def assemble_dataset(
             [f"the test split is left out: {counted(num_images, 'image(s)')}, no objects"] if "test" in splits else []
         )
         splits = {split: samples for split, samples in splits.items() if split != "test"}
-    if "train" not in splits:
-        raise DatasetError(f"{name}: no training split; found {', '.join(sorted(splits)) or 'none'}")
+    if not splits:
+        raise DatasetError(f"{name}: no split has images with objects", hint="; ".join(notes))
     empty = [split for split, samples in splits.items() if not samples]
     if empty:
         raise DatasetError(
@@ -240,7 +244,7 @@ def assemble_dataset(
             hint="" if not left_out else f"the first: {left_out[0]}",
         )
     complete = {split: tuple(samples) for split, samples in splits.items()}
-    if "val" not in complete:
+    if "train" in complete and "val" not in complete:
         complete["train"], complete["val"] = split_off_validation(complete["train"])
         notes.append(
             f"no validation split: {len(complete['val'])} of {len(splits['train'])} training images set apart for it"

@@ -43,7 +43,7 @@ _FORMATS: dict[DatasetFormat, _Format] = {
 """How each format is recognised and read; where a folder holds several, the first one is read."""
 
 
-def open_dataset(spec: str, *, on_broken: OnBroken = "stop") -> Dataset:
+def open_dataset(spec: str, *, on_broken: OnBroken = "stop", is_trained_on: bool = True) -> Dataset:
     """Open the dataset given by a path, a name or a ``shapes`` description.
 
     The format is recognised by the files and what is in them, not by their folders' names. Annotations are read and image
@@ -57,9 +57,11 @@ def open_dataset(spec: str, *, on_broken: OnBroken = "stop") -> Dataset:
         on_broken: ``stop`` raises at the first broken item of the training and validation splits; ``skip`` skips it and
             lists it in ``left_out``. Broken items of the test split, and broken boxes of the original datasets, are
             always skipped.
+        is_trained_on: Whether it must have training images; one on which networks are only scored need not.
 
     Raises:
-        DatasetError: The path is missing or of an unknown format, a split is empty, or an item is broken.
+        DatasetError: The path is missing or of an unknown format, a split is empty or the training split missing, or an
+            item is broken.
     """
     if is_shapes_spec(spec):
         return make_shapes(parse_shapes(spec))
@@ -86,6 +88,11 @@ def open_dataset(spec: str, *, on_broken: OnBroken = "stop") -> Dataset:
         if not others:
             raise
         raise DatasetError(error.message, hint="; ".join(filter(None, (error.hint, *others)))) from error
+    if is_trained_on and "train" not in dataset.splits:
+        raise DatasetError(
+            f"{dataset.name}: no training split; found {', '.join(dataset.splits)}",
+            hint="add training images; without them a trained network can be scored on it, with yoloret-nas eval",
+        )
     return replace(dataset, notes=(*dataset.notes, *others))
 
 

@@ -17,7 +17,7 @@ class DetectionSettings:
     """Which predictions of an image are kept; the defaults suit scoring, a threshold near 0.25 suits users."""
 
     score_threshold: float = 0.001
-    """Smallest score kept, 0 to 1."""
+    """Predictions with a score above this are kept; 0 to 1."""
     nms_iou: float = 0.6
     """A box is dropped if its IoU with a better one of its class is above this; above 0 and at most 1."""
     max_detections: int = 100

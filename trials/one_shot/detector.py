@@ -71,7 +71,9 @@ class OneShotDetector(LightningModule):
         losses = []
         for architecture in self._draw(self.global_step):
             size = architecture.input_size
-            shrunk = at_size.setdefault(size, shrink(batch, size))
+            if size not in at_size:
+                at_size[size] = shrink(batch, size)
+            shrunk = at_size[size]
             network = self.weights.network(architecture)
             if self._mixes_depthwise:
                 mix_depthwise(network)

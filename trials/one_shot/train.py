@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import nn
@@ -116,6 +117,8 @@ def train_shared(
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
+            plugins=[LightningEnvironment()],  # these two as in `train_network`
+            default_root_dir=work_dir,
         )
         trainer.fit(
             detector, datamodule=data, ckpt_path=find_last(work_dir, data=dataset.fingerprint), weights_only=True

@@ -70,7 +70,7 @@ class Detector:
 
         Args:
             image: (H, W, 3) uint8 RGB.
-            score_threshold: Smallest score kept.
+            score_threshold: Boxes with a score above it are kept.
             nms_iou: A box is dropped if it overlaps a better one of its class by more than this. ``model-nms.onnx`` has
                 dropped them already, by thresholds of its own.
             max_detections: Most boxes kept.
@@ -487,7 +487,7 @@ def select(boxes, scores, score_threshold, nms_iou, max_detections, max_candidat
     Args:
         boxes: (P, 4) xyxy.
         scores: (P, K); one box may be kept for several classes.
-        score_threshold: Smallest score kept.
+        score_threshold: Boxes with a score above it are kept.
         nms_iou: Largest overlap with a better box of the class.
         max_detections: Most boxes kept, over all classes.
         max_candidates: Most pairs of box and class that are compared with each other.
@@ -541,6 +541,8 @@ def read_by_pillow(path):
     from PIL import Image, ImageOps
 
     image = getattr(ImageOps, "exif_transpose", lambda given: given)(Image.open(path))
+    if image.mode == "F":  # of no known range
+        raise ValueError("its pixels are floating-point numbers; save it with 8 bits a channel")
     if image.mode.startswith("I"):  # 16 bits: Pillow would cut them off at 255
         image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
     return np.array(image.convert("RGB"))
@@ -744,7 +746,9 @@ def main(arguments=None):
     parser.add_argument(
         "--out", default="detections", help="folder for pictures and videos; empty for none (%(default)s)"
     )
-    parser.add_argument("--score", type=float, default=0.25, help="smallest score kept, 0 to 1 (%(default)s)")
+    parser.add_argument(
+        "--score", type=float, default=0.25, help="keep boxes with a score above this, 0 to 1 (%(default)s)"
+    )
     parser.add_argument("--iou", type=float, default=0.5, help="largest overlap of two boxes of a class (%(default)s)")
     parser.add_argument("--limit", type=int, default=0, help="stop each source after so many images (0: do not)")
     parser.add_argument(

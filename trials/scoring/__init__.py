@@ -4,6 +4,7 @@
 """
 
 from trials.scoring.average_precision import Scores, score_detections
+from trials.scoring.class_labels import label_as_network
 from trials.scoring.detection_scorer import DetectionScorer, score_network
 
-__all__ = ["DetectionScorer", "Scores", "score_detections", "score_network"]
+__all__ = ["DetectionScorer", "Scores", "label_as_network", "score_detections", "score_network"]

@@ -5,8 +5,8 @@ Legend: N boxes of one image, T IoU thresholds, R recall thresholds, K classes i
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import nan
+from dataclasses import dataclass, field
+from math import inf, nan
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,9 @@ from trials.detections import Detections
 _IOU_THRESHOLDS: list[float] = np.linspace(0.5, 0.95, 10).tolist()
 _RECALL_THRESHOLDS: list[float] = np.linspace(0, 1, 101).tolist()
 
+_AREAS = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, inf)}
+"""COCO's sizes of objects: the least and the most area of their boxes, which both belong to it, in square pixels."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
@@ -31,6 +34,11 @@ class Scores:
     """AP at IoU 0.5, likewise."""
     per_class_ap: Mapping[str, float]
     """Class name to AP@[.5:.95]; without classes that have no objects."""
+    per_size_ap: Mapping[str, float] = field(default_factory=dict)
+    """``small``, ``medium`` and ``large`` to AP@[.5:.95]; without sizes of which there are no objects.
+
+    The limits are COCO's: boxes of 32² and of 96² pixels of the original image, whatever the size of the network's input.
+    """
 
 
 def score_detections(found: Sequence[Detections], samples: Sequence[Sample], *, class_names: Sequence[str]) -> Scores:
@@ -51,7 +59,12 @@ def score_detections(found: Sequence[Detections], samples: Sequence[Sample], *, 
     if not to_find:
         return Scores(ap=nan, ap50=nan, per_class_ap={})
     if not any(len(one.labels) for one in found):
-        return Scores(ap=0.0, ap50=0.0, per_class_ap={class_names[label]: 0.0 for label in to_find})
+        return Scores(
+            ap=0.0,
+            ap50=0.0,
+            per_class_ap={class_names[label]: 0.0 for label in to_find},
+            per_size_ap=dict.fromkeys(_sizes_of(samples), 0.0),
+        )
     result = _compare(found, samples)
     precision = result["precision"][..., 0, -1]  # (T, R, K), all sizes, 100 detections
     by_label = dict(zip(result["classes"].reshape(-1).tolist(), precision.mean(dim=(0, 1)).tolist(), strict=True))
@@ -59,7 +72,15 @@ def score_detections(found: Sequence[Detections], samples: Sequence[Sample], *, 
         ap=float(result["map"]),
         ap50=float(result["map_50"]),
         per_class_ap={class_names[label]: by_label[label] for label in to_find},
+        per_size_ap={size: float(result[f"map_{size}"]) for size in _sizes_of(samples)},
     )
+
+
+def _sizes_of(samples: Sequence[Sample]) -> list[str]:
+    """Return the sizes of which there are objects to find, small first."""
+    boxes = np.concatenate([sample.boxes[~sample.ignored] for sample in samples])
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    return [size for size, (least, most) in _AREAS.items() if ((least <= areas) & (areas <= most)).any()]
 
 
 def _compare(found: Sequence[Detections], samples: Sequence[Sample]) -> dict[str, Tensor]:

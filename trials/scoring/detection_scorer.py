@@ -71,7 +71,7 @@ class DetectionScorer:
 
 
 def score_network(network: nn.Module, samples: Sequence[Sample], *, decoding: Decoding, batch_size: int = 16) -> Scores:
-    """Score a network on a split, in float32 and on the device it is on.
+    """Score a network on a split, in float32 (on a GPU, convolutions may take TF32) and on the device it is on.
 
     Args:
         network: With `output_strides`; left in evaluation mode.

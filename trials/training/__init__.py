@@ -3,7 +3,7 @@
 `trials.training.train` runs a training; it is not re-exported here, since it imports Lightning, which takes seconds.
 """
 
-from trials.training.checkpoint import CHECKPOINT_FILE, Checkpoint, check_classes, load_trained, read_checkpoint
+from trials.training.checkpoint import CHECKPOINT_FILE, Checkpoint, load_trained, read_checkpoint
 from trials.training.errors import DivergedError, OutOfMemoryError, TrainingError
 from trials.training.inheritance import inherit_weights
 from trials.training.recipes import RECIPES, RecipeName
@@ -24,7 +24,6 @@ __all__ = [
     "RecipeName",
     "TrainSettings",
     "TrainingError",
-    "check_classes",
     "inherit_weights",
     "load_trained",
     "read_checkpoint",

@@ -1,6 +1,6 @@
 """The final weights of a training with their decoding, and the network built from them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from io import BytesIO
 from pathlib import Path
@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from spaces import Architecture
 from spaces.documents import build_value
 from spaces.weights.tensor_file import read_tensors
-from trials.data import Dataset, DatasetError
 from trials.detections import Decoding
 from trials.training.errors import TrainingError
 from trials.whole_file import whole_file
@@ -93,22 +92,3 @@ def load_trained(architecture: Architecture, checkpoint: Checkpoint) -> "YoloReT
             hint="architecture and checkpoint must be of the same trial",
         ) from error
     return network
-
-
-def check_classes(ours: Sequence[str], dataset: Dataset, *, name: str) -> None:
-    """Refuse to score a network on a dataset of other classes.
-
-    Args:
-        ours: The network's class names.
-        dataset: Of any classes.
-        name: Of the network, for the message.
-
-    Raises:
-        DatasetError: the classes, or their order, differ.
-    """
-    theirs = dataset.class_names
-    if tuple(ours) != theirs:
-        raise DatasetError(
-            f"{name} knows the classes {', '.join(ours)}; {dataset.name} has {', '.join(theirs)}",
-            hint="score it on data with the classes it was trained on, in the same order",
-        )

@@ -12,4 +12,4 @@ class DivergedError(TrainingError):
 
 
 class OutOfMemoryError(TrainingError):
-    """No memory is left, on the CPU or the GPU."""
+    """No memory is left: the computer's, the GPU's, or what processes share in /dev/shm."""

@@ -30,10 +30,13 @@ def named_errors(batch_size: int) -> Iterator[None]:
             raise DatasetError(found["message"].strip(), hint=(found["hint"] or "").strip()) from error
         raise
     except (RuntimeError, MemoryError) as error:
-        if _is_out_of_memory(error):
+        if _ENDED_WORKER.match(str(error)):
             raise OutOfMemoryError(
-                f"memory ran out in training with batches of {batch_size}", hint="lower the batch size"
+                "a process that loads images was killed, as happens where memory or the shared memory in /dev/shm runs out",
+                hint=f"{_HINT}; a container has 64 MiB of shared memory unless it has more from docker run --shm-size=2g",
             ) from error
+        if _is_out_of_memory(error):
+            raise OutOfMemoryError(f"memory ran out in training with batches of {batch_size}", hint=_HINT) from error
         raise
 
 
@@ -58,6 +61,23 @@ _OF_WORKER = re.compile(
 )
 """What torch makes of a worker's error: a text with the worker's traceback."""
 
+_ENDED_WORKER = re.compile(r"DataLoader worker \(pid.*\) (is killed by signal: (Bus error|Killed)|exited unexpectedly)")
+"""Torch seldom knows the signal; that of a full /dev/shm is SIGBUS, that of the kernel without memory SIGKILL."""
+
+_HINT = "lower the batch size, or run fewer trainings at once (--workers 1)"
+
+_OUT_OF_MEMORY = (
+    "DefaultCPUAllocator",
+    "can't allocate memory",
+    "OutOfMemoryError",
+    "CUDA out of memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "ALLOCATION_FAILED",  # cuDNN 9 says whose memory before it
+)
+"""Parts of the messages of torch and of the libraries below it."""
+
 _EXPECTED_WARNINGS = (
     r".*does not have many workers.*",  # none is right on a CPU that also trains
     r".*treespec, LeafSpec.*",  # Lightning 2.6 calls what torch 2.15 deprecates
@@ -71,5 +91,4 @@ _EXPECTED_WARNINGS = (
 def _is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    marks = ("DefaultCPUAllocator", "can't allocate memory", "OutOfMemoryError", "CUDA out of memory")
-    return isinstance(error, RuntimeError) and any(mark in str(error) for mark in marks)
+    return isinstance(error, RuntimeError) and any(part in str(error) for part in _OUT_OF_MEMORY)

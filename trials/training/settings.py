@@ -34,7 +34,8 @@ class TrainSettings:
     recipe: str = "modern"
     """Name of the preset, for the record."""
     epochs: int = 30
-    """Passes over the training split, including frozen epochs; at least 1."""
+    """Passes over the training split, including frozen epochs; at least 1. Each pass leaves out the images of a last,
+    incomplete batch, other ones each time."""
     batch_size: int = 8
     """Images of an optimiser step."""
     learning_rate: float = 1e-2
@@ -68,7 +69,7 @@ class TrainSettings:
     score_every: int = 1
     """Epochs between scorings on the validation split, at least 1; the last epoch is always scored."""
     precision: Precision = "auto"
-    """Number format of training steps; scoring always uses float32."""
+    """Number format of training steps; scoring always uses float32, for which a GPU's convolutions may take TF32."""
     accelerator: str = "auto"
     """Lightning's flag: auto, cpu, gpu, ..."""
     num_workers: int = -1

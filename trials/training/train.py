@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
@@ -142,7 +143,7 @@ def train_network(
         callbacks.append(LastCheckpoint(work_dir, data=dataset.fingerprint))
     detector = _make_detector(network, dataset, decoding=decoding, settings=settings, pretrained=pretrained)
     with quiet_lightning(), named_errors(settings.batch_size):
-        trainer = _make_trainer(settings, callbacks, precision=precision)
+        trainer = _make_trainer(settings, callbacks, precision=precision, work_dir=work_dir)
         checkpoint = find_last(work_dir, data=dataset.fingerprint) if resume else None
         trainer.fit(detector, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     network.eval()
@@ -178,7 +179,9 @@ def _make_detector(
     )
 
 
-def _make_trainer(settings: TrainSettings, callbacks: list[Callback], *, precision: NumberFormat) -> Trainer:
+def _make_trainer(
+    settings: TrainSettings, callbacks: list[Callback], *, precision: NumberFormat, work_dir: Path
+) -> Trainer:
     return Trainer(
         accelerator=settings.accelerator,
         devices=1,
@@ -192,6 +195,8 @@ def _make_trainer(settings: TrainSettings, callbacks: list[Callback], *, precisi
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
+        plugins=[LightningEnvironment()],  # in a job of SLURM too, a training is one process that its study resumes
+        default_root_dir=work_dir,  # in a job, Lightning resumes from a hpc_ckpt_N.ckpt that lies there
     )
 
 

@@ -1,5 +1,6 @@
 """The exponential moving average of the weights, which is scored and kept."""
 
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -41,6 +42,12 @@ class WeightAverage(WeightAveraging):
                     old.copy_(new)
 
         super().__init__(multi_avg_fn=update)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Copy the module on the device that trains it."""
+        # Lightning moves it only later: the average would stay on the CPU, and each update would copy all weights there
+        pl_module.to(trainer.strategy.root_device)
+        super().setup(trainer, pl_module, stage)
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         """Update after each of the first steps, then after every fourth."""

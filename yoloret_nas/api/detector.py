@@ -42,7 +42,7 @@ class Detector:
 
         Args:
             images: One image or several: files, or arrays (H, W, 3) uint8 RGB; (N, H, W, 3) is N images.
-            score: Smallest score of a box, 0 to 1.
+            score: Boxes with a score above this are returned, 0 to 1.
             nms_iou: A box is left out if it overlaps a better one of its class by more than this, 0 to 1.
 
         Returns:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     default=Path("predictions"),
     help="Folder for the pictures; with a number after its name where it has files already.",
 )
-@click.option("--score", type=click.FloatRange(0, 1), default=0.25, help="Draw boxes with at least this score.")
+@click.option("--score", type=click.FloatRange(0, 1), default=0.25, help="Draw boxes with a score above this.")
 @click.option("--save-json", type=click.Path(path_type=Path), default=None, help="Write a line of JSON for each image.")
 @click.option("--save-crops", is_flag=True, help="Save each box as a picture: crops/CLASS/IMAGE-1.png.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of lines.")

@@ -1,5 +1,7 @@
 """Which training images become the validation split of a dataset that has none."""
 
+from copy import deepcopy
+
 import numpy as np
 
 from trials.data.dataset import Sample, assemble_dataset, split_off_validation
@@ -60,3 +62,8 @@ def test_images_of_two_splits_are_counted_whichever_they_are() -> None:
         "d", "yolo", class_names=["x"], splits={"train": [one], "val": [two, three], "test": [two]}
     )
     assert dataset.notes == ("1 image is in both val and test",)
+
+
+def test_the_copy_of_a_module_shares_its_samples() -> None:
+    samples = (_sample("a.jpg", 0), _sample("b.jpg"))
+    assert deepcopy({"scorer": samples})["scorer"] is samples

@@ -184,7 +184,8 @@ def test_coco_is_read_as_it_comes_with_its_flaws(on_broken: OnBroken) -> None:
         "val": ["val2017/b.jpg"],
     }
     assert dataset.splits["train"][0].boxes.tolist() == [[2, 3, 12, 13]]
-    assert dataset.left_out == ("train2017/a.jpg: box 2 (6.65, 8.33, 7.68, 8.33) has no area",)
+    told = "annotations/instances_train2017.json: annotation 1 of a.jpg: bbox [6.65, 8.33, 1.03, 0] has no area"
+    assert dataset.left_out == (told,)
 
 
 @pytest.mark.usefixtures("coco")

@@ -99,6 +99,20 @@ def test_a_resumed_training_of_shared_weights_equals_an_uninterrupted_one(tmp_pa
     assert all(torch.equal(value, state[name]) for name, value in whole.weights.state_dict().items())
 
 
+@pytest.mark.usefixtures("slurm_job")
+def test_a_job_of_slurm_trains_shared_weights_as_any_process_does(tmp_path: Path) -> None:
+    assert train(tmp_path, replace(SETTINGS, epochs=1)).history
+
+
+def test_a_step_shrinks_its_images_once_for_each_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    monkeypatch.setattr(
+        "trials.one_shot.detector.shrink", lambda batch, size: sizes.append(size) or shrink(batch, size)
+    )
+    train(tmp_path, replace(SETTINGS, epochs=1))
+    assert len(sizes) <= 4 * 2  # steps, input sizes
+
+
 def test_shared_weights_are_read_as_they_were_written(tmp_path: Path) -> None:
     weights = train(tmp_path, replace(SETTINGS, epochs=1)).weights
     write_shared(tmp_path / SHARED_FILE, weights)

@@ -297,6 +297,10 @@ def test_images_are_read_in_their_colours_and_upright(
     assert run.read_image(str(tmp_path / "grey.png")).tolist() == np.full((4, 4, 3), 77).tolist()
     cv2.imwrite(str(tmp_path / "deep.png"), np.full((4, 4), 77 * 256, np.uint16))
     assert run.read_image(str(tmp_path / "deep.png")).tolist() == np.full((4, 4, 3), 77).tolist()
+    if library == "Pillow":
+        Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(tmp_path / "float.tif")
+        with pytest.raises(ValueError, match=r"float\.tif cannot be read: its pixels are floating-point numbers"):
+            run.read_image(str(tmp_path / "float.tif"))
 
 
 def test_pictures_take_no_other_file_s_place(folder: Path, tmp_path: Path) -> None:

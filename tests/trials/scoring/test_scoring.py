@@ -57,7 +57,8 @@ def random_case(
     return found, samples
 
 
-def pycocotools_scores(found: Sequence[Detections], samples: Sequence[Sample]) -> tuple[float, float, dict[str, float]]:
+def pycocotools_scores(found: Sequence[Detections], samples: Sequence[Sample]) -> tuple[list[float], dict[str, float]]:
+    """Return AP, AP50, AP75 and the AP of small, medium and large objects; and the AP of each class."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -86,18 +87,20 @@ def pycocotools_scores(found: Sequence[Detections], samples: Sequence[Sample]) -
         evaluation.summarize()
     precision = evaluation.eval["precision"][..., 0, -1]  # IoU, recall, class
     per_class = {name: float(precision[..., label].mean()) for label, name in enumerate(CLASS_NAMES)}
-    return evaluation.stats[0], evaluation.stats[1], {name: ap for name, ap in per_class.items() if ap >= 0}
+    return evaluation.stats[:6], {name: ap for name, ap in per_class.items() if ap >= 0}
 
 
 @pytest.mark.parametrize("share_ignored", [0.0, 0.3])
 @pytest.mark.parametrize("seed", range(4))
 def test_scores_equal_pycocotools(seed: int, share_ignored: float) -> None:
     found, samples = random_case(seed, share_ignored=share_ignored)
-    ap, ap50, per_class = pycocotools_scores(found, samples)
+    (ap, ap50, _, *per_size), per_class = pycocotools_scores(found, samples)
     scores = score_detections(found, samples, class_names=CLASS_NAMES)
     assert scores.ap == pytest.approx(ap, abs=1e-6)
     assert scores.ap50 == pytest.approx(ap50, abs=1e-6)
     assert dict(scores.per_class_ap) == pytest.approx(per_class, abs=1e-6)
+    sizes = {size: one for size, one in zip(("small", "medium", "large"), per_size, strict=True) if one >= 0}
+    assert dict(scores.per_size_ap) == pytest.approx(sizes, abs=1e-6)
     assert 0 < scores.ap < 1
 
 
@@ -110,7 +113,7 @@ def test_an_iou_equal_to_a_threshold_counts_as_pycocotools_counts_it() -> None:
         )
         for width in widths
     ]
-    ap, ap50, _ = pycocotools_scores(found, samples)
+    (ap, ap50, *_), _ = pycocotools_scores(found, samples)
     scores = score_detections(found, samples, class_names=CLASS_NAMES)
     assert (scores.ap, scores.ap50) == pytest.approx((ap, ap50), abs=1e-6)
 
@@ -145,6 +148,7 @@ def test_finding_everything_is_one_and_nothing_is_zero() -> None:
     assert dict(perfect.per_class_ap) == pytest.approx({"cat": 1})
     missed = score_detections([NOTHING_FOUND, NOTHING_FOUND], [ONE_CAT, EMPTY], class_names=CLASS_NAMES)
     assert (missed.ap, missed.ap50, missed.per_class_ap) == (0, 0, {"cat": 0})
+    assert (perfect.per_size_ap.keys(), missed.per_size_ap) == ({"medium"}, {"medium": 0})
 
 
 def test_only_other_classes_found_is_zero() -> None:

@@ -1,6 +1,10 @@
 import math
+import os
+import signal
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -407,12 +411,15 @@ def test_a_gradient_that_overflows_in_the_last_step_is_no_score(train: Train, tm
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
         RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
         MemoryError(),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
     ],
 )
 def test_memory_that_runs_out_is_named(train: Train, failure: Exception) -> None:
     with pytest.raises(OutOfMemoryError, match="memory ran out in training with batches of 4") as caught:
         train(network=Exploding(failure))
-    assert caught.value.hint == "lower the batch size"
+    assert caught.value.hint == "lower the batch size, or run fewer trainings at once (--workers 1)"
 
 
 def test_another_error_stays_what_it_is(train: Train) -> None:
@@ -471,6 +478,27 @@ def test_what_breaks_in_a_data_worker_is_said_in_its_own_words(train: Train) -> 
             train(replace(QUICK, num_workers=num_workers), dataset=dataset)
         assert caught.value.message == "a.jpg: the image cannot be read"
         assert caught.value.hint == "replace the file"
+
+
+@pytest.mark.parametrize("number", [signal.SIGBUS, signal.SIGKILL])
+def test_a_data_worker_that_a_signal_ends_is_said_to_lack_memory(train: Train, number: signal.Signals) -> None:
+    ended = tuple(replace(sample, load=partial(_end_by, number)) for sample in DATASET.splits["train"])
+    dataset = replace(DATASET, splits={**DATASET.splits, "train": ended})
+    with pytest.raises(OutOfMemoryError, match=r"a process that loads images was killed, .* /dev/shm") as caught:
+        train(replace(QUICK, num_workers=1), dataset=dataset)
+    assert "docker run --shm-size=2g" in caught.value.hint
+
+
+def _end_by(number: signal.Signals) -> Any:
+    os.kill(os.getpid(), number)
+    time.sleep(60)  # a signal's handler runs in this process
+
+
+@pytest.mark.usefixtures("slurm_job")
+def test_a_job_of_slurm_trains_as_any_process_does(train: Train) -> None:
+    handlers = set()
+    train(replace(QUICK, epochs=1), report=lambda _: bool(handlers.add(signal.getsignal(signal.SIGUSR1))) or True)
+    assert handlers == {signal.SIG_DFL}
 
 
 def _break() -> Any:

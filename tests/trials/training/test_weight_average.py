@@ -91,6 +91,16 @@ def test_the_average_equals_one_kept_by_hand_and_is_left_in_the_module(decay: fl
     torch.testing.assert_close(module.state_dict(), witness.expected)
 
 
+def test_the_average_lies_on_the_device_that_trains() -> None:
+    """Of the devices every machine has, `meta` is the one that is not the CPU."""
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    trainer.strategy._root_device = torch.device("meta")  # type: ignore[attr-defined]
+    average = WeightAverage(0.9)
+    average.setup(trainer, Line(), "fit")
+    assert average._average_model is not None
+    assert {one.device.type for one in average._average_model.parameters()} == {"meta"}
+
+
 def test_without_a_step_the_module_keeps_its_weights() -> None:
     module = Line()
     before = {name: value.clone() for name, value in module.state_dict().items()}

@@ -98,6 +98,7 @@ class BrokenItems:
         ignored: Sequence[bool] | None = None,
         num_broken: int = 0,
         path: Path,
+        places: Sequence[str] = (),
     ) -> Sample | None:
         """Return the sample of an image with its usable boxes, clipped to it; None if all of its boxes are broken.
 
@@ -112,8 +113,9 @@ class BrokenItems:
             ignored: Which of the N boxes are ignored; None for none.
             num_broken: Boxes of this image that were recorded as broken before.
             path: The annotation's file, for messages.
+            places: What leads to each of the N boxes in the file; by default their numbers and corners in pixels.
         """
-        clipped, kept = self._clip(boxes, image.size_hw, path=path)
+        clipped, kept = self._clip(boxes, image.size_hw, path=path, places=places)
         name = relative_name(image.load.path, self.root)
         if not len(kept) and num_broken + len(boxes) and self._on_broken != "skip-boxes":
             self.left_out.append(f"{name}: the image is left out, since all of its boxes are broken")
@@ -129,7 +131,7 @@ class BrokenItems:
         )
 
     def _clip(
-        self, boxes: Sequence[Sequence[float]], size_hw: tuple[int, int], *, path: Path
+        self, boxes: Sequence[Sequence[float]], size_hw: tuple[int, int], *, path: Path, places: Sequence[str]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         """Return the usable boxes, (M, 4), and their indices among the given ones, (M,)."""
         given = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
@@ -139,9 +141,10 @@ class BrokenItems:
         with np.errstate(invalid="ignore"):
             usable = (clipped[:, 2:] - clipped[:, :2] >= _SMALLEST_SIDE_PX).all(axis=1) & np.isfinite(given).all(axis=1)
             moved = np.abs(clipped - given).max(axis=1) > _CLIP_TOLERANCE_PX
-        for index in np.flatnonzero(~usable):
+        for index in np.flatnonzero(~usable).tolist():
             box = tuple(round(float(value), 2) for value in given[index])
-            self.add_box(path, f"box {index + 1} {box} {_fault(given[index], size_hw)}")
+            place = places[index] if places else f"box {index + 1} {box}"
+            self.add_box(path, f"{place} {_fault(given[index], size_hw)}")
         self._num_clipped += int((moved & usable).sum())
         return clipped[usable].astype(np.float32), np.flatnonzero(usable)
 

@@ -356,18 +356,20 @@ def _to_sample(
     checked = broken.check_image(path, stated_size_hw=_stated_size(image))
     if checked is None:
         return None
-    boxes, labels, crowd = [], [], []
+    boxes, labels, crowd, places = [], [], [], []
     for annotation in annotations:
+        place = f"annotation {annotation.get('id')} of {image['file_name']}:"
         try:
             box, is_crowd = _box(annotation), read_flag(annotation.get("iscrowd"), "iscrowd")
         except ValueError as error:
-            broken.add(file, f"annotation {annotation.get('id')} of {image['file_name']}: {error}")
+            broken.add(file, f"{place} {error}")
         else:
             boxes.append(box)
             labels.append(annotation["label"])
             crowd.append(is_crowd)
+            places.append(f"{place} bbox [{', '.join(f'{float(value):g}' for value in annotation['bbox'])}]")
     num_broken = len(annotations) - len(boxes)
-    return broken.make_sample(checked, boxes, labels, ignored=crowd, num_broken=num_broken, path=path)
+    return broken.make_sample(checked, boxes, labels, ignored=crowd, num_broken=num_broken, path=file, places=places)
 
 
 def _stated_size(image: _Json) -> tuple[int, int] | None:

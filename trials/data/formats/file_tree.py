@@ -279,15 +279,15 @@ def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
             continue
         path = folder / entry.name
         if entry.is_dir():
-            if not _is_of_searches(path):
+            if not _is_of_programs(path):
                 yield from _walk(path, above | {here})
         elif entry.is_file() or entry.is_symlink():  # a pipe would be waited for
             yield path
 
 
-def _is_of_searches(folder: Path) -> bool:
-    """Return whether this tool's searches keep their files there, pictures among them: usually runs/."""
-    return (folder / "latency.db").is_file()
+def _is_of_programs(folder: Path) -> bool:
+    """Return whether programs keep files there, pictures among them: this tool's searches (usually runs/), or Python's."""
+    return (folder / "latency.db").is_file() or (folder / "pyvenv.cfg").is_file()
 
 
 def _identity(folder: Path) -> tuple[int, int]:

@@ -35,8 +35,9 @@ from trials.whole_file import whole_folder
 
 _IMAGES, _OBJECTS, _BOXES = ("image", "img"), ("objects", "annotations", "faces"), ("bbox", "bboxes", "boxes", "box")
 _CLASSES = ("category", "categories", "category_id", "label", "labels", "class", "class_id")
+_IGNORED = ("iscrowd", "is_crowd", "difficult", "invalid")
 _BATCH_ROWS = 32
-_UNPACKER = 4
+_UNPACKER = 5
 """Identifies what unpacked a file; another version of ours may read boxes or classes otherwise."""
 _TOLERANCE_PX = 1.0  # a box past the edge by rounding does not tell xywh from xyxy
 _MOST_OUTSIDE = 0.1  # share of boxes past the edge that errors explain; of corners read as xywh some half are
@@ -58,7 +59,8 @@ def read_parquet(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
     """Read Parquet files as one dataset; a file's name or folder gives its split, else it is for training.
 
     Boxes are COCO's xywh in pixels; if some reach outside their image that way, and all lie inside as xyxy, they are those.
-    A note tells which, and another where classes are numbers that nothing names.
+    A note tells which, and another where classes are numbers that nothing names. Boxes flagged as crowd, difficult or
+    invalid become ignored ones.
 
     Args:
         tree: The files, of which `is_parquet` is true.
@@ -235,15 +237,16 @@ def _find_image(name: str, file: Path, tree: FileTree) -> Path | None:
 
 
 def _boxes_and_names(objects: Any, stated: Sequence[str], path: Path) -> dict[str, Any]:
-    """Return a row's boxes and the names of their classes; a number without a name stays one where names are stated.
+    """Return a row's boxes, the names of their classes, and flags of those to ignore, None without a field of flags.
 
-    Where none are, ``has_numbers`` tells whether a number became a name.
+    A number without a name stays one where names are stated. Where none are, ``has_numbers`` tells whether a number became
+    a name.
     """
     items = objects or []
     if isinstance(items, dict):  # a list for each field, as `datasets` stored sequences up to version 3
         items = [dict(zip(items, values, strict=False)) for values in zip_longest(*items.values())]
     fields = list(items[0]) if items else []
-    box, label = _find(fields, _BOXES), _find(fields, _CLASSES)
+    box, label, ignored = _find(fields, _BOXES), _find(fields, _CLASSES), _find(fields, _IGNORED)
     if items and box is None:
         raise DatasetError(
             f"{path}: the objects have no field of boxes ({' or '.join(_BOXES)}), but {', '.join(fields)}"
@@ -254,7 +257,8 @@ def _boxes_and_names(objects: Any, stated: Sequence[str], path: Path) -> dict[st
         labels = [stated[v] if isinstance(v, int) and 0 <= v < len(stated) else v for v in labels]
     else:
         labels = [v if v is None else str(v) for v in labels]
-    return {"boxes": [item[box] for item in items], "names": labels, "has_numbers": has_numbers}
+    flags = [item[ignored] if ignored else None for item in items]
+    return {"boxes": [item[box] for item in items], "names": labels, "ignored": flags, "has_numbers": has_numbers}
 
 
 def _class(value: Any) -> int | str | None:
@@ -301,11 +305,12 @@ def _to_coco(rows: _Rows, names: Sequence[str], *, is_xyxy: bool) -> dict[str, _
     labels = {name: label for label, name in enumerate(names)}
     annotations: _Rows = []
     for image, row in enumerate(rows):
-        for box, name in zip(row["boxes"], row["names"], strict=True):
+        for box, name, flag in zip(row["boxes"], row["names"], row["ignored"], strict=True):
             if is_xyxy and _is_box(box):
                 box = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
             category = labels.get(name, name)
-            annotations.append({"id": len(annotations), "image_id": image, "category_id": category, "bbox": box})
+            found = {"id": len(annotations), "image_id": image, "category_id": category, "bbox": box, "iscrowd": flag}
+            annotations.append(found)
     images = [{"id": image, "file_name": row["place"]} for image, row in enumerate(rows)]
     categories = [{"id": label, "name": name} for name, label in labels.items()]
     return {"images": images, "annotations": annotations, "categories": categories}

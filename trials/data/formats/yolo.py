@@ -327,20 +327,25 @@ def _to_sample(path: Path, labels_at: Path, *, labels: LabelReader, broken: Brok
     if image is None:
         return None
     num_before = len(broken.left_out)
-    classes, boxes = labels.read(labels_at, broken)
+    classes, boxes, lines = labels.read(labels_at, broken)
     height, width = image.size_hw
     in_pixels = [(x1 * width, y1 * height, x2 * width, y2 * height) for x1, y1, x2, y2 in boxes]
     num_broken = len(broken.left_out) - num_before
-    return broken.make_sample(image, in_pixels, classes, num_broken=num_broken, path=labels_at)
+    return broken.make_sample(image, in_pixels, classes, num_broken=num_broken, path=labels_at, places=lines)
 
 
 def _note_unused_images(images: Sequence[Path], root: Path) -> list[str]:
-    """Return a sentence on the images that are in no split, if there are any."""
-    used = set(images)
-    unused = [path for path in FileTree(root).images if path not in used]
-    if unused:  # the YAML's places may lead there in other words
-        places = {os.path.abspath(path) for path in images}
-        unused = [path for path in unused if os.path.abspath(path) not in places]
+    """Return a sentence on the images that are in no split, if there are any.
+
+    They are looked for below the root, unless no split's images are there: then it is a folder of other things.
+    """
+    used = {os.path.abspath(path) for path in images}  # the YAML's places may lead there in other words
+    if not any(Path(path).is_relative_to(os.path.abspath(root)) for path in used):
+        return []
+    try:
+        unused = [path for path in FileTree(root).images if os.path.abspath(path) not in used]
+    except DatasetError as error:
+        return [f"images in no split are not counted: {error.message}"]
     if not unused:
         return []
     return [f"{counted(len(unused), 'image(s) in no split is|are')} left out, first {relative_name(unused[0], root)}"]

@@ -28,21 +28,23 @@ class LabelReader:
     counts: Counter[str] = field(default_factory=Counter)
     """How many lines were repeated or hold outlines, over all files."""
 
-    def read(self, path: Path, broken: BrokenItems) -> tuple[list[int], list[_Box]]:
-        """Return the classes and boxes of a label file; none where there is no file.
+    def read(self, path: Path, broken: BrokenItems) -> tuple[list[int], list[_Box], list[str]]:
+        """Return the classes, boxes and places of a label file's objects; none where there is no file.
 
         The same line twice counts once, as in Ultralytics' loader.
         """
-        found: dict[tuple[int, _Box], None] = {}
+        found: dict[tuple[int, _Box], str] = {}
         for number, line in enumerate(_read_lines(path, broken), 1):
+            if not line.strip():
+                continue
             try:
                 entry = self._parse(line)
             except ValueError as error:
                 broken.add(path, f"line {number}: {error}")
                 continue
             self.counts["repeated"] += entry in found
-            found[entry] = None
-        return [label for label, _ in found], [box for _, box in found]
+            found.setdefault(entry, f"line {number}: the box")
+        return [label for label, _ in found], [box for _, box in found], list(found.values())
 
     def notes(self) -> list[str]:
         """Return sentences on the counts that are not zero."""
@@ -94,7 +96,7 @@ def _read_lines(path: Path, broken: BrokenItems) -> list[str]:
     if not os.path.isfile(path):
         return []
     try:
-        return [line for line in read_text(path).splitlines() if line.strip()]
+        return read_text(path).splitlines()
     except UnicodeDecodeError as error:
         broken.add(path, f"the labels are not text: {error}")
         return []

@@ -182,6 +182,8 @@ def _reading(path: Path) -> Iterator[tuple[Image.Image, bool]]:
                     raise ValueError(
                         f"it has {image.width}×{image.height} pixels, more than the {MOST_PIXELS:,} that are read"
                     )
+                if image.mode == "F":  # of no known range: Pillow would make 0 to 1 black
+                    raise ValueError("its pixels are floating-point numbers; save it with 8 bits a channel")
                 yield image, completed is not None
     except _MissingPixelsError:
         raise

@@ -64,6 +64,15 @@ def write_parquet(tmp_path: Path, home: Path) -> WriteParquet:
     return write
 
 
+@pytest.mark.parametrize("field", ["iscrowd", "is_crowd", "difficult", "invalid"])
+def test_flagged_boxes_are_ignored(write_parquet: WriteParquet, field: str) -> None:
+    row = _row(0)
+    root = write_parquet(train=[{**row, "objects": {**row["objects"], field: [False, True]}}], validation=[_row(1)])
+    dataset = open_dataset(str(root))
+    assert dataset.splits["train"][0].ignored.tolist() == [False, True]
+    assert not dataset.splits["val"][0].ignored.any()
+
+
 def test_parquet_of_hugging_face(write_parquet: WriteParquet, home: Path) -> None:
     root = write_parquet(train=[_row(0), _row(1, [], [])], validation=[_row(2)])
     dataset = open_dataset(str(root))

@@ -77,14 +77,14 @@ def test_image_without_labels_has_no_objects(write_yolo, write_image) -> None:
         ("0 0.5 0.5 0.1", r"line 1: holds 3 numbers after the class"),
         ("0 a b c d", r"line 1: could not convert string to float: 'a'"),
         ("0 30 20 10 10", r"line 1: holds 30: coordinates are shares of the image"),
-        ("0 0.5 0.5 0 0.1", r"box 1 .* has no area"),
-        ("0 1.5 0.5 0.2 0.2", r"box 1 .* lies outside its image \(64×48\)"),
-        ("0 nan 0.5 0.2 0.2", r"box 1 .* is not finite"),
+        ("0 0.5 0.5 0 0.1", r"line 1: the box has no area"),
+        ("0 1.5 0.5 0.2 0.2", r"line 1: the box lies outside its image \(64×48\)"),
+        ("0 nan 0.5 0.2 0.2", r"line 1: the box is not finite"),
     ],
 )
 def test_broken_line(write_yolo, labels: str, message: str) -> None:
-    root = write_yolo(f"1 0.5 0.5 0.5 0.25\n{labels}\n")
-    message = message.replace("line 1", "line 2").replace("box 1", "box 2")
+    root = write_yolo(f"1 0.5 0.5 0.5 0.25\n\n{labels}\n")
+    message = message.replace("line 1", "line 3")
     with pytest.raises(DatasetError, match=message):
         open_dataset(str(root))
     dataset = open_dataset(str(root), on_broken="skip")
@@ -106,6 +106,34 @@ def test_images_in_no_split_are_counted(write_yolo, write_image) -> None:
     root = write_yolo(yaml="train: images/train\nnames: [cat, dog]\n")
     write_image(root / "images/train/more.jpg")
     assert "1 image in no split is left out, first images/val/val.jpg" in open_dataset(str(root)).notes
+
+
+def test_a_yaml_whose_images_lie_elsewhere_says_nothing_of_those_beside_it(write_yolo, write_image) -> None:
+    root = write_yolo()
+    (root / "home").mkdir()
+    (root / "home/data.yaml").write_text(f"train: {root}/images/train\nval: {root}/images/val\nnames: [cat, dog]\n")
+    write_image(root / "home/photos/mine.jpg")
+    assert open_dataset(str(root / "home/data.yaml")).notes == ()
+
+
+def test_only_a_note_needs_the_folders_beside_the_images(
+    write_yolo, write_image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_yolo()
+    write_image(root / "venv/lib/logo.png")
+    (root / "venv/pyvenv.cfg").touch()
+    assert open_dataset(str(root / "data.yaml")).notes == ()
+    (root / "private").mkdir()
+    scan = os.scandir
+
+    def refuse(folder: Path) -> object:
+        if Path(folder).name == "private":
+            raise PermissionError(13, "Permission denied")
+        return scan(folder)
+
+    monkeypatch.setattr("os.scandir", refuse)  # root may read any folder
+    (note,) = open_dataset(str(root / "data.yaml")).notes
+    assert note == f"images in no split are not counted: {root}/private: the folder cannot be read: Permission denied"
 
 
 def test_two_images_of_one_label_file(write_yolo, write_image) -> None:

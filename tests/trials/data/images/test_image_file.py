@@ -216,6 +216,13 @@ def test_no_file_is_taken_for_a_format_that_runs_a_program(tmp_path: Path) -> No
         check_image(path)
 
 
+def test_floating_point_pixels_are_refused_by_the_header(tmp_path: Path) -> None:
+    path = tmp_path / "float.tif"
+    Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(path)
+    with pytest.raises(ValueError, match="its pixels are floating-point numbers; save it with 8 bits a channel"):
+        check_image(path)
+
+
 def test_more_pixels_than_memory_should_take_are_refused_by_the_header(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.new("1", (8001, 8000)).save(path)

@@ -24,6 +24,7 @@ from trials.data.formats.foreign.foreign_format import (
 from trials.data.formats.outlines import Xyxy, bound, bound_boxes, bound_turned
 from trials.data.formats.stated_values import read_flag, read_rotation
 
+_IGNORED = ("is_crowd", "difficult")  # what it makes of COCO's crowds and of VOC's difficult objects
 _WITH_BOX = frozenset({"bbox", "polygon"})
 
 
@@ -58,8 +59,8 @@ def _read_box(annotations: list[dict[str, Any]], size_hw: tuple[int, int]) -> La
         raise NoBoxError(f"{annotations[0]['type']} without a class")
     if not isinstance(label, int) or not 0 <= label < len(names):
         raise ValueError(f"has an unknown class {label!r}")
-    is_crowd = any(read_flag(_attributes(annotation).get("is_crowd"), "is_crowd") for annotation in annotations)
-    return LabelledBox(read_name(names[label]), box, is_ignored=is_crowd)
+    flags = [(_attributes(annotation).get(name), name) for annotation in annotations for name in _IGNORED]
+    return LabelledBox(read_name(names[label]), box, is_ignored=any(read_flag(*flag) for flag in flags))
 
 
 def _bound_annotation(annotation: dict[str, Any]) -> Xyxy:

@@ -631,12 +631,13 @@ def test_label_studio_video_is_named(tmp_path: Path) -> None:
         open_dataset(str(tmp_path))
 
 
-def test_datumaro_polygons_crowds_and_masks(tmp_path: Path, write_image, write_foreign: WriteForeign) -> None:
+@pytest.mark.parametrize("flag", ["is_crowd", "difficult"])
+def test_datumaro_polygons_crowds_and_masks(write_foreign: WriteForeign, flag: str) -> None:
     root = write_foreign("datumaro")
     path = root / "annotations/train.json"
     document = json.loads(path.read_text())
     document["items"][0]["annotations"] = [
-        {"type": "polygon", "label_id": 0, "points": [1, 2, 9, 2, 5, 12], "attributes": {"is_crowd": True}},
+        {"type": "polygon", "label_id": 0, "points": [1, 2, 9, 2, 5, 12], "attributes": {flag: True}},
         {"type": "mask", "label_id": 0, "rle": {"counts": "", "size": [48, 64]}},
         {"type": "bbox", "label_id": 5, "bbox": [1, 1, 2, 2]},
     ]
