@@ -32,7 +32,7 @@ from trials.training.data_module import DetectionData
 from trials.training.detection_module import DetectionModule, split_targets
 from trials.training.kept_memory import keep_freed_memory
 from trials.training.losses.anchored_loss import DetectionLoss, modern_loss
-from trials.training.mixed_depthwise import mix_depthwise
+from trials.training.mixed_convolutions import mix_convolutions
 from trials.training.optimiser import OptimiserFactory
 from trials.training.recipes import modern_recipe
 
@@ -40,7 +40,7 @@ VARIANTS = {
     "float32": ("fp32",),
     "float32, freed memory kept": ("fp32", "keep"),
     "bfloat16, freed memory kept": ("bf16", "keep"),
-    "… and depthwise convolutions mixed": ("bf16", "keep", "mix"),
+    "… and convolutions mixed": ("bf16", "keep", "mix"),
 }
 
 
@@ -94,7 +94,7 @@ def _make_step(given: argparse.Namespace, *, is_bf16: bool, is_mixed: bool) -> C
     detector, data = _make_detector(given)
     batch = next(iter(data.train_dataloader()))
     if is_mixed:
-        mix_depthwise(detector.network)
+        mix_convolutions(detector.network)
     configured = detector.configure_optimizers()
     optimiser = configured["optimizer"]
 

@@ -20,7 +20,7 @@ from trials.data.images.letterbox import as_network_input
 from trials.one_shot.losses import Losses
 from trials.training.detection_module import split_targets
 from trials.training.kept_memory import keep_freed_memory
-from trials.training.mixed_depthwise import mix_depthwise
+from trials.training.mixed_convolutions import mix_convolutions
 
 _SMALLEST_SIDE_PX = 2.0
 """Boxes that a smaller image makes smaller are left out."""
@@ -35,7 +35,7 @@ class OneShotDetector(LightningModule):
         losses: Of the networks' maps.
         make_optimiser: Returns the optimiser of the weights and a schedule in steps.
         clip_norm: Of the gradient, 0 for none.
-        mixes_depthwise: Whether depthwise convolutions train as `MixedDepthwiseConv2d`.
+        mixes_formats: Whether convolutions train as `MixedConv2d`.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class OneShotDetector(LightningModule):
         losses: Losses,
         make_optimiser: Callable[[nn.Module], tuple[Optimizer, LRScheduler]],
         clip_norm: float,
-        mixes_depthwise: bool = False,
+        mixes_formats: bool = False,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False  # one backward pass for each network
         self.weights = weights
-        self._mixes_depthwise = mixes_depthwise
+        self._mixes_formats = mixes_formats
         self._draw, self._losses, self._make_optimiser, self._clip_norm = draw, losses, make_optimiser, clip_norm
 
     def setup(self, stage: str) -> None:
@@ -75,8 +75,8 @@ class OneShotDetector(LightningModule):
                 at_size[size] = shrink(batch, size)
             shrunk = at_size[size]
             network = self.weights.network(architecture)
-            if self._mixes_depthwise:
-                mix_depthwise(network)
+            if self._mixes_formats:
+                mix_convolutions(network)
             objects, ignored = split_targets(shrunk)
             maps = network(as_network_input(shrunk.images))
             loss: Tensor = self._losses.loss(network, input_size=size, device=self.device)(maps, objects, ignored).total

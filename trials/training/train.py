@@ -27,7 +27,7 @@ from trials.training.inheritance import inherit_weights
 from trials.training.last_checkpoint import LastCheckpoint, find_last
 from trials.training.lightning_guard import named_errors, quiet_lightning
 from trials.training.losses.choose import choose_coding, choose_loss
-from trials.training.mixed_depthwise import mix_depthwise
+from trials.training.mixed_convolutions import mix_convolutions
 from trials.training.optimiser import OptimiserFactory
 from trials.training.recorded_passes import RecordedPasses
 from trials.training.settings import NumberFormat, TrainSettings
@@ -131,7 +131,7 @@ def train_network(
     precision = choose_precision(settings, is_gpu=is_gpu)
     network.to(memory_format=torch.channels_last).train()
     if precision == "bf16" and not is_gpu:
-        mix_depthwise(network)
+        mix_convolutions(network)
     num_workers = choose_num_workers(settings, is_gpu=is_gpu)
     data = DetectionData(dataset, input_size, settings=settings, num_workers=num_workers)
     reports, pauses = EpochReports(report), Pauses(between_steps)
