@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from yoloret_nas.options.complete import complete_network, complete_path
+from yoloret_nas.options.values import check_file
 
 if TYPE_CHECKING:
     from trials.latency.comparison import Row
@@ -40,7 +41,7 @@ def compare(
     as_json: bool,
     root: Path,
 ) -> None:
-    """Compare NETWORKS: presets, YAML or JSON files of architectures, STUDY:TRIAL, exports, ONNX files of exports.
+    """Compare NETWORKS: presets, YAML or JSON files of architectures, STUDY:TRIAL, exports, files of exports.
 
     Accuracy is of trained networks only; latency is measured now, on each device.
     """
@@ -49,28 +50,38 @@ def compare(
     from trials.latency.open_device import open_device
     from yoloret_nas.sources import find_source
 
+    check_file("--out", out)
     found = [find_source(text, root=root) for text in sources]
     rows = [_describe(source, data=data, split=split, classes=classes) for source in found]
+
+    def show() -> None:
+        click.echo(json.dumps(rows, indent=1) if as_json else _table(rows))
+        if out is not None:
+            write_csv(rows, out)
+
     with ExitStack() as stack:
         devices = [stack.enter_context(closing(open_device(spec, patience_s=0))) for spec in specs]
-        for source, row in zip(found, rows, strict=True):
-            named = [(source.label, source.file or source.architecture)]
-            for measured in compare_latencies(devices, named, num_classes=row["classes"]):
-                row[f"ms on {measured.device}"] = _median(measured)
-    if out is not None:
-        write_csv(rows, out)
-    click.echo(json.dumps(rows, indent=1) if as_json else _table(rows))
+        for row in rows:
+            row.update({f"ms on {device.name}": None for device in devices})
+        try:
+            for source, row in zip(found, rows, strict=True):
+                named = [(source.label, source.file or source.architecture, row["classes"])]
+                for measured in compare_latencies(devices, named):
+                    row[f"ms on {measured.device}"] = _median(measured)
+        except KeyboardInterrupt:  # what took minutes on a board is not lost
+            show()
+            raise
+    show()
     if any(row[f"ms on {device.name}"] is None for row in rows for device in devices):
         raise click.exceptions.Exit(1)
 
 
 def _describe(source: "Source", *, data: str | None, split: str, classes: int) -> dict[str, Any]:
     from spaces.networks import build_network, count_macs, count_params
-    from trials.training import CHECKPOINT_FILE, read_checkpoint
+    from trials.training import CHECKPOINT_FILE
 
     is_trained = source.folder is not None and (source.folder / CHECKPOINT_FILE).is_file()
-    known = source.checkpoint if is_trained else _of_its_study(source)
-    num_classes = len(read_checkpoint(known).decoding.class_names) if known else classes
+    num_classes = source.num_classes or classes
     network = build_network(source.architecture, num_classes=num_classes)
     if data is not None and source.record is not None and not is_trained:
         click.echo(f"{source.label} is not scored on {data}: its weights are not kept", err=True)
@@ -85,15 +96,6 @@ def _describe(source: "Source", *, data: str | None, split: str, classes: int) -
         "MACs M": count_macs(network, input_size=source.architecture.input_size) / 1e6,
         "params M": count_params(network) / 1e6,
     }
-
-
-def _of_its_study(source: "Source") -> Path | None:
-    """Return the weights of another trial of a trial's study, which has as many classes; None where none are kept."""
-    from trials.training import CHECKPOINT_FILE
-
-    if source.record is None or source.folder is None:
-        return None
-    return next(iter(sorted(source.folder.parent.glob(f"*/{CHECKPOINT_FILE}"))), None)
 
 
 def _accuracy(source: "Source", *, data: str | None, split: str) -> tuple[float | None, float | None]:

@@ -9,6 +9,7 @@ import click
 
 from spaces.counted import counted
 from yoloret_nas.options.complete import complete_network
+from yoloret_nas.options.values import OptionError, check_file
 
 if TYPE_CHECKING:
     from yoloret_nas.predictions import Prediction
@@ -85,15 +86,10 @@ def predict(
 
 def _check_json(path: Path, *, inputs: tuple[Path, ...], out: Path) -> None:
     """Refuse a file that could not be written at the end, or that would take the place of an input."""
-    if path.exists() and not path.is_file():
-        reason = f"{path} is not a file"
-    elif not path.parent.is_dir() and path.parent != out:  # which will be there
-        reason = f"there is no folder {path.parent}"
-    elif any(path.exists() and one.exists() and path.samefile(one) for one in inputs):
-        reason = f"{path} is one of the inputs and would be replaced"
-    else:
-        return
-    raise click.BadParameter(f"{reason}; give another file", param_hint="--save-json")
+    if out.is_dir() or path.parent != out:  # else it will be there
+        check_file("--save-json", path)
+    if any(path.exists() and one.exists() and path.samefile(one) for one in inputs):
+        raise OptionError(f"--save-json {path} is one of the inputs and would be replaced", hint="give another file")
 
 
 def _line(source: Path, group: "list[Prediction]", class_names: list[str]) -> str:
