@@ -14,9 +14,10 @@ PROJECT_FILE = "yoloret-nas.yaml"
 
 TEMPLATE = """\
 # yoloret-nas reads this file from the folder it is called in. Every line is a flag of `yoloret-nas search`;
-# the command line overrides it. Uncomment the lines you need. data, device and dir hold for all commands.
+# the command line overrides it. Uncomment the lines you need. data, device, dir and skip_broken hold for all commands.
 
 # data: path/to/dataset        # VOC, COCO, YOLO, LabelMe, … (look at it first: yoloret-nas data)
+# skip_broken: true            # leave broken images and annotations out instead of stopping
 # device: cpu                  # where latency is measured
 # dir: runs                    # folder of the studies
 # max_latency: 33ms            # slower networks are not trained

@@ -11,7 +11,7 @@ from trials.training import check_classes, load_trained, read_checkpoint
 from trials.trial_result import ONNX_FILE
 from yoloret_nas.export.bundle import EFFICIENT_NMS_FILE, NMS_FILE, open_bundle
 from yoloret_nas.export.proof import detect_all
-from yoloret_nas.options.data import showing_check
+from yoloret_nas.options.data import showing_check, showing_images
 from yoloret_nas.sources import Source, SourceError
 
 
@@ -40,7 +40,8 @@ def score_source(source: Source, *, data: str, split: str, batch_size: int = 16,
         )
     if detector is not None:
         check_classes(detector.class_names, dataset, name=source.label)
-        found = detect_all(detector, dataset.splits[split])
+        with showing_images(Console(stderr=True), f"trying {source.label} on") as report:
+            found = detect_all(detector, dataset.splits[split], report)
         return score_detections(found, dataset.splits[split], class_names=dataset.class_names)
     assert checkpoint is not None
     check_classes(checkpoint.decoding.class_names, dataset, name=source.label)

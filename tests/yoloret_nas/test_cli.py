@@ -311,6 +311,9 @@ def test_an_image_whose_pixels_are_broken_is_found_by_data_and_search_alike(
     whole = path.read_bytes()
     begin = whole.index(b"IDAT")
     path.write_bytes(whole[: begin + 14] + bytes(8) + whole[begin + 22 :])  # neither its header nor its end tells
+    assert call("init", "--data", data, "--skip-broken").code == 0
+    assert read_project_file(Path("yoloret-nas.yaml")) == {"data": str(data), "skip_broken": True}
+    Path("yoloret-nas.yaml").unlink()
     reason = rf"data: images/train/{path.name}: the image cannot be read: .*hint: repair it, or skip .* --skip-broken"
     assert_refused(call("data", data, "--samples", "0"), 2, reason)
     assert_refused(call("search", "--data", data), 2, reason)
@@ -629,10 +632,13 @@ def test_an_export_is_tried_on_the_study_s_images_or_on_others(
     others = call(*base, "others", "--data", "shapes:train=4,val=6,size=64")
     assert others.code == 0, others.said
     assert "on 6 images of val" in others.out
-    assert_refused(
-        call(*base, "gone", "--data", "nowhere"), 2, "or name other images with --data, or none with --no-check"
-    )
+    assert "trying model.onnx on 6 images" in others.err
+    nowhere = (*base, "gone", "--data", "nowhere")
+    assert_refused(call(*nowhere), 2, "or others, with --data, or none with --no-check")
+    no_check = ("--no-check", "--precision", "int8")
+    assert_refused(call(*nowhere, *no_check), 2, "or others, with --data, or leave int8 out of --precision")
     assert_refused(call(*base, "gone", "--data", SHAPES, "--no-check"), 2, "leave out --no-check")
+    assert call(*base, "calibrated", "--data", SHAPES, *no_check).code == 0
     assert not Path("gone").exists()
     assert not list(Path().glob(".*-*"))
 
@@ -654,9 +660,9 @@ def test_an_export_that_finds_something_else_is_not_written(
         monkeypatch.setattr(run, "select", lambda boxes, *rest: select(boxes + 500, *rest))
     else:
         monkeypatch.setattr(proof, "Decoded", lambda *given: _Moved(Decoded(*given)))
-    assert_refused(
-        call("export", "--study", "real", "--dir", real_study.root, "--no-measure", "--out", "gone"), 1, message
-    )
+    base = ("export", "--study", "real", "--dir", real_study.root, "--no-measure", "--out", "gone")
+    assert_refused(call(*base), 1, message)
+    assert_refused(call(*base, "--data", SHAPES), 1, message)  # the same images, by another path for example
     assert not Path("gone").exists()
     assert not list(Path().glob(".*-*"))
 
@@ -744,6 +750,16 @@ def test_an_export_of_a_device_that_is_away_says_so(
     assert called.code == 0, called.said
     assert "raw.onnx: not measured: nano cannot be reached" in called.out
     assert "| `raw.onnx` | not tried |  | not measured: nano cannot be reached |" in Path("here/README.md").read_text()
+
+
+@pytest.mark.parametrize("command", ["export", "compare"])
+def test_broken_items_of_other_images_are_left_out_where_asked(call: Call, real_study: RealStudy, command: str) -> None:
+    data = write_yolo(Path("data"))
+    (data / "labels" / "train" / "1.txt").write_text("7 0.5 0.5 0.5 0.5\n")
+    words = ["--study", "real", "--out", "gone"] if command == "export" else ["real:0"]
+    base = (command, *words, "--dir", real_study.root, "--data", data)
+    assert_refused(call(*base), 2, r"1\.txt.*class 7.*--skip-broken")
+    assert_refused(call(*base, "--skip-broken"), 2, "(has|knows) the classes")
 
 
 def test_an_export_becomes_a_version_in_mlflow_s_registry(
@@ -868,10 +884,11 @@ def test_predict_draws_the_boxes_of_images_and_folders(call: Call, exported: Pat
         Image.effect_noise(size, 90).convert("RGB").save(Path("photos") / name)
     called = call("predict", exported, "photos/a.png", "photos", "--score", "0.01")
     assert called.code == 0, called.said
-    assert re.search(r"photos/a\.png: \d+ \w+, .* → predictions/a\.png", called.out)
+    assert re.search(r"photos/a\.png: [1-9]\d* \w+.* → predictions/a\.png", called.out)
     assert {path.name for path in Path("predictions").iterdir()} == {"a.png", "b.png"}
     with Image.open("predictions/b.png") as picture:
         assert picture.size == (120, 80)
+    assert "photos/a.png: no boxes → " in call("predict", exported, "photos/a.png", "--score", "1").out
     called = call("predict", exported, "photos/b.jpg", "--score", "0.01", "--json", "--out", "elsewhere")
     (entry,) = json.loads(called.out)
     assert entry["picture"] == "elsewhere/b.png"
@@ -1069,7 +1086,7 @@ def test_init_writes_a_file_that_changes_nothing_and_explains_valid_flags(call: 
     assert_refused(call("init"), 2, "error: yoloret-nas.yaml exists already")
     every = tmp_path / "every.yaml"
     every.write_text(re.sub(r"(?m)^# (?=\w+: )", "", TEMPLATE), encoding="utf-8")
-    flags = {"data", "device", "dir", "max_latency", "space", "epochs", "refit", "budget"}
+    flags = {"data", "device", "dir", "max_latency", "skip_broken", "space", "epochs", "refit", "budget"}
     assert set(read_project_file(every)) == flags
 
 

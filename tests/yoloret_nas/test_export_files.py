@@ -270,10 +270,11 @@ def test_predict_draws_videos_and_saves_lines_and_crops(call: Call, exported: Pa
     words = ("--score", "0.01", "--save-json", "found.jsonl", "--save-crops")
     called = call("predict", exported, "photo.jpg", "film.avi", *words)
     assert called.code == 0, called.said
-    assert re.search(r"^film\.avi: 3 frames, \d+ \w+, .* → predictions/film\.mp4$", called.out, re.MULTILINE)
+    assert re.search(r"^film\.avi: 3 frames, [1-9]\d* \w+.* → predictions/film\.mp4$", called.out, re.MULTILINE)
     assert called.out.splitlines()[-1] == "wrote found.jsonl, predictions/crops"
     lines = [json.loads(line) for line in Path("found.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [line["image"] for line in lines] == ["photo.jpg", *(f"film.avi#{number}" for number in range(3))]
+    assert "film.avi: detecting in 3 frames" in called.err
     drawn = run.open_stream("predictions/film.mp4")
     assert len(list(run.frames("film", drawn))) == 3
     drawn.release()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @click.option(
     "--split", type=click.Choice(("train", "val", "test")), default="val", help="Split of --data to score on."
 )
+@click.option("--skip-broken", is_flag=True, help="Leave broken images and annotations out instead of stopping.")
 @click.option("--classes", type=click.IntRange(1), default=20, help="Classes of networks that were never trained.")
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="Write the table there as CSV.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -36,6 +37,7 @@ def compare(
     specs: tuple[str, ...],
     data: str | None,
     split: str,
+    skip_broken: bool,
     classes: int,
     out: Path | None,
     as_json: bool,
@@ -52,7 +54,7 @@ def compare(
 
     check_file("--out", out)
     found = [find_source(text, root=root) for text in sources]
-    rows = [_describe(source, data=data, split=split, classes=classes) for source in found]
+    rows = [_describe(source, data=data, split=split, skip_broken=skip_broken, classes=classes) for source in found]
 
     def show() -> None:
         click.echo(json.dumps(rows, indent=1) if as_json else _table(rows))
@@ -76,7 +78,7 @@ def compare(
         raise click.exceptions.Exit(1)
 
 
-def _describe(source: "Source", *, data: str | None, split: str, classes: int) -> dict[str, Any]:
+def _describe(source: "Source", *, data: str | None, split: str, skip_broken: bool, classes: int) -> dict[str, Any]:
     from spaces.networks import build_network, count_macs, count_params
     from trials.training import CHECKPOINT_FILE
 
@@ -85,8 +87,9 @@ def _describe(source: "Source", *, data: str | None, split: str, classes: int) -
     network = build_network(source.architecture, num_classes=num_classes)
     if data is not None and source.record is not None and not is_trained:
         click.echo(f"{source.label} is not scored on {data}: its weights are not kept", err=True)
-    has_score = is_trained or (source.record is not None and data is None)
-    ap, ap50 = _accuracy(source, data=data, split=split) if has_score else (None, None)
+    ap, ap50 = (None, None)
+    if is_trained or (source.record is not None and data is None):
+        ap, ap50 = _accuracy(source, data=data, split=split, skip_broken=skip_broken)
     return {
         "network": source.label,
         "size": source.architecture.input_size,
@@ -98,13 +101,15 @@ def _describe(source: "Source", *, data: str | None, split: str, classes: int) -
     }
 
 
-def _accuracy(source: "Source", *, data: str | None, split: str) -> tuple[float | None, float | None]:
+def _accuracy(
+    source: "Source", *, data: str | None, split: str, skip_broken: bool
+) -> tuple[float | None, float | None]:
     from yoloret_nas.export.model_card import METRICS_FILE
 
     if data is not None:
         from yoloret_nas.scoring import score_source
 
-        scores = score_source(source, data=data, split=split)
+        scores = score_source(source, data=data, split=split, skip_broken=skip_broken)
         return scores.ap, scores.ap50
     if source.record is not None:
         return source.record.result.ap, source.record.result.ap50

@@ -4,6 +4,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
+
 from spaces import YoloRetError
 from spaces.networks import YoloReT
 from trials.detections import Decoding
@@ -159,6 +161,7 @@ def build_and_measure(
                 sources[Path(EFFICIENT_NMS_FILE).with_suffix(".engine").name] = folder / EFFICIENT_NMS_FILE
             for name, source in sources.items():
                 if name.endswith(".engine"):
+                    click.echo(f"building {name} on {target.device}, which takes minutes on a board", err=True)
                     device.build_engine(source, folder / name)
                     add_engine(folder, name, device.identity())
         if not is_measured:
@@ -174,6 +177,7 @@ def _measure(
     try:
         if reason := _why_not_measured(name, device):
             return reason
+        click.echo(f"measuring {name} on {device.name}", err=True)
         if path.suffix == ".xml":
             device = in_openvino(device)
         cache.share_scale(searched, device.identity())
