@@ -83,8 +83,6 @@ def defaults_of(command: click.Command, given: Mapping[str, Any]) -> dict[str, A
         if flag in given and is_reached:
             is_one_of_several = parameter.multiple and not isinstance(given[flag], list)
             value = [given[flag]] if is_one_of_several else given[flag]
-            if isinstance(parameter.type, click.Path) and isinstance(value, str):
-                value = os.path.expanduser(value)  # as a shell does with what is typed
             defaults[str(parameter.name)] = [*map(_as_typed, value)] if isinstance(value, list) else _as_typed(value)
     return defaults
 
@@ -95,8 +93,8 @@ def parameters_of(command: click.Command) -> dict[str, click.Parameter]:
 
 
 def _as_typed(value: str | float) -> str | bool:
-    """Return a value as the command line would have it: to click's types a number may be a file that is open."""
-    return value if isinstance(value, bool) else str(value)
+    """Return a value as a shell would have given it: a home folder by its path, and a number, to click's types, as text."""
+    return value if isinstance(value, bool) else os.path.expanduser(str(value))
 
 
 def _plain(option: str) -> str:

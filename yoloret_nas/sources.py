@@ -94,6 +94,7 @@ def open_detector(text: str, *, root: Path) -> Iterator[run.Detector]:
         BundleError: the folder is not an export.
         SourceError: the text names nothing, or nothing trained.
     """
+    text = os.path.expanduser(text)
     if os.path.isfile(os.path.join(text, DETECTOR_FILE)):
         yield open_bundle(Path(text))
         return
@@ -125,7 +126,8 @@ def find_source(network: Network, *, root: Path) -> Source:
     """
     if isinstance(network, Architecture):
         return Source(label=network.key, architecture=network)
-    text, path = str(network), Path(network)
+    text = os.path.expanduser(network)
+    path = Path(text)
     if text in PRESETS:
         return Source(label=text, architecture=PRESETS[text])
     if os.path.isfile(path / DETECTOR_FILE):
@@ -184,7 +186,7 @@ def find_model(network: Network, *, root: Path, classes: int) -> tuple[Architect
     Raises:
         SourceError: as `find_source`.
     """
-    path = None if isinstance(network, Architecture) else Path(network)
+    path = None if isinstance(network, Architecture) else Path(os.path.expanduser(network))
     if path is not None and os.path.isfile(path) and path.suffix in _EXPORTED:
         return path, classes
     source = find_source(network, root=root)

@@ -63,6 +63,7 @@ from yoloret_nas.export.proof import Tolerance
 from yoloret_nas.options import choices
 from yoloret_nas.options.search import study_name
 from yoloret_nas.project_file import TEMPLATE, defaults_of, parameters_of, read_project_file
+from yoloret_nas.terminal.colour import coloured
 
 HOME = Path(__file__).parents[2]
 HEAVY = ("torch", "mlflow", "lightning", "optuna", "timm", "onnx", "onnxruntime", "numpy", "matplotlib", "cv2", "PIL")
@@ -235,6 +236,29 @@ def test_bad_input_is_one_clear_message(
 ) -> None:
     assert_refused(call(*arguments.split()), code, re.escape(message))
     assert played.started == []
+
+
+def test_a_search_from_python_leaves_no_temporary_file_and_prints_on_any_terminal(tmp_path: Path) -> None:
+    program = (
+        "import tempfile\n"
+        "from yoloret_nas.api import search_plan\n"
+        "from yoloret_nas.terminal.console import open_console\n"
+        "open_console().print('★')\n"
+        "search_plan._announce = search_plan.check_priors = lambda *_: None\n"
+        "def fetch_data(*_):\n"
+        "    print(tempfile.gettempdir())\n"
+        "    raise SystemExit\n"
+        "search_plan.fetch_data = fetch_data\n"
+        "from types import SimpleNamespace\n"
+        "plan = SimpleNamespace(settings=SimpleNamespace(dataset='shapes'))\n"
+        "search_plan.run_plan(plan, open_console())\n"
+    )
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(HOME), "TMPDIR": str(tmp_path)}
+    called = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert called.returncode == 0, called.stderr
+    star, folder = called.stdout.splitlines()
+    assert star == "\\u2605"
+    assert Path(folder).name.startswith("yoloret-nas-")
 
 
 def test_a_killed_search_leaves_no_temporary_file_of_a_library(
@@ -961,14 +985,17 @@ def test_a_port_that_is_taken_is_refused_before_links_to_it_are_printed(call: Ca
         called = call("ui", "--dir", real_study.root, "--port", port)
     assert_refused(called, 2, f"port {port} cannot be used")
     assert "http://" not in called.said
+    called = call("ui", "--dir", real_study.root, "--port", port, "--host", "192.0.2.7")
+    assert_refused(called, 2, "address 192.0.2.7 cannot be used .*; choose another with --host")
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.7", "gpu-box"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "2001:db8::7", "gpu-box"])
 def test_mlflow_answers_by_every_name_of_this_machine(host: str) -> None:
     names = _reached_as(host)
     allowed = admitted(names, 5001)
     hosts, pages = allowed["MLFLOW_SERVER_ALLOWED_HOSTS"], allowed["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"]
-    assert names[0] == (socket.gethostname() if host == "0.0.0.0" else host)  # of the links, which a browser can open
+    # Of the links, which a browser can open.
+    assert names[0].strip("[]") == (socket.gethostname() if host in ("0.0.0.0", "::") else host)
     for name in {*names, socket.gethostname(), "localhost"}:
         assert is_allowed_host_header(hosts, f"{name}:5001")
         assert not should_block_cors_request(f"http://{name}:5001", "POST", pages)
@@ -977,7 +1004,7 @@ def test_mlflow_answers_by_every_name_of_this_machine(host: str) -> None:
     assert not is_allowed_host_header(hosts, "example.org:5001")
     assert should_block_cors_request("http://example.org", "POST", pages)
     assert should_block_cors_request(f"http://{names[0]}:8080", "POST", pages)
-    assert _reached_as("127.0.0.1") == ["127.0.0.1"]
+    assert (_reached_as("127.0.0.1"), _reached_as("::1")) == (["127.0.0.1"], ["[::1]"])
 
 
 @pytest.fixture
@@ -1005,9 +1032,13 @@ def test_a_server_that_never_answers_is_ended() -> None:
         _serve(server, os.environ, is_up=lambda: False, links="", patience_s=0.01)
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
 def test_the_ui_says_at_once_what_it_starts_and_where_it_answers(
-    call: Call, real_study: RealStudy, monkeypatch: pytest.MonkeyPatch
+    call: Call, real_study: RealStudy, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
+    if host == "[::1]" and not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+
     def pages(root: Path) -> dict[str, dict[str, str]]:
         click.echo("the store is asked")
         return {"real": {"trials": "/#/1"}}
@@ -1016,13 +1047,13 @@ def test_the_ui_says_at_once_what_it_starts_and_where_it_answers(
     monkeypatch.setattr("yoloret_nas.commands.ui._serve", lambda *_, links, **__: click.echo(links))
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    called = call("ui", "--dir", real_study.root, "--port", port)
+    called = call("ui", "--dir", real_study.root, "--port", port, "--host", host)
     assert called.out.splitlines() == [
         f"starting MLflow's server on {store_path(real_study.root)}, which takes half a minute; Ctrl-C ends it",
         "the store is asked",
-        f"MLflow answers at http://127.0.0.1:{port}",
+        f"MLflow answers at http://{host}:{port}",
         "  real",
-        f"    trials: http://127.0.0.1:{port}/#/1",
+        f"    trials: http://{host}:{port}/#/1",
     ]
 
 
@@ -1045,6 +1076,32 @@ def test_whatever_ends_the_ui_ends_its_server_too(number: signal.Signals, real_s
 def _listens(address: tuple[str, int]) -> bool:
     with socket.socket() as client:
         return client.connect_ex(address) == 0
+
+
+def test_a_study_that_cannot_be_read_hides_no_other(call: Call, copied_study: RealStudy) -> None:
+    storage = open_storage(copied_study.root)
+    attributes = optuna.load_study(study_name="real", storage=storage).user_attrs
+    damaged = optuna.create_study(study_name="damaged", storage=storage)
+    for name, value in attributes.items():
+        damaged.set_user_attr(name, {} if name == "settings" else value)
+    called = call("studies", "--dir", copied_study.root, "--json")
+    assert called.code == 0, called.said
+    assert [row["name"] for row in json.loads(called.out)] == ["real"]
+    assert "note: " in called.err
+    assert "damaged" in called.err
+
+
+def test_a_user_s_words_are_shown_as_they_are(call: Call, copied_study: RealStudy) -> None:
+    study = optuna.load_study(study_name="real", storage=open_storage(copied_study.root))
+    study.set_user_attr("settings", study.user_attrs["settings"] | {"dataset": "cells [v2] [/x]"})
+    assert "cells [v2] [/x]" in call("studies", "--dir", copied_study.root).out
+
+
+def test_no_colour_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert coloured("error:", "red") == click.style("error:", fg="red")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert coloured("error:", "red", bold=True) == "error:"
 
 
 def test_studies_are_listed_with_what_they_found(call: Call, real_study: RealStudy) -> None:
@@ -1192,7 +1249,10 @@ def test_the_project_file_stands_for_flags_and_flags_win(call: Call, played: Scr
     # A shell would have expanded what is typed.
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("HOME", str(Path("at home").absolute()))
-        Path("yoloret-nas.yaml").write_text("\n".join(line.replace("elsewhere", "~/studies") for line in lines))
+        Path("at home").mkdir()
+        Path("own.yaml").rename("at home/own.yaml")
+        text = "\n".join(lines).replace("elsewhere", "~/studies").replace("own.yaml", "~/own.yaml")
+        Path("yoloret-nas.yaml").write_text(text)
         assert call("search", "--budget", "1").code == 0
     assert Path("at home/studies/named").is_dir()
     assert not Path("~").exists()

@@ -135,7 +135,7 @@ class Trial:
         return write_export(
             opened,
             self._record,
-            None if out is None else Path(out),
+            None if out is None else Path(out).expanduser(),
             _to_options(options),
             refit=options.get("refit"),
             register=options.get("register"),

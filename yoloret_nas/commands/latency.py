@@ -56,6 +56,7 @@ def _print(rows: "list[Row]", *, as_json: bool) -> None:
 
 def _print_table(rows: "list[Row]") -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from trials.latency.comparison import MEASURED
@@ -66,12 +67,13 @@ def _print_table(rows: "list[Row]") -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         if row.latency is None:
-            table.add_row(row.model, row.device, "failed")
+            table.add_row(escape(row.model), escape(row.device), "failed")
             continue
         measured = row.latency
         rate = "" if measured.throughput_per_s is None else f"{measured.throughput_per_s:.1f}"
         figures = [f"{value:.3f}" for value in (measured.median_ms, measured.p90_ms, measured.p99_ms)]
-        table.add_row(row.model, row.device, *figures, f"{measured.spread:.1%}", rate, measured.device.precision)
+        figures += [f"{measured.spread:.1%}", rate, measured.device.precision]
+        table.add_row(escape(row.model), escape(row.device), *figures)
     console.print(table)
     for row in rows:
         for note in row.latency.notes if row.latency else ():
