@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import cv2
@@ -27,7 +28,7 @@ from trials.onnx.export import export_for_timing, read_opset
 from trials.onnx.openvino_model import write_openvino
 from trials.onnx.suppressed import Suppression, add_suppression
 from yoloret_nas.api.measure import measure
-from yoloret_nas.export import proof
+from yoloret_nas.export import precisions, proof
 from yoloret_nas.export.bundle import BundleError
 from yoloret_nas.export.target import choose_suppression
 from yoloret_nas.predictions import new_folder, predict_all
@@ -475,6 +476,14 @@ def test_what_was_measured_before_an_interrupt_is_shown(
         else:
             assert [row["ms on cpu"] is None for row in rows] == [False, True]
             assert Path("t.csv").is_file()
+
+
+def test_int8_is_calibrated_with_images_from_all_over_the_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[Any] = []
+    monkeypatch.setattr(precisions, "quantise", lambda source, target, samples, input_size: taken.extend(samples))
+    words: Any = {"decoding": SimpleNamespace(input_size=64), "calibration": range(1000)}
+    precisions.write_precision("int8", Path(), network=cast(Any, None), opset=13, **words)
+    assert (len(taken), taken[0], taken[-1]) == (128, 0, 999)
 
 
 def test_a_table_that_could_not_be_written_is_refused_before_anything_is_measured(call: Call, exported: Path) -> None:
