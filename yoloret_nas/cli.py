@@ -6,7 +6,6 @@ Nothing heavy is imported until a command runs, so that `--help` and bad usage a
 import difflib
 import errno
 import importlib
-import io
 import os
 import sys
 import traceback
@@ -14,9 +13,10 @@ from pathlib import Path
 
 import click
 
-from yoloret_nas.library_settings import quiet_libraries
+from yoloret_nas.library_settings import quiet_libraries, take_all_letters
 from yoloret_nas.packages import why_shadowed
 from yoloret_nas.project_file import PROJECT_FILE, ProjectFileError, defaults_of, read_project_file
+from yoloret_nas.terminal.colour import coloured
 
 COMMANDS = {
     "search": "Search for object detectors that are accurate and fast on your device.",
@@ -114,8 +114,7 @@ def main() -> None:
     quiet_libraries()
     debug = "--debug" in sys.argv
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show × or ★ is no reason to fail
+        take_all_letters(stream)
     try:
         if sys.platform != "linux":  # its locks, its leases and its list of usable cores are Linux's
             raise click.ClickException(f"yoloret-nas needs Linux, this is {sys.platform}; on Windows, use WSL")
@@ -158,7 +157,7 @@ def _explain(error: Exception, *, debug: bool) -> int:
     else:
         message = f"this is a bug in yoloret-nas: {type(error).__name__}: {error}"
         hint = "" if debug else "run it again with `yoloret-nas --debug …` to see where"
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {without_credentials(message)}", err=True)
+    click.echo(f"{coloured('error:', 'red', bold=True)} {without_credentials(message)}", err=True)
     if hint:
-        click.echo(f"{click.style('hint:', fg='cyan')} {hint}", err=True)
+        click.echo(f"{coloured('hint:', 'cyan')} {hint}", err=True)
     return exit_code

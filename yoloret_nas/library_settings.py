@@ -1,7 +1,9 @@
-"""What the libraries read when they are imported: to be set before."""
+"""What the libraries read when they are imported, to be set before; and what an output stream takes."""
 
+import io
 import os
 import warnings
+from typing import TextIO
 
 _QUIET = {
     "ORT_DISABLE_TELEMETRY": "1",
@@ -19,3 +21,9 @@ def quiet_libraries() -> None:
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore", message="IProgress not found")  # tqdm, in a notebook without ipywidgets
+
+
+def take_all_letters(stream: TextIO) -> None:
+    """Have a stream write what its encoding lacks as an escape: a terminal that cannot show × or ★ is no reason to fail."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")

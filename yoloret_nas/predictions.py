@@ -42,6 +42,8 @@ class Prediction:
     """The picture, or the video that the frame went to."""
     rows: list[dict[str, Any]]
     """Detections as JSON types, best first: ``class``, ``score``, ``box_xyxy`` in pixels."""
+    num_frames: int | None
+    """Frames of the video as it states them, None where it does not; 1 of an image."""
 
 
 def new_folder(wanted: Path) -> Path:
@@ -80,7 +82,7 @@ def predict_all(
     crop_folders = {name: folder / CROPS_FOLDER / one for name, one in _name_folders(detector.class_names).items()}
     for source, drawn in _name_pictures(sources, folder).items():
         try:
-            for name, image, write in _frames(source, drawn):
+            for name, image, write, num_frames in _frames(source, drawn):
                 with naming_file(detector.path):
                     found = detector.detect(image, score)
                 write(run.draw(image, *found, detector.class_names))
@@ -88,24 +90,25 @@ def predict_all(
                 if saves_crops:
                     stem = drawn.stem + name.removeprefix(str(source)).replace("#", "-frame")
                     _save_crops(image, found[0], [crop_folders[row["class"]] for row in rows], stem=stem)
-                yield Prediction(source=source, name=name, drawn=drawn, rows=rows)
+                yield Prediction(source=source, name=name, drawn=drawn, rows=rows, num_frames=num_frames)
         except (DatasetError, VideoError) as error:
             report_broken(error)
 
 
-def _frames(source: Path, drawn: Path) -> Iterator[tuple[str, Picture, Any]]:
-    """Yield name and image of each frame, with the function that writes its picture."""
+def _frames(source: Path, drawn: Path) -> Iterator[tuple[str, Picture, Any, int | None]]:
+    """Yield name and image of each frame, the function that writes its picture, and how many frames there are."""
     if not run.is_stream(str(source)):
-        yield str(source), ImageFile(source, is_upright=True)(), lambda picture: _save(picture, drawn)
+        yield str(source), ImageFile(source, is_upright=True)(), lambda picture: _save(picture, drawn), 1
         return
     try:
         capture = run.open_stream(str(source))
     except ValueError as error:
         raise VideoError(str(error), hint="check that it is a video that OpenCV reads") from error
+    stated = int(capture.get(run.cv2.CAP_PROP_FRAME_COUNT))
     with whole_file(drawn) as partial, closing(run.Film(str(partial), capture.get(run.cv2.CAP_PROP_FPS))) as film:
         try:
             for name, image in run.frames(str(source), capture):
-                yield name, image, lambda picture: _append(film, picture)
+                yield name, image, lambda picture: _append(film, picture), stated if stated > 0 else None
         finally:
             capture.release()
         if film.is_empty:

@@ -14,9 +14,10 @@ PROJECT_FILE = "yoloret-nas.yaml"
 
 TEMPLATE = """\
 # yoloret-nas reads this file from the folder it is called in. Every line is a flag of `yoloret-nas search`;
-# the command line overrides it. Uncomment the lines you need. data, device and dir hold for all commands.
+# the command line overrides it. Uncomment the lines you need. data, device, dir and skip_broken hold for all commands.
 
 # data: path/to/dataset        # VOC, COCO, YOLO, LabelMe, … (look at it first: yoloret-nas data)
+# skip_broken: true            # leave broken images and annotations out instead of stopping
 # device: cpu                  # where latency is measured
 # dir: runs                    # folder of the studies
 # max_latency: 33ms            # slower networks are not trained
@@ -82,8 +83,6 @@ def defaults_of(command: click.Command, given: Mapping[str, Any]) -> dict[str, A
         if flag in given and is_reached:
             is_one_of_several = parameter.multiple and not isinstance(given[flag], list)
             value = [given[flag]] if is_one_of_several else given[flag]
-            if isinstance(parameter.type, click.Path) and isinstance(value, str):
-                value = os.path.expanduser(value)  # as a shell does with what is typed
             defaults[str(parameter.name)] = [*map(_as_typed, value)] if isinstance(value, list) else _as_typed(value)
     return defaults
 
@@ -94,8 +93,8 @@ def parameters_of(command: click.Command) -> dict[str, click.Parameter]:
 
 
 def _as_typed(value: str | float) -> str | bool:
-    """Return a value as the command line would have it: to click's types a number may be a file that is open."""
-    return value if isinstance(value, bool) else str(value)
+    """Return a value as a shell would have given it: a home folder by its path, and a number, to click's types, as text."""
+    return value if isinstance(value, bool) else os.path.expanduser(str(value))
 
 
 def _plain(option: str) -> str:

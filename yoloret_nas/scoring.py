@@ -11,7 +11,7 @@ from trials.training import load_trained, read_checkpoint
 from trials.trial_result import ONNX_FILE
 from yoloret_nas.export.bundle import EFFICIENT_NMS_FILE, NMS_FILE, open_bundle
 from yoloret_nas.export.proof import detect_all
-from yoloret_nas.options.data import showing_check
+from yoloret_nas.options.data import showing_check, showing_images
 from yoloret_nas.sources import Source, SourceError
 
 
@@ -40,7 +40,9 @@ def score_source(source: Source, *, data: str, split: str, batch_size: int = 16,
         )
     if detector is not None:
         samples = label_as_network(dataset, split, detector.class_names, name=source.label)
-        return score_detections(detect_all(detector, samples), samples, class_names=detector.class_names)
+        with showing_images(Console(stderr=True), f"trying {source.label} on") as report:
+            found = detect_all(detector, samples, report)
+        return score_detections(found, samples, class_names=detector.class_names)
     assert checkpoint is not None
     samples = label_as_network(dataset, split, checkpoint.decoding.class_names, name=source.label)
     network = load_trained(source.architecture, checkpoint).to("cuda" if torch.cuda.is_available() else "cpu")

@@ -18,7 +18,7 @@ from spaces.presets import PRESETS
 from trials.onnx import run
 from trials.onnx.export import DEFAULT_OPSET
 from trials.scratch import temporary_folder
-from trials.training import CHECKPOINT_FILE
+from trials.training import CHECKPOINT_FILE, read_checkpoint
 from trials.trial_result import ARCHITECTURE_FILE
 from yoloret_nas.export.bundle import DETECTOR_FILE, open_bundle, write_detector
 
@@ -68,6 +68,19 @@ class Source:
             raise SourceError(f"{self.label} has no trained weights: {where}", hint=hint)
         return self.folder / CHECKPOINT_FILE
 
+    @property
+    def num_classes(self) -> int | None:
+        """Classes of its weights, or of another trial's of its study; None where none are kept."""
+        if self.folder is None:
+            return None
+        kept = [self.folder / CHECKPOINT_FILE]
+        if self.record is not None:
+            kept += sorted(self.folder.parent.glob(f"*/{CHECKPOINT_FILE}"))
+        for path in kept:
+            if path.is_file():
+                return len(read_checkpoint(path).decoding.class_names)
+        return None
+
 
 @contextmanager
 def open_detector(text: str, *, root: Path) -> Iterator[run.Detector]:
@@ -81,6 +94,7 @@ def open_detector(text: str, *, root: Path) -> Iterator[run.Detector]:
         BundleError: the folder is not an export.
         SourceError: the text names nothing, or nothing trained.
     """
+    text = os.path.expanduser(text)
     if os.path.isfile(os.path.join(text, DETECTOR_FILE)):
         yield open_bundle(Path(text))
         return
@@ -112,7 +126,8 @@ def find_source(network: Network, *, root: Path) -> Source:
     """
     if isinstance(network, Architecture):
         return Source(label=network.key, architecture=network)
-    text, path = str(network), Path(network)
+    text = os.path.expanduser(network)
+    path = Path(text)
     if text in PRESETS:
         return Source(label=text, architecture=PRESETS[text])
     if os.path.isfile(path / DETECTOR_FILE):
@@ -157,21 +172,25 @@ def _find_beside(path: Path) -> Source:
     )
 
 
-def find_model(network: Network, *, root: Path) -> Architecture | Path:
-    """Find what a latency is measured of: the network that `find_source` finds, or an ONNX file.
+def find_model(network: Network, *, root: Path, classes: int) -> tuple[Architecture | Path, int]:
+    """Find what a latency is measured of: the network that `find_source` finds, or a file of ONNX or OpenVINO.
+
+    Args:
+        network: As for `find_source`, or any such file.
+        root: Folder of the studies.
+        classes: Of a network that was never trained.
+
+    Returns:
+        The architecture or the file, and the classes of a network built from the architecture.
 
     Raises:
-        SourceError: as `find_source`, and for a file of OpenVINO.
+        SourceError: as `find_source`.
     """
-    path = None if isinstance(network, Architecture) else Path(network)
+    path = None if isinstance(network, Architecture) else Path(os.path.expanduser(network))
     if path is not None and os.path.isfile(path) and path.suffix in _EXPORTED:
-        if path.suffix != ".onnx":
-            raise SourceError(
-                f"{path} is a file of OpenVINO, whose latency is not measured here",
-                hint="`yoloret-nas export --format openvino` measures it; here, give the ONNX file beside it",
-            )
-        return path
-    return find_source(network, root=root).architecture
+        return path, classes
+    source = find_source(network, root=root)
+    return source.architecture, source.num_classes or classes
 
 
 def _read(path: Path) -> Architecture:

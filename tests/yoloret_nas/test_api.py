@@ -28,6 +28,7 @@ from trials.data import open_dataset
 from yoloret_nas.api.detector import COLUMNS
 from yoloret_nas.cli import cli
 from yoloret_nas.options.values import OptionError
+from yoloret_nas.sources import find_model
 
 HOME = Path(__file__).parents[2]
 TINY = yr.Architecture.from_dict(
@@ -106,14 +107,16 @@ def test_a_search_gives_its_trials_and_its_front(
     monkeypatch.delenv("YOLORET_NAS_WEIGHTS_DIR", raising=False)
     monkeypatch.setenv("FORCE_COLOR", "1")  # as a notebook has it, where a live display would fill pages
     (tmp_path / "weights").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    shutil.copy(real_study.space, tmp_path / "own.yaml")
     words: dict[str, Any] = {
         "data": SHAPES,
         "epochs": 1,
-        "space": real_study.space,
+        "space": "~/own.yaml",
         "max_latency": "0.999s",
         "workers": 1,
     }
-    found = yr.search(budget=2, study="mine", weights_dir="weights", **words)
+    found = yr.search(budget=2, study="mine", weights_dir="~/weights", **words)
     assert "YOLORET_NAS_WEIGHTS_DIR" not in os.environ  # the next search looks elsewhere
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "study mine: space handful, 4 architectures"
@@ -180,6 +183,18 @@ def test_a_study_names_its_best_networks(study: yr.Study) -> None:
     assert best.checkpoint.is_file()
     assert best.state == "complete"
     assert best.architecture.short in repr(best)
+
+
+def test_a_home_folder_is_meant_wherever_a_path_is_given(
+    study: yr.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    folder = study.export(0, "~/out", measure=False, check=False)
+    assert folder == tmp_path / "home" / "out"
+    Image.new("RGB", (8, 8)).save(tmp_path / "home" / "image.png")
+    assert len(yr.load("~/out").predict("~/image.png", score=1.0)) == 0
+    assert find_model("~/out/model.onnx", root=study.dir, classes=1)[0] == folder / "model.onnx"
+    assert find_model(Path("~/out"), root=study.dir, classes=1) == (study.trial(0).architecture, 3)
 
 
 def test_an_export_and_its_trial_detect_alike(study: yr.Study, tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ from yoloret_nas.export.proof import Tolerance
 from yoloret_nas.options import choices
 from yoloret_nas.options.search import study_name
 from yoloret_nas.project_file import TEMPLATE, defaults_of, parameters_of, read_project_file
+from yoloret_nas.terminal.colour import coloured
 
 HOME = Path(__file__).parents[2]
 HEAVY = ("torch", "mlflow", "lightning", "optuna", "timm", "onnx", "onnxruntime", "numpy", "matplotlib", "cv2", "PIL")
@@ -237,6 +238,29 @@ def test_bad_input_is_one_clear_message(
     assert played.started == []
 
 
+def test_a_search_from_python_leaves_no_temporary_file_and_prints_on_any_terminal(tmp_path: Path) -> None:
+    program = (
+        "import tempfile\n"
+        "from yoloret_nas.api import search_plan\n"
+        "from yoloret_nas.terminal.console import open_console\n"
+        "open_console().print('★')\n"
+        "search_plan._announce = search_plan.check_priors = lambda *_: None\n"
+        "def fetch_data(*_):\n"
+        "    print(tempfile.gettempdir())\n"
+        "    raise SystemExit\n"
+        "search_plan.fetch_data = fetch_data\n"
+        "from types import SimpleNamespace\n"
+        "plan = SimpleNamespace(settings=SimpleNamespace(dataset='shapes'))\n"
+        "search_plan.run_plan(plan, open_console())\n"
+    )
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(HOME), "TMPDIR": str(tmp_path)}
+    called = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert called.returncode == 0, called.stderr
+    star, folder = called.stdout.splitlines()
+    assert star == "\\u2605"
+    assert Path(folder).name.startswith("yoloret-nas-")
+
+
 def test_a_killed_search_leaves_no_temporary_file_of_a_library(
     call: Call, played: ScriptedExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -311,6 +335,9 @@ def test_an_image_whose_pixels_are_broken_is_found_by_data_and_search_alike(
     whole = path.read_bytes()
     begin = whole.index(b"IDAT")
     path.write_bytes(whole[: begin + 14] + bytes(8) + whole[begin + 22 :])  # neither its header nor its end tells
+    assert call("init", "--data", data, "--skip-broken").code == 0
+    assert read_project_file(Path("yoloret-nas.yaml")) == {"data": str(data), "skip_broken": True}
+    Path("yoloret-nas.yaml").unlink()
     reason = rf"data: images/train/{path.name}: the image cannot be read: .*hint: repair it, or skip .* --skip-broken"
     assert_refused(call("data", data, "--samples", "0"), 2, reason)
     assert_refused(call("search", "--data", data), 2, reason)
@@ -629,10 +656,13 @@ def test_an_export_is_tried_on_the_study_s_images_or_on_others(
     others = call(*base, "others", "--data", "shapes:train=4,val=6,size=64")
     assert others.code == 0, others.said
     assert "on 6 images of val" in others.out
-    assert_refused(
-        call(*base, "gone", "--data", "nowhere"), 2, "or name other images with --data, or none with --no-check"
-    )
+    assert "trying model.onnx on 6 images" in others.err
+    nowhere = (*base, "gone", "--data", "nowhere")
+    assert_refused(call(*nowhere), 2, "or others, with --data, or none with --no-check")
+    no_check = ("--no-check", "--precision", "int8")
+    assert_refused(call(*nowhere, *no_check), 2, "or others, with --data, or leave int8 out of --precision")
     assert_refused(call(*base, "gone", "--data", SHAPES, "--no-check"), 2, "leave out --no-check")
+    assert call(*base, "calibrated", "--data", SHAPES, *no_check).code == 0
     assert not Path("gone").exists()
     assert not list(Path().glob(".*-*"))
 
@@ -654,9 +684,9 @@ def test_an_export_that_finds_something_else_is_not_written(
         monkeypatch.setattr(run, "select", lambda boxes, *rest: select(boxes + 500, *rest))
     else:
         monkeypatch.setattr(proof, "Decoded", lambda *given: _Moved(Decoded(*given)))
-    assert_refused(
-        call("export", "--study", "real", "--dir", real_study.root, "--no-measure", "--out", "gone"), 1, message
-    )
+    base = ("export", "--study", "real", "--dir", real_study.root, "--no-measure", "--out", "gone")
+    assert_refused(call(*base), 1, message)
+    assert_refused(call(*base, "--data", SHAPES), 1, message)  # the same images, by another path for example
     assert not Path("gone").exists()
     assert not list(Path().glob(".*-*"))
 
@@ -744,6 +774,16 @@ def test_an_export_of_a_device_that_is_away_says_so(
     assert called.code == 0, called.said
     assert "raw.onnx: not measured: nano cannot be reached" in called.out
     assert "| `raw.onnx` | not tried |  | not measured: nano cannot be reached |" in Path("here/README.md").read_text()
+
+
+@pytest.mark.parametrize("command", ["export", "compare"])
+def test_broken_items_of_other_images_are_left_out_where_asked(call: Call, real_study: RealStudy, command: str) -> None:
+    data = write_yolo(Path("data"))
+    (data / "labels" / "train" / "1.txt").write_text("7 0.5 0.5 0.5 0.5\n")
+    words = ["--study", "real", "--out", "gone"] if command == "export" else ["real:0"]
+    base = (command, *words, "--dir", real_study.root, "--data", data)
+    assert_refused(call(*base), 2, r"1\.txt.*class 7.*--skip-broken")
+    assert_refused(call(*base, "--skip-broken"), 2, "(has|knows) the classes")
 
 
 def test_an_export_becomes_a_version_in_mlflow_s_registry(
@@ -868,10 +908,11 @@ def test_predict_draws_the_boxes_of_images_and_folders(call: Call, exported: Pat
         Image.effect_noise(size, 90).convert("RGB").save(Path("photos") / name)
     called = call("predict", exported, "photos/a.png", "photos", "--score", "0.01")
     assert called.code == 0, called.said
-    assert re.search(r"photos/a\.png: \d+ \w+, .* → predictions/a\.png", called.out)
+    assert re.search(r"photos/a\.png: [1-9]\d* \w+.* → predictions/a\.png", called.out)
     assert {path.name for path in Path("predictions").iterdir()} == {"a.png", "b.png"}
     with Image.open("predictions/b.png") as picture:
         assert picture.size == (120, 80)
+    assert "photos/a.png: no boxes → " in call("predict", exported, "photos/a.png", "--score", "1").out
     called = call("predict", exported, "photos/b.jpg", "--score", "0.01", "--json", "--out", "elsewhere")
     (entry,) = json.loads(called.out)
     assert entry["picture"] == "elsewhere/b.png"
@@ -944,14 +985,17 @@ def test_a_port_that_is_taken_is_refused_before_links_to_it_are_printed(call: Ca
         called = call("ui", "--dir", real_study.root, "--port", port)
     assert_refused(called, 2, f"port {port} cannot be used")
     assert "http://" not in called.said
+    called = call("ui", "--dir", real_study.root, "--port", port, "--host", "192.0.2.7")
+    assert_refused(called, 2, "address 192.0.2.7 cannot be used .*; choose another with --host")
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.7", "gpu-box"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "2001:db8::7", "gpu-box"])
 def test_mlflow_answers_by_every_name_of_this_machine(host: str) -> None:
     names = _reached_as(host)
     allowed = admitted(names, 5001)
     hosts, pages = allowed["MLFLOW_SERVER_ALLOWED_HOSTS"], allowed["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"]
-    assert names[0] == (socket.gethostname() if host == "0.0.0.0" else host)  # of the links, which a browser can open
+    # Of the links, which a browser can open.
+    assert names[0].strip("[]") == (socket.gethostname() if host in ("0.0.0.0", "::") else host)
     for name in {*names, socket.gethostname(), "localhost"}:
         assert is_allowed_host_header(hosts, f"{name}:5001")
         assert not should_block_cors_request(f"http://{name}:5001", "POST", pages)
@@ -960,7 +1004,7 @@ def test_mlflow_answers_by_every_name_of_this_machine(host: str) -> None:
     assert not is_allowed_host_header(hosts, "example.org:5001")
     assert should_block_cors_request("http://example.org", "POST", pages)
     assert should_block_cors_request(f"http://{names[0]}:8080", "POST", pages)
-    assert _reached_as("127.0.0.1") == ["127.0.0.1"]
+    assert (_reached_as("127.0.0.1"), _reached_as("::1")) == (["127.0.0.1"], ["[::1]"])
 
 
 @pytest.fixture
@@ -988,9 +1032,13 @@ def test_a_server_that_never_answers_is_ended() -> None:
         _serve(server, os.environ, is_up=lambda: False, links="", patience_s=0.01)
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
 def test_the_ui_says_at_once_what_it_starts_and_where_it_answers(
-    call: Call, real_study: RealStudy, monkeypatch: pytest.MonkeyPatch
+    call: Call, real_study: RealStudy, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
+    if host == "[::1]" and not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+
     def pages(root: Path) -> dict[str, dict[str, str]]:
         click.echo("the store is asked")
         return {"real": {"trials": "/#/1"}}
@@ -999,13 +1047,13 @@ def test_the_ui_says_at_once_what_it_starts_and_where_it_answers(
     monkeypatch.setattr("yoloret_nas.commands.ui._serve", lambda *_, links, **__: click.echo(links))
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    called = call("ui", "--dir", real_study.root, "--port", port)
+    called = call("ui", "--dir", real_study.root, "--port", port, "--host", host)
     assert called.out.splitlines() == [
         f"starting MLflow's server on {store_path(real_study.root)}, which takes half a minute; Ctrl-C ends it",
         "the store is asked",
-        f"MLflow answers at http://127.0.0.1:{port}",
+        f"MLflow answers at http://{host}:{port}",
         "  real",
-        f"    trials: http://127.0.0.1:{port}/#/1",
+        f"    trials: http://{host}:{port}/#/1",
     ]
 
 
@@ -1028,6 +1076,32 @@ def test_whatever_ends_the_ui_ends_its_server_too(number: signal.Signals, real_s
 def _listens(address: tuple[str, int]) -> bool:
     with socket.socket() as client:
         return client.connect_ex(address) == 0
+
+
+def test_a_study_that_cannot_be_read_hides_no_other(call: Call, copied_study: RealStudy) -> None:
+    storage = open_storage(copied_study.root)
+    attributes = optuna.load_study(study_name="real", storage=storage).user_attrs
+    damaged = optuna.create_study(study_name="damaged", storage=storage)
+    for name, value in attributes.items():
+        damaged.set_user_attr(name, {} if name == "settings" else value)
+    called = call("studies", "--dir", copied_study.root, "--json")
+    assert called.code == 0, called.said
+    assert [row["name"] for row in json.loads(called.out)] == ["real"]
+    assert "note: " in called.err
+    assert "damaged" in called.err
+
+
+def test_a_user_s_words_are_shown_as_they_are(call: Call, copied_study: RealStudy) -> None:
+    study = optuna.load_study(study_name="real", storage=open_storage(copied_study.root))
+    study.set_user_attr("settings", study.user_attrs["settings"] | {"dataset": "cells [v2] [/x]"})
+    assert "cells [v2] [/x]" in call("studies", "--dir", copied_study.root).out
+
+
+def test_no_colour_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert coloured("error:", "red") == click.style("error:", fg="red")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert coloured("error:", "red", bold=True) == "error:"
 
 
 def test_studies_are_listed_with_what_they_found(call: Call, real_study: RealStudy) -> None:
@@ -1069,7 +1143,7 @@ def test_init_writes_a_file_that_changes_nothing_and_explains_valid_flags(call: 
     assert_refused(call("init"), 2, "error: yoloret-nas.yaml exists already")
     every = tmp_path / "every.yaml"
     every.write_text(re.sub(r"(?m)^# (?=\w+: )", "", TEMPLATE), encoding="utf-8")
-    flags = {"data", "device", "dir", "max_latency", "space", "epochs", "refit", "budget"}
+    flags = {"data", "device", "dir", "max_latency", "skip_broken", "space", "epochs", "refit", "budget"}
     assert set(read_project_file(every)) == flags
 
 
@@ -1175,7 +1249,10 @@ def test_the_project_file_stands_for_flags_and_flags_win(call: Call, played: Scr
     # A shell would have expanded what is typed.
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("HOME", str(Path("at home").absolute()))
-        Path("yoloret-nas.yaml").write_text("\n".join(line.replace("elsewhere", "~/studies") for line in lines))
+        Path("at home").mkdir()
+        Path("own.yaml").rename("at home/own.yaml")
+        text = "\n".join(lines).replace("elsewhere", "~/studies").replace("own.yaml", "~/own.yaml")
+        Path("yoloret-nas.yaml").write_text(text)
         assert call("search", "--budget", "1").code == 0
     assert Path("at home/studies/named").is_dir()
     assert not Path("~").exists()

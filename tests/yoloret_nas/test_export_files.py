@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -20,12 +21,14 @@ from search.study.read_study import read_study
 from search.study.settings import fixed_training
 from tests.trials.latency.board.loopback import LoopbackBoard
 from tests.yoloret_nas.conftest import SHAPES, Call, InlineExecutor, RealStudy
-from trials.latency import DeviceIdentity
+from trials.latency import DeviceIdentity, Latency
 from trials.latency.cpu import CpuDevice
 from trials.onnx import run
-from trials.onnx.export import read_opset
+from trials.onnx.export import export_for_timing, read_opset
+from trials.onnx.openvino_model import write_openvino
 from trials.onnx.suppressed import Suppression, add_suppression
-from yoloret_nas.export import proof
+from yoloret_nas.api.measure import measure
+from yoloret_nas.export import precisions, proof
 from yoloret_nas.export.bundle import BundleError
 from yoloret_nas.export.target import choose_suppression
 from yoloret_nas.predictions import new_folder, predict_all
@@ -268,10 +271,11 @@ def test_predict_draws_videos_and_saves_lines_and_crops(call: Call, exported: Pa
     words = ("--score", "0.01", "--save-json", "found.jsonl", "--save-crops")
     called = call("predict", exported, "photo.jpg", "film.avi", *words)
     assert called.code == 0, called.said
-    assert re.search(r"^film\.avi: 3 frames, \d+ \w+, .* → predictions/film\.mp4$", called.out, re.MULTILINE)
+    assert re.search(r"^film\.avi: 3 frames, [1-9]\d* \w+.* → predictions/film\.mp4$", called.out, re.MULTILINE)
     assert called.out.splitlines()[-1] == "wrote found.jsonl, predictions/crops"
     lines = [json.loads(line) for line in Path("found.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [line["image"] for line in lines] == ["photo.jpg", *(f"film.avi#{number}" for number in range(3))]
+    assert "film.avi: detecting in 3 frames" in called.err
     drawn = run.open_stream("predictions/film.mp4")
     assert len(list(run.frames("film", drawn))) == 3
     drawn.release()
@@ -419,11 +423,74 @@ def test_eval_refuses_the_file_that_leaves_boxes_out(call: Call, exported: Path)
     assert f"score {exported / 'model.onnx'}" in called.said
 
 
-def test_a_latency_is_not_taken_of_another_file_than_named(call: Call, exported: Path) -> None:
-    (exported / "model.xml").write_text("<net/>")
-    called = call("latency", exported / "model.xml")
-    assert called.code == 2, called.said
-    assert re.search(r"model\.xml is a file of OpenVINO, whose latency is not measured here", called.said)
+def test_files_of_openvino_are_timed_in_openvino_on_the_cpu_alone(call: Call, exported: Path) -> None:
+    file = exported / "model.xml"
+    write_openvino(exported / "model.onnx", file)
+    (row,) = json.loads(call("latency", file, "--json").out)
+    assert row["latency"]["device"]["backend"].startswith("OpenVINO")
+    (row,) = json.loads(call("compare", file, "--json").out)
+    assert row["ms on cpu"] > 0
+    called = call("latency", file, "--device", "ssh://nowhere.invalid")
+    assert called.code == 1
+    assert "OpenVINO is measured on device cpu alone, not on ssh://nowhere.invalid" in called.err
+
+
+def test_a_trained_network_is_timed_with_its_own_classes(
+    call: Call, exported: Path, copied_study: RealStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[int] = []
+
+    def export(*words: Any, num_classes: int, **options: Any) -> None:
+        built.append(num_classes)
+        export_for_timing(*words, num_classes=num_classes, **options)
+
+    monkeypatch.setattr("trials.latency.comparison.export_for_timing", export)
+    for name in WEIGHTS:
+        (copied_study.root / "real/trials/0001" / name).unlink()
+    called = call("latency", "real:0", "real:1", exported, exported / "architecture.json", "--dir", copied_study.root)
+    assert called.code == 0, called.said
+    measure("real:0", dir=copied_study.root)
+    assert built == [3, 3, 3, 20, 3]
+
+
+def test_what_was_measured_before_an_interrupt_is_shown(
+    call: Call, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[Path] = []
+
+    def interrupt(device: CpuDevice, path: Path) -> Latency:
+        measured.append(path)
+        if len(measured) == 2:
+            raise KeyboardInterrupt
+        return time_on_cpu(device, path)
+
+    time_on_cpu = CpuDevice.measure
+    monkeypatch.setattr(CpuDevice, "measure", interrupt)
+    files = [exported / name for name in ("model.onnx", "raw.onnx")]
+    for command in ("latency", "compare"):
+        measured.clear()
+        called = call(command, *files, "--json", *(["--out", "t.csv"] if command == "compare" else []))
+        rows = json.loads(called.out)
+        assert called.code == 130
+        if command == "latency":
+            assert [row["model"] for row in rows] == [str(files[0])]
+        else:
+            assert [row["ms on cpu"] is None for row in rows] == [False, True]
+            assert Path("t.csv").is_file()
+
+
+def test_int8_is_calibrated_with_images_from_all_over_the_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[Any] = []
+    monkeypatch.setattr(precisions, "quantise", lambda source, target, samples, input_size: taken.extend(samples))
+    words: Any = {"decoding": SimpleNamespace(input_size=64), "calibration": range(1000)}
+    precisions.write_precision("int8", Path(), network=cast(Any, None), opset=13, **words)
+    assert (len(taken), taken[0], taken[-1]) == (128, 0, 999)
+
+
+def test_a_table_that_could_not_be_written_is_refused_before_anything_is_measured(call: Call, exported: Path) -> None:
+    called = call("compare", exported, "--out", "missing/t.csv")
+    assert (called.code, called.out) == (2, "")
+    assert "--out missing/t.csv: there is no folder missing" in called.err
 
 
 def test_an_unknown_command_is_told_the_nearest(call: Call) -> None:

@@ -48,6 +48,8 @@ def test_an_architecture_file(board: LoopbackBoard, tmp_path: Path) -> None:
 def test_a_failure_does_not_keep_others_from_being_measured(board: LoopbackBoard, tmp_path: Path, network: str) -> None:
     board.set(guess=True)
     (tmp_path / "bad.onnx").write_text("no")
+    (tmp_path / "[v2].onnx").write_text("no")
+    assert "[v2].onnx" in _run("--device", board.spec, str(tmp_path / "[v2].onnx")).stdout
     result = _run("--device", board.spec, "--json", str(tmp_path / "bad.onnx"), network)
     assert result.exit_code == 1
     bad, good = json.loads(result.stdout)

@@ -120,6 +120,12 @@ def sample_content(sample: Sample) -> bytes:
     return sizes + sample.boxes.tobytes() + sample.labels.tobytes() + sample.ignored.tobytes()
 
 
+def spread(samples: Sequence[Sample], most: int) -> list[Sample]:
+    """Return all samples, or `most` that are spread evenly over their order: neighbours often look alike."""
+    places = np.linspace(0, len(samples) - 1, min(len(samples), most)).round().astype(np.int64)
+    return [samples[place] for place in places.tolist()]
+
+
 def split_off_validation(
     samples: Sequence[Sample], *, count: int | None = None
 ) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:

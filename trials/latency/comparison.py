@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spaces import Architecture, YoloRetError
+from trials.latency.cpu import in_openvino
 from trials.latency.device import Device, Latency
 from trials.latency.measure import alone
 from trials.latency.measurement_lock import MeasurementLock
@@ -12,7 +13,7 @@ from trials.onnx.export import export_for_timing
 from trials.scratch import temporary_folder
 
 MEASURED = {
-    "cpu": "forward pass in ONNX Runtime on the CPU, batch 1, without pre-processing and NMS",
+    "cpu": "forward pass in ONNX Runtime (of an .xml file in OpenVINO) on the CPU, batch 1, without pre-processing and NMS",
     "cuda": "GPU compute time in TensorRT, batch 1, without transfers, pre-processing and NMS",
     "ssh": "GPU compute time in TensorRT (trtexec), batch 1, without transfers, pre-processing and NMS",
 }
@@ -32,20 +33,19 @@ class Row:
 
 
 def compare_latencies(
-    devices: Sequence[Device], models: Sequence[tuple[str, Architecture | Path]], *, num_classes: int
+    devices: Sequence[Device], models: Sequence[tuple[str, Architecture | Path, int]]
 ) -> Iterator[Row]:
     """Measure each network on each device, alone on this machine.
 
     Args:
         devices: Where to measure.
-        models: Names with an architecture or an ONNX file.
-        num_classes: Classes of detectors built from architectures.
+        models: Name, architecture or file as for `measure_model`, and classes of a detector built from the architecture.
 
     Yields:
         One row per pair, device by device. After a failure the other pairs are still measured.
     """
     for device in devices:
-        for name, model in models:
+        for name, model, num_classes in models:
             try:
                 measured = measure_model(device, model, num_classes=num_classes)
                 yield Row(device=device.name, model=name, latency=measured)
@@ -59,12 +59,14 @@ def measure_model(device: Device, model: Architecture | Path, *, num_classes: in
 
     Args:
         device: Where to measure.
-        model: An architecture or an ONNX file.
+        model: An architecture, an ONNX file, or an ``.xml`` file of OpenVINO, which the CPU alone takes.
         num_classes: Classes of a detector built from an architecture.
 
     Raises:
-        YoloRetError: the network cannot be built, or see `Device.measure`.
+        YoloRetError: the network cannot be built, the device has no OpenVINO, or see `Device.measure`.
     """
+    if isinstance(model, Path) and model.suffix == ".xml":
+        device = in_openvino(device)
     with temporary_folder() as folder, MeasurementLock().shared() as lock:
         path = model if isinstance(model, Path) else Path(folder) / "model.onnx"
         if isinstance(model, Architecture):

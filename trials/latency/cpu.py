@@ -5,7 +5,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spaces.counted import counted
-from trials.latency.device import DeviceError, DeviceIdentity, Latency, UnknownDeviceError, UnstableError
+from trials.latency.device import Device, DeviceError, DeviceIdentity, Latency, UnknownDeviceError, UnstableError
 from trials.latency.reference_network import write_reference
 from trials.latency.steadiness import Turn, time_in_turn
 from trials.onnx.openvino_model import import_openvino
@@ -140,6 +140,19 @@ class CpuDevice:
         before = self.clock()
         run()
         return (self.clock() - before) * 1e3
+
+
+def in_openvino(device: Device) -> CpuDevice:
+    """Return a device that times ``.xml`` files of OpenVINO, otherwise like the given one.
+
+    Raises:
+        DeviceError: it is no CPU.
+    """
+    if not isinstance(device, CpuDevice):
+        raise DeviceError(
+            f"OpenVINO is measured on device cpu alone, not on {device.name}", hint="give the ONNX file beside it"
+        )
+    return replace(device, runs_openvino=True)
 
 
 def load_in_onnxruntime(path: Path, threads: int, *, spins: bool = True) -> Callable[[], object]:

@@ -1,9 +1,9 @@
 """Runs an exported detector on images, folders, videos or a camera.
 
-    python3 run.py image.jpg FOLDER video.mp4 camera:0
+    python3 run.py image.jpg FOLDER video.mp4 camera:0 rtsp://host/stream
 
-It needs numpy, OpenCV or Pillow (OpenCV for videos and cameras), and ONNX Runtime, OpenVINO or TensorRT; nothing else. It is
-written for Python 3.6, the one of a Jetson Nano. From Python: ``Detector("folder").detect(image)``.
+It needs numpy, OpenCV or Pillow (OpenCV for videos, cameras and network streams), and ONNX Runtime, OpenVINO or TensorRT;
+nothing else. It is written for Python 3.6, the one of a Jetson Nano. From Python: ``Detector("folder").detect(image)``.
 """
 
 import argparse
@@ -230,7 +230,11 @@ def sigmoid(values):
 
 
 class TensorRT:
-    """A file in TensorRT 7 to 10; its engine is the one in the folder, or built once, in FP16 (and INT8), and kept there."""
+    """A file in TensorRT (7 or later) or TensorRT for RTX; its engine is the folder's, or built once and kept there.
+
+    A built engine is in FP16 (and INT8). TensorRT 11 and TensorRT for RTX convert nothing: for ``model.onnx`` they build
+    ``model-fp16.onnx``, or an engine in FP32 without that file.
+    """
 
     def __init__(self, onnx_path, settings):
         trt = import_tensorrt()
@@ -245,7 +249,7 @@ class TensorRT:
                 plan = file.read()
         else:
             print(f"building {path}, which takes minutes on a small board", file=sys.stderr)
-            plan = build_engine(trt, logger, onnx_path)
+            plan = build_engine(trt, logger, file_to_build(trt, onnx_path))
         self._runtime = trt.Runtime(logger)
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None and is_kept:
@@ -371,6 +375,19 @@ def keep_engine(path, plan):
         print(f"note: the engine is built anew next time: {error}", file=sys.stderr)
         if os.path.exists(path + ".partial"):
             os.remove(path + ".partial")
+
+
+def file_to_build(trt, onnx_path):
+    """Return the file whose engine is in FP16: the given one where TensorRT converts, else the export's FP16 file of it."""
+    folder, name = os.path.split(onnx_path)
+    if hasattr(trt.BuilderFlag, "FP16") or "fp16" in name or "int8" in name:
+        return onnx_path
+    half = os.path.join(folder, "model-fp16.onnx")
+    if name == "model.onnx" and os.path.exists(half):
+        return half
+    way_out = "; `yoloret-nas export --precision fp16` writes model-fp16.onnx, which it takes" * (name == "model.onnx")
+    print(f"note: the engine is in FP32: this TensorRT converts no file to FP16{way_out}", file=sys.stderr)
+    return onnx_path
 
 
 def build_engine(trt, logger, onnx_path):
@@ -598,9 +615,9 @@ def write_image(path, image):
 
 
 def open_stream(source):
-    """Open a video file, or ``camera:N``."""
+    """Open a video file, ``camera:N``, or a network stream."""
     if cv2 is None:
-        raise ValueError(f"{source}: videos and cameras need OpenCV")
+        raise ValueError(f"{source}: videos, cameras and network streams need OpenCV")
     capture = cv2.VideoCapture(int(source.split(":")[1]) if source.startswith("camera:") else source)
     if not capture.isOpened():
         raise ValueError(f"{source} cannot be opened")
@@ -629,8 +646,13 @@ def images_of(source):
 
 
 def is_stream(source):
-    """Return whether a source is a video or a camera."""
-    return source.startswith("camera:") or source.lower().endswith(VIDEOS)
+    """Return whether a source is a video, a camera or a network stream."""
+    return is_live(source) or source.lower().endswith(VIDEOS)
+
+
+def is_live(source):
+    """Return whether a source has no end of its own: a camera, or a network stream that is no video file."""
+    return source.startswith("camera:") or ("://" in source and not source.lower().endswith(VIDEOS))
 
 
 class Film:
@@ -681,10 +703,12 @@ def rows_of(found, class_names):
 
 
 def run_stream(detector, source, given):
-    """Detect in a video or a camera, write a video, and print a line for each frame."""
-    count, is_camera = 0, source.startswith("camera:")
+    """Detect in a video, a camera or a network stream, write a video, and print a line for each frame."""
+    count = 0
     capture = open_stream(source)
     stem = os.path.splitext(os.path.basename(source.replace(":", "-")))[0]
+    if "://" in source and is_live(source):  # its address may hold a password, and end in anything
+        stem = "stream"
     film = Film(free_path(given.out, stem, ".mp4"), capture.get(cv2.CAP_PROP_FPS)) if given.out else None
     try:
         for count, (name, image) in enumerate(frames(source, capture), 1):
@@ -697,7 +721,7 @@ def run_stream(detector, source, given):
         capture.release()
         if film is not None:
             film.close()
-    if count == 0 or (is_camera and count != given.limit):  # a video ends, a camera does not
+    if count == 0 or (is_live(source) and count != given.limit):  # a video ends, a camera does not
         raise ValueError(f"{source} gives no {'more frames' if count else 'frame that can be read'}")
 
 
@@ -742,7 +766,7 @@ def why_wrong(given):
 def main(arguments=None):
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sources", nargs="+", help="image, folder of images, video, or camera:0")
+    parser.add_argument("sources", nargs="+", help="image, folder of images, video, camera:0, or rtsp://HOST/STREAM")
     parser.add_argument(
         "--out", default="detections", help="folder for pictures and videos; empty for none (%(default)s)"
     )
@@ -776,6 +800,9 @@ def main(arguments=None):
                 run_stream(detector, source, given)
             elif run_images(detector, source, given):
                 status = 1
+    except BrokenPipeError:  # the reader of a pipe has gone: nothing is wrong, and nothing more can be printed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
     except (OSError, ValueError, RuntimeError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         status = 1

@@ -31,6 +31,7 @@ class MixedConv2d(nn.Conv2d):
         """Compute the convolution."""
         if not torch.is_autocast_enabled(input.device.type) or not torch.is_grad_enabled():
             return super().forward(input)
+        assert not isinstance(self.padding, str)  # see `mix_convolutions`
         if self._num_macs(input) < _FEW_MACS:
             # Not `F.conv2d`: autocast would cast it.
             return torch.convolution(

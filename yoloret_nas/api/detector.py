@@ -102,7 +102,7 @@ def _each(images: Image | Sequence[Image]) -> Iterator[Image]:
 
 def _read(image: Image) -> npt.NDArray[np.uint8]:
     if isinstance(image, str | Path):
-        return ImageFile(Path(image), is_upright=True)()
+        return ImageFile(Path(image).expanduser(), is_upright=True)()
     pixels = np.asarray(image)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise OptionError(

@@ -17,9 +17,9 @@ def measure(network: Network, *, device: str = "cpu", classes: int = 20, dir: st
 
     Args:
         network: A preset (``yoloret-m0.75``), a YAML or JSON file of one architecture, ``STUDY:TRIAL``, an export's folder,
-            an ONNX file, or an `Architecture`.
+            a file of ONNX or OpenVINO, or an `Architecture`.
         device: ``cpu``, ``cpu:threads=N``, ``cuda``, ``cuda:N``, ``ssh://host``.
-        classes: Classes of a detector built from an architecture.
+        classes: Classes of a network that was never trained; a trained one has its own.
         dir: Folder of the studies.
 
     Returns:
@@ -30,6 +30,6 @@ def measure(network: Network, *, device: str = "cpu", classes: int = 20, dir: st
             network.
     """
     check_at_least(1, classes=classes)
-    model = find_model(network, root=Path(dir).expanduser())
+    model, num_classes = find_model(network, root=Path(dir).expanduser(), classes=classes)
     with closing(open_device(device, patience_s=0)) as opened:
-        return measure_model(opened, model, num_classes=classes)
+        return measure_model(opened, model, num_classes=num_classes)

@@ -1,5 +1,6 @@
 """`yoloret_nas.search`: the main job, from Python."""
 
+import os.path
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -102,12 +103,12 @@ def search(
         device=device,
         also_measure=(also_measure,) if isinstance(also_measure, str) else also_measure,
         max_latency=None if max_latency is None else to_milliseconds(max_latency),
-        space=None if space is None else str(space),
+        space=None if space is None else os.path.expanduser(space),
         study=study,
         epochs=epochs,
         recipe=recipe,
         batch_size=batch_size,
-        weights_dir=None if weights_dir is None else Path(weights_dir),
+        weights_dir=None if weights_dir is None else Path(weights_dir).expanduser(),
         sampler=sampler,
         seed=seed,
         workers=workers,
@@ -120,7 +121,7 @@ def search(
         prune=prune,
         inherit=inherit,
         one_shot=one_shot,
-        prior=[str(one) for one in ((prior,) if isinstance(prior, str | Path) else prior)],
+        prior=[os.path.expanduser(one) for one in ((prior,) if isinstance(prior, str | Path) else prior)],
         refit=refit,
         repeats=repeats,
         skip_broken=skip_broken,

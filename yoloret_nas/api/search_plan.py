@@ -18,6 +18,7 @@ from spaces.named_spaces import open_space
 from spaces.space import Space
 from trials.latency.open_device import open_device
 from trials.one_shot.sandwich import check_one_backbone
+from trials.scratch import scratch_folder, temporary_files_in
 from yoloret_nas.api.refit import refit
 from yoloret_nas.options.data import fetch_data, is_generated
 from yoloret_nas.options.recipe import choose_training
@@ -127,7 +128,7 @@ def _choose_prior(options: SearchOptions, *, recorded: Begun | None) -> tuple[st
 
 
 def run_plan(plan: SearchPlan, console: Console) -> RunResult:
-    """Search; print the settings and a line for each finished trial.
+    """Search; print the settings and a line for each finished trial. Temporary files lie in a folder of this process.
 
     Where this thread hears interrupts, the first ends the search after the running trials, the second at once.
 
@@ -136,11 +137,14 @@ def run_plan(plan: SearchPlan, console: Console) -> RunResult:
     """
     _announce(console, plan)
     check_priors(plan.settings)  # before what may be hours of fetching
-    fetch_data(plan.settings.dataset, console)
     view = LiveView(console)
-    executor, devices = plan.workers.open(view.noticed)
-    with view.showing(), interrupts(view.say_ending, lambda: view.is_open) as stop_requested:
-        return run_search(plan.settings, executor=executor, devices=devices, view=view, stop_requested=stop_requested)
+    with temporary_files_in(scratch_folder()):
+        fetch_data(plan.settings.dataset, console)
+        executor, devices = plan.workers.open(view.noticed)
+        with view.showing(), interrupts(view.say_ending, lambda: view.is_open) as stop_requested:
+            return run_search(
+                plan.settings, executor=executor, devices=devices, view=view, stop_requested=stop_requested
+            )
 
 
 def refit_plan(plan: SearchPlan, result: RunResult, console: Console) -> None:

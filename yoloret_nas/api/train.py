@@ -75,7 +75,7 @@ def train(
         batch_size=batch_size,
         input_size=input_size,
         weights=weights,
-        weights_dir=None if weights_dir is None else Path(weights_dir),
+        weights_dir=None if weights_dir is None else Path(weights_dir).expanduser(),
         precision=precision,
         skip_broken=skip_broken,
         accept_changed_data=accept_changed_data,

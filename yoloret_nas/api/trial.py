@@ -34,7 +34,9 @@ class ExportWords(TypedDict, total=False):
     refit: int
     """Epochs of a full training of its architecture before it is exported; called again, it resumes."""
     data: str | Path
-    """Images to try it on, instead of the study's, where AP must be the trial's."""
+    """Images to try it on and to calibrate INT8 with, instead of the study's, where AP must be the trial's."""
+    skip_broken: bool
+    """Whether broken images and annotations are left out instead of stopping; False by default."""
     check: bool
     """Whether it is tried on images; True by default (`--no-check` is False)."""
     measure: bool
@@ -133,7 +135,7 @@ class Trial:
         return write_export(
             opened,
             self._record,
-            None if out is None else Path(out),
+            None if out is None else Path(out).expanduser(),
             _to_options(options),
             refit=options.get("refit"),
             register=options.get("register"),
@@ -156,14 +158,15 @@ def _to_options(words: ExportWords) -> ExportOptions:
         for one in given:
             check_choice(name, one, allowed)
     thresholds, data = words.get("nms"), words.get("data")
-    if data is not None and not words.get("check", True):
-        raise OptionError("data names images to try it on; leave out check=False")
+    if data is not None and not words.get("check", True) and "int8" not in precisions:
+        raise OptionError("data names images to try it on, or to calibrate INT8 with; leave out check=False")
     return ExportOptions(
         formats=formats or ("onnx",),  # type: ignore[arg-type]  # both are of words that were checked
         precisions=precisions or ("fp32",),  # type: ignore[arg-type]
         suppression=None if thresholds is None else _to_suppression(thresholds),
         device=words.get("device"),
         data=None if data is None else str(data),
+        skip_broken=words.get("skip_broken", False),
         is_checked=words.get("check", True),
         is_measured=words.get("measure", True),
         replace=words.get("force", False),

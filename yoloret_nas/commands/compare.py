@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from yoloret_nas.options.complete import complete_network, complete_path
+from yoloret_nas.options.values import check_file
 
 if TYPE_CHECKING:
     from trials.latency.comparison import Row
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 @click.option(
     "--split", type=click.Choice(("train", "val", "test")), default="val", help="Split of --data to score on."
 )
+@click.option("--skip-broken", is_flag=True, help="Leave broken images and annotations out instead of stopping.")
 @click.option("--classes", type=click.IntRange(1), default=20, help="Classes of networks that were never trained.")
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="Write the table there as CSV.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -35,12 +37,13 @@ def compare(
     specs: tuple[str, ...],
     data: str | None,
     split: str,
+    skip_broken: bool,
     classes: int,
     out: Path | None,
     as_json: bool,
     root: Path,
 ) -> None:
-    """Compare NETWORKS: presets, YAML or JSON files of architectures, STUDY:TRIAL, exports, ONNX files of exports.
+    """Compare NETWORKS: presets, YAML or JSON files of architectures, STUDY:TRIAL, exports, files of exports.
 
     Accuracy is of trained networks only; latency is measured now, on each device.
     """
@@ -49,33 +52,44 @@ def compare(
     from trials.latency.open_device import open_device
     from yoloret_nas.sources import find_source
 
+    check_file("--out", out)
     found = [find_source(text, root=root) for text in sources]
-    rows = [_describe(source, data=data, split=split, classes=classes) for source in found]
+    rows = [_describe(source, data=data, split=split, skip_broken=skip_broken, classes=classes) for source in found]
+
+    def show() -> None:
+        click.echo(json.dumps(rows, indent=1) if as_json else _table(rows))
+        if out is not None:
+            write_csv(rows, out)
+
     with ExitStack() as stack:
         devices = [stack.enter_context(closing(open_device(spec, patience_s=0))) for spec in specs]
-        for source, row in zip(found, rows, strict=True):
-            named = [(source.label, source.file or source.architecture)]
-            for measured in compare_latencies(devices, named, num_classes=row["classes"]):
-                row[f"ms on {measured.device}"] = _median(measured)
-    if out is not None:
-        write_csv(rows, out)
-    click.echo(json.dumps(rows, indent=1) if as_json else _table(rows))
+        for row in rows:
+            row.update({f"ms on {device.name}": None for device in devices})
+        try:
+            for source, row in zip(found, rows, strict=True):
+                named = [(source.label, source.file or source.architecture, row["classes"])]
+                for measured in compare_latencies(devices, named):
+                    row[f"ms on {measured.device}"] = _median(measured)
+        except KeyboardInterrupt:  # what took minutes on a board is not lost
+            show()
+            raise
+    show()
     if any(row[f"ms on {device.name}"] is None for row in rows for device in devices):
         raise click.exceptions.Exit(1)
 
 
-def _describe(source: "Source", *, data: str | None, split: str, classes: int) -> dict[str, Any]:
+def _describe(source: "Source", *, data: str | None, split: str, skip_broken: bool, classes: int) -> dict[str, Any]:
     from spaces.networks import build_network, count_macs, count_params
-    from trials.training import CHECKPOINT_FILE, read_checkpoint
+    from trials.training import CHECKPOINT_FILE
 
     is_trained = source.folder is not None and (source.folder / CHECKPOINT_FILE).is_file()
-    known = source.checkpoint if is_trained else _of_its_study(source)
-    num_classes = len(read_checkpoint(known).decoding.class_names) if known else classes
+    num_classes = source.num_classes or classes
     network = build_network(source.architecture, num_classes=num_classes)
     if data is not None and source.record is not None and not is_trained:
         click.echo(f"{source.label} is not scored on {data}: its weights are not kept", err=True)
-    has_score = is_trained or (source.record is not None and data is None)
-    ap, ap50 = _accuracy(source, data=data, split=split) if has_score else (None, None)
+    ap, ap50 = (None, None)
+    if is_trained or (source.record is not None and data is None):
+        ap, ap50 = _accuracy(source, data=data, split=split, skip_broken=skip_broken)
     return {
         "network": source.label,
         "size": source.architecture.input_size,
@@ -87,22 +101,15 @@ def _describe(source: "Source", *, data: str | None, split: str, classes: int) -
     }
 
 
-def _of_its_study(source: "Source") -> Path | None:
-    """Return the weights of another trial of a trial's study, which has as many classes; None where none are kept."""
-    from trials.training import CHECKPOINT_FILE
-
-    if source.record is None or source.folder is None:
-        return None
-    return next(iter(sorted(source.folder.parent.glob(f"*/{CHECKPOINT_FILE}"))), None)
-
-
-def _accuracy(source: "Source", *, data: str | None, split: str) -> tuple[float | None, float | None]:
+def _accuracy(
+    source: "Source", *, data: str | None, split: str, skip_broken: bool
+) -> tuple[float | None, float | None]:
     from yoloret_nas.export.model_card import METRICS_FILE
 
     if data is not None:
         from yoloret_nas.scoring import score_source
 
-        scores = score_source(source, data=data, split=split)
+        scores = score_source(source, data=data, split=split, skip_broken=skip_broken)
         return scores.ap, scores.ap50
     if source.record is not None:
         return source.record.result.ap, source.record.result.ap50

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from yoloret_nas.terminal.colour import coloured
+
 if TYPE_CHECKING:
     from trials.latency.doctor import DeviceReport
 
@@ -44,7 +46,7 @@ def _print(report: "DeviceReport") -> None:
         click.echo(f"  {'reference':<{width}}  {times} ms")
     for finding in report.findings:
         sign, colour = _SIGNS[finding.level]
-        click.echo(f"{click.style(sign, fg=colour)}: {finding.text}")
+        click.echo(f"{coloured(sign, colour)}: {finding.text}")
         if finding.advice:
             click.echo(f"  {finding.advice}")
     if report.is_steady:

@@ -91,8 +91,9 @@ class _Thresholds(click.ParamType["Suppression"]):
     "--data",
     default=None,
     shell_complete=complete_path,
-    help="Images to try it on.  [default: the study's, where AP must be the trial's]",
+    help="Images to try it on, and to calibrate INT8 with.  [default: the study's, where AP must be the trial's]",
 )
+@click.option("--skip-broken", is_flag=True, help="Leave broken images and annotations out instead of stopping.")
 @click.option("--no-check", is_flag=True, help="Do not try it on images.")
 @click.option("--no-measure", is_flag=True, help="Do not measure the latency of its files.")
 @click.option("--register", "model_name", default=None, help="Also register it in MLflow's registry under this name.")
@@ -111,6 +112,7 @@ def export(
     precision: tuple[str, ...],
     nms: "Suppression | None",
     data: str | None,
+    skip_broken: bool,
     no_check: bool,
     no_measure: bool,
     model_name: str | None,
@@ -128,8 +130,8 @@ def export(
     named = {"--trial": trial is not None, "--knee": knee, "--best or --max-latency": best or max_latency is not None}
     if len(given := [words for words, is_given in named.items() if is_given]) > 1:
         raise click.UsageError(f"{given[0]} names one trial; leave out {' and '.join(given[1:])}")
-    if data is not None and no_check:
-        raise click.UsageError("--data names images to try it on; leave out --no-check")
+    if data is not None and no_check and "int8" not in precision:
+        raise click.UsageError("--data names images to try it on, or to calibrate INT8 with; leave out --no-check")
     from search.strategy.accuracy.estimates import with_estimates
     from search.study.experiment import read_experiment
     from search.study.next_command import trial_commands
@@ -146,6 +148,7 @@ def export(
         suppression=nms,
         device=device,
         data=data,
+        skip_broken=skip_broken,
         is_checked=not no_check,
         is_measured=not no_measure,
         replace=force,

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -16,11 +17,12 @@ from yoloret_nas.project_file import PROJECT_FILE, TEMPLATE, ProjectFileError
 @click.option(
     "--data", default=None, shell_complete=complete_path, help="Dataset: a folder (VOC, COCO, YOLO, LabelMe, …)."
 )
+@click.option("--skip-broken", is_flag=True, help="Leave broken images and annotations out instead of stopping.")
 @click.option("--device", default=None, help="Where latency is measured: cpu, cuda, ssh://host.")
 @click.option(
     "--max-latency", type=Milliseconds(), help="Do not train what is slower, e.g. 33ms; a bare number is milliseconds."
 )
-def init(data: str | None, device: str | None, max_latency: float | None) -> None:
+def init(data: str | None, skip_broken: bool, device: str | None, max_latency: float | None) -> None:
     """Write yoloret-nas.yaml here, with every line explained.
 
     On a terminal it asks for what is not given: data, device and latency. Each answer is checked at once; an empty one
@@ -30,8 +32,10 @@ def init(data: str | None, device: str | None, max_latency: float | None) -> Non
     if path.exists():
         raise ProjectFileError(f"{path} exists already; edit it, or remove it first")
     is_asking = sys.stdin.isatty() and sys.stdout.isatty()
-    answers = {
-        "data": _answer("dataset (a folder)", data, _check_data, is_asking=is_asking),
+    check_data = partial(_check_data, skip_broken=skip_broken)
+    answers: dict[str, str | bool] = {
+        "data": _answer("dataset (a folder)", data, check_data, is_asking=is_asking),
+        "skip_broken": skip_broken,
         "device": _answer("device (cpu, cuda, ssh://host)", device, _check_device, is_asking=is_asking),
         "max_latency": _answer(
             "slowest latency allowed, e.g. 33ms; a bare number is milliseconds",
@@ -68,10 +72,10 @@ def _answer(question: str, given: str | None, check: Callable[[str], str], *, is
     return ""
 
 
-def _check_data(text: str) -> str:
+def _check_data(text: str, *, skip_broken: bool) -> str:
     from trials.data import open_dataset
 
-    dataset = open_dataset(text)
+    dataset = open_dataset(text, on_broken="skip" if skip_broken else "stop")
     counts = ", ".join(f"{len(samples)} {split}" for split, samples in dataset.splits.items())
     return f"{dataset.format}: {counts}; {counted(len(dataset.class_names), 'class(es)')}"
 
@@ -94,7 +98,7 @@ def _check_latency(text: str) -> str:
     return f"at most {Milliseconds().convert(text, None, None):g} ms"
 
 
-def _fill(template: str, answers: dict[str, str]) -> str:
+def _fill(template: str, answers: dict[str, str | bool]) -> str:
     """Return the template with its commented lines of these flags replaced by their values."""
     import yaml
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command("latency")
 @click.option("--device", "specs", multiple=True, default=("cpu",), help="Where to measure; repeatable.")
-@click.option("--classes", type=click.IntRange(1), default=20, help="Classes of detectors built from an architecture.")
+@click.option("--classes", type=click.IntRange(1), default=20, help="Classes of networks that were never trained.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, samples included.")
 @click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
 @click.argument("models", nargs=-1, required=True, shell_complete=complete_network)
@@ -24,30 +24,39 @@ def latency(specs: tuple[str, ...], classes: int, as_json: bool, root: Path, mod
     """Measure the latency of MODELS on devices.
 
     A model is a preset's name (yoloret-m0.75), a YAML or JSON file of one architecture, STUDY:TRIAL, an export's folder,
-    or an ONNX file.
+    or a file of ONNX or OpenVINO. What was trained has the classes that it was trained for.
     """
     from trials.latency.comparison import compare_latencies
     from trials.latency.open_device import open_device
     from yoloret_nas.sources import find_model
 
-    named = [(model, find_model(model, root=root)) for model in models]
-    rows = []
-    with ExitStack() as stack:
-        devices = [stack.enter_context(closing(open_device(spec, patience_s=0))) for spec in specs]
-        for row in compare_latencies(devices, named, num_classes=classes):
-            rows.append(row)
-            if row.latency is None:
-                click.echo(f"{row.model} on {row.device}: {row.reason}", err=True)
-    if as_json:
-        click.echo(json.dumps([_as_json(row) for row in rows], indent=2))
-    else:
-        _print(rows)
+    named = [(model, *find_model(model, root=root, classes=classes)) for model in models]
+    rows: list[Row] = []
+    try:
+        with ExitStack() as stack:
+            devices = [stack.enter_context(closing(open_device(spec, patience_s=0))) for spec in specs]
+            for row in compare_latencies(devices, named):
+                rows.append(row)
+                if row.latency is None:
+                    click.echo(f"{row.model} on {row.device}: {row.reason}", err=True)
+    except KeyboardInterrupt:  # what took minutes on a board is not lost
+        _print(rows, as_json=as_json)
+        raise
+    _print(rows, as_json=as_json)
     if any(row.latency is None for row in rows):
         raise click.exceptions.Exit(1)
 
 
-def _print(rows: "list[Row]") -> None:
+def _print(rows: "list[Row]", *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps([_as_json(row) for row in rows], indent=2))
+    elif rows:
+        _print_table(rows)
+
+
+def _print_table(rows: "list[Row]") -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from trials.latency.comparison import MEASURED
@@ -58,12 +67,13 @@ def _print(rows: "list[Row]") -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         if row.latency is None:
-            table.add_row(row.model, row.device, "failed")
+            table.add_row(escape(row.model), escape(row.device), "failed")
             continue
         measured = row.latency
         rate = "" if measured.throughput_per_s is None else f"{measured.throughput_per_s:.1f}"
         figures = [f"{value:.3f}" for value in (measured.median_ms, measured.p90_ms, measured.p99_ms)]
-        table.add_row(row.model, row.device, *figures, f"{measured.spread:.1%}", rate, measured.device.precision)
+        figures += [f"{measured.spread:.1%}", rate, measured.device.precision]
+        table.add_row(escape(row.model), escape(row.device), *figures)
     console.print(table)
     for row in rows:
         for note in row.latency.notes if row.latency else ():

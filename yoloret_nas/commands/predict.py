@@ -1,6 +1,7 @@
 """`yoloret-nas predict`: draw a detector's boxes on images and videos."""
 
 import json
+from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ import click
 
 from spaces.counted import counted
 from yoloret_nas.options.complete import complete_network
+from yoloret_nas.options.values import OptionError, check_file
 
 if TYPE_CHECKING:
     from yoloret_nas.predictions import Prediction
@@ -64,7 +66,7 @@ def predict(
         folder = new_folder(out)
         made = predict_all(detector, files, folder, score=score, saves_crops=save_crops, report_broken=report_broken)
         for source, predictions in groupby(made, key=lambda one: one.source):
-            group = list(predictions)
+            group = _gather(source, predictions)
             found += group
             if not as_json:
                 click.echo(_line(source, group, detector.class_names))
@@ -85,20 +87,32 @@ def predict(
 
 def _check_json(path: Path, *, inputs: tuple[Path, ...], out: Path) -> None:
     """Refuse a file that could not be written at the end, or that would take the place of an input."""
-    if path.exists() and not path.is_file():
-        reason = f"{path} is not a file"
-    elif not path.parent.is_dir() and path.parent != out:  # which will be there
-        reason = f"there is no folder {path.parent}"
-    elif any(path.exists() and one.exists() and path.samefile(one) for one in inputs):
-        reason = f"{path} is one of the inputs and would be replaced"
-    else:
-        return
-    raise click.BadParameter(f"{reason}; give another file", param_hint="--save-json")
+    if out.is_dir() or path.parent != out:  # else it will be there
+        check_file("--save-json", path)
+    if any(path.exists() and one.exists() and path.samefile(one) for one in inputs):
+        raise OptionError(f"--save-json {path} is one of the inputs and would be replaced", hint="give another file")
+
+
+def _gather(source: Path, predictions: "Iterable[Prediction]") -> "list[Prediction]":
+    """Return an image's or video's predictions; of a video, which may take an hour, show how many frames are done."""
+    from rich.console import Console
+
+    from trials.onnx import run
+    from yoloret_nas.options.data import showing_images
+
+    if not run.is_stream(str(source)):
+        return list(predictions)
+    group: list[Prediction] = []
+    with showing_images(Console(stderr=True), f"{source}: detecting in", noun="frame(s)") as report:
+        for one in predictions:
+            report(len(group), one.num_frames)
+            group.append(one)
+    return group
 
 
 def _line(source: Path, group: "list[Prediction]", class_names: list[str]) -> str:
     classes = [row["class"] for one in group for row in one.rows]
-    counts = ", ".join(f"{classes.count(name)} {name}" for name in class_names)
+    counts = ", ".join(f"{classes.count(name)} {name}" for name in class_names if name in classes) or "no boxes"
     frames = f"{counted(len(group), 'frame(s)')}, " if group[0].name != str(source) else ""
     return f"{source}: {frames}{counts} → {group[0].drawn}"
 

@@ -117,7 +117,6 @@ def search(
         address=cluster, device_host=device_host, gpus_per_trial=gpus_per_trial, cpus_per_trial=cpus_per_trial
     )
     options = SearchOptions(prune=not no_prune, cluster=on_cluster, **values)
-    from trials.scratch import scratch_folder, temporary_files_in
     from yoloret_nas.api.search_plan import plan_search, refit_plan, run_plan
     from yoloret_nas.terminal.console import open_console
     from yoloret_nas.workers import connected_to
@@ -125,7 +124,7 @@ def search(
     console = open_console()
     if given := _from_project_file(click.get_current_context()):
         console.print(f"{PROJECT_FILE} gives {', '.join(given)}", markup=False, soft_wrap=True)
-    with weights_from(options.weights_dir), connected_to(on_cluster), temporary_files_in(scratch_folder()):
+    with weights_from(options.weights_dir), connected_to(on_cluster):
         plan = plan_search(options)
         result = run_plan(plan, console)
         _conclude(console, plan, result)

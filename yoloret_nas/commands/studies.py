@@ -19,25 +19,24 @@ if TYPE_CHECKING:
 @click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
 def studies(as_json: bool, root: Path) -> None:
     """List the studies and trainings in a folder: whether they run, their trials, front, best network, device and data."""
-    from search.study.errors import StudyError
     from search.study.experiment import read_experiment
     from search.study.read_study import experiment_names, read_study, study_names
-    from spaces.space import SpaceError
+    from spaces import YoloRetError
 
     names = study_names(root) + experiment_names(root)
     if not names:
         raise OptionError(f"there is no study in {root} yet", hint="begin one with: yoloret-nas search --budget 50")
-    rows, empty = [], []
+    rows, unread = [], []
     for name in names:
         try:
             rows.append(_row(read_experiment(root, name) or read_study(root, name)))
-        except (StudyError, SpaceError) as error:  # begun and never started, or of a space that is refused by now
-            empty.append(error.message)
+        except YoloRetError as error:  # begun and never started, damaged, or of a space that is refused by now
+            unread.append(error.message)
     if as_json:
         click.echo(json.dumps(rows, indent=1))
     else:
         _print(rows)
-    for message in empty:
+    for message in unread:
         click.echo(f"note: {message}", err=True)
 
 
@@ -70,6 +69,7 @@ def _figures(record: "TrialRecord") -> dict[str, Any]:
 
 def _print(rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
@@ -82,7 +82,8 @@ def _print(rows: list[dict[str, Any]]) -> None:
         best, knee = (_words(row[name]) for name in ("best", "knee"))
         front = str(row["front"]) if row["kind"] == "search" else ""
         now = "running" if row["is_running"] else ""
-        table.add_row(row["name"], row["kind"], now, states, front, best, knee, limit, row["device"], row["data"])
+        cells = (row["name"], row["kind"], now, states, front, best, knee, limit, row["device"], row["data"])
+        table.add_row(*map(escape, cells))
     console.print(table)
 
 

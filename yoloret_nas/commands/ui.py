@@ -1,5 +1,6 @@
 """`yoloret-nas ui`: the MLflow UI on the right store."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -22,7 +23,7 @@ _PATIENCE_S = 300.0
 """Until a server that does not answer is given up: on two busy cores it was seen to take a minute."""
 
 
-_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _ANY_ADDRESS = ("0.0.0.0", "::", "")
 
 
@@ -38,6 +39,7 @@ def ui(root: Path, port: int, host: str) -> None:
     """Open the MLflow UI on the store of the studies (MLFLOW_TRACKING_URI, or the one in --dir)."""
     from search.tracking.location import shown_uri, store_path, users_uri
 
+    host = host.removeprefix("[").removesuffix("]")  # of an IPv6 address as a browser takes it
     if users_uri() is None and not store_path(root).is_file():
         raise OptionError(f"there is no study in {root} yet", hint="begin one with: yoloret-nas search --budget 50")
     shown, names = shown_uri(root), _reached_as(host)
@@ -59,7 +61,7 @@ def ui(root: Path, port: int, host: str) -> None:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # two processes and half the memory; nothing here runs jobs
         "PYTHONWARNINGS": "ignore",  # of the server's libraries: nothing that a user can mend
     }
-    if names != [host]:  # MLflow answers no other name, and takes no request for runs from a page of another
+    if host not in _LOOPBACK:  # MLflow answers no other name, and takes no request for runs from a page of another
         for variable, entries in admitted(names, port).items():
             environment.setdefault(variable, ",".join(entries))
     command = [sys.executable, "-m", "mlflow", "ui", "--host", host, "--port", str(port)]
@@ -111,21 +113,28 @@ def _serve(
 
 
 def _reached_as(host: str) -> list[str]:
-    """Return the names and addresses that a browser may know this machine by, the one for the links first."""
+    """Return the names and addresses that a browser may know this machine by, the one for the links first.
+
+    Args:
+        host: Name or address, of IPv6 without brackets.
+    """
     import socket
 
     if host in _LOOPBACK:
-        return [host]
-    is_any = host in _ANY_ADDRESS
-    names = [socket.gethostname(), socket.getfqdn(), f"{socket.gethostname()}.local"]
+        return [_in_link(host)]
+    names = [] if host in _ANY_ADDRESS else [host]
+    names += [socket.gethostname(), socket.getfqdn(), f"{socket.gethostname()}.local"]
     with suppress(OSError):
         names += [str(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None)]
     for family, elsewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
         with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect((elsewhere, 9))  # sends nothing: it chooses the address that leads out
             names.append(str(probe.getsockname()[0]))
-    names = [f"[{name}]" if ":" in name else name for name in names]
-    return list(dict.fromkeys(names if is_any else [host, *names]))
+    return list(dict.fromkeys(map(_in_link, names)))
+
+
+def _in_link(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _answers(host: str, port: int) -> bool:
@@ -140,11 +149,13 @@ def _answers(host: str, port: int) -> bool:
 
 
 def _check_port(host: str, port: int) -> None:
-    """Refuse a taken port before links to it are printed."""
+    """Refuse a taken port, or an address that is not this machine's, before links to it are printed."""
     import socket
 
     try:
-        with socket.create_server((host, port)):
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
             pass
     except OSError as error:
-        raise click.UsageError(f"port {port} cannot be used ({error.strerror}); choose another with --port") from error
+        is_port = error.errno in (errno.EADDRINUSE, errno.EACCES)
+        what, option = (f"port {port}", "--port") if is_port else (f"address {host}", "--host")
+        raise click.UsageError(f"{what} cannot be used ({error.strerror}); choose another with {option}") from error

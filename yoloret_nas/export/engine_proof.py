@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 
 from spaces import YoloRetError
 from spaces.counted import counted
 from trials.data import Sample
+from trials.data.dataset import spread
 from trials.latency.device import EngineBuilder
 from trials.latency.open_device import open_device
 from trials.onnx import run
@@ -59,7 +61,7 @@ def prove_engines(
     Args:
         folder: The export.
         device: The device as the user types it.
-        samples: Images; the first eight are taken.
+        samples: Images; eight from all over are taken.
         suppression: Thresholds of the comparison.
 
     Returns:
@@ -73,8 +75,11 @@ def prove_engines(
     with closing(open_device(device, patience_s=0)) as opened:
         assert isinstance(opened, EngineBuilder)  # it built them
         for engine in sorted(folder.glob("*.engine")):
+            click.echo(f"comparing {engine.name} on {device} with ONNX Runtime", err=True)
             try:
-                proof = _compare(folder, engine.with_suffix(".onnx").name, opened, samples[:_NUM_COMPARED], suppression)
+                proof = _compare(
+                    folder, engine.with_suffix(".onnx").name, opened, spread(samples, _NUM_COMPARED), suppression
+                )
             except ExportError:
                 raise
             except YoloRetError as error:

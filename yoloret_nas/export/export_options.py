@@ -22,7 +22,9 @@ class ExportOptions:
     device: str | None = None
     """The device it is meant for, as the user types it; None for the study's, which need not be at hand."""
     data: str | None = None
-    """Images to try it on; None for the study's, on which AP must be the trial's."""
+    """Images to try it on and to calibrate INT8 with; None for the study's. On the study's AP must be the trial's."""
+    skip_broken: bool = False
+    """Whether broken images and annotations are left out, as they are where the study leaves them out."""
     is_checked: bool = True
     """Whether it is tried on images."""
     is_measured: bool = True

@@ -3,13 +3,17 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import click
+from rich.console import Console
+
 from search.front.record import TrialRecord
 from search.front.summary import Summary
 from search.reports.picture import draw_front
 from search.study.read_study import ReadStudy
 from search.study.refit import retrained_trial
 from spaces.networks import YoloReT
-from trials.data import DatasetError, Sample, open_dataset
+from trials.data import Dataset, DatasetError, Sample, open_dataset
+from trials.data.dataset import spread
 from trials.data.image_check import check_images
 from trials.detections import Decoding
 from trials.onnx import run
@@ -34,6 +38,7 @@ from yoloret_nas.export.model_card import EXAMPLES_FOLDER, FRONT_FILE, Card, wri
 from yoloret_nas.export.precisions import NUM_CALIBRATION, PRECISIONS, Precision, write_precision
 from yoloret_nas.export.proof import Proof, Tolerance, prove, prove_suppression
 from yoloret_nas.export.target import Target, build_and_measure, find_target
+from yoloret_nas.options.data import showing_check
 
 _NUM_EXAMPLES = 4
 
@@ -80,7 +85,8 @@ def export_trial(
         add_sources(partial, record.architecture, trial_folder, network=network, opset=target.opset)
         check_agreement(network, partial / RAW_FILE, input_size=decoding.input_size)
         needs_images = options.is_checked or "int8" in options.precisions
-        splits = _images(opened, options.data, decoding) if needs_images else {}
+        dataset = _open_images(opened, options, decoding) if needs_images else None
+        splits: Mapping[str, Sequence[Sample]] = dataset.splits if dataset else {}
         precisions: tuple[Precision, ...] = tuple(dict.fromkeys(("fp32", *options.precisions)))
         files = _write_files(
             partial, network, decoding, options, target, precisions=precisions, calibration=splits.get("train", ())
@@ -90,7 +96,7 @@ def export_trial(
             add(partial / ONNX_FILE, partial / target.suppressed_file, options.suppression)
         proofs: dict[str, Proof] = {}
         if options.is_checked:
-            expected_ap = None if options.data else record.result.ap
+            is_of_study = options.data is None or (dataset and dataset.fingerprint == opened.fingerprint)
             for name, tolerance in files.items():
                 proofs[name] = prove(
                     partial / name,
@@ -99,11 +105,11 @@ def export_trial(
                     splits["val"],
                     tolerance=tolerance,
                     split="val",
-                    expected_ap=expected_ap,
+                    expected_ap=record.result.ap if is_of_study else None,
                 )
             if options.suppression is not None and target.suppressed_file == NMS_FILE:  # ONNX Runtime runs no plugin
                 prove_suppression(partial / NMS_FILE, options.suppression, splits["val"], split="val")
-            _draw_examples(partial, splits["val"][:_NUM_EXAMPLES])
+            _draw_examples(partial, spread(splits["val"], _NUM_EXAMPLES))
         if sum(one.point is not None for one in summary.records) > 1:  # one network alone has no front to stand on
             title = f"{opened.name} · {opened.device}"
             draw_front(summary, partial / FRONT_FILE, title=title, marked=record.number)
@@ -173,6 +179,7 @@ def _write_files(
     for precision in precisions:
         entry = PRECISIONS[precision]
         if precision != "fp32":
+            click.echo(f"writing {entry.file}", err=True)
             write_precision(precision, folder, network, decoding, calibration=calibration, opset=target.opset)
         files[entry.file] = entry.tolerance
     if "openvino" in options.formats:
@@ -183,22 +190,26 @@ def _write_files(
     return files
 
 
-def _images(opened: ReadStudy, data: str | None, decoding: Decoding) -> Mapping[str, Sequence[Sample]]:
-    """Return the splits of the images to try the export on."""
-    way_out = "name other images with --data, or none with --no-check"
+def _open_images(opened: ReadStudy, options: ExportOptions, decoding: Decoding) -> Dataset:
+    """Return the images to try the export on, and to calibrate INT8 with."""
+    way_out = "name them where they are now, or others, with --data, or none with --no-check"
+    if "int8" in options.precisions:  # which takes images, whether it is tried or not
+        way_out = "name them where they are now, or others, with --data, or leave int8 out of --precision"
+    skips = opened.skip_broken or options.skip_broken
     try:
-        dataset = open_dataset(data or opened.dataset, on_broken="skip" if opened.skip_broken else "stop")
-        if opened.skip_broken:  # the trial was scored without them
-            dataset = check_images(dataset, splits=("train", "val"), skip_broken=True).dataset
+        dataset = open_dataset(options.data or opened.dataset, on_broken="skip" if skips else "stop")
+        if skips:  # the trial was scored without them
+            with showing_check(Console(stderr=True)) as report:
+                dataset = check_images(dataset, splits=("train", "val"), skip_broken=True, report=report).dataset
     except DatasetError as error:
         hint = f"{error.hint}; or {way_out}" if error.hint else way_out
         raise DatasetError(error.message, hint=hint) from error
-    if data is None and opened.fingerprint and dataset.fingerprint != opened.fingerprint:
+    if options.data is None and opened.fingerprint and dataset.fingerprint != opened.fingerprint:
         raise DatasetError(f"the data of {opened.name} has changed since: {opened.dataset}", hint=way_out)
     if dataset.class_names != decoding.class_names:
         theirs, ours = ", ".join(dataset.class_names), ", ".join(decoding.class_names)
         raise DatasetError(f"{dataset.name} has the classes {theirs}, the detector {ours}", hint=way_out)
-    return dataset.splits
+    return dataset
 
 
 def _draw_examples(folder: Path, samples: Sequence[Sample]) -> None:

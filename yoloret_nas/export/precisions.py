@@ -7,6 +7,7 @@ from typing import Literal
 
 from spaces.networks import YoloReT
 from trials.data import Sample
+from trials.data.dataset import spread
 from trials.detections import Decoding
 from trials.latency import DeviceIdentity
 from trials.onnx.decoded import export_decoded
@@ -73,11 +74,11 @@ def write_precision(
         folder: The export, with its FP32 file.
         network: With its weights, on the CPU.
         decoding: How its maps are decoded.
-        calibration: Images for INT8.
+        calibration: Images for INT8; of many, some from all over.
         opset: Of the file.
     """
     path = folder / PRECISIONS[precision].file
     if precision == "fp16":
         export_decoded(network, decoding, path, opset=opset, is_half=True)
     else:
-        quantise(folder / ONNX_FILE, path, calibration[:NUM_CALIBRATION], input_size=decoding.input_size)
+        quantise(folder / ONNX_FILE, path, spread(calibration, NUM_CALIBRATION), input_size=decoding.input_size)

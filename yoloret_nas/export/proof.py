@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from rich.console import Console
 
 from spaces.counted import counted
 from spaces.networks import YoloReT
 from trials.data import Sample
+from trials.data.dataset import spread
 from trials.data.images.letterbox import letterbox
 from trials.detections import Decoding, Detections, DetectionSettings
 from trials.onnx import run
@@ -21,6 +23,7 @@ from trials.onnx.suppressed import MAX_DETECTIONS, Suppression
 from trials.scoring import score_detections
 from trials.trial_result import ONNX_FILE
 from yoloret_nas.export.bundle import RUN_FILE, naming_file
+from yoloret_nas.options.data import ReportImages, showing_images
 
 _Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64]]
 """Boxes, scores and labels, as `run.Detector.detect` returns them."""
@@ -86,7 +89,7 @@ def prove(
         ExportError: boxes or scores differ from the network's, or AP from the trial's.
     """
     detector = run.Detector(str(path.parent), "openvino" if path.suffix == ".xml" else "onnxruntime", path.name)
-    box_px, score = _compare(detector, network, decoding, samples[:_NUM_COMPARED])
+    box_px, score = _compare(detector, network, decoding, spread(samples, _NUM_COMPARED))
     if not np.isfinite([box_px, score]).all():
         raise ExportError(f"{path.name} gives boxes or scores that are NaN or infinite on images of {split}")
     if _is_above(box_px, tolerance.box_px) or _is_above(score, tolerance.score):
@@ -94,7 +97,9 @@ def prove(
             f"{path.name} and PyTorch differ by {box_px:.2g} px and {score:.2g} of score on images of {split} "
             f"(allowed {tolerance.box_px} px and {tolerance.score})"
         )
-    scores = score_detections(detect_all(detector, samples), samples, class_names=decoding.class_names)
+    with showing_images(Console(stderr=True), f"trying {path.name} on") as report:
+        found = detect_all(detector, samples, report)
+    scores = score_detections(found, samples, class_names=decoding.class_names)
     if expected_ap is not None and _is_above(abs(scores.ap - expected_ap), tolerance.ap):
         raise ExportError(
             f"{path.name} has AP {scores.ap:.4f} on {counted(len(samples), 'image(s)')} of {split}, the trial "
@@ -111,11 +116,12 @@ def prove(
     )
 
 
-def detect_all(detector: run.Detector, samples: Sequence[Sample]) -> list[Detections]:
-    """Run a detector on images as they are scored, in pixels of each image."""
+def detect_all(detector: run.Detector, samples: Sequence[Sample], report: ReportImages) -> list[Detections]:
+    """Run a detector on images as they are scored, in pixels of each image; report how many are done, and of how many."""
     settings = DetectionSettings()
     found = []
-    for sample in samples:
+    for done, sample in enumerate(samples):
+        report(done, len(samples))
         image = sample.load()
         with naming_file(detector.path):
             kept = detector.detect(
@@ -139,15 +145,17 @@ def prove_suppression(path: Path, suppression: Suppression, samples: Sequence[Sa
     """
     ours, theirs = (run.Detector(str(path.parent), "onnxruntime", name) for name in (ONNX_FILE, path.name))
     score, iou = suppression.score_threshold, suppression.iou_threshold
-    for number, sample in enumerate(samples):
-        image = sample.load()
-        expected = ours.detect(image, score, iou, MAX_DETECTIONS, max_candidates=sys.maxsize)
-        found = theirs.detect(image, 0.0, iou, MAX_DETECTIONS)
-        if not _are_same(expected, found):
-            raise ExportError(
-                f"{path.name} finds {counted(len(found[0]), 'box(es)')} on image {number} of {split}, {RUN_FILE} other ones "
-                f"({len(expected[0])}) by the same thresholds"
-            )
+    with showing_images(Console(stderr=True), f"trying {path.name} on") as report:
+        for number, sample in enumerate(samples):
+            report(number, len(samples))
+            image = sample.load()
+            expected = ours.detect(image, score, iou, MAX_DETECTIONS, max_candidates=sys.maxsize)
+            found = theirs.detect(image, 0.0, iou, MAX_DETECTIONS)
+            if not _are_same(expected, found):
+                raise ExportError(
+                    f"{path.name} finds {counted(len(found[0]), 'box(es)')} on image {number} of {split}, {RUN_FILE} other "
+                    f"ones ({len(expected[0])}) by the same thresholds"
+                )
 
 
 def _are_same(first: _Found, second: _Found) -> bool:

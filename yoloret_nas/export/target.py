@@ -1,16 +1,17 @@
 """The device that an export is meant for: what its files must be like, their latencies there, and its engines."""
 
-import dataclasses
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+
+import click
 
 from spaces import YoloRetError
 from spaces.networks import YoloReT
 from trials.detections import Decoding
 from trials.latency import DeviceIdentity, Latency
 from trials.latency.cache import LATENCY_FILE, LatencyCache
-from trials.latency.cpu import CpuDevice
+from trials.latency.cpu import in_openvino
 from trials.latency.device import Device, EngineBuilder
 from trials.latency.measure import measure_quietly
 from trials.latency.measurement_lock import MeasurementLock
@@ -160,6 +161,7 @@ def build_and_measure(
                 sources[Path(EFFICIENT_NMS_FILE).with_suffix(".engine").name] = folder / EFFICIENT_NMS_FILE
             for name, source in sources.items():
                 if name.endswith(".engine"):
+                    click.echo(f"building {name} on {target.device}, which takes minutes on a board", err=True)
                     device.build_engine(source, folder / name)
                     add_engine(folder, name, device.identity())
         if not is_measured:
@@ -175,9 +177,9 @@ def _measure(
     try:
         if reason := _why_not_measured(name, device):
             return reason
+        click.echo(f"measuring {name} on {device.name}", err=True)
         if path.suffix == ".xml":
-            assert isinstance(device, CpuDevice)
-            device = dataclasses.replace(device, runs_openvino=True)
+            device = in_openvino(device)
         cache.share_scale(searched, device.identity())
         return measure_quietly(path, device, cache, lock=lock)[0]
     except YoloRetError as error:
@@ -186,8 +188,6 @@ def _measure(
 
 def _why_not_measured(name: str, device: Device) -> str:
     """Return why a file has no latency of its own on a device; empty where it has."""
-    if name.endswith(".xml") and not isinstance(device, CpuDevice):
-        return "OpenVINO is measured on device cpu alone"
     if name == PRECISIONS["fp16"].file and isinstance(device, EngineBuilder) and device.converts_to_fp16:
         return f"{device.name} makes FP16 of the FP32 file by itself"
     if name == NMS_FILE and device.identity().kind == "cuda":

@@ -15,6 +15,9 @@ from yoloret_nas.options.values import OptionError
 if TYPE_CHECKING:
     from rich.console import Console
 
+ReportImages = Callable[[int, int | None], None]
+"""Receives how many images are done, and of how many, None where that is not known."""
+
 DATA_HELP = "Dataset: a folder (VOC, COCO, YOLO, LabelMe, …), voc or coco (fetched), or generated shapes."
 
 
@@ -70,25 +73,33 @@ def fetch_data(data: str, console: "Console") -> None:
         fetch_known(data, report)
 
 
-def showing_check(console: "Console") -> AbstractContextManager[Callable[[int, int], None]]:
+def showing_check(console: "Console") -> AbstractContextManager[ReportImages]:
     """Give what shows how many images are decoded, as `showing_images` does."""
     return showing_images(console, "decoding", purpose="once, to find broken ones")
 
 
 @contextmanager
-def showing_images(console: "Console", verb: str, *, purpose: str = "") -> Iterator[Callable[[int, int], None]]:
+def showing_images(
+    console: "Console", verb: str, *, purpose: str = "", noun: str = "image(s)"
+) -> Iterator[ReportImages]:
     """Give what shows how many images are done: a progress bar on a terminal, else one line on the error stream."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    plural = counted(2, noun).removeprefix("2 ")
     if not console.is_terminal:
 
-        def say(done: int, whole: int) -> None:
+        def say(done: int, whole: int | None) -> None:
             if not done:
-                click.echo(f"{verb} {counted(whole, 'image(s)')} {purpose}".rstrip(), err=True)
+                click.echo(f"{verb} {counted(whole, noun) if whole else plural} {purpose}".rstrip(), err=True)
 
         yield say
         return
-    columns = (TextColumn(f"{verb} images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn(f"{verb} {plural}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", visible=False)
         yield lambda done, whole: progress.update(task, completed=done, total=whole, visible=True)

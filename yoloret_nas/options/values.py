@@ -60,6 +60,20 @@ def check_folder(name: str, value: Path | None) -> None:
         raise OptionError(f"{name} {str(value)!r} is no folder")
 
 
+def check_file(name: str, value: Path | None) -> None:
+    """Refuse a path where no file can be written at the end; None stands for no file.
+
+    Raises:
+        OptionError: its folder is missing, or it is no file.
+    """
+    if value is None:
+        return
+    if value.exists() and not value.is_file():
+        raise OptionError(f"{name} {value} is not a file", hint="give another file")
+    if not value.parent.is_dir():
+        raise OptionError(f"{name} {value}: there is no folder {value.parent}", hint="create it, or give another file")
+
+
 def to_milliseconds(latency: float | str) -> float:
     """Return a latency in milliseconds: ``33``, ``33ms`` or ``0.033s``; a number alone is milliseconds.
 

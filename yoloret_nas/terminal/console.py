@@ -4,6 +4,8 @@ import sys
 
 from rich.console import Console
 
+from yoloret_nas.library_settings import take_all_letters
+
 _WIDTH = 250
 
 
@@ -15,6 +17,7 @@ def open_console(*, quiet: bool = False) -> Console:
     Args:
         quiet: Prints nothing.
     """
+    take_all_letters(sys.stdout)
     is_terminal = sys.stdout.isatty()
     return Console(
         highlight=False,

@@ -4,7 +4,7 @@ from copy import deepcopy
 
 import numpy as np
 
-from trials.data.dataset import Sample, assemble_dataset, split_off_validation
+from trials.data.dataset import Sample, assemble_dataset, split_off_validation, spread
 
 
 def _sample(name: str, *labels: int) -> Sample:
@@ -16,6 +16,13 @@ def _sample(name: str, *labels: int) -> Sample:
         ignored=np.zeros(len(labels), np.bool_),
         load=lambda: np.zeros((8, 8, 3), np.uint8),
     )
+
+
+def test_samples_are_spread_over_their_order() -> None:
+    samples = [_sample(f"{number}.jpg", 0) for number in range(9)]
+    assert [sample.name for sample in spread(samples, 3)] == ["0.jpg", "4.jpg", "8.jpg"]
+    assert spread(samples, 20) == samples
+    assert spread((), 3) == []
 
 
 def test_roboflow_s_versions_of_a_picture_stay_together() -> None:

@@ -1,4 +1,4 @@
-"""A stand-in for the TensorRT of a board as the exported program uses it, of version 10 or 7, and for CUDA's memory.
+"""A stand-in for the TensorRT of a board as the exported program uses it, of version 11, 10 or 7, and for CUDA's memory.
 
 It shows which calls the program makes with which answers; it proves nothing about TensorRT.
 """
@@ -33,8 +33,8 @@ class Memory:
     def synchronize(self) -> None: ...
 
 
-def tensorrt_stand_in(memory: Memory, *, is_new: bool, says: list[str]) -> Any:
-    """Return a module that looks like TensorRT 10, or 7; it keeps what it was told in `says`."""
+def tensorrt_stand_in(memory: Memory, *, is_new: bool, says: list[str], converts: bool = True) -> Any:
+    """Return a module that looks like TensorRT 10, or 7, or 11 (which does not convert); `says` keeps what it was told."""
 
     class Builder(_NewBuilder if is_new else _OldBuilder):  # type: ignore[misc]
         told = says
@@ -53,7 +53,7 @@ def tensorrt_stand_in(memory: Memory, *, is_new: bool, says: list[str]) -> Any:
         Runtime=Runtime,
         OnnxParser=_OnnxParser,
         NetworkDefinitionCreationFlag=SimpleNamespace(EXPLICIT_BATCH=0),
-        BuilderFlag=SimpleNamespace(FP16="fp16", INT8="int8"),
+        BuilderFlag=SimpleNamespace(FP16="fp16", INT8="int8") if converts else SimpleNamespace(),
     )
 
 

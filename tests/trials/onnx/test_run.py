@@ -239,6 +239,8 @@ class _Camera:
         ("camera:0", 3, 3, ""),
         ("film.mp4", 0, 0, "film.mp4 gives no frame that can be read"),
         ("film.mp4", 2, 3, ""),
+        ("rtsp://host:554/?token=x", 2, 0, "rtsp://host:554/?token=x gives no more frames"),
+        ("http://host/film.mp4", 2, 0, ""),
     ],
 )
 def test_a_stream_that_ends_too_soon_is_an_error(
@@ -312,6 +314,17 @@ def test_pictures_take_no_other_file_s_place(folder: Path, tmp_path: Path) -> No
         assert run.main([str(tmp_path / "two" / "a.png"), *words]) == 0
     assert {path: path.read_bytes() for path in before} == before
     assert {path.name for path in (tmp_path / "one").iterdir()} == {"a.png", "b.jpg", "a-2.png", "a-3.png"}
+
+
+def test_a_reader_of_its_lines_may_go(folder: Path, tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos")
+    words = [sys.executable, str(folder / "run.py"), str(tmp_path / "photos"), "--out", ""]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert "error" not in process.stderr.read().lower()
+    assert process.returncode == 1
 
 
 def test_one_broken_image_does_not_end_a_folder(
@@ -416,6 +429,24 @@ def test_tensorrt_builds_an_engine_once_and_keeps_it(
     (tmp_path / "model-int8.onnx").write_bytes((tmp_path / "model.onnx").read_bytes())
     assert isinstance(run.Detector(str(tmp_path), "tensorrt", "model-int8.onnx").network, run.TensorRT)
     assert says[:3] == ["network 1", "flag fp16", "flag int8"]
+
+
+def test_where_tensorrt_does_not_convert_the_fp16_file_is_built(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("model.onnx", "detector.json"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    memory, says = Memory(), list[str]()
+    monkeypatch.setattr(run, "Cuda", lambda: memory)
+    monkeypatch.setitem(sys.modules, "tensorrt", tensorrt_stand_in(memory, is_new=True, says=says, converts=False))
+    assert isinstance(run.Detector(str(tmp_path), "tensorrt").network, run.TensorRT)
+    assert "note: the engine is in FP32" in capsys.readouterr().err
+    next(tmp_path.glob("*.engine")).unlink()
+    (tmp_path / "model-fp16.onnx").write_bytes(b"refused")
+    with pytest.raises(RuntimeError, match=r"refuses .*model-fp16\.onnx"):
+        run.Detector(str(tmp_path), "tensorrt")
+    assert "note:" not in capsys.readouterr().err
+    assert says == ["network 1"] * 2
 
 
 def test_an_engine_that_cannot_be_kept_runs_all_the_same(
