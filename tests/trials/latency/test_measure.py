@@ -54,7 +54,7 @@ def test_trainings_wait_for_every_device_that_is_not_known_to_be_elsewhere(
 
 def test_commands_that_measure_keep_the_machine_quiet_too(tmp_path: Path) -> None:
     device = Device("cpu", MACHINE_FOLDER)
-    rows = list(compare_latencies([device], [("a", tmp_path / "a.onnx")], num_classes=3))
+    rows = list(compare_latencies([device], [("a", tmp_path / "a.onnx", 3)]))
     assert [row.reason for row in rows] == [""]
     assert examine_device(device).reference_ms == (1.0, 1.0, 1.0)
     assert device.trainings_wait == [True] * 4
