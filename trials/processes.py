@@ -14,8 +14,13 @@ def identify(pid: int) -> str | None:
 
 
 def boot() -> str:
-    """Return what processes have in common that see each other: the machine's start, and the container."""
-    return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
+    """Return what distinguishes this start of the machine from any other start, and of any other machine."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def container() -> str:
+    """Return what processes of one start have in common that see each other."""
+    return os.readlink("/proc/self/ns/pid")
 
 
 def is_alive(identity: str) -> bool:

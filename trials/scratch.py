@@ -1,12 +1,13 @@
 """Folders for the temporary files of this process and its trials, which outlive neither.
 
 A killed process cannot delete its temporary files. So all of a process lie in folders that have its identity in their names,
-and the next process deletes those of dead ones. On a disk that hosts or containers share it leaves those of the others,
-whose processes it does not see.
+and the next process deletes those of dead ones: of its own host, if the host has started anew or the process is gone. On a
+disk that hosts or containers share it leaves those of the others, whose processes it does not see.
 """
 
 import hashlib
 import os
+import platform
 import re
 import shutil
 import tempfile
@@ -16,9 +17,9 @@ from functools import cache
 from multiprocessing.util import Finalize
 from pathlib import Path
 
-from trials.processes import boot, identify, is_alive
+from trials.processes import boot, container, identify, is_alive
 
-_NAME = re.compile(r"yoloret-nas-(\d+-\d+)-(\w+)-\w+")
+_NAME = re.compile(r"yoloret-nas-(?P<process>\d+-\d+)-(?P<host>\w{6})(?P<boot>\w{6})(?P<container>\w{6})-\w+")
 _SHORT = Path("/tmp")
 
 
@@ -36,7 +37,7 @@ def socket_folder() -> Path:
 
 def scratch_prefix() -> str:
     """Return how the name of a temporary folder begins that the next process may delete once this one is dead."""
-    return f"yoloret-nas-{identify(os.getpid())}-{_host()}-"
+    return f"yoloret-nas-{identify(os.getpid())}-{''.join(_place())}-"
 
 
 def temporary_folder() -> "tempfile.TemporaryDirectory[str]":
@@ -70,13 +71,22 @@ def _make_folder(parent: Path) -> Path:
 
 
 @cache
-def _host() -> str:
-    return hashlib.sha256(boot().encode()).hexdigest()[:8]
+def _place() -> tuple[str, str, str]:
+    """Return digests of the host's name, its start and the container."""
+    host, start, here = (hashlib.sha256(one.encode()).hexdigest()[:6] for one in (platform.node(), boot(), container()))
+    return host, start, here
+
+
+def _is_over(found: re.Match[str]) -> bool:
+    """Return whether the process of a folder is dead, as far as this process can know."""
+    host, start, here = _place()
+    if found["host"] != host:
+        return False
+    return found["boot"] != start or (found["container"] == here and not is_alive(found["process"]))
 
 
 def _delete_left_behind(parent: Path) -> None:
     for entry in parent.iterdir():
         match = _NAME.fullmatch(entry.name)
-        is_of_here = match and match[2] == _host() and not is_alive(match[1])
-        if is_of_here and entry.is_dir() and entry.stat().st_uid == os.getuid():
+        if match and _is_over(match) and entry.is_dir() and entry.stat().st_uid == os.getuid():
             shutil.rmtree(entry, ignore_errors=True)  # another process may do the same

@@ -23,6 +23,7 @@ from spaces.weights import load_pretrained
 from trials.data import Dataset, DatasetError, open_dataset
 from trials.data.image_check import leave_out
 from trials.detections import choose_anchors
+from trials.detections.decoding import OutputError
 from trials.latency import DeviceAwayError, DeviceError, Latency
 from trials.latency.cache import LatencyCache, LatencyCacheError
 from trials.latency.measure import measure_architecture
@@ -33,13 +34,14 @@ from trials.onnx.export import export_for_timing, fill_weights
 from trials.progress import Progress, Report
 from trials.scoring.detections_picture import draw_detections
 from trials.training import read_checkpoint
-from trials.training.errors import DivergedError
+from trials.training.errors import DivergedError, UnusableCheckpointError
 from trials.training.settings import LAST_FILE
 from trials.training.train import TrainResult, train_network
 from trials.trial_result import (
     ARCHITECTURE_FILE,
     DETECTIONS_FILE,
     ONNX_FILE,
+    TRACEBACK_ELSEWHERE_FILE,
     TRACEBACK_FILE,
     OneShotTask,
     State,
@@ -49,11 +51,12 @@ from trials.trial_result import (
     write_result,
 )
 
-TRACEBACK_ELSEWHERE_FILE = "traceback-elsewhere.txt"
-"""In a trial's folder: unexpected errors of the further devices."""
-
 _MACHINE_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENFILE})
 """Errors of the operating system that no architecture causes."""
+
+
+_NOT_FROM_THERE = (DivergedError, OutputError, UnusableCheckpointError)
+"""Errors that a training resumed from its last checkpoint would meet again."""
 
 
 def run_trial(request: TrialRequest, report: Report) -> TrialResult:
@@ -91,7 +94,7 @@ def _run_to_result(trial: "_Trial", request: TrialRequest) -> TrialResult:
     except (DatasetError, LatencyCacheError) as error:
         return _outside_fault(trial, _in_words(error))
     except YoloRetError as error:
-        if isinstance(error, DivergedError):  # it would diverge again from there
+        if isinstance(error, _NOT_FROM_THERE):
             (request.work_dir / LAST_FILE).unlink(missing_ok=True)
         return trial.end("failed", reason=_in_words(error))
     except Exception as error:  # the one place that turns an unexpected error into a state; its traceback is kept

@@ -21,6 +21,8 @@ ARCHITECTURE_FILE = "architecture.json"
 ONNX_FILE = "model.onnx"
 RESULT_FILE = "result.json"
 TRACEBACK_FILE = "traceback.txt"
+TRACEBACK_ELSEWHERE_FILE = "traceback-elsewhere.txt"
+"""Unexpected errors of the further devices."""
 DETECTIONS_FILE = "detections.jpg"
 """What the network finds on a few validation images, if the trial is complete."""
 

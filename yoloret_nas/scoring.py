@@ -2,7 +2,6 @@
 
 import click
 import torch
-from rich.console import Console
 
 from trials.data import open_dataset
 from trials.data.image_check import check_images
@@ -13,6 +12,7 @@ from yoloret_nas.export.bundle import EFFICIENT_NMS_FILE, NMS_FILE, open_bundle
 from yoloret_nas.export.proof import detect_all
 from yoloret_nas.options.data import showing_check, showing_images
 from yoloret_nas.sources import Source, SourceError
+from yoloret_nas.terminal.console import progress_console
 
 
 def score_source(source: Source, *, data: str, split: str, batch_size: int = 16, skip_broken: bool = False) -> Scores:
@@ -31,7 +31,7 @@ def score_source(source: Source, *, data: str, split: str, batch_size: int = 16,
     detector = None if source.file is None else open_bundle(source.file.parent, source.file.name)
     checkpoint = None if detector else read_checkpoint(source.checkpoint)
     dataset = open_dataset(data, on_broken="skip" if skip_broken else "stop", is_trained_on=False)
-    with showing_check(Console(stderr=True)) as report_check:
+    with showing_check(progress_console()) as report_check:
         checked = check_images(dataset, splits=(split,), skip_broken=skip_broken, report=report_check)
         dataset = checked.dataset
     if split not in dataset.splits:
@@ -40,7 +40,7 @@ def score_source(source: Source, *, data: str, split: str, batch_size: int = 16,
         )
     if detector is not None:
         samples = label_as_network(dataset, split, detector.class_names, name=source.label)
-        with showing_images(Console(stderr=True), f"trying {source.label} on") as report:
+        with showing_images(progress_console(), f"trying {source.label} on") as report:
             found = detect_all(detector, samples, report)
         return score_detections(found, samples, class_names=detector.class_names)
     assert checkpoint is not None

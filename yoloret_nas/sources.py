@@ -3,7 +3,7 @@
 import os.path
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +18,9 @@ from spaces.presets import PRESETS
 from trials.onnx import run
 from trials.onnx.export import DEFAULT_OPSET
 from trials.scratch import temporary_folder
-from trials.training import CHECKPOINT_FILE, read_checkpoint
+from trials.training import CHECKPOINT_FILE, TrainingError, read_checkpoint
 from trials.trial_result import ARCHITECTURE_FILE
-from yoloret_nas.export.bundle import DETECTOR_FILE, open_bundle, write_detector
+from yoloret_nas.export.bundle import DETECTOR_FILE, count_classes, open_bundle, write_detector
 
 Network = str | Path | Architecture
 """How a network is named from Python: as on the command line, or by its architecture."""
@@ -70,14 +70,18 @@ class Source:
 
     @property
     def num_classes(self) -> int | None:
-        """Classes of its weights, or of another trial's of its study; None where none are kept."""
+        """Classes of its weights or its export, or of another trial's weights in its study; None where nothing tells."""
         if self.folder is None:
             return None
-        kept = [self.folder / CHECKPOINT_FILE]
-        if self.record is not None:
-            kept += sorted(self.folder.parent.glob(f"*/{CHECKPOINT_FILE}"))
-        for path in kept:
-            if path.is_file():
+        if (self.folder / CHECKPOINT_FILE).is_file():
+            return len(read_checkpoint(self.folder / CHECKPOINT_FILE).decoding.class_names)
+        if (self.folder / DETECTOR_FILE).is_file():
+            return count_classes(self.folder)
+        others = self.folder.parent.glob(f"*/{CHECKPOINT_FILE}") if self.record is not None else ()
+        for path in sorted(others):
+            with suppress(
+                TrainingError, FileNotFoundError
+            ):  # of a trial that nobody named; a search may just delete it
                 return len(read_checkpoint(path).decoding.class_names)
         return None
 

@@ -20,7 +20,14 @@ from search.study.data_record import check_data
 from search.study.experiment import ExperimentSettings, Variant, note_device, open_experiment, to_summary
 from trials.progress import Progress
 from trials.training.settings import LAST_FILE
-from trials.trial_result import RESULT_FILE, TRACEBACK_FILE, TrialRequest, TrialResult, read_result
+from trials.trial_result import (
+    RESULT_FILE,
+    TRACEBACK_ELSEWHERE_FILE,
+    TRACEBACK_FILE,
+    TrialRequest,
+    TrialResult,
+    read_result,
+)
 
 WriteReports = Callable[[Sequence[TrialRecord]], Sequence[Path]]
 """Writes tables and pictures of the requested variants' records; returns the files."""
@@ -112,9 +119,6 @@ class ExperimentWork:
         self._failed = {number for number, result in finished.items() if result.state != "complete"}
         for number in self._failed:
             del finished[number]
-            if number in self._requested:  # its last checkpoint stays: it goes on from there
-                for name in (RESULT_FILE, TRACEBACK_FILE):
-                    (settings.trial_folder(number) / name).unlink(missing_ok=True)
         note_device(
             settings,
             opened.identity,
@@ -139,6 +143,9 @@ class ExperimentWork:
             self._left = max(0, repeats.count - len(done) - len(begun))
             waiting += begun
         self._waiting = sorted(dict.fromkeys(waiting), key=self._failed.__contains__)
+        for number in self._failed.intersection(self._waiting):  # its last checkpoint stays: it goes on from there
+            for name in (RESULT_FILE, TRACEBACK_FILE, TRACEBACK_ELSEWHERE_FILE):
+                (settings.trial_folder(number) / name).unlink(missing_ok=True)
         self._end_where_decided()
 
     @property

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from search.study.errors import StudyError, naming_damage
 from search.study.settings import RunSettings
@@ -57,6 +58,20 @@ def check_data(
             )
         notice(f"{changed}; finished trainings keep the scores of the former data, interrupted ones start over")
     write_json(path, {"fingerprint": dataset.fingerprint, "images": now})
+
+
+def recorded_fingerprint(folder: Path) -> str:
+    """Return the fingerprint of the data that a run's folder notes; empty where it notes none.
+
+    Raises:
+        DamagedFileError: the file is no JSON.
+    """
+    path = folder / DATA_FILE
+    if not path.is_file():
+        return ""
+    return str(
+        read_json(path, hint="delete it: what changed in the data is then no longer known").get("fingerprint", "")
+    )
 
 
 def _digests(dataset: Dataset) -> _Digests:

@@ -13,6 +13,7 @@ from typing import Any
 from search.front.pareto import Reference
 from search.front.record import TrialRecord, trial_folder
 from search.front.summary import Summary
+from search.study.data_record import recorded_fingerprint
 from search.study.device_record import check_device, describe_device
 from search.study.errors import StorageError, StudyError, naming_damage
 from search.study.read_study import EXPERIMENT_FILE, ReadStudy
@@ -100,6 +101,7 @@ def _read(root: Path, name: str, book: dict[str, Any]) -> ReadStudy:
         device=str(settings["device"]),
         dataset=str(settings["dataset"]),
         skip_broken=bool(settings["skip_broken"]),
+        fingerprint=recorded_fingerprint(root / name),
         id=str(book["id"]),
     )
 
@@ -162,8 +164,8 @@ def refuse_relabelled(settings: ExperimentSettings, variants: Sequence[Variant])
             )
 
 
-def begun_otherwise(settings: ExperimentSettings, variant: Variant) -> Variant | None:
-    """Return the same training with another transfer boundary, where the experiment began that and not this one.
+def find_begun(settings: ExperimentSettings, variant: Variant) -> Variant | None:
+    """Return the same training as the experiment began it, perhaps with another transfer boundary; None if it did not.
 
     ImageNet weights may be within reach at one start of a command and not at the next: that makes it no other training.
 
@@ -175,8 +177,9 @@ def begun_otherwise(settings: ExperimentSettings, variant: Variant) -> Variant |
         return None
     with naming_damage(path, "an experiment"):
         known = [Variant.from_dict(values) for values in read_json(path, hint=_DAMAGED)["variants"]]
-    alike = (one for one in known if _without_start(one) == _without_start(variant))
-    return None if variant in known else next(alike, None)
+    if variant in known:
+        return variant
+    return next((one for one in known if _without_start(one) == _without_start(variant)), None)
 
 
 def _without_start(variant: Variant) -> Variant:

@@ -11,6 +11,8 @@ from typing import Any
 
 from search.study.prior import Prior
 from trials.training import TrainSettings
+from trials.training.settings import LAST_FILE
+from trials.trial_result import RESULT_FILE
 
 SHARED_FOLDER = "one-shot"
 """Of the shared weights, in the study's folder."""
@@ -62,8 +64,17 @@ def claim_folder(folder: Path, study_id: str) -> None:
 
     A study whose database was deleted leaves the checkpoint of a training behind, which would be resumed.
     """
-    owner = folder / _OWNER_FILE
-    if not owner.is_file() or owner.read_text(encoding="utf-8") != study_id:
+    if not _is_owned(folder, study_id):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        owner.write_text(study_id, encoding="utf-8")
+        (folder / _OWNER_FILE).write_text(study_id, encoding="utf-8")
+
+
+def is_half_trained(folder: Path, study_id: str) -> bool:
+    """Return whether a study's shared weights are half trained; a training that failed may have failed of the data."""
+    return _is_owned(folder, study_id) and (folder / LAST_FILE).is_file() and not (folder / RESULT_FILE).is_file()
+
+
+def _is_owned(folder: Path, study_id: str) -> bool:
+    owner = folder / _OWNER_FILE
+    return owner.is_file() and owner.read_text(encoding="utf-8") == study_id

@@ -37,7 +37,7 @@ class ReadStudy:
     skip_broken: bool = False
     """Whether broken items of the dataset are left out."""
     fingerprint: str = ""
-    """Of the dataset that its last run was with; empty for an experiment."""
+    """Of the dataset that its last run was with; empty where an experiment has not noted it."""
     max_latency_ms: float | None = None
     """Slower networks are not trained; None for no limit."""
     id: str = ""

@@ -33,15 +33,14 @@ from search.study.database.storage import STORAGE_VARIABLE, open_storage, optuna
 from search.study.database.trial_attributes import INTERRUPTED, WHY
 from search.study.device_record import check_device, describe_device
 from search.study.errors import ProposalStoppedError, SpaceExhaustedError, StudyError
-from search.study.one_shot import SHARED_FOLDER, SharedRecord
+from search.study.one_shot import SHARED_FOLDER, SharedRecord, is_half_trained
 from search.study.prior import Prior
 from search.study.settings import Keep, StudySettings
 from spaces import Architecture
 from spaces.counted import counted
 from spaces.presets import presets_in
 from trials.data import Dataset
-from trials.latency import DeviceIdentity, Latency
-from trials.training.settings import LAST_FILE
+from trials.latency import DeviceAwayError, DeviceIdentity, Latency
 from trials.trial_result import RESULT_FILE, TrialResult, read_result
 
 ONE_SHOT = "one_shot"
@@ -127,7 +126,7 @@ class Study:
             way_out="begin another study with --study NAME",
         )
         has_results = any(record.result.state != "failed" for record in self.records()) or self.shared is not None
-        has_results |= (self._settings.folder / SHARED_FOLDER / LAST_FILE).is_file()
+        has_results |= is_half_trained(self._settings.folder / SHARED_FOLDER, self.id)
         former = attributes.get("dataset_fingerprint")
         check_data(self._settings, dataset, former=former, has_results=has_results, notice=notice)
         self._study.set_user_attr("dataset_fingerprint", dataset.fingerprint)
@@ -261,7 +260,7 @@ class Study:
             except SpaceExhaustedError:
                 self._end_unproposed()
                 return None
-            except ProposalStoppedError:
+            except (ProposalStoppedError, DeviceAwayError):
                 self._end_unproposed()
                 raise
             architecture = from_parameters(self._settings.space, trial.params)

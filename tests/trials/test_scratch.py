@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from trials.processes import identify
-from trials.scratch import scratch_prefix
+from trials.scratch import _place, scratch_prefix
 
 _SCRIPT = """
 import os, signal, sys
@@ -40,13 +40,15 @@ def test_the_next_process_deletes_what_a_killed_one_left_and_nothing_else(tmp_pa
     assert len(list(tmp_path.iterdir())) == 2
     own = str(identify(os.getpid()))
     dead = scratch_prefix().replace(own, f"{os.getpid()}-0")  # the number is another process's now
+    host, start, container = _place()
     others = [
         tmp_path / f"{scratch_prefix()}living",
         tmp_path / "yoloret-nas-slot-abc",
-        tmp_path / f"yoloret-nas-{os.getpid()}-0-0123abcd-other",  # of another host's process, on a shared disk
+        tmp_path / f"{dead.replace(host, '0' * 6)}other",  # on a disk that hosts share
+        tmp_path / f"{dead.replace(container, '0' * 6)}other",
         tmp_path / "another's",
     ]
-    for other in (*others, tmp_path / f"{dead}left"):
+    for other in (*others, tmp_path / f"{dead}left", tmp_path / f"{dead.replace(start, '0' * 6)}left"):
         other.mkdir()
     _run(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted(others)

@@ -99,13 +99,13 @@ def leave_out(dataset: Dataset, names: Collection[str], *, listed: Sequence[str]
         listed: What ``left_out`` says of them.
 
     Raises:
-        DatasetError: Nothing is left of the training or the validation split.
+        DatasetError: Nothing is left of the training or the validation split, or of the only one.
     """
     splits = {
         split: tuple(sample for sample in samples if sample.name not in names)
         for split, samples in dataset.splits.items()
     }
-    if not splits.get("test", True):
+    if not splits.get("test", True) and len(splits) > 1:
         del splits["test"]
     for split, samples in splits.items():
         if not samples:

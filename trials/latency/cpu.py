@@ -199,15 +199,20 @@ def load_in_openvino(path: Path, threads: int) -> Callable[[], object]:
     hints = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
     try:
         model = openvino.compile_model(str(path), "CPU", hints)
+        request = model.create_infer_request()
+        shapes = [entry.partial_shape for entry in model.inputs]
+        feed = [
+            _input(f"number {number}", list(shape.to_shape()) if shape.is_static else str(shape))
+            for number, shape in enumerate(shapes)
+        ]
+        request.infer(feed)
     except RuntimeError as error:
         raise DeviceError(f"OpenVINO cannot run {path.name}: {error}") from error
-    request = model.create_infer_request()
-    feed = [_input(entry.any_name, list(entry.shape)) for entry in model.inputs]
     return lambda: request.infer(feed, share_inputs=True, share_outputs=True)
 
 
-def _input(name: str, shape: list[Any]) -> NDArray[np.float32]:
-    if not all(isinstance(side, int) and side > 0 for side in shape):
+def _input(name: str, shape: list[Any] | str) -> NDArray[np.float32]:
+    if isinstance(shape, str) or not all(isinstance(side, int) and side > 0 for side in shape):
         raise DeviceError(f"input {name} has shape {shape}; only static shapes can be timed")
     if math.prod(shape) > _MOST_VALUES:
         raise DeviceError(f"input {name} has shape {shape}, more than {_MOST_VALUES:,} values in all")

@@ -242,14 +242,21 @@ class TensorRT:
         logger = trt.Logger(trt.Logger.WARNING)
         if os.path.basename(onnx_path) == PLUGIN_FILE:
             trt.init_libnvinfer_plugins(logger, "")
-        path = fitting_engine(onnx_path, settings) or engine_path(onnx_path)
+        source = file_to_build(trt, onnx_path)
+        path = fitting_engine(onnx_path, settings) or engine_path(source)
         is_kept = os.path.exists(path)
         if is_kept:
             with open(path, "rb") as file:
                 plan = file.read()
         else:
             print(f"building {path}, which takes minutes on a small board", file=sys.stderr)
-            plan = build_engine(trt, logger, file_to_build(trt, onnx_path))
+            if not (converts(trt) or is_reduced(source)):
+                print(
+                    "note: the engine is in FP32: this TensorRT converts no file to FP16; `yoloret-nas export --precision "
+                    "fp16` writes model-fp16.onnx, which it takes for model.onnx",
+                    file=sys.stderr,
+                )
+            plan = build_engine(trt, logger, source)
         self._runtime = trt.Runtime(logger)
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None and is_kept:
@@ -322,7 +329,8 @@ def choose_backend(path, settings):
         return "openvino"
     if os.path.basename(path) == NMS_FILE:
         return "onnxruntime"
-    is_built = os.path.exists(engine_path(path)) or fitting_engine(path, settings)
+    built = [engine_path(one) for one in (path, half_file(path)) if os.path.exists(one)]
+    is_built = any(map(os.path.exists, built)) or fitting_engine(path, settings)
     return "tensorrt" if is_built or os.path.basename(path) == PLUGIN_FILE else "onnxruntime"
 
 
@@ -377,17 +385,25 @@ def keep_engine(path, plan):
             os.remove(path + ".partial")
 
 
-def file_to_build(trt, onnx_path):
-    """Return the file whose engine is in FP16: the given one where TensorRT converts, else the export's FP16 file of it."""
+def converts(trt):
+    """Return whether this TensorRT builds FP16 engines of FP32 files."""
+    return hasattr(trt.BuilderFlag, "FP16")
+
+
+def is_reduced(onnx_path):
+    """Return whether a file is in FP16 or INT8 by itself."""
+    return any(word in os.path.basename(onnx_path) for word in ("fp16", "int8"))
+
+
+def half_file(onnx_path):
+    """Return the path of the export's FP16 file of ``model.onnx``, which need not exist; of others they themselves."""
     folder, name = os.path.split(onnx_path)
-    if hasattr(trt.BuilderFlag, "FP16") or "fp16" in name or "int8" in name:
-        return onnx_path
-    half = os.path.join(folder, "model-fp16.onnx")
-    if name == "model.onnx" and os.path.exists(half):
-        return half
-    way_out = "; `yoloret-nas export --precision fp16` writes model-fp16.onnx, which it takes" * (name == "model.onnx")
-    print(f"note: the engine is in FP32: this TensorRT converts no file to FP16{way_out}", file=sys.stderr)
-    return onnx_path
+    return os.path.join(folder, "model-fp16.onnx") if name == "model.onnx" else onnx_path
+
+
+def file_to_build(trt, onnx_path):
+    """Return the file whose engine is in FP16: the given one where TensorRT converts, else its FP16 file if there is one."""
+    return onnx_path if converts(trt) or not os.path.exists(half_file(onnx_path)) else half_file(onnx_path)
 
 
 def build_engine(trt, logger, onnx_path):
@@ -620,7 +636,7 @@ def open_stream(source):
         raise ValueError(f"{source}: videos, cameras and network streams need OpenCV")
     capture = cv2.VideoCapture(int(source.split(":")[1]) if source.startswith("camera:") else source)
     if not capture.isOpened():
-        raise ValueError(f"{source} cannot be opened")
+        raise ValueError(f"{shown(source)} cannot be opened")
     return capture
 
 
@@ -631,7 +647,7 @@ def frames(source, capture):
         is_read, frame = capture.read()
         if not is_read:
             return
-        yield f"{source}#{number}", np.ascontiguousarray(frame[:, :, ::-1])
+        yield f"{shown(source)}#{number}", np.ascontiguousarray(frame[:, :, ::-1])
         number += 1
 
 
@@ -647,12 +663,26 @@ def images_of(source):
 
 def is_stream(source):
     """Return whether a source is a video, a camera or a network stream."""
-    return is_live(source) or source.lower().endswith(VIDEOS)
+    return is_live(source) or is_video(source)
+
+
+def is_video(source):
+    """Return whether a path or an address names a video file."""
+    return (source.split("?")[0] if "://" in source else source).lower().endswith(VIDEOS)
 
 
 def is_live(source):
     """Return whether a source has no end of its own: a camera, or a network stream that is no video file."""
-    return source.startswith("camera:") or ("://" in source and not source.lower().endswith(VIDEOS))
+    return source.startswith("camera:") or ("://" in source and not is_video(source))
+
+
+def shown(source):
+    """Return a source without the user and the query of an address, which may hold a password."""
+    if "://" not in source:
+        return source
+    scheme, _, rest = source.split("?")[0].partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 class Film:
@@ -707,7 +737,7 @@ def run_stream(detector, source, given):
     count = 0
     capture = open_stream(source)
     stem = os.path.splitext(os.path.basename(source.replace(":", "-")))[0]
-    if "://" in source and is_live(source):  # its address may hold a password, and end in anything
+    if "://" in source:  # it may end in anything
         stem = "stream"
     film = Film(free_path(given.out, stem, ".mp4"), capture.get(cv2.CAP_PROP_FPS)) if given.out else None
     try:
@@ -722,7 +752,7 @@ def run_stream(detector, source, given):
         if film is not None:
             film.close()
     if count == 0 or (is_live(source) and count != given.limit):  # a video ends, a camera does not
-        raise ValueError(f"{source} gives no {'more frames' if count else 'frame that can be read'}")
+        raise ValueError(f"{shown(source)} gives no {'more frames' if count else 'frame that can be read'}")
 
 
 def run_images(detector, source, given):

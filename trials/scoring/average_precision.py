@@ -72,7 +72,7 @@ def score_detections(found: Sequence[Detections], samples: Sequence[Sample], *, 
         ap=float(result["map"]),
         ap50=float(result["map_50"]),
         per_class_ap={class_names[label]: by_label[label] for label in to_find},
-        per_size_ap={size: float(result[f"map_{size}"]) for size in _sizes_of(samples)},
+        per_size_ap={size: ap for size in _AREAS if (ap := float(result[f"map_{size}"])) >= 0},
     )
 
 

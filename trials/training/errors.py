@@ -11,5 +11,9 @@ class DivergedError(TrainingError):
     """The loss is NaN or infinite."""
 
 
+class UnusableCheckpointError(TrainingError):
+    """No training can be resumed from a checkpoint."""
+
+
 class OutOfMemoryError(TrainingError):
     """No memory is left: the computer's, the GPU's, or what processes share in /dev/shm."""

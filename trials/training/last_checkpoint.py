@@ -6,7 +6,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from spaces.weights.tensor_file import read_tensors
-from trials.training.errors import TrainingError
+from trials.training.errors import UnusableCheckpointError
 from trials.training.settings import LAST_FILE
 from trials.whole_file import whole_file
 
@@ -46,7 +46,7 @@ def find_last(folder: Path, *, data: str) -> Path | None:
         data: Fingerprint of the dataset.
 
     Raises:
-        TrainingError: another version wrote it, or it is damaged.
+        UnusableCheckpointError: another version wrote it, or it is damaged.
     """
     path = folder / LAST_FILE
     if not path.is_file():
@@ -54,15 +54,15 @@ def find_last(folder: Path, *, data: str) -> Path | None:
     try:
         values = read_tensors(path)
     except ValueError as error:
-        raise TrainingError(
+        raise UnusableCheckpointError(
             f"{path}, from which the training would be resumed, cannot be read: {error}",
-            hint="delete it: the training then starts over",
+            hint="run the same command again: the training then starts over",
         ) from error
     callbacks = values.get("callbacks") if isinstance(values, dict) else None
     saved = callbacks.get(LastCheckpoint.__name__) if isinstance(callbacks, dict) else None
     if not isinstance(saved, dict) or saved.get("format") != _FORMAT:
-        raise TrainingError(
+        raise UnusableCheckpointError(
             f"another version of yoloret-nas wrote {path}",
-            hint="delete it: the training then starts over",
+            hint="run the same command again: the training then starts over",
         )
     return path if saved.get("data") == data else None

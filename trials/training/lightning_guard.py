@@ -30,7 +30,9 @@ def named_errors(batch_size: int) -> Iterator[None]:
             raise DatasetError(found["message"].strip(), hint=(found["hint"] or "").strip()) from error
         raise
     except (RuntimeError, MemoryError) as error:
-        if _ENDED_WORKER.match(str(error)):
+        # Where torch knows the signal, it may only say so in the cause of an error that says "exited unexpectedly".
+        known = error.__cause__ if _SIGNAL.search(str(error.__cause__)) else error
+        if _ENDED_WORKER.match(str(known)):
             raise OutOfMemoryError(
                 "a process that loads images was killed, as happens where memory or the shared memory in /dev/shm runs out",
                 hint=f"{_HINT}; a container has 64 MiB of shared memory unless it has more from docker run --shm-size=2g",
@@ -63,6 +65,8 @@ _OF_WORKER = re.compile(
 
 _ENDED_WORKER = re.compile(r"DataLoader worker \(pid.*\) (is killed by signal: (Bus error|Killed)|exited unexpectedly)")
 """Torch seldom knows the signal; that of a full /dev/shm is SIGBUS, that of the kernel without memory SIGKILL."""
+
+_SIGNAL = re.compile(r"DataLoader worker \(pid.*\) is killed by signal: ")
 
 _HINT = "lower the batch size, or run fewer trainings at once (--workers 1)"
 

@@ -3,7 +3,7 @@
 * Few multiply-adds: in bfloat16 a convolution costs 0.15 ms whatever it computes, three times as long as a small one in
   float32 (1×1, 16 to 64 channels, 8 images of 4×4: 0.23 and 0.08 ms with its gradients). With 3 million multiply-adds both
   take as long; a large one takes half the time in bfloat16. So each is computed in the faster format: a step of a network of
-  64 px takes 0.65 to 0.87 of the time, of 96 px 0.75 to 0.96, of 160 px as long as before (`benchmarks/training_step.py`).
+  64 px takes 0.65 to 0.87 of the time, of 96 px 0.75 to 0.96, of 160 px as long as before (docs/measurements.md).
 * Stride 2: no fast kernel for the gradient of the input. In yoloret-m0.75 at 320 px these four convolutions take half of all
   convolutions' time, 16 times as long as in float32. Computing this gradient in float32 saves 27 % of a training step (0.198
   instead of 0.273 s of CPU time; batches of 4, one thread, AVX512-BF16, both kinds of step in turn).
@@ -25,7 +25,7 @@ _PART = 3
 
 
 class MixedConv2d(nn.Conv2d):
-    """A convolution that is another one under autocast to bfloat16; names and weights are unchanged."""
+    """A convolution with a format and gradients of its own under autocast to bfloat16; names and weights are unchanged."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Compute the convolution."""
@@ -34,7 +34,7 @@ class MixedConv2d(nn.Conv2d):
         assert not isinstance(self.padding, str)  # see `mix_convolutions`
         if self._num_macs(input) < _FEW_MACS:
             # Not `F.conv2d`: autocast would cast it.
-            return torch.convolution(
+            output = torch.convolution(
                 input.float(),
                 self.weight,
                 self.bias,
@@ -45,12 +45,14 @@ class MixedConv2d(nn.Conv2d):
                 (0, 0),
                 self.groups,
             )
+            # A gate (squeeze-excite) must not turn the large map that it multiplies into float32.
+            return output.to(input.dtype) if input.shape[-1] == 1 else output
         if not _is_slow_depthwise(self):
             return super().forward(input)
-        output: Tensor = _Mixed.apply(
+        mixed: Tensor = _Mixed.apply(
             input.to(torch.bfloat16), self.weight, (self.stride, self.padding, self.dilation, self.groups)
         )
-        return output
+        return mixed
 
     def _num_macs(self, input: Tensor) -> float:
         """Return the multiply-adds of a batch, whose border is not counted."""

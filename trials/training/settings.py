@@ -13,13 +13,13 @@ OptimiserName = Literal["adamw", "adam", "sgd"]
 """AdamW; Adam, where weight decay is part of the gradient; SGD with Nesterov momentum 0.937."""
 
 NumberFormat = Literal["fp32", "bf16"]
-"""Float32, or bfloat16 autocast with float32 weights and loss."""
+"""Float32, or bfloat16 autocast with float32 weights, loss and, on a CPU, small convolutions."""
 
 Precision = Literal["auto", "fp32", "bf16"]
 """A number format, or ``auto``: bf16 on a GPU that computes in it and on a CPU that has AVX512-BF16, else fp32.
 
-It does not depend on the network: the trials of a study compete, and with one format none has an advantage by it. On a CPU
-a step in bf16 took 0.6 to 0.8 of its time in fp32 at 320 px, and 0.9 to 1.3 of it at 96 px (three networks, measured once).
+It does not depend on the network: the trials of a study compete, and with one rule none has an advantage by it. On a CPU
+convolutions of few multiply-adds stay in float32, where they are faster (`trials.training.mixed_convolutions`).
 """
 
 

@@ -190,7 +190,7 @@ def run_variants(
             stop_requested=stop_requested,
             write_reports=write_reports,
         )
-    if result.ending == "interrupted":
+    if result.ending == "interrupted" and len(result.summary.records) < result.budget:
         wanted = result.budget - len(result.summary.records) + len(records)  # without those of other labels
         console.print(
             f"{len(records)} of {counted(wanted, 'training(s) is|are')} finished; the same command resumes",

@@ -6,7 +6,7 @@ from typing import Literal
 
 from rich.console import Console
 
-from search.study.experiment import Variant, begun_otherwise
+from search.study.experiment import Variant, find_begun
 from trials.training import Precision, RecipeName, TrainingError
 from yoloret_nas.api.experiment import prepare, run_variants, to_settings
 from yoloret_nas.api.trial import Trial
@@ -95,19 +95,20 @@ def train_network(
         KeyboardInterrupt: it was interrupted.
     """
     found = find_source(network, root=options.root)
-    architecture = prepare(found.architecture, options, console=console)
     label = re.sub(r"[^A-Za-z0-9._]+", "-", found.label)
     settings = to_settings(name or f"train-{label}-{data_name(options.data)}", options)
-    variant = Variant(label=found.label, architecture=architecture, seed=seed)
-    if options.weights == "auto" and (begun := begun_otherwise(settings, variant)):
-        start = "ImageNet" if begun.architecture.transfer else "random"
-        other = "random" if begun.architecture.transfer else "imagenet"
+    asked = found.architecture.replace(input_size=options.input_size or found.architecture.input_size)
+    variant = find_begun(settings, Variant(label=found.label, architecture=asked, seed=seed))
+    if variant is None or options.weights != "auto":
+        architecture = prepare(found.architecture, options, console=console)
+        variant = Variant(label=found.label, architecture=architecture, seed=seed)
+    elif variant.architecture != asked:
+        start, other = ("ImageNet", "random") if variant.architecture.transfer else ("random", "imagenet")
         console.print(
             f"note: {settings.name} began from {start} weights and goes on so (--weights {other} for another training)",
             markup=False,
             soft_wrap=True,
         )
-        variant = begun
     (record,) = run_variants(settings, [variant], console=console)
     if record.point is None:
         raise TrainingError(f"the training failed: {record.result.reason}")

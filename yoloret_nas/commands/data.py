@@ -51,10 +51,11 @@ def data(
 
     from yoloret_nas.options.choices import KNOWN_DATASETS
     from yoloret_nas.options.data import fetch_data, is_generated, showing_check, showing_images
+    from yoloret_nas.terminal.console import progress_console
 
     console = Console(highlight=False)
-    progress_console = Console(stderr=True) if as_json else console
-    fetch_data(data, progress_console)
+    shown_on = progress_console() if as_json else console
+    fetch_data(data, shown_on)
     from trials.data import describe_dataset, draw_samples, open_dataset
     from trials.data.dataset import SPLITS
     from trials.data.formats.coco_writer import check_apart, check_free, write_coco
@@ -68,14 +69,14 @@ def data(
     dataset = open_dataset(data, on_broken="skip" if skip_broken else "stop")
     if convert:
         check_apart(convert[1], dataset)
-    with showing_check(progress_console) as report_check:
+    with showing_check(shown_on) as report_check:
         dataset, _, looks = check_images(dataset, splits=SPLITS, skip_broken=skip_broken, report=report_check)
     report = describe_dataset(dataset, looks)
     if not as_json:
         _print_report(report, console)
     converted = None
     if convert:
-        with showing_images(progress_console, "writing") as report_written:
+        with showing_images(shown_on, "writing") as report_written:
             converted = write_coco(dataset, convert[1], source=source, report=report_written)
     picture = draw_samples(dataset, picture_path, samples) if samples else None
     untrainable = why_untrainable(dataset)

@@ -95,15 +95,14 @@ def _check_json(path: Path, *, inputs: tuple[Path, ...], out: Path) -> None:
 
 def _gather(source: Path, predictions: "Iterable[Prediction]") -> "list[Prediction]":
     """Return an image's or video's predictions; of a video, which may take an hour, show how many frames are done."""
-    from rich.console import Console
-
     from trials.onnx import run
     from yoloret_nas.options.data import showing_images
+    from yoloret_nas.terminal.console import progress_console
 
     if not run.is_stream(str(source)):
         return list(predictions)
     group: list[Prediction] = []
-    with showing_images(Console(stderr=True), f"{source}: detecting in", noun="frame(s)") as report:
+    with showing_images(progress_console(), f"{source}: detecting in", noun="frame(s)") as report:
         for one in predictions:
             report(len(group), one.num_frames)
             group.append(one)

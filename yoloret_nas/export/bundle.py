@@ -131,6 +131,16 @@ def open_bundle(folder: Path, file: str = ONNX_FILE) -> run.Detector:
         return run.Detector(str(folder), "openvino" if file.endswith(".xml") else "onnxruntime", file)
 
 
+def count_classes(folder: Path) -> int | None:
+    """Return the classes of an export; None where its description names none.
+
+    Raises:
+        BundleError: the description is no JSON.
+    """
+    names = _read_settings(folder / DETECTOR_FILE).get("class_names")
+    return len(names) if isinstance(names, list) else None
+
+
 @contextmanager
 def naming_file(path: Path | str) -> Iterator[None]:
     """Turn what the runner raises for a file that is no detector into an error that names it.

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from search.front.record import TrialRecord
 from search.front.summary import Summary
@@ -39,6 +38,7 @@ from yoloret_nas.export.precisions import NUM_CALIBRATION, PRECISIONS, Precision
 from yoloret_nas.export.proof import Proof, Tolerance, prove, prove_suppression
 from yoloret_nas.export.target import Target, build_and_measure, find_target
 from yoloret_nas.options.data import showing_check
+from yoloret_nas.terminal.console import progress_console
 
 _NUM_EXAMPLES = 4
 
@@ -96,7 +96,7 @@ def export_trial(
             add(partial / ONNX_FILE, partial / target.suppressed_file, options.suppression)
         proofs: dict[str, Proof] = {}
         if options.is_checked:
-            is_of_study = options.data is None or (dataset and dataset.fingerprint == opened.fingerprint)
+            is_of_study = dataset and (dataset.fingerprint == opened.fingerprint or not opened.fingerprint)
             for name, tolerance in files.items():
                 proofs[name] = prove(
                     partial / name,
@@ -195,11 +195,12 @@ def _open_images(opened: ReadStudy, options: ExportOptions, decoding: Decoding) 
     way_out = "name them where they are now, or others, with --data, or none with --no-check"
     if "int8" in options.precisions:  # which takes images, whether it is tried or not
         way_out = "name them where they are now, or others, with --data, or leave int8 out of --precision"
+        way_out += " and add --no-check" if options.is_checked else ""
     skips = opened.skip_broken or options.skip_broken
     try:
         dataset = open_dataset(options.data or opened.dataset, on_broken="skip" if skips else "stop")
         if skips:  # the trial was scored without them
-            with showing_check(Console(stderr=True)) as report:
+            with showing_check(progress_console()) as report:
                 dataset = check_images(dataset, splits=("train", "val"), skip_broken=True, report=report).dataset
     except DatasetError as error:
         hint = f"{error.hint}; or {way_out}" if error.hint else way_out

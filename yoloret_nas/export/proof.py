@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from rich.console import Console
 
 from spaces.counted import counted
 from spaces.networks import YoloReT
@@ -24,6 +23,7 @@ from trials.scoring import score_detections
 from trials.trial_result import ONNX_FILE
 from yoloret_nas.export.bundle import RUN_FILE, naming_file
 from yoloret_nas.options.data import ReportImages, showing_images
+from yoloret_nas.terminal.console import progress_console
 
 _Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64]]
 """Boxes, scores and labels, as `run.Detector.detect` returns them."""
@@ -97,14 +97,15 @@ def prove(
             f"{path.name} and PyTorch differ by {box_px:.2g} px and {score:.2g} of score on images of {split} "
             f"(allowed {tolerance.box_px} px and {tolerance.score})"
         )
-    with showing_images(Console(stderr=True), f"trying {path.name} on") as report:
+    with showing_images(progress_console(), f"trying {path.name} on") as report:
         found = detect_all(detector, samples, report)
     scores = score_detections(found, samples, class_names=decoding.class_names)
     if expected_ap is not None and _is_above(abs(scores.ap - expected_ap), tolerance.ap):
         raise ExportError(
             f"{path.name} has AP {scores.ap:.4f} on {counted(len(samples), 'image(s)')} of {split}, the trial "
             f"had {expected_ap:.4f} (allowed difference {tolerance.ap})",
-            hint="has the dataset changed since? --data names another, on which it is scored and not compared",
+            hint="has the dataset changed since? --data names another, on which it is scored and not compared; --no-check "
+            "compares nothing",
         )
     return Proof(
         split=split,
@@ -145,7 +146,7 @@ def prove_suppression(path: Path, suppression: Suppression, samples: Sequence[Sa
     """
     ours, theirs = (run.Detector(str(path.parent), "onnxruntime", name) for name in (ONNX_FILE, path.name))
     score, iou = suppression.score_threshold, suppression.iou_threshold
-    with showing_images(Console(stderr=True), f"trying {path.name} on") as report:
+    with showing_images(progress_console(), f"trying {path.name} on") as report:
         for number, sample in enumerate(samples):
             report(number, len(samples))
             image = sample.load()

@@ -95,11 +95,11 @@ def showing_images(
         yield say
         return
     columns = (
-        TextColumn(f"{verb} {plural}", markup=False),
+        TextColumn("{task.description}", markup=False),  # a file's name may hold any character
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", visible=False)
+        task = progress.add_task(f"{verb} {plural}", visible=False)
         yield lambda done, whole: progress.update(task, completed=done, total=whole, visible=True)

@@ -9,6 +9,11 @@ from yoloret_nas.library_settings import take_all_letters
 _WIDTH = 250
 
 
+def progress_console() -> Console:
+    """Return a console on the error stream: a bar is drawn on a terminal alone, whatever variables ask for."""
+    return Console(stderr=True, force_terminal=sys.stderr.isatty())
+
+
 def open_console(*, quiet: bool = False) -> Console:
     """Return a console on the standard output, as wide as the terminal.
 
@@ -17,7 +22,8 @@ def open_console(*, quiet: bool = False) -> Console:
     Args:
         quiet: Prints nothing.
     """
-    take_all_letters(sys.stdout)
+    if not quiet:
+        take_all_letters(sys.stdout)
     is_terminal = sys.stdout.isatty()
     return Console(
         highlight=False,

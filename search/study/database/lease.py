@@ -17,7 +17,7 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
 from search.study.errors import StudyError, TakenOverError
-from trials.processes import boot, identify, is_alive
+from trials.processes import boot, container, identify, is_alive
 
 BEAT_S = 10.0
 """Between two signs of life."""
@@ -40,7 +40,11 @@ class Lease:
         self, study: optuna.Study, *, host: str | None = None, sleep: Callable[[float], None] = time.sleep
     ) -> None:
         self._study, self._sleep = study, sleep
-        self._own = {"host": host or platform.node(), "boot": boot(), "process": identify(os.getpid())}
+        self._own = {
+            "host": host or platform.node(),
+            "boot": f"{boot()} {container()}",
+            "process": identify(os.getpid()),
+        }
         self._is_taken = False
         self._over = threading.Event()
 

@@ -22,8 +22,9 @@ from search.driver.executor import Died, Event, Finished, Lost, Progressed
 from search.driver.local_executor import LocalExecutor
 from tests.search.driver.bombs import Exits, Kills, KillsInMidMessage, Raises, Waits, WaitsAtStart
 from tests.search.driver.scripted import FEW
+from trials.processes import identify
 from trials.progress import Progress
-from trials.scratch import scratch_folder, socket_folder
+from trials.scratch import scratch_folder, scratch_prefix, socket_folder
 from trials.training import TrainSettings
 from trials.trial_result import RESULT_FILE, TrialRequest, TrialResult, read_result, write_result
 
@@ -219,7 +220,7 @@ def test_a_trial_s_temporary_files_end_with_it(executor: LocalExecutor, request_
 
 
 def test_what_a_killed_search_left_goes_though_no_trial_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    left = tmp_path / "yoloret-nas-1-0-abcdefgh"
+    left = tmp_path / f"{scratch_prefix().replace(str(identify(os.getpid())), '1-0')}abcdefgh"
     left.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     scratch_folder.cache_clear()
@@ -319,7 +320,7 @@ def test_a_trial_whose_driver_died_ends_without_a_result(
     ours.close()
     request = request_for("shapes:train=8,val=4,size=64")
     with pytest.raises(EndedError):
-        local_executor._serve(theirs, request, {})
+        local_executor._serve(theirs, request, dict(os.environ))
     theirs.close()
     assert read_result(request.work_dir, study_id=request.study_id, architecture=request.architecture) is None
 

@@ -60,8 +60,6 @@ def read_coco(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
     notes: list[str] = []
     files = _divide_by_split(tree, notes)
     name = (tree.given or tree.root).resolve().name
-    if "train" not in files:
-        raise DatasetError(f"{name}: no annotations of a training split; found {', '.join(sorted(files))}")
     documents = {}
     splits: dict[str, list[Sample]] = {}
     images = CocoImages(tree)
@@ -69,7 +67,7 @@ def read_coco(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
         with broken.of_split(split):
             documents[split] = _read_json(file, broken, notes)
             _refuse_fractions(documents[split], file)
-    class_names, labels, category_notes = _classes(documents, files["train"])
+    class_names, labels, category_notes = _classes(documents, files)
     for split, document in documents.items():
         file = files[split]
         by_split: dict[str, list[_Entry]] = {}
@@ -287,14 +285,15 @@ def _key(identifier: object) -> str:
 
 
 def _classes(
-    documents: Mapping[str, _Json], train_file: Path
+    documents: Mapping[str, _Json], files: Mapping[str, Path]
 ) -> tuple[list[str], dict[str, dict[str, int]], list[str]]:
-    """Return the classes, each split's category ids (as keys) with their labels, and notes."""
+    """Return the classes, of training if that is there, each split's category ids (as keys) with their labels, and notes."""
+    first = next(split for split in ("train", "val", "test") if split in files)
     used: set[tuple[str, str]] = set()
     for document in documents.values():
         ids = {_key(annotation.get("category_id")) for annotation in document["annotations"]}
         used |= {(_key(c["id"]), str(c["name"])) for c in document["categories"] if _key(c["id"]) in ids}
-    categories = sorted(documents["train"]["categories"], key=lambda category: category["id"])
+    categories = sorted(documents[first]["categories"], key=lambda category: category["id"])
     kept: dict[str, _Json] = {}
     notes = []
     for category in categories:
@@ -308,7 +307,7 @@ def _classes(
         elif kept[name].get("supercategory") in (None, "none") and category.get("supercategory") == name:
             notes.append(f"categories {kept[name]['id']} and {category['id']} are both named {name!r}: joined")
         else:
-            raise DatasetError(f"{train_file}: the category {name!r} is defined twice")
+            raise DatasetError(f"{files[first]}: the category {name!r} is defined twice")
     index = {name: label for label, name in enumerate(kept)}
     labels = {
         split: {

@@ -246,7 +246,7 @@ def _boxes_and_names(objects: Any, stated: Sequence[str], path: Path) -> dict[st
     if isinstance(items, dict):  # a list for each field, as `datasets` stored sequences up to version 3
         items = [dict(zip(items, values, strict=False)) for values in zip_longest(*items.values())]
     fields = list(items[0]) if items else []
-    box, label, ignored = _find(fields, _BOXES), _find(fields, _CLASSES), _find(fields, _IGNORED)
+    box, label, ignored = _find(fields, _BOXES), _find(fields, _CLASSES), [one for one in fields if one in _IGNORED]
     if items and box is None:
         raise DatasetError(
             f"{path}: the objects have no field of boxes ({' or '.join(_BOXES)}), but {', '.join(fields)}"
@@ -257,7 +257,9 @@ def _boxes_and_names(objects: Any, stated: Sequence[str], path: Path) -> dict[st
         labels = [stated[v] if isinstance(v, int) and 0 <= v < len(stated) else v for v in labels]
     else:
         labels = [v if v is None else str(v) for v in labels]
-    flags = [item[ignored] if ignored else None for item in items]
+    flags = [
+        next(filter(None, (item[one] for one in ignored)), item[ignored[0]]) if ignored else None for item in items
+    ]
     return {"boxes": [item[box] for item in items], "names": labels, "ignored": flags, "has_numbers": has_numbers}
 
 

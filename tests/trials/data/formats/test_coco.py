@@ -139,11 +139,13 @@ def test_image_listed_twice_under_two_spellings(tmp_path: Path, write_image, wri
     assert "train.json: 1 image is listed twice and was joined" in dataset.notes
 
 
-def test_no_training_split(tmp_path: Path, write_coco) -> None:
+def test_no_training_split(tmp_path: Path, write_image, write_coco) -> None:
     for split in ("val", "test"):
-        write_coco(f"{split}.json", [], [])
-    with pytest.raises(DatasetError, match="no annotations of a training split; found test, val"):
+        write_coco(f"{split}.json", [f"{split}.jpg"], [(0, 3, BOX)])
+        _write_images(write_image, tmp_path / "coco", f"{split}.jpg")
+    with pytest.raises(DatasetError, match="no training split; found val, test"):
         open_dataset(str(tmp_path / "coco"))
+    assert sorted(open_dataset(str(tmp_path / "coco"), is_trained_on=False).splits) == ["test", "val"]
 
 
 def test_only_file_is_for_training_whatever_its_name(tmp_path: Path, write_image, write_coco) -> None:
