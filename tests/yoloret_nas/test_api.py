@@ -173,7 +173,7 @@ def test_a_study_plots_its_trials(study: yr.Study) -> None:
 
 def test_a_study_names_its_best_networks(study: yr.Study) -> None:
     best, knee = study.best(), study.knee()
-    assert best.number == study.front["ap"].idxmax()
+    assert study.front["ap"][best.number] == study.front["ap"].max()  # where they are rounded two may be the best
     assert knee.number in study.front.index
     fastest = study.front.index[0]
     assert study.best(max_latency=study.front["latency_ms"].iloc[0] + 0.001).number == fastest
@@ -260,9 +260,7 @@ def test_a_training_goes_on_with_the_weights_it_began_from(
         monkeypatch.setattr("yoloret_nas.api.experiment.why_unavailable", lambda backbone, reason=reason: reason)
         with pytest.raises(KeyboardInterrupt):
             yr.train("yoloret-m0.75", data=SHAPES, name="begun", weights=weights)  # type: ignore[arg-type]
-    transfers = [one.architecture.transfer for one in began]
-    assert (transfers[0], transfers[1], transfers[3]) == (0, 0, 0)
-    assert transfers[2] > 0
+    assert [one.architecture.transfer for one in began] == [0, 0, 16, 16]  # both are begun: the one of its own boundary
     assert capsys.readouterr().out.count("begun began from random weights and goes on so (--weights imagenet") == 1
 
 

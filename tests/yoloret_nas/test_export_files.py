@@ -151,6 +151,7 @@ def test_on_tensorrt_8_2_suppression_is_an_engine_with_the_plugin(
     metrics = json.loads(Path("nano/metrics.json").read_text(encoding="utf-8"))
     for engine in ("model.engine", "model-efficientnms.engine"):  # the stand-in computes in FP32
         proof = metrics["engine_proofs"][engine]
+        assert isinstance(proof, dict), proof
         assert proof["num_same"] == proof["num_boxes"] > 0
         assert proof["box_difference_px"] <= 0.11  # run.py prints one digit
         assert proof["score_difference"] < 0.001
