@@ -404,7 +404,7 @@ def half_file(onnx_path):
 def file_to_build(trt, onnx_path):
     """Return the file whose engine is in FP16: the given one where TensorRT converts, else its FP16 file if there is one."""
     half = half_file(onnx_path)
-    return half if os.path.exists(half) and not converts(trt) else onnx_path
+    return half if half != onnx_path and os.path.exists(half) and not converts(trt) else onnx_path
 
 
 def build_engine(trt, logger, onnx_path):
