@@ -8,7 +8,7 @@ from search.front.pareto import Reference
 from search.front.summary import Summary
 from spaces import Architecture
 from trials.progress import Progress
-from yoloret_nas.options.data import showing_check
+from yoloret_nas.options.data import showing_check, showing_images
 from yoloret_nas.terminal.live_view import LiveView
 
 
@@ -43,6 +43,13 @@ def test_the_other_commands_show_a_bar_on_a_terminal() -> None:
         report(4, 9)
     assert "decoding images" in file.getvalue()
     assert "4/9" in file.getvalue()
+
+
+def test_a_bar_takes_a_file_s_name_for_no_format() -> None:
+    _, console, file = seen(is_terminal=True)
+    with showing_images(console, "clip{1}[b].mp4: detecting in", noun="frame(s)") as report:
+        report(4, 9)
+    assert "clip{1}[b].mp4: detecting in frames" in file.getvalue()
 
 
 def test_a_terminal_shows_how_far_shared_weights_are() -> None:

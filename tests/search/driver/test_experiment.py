@@ -36,6 +36,7 @@ from tests.search.driver.scripted import (
     write_yolo,
 )
 from tests.search.records import record
+from trials.data import open_dataset
 from trials.progress import Progress
 from trials.training import TrainSettings
 from trials.training.settings import LAST_FILE
@@ -238,6 +239,24 @@ def test_repeats_go_to_what_cannot_be_told_apart(run: Run, capacity: int) -> Non
     assert len(records) == 3
 
 
+def test_a_failed_repeat_leaves_no_result_that_could_be_taken_for_its_next_one(run: Run, root: Path) -> None:
+    run(FINALISTS, repeats=1, scripts=SCORES | {3: fail_and_write})
+    folder = root / "few" / "trials" / "0003"
+    assert (folder / RESULT_FILE).is_file()
+    _, executor = run(FINALISTS, repeats=1, scripts={3: look_for_no_result(folder)})
+    assert [request.number for request in executor.started] == [3]
+
+
+def look_for_no_result(folder: Path) -> Script:
+    """Give a script that finds no result in its folder as its training begins."""
+
+    def play(request: TrialRequest) -> Generator[Event, bool | None, None]:
+        assert not (folder / RESULT_FILE).exists()
+        yield from play_and_write(request)
+
+    return play
+
+
 def test_repeats_are_those_of_the_listed_trainings_under_their_labels(run: Run, root: Path) -> None:
     """A deleted study may have left trainings of the same label, and of the same network under another label."""
     alien = Variant(label="trial 96", architecture=BASE.replace(input_size=160), seed=7)
@@ -418,6 +437,7 @@ def test_an_experiment_reads_like_a_study(run: Run, root: Path) -> None:
     assert opened is not None
     assert [record.label for record in opened.summary.records] == ["small", "small"]
     assert opened.trial_folder(1) == root / "few" / "trials" / "0001"
+    assert opened.fingerprint == open_dataset(DATASET).fingerprint
     assert read_experiment(root, "none") is None
     assert opened.summary.reference == Reference(ap=0.0, latency_ms=opened.summary.reference.latency_ms)
 

@@ -3,6 +3,7 @@
 import dataclasses
 import sqlite3
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import optuna
@@ -27,7 +28,7 @@ from tests.search.driver.scripted import FEW, IDENTITY, SPACE, latency
 from tests.search.records import record, summary
 from trials.data import Dataset, open_dataset
 from trials.data.dataset import assemble_dataset
-from trials.latency import Latency
+from trials.latency import DeviceAwayError, Latency
 from trials.training import CHECKPOINT_FILE
 from trials.trial_result import ONNX_FILE, RESULT_FILE, TrialResult, write_result
 
@@ -256,6 +257,17 @@ def test_a_study_on_changed_data_says_what_changed_and_goes_on_if_asked(settings
     renamed = _change(changed, left_out=0, classes=tuple(reversed(DATA.class_names)))
     with pytest.raises(StudyError, match="the names or order of the classes"):
         open_study(settings()).check_identity(renamed, IDENTITY, notice=notes.append)
+
+
+def test_a_proposal_whose_device_is_away_leaves_no_trial_running(settings: MakeSettings) -> None:
+    class Away(SpaceSampler):
+        def propose(self, study: optuna.Study, trial: FrozenTrial) -> NoReturn:
+            raise DeviceAwayError("nano cannot be reached")
+
+    study = Study(settings(), Away(settings().space, name="tpe", seed=0))
+    with pytest.raises(DeviceAwayError):
+        study.ask()
+    assert [trial.state.is_finished() for trial in in_optuna(settings())] == [True]
 
 
 def test_changed_data_of_a_study_whose_list_of_images_is_missing(settings: MakeSettings) -> None:

@@ -4,6 +4,7 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,14 @@ def test_a_split_of_broken_images_only_is_refused(root: Path, memory: Path) -> N
     with pytest.raises(DatasetError, match="the val split has 1 image, all of them broken") as caught:
         check_images(dataset, splits=USED, skip_broken=True, memory=memory)
     assert "JPEGImages/v.jpg" in caught.value.hint
+
+
+def test_a_test_split_alone_of_broken_images_only_is_refused(root: Path, memory: Path) -> None:
+    damage(root, "t")
+    dataset = open_dataset(str(root))
+    alone = replace(dataset, splits={"test": dataset.splits["test"]})
+    with pytest.raises(DatasetError, match="the test split has 1 image, all of them broken"):
+        check_images(alone, splits=("test",), skip_broken=True, memory=memory)
 
 
 def test_an_image_is_decoded_once_until_it_changes(root: Path, memory: Path, decoded: list[str]) -> None:

@@ -1,5 +1,6 @@
 """OpenVINO's form of an export computes what the ONNX file computes."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -36,6 +37,13 @@ def test_it_computes_the_same_and_is_timed(tmp_path: Path) -> None:
     (tmp_path / "broken.xml").write_text("no network")
     with pytest.raises(DeviceError, match=r"OpenVINO cannot run broken\.xml"):
         device.measure(tmp_path / "broken.xml")
+    text = (tmp_path / "model.xml").read_text(encoding="utf-8")
+    (tmp_path / "model.bin").rename(tmp_path / "dynamic.bin")
+    dynamic = re.sub(r'(<data )shape="1,3,64,64"', r'\1shape="?,3,64,64"', text)
+    assert dynamic != text
+    (tmp_path / "dynamic.xml").write_text(dynamic, encoding="utf-8")
+    with pytest.raises(DeviceError, match=r"dynamic\.xml|only static shapes can be timed"):
+        device.measure(tmp_path / "dynamic.xml")
     (tmp_path / "broken.onnx").write_text("no network")
     with pytest.raises(ExportError, match=r"OpenVINO cannot convert broken\.onnx"):
         write_openvino(tmp_path / "broken.onnx", tmp_path / "gone.xml")

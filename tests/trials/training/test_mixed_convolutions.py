@@ -72,6 +72,16 @@ def test_many_multiply_adds_are_computed_in_bfloat16() -> None:
         assert conv(torch.randn(8, 16, 14, 14)).dtype == torch.bfloat16  # 3.6 million
 
 
+def test_a_gate_does_not_widen_the_map_that_it_multiplies() -> None:
+    """As squeeze-excite: the gate's convolutions are small, the map is not."""
+    conv = nn.Conv2d(16, 16, 1)
+    mix_convolutions(conv)
+    features = torch.randn(8, 16, 64, 64).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        gate = conv(features.mean((2, 3), keepdim=True)).sigmoid()
+    assert (features * gate).dtype == torch.bfloat16
+
+
 def test_without_autocast_nothing_changes() -> None:
     plain, mixed = pair(3, 2)
     images = torch.randn(2, 16, 9, 9)

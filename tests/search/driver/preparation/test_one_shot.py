@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,10 +31,12 @@ from tests.search.driver.scripted import (
     hang,
     kill_driver,
     lose_with,
+    write_yolo,
 )
 from trials.one_shot.training import SCORES_FILE, SHARED_FILE, draw_distinct
 from trials.progress import Progress
 from trials.training import TrainSettings
+from trials.training.settings import LAST_FILE
 from trials.trial_result import RESULT_FILE, TrialRequest, TrialResult, write_json, write_result
 
 ONE_BACKBONE = replace(SPACE, backbones={"mobilenetv2_035": SPACE.backbones["mobilenetv2_035"]})
@@ -192,6 +195,30 @@ def test_the_reason_of_an_earlier_failure_is_not_that_of_the_next(
     with pytest.raises(OneShotError, match="memory ran out"):
         search(one_shot(), shared=fail)
     assert search(one_shot(), shared=see_nothing)[0].ending == "done"
+
+
+@pytest.mark.parametrize("state", ["trained", "half", "failed"])
+def test_shared_weights_of_other_data_are_refused_unless_their_training_failed(
+    one_shot: MakeSettings, device: StandInDevice, tracking: Runs, root: Path, state: str
+) -> None:
+    def end(request: TrialRequest) -> Generator[Event, bool | None, None]:
+        request.work_dir.mkdir(parents=True, exist_ok=True)
+        (request.work_dir / LAST_FILE).write_bytes(b"half")
+        if state == "half":
+            raise DriverKilledError
+        failed = TrialResult(state="failed", reason="a box of no size")
+        write_result(request.work_dir, failed, study_id=request.study_id, architecture=request.architecture)
+        yield Finished(number=-1, result=failed)
+
+    chosen = one_shot(dataset=str(write_yolo(root / "data", num_train=3)))
+    with pytest.raises((DriverKilledError, OneShotError)):
+        search(chosen, shared=play_shared if state == "trained" else end, scripts={0: kill_driver, 1: kill_driver})
+    write_yolo(root / "data", num_train=4)
+    if state == "failed":
+        assert search(chosen)[0].ending == "done"
+    else:
+        with pytest.raises(StudyError, match="the data of 'study' changed since it began"):
+            search(chosen)
 
 
 def test_networks_that_all_score_alike_teach_the_sampler_nothing(

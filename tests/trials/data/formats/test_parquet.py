@@ -73,6 +73,13 @@ def test_flagged_boxes_are_ignored(write_parquet: WriteParquet, field: str) -> N
     assert not dataset.splits["val"][0].ignored.any()
 
 
+def test_any_of_several_flags_is_heeded(write_parquet: WriteParquet) -> None:
+    row = _row(0)
+    flags = {"iscrowd": [0, 0], "difficult": [False, True]}
+    root = write_parquet(train=[{**row, "objects": {**row["objects"], **flags}}], validation=[_row(1)])
+    assert open_dataset(str(root)).splits["train"][0].ignored.tolist() == [False, True]
+
+
 def test_parquet_of_hugging_face(write_parquet: WriteParquet, home: Path) -> None:
     root = write_parquet(train=[_row(0), _row(1, [], [])], validation=[_row(2)])
     dataset = open_dataset(str(root))
