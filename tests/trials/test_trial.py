@@ -339,7 +339,12 @@ def test_the_last_checkpoint_stays_until_a_training_is_complete(
     assert run_trial(request, run_out).state == "failed"
     assert (request.work_dir / LAST_FILE).is_file()
     seen: list[int] = []
-    resumed = run_trial(request, lambda progress: bool(seen.append(progress.epoch)) or True)  # type: ignore[func-returns-value]
+
+    def look_on(progress: Progress) -> bool:
+        seen.append(progress.epoch)
+        return True
+
+    resumed = run_trial(request, look_on)
     assert (resumed.state, min(epoch for epoch in seen if epoch)) == ("complete", 2)
     assert not (request.work_dir / LAST_FILE).exists()
 

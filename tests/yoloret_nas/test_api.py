@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, Literal, NoReturn, cast
 
 import click
 import numpy as np
@@ -256,10 +256,16 @@ def test_a_training_goes_on_with_the_weights_it_began_from(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("yoloret_nas.api.train.run_variants", note)
-    for reason, weights in (("no network", "auto"), ("", "auto"), ("", "imagenet"), ("no network", "auto")):
+    starts: list[tuple[str, Literal["auto", "imagenet"]]] = [
+        ("no network", "auto"),
+        ("", "auto"),
+        ("", "imagenet"),
+        ("no network", "auto"),
+    ]
+    for reason, weights in starts:
         monkeypatch.setattr("yoloret_nas.api.experiment.why_unavailable", lambda backbone, reason=reason: reason)
         with pytest.raises(KeyboardInterrupt):
-            yr.train("yoloret-m0.75", data=SHAPES, name="begun", weights=weights)  # type: ignore[arg-type]
+            yr.train("yoloret-m0.75", data=SHAPES, name="begun", weights=weights)
     assert [one.architecture.transfer for one in began] == [0, 0, 16, 16]  # both are begun: the one of its own boundary
     assert capsys.readouterr().out.count("begun began from random weights and goes on so (--weights imagenet") == 1
 
