@@ -145,12 +145,7 @@ def refuse_relabelled(settings: ExperimentSettings, variants: Sequence[Variant])
     Raises:
         StudyError: with the first such label.
     """
-    path = settings.folder / EXPERIMENT_FILE
-    if not path.is_file():
-        return
-    with naming_damage(path, "an experiment"):
-        known = [Variant.from_dict(values) for values in read_json(path, hint=_DAMAGED)["variants"]]
-    before = {variant.label: variant.architecture for variant in known}
+    before = {variant.label: variant.architecture for variant in _known(settings)}
     for variant in variants:
         former = before.get(variant.label, variant.architecture)
         if former != variant.architecture:
@@ -172,14 +167,19 @@ def find_begun(settings: ExperimentSettings, variant: Variant) -> Variant | None
     Raises:
         StudyError: the experiment's file holds something else.
     """
-    path = settings.folder / EXPERIMENT_FILE
-    if not path.is_file():
-        return None
-    with naming_damage(path, "an experiment"):
-        known = [Variant.from_dict(values) for values in read_json(path, hint=_DAMAGED)["variants"]]
+    known = _known(settings)
     if variant in known:
         return variant
     return next((one for one in known if _without_start(one) == _without_start(variant)), None)
+
+
+def _known(settings: ExperimentSettings) -> list[Variant]:
+    """Return an experiment's variants; none where it has not begun."""
+    path = settings.folder / EXPERIMENT_FILE
+    if not path.is_file():
+        return []
+    with naming_damage(path, "an experiment"):
+        return [Variant.from_dict(values) for values in read_json(path, hint=_DAMAGED)["variants"]]
 
 
 def _without_start(variant: Variant) -> Variant:
