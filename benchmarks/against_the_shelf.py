@@ -12,8 +12,9 @@ The shelf: YOLOv8n, YOLO11n and YOLO26n at three sizes, each in its best of thre
 accumulated to 64 images), batches of 16, batches of 8, the latter two not accumulated. Ours: `OURS`, and with `--found
 FOLDER STUDY` what a search on one of the datasets found: for each of the shelf's the network of its front with the best AP
 there that is no slower, which is what the search's user would export. Each starts from random weights and is trained for no
-more CPU time than any of the shelf's networks that are as slow or slower. Time is that of the process on its core, without
-validation. All are scored by our scorer (COCO's AP) on their own detections of the validation images.
+more CPU time than any of the shelf's networks that are as slow or slower; with `--time-of "yolov8n 320 px"` those that are
+no slower than this one are given its time, for the comparison with it alone. Time is that of the process on its core,
+without validation. All are scored by our scorer (COCO's AP) on their own detections of the validation images.
 """
 
 import argparse
@@ -61,7 +62,8 @@ SETTINGS = {
 }
 """Name to Ultralytics' arguments, the one that was best before first."""
 EQUAL_TIME = "equal time"
-"""The setting of ours."""
+"""The setting of ours that take no longer than any of the shelf's that are as slow or slower."""
+_AS_LONG_AS = "as long as "
 _EPOCHS = 30
 _DECOUPLED = PRESETS["yoloret-m0.75"].replace(head="decoupled", head_width=96, prediction_bias=True)
 OURS: Mapping[str, Architecture] = {
@@ -98,7 +100,7 @@ class Trained:
     network: str
     """Name and size, ``yolov8n 320 px``."""
     setting: str
-    """Of `SETTINGS`; for ours, whose time they were given."""
+    """Of `SETTINGS`; for ours ``as long as yolov8n 160 px``, which set the time, or ``the time of …`` where it was named."""
     seed: int
     ap: float
     ap50: float
@@ -120,12 +122,24 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES))
     parser.add_argument("--found", nargs=2, metavar=("FOLDER", "STUDY"), help="networks that a search found")
     parser.add_argument("--results", type=Path, default=Path(__file__).with_name("against_the_shelf.jsonl"))
+    parser.add_argument("--own-sizes", nargs="+", type=int, help="those of ours that are trained in this call")
+    parser.add_argument(
+        "--time-of",
+        metavar="NETWORK",
+        choices=[f"{one} {size} px" for one in SHELF for size in SIZES],
+        help="one of the shelf's, whose time ours are given",
+    )
     parser.add_argument("--ours", help=argparse.SUPPRESS)  # how this script trains ours in a process of its own
     given = parser.parse_args()
     if given.ours:
         train_ours(json.loads(given.ours))
         return
     kept = Results(given.results)
+    known = {*kept.timed, *(f"{one} {size} px" for one in given.shelf for size in given.sizes)}
+    if given.time_of and given.time_of not in known:
+        parser.error(f"--time-of {given.time_of}: it has no latency yet; name it in --shelf and --sizes")
+    if not given.python and not kept.trained:
+        parser.error(f"{given.results} holds no trainings: say --python, of an environment that has ultralytics")
     if given.python:
         ends = time.monotonic() + 60 * given.minutes
         time_networks(given, kept)
@@ -169,11 +183,12 @@ class Results:
         self._take({"kind": kind, **row})
 
     def find(self, data: str, network: str) -> dict[str, list[Trained]]:
-        """Return the trainings of a network by setting; those of ours, whose setting tells how long, together."""
+        """Return the trainings of a network by setting; those of ours at equal time together, whichever network set it."""
         found: dict[str, list[Trained]] = {}
         for one in self.trained:
             if (one.data, one.network) == (data, network):
-                found.setdefault(EQUAL_TIME if network in self.ours else one.setting, []).append(one)
+                setting = EQUAL_TIME if one.setting.startswith(_AS_LONG_AS) else one.setting
+                found.setdefault(setting, []).append(one)
         return found
 
     def shelf(self) -> list[str]:
@@ -195,20 +210,28 @@ class Results:
         return list(dict.fromkeys((*chosen, *(name for name in self.ours if name in OURS))))
 
     def best(self, data: str, network: str) -> list[Trained]:
-        """Return the trainings of a network's best setting, of those with the most seeds; empty if there is none."""
+        """Return the trainings of a network's best setting, of those with the most seeds; empty if there is none.
+
+        Of ours those at equal time.
+        """
+        found = self.find(data, network)
         return max(
-            self.find(data, network).values(),
-            key=lambda ones: (len(ones), statistics.mean(one.ap for one in ones)),
+            [found.get(EQUAL_TIME, [])] if network in self.ours else found.values(),
+            key=lambda ones: (len(ones), statistics.mean([one.ap for one in ones] or [0.0])),
             default=[],
         )
 
-    def limits(self, data: str, network: str, seed: int) -> dict[str, float] | None:
+    def limits(self, data: str, network: str, seed: int, *, only: str | None = None) -> dict[str, float] | None:
         """Return the CPU seconds of the shelf's networks that are as slow as one of ours or slower, by name.
 
         Each counts in its best setting of this seed, which was trained on the same day. None where one has none yet, or none
-        is as slow.
+        is as slow. `only` names one that alone counts.
         """
-        slower = [one for one in self.shelf() if self.timed[one].boxes_ms >= self.timed[network].boxes_ms]
+        slower = [
+            one
+            for one in self.shelf()
+            if only in (None, one) and self.timed[one].boxes_ms >= self.timed[network].boxes_ms
+        ]
         found: dict[str, float] = {}
         for one in slower:
             rows = [row for rows in self.find(data, one).values() for row in rows if row.seed == seed]
@@ -313,7 +336,7 @@ def train_all(given: argparse.Namespace, kept: Results, *, ends: float) -> None:
     def work(job: Job) -> None:
         if time.monotonic() > ends:
             return
-        if job.setting not in SETTINGS and kept.limits(data_name(job.data), job.network, job.seed) is None:
+        if job.setting not in SETTINGS and _time_of_ours(given, kept, job) is None:
             print(f"{job.network}, seed {job.seed}, waits for the shelf's networks that are as slow", flush=True)
             return
         core = cores.get()
@@ -329,7 +352,7 @@ def train_all(given: argparse.Namespace, kept: Results, *, ends: float) -> None:
         finally:
             cores.put(core)
 
-    for jobs in (list(_shelf_jobs(given, kept)), list(_our_jobs(given, kept))):
+    for jobs in (list(_shelf_jobs(given, kept)), list(our_jobs(given, kept))):
         with ThreadPoolExecutor(cores.qsize()) as pool:
             list(pool.map(work, jobs))
 
@@ -344,13 +367,28 @@ def _shelf_jobs(given: argparse.Namespace, kept: Results) -> Iterator[Job]:
                         yield Job(data=data, network=network, setting=setting, seed=seed)
 
 
-def _our_jobs(given: argparse.Namespace, kept: Results) -> Iterator[Job]:
+def our_jobs(given: argparse.Namespace, kept: Results) -> Iterator[Job]:
+    """Yield the trainings of ours that are missing: `EQUAL_TIME`, or those of `--time-of`."""
+    setting = f"the time of {given.time_of}" if given.time_of else EQUAL_TIME
     for seed in range(given.first_seed, given.first_seed + given.seeds):
         for data in given.data:
             for network in kept.wanted(data_name(data)):
-                done = [one.seed for ones in kept.find(data_name(data), network).values() for one in ones]
+                if given.own_sizes and kept.ours[network].input_size not in given.own_sizes:
+                    continue
+                if given.time_of and kept.timed[network].boxes_ms > kept.timed[given.time_of].boxes_ms:
+                    continue
+                done = [one.seed for one in kept.find(data_name(data), network).get(setting, [])]
                 if seed not in done:
-                    yield Job(data=data, network=network, setting=EQUAL_TIME, seed=seed)
+                    yield Job(data=data, network=network, setting=setting, seed=seed)
+
+
+def _time_of_ours(given: argparse.Namespace, kept: Results, job: Job) -> tuple[str, float] | None:
+    """Return the setting and the CPU seconds of a training of ours; None while the shelf's are missing."""
+    times = kept.limits(data_name(job.data), job.network, job.seed, only=given.time_of)
+    if times is None:
+        return None
+    shortest = min(times, key=times.__getitem__)
+    return (job.setting if given.time_of else f"{_AS_LONG_AS}{shortest}"), times[shortest]
 
 
 def train_shelf(given: argparse.Namespace, job: Job, core: int) -> Trained:
@@ -379,16 +417,14 @@ def train_shelf(given: argparse.Namespace, job: Job, core: int) -> Trained:
 
 
 def train_for(given: argparse.Namespace, kept: Results, job: Job, core: int) -> Trained:
-    """Train one of ours for no longer than any of the shelf's networks that are as slow or slower (`Results.limits`)."""
-    data = data_name(job.data)
-    times = kept.limits(data, job.network, job.seed)
-    assert times is not None
-    shortest = min(times, key=times.__getitem__)
+    """Train one of ours for as long as `_time_of_ours` says."""
+    data, time_of_ours = data_name(job.data), _time_of_ours(given, kept, job)
+    assert time_of_ours is not None
+    setting, seconds = time_of_ours
     if (data, job.network) not in kept.epoch_s:
         kept.epoch_s[data, job.network] = _run_ours(kept, job, core, epochs=2)["cpu_s"] / 2
-    epochs = max(3, int(times[shortest] / kept.epoch_s[data, job.network]))
+    epochs = max(3, int(seconds / kept.epoch_s[data, job.network]))
     told = _run_ours(kept, job, core, epochs=epochs)
-    setting = f"as long as {shortest}"
     return Trained(data=data, network=job.network, setting=setting, seed=job.seed, epochs=epochs, **told)
 
 
@@ -481,10 +517,8 @@ def table(kept: Results, data: str) -> Iterator[str]:
         ours = [
             (ones, shared)
             for name in kept.ours
-            if (ones := kept.best(data, name))
-            and (shared := _shared(ones, theirs))
-            and kept.timed[name].boxes_ms <= latency
-            and _took_no_longer(*shared)
+            for ones in kept.find(data, name).values()
+            if kept.timed[name].boxes_ms <= latency and (shared := _shared(ones, theirs)) and _took_no_longer(*shared)
         ]
         left = f"| {network} | {theirs[0].setting} | {len(theirs)} | {_cells(theirs)} | {latency:.1f} |"
         if not ours:
@@ -495,7 +529,8 @@ def table(kept: Results, data: str) -> Iterator[str]:
         )
         gain = statistics.mean(one.ap for one in own) - statistics.mean(one.ap for one in other)
         name = best[0].network
-        yield f"{left} {name} | {_cells(own)} | {kept.timed[name].boxes_ms:.1f} | {gain:+.3f} |"
+        long = "" if best[0].setting.startswith(_AS_LONG_AS) else f" ({best[0].setting})"
+        yield f"{left} {name}{long} | {_cells(own)} | {kept.timed[name].boxes_ms:.1f} | {gain:+.3f} |"
 
 
 def _shared(ours: Sequence[Trained], theirs: Sequence[Trained]) -> tuple[list[Trained], list[Trained]] | None:

@@ -29,6 +29,7 @@ VARIANTS: dict[str, tuple[TrainSettings, str]] = {
     "averaged weights are scored and kept": (replace(_NOW, ema_decay=0.999), "shapes"),
     "half the learning rate": (replace(_NOW, learning_rate=1e-2), "shapes"),
     "4 epochs of 400 images, not 6 of 320": (_FOUR_EPOCHS, "shapes:train=400"),
+    "4 epochs, not 6": (replace(_NOW, epochs=4), "shapes"),
     "the earlier recipe": (
         replace(_FOUR_EPOCHS, learning_rate=1e-2, ema_decay=0.999),
         "shapes:train=400,val=100",

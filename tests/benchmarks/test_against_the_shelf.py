@@ -1,15 +1,17 @@
 """What the comparison with the shelf compares: the same seeds, the same days, networks found on the same data."""
 
+import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from benchmarks.against_the_shelf import OURS, Results, Timed, Trained, table
+from benchmarks.against_the_shelf import OURS, Results, Timed, Trained, our_jobs, table
 from spaces import Architecture
 
 OWN = next(iter(OURS))
+EQUAL = "as long as yolov8n 160 px"
 
 
 @pytest.fixture
@@ -45,16 +47,41 @@ def test_ours_may_take_as_long_as_any_slower_network_of_the_same_seed(kept: Resu
 def test_a_seed_that_only_one_side_has_is_no_part_of_a_difference(kept: Results) -> None:
     train(kept, "yolov8n 160 px", 0, 0.7)
     train(kept, "yolov8n 160 px", 1, 0.5)
-    train(kept, OWN, 0, 0.7)
+    train(kept, OWN, 0, 0.7, setting=EQUAL)
     assert row_of(kept, "yolov8n 160 px")[-1] == "+0.000"
-    train(kept, OWN, 1, 0.6)
+    train(kept, OWN, 1, 0.6, setting=EQUAL)
     assert row_of(kept, "yolov8n 160 px")[-1] == "+0.050"
 
 
 def test_a_training_that_took_longer_is_not_compared(kept: Results) -> None:
     train(kept, "yolov8n 160 px", 0, 0.5)
-    train(kept, OWN, 0, 0.9, cpu_s=103.0)
+    train(kept, OWN, 0, 0.9, cpu_s=103.0, setting=EQUAL)
     assert row_of(kept, "yolov8n 160 px")[6] == "none"
+
+
+def test_a_training_in_the_time_of_a_slow_network_is_compared_with_that_one_alone(kept: Results) -> None:
+    for seed in (0, 1):
+        train(kept, "yolov8n 160 px", seed, 0.5)
+        train(kept, "yolov8n 320 px", seed, 0.6, cpu_s=400.0)
+        train(kept, OWN, seed, 0.7, setting=EQUAL)
+        train(kept, OWN, seed, 0.9, cpu_s=390.0, setting="the time of yolov8n 320 px")
+    assert row_of(kept, "yolov8n 160 px")[6:] == [OWN, "0.700 ± 0.000", "0.700 ± 0.000", "2.0", "+0.200"]
+    assert row_of(kept, "yolov8n 320 px")[6] == f"{OWN} (the time of yolov8n 320 px)"
+    assert row_of(kept, "yolov8n 320 px")[-1] == "+0.300"
+    assert [row.ap for row in kept.best("d", OWN)] == [0.7, 0.7]  # what the picture shows
+
+
+def test_ours_are_given_the_time_of_one_network_once_a_seed(kept: Results) -> None:
+    train(kept, "yolov8n 320 px", 0, 0.6, cpu_s=400.0)
+    assert kept.limits("d", OWN, 0) is None
+    assert kept.limits("d", OWN, 0, only="yolov8n 320 px") == {"yolov8n 320 px": 400.0}
+    asked = argparse.Namespace(data=["d"], first_seed=0, seeds=2, time_of=None, own_sizes=[OURS[OWN].input_size])
+    train(kept, OWN, 0, 0.8, setting="the time of yolov8n 320 px")
+    assert [(job.setting, job.seed) for job in our_jobs(asked, kept)] == [("equal time", 0), ("equal time", 1)]
+    asked.time_of = "yolov8n 320 px"
+    assert [(job.setting, job.seed) for job in our_jobs(asked, kept)] == [("the time of yolov8n 320 px", 1)]
+    asked.own_sizes = [OURS[OWN].input_size + 16]
+    assert not list(our_jobs(asked, kept))
 
 
 def test_a_setting_with_more_seeds_counts_before_a_lucky_single_one(kept: Results) -> None:
