@@ -17,6 +17,8 @@ class TrialRecord:
     result: TrialResult
     label: str = ""
     """Name of the preset or of the experiment's variant; empty for any other trial."""
+    why: str = ""
+    """The sampler's reason to try it; empty where it gave none."""
 
     @property
     def point(self) -> tuple[float, float] | None:

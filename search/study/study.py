@@ -395,6 +395,7 @@ def to_record(trial: FrozenTrial, presets: Mapping[str, str]) -> TrialRecord:
         architecture=architecture,
         result=TrialResult.from_dict(trial.user_attrs["result"]),
         label=presets.get(architecture.key, ""),
+        why=str(trial.user_attrs.get(WHY, "")),
     )
 
 

@@ -94,9 +94,8 @@ class StudyRuns:
         for record in records:
             run = self._children.get(record.number)
             if run is None or _is_running(run) or run.data.tags.get(STATE_TAG) != record.result.state:
-                self.started(
-                    record.number, record.architecture
-                )  # anew where it ended otherwise: a training tried again
+                # anew where it ended otherwise: a training tried again
+                self.started(record.number, record.architecture)
                 self.finished(record, seconds=None)
         known = {record.number for record in records}
         for number, run in list(self._children.items()):
@@ -365,6 +364,7 @@ def _tags(record: TrialRecord) -> list[RunTag]:
     values = {
         STATE_TAG: result.state,
         REASON_TAG: result.reason,
+        WHY_TAG: record.why,
         FRONT_TAG: "no" if result.state == "complete" else "",  # until it is seen to be a member
         "yoloret.preset": record.label,
         "yoloret.training_precision": result.precision,

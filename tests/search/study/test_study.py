@@ -167,6 +167,7 @@ def test_presets_are_queued_once(settings: MakeSettings) -> None:
     asked.sort(key=lambda one: one[2])
     records = [study.tell(number, COMPLETE) for number, _, _ in asked]
     assert [record.label for record in records] == ["yoloret-m0.75", "yoloret-m1.4", ""]
+    assert [record.why for record in records] == [why for _, _, why in asked]
     assert [study.is_preset(architecture) for _, architecture, _ in asked] == [True, True, False]
 
 

@@ -316,7 +316,7 @@ def test_the_newest_estimate_is_shown_though_the_clock_was_set_back(
 def test_what_a_killed_driver_did_not_write_is_written_on_resume(settings: MakeSettings) -> None:
     chosen = settings()
     killed = open_runs(chosen)
-    trials = [record(number, 0.4, 20.0, history=HISTORY) for number in range(4)]
+    trials = [replace(record(number, 0.4, 20.0, history=HISTORY), why=f"reason {number}") for number in range(4)]
     killed.finished(trials[0], seconds=5.0)
     killed.started(1, trials[1].architecture)  # its result stands in the study, its end not here
     killed.scored(1, Progress(phase="train", epoch=2, loss=1.0, ap=0.3))
@@ -328,6 +328,7 @@ def test_what_a_killed_driver_did_not_write_is_written_on_resume(settings: MakeS
     assert {number: run.info.status for number, run in children.items()} == dict.fromkeys(range(3), "FINISHED")
     for number in range(3):
         assert children[number].data.metrics["ap"] == 0.4
+        assert children[number].data.tags["yoloret.why"] == f"reason {number}"
         assert sorted(curve(chosen, children[number], "train_loss")) == [(1, 2.0), (2, 1.0), (3, 0.9), (4, 0.8)]
         assert sorted(curve(chosen, children[number], "val_ap")) == [(2, 0.3), (4, 0.4)]
     assert children[0].data.metrics["seconds"] == 5.0
