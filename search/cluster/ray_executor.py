@@ -372,11 +372,12 @@ class RayExecutor:
         return ended
 
     def _signs_of_life(self) -> list[Event]:
-        """Return a message for each trial that is measured or waits for a slot, now and then."""
+        """Return a message for each trial that is measured, waits for a slot, or whose slot opens the data, now and then."""
         if time.monotonic() - self._lived < _SIGN_OF_LIFE_S:
             return []
         self._lived = time.monotonic()
-        numbers = (*self._measuring, *(request.number for request in self._waiting))
+        opening = [slot.request for slot in self._slots if slot.request and slot.stage in ("starting", "receiving")]
+        numbers = (*self._measuring, *(request.number for request in (*self._waiting, *opening)))
         return [Progressed(number=number, progress=Progress(phase="measure")) for number in numbers]
 
 

@@ -2,15 +2,16 @@
 
 from collections import deque
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import ray
 
 from search.cluster.connection import ClusterError
-from search.cluster.ray_executor import RayExecutor, _Slot
+from search.cluster.ray_executor import RayExecutor, Stage, _Slot
 from search.cluster.slot import Slot
-from search.driver.executor import Finished, Lost
+from search.driver.executor import Finished, Lost, Progressed
 from trials.trial_result import TrialResult
 
 
@@ -44,6 +45,21 @@ def test_slots_that_end_while_they_start_are_told_once_and_refused_in_the_end() 
         assert healthy._grown == 0.0  # nor is another slot asked for at once
     assert len(notes) == 1
     assert "a slot ended while it started, another one is tried" in notes[0]
+
+
+def test_a_trial_whose_slot_opens_or_receives_the_data_gives_signs_of_life() -> None:
+    """A copy of 100 GB takes longer than the driver allows a trial to be silent."""
+    stages: tuple[Stage, ...] = ("starting", "receiving", "running")
+    requests: list[Any] = [SimpleNamespace(number=number) for number in range(3)]
+    slots = [
+        _Slot(actor=None, stage=stage, reference=None, request=request)
+        for stage, request in zip(stages, requests, strict=True)
+    ]
+    executor = make_executor([], [*slots, _Slot(actor=None, stage="idle", reference=None)])
+    executor._lived = float("-inf")
+    numbers = [event.number for event in executor._signs_of_life() if isinstance(event, Progressed)]
+    assert numbers == [0, 1]  # what runs reports by itself
+    assert executor._signs_of_life() == []  # not at every look
 
 
 def test_a_fault_comes_after_the_trials_that_ended_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
