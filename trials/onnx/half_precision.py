@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
+from onnx.helper import get_attribute_value, make_attribute
+
+from trials.onnx.requirements import load_whole
 
 _FLOAT32_INPUTS = {"Resize": (2,), "Upsample": (1,)}
 """Positions of inputs that must be float32: the scales."""
@@ -19,13 +22,18 @@ def write_half(source: Path, target: Path) -> None:
     Args:
         source: An FP32 file without control flow.
         target: The file to write.
+
+    Raises:
+        UnsupportedNetworkError: it cannot be read.
     """
-    model = onnx.load(str(source))
+    model = load_whole(source)
     kept = _names_kept(model)
     for tensor in model.graph.initializer:
         if tensor.name not in kept:
             _halve(tensor)
     for node in model.graph.node:
+        if node.output[0] not in kept:
+            _spell_out(node)
         for attribute in node.attribute if node.output[0] not in kept else ():
             if node.op_type in ("Constant", "ConstantOfShape") and attribute.HasField("t"):
                 _halve(attribute.t)
@@ -57,6 +65,15 @@ def _names_kept(model: onnx.ModelProto) -> set[str]:
         if producer is not None and producer.op_type not in ("Cast", "Shape"):  # their inputs have another type
             waiting += producer.input
     return kept
+
+
+def _spell_out(node: onnx.NodeProto) -> None:
+    """Write the value of a constant as a tensor where the file gives numbers, or none for zero."""
+    if node.op_type == "ConstantOfShape" and not node.attribute:
+        node.attribute.append(make_attribute("value", numpy_helper.from_array(np.zeros(1, np.float32))))
+    if node.op_type == "Constant" and node.attribute[0].name in ("value_float", "value_floats"):
+        values = np.asarray(get_attribute_value(node.attribute[0]), dtype=np.float32)
+        node.attribute[0].CopyFrom(make_attribute("value", numpy_helper.from_array(values)))
 
 
 def _halve(tensor: TensorProto) -> None:

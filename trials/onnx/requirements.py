@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import onnx
+from onnx.external_data_helper import load_external_data_for_model, uses_external_data
 
 from spaces import YoloRetError
 from trials.onnx.tensorrt_version import TensorRTVersion
@@ -39,6 +40,32 @@ def check_onnx(path: Path, *, version: TensorRTVersion) -> tuple[int, ...]:
             hint="choose a space without it, or a board with a newer TensorRT",
         )
     return _input_shape(path, model)
+
+
+def has_other_files(path: Path) -> bool:
+    """Return whether an ONNX file names other files for its weights, as PyTorch's exporter lets it by default.
+
+    Raises:
+        UnsupportedNetworkError: it is not an ONNX file.
+    """
+    return any(uses_external_data(tensor) for tensor in load_onnx(path).graph.initializer)
+
+
+def load_whole(path: Path) -> onnx.ModelProto:
+    """Return an ONNX file's model with the weights that it names in other files.
+
+    Raises:
+        UnsupportedNetworkError: it is not an ONNX file, or a file that it names cannot be read.
+    """
+    model = load_onnx(path)
+    try:
+        load_external_data_for_model(model, str(path.absolute().parent))
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise UnsupportedNetworkError(
+            f"{path.name} names weights in a file that cannot be read: {error}",
+            hint="keep the file beside it, or export the network as one file (external_data=False)",
+        ) from error
+    return model
 
 
 def load_onnx(path: Path) -> onnx.ModelProto:

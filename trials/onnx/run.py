@@ -375,14 +375,15 @@ def engine_path(onnx_path):
 
 def keep_engine(path, plan):
     """Write an engine where the next start finds it, or say that it cannot be kept."""
+    partial = f"{path}.{os.getpid()}.partial"  # two programs may start at once
     try:
-        with open(path + ".partial", "wb") as file:
+        with open(partial, "wb") as file:
             file.write(plan)
-        os.rename(path + ".partial", path)
+        os.rename(partial, path)
     except OSError as error:
         print(f"note: the engine is built anew next time: {error}", file=sys.stderr)
-        if os.path.exists(path + ".partial"):
-            os.remove(path + ".partial")
+        if os.path.exists(partial):
+            os.remove(partial)
 
 
 def converts(trt):
