@@ -10,6 +10,7 @@ from trials.latency.device import Device, Latency
 from trials.latency.measure import alone
 from trials.latency.measurement_lock import MeasurementLock
 from trials.onnx.export import export_for_timing
+from trials.onnx.number_format import find_number_format
 from trials.scratch import temporary_folder
 
 MEASURED = {
@@ -28,6 +29,8 @@ class Row:
     model: str
     latency: Latency | None
     """None for a failure."""
+    precision: str = ""
+    """Of its weights and activations on this device; empty where the file does not tell."""
     reason: str = ""
     """Reason of the failure."""
 
@@ -48,10 +51,25 @@ def compare_latencies(
         for name, model, num_classes in models:
             try:
                 measured = measure_model(device, model, num_classes=num_classes)
-                yield Row(device=device.name, model=name, latency=measured)
+                yield Row(
+                    device=device.name,
+                    model=name,
+                    latency=measured,
+                    precision=_precision(model, of_device=measured.device.precision),
+                )
             except YoloRetError as error:
                 hint = f" ({error.hint})" if error.hint else ""
                 yield Row(device=device.name, model=name, latency=None, reason=f"{error.message}{hint}")
+
+
+def _precision(model: Architecture | Path, *, of_device: str) -> str:
+    """Return what a network is computed in: a file's own format where that is a reduced one, which every device keeps."""
+    if isinstance(model, Architecture):
+        return of_device
+    if model.suffix == ".xml":
+        return ""
+    own = find_number_format(model)
+    return of_device if own == "fp32" else own
 
 
 def measure_model(device: Device, model: Architecture | Path, *, num_classes: int) -> Latency:

@@ -18,6 +18,9 @@ import numpy as np
 from spaces import YoloRetError
 from spaces.documents import build_value
 
+GRAPH_REFUSED = "the network could not be recorded as a CUDA graph: launching its kernels is part of the figure"
+"""Note of a latency on a GPU."""
+
 
 class DeviceError(YoloRetError):
     """A device cannot be reached or used."""

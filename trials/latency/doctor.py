@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +10,9 @@ from typing import Any, Literal
 import numpy as np
 
 from trials.latency.board import Board, SshDevice
+from trials.latency.board.engine import TimedRun
 from trials.latency.board.probe import BoardState
+from trials.latency.board.ssh_device import judge
 from trials.latency.cuda import CudaDevice
 from trials.latency.cuda.gpu import HEAT
 from trials.latency.device import Device, DeviceIdentity, UnstableError
@@ -73,8 +75,9 @@ def examine_device(device: Device) -> DeviceReport:
     identity = device.identity()
     if isinstance(device, SshDevice):
         board = device.board
-        medians = [float(np.median(run.samples_ms)) for run in device.time_reference(_RUNS)]
-        findings = [*_find(board), _steadiness(medians)]
+        runs = device.time_reference(_RUNS)
+        medians = [float(np.median(run.samples_ms)) for run in runs]
+        findings = [*_find(board), *_find_faults(runs), _steadiness(medians)]
         facts = _facts(board)
     else:
         medians, trouble = _time_reference(device)
@@ -91,6 +94,14 @@ def examine_device(device: Device) -> DeviceReport:
         reference_ms=tuple(medians),
         findings=tuple(findings),
     )
+
+
+def _find_faults(runs: Sequence[TimedRun]) -> Iterator[Finding]:
+    """Report what speaks against the runs, each kind once: under load a clock may fall that is locked before."""
+    for fault in dict.fromkeys(fault for run in runs for fault in judge(run).faults):
+        yield Finding(
+            "problem", f"under load: {fault}", "cool the board, use its own power supply, stop other work on it"
+        )
 
 
 def _gpu_facts(device: CudaDevice) -> dict[str, str]:
@@ -157,13 +168,14 @@ def _facts(board: Board) -> dict[str, str]:
     state = board.state
     locked = {True: "locked", False: "not locked", None: "lock unknown"}[state.is_clock_locked]
     free, total = state.free_memory_mib, state.memory_mib
+    clocks = state.gpu_mhz, state.gpu_max_mhz
     temperatures = ", ".join(f"{name} {value:.0f} °C" for name, value in state.temperatures_c.items())
     facts = {
         "model": board.model,
         "L4T": board.l4t,
         "TensorRT": f"{board.trtexec.version} ({board.trtexec.path})",
         "power mode": state.power_mode,
-        "GPU clock": "" if state.gpu_mhz is None else f"{state.gpu_mhz:.0f} of {state.gpu_max_mhz:.0f} MHz, {locked}",
+        "GPU clock": "" if None in clocks else f"{clocks[0]:.0f} of {clocks[1]:.0f} MHz, {locked}",
         "temperatures": temperatures,
         "memory": "" if None in (free, total) else f"{free:.0f} of {total:.0f} MiB free",
         "disk": "" if state.free_disk_mib is None else f"{state.free_disk_mib / 1024:.1f} GiB free",

@@ -72,7 +72,7 @@ def _print_table(rows: "list[Row]") -> None:
         measured = row.latency
         rate = "" if measured.throughput_per_s is None else f"{measured.throughput_per_s:.1f}"
         figures = [f"{value:.3f}" for value in (measured.median_ms, measured.p90_ms, measured.p99_ms)]
-        figures += [f"{measured.spread:.1%}", rate, measured.device.precision]
+        figures += [f"{measured.spread:.1%}", rate, row.precision]
         table.add_row(escape(row.model), escape(row.device), *figures)
     console.print(table)
     for row in rows:
@@ -95,6 +95,7 @@ def _as_json(row: "Row") -> dict[str, object]:
             "p90_ms": measured.p90_ms,
             "p99_ms": measured.p99_ms,
             "spread": measured.spread,
+            "precision": row.precision,
             "what": MEASURED[measured.device.kind],
             "latency": measured.to_dict(),
         }

@@ -73,6 +73,7 @@ class ScriptedGpus:
             "nvmlDeviceGetTemperature": lambda index, kind: 55,
             "nvmlDeviceGetPowerUsage": lambda index: 150_000,
             "nvmlDeviceGetCurrentClocksEventReasons": lambda index: self.reasons,
+            "nvmlDeviceGetCurrentClocksThrottleReasons": lambda index: self.reasons,
             "nvmlDeviceGetMemoryInfo": lambda index: SimpleNamespace(total=8192 * 2**20, used=self.used_mib * 2**20),
             "nvmlDeviceGetComputeRunningProcesses": lambda index: [SimpleNamespace(pid=pid) for pid in self.pids],
         }

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -27,7 +28,7 @@ from trials.latency.device import EngineBuilder
 from trials.latency.doctor import examine_device
 from trials.latency.open_device import open_device
 from trials.latency.reference_network import write_reference
-from trials.onnx import UnsupportedNetworkError, run
+from trials.onnx import TensorRTVersion, UnsupportedNetworkError, run
 from trials.onnx.export import export_for_timing
 from trials.onnx.half_precision import write_half
 
@@ -314,6 +315,82 @@ def test_tensorrt_for_rtx_does_not_run_on_data_centre_gpus_of_hopper(monkeypatch
     ScriptedGpus(capability=(9, 0)).install(monkeypatch)
     with pytest.raises(UnknownDeviceError, match=r"does not run on NVIDIA Stand-in, whose compute capability is 9\.0"):
         open_device("cuda")
+
+
+def test_what_pytorch_cannot_do_on_the_gpu_is_the_device_s_failure(
+    monkeypatch: pytest.MonkeyPatch, reference: Path
+) -> None:
+    """Trainings that wait keep their memory; a search goes on after a failed measurement."""
+
+    def refuse(tensorrt: TensorRT, plan: bytes, gpu: torch.device) -> _Runner:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore")
+
+    _device(monkeypatch, ScriptedGpus())
+    with pytest.raises(DeviceError, match=r"cuda cannot run reference\.onnx: CUDA out of memory.* 2 GiB\n") as caught:
+        CudaDevice(load=refuse).measure(reference)
+    assert "nvidia-smi" in caught.value.hint
+
+
+def test_a_file_with_weights_apart_is_built_whole(monkeypatch: pytest.MonkeyPatch, reference: Path) -> None:
+    half, apart = reference.with_name("half.onnx"), reference.with_name("apart.onnx")
+    write_half(reference, half)
+    onnx.save(onnx.load(str(half)), str(apart), save_as_external_data=True, location="apart.data", size_threshold=0)
+    sizes: list[int] = []
+    build = device_module.build_engine
+
+    def counted(tensorrt: TensorRT, content: bytes) -> bytes:
+        sizes.append(len(content))
+        return build(tensorrt, content)
+
+    monkeypatch.setattr(device_module, "build_engine", counted)
+    _device(monkeypatch, ScriptedGpus()).measure(apart)
+    assert sizes[0] > 0.9 * half.stat().st_size > apart.stat().st_size
+
+
+def test_buffers_of_every_type_that_a_file_of_users_may_end_in(rtx: TensorRT) -> None:
+    kinds = rtx.module.DataType
+    for kind, wanted in (
+        (kinds.FLOAT, "float32"),
+        (kinds.INT32, "int32"),
+        (kinds.INT64, "int64"),
+        (kinds.BOOL, "bool"),
+    ):
+        buffer = device_module.make_buffer((2, 3), kind, torch.device("cpu"))
+        assert (tuple(buffer.shape), str(buffer.dtype)) == ((2, 3), f"torch.{wanted}")
+    with pytest.raises(DeviceError, match="TensorRT's type FP4 cannot be timed"):
+        device_module.make_buffer((1,), SimpleNamespace(name="FP4"), torch.device("cpu"))
+
+
+def test_an_output_whose_shape_depends_on_the_data_is_refused() -> None:
+    class Loaded:
+        num_io_tensors = 1
+
+        def create_execution_context(self) -> object:
+            return object()
+
+        def get_tensor_name(self, index: int) -> str:
+            return "boxes"
+
+        def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+            return (-1, 4)
+
+        def get_tensor_dtype(self, name: str) -> object:
+            return None
+
+    module = scripted_tensorrt()
+    module.Runtime = lambda logger: SimpleNamespace(deserialize_cuda_engine=lambda plan: Loaded())
+    found = TensorRT(module=module, name="TensorRT", version="10", reads=TensorRTVersion(10, 0))
+    with pytest.raises(DeviceError, match=r"boxes of the network has a shape that only the data decide \(-1×4\)"):
+        Engine(found, b"plan", allocate=lambda shape, kind: torch.zeros(1))
+
+
+def test_a_driver_before_r535_tells_of_heat_by_the_earlier_name(
+    monkeypatch: pytest.MonkeyPatch, reference: Path
+) -> None:
+    heat = 0x40  # hardware thermal slowdown
+    gpus = ScriptedGpus(reasons=heat, lacks={"nvmlDeviceGetCurrentClocksEventReasons"})
+    with pytest.raises(UnstableError, match="the driver lowers its clock"):
+        _device(monkeypatch, gpus).measure(reference)
 
 
 # --- on a GPU ------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from trials.latency import Device, DeviceError, DeviceIdentity, Latency, Unstabl
 from trials.latency.board import Board, SshDevice, SshSettings
 from trials.latency.board.probe import BoardState
 from trials.latency.board.trtexec_command import Trtexec
-from trials.latency.doctor import DeviceReport, _find, examine_device
+from trials.latency.doctor import DeviceReport, _facts, _find, examine_device
 from trials.onnx import TensorRTVersion
 
 NANO = Board(
@@ -169,3 +169,19 @@ def test_a_board_that_is_not_there(board: LoopbackBoard) -> None:
     board.stop()
     with pytest.raises(DeviceError, match="board cannot be reached"):
         _examine(board)
+
+
+def test_a_clock_that_falls_under_load_is_a_problem_and_no_new_reference(board: LoopbackBoard) -> None:
+    """Before the load it is locked, and three throttled runs agree."""
+    board.set(guess=True)
+    board.fail(time=["throttle", "throttle", "throttle"])
+    report = _examine(board)
+    assert not report.is_steady
+    problems = [finding.text for finding in report.findings if finding.level == "problem"]
+    assert problems[0].startswith("under load: the GPU's clock fell from 922 to 307 MHz")
+    assert not list(board.cache.glob("*/reference"))
+
+
+def test_a_highest_clock_that_is_not_known() -> None:
+    board = dataclasses.replace(NANO, state=dataclasses.replace(NANO.state, gpu_max_mhz=None, gpu_min_mhz=None))
+    assert _facts(board)["GPU clock"] == "unknown"

@@ -11,6 +11,8 @@ from trials.latency.device import DeviceIdentity, Latency
 from trials.latency.doctor import examine_device
 from trials.latency.measure import measure_quietly
 from trials.latency.measurement_lock import MACHINE_FOLDER, MeasurementLock
+from trials.latency.reference_network import write_reference
+from trials.onnx.half_precision import write_half
 
 
 class Device:
@@ -54,7 +56,11 @@ def test_trainings_wait_for_every_device_that_is_not_known_to_be_elsewhere(
 
 def test_commands_that_measure_keep_the_machine_quiet_too(tmp_path: Path) -> None:
     device = Device("cpu", MACHINE_FOLDER)
+    write_reference(tmp_path / "a.onnx")
     rows = list(compare_latencies([device], [("a", tmp_path / "a.onnx", 3)]))
-    assert [row.reason for row in rows] == [""]
+    assert [(row.reason, row.precision) for row in rows] == [("", device.identity().precision)]
+    write_half(tmp_path / "a.onnx", tmp_path / "half.onnx")
+    (row,) = compare_latencies([device], [("half", tmp_path / "half.onnx", 3)])
+    assert row.precision == "fp16"  # whatever the device makes of a file in FP32
     assert examine_device(device).reference_ms == (1.0, 1.0, 1.0)
-    assert device.trainings_wait == [True] * 4
+    assert device.trainings_wait == [True] * 5

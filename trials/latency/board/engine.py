@@ -12,7 +12,7 @@ from trials.latency.board.settings import SshSettings
 from trials.latency.board.trtexec_command import Trtexec
 from trials.latency.board.trtexec_failure import Failure, find_failure
 from trials.latency.board.trtexec_log import TrtexecLog, parse_log, parse_times
-from trials.latency.device import DeviceError
+from trials.latency.device import GRAPH_REFUSED, DeviceError
 from trials.onnx import UnsupportedNetworkError
 from trials.onnx.number_format import find_number_format
 
@@ -86,12 +86,14 @@ class EngineBench:
         def attempt() -> BoardRun:
             return self.session.run(command, what="timing", limit_s=limit_s, times=times, engine=path)
 
-        run, log, failure = _run_until_readable(attempt, shape=shape, is_timed=True)
+        run, log, failure = _run_until_readable(attempt, shape=shape, is_timed=True, limit_s=limit_s)
         if failure:
             raise refusal(failure, during="timing")
         assert log.median_ms is not None
         samples = parse_times(run.times, warm_up_ms=timing.warm_up_ms)
         notes = [] if samples else ["no times file: only trtexec's own median is known"]
+        if log.ignores_graph:
+            notes.append(GRAPH_REFUSED)
         if log.variation is not None:
             notes.append(f"trtexec warns of an unstable GPU compute time ({log.variation:.1%})")
         return TimedRun(
@@ -134,7 +136,7 @@ class EngineBench:
         def attempt() -> BoardRun:
             return self.session.run(command, what="building an engine", limit_s=self.settings.build_limit_s)
 
-        return _run_until_readable(attempt, shape=shape, is_timed=False)
+        return _run_until_readable(attempt, shape=shape, is_timed=False, limit_s=self.settings.build_limit_s)
 
 
 def refusal(failure: Failure, *, during: str) -> YoloRetError:
@@ -145,13 +147,13 @@ def refusal(failure: Failure, *, during: str) -> YoloRetError:
 
 
 def _run_until_readable(
-    attempt: Callable[[], BoardRun], *, shape: tuple[int, ...], is_timed: bool
+    attempt: Callable[[], BoardRun], *, shape: tuple[int, ...], is_timed: bool, limit_s: float
 ) -> tuple[BoardRun, TrtexecLog, Failure | None]:
     """Repeat a run with garbled output, three attempts in all."""
     for _ in range(_TRIES):
         run = attempt()
         log = parse_log(run.log)
-        failure = find_failure(log, exit_status=run.exit_status, is_timed=is_timed, shape=shape)
+        failure = find_failure(log, exit_status=run.exit_status, is_timed=is_timed, shape=shape, limit_s=limit_s)
         if failure is None or failure.kind not in _GARBLED:
             break
     return run, log, failure

@@ -73,6 +73,7 @@ class RemoteProcess:
             DeviceError: ssh failed for a reason that a retry cannot mend, or the output is too long.
         """
         until = self._started + limit_s
+        self.beat_all()  # of many short commands none lasts until the next one
         while (left := until - self.clock()) > 0:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(min(left, BEAT_S))

@@ -12,6 +12,9 @@ root=${YOLORET_NAS_BOARD_ROOT:-}  # a folder instead of /, for stand-ins of a bo
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/yoloret-nas
 queue=$root/tmp/yoloret-nas.lock  # in /tmp: one queue for all accounts of the board
 running=$root/tmp/yoloret-nas-run.lock
+# trtexec's GPU is the one whose state nvidia-smi gives: the first of the account's, by the order on the bus.
+CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES:-0}
+export CUDA_DEVICE_ORDER CUDA_VISIBLE_DEVICES
 has() { command -v "$1" >/dev/null 2>&1; }
 if timeout -k 1 5 true >/dev/null 2>&1; then bounded=yes; else bounded=; fi
 
@@ -72,14 +75,17 @@ state() {
         case $name in MemTotal: | MemAvailable: | MemFree:) echo "memory ${name%:} $value" ;; esac
     done <"$root/proc/meminfo" 2>/dev/null
     if [ ! -e "$root/proc/device-tree/model" ] && has nvidia-smi; then
-        nvidia-smi --query-gpu=name,clocks.sm,clocks.max.sm,temperature.gpu,memory.total,memory.free \
+        figures=name,clocks.sm,clocks.max.sm,temperature.gpu,memory.total,memory.free
+        nvidia-smi -i "${CUDA_VISIBLE_DEVICES%%,*}" --query-gpu=$figures \
             --format=csv,noheader,nounits 2>/dev/null | sed -n '1s/^/nvidia-smi /p'
     fi
     if has nvpmodel; then
         nvpmodel -q 2>/dev/null | sed -n 's/^NV Power Mode: */power /p'
     fi
     folder=$cache
-    while [ ! -d "$folder" ]; do folder=${folder%/*}; done
+    while [ "$folder" ] && [ ! -d "$folder" ]; do
+        case $folder in */*) folder=${folder%/*} ;; *) folder= ;; esac
+    done
     df -Pk "${folder:-/}" 2>/dev/null | while read -r disk size used free rest; do
         case $free in *[0-9]) echo "disk $free" ;; esac
     done

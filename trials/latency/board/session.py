@@ -26,6 +26,8 @@ from trials.whole_file import whole_file
 
 _GRACE_S = 120.0
 """The local time limit exceeds the board's by this much."""
+_DISK_FULL = ("No space left", "Disk quota exceeded")
+"""What the board's programs say of it."""
 
 
 class DiskFullError(DeviceError):
@@ -90,8 +92,7 @@ class BoardSession:
         size = source.stat().st_size
         result = self.host.run(UPLOAD, target, str(size), what=f"uploading {name}", limit_s=1000, data=source)
         if result.exit_status != 0:
-            if "No space left" in result.stderr:
-                raise self.disk_full()
+            self._check_disk(result)
             raise DeviceAwayError(
                 f"uploading {name} to {result.host} failed: {result.stderr.strip()[-300:] or 'it was cut off'}"
             )
@@ -138,7 +139,8 @@ class BoardSession:
         """
         result = self.host.run(KEEP, self.folder, self.work, engine, what="keeping an engine", limit_s=120)
         if result.exit_status != 0:
-            raise self.disk_full()
+            self._check_disk(result)
+            raise DeviceAwayError(f"keeping an engine on {result.host} failed: {_last_words(result)}")
         self.engines.append(engine)
 
     def fetch(self, engine: str, target: Path) -> None:
@@ -180,6 +182,10 @@ class BoardSession:
         line = f"{reference.engine} {reference.first_ms} {reference.last_ms}"
         self.host.run(SET_REFERENCE, self.folder, line, what="setting the reference", limit_s=60)
         self.reference = reference
+
+    def _check_disk(self, result: RemoteResult) -> None:
+        if any(sign in result.stderr for sign in _DISK_FULL):
+            raise self.disk_full()
 
     def disk_full(self) -> DiskFullError:
         """Return the error for a full disk."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import onnx
 
 from trials.latency.board.address import parse_address
 from trials.latency.board.engine import Engine, EngineBench, TimedRun
@@ -25,6 +26,7 @@ from trials.latency.steadiness import Verdict, grade_repeats, has_moved, judge_r
 from trials.onnx import check_onnx
 from trials.onnx.half_precision import write_half
 from trials.onnx.number_format import find_number_format
+from trials.onnx.requirements import has_other_files, load_whole
 from trials.scratch import temporary_folder
 
 Result = TypeVar("Result")
@@ -140,7 +142,7 @@ class SshDevice:
         raise DeviceError(f"run.py ended with status {ended.exit_status} on the board: {words}")
 
     def time_reference(self, times: int) -> list[TimedRun]:
-        """Time the reference network several times without judging; a steady result becomes its new first figure.
+        """Time the reference network several times; steady runs without a fault (`judge`) give its new first figure.
 
         Raises:
             DeviceError: the board cannot be reached, or cannot run the network.
@@ -153,7 +155,7 @@ class SshDevice:
                 engine = bench.find_or_build(path, shape=shape)
                 runs = [bench.time(engine, shape=shape) for _ in range(times)]
                 medians = [float(np.median(run.samples_ms)) for run in runs]
-                if grade_repeats(medians) != "unsteady":
+                if grade_repeats(medians) != "unsteady" and not any(judge(run).faults for run in runs):
                     middle = float(np.median(medians))
                     session.set_reference(Reference(engine=engine.file, first_ms=middle, last_ms=middle))
                 return runs
@@ -206,13 +208,18 @@ class SshDevice:
 
     @contextmanager
     def _prepared(self, onnx_path: Path) -> Iterator[Path]:
-        """Yield the file in a form that this board's TensorRT takes: FP32 is converted to FP16 unless trtexec does that."""
-        if self.board.trtexec.takes_fp16 or find_number_format(onnx_path) != "fp32":
+        """Yield one file that this board's TensorRT takes: FP32 is converted to FP16 unless trtexec does that."""
+        is_ready = self.board.trtexec.takes_fp16 or find_number_format(onnx_path) != "fp32"
+        if is_ready and not has_other_files(onnx_path):
             yield onnx_path
             return
         with temporary_folder() as folder:
-            write_half(onnx_path, Path(folder) / "half.onnx")
-            yield Path(folder) / "half.onnx"
+            prepared = Path(folder) / "prepared.onnx"
+            if is_ready:
+                onnx.save(load_whole(onnx_path), str(prepared))
+            else:
+                write_half(onnx_path, prepared)
+            yield prepared
 
     @contextmanager
     def _reference_file(self) -> Iterator[Path]:
@@ -245,7 +252,7 @@ class _Measurement:
             reference, moved = self._check_reference(bench, reference, is_due=is_due)
             engine, timed = self._time(bench, engine, self.onnx_path, shape=self.shape)
             self._check_identity(timed)
-            verdict = _judge(timed)
+            verdict = judge(timed)
             faults = [*moved, *verdict.faults]
             if not faults:
                 return self._latency(session, engine, timed, [*repeats, *verdict.notes])
@@ -326,7 +333,8 @@ def _find_reference(session: BoardSession, engine: Engine) -> Reference | None:
     return known if known is not None and known.engine == engine.file else None
 
 
-def _judge(timed: TimedRun) -> Verdict:
+def judge(timed: TimedRun) -> Verdict:
+    """Judge a run by its passes, and by the GPU's clock before and after it."""
     before, after = timed.run.before, timed.run.after
     return judge_run(
         timed.samples_ms,

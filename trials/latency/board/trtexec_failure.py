@@ -36,7 +36,12 @@ class Failure:
 
 
 def find_failure(
-    log: TrtexecLog, *, exit_status: int | None, is_timed: bool, shape: tuple[int, ...] | None = None
+    log: TrtexecLog,
+    *,
+    exit_status: int | None,
+    is_timed: bool,
+    shape: tuple[int, ...] | None = None,
+    limit_s: float | None = None,
 ) -> Failure | None:
     """Return why a run must not be used; None for a successful run.
 
@@ -45,6 +50,7 @@ def find_failure(
         exit_status: Its exit status; None if only the log is known.
         is_timed: Whether it should give a latency.
         shape: Shape of the network's only input; compared with the binding in the log (from 8.0 on).
+        limit_s: Its time limit in seconds, for the message.
     """
     if log.is_profiled and is_timed:
         return Failure(
@@ -53,6 +59,8 @@ def find_failure(
             hint="time without --dumpProfile and --exportProfile",
         )
     is_complete = log.has_passed and exit_status in (0, None) and (log.median_ms is not None or not is_timed)
+    if not is_complete and exit_status == 124:  # whatever it complained of before: builds that succeed do, too
+        return _timeout(limit_s, is_timed=is_timed)
     if not is_complete:
         return _explain(log, exit_status)
     for name, dimensions in log.bindings.items():
@@ -68,8 +76,6 @@ def _explain(log: TrtexecLog, exit_status: int | None) -> Failure:
     for name, dimensions in log.bindings.items():
         if dimensions[2:] and all(side == 1 for side in dimensions[2:]):
             return _wrong_shape(name, dimensions, None)
-    if exit_status == 124:
-        return Failure(kind="timeout", message="trtexec did not end within its time limit")
     if exit_status == 137 or re.search(r"^Killed\s*$", log.text, re.MULTILINE):
         return Failure(
             kind="killed", message="the kernel killed trtexec, probably for lack of memory", hint=_FREE_MEMORY
@@ -82,6 +88,16 @@ def _explain(log: TrtexecLog, exit_status: int | None) -> Failure:
     if "trtexec" not in log.text and " [I] " not in log.text:
         return Failure(kind="garbage", message=f"the output is not trtexec's: {last_words(log.text)!r}")
     return Failure(kind="truncated", message=f"trtexec's output is cut off after: {last_words(log.text) or 'nothing'}")
+
+
+def _timeout(limit_s: float | None, *, is_timed: bool) -> Failure:
+    setting = "run_limit_s" if is_timed else "build_limit_s"
+    longer = "" if limit_s is None else f"={2 * limit_s:.0f}"
+    return Failure(
+        kind="timeout",
+        message="trtexec did not end within " + ("its time limit" if limit_s is None else f"{limit_s:.0f} s"),
+        hint=f"give it more time with the device's {setting}, as in ssh://nano?{setting}{longer}",
+    )
 
 
 def last_words(text: str) -> str:

@@ -33,6 +33,8 @@ class TrtexecLog:
     """Seconds of the build, from 8.0 on."""
     num_skipped_tactics: int
     """Tactics skipped for lack of memory: the engine may be slower than it could be."""
+    ignores_graph: bool
+    """Whether the network could not be recorded as a CUDA graph, which was asked for."""
     is_profiled: bool
     """Whether the timed run had the profiler attached."""
     variation: float | None
@@ -44,7 +46,10 @@ def parse_log(text: str) -> TrtexecLog:
     command = re.search(r"^&&&& \w+ TensorRT\.trtexec[^#\n]*#\s*(.*)$", text, re.MULTILINE)
     variation = _number(re.search(r"coefficient of varia\w+ = ([\d.]+)%", text))
     bindings = re.findall(
-        r"Created input binding for (.+) with dimensions (\d{1,9}(?:x\d{1,9})*)\s*$", text, re.MULTILINE
+        r"(?:Created i|I)nput binding for (.+) with dimensions (\d{1,9}(?:x\d{1,9})*)"
+        r"(?:(?: and type \S+)? is created\.)?\s*$",  # from 8.6 on
+        text,
+        re.MULTILINE,
     )
     throughput = _number(re.search(r"^.*\bthroughput: (\S+) qps\s*$", text, re.MULTILINE | re.IGNORECASE))
     return TrtexecLog(
@@ -56,6 +61,7 @@ def parse_log(text: str) -> TrtexecLog:
         bindings={name: tuple(int(side) for side in sides.split("x")) for name, sides in bindings},
         build_s=_number(re.search(r"Engine built in ([\d.]+) sec", text)),
         num_skipped_tactics=len(re.findall(r"Skipping tactic", text)),
+        ignores_graph="useCudaGraph flag has been ignored" in text,
         is_profiled=_is_profiled(text, command[1] if command else ""),
         variation=None if variation is None else variation / 100,
     )

@@ -6,29 +6,42 @@ What was run where: docs/gpu.md.
 import hashlib
 import io
 import time
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import onnx
 import torch
 from torch import Tensor
 
 from trials.latency.cuda.engine import Engine, TensorRT, build_engine, find_tensorrt
 from trials.latency.cuda.gpu import HEAT, Gpu, GpuState, read_gpus
 from trials.latency.cuda.passes import Passes
-from trials.latency.device import DeviceError, DeviceIdentity, Latency, UnknownDeviceError, UnstableError
+from trials.latency.device import GRAPH_REFUSED, DeviceError, DeviceIdentity, Latency, UnknownDeviceError, UnstableError
 from trials.latency.reference_network import write_reference
 from trials.latency.steadiness import Rounds, Turn, time_in_turn
 from trials.onnx import check_onnx, run
 from trials.onnx.half_precision import write_half
 from trials.onnx.number_format import find_number_format
+from trials.onnx.requirements import has_other_files, load_whole
 from trials.scratch import temporary_folder
 from trials.whole_file import whole_file
 
+_TYPES = {
+    "FLOAT": torch.float32,
+    "HALF": torch.float16,
+    "BF16": torch.bfloat16,
+    "INT8": torch.int8,
+    "UINT8": torch.uint8,
+    "INT32": torch.int32,
+    "INT64": torch.int64,
+    "BOOL": torch.bool,
+}
+"""TensorRT's name to PyTorch's type."""
 _ROUND_S = 0.05
 """Seconds per turn of the candidate and of the reference."""
 
@@ -130,11 +143,12 @@ class CudaDevice:
         with temporary_folder() as folder:
             write_reference(Path(folder) / "reference.onnx", opset=self.opset)
             reference_plan, _ = self._build(Path(folder) / "reference.onnx")
-        candidate, reference = self._load(plan), self._load(reference_plan)
-        is_warm = all([candidate.warm_up(), reference.warm_up()])  # both, whatever the first says
-        before = self.gpu.read_state()
-        rounds = time_in_turn(lambda: [_time_turn(candidate, reference)])
-        after = self.gpu.read_state()  # the clock has not fallen yet: the driver waits longer
+        with self._running(onnx_path):
+            candidate, reference = self._load(plan), self._load(reference_plan)
+            is_warm = all([candidate.warm_up(), reference.warm_up()])  # both, whatever the first says
+            before = self.gpu.read_state()
+            rounds = time_in_turn(lambda: [_time_turn(candidate, reference)])
+            after = self.gpu.read_state()  # the clock has not fallen yet: the driver waits longer
         self._judge(onnx_path, rounds, after)
         return Latency(
             samples_ms=rounds.samples_ms,
@@ -197,6 +211,9 @@ class CudaDevice:
             if find_number_format(onnx_path) == "fp32":
                 prepared = Path(folder) / "half.onnx"
                 write_half(onnx_path, prepared)
+            elif has_other_files(onnx_path):
+                prepared = Path(folder) / "whole.onnx"
+                onnx.save(load_whole(onnx_path), str(prepared))
             plan = build_engine(self.tensorrt, prepared.read_bytes())
         return plan, self.clock() - began
 
@@ -206,6 +223,18 @@ class CudaDevice:
     @cached_property
     def _torch_device(self) -> torch.device:
         return torch.device("cuda", _torch_index(self.gpu))
+
+    @contextmanager
+    def _running(self, onnx_path: Path) -> Iterator[None]:
+        """Turn PyTorch's errors into a device's: trainings that wait keep their memory, so that the network may not fit."""
+        try:
+            yield
+        except RuntimeError as error:
+            said = str(error).strip().splitlines() or [type(error).__name__]
+            raise DeviceError(
+                f"device {self.name} cannot run {onnx_path.name}: {said[0]}",
+                hint="check that the GPU has free memory (nvidia-smi); fewer --workers leave more",
+            ) from error
 
     def _judge(self, onnx_path: Path, rounds: Rounds, after: GpuState) -> None:
         faults = [f"the driver lowers its clock: {reason}" for reason in after.throttling if reason in HEAT]
@@ -228,21 +257,27 @@ def _time_turn(candidate: Runner, reference: Runner) -> Turn:
 def _notes(candidate: Runner, after: GpuState, *, is_warm: bool) -> list[str]:
     notes = [] if is_warm else ["the figures had not settled when timing began"]
     if not candidate.is_graph:
-        notes.append("the network could not be recorded as a CUDA graph: launching its kernels is part of the figure")
+        notes.append(GRAPH_REFUSED)
     notes += [f"the driver lowers the clock: {reason}" for reason in after.throttling]
     return notes
 
 
 def _load(tensorrt: TensorRT, plan: bytes, gpu: torch.device) -> Passes:
     """Load an engine with random inputs; zeros can run faster than data."""
-    kinds = {tensorrt.module.float16: torch.float16, tensorrt.module.float32: torch.float32}
-
-    def allocate(shape: tuple[int, ...], kind: object) -> Tensor:
-        return torch.randn(shape, device=gpu).to(kinds[kind])
-
     with torch.cuda.device(gpu):
-        engine = Engine(tensorrt, plan, allocate=allocate)
+        engine = Engine(tensorrt, plan, allocate=lambda shape, kind: make_buffer(shape, kind, gpu))
     return Passes(engine.enqueue, gpu=gpu)
+
+
+def make_buffer(shape: tuple[int, ...], kind: Any, device: torch.device) -> Tensor:
+    """Return random values of one of TensorRT's data types.
+
+    Raises:
+        DeviceError: PyTorch has no such type.
+    """
+    if kind.name not in _TYPES:
+        raise DeviceError(f"a network with an input or output of TensorRT's type {kind.name} cannot be timed")
+    return torch.randn(shape, device=device).to(_TYPES[kind.name])
 
 
 def _visible(gpus: Sequence[Gpu]) -> dict[int, Gpu]:

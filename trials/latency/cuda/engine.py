@@ -163,6 +163,11 @@ class Engine:
         for index in range(self._engine.num_io_tensors):
             name = self._engine.get_tensor_name(index)
             shape, kind = tuple(self._engine.get_tensor_shape(name)), self._engine.get_tensor_dtype(name)
+            if any(side < 0 for side in shape):
+                raise DeviceError(
+                    f"{name} of the network has a shape that only the data decide ({'×'.join(map(str, shape))})",
+                    hint="export static shapes; end the file before non-maximum suppression",
+                )
             self._buffers.append(allocate(shape, kind))
             self._context.set_tensor_address(name, self._buffers[-1].data_ptr())
 

@@ -96,14 +96,16 @@ class Gpu:
     def read_state(self) -> GpuState:
         """Ask the driver for the state now."""
         nvml, handle = _open(self.index)
-        reasons = int(_ask(nvml.nvmlDeviceGetCurrentClocksEventReasons, handle) or 0)
+        reasons = _ask(nvml.nvmlDeviceGetCurrentClocksEventReasons, handle)
+        if reasons is None:  # a driver before R535 has it by its earlier name
+            reasons = _ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle)
         power_mw = _ask(nvml.nvmlDeviceGetPowerUsage, handle)
         return GpuState(
             clock_mhz=_ask(nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_SM),
             memory_clock_mhz=_ask(nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_MEM),
             temperature_c=_ask(nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU),
             power_w=None if power_mw is None else power_mw / 1000,
-            throttling=tuple(name for bit, name in _REASONS.items() if reasons & bit),
+            throttling=tuple(name for bit, name in _REASONS.items() if int(reasons or 0) & bit),
         )
 
     def used_memory_mib(self) -> float | None:

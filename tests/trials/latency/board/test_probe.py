@@ -1,6 +1,8 @@
 """What boards say of themselves."""
 
+import subprocess
 from contextlib import closing
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +13,7 @@ from tests.trials.latency.board.versions import FLAGS
 from trials.latency import DeviceError
 from trials.latency.board import parse_address
 from trials.latency.board.probe import Board, BoardState, identity_of, probe_board, read_state, split_parts
+from trials.latency.board.scripts import PRELUDE
 from trials.latency.board.ssh import SshHost
 
 ORIN = """\
@@ -144,3 +147,37 @@ def test_an_answer_without_one_of_its_parts_is_told(missing: str) -> None:
 
     with pytest.raises(DeviceError, match="probing nano failed"):
         probe_board(Host())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("place", ["/nonexistent/home", "nowhere", ""])
+def test_a_home_that_is_not_there_is_no_endless_loop(board: LoopbackBoard, place: str) -> None:
+    profile = board.folder / "profile"
+    profile.write_text(f"XDG_CACHE_HOME={place} HOME=/nonexistent; export XDG_CACHE_HOME HOME\n")
+    done = subprocess.run(
+        ["sh", "-c", f". {profile}\n{PRELUDE}\nstate"],
+        env={"PATH": "/usr/bin:/bin", "YOLORET_NAS_BOARD_ROOT": str(board.root)},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+    )
+    assert "disk " in done.stdout
+
+
+@pytest.mark.parametrize(("chosen", "number"), [("", "0"), ("1", "1"), ("GPU-ab,GPU-cd", "GPU-ab")])
+def test_of_several_gpus_the_state_is_of_the_one_that_trtexec_uses(tmp_path: Path, chosen: str, number: str) -> None:
+    smi = tmp_path / "bin/nvidia-smi"
+    smi.parent.mkdir()
+    smi.write_text('#!/bin/sh\necho "of $2 by $CUDA_DEVICE_ORDER, trtexec sees $CUDA_VISIBLE_DEVICES"\n')
+    smi.chmod(0o755)
+    environment = {
+        "PATH": f"{smi.parent}:/usr/bin:/bin",
+        "YOLORET_NAS_BOARD_ROOT": str(tmp_path),
+        "HOME": str(tmp_path),
+    }
+    if chosen:
+        environment["CUDA_VISIBLE_DEVICES"] = chosen
+    done = subprocess.run(
+        ["sh", "-c", f"{PRELUDE}\nstate"], env=environment, capture_output=True, text=True, timeout=20, check=True
+    )
+    assert f"nvidia-smi of {number} by PCI_BUS_ID, trtexec sees {chosen or '0'}" in done.stdout

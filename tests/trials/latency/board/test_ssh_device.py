@@ -280,6 +280,56 @@ def test_a_full_disk_is_emptied_of_engines(board: LoopbackBoard, device: SshDevi
     assert len(list(board.cache.glob("*/*.engine"))) == 2  # this one and the reference, built again
 
 
+def test_an_engine_that_cannot_be_kept_for_another_reason_costs_no_other(
+    board: LoopbackBoard, device: SshDevice, network: Path
+) -> None:
+    device.measure(network)
+    kept = {path.name for path in board.cache.glob("*/*.engine")}
+    only_engines = 'case $1 in *.engine) echo "mv: {} $1" >&2; exit 1 ;; esac; exec /bin/mv "$@"'
+    board._program("mv", only_engines.format("cannot stat"))
+    with pytest.raises(DeviceAwayError, match="keeping an engine on board failed: mv: cannot stat"):
+        device.measure(_network(network.with_name("other.onnx"), width=9))
+    assert {path.name for path in board.cache.glob("*/*.engine")} == kept
+    board._program("mv", only_engines.format("Disk quota exceeded"))
+    with pytest.raises(DeviceError, match="the disk of board is full"):
+        device.measure(_network(network.with_name("other.onnx"), width=9))
+
+
+def test_a_network_whose_weights_lie_in_another_file_is_measured(
+    board: LoopbackBoard, device: SshDevice, network: Path
+) -> None:
+    """As PyTorch's exporter writes it by default."""
+    board.set(guess=False)
+    apart = network.with_name("apart.onnx")
+    onnx.save(onnx.load(str(network)), str(apart), save_as_external_data=True, location="apart.data", size_threshold=0)
+    latency = device.measure(apart)
+    assert latency.median_ms == pytest.approx(device.measure(network).median_ms, rel=0.5)
+    network.with_name("apart.data").unlink()
+    with pytest.raises(UnsupportedNetworkError, match=r"apart\.onnx names weights in a file that cannot be read"):
+        device.measure(apart)
+
+
+def test_a_network_that_is_no_cuda_graph_is_noted(board: LoopbackBoard, device: SshDevice, network: Path) -> None:
+    board.fail(time=["", "no_graph"])
+    (note,) = device.measure(network).notes
+    assert note == "the network could not be recorded as a CUDA graph: launching its kernels is part of the figure"
+
+
+def test_many_short_commands_keep_the_heart_beating(device: SshDevice, network: Path) -> None:
+    """Each ends before the next beat is due, and the board gives a session up after missing four."""
+    beats: list[int] = []
+    beat = device._host.beat
+
+    def counted() -> None:
+        beats.append(len(device._host._running))
+        beat()
+
+    device._host.beat = counted  # type: ignore[method-assign]
+    device.measure(network)
+    assert len(beats) >= 5
+    assert max(beats) >= 2  # the session's, too
+
+
 def test_skipped_tactics_are_noted(board: LoopbackBoard, device: SshDevice, network: Path) -> None:
     board.fail(build=["", "low_memory"])
     assert device.measure(network).notes == (
@@ -485,8 +535,9 @@ def test_a_build_that_exceeds_its_time(board: LoopbackBoard, network: Path, faul
     device = _with(board, build_limit_s=2)
     device.measure(network)
     board.fail(build=[fault])
-    with pytest.raises(DeviceError, match="building the engine: trtexec did not end within its time limit"):
+    with pytest.raises(DeviceError, match="building the engine: trtexec did not end within 2 s") as caught:
         device.measure(_network(network.with_name("other.onnx"), width=9))
+    assert "ssh://nano?build_limit_s=4" in caught.value.hint
     device.close()
     assert _is_clean(board)
 

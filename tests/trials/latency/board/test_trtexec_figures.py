@@ -78,9 +78,17 @@ def test_shapes_of_all_bindings_are_read() -> None:
     lines = [
         "Created input binding for images with dimensions 1x3x32x64",
         "Created input binding for x y with dimensions 7",
+        "Input binding for newer with dimensions 1x3x64x64 is created.",  # from 8.6 on
+        "Output binding for out with dimensions 1x8 is created.",
+        "Input binding for newest with dimensions 1x3x8x8 and type FP32 is created.",
     ]
     log = parse_log("".join(f"[01/02/2026-03:04:05] [I] {line}\n" for line in lines))
-    assert log.bindings == {"images": (1, 3, 32, 64), "x y": (7,)}
+    assert log.bindings == {
+        "images": (1, 3, 32, 64),
+        "x y": (7,),
+        "newer": (1, 3, 64, 64),
+        "newest": (1, 3, 8, 8),
+    }
 
 
 def test_a_time_is_above_zero_and_finite() -> None:

@@ -233,3 +233,15 @@ def test_a_size_of_thousands_of_digits_is_not_shown() -> None:
     failure = find_failure(log, exit_status=1, is_timed=True)
     assert failure is not None
     assert failure.message == "the board ran out of GPU memory"
+
+
+def test_a_run_ended_at_its_limit_is_no_lack_of_memory() -> None:
+    """A low-memory build that succeeds prints such lines, too."""
+    log = parse_log("[E] [TRT] Requested amount of GPU memory (536870912 bytes) could not be allocated.\n")
+    failure = find_failure(log, exit_status=124, is_timed=False, limit_s=2400)
+    assert failure is not None
+    assert (failure.kind, failure.message) == ("timeout", "trtexec did not end within 2400 s")
+    assert "build_limit_s=4800" in failure.hint
+    timed = find_failure(log, exit_status=124, is_timed=True)
+    assert timed is not None
+    assert "run_limit_s" in timed.hint

@@ -155,8 +155,11 @@ def run(options: dict[str, str], fault: str) -> int:
         )
         error("Engine deserialization failed")
         return 1
-    if numbers(VERSION) >= (8, 0, 0):
-        info(f"Created input binding for images with dimensions {'x'.join(map(str, engine['shape']))}")
+    binding = f"nput binding for images with dimensions {'x'.join(map(str, engine['shape']))}"
+    if numbers(VERSION) >= (8, 6, 0):
+        info(f"I{binding} is created.")
+    elif numbers(VERSION) >= (8, 0, 0):
+        info(f"Created i{binding}")
     info("Starting inference")
     warm_up, count = float(options.get("warmUp", 200)), max(100, int(options.get("iterations", 10)))
     queries = pretend(engine["ms"] * STATE.get("slowdown", 1.0), warm_up, count, fault)
@@ -164,6 +167,8 @@ def run(options: dict[str, str], fault: str) -> int:
         kept = queries if numbers(VERSION) < (8, 5, 0) else [query for query in queries if query[0] >= warm_up]
         if fault != "no_times":
             write_times(Path(options["exportTimes"]), kept)
+    if fault == "no_graph":
+        info("The specified --useCudaGraph flag has been ignored. The inference will be launched without it.")
     if fault == "throttle":
         throttle()
     if fault == "truncated":
