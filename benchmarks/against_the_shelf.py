@@ -47,7 +47,7 @@ from trials.data import Dataset, open_dataset
 from trials.detections import Decoding, Detections
 from trials.detections.anchors import cell_anchors
 from trials.latency.cpu import CpuDevice
-from trials.latency.device import UnstableError
+from trials.latency.device import Latency, UnstableError
 from trials.onnx.decoded import export_decoded
 from trials.onnx.export import export_for_timing
 from trials.scoring import score_detections
@@ -82,6 +82,8 @@ class Timed:
     """Median to the raw maps."""
     boxes_ms: float
     """Median to boxes and scores."""
+    reference_ms: float | None = None
+    """Time of the reference network meanwhile, which both latencies are for; None where it was not kept."""
     macs: int | None = None
     """Multiply-adds; None for the shelf's."""
     architecture: Mapping[str, Any] | None = None
@@ -159,6 +161,7 @@ class Results:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.timed: dict[str, Timed] = {}
+        """By network; those that have the reference network's time, on the scale of the first of them."""
         self.ours = dict(OURS)
         """Name to architecture, of those that searches found, too."""
         self.trained: list[Trained] = []
@@ -170,11 +173,23 @@ class Results:
     def _take(self, row: dict[str, Any]) -> None:
         kind = row.pop("kind")
         if kind == "timed":
-            timed = self.timed[row["network"]] = Timed(**row)
+            timed = self.timed[row["network"]] = self._to_scale(Timed(**row))
             if timed.architecture is not None:
                 self.ours[timed.network] = Architecture.from_dict(timed.architecture)
         else:
             self.trained.append(Trained(**row))
+
+    def _to_scale(self, timed: Timed) -> Timed:
+        first = next((one for one in self.timed.values() if one.reference_ms is not None), timed)
+        if timed.reference_ms is None or first.reference_ms is None:
+            return timed
+        ratio = first.reference_ms / timed.reference_ms
+        return replace(
+            timed,
+            raw_ms=timed.raw_ms * ratio,
+            boxes_ms=timed.boxes_ms * ratio,
+            reference_ms=first.reference_ms,
+        )
 
     def add(self, kind: str, row: Mapping[str, Any]) -> None:
         """Keep a row."""
@@ -285,16 +300,19 @@ def _found(given: argparse.Namespace) -> Iterator[tuple[str, Architecture, tuple
 
 
 def _time(device: CpuDevice, folder: Path, network: str) -> Timed:
-    raw_ms, boxes_ms = (_measure(device, folder / f"{name}.onnx") for name in ("raw", "boxes"))
+    raw, boxes = (_measure(device, folder / f"{name}.onnx") for name in ("raw", "boxes"))
+    assert raw.reference_ms is not None
+    assert boxes.reference_ms is not None
+    raw_ms, boxes_ms = raw.median_ms * boxes.reference_ms / raw.reference_ms, boxes.median_ms
     print(f"{network:30} {raw_ms:8.2f} ms to the maps, {boxes_ms:8.2f} ms to boxes", flush=True)
-    return Timed(network=network, raw_ms=raw_ms, boxes_ms=boxes_ms)
+    return Timed(network=network, raw_ms=raw_ms, boxes_ms=boxes_ms, reference_ms=boxes.reference_ms)
 
 
-def _measure(device: CpuDevice, path: Path) -> float:
-    """Return the median; while the machine is unsteady, wait and measure again."""
+def _measure(device: CpuDevice, path: Path) -> Latency:
+    """Measure; while the machine is unsteady, wait and measure again."""
     for _ in range(20):
         try:
-            return device.measure(path).median_ms
+            return device.measure(path)
         except UnstableError as error:
             print(error.message, file=sys.stderr, flush=True)
             time.sleep(15)
@@ -509,6 +527,12 @@ def table(kept: Results, data: str) -> Iterator[str]:
     yield f"\n{data}: AP with its standard error over seeds; ours is the best of several means, so a little too high"
     yield "| the shelf's | setting | seeds | AP50 | AP | ms to boxes | ours | AP50 | AP | ms to boxes | difference |"
     yield "|---|---|---|---|---|---|---|---|---|---|---|"
+    without = [name for name, timed in kept.timed.items() if timed.reference_ms is None]
+    if 0 < len(without) < len(kept.timed):
+        yield (
+            f"Latencies of {', '.join(without)} were kept without the reference network's time: where the machine was "
+            "faster or slower that day, they are not comparable with the others"
+        )
     for network in kept.shelf():
         theirs = kept.best(data, network)
         if not theirs:

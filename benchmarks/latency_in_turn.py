@@ -38,6 +38,8 @@ def main() -> None:
     parser.add_argument("--sweeps", type=int, default=6)
     parser.add_argument("--networks", type=int, nargs=2, default=(8, 4), help="of tiny and of nano")
     given = parser.parse_args()
+    if given.sweeps < 2 or min(given.networks) < 1:
+        parser.error("--sweeps is at least 2, for a standard deviation, and --networks at least 1 of each space")
     with temporary_folder() as folder:
         paths = write_networks(Path(folder), given.networks)
         write_reference(Path(folder) / "reference.onnx")

@@ -15,6 +15,8 @@ Each call does what is missing for up to `--minutes` and keeps it in `--results`
 import argparse
 import json
 import math
+import os
+import shutil
 import statistics
 import subprocess
 import time
@@ -192,6 +194,13 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--results", type=Path, default=Path(__file__).with_suffix(".jsonl"))
     given = parser.parse_args()
+    if given.python:
+        python = shutil.which(given.python)
+        if python is None:
+            parser.error(f"--python {given.python}: there is no such program")
+        given.python = os.path.abspath(
+            python
+        )  # it is run in another folder; a link resolved would leave its environment
     played = read_results(given.results)
     strategies = [name for name in given.strategies if name in OWN or given.python]
     ends = time.monotonic() + 60 * given.minutes

@@ -58,6 +58,8 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=500)
     parser.add_argument("--pictures", type=Path, help="folder for pictures of the pages")
     given = parser.parse_args()
+    if given.trials < 1:
+        parser.error("--trials is at least 1")
     with TemporaryDirectory() as folder:
         root = Path(folder)
         _write_study(root, given.trials)
@@ -164,6 +166,8 @@ def _ui(root: Path) -> Iterator[str]:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
                 break
             except OSError:
+                if server.poll() is not None:
+                    raise SystemExit(f"{' '.join(command)} ended with {server.returncode} before it answered") from None
                 time.sleep(0.2)
         yield f"http://127.0.0.1:{port}"
     finally:

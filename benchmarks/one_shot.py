@@ -5,17 +5,20 @@
 In a space of one backbone, each seed runs three searches as a user would: random trials, all trained to their end; the
 default without a prior, which shared weights are; and `--one-shot`. Then the front of each, and what is within noise of it,
 is trained alone for the same epochs from random weights (`--refit`), and only these trainings count for what was found.
-Times are what trials and shared weights took, by their own clocks; that of the refit is given beside them. Of a front
-there are two figures, as in `search_wall_clock.py`: its hypervolume, and its mean AP within a limit, over limits that are
+Times are those of whole commands, look-ups of latencies and start-up included; that of the refit, a command of its own, is
+given beside the search's. All trainings of a refit count, and the searches have different numbers of them. Of a front there
+are two figures, as in `search_wall_clock.py`: its hypervolume, and its mean AP within a limit, over limits that are
 as likely between 0.1 and 0.2 ms as between 1 and 2 ms.
 
-With --dir the searches are kept and continued.
+With --dir the searches are kept and continued; the time of each start adds up.
 """
 
 import argparse
+import json
 import math
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +27,7 @@ from tempfile import TemporaryDirectory
 from benchmarks.front_figures import area, mean_ap
 from search.front.pareto import Reference
 from search.front.record import TrialRecord
-from search.study.read_study import read_study
+from search.study.read_study import read_study, study_names
 from search.study.refit import read_refit
 
 _SPACE = Path(__file__).with_name("one_backbone.yaml")
@@ -40,9 +43,9 @@ class Found:
     """What a search found."""
 
     search_s: float
-    """Of its trials, and of its shared weights with their scores."""
+    """Wall-clock time of its command."""
     refit_s: float
-    """Of the refit."""
+    """That of the refit's."""
     trials: int
     points: tuple[tuple[float, float], ...]
     """AP and latency of the refit's networks."""
@@ -67,6 +70,8 @@ def main() -> None:
     )
     parser.add_argument("--dir", type=Path)
     given = parser.parse_args()
+    if "random" not in given.searches:
+        parser.error("--searches needs random: what the others found and took is given in its figures")
     with TemporaryDirectory() as temporary:
         for seed in range(given.first_seed, given.first_seed + given.seeds):
             compare(given, given.dir or Path(temporary), seed)
@@ -77,6 +82,8 @@ def compare(given: argparse.Namespace, root: Path, seed: int) -> None:
     found = {name: run(given, root, name, seed) for name in given.searches}
     base = found["random"]
     reference = Reference(ap=0.0, latency_ms=base.slowest_ms)
+    if not area(base.points, reference):
+        raise SystemExit(f"no network of random, seed {seed}, has an AP above 0 to compare with: give more --epochs")
     fastest_ms = min(ms for one in found.values() for _, ms in one.points)
     for name, one in found.items():
         volume = area(one.points, reference) / area(base.points, reference)
@@ -93,16 +100,21 @@ def compare(given: argparse.Namespace, root: Path, seed: int) -> None:
 def run(given: argparse.Namespace, root: Path, name: str, seed: int) -> Found:
     """Run one search and its refit, or what is missing of them."""
     study, budget = f"{name}-{seed}", given.one_shot_budget if name == "one-shot" else given.budget
-    command = [str(Path(sys.executable).with_name("yoloret-nas")), "search", "--study", study, "--dir", str(root)]
+    command = [sys.executable, "-m", "yoloret_nas", "search", "--study", study, "--dir", str(root)]
     command += ["--space", str(given.space), "--data", given.data, "--budget", str(budget), "--seed", str(seed)]
-    command += ["--epochs", str(given.epochs), "--refit", str(given.epochs), *_SEARCHES[name]]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    command += ["--epochs", str(given.epochs), *_SEARCHES[name]]
+    root.mkdir(parents=True, exist_ok=True)
+    clock = root / f"{study}-search.json"
+    if study in study_names(root) and not clock.is_file():
+        raise SystemExit(f"{root} keeps the search {study} without its time, {clock.name}: give another --dir")
+    search_s = run_timed([*command, "--refit", "0"], clock)
+    refit_s = run_timed([*command, "--refit", str(given.epochs)], root / f"{study}-refit-{given.epochs}.json")
     read = read_study(root, study)
     refit = read_refit(read)
     assert refit is not None
     return Found(
-        search_s=seconds(read.summary.records) + read.seconds_shared,
-        refit_s=seconds(refit.summary.records),
+        search_s=search_s,
+        refit_s=refit_s,
         trials=len(read.summary.records),
         points=points(refit.summary.records),
         slowest_ms=read.summary.reference.latency_ms,
@@ -110,9 +122,19 @@ def run(given: argparse.Namespace, root: Path, name: str, seed: int) -> Found:
     )
 
 
-def seconds(records: Sequence[TrialRecord]) -> float:
-    """Return what trials took, building and measuring included."""
-    return sum(sum(record.result.seconds.values()) for record in records)
+def run_timed(command: Sequence[str], clock: Path) -> float:
+    """Run a command that has not come to its end yet; return the seconds of all its starts, which a file keeps."""
+    kept = json.loads(clock.read_text()) if clock.is_file() else {"seconds": 0.0}
+    if kept.get("done") != command:
+        began = time.monotonic()
+        done = None
+        try:
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            done = command
+        finally:  # an interrupted one is continued by the next call
+            kept = {"seconds": kept["seconds"] + time.monotonic() - began, "done": done}
+            clock.write_text(json.dumps(kept))
+    return float(kept["seconds"])
 
 
 def points(records: Sequence[TrialRecord]) -> tuple[tuple[float, float], ...]:

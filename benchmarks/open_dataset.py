@@ -29,7 +29,6 @@ _WIDTH, _HEIGHT = 640, 480
 _DETAIL = ((6, 90), (24, 40), (96, 30), (240, 25))
 """Cells in a row and their standard deviation, from coarse to fine: chosen for files of about 110 KB."""
 _CLASSES = ("apple", "pear", "plum", "fig")
-_COMMAND = "import sys; from yoloret_nas.cli import main; sys.argv = ['yoloret-nas', *sys.argv[1:]]; main()"
 
 
 def main() -> None:
@@ -59,7 +58,7 @@ def main() -> None:
 
 def _run(data: Path, memory: Path) -> tuple[float, float]:
     """Return the wall-clock and the CPU time of the command, seconds."""
-    command = [sys.executable, "-c", _COMMAND, "data", str(data), "--out", str(memory / "dataset.png")]
+    command = [sys.executable, "-m", "yoloret_nas", "data", str(data), "--out", str(memory / "dataset.png")]
     root = Path(__file__).resolve().parents[1]
     environment = os.environ | {"YOLORET_NAS_DATA": str(memory), "PYTHONPATH": str(root)}
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
@@ -78,7 +77,10 @@ def _write(folder: Path, data: Path, format: str, *, num_images: int) -> None:
             quality = [cv2.IMWRITE_JPEG_QUALITY, 88]
             cv2.imwrite(str(partial / f"{number:05d}.jpg"), _draw(np.random.default_rng(number)), quality)
         partial.rename(pictures)
-    _WRITE[format](data, sorted(pictures.iterdir()))
+    partial = data.with_name(f"{data.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    _WRITE[format](partial, sorted(pictures.iterdir()))
+    partial.rename(data)
 
 
 def _draw(rng: np.random.Generator) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

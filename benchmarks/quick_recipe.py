@@ -45,6 +45,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2, help="at least 2")
     parser.add_argument("--only", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     given = parser.parse_args()
+    if given.count < 2 or given.seeds < 2:
+        parser.error("--count and --seeds are at least 2: spread and noise are standard deviations")
     space, rng = open_space("tiny"), random.Random(0)
     architectures = [space.sample(rng) for _ in range(given.count)]
     jobs = [(architecture, seed) for architecture in architectures for seed in range(given.seeds)]

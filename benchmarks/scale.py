@@ -183,7 +183,9 @@ def run(world: World, *, workers: int, trials: int, seed: int) -> dict[str, floa
     ap = np.array([world.ap(one) for one, _ in executor.finished])
     latency = np.array([ms for _, ms in executor.finished])
     front = front_indices(ap, latency)
-    found = hypervolume(ap[front], latency[front], reference=Reference(ap=0.0, latency_ms=_REFERENCE_MS))
+    found = (
+        hypervolume(ap[front], latency[front], reference=Reference(ap=0.0, latency_ms=_REFERENCE_MS)) / _REFERENCE_MS
+    )
     last = min(100, trials // 2)
     late_s = (executor.driver_at_end_s[-1] - executor.driver_at_end_s[-1 - last]) / last
     return {
@@ -208,6 +210,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--csv", type=Path)
     arguments = parser.parse_args()
+    if min(arguments.trials) < 2 or min(arguments.workers) < 1:
+        parser.error("--trials is at least 2, --workers at least 1")
     rows = []
     print("workers  trials  seed   hours  trials/h   busy  driver  s/trial  s/trial at the end  hypervolume")
     for trials in arguments.trials:

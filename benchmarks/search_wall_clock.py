@@ -14,13 +14,17 @@ are two figures:
 * its mean AP within a limit: the best AP within it, averaged over limits that are as likely between 0.1 and 0.2 ms as
   between 1 and 2 ms, from the fastest network that any search of the seed trained to the reference. Our search seeks this.
 
-With --dir the searches are kept, and a finished one is not run again. With --no-prior-too each seed also runs ours without
-the prior that comes with the tool: `ours, no prior`. That prior is of playing cards; on these, compare this one only.
+Each folder has a scale of its own, the reference network's first time there. All latencies of a seed are brought to one.
+
+With --dir the searches are kept, and a finished one is not run again; one that was asked for otherwise is refused. With
+--no-prior-too each seed also runs ours without the prior that comes with the tool: `ours, no prior`. That prior is of
+playing cards; on these, compare this one only.
 """
 
 import argparse
 import json
 import re
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -37,10 +41,13 @@ import optuna
 
 from benchmarks.front_figures import mean_ap
 from search.front.pareto import Reference
+from search.front.record import TrialRecord
 from search.front.summary import Summary
 from search.reports import make_report
 from search.study.database.storage import open_storage
 from search.study.read_study import read_study
+from trials.latency import Latency
+from trials.latency.cache import has_scale
 
 _STUDY = "timed"
 _CHEAPEST = Path(__file__).with_name("cheapest.yaml")
@@ -115,6 +122,7 @@ def compare(given: argparse.Namespace, root: Path) -> None:
             name: run(given, root / f"{re.sub('[^a-z]+', '-', name)}-{seed}", seed, words)
             for name, words in asked.items()
         }
+        runs = on_one_scale(runs)
         reference = max((one.summary.reference for one in runs.values()), key=lambda corner: corner.latency_ms)
         fastest_ms = min(record.point[1] for one in runs.values() for record in one.summary.records if record.point)
         figures = {
@@ -145,29 +153,67 @@ def compare(given: argparse.Namespace, root: Path) -> None:
         print(f"  {_NEARLY:.0%} of it in {_listed([nearly for _, nearly in shares])} of {name}'s whole time")
 
 
+def on_one_scale(runs: Mapping[str, Run]) -> dict[str, Run]:
+    """Bring the latencies of all searches, and their references, to the scale of the first one."""
+    firsts_ms = [
+        ms for one in runs.values() for record in one.summary.records if (ms := _scale_ms(record.result.latency))
+    ]
+    return {name: _to_scale(one, firsts_ms[0]) if firsts_ms else one for name, one in runs.items()}
+
+
+def _to_scale(one: Run, common_ms: float) -> Run:
+    """Bring a search to the scale of a reference network that takes `common_ms`."""
+    records, ratios = list[TrialRecord](), list[float]()
+    for record in one.summary.records:
+        latency = record.result.latency
+        if latency is not None and (scale_ms := _scale_ms(latency)):
+            ratios.append(common_ms / scale_ms)
+            latency = replace(latency, samples_ms=tuple(ms * ratios[-1] for ms in latency.samples_ms))
+            record = replace(record, result=replace(record.result, latency=latency))
+        records.append(record)
+    reference = one.summary.reference
+    if ratios:
+        reference = replace(reference, latency_ms=reference.latency_ms * ratios[0])
+    return replace(one, summary=replace(one.summary, records=tuple(records), reference=reference))
+
+
+def _scale_ms(latency: Latency | None) -> float | None:
+    """Return the time of the reference network that a latency is for; None where latencies are not divided by it."""
+    if latency is None or latency.reference_ms is None:
+        return None
+    is_divided = latency.is_reference_in_turn and has_scale(latency.device)
+    return latency.reference_ms / latency.slowdown if is_divided else None
+
+
 def _listed(shares: Sequence[float]) -> str:
     return f"{statistics.median(shares):.0%} (median of {', '.join(f'{share:.0%}' for share in shares)})"
 
 
 def run(given: argparse.Namespace, folder: Path, seed: int, words: Sequence[str]) -> Run:
-    """Run one search, or read a kept one."""
+    """Run one search, or read a kept one.
+
+    Raises:
+        SystemExit: the kept one was asked for otherwise.
+    """
     clock_file = folder / "clock.json"
+    asked = ["--data", given.data, "--seed", str(seed), "--refit", "0"]
+    asked += [] if "--budget" in words else ["--budget", str(given.budget)]
+    asked += [*(["--epochs", str(given.epochs)] if given.epochs else []), *given.extra, *words]
     if not clock_file.is_file():
         shutil.rmtree(folder, ignore_errors=True)  # an unfinished search
-        command = [
-            str(Path(sys.executable).with_name("yoloret-nas")),
-            "search",
-            "--study",
-            _STUDY,
-            "--dir",
-            str(folder),
-        ]
-        command += ["--data", given.data, "--budget", str(given.budget), "--seed", str(seed), "--refit", "0"]
-        command += [*(["--epochs", str(given.epochs)] if given.epochs else []), *given.extra, *words]
+        command = [sys.executable, "-m", "yoloret_nas", "search", "--study", _STUDY, "--dir", str(folder), *asked]
         began, clock = datetime.now(), time.monotonic()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        clock_file.write_text(json.dumps({"began": began.isoformat(), "seconds": time.monotonic() - clock}))
+        times = {"began": began.isoformat(), "seconds": time.monotonic() - clock, "asked": asked}
+        clock_file.write_text(json.dumps(times))
     times = json.loads(clock_file.read_text())
+    if "asked" not in times:
+        print(f"{folder} was kept before it was noted what was asked: not compared with this call", file=sys.stderr)
+    elif times["asked"] != asked:
+        raise SystemExit(
+            f"{folder} keeps a search with {shlex.join(times['asked'])}, asked for is {shlex.join(asked)}: "
+            "give the same options, or another --dir"
+        )
     began = datetime.fromisoformat(times["began"])
     study = read_study(folder, _STUDY)
     ends = {

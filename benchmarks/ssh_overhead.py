@@ -19,7 +19,7 @@ from typing import Any
 
 import onnx
 
-from tests.trials.latency.board.loopback import loopback_board
+from tests.trials.latency.board.loopback import loopback_board, missing
 from trials.latency.board import SshDevice, SshSettings
 from trials.latency.reference_network import write_reference
 
@@ -29,6 +29,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
     repeats = parser.parse_args().repeats
+    if repeats < 1 or (lack := missing()):
+        parser.error("--repeats is at least 1" if repeats < 1 else lack)
     with tempfile.TemporaryDirectory() as folder, loopback_board(Path(folder) / "board") as board:
         device = SshDevice(name=board.spec, config=board.config, settings=SshSettings(reference_every=1000))
         started = time.perf_counter()

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.training import train_alone
+from spaces import Architecture
 from spaces.networks import build_network
 from spaces.networks.backbones import BACKBONES
 from spaces.paper_experiments import truncated_length
@@ -112,11 +113,7 @@ def _make_step(given: argparse.Namespace, *, is_bf16: bool, is_mixed: bool) -> C
 def _make_detector(given: argparse.Namespace) -> tuple[DetectionModule, DetectionData]:
     torch.manual_seed(0)
     dataset = open_dataset(f"shapes:train={4 * given.batch},val=4,size={given.size}")
-    architecture = PRESETS[given.network].replace(input_size=given.size)
-    if given.backbone:
-        length = truncated_length(given.backbone)
-        architecture = architecture.replace(backbone=given.backbone, truncation=length, transfer=length)
-    network = build_network(architecture, num_classes=4)
+    network = build_network(_architecture(given), num_classes=4)
     network.to(memory_format=torch.channels_last)
     anchors = choose_anchors(network, dataset.splits["train"], input_size=given.size)
     settings = replace(modern_recipe(), batch_size=given.batch)
@@ -128,6 +125,14 @@ def _make_detector(given: argparse.Namespace) -> tuple[DetectionModule, Detectio
     detector = DetectionModule(network, loss, scorer=scorer, make_optimiser=factory)
     detector.train()
     return detector, DetectionData(dataset, given.size, settings=settings, num_workers=0)
+
+
+def _architecture(given: argparse.Namespace) -> Architecture:
+    architecture = PRESETS[given.network].replace(input_size=given.size)
+    if not given.backbone:
+        return architecture
+    length = truncated_length(given.backbone)
+    return architecture.replace(backbone=given.backbone, truncation=length, transfer=length)
 
 
 def _time_bare(given: argparse.Namespace) -> float:
@@ -151,7 +156,6 @@ def _time_bare(given: argparse.Namespace) -> float:
 def _time_lightning(given: argparse.Namespace) -> float:
     """Time the same steps in our training, without averaged weights and without the first epoch."""
     dataset = open_dataset(f"shapes:train={4 * given.batch},val=4,size={given.size}")
-    architecture = PRESETS[given.network].replace(input_size=given.size)
     seconds = []
     for epochs in (1, 4):
         settings = replace(
@@ -162,7 +166,7 @@ def _time_lightning(given: argparse.Namespace) -> float:
             ema_decay=0.0,
             precision="fp32",
         )
-        seconds.append(train_alone(architecture, dataset, settings).seconds_train)
+        seconds.append(train_alone(_architecture(given), dataset, settings).seconds_train)
     return (seconds[1] - seconds[0]) * 1000 / (3 * 4 * int(given.batch))
 
 

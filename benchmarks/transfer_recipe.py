@@ -4,15 +4,16 @@
     python -m benchmarks.transfer_recipe --data DATA… --seeds 3
 
 One network of space `lite`, EfficientNet-Lite0 cut after 14 of its 17 blocks with the decoupled head, is trained in each of
-`WAYS`. Each training is kept in `--results`, where the same command goes on; the last lines are the table: AP after each
-length, mean and standard deviation over the seeds. All ways take the same time an epoch, but for frozen ones. Each core runs
-one training with one thread. With --by-epoch the tables are AP by epoch of the longest trainings: an epoch takes as long
-from any weights, so they compare at equal time.
+`WAYS`. Each training is kept in `--results`, where the same command goes on, and tries again one that failed; the last lines
+are the table: AP after each length, mean and standard deviation over the seeds. All ways take the same time an epoch, but
+for frozen ones. Each core runs one training with one thread. With --by-epoch the tables are AP by epoch of the longest
+trainings: an epoch takes as long from any weights, so they compare at equal time.
 """
 
 import argparse
 import json
 import statistics
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import as_completed
 from dataclasses import replace
@@ -22,7 +23,7 @@ from typing import Any
 from torch import nn
 
 from benchmarks.training import one_process_a_core, train_alone
-from spaces import Architecture
+from spaces import Architecture, YoloRetError
 from spaces.networks import YoloReT
 from spaces.scale_set import ScaleSet
 from spaces.weights import load_pretrained
@@ -63,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="+", required=True)
     parser.add_argument("--epochs", nargs="+", type=int, default=[10, 30])
-    parser.add_argument("--ways", nargs="+", default=list(WAYS), help="those whose name is one of these")
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--results", type=Path, default=Path(__file__).with_suffix(".jsonl"))
@@ -71,17 +72,27 @@ def main() -> None:
     parser.add_argument("--only-print", action="store_true", help="the tables of what is kept")
     given = parser.parse_args()
     kept = [json.loads(line) for line in given.results.read_text().splitlines()] if given.results.exists() else []
+    num_failed = 0
     if not given.only_print:
         with one_process_a_core() as pool:
             waiting = [pool.submit(train, job) for job in _missing(given, kept)]
             for done in as_completed(waiting):
-                kept.append(done.result())
+                try:
+                    kept.append(done.result())
+                except YoloRetError as error:
+                    num_failed += 1
+                    print(f"a training failed: {error.message}", file=sys.stderr, flush=True)
+                    continue
                 with given.results.open("a") as file:
                     file.write(json.dumps(kept[-1]) + "\n")
                 print({name: value for name, value in kept[-1].items() if name != "history"}, flush=True)
     for data in given.data:
         rows = [row for row in kept if row["data"] == Path(data).name and row["size"] == given.size]
-        (print_curves if given.by_epoch else print_table)(rows)
+        if rows:
+            (print_curves if given.by_epoch else print_table)(rows)
+        else:
+            print(f"\n{given.results} has no trainings of {data} at {given.size} px")
+    sys.exit(1 if num_failed else 0)
 
 
 def _missing(given: argparse.Namespace, kept: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

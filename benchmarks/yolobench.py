@@ -253,7 +253,12 @@ def _run(problem: Problem, name: str, seed: int) -> Run:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if unknown := set(options.subset.split(",")) - set(VERSIONS):
+        parser.error(
+            f"--subset {options.subset}: no version {', '.join(sorted(unknown))}; there are {', '.join(VERSIONS)}"
+        )
     problem = replace(read_table(options.table, options.device_column), noise=options.noise)
     problem = subset(problem, options.subset.split(","))
     problem = replace(problem, earlier_ap=earlier_ap(problem, options.prior))

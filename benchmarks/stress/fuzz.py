@@ -168,7 +168,7 @@ def _follow(process: multiprocessing.process.BaseProcess, ours: Connection, at: 
                 break
         if at[0] != last:
             last, since = at[0], time.monotonic()
-        elif time.monotonic() - since > _HANGS_S and tally.inputs:
+        elif time.monotonic() - since > _HANGS_S:
             process.kill()
             process.join()
             return tally, f"hangs for more than {_HANGS_S:.0f} s"

@@ -65,6 +65,8 @@ _AROUND_S = 2.0
 _GONE_S = 2.0
 """How long processes may outlive their driver."""
 _ENDING_S = 600.0
+_MOST_REFUSED = 10
+"""Starts without a kill of a server that a search may refuse after one."""
 _POLL_S = 0.05
 
 
@@ -146,21 +148,24 @@ class Campaign:
     def _play_study(
         self, place: Path, name: str, left: int, servers: Mapping[str, Server], environment: Mapping[str, str]
     ) -> int:
-        """Search to the end of a study with up to `left` kills; return how many are left."""
+        """Search to the end of a study with up to `left` kills; return how many are left.
+
+        None are left where the search ends with an error before one was made: so would the next study's.
+        """
         root = place / "runs"
         command = [sys.executable, "-m", "yoloret_nas", "search", "--study", name, "--dir", str(root)]
         command += ["--space", str(place / "space.yaml"), "--budget", str(self._budget), "--epochs", str(self._epochs)]
         command += ["--refit", "0", "--workers", str(self._rng.choice((1, 2))), "--data", self._data or QUICK_DATA]
         if not self._data:
             fill_cache(place / "space.yaml", root / "latency.db")
-        was_refused, former = False, None
+        num_before, num_refused, former = left, 0, None
         while True:
             self._num_starts += 1
             mark = f"{os.getpid()}-{self._num_starts}"
             start = Start(command, place, mark=mark, environment=environment, folder=root / name / "trials")
             if former:
                 self._check_gone(former)
-            was_server_killed, former = was_refused, None
+            was_server_killed, former = num_refused > 0, None
             self._drivers.append(start.driver.pid)
             while left and not start.died and self._await_moment(start):
                 kind = self._rng.choice((*PROCESSES, *servers))
@@ -182,10 +187,10 @@ class Campaign:
             self._paces += [start.pace_s] if start.pace_s else []
             if code == 0:
                 break
-            was_refused = "cannot be used" in said and was_server_killed  # without MLflow's a search cannot start
-            if not was_refused:
+            num_refused += 1  # without MLflow's server a search cannot start
+            if num_refused > _MOST_REFUSED or not ("cannot be used" in said and was_server_killed):
                 self._blame("search", f"{name} ended with {code}: {said[-1500:]}")
-                return left
+                return left if left < num_before else 0
         self._check_study(place, name, environment)
         return left
 

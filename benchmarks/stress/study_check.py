@@ -110,7 +110,9 @@ def _in_folder(folder: Path, record: TrialRecord, *, is_kept: bool) -> Iterator[
 
 def _in_mlflow(study: ReadStudy, client: MlflowClient) -> Iterator[str]:
     experiment = client.get_experiment_by_name(study.name)
-    assert experiment is not None
+    if experiment is None:
+        yield f"MLflow has no experiment {study.name}"
+        return
     runs = list(client.search_runs([experiment.experiment_id], max_results=10_000))
     parents = [run for run in runs if TRIAL_TAG not in run.data.tags]
     children = {int(run.data.tags[TRIAL_TAG]): run for run in runs if TRIAL_TAG in run.data.tags}
@@ -143,16 +145,12 @@ def _in_mlflow(study: ReadStudy, client: MlflowClient) -> Iterator[str]:
 
 def _figures(record: TrialRecord) -> dict[str, float | None]:
     result = record.result
-    assert result.latency is not None
-    assert result.macs is not None
-    assert result.params is not None
-    return {
-        "latency_ms": result.latency.median_ms,
-        "latency_p99_ms": result.latency.p99_ms,
-        "macs_m": result.macs / 1e6,
-        "params_m": result.params / 1e6,
-        **({"ap": result.ap, "ap50": result.ap50} if result.state == "complete" else {}),
-    }
+    figures: dict[str, float | None] = {"ap": result.ap, "ap50": result.ap50} if result.state == "complete" else {}
+    if result.latency is not None:
+        figures |= {"latency_ms": result.latency.median_ms, "latency_p99_ms": result.latency.p99_ms}
+    if result.macs is not None and result.params is not None:
+        figures |= {"macs_m": result.macs / 1e6, "params_m": result.params / 1e6}
+    return figures
 
 
 def _unequal(name: str, run: Run, values: Mapping[str, float | None]) -> Iterator[str]:

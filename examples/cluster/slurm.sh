@@ -21,7 +21,10 @@ export RAY_AUTH_MODE=token  # nodes share ~/.ray/auth_token, so that other users
 (umask 077; mkdir -p ~/.ray; [ -s ~/.ray/auth_token ] || ray get-auth-token --generate >/dev/null)  # for no other user
 
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
-head=$(srun --nodes=1 --ntasks=1 -w "${nodes[0]}" hostname --ip-address | awk '{print $1}')
+# What the name resolves to, unless that is 127.0.1.1, as on Debian; then the first address of an interface.
+head=$(srun --nodes=1 --ntasks=1 -w "${nodes[0]}" bash -c 'hostname --ip-address; hostname --all-ip-addresses' \
+    | tr -s ' ' '\n' | awk '/^[0-9.]+$/ && !/^127\./ && !found++')
+[ -n "$head" ] || { echo "${nodes[0]} has no IPv4 address that other nodes can reach: see hostname --all-ip-addresses there" >&2; exit 1; }
 port=$((20000 + SLURM_JOB_ID % 20000))  # of its own, for jobs that share a machine
 here=(--num-cpus "$SLURM_CPUS_PER_TASK" --num-gpus "${SLURM_GPUS_ON_NODE:-0}" --disable-usage-stats --block)
 

@@ -1,7 +1,8 @@
 """What a one-shot study makes of the training of one network: a training of shared weights, and short ones of the trials.
 
 Blood cells, mobilenetv2_050 of space `tiny`: 24 epochs of a network alone and 40 of the shared weights lead to the same AP
-on average; the latter cost what 5.5 trainings cost, and leave every network of the space trained.
+on average; the latter leave every network of the space trained. What they cost: docs/measurements.md, "Search with shared
+weights".
 """
 
 import shutil

@@ -108,3 +108,14 @@ def test_of_what_a_search_found_the_best_within_each_latency_is_trained_on_its_d
     assert again.ours["study:1 64 px"] == found["study:1 64 px"]
     assert again.shelf() == ["yolov8n 160 px", "yolov8n 320 px"]
     assert json.loads((tmp_path / "results.jsonl").read_text().splitlines()[-1])["found_on"] == "d"
+
+
+def test_latencies_of_two_days_are_compared_on_one_scale(kept: Results, tmp_path: Path) -> None:
+    assert not [line for line in table(kept, "d") if line.startswith("Latencies of")]  # all without a reference
+    kept.add("timed", asdict(Timed(network="yolo11n 160 px", raw_ms=2.0, boxes_ms=3.0, reference_ms=0.5)))
+    kept.add("timed", asdict(Timed(network="yolo26n 160 px", raw_ms=2.0, boxes_ms=3.0, reference_ms=0.75)))
+    again = Results(tmp_path / "results.jsonl")  # read from the file, which keeps them as timed
+    for one in (kept, again):
+        assert (one.timed["yolo11n 160 px"].boxes_ms, one.timed["yolo26n 160 px"].boxes_ms) == (3.0, 2.0)
+    (note,) = (line for line in table(kept, "d") if line.startswith("Latencies of"))
+    assert note.startswith(f"Latencies of {OWN}, yolov8n 160 px, yolov8n 320 px were kept without")

@@ -1,11 +1,14 @@
 """The league of strategies: what it plays, and what its table says."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks import league
 from benchmarks.league import CELLS, SPENT, Cell, Played, missing, play, read_results, write_table
 
 COLUMNS = ("pi4_ort", "nano_gpu", "ov", "vim3", "pi4_tflite_fp32", "pi4_tflite_int8")
@@ -68,3 +71,24 @@ def test_the_table_has_the_best_of_each_cell_in_bold_and_counts_where_ours_is_fi
     assert f"| {CELLS[0].name} | 75.0 ± 5.0 | **90.0** | 1 to 2 |" in lines
     assert lines[-1].strip() == "ours is first in 0 of 1 cells"
     assert read_results(tmp_path / "none.jsonl") == []
+
+
+def test_the_python_of_another_environment_is_found_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pythons: set[str | None] = set()
+
+    def note(table: Path, cell: Cell, strategy: str, seed: int, python: str | None) -> Played:
+        pythons.add(python)
+        return Played(cell=cell.name, strategy=strategy, seed=seed, shares=(1.0, 2.0, 3.0), seconds=1.0)
+
+    link = tmp_path / "other" / "python"
+    link.parent.mkdir()
+    link.symlink_to(sys.executable)
+    monkeypatch.setattr(league, "play", note)
+    monkeypatch.setattr(league, "ProcessPoolExecutor", ThreadPoolExecutor)
+    monkeypatch.chdir(tmp_path)
+    words = ["--table", "none.csv", "--strategies", "moasha", "--seeds", "1", "--results", "results.jsonl"]
+    monkeypatch.setattr(sys, "argv", ["league", "--python", "other/python", *words])
+    league.main()
+    assert pythons == {str(link)}

@@ -100,7 +100,7 @@ class LatencyCache:
         """
         if known := self.get(onnx_path, device.identity()):
             return known, True
-        is_scaled = _is_scaled(device.identity())
+        is_scaled = has_scale(device.identity())
         limit = THRESHOLDS.max_corrected_slowdown if is_scaled else THRESHOLDS.max_slowdown
         for attempt in range(_TRIES):
             sleep(_PAUSE_S * attempt)
@@ -125,7 +125,7 @@ class LatencyCache:
             identity: The device; its runtime may be another, since OpenVINO's reference runs in ONNX Runtime, too.
         """
         is_alike = (latency.device.board, latency.device.settings) == (identity.board, identity.settings)
-        if is_alike and _is_scaled(identity) and latency.is_reference_in_turn and latency.reference_ms is not None:
+        if is_alike and has_scale(identity) and latency.is_reference_in_turn and latency.reference_ms is not None:
             self._add_reference(identity, latency.reference_ms / latency.slowdown)
 
     def _slowdown(self, measured: Latency, *, is_scaled: bool) -> float:
@@ -144,7 +144,7 @@ class LatencyCache:
             connection.execute("BEGIN IMMEDIATE")
             rows = connection.execute("SELECT ms FROM reference WHERE device = ?", (identity.key,)).fetchall()
             known_ms = [float(ms) for (ms,) in rows]
-            if not known_ms or (reference_ms < min(known_ms) and not _is_scaled(identity)):
+            if not known_ms or (reference_ms < min(known_ms) and not has_scale(identity)):
                 connection.execute("INSERT INTO reference VALUES (?, ?)", (identity.key, reference_ms))
                 known_ms.append(reference_ms)
             return known_ms
@@ -175,7 +175,7 @@ def cache_key(onnx_path: Path, identity: DeviceIdentity) -> str:
     return f"{content[:32]}-{identity.key}"
 
 
-def _is_scaled(identity: DeviceIdentity) -> bool:
+def has_scale(identity: DeviceIdentity) -> bool:
     """Return whether latencies are brought to the scale, which was measured to be right for one thread of a CPU alone."""
     return identity.kind == "cpu" and identity.settings.get("threads") == "1"
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 from pathlib import Path
 from random import Random
 
@@ -81,6 +82,16 @@ def test_too_much_memory_and_time_are_faults(monkeypatch: pytest.MonkeyPatch) ->
     tally: Tally = run_target(Target(name="greedy", prepare=prepare), seed=0, first=0, count=6, seconds=60)
     assert {where.split()[0] for where in tally.faults} == {"MemoryError", "TooLongError"}
     assert tally.inputs == 6
+
+
+def test_the_first_input_may_not_hang_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuzz, "_HANGS_S", 1.0)
+
+    def prepare(folder: Path) -> Attempt:
+        return lambda rng: time.sleep(10)  # no processor's time, which is limited too
+
+    tally = run_target(Target(name="hanging", prepare=prepare), seed=0, first=0, count=1, seconds=60)
+    assert list(tally.faults) == ["hangs for more than 1 s"]
 
 
 @given(st.randoms(use_true_random=False))
