@@ -525,14 +525,14 @@ def write_yolo(dataset: Dataset, folder: Path) -> Path:
 def table(kept: Results, data: str) -> Iterator[str]:
     """Yield a dataset's table: each of the shelf's beside the best of ours at or under its latency and time."""
     yield f"\n{data}: AP with its standard error over seeds; ours is the best of several means, so a little too high"
-    yield "| the shelf's | setting | seeds | AP50 | AP | ms to boxes | ours | AP50 | AP | ms to boxes | difference |"
-    yield "|---|---|---|---|---|---|---|---|---|---|---|"
     without = [name for name, timed in kept.timed.items() if timed.reference_ms is None]
     if 0 < len(without) < len(kept.timed):
         yield (
             f"Latencies of {', '.join(without)} were kept without the reference network's time: where the machine was "
             "faster or slower that day, they are not comparable with the others"
         )
+    yield "| the shelf's | setting | seeds | AP50 | AP | ms to boxes | ours | AP50 | AP | ms to boxes | difference |"
+    yield "|---|---|---|---|---|---|---|---|---|---|---|"
     for network in kept.shelf():
         theirs = kept.best(data, network)
         if not theirs:
