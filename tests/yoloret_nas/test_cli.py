@@ -783,7 +783,7 @@ def test_broken_items_of_other_images_are_left_out_where_asked(call: Call, real_
     words = ["--study", "real", "--out", "gone"] if command == "export" else ["real:0"]
     base = (command, *words, "--dir", real_study.root, "--data", data)
     assert_refused(call(*base), 2, r"1\.txt.*class 7.*--skip-broken")
-    assert_refused(call(*base, "--skip-broken"), 2, "(has the classes|does not know 1 class)")
+    assert_refused(call(*base, "--skip-broken"), 2, "does not know 1 class")
 
 
 def test_an_export_becomes_a_version_in_mlflow_s_registry(

@@ -21,6 +21,7 @@ from search.study.read_study import read_study
 from search.study.settings import fixed_training
 from tests.trials.latency.board.loopback import LoopbackBoard
 from tests.yoloret_nas.conftest import SHAPES, Call, InlineExecutor, RealStudy
+from trials.data import DatasetError, open_dataset
 from trials.latency import DeviceIdentity, Latency
 from trials.latency.cpu import CpuDevice
 from trials.onnx import run
@@ -30,6 +31,8 @@ from trials.onnx.suppressed import Suppression, add_suppression
 from yoloret_nas.api.measure import measure
 from yoloret_nas.export import precisions, proof
 from yoloret_nas.export.bundle import BundleError
+from yoloret_nas.export.export_options import ExportOptions
+from yoloret_nas.export.export_trial import _open_images
 from yoloret_nas.export.target import choose_suppression
 from yoloret_nas.predictions import new_folder, predict_all
 
@@ -486,6 +489,18 @@ def test_int8_is_calibrated_with_images_from_all_over_the_split(monkeypatch: pyt
     words: Any = {"decoding": SimpleNamespace(input_size=64), "calibration": range(1000)}
     precisions.write_precision("int8", Path(), network=cast(Any, None), opset=13, **words)
     assert (len(taken), taken[0], taken[-1]) == (128, 0, 999)
+
+
+def test_other_images_may_have_their_classes_in_another_order() -> None:
+    """As `eval` and `compare` take them: by name."""
+    dataset = open_dataset(SHAPES)
+    opened, options = cast(Any, SimpleNamespace(dataset=SHAPES, skip_broken=False)), ExportOptions(data=SHAPES)
+    turned = ("one more", *reversed(dataset.class_names))
+    other = _open_images(opened, options, cast(Any, SimpleNamespace(class_names=turned)))
+    for mine, theirs in zip(other.splits["val"], dataset.splits["val"], strict=True):
+        assert [turned[label] for label in mine.labels] == [dataset.class_names[label] for label in theirs.labels]
+    with pytest.raises(DatasetError, match=r"(?s)the detector does not know 1 class of .*; or name them .*--data"):
+        _open_images(opened, options, cast(Any, SimpleNamespace(class_names=turned[:-1])))
 
 
 def test_a_table_that_could_not_be_written_is_refused_before_anything_is_measured(call: Call, exported: Path) -> None:

@@ -1,6 +1,7 @@
 """Exports a trial: the detector, tried on images and measured, with its figures and pictures."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -19,6 +20,7 @@ from trials.onnx import run
 from trials.onnx.export import DEFAULT_OPSET, check_agreement, read_opset
 from trials.onnx.openvino_model import import_openvino, write_openvino
 from trials.onnx.suppressed import Suppression, add_efficient_nms, add_suppression
+from trials.scoring import label_as_network
 from trials.training import CHECKPOINT_FILE
 from trials.trial_result import ONNX_FILE
 from yoloret_nas.export.bundle import (
@@ -66,7 +68,7 @@ def export_trial(
         BundleError: the folder exists, the trial's checkpoint is gone, or the device lacks what the options ask for.
         DeviceError: the device that the options name cannot be reached, or builds no engine.
         ExportError: the files cannot be written, or do not compute what the network computes.
-        DatasetError: the images cannot be read, or have other classes.
+        DatasetError: the images cannot be read, or have a class that the network does not know.
     """
     trial_folder = opened.trial_folder(record.number)
     checkpoint_path, measured_path = trial_folder / CHECKPOINT_FILE, trial_folder / ONNX_FILE
@@ -207,10 +209,16 @@ def _open_images(opened: ReadStudy, options: ExportOptions, decoding: Decoding) 
         raise DatasetError(error.message, hint=hint) from error
     if options.data is None and opened.fingerprint and dataset.fingerprint != opened.fingerprint:
         raise DatasetError(f"the data of {opened.name} has changed since: {opened.dataset}", hint=way_out)
-    if dataset.class_names != decoding.class_names:
-        theirs, ours = ", ".join(dataset.class_names), ", ".join(decoding.class_names)
-        raise DatasetError(f"{dataset.name} has the classes {theirs}, the detector {ours}", hint=way_out)
-    return dataset
+    if dataset.class_names == decoding.class_names:
+        return dataset
+    try:
+        splits = {
+            split: tuple(label_as_network(dataset, split, decoding.class_names, name="the detector"))
+            for split in dataset.splits
+        }
+    except DatasetError as error:
+        raise DatasetError(error.message, hint=f"{error.hint}; or {way_out}") from error
+    return replace(dataset, splits=splits, class_names=decoding.class_names)
 
 
 def _draw_examples(folder: Path, samples: Sequence[Sample]) -> None:
