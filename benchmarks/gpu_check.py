@@ -90,7 +90,7 @@ class Scale:
     @property
     def form(self) -> str:
         """The number format that `auto` chooses."""
-        return "bf16" if self.is_gpu else "fp32"
+        return "bf16" if self.is_gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
 
     @property
     def device(self) -> torch.device:
@@ -199,10 +199,9 @@ def machine(scale: Scale) -> Iterator[Row]:
         for gpu in read_gpus():
             state, limits = gpu.read_state(), f"{gpu.power_limit}, clock {gpu.clock}"
             yield f"GPU {gpu.index}", f"{gpu.name}, memory {gpu.memory}, driver {gpu.driver}, {limits}"
-            yield (
-                f"GPU {gpu.index} at rest",
-                f"{state.clock_mhz:.0f} MHz, {state.temperature_c:.0f} °C, {state.power_w:.0f} W",
-            )
+            figures = ((state.clock_mhz, "MHz"), (state.temperature_c, "°C"), (state.power_w, "W"))
+            told = [f"{value:.0f} {unit}" for value, unit in figures if value is not None]
+            yield f"GPU {gpu.index} at rest", ", ".join(told) or "the driver tells nothing"
 
 
 def step(scale: Scale) -> Iterator[Row]:
@@ -519,8 +518,9 @@ def _disagreement(scale: Scale) -> str:
         if is_recorded:
             record_passes(detector.network, step.as_input(batch.images), is_bf16=False)
         update = _updater(detector, optimiser, step)
-        for _ in range(5):
-            update(batch)
+        with step.settings():
+            for _ in range(5):
+                update(batch)
         values = detector.network.state_dict().values()
         states.append(torch.cat([value.double().flatten() for value in values]))
     first, again, recorded = states

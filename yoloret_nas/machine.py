@@ -13,13 +13,21 @@ def visible_gpus() -> tuple[str, ...]:
 
     Where the variable is set, only the GPUs it names are used.
     """
-    import torch
+    from trials.training.gpus import find_gpus
 
-    count = torch.cuda.device_count()
+    usable = find_gpus().usable
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return tuple(name.strip() for name in named.split(",") if name.strip())[:count]
-    return tuple(str(index) for index in range(count))
+    if named is None:
+        return tuple(map(str, usable))
+    names = [name.strip() for name in named.split(",") if name.strip()]
+    return tuple(names[index] for index in usable if index < len(names))
+
+
+def why_no_gpu() -> str:
+    """Return why PyTorch cannot use a GPU that the driver lists; empty where it can, or there is none."""
+    from trials.training.gpus import find_gpus
+
+    return find_gpus().fault
 
 
 def usable_cores() -> int:
@@ -31,9 +39,9 @@ def trials_at_once(gpus: Sequence[str], *, batch_size: int) -> int:
     """Return how many trials to train at once: one a core on a CPU; on GPUs as many as fit the smallest of them.
 
     One training of a small network leaves a large GPU idle most of the time. A GPU takes one training for each 32
-    multiprocessors and each 4 GiB of memory (with batches of 16; more with larger ones), and up to four. With four at once
-    an H200 (132 multiprocessors) trained 1.6 times as many images a second as with one, with eight 1.8 times (docs/gpu.md).
-    Each needs two cores for its images.
+    multiprocessors and each 4 GiB of free memory (with batches of 16; more with larger ones), and up to four. With four at
+    once an H200 (132 multiprocessors) trained 1.6 times as many images a second as with one, with eight 1.8 times
+    (docs/gpu.md). Each needs two cores for its images.
 
     Args:
         gpus: As `visible_gpus` returns them.
@@ -44,9 +52,13 @@ def trials_at_once(gpus: Sequence[str], *, batch_size: int) -> int:
         return cores
     import torch
 
-    sizes = [torch.cuda.get_device_properties(index) for index in range(len(gpus))]
+    from trials.training.gpus import find_gpus
+
+    usable = find_gpus().usable
     memory = _MEMORY_OF_AN_IMAGE * max(16, batch_size)
-    room = min(min(one.multi_processor_count // 32, one.total_memory // memory) for one in sizes)
+    free = [torch.cuda.mem_get_info(index)[0] for index in usable]
+    processors = [torch.cuda.get_device_properties(index).multi_processor_count for index in usable]
+    room = min(min(free) // memory, min(processors) // 32)
     return len(gpus) * max(1, min(_MOST_OF_A_GPU, room, cores // (2 * len(gpus))))
 
 

@@ -5,11 +5,13 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
+import click
+
 from search.driver.devices import Devices, LocalDevices
 from search.driver.executor import Executor
 from search.driver.local_executor import LocalExecutor
 from spaces.counted import counted
-from yoloret_nas.machine import threads_of_each, trials_at_once, visible_gpus
+from yoloret_nas.machine import threads_of_each, trials_at_once, visible_gpus, why_no_gpu
 
 if TYPE_CHECKING:
     from search.cluster import Resources
@@ -136,6 +138,10 @@ def choose_workers(cluster: "ClusterOptions", *, at_once: int | None, batch_size
     """
     if cluster.address is None:
         gpus = visible_gpus()
+        if fault := why_no_gpu():
+            place = counted(len(gpus), "GPU(s)") if gpus else "the CPU"
+            said = f"note: PyTorch cannot use every GPU that the driver lists: {fault}; trials train on {place}"
+            click.echo(f"{said} (update the driver, or hide them: CUDA_VISIBLE_DEVICES=)", err=True)
         return LocalWorkers(at_once=at_once or trials_at_once(gpus, batch_size=batch_size), gpus=gpus)
     from search.cluster import Resources, check_host, whole_cluster
 

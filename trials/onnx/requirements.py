@@ -48,7 +48,9 @@ def has_other_files(path: Path) -> bool:
     Raises:
         UnsupportedNetworkError: it is not an ONNX file.
     """
-    return any(uses_external_data(tensor) for tensor in load_onnx(path).graph.initializer)
+    graph = load_onnx(path).graph
+    constants = [attribute.t for node in graph.node for attribute in node.attribute if attribute.HasField("t")]
+    return any(uses_external_data(tensor) for tensor in (*graph.initializer, *constants))
 
 
 def load_whole(path: Path) -> onnx.ModelProto:
@@ -63,9 +65,22 @@ def load_whole(path: Path) -> onnx.ModelProto:
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
         raise UnsupportedNetworkError(
             f"{path.name} names weights in a file that cannot be read: {error}",
-            hint="keep the file beside it, or export the network as one file (external_data=False)",
+            hint="keep that file itself, no link to it, beside it, or export the network as one file (external_data=False)",
         ) from error
     return model
+
+
+def write_whole(source: Path, target: Path) -> None:
+    """Write an ONNX file's model, with the weights that it names in other files, as one file.
+
+    Raises:
+        UnsupportedNetworkError: it is not an ONNX file, a file that it names cannot be read, or it has 2 GB and more.
+    """
+    model = load_whole(source)
+    try:
+        onnx.save(model, str(target))
+    except ValueError as error:
+        raise UnsupportedNetworkError(f"{source.name} does not fit into one file: {error}") from error
 
 
 def load_onnx(path: Path) -> onnx.ModelProto:

@@ -9,28 +9,31 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
-from trials.data.batches import Batch
 from trials.data.images.letterbox import as_network_input
 
 
 class RecordedPasses(Callback):
-    """Records the passes at the first training step, and plays them back until training ends.
+    """Records the passes before the first batch is loaded, and plays them back until training ends.
 
-    All batches of a training have the same size. The parameters that have gradients must stay the same too.
+    While batches are loaded, a thread puts them into pinned memory, which CUDA does not allow during a recording. All
+    batches of a training have the same size. The parameters that have gradients must stay the same too.
 
     Args:
         network: The trained network.
+        batch_size: Images of every batch.
+        input_size: Side of the square images, pixels.
         is_bf16: Whether its passes run in bfloat16 autocast.
     """
 
-    def __init__(self, network: nn.Module, *, is_bf16: bool) -> None:
+    def __init__(self, network: nn.Module, *, batch_size: int, input_size: int, is_bf16: bool) -> None:
         self._network = network
+        self._shape = batch_size, 3, input_size, input_size
         self._is_bf16 = is_bf16
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
-        """Record, unless that is done."""
-        if "forward" not in vars(self._network):
-            record_passes(self._network, as_network_input(batch.images), is_bf16=self._is_bf16)
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Record; the network is on its GPU, and there is no loader yet."""
+        images = torch.zeros(self._shape, dtype=torch.uint8, device=pl_module.device)
+        record_passes(self._network, as_network_input(images), is_bf16=self._is_bf16)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give the network its own forward pass back, and free the graphs."""

@@ -23,6 +23,7 @@ from trials.training.data_module import DetectionData, choose_num_workers, count
 from trials.training.detection_module import DetectionModule, initialise_prediction_bias
 from trials.training.epoch_reports import EpochRecord, EpochReports, TrainRecord
 from trials.training.errors import TrainingError
+from trials.training.gpus import find_gpus
 from trials.training.inheritance import inherit_weights
 from trials.training.last_checkpoint import LastCheckpoint, find_last
 from trials.training.lightning_guard import named_errors, quiet_lightning
@@ -138,12 +139,15 @@ def train_network(
     callbacks: list[Callback] = [WeightAverage(settings.ema_decay)] if settings.ema_decay else []
     callbacks += [pauses, reports]
     if is_gpu and not settings.frozen_epochs:  # a backbone that thaws changes the backward pass
-        callbacks.append(RecordedPasses(network, is_bf16=precision == "bf16"))
+        batch_size = min(settings.batch_size, len(dataset.splits["train"]))
+        callbacks.append(
+            RecordedPasses(network, batch_size=batch_size, input_size=input_size, is_bf16=precision == "bf16")
+        )
     if settings.is_resumable:
         callbacks.append(LastCheckpoint(work_dir, data=dataset.fingerprint))
     detector = _make_detector(network, dataset, decoding=decoding, settings=settings, pretrained=pretrained)
     with quiet_lightning(), named_errors(settings.batch_size):
-        trainer = _make_trainer(settings, callbacks, precision=precision, work_dir=work_dir)
+        trainer = _make_trainer(settings, callbacks, is_gpu=is_gpu, precision=precision, work_dir=work_dir)
         checkpoint = find_last(work_dir, data=dataset.fingerprint) if resume else None
         trainer.fit(detector, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     network.eval()
@@ -180,10 +184,11 @@ def _make_detector(
 
 
 def _make_trainer(
-    settings: TrainSettings, callbacks: list[Callback], *, precision: NumberFormat, work_dir: Path
+    settings: TrainSettings, callbacks: list[Callback], *, is_gpu: bool, precision: NumberFormat, work_dir: Path
 ) -> Trainer:
+    chosen = "cuda" if is_gpu else "cpu"  # Lightning asks the driver alone, which lists GPUs that PyTorch cannot use
     return Trainer(
-        accelerator=settings.accelerator,
+        accelerator=chosen if settings.accelerator == "auto" else settings.accelerator,
         devices=1,
         precision=TRAINER_PRECISION[precision],
         max_epochs=settings.epochs,
@@ -240,16 +245,23 @@ def _to_result(
 
 
 class Pauses(Callback):
-    """Calls a function before each step, and measures its time."""
+    """Calls a function at the start and before each step, and measures its time."""
 
     def __init__(self, pause: Callable[[], None]) -> None:
-        self._pause = pause
+        self._pause_now = pause
         self.seconds = 0.0
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Pause before a GPU records."""
+        self._pause()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int) -> None:
         """Pause before the step."""
-        before = time.perf_counter()
         self._pause()
+
+    def _pause(self) -> None:
+        before = time.perf_counter()
+        self._pause_now()
         self.seconds += time.perf_counter() - before
 
     def state_dict(self) -> dict[str, float]:
@@ -274,7 +286,7 @@ def mean_objects(dataset: Dataset) -> float:
 
 def uses_gpu(settings: TrainSettings) -> bool:
     """Return whether a training with these settings runs on a GPU."""
-    return settings.accelerator not in ("cpu", "tpu") and torch.cuda.is_available()
+    return settings.accelerator not in ("cpu", "tpu") and bool(find_gpus().usable)
 
 
 def choose_precision(settings: TrainSettings, *, is_gpu: bool) -> NumberFormat:

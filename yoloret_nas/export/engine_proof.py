@@ -16,6 +16,8 @@ from spaces.counted import counted
 from trials.data import Sample
 from trials.data.dataset import spread
 from trials.latency.device import EngineBuilder
+from trials.latency.measure import alone
+from trials.latency.measurement_lock import MeasurementLock
 from trials.latency.open_device import open_device
 from trials.onnx import run
 from trials.onnx.export import ExportError
@@ -121,7 +123,8 @@ def _compare(
             score = min(score, best / 2)
         expected = [run.rows_of(reference.detect(square, score, iou), reference.class_names) for square in squares]
         options = ["--backend", "tensorrt", "--file", file, "--score", str(score), "--iou", str(iou), "--out", ""]
-        said = device.run_export(there, options)
+        with MeasurementLock().shared() as lock, alone(device, lock):  # nothing is measured beside it
+            said = device.run_export(there, options)
     found = [json.loads(line)["detections"] for line in said.splitlines() if line.startswith('{"image"')]
     if len(found) != len(expected):
         raise YoloRetError(

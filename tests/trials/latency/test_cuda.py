@@ -3,8 +3,9 @@
 import hashlib
 import json
 import sys
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -159,6 +160,64 @@ def test_a_graph_is_recorded_on_the_network_s_own_stream(monkeypatch: pytest.Mon
     stream = SimpleNamespace(cuda_stream=77)
     assert _capture(handles.append, stream) is not None
     assert (recorded_on, handles) == ([stream], [77])
+
+
+@pytest.mark.parametrize("is_recordable", [True, False])
+def test_what_a_graph_replays_lives_as_long_as_its_passes(monkeypatch: pytest.MonkeyPatch, is_recordable: bool) -> None:
+    """A graph knows addresses alone: an engine that nobody held would be freed before its first timed pass."""
+
+    class Engine:
+        def enqueue(self, stream: int) -> None:
+            del stream
+
+    stream = SimpleNamespace(cuda_stream=7, synchronize=lambda: None)
+    monkeypatch.setattr(torch.cuda, "device", nullcontext)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda: stream)
+    graph = SimpleNamespace(replay=lambda: None) if is_recordable else None
+    monkeypatch.setattr("trials.latency.cuda.passes._capture", lambda enqueue, stream: graph)
+    engine = Engine()
+    passes, held = Passes(engine.enqueue, gpu=torch.device("cpu")), weakref.ref(engine)
+    del engine
+    assert held() is not None
+    assert passes.is_graph is is_recordable
+    del passes  # at once, not when the garbage collector comes by: its memory is the GPU's
+    assert held() is None
+
+
+def test_gpus_that_pytorch_cannot_use_are_refused_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    ScriptedGpus().install(monkeypatch)
+    monkeypatch.setitem(sys.modules, "tensorrt", scripted_tensorrt())
+
+    def too_old() -> None:
+        raise RuntimeError("The NVIDIA driver on your system is too old (found version 12020).\nPlease update")
+
+    monkeypatch.setattr(torch.cuda, "init", too_old)
+    with pytest.raises(UnknownDeviceError, match=r"PyTorch cannot use this machine's GPU: .*too old.*12020"):
+        CudaDevice()
+
+
+def test_a_burst_begins_while_the_gpu_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first pass after a pause waits for its launch, which is no part of a network's time."""
+    calls: list[str] = []
+
+    class Event:
+        def __init__(self, **_: object) -> None: ...
+
+        def record(self, stream: object) -> None:
+            calls.append("mark")
+
+        def synchronize(self) -> None:
+            calls.append("wait")
+
+        def elapsed_time(self, other: object) -> float:
+            return 0.5
+
+    for name, stand_in in (("device", nullcontext), ("stream", nullcontext), ("Event", Event)):
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    passes = object.__new__(Passes)
+    passes._gpu, passes._stream, passes._launch = torch.device("cpu"), None, lambda: calls.append("launch")
+    assert passes.run_for(0.0) == [0.5] * 10
+    assert calls == ["launch", "mark", *["launch", "mark"] * 10, "wait"]
 
 
 def test_what_a_model_does_not_report_is_left_out(monkeypatch: pytest.MonkeyPatch, reference: Path) -> None:
@@ -329,6 +388,26 @@ def test_what_pytorch_cannot_do_on_the_gpu_is_the_device_s_failure(
     with pytest.raises(DeviceError, match=r"cuda cannot run reference\.onnx: CUDA out of memory.* 2 GiB\n") as caught:
         CudaDevice(load=refuse).measure(reference)
     assert "nvidia-smi" in caught.value.hint
+
+
+@pytest.mark.parametrize("place", ["build", "load"])
+def test_an_error_of_cuda_is_told_from_a_fault_of_the_program(
+    monkeypatch: pytest.MonkeyPatch, reference: Path, place: str
+) -> None:
+    def fail(error: RuntimeError) -> CudaDevice:
+        def refuse(*given: object) -> Any:
+            raise error
+
+        _device(monkeypatch, ScriptedGpus())
+        if place == "build":
+            monkeypatch.setattr(device_module, "build_engine", refuse)
+        return CudaDevice(load=refuse)
+
+    with pytest.raises(DeviceError, match="CUDA error: an illegal memory access") as caught:
+        fail(RuntimeError("CUDA error: an illegal memory access was encountered")).measure(reference)
+    assert "start the command again" in caught.value.hint
+    with pytest.raises(NotImplementedError):
+        fail(NotImplementedError("a fault of ours")).measure(reference)
 
 
 def test_a_file_with_weights_apart_is_built_whole(monkeypatch: pytest.MonkeyPatch, reference: Path) -> None:

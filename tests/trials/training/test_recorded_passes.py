@@ -1,26 +1,22 @@
 """Recorded passes under a stand-in for CUDA graphs, which runs the passes as the real recording does; and on a GPU."""
 
 from collections.abc import Callable
-from types import SimpleNamespace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
-from trials.data.batches import Batch
+from trials.training.lightning_guard import quiet_lightning
 from trials.training.recorded_passes import RecordedPasses, record_passes
 
 
 def _network() -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).train()
-
-
-def _batch(device: str = "cpu") -> Batch:
-    none = torch.zeros(0, dtype=torch.int64, device=device)
-    images = torch.randint(0, 255, (2, 3, 8, 8), dtype=torch.uint8, device=device)
-    return Batch(images, torch.zeros(0, 4, device=device), none, none, none.bool(), torch.arange(2, device=device))
 
 
 @pytest.fixture
@@ -38,15 +34,52 @@ def recordings(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     return found
 
 
+class _Training(LightningModule):
+    """Trains on random images; `begun` notes when a loader is made."""
+
+    def __init__(self, network: nn.Module, begun: list[str]) -> None:
+        super().__init__()
+        self.network, self._begun = network, begun
+
+    def train_dataloader(self) -> DataLoader[Tensor]:
+        self._begun.append("loader")
+        images: Any = torch.zeros(4, 3, 8, 8)
+        return DataLoader(images, batch_size=2)
+
+    def training_step(self, batch: Tensor, index: int) -> Tensor:
+        assert "forward" in vars(self.network)
+        loss: Tensor = self.network(batch).square().mean()
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
 @pytest.mark.parametrize("is_bf16", [False, True])
-def test_the_passes_are_recorded_once_and_given_back(recordings: list[bool], is_bf16: bool) -> None:
-    network, nobody = _network(), SimpleNamespace()
-    recorder: Any = RecordedPasses(network, is_bf16=is_bf16)
-    for step in range(3):
-        recorder.on_train_batch_start(nobody, nobody, _batch(), step)
+def test_the_passes_are_recorded_once_before_a_loader_pins_memory_and_given_back(
+    monkeypatch: pytest.MonkeyPatch, recordings: list[bool], is_bf16: bool, tmp_path: Path
+) -> None:
+    network, begun, record = _network(), list[str](), torch.cuda.make_graphed_callables
+
+    def noted(network: Any, samples: tuple[Tensor, ...], **options: Any) -> None:
+        begun.append(f"{tuple(samples[0].shape)} {samples[0].dtype} {network.training}")
+        record(network, samples, **options)
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", noted)
+    with quiet_lightning():
+        trainer = Trainer(
+            accelerator="cpu",
+            max_epochs=2,
+            callbacks=[RecordedPasses(network, batch_size=2, input_size=8, is_bf16=is_bf16)],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=tmp_path,
+        )
+        trainer.fit(_Training(network, begun))
     assert recordings == [is_bf16]
-    assert "forward" in vars(network)
-    recorder.on_train_end(nobody, nobody)
+    assert begun == ["(2, 3, 8, 8) torch.float32 True", "loader"]
     assert "forward" not in vars(network)
 
 

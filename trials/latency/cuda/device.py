@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import onnx
 import torch
 from torch import Tensor
 
@@ -27,7 +26,7 @@ from trials.latency.steadiness import Rounds, Turn, time_in_turn
 from trials.onnx import check_onnx, run
 from trials.onnx.half_precision import write_half
 from trials.onnx.number_format import find_number_format
-from trials.onnx.requirements import has_other_files, load_whole
+from trials.onnx.requirements import has_other_files, write_whole
 from trials.scratch import temporary_folder
 from trials.whole_file import whole_file
 
@@ -139,11 +138,11 @@ class CudaDevice:
         """
         started = self.clock()
         check_onnx(onnx_path, version=self.tensorrt.reads)
-        plan, build_s = self._build(onnx_path)
-        with temporary_folder() as folder:
-            write_reference(Path(folder) / "reference.onnx", opset=self.opset)
-            reference_plan, _ = self._build(Path(folder) / "reference.onnx")
-        with self._running(onnx_path):
+        with self._using(onnx_path):
+            plan, build_s = self._build(onnx_path)
+            with temporary_folder() as folder:
+                write_reference(Path(folder) / "reference.onnx", opset=self.opset)
+                reference_plan, _ = self._build(Path(folder) / "reference.onnx")
             candidate, reference = self._load(plan), self._load(reference_plan)
             is_warm = all([candidate.warm_up(), reference.warm_up()])  # both, whatever the first says
             before = self.gpu.read_state()
@@ -176,7 +175,8 @@ class CudaDevice:
             UnsupportedNetworkError: its TensorRT cannot take the file.
         """
         check_onnx(onnx_path, version=self.tensorrt.reads)
-        plan, build_s = self._build(onnx_path)
+        with self._using(onnx_path):
+            plan, build_s = self._build(onnx_path)
         self._built[onnx_path.read_bytes()] = plan, build_s
         with whole_file(target) as partial:
             partial.write_bytes(plan)
@@ -213,7 +213,7 @@ class CudaDevice:
                 write_half(onnx_path, prepared)
             elif has_other_files(onnx_path):
                 prepared = Path(folder) / "whole.onnx"
-                onnx.save(load_whole(onnx_path), str(prepared))
+                write_whole(onnx_path, prepared)
             plan = build_engine(self.tensorrt, prepared.read_bytes())
         return plan, self.clock() - began
 
@@ -225,15 +225,18 @@ class CudaDevice:
         return torch.device("cuda", _torch_index(self.gpu))
 
     @contextmanager
-    def _running(self, onnx_path: Path) -> Iterator[None]:
-        """Turn PyTorch's errors into a device's: trainings that wait keep their memory, so that the network may not fit."""
+    def _using(self, onnx_path: Path) -> Iterator[None]:
+        """Turn CUDA's errors into the device's: trainings that wait keep their memory, so that the network may not fit."""
         try:
             yield
         except RuntimeError as error:
-            said = str(error).strip().splitlines() or [type(error).__name__]
+            is_full = isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error)
+            if not is_full and "CUDA" not in str(error):
+                raise
+            hint = "check that the GPU has free memory (nvidia-smi); fewer --workers leave more"
             raise DeviceError(
-                f"device {self.name} cannot run {onnx_path.name}: {said[0]}",
-                hint="check that the GPU has free memory (nvidia-smi); fewer --workers leave more",
+                f"device {self.name} cannot run {onnx_path.name}: {str(error).strip().splitlines()[0]}",
+                hint=hint if is_full else "start the command again: after such an error a process cannot use the GPU",
             ) from error
 
     def _judge(self, onnx_path: Path, rounds: Rounds, after: GpuState) -> None:
@@ -291,5 +294,17 @@ def _torch_index(gpu: Gpu) -> int:
 
 
 def _torch_uuids() -> list[str]:
-    """Return the UUIDs of the GPUs in PyTorch's order."""
+    """Return the UUIDs of the GPUs in PyTorch's order.
+
+    Raises:
+        UnknownDeviceError: PyTorch cannot use those that the driver lists.
+    """
+    if torch.cuda.device_count():  # the driver's, until CUDA has begun
+        try:
+            torch.cuda.init()  # type: ignore[no-untyped-call]
+        except (RuntimeError, AssertionError) as error:
+            raise UnknownDeviceError(
+                f"device cuda: PyTorch cannot use this machine's GPU: {str(error).strip().splitlines()[0]}",
+                hint="update the driver, or use cpu or ssh://nano",
+            ) from error
     return [str(torch.cuda.get_device_properties(index).uuid) for index in range(torch.cuda.device_count())]

@@ -6,6 +6,7 @@ A small network's kernels take less time than their launches; a graph launches t
 import itertools
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,8 @@ class Passes:
         self._gpu = gpu
         with torch.cuda.device(gpu):
             self._stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-            self._launch: Callable[[], object] = lambda: enqueue(self._stream.cuda_stream)
+            self._enqueue = enqueue  # kept: a graph holds the addresses of weights and buffers, and not what owns them
+            self._launch: Callable[[], object] = partial(enqueue, self._stream.cuda_stream)
             self._launch()  # the first pass compiles and allocates, which a graph cannot record
             self._stream.synchronize()
             graph = _capture(enqueue, self._stream)
