@@ -64,6 +64,7 @@ SETTINGS = {
 EQUAL_TIME = "equal time"
 """The setting of ours that take no longer than any of the shelf's that are as slow or slower."""
 _AS_LONG_AS = "as long as "
+_TIME_OF = "the time of "
 _EPOCHS = 30
 _DECOUPLED = PRESETS["yoloret-m0.75"].replace(head="decoupled", head_width=96, prediction_bias=True)
 OURS: Mapping[str, Architecture] = {
@@ -387,7 +388,7 @@ def _shelf_jobs(given: argparse.Namespace, kept: Results) -> Iterator[Job]:
 
 def our_jobs(given: argparse.Namespace, kept: Results) -> Iterator[Job]:
     """Yield the trainings of ours that are missing: `EQUAL_TIME`, or those of `--time-of`."""
-    setting = f"the time of {given.time_of}" if given.time_of else EQUAL_TIME
+    setting = f"{_TIME_OF}{given.time_of}" if given.time_of else EQUAL_TIME
     for seed in range(given.first_seed, given.first_seed + given.seeds):
         for data in given.data:
             for network in kept.wanted(data_name(data)):
@@ -538,23 +539,29 @@ def table(kept: Results, data: str) -> Iterator[str]:
         if not theirs:
             continue
         latency = kept.timed[network].boxes_ms
-        ours = [
-            (ones, shared)
-            for name in kept.ours
-            for ones in kept.find(data, name).values()
-            if kept.timed[name].boxes_ms <= latency and (shared := _shared(ones, theirs)) and _took_no_longer(*shared)
-        ]
         left = f"| {network} | {theirs[0].setting} | {len(theirs)} | {_cells(theirs)} | {latency:.1f} |"
-        if not ours:
-            yield f"{left} none | | | | |"
-            continue
-        best, (own, other) = max(
-            ours, key=lambda pair: (len(pair[1][0]), statistics.mean(one.ap for one in pair[1][0]))
-        )
-        gain = statistics.mean(one.ap for one in own) - statistics.mean(one.ap for one in other)
-        name = best[0].network
-        long = "" if best[0].setting.startswith(_AS_LONG_AS) else f" ({best[0].setting})"
-        yield f"{left} {name}{long} | {_cells(own)} | {kept.timed[name].boxes_ms:.1f} | {gain:+.3f} |"
+        within = [name for name in kept.ours if name in kept.timed and kept.timed[name].boxes_ms <= latency]
+        yield f"{left} {_best_of_ours(kept, data, within, theirs, EQUAL_TIME) or 'none | | | | |'}"
+        if named := _best_of_ours(kept, data, within, theirs, f"{_TIME_OF}{network}"):
+            yield f"{left} {named}"
+
+
+def _best_of_ours(
+    kept: Results, data: str, names: Sequence[str], theirs: Sequence[Trained], setting: str
+) -> str | None:
+    """Return the cells of the best of ours in a setting, of those with the most seeds; None where none took no longer."""
+    found = [
+        shared
+        for name in names
+        if (shared := _shared(kept.find(data, name).get(setting, []), theirs)) and _took_no_longer(*shared)
+    ]
+    if not found:
+        return None
+    own, other = max(found, key=lambda pair: (len(pair[0]), statistics.mean(one.ap for one in pair[0])))
+    gain = statistics.mean(one.ap for one in own) - statistics.mean(one.ap for one in other)
+    name = own[0].network
+    label = name if setting == EQUAL_TIME else f"{name}, as long as it"
+    return f"{label} | {_cells(own)} | {kept.timed[name].boxes_ms:.1f} | {gain:+.3f} |"
 
 
 def _shared(ours: Sequence[Trained], theirs: Sequence[Trained]) -> tuple[list[Trained], list[Trained]] | None:

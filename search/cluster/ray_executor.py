@@ -26,6 +26,8 @@ _POLL_S = 2.0
 """How long a slot waits for an event before it is asked again."""
 _GROW_EVERY_S = 5.0
 _PLACING_S = 20.0
+_LONGEST_OPENING_S = 12 * 3600.0
+"""Opening the data, or a copy of them, may take so long; a slot that is silent for longer hangs."""
 _SIGN_OF_LIFE_S = 60.0
 """Trials that wait for the device or for a slot are not silent, for the driver."""
 _AWAY_S = 900.0
@@ -53,6 +55,8 @@ class _Slot:
     """Whether it was sent a copy of the dataset."""
     request: TrialRequest | None = None
     """The trial that it starts or runs."""
+    opened_at_s: float = 0.0
+    """When it was given the trial."""
 
 
 @dataclass(kw_only=True)
@@ -233,7 +237,7 @@ class RayExecutor:
 
     def _start_in(self, slot: _Slot, request: TrialRequest) -> None:
         parent = request.parent.read_bytes() if request.parent is not None else None
-        slot.request, slot.stage = request, "starting"
+        slot.request, slot.stage, slot.opened_at_s = request, "starting", time.monotonic()
         slot.reference = slot.actor.start.remote(request, parent)
 
     def _hear_or_note(self, slot: _Slot) -> list[Event]:
@@ -376,7 +380,13 @@ class RayExecutor:
         if time.monotonic() - self._lived < _SIGN_OF_LIFE_S:
             return []
         self._lived = time.monotonic()
-        opening = [slot.request for slot in self._slots if slot.request and slot.stage in ("starting", "receiving")]
+        opening = [
+            slot.request
+            for slot in self._slots
+            if slot.request
+            and slot.stage in ("starting", "receiving")
+            and time.monotonic() - slot.opened_at_s < _LONGEST_OPENING_S
+        ]
         numbers = (*self._measuring, *(request.number for request in (*self._waiting, *opening)))
         return [Progressed(number=number, progress=Progress(phase="measure")) for number in numbers]
 

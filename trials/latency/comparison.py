@@ -63,13 +63,10 @@ def compare_latencies(
 
 
 def _precision(model: Architecture | Path, *, of_device: str) -> str:
-    """Return what a network is computed in: a file's own format where that is a reduced one, which every device keeps."""
-    if isinstance(model, Architecture):
-        return of_device
-    if model.suffix == ".xml":
+    """Return what a network is computed in: a file in INT8 stays so; ONNX Runtime computes one in FP16 as its CPU does."""
+    if isinstance(model, Path) and model.suffix == ".xml":
         return ""
-    own = find_number_format(model)
-    return of_device if own == "fp32" else own
+    return "int8" if isinstance(model, Path) and find_number_format(model) == "int8" else of_device
 
 
 def measure_model(device: Device, model: Architecture | Path, *, num_classes: int) -> Latency:

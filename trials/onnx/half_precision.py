@@ -71,7 +71,7 @@ def _spell_out(node: onnx.NodeProto) -> None:
     """Write the value of a constant as a tensor where the file gives numbers, or none for zero."""
     if node.op_type == "ConstantOfShape" and not node.attribute:
         node.attribute.append(make_attribute("value", numpy_helper.from_array(np.zeros(1, np.float32))))
-    if node.op_type == "Constant" and node.attribute[0].name in ("value_float", "value_floats"):
+    if node.op_type == "Constant" and node.attribute and node.attribute[0].name in ("value_float", "value_floats"):
         values = np.asarray(get_attribute_value(node.attribute[0]), dtype=np.float32)
         node.attribute[0].CopyFrom(make_attribute("value", numpy_helper.from_array(values)))
 

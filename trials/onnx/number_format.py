@@ -19,4 +19,6 @@ def find_number_format(path: Path) -> NumberFormat:
     graph = load_onnx(path).graph
     if any(node.op_type == "QuantizeLinear" for node in graph.node):
         return "int8"
-    return "fp16" if any(tensor.data_type == TensorProto.FLOAT16 for tensor in graph.initializer) else "fp32"
+    constants = [attribute.t for node in graph.node if node.op_type == "Constant" for attribute in node.attribute]
+    tensors = (*graph.initializer, *constants)
+    return "fp16" if any(tensor.data_type == TensorProto.FLOAT16 for tensor in tensors) else "fp32"

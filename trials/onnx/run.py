@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -375,10 +376,15 @@ def engine_path(onnx_path):
 
 def keep_engine(path, plan):
     """Write an engine where the next start finds it, or say that it cannot be kept."""
-    partial = f"{path}.{os.getpid()}.partial"  # two programs may start at once
+    partial = ""
     try:
-        with open(partial, "wb") as file:
+        for left in glob.glob(glob.escape(path) + ".*.partial"):  # of a program that was killed; two may start at once
+            if time.time() - os.stat(left).st_mtime > 3600:
+                os.remove(left)
+        number, partial = tempfile.mkstemp(".partial", os.path.basename(path) + ".", os.path.dirname(path))
+        with os.fdopen(number, "wb") as file:
             file.write(plan)
+        os.chmod(partial, 0o644)  # mkstemp's files are its owner's alone
         os.rename(partial, path)
     except OSError as error:
         print(f"note: the engine is built anew next time: {error}", file=sys.stderr)

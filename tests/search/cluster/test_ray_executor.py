@@ -1,5 +1,6 @@
 """What an executor of a cluster makes of faults, without a cluster."""
 
+import time
 from collections import deque
 from pathlib import Path
 from types import SimpleNamespace
@@ -52,7 +53,7 @@ def test_a_trial_whose_slot_opens_or_receives_the_data_gives_signs_of_life() -> 
     stages: tuple[Stage, ...] = ("starting", "receiving", "running")
     requests: list[Any] = [SimpleNamespace(number=number) for number in range(3)]
     slots = [
-        _Slot(actor=None, stage=stage, reference=None, request=request)
+        _Slot(actor=None, stage=stage, reference=None, request=request, opened_at_s=time.monotonic())
         for stage, request in zip(stages, requests, strict=True)
     ]
     executor = make_executor([], [*slots, _Slot(actor=None, stage="idle", reference=None)])
@@ -60,6 +61,9 @@ def test_a_trial_whose_slot_opens_or_receives_the_data_gives_signs_of_life() -> 
     numbers = [event.number for event in executor._signs_of_life() if isinstance(event, Progressed)]
     assert numbers == [0, 1]  # what runs reports by itself
     assert executor._signs_of_life() == []  # not at every look
+    executor._lived, slots[0].opened_at_s = float("-inf"), time.monotonic() - 13 * 3600  # it hangs: the driver ends it
+    numbers = [event.number for event in executor._signs_of_life() if isinstance(event, Progressed)]
+    assert numbers == [1]
 
 
 def test_a_fault_comes_after_the_trials_that_ended_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from spaces import Architecture
 from trials.latency.reference_network import write_reference
 from trials.onnx.export import export_for_timing
 from trials.onnx.half_precision import write_half
+from trials.onnx.number_format import find_number_format
 
 
 def test_half_precision_agrees(tmp_path: Path) -> None:
@@ -49,6 +50,7 @@ def test_constants_that_are_given_as_numbers_are_halved(tmp_path: Path) -> None:
     onnx.save(model, str(tmp_path / "full.onnx"))
     write_half(tmp_path / "full.onnx", tmp_path / "half.onnx")
     half = onnx.load(str(tmp_path / "half.onnx"))
+    assert find_number_format(tmp_path / "half.onnx") == "fp16"
     onnx.checker.check_model(half, full_check=True)  # refuses mixed types
     session = onnxruntime.InferenceSession(half.SerializeToString(), providers=["CPUExecutionProvider"])
     (out,) = session.run(None, {"images": np.ones((1, 4), np.float16)})

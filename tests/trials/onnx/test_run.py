@@ -2,8 +2,10 @@
 
 import ast
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -136,12 +138,35 @@ def test_a_file_with_suppression_is_run_as_it_is(folder: Path, tmp_path: Path) -
     assert 0 < len(above[2]) < 300
 
 
+def test_two_programs_that_keep_an_engine_at_once_write_a_file_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, rename = tmp_path / "model.engine", run.os.rename
+    killed, writing = tmp_path / "model.engine.abc.partial", tmp_path / "model.engine.def.partial"
+    for left, age_s in ((killed, 7200), (writing, 5)):
+        left.write_bytes(b"half")
+        os.utime(left, (time.time() - age_s,) * 2)
+
+    def rename_beside_another(source: str, target: str) -> None:
+        monkeypatch.setattr(run.os, "rename", rename)
+        run.keep_engine(str(path), b"the other's")  # from its beginning to its end while this one writes
+        rename(source, target)
+
+    monkeypatch.setattr(run.os, "rename", rename_beside_another)
+    run.keep_engine(str(path), b"this one's")
+    assert path.read_bytes() == b"this one's"
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert [left.exists() for left in (killed, writing)] == [False, True]
+    assert sorted(tmp_path.iterdir()) == [path, writing]
+    run.keep_engine(str(tmp_path / "gone" / "model.engine"), b"x")  # says so, and goes on
+
+
 def test_it_is_written_for_python_3_6() -> None:
     source = Path(run.__file__).read_text(encoding="utf-8")
     tree = ast.parse(source, feature_version=(3, 6))
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    plain = {"argparse", "ctypes", "glob", "hashlib", "json", "os", "sys", "time"}
+    plain = {"argparse", "ctypes", "glob", "hashlib", "json", "os", "sys", "tempfile", "time"}
     assert imported == plain | {"numpy", "cv2", "PIL", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx"}
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.NamedExpr)]
 

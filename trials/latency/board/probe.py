@@ -14,6 +14,8 @@ from trials.latency.device import DeviceError, DeviceIdentity
 
 _GPU_CLOCK = re.compile(r"gpu|gm20b|gp10b|gv11b|ga10b|gb10b", re.IGNORECASE)
 """Names of the GPU among the devices with a clock, on Nano, TX2, Xavier, Orin and Thor."""
+_CARD = r"^nvidia-smi (\d+), (GPU-\S+), ((?:[^,\n]+, ){5}[^,\n]+)$"
+"""A line of nvidia-smi about a GPU, and not its "No devices were found": number, UUID, then name and figures."""
 _NOT_THE_CHIP = re.compile(r"PMIC|wifi|tj-none", re.IGNORECASE)
 """Thermal zones with a fixed value, or of another part."""
 
@@ -35,6 +37,8 @@ class BoardState:
     """As nvpmodel names it; empty without nvpmodel."""
     gpu: str = ""
     """Name of the GPU on a machine other than a Jetson."""
+    hidden: str = ""
+    """CUDA_VISIBLE_DEVICES where it names none of the machine's GPUs."""
 
     @property
     def is_clock_locked(self) -> bool | None:
@@ -80,7 +84,7 @@ def probe_board(host: SshHost) -> Board:
 
     Raises:
         DeviceAwayError: it cannot be reached.
-        DeviceError: it has no trtexec, or one without a readable help.
+        DeviceError: it has no trtexec, or one without a readable help, or its account sees no GPU.
     """
     nonce = secrets.token_hex(8)
     result = host.run(PROBE, nonce, host.address.trtexec, what="probing the board", limit_s=120)
@@ -94,6 +98,12 @@ def probe_board(host: SshHost) -> Board:
     facts = _facts(parts["board"])
     state = read_state(parts["board"])
     path = facts.get("trtexec", "")
+    if state.hidden:
+        raise DeviceError(
+            f"CUDA_VISIBLE_DEVICES is {state.hidden!r} on {result.host}, which names none of its GPUs",
+            hint="set it to a number of nvidia-smi or to a UUID (GPU-…) in the shell of that account, or leave it out; a "
+            "part of a GPU (MIG) has no latency of its own",
+        )
     trtexec = read_help(parts["help"], path=path, library=_library(facts.get("library", "")))
     if trtexec is None:
         raise _without_trtexec(result, path, parts["help"])
@@ -124,8 +134,7 @@ def read_state(text: str) -> BoardState:
     memory = {name: int(kib) / 1024 for name, kib in re.findall(r"^memory (\w+) (\d{1,15})$", text, re.MULTILINE)}
     disk = re.search(r"^disk (\d{1,15})\b", text, re.MULTILINE)
     power = re.search(r"^power (.+)$", text, re.MULTILINE)
-    card = re.search(r"^nvidia-smi (.+)$", text, re.MULTILINE)
-    name, *figures = [part.strip() for part in card[1].split(",")] if card else [""]
+    name, *figures = _card(text)
     values = [read_float(figure) for figure in figures] + [None] * 5
     return BoardState(
         gpu_mhz=gpu[0] if gpu else values[0],
@@ -137,7 +146,22 @@ def read_state(text: str) -> BoardState:
         free_disk_mib=int(disk[1]) / 1024 if disk else None,
         power_mode=power[1].strip() if power else "",
         gpu=name,
+        hidden="" if name or not re.search(_CARD, text, re.MULTILINE) else _visible(text),
     )
+
+
+def _card(text: str) -> list[str]:
+    """Return the name and the figures of the GPU that trtexec uses, the first that CUDA_VISIBLE_DEVICES names."""
+    chosen = _visible(text).split(",")[0].strip()
+    for index, uuid, rest in re.findall(_CARD, text, re.MULTILINE):
+        if chosen == index or (chosen.startswith("GPU-") and uuid.startswith(chosen)):
+            return [part.strip() for part in rest.split(",")]
+    return [""]
+
+
+def _visible(text: str) -> str:
+    match = re.search(r"^visible (.*)$", text, re.MULTILINE)
+    return match[1] if match else ""
 
 
 def identity_of(board: Board, state: BoardState) -> DeviceIdentity:

@@ -75,9 +75,9 @@ state() {
         case $name in MemTotal: | MemAvailable: | MemFree:) echo "memory ${name%:} $value" ;; esac
     done <"$root/proc/meminfo" 2>/dev/null
     if [ ! -e "$root/proc/device-tree/model" ] && has nvidia-smi; then
-        figures=name,clocks.sm,clocks.max.sm,temperature.gpu,memory.total,memory.free
-        nvidia-smi -i "${CUDA_VISIBLE_DEVICES%%,*}" --query-gpu=$figures \
-            --format=csv,noheader,nounits 2>/dev/null | sed -n '1s/^/nvidia-smi /p'
+        echo "visible $CUDA_VISIBLE_DEVICES"
+        nvidia-smi --query-gpu=index,uuid,name,clocks.sm,clocks.max.sm,temperature.gpu,memory.total,memory.free \
+            --format=csv,noheader,nounits 2>/dev/null | sed 's/^/nvidia-smi /'
     fi
     if has nvpmodel; then
         nvpmodel -q 2>/dev/null | sed -n 's/^NV Power Mode: */power /p'

@@ -26,6 +26,8 @@ from trials.whole_file import whole_file
 
 _GRACE_S = 120.0
 """The local time limit exceeds the board's by this much."""
+_ENDED = (137, 143)
+"""Exit statuses of what a signal ended: at the limit by busybox's timeout or the shell, GNU's gives 124 for TERM."""
 _DISK_FULL = ("No space left", "Disk quota exceeded")
 """What the board's programs say of it."""
 
@@ -123,7 +125,7 @@ class BoardSession:
         status, seconds = (int(number) for number in parts["end"].split())
         return BoardRun(
             log=parts["log"],
-            exit_status=124 if status == 137 and seconds >= limit_s else status,
+            exit_status=124 if status in _ENDED and seconds >= limit_s else status,
             seconds=seconds,
             times=parts["times"],
             before=read_state(parts["before"]),
@@ -134,13 +136,18 @@ class BoardSession:
         """Move a built engine and the timing cache into the caches.
 
         Raises:
-            DeviceAwayError: the connection broke.
+            DeviceAwayError: the connection broke, or the board has given the session up.
             DiskFullError: the disk is full.
+            DeviceError: it cannot be written there.
         """
         result = self.host.run(KEEP, self.folder, self.work, engine, what="keeping an engine", limit_s=120)
         if result.exit_status != 0:
             self._check_disk(result)
-            raise DeviceAwayError(f"keeping an engine on {result.host} failed: {_last_words(result)}")
+            message = f"keeping an engine on {result.host} failed: {_last_words(result)}"
+            if result.exit_status is None or not result.stderr.strip() or "No such file" in result.stderr:
+                raise DeviceAwayError(message)  # the session's folder is gone: the heartbeat was not heard
+            folder = Path(self.work).parent
+            raise DeviceError(message, hint=f"check that {folder} there is on a disk that your account may write to")
         self.engines.append(engine)
 
     def fetch(self, engine: str, target: Path) -> None:

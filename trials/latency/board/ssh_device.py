@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import onnx
 
 from trials.latency.board.address import parse_address
 from trials.latency.board.engine import Engine, EngineBench, TimedRun
@@ -26,7 +25,7 @@ from trials.latency.steadiness import Verdict, grade_repeats, has_moved, judge_r
 from trials.onnx import check_onnx
 from trials.onnx.half_precision import write_half
 from trials.onnx.number_format import find_number_format
-from trials.onnx.requirements import has_other_files, load_whole
+from trials.onnx.requirements import has_other_files, write_whole
 from trials.scratch import temporary_folder
 
 Result = TypeVar("Result")
@@ -142,7 +141,7 @@ class SshDevice:
         raise DeviceError(f"run.py ended with status {ended.exit_status} on the board: {words}")
 
     def time_reference(self, times: int) -> list[TimedRun]:
-        """Time the reference network several times; steady runs without a fault (`judge`) give its new first figure.
+        """Time the reference network several times; runs without a fault (`judge`) that agree give its new first figure.
 
         Raises:
             DeviceError: the board cannot be reached, or cannot run the network.
@@ -154,8 +153,8 @@ class SshDevice:
                 bench = self.bench(session)
                 engine = bench.find_or_build(path, shape=shape)
                 runs = [bench.time(engine, shape=shape) for _ in range(times)]
-                medians = [float(np.median(run.samples_ms)) for run in runs]
-                if grade_repeats(medians) != "unsteady" and not any(judge(run).faults for run in runs):
+                medians = [float(np.median(run.samples_ms)) for run in runs if not judge(run).faults]
+                if len(medians) > 1 and grade_repeats(medians) != "unsteady":
                     middle = float(np.median(medians))
                     session.set_reference(Reference(engine=engine.file, first_ms=middle, last_ms=middle))
                 return runs
@@ -216,7 +215,7 @@ class SshDevice:
         with temporary_folder() as folder:
             prepared = Path(folder) / "prepared.onnx"
             if is_ready:
-                onnx.save(load_whole(onnx_path), str(prepared))
+                write_whole(onnx_path, prepared)
             else:
                 write_half(onnx_path, prepared)
             yield prepared
@@ -269,6 +268,8 @@ class _Measurement:
         again = _find_reference(session, engine)
         if again is None and known is not None and has_moved(known.last_ms, first_ms=known.first_ms):
             again = known  # rebuilt while it was away from its first figure, which would else be forgotten
+        if again is None and (faults := judge(timed).faults):  # no figure to compare later ones with
+            return engine, [f"of the reference network, {fault}" for fault in faults]
         median = float(np.median(timed.samples_ms))
         first = again.first_ms if again else median
         session.set_reference(Reference(engine=engine.file, first_ms=first, last_ms=median))

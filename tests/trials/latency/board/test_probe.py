@@ -46,7 +46,9 @@ def test_the_state_of_a_board() -> None:
 
 
 def test_a_desktop_with_a_card() -> None:
-    state = read_state("nvidia-smi NVIDIA GeForce RTX 3060, 1777, 2100, 41, 12288, 11000\nmemory MemTotal 99\n")
+    state = read_state(
+        "visible 0\nnvidia-smi 0, GPU-ab12, NVIDIA GeForce RTX 3060, 1777, 2100, 41, 12288, 11000\nmemory MemTotal 99\n"
+    )
     assert (state.gpu, state.gpu_mhz, state.gpu_max_mhz, state.is_clock_locked) == (
         "NVIDIA GeForce RTX 3060", 1777, 2100, None,
     )  # fmt: skip
@@ -54,7 +56,7 @@ def test_a_desktop_with_a_card() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "devfreq x 1 2\nthermal hot\nnvidia-smi\ndisk many\n", "nvidia-smi Orin, [N/A], [N/A]\n"]
+    "text", ["", "devfreq x 1 2\nthermal hot\nnvidia-smi\ndisk many\n", "visible 0\nnvidia-smi No devices were found\n"]
 )
 def test_a_board_that_tells_little(text: str) -> None:
     state = read_state(text)
@@ -130,7 +132,7 @@ def test_a_login_shell_that_talks(board: LoopbackBoard) -> None:
 def test_figures_of_thousands_of_digits_are_unknown() -> None:
     state = read_state(
         f"devfreq x.gpu {'9' * 5000} 1 2\nthermal GPU {'9' * 5000}\nmemory MemTotal {'9' * 5000}\ndisk {'9' * 5000}\n"
-        "nvidia-smi Card, nan, inf, 1e999, [N/A], x\n"
+        "visible 0\nnvidia-smi 0, GPU-ab, Card, nan, inf, 1e999, [N/A], x\n"
     )
     assert (state.gpu_mhz, state.gpu_max_mhz, state.temperature_c) == (None, None, None)
     assert (state.memory_mib, state.free_memory_mib, state.free_disk_mib) == (None, None, None)
@@ -164,20 +166,42 @@ def test_a_home_that_is_not_there_is_no_endless_loop(board: LoopbackBoard, place
     assert "disk " in done.stdout
 
 
-@pytest.mark.parametrize(("chosen", "number"), [("", "0"), ("1", "1"), ("GPU-ab,GPU-cd", "GPU-ab")])
-def test_of_several_gpus_the_state_is_of_the_one_that_trtexec_uses(tmp_path: Path, chosen: str, number: str) -> None:
-    smi = tmp_path / "bin/nvidia-smi"
+@pytest.mark.parametrize(
+    ("visible", "name"),
+    [
+        ("", "GT 1030"),
+        ("1", "RTX 4090"),
+        (" 1,0", "RTX 4090"),
+        ("GPU-cd,GPU-ab12", "RTX 4090"),
+        ("GPU-ab12", "GT 1030"),
+    ],
+)
+def test_of_several_gpus_the_state_is_of_the_one_that_trtexec_uses(tmp_path: Path, visible: str, name: str) -> None:
+    state, said = _state_of_two_cards(tmp_path, visible)
+    assert (state.gpu, state.hidden) == (name, "")
+    assert f"by PCI_BUS_ID, trtexec sees {visible or '0'}\n" in said
+
+
+@pytest.mark.parametrize("visible", ["-1", "7", "NoDevFiles", "MIG-ab12", "all"])
+def test_gpus_that_the_account_hides_are_no_card_of_another_name(tmp_path: Path, visible: str) -> None:
+    state, _ = _state_of_two_cards(tmp_path, visible)
+    assert (state.gpu, state.gpu_mhz, state.hidden) == ("", None, visible)
+
+
+def _state_of_two_cards(folder: Path, visible: str) -> tuple[BoardState, str]:
+    """Run the script's ``state`` where a stand-in of nvidia-smi tells of two cards."""
+    smi = folder / "bin/nvidia-smi"
     smi.parent.mkdir()
-    smi.write_text('#!/bin/sh\necho "of $2 by $CUDA_DEVICE_ORDER, trtexec sees $CUDA_VISIBLE_DEVICES"\n')
+    smi.write_text(
+        "#!/bin/sh\n"
+        "echo '0, GPU-ab12, GT 1030, 1000, 1500, 40, 2048, 2000'\n"
+        "echo '1, GPU-cd34, RTX 4090, 2500, 3000, 50, 24000, 23000'\n"
+        'echo "by $CUDA_DEVICE_ORDER, trtexec sees $CUDA_VISIBLE_DEVICES"\n'
+    )
     smi.chmod(0o755)
-    environment = {
-        "PATH": f"{smi.parent}:/usr/bin:/bin",
-        "YOLORET_NAS_BOARD_ROOT": str(tmp_path),
-        "HOME": str(tmp_path),
-    }
-    if chosen:
-        environment["CUDA_VISIBLE_DEVICES"] = chosen
+    environment = {"PATH": f"{smi.parent}:/usr/bin:/bin", "YOLORET_NAS_BOARD_ROOT": str(folder), "HOME": str(folder)}
+    environment |= {"CUDA_VISIBLE_DEVICES": visible} if visible else {}
     done = subprocess.run(
         ["sh", "-c", f"{PRELUDE}\nstate"], env=environment, capture_output=True, text=True, timeout=20, check=True
     )
-    assert f"nvidia-smi of {number} by PCI_BUS_ID, trtexec sees {chosen or '0'}" in done.stdout
+    return read_state(done.stdout), done.stdout

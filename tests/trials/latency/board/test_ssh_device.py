@@ -13,6 +13,8 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -27,6 +29,7 @@ from tests.trials.onnx.detector import write_folder
 from trials.data.shapes import ShapesSettings, make_shapes
 from trials.latency import DeviceAwayError, DeviceError, Latency, UnstableError
 from trials.latency.board import SshDevice, SshSettings
+from trials.latency.board.session import BoardSession
 from trials.latency.board.trtexec_command import Timing
 from trials.latency.cache import LatencyCache
 from trials.onnx import UnsupportedNetworkError
@@ -286,13 +289,24 @@ def test_an_engine_that_cannot_be_kept_for_another_reason_costs_no_other(
     device.measure(network)
     kept = {path.name for path in board.cache.glob("*/*.engine")}
     only_engines = 'case $1 in *.engine) echo "mv: {} $1" >&2; exit 1 ;; esac; exec /bin/mv "$@"'
-    board._program("mv", only_engines.format("cannot stat"))
-    with pytest.raises(DeviceAwayError, match="keeping an engine on board failed: mv: cannot stat"):
+    board._program("mv", only_engines.format("No such file or directory"))
+    with pytest.raises(DeviceAwayError, match="keeping an engine on board failed: mv: No such file or directory"):
         device.measure(_network(network.with_name("other.onnx"), width=9))
     assert {path.name for path in board.cache.glob("*/*.engine")} == kept
     board._program("mv", only_engines.format("Disk quota exceeded"))
     with pytest.raises(DeviceError, match="the disk of board is full"):
         device.measure(_network(network.with_name("other.onnx"), width=9))
+
+
+def test_a_cache_that_may_not_be_written_is_told_at_once(
+    board: LoopbackBoard, device: SshDevice, network: Path
+) -> None:
+    board._program("mv", 'case $1 in *.engine) echo "mv: Read-only file system" >&2; exit 1 ;; esac; exec /bin/mv "$@"')
+    with pytest.raises(DeviceError, match="keeping an engine on board failed: mv: Read-only file system") as caught:
+        device.measure(network)
+    assert not isinstance(caught.value, DeviceAwayError)
+    assert "yoloret-nas there is on a disk that your account may write to" in caught.value.hint
+    assert _kinds(board) == ["build"]  # not built again and again
 
 
 def test_a_network_whose_weights_lie_in_another_file_is_measured(
@@ -471,6 +485,36 @@ def test_throttling_is_refused(board: LoopbackBoard, device: SshDevice, network:
     with pytest.raises(UnstableError, match="the GPU's clock fell from 922 to 307 MHz at 37 °C") as caught:
         device.measure(network)
     assert "cool the board" in caught.value.hint
+
+
+def test_a_throttled_run_is_no_first_figure_of_the_reference(
+    board: LoopbackBoard, device: SshDevice, network: Path
+) -> None:
+    board.fail(time=["throttle"])
+    once = _with(board, num_attempts=1)
+    with (
+        contextlib.closing(once),
+        pytest.raises(UnstableError, match="of the reference network, the GPU's clock fell from 922 to 307 MHz"),
+    ):
+        once.measure(network)
+    assert not list(board.cache.glob("*/reference"))
+    board.clock(921.6)  # it has cooled
+    assert device.measure(network).notes == ()
+
+
+@pytest.mark.parametrize(("status", "seconds", "told"), [(143, 40, 124), (137, 40, 124), (124, 40, 124), (143, 3, 143)])
+def test_a_limit_is_one_whatever_keeps_it(status: int, seconds: int, told: int) -> None:
+    """GNU's timeout gives 124, busybox's the status of the signal, and so does the shell where there is none."""
+
+    class Host:
+        def run(self, script: str, nonce: str, *words: str, **_: object) -> SimpleNamespace:
+            parts = {"before": "", "log": "out of memory", "after": "", "times": "", "end": f"{status} {seconds}"}
+            return SimpleNamespace(stdout="".join(f"@{nonce} {name}\n{text}\n" for name, text in parts.items()))
+
+    session = BoardSession(
+        host=cast(Any, Host()), folder="f", work="/w", engines=[], reference=None, num_since_reference=0
+    )
+    assert session.run(["trtexec"], what="building", limit_s=40).exit_status == told
 
 
 def test_a_board_that_became_slower_is_refused(board: LoopbackBoard, device: SshDevice, network: Path) -> None:

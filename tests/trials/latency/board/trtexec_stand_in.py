@@ -168,7 +168,10 @@ def run(options: dict[str, str], fault: str) -> int:
         if fault != "no_times":
             write_times(Path(options["exportTimes"]), kept)
     if fault == "no_graph":
-        info("The specified --useCudaGraph flag has been ignored. The inference will be launched without it.")
+        warn(
+            "The specified --useCudaGraph flag has been ignored. "
+            "The inference will be launched without using CUDA graph launch."
+        )
     if fault == "throttle":
         throttle()
     if fault == "truncated":
