@@ -620,7 +620,7 @@ def draw(kept: Results, names: Sequence[str], path: Path) -> None:
         )
         for axis in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
             axis("{x:g}")
-        axes.legend()
+        axes.legend(loc="lower right")
     figure.savefig(path, dpi=120)
 
 
