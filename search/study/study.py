@@ -375,10 +375,13 @@ class Study:
             is_other = before["sampler"] != self._settings.sampler  # which has other priors: no difference of its own
             if is_other or not self._has_results or self._settings.are_same_priors(before["prior"]):
                 before["prior"] = self._settings.fixed()["prior"]
+            prior = (
+                ""
+                if before["prior"] == self._settings.fixed()["prior"]
+                else " (without --prior it goes on as it began)"
+            )
             self._settings.check_unchanged(
-                before,
-                hint="give the same settings to resume it (without --prior it goes on as it began), or another --study NAME "
-                "to begin a new one",
+                before, hint=f"give the same settings to resume it{prior}, or another --study NAME to begin a new one"
             )
 
 

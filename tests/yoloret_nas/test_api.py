@@ -21,6 +21,7 @@ import torch
 from PIL import Image
 
 import yoloret_nas as yr
+from search.front.record import trial_folder
 from search.study.experiment import ExperimentSettings, Variant, open_experiment
 from search.study.read_study import read_study
 from tests.yoloret_nas.conftest import SHAPES, InlineExecutor, RealStudy
@@ -251,12 +252,17 @@ def test_a_training_goes_on_with_the_weights_it_began_from(
 
     def note(settings: ExperimentSettings, variants: list[Variant], **_: object) -> NoReturn:
         settings.folder.mkdir(parents=True, exist_ok=True)
-        open_experiment(settings, variants)
+        _, known = open_experiment(settings, variants)
         began.extend(variants)
+        if len(began) > 1:  # the first start is interrupted before its first epoch ended
+            folder = trial_folder(settings.folder, known.index(variants[0]))
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "last.ckpt").touch()
         raise KeyboardInterrupt
 
     monkeypatch.setattr("yoloret_nas.api.train.run_variants", note)
     starts: list[tuple[str, Literal["auto", "imagenet"]]] = [
+        ("no network", "auto"),
         ("no network", "auto"),
         ("", "auto"),
         ("", "imagenet"),
@@ -266,8 +272,33 @@ def test_a_training_goes_on_with_the_weights_it_began_from(
         monkeypatch.setattr("yoloret_nas.api.experiment.why_unavailable", lambda backbone, reason=reason: reason)
         with pytest.raises(KeyboardInterrupt):
             yr.train("yoloret-m0.75", data=SHAPES, name="begun", weights=weights)
-    assert [one.architecture.transfer for one in began] == [0, 0, 16, 16]  # both are begun: the one of its own boundary
+    assert [one.architecture.transfer for one in began] == [
+        0,
+        0,
+        0,
+        16,
+        16,
+    ]  # both are begun: the one of its own boundary
     assert capsys.readouterr().out.count("begun began from random weights and goes on so (--weights imagenet") == 1
+
+
+def test_a_training_without_an_epoch_binds_nobody_to_random_weights(
+    stores: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began: list[Variant] = []
+
+    def note(settings: ExperimentSettings, variants: list[Variant], **_: object) -> NoReturn:
+        settings.folder.mkdir(parents=True, exist_ok=True)
+        open_experiment(settings, variants)
+        began.extend(variants)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("yoloret_nas.api.train.run_variants", note)
+    for reason in ("no network", ""):
+        monkeypatch.setattr("yoloret_nas.api.experiment.why_unavailable", lambda backbone, reason=reason: reason)
+        with pytest.raises(KeyboardInterrupt):
+            yr.train("yoloret-m0.75", data=SHAPES, name="begun")
+    assert [one.architecture.transfer for one in began] == [0, 16]
 
 
 def test_a_latency_is_measured() -> None:

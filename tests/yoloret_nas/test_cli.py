@@ -864,7 +864,9 @@ def test_an_export_that_cannot_be_is_refused(call: Call, exported: Path, copied_
     assert_refused(call(*base, "--trial", "1", "--best"), 2, "--trial names one trial")
     assert_refused(call(*base, "--max-latency", "0.0001ms"), 2, "no trial runs within 0.0001 ms")
     Path("file").write_text("")
-    assert_refused(call(*base, "--out", "file/export"), 1, "Not a directory|File exists")
+    assert_refused(
+        call(*base, "--out", "file/export"), 2, "cannot be written to .*file/export: .* another folder with --out"
+    )
     Path("mine").mkdir()
     assert_refused(call(*base, "--out", "mine", "--force"), 2, "mine exists already")  # it is no export
     (copied_study.root / "real" / "trials" / "0000" / "checkpoint.pt").unlink()
@@ -925,6 +927,9 @@ def test_predict_takes_a_trial_as_well_as_its_export(call: Call, exported: Path,
     words = ("noise.png", "--score", "0.01", "--json")
     of_trial = call("predict", f"real:{number}", *words, "--dir", real_study.root)
     assert of_trial.code == 0, of_trial.said
+    assert "note" not in of_trial.err
+    of_study = call("predict", "real", *words, "--dir", real_study.root)
+    assert re.search(r"^note: real:\d is the knee of real's front$", of_study.err, re.MULTILINE)
     trial_folder = real_study.root / "real" / "trials" / f"{number:04d}"
     expected = json.loads(of_trial.out)[0]["detections"]
     assert len(expected) > 0
@@ -954,7 +959,9 @@ def test_predict_refuses_what_is_no_export_and_no_image(call: Call, exported: Pa
     assert_refused(call("predict", "empty", "fine.png"), 2, "empty is not an export")
     assert_refused(call("predict", exported, "empty"), 2, "there is no image and no video in empty")
     assert_refused(call("predict", exported, "broken.jpg"), 1, r"error: broken\.jpg: the image cannot be read")
-    assert_refused(call("predict", exported, "fine.png", "--out", "fine.png/x"), 1, "Not a directory")
+    assert_refused(
+        call("predict", exported, "fine.png", "--out", "fine.png/x"), 2, "cannot write to fine.png/x: .*with --out"
+    )
 
 
 def test_predictions_never_take_the_place_of_what_they_were_drawn_on(call: Call, exported: Path) -> None:
@@ -1311,7 +1318,7 @@ def test_the_project_s_lines_hold_where_a_command_is_called(call: Call, real_stu
     ("text", "message"),
     [
         ("budgte:", "yoloret-nas.yaml: 'budgte' is no flag of search"),
-        ("budgte: 3", "yoloret-nas.yaml: 'budgte' is no flag of search; there are budget, data, .* dir"),
+        ("budgte: 3", "'budgte' is no flag of search. Did you mean 'budget'\\? There are budget, data, .* dir"),
         ("[budget", "yoloret-nas.yaml is not YAML"),
         ("just text", "yoloret-nas.yaml must hold lines of the form flag: value"),
         ("- budget: 3", "yoloret-nas.yaml must hold lines of the form flag: value"),

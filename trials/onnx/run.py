@@ -604,20 +604,23 @@ def draw(image, boxes, scores, labels, class_names):
         pen = ImageDraw.Draw(picture)
         for x1, y1, x2, y2, text, colour in marks:
             pen.rectangle([x1, y1, x2, y2], outline=colour)
-            pen.rectangle([x1, max(0, y1 - 12), x1 + 6 * len(text) + 3, max(12, y1)], fill=colour)
-            place = (x1 + 2, max(0, y1 - 12))
+            wide = 6 * len(text) + 3
+            left = max(0, min(x1, image.shape[1] - wide - 1))
+            pen.rectangle([left, max(0, y1 - 12), left + wide, max(12, y1)], fill=colour)
+            place = (left + 2, max(0, y1 - 12))
             try:
                 pen.text(place, text, fill=(0, 0, 0))
             except UnicodeEncodeError:  # the font of Pillow before 10.1 has Latin letters only
                 pen.text(place, text.encode("latin-1", "replace").decode("latin-1"), fill=(0, 0, 0))
         return np.asarray(picture)
-    picture, size = image.copy(), 0.4 * line
+    picture, size = image.copy(), max(0.4, min(image.shape[:2]) / 1200)
+    stroke = max(1, round(2 * size))
     for x1, y1, x2, y2, text, colour in marks:
-        (wide, high), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, line)
-        top = max(high + 6, y1)
+        (wide, high), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, stroke)
+        top, left = max(high + 6, y1), max(0, min(x1, image.shape[1] - wide - 4))
         cv2.rectangle(picture, (x1, y1), (x2, y2), colour, line)
-        cv2.rectangle(picture, (x1, top - high - 6), (x1 + wide + 4, top), colour, -1)
-        cv2.putText(picture, text, (x1 + 2, top - 4), cv2.FONT_HERSHEY_SIMPLEX, size, (0, 0, 0), line, cv2.LINE_AA)
+        cv2.rectangle(picture, (left, top - high - 6), (left + wide + 4, top), colour, -1)
+        cv2.putText(picture, text, (left + 2, top - 4), cv2.FONT_HERSHEY_SIMPLEX, size, (0, 0, 0), stroke, cv2.LINE_AA)
     return picture
 
 

@@ -43,7 +43,10 @@ def compare(
     as_json: bool,
     root: Path,
 ) -> None:
-    """Compare NETWORKS: presets, YAML or JSON files of architectures, STUDY:TRIAL, exports, files of exports.
+    """Compare NETWORKS.
+
+    They are presets, YAML or JSON files of architectures, STUDY:TRIAL, STUDY (the knee of its front), exports, or files of
+    exports.
 
     Accuracy is of trained networks only; latency is measured now, on each device.
     """

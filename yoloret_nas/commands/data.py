@@ -88,11 +88,14 @@ def data(
         console.print(f"Drawn images: {picture}", markup=False, soft_wrap=True)
     if converted:
         _print_converted(converted, console)
+    skips = " --skip-broken" if skip_broken and not converted and report.left_out else ""  # which a copy lacks
     data = str(converted.folder) if converted else data
     if untrainable:
         console.print(f"Not for a search: {untrainable}", markup=False, soft_wrap=True)
         return
-    console.print(f"Next: yoloret-nas search --data {shlex.quote(data)} --budget 50", markup=False, soft_wrap=True)
+    console.print(
+        f"Next: yoloret-nas search --data {shlex.quote(data)}{skips} --budget 50", markup=False, soft_wrap=True
+    )
 
 
 def _place_picture(out: Path | None, source: Path | None) -> Path:

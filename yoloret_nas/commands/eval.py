@@ -24,8 +24,9 @@ from yoloret_nas.options.complete import complete_network, complete_path
 def eval(source: str, data: str, split: str, batch_size: int, skip_broken: bool, as_json: bool, root: Path) -> None:
     """Score NETWORK on a split of a dataset by COCO's AP.
 
-    NETWORK is STUDY:TRIAL, STUDY, an export's folder, one of its files (exports/NAME-7/model-int8.onnx), or a checkpoint.pt
-    of a trial. A file is run as run.py runs it, the others as PyTorch does.
+    NETWORK is STUDY:TRIAL, STUDY (the knee of its front), an export's folder, one of its files
+    (exports/NAME-7/model-int8.onnx), or a checkpoint.pt of a trial. A file is run as run.py runs it, the others as PyTorch
+    does.
     """
     from yoloret_nas.scoring import score_source
     from yoloret_nas.sources import find_source

@@ -53,7 +53,11 @@ class _Thresholds(click.ParamType["Suppression"]):
 @click.option("--trial", type=click.IntRange(0), default=None, help="This trial.  [default: the knee of the front]")
 @click.option("--knee", is_flag=True, help="The knee of the front, as without this flag.")
 @click.option("--best", is_flag=True, help="The most accurate of the front.")
-@click.option("--max-latency", type=Milliseconds(), help="The most accurate within this latency, e.g. 33ms.")
+@click.option(
+    "--max-latency",
+    type=Milliseconds(),
+    help="The most accurate within this latency, e.g. 33ms; a bare number is milliseconds.",
+)
 @click.option(
     "--refit", type=click.IntRange(1), metavar="EPOCHS", help="Train it in full first; the same command resumes."
 )

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def latency(specs: tuple[str, ...], classes: int, as_json: bool, root: Path, models: tuple[str, ...]) -> None:
     """Measure the latency of MODELS on devices.
 
-    A model is a preset's name (yoloret-m0.75), a YAML or JSON file of one architecture, STUDY:TRIAL, an export's folder,
-    or a file of ONNX or OpenVINO. What was trained has the classes that it was trained for.
+    A model is a preset's name (yoloret-m0.75), a YAML or JSON file of one architecture, STUDY:TRIAL, STUDY (the knee of
+    its front), an export's folder, or a file of ONNX or OpenVINO. What was trained has the classes that it was trained for.
     """
     from trials.latency.comparison import compare_latencies
     from trials.latency.open_device import open_device
@@ -63,7 +63,8 @@ def _print_table(rows: "list[Row]") -> None:
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     table = Table("model", "device", box=None, pad_edge=False)
-    for name in ("median ms", "p90", "p99", "spread", "per second", "precision"):
+    has_rate = any(row.latency and row.latency.throughput_per_s is not None for row in rows)
+    for name in ("median ms", "p90", "p99", "spread", *(["per second"] if has_rate else []), "precision"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         if row.latency is None:
@@ -72,7 +73,7 @@ def _print_table(rows: "list[Row]") -> None:
         measured = row.latency
         rate = "" if measured.throughput_per_s is None else f"{measured.throughput_per_s:.1f}"
         figures = [f"{value:.3f}" for value in (measured.median_ms, measured.p90_ms, measured.p99_ms)]
-        figures += [f"{measured.spread:.1%}", rate, row.precision]
+        figures += [f"{measured.spread:.1%}", *([rate] if has_rate else []), row.precision]
         table.add_row(escape(row.model), escape(row.device), *figures)
     console.print(table)
     for row in rows:

@@ -42,9 +42,9 @@ def predict(
 ) -> None:
     """Draw the boxes that NETWORK finds on images and videos, and on all of those in folders.
 
-    NETWORK is an export's folder, one of its files (exports/NAME-7/model-int8.onnx), STUDY:TRIAL, or a checkpoint.pt of a
-    trial. Nothing is overwritten: each call draws in a folder of its own. An image or video that cannot be read is named and
-    left out; the exit status is then 1.
+    NETWORK is an export's folder, one of its files (exports/NAME-7/model-int8.onnx), STUDY:TRIAL, STUDY (the knee of
+    its front), or a checkpoint.pt of a trial. Nothing is overwritten: each call draws in a folder of its own. An image or
+    video that cannot be read is named and left out; the exit status is then 1.
     """
     from spaces import YoloRetError
     from trials.whole_file import whole_file
@@ -62,7 +62,10 @@ def predict(
         num_broken += 1
         click.echo(f"error: {error.message}{f' ({error.hint})' if error.hint else ''}", err=True)
 
-    with open_detector(network, root=root) as detector:
+    def note(message: str) -> None:
+        click.echo(f"note: {message}", err=True)
+
+    with open_detector(network, root=root, notice=note) as detector:
         folder = new_folder(out)
         made = predict_all(detector, files, folder, score=score, saves_crops=save_crops, report_broken=report_broken)
         for source, predictions in groupby(made, key=lambda one: one.source):

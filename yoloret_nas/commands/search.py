@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     "--device", default="cpu", help="Where latency is measured: cpu, cpu:threads=N, cuda, cuda:N, ssh://host."
 )
 @click.option("--also-measure", multiple=True, help="Record this device's latency too; repeatable.")
-@click.option("--max-latency", type=Milliseconds(), help="Do not train what is slower, e.g. 33ms.")
+@click.option(
+    "--max-latency", type=Milliseconds(), help="Do not train what is slower, e.g. 33ms; a bare number is milliseconds."
+)
 @click.option(
     "--space",
     default=None,

@@ -52,14 +52,18 @@ def new_bundle(folder: Path, *, replace: bool) -> Iterator[Path]:
         replace: Whether an existing export is replaced.
 
     Raises:
-        BundleError: the folder exists.
+        BundleError: the folder exists, or cannot be made.
     """
     check_free(folder, replace=replace)
     folder = folder.resolve()  # of a link, the folder behind it is replaced
-    folder.parent.mkdir(parents=True, exist_ok=True)
     mark = uuid.uuid4().hex[:8]
     partial, former = (folder.with_name(f".{folder.name}-{mark}-{state}") for state in ("partial", "former"))
-    partial.mkdir()
+    try:
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise BundleError(
+            f"an export cannot be written to {folder}: {error.strerror}", hint="choose another folder with --out"
+        ) from error
     try:
         yield partial
         if replace:

@@ -85,5 +85,5 @@ def to_milliseconds(latency: float | str) -> float:
     """
     match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(ms|s)?", str(latency).strip())
     if match is None or float(match[1]) == 0:
-        raise OptionError(f"{latency!r} is not a latency; use 33ms")
+        raise OptionError(f"{latency!r} is not a latency; use 33ms or 0.033s")
     return float(match[1]) * (1000 if match[2] == "s" else 1)

@@ -165,8 +165,8 @@ def test_the_report_judges_the_priors_that_a_search_learnt_from(tmp_path: Path) 
     earlier = learn_prior(replace(study(trials(30)), name="<earlier>", dataset="other images"))
     report = make_report(replace(now, priors=(earlier,)))
     (sentence,) = report.priors
-    assert sentence.startswith("earlier study <earlier> (other images), ")
-    tau = re.search(r": Kendall's tau (\S+) over 20 trials \(95 %: (\S+) to (\S+)\)", sentence)
+    assert sentence.startswith("earlier study <earlier> (other images): did it tell the order of the trials' AP? ")
+    tau = re.search(r"\? Kendall's tau (\S+) over 20 trials \(95 %: (\S+) to (\S+)\)", sentence)
     assert tau is not None
     assert float(tau[1]) > 0.7
     assert 0.2 < float(tau[2]) < float(tau[1]) < float(tau[3])
@@ -174,10 +174,10 @@ def test_the_report_judges_the_priors_that_a_search_learnt_from(tmp_path: Path) 
     by_chance = make_report(replace(now, priors=(replace(earlier, trials=shuffled(earlier.trials)),)))
     assert ", which may be chance (" in by_chance.priors[0]
     shared = make_report(replace(now, priors=(replace(earlier, study=SHARED_WEIGHTS),)))
-    assert shared.priors[0].startswith("shared weights, the order of AP ")
+    assert shared.priors[0].startswith("shared weights: did it tell the order ")
     built_in = make_report(replace(now, priors=(replace(earlier, study=BUILT_IN),)))
-    assert built_in.priors[0].startswith("the prior that comes with the tool (other images), the order of AP ")
+    assert built_in.priors[0].startswith("the prior that comes with the tool (other images): did it tell the order ")
     write_report_page(report, tmp_path / "report.html")
     assert "earlier study &lt;earlier&gt; (other images)" in (tmp_path / "report.html").read_text()
     few = make_report(replace(study(trials(2)), priors=(earlier,)))
-    assert "2 trials, too few to compare" in few.priors[0]
+    assert "2 trials are too few to say" in few.priors[0]

@@ -85,6 +85,18 @@ def test_command_lists_what_is_left_out(small: Path) -> None:
     assert "JPEGImages/a.jpg: the image is missing" in result.stdout
 
 
+def test_the_search_that_comes_next_leaves_out_what_was_left_out(write_voc, tmp_path: Path) -> None:
+    names = ["a", "b", "c", "d", "e", "f"]
+    root = write_voc({name: [("cat", 1, 1, 9, 9)] for name in names}, splits={"train": names[:4], "val": names[4:]})
+    (root / "JPEGImages/a.jpg").unlink()
+    arguments = [str(root), "--samples", "0", "--skip-broken"]
+    result = CliRunner().invoke(data, arguments, catch_exceptions=False)
+    assert f"Next: yoloret-nas search --data {root} --skip-broken --budget 50" in result.stdout
+    copied = [*arguments, "--convert", "coco", str(tmp_path / "new")]
+    result = CliRunner().invoke(data, copied, catch_exceptions=False)
+    assert f"--data {tmp_path / 'new'} --budget 50" in result.stdout  # which lacks the broken one
+
+
 def test_an_object_twice_is_told(write_voc) -> None:
     twice = [("cat", 1, 1, 9, 9), ("cat", 1, 1, 9, 9), ("dog", 1, 1, 9, 9)]
     root = write_voc({"a": twice, "b": twice[1:]}, splits={"train": ["a"], "val": ["b"]})

@@ -274,7 +274,17 @@ def test_gpus_are_numbered_as_in_nvidia_smi_whatever_cuda_shows_first(monkeypatc
     assert "use cuda:1 or cuda:2" in caught.value.hint
 
 
+def test_without_a_gpu_nothing_is_asked_to_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    for package in ("tensorrt", "tensorrt_rtx", "pynvml"):
+        monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UnknownDeviceError, match="PyTorch sees no NVIDIA GPU") as caught:
+        open_device("cuda")
+    assert "install" not in caught.value.hint
+
+
 def test_without_a_package_the_extras_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    ScriptedGpus().install(monkeypatch)
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
     with pytest.raises(UnknownDeviceError, match="there is no Python package tensorrt or tensorrt_rtx") as caught:
@@ -290,6 +300,7 @@ def test_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_old_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
+    ScriptedGpus().install(monkeypatch)
     monkeypatch.setitem(sys.modules, "tensorrt", scripted_tensorrt("8.6.1"))
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", scripted_tensorrt("1.2.0"))
     assert find_tensorrt().name == "TensorRT for RTX"

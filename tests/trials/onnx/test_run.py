@@ -294,6 +294,22 @@ def test_broken_images_count_as_images(
     assert len(capsys.readouterr().out.splitlines()) == done
 
 
+@pytest.mark.parametrize("library", ["OpenCV", "Pillow"])
+def test_a_label_at_the_right_border_is_whole(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
+    if library == "Pillow":
+        monkeypatch.setattr(run, "cv2", None)
+    image, boxes = np.zeros((480, 640, 3), np.uint8), np.array([[600, 200, 630, 240], [20, 200, 50, 240]], np.float32)
+    picture = run.draw(image, boxes, np.array([0.5, 0.5]), np.array([0, 0]), ["platelet"])
+    above = (picture[185:199] == run.colour_of(0)).all(axis=2).any(axis=0)  # columns of a label
+    (left,), (right,) = (
+        np.flatnonzero(np.diff(above[half].astype(int)) == 1) for half in (slice(320), slice(320, 640))
+    )
+    assert abs(left - 20) <= 1
+    assert right + 320 < 600
+    widths = [int(above[half].sum()) for half in (slice(320), slice(320, 640))]
+    assert abs(widths[0] - widths[1]) <= 4
+
+
 def test_a_name_that_the_font_of_an_old_pillow_lacks_is_drawn_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[str] = []
 

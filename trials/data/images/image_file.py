@@ -95,7 +95,7 @@ class ImageFile:
         try:
             return self.decode()
         except ValueError as error:
-            hint = "replace the file, or remove it from its split"
+            hint = "replace the file, or remove it"
             reason = str(error).removeprefix(_UNREADABLE)
             raise DatasetError(f"{self.path}: {_UNREADABLE}{reason}", hint=hint) from error
 

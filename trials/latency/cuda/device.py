@@ -30,6 +30,11 @@ from trials.onnx.requirements import has_other_files, write_whole
 from trials.scratch import temporary_folder
 from trials.whole_file import whole_file
 
+_NO_GPU = (
+    "PyTorch sees no NVIDIA GPU on this machine",
+    "check that nvidia-smi works and that PyTorch is a CUDA build, or use cpu or ssh://nano",
+)
+"""Message and hint."""
 _TYPES = {
     "FLOAT": torch.float32,
     "HALF": torch.float16,
@@ -72,6 +77,8 @@ class CudaDevice:
     """Loads an engine for timing; None for a CUDA graph of it. Tests pass a scripted one."""
 
     def __post_init__(self) -> None:
+        if not torch.cuda.device_count():  # first: nothing to install helps here
+            raise UnknownDeviceError(f"device {self.name}: {_NO_GPU[0]}", hint=_NO_GPU[1])
         if not self.tensorrt.supports(self.gpu.capability):
             major, minor = self.gpu.capability
             raise UnknownDeviceError(
@@ -105,10 +112,7 @@ class CudaDevice:
                 hint="measure on a whole GPU, on cpu or on ssh://nano; trainings may run on a part",
             )
         if not visible:
-            raise UnknownDeviceError(
-                f"device {self.name}: PyTorch sees no NVIDIA GPU on this machine",
-                hint="check that nvidia-smi works and that PyTorch is a CUDA build, or use cpu or ssh://nano",
-            )
+            raise UnknownDeviceError(f"device {self.name}: {_NO_GPU[0]}", hint=_NO_GPU[1])
         # The lowest number, not CUDA's first: each trial sees the GPU it trains on first.
         index = min(visible) if self.index is None else self.index
         if index not in visible:
