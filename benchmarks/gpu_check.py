@@ -515,10 +515,10 @@ def _disagreement(scale: Scale) -> str:
         batch = _one_batch(scale, scale.batches[0])
         step = scale.step("fp32", is_recorded=is_recorded)
         detector, optimiser = _make_detector(_first(scale)[1], scale)
-        if is_recorded:
-            record_passes(detector.network, step.as_input(batch.images), is_bf16=False)
-        update = _updater(detector, optimiser, step)
-        with step.settings():
+        with step.settings():  # of the recording, too: a graph keeps its kernels
+            if is_recorded:
+                record_passes(detector.network, step.as_input(batch.images), is_bf16=False)
+            update = _updater(detector, optimiser, step)
             for _ in range(5):
                 update(batch)
         values = detector.network.state_dict().values()

@@ -39,7 +39,7 @@ def trials_at_once(gpus: Sequence[str], *, batch_size: int) -> int:
     """Return how many trials to train at once: one a core on a CPU; on GPUs as many as fit the smallest of them.
 
     One training of a small network leaves a large GPU idle most of the time. A GPU takes one training for each 32
-    multiprocessors and each 4 GiB of free memory (with batches of 16; more with larger ones), and up to four. With four at
+    multiprocessors and each 4 GiB of memory (with batches of 16; more with larger ones), and up to four. With four at
     once an H200 (132 multiprocessors) trained 1.6 times as many images a second as with one, with eight 1.8 times
     (docs/gpu.md). Each needs two cores for its images.
 
@@ -56,9 +56,9 @@ def trials_at_once(gpus: Sequence[str], *, batch_size: int) -> int:
 
     usable = find_gpus().usable
     memory = _MEMORY_OF_AN_IMAGE * max(16, batch_size)
-    free = [torch.cuda.mem_get_info(index)[0] for index in usable]
-    processors = [torch.cuda.get_device_properties(index).multi_processor_count for index in usable]
-    room = min(min(free) // memory, min(processors) // 32)
+    # Its size, not what is free: to ask for that would take some of it, for as long as the search lasts.
+    sizes = [torch.cuda.get_device_properties(index) for index in usable]
+    room = min(min(one.multi_processor_count // 32, one.total_memory // memory) for one in sizes)
     return len(gpus) * max(1, min(_MOST_OF_A_GPU, room, cores // (2 * len(gpus))))
 
 

@@ -1,12 +1,12 @@
 """Scores a named network on a dataset."""
 
 import click
-import torch
 
 from trials.data import open_dataset
 from trials.data.image_check import check_images
 from trials.scoring import Scores, label_as_network, score_detections, score_network
 from trials.training import load_trained, read_checkpoint
+from trials.training.gpus import find_gpus
 from trials.trial_result import ONNX_FILE
 from yoloret_nas.export.bundle import EFFICIENT_NMS_FILE, NMS_FILE, open_bundle
 from yoloret_nas.export.proof import detect_all
@@ -45,5 +45,6 @@ def score_source(source: Source, *, data: str, split: str, batch_size: int = 16,
         return score_detections(found, samples, class_names=detector.class_names)
     assert checkpoint is not None
     samples = label_as_network(dataset, split, checkpoint.decoding.class_names, name=source.label)
-    network = load_trained(source.architecture, checkpoint).to("cuda" if torch.cuda.is_available() else "cpu")
+    usable = find_gpus().usable
+    network = load_trained(source.architecture, checkpoint).to(f"cuda:{usable[0]}" if usable else "cpu")
     return score_network(network, samples, decoding=checkpoint.decoding, batch_size=batch_size)

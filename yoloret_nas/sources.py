@@ -115,8 +115,9 @@ def open_detector(
     if source.file is not None:
         yield open_bundle(source.file.parent, source.file.name)
         return
-    if source.record is not None and source.label != text:
-        notice(f"{source.label} is the knee of {text}'s front")
+    study, _, number = text.partition(":")
+    if source.record is not None and not number:
+        notice(f"{source.label} is the knee of {study}'s front")
     with temporary_folder() as folder:
         write_detector(Path(folder), source.architecture, source.checkpoint, opset=DEFAULT_OPSET)
         yield open_bundle(Path(folder))

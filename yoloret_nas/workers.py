@@ -1,11 +1,10 @@
 """Where the trials of a search or an experiment run: on this machine's cores and GPUs, or on a cluster's."""
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
-
-import click
 
 from search.driver.devices import Devices, LocalDevices
 from search.driver.executor import Executor
@@ -58,6 +57,8 @@ class LocalWorkers:
     """Trials at once."""
     gpus: tuple[str, ...] = ()
     """As CUDA_VISIBLE_DEVICES names them; empty without one."""
+    gpu_fault: str = ""
+    """Why PyTorch cannot use further ones that the driver lists."""
 
     @property
     def has_gpus(self) -> bool:
@@ -82,7 +83,11 @@ class LocalWorkers:
 
     def open(self, notice: Notice) -> tuple[Executor, Devices]:
         """Return an executor of processes."""
-        del notice
+        if self.gpu_fault:
+            place = counted(len(self.gpus), "other GPU(s)") if self.gpus else "the CPU"
+            notice(f"PyTorch cannot use a GPU that the driver lists: {self.gpu_fault}; trials train on {place}")
+        if self.gpu_fault and not self.gpus:  # Lightning would ask the driver; trials inherit it
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
         return LocalExecutor(workers=self.at_once, gpus=self.gpus), LocalDevices()
 
 
@@ -138,11 +143,8 @@ def choose_workers(cluster: "ClusterOptions", *, at_once: int | None, batch_size
     """
     if cluster.address is None:
         gpus = visible_gpus()
-        if fault := why_no_gpu():
-            place = counted(len(gpus), "GPU(s)") if gpus else "the CPU"
-            said = f"note: PyTorch cannot use every GPU that the driver lists: {fault}; trials train on {place}"
-            click.echo(f"{said} (update the driver, or hide them: CUDA_VISIBLE_DEVICES=)", err=True)
-        return LocalWorkers(at_once=at_once or trials_at_once(gpus, batch_size=batch_size), gpus=gpus)
+        at_once = at_once or trials_at_once(gpus, batch_size=batch_size)
+        return LocalWorkers(at_once=at_once, gpus=gpus, gpu_fault=why_no_gpu())
     from search.cluster import Resources, check_host, whole_cluster
 
     whole = whole_cluster()

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.trials.latency.locked import is_measuring
 from tests.trials.onnx.detector import write_folder
 from trials.data import open_dataset
-from trials.latency import DeviceError
+from trials.latency import DeviceError, DeviceIdentity
 from trials.onnx import run
 from trials.onnx.export import ExportError
 from trials.onnx.suppressed import Suppression
@@ -25,10 +26,14 @@ class ScriptedBuilder:
 
     name, opset, converts_to_fp16 = "ssh://board", 13, True
 
+    kind = "ssh"
+
     def __init__(self, change: Callable[[list[dict[str, Any]]], object]) -> None:
         self.change, self.files = change, set[str]()
 
-    def identity(self) -> Any: ...
+    def identity(self) -> DeviceIdentity:
+        return DeviceIdentity(kind=self.kind, board="b", backend="TensorRT", precision="fp16")
+
     def measure(self, onnx_path: Path) -> Any: ...
     def build_engine(self, onnx_path: Path, target: Path) -> None: ...
     def close(self) -> None: ...
@@ -64,6 +69,16 @@ def prove(
     monkeypatch.setattr(engine_proof, "open_device", lambda name, patience_s: device)
     samples = open_dataset("shapes:train=4,val=3,size=64").splits["val"]
     return prove_engines(folder, "ssh://board", samples, suppression), device
+
+
+@pytest.mark.parametrize(("kind", "waits"), [("cuda", True), ("ssh", False)])
+def test_trainings_wait_while_this_machine_s_gpu_runs_an_engine(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str, waits: bool
+) -> None:
+    seen: list[bool] = []
+    monkeypatch.setattr(ScriptedBuilder, "kind", kind)
+    prove(folder, monkeypatch, lambda rows: seen.append(is_measuring()))
+    assert set(seen) == {waits}
 
 
 def test_an_engine_is_run_under_the_name_that_the_program_looks_for(

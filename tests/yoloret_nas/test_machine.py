@@ -1,3 +1,4 @@
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -38,11 +39,11 @@ def test_how_many_trials_train_at_once(
     assert machine.trials_at_once(tuple(map(str, range(gpus))), batch_size=batch_size) == expected
 
 
-def test_the_smallest_gpu_and_the_fullest_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_smallest_gpu_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "usable_cores", lambda: 64)
     _script(monkeypatch, [(132, 80), (40, 80)])
     assert machine.trials_at_once(("0", "1"), batch_size=16) == 2
-    _script(monkeypatch, [(132, 80), (132, 5)])  # another program holds the rest
+    _script(monkeypatch, [(132, 80), (132, 5)])
     assert machine.trials_at_once(("0", "1"), batch_size=16) == 2
 
 
@@ -66,19 +67,37 @@ def test_only_gpus_that_pytorch_can_use_train(
     assert machine.visible_gpus() == expected
 
 
-def test_a_gpu_that_cannot_be_used_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_gpu_that_cannot_be_used_is_told_and_hidden_from_the_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning would ask the driver, which lists it, and fail in every trial."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setattr("trials.training.gpus.find_gpus", lambda: Gpus((), "the driver is too old"))
-    workers = choose_workers(ClusterOptions(), at_once=None, batch_size=8)
+    workers, said = choose_workers(ClusterOptions(), at_once=1, batch_size=8), list[str]()
     assert not workers.has_gpus
-    assert (
-        "cannot use every GPU that the driver lists: the driver is too old; trials train on the CPU"
-        in capsys.readouterr().err
+    executor, _ = workers.open(said.append)
+    executor.close()
+    assert said == ["PyTorch cannot use a GPU that the driver lists: the driver is too old; trials train on the CPU"]
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_the_usable_ones_beside_it_still_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    _script(monkeypatch, [(132, 80)])
+    monkeypatch.setattr("trials.training.gpus.find_gpus", lambda: Gpus((1,), "no kernels for the first"))
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda index: SimpleNamespace(multi_processor_count=32, total_memory=2**34)
     )
+    workers, said = choose_workers(ClusterOptions(), at_once=None, batch_size=8), list[str]()
+    assert workers.where == "1 GPU"
+    executor, _ = workers.open(said.append)
+    executor.close()
+    assert said == [
+        "PyTorch cannot use a GPU that the driver lists: no kernels for the first; trials train on 1 other GPU"
+    ]
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "3,5"
 
 
 def _script(monkeypatch: pytest.MonkeyPatch, gpus: list[tuple[int, int]]) -> None:
-    """Stand in for GPUs with so many multiprocessors and so much free memory in GiB."""
-    properties = [SimpleNamespace(multi_processor_count=count) for count, _ in gpus]
+    """Stand in for GPUs with so many multiprocessors and so much memory in GiB."""
+    properties = [SimpleNamespace(multi_processor_count=count, total_memory=gib * 2**30) for count, gib in gpus]
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties[index])
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (gpus[index][1] * 2**30, 999 * 2**30))
     monkeypatch.setattr("trials.training.gpus.find_gpus", lambda: Gpus(tuple(range(len(gpus))), ""))

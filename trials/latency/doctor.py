@@ -76,9 +76,9 @@ def examine_device(device: Device) -> DeviceReport:
     identity = device.identity()
     if isinstance(device, SshDevice):
         board = device.board
-        runs = device.time_reference(_RUNS)
+        runs, is_first = device.time_reference(_RUNS)
         medians = [float(np.median(run.samples_ms)) for run in runs]
-        findings = [*_find(board), *_find_faults(runs), _steadiness(medians)]
+        findings = [*_find(board), *_find_faults(runs), *_find_no_figure(is_first), _steadiness(medians)]
         facts = _facts(board)
     else:
         medians, trouble = _time_reference(device)
@@ -99,17 +99,19 @@ def examine_device(device: Device) -> DeviceReport:
 
 def _find_faults(runs: Sequence[TimedRun]) -> Iterator[Finding]:
     """Report what speaks against the runs, each kind once: under load a clock may fall that is locked before."""
-    faults = [judge(run).faults for run in runs]
-    kinds = {re.sub(r"[\d.]+", "", fault): fault for one in faults for fault in one}
+    kinds = {re.sub(r"[\d.]+", "", fault): fault for run in runs for fault in judge(run).faults}
     for fault in kinds.values():
         yield Finding(
             "problem", f"under load: {fault}", "cool the board, use its own power supply, stop other work on it"
         )
-    if sum(not one for one in faults) < 2:
+
+
+def _find_no_figure(is_first: bool) -> Iterator[Finding]:
+    if not is_first:
         yield Finding(
             "note",
-            "no first figure of the reference network was stored: fewer than two of its runs were without fault",
-            "mend the above, then run this command again; a search refuses measurements while the figure differs",
+            "no first figure of the reference network was stored: it needs two runs without a fault that agree",
+            "mend what is not steady, then run this command again",
         )
 
 

@@ -1,6 +1,7 @@
 """The latency of an ONNX file or an architecture, from the cache or measured under the measurement lock."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from spaces import Architecture
@@ -47,6 +48,18 @@ def alone(device: Device, lock: MeasurementLock) -> AbstractContextManager[None]
         lock: Held shared.
     """
     return lock.released() if device.identity().kind in _ON_OTHER_MACHINES else lock.exclusive()
+
+
+@contextmanager
+def alone_on(device: Device) -> Iterator[None]:
+    """Keep this machine quiet while a block uses a device that is on it; one elsewhere needs no lock."""
+    if (
+        device.identity().kind in _ON_OTHER_MACHINES
+    ):  # asked before a lock is held: a board that is away is tried for minutes
+        yield
+        return
+    with MeasurementLock().shared() as lock, lock.exclusive():
+        yield
 
 
 def measure_architecture(

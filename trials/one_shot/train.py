@@ -30,6 +30,7 @@ from trials.training.settings import NumberFormat, TrainSettings
 from trials.training.train import (
     TRAINER_PRECISION,
     Pauses,
+    choose_accelerator,
     choose_precision,
     describe_machine,
     mean_objects,
@@ -107,7 +108,7 @@ def train_shared(
     callbacks += [pauses, reports, LastCheckpoint(work_dir, data=dataset.fingerprint)]
     with quiet_lightning(), named_errors(settings.batch_size):
         trainer = Trainer(
-            accelerator=settings.accelerator,
+            accelerator=choose_accelerator(settings, is_gpu=is_gpu),
             devices=1,
             precision=TRAINER_PRECISION[precision],
             max_epochs=settings.epochs,

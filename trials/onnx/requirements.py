@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import onnx
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped]  # it has no types
 from onnx.external_data_helper import load_external_data_for_model, uses_external_data
 
 from spaces import YoloRetError
@@ -79,7 +80,7 @@ def write_whole(source: Path, target: Path) -> None:
     model = load_whole(source)
     try:
         onnx.save(model, str(target))
-    except ValueError as error:
+    except (ValueError, EncodeError) as error:
         raise UnsupportedNetworkError(f"{source.name} does not fit into one file: {error}") from error
 
 

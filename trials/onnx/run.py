@@ -377,14 +377,19 @@ def engine_path(onnx_path):
 def keep_engine(path, plan):
     """Write an engine where the next start finds it, or say that it cannot be kept."""
     partial = ""
-    try:
-        for left in glob.glob(glob.escape(path) + ".*.partial"):  # of a program that was killed; two may start at once
+    for left in glob.glob(glob.escape(path) + ".*.partial"):  # of a program that was killed; two may start at once
+        try:
             if time.time() - os.stat(left).st_mtime > 3600:
                 os.remove(left)
+        except OSError:  # another one has removed it, or another user owns it
+            continue
+    try:
         number, partial = tempfile.mkstemp(".partial", os.path.basename(path) + ".", os.path.dirname(path))
         with os.fdopen(number, "wb") as file:
             file.write(plan)
-        os.chmod(partial, 0o644)  # mkstemp's files are its owner's alone
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(partial, 0o666 & ~mask)  # mkstemp's files are its owner's alone
         os.rename(partial, path)
     except OSError as error:
         print(f"note: the engine is built anew next time: {error}", file=sys.stderr)

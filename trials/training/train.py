@@ -106,8 +106,8 @@ def train_network(
         between_steps: Called before each training step; the time it takes does not count as training.
 
     Raises:
-        TrainingError: A split has no objects; `DivergedError` for a loss that is not finite; `OutOfMemoryError` where
-            memory ran out.
+        TrainingError: A split has no objects; PyTorch cannot use the GPU that it sees; `DivergedError` for a loss that is
+            not finite; `OutOfMemoryError` where memory ran out.
         OutputError: The last step before a scoring made the weights NaN or infinite.
         KeyboardInterrupt: The training was interrupted.
     """
@@ -186,9 +186,8 @@ def _make_detector(
 def _make_trainer(
     settings: TrainSettings, callbacks: list[Callback], *, is_gpu: bool, precision: NumberFormat, work_dir: Path
 ) -> Trainer:
-    chosen = "cuda" if is_gpu else "cpu"  # Lightning asks the driver alone, which lists GPUs that PyTorch cannot use
     return Trainer(
-        accelerator=chosen if settings.accelerator == "auto" else settings.accelerator,
+        accelerator=choose_accelerator(settings, is_gpu=is_gpu),
         devices=1,
         precision=TRAINER_PRECISION[precision],
         max_epochs=settings.epochs,
@@ -245,23 +244,20 @@ def _to_result(
 
 
 class Pauses(Callback):
-    """Calls a function at the start and before each step, and measures its time."""
+    """Calls a function at the start and before each step, and measures its time between the steps."""
 
     def __init__(self, pause: Callable[[], None]) -> None:
-        self._pause_now = pause
+        self._pause = pause
         self.seconds = 0.0
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Pause before a GPU records."""
+        """Pause before a GPU records; no step has begun, from whose time this one would be taken."""
         self._pause()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int) -> None:
         """Pause before the step."""
-        self._pause()
-
-    def _pause(self) -> None:
         before = time.perf_counter()
-        self._pause_now()
+        self._pause()
         self.seconds += time.perf_counter() - before
 
     def state_dict(self) -> dict[str, float]:
@@ -285,8 +281,26 @@ def mean_objects(dataset: Dataset) -> float:
 
 
 def uses_gpu(settings: TrainSettings) -> bool:
-    """Return whether a training with these settings runs on a GPU."""
-    return settings.accelerator not in ("cpu", "tpu") and bool(find_gpus().usable)
+    """Return whether a training with these settings runs on a GPU.
+
+    Raises:
+        TrainingError: it sees GPUs, and PyTorch can use none of them: a GPU may be lost in the middle of a search.
+    """
+    if settings.accelerator in ("cpu", "tpu"):
+        return False
+    gpus = find_gpus()
+    if gpus.fault and not gpus.usable:
+        raise TrainingError(
+            f"PyTorch cannot use the GPU: {gpus.fault}", hint="CUDA_VISIBLE_DEVICES= hides it, and trains on the CPU"
+        )
+    return bool(gpus.usable)
+
+
+def choose_accelerator(settings: TrainSettings, *, is_gpu: bool) -> str:
+    """Return Lightning's word for where steps run; by ``auto`` it would ask the driver alone: `trials.training.gpus`."""
+    if settings.accelerator != "auto":
+        return settings.accelerator
+    return "cuda" if is_gpu else "cpu"
 
 
 def choose_precision(settings: TrainSettings, *, is_gpu: bool) -> NumberFormat:

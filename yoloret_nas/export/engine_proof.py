@@ -16,8 +16,7 @@ from spaces.counted import counted
 from trials.data import Sample
 from trials.data.dataset import spread
 from trials.latency.device import EngineBuilder
-from trials.latency.measure import alone
-from trials.latency.measurement_lock import MeasurementLock
+from trials.latency.measure import alone_on
 from trials.latency.open_device import open_device
 from trials.onnx import run
 from trials.onnx.export import ExportError
@@ -123,7 +122,7 @@ def _compare(
             score = min(score, best / 2)
         expected = [run.rows_of(reference.detect(square, score, iou), reference.class_names) for square in squares]
         options = ["--backend", "tensorrt", "--file", file, "--score", str(score), "--iou", str(iou), "--out", ""]
-        with MeasurementLock().shared() as lock, alone(device, lock):  # nothing is measured beside it
+        with alone_on(device):  # nothing is measured beside it
             said = device.run_export(there, options)
     found = [json.loads(line)["detections"] for line in said.splitlines() if line.startswith('{"image"')]
     if len(found) != len(expected):

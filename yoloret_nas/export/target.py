@@ -13,7 +13,7 @@ from trials.latency import DeviceIdentity, Latency
 from trials.latency.cache import LATENCY_FILE, LatencyCache
 from trials.latency.cpu import in_openvino
 from trials.latency.device import Device, EngineBuilder
-from trials.latency.measure import alone, measure_quietly
+from trials.latency.measure import alone_on, measure_quietly
 from trials.latency.measurement_lock import MeasurementLock
 from trials.latency.open_device import open_device
 from trials.onnx import find_version
@@ -146,7 +146,7 @@ def build_and_measure(
         if target.has_engines:
             raise
         return dict.fromkeys(sources, error.message)
-    with closing(opened) as device, temporary_folder() as temporary, MeasurementLock().shared() as lock:
+    with closing(opened) as device, temporary_folder() as temporary:
         if target.has_engines:
             assert isinstance(device, EngineBuilder)  # `find_target` refuses others
             half = Path(temporary) / "half.onnx"
@@ -162,15 +162,14 @@ def build_and_measure(
             for name, source in sources.items():
                 if name.endswith(".engine"):
                     click.echo(f"building {name} on {target.device}, which takes minutes on a board", err=True)
-                    with alone(device, lock):  # TensorRT chooses kernels by timing them
+                    with alone_on(device):  # TensorRT chooses kernels by timing them
                         device.build_engine(source, folder / name)
                     add_engine(folder, name, device.identity())
         if not is_measured:
             return {}
-        cache = LatencyCache(
-            Path(temporary) / LATENCY_FILE
-        )  # measured anew, also where the study's folder is read-only
-        return {name: _measure(name, path, device, cache, lock, searched) for name, path in sources.items()}
+        with MeasurementLock().shared() as lock:  # measured anew, also where the study's folder is read-only
+            cache = LatencyCache(Path(temporary) / LATENCY_FILE)
+            return {name: _measure(name, path, device, cache, lock, searched) for name, path in sources.items()}
 
 
 def _measure(

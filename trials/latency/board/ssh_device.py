@@ -29,6 +29,8 @@ from trials.onnx.requirements import has_other_files, write_whole
 from trials.scratch import temporary_folder
 
 Result = TypeVar("Result")
+_THROTTLES = "throttles"
+"""In the faults of a clock that fell (`judge_run`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,8 +142,11 @@ class SshDevice:
         words = next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1])
         raise DeviceError(f"run.py ended with status {ended.exit_status} on the board: {words}")
 
-    def time_reference(self, times: int) -> list[TimedRun]:
+    def time_reference(self, times: int) -> tuple[list[TimedRun], bool]:
         """Time the reference network several times; runs without a fault (`judge`) that agree give its new first figure.
+
+        Returns:
+            The runs, and whether there is a new first figure.
 
         Raises:
             DeviceError: the board cannot be reached, or cannot run the network.
@@ -149,15 +154,16 @@ class SshDevice:
         with self._reference_file() as path:
             shape = check_onnx(path, version=self.board.trtexec.version)
 
-            def work(session: BoardSession) -> list[TimedRun]:
+            def work(session: BoardSession) -> tuple[list[TimedRun], bool]:
                 bench = self.bench(session)
                 engine = bench.find_or_build(path, shape=shape)
                 runs = [bench.time(engine, shape=shape) for _ in range(times)]
                 medians = [float(np.median(run.samples_ms)) for run in runs if not judge(run).faults]
-                if len(medians) > 1 and grade_repeats(medians) != "unsteady":
+                is_first = len(medians) > 1 and grade_repeats(medians) != "unsteady"
+                if is_first:
                     middle = float(np.median(medians))
                     session.set_reference(Reference(engine=engine.file, first_ms=middle, last_ms=middle))
-                return runs
+                return runs, is_first
 
             return self._in_session(work)
 
@@ -256,7 +262,7 @@ class _Measurement:
             if not faults:
                 return self._latency(session, engine, timed, [*repeats, *verdict.notes])
             repeats.append(f"measured again, since {'; '.join(faults)}")
-        raise self._unsteady(faults, timed, verdict)
+        raise self._unsteady(faults, timed)
 
     def _check_reference(self, bench: EngineBench, engine: Engine, *, is_due: bool) -> tuple[Engine, list[str]]:
         """Time the reference if it is due, or had moved the last time; return its engine, and a fault if it has moved."""
@@ -268,8 +274,15 @@ class _Measurement:
         again = _find_reference(session, engine)
         if again is None and known is not None and has_moved(known.last_ms, first_ms=known.first_ms):
             again = known  # rebuilt while it was away from its first figure, which would else be forgotten
-        if again is None and (faults := judge(timed).faults):  # no figure to compare later ones with
-            return engine, [f"of the reference network, {fault}" for fault in faults]
+        if again is None and judge(timed).faults:  # no figure to compare later ones with
+            engine, timed = self._time(
+                bench, engine, self.reference_path, shape=_REFERENCE_SHAPE
+            )  # the clock is up now
+        if again is None and (faults := judge(timed).faults):
+            told = [f"of the reference network, {fault}" for fault in faults]
+            note = f"no first figure of the reference: {'; '.join(faults)}"
+            session.notes += [] if note in session.notes else [note]
+            return engine, [fault for fault in told if _THROTTLES in fault]
         median = float(np.median(timed.samples_ms))
         first = again.first_ms if again else median
         session.set_reference(Reference(engine=engine.file, first_ms=first, last_ms=median))
@@ -314,11 +327,11 @@ class _Measurement:
             after=timed.run.after.figures(),
         )
 
-    def _unsteady(self, faults: list[str], timed: TimedRun, verdict: Verdict) -> UnstableError:
+    def _unsteady(self, faults: list[str], timed: TimedRun) -> UnstableError:
         state = timed.run.after
         if state.is_clock_locked is False:
             hint = "lock the clocks on the board (sudo jetson_clocks), then run the same command again"
-        elif any("throttles" in fault for fault in verdict.faults):
+        elif any(_THROTTLES in fault for fault in faults):
             hint = "cool the board, or choose a lower power mode (sudo nvpmodel -m …), then run the same command again"
         else:
             hint = f"stop other work on the board; `yoloret-nas device {self.device.name}` gives more advice"

@@ -235,7 +235,7 @@ def test_networks_that_all_score_alike_teach_the_sampler_nothing(
     _, alone, _ = search(one_shot(name="alone", one_shot=False))
     assert [one.architecture for one in executor.started[1:]] == [one.architecture for one in alone.started]
     (sentence,) = make_report(read_study(one_shot().root, "study")).priors
-    assert "too few to compare" in sentence
+    assert "too few to say" in sentence
 
 
 @pytest.mark.parametrize("request_to_end", ["finish", "now"])

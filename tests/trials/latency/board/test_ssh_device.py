@@ -502,6 +502,22 @@ def test_a_throttled_run_is_no_first_figure_of_the_reference(
     assert device.measure(network).notes == ()
 
 
+def test_a_noisy_run_of_the_reference_is_no_first_figure_and_no_reason_to_refuse(
+    board: LoopbackBoard, device: SshDevice, network: Path
+) -> None:
+    board.fail(time=["noise"])
+    assert device.measure(network).notes == ()  # timed once more, it was steady
+    assert list(board.cache.glob("*/reference"))
+    for kept in board.cache.glob("*/reference"):
+        kept.unlink()
+    board.fail(time=["noise", "noise"])
+    latency = device.measure(network)
+    assert latency.reference_ms is None
+    (note,) = latency.notes
+    assert note.startswith("no first figure of the reference: passes vary by")
+    assert not list(board.cache.glob("*/reference"))
+
+
 @pytest.mark.parametrize(("status", "seconds", "told"), [(143, 40, 124), (137, 40, 124), (124, 40, 124), (143, 3, 143)])
 def test_a_limit_is_one_whatever_keeps_it(status: int, seconds: int, told: int) -> None:
     """GNU's timeout gives 124, busybox's the status of the signal, and so does the shell where there is none."""
