@@ -30,11 +30,6 @@ from trials.onnx.requirements import has_other_files, write_whole
 from trials.scratch import temporary_folder
 from trials.whole_file import whole_file
 
-_NO_GPU = (
-    "PyTorch sees no NVIDIA GPU on this machine",
-    "check that nvidia-smi works and that PyTorch is a CUDA build, or use cpu or ssh://nano",
-)
-"""Message and hint."""
 _TYPES = {
     "FLOAT": torch.float32,
     "HALF": torch.float16,
@@ -77,10 +72,8 @@ class CudaDevice:
     """Loads an engine for timing; None for a CUDA graph of it. Tests pass a scripted one."""
 
     def __post_init__(self) -> None:
-        if not torch.cuda.device_count():  # first: nothing to install helps here
-            raise UnknownDeviceError(f"device {self.name}: {_NO_GPU[0]}", hint=_NO_GPU[1])
-        if not self.tensorrt.supports(self.gpu.capability):
-            major, minor = self.gpu.capability
+        major, minor = self.gpu.capability  # the GPU first: where there is none, no TensorRT to install helps
+        if not self.tensorrt.supports((major, minor)):
             raise UnknownDeviceError(
                 f"device {self.name}: {self.tensorrt} does not run on {self.gpu.name}, whose compute capability is "
                 f"{major}.{minor}",
@@ -105,14 +98,17 @@ class CudaDevice:
     @cached_property
     def gpu(self) -> Gpu:
         """The GPU as the driver describes it."""
+        if not _torch_uuids():
+            raise UnknownDeviceError(
+                f"device {self.name}: PyTorch sees no NVIDIA GPU on this machine",
+                hint="check that nvidia-smi works and that PyTorch is a CUDA build, or use cpu or ssh://nano",
+            )
         visible = _visible(read_gpus())
-        if not visible and _torch_uuids():
+        if not visible:
             raise UnknownDeviceError(
                 f"device {self.name}: what PyTorch sees is a part of a GPU (MIG), whose latency depends on the other parts",
                 hint="measure on a whole GPU, on cpu or on ssh://nano; trainings may run on a part",
             )
-        if not visible:
-            raise UnknownDeviceError(f"device {self.name}: {_NO_GPU[0]}", hint=_NO_GPU[1])
         # The lowest number, not CUDA's first: each trial sees the GPU it trains on first.
         index = min(visible) if self.index is None else self.index
         if index not in visible:
