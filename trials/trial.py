@@ -270,7 +270,7 @@ class _Trial:
             work_dir=request.work_dir,
             resume=request.train.is_resumable,
             parent=self._read_parent(dataset),
-            pretrained=pretrained if request.parent is None else (),  # what is inherited replaces them
+            pretrained=() if request.is_shared else pretrained,  # shared weights learn at a rate of their own
             between_steps=self._lock.yield_to_measurement,
         )
         self._result = replace(

@@ -1,8 +1,11 @@
 """Scores a named network on a dataset."""
 
+from collections.abc import Callable
+
 import click
 
-from trials.data import open_dataset
+from spaces.counted import counted
+from trials.data import DatasetError, open_dataset
 from trials.data.image_check import check_images
 from trials.scoring import Scores, label_as_network, score_detections, score_network
 from trials.training import load_trained, read_checkpoint
@@ -15,12 +18,31 @@ from yoloret_nas.sources import Source, SourceError
 from yoloret_nas.terminal.console import progress_console
 
 
-def score_source(source: Source, *, data: str, split: str, batch_size: int = 16, skip_broken: bool = False) -> Scores:
+def score_source(
+    source: Source,
+    *,
+    data: str,
+    split: str,
+    notice: Callable[[str], None],
+    batch_size: int = 16,
+    skip_broken: bool = False,
+) -> tuple[Scores, int]:
     """Score a trained network on a split of a dataset, on a GPU where there is one; an export's file as `run.py` runs it.
+
+    Args:
+        source: The network.
+        data: The dataset.
+        split: One of its splits.
+        notice: Receives what is assumed of the dataset, and what is left out of it.
+        batch_size: Images at once.
+        skip_broken: Whether broken items are left out rather than refused.
+
+    Returns:
+        The scores, and the number of images.
 
     Raises:
         SourceError: it has no weights, or is the file with non-maximum suppression.
-        DatasetError: the data cannot be read, or has classes that the network does not know.
+        DatasetError: the data cannot be read, has classes that the network does not know, or no object in the split.
         click.BadParameter: there is no such split.
     """
     if source.file is not None and source.file.name in (NMS_FILE, EFFICIENT_NMS_FILE):
@@ -30,21 +52,28 @@ def score_source(source: Source, *, data: str, split: str, batch_size: int = 16,
         )
     detector = None if source.file is None else open_bundle(source.file.parent, source.file.name)
     checkpoint = None if detector else read_checkpoint(source.checkpoint)
-    dataset = open_dataset(data, on_broken="skip" if skip_broken else "stop", is_trained_on=False)
+    dataset = open_dataset(data, on_broken="skip" if skip_broken else "stop", scored=split)
     with showing_check(progress_console()) as report_check:
         checked = check_images(dataset, splits=(split,), skip_broken=skip_broken, report=report_check)
         dataset = checked.dataset
+    for note in (*dataset.notes, *(f"left out: {line}" for line in dataset.left_out)):
+        notice(note)
     if split not in dataset.splits:
         raise click.BadParameter(
             f"{dataset.name} has no split {split!r}, only {', '.join(dataset.splits)}", param_hint="--split"
+        )
+    num_images = len(dataset.splits[split])
+    if not any(sample.has_object for sample in dataset.splits[split]):
+        raise DatasetError(
+            f"{dataset.name}: its {split} split has {counted(num_images, 'image(s)')} and no object to find"
         )
     if detector is not None:
         samples = label_as_network(dataset, split, detector.class_names, name=source.label)
         with showing_images(progress_console(), f"trying {source.label} on") as report:
             found = detect_all(detector, samples, report)
-        return score_detections(found, samples, class_names=detector.class_names)
+        return score_detections(found, samples, class_names=detector.class_names), num_images
     assert checkpoint is not None
     samples = label_as_network(dataset, split, checkpoint.decoding.class_names, name=source.label)
     usable = find_gpus().usable
     network = load_trained(source.architecture, checkpoint).to(f"cuda:{usable[0]}" if usable else "cpu")
-    return score_network(network, samples, decoding=checkpoint.decoding, batch_size=batch_size)
+    return score_network(network, samples, decoding=checkpoint.decoding, batch_size=batch_size), num_images

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shlex
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -264,6 +265,77 @@ def test_field_data_is_scored_by_its_classes_names(call: Call, real_study: RealS
     refused = call("data", "field")
     assert refused.code == 2
     assert "no training split; found test" in refused.said
+
+
+@pytest.fixture
+def field() -> Callable[..., Path]:
+    """Writes a dataset of triangles: each split's images, with the text of their labels."""
+
+    def write(**splits: Sequence[str]) -> Path:
+        for split, labels in splits.items():
+            Path("field", split).mkdir(parents=True)
+            for number, text in enumerate(labels):
+                Image.new("RGB", (64, 64), (number, 0, 0)).save(f"field/{split}/{number}.png")
+                Path(f"field/{split}/{number}.txt").write_text(text)
+        places = "".join(f"{split}: {split}\n" for split in splits)
+        Path("field/data.yaml").write_text(f"{places}names: [triangle]")
+        return Path("field")
+
+    return write
+
+
+TRIANGLE = "0 0.5 0.5 0.5 0.5"
+
+
+def test_what_is_scored_of_the_data_is_told(
+    call: Call, real_study: RealStudy, tiny: Path, field: Callable[..., Path]
+) -> None:
+    words = ("--dir", real_study.root, "--data", field(train=[TRIANGLE] * 7))
+    note = "note: no validation split: 1 of 7 training images set apart for it\n"
+    called = call("eval", "real:0", *words)
+    assert called.code == 0, called.said
+    assert called.err.count(note) == 1
+    assert "real:0 on field, val (1 image): AP 0." in called.out
+    called = call("eval", "real:0", *words, "--json")
+    assert json.loads(called.out)["num_images"] == 1
+    assert called.err.count(note) == 1
+    called = call("compare", "real:0", "real:1", tiny, *words, "--json", "--device", "cpu:threads=1")
+    assert [row["images"] for row in json.loads(called.out)] == [1, 1, None]
+    assert called.err.count(note) == 1
+
+
+def test_broken_images_of_a_scored_test_split_stop_or_are_told(
+    call: Call, real_study: RealStudy, field: Callable[..., Path]
+) -> None:
+    data = field(train=[TRIANGLE], val=[TRIANGLE], test=[TRIANGLE, TRIANGLE, "0 9 9 9"])
+    for command in ("eval", "compare"):
+        words = (command, "real:0", "--dir", real_study.root, "--data", data, "--split", "test")
+        refused = call(*words)
+        assert refused.code == 2
+        assert "test/2.txt: line 1: holds 3 numbers after the class" in refused.said
+        called = call(*words, "--skip-broken", "--json")
+        assert called.code == 0, called.said
+        assert "note: left out: test/2.txt: line 1: holds 3 numbers after the class" in called.err
+        found = json.loads(called.out)
+        assert (found["num_images"] if command == "eval" else found[0]["images"]) == 2
+
+
+def test_a_split_without_objects_has_no_score(call: Call, real_study: RealStudy, field: Callable[..., Path]) -> None:
+    words = (
+        "eval",
+        "real:0",
+        "--dir",
+        real_study.root,
+        "--data",
+        field(train=[TRIANGLE], val=[""], test=[""]),
+        "--json",
+    )
+    refused = call(*words)
+    assert (refused.code, refused.out) == (2, "")
+    assert "field: its val split has 1 image and no object to find" in refused.said
+    refused = call(*words, "--split", "test")
+    assert (refused.code, refused.out) == (2, "")
+    assert "note: the test split is left out: 1 image, no objects" in refused.said
 
 
 def test_a_search_cannot_be_continued_as_a_training(call: Call, tiny: Path, real_study: RealStudy) -> None:

@@ -52,11 +52,11 @@ class AugmentSettings:
     mosaic: float = 0.0
     """Probability of a mosaic of four images, 0 to 1."""
     max_boxes: int = 0
-    """Most boxes kept in an image, drawn at random; 0 keeps all."""
+    """Most objects trained on in an image, drawn at random, of which the others are ignored; 0 for no limit."""
     min_visible: float = 0.15
-    """A box is dropped if less than this share of its area stays inside, 0 to 1."""
+    """An object is dropped if less than this share of its area stays inside, 0 to 1."""
     min_side_px: float = 2.0
-    """A box is dropped if a side in the square is shorter than this, pixels."""
+    """An object is dropped if a side in the square is shorter than this, pixels."""
 
     def __post_init__(self) -> None:
         low, high = self.scale
@@ -101,7 +101,8 @@ def paper_augmentation() -> AugmentSettings:
     """Return YOLO-ReT's augmentation; 3 ms for an image at 320 px on one core.
 
     Source: prakharg24/yoloret (MIT): scale 0.25 to 2, aspect jitter 0.3, random placement, flip, hue, saturation,
-    gamma, contrast, JPEG quality, at most 20 boxes an image. Here the hue is in degrees of the colour wheel.
+    gamma, contrast, JPEG quality, at most 20 objects an image. Here the hue is in degrees of the colour wheel, and further
+    objects are ignored; there they are background.
     """
     return AugmentSettings(
         scale=(0.25, 2.0),
@@ -133,8 +134,8 @@ class Labelled(NamedTuple):
 def augment(given: Labelled, size: int, *, settings: AugmentSettings, rng: np.random.Generator) -> Labelled:
     """Return an augmented copy of an image in a square of side S, with its boxes.
 
-    Boxes are clipped to the square; those left with less than ``min_visible`` of their area, or with a side under
-    ``min_side_px``, are dropped.
+    Boxes are clipped to the square; objects left with less than ``min_visible`` of their area, or with a side under
+    ``min_side_px``, are dropped. What is ignored stays while any of it is inside: it would else count as background.
 
     Args:
         given: Any size.
@@ -218,7 +219,7 @@ def _warp(
 def _place_boxes(
     given: Labelled, matrix: npt.NDArray[np.float64], *, window: tuple[int, int, int, int], settings: AugmentSettings
 ) -> Labelled:
-    """Move the boxes, clip them to a window (xyxy) of the square and drop those left too small."""
+    """Move the boxes, clip them to a window (xyxy) of the square and drop objects left too small."""
     scales, offset = matrix[[0, 1], [0, 1]], matrix[:, 2]
     corners = given.boxes.reshape(-1, 2, 2).astype(np.float64) * scales + offset  # (N, 2, 2)
     whole = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)  # (N, 4): a flip swaps the corners
@@ -227,17 +228,18 @@ def _place_boxes(
     sides, whole_sides = clipped[:, 2:] - clipped[:, :2], whole[:, 2:] - whole[:, :2]
     kept = (sides >= settings.min_side_px).all(axis=1)
     kept &= sides.prod(axis=1) >= settings.min_visible * whole_sides.prod(axis=1)
+    kept |= given.ignored & (sides > 0).all(axis=1)
     return Labelled(given.image, clipped[kept].astype(np.float32), given.labels[kept], given.ignored[kept])
 
 
 def _limit_boxes(given: Labelled, max_boxes: int, rng: np.random.Generator) -> Labelled:
-    """Keep at most so many objects, drawn at random, and all that is ignored: it would else count as background."""
+    """Ignore all but so many objects, drawn at random; left out, the others would count as background."""
     objects = np.flatnonzero(~given.ignored)
     if not max_boxes or len(objects) <= max_boxes:
         return given
-    drawn = objects[rng.permutation(len(objects))[:max_boxes]]
-    kept = np.sort(np.concatenate([drawn, np.flatnonzero(given.ignored)]))
-    return Labelled(given.image, given.boxes[kept], given.labels[kept], given.ignored[kept])
+    ignored = given.ignored.copy()
+    ignored[objects[rng.permutation(len(objects))[max_boxes:]]] = True
+    return given._replace(ignored=ignored)
 
 
 def _change_colours(

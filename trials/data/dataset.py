@@ -213,7 +213,7 @@ def assemble_dataset(
 ) -> Dataset:
     """Return the dataset of these splits, with a validation split taken from training where it has none.
 
-    A test split without annotated objects is left out with a note: no training needs it.
+    A test split without objects is left out with a note: no training needs it, and nothing can be scored on it.
 
     Args:
         name: Names the dataset in messages.
@@ -227,14 +227,14 @@ def assemble_dataset(
         DatasetError: There are no classes or one's name is not valid text, there is no split, or one is empty.
     """
     if not class_names:
-        raise DatasetError(f"{name}: no annotated object, so no classes")
+        raise DatasetError(f"{name}: no annotated object, so no classes", hint="; ".join(notes))
     for class_name in class_names:
         if not is_text(class_name):
             raise DatasetError(f"{name}: the class name {class_name!r} is not valid text", hint="save it as UTF-8")
         if printable(class_name) != class_name:
             raise DatasetError(f"{name}: the class name {class_name!r} holds control characters", hint="rename it")
     notes = list(notes)
-    if not any(len(sample.labels) for sample in splits.get("test", ())):
+    if not any(sample.has_object for sample in splits.get("test", ())):
         num_images = len(splits.get("test", ()))
         notes += (
             [f"the test split is left out: {counted(num_images, 'image(s)')}, no objects"] if "test" in splits else []

@@ -29,6 +29,7 @@ _READER = f"2, Pillow {PIL.__version__}"
 """Identifies what decoded an image; another version of ours or Pillow's may judge otherwise."""
 
 _COLUMNS = ("path", "num_bytes", "changed_ns", "reader", "digest", "thumbnail")
+_MOST_THREADS = 8  # each holds a decoded image, and a container may have little memory on a host of many cores
 _Result = TypeVar("_Result")
 
 
@@ -137,8 +138,8 @@ def _look_at_all(
         return looks, faults
     sound: dict[_Stamp, Look] = {}
     report(0, len(unknown))
-    # Pillow's decoders run without the interpreter's lock: threads keep all cores busy, and need no start of their own.
-    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+    # Pillow's decoders run without the interpreter's lock: threads keep the cores busy, and need no start of their own.
+    pool = ThreadPoolExecutor(min(_MOST_THREADS, len(os.sched_getaffinity(0))))
     try:
         for done, (sample, found) in enumerate(zip(unknown, pool.map(_decode, unknown), strict=True), start=1):
             stamp = stamps[sample.name]

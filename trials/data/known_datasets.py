@@ -91,11 +91,11 @@ def fetch_known(name: str, report: ReportFetch = lambda archive, done, whole: No
     return folder
 
 
-def open_known(name: str, *, on_broken: OnBroken = "stop") -> Dataset:
+def open_known(name: str, *, on_broken: OnBroken = "stop", scored: str | None = None) -> Dataset:
     """Open a dataset of `KNOWN` with the paper's splits; fetch it first if it is missing.
 
     Broken boxes are skipped and listed: the archives have the right digests, so the boxes are the originals' own. COCO's
-    train2017 has two without area (in images 200365 and 550395).
+    train2017 has two without area (in images 200365 and 550395). The arguments are those of `open_dataset`.
 
     Raises:
         DatasetError: It cannot be fetched, or an image is missing or broken.
@@ -104,8 +104,8 @@ def open_known(name: str, *, on_broken: OnBroken = "stop") -> Dataset:
     if on_broken == "stop":
         on_broken = "skip-boxes"
     if name == "coco":
-        return read_coco(FileTree(folder), on_broken=on_broken)
-    years = read_voc(FileTree(folder), on_broken=on_broken)
+        return read_coco(FileTree(folder), on_broken=on_broken, scored=scored)
+    years = read_voc(FileTree(folder), on_broken=on_broken, scored=scored)
     trainval = sorted((*years.splits["train"], *years.splits["val"]), key=lambda sample: sample.name)
     train, val = split_off_validation(trainval, count=_NUM_VOC_VAL)
     return assemble_dataset(

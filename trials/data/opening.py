@@ -20,7 +20,7 @@ from trials.data.shapes import is_shapes_spec, make_shapes, parse_shapes
 
 
 class _Read(Protocol):
-    def __call__(self, tree: FileTree, *, on_broken: OnBroken) -> Dataset: ...
+    def __call__(self, tree: FileTree, *, on_broken: OnBroken, scored: str | None) -> Dataset: ...
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ _FORMATS: dict[DatasetFormat, _Format] = {
 """How each format is recognised and read; where a folder holds several, the first one is read."""
 
 
-def open_dataset(spec: str, *, on_broken: OnBroken = "stop", is_trained_on: bool = True) -> Dataset:
+def open_dataset(spec: str, *, on_broken: OnBroken = "stop", scored: str | None = None) -> Dataset:
     """Open the dataset given by a path, a name or a ``shapes`` description.
 
     The format is recognised by the files and what is in them, not by their folders' names. Annotations are read and image
@@ -54,10 +54,11 @@ def open_dataset(spec: str, *, on_broken: OnBroken = "stop", is_trained_on: bool
             ``shapes[:key=value,...]`` for generated images (see `trials.data.shapes`); or ``voc`` or ``coco`` for the
             original datasets, downloaded if needed (see `trials.data.known_datasets`). Use ``./voc`` for a folder of
             such a name.
-        on_broken: ``stop`` raises at the first broken item of the training and validation splits; ``skip`` skips it and
-            lists it in ``left_out``. Broken items of the test split, and broken boxes of the original datasets, are
-            always skipped.
-        is_trained_on: Whether it must have training images; one on which networks are only scored need not.
+        on_broken: ``stop`` raises at the first broken item of the training, validation and scored splits; ``skip`` skips it
+            and lists it in ``left_out``. Broken items of a test split that is not scored, and broken boxes of the original
+            datasets, are always skipped.
+        scored: The split on which networks are only scored; None for a dataset that they are trained on, which must have
+            training images, so that its only annotation file is for training whatever split its name is of.
 
     Raises:
         DatasetError: The path is missing or of an unknown format, a split is empty or the training split missing, or an
@@ -66,7 +67,7 @@ def open_dataset(spec: str, *, on_broken: OnBroken = "stop", is_trained_on: bool
     if is_shapes_spec(spec):
         return make_shapes(parse_shapes(spec))
     if spec in KNOWN:
-        return open_known(spec, on_broken=on_broken)
+        return open_known(spec, on_broken=on_broken, scored=scored)
     path = Path(spec).expanduser()
     if not path.exists():
         raise DatasetError(
@@ -83,12 +84,12 @@ def open_dataset(spec: str, *, on_broken: OnBroken = "stop", is_trained_on: bool
         )
     others = [f"annotations in the format {name} are there too: not read, {found[0]} is" for name in found[1:]]
     try:
-        dataset = _FORMATS[found[0]].read(tree, on_broken=on_broken)
+        dataset = _FORMATS[found[0]].read(tree, on_broken=on_broken, scored=scored)
     except DatasetError as error:
         if not others:
             raise
         raise DatasetError(error.message, hint="; ".join(filter(None, (error.hint, *others)))) from error
-    if is_trained_on and "train" not in dataset.splits:
+    if scored is None and "train" not in dataset.splits:
         raise DatasetError(
             f"{dataset.name}: no training split; found {', '.join(dataset.splits)}",
             hint="add training images; without them a trained network can be scored on it, with yoloret-nas eval",

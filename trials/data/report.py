@@ -30,6 +30,8 @@ FINEST_STRIDE = 8
 """Pixels of a network's input for each cell of its finest output: of objects in one cell, one is found."""
 SIZES_BY_SPACE = {"tiny": (64, 96, 128, 160), "nano": (160, 192, 224, 256, 288, 320, 352, 384, 416)}
 """Input sizes that a search tries by default, without and with a GPU or board; named spaces are not imported, for speed."""
+MOST_DETECTIONS = 100
+"""Most objects of an image that can be found: `DetectionSettings.max_detections`, by which networks are scored."""
 MOST_ASPECT = 2.0
 """Longer by shorter side of an image that fills just half of a square input."""
 
@@ -125,6 +127,12 @@ def describe_dataset(dataset: Dataset, looks: Mapping[str, Look] = MappingProxyT
         if slivers:
             notes.append(
                 f"{split}: {counted(len(slivers), 'image(s) has|have')} boxes under 2 px wide or high, first {slivers[0]}"
+            )
+        crowded = [s.name for s in samples if (~s.ignored).sum() > MOST_DETECTIONS]
+        if crowded:
+            notes.append(
+                f"{split}: {counted(len(crowded), 'image(s) has|have')} more than {MOST_DETECTIONS} objects, "
+                f"and no more detections of an image are scored, first {crowded[0]}: cut them into tiles"
             )
         repeated = [s.name for s in samples if _has_repeated_object(s)]
         if repeated:

@@ -21,7 +21,7 @@ class DetectionSettings:
     nms_iou: float = 0.6
     """A box is dropped if its IoU with a better one of its class is above this; above 0 and at most 1."""
     max_detections: int = 100
-    """Most detections of an image, at least 1. COCO's scoring uses 100."""
+    """Most detections of an image, of all classes together, at least 1. COCO's scoring uses 100 of each class."""
     max_candidates: int = 1000
     """Most pairs of prediction and class that enter NMS, at least 1. It bounds the time."""
 

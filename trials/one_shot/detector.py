@@ -23,7 +23,7 @@ from trials.training.kept_memory import keep_freed_memory
 from trials.training.mixed_convolutions import mix_convolutions
 
 _SMALLEST_SIDE_PX = 2.0
-"""Boxes that a smaller image makes smaller are left out."""
+"""Objects that a smaller image makes smaller are left out."""
 
 
 class OneShotDetector(LightningModule):
@@ -90,7 +90,7 @@ class OneShotDetector(LightningModule):
 
 
 def shrink(batch: Batch, size: int) -> Batch:
-    """Return a batch of square images at a smaller size, without the boxes that become too small.
+    """Return a batch of square images at a smaller size, without the objects that become too small.
 
     Args:
         batch: Images (B, 3, S, S) uint8, boxes in their pixels.
@@ -101,7 +101,7 @@ def shrink(batch: Batch, size: int) -> Batch:
         return batch
     images = F.interpolate(batch.images.float(), size=(size, size), mode="bilinear", antialias=True)
     boxes = batch.boxes * (size / whole)
-    kept = ((boxes[:, 2:] - boxes[:, :2]) >= _SMALLEST_SIDE_PX).all(dim=1)
+    kept = ((boxes[:, 2:] - boxes[:, :2]) >= _SMALLEST_SIDE_PX).all(dim=1) | batch.ignored
     return batch._replace(
         images=images.round().clamp(0, 255).to(torch.uint8),
         boxes=boxes[kept],

@@ -60,8 +60,11 @@ def choose_samples(samples: Sequence[Sample], *, num_classes: int) -> list[Sampl
     They come from all over the split, since neighbours often look alike.
     """
     order = np.random.default_rng(0).permutation(len(samples)).tolist()
-    of_class = [[place for place in order if label in samples[place].labels] for label in range(num_classes)]
-    in_turn = itertools.chain.from_iterable(itertools.zip_longest(*of_class))
+    of_class: list[list[int]] = [[] for _ in range(num_classes)]
+    for place in order:
+        for label in set(samples[place].labels.tolist()):
+            of_class[label].append(place)
+    in_turn = itertools.chain.from_iterable(itertools.zip_longest(*(places[:_NUM_IMAGES] for places in of_class)))
     chosen = dict.fromkeys(place for place in [*in_turn, *order] if place is not None)
     return [samples[place] for place in itertools.islice(chosen, _NUM_IMAGES)]
 

@@ -4,7 +4,7 @@ Legend: B batch, S side of the square images, A anchors a cell, K classes.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from lightning.pytorch import LightningModule
@@ -25,11 +25,12 @@ class DetectionModule(LightningModule):
     """A network with its loss, optimiser and scorer; it contains only steps.
 
     Args:
-        network: Returns raw maps; has a `backbone` if `frozen_epochs` is above 0.
+        network: Returns raw maps.
         loss: Of the raw maps.
         scorer: Of the validation split.
         make_optimiser: Returns the network's optimiser and a schedule in steps.
-        frozen_epochs: Epochs at the start in which the backbone is frozen.
+        pretrained: Modules of the network that start from ImageNet weights.
+        frozen_epochs: Epochs at the start in which these are frozen.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class DetectionModule(LightningModule):
         *,
         scorer: DetectionScorer,
         make_optimiser: Callable[[nn.Module], tuple[Optimizer, LRScheduler]],
+        pretrained: Sequence[nn.Module] = (),
         frozen_epochs: int = 0,
     ) -> None:
         super().__init__()
@@ -47,6 +49,7 @@ class DetectionModule(LightningModule):
         self.scores: Scores | None = None  # of the last validation
         self._scorer = scorer
         self._make_optimiser = make_optimiser
+        self._pretrained = pretrained
         self._frozen_epochs = frozen_epochs
 
     def setup(self, stage: str) -> None:
@@ -66,11 +69,11 @@ class DetectionModule(LightningModule):
             nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
 
     def on_train_epoch_start(self) -> None:
-        """Freeze or unfreeze the backbone, and have the last epoch scored."""
+        """Freeze or unfreeze what starts from ImageNet weights, and have the last epoch scored."""
         if self.current_epoch + 1 == self.trainer.max_epochs:
             self.trainer.check_val_every_n_epoch = 1  # the last epoch is scored even if it is not a multiple
         if self._frozen_epochs:
-            set_frozen(self.network, is_frozen=self.current_epoch < self._frozen_epochs)
+            set_frozen(self._pretrained, is_frozen=self.current_epoch < self._frozen_epochs)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
@@ -99,13 +102,11 @@ def split_targets(batch: Batch) -> tuple[Targets, Targets]:
     return targets.take(~batch.ignored), targets.take(batch.ignored)
 
 
-def set_frozen(network: nn.Module, *, is_frozen: bool) -> None:
-    """Freeze or unfreeze the backbone; frozen, it has no gradients and its batch norms keep their statistics."""
-    backbone = network.backbone
-    if not isinstance(backbone, nn.Module):
-        raise TypeError(f"backbone of {type(network).__name__} is not a module")
-    backbone.requires_grad_(not is_frozen)
-    backbone.train(not is_frozen)
+def set_frozen(modules: Iterable[nn.Module], *, is_frozen: bool) -> None:
+    """Freeze or unfreeze modules; frozen, they have no gradients and their batch norms keep their statistics."""
+    for module in modules:
+        module.requires_grad_(not is_frozen)
+        module.train(not is_frozen)
 
 
 def initialise_prediction_bias(

@@ -43,7 +43,7 @@ def quick_recipe() -> TrainSettings:
 
 
 def paper_recipe() -> TrainSettings:
-    """Return YOLO-ReT's recipe: Adam, 100 epochs with the backbone frozen at 1e-3, 150 unfrozen at 1e-4, each with a cosine.
+    """Return YOLO-ReT's recipe: Adam, 100 epochs at 1e-3 with ImageNet's weights frozen, 150 at 1e-4, each with a cosine.
 
     `--recipe paper`. Source: prakharg24/yoloret, `code/train.py` (MIT).
     """

@@ -55,7 +55,8 @@ class TrainSettings:
     clip_norm: float = 10.0
     """Gradients are clipped to this norm; 0 for no clipping."""
     frozen_epochs: int = 0
-    """Epochs at the start with a frozen backbone, its norms in evaluation mode; 0 to `epochs` - 1."""
+    """Epochs at the start in which modules that start from ImageNet weights are frozen, their norms in evaluation mode; 0 to
+    `epochs` - 1."""
     frozen_learning_rate: float = 1e-3
     """Peak learning rate of the frozen epochs, which have their own cosine; above 0."""
     ema_decay: float = 0.999

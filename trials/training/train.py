@@ -102,7 +102,8 @@ def train_network(
             `read_checkpoint`), and for `last.ckpt` if the settings are resumable.
         resume: Whether to resume from `last.ckpt` if it exists and is of this dataset.
         parent: Weights of a network that was trained on this data; those that fit are inherited, the others stay as given.
-        pretrained: Modules of the network that start from ImageNet weights; they learn at the settings' `transfer_rate`.
+        pretrained: Modules of the network that start from ImageNet weights; they learn at the settings' `transfer_rate`, and
+            are frozen in its `frozen_epochs`.
         between_steps: Called before each training step; the time it takes does not count as training.
 
     Raises:
@@ -138,7 +139,7 @@ def train_network(
     reports, pauses = EpochReports(report), Pauses(between_steps)
     callbacks: list[Callback] = [WeightAverage(settings.ema_decay)] if settings.ema_decay else []
     callbacks += [pauses, reports]
-    if is_gpu and not settings.frozen_epochs:  # a backbone that thaws changes the backward pass
+    if is_gpu and not settings.frozen_epochs:  # modules that thaw change the backward pass
         batch_size = min(settings.batch_size, len(dataset.splits["train"]))
         callbacks.append(
             RecordedPasses(network, batch_size=batch_size, input_size=input_size, is_bf16=precision == "bf16")
@@ -179,6 +180,7 @@ def _make_detector(
         choose_loss(decoding, strides, anchored=settings.loss, aligned=settings.aligned_loss),
         scorer=DetectionScorer(dataset.splits["val"], decoding, strides=strides),
         make_optimiser=OptimiserFactory(settings=settings, steps_per_epoch=steps_per_epoch, pretrained=pretrained),
+        pretrained=pretrained,
         frozen_epochs=settings.frozen_epochs,
     )
 

@@ -1,6 +1,8 @@
 """`yoloret-nas compare`: networks against each other on devices, the paper's tables from one's own measurements."""
 
+import functools
 import json
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,7 +59,15 @@ def compare(
 
     check_file("--out", out)
     found = [find_source(text, root=root) for text in sources]
-    rows = [_describe(source, data=data, split=split, skip_broken=skip_broken, classes=classes) for source in found]
+
+    @functools.cache  # all networks are scored on the same data
+    def notice(note: str) -> None:
+        click.echo(f"note: {note}", err=True)
+
+    rows = [
+        _describe(source, data=data, split=split, notice=notice, skip_broken=skip_broken, classes=classes)
+        for source in found
+    ]
 
     def show() -> None:
         click.echo(json.dumps(rows, indent=1) if as_json else _table(rows))
@@ -81,7 +91,15 @@ def compare(
         raise click.exceptions.Exit(1)
 
 
-def _describe(source: "Source", *, data: str | None, split: str, skip_broken: bool, classes: int) -> dict[str, Any]:
+def _describe(
+    source: "Source",
+    *,
+    data: str | None,
+    split: str,
+    notice: Callable[[str], None],
+    skip_broken: bool,
+    classes: int,
+) -> dict[str, Any]:
     from spaces.networks import build_network, count_macs, count_params
     from trials.training import CHECKPOINT_FILE
 
@@ -90,30 +108,29 @@ def _describe(source: "Source", *, data: str | None, split: str, skip_broken: bo
     network = build_network(source.architecture, num_classes=num_classes)
     if data is not None and source.record is not None and not is_trained:
         click.echo(f"{source.label} is not scored on {data}: its weights are not kept", err=True)
-    ap, ap50 = (None, None)
-    if is_trained or (source.record is not None and data is None):
-        ap, ap50 = _accuracy(source, data=data, split=split, skip_broken=skip_broken)
+    ap, ap50, num_images = None, None, None
+    if data is not None and is_trained:
+        from yoloret_nas.scoring import score_source
+
+        scores, num_images = score_source(source, data=data, split=split, notice=notice, skip_broken=skip_broken)
+        ap, ap50 = scores.ap, scores.ap50
+    elif data is None and (is_trained or source.record is not None):
+        ap, ap50 = _recorded_accuracy(source)
     return {
         "network": source.label,
         "size": source.architecture.input_size,
         "classes": num_classes,
         "AP": ap,
         "AP50": ap50,
+        **({"images": num_images} if data is not None else {}),
         "MACs M": count_macs(network, input_size=source.architecture.input_size) / 1e6,
         "params M": count_params(network) / 1e6,
     }
 
 
-def _accuracy(
-    source: "Source", *, data: str | None, split: str, skip_broken: bool
-) -> tuple[float | None, float | None]:
+def _recorded_accuracy(source: "Source") -> tuple[float | None, float | None]:
     from yoloret_nas.export.model_card import METRICS_FILE
 
-    if data is not None:
-        from yoloret_nas.scoring import score_source
-
-        scores = score_source(source, data=data, split=split, skip_broken=skip_broken)
-        return scores.ap, scores.ap50
     if source.record is not None:
         return source.record.result.ap, source.record.result.ap50
     assert source.folder is not None

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from spaces.counted import counted
 from yoloret_nas.options.complete import complete_network, complete_path
 
 
@@ -32,14 +33,22 @@ def eval(source: str, data: str, split: str, batch_size: int, skip_broken: bool,
     from yoloret_nas.sources import find_source
 
     found = find_source(source, root=root)
-    scores = score_source(found, data=data, split=split, batch_size=batch_size, skip_broken=skip_broken)
+    scores, num_images = score_source(
+        found,
+        data=data,
+        split=split,
+        notice=lambda note: click.echo(f"note: {note}", err=True),
+        batch_size=batch_size,
+        skip_broken=skip_broken,
+    )
     if as_json:
         by_group = {"per_class_ap": dict(scores.per_class_ap), "per_size_ap": dict(scores.per_size_ap)}
-        figures = {"ap": scores.ap, "ap50": scores.ap50, **by_group}
+        figures = {"num_images": num_images, "ap": scores.ap, "ap50": scores.ap50, **by_group}
         click.echo(json.dumps({"network": found.label, "data": data, "split": split, **figures}, indent=1))
         return
     for name, ap in scores.per_class_ap.items():
         click.echo(f"  {name}: AP {ap:.4f}")
     by_size = ", ".join(f"{size} {ap:.4f}" for size, ap in scores.per_size_ap.items())
-    click.echo(f"AP by COCO's sizes of objects (limits 32² and 96² pixels of the image): {by_size or 'no objects'}")
-    click.echo(f"{found.label} on {data}, {split}: AP {scores.ap:.4f}, AP50 {scores.ap50:.4f}")
+    click.echo(f"AP by COCO's sizes of objects (limits 32² and 96² pixels of the image): {by_size}")
+    images = counted(num_images, "image(s)")
+    click.echo(f"{found.label} on {data}, {split} ({images}): AP {scores.ap:.4f}, AP50 {scores.ap50:.4f}")

@@ -11,7 +11,7 @@ def choose_training(
 ) -> TrainSettings:
     """Return the requested recipe, or the data's own, with the requested epochs and batch size.
 
-    A recipe that begins with a frozen backbone keeps the share of its epochs that is frozen.
+    A recipe that begins with frozen blocks keeps the share of its epochs in which they are.
 
     Args:
         recipe: Its name; None takes ``quick`` on generated images and ``modern`` on any other data.

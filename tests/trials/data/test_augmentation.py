@@ -54,7 +54,8 @@ def test_boxes_follow_the_pixels(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(15))
 def test_mosaic_boxes_follow_the_pixels(seed: int) -> None:
     settings = replace(GEOMETRY, mosaic=1.0)
-    result = augment_mosaic([_scene()] * 4, 160, settings=settings, rng=np.random.default_rng(seed))
+    scene = _scene()._replace(ignored=np.zeros(2, np.bool_))
+    result = augment_mosaic([scene] * 4, 160, settings=settings, rng=np.random.default_rng(seed))
     assert result.image.shape == (160, 160, 3)
     assert len(result.boxes) == len(result.labels) == len(result.ignored)
     for left, top, right, bottom in result.boxes.round().astype(int):
@@ -79,10 +80,10 @@ def test_flips_twice_are_none() -> None:
     np.testing.assert_allclose(once.boxes, [[40, 30, 80, 70]])
 
 
-def test_boxes_left_too_small_are_dropped() -> None:
+def test_objects_left_too_small_are_dropped() -> None:
     settings = AugmentSettings(scale=(2.0, 2.0), placement=1.0, min_visible=0.5)
     for seed in range(20):
-        scene = _scene(width=90)
+        scene = _scene(width=90)._replace(ignored=np.zeros(2, np.bool_))
         result = augment(scene, 90, settings=settings, rng=np.random.default_rng(seed))
         areas = (result.boxes[:, 2:] - result.boxes[:, :2]).prod(axis=1)
         whole = np.array([1600, 1800])[result.labels] * 4
@@ -91,11 +92,31 @@ def test_boxes_left_too_small_are_dropped() -> None:
     assert len(tiny.boxes) == 0
 
 
-def test_number_of_boxes_is_limited() -> None:
+@pytest.mark.parametrize("seed", range(20))
+def test_ignored_boxes_stay_while_any_of_them_is_inside(seed: int) -> None:
+    """Dropped, what is left of them would be trained as background."""
+    scene = _scene(width=90)
+    scene = scene._replace(boxes=np.array([[0, 0, 90, 90], [70, 40, 71, 85]], np.float32))
+    settings = AugmentSettings(scale=(4.0, 4.0), placement=1.0, min_visible=0.6)
+    rngs = [np.random.default_rng(seed) for _ in range(2)]
+    assert len(augment(scene._replace(ignored=np.zeros(2, bool)), 90, settings=settings, rng=rngs[0]).boxes) == 0
+    result = augment(scene._replace(ignored=np.ones(2, bool)), 90, settings=settings, rng=rngs[1])
+    assert result.boxes[0].tolist() == [0, 0, 90, 90]
+    assert (result.boxes[:, 2:] > result.boxes[:, :2]).all()
+
+
+def test_a_thin_ignored_box_stays() -> None:
+    given = _scene()._replace(boxes=np.array([[10, 20, 11, 60], [70, 40, 71, 85]], np.float32))
+    result = augment(given, 120, settings=AugmentSettings(), rng=np.random.default_rng(0))
+    assert result.labels.tolist() == [1]  # the object is dropped
+
+
+def test_objects_beyond_the_limit_are_ignored() -> None:
     settings = AugmentSettings(max_boxes=1)
     scene = _scene()._replace(ignored=np.zeros(2, np.bool_))
-    kept = {int(augment(scene, 90, settings=settings, rng=np.random.default_rng(s)).labels.item()) for s in range(20)}
-    assert kept == {0, 1}
+    results = [augment(scene, 90, settings=settings, rng=np.random.default_rng(seed)) for seed in range(20)]
+    assert {tuple(result.ignored.tolist()) for result in results} == {(False, True), (True, False)}
+    assert {tuple(result.labels.tolist()) for result in results} == {(0, 1)}
     ignored = _scene()._replace(ignored=np.array([True, False]))
     for seed in range(20):  # it stays, beside the one object: left out it would be trained as background
         result = augment(ignored, 90, settings=settings, rng=np.random.default_rng(seed))

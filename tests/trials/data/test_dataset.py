@@ -1,6 +1,7 @@
 """Which training images become the validation split of a dataset that has none."""
 
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 
@@ -69,6 +70,14 @@ def test_images_of_two_splits_are_counted_whichever_they_are() -> None:
         "d", "yolo", class_names=["x"], splits={"train": [one], "val": [two, three], "test": [two]}
     )
     assert dataset.notes == ("1 image is in both val and test",)
+
+
+def test_a_test_split_of_ignored_objects_is_left_out() -> None:
+    one, two, three = (_sample(f"{name}.jpg", 0) for name in "abc")
+    three = replace(three, ignored=np.ones(1, np.bool_))
+    dataset = assemble_dataset("d", "yolo", class_names=["x"], splits={"train": [one], "val": [two], "test": [three]})
+    assert list(dataset.splits) == ["train", "val"]
+    assert dataset.notes == ("the test split is left out: 1 image, no objects",)
 
 
 def test_the_copy_of_a_module_shares_its_samples() -> None:

@@ -3,9 +3,11 @@
 import os
 import sqlite3
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -134,6 +136,17 @@ def test_an_image_is_decoded_once_until_it_changes(root: Path, memory: Path, dec
     damage(root, "c")
     assert check() == check() == ["c.jpg"]  # what is broken is looked at again
     assert reports == [(0, 1), (1, 1)]
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(2, 2), (96, 8)])
+def test_memory_does_not_grow_with_a_host_of_many_cores(
+    root: Path, memory: Path, monkeypatch: pytest.MonkeyPatch, cores: int, threads: int
+) -> None:
+    pool = Mock(wraps=ThreadPoolExecutor)
+    monkeypatch.setattr(image_check, "ThreadPoolExecutor", pool)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(cores)))
+    check_images(open_dataset(str(root)), splits=USED, skip_broken=False, memory=memory)
+    pool.assert_called_once_with(threads)
 
 
 def test_looks_are_remembered(root: Path, memory: Path) -> None:

@@ -7,7 +7,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from trials.data import DatasetError, describe_dataset, draw_samples, open_dataset
-from trials.data.report import SIZES_BY_SPACE
+from trials.data.report import MOST_DETECTIONS, SIZES_BY_SPACE
+from trials.detections import DetectionSettings
 from yoloret_nas.commands.data import data
 
 
@@ -102,6 +103,19 @@ def test_an_object_twice_is_told(write_voc) -> None:
     root = write_voc({"a": twice, "b": twice[1:]}, splits={"train": ["a"], "val": ["b"]})
     assert describe_dataset(open_dataset(str(root))).notes[-1:] == (
         "train: 1 image has an object of the same class and box twice, first JPEGImages/a.jpg",
+    )
+
+
+def test_more_objects_than_detections_are_told(write_voc) -> None:
+    assert DetectionSettings().max_detections == MOST_DETECTIONS
+    many = [("cat", 1 + n % 40, 1 + n // 40, 21 + n % 40, 21 + n // 40) for n in range(101)]
+    ignored = ("cat", 1, 1, 30, 30, "difficult")
+    splits = {"train": ["a"], "val": ["b"]}
+    root = write_voc({"a": [*many[1:], ignored], "b": many}, splits=splits)
+    (note,) = (note for note in describe_dataset(open_dataset(str(root))).notes if "objects, and no more" in note)
+    assert note == (
+        "val: 1 image has more than 100 objects, and no more detections of an image are scored, first JPEGImages/b.jpg: "
+        "cut them into tiles"
     )
 
 

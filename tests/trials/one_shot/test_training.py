@@ -182,22 +182,23 @@ def test_a_loss_is_where_its_network_is() -> None:
             assert [buffer.device.type for buffer in loss.buffers()] == [device]
 
 
-def test_a_smaller_image_has_smaller_boxes_and_not_the_tiny_ones() -> None:
-    boxes = torch.tensor([[0.0, 0.0, 32.0, 16.0], [8.0, 8.0, 11.0, 40.0]])
+def test_a_smaller_image_has_smaller_boxes_and_not_the_tiny_objects() -> None:
+    boxes = torch.tensor([[0.0, 0.0, 32.0, 16.0], [8.0, 8.0, 11.0, 40.0], [8.0, 8.0, 11.0, 40.0]])
     batch = Batch(
         images=torch.full((1, 3, 64, 64), 9, dtype=torch.uint8),
         boxes=boxes,
-        labels=torch.tensor([1, 0]),
-        image_index=torch.tensor([0, 0]),
-        ignored=torch.tensor([False, True]),
+        labels=torch.tensor([1, 0, 2]),
+        image_index=torch.tensor([0, 0, 0]),
+        ignored=torch.tensor([False, False, True]),
         sample_index=torch.tensor([3]),
     )
     assert shrink(batch, 64) is batch
     small = shrink(batch, 32)
     assert small.images.shape == (1, 3, 32, 32)
     assert (small.images.float() - 9).abs().max() == 0
-    assert small.boxes.tolist() == [[0.0, 0.0, 16.0, 8.0]]
-    assert (small.labels.tolist(), small.ignored.tolist(), small.sample_index.tolist()) == ([1], [False], [3])
+    assert small.boxes.tolist() == [[0.0, 0.0, 16.0, 8.0], [4.0, 4.0, 5.5, 20.0]]
+    assert (small.labels.tolist(), small.ignored.tolist()) == ([1, 2], [False, True])
+    assert small.sample_index.tolist() == [3]
 
 
 # --- as a trial's process does it -------------------------------------------------------------------------------------

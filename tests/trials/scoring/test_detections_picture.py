@@ -70,6 +70,19 @@ def test_images_of_each_class_come_in_turn_and_empty_ones_last() -> None:
     assert len(choose_samples(few, num_classes=3)) == 3
 
 
+def test_samples_are_looked_at_once_for_all_classes() -> None:
+    class Counting(list[Sample]):
+        num_read = 0
+
+        def __getitem__(self, place):  # type: ignore[no-untyped-def, override]
+            self.num_read += 1
+            return super().__getitem__(place)
+
+    samples = Counting(make_sample(str(number), number % 20) for number in range(60))
+    assert len(choose_samples(samples, num_classes=20)) == 8
+    assert samples.num_read == 60 + 8
+
+
 def test_objects_are_thin_detections_are_thick_and_each_has_its_class_s_colour(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -2,7 +2,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -55,6 +55,7 @@ def train(tmp_path: Path) -> Train:
         report: Report = ignore_progress,
         dataset: Dataset = DATASET,
         resume: bool = False,
+        pretrained: Sequence[nn.Module] = (),
     ) -> TrainResult:
         return train_network(
             network or tiny_network(2),
@@ -65,6 +66,7 @@ def train(tmp_path: Path) -> Train:
             report=report,
             work_dir=tmp_path,
             resume=resume,
+            pretrained=pretrained,
         )
 
     return run
@@ -345,19 +347,21 @@ def test_without_an_average_the_last_weights_are_scored(train: Train) -> None:
     assert train(replace(QUICK, ema_decay=0.0)).history != train().history
 
 
-def test_the_paper_s_recipe_runs_frozen_then_thawed(train: Train) -> None:
+@pytest.mark.parametrize("num_pretrained", [0, 1, 2])
+def test_the_paper_s_recipe_freezes_what_is_pretrained_then_thaws_it(train: Train, num_pretrained: int) -> None:
     network = tiny_network(2, has_bias=False)
     before = {name: value.clone() for name, value in network.backbone.state_dict().items()}
-    changed: dict[int, bool] = {}
+    changed: dict[int, set[str]] = {}
 
     def watch(progress: Progress) -> bool:
         state = network.backbone.state_dict()
-        changed[progress.epoch] = any(not torch.equal(value, before[name]) for name, value in state.items())
+        changed[progress.epoch] = {name[0] for name, value in state.items() if not torch.equal(value, before[name])}
         return True
 
     settings = replace(paper_recipe(), epochs=3, frozen_epochs=2, batch_size=4, accelerator="cpu")
-    train(settings, network=network, report=watch)
-    assert changed == {1: False, 2: False, 3: True}
+    train(settings, network=network, report=watch, pretrained=list(network.backbone)[:num_pretrained])
+    learning = {"0", "1"} - {str(number) for number in range(num_pretrained)}
+    assert changed == {1: learning, 2: learning, 3: {"0", "1"}}
 
 
 class Exploding(TinyNetwork):

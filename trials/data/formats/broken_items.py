@@ -30,14 +30,16 @@ class BrokenItems:
         root: Folder to which shown names are relative.
         on_broken: ``stop`` raises at the first broken item; ``skip`` lists it in ``left_out``; ``skip-boxes`` lists broken
             boxes and raises at any other broken item.
+        scored: The split on which networks are only scored; None where they are trained on the dataset.
     """
 
-    def __init__(self, root: Path, on_broken: OnBroken) -> None:
+    def __init__(self, root: Path, on_broken: OnBroken, scored: str | None = None) -> None:
         if on_broken not in get_args(OnBroken):
             raise ValueError(f"on_broken={on_broken!r} is unknown; choose one of {', '.join(get_args(OnBroken))}")
         self.root = root
         self._on_broken = on_broken
-        self._is_needed = True
+        self.is_needed = True  # what is read now: a broken item of it stops
+        self._scored = scored
         self._unusable: list[str] = []
         self._num_clipped = 0
         self._cut: list[str] = []
@@ -45,16 +47,16 @@ class BrokenItems:
 
     @contextmanager
     def of_split(self, split: str) -> Iterator[None]:
-        """Read a split; of a test split, which no training needs, broken items are left out and an error is a note."""
-        self._is_needed = split != "test"
+        """Read a split; of a test split that is not scored, broken items are left out and an error is a note."""
+        self.is_needed = split != "test" or split == self._scored
         try:
             yield
         except DatasetError as error:
-            if self._is_needed:
+            if self.is_needed:
                 raise
             self._unusable.append(f"the {split} split is left out: {error.message}")
         finally:
-            self._is_needed = True
+            self.is_needed = True
 
     def add(self, path: Path, reason: str) -> None:
         """Record a broken item.
@@ -63,7 +65,7 @@ class BrokenItems:
             DatasetError: ``on_broken`` is not ``skip`` and the item is needed; names the file and the reason.
         """
         entry = f"{relative_name(path, self.root)}: {reason}"
-        if self._on_broken != "skip" and self._is_needed:
+        if self._on_broken != "skip" and self.is_needed:
             raise DatasetError(entry, hint="repair it, or skip broken items with --skip-broken")
         self.left_out.append(entry)
 

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from spaces.counted import counted
 from spaces.documents import parse_json
-from trials.data.dataset import Dataset, DatasetError, Sample, assemble_dataset
+from trials.data.dataset import SPLITS, Dataset, DatasetError, Sample, assemble_dataset
 from trials.data.formats.broken_items import BrokenItems, OnBroken, relative_name
 from trials.data.formats.coco_images import CocoImages
 from trials.data.formats.file_tree import FileTree, is_possible_name, note_only_file, note_unreadable
@@ -38,17 +38,18 @@ def is_coco(tree: FileTree) -> bool:
     return bool(_annotation_files(tree))
 
 
-def read_coco(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
+def read_coco(tree: FileTree, *, on_broken: OnBroken = "stop", scored: str | None = None) -> Dataset:
     """Read COCO annotation files as one dataset.
 
     A file's name gives its split, else its innermost folder that names one. The folders of its images divide a single file;
-    where they name one split or none, it is for training, whatever it is named. Classes are the categories of the training
-    file in the order of their ids; other files' categories are matched by name. A category that only groups others and has
-    no annotations (Roboflow's id 0) is left out.
+    where they name one split or none, it is for training, whatever it is named, unless networks are only scored on it.
+    Classes are the categories of the training file in the order of their ids; other files' categories are matched by name.
+    A category that only groups others and has no annotations (Roboflow's id 0) is left out.
 
     Args:
         tree: The files, of which `is_coco` is true.
         on_broken: See `open_dataset`.
+        scored: Likewise.
 
     Raises:
         DatasetError: A file is not in COCO's format, two are of one split, a split is empty, or an item is broken and
@@ -56,9 +57,9 @@ def read_coco(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
     """
     if tree.given is not None and not tree.images:
         tree = FileTree(tree.root.parent, tree.given)  # annotations/NAME.json beside images/
-    broken = BrokenItems(tree.root, on_broken)
+    broken = BrokenItems(tree.root, on_broken, scored)
     notes: list[str] = []
-    files = _divide_by_split(tree, notes)
+    files = _divide_by_split(tree, notes, is_trained_on=scored is None)
     name = (tree.given or tree.root).resolve().name
     documents = {}
     splits: dict[str, list[Sample]] = {}
@@ -71,11 +72,14 @@ def read_coco(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
     for split, document in documents.items():
         file = files[split]
         by_split: dict[str, list[_Entry]] = {}
+        is_divided = len(files) == 1 and split == "train"
         with broken.of_split(split):
-            images.enter(file, split=split if len(files) > 1 else None, images=document["images"])
+            images.enter(file, split=None if is_divided else split, images=document["images"])
             pairs = _pair(document, file, labels=labels[split], broken=broken)
             found = [(path, *pair) for pair in pairs if (path := _find_image(pair[0], images, file, broken))]
-            by_split = _divide_by_folder(tree, file, found, notes) if len(files) == 1 else {split: found}
+            by_split = {split: found}
+            if is_divided:
+                by_split = _divide_by_folder(tree, file, found, notes, is_trained_on=scored is None)
         for own, entries in by_split.items():
             with broken.of_split(own):
                 samples = (_to_sample(*entry, file=file, broken=broken) for entry in entries)
@@ -118,15 +122,15 @@ def _read_ends(path: Path) -> bytes:
         return b""
 
 
-def _divide_by_split(tree: FileTree, notes: list[str]) -> dict[str, Path]:
-    """Return the annotation file of each split.
+def _divide_by_split(tree: FileTree, notes: list[str], *, is_trained_on: bool) -> dict[str, Path]:
+    """Return the annotation file of each split; the only one is for training where the dataset is trained on.
 
     Raises:
         DatasetError: Two files are for the same split, or several name none.
     """
     files = _annotation_files(tree)
     if tree.given is not None:
-        return {"train": tree.given}
+        return {(not is_trained_on and tree.split_of_file(tree.given)) or "train": tree.given}
     by_split: dict[str | None, list[Path]] = {}
     for path in files:
         by_split.setdefault(tree.split_of_file(path), []).append(path)
@@ -155,7 +159,7 @@ def _divide_by_split(tree: FileTree, notes: list[str]) -> dict[str, Path]:
             hint="name them train.json and val.json, or give one file",
         )
     unread += unnamed
-    if len(found) == 1 and "train" not in found and not unread:
+    if is_trained_on and len(found) == 1 and "train" not in found and not unread:
         ((split, only),) = found.items()
         notes.append(note_only_file(only, split, tree.root))
         found = {"train": only}
@@ -166,16 +170,16 @@ def _divide_by_split(tree: FileTree, notes: list[str]) -> dict[str, Path]:
 
 
 def _divide_by_folder(
-    tree: FileTree, file: Path, entries: Sequence[_Entry], notes: list[str]
+    tree: FileTree, file: Path, entries: Sequence[_Entry], notes: list[str], *, is_trained_on: bool
 ) -> dict[str, list[_Entry]]:
     """Return the entries of the only annotation file by the splits that their images' folders name."""
-    by_split: dict[str, list[_Entry]] = {"train": []}
+    by_split: dict[str, list[_Entry]] = {}
     for entry in entries:
         by_split.setdefault(tree.split_of(entry[0]) or "train", []).append(entry)
-    if by_split["train"] or len(by_split) > 2:
-        return by_split
-    if len(by_split) == 2 and tree.split_of_file(file) is None:
-        notes.append(note_only_file(file, next(split for split in by_split if split != "train"), tree.root))
+    if not is_trained_on or "train" in by_split or len(by_split) != 1:
+        return by_split or {"train": []}
+    if tree.split_of_file(file) is None:
+        notes.append(note_only_file(file, next(iter(by_split)), tree.root))
     return {"train": list(entries)}
 
 
@@ -288,7 +292,9 @@ def _classes(
     documents: Mapping[str, _Json], files: Mapping[str, Path]
 ) -> tuple[list[str], dict[str, dict[str, int]], list[str]]:
     """Return the classes, of training if that is there, each split's category ids (as keys) with their labels, and notes."""
-    first = next(split for split in ("train", "val", "test") if split in files)
+    if not documents:
+        return [], {}, []
+    first = next(split for split in SPLITS if split in documents)
     used: set[tuple[str, str]] = set()
     for document in documents.values():
         ids = {_key(annotation.get("category_id")) for annotation in document["annotations"]}

@@ -55,8 +55,10 @@ def is_parquet(tree: FileTree) -> bool:
     return bool(tree.annotations(".parquet"))
 
 
-def read_parquet(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
+def read_parquet(tree: FileTree, *, on_broken: OnBroken = "stop", scored: str | None = None) -> Dataset:
     """Read Parquet files as one dataset; a file's name or folder gives its split, else it is for training.
+
+    So is the only file whatever its name, unless networks are only scored on it.
 
     Boxes are COCO's xywh in pixels; if some reach outside their image that way, and all lie inside as xyxy, they are those.
     A note tells which, and another where classes are numbers that nothing names. Boxes flagged as crowd, difficult or
@@ -65,23 +67,23 @@ def read_parquet(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
     Args:
         tree: The files, of which `is_parquet` is true.
         on_broken: See `open_dataset`.
+        scored: Likewise.
 
     Raises:
         DatasetError: A file cannot be read, or lacks images or boxes; or as `read_coco`.
     """
-    folder = _unpack(tree)
-    dataset = read_coco(FileTree(folder), on_broken=on_broken)
-    assumed = (folder / _NOTES_FILE).read_text().splitlines()
     paths = tree.annotations(".parquet")
-    split = _named_split(paths[0], tree)
+    split_of = {path: tree.split_of_file(path) or "train" for path in paths}
+    only: list[str] = []
+    if scored is None and len(paths) == 1 and split_of[paths[0]] != "train":
+        only = [note_only_file(paths[0], split_of[paths[0]], tree.root)]
+        split_of[paths[0]] = "train"
+    folder = _unpack(tree, split_of)
+    dataset = read_coco(FileTree(folder), on_broken=on_broken, scored=scored)
+    assumed = (folder / _NOTES_FILE).read_text().splitlines()
     joined = _note_folders(paths, tree)
-    only = [note_only_file(paths[0], split, tree.root)] if len(paths) == 1 and split != "train" else []
     notes = (*dataset.notes, *joined, *assumed, f"the images are unpacked in {folder}", *only)
     return replace(dataset, name=(tree.given or tree.root).resolve().name, format="parquet", notes=notes)
-
-
-def _named_split(path: Path, tree: FileTree) -> str:
-    return tree.split_of_file(path) or "train"
 
 
 def _note_folders(paths: Sequence[Path], tree: FileTree) -> list[str]:
@@ -96,11 +98,10 @@ def _note_folders(paths: Sequence[Path], tree: FileTree) -> list[str]:
     return [named] if len(folders) > 1 else []
 
 
-def _unpack(tree: FileTree) -> Path:
+def _unpack(tree: FileTree, split_of: Mapping[Path, str]) -> Path:
     """Return the folder of the images and of a COCO file for each split; write it where it is missing."""
-    paths = tree.annotations(".parquet")
-    stats = [(str(path.resolve()), path.stat()) for path in paths]
-    stamps = [(place, found.st_size, found.st_mtime_ns) for place, found in stats]
+    stats = [(str(path.resolve()), path.stat(), split) for path, split in split_of.items()]
+    stamps = [(place, found.st_size, found.st_mtime_ns, split) for place, found, split in stats]
     images = [relative_name(path, tree.root) for path in tree.images]  # rows may name some
     identity = json.dumps([_UNPACKER, *stamps, images])
     folder = data_home() / "parquet" / hashlib.sha256(identity.encode()).hexdigest()[:16]
@@ -108,7 +109,7 @@ def _unpack(tree: FileTree) -> Path:
         return folder
     try:
         with whole_folder(folder) as partial:
-            _fill(partial, paths, tree)
+            _fill(partial, split_of, tree)
     except OSError as error:
         if not folder.is_dir():  # it is there where another process was faster
             raise DatasetError(
@@ -117,18 +118,17 @@ def _unpack(tree: FileTree) -> Path:
     return folder
 
 
-def _fill(folder: Path, paths: Sequence[Path], tree: FileTree) -> None:
+def _fill(folder: Path, split_of: Mapping[Path, str], tree: FileTree) -> None:
     """Write the images of Parquet files, and a COCO file for each split."""
     by_split: dict[str, _Rows] = {}
     names: list[str] = []
-    for path in paths:
-        split = _named_split(path, tree) if len(paths) > 1 else "train"
+    for path, split in split_of.items():
         rows = by_split.setdefault(split, [])
         _read_file(path, rows, names, folder, tree)
     everything = [row for rows in by_split.values() for row in rows]
     if everything and not any(os.path.isfile(folder / row["place"]) for row in everything):
         raise DatasetError(
-            f"{paths[0]}: its rows hold no images, and those that they name are not below {tree.root}",
+            f"{next(iter(split_of))}: its rows hold no images, and those that they name are not below {tree.root}",
             hint="put them beside the file",
         )
     notes = []

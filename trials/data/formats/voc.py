@@ -53,7 +53,7 @@ def is_voc(tree: FileTree) -> bool:
     return any(_root_tag(path) == _ROOT_TAG and not _is_outlines(path) for path in tree.annotations(".xml"))
 
 
-def read_voc(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
+def read_voc(tree: FileTree, *, on_broken: OnBroken = "stop", scored: str | None = None) -> Dataset:
     """Read all VOC annotations below a folder as one dataset; splits of the same name are joined.
 
     Classes are the names in use, sorted. Lists (``ImageSets/Main``) or folders named after splits give the splits; without
@@ -62,11 +62,12 @@ def read_voc(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
     Args:
         tree: The files, of which `is_voc` is true.
         on_broken: See `open_dataset`.
+        scored: Likewise.
 
     Raises:
         DatasetError: A split is empty or missing, or an item is broken and ``on_broken`` is ``stop``.
     """
-    broken = BrokenItems(tree.root, on_broken)
+    broken = BrokenItems(tree.root, on_broken, scored)
     notes: list[str] = []
     paths = sorted(tree.annotations(".xml"), key=lambda path: (path.parent, path.stem))
     images = VocImages(tree, paths)
@@ -129,10 +130,10 @@ def _parse_all(split: str, paths: Sequence[Path], broken: BrokenItems, notes: li
             else:
                 annotations.append(annotation)
         except FileNotFoundError:
-            if split == "test":
-                missing.append(path)
-            else:
+            if broken.is_needed:
                 broken.add(path, "the annotation is missing")
+            else:
+                missing.append(path)
         except OSError as error:
             broken.add(path, f"the annotation cannot be read: {error}")
         except DatasetError:

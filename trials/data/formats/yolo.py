@@ -47,7 +47,7 @@ def is_yolo(tree: FileTree) -> bool:
     return bool(_find_yamls(tree)) or bool(_class_files(tree) and _has_labels(tree))
 
 
-def read_yolo(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
+def read_yolo(tree: FileTree, *, on_broken: OnBroken = "stop", scored: str | None = None) -> Dataset:
     """Read the YOLO dataset that a YAML file describes, or that a list of classes and label files make up.
 
     Without splits in a YAML file, lists of images or folders named after splits give them.
@@ -56,6 +56,7 @@ def read_yolo(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
         tree: The files, of which `is_yolo` is true. The YAML's ``path`` is relative to its folder, which is used instead
             where ``path`` does not exist.
         on_broken: See `open_dataset`.
+        scored: Likewise.
 
     Raises:
         DatasetError: The file is not valid, a split's images or all its labels are missing, or an item is broken and
@@ -70,7 +71,7 @@ def read_yolo(tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
     base = file.parent if file else tree.root
     stated = base / str(document.get("path") or ".")
     root = stated if os.path.isdir(stated) else base  # it is often a path of the machine where the file was written
-    broken = BrokenItems(root, on_broken)
+    broken = BrokenItems(root, on_broken, scored)
     labels = LabelReader(len(class_names), _num_keypoint_values(document, file))
     splits: dict[str, list[Sample]] = {}
     images: list[Path] = []

@@ -14,6 +14,8 @@ from trials.data.formats.broken_items import BrokenItems
 from trials.data.formats.file_tree import read_text
 
 _NORMALISED_LIMIT = 2.0  # a box may reach past its image; larger values are pixels
+_ORIENTED_BOX = 8  # numbers of an oriented box's corners
+_ROUNDING = 1e-3  # of coordinates as tools write them, shares of the image
 
 _Box: TypeAlias = tuple[float, float, float, float]
 
@@ -26,7 +28,9 @@ class LabelReader:
     num_keypoint_values: int = 0
     """Numbers behind each box, 0 without key points."""
     counts: Counter[str] = field(default_factory=Counter)
-    """How many lines were repeated or hold outlines, over all files."""
+    """How many lines were repeated, hold outlines or may hold key points, over all files."""
+    lengths: set[int] = field(default_factory=set)
+    """How many numbers outlines hold."""
 
     def read(self, path: Path, broken: BrokenItems) -> tuple[list[int], list[_Box], list[str]]:
         """Return the classes, boxes and places of a label file's objects; none where there is no file.
@@ -53,6 +57,11 @@ class LabelReader:
             notes.append(
                 f"{counted(count, 'polygon(s) or oriented box(es) is|are used by its|their bounding box(es)')}"
             )
+            if self.counts["poses"] == count:
+                notes.append(
+                    f"all of them hold {max(self.lengths)} numbers: if these are boxes with key points, "
+                    "state 'kpt_shape' in the YAML file"
+                )
         if count := self.counts["repeated"]:
             notes.append(
                 f"{counted(count, 'label line(s) repeats|repeat another line of its|their image and was|were')} left out"
@@ -76,7 +85,22 @@ class LabelReader:
             x, y, width, height = rest
             return int(first), (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
         self.counts["outlines"] += 1
+        self.lengths.add(len(rest))
+        self.counts["poses"] += len(self.lengths) == 1 and _may_be_pose(rest)
         return int(first), (min(rest[::2]), min(rest[1::2]), max(rest[::2]), max(rest[1::2]))
+
+
+def _may_be_pose(values: list[float]) -> bool:
+    """Return whether an outline may be a box and key points in it, of 2 or 3 numbers each; 0 0 is one without a label."""
+    x, y, width, height, *rest = values
+    return len(values) > _ORIENTED_BOX and any(
+        len(rest) % step == 0
+        and all(
+            (left, top) == (0, 0) or (abs(left - x) <= width / 2 + _ROUNDING and abs(top - y) <= height / 2 + _ROUNDING)
+            for left, top in zip(rest[::step], rest[1::step], strict=True)
+        )
+        for step in (2, 3)
+    )
 
 
 def label_path(image: Path) -> Path:

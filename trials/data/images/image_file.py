@@ -54,6 +54,7 @@ _UPRIGHT = {
 _TURNED_SIDEWAYS = frozenset({5, 6, 7, 8})  # orientations that swap height and width
 _JPEG_BEGIN, _JPEG_SCAN, _JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
 _JPEG_SEGMENT = re.compile(rb"\xff[\xc0-\xcf\xda-\xef\xfe]")  # marks that are followed by the length of what they hold
+_JPEG_SEGMENT_OR_END = re.compile(rb"\xff[\xc0-\xcf\xd9-\xef\xfe]")
 _PNG_END = b"IEND\xaeB`\x82"
 _TAIL_BYTES = 64  # cameras append some bytes after the end mark
 _UNREADABLE = "the image cannot be read: "
@@ -223,11 +224,22 @@ def _complete_jpeg(file: BinaryIO) -> BytesIO | None:
     if begin == _JPEG_BEGIN and _JPEG_END not in _tail(file):
         file.seek(0)
         data = file.read()
-        # Inside a scan both marks are escaped, so that the last scan is complete if an end mark follows its begin.
-        if data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN):
+        # Inside a scan both marks are escaped, so that the last scan is complete if an end mark follows its begin. Behind
+        # the picture may be other data that holds such marks, as the films that phones append.
+        if data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN) and not _has_own_end(data):
             return BytesIO(_without_part_of_segment(data.rstrip(b"\0")) + _JPEG_END)
     file.seek(0)
     return None
+
+
+def _has_own_end(data: bytes) -> bool:
+    """Return whether a JPEG's end mark is there, read segment by segment: a preview inside a segment has one of its own."""
+    place = 0
+    while mark := _JPEG_SEGMENT_OR_END.search(data, place):
+        if mark[0] == _JPEG_END:
+            return True
+        place = mark.end() + int.from_bytes(data[mark.end() : mark.end() + 2], "big")
+    return False
 
 
 def _without_part_of_segment(data: bytes) -> bytes:

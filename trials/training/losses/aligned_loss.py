@@ -26,7 +26,7 @@ from trials.detections.decoding import (
     take_rows,
 )
 from trials.training.losses.aligned_assignment import assign_aligned
-from trials.training.losses.targets import LossParts, Targets, inside_ignored
+from trials.training.losses.targets import LossParts, Targets, inside_ignored_by_class
 
 _LAST_BIN_MARGIN = 0.01  # a distance beyond the last bin is clamped to just below it, so that its two bins exist
 
@@ -85,7 +85,7 @@ class AlignedLoss(nn.Module):
         Args:
             raw_maps: One (B, 4·N + K, H, W) of logits for each stride, any float type.
             objects: The objects to detect; there may be none.
-            ignored: Boxes that are neither object nor background, usually none.
+            ignored: Boxes that are neither object nor background of their class, usually none.
 
         Returns:
             Finite for finite maps, with a gradient for every map even without boxes.
@@ -107,9 +107,9 @@ class AlignedLoss(nn.Module):
         wanted, quality = objects.take(positives.targets), positives.quality
         goal = torch.zeros_like(class_logits)
         goal[(*chosen, wanted.labels)] = quality
-        is_counted = ~_forgiven(boxes.detach(), ignored)
+        is_counted = ~inside_ignored_by_class(boxes.detach(), ignored, num_classes=self.num_classes)  # (B, P, K)
         is_counted[chosen] = True
-        classes = F.binary_cross_entropy_with_logits(class_logits, goal, reduction="none") * is_counted[..., None]
+        classes = F.binary_cross_entropy_with_logits(class_logits, goal, reduction="none") * is_counted
         distances = _distance_loss(box_logits[chosen], wanted.boxes, take_rows(grid, positives.predictions))
         overlap = complete_box_iou_loss(boxes[chosen], wanted.boxes)
         return self._sum_up(overlap * quality, distances * quality, classes=classes, quality=quality)
@@ -140,10 +140,3 @@ def _distance_loss(logits: Tensor, boxes: Tensor, cells: PredictionGrid) -> Tens
     at_lower = losses.gather(-1, lower[..., None])[..., 0]
     at_upper = losses.gather(-1, lower[..., None] + 1)[..., 0]
     return (at_lower * (1 - share) + at_upper * share).mean(dim=-1)
-
-
-def _forgiven(boxes: Tensor, ignored: Targets) -> Tensor:
-    """Return which predictions are inside an ignored box, (B, P) bool."""
-    if len(ignored.boxes) == 0:
-        return torch.zeros(boxes.shape[:2], dtype=torch.bool, device=boxes.device)
-    return inside_ignored(boxes, ignored)

@@ -62,11 +62,32 @@ def inside_ignored(predicted: Tensor, ignored: Targets) -> Tensor:
         (B, P) bool.
     """
     regions = _by_image(ignored, len(predicted))[:, None]  # (B, 1, M', 4)
-    boxes = predicted[:, :, None]  # (B, P, 1, 4)
+    return _lie_inside(predicted[:, :, None], regions).any(dim=-1)
+
+
+def inside_ignored_by_class(predicted: Tensor, ignored: Targets, *, num_classes: int) -> Tensor:
+    """Return which predictions lie with at least half of their area inside an ignored box of their image, for each class.
+
+    Args:
+        predicted: (B, P, 4) xyxy.
+        ignored: M boxes, each of which counts for its class; M may be 0.
+        num_classes: K.
+
+    Returns:
+        (B, P, K) bool.
+    """
+    inside = _lie_inside(predicted[ignored.images], ignored.boxes[:, None])  # (M, P)
+    counts = predicted.new_zeros(len(predicted), num_classes, predicted.shape[1])
+    counts.index_put_((ignored.images, ignored.labels), inside.to(counts.dtype), accumulate=True)
+    return counts.transpose(1, 2) > 0
+
+
+def _lie_inside(boxes: Tensor, regions: Tensor) -> Tensor:
+    """Return which boxes (..., 4) lie with at least half of their area inside their region (..., 4)."""
     sides = torch.minimum(boxes[..., 2:], regions[..., 2:]) - torch.maximum(boxes[..., :2], regions[..., :2])
-    overlap = sides.clamp(min=0).prod(dim=-1)  # (B, P, M')
-    area: Tensor = box_area(predicted)
-    return (overlap >= _IGNORED_SHARE * area[..., None]).any(dim=-1)
+    overlap = sides.clamp(min=0).prod(dim=-1)
+    area: Tensor = box_area(boxes)
+    return overlap >= _IGNORED_SHARE * area
 
 
 def _by_image(targets: Targets, num_images: int) -> Tensor:

@@ -145,7 +145,7 @@ def test_no_training_split(tmp_path: Path, write_image, write_coco) -> None:
         _write_images(write_image, tmp_path / "coco", f"{split}.jpg")
     with pytest.raises(DatasetError, match="no training split; found val, test"):
         open_dataset(str(tmp_path / "coco"))
-    assert sorted(open_dataset(str(tmp_path / "coco"), is_trained_on=False).splits) == ["test", "val"]
+    assert sorted(open_dataset(str(tmp_path / "coco"), scored="val").splits) == ["test", "val"]
 
 
 def test_only_file_is_for_training_whatever_its_name(tmp_path: Path, write_image, write_coco) -> None:
@@ -158,6 +158,37 @@ def test_only_file_is_for_training_whatever_its_name(tmp_path: Path, write_image
         "annotations/instances_val2017.json is the only annotation file: its images are read for training, though named "
         "for val"
     ) in dataset.notes
+
+
+@pytest.mark.parametrize("folder", ["val2017", "images"])
+@pytest.mark.parametrize("scored", ["val", "test"])
+def test_only_file_is_scored_as_the_split_of_its_name(
+    tmp_path: Path, write_image, write_coco, folder: str, scored: str
+) -> None:
+    names = [f"{n}.jpg" for n in range(10)]
+    path = write_coco("annotations/instances_val2017.json", names, [(0, 3, BOX)])
+    _write_images(write_image, tmp_path / "coco" / folder, *names)
+    for spec in (tmp_path / "coco", path):
+        dataset = open_dataset(str(spec), scored=scored)
+        assert {split: len(samples) for split, samples in dataset.splits.items()} == {"val": 10}
+        assert dataset.notes == ()
+
+
+def test_only_file_of_no_split_is_scored_as_its_images_folders_say(tmp_path: Path, write_image, write_coco) -> None:
+    write_coco("annotations.json", ["0.jpg", "1.jpg"], [(0, 3, BOX), (1, 3, BOX)])
+    _write_images(write_image, tmp_path / "coco/test", "0.jpg", "1.jpg")
+    dataset = open_dataset(str(tmp_path / "coco"), scored="test")
+    assert {split: len(samples) for split, samples in dataset.splits.items()} == {"test": 2}
+    assert dataset.notes == ()
+
+
+def test_only_file_is_broken_and_of_another_split_than_the_scored(tmp_path: Path) -> None:
+    (tmp_path / "test.json").write_text('{"images": [')
+    with pytest.raises(DatasetError, match="no annotated object, so no classes") as caught:
+        open_dataset(str(tmp_path), scored="val")
+    assert "the test split is left out" in caught.value.hint
+    with pytest.raises(DatasetError, match=r"test\.json: the JSON is broken"):
+        open_dataset(str(tmp_path), scored="test")
 
 
 def test_other_json_is_no_dataset(tmp_path: Path) -> None:

@@ -259,6 +259,15 @@ def test_only_file_is_for_training_whatever_its_name(write_parquet: WriteParquet
     )
 
 
+def test_only_file_is_scored_as_the_split_of_its_name(write_parquet: WriteParquet) -> None:
+    root = write_parquet(validation=[_row(0), _row(1)])
+    trained = open_dataset(str(root))
+    scored = open_dataset(str(root), scored="val")
+    assert {split: len(samples) for split, samples in scored.splits.items()} == {"val": 2}
+    assert not any("only annotation file" in note for note in scored.notes)
+    assert open_dataset(str(root)).fingerprint == trained.fingerprint
+
+
 @pytest.mark.parametrize("as_text", [False, True])
 @pytest.mark.parametrize("place", ["data/pictures", "pictures", "elsewhere/pictures"])
 def test_images_beside_the_file(write_parquet: WriteParquet, write_image, as_text: bool, place: str) -> None:

@@ -361,6 +361,22 @@ def test_broken_item_of_the_test_split_is_left_out(write_voc) -> None:
     assert dataset.left_out == ("JPEGImages/c.jpg: it is not an image of a known format",)
 
 
+@pytest.mark.parametrize("is_image", [True, False])
+def test_broken_item_of_a_scored_test_split_stops(write_voc, is_image: bool) -> None:
+    splits = {"train": ["a"], "val": ["b"], "test": ["c", "d"]}
+    root = write_voc({stem: ONE_CAT for stem in "abcd"}, splits=splits)
+    path, reason = (
+        ("JPEGImages/c.jpg", "the image is missing") if is_image else ("Annotations/c.xml", "the annotation is missing")
+    )
+    (root / path).unlink()
+    assert len(open_dataset(str(root), scored="val").splits["test"]) == 1
+    with pytest.raises(DatasetError, match=rf"c\.\w+: {reason}"):
+        open_dataset(str(root), scored="test")
+    dataset = open_dataset(str(root), on_broken="skip", scored="test")
+    assert [sample.name for sample in dataset.splits["test"]] == ["JPEGImages/d.jpg"]
+    assert dataset.left_out == (f"{path}: {reason}",)
+
+
 def test_folder_of_a_difficult_name(write_voc) -> None:
     root = write_voc({"a": ONE_CAT, "b": ONE_CAT}, folder="ünï %20 a?b's [1]", splits={"train": ["a"], "val": ["b"]})
     assert _split_sizes(root / "ünï %20 a?b's [1]") == {"train": 1, "val": 1}

@@ -250,6 +250,23 @@ def test_outlines_and_oriented_boxes(write_yolo) -> None:
     assert dataset.notes == ("4 polygons or oriented boxes are used by their bounding boxes",)
 
 
+@pytest.mark.parametrize(
+    ("labels", "is_noted"),
+    [
+        ("0 0.5 0.5 0.4 0.4 0.4 0.4 0.6 0.6 0.7 0.3\n", True),
+        ("0 0.5 0.5 0.4 0.4 0.4 0.4 0.6 0.6 0 0\n1 0.2 0.2 0.2 0.2 0.1 0.1 0.3 0.3 0 0\n", True),  # 0 0: not labelled
+        ("0 0.5 0.5 0.4 0.4 0.4 0.4 2 0.6 0.6 1\n", True),
+        ("0 0.5 0.5 0.4 0.4 0.4 0.4 0.6 0.6\n", False),  # an oriented box
+        ("0 0.5 0.5 0.4 0.4 0.4 0.4 0.6 0.6 0.9 0.9\n", False),
+        ("0 0.5 0.5 0.4 0.4 0.4 0.4 0.6 0.6 0.7 0.3\n1 0.1 0.1 0.3 0.1 0.2 0.5\n", False),
+    ],
+)
+def test_outlines_that_may_be_key_points_are_asked_about(write_yolo, labels: str, is_noted: bool) -> None:
+    dataset = open_dataset(str(write_yolo(labels)))
+    note = "all of them hold 10 numbers: if these are boxes with key points, state 'kpt_shape' in the YAML file"
+    assert (note in dataset.notes) == is_noted
+
+
 def test_the_same_line_twice_counts_once(write_yolo) -> None:
     dataset = open_dataset(str(write_yolo("1 0.5 0.5 0.5 0.25\n0 0.5 0.5 0.5 0.25\n1 0.50 0.5 0.5 0.25\n")))
     assert [sample.labels.tolist() for sample in dataset.splits["train"]] == [[1, 0]]

@@ -163,6 +163,20 @@ def test_bytes_after_the_end_mark_are_no_cut(write_scene: WriteImage) -> None:
     assert not check_image(path).is_cut
 
 
+@pytest.mark.parametrize("options", [{}, {"progressive": True}], ids=str)
+def test_a_film_behind_the_end_mark_is_no_cut(write_scene: WriteImage, options: dict[str, object]) -> None:
+    """Phones append one; its bytes may look like marks of a JPEG."""
+    preview = write_scene("preview.jpg").read_bytes()
+    path = write_scene(exif=exif("<") + preview, **options)
+    picture, film = path.read_bytes(), b"\0\0\0\x18ftypmp42" + b"\xff\xda film" * 99
+    whole = ImageFile(path, is_upright=False)()
+    path.write_bytes(picture + film)
+    assert not check_image(path).is_cut
+    assert np.array_equal(ImageFile(path, is_upright=False)(), whole)
+    path.write_bytes(picture[:-20])
+    assert check_image(path).is_cut  # the preview's end mark is not the picture's
+
+
 def test_a_truncated_header_or_png_is_broken(write_scene: WriteImage) -> None:
     path = write_scene()
     path.write_bytes(path.read_bytes()[:200])

@@ -133,13 +133,27 @@ def test_half_precision_maps_give_a_finite_loss() -> None:
 
 def test_what_lies_inside_an_ignored_box_is_no_background() -> None:
     maps, objects = random_maps(0), random_targets(0)
-    corners = torch.tensor([[-500.0, -500.0, 500.0, 500.0]] * 3)
-    everywhere = Targets(corners, torch.zeros(3, dtype=torch.int64), torch.arange(3))
+    everywhere = Targets(
+        torch.tensor([[-500.0, -500.0, 500.0, 500.0]] * 9),
+        torch.arange(9) % NUM_CLASSES,
+        torch.arange(9) // NUM_CLASSES,
+    )
     assert loss_of()(maps, NOTHING, NOTHING).total > 0
     assert loss_of()(maps, NOTHING, everywhere).total == 0
     with_background, without = (loss_of()(maps, objects, ignored) for ignored in (NOTHING, everywhere))
     assert without.box == with_background.box
     assert 0 < without.classes < with_background.classes
+
+
+def test_an_ignored_box_is_background_for_other_classes() -> None:
+    maps, everywhere = random_maps(0), torch.tensor([[-500.0, -500.0, 500.0, 500.0]])
+    cats = Targets(everywhere, torch.tensor([1]), torch.tensor([2]))
+    loss_of()(maps, NOTHING, cats).total.backward()  # type: ignore[no-untyped-call]
+    for one in maps:
+        assert one.grad is not None
+        is_counted = one.grad[:, 4 * NUM_BINS :].abs().amin(dim=(2, 3)) > 0
+        assert is_counted.tolist() == [[True] * 3, [True] * 3, [True, False, True]]
+        assert (one.grad[2, 4 * NUM_BINS + 1] == 0).all()
 
 
 def test_a_few_steps_fit_an_object() -> None:

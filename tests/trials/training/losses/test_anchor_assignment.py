@@ -12,7 +12,7 @@ from trials.training.losses.anchor_assignment import (
     Assignment,
     Positives,
 )
-from trials.training.losses.targets import Targets, inside_ignored, overlapping
+from trials.training.losses.targets import Targets, inside_ignored, inside_ignored_by_class, overlapping
 
 SIZE = 96
 SIZES_HW = tuple((SIZE // stride, SIZE // stride) for stride in STRIDES)
@@ -179,6 +179,15 @@ def test_a_prediction_inside_an_ignored_region_is_forgiven_whatever_their_sizes(
     predicted = torch.tensor([[[10.0, 10.0, 20.0, 20.0], [45.0, 0.0, 65.0, 10.0], [46.0, 0.0, 66.0, 10.0]]])
     crowd = Targets(torch.tensor([[0.0, 0.0, 55.0, 96.0]]), torch.tensor([0]), torch.tensor([0]))
     assert inside_ignored(predicted, crowd).tolist() == [[True, True, False]]
+    assert inside_ignored_by_class(predicted, crowd, num_classes=1).tolist() == [[[True], [True], [False]]]
+
+
+def test_an_ignored_region_forgives_its_class_in_its_image() -> None:
+    predicted = torch.tensor([[10.0, 10.0, 20.0, 20.0], [70.0, 70.0, 80.0, 80.0]]).expand(2, 2, 4)
+    boxes = torch.tensor([[0.0, 0.0, 50.0, 50.0], [5.0, 5.0, 50.0, 50.0], [60.0, 60.0, 90.0, 90.0]])
+    regions = Targets(boxes, labels=torch.tensor([1, 1, 0]), images=torch.tensor([0, 0, 1]))
+    forgiven = inside_ignored_by_class(predicted, regions, num_classes=2)
+    assert forgiven.tolist() == [[[False, True], [False, False]], [[False, False], [True, False]]]
 
 
 def test_a_prediction_apart_from_an_ignored_region_is_not_forgiven_however_small() -> None:
@@ -192,3 +201,4 @@ def test_images_without_boxes_are_no_matter() -> None:
     none = random_targets(0, num_boxes=0)
     assert not overlapping(predicted, none, min_iou=0.5).any()
     assert not inside_ignored(predicted, none).any()
+    assert not inside_ignored_by_class(predicted, none, num_classes=3).any()

@@ -95,23 +95,27 @@ def _probes(paths: Sequence[Path]) -> Iterator[Path]:
         yield from sorted(inside, key=num_bytes)[-_PROBED_FILES:]
 
 
-def read_foreign(format: DatasetFormat, tree: FileTree, *, on_broken: OnBroken = "stop") -> Dataset:
+def read_foreign(
+    format: DatasetFormat, tree: FileTree, *, on_broken: OnBroken = "stop", scored: str | None = None
+) -> Dataset:
     """Read all annotation files of a foreign format below a folder as one dataset.
 
     Folders, lists and files named after splits give the splits, as does what a file states for an image; images of no split
-    are for training. Objects of kinds without a box are counted in a note.
+    are for training. So are those of the only file, unless networks are only scored on it. Objects of kinds without a
+    box are counted in a note.
 
     Args:
         format: One of `FOREIGN`.
         tree: The files, of which `is_foreign` is true.
         on_broken: See `open_dataset`.
+        scored: Likewise.
 
     Raises:
         DatasetError: A split is empty or missing, or an item is broken and ``on_broken`` is ``stop``.
     """
     if tree.given is not None and not tree.images:
         tree = FileTree(tree.root.parent, tree.given)  # annotations/NAME.xml beside images/
-    reader = _Reader(FOREIGN[format], tree, on_broken)
+    reader = _Reader(FOREIGN[format], tree, on_broken, scored)
     splits = reader.read()
     names = {box.name for items in splits.values() for item in items for box in item.boxes}
     class_names = sorted(names - {ANY_CLASS})
@@ -134,8 +138,9 @@ def read_foreign(format: DatasetFormat, tree: FileTree, *, on_broken: OnBroken =
 class _Reader:
     """Pairs the images that the annotation files of one folder state with image files, and reads their boxes."""
 
-    def __init__(self, spec: ForeignFormat, tree: FileTree, on_broken: OnBroken) -> None:
-        self.broken = BrokenItems(tree.root, on_broken)
+    def __init__(self, spec: ForeignFormat, tree: FileTree, on_broken: OnBroken, scored: str | None) -> None:
+        self.broken = BrokenItems(tree.root, on_broken, scored)
+        self._is_trained_on = scored is None
         self._spec = spec
         self._tree = tree
         self._notes: list[str] = []
@@ -195,13 +200,13 @@ class _Reader:
 
         divided = divide_by_split(self._tree, list(parsed), split_of, broken=self.broken, notes=self._notes)
         for split, paths in divided.items():
-            if split == "test" and (missing := [path for path in paths if path not in parsed]):
-                first = relative_name(missing[0], self._tree.root)
-                self._notes.append(
-                    f"test: {counted(len(missing), 'listed annotation(s) is|are missing and')} left out, first {first}"
-                )
-                paths = [path for path in paths if path in parsed]
             with self.broken.of_split(split):
+                missing = [path for path in paths if path not in parsed]
+                if missing and not self.broken.is_needed:
+                    first = relative_name(missing[0], self._tree.root)
+                    left_out = counted(len(missing), "listed annotation(s) is|are missing and")
+                    self._notes.append(f"{split}: {left_out} left out, first {first}")
+                    paths = [path for path in paths if path in parsed]
                 self._splits.setdefault(split, {})
                 for path in paths:
                     for entry in self._entries(path, parsed.get(path, FileNotFoundError("the annotation is missing"))):
@@ -215,7 +220,7 @@ class _Reader:
     def _divide_images(self, parsed: _Parsed) -> None:
         """Enter the images of a format with a file for many."""
         self._images = images = CocoImages(self._tree)
-        is_only = sum(bool(content) for content in parsed.values()) == 1
+        is_only = self._is_trained_on and sum(bool(content) for content in parsed.values()) == 1
         for path, content in parsed.items():
             split = self._tree.split_of_file(path)
             usual = (not is_only and split) or "train"
@@ -238,7 +243,7 @@ class _Reader:
             for (entry, image), own in zip(found, splits, strict=True):
                 with self.broken.of_split(own):
                     self._enter(entry, image, split=own, file=path)
-        if len(self._splits) > 1 and not self._splits["train"]:
+        if len(self._splits) > 1 and not self._splits.get("train", True):
             del self._splits["train"]  # a file of no split may hold images of the others alone
 
     def _as_training(self, file: Path, split: str, num_images: int) -> list[str]:

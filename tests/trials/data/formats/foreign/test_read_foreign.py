@@ -354,6 +354,22 @@ def test_only_annotation_file_is_for_training_whatever_its_name(
     assert not any("train/" in sample.name for samples in dataset.splits.values() for sample in samples)
     is_named = not (format == "createml" and is_given)  # the name is that of the folder, which is the dataset's then
     assert any(note.endswith("read for training, though named for val") for note in dataset.notes) == is_named
+    if is_named:
+        scored = open_dataset(str(val if is_given else root), scored="val")
+        assert {split: len(samples) for split, samples in scored.splits.items()} == {"val": 2}
+        assert not any("for training" in note for note in scored.notes)
+
+
+@pytest.mark.parametrize("format", [name for name, spec in FOREIGN.items() if not spec.is_file_per_image])
+def test_files_of_the_splits_that_no_training_needs(format: str, write_foreign: WriteForeign, write_image) -> None:
+    root = write_foreign(format)
+    writer, folder = WRITERS[format]
+    _annotation_file(root, format).unlink()
+    writer(root, "test", {"t": BOXES})
+    write_image(root / folder.format(split="test") / "t.jpg")
+    assert sorted(open_dataset(str(root), scored="test").splits) == ["test", "val"]
+    with pytest.raises(DatasetError, match="no training split; found val, test"):
+        open_dataset(str(root))
 
 
 @every_format
@@ -730,6 +746,15 @@ def test_kitti_as_published_with_lists(tmp_path: Path, write_image) -> None:
     assert sample.ignored.tolist() == [False, False, True, True]
     assert describe_dataset(dataset, {}).splits["val"].num_ignored == 1  # one region, for two classes
     assert dataset.notes == ()
+    _write(tmp_path / "ImageSets/test.txt", "000001\n000009\n")
+    assert (
+        "test: 1 listed annotation is missing and left out, first training/000009.txt"
+        in open_dataset(str(tmp_path)).notes
+    )
+    with pytest.raises(DatasetError, match=r"000009\.txt: the annotation is missing"):
+        open_dataset(str(tmp_path), scored="test")
+    left_out = open_dataset(str(tmp_path), on_broken="skip", scored="test").left_out
+    assert left_out == ("training/000009.txt: the annotation is missing",)
 
 
 def test_image_annotated_twice_is_joined(write_foreign: WriteForeign) -> None:
