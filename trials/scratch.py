@@ -77,8 +77,11 @@ def _place() -> tuple[str, str, str]:
     return host, start, here
 
 
-def _is_over(found: re.Match[str]) -> bool:
-    """Return whether the process of a folder is dead, as far as this process can know."""
+def is_left_behind(name: str) -> bool:
+    """Return whether a name that begins with a `scratch_prefix` is of a dead process, as far as this process can know."""
+    found = _NAME.fullmatch(name)
+    if found is None:
+        return False
     host, start, here = _place()
     if found["host"] != host:
         return False
@@ -87,6 +90,5 @@ def _is_over(found: re.Match[str]) -> bool:
 
 def _delete_left_behind(parent: Path) -> None:
     for entry in parent.iterdir():
-        match = _NAME.fullmatch(entry.name)
-        if match and _is_over(match) and entry.is_dir() and entry.stat().st_uid == os.getuid():
+        if is_left_behind(entry.name) and entry.is_dir() and entry.stat().st_uid == os.getuid():
             shutil.rmtree(entry, ignore_errors=True)  # another process may do the same

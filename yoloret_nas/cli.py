@@ -7,15 +7,17 @@ import difflib
 import errno
 import importlib
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
 import click
 
 from yoloret_nas.library_settings import quiet_libraries, take_all_letters
 from yoloret_nas.packages import why_shadowed
-from yoloret_nas.project_file import PROJECT_FILE, ProjectFileError, defaults_of, read_project_file
+from yoloret_nas.project_file import PROJECT_FILE, ProjectFileError, defaults_of, reached_by, read_project_file
 from yoloret_nas.terminal.colour import coloured
 
 COMMANDS = {
@@ -105,13 +107,24 @@ def cli(ctx: click.Context, debug: bool) -> None:
     """Search for object detectors that are accurate and fast on your own device."""
     ctx.obj = {"debug": debug}
     name = str(ctx.invoked_subcommand)
-    if command := cli.get_command(ctx, name):
-        ctx.default_map = {name: defaults_of(command, read_project_file(Path(PROJECT_FILE)))}
+    if (command := cli.get_command(ctx, name)) and reached_by(command):
+        ctx.default_map = {name: _project_defaults(command)}
+
+
+def _project_defaults(command: click.Command) -> dict[str, Any]:
+    """Return what the project file gives a command; a file with a fault keeps nobody from a command's help."""
+    try:
+        return defaults_of(command, read_project_file(Path(PROJECT_FILE)))
+    except ProjectFileError:
+        if {"-h", "--help"}.isdisjoint(sys.argv):
+            raise
+        return {}
 
 
 def main() -> None:
-    """Run the command line and end the process: 0 done, 1 the run failed, 2 wrong usage, 130 interrupted."""
+    """Run the command line and end the process: 0 done, 1 the run failed, 2 wrong usage, 130 interrupted, 143 terminated."""
     quiet_libraries()
+    _end_on_signals()
     debug = "--debug" in sys.argv
     for stream in (sys.stdout, sys.stderr):
         take_all_letters(stream)
@@ -134,6 +147,16 @@ def main() -> None:
         sys.exit(1)
     except Exception as error:
         sys.exit(_explain(error, debug=debug))
+
+
+def _end_on_signals() -> None:
+    """Have SIGTERM and a closed terminal end this process as an exception does, so that nothing half done stays behind.
+
+    Those that are ignored, as under nohup, stay so; a command that waits for its trials hears them itself.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 def _explain(error: Exception, *, debug: bool) -> int:

@@ -2,8 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,22 +48,28 @@ class Prediction:
 
 
 def new_folder(wanted: Path) -> Path:
-    """Create a folder; where it has files already, one with a number after its name, so that nothing is overwritten.
+    """Create a folder; where there is one, another with a number after its name, so that nothing is overwritten.
+
+    Of two calls at once each gets its own. An empty folder that is a mount point is taken, since what lies beside it is lost
+    with a container.
 
     Raises:
         OptionError: it cannot be made.
     """
     wanted = wanted.resolve() if wanted.name in ("", "..") else wanted  # "." has no name to put a number after
+    if wanted.is_mount() and not any(wanted.iterdir()):
+        return wanted
     folder, number = wanted, 2
-    while folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        folder, number = wanted.parent / f"{wanted.name}-{number}", number + 1
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OptionError(
-            f"cannot write to {folder}: {error.strerror}", hint="choose another folder with --out"
-        ) from error
-    return folder
+    while True:
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            folder, number = wanted.parent / f"{wanted.name}-{number}", number + 1
+        except OSError as error:
+            raise OptionError(
+                f"cannot write to {folder}: {error.strerror}", hint="choose another folder with --out"
+            ) from error
 
 
 def predict_all(
@@ -74,7 +80,7 @@ def predict_all(
     score: float,
     saves_crops: bool,
     report_broken: Callable[[YoloRetError], None],
-) -> Iterator[Prediction]:
+) -> Generator[Prediction, None, None]:
     """Detect in images and videos, and draw what is found.
 
     Args:
@@ -87,25 +93,26 @@ def predict_all(
         report_broken: Called for each image and video that cannot be read, which is then left out.
 
     Yields:
-        One for each image and each frame.
+        One for each image and each frame. Where it is closed early, or interrupted, a video keeps the frames so far.
     """
     crop_folders = {name: folder / CROPS_FOLDER / one for name, one in _name_folders(detector.class_names).items()}
     for source, drawn in _name_pictures(sources, folder).items():
         try:
-            for name, image, write, num_frames in _frames(source, drawn):
-                with naming_file(detector.path):
-                    found = detector.detect(image, score)
-                write(run.draw(image, *found, detector.class_names))
-                rows = run.rows_of(found, detector.class_names)
-                if saves_crops:
-                    stem = drawn.stem + name.removeprefix(str(source)).replace("#", "-frame")
-                    _save_crops(image, found[0], [crop_folders[row["class"]] for row in rows], stem=stem)
-                yield Prediction(source=source, name=name, drawn=drawn, rows=rows, num_frames=num_frames)
+            with closing(_frames(source, drawn)) as frames:
+                for name, image, write, num_frames in frames:
+                    with naming_file(detector.path):
+                        found = detector.detect(image, score)
+                    write(run.draw(image, *found, detector.class_names))
+                    rows = run.rows_of(found, detector.class_names)
+                    if saves_crops:
+                        stem = drawn.stem + name.removeprefix(str(source)).replace("#", "-frame")
+                        _save_crops(image, found[0], [crop_folders[row["class"]] for row in rows], stem=stem)
+                    yield Prediction(source=source, name=name, drawn=drawn, rows=rows, num_frames=num_frames)
         except (DatasetError, VideoError) as error:
             report_broken(error)
 
 
-def _frames(source: Path, drawn: Path) -> Iterator[tuple[str, Picture, Any, int | None]]:
+def _frames(source: Path, drawn: Path) -> Generator[tuple[str, Picture, Any, int | None], None, None]:
     """Yield name and image of each frame, the function that writes its picture, and how many frames there are."""
     if not run.is_stream(str(source)):
         yield str(source), ImageFile(source, is_upright=True)(), lambda picture: _save(picture, drawn), 1
@@ -115,7 +122,7 @@ def _frames(source: Path, drawn: Path) -> Iterator[tuple[str, Picture, Any, int 
     except ValueError as error:
         raise VideoError(str(error), hint="check that it is a video that OpenCV reads") from error
     stated = int(capture.get(run.cv2.CAP_PROP_FRAME_COUNT))
-    with whole_file(drawn) as partial, closing(run.Film(str(partial), capture.get(run.cv2.CAP_PROP_FPS))) as film:
+    with _film(drawn, frames_per_s=capture.get(run.cv2.CAP_PROP_FPS)) as film:
         try:
             for name, image in run.frames(str(source), capture):
                 yield name, image, lambda picture: _append(film, picture), stated if stated > 0 else None
@@ -123,6 +130,21 @@ def _frames(source: Path, drawn: Path) -> Iterator[tuple[str, Picture, Any, int 
             capture.release()
         if film.is_empty:
             raise VideoError(f"{source} has no frame that can be read")
+
+
+@contextmanager
+def _film(path: Path, *, frames_per_s: float) -> Iterator[run.Film]:
+    """Give a film to add frames to, which is at `path` at the end of the block, also of an interrupted one."""
+    interrupt: BaseException | None = None
+    with whole_file(path) as partial, closing(run.Film(str(partial), frames_per_s)) as film:
+        try:
+            yield film
+        except (KeyboardInterrupt, SystemExit, GeneratorExit) as error:
+            if film.is_empty:
+                raise
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt
 
 
 def _append(film: run.Film, picture: Picture) -> None:

@@ -34,9 +34,9 @@ TEMPLATE = """\
 SHARED = ("data", "device", "dir", "skip_broken", "study", "weights_dir")
 """What holds for every command that takes it: as an option of this name, or as an argument of it."""
 
-_OF_ITS_OWN = {("compare", "data"), ("export", "data")}
+_OF_ITS_OWN = {"compare": ("data",), "export": ("data",), "init": SHARED}
 """Networks are compared by the scores of their own records, and an export is tried on the data of its own study, unless the
-command line names other data."""
+command line names other data. `init` writes the file."""
 
 
 class ProjectFileError(ValueError):
@@ -71,6 +71,8 @@ def read_project_file(path: Path) -> dict[str, Any]:
         mean = f" Did you mean {near[0]!r}?" if near else ""
         raise ProjectFileError(f"{path}: {unknown[0]!r} is no flag of search.{mean} There are {', '.join(known)}")
     for name, value in given.items():
+        if isinstance(value, list) and not getattr(known[name], "multiple", False):
+            raise ProjectFileError(f"{path}: {name} takes one value, not a list")
         for one in value if isinstance(value, list) else [value]:
             if not isinstance(one, str | int | float):
                 raise ProjectFileError(f"{path}: {name} is {str(one)[:60]!r}, no text, number, true or false")
@@ -82,13 +84,21 @@ def read_project_file(path: Path) -> dict[str, Any]:
 def defaults_of(command: click.Command, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the file's lines mean to a command, as click's defaults for it."""
     defaults = {}
-    for flag, parameter in parameters_of(command).items():
-        is_reached = command.name == "search" or (flag in SHARED and (command.name, flag) not in _OF_ITS_OWN)
-        if flag in given and is_reached:
+    for flag, parameter in reached_by(command).items():
+        if flag in given:
             is_one_of_several = parameter.multiple and not isinstance(given[flag], list)
             value = [given[flag]] if is_one_of_several else given[flag]
             defaults[str(parameter.name)] = [*map(_as_typed, value)] if isinstance(value, list) else _as_typed(value)
     return defaults
+
+
+def reached_by(command: click.Command) -> dict[str, click.Parameter]:
+    """Return the options and arguments of a command that the file's lines reach, as `parameters_of` does."""
+    parameters = parameters_of(command)
+    if command.name == "search":
+        return parameters
+    own = _OF_ITS_OWN.get(str(command.name), ())
+    return {flag: parameters[flag] for flag in SHARED if flag in parameters and flag not in own}
 
 
 def parameters_of(command: click.Command) -> dict[str, click.Parameter]:

@@ -13,7 +13,7 @@ from trials.training.gpus import find_gpus
 from trials.trial_result import ONNX_FILE
 from yoloret_nas.export.bundle import EFFICIENT_NMS_FILE, NMS_FILE, open_bundle
 from yoloret_nas.export.proof import detect_all
-from yoloret_nas.options.data import showing_check, showing_images
+from yoloret_nas.options.data import fetch_data, showing_check, showing_images
 from yoloret_nas.sources import Source, SourceError
 from yoloret_nas.terminal.console import progress_console
 
@@ -52,6 +52,7 @@ def score_source(
         )
     detector = None if source.file is None else open_bundle(source.file.parent, source.file.name)
     checkpoint = None if detector else read_checkpoint(source.checkpoint)
+    fetch_data(data, progress_console())
     dataset = open_dataset(data, on_broken="skip" if skip_broken else "stop", scored=split)
     with showing_check(progress_console()) as report_check:
         checked = check_images(dataset, splits=(split,), skip_broken=skip_broken, report=report_check)

@@ -20,7 +20,7 @@ from trials.onnx.export import DEFAULT_OPSET
 from trials.scratch import temporary_folder
 from trials.training import CHECKPOINT_FILE, TrainingError, read_checkpoint
 from trials.trial_result import ARCHITECTURE_FILE
-from yoloret_nas.export.bundle import DETECTOR_FILE, count_classes, open_bundle, write_detector
+from yoloret_nas.export.bundle import DETECTOR_FILE, RUN_FILE, count_classes, open_bundle, write_detector
 
 Network = str | Path | Architecture
 """How a network is named from Python: as on the command line, or by its architecture."""
@@ -30,7 +30,8 @@ FORMS = (
     f"an export's folder or one of its ONNX files, or a {CHECKPOINT_FILE}"
 )
 _EXPORTED = (".onnx", ".xml")
-_OF_FILES = (*_EXPORTED, ".pt", ".yaml", ".yml", ".json")
+_ENGINE = ".engine"
+_OF_FILES = (*_EXPORTED, _ENGINE, ".pt", ".yaml", ".yml", ".json")
 
 
 class SourceError(YoloRetError, ValueError):
@@ -143,7 +144,7 @@ def find_source(network: Network, *, root: Path) -> Source:
         return Source(label=text, architecture=PRESETS[text])
     if os.path.isfile(path / DETECTOR_FILE):
         return Source(label=path.name, architecture=_read(path / ARCHITECTURE_FILE), folder=path)
-    if os.path.isfile(path) and path.suffix in (*_EXPORTED, ".pt"):
+    if os.path.isfile(path) and path.suffix in (*_EXPORTED, _ENGINE, ".pt"):
         return _find_beside(path)
     if os.path.isfile(path):
         return Source(label=path.stem, architecture=_read(path))
@@ -166,6 +167,12 @@ def find_source(network: Network, *, root: Path) -> Source:
 def _find_beside(path: Path) -> Source:
     """Return the network of an export's file or of a checkpoint, by the files that lie beside it."""
     folder, is_exported = path.resolve().parent, path.suffix in _EXPORTED
+    if path.suffix == _ENGINE:
+        raise SourceError(
+            f"{path} is an engine of TensorRT, which runs on the device that built it alone",
+            hint=f"there: python3 {path.with_name(RUN_FILE)} IMAGE.jpg --backend tensorrt; here give the file that it was "
+            f"built from, such as {path.with_suffix('.onnx')}",
+        )
     if not is_exported and path.name != CHECKPOINT_FILE:
         raise SourceError(
             f"{path} names no network: weights are read from a {CHECKPOINT_FILE}",

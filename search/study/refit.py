@@ -106,21 +106,30 @@ def to_variants(finalists: Finalists, *, seed: int) -> list[Variant]:
     ]
 
 
+def full_name(study: str, number: int, *, epochs: int) -> str:
+    """Return the name of the experiment that is the full training of one trial, before its export."""
+    return f"{study}-trial-{number}-full-{epochs}"
+
+
 def retrained_trial(name: str, label: str) -> tuple[str, int] | None:
     """Return the study and the number of the trial that a training of an experiment retrains; None where it is of no trial.
 
+    Retraining is what bears a name of `refit_name` or `full_name`: as the study trains, on its data, for longer. A training
+    of the user's own of that architecture may be of other data, another size or another recipe.
+
     Args:
         name: Of the experiment.
-        label: Of the training: the front's full trainings name the number alone.
+        label: Of the training.
 
-    >>> retrained_trial("cells-refit-90", "trial 7"), retrained_trial("mine", "cells:7"), retrained_trial("mine", "net")
-    (('cells', 7), ('cells', 7), None)
+    >>> retrained_trial("cells-refit-90", "trial 7"), retrained_trial("cells-trial-7-full-90", "cells:7")
+    (('cells', 7), ('cells', 7))
+    >>> retrained_trial("train-cells-7-other", "cells:7")
     """
-    refit, number = re.fullmatch("(.+)-refit-[0-9]+", name), re.fullmatch(f"{_LABEL}([0-9]{{1,9}})", label)
-    if refit and number:
-        return refit[1], int(number[1])
-    found = re.fullmatch("(.+):([0-9]{1,9})", label)
-    return (found[1], int(found[2])) if found else None
+    if refit := re.fullmatch(f"(.+)-refit-[0-9]+ {_LABEL}([0-9]{{1,9}})", f"{name} {label}"):
+        return refit[1], int(refit[2])
+    if full := re.fullmatch(r"(.+)-trial-([0-9]{1,9})-full-[0-9]+ \1:\2", f"{name} {label}"):
+        return full[1], int(full[2])
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -45,6 +46,15 @@ class Called:
 
 
 Call = Callable[..., Called]
+
+
+@pytest.fixture(autouse=True, scope="package")
+def kept_handlers() -> Iterator[None]:
+    """Gives signals the handlers back that the command line sets."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True, scope="package")

@@ -27,6 +27,7 @@ from search.study.read_study import read_study
 from tests.yoloret_nas.conftest import SHAPES, InlineExecutor, RealStudy
 from trials.data import open_dataset
 from yoloret_nas.api.detector import COLUMNS
+from yoloret_nas.api.trial import _to_options
 from yoloret_nas.cli import cli
 from yoloret_nas.options.values import OptionError
 from yoloret_nas.sources import find_model
@@ -400,3 +401,22 @@ def test_what_is_no_image_is_named(study: yr.Study) -> None:
         detector.predict(cast(Any, np.zeros((3, 8, 8), np.float32)))
     with pytest.raises(yr.YoloRetError, match=r"absent\.png"):
         detector.predict("absent.png")
+
+
+def test_a_path_is_a_path_whatever_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def stop(options: Any, **_: object) -> NoReturn:
+        asked.append(options.data)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("yoloret_nas.api.search.plan_search", stop)
+    monkeypatch.setattr("yoloret_nas.api.train.train_network", lambda network, *, options, **_: stop(options))
+    for name in ("voc", "shapes"):
+        Path(name).mkdir()
+        for data in (name, Path(name)):
+            for begin in (lambda data: yr.search(data=data), lambda data: yr.train(TINY, data=data)):
+                with pytest.raises(KeyboardInterrupt):
+                    begin(data)
+    assert asked == ["voc", "voc", "./voc", "./voc", "shapes", "shapes", "./shapes", "./shapes"]
+    assert _to_options({"data": Path("voc")}).data == "./voc"

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -46,18 +46,21 @@ from spaces.space_file import read_space
 from tests.search import records as finished
 from tests.search.driver.scripted import FEW, ScriptedExecutor, fail_with
 from tests.yoloret_nas.conftest import SHAPES, SPACE_YAML, Call, RealStudy
-from trials.data import open_dataset
+from trials.data import DatasetError, open_dataset
 from trials.data.known_datasets import KNOWN
 from trials.latency import DeviceAwayError, DeviceIdentity
+from trials.latency.compatibility import Judge, Report
 from trials.onnx import TensorRTVersion, run, tensorrt_version
 from trials.onnx.decoded import Decoded
+from trials.processes import identify
+from trials.scratch import scratch_prefix
 from trials.training import RECIPES, RecipeName, read_checkpoint
-from yoloret_nas.api.search_plan import check_writable
+from yoloret_nas.api.beforehand import check_writable
 from yoloret_nas.cli import COMMANDS, EXAMPLES, cli
 from yoloret_nas.commands.search import _where_time_went, _why_exhausted
 from yoloret_nas.commands.ui import _reached_as, _serve
 from yoloret_nas.export import proof
-from yoloret_nas.export.bundle import BundleError
+from yoloret_nas.export.bundle import BundleError, new_bundle
 from yoloret_nas.export.precisions import PRECISIONS, check_int8
 from yoloret_nas.export.proof import Tolerance
 from yoloret_nas.options import choices
@@ -433,6 +436,10 @@ def test_a_study_is_named_after_its_space_its_data_s_folder_and_its_device(
     assert study_name("tiny", ".", "cpu") == "tiny-blood-cells-cpu"
     assert study_name("nano", str(tmp_path / "blood cells"), "ssh://me@nano") == "nano-blood-cells-ssh-me-nano"
     assert study_name("tiny", "shapes:train=4", "cpu") == "tiny-shapes-train-4-cpu"
+    for folder, name in (("血液 細胞", "血液-細胞"), ("Zählung_2", "Zählung-2"), ("…", "data")):
+        (tmp_path / folder).mkdir()
+        assert study_name("tiny", str(tmp_path / folder), "cpu") == f"tiny-{name}-cpu"
+    assert study_name("—", "shapes", "cpu") == "space-shapes-cpu"
 
 
 def test_a_board_is_searched_for_what_it_can_run(
@@ -1014,17 +1021,7 @@ def test_mlflow_answers_by_every_name_of_this_machine(host: str) -> None:
     assert (_reached_as("127.0.0.1"), _reached_as("::1")) == (["127.0.0.1"], ["[::1]"])
 
 
-@pytest.fixture
-def kept_handlers() -> Iterator[None]:
-    """Gives signals their handlers back."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 @pytest.mark.parametrize("is_up", [True, False])
-@pytest.mark.usefixtures("kept_handlers")
 def test_links_are_printed_once_the_server_is_up(capsys: pytest.CaptureFixture[str], is_up: bool) -> None:
     server = [sys.executable, "-c", "raise SystemExit(3)"]
     with pytest.raises(YoloRetError, match="MLflow's server ended with exit status 3"):
@@ -1032,7 +1029,6 @@ def test_links_are_printed_once_the_server_is_up(capsys: pytest.CaptureFixture[s
     assert ("the links" in capsys.readouterr().out) == is_up
 
 
-@pytest.mark.usefixtures("kept_handlers")
 def test_a_server_that_never_answers_is_ended() -> None:
     server = [sys.executable, "-c", "import time; time.sleep(999)"]
     with pytest.raises(YoloRetError, match="MLflow's server does not answer after 0 s, and was ended"):
@@ -1295,6 +1291,9 @@ def test_the_project_s_data_device_and_folders_reach_every_command_that_takes_th
     if name in ("compare", "export"):
         assert values["data"] is None
         del wanted["data"]
+    if name == "init":  # which writes the file
+        assert not any(values.values())
+        wanted.clear()
     for flag, parameter in parameters_of(command).items():
         value = values[str(parameter.name)]
         if flag in wanted:
@@ -1328,12 +1327,17 @@ def test_the_project_s_lines_hold_where_a_command_is_called(call: Call, real_stu
         ("budget: -2", "-2 is not in the range"),
         ("data: nowhere", "'nowhere' does not exist"),
         ("max_latency: soon", "'soon' is not a latency"),
+        ("seed: [0, 1]", "yoloret-nas.yaml: seed takes one value, not a list"),
+        ("dir: [runs]", "yoloret-nas.yaml: dir takes one value, not a list"),
+        ("skip_broken: [true]", "yoloret-nas.yaml: skip_broken takes one value, not a list"),
     ],
 )
 def test_a_project_file_that_is_wrong_is_refused(call: Call, played: ScriptedExecutor, text: str, message: str) -> None:
     Path("yoloret-nas.yaml").write_text(text)
     assert_refused(call("search"), 2, message)
-    assert call("--help").code == 0
+    for words in (("--help",), ("search", "--help"), ("report", "-h"), ("completion", "bash"), ("space", "--yaml")):
+        assert call(*words).code == 0, words
+    assert_refused(call("init"), 2, "yoloret-nas.yaml exists already; edit it")
 
 
 def test_an_empty_project_file_is_none(call: Call) -> None:
@@ -1408,6 +1412,18 @@ def test_a_tensorrt_is_asked_about_a_space(call: Call, monkeypatch: pytest.Monke
     assert "1 of 2 networks are refused, those with backbone mobilenetv3_small_050" in refused.said
 
 
+def test_a_board_is_asked_by_its_version_alone(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = Judge(version=TensorRTVersion(8, 2))
+    monkeypatch.setattr("trials.latency.compatibility.open_judge", lambda spec: judge)
+    monkeypatch.setattr(
+        "trials.latency.compatibility.judge_space", lambda *_, **__: Report(taken=(), refused=(), culprits=())
+    )
+    called = call("space", "tiny", "--check", "ssh://nano")
+    assert called.out.startswith("tiny: asking our tables for TensorRT 8.2.0 (opset 13)\n")
+    assert "pip install" not in called.out
+    assert "pip install" in call("space", "tiny", "--check", "8.2").out
+
+
 def test_what_is_asked_about_a_space_must_have_tensorrt(call: Call) -> None:
     assert_refused(call("space", "tiny", "--check", "cpu"), 2, "takes them all")
     assert_refused(call("space", "tiny", "--check", "nano"), 2, "'nano' names no TensorRT")
@@ -1418,7 +1434,7 @@ def test_what_is_asked_about_a_space_must_have_tensorrt(call: Call) -> None:
     [
         ("budget: {a: 1}", "budget is \"{'a': 1}\", no text"),
         ("data: 2001-12-14", "data is '2001-12-14', no text"),
-        ("device: [[cpu]]", "device is \"['cpu']\", no text"),
+        ("also_measure: [[cpu]]", "also_measure is \"['cpu']\", no text"),
         ("data: 2001-99-99", "is not YAML: month must be in 1..12"),
         ("data: " + "[" * 20000, "is not YAML: it is nested more than 100 levels deep"),
         ("x: &x [*x]", "is not YAML: an alias stands for what it is part of"),
@@ -1454,3 +1470,137 @@ def test_files_that_are_no_networks_are_refused_by_every_command(call: Call, rea
     assert_refused(call("compare", "e"), 1, "cannot be read as a checkpoint")
     Path("e/detector.json").write_text("[" * 100_000, encoding="utf-8")
     assert_refused(call("predict", "e", "a.png"), 2, "detector.json is not JSON: it is nested too deeply")
+
+
+# --- what is written, and where -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_home_folder_is_meant_wherever_a_path_is_an_option(name: str) -> None:
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    types = [one for parameter in command.params for one in getattr(parameter.type, "types", [parameter.type])]
+    assert not [one for one in types if isinstance(one, click.Path)]  # which takes ~ for a name
+
+
+def test_a_home_folder_behind_an_equals_sign_is_the_home_folder(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Path("home").absolute()
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    assert_refused(call("ui", "--dir=~/runs"), 2, f"there is no study in {home}/runs yet")
+    data = write_yolo(Path("data"))
+    assert call("data", data, "--out=~/drawn.png").code == 0
+    assert (home / "drawn.png").is_file()
+    (home / "own.yaml").write_text(SPACE_YAML)
+    assert_refused(call("search", "--space=~/own.yaml", "--device", "abacus"), 2, "device 'abacus' is unknown")
+    assert not Path("~").exists()
+
+
+def test_a_copy_is_not_taken_for_the_dataset_of_its_name(call: Call) -> None:
+    called = call("data", write_yolo(Path("data")), "--samples", "0", "--convert", "coco", "voc")
+    assert "yoloret-nas search --data ./voc --budget 50" in called.out
+
+
+def test_a_picture_that_nobody_asked_for_goes_where_it_can(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, home = write_yolo(Path("data")), Path("home").absolute()
+    monkeypatch.setenv("YOLORET_NAS_DATA", str(home))
+    monkeypatch.setattr("yoloret_nas.options.values.why_not_writable", lambda folder: "Read-only file system")
+    called = call("data", data)
+    assert called.code == 0, called.said
+    assert f"Drawn images: {home}/dataset.png" in called.out
+    assert not Path("dataset.png").exists()
+
+
+def test_what_could_not_be_written_is_refused_before_the_work(
+    call: Call, real_study: RealStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_yolo(Path("data"))
+    assert_refused(call("data", data, "--out", "/proc/x.png"), 2, "--out /proc/x.png cannot be written: ")
+    assert call("data", data, "--out", "/proc/x.png", "--samples", "0").code == 0  # nothing is
+    monkeypatch.setattr("search.reports.make_report", lambda opened: pytest.fail("too late"))
+    report = ("report", "real", "--dir", real_study.root, "--out")
+    assert_refused(call(*report, "missing/r.html"), 2, "--out missing/r.html: there is no folder missing")
+    assert_refused(call(*report, "/proc/r.html"), 2, "--out /proc/r.html cannot be written: ")
+    export = ("export", "--study", "real", "--dir", real_study.root, "--refit", "9", "--out")
+    assert_refused(call(*export, "/proc/there/x"), 2, "an export cannot be written to /proc/there/x: ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "init --data voc",
+        "eval real:0 --data voc",
+        "compare real:0 --data voc",
+        "export --study real --data voc --out gone",
+    ],
+)
+def test_what_is_fetched_is_named_whoever_asks_for_it(
+    call: Call, real_study: RealStudy, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    def fetch(name: str, report: Any = lambda *_: None) -> Path:
+        for done in (0, 10**9):
+            report("VOC.tar", done, 2 * 10**9)
+        raise DatasetError("the line is cut")
+
+    monkeypatch.setattr("trials.data.known_datasets.fetch_known", fetch)
+    where = () if words.startswith("init") else ("--dir", real_study.root)
+    called = call(*words.split(), *where)
+    assert_refused(called, 2, "the line is cut")
+    assert called.err.splitlines()[0] == "fetching VOC.tar (2.0 GB)"
+
+
+# --- exports that are ended ---------------------------------------------------------------------------------------
+
+
+def test_an_export_that_is_terminated_leaves_nothing(
+    call: Call, real_study: RealStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def terminate(*given: object) -> None:
+        assert list(Path().glob(".gone-*-partial"))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("yoloret_nas.export.export_trial.write_card", terminate)
+    called = call("export", "--study", "real", "--dir", real_study.root, "--no-measure", "--no-check", "--out", "gone")
+    assert called.code == 143, called.said
+    assert list(Path().iterdir()) == []
+
+
+def test_a_signal_that_is_ignored_stays_so(call: Call) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+    try:
+        assert call("space", "tiny").code == 0
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def left_by_a_killed_process(folder: Path, state: str) -> Path:
+    """Make what an export to a folder that was killed leaves beside it."""
+    dead = scratch_prefix().replace(str(identify(os.getpid())), f"{os.getpid()}-0")
+    left = folder.with_name(f".{folder.name}-{dead}abcd-{state}")
+    left.mkdir()
+    (left / "detector.json").write_text(state)
+    return left
+
+
+def test_the_next_export_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+    others = [tmp_path / ".x-1-partial", tmp_path / f".x-{scratch_prefix()}abcd-partial", tmp_path / ".y-partial"]
+    for other in others:
+        other.mkdir()
+    left_by_a_killed_process(tmp_path / "x", "partial")
+    with new_bundle(tmp_path / "x", replace=False) as partial:
+        (partial / "detector.json").write_text("new")
+    left_by_a_killed_process(tmp_path / "x", "former")
+    with new_bundle(tmp_path / "x", replace=True) as partial:
+        (partial / "detector.json").write_text("newer")
+    assert sorted(tmp_path.iterdir()) == sorted([*others, tmp_path / "x"])
+    assert (tmp_path / "x" / "detector.json").read_text() == "newer"
+
+
+def test_an_export_that_was_moved_aside_by_a_killed_one_is_put_back(tmp_path: Path) -> None:
+    left_by_a_killed_process(tmp_path / "x", "former")
+    left_by_a_killed_process(tmp_path / "x", "partial")
+    with pytest.raises(BundleError, match="x exists already"), new_bundle(tmp_path / "x", replace=False):
+        pytest.fail("it is there")
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+    assert (tmp_path / "x" / "detector.json").read_text() == "former"

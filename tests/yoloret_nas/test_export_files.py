@@ -2,7 +2,9 @@
 
 import json
 import re
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -319,12 +321,70 @@ def test_what_cannot_be_read_is_named_and_the_others_are_drawn(call: Call, expor
     assert {path.name for path in Path("predictions").iterdir()} == {"a.png", "c.png"}
 
 
+def test_an_interrupt_keeps_what_was_found_so_far(call: Call, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = cv2.VideoWriter("film.avi", cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (96, 64))
+    for _ in range(5):
+        writer.write(np.zeros((64, 96, 3), np.uint8))
+    writer.release()
+    Image.new("RGB", (64, 64)).save("photo.png")
+    drawn: list[object] = []
+    draw = run.draw
+
+    def interrupt(*given: Any) -> Any:
+        drawn.append(given)
+        if len(drawn) == 4:
+            raise KeyboardInterrupt
+        return draw(*given)
+
+    monkeypatch.setattr(run, "draw", interrupt)
+    called = call("predict", exported, "photo.png", "film.avi", "--save-json", "found.jsonl")
+    assert called.code == 130
+    lines = [json.loads(line) for line in Path("found.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["image"] for line in lines] == ["photo.png", "film.avi#0", "film.avi#1"]
+    assert "film.avi: 2 frames, " in called.out
+    assert called.out.splitlines()[-1] == "wrote found.jsonl"
+    film = run.open_stream("predictions/film.mp4")
+    assert len(list(run.frames("film", film))) == 2
+    film.release()
+    assert {path.name for path in Path("predictions").iterdir()} == {"photo.png", "film.mp4"}
+    drawn.clear()
+    called = call("predict", exported, "film.avi", "photo.png", "--json", "--out", "others")
+    assert (called.code, len(json.loads(called.out))) == (130, 3)
+    drawn[:] = [None] * 3
+    assert call("predict", exported, "film.avi", "--save-json", "none.jsonl", "--out", "none").code == 130
+    assert list(Path("none").iterdir()) == []
+    assert not Path("none.jsonl").exists()
+
+
+def test_a_file_of_openvino_says_what_to_install(call: Call, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    (exported / "model.xml").touch()
+    Image.new("RGB", (8, 8)).save("a.png")
+    for words in (("predict", exported / "model.xml", "a.png"), ("eval", exported / "model.xml", "--data", SHAPES)):
+        called = call(*words)
+        assert called.code == 1
+        assert 'error: OpenVINO is not installed hint: pip install "yoloret-nas[openvino]"' in called.said
+
+
+def test_an_engine_is_no_network_here(call: Call, exported: Path) -> None:
+    engine = exported / "model.engine"
+    engine.write_bytes(b"\xff\xfe plan")
+    Image.new("RGB", (8, 8)).save("a.png")
+    for words in (("predict", engine, "a.png"), ("eval", engine, "--data", SHAPES), ("latency", engine)):
+        called = call(*words)
+        assert called.code == 2
+        assert f"{engine} is an engine of TensorRT, which runs on the device that built it alone" in called.said
+        assert f"python3 {exported / 'run.py'} IMAGE.jpg --backend tensorrt" in called.said
+        assert f"give the file that it was built from, such as {exported / 'model.onnx'}" in called.said
+
+
 def test_lines_that_could_not_be_written_are_refused_before_the_work(call: Call, exported: Path) -> None:
     Image.new("RGB", (8, 8)).save("a.png")
     before = Path("a.png").read_bytes()
     Path("link.png").symlink_to("a.png")
     for path, message in (
         ("no/such/f.jsonl", "there is no folder no/such"),
+        ("/proc/f.jsonl", "--save-json /proc/f.jsonl cannot be written: "),
         (exported, "detector is not a file"),
         ("a.png", "a.png is one of the inputs"),
         ("link.png", "link.png is one of the inputs"),
@@ -386,21 +446,29 @@ def test_no_crop_takes_the_place_of_another(tmp_path: Path) -> None:
     }
 
 
-def test_a_folder_with_files_is_left_as_it_is(tmp_path: Path) -> None:
+def test_a_folder_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
     assert new_folder(tmp_path / "drawn") == tmp_path / "drawn"
-    assert new_folder(tmp_path / "drawn") == tmp_path / "drawn"  # empty
-    (tmp_path / "drawn/a.png").touch()
-    assert new_folder(tmp_path / "drawn") == tmp_path / "drawn-2"
-    (tmp_path / "drawn-2").rmdir()
-    (tmp_path / "drawn-2").write_text("a file")
-    assert new_folder(tmp_path / "drawn") == tmp_path / "drawn-3"
+    assert new_folder(tmp_path / "drawn") == tmp_path / "drawn-2"  # though it is empty: another call may just begin
+    (tmp_path / "drawn-3").write_text("a file")
+    assert new_folder(tmp_path / "drawn") == tmp_path / "drawn-4"
+
+
+def test_calls_at_once_draw_in_folders_of_their_own(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        folders = list(pool.map(new_folder, [tmp_path / "drawn"] * 40))
+    assert len(set(folders)) == 40
+
+
+def test_an_empty_mount_point_is_drawn_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path)
+    assert new_folder(tmp_path) == tmp_path
+    (tmp_path / "a.png").touch()
+    assert new_folder(tmp_path) == tmp_path.with_name(f"{tmp_path.name}-2")
 
 
 def test_a_folder_named_by_dots_is_the_folder_that_they_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here/below").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "here/below")
-    assert new_folder(Path()).resolve() == tmp_path / "here/below"  # empty
-    Path("a.png").touch()
     assert new_folder(Path()) == tmp_path / "here/below-2"
     assert new_folder(Path("..")) == tmp_path / "here-2"
 
@@ -507,6 +575,9 @@ def test_a_table_that_could_not_be_written_is_refused_before_anything_is_measure
     called = call("compare", exported, "--out", "missing/t.csv")
     assert (called.code, called.out) == (2, "")
     assert "--out missing/t.csv: there is no folder missing" in called.err
+    called = call("compare", exported, "--out", "/proc/t.csv")
+    assert (called.code, called.out) == (2, "")
+    assert "--out /proc/t.csv cannot be written: " in called.err
 
 
 def test_an_unknown_command_is_told_the_nearest(call: Call) -> None:

@@ -1,14 +1,16 @@
 """What is seen while a search opens its data, and while it trains shared weights."""
 
+from collections.abc import Callable
 from io import StringIO
 
+import pytest
 from rich.console import Console
 
 from search.front.pareto import Reference
 from search.front.summary import Summary
 from spaces import Architecture
 from trials.progress import Progress
-from yoloret_nas.options.data import showing_check, showing_images
+from yoloret_nas.options.data import fetch_data, showing_check, showing_images
 from yoloret_nas.terminal.live_view import LiveView
 
 
@@ -70,3 +72,21 @@ def test_a_terminal_shows_how_far_shared_weights_are() -> None:
         assert "trial -1" not in file.getvalue()
     view.put_back(-1)
     assert view._running == {}
+
+
+def test_a_file_names_each_archive_that_is_fetched_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(name: str, report: Callable[[str, int, int | None], None]) -> None:
+        for done in (0, 1, 2):
+            report("first.tar", done, 2_800_000_000)
+        report("second.tar", 1, None)
+
+    monkeypatch.setattr("trials.data.known_datasets.fetch_known", fetch)
+    for is_terminal in (True, False):
+        _, console, file = seen(is_terminal=is_terminal)
+        fetch_data("voc", console)
+        assert ("first.tar" in file.getvalue()) == is_terminal
+        assert capsys.readouterr().err == ("" if is_terminal else "fetching first.tar (2.8 GB)\nfetching second.tar\n")
+    fetch_data("voc", Console(quiet=True, force_terminal=False))
+    assert capsys.readouterr() == ("", "")

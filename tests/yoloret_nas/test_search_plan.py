@@ -1,14 +1,16 @@
 """What a search's options leave open, and how it is chosen: the prior and the space."""
 
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from search.driver.search import run_search
 from search.study.errors import StudyError
 from tests.search.driver.scripted import RecordingView, ScriptedExecutor
-from yoloret_nas.api.search_plan import SearchPlan, plan_search
+from yoloret_nas.api.search_plan import SearchPlan, _announce, plan_search
 from yoloret_nas.options.search import SearchOptions, study_name
 from yoloret_nas.options.values import OptionError
 
@@ -125,3 +127,30 @@ def test_a_study_that_is_named_goes_on_in_its_own_space(tmp_path: Path, monkeypa
 def test_a_prior_is_named_none_alone(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="prior is none and earlier"):
         plan(tmp_path / "runs", prior=("none", "earlier"))
+
+
+@pytest.mark.parametrize(
+    ("given", "dataset"),
+    [("./shapes", "./shapes"), ("shapes/", "./shapes"), ("./voc", "./voc"), ("coco//", "./coco"), ("./cells", "cells")],
+)
+def test_a_folder_is_never_taken_for_the_dataset_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, dataset: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("shapes", "voc", "coco", "cells"):
+        Path(name).mkdir()
+    planned = plan(tmp_path / "runs", data=given, space="tiny")
+    assert planned.settings.dataset == dataset
+    assert planned.settings.train.recipe == "modern"
+    assert planned.settings.name == f"tiny-{dataset.removeprefix('./')}-cpu"
+
+
+def test_weights_that_no_network_of_the_space_starts_from_are_not_used_in_silence(tmp_path: Path) -> None:
+    said = {}
+    for space in ("tiny", "lite"):
+        console = Console(file=StringIO(), width=200)
+        _announce(console, plan(tmp_path / "runs", space=space, weights_dir=tmp_path))
+        assert isinstance(console.file, StringIO)
+        said[space] = console.file.getvalue()
+    note = "note    --weights-dir is not used: networks of space tiny start from random weights"
+    assert (note in said["tiny"], "not used" in said["lite"]) == (True, False)

@@ -218,6 +218,8 @@ def test_a_transfer_curve_starts_from_the_weights_it_is_given(call: Call, inline
         ("eval yoloret-m0.75 --data shapes", 2, "yoloret-m0.75 has no trained weights: it is only an architecture"),
         ("eval nothing:3 --data shapes", 2, "'nothing:3' names no network"),
         ("compare nothing", 2, "'nothing' names no network"),
+        ("compare yoloret-m0.75 --split test", 2, "--split is about the images of --data; add --data"),
+        ("compare yoloret-m0.75 --skip-broken", 2, "--skip-broken is about the images of --data; add --data"),
         ("ablation --backbone abacus", 2, "backbone 'abacus' is unknown"),
         ("ablation --of truncation", 2, "name a wider backbone than mobilenetv2_075"),
         ("ablation --of truncation --wide mobilenetv2_075", 2, "name a wider backbone than mobilenetv2_075"),
@@ -413,3 +415,60 @@ def test_an_experiment_without_a_complete_training_fails(call: Call, monkeypatch
     assert called.code == 1, called.said
     assert "2 of 2 trainings failed; the same command trains them again" in called.err
     assert "no training of curve is complete" in called.err
+    assert "again; the first failed with: memory ran out" in called.err
+
+
+def test_an_experiment_of_which_some_trainings_fail_shows_the_others_and_fails(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor = ScriptedExecutor(scripts={1: fail_with("memory ran out")})
+    monkeypatch.setattr("yoloret_nas.workers.LocalExecutor", lambda **options: executor)
+    monkeypatch.setattr("yoloret_nas.api.experiment.why_unavailable", lambda backbone: "")
+    flags = ("--backbone", "mobilenetv3_small_050", "--blocks", "0,12", "--input-size", "64", "--seeds", "1")
+    called = call("transfer-curve", *flags, *QUICK, "--name", "curve")
+    assert called.code == 1, called.said
+    assert "1 of 2 trainings failed; the same command trains them again; the first failed with: memory" in called.err
+    assert re.search(r"^0 of 12 +0\.", called.out, re.MULTILINE)
+    assert "12 of 12 " in called.out
+    assert "wrote runs/curve/results.csv and results.png" in called.out
+
+
+@pytest.mark.parametrize("command", ["train tiny.yaml", "ablation", "transfer-curve"])
+@pytest.mark.parametrize(
+    ("flag", "value", "message"),
+    [("--device", "abacus", "device 'abacus' is unknown"), ("--dir", "file/runs", "cannot write to file/runs: Not a")],
+)
+def test_a_training_that_cannot_be_is_refused_before_its_data_are_fetched(
+    call: Call, tiny: Path, monkeypatch: pytest.MonkeyPatch, command: str, flag: str, value: str, message: str
+) -> None:
+    monkeypatch.setattr("yoloret_nas.api.experiment.fetch_data", lambda *_: pytest.fail("too late"))
+    monkeypatch.setattr("yoloret_nas.api.experiment.why_unavailable", lambda backbone: "")
+    Path("file").touch()
+    backbone = () if command.startswith("train ") else ("--backbone", "mobilenetv3_small_050", "--input-size", "64")
+    called = call(*command.split(), *backbone, "--data", "voc", flag, value)
+    assert (called.code, message in called.said) == (2, True), called.said
+
+
+def test_weights_that_nothing_starts_from_are_not_used_in_silence(
+    call: Call, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("yoloret_nas.api.experiment.why_unavailable", lambda backbone: "")
+    Path("weights").mkdir()
+    words = ("--weights-dir", "weights", "--data", "shapes", "--device", "abacus")
+    said = "note: --weights-dir is not used: the training starts from random weights"
+    assert said in call("train", tiny, *words).out
+    assert said in call("train", "yoloret-m0.75", *words, "--weights", "random").out
+    assert "not used" not in call("train", "yoloret-m0.75", *words).out
+
+
+def test_help_names_each_command_s_own_defaults(call: Call) -> None:
+    said = {name: call(name, "--help").said for name in ("train", "ablation", "transfer-curve")}
+    assert "Pixels. [default: the network's own]" in said["train"]
+    assert all("Pixels. [default: 320]" in said[name] for name in ("ablation", "transfer-curve"))
+    assert "auto takes ImageNet's for all kept blocks" in said["ablation"]
+    assert "ImageNet's, which must be available; random is refused" in said["transfer-curve"]
+
+
+def test_the_project_s_line_about_broken_items_is_no_option_of_data_that_is_missing(call: Call) -> None:
+    Path("yoloret-nas.yaml").write_text("skip_broken: true\n")
+    assert "'nothing' names no network" in call("compare", "nothing").said

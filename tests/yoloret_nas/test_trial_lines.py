@@ -9,8 +9,11 @@ from rich.console import Console
 
 from search.front.estimate import Estimate
 from search.front.summary import Summary
+from search.reports.effects import Effect
 from search.study.refit import compare_refit
 from tests.search.records import record, summary
+from yoloret_nas.commands.report import _effects_table
+from yoloret_nas.terminal.live_view import LiveView
 from yoloret_nas.terminal.refit_table import agreement_words, show_refit
 from yoloret_nas.terminal.training_view import TrainingView
 from yoloret_nas.terminal.trial_lines import front_table
@@ -77,3 +80,55 @@ def test_the_time_left_of_trainings_is_known_after_trainings() -> None:
     with view.showing():
         pass
     assert "time left known after 2 trainings" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("width", [80, 100, 143, 144, 250])
+def test_a_trial_s_line_shows_its_architecture_in_any_terminal(width: int) -> None:
+    console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system=None)
+    view, best = LiveView(console), record(0, 0.3, 10.0, seconds={"train": 12.3})
+    view.opened(summary(best), budget=2)
+    _, header, line = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert max(map(len, (header, line))) <= width
+    assert header.startswith("trial  state")
+    assert "(★ " in header
+    assert header.endswith(" or reason")
+    assert "10.000 ms" in line
+    assert "12.3 s" in line
+    assert f"  ★ {best.architecture.short[:20]}" in line
+    assert ("p99" in header, "MACs" in header, "params" in header, "AP50" in header) == (width >= 144,) * 4
+
+
+@pytest.mark.parametrize("width", [80, 250])
+def test_a_reason_is_never_cut(width: int) -> None:
+    reason = "the training needs more memory than there is; " * 4 + "give a smaller --batch-size"
+    failed = record(0, None, None, state="failed", reason=reason)
+    console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system=None)
+    LiveView(console).finished(failed, summary(failed))
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert reason in " ".join(said.split())
+    assert max(map(len, said.splitlines())) <= width
+
+
+def test_no_terminal_is_too_narrow_for_the_figures_of_effects() -> None:
+    effects = [
+        Effect(
+            axis=axis,
+            value=value,
+            trials=12,
+            ap=ap,
+            ap_range=(ap - 0.01, ap + 0.01),
+            latency=1.25,
+            latency_range=(1, 2),
+        )
+        for axis, value, ap in (
+            ("backbone", "mobilenetv4_conv_small_050 cut at block 12 of 18", 0.021),
+            ("scale_set and neck", "8+16+32@16>8+16+32", -0.034),
+        )
+    ]
+    console = Console(width=80, file=io.StringIO(), record=True)
+    console.print(_effects_table(effects))
+    shown = console.export_text()
+    for figures in ("12", "+0.021", "+0.011 to +0.031", "×1.25", "-0.034", "-0.044 to -0.024"):
+        assert figures in shown
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= 80

@@ -191,7 +191,7 @@ def test_an_interrupted_search_ends_cleanly_and_says_how_to_go_on(
     assert "ending after the running trial; Ctrl-C again ends now" in err
     assert "Traceback" not in err
     done = 2 if times == 1 else 1
-    assert f"{done} of {BUDGET} trials are finished; the same command resumes (--study loop)" in out
+    assert f"{done} of {BUDGET} trials are finished; the same command resumes loop" in out
     interrupted.wait_until_nothing_is_left()
 
     code, out, err = start(*SEARCH).finish()

@@ -17,6 +17,7 @@ from spaces.counted import counted
 from spaces.weights import WeightsError, why_unavailable
 from trials.scratch import scratch_folder, temporary_files_in
 from trials.training import TrainingError
+from yoloret_nas.api.beforehand import check_devices, check_writable
 from yoloret_nas.options.data import data_name, fetch_data
 from yoloret_nas.options.recipe import choose_training
 from yoloret_nas.options.search import ClusterOptions
@@ -114,6 +115,7 @@ def compare_variants(
     Raises:
         StudyError: the experiment exists with other networks under these labels.
         TrainingError: no training is complete.
+        click.exceptions.Exit: some are not, though the others make a table.
         KeyboardInterrupt: the experiment was interrupted.
     """
     variants = [
@@ -141,11 +143,14 @@ def compare_variants(
         draw(rows, picture, title=f"{title} · {where} · {length}")
         return [table, picture]
 
-    rows = to_rows(run_variants(settings, variants, console=console, write_reports=write_reports))
+    records = run_variants(settings, variants, console=console, write_reports=write_reports)
+    rows = to_rows(records)
     if not rows:
         raise TrainingError(f"no training of {settings.name} is complete; the same command trains them again")
     print_rows(rows, tuple(architectures))
     click.echo(f"wrote {table} and {picture.name}")
+    if any(record.point is None for record in records):
+        raise click.exceptions.Exit(1)
 
 
 def run_variants(
@@ -160,9 +165,14 @@ def run_variants(
     """Run an experiment in the terminal, on this machine unless `workers` says where; return the finished trainings.
 
     Raises:
+        UnknownDeviceError: the device does not exist.
+        OptionError: the folder of the studies cannot be written.
         KeyboardInterrupt: it was interrupted, once or twice, as a search may be.
     """
-    workers = workers or choose_workers(ClusterOptions(), at_once=None, batch_size=settings.train.batch_size)
+    if workers is None:  # else whoever chose them has looked
+        check_devices((settings.device, *settings.also_measure))
+        check_writable(settings.root)
+        workers = choose_workers(ClusterOptions(), at_once=None, batch_size=settings.train.batch_size)
     workers = workers.at_most(len(variants) + (repeats.count if repeats else 0))
     train = replace(settings.train, num_threads=workers.threads_of_each)
     settings = replace(settings, train=train)
@@ -197,9 +207,10 @@ def run_variants(
             soft_wrap=True,
         )
         raise KeyboardInterrupt
-    if num_failed := sum(record.point is None for record in records):
+    if failed := [record.result.reason for record in records if record.point is None]:
         click.echo(
-            f"{num_failed} of {counted(len(records), 'training(s)')} failed; the same command trains them again",
+            f"{len(failed)} of {counted(len(records), 'training(s)')} failed; the same command trains them again; the first "
+            f"failed with: {failed[0]}",
             err=True,
         )
     return records

@@ -1,6 +1,5 @@
 """`yoloret_nas.search`: the main job, from Python."""
 
-import os.path
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from search.study.settings import Keep, SamplerName
 from trials.training import RecipeName
 from yoloret_nas.api.search_plan import plan_search, refit_plan, run_plan
 from yoloret_nas.api.study import Study, open_study
+from yoloret_nas.options.data import as_typed
 from yoloret_nas.options.search import ClusterOptions, SearchOptions
 from yoloret_nas.options.training import weights_from
 from yoloret_nas.options.values import to_milliseconds
@@ -99,11 +99,11 @@ def search(
     """
     options = SearchOptions(
         budget=budget,
-        data=str(data),
+        data=as_typed(data),
         device=device,
         also_measure=(also_measure,) if isinstance(also_measure, str) else also_measure,
         max_latency=None if max_latency is None else to_milliseconds(max_latency),
-        space=None if space is None else os.path.expanduser(space),
+        space=None if space is None else str(space),
         study=study,
         epochs=epochs,
         recipe=recipe,
@@ -121,7 +121,7 @@ def search(
         prune=prune,
         inherit=inherit,
         one_shot=one_shot,
-        prior=[os.path.expanduser(one) for one in ((prior,) if isinstance(prior, str | Path) else prior)],
+        prior=[*map(str, (prior,) if isinstance(prior, str | Path) else prior)],
         refit=refit,
         repeats=repeats,
         skip_broken=skip_broken,

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from rich.console import Console
 
@@ -16,9 +15,9 @@ from search.study.settings import StudySettings
 from spaces.counted import counted
 from spaces.named_spaces import open_space
 from spaces.space import Space
-from trials.latency.open_device import open_device
 from trials.one_shot.sandwich import check_one_backbone
 from trials.scratch import scratch_folder, temporary_files_in
+from yoloret_nas.api.beforehand import check_devices, check_writable
 from yoloret_nas.api.refit import refit
 from yoloret_nas.options.data import fetch_data, is_generated
 from yoloret_nas.options.recipe import choose_training
@@ -45,6 +44,8 @@ class SearchPlan:
     """Of retrainings, with other seeds."""
     is_new: bool
     """Whether no search of that name began before."""
+    weights_dir: Path | None
+    """Folder of ImageNet weights that was named."""
 
 
 def plan_search(options: SearchOptions) -> SearchPlan:
@@ -97,8 +98,7 @@ def plan_search(options: SearchOptions) -> SearchPlan:
         root=options.dir,
     )
     if options.cluster.address is None:
-        for one in (device, *settings.also_measure):
-            open_device(one).close()  # refuses what names no device; nothing is reached yet
+        check_devices((device, *settings.also_measure))
     check_writable(settings.root)
     return SearchPlan(
         settings=settings,
@@ -106,6 +106,7 @@ def plan_search(options: SearchOptions) -> SearchPlan:
         refit_epochs=refit_epochs,
         num_repeats=options.repeats,
         is_new=recorded is None,
+        weights_dir=options.weights_dir,
     )
 
 
@@ -165,20 +166,6 @@ def refit_plan(plan: SearchPlan, result: RunResult, console: Console) -> None:
         )
 
 
-def check_writable(root: Path) -> None:
-    """Create the folder of the studies where it is missing.
-
-    Raises:
-        OptionError: nothing can be written there.
-    """
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=root, prefix=".writable-"):  # of a name of its own: two searches may begin together
-            pass
-    except OSError as error:
-        raise OptionError(f"cannot write to {root}: {error.strerror}; choose another folder with --dir") from error
-
-
 def _announce(console: Console, plan: SearchPlan) -> None:
     settings = plan.settings
     train = settings.train
@@ -213,6 +200,9 @@ def _announce(console: Console, plan: SearchPlan) -> None:
         lines.append(
             "  note    trials inherit weights (--inherit): their AP is higher than from scratch, by how much varies"
         )
+    if plan.weights_dir and all(choice.transfer == (0,) for choice in settings.space.backbones.values()):
+        name = settings.space.name
+        lines.append(f"  note    --weights-dir is not used: networks of space {name} start from random weights")
     if not plan.workers.has_gpus and settings.space.name == "nano":
         lines.append("  note    without a GPU each trial of this space may train for hours; --space tiny suits a CPU")
     console.print("\n".join(lines), markup=False, soft_wrap=True)

@@ -10,7 +10,7 @@ from search.study.experiment import Variant, find_begun
 from trials.training import Precision, RecipeName, TrainingError
 from yoloret_nas.api.experiment import prepare, run_variants, to_settings
 from yoloret_nas.api.trial import Trial
-from yoloret_nas.options.data import data_name
+from yoloret_nas.options.data import as_typed, data_name
 from yoloret_nas.options.training import TrainingOptions, weights_from
 from yoloret_nas.options.values import check_at_least
 from yoloret_nas.sources import Network, find_source
@@ -68,7 +68,7 @@ def train(
     """
     check_at_least(0, seed=seed)
     options = TrainingOptions(
-        data=str(data),
+        data=as_typed(data),
         device=device,
         recipe=recipe,
         epochs=epochs,
@@ -95,7 +95,7 @@ def train_network(
         KeyboardInterrupt: it was interrupted.
     """
     found = find_source(network, root=options.root)
-    label = re.sub(r"[^A-Za-z0-9._]+", "-", found.label)
+    label = re.sub(r"[^\w.]+", "-", found.label)
     settings = to_settings(name or f"train-{label}-{data_name(options.data)}", options)
     asked = found.architecture.replace(input_size=options.input_size or found.architecture.input_size)
     variant = find_begun(settings, Variant(label=found.label, architecture=asked, seed=seed))
@@ -109,6 +109,9 @@ def train_network(
             markup=False,
             soft_wrap=True,
         )
+    is_random = options.weights == "random" or (options.weights == "auto" and not found.architecture.transfer)
+    if options.weights_dir is not None and is_random:
+        console.print("note: --weights-dir is not used: the training starts from random weights", soft_wrap=True)
     (record,) = run_variants(settings, [variant], console=console)
     if record.point is None:
         raise TrainingError(f"the training failed: {record.result.reason}")

@@ -6,15 +6,10 @@ from search.front.record import TrialRecord
 from search.study.errors import StudyError
 from search.study.experiment import ExperimentSettings, Variant, read_experiment
 from search.study.read_study import ReadStudy
-from search.study.refit import full_training
+from search.study.refit import full_name, full_training
 from spaces.counted import counted
 from trials.training import TrainingError
 from yoloret_nas.api.experiment import run_variants
-
-
-def full_name(study: str, number: int, *, epochs: int) -> str:
-    """Return the name of the full training of a study's trial."""
-    return f"{study}-trial-{number}-full-{epochs}"
 
 
 def train_trial(

@@ -16,6 +16,7 @@ from yoloret_nas.api.detector import Detector, load
 from yoloret_nas.api.write_export import write_export
 from yoloret_nas.export.export_options import ExportOptions, Format
 from yoloret_nas.export.precisions import PRECISIONS, Precision
+from yoloret_nas.options.data import as_typed
 from yoloret_nas.options.values import OptionError, check_at_least, check_choice, to_words
 from yoloret_nas.terminal.console import open_console
 
@@ -165,7 +166,7 @@ def _to_options(words: ExportWords) -> ExportOptions:
         precisions=precisions or ("fp32",),  # type: ignore[arg-type]
         suppression=None if thresholds is None else _to_suppression(thresholds),
         device=words.get("device"),
-        data=None if data is None else str(data),
+        data=None if data is None else as_typed(data),
         skip_broken=words.get("skip_broken", False),
         is_checked=words.get("check", True),
         is_measured=words.get("measure", True),

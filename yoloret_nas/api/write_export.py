@@ -8,8 +8,9 @@ from rich.console import Console
 from search.front.record import TrialRecord
 from search.strategy.accuracy.estimates import with_estimates
 from search.study.read_study import ReadStudy
+from search.study.refit import full_name
 from search.tracking.registry import check_model_name, check_run, register_export
-from yoloret_nas.api.train_trial import full_name, train_trial
+from yoloret_nas.api.train_trial import train_trial
 from yoloret_nas.export.export_options import ExportOptions
 from yoloret_nas.export.export_trial import check_export, export_trial
 from yoloret_nas.export.model_card import Card

@@ -25,7 +25,10 @@ from yoloret_nas.options.training import TrainingOptions, training_options
     default=None,
     help="Name; the same name resumes.  [default: ablation-OF-BACKBONE-DATA]",
 )
-@training_options
+@training_options(
+    input_size="320",
+    weights="auto takes ImageNet's for all kept blocks, or none for all where they are not available",
+)
 def ablation(
     backbone: str,
     which: Literal["steps", "necks", "truncation"],

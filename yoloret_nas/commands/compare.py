@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from yoloret_nas.options.complete import complete_network, complete_path
+from yoloret_nas.options.paths import UserPath
 from yoloret_nas.options.values import check_file
 
 if TYPE_CHECKING:
@@ -29,11 +31,13 @@ if TYPE_CHECKING:
 @click.option(
     "--split", type=click.Choice(("train", "val", "test")), default="val", help="Split of --data to score on."
 )
-@click.option("--skip-broken", is_flag=True, help="Leave broken images and annotations out instead of stopping.")
+@click.option(
+    "--skip-broken", is_flag=True, help="Leave broken images and annotations of --data out instead of stopping."
+)
 @click.option("--classes", type=click.IntRange(1), default=20, help="Classes of networks that were never trained.")
-@click.option("--out", type=click.Path(path_type=Path), default=None, help="Write the table there as CSV.")
+@click.option("--out", type=UserPath(), default=None, help="Write the table there as CSV.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
+@click.option("--dir", "root", type=UserPath(), default=Path("runs"), help="Folder of the studies.")
 def compare(
     sources: tuple[str, ...],
     specs: tuple[str, ...],
@@ -57,6 +61,7 @@ def compare(
     from trials.latency.open_device import open_device
     from yoloret_nas.sources import find_source
 
+    _refuse_idle_options(click.get_current_context(), has_data=data is not None)
     check_file("--out", out)
     found = [find_source(text, root=root) for text in sources]
 
@@ -89,6 +94,17 @@ def compare(
     show()
     if any(row[f"ms on {device.name}"] is None for row in rows for device in devices):
         raise click.exceptions.Exit(1)
+
+
+def _refuse_idle_options(context: click.Context, *, has_data: bool) -> None:
+    """Refuse options of --data that were typed without it; the project file's lines hold where they apply."""
+    typed = [
+        option
+        for name, option in (("split", "--split"), ("skip_broken", "--skip-broken"))
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if typed and not has_data:
+        raise click.UsageError(f"{typed[0]} is about the images of --data; add --data, or leave it out")
 
 
 def _describe(

@@ -11,6 +11,7 @@ import click
 
 from spaces.counted import counted
 from yoloret_nas.options.complete import complete_path
+from yoloret_nas.options.paths import UserPath
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,12 +29,12 @@ _PICTURE = "dataset.png"
 @click.option("--samples", type=click.IntRange(min=0), default=9, show_default=True, help="Images to draw; 0 for none.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Where the drawn images go.  [default: dataset.png; beside the downloaded datasets where it would lie in PATH]",
+    type=UserPath(dir_okay=False),
+    help="Where the drawn images go.  [default: dataset.png; beside the downloaded datasets where it cannot lie here]",
 )
 @click.option(
     "--convert",
-    type=(click.Choice(["coco"]), click.Path(path_type=Path)),
+    type=(click.Choice(["coco"]), UserPath()),
     metavar="coco OUT",
     help="Write the dataset, as it is understood here, as COCO into the new folder OUT.",
 )
@@ -49,8 +50,7 @@ def data(
     """
     from rich.console import Console
 
-    from yoloret_nas.options.choices import KNOWN_DATASETS
-    from yoloret_nas.options.data import fetch_data, is_generated, showing_check, showing_images
+    from yoloret_nas.options.data import as_typed, fetch_data, is_word, showing_check, showing_images
     from yoloret_nas.terminal.console import progress_console
 
     console = Console(highlight=False)
@@ -62,8 +62,8 @@ def data(
     from trials.data.image_check import check_images
     from trials.data.trainable import why_untrainable
 
-    source = None if is_generated(data) or data in KNOWN_DATASETS else Path(data).expanduser()
-    picture_path = _place_picture(out, source)
+    source = None if is_word(data) else Path(data).expanduser()
+    picture_path = _place_picture(out, source) if samples else None
     if convert:
         check_free(convert[1], source)
     dataset = open_dataset(data, on_broken="skip" if skip_broken else "stop")
@@ -78,7 +78,7 @@ def data(
     if convert:
         with showing_images(shown_on, "writing") as report_written:
             converted = write_coco(dataset, convert[1], source=source, report=report_written)
-    picture = draw_samples(dataset, picture_path, samples) if samples else None
+    picture = draw_samples(dataset, picture_path, samples) if picture_path else None
     untrainable = why_untrainable(dataset)
     if as_json:
         written = {"picture": str(picture) if picture else None, "converted": str(convert[1]) if convert else None}
@@ -89,7 +89,7 @@ def data(
     if converted:
         _print_converted(converted, console)
     skips = " --skip-broken" if skip_broken and not converted and report.left_out else ""  # which a copy lacks
-    data = str(converted.folder) if converted else data
+    data = as_typed(converted.folder) if converted else data
     if untrainable:
         console.print(f"Not for a search: {untrainable}", markup=False, soft_wrap=True)
         return
@@ -101,22 +101,28 @@ def data(
 def _place_picture(out: Path | None, source: Path | None) -> Path:
     """Return where to draw: not in the dataset, where some formats would take the picture for an image without objects.
 
+    Where nobody named a place and the current folder takes no file, that is beside the downloaded datasets too.
+
     Raises:
-        OptionError: the user named a place there.
+        OptionError: the user named a place there, or one where nothing can be written.
     """
     from trials.data.data_home import data_home
-    from yoloret_nas.options.values import OptionError
+    from yoloret_nas.options.values import OptionError, why_not_writable
 
     place = out or Path(_PICTURE)
     folder = source if source is None or source.is_dir() else source.parent
-    if folder is None or not place.resolve().is_relative_to(folder.resolve()):
-        return place
+    is_inside = folder is not None and place.resolve().is_relative_to(folder.resolve())
     if out is None:
-        return data_home() / _PICTURE
-    raise OptionError(
-        f"the drawn images would lie inside the dataset: {out}",
-        hint="name another place with --out, or draw none with --samples 0",
-    )
+        return data_home() / _PICTURE if is_inside or why_not_writable(place.parent) else place
+    if is_inside:
+        raise OptionError(
+            f"the drawn images would lie inside the dataset: {out}",
+            hint="name another place with --out, or draw none with --samples 0",
+        )
+    if reason := why_not_writable(out.parent):
+        hint = "name another place, or draw none with --samples 0"
+        raise OptionError(f"--out {out} cannot be written: {reason}", hint=hint)
+    return out
 
 
 def _print_report(report: DatasetReport, console: Console) -> None:

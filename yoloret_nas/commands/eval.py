@@ -7,6 +7,7 @@ import click
 
 from spaces.counted import counted
 from yoloret_nas.options.complete import complete_network, complete_path
+from yoloret_nas.options.paths import UserPath
 
 
 @click.command("eval")
@@ -21,7 +22,7 @@ from yoloret_nas.options.complete import complete_network, complete_path
 @click.option("--batch-size", type=click.IntRange(1), default=16, help="Images at once.")
 @click.option("--skip-broken", is_flag=True, help="Leave broken images and annotations out instead of stopping.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
+@click.option("--dir", "root", type=UserPath(), default=Path("runs"), help="Folder of the studies.")
 def eval(source: str, data: str, split: str, batch_size: int, skip_broken: bool, as_json: bool, root: Path) -> None:
     """Score NETWORK on a split of a dataset by COCO's AP.
 

@@ -8,6 +8,7 @@ import click
 
 from spaces.counted import counted
 from yoloret_nas.options.complete import complete_path, complete_study
+from yoloret_nas.options.paths import UserPath
 from yoloret_nas.options.quantities import Milliseconds
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class _Thresholds(click.ParamType["Suppression"]):
 @click.option(
     "--refit", type=click.IntRange(1), metavar="EPOCHS", help="Train it in full first; the same command resumes."
 )
-@click.option("--out", type=click.Path(path_type=Path), default=None, help="Folder.  [default: exports/STUDY-TRIAL]")
+@click.option("--out", type=UserPath(), default=None, help="Folder.  [default: exports/STUDY-TRIAL]")
 @click.option(
     "--for",
     "device",
@@ -102,7 +103,7 @@ class _Thresholds(click.ParamType["Suppression"]):
 @click.option("--no-measure", is_flag=True, help="Do not measure the latency of its files.")
 @click.option("--register", "model_name", default=None, help="Also register it in MLflow's registry under this name.")
 @click.option("--force", is_flag=True, help="Replace an export that is there already.")
-@click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
+@click.option("--dir", "root", type=UserPath(), default=Path("runs"), help="Folder of the studies.")
 def export(
     study: str,
     trial: int | None,

@@ -74,7 +74,10 @@ def _answer(question: str, given: str | None, check: Callable[[str], str], *, is
 
 def _check_data(text: str, *, skip_broken: bool) -> str:
     from trials.data import open_dataset
+    from yoloret_nas.options.data import fetch_data
+    from yoloret_nas.terminal.console import progress_console
 
+    fetch_data(text, progress_console())
     dataset = open_dataset(text, on_broken="skip" if skip_broken else "stop")
     counts = ", ".join(f"{len(samples)} {split}" for split, samples in dataset.splits.items())
     return f"{dataset.format}: {counts}; {counted(len(dataset.class_names), 'class(es)')}"

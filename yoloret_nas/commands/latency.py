@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from yoloret_nas.options.complete import complete_network
+from yoloret_nas.options.paths import UserPath
 
 if TYPE_CHECKING:
     from trials.latency.comparison import Row
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--device", "specs", multiple=True, default=("cpu",), help="Where to measure; repeatable.")
 @click.option("--classes", type=click.IntRange(1), default=20, help="Classes of networks that were never trained.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, samples included.")
-@click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
+@click.option("--dir", "root", type=UserPath(), default=Path("runs"), help="Folder of the studies.")
 @click.argument("models", nargs=-1, required=True, shell_complete=complete_network)
 def latency(specs: tuple[str, ...], classes: int, as_json: bool, root: Path, models: tuple[str, ...]) -> None:
     """Measure the latency of MODELS on devices.

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from contextlib import ExitStack, closing
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import click
 
 from spaces.counted import counted
 from yoloret_nas.options.complete import complete_network
+from yoloret_nas.options.paths import UserPath
 from yoloret_nas.options.values import OptionError, check_file
 
 if TYPE_CHECKING:
@@ -18,18 +20,18 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("network", metavar="NETWORK", shell_complete=complete_network)
-@click.argument("images", metavar="IMAGES...", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.argument("images", metavar="IMAGES...", nargs=-1, required=True, type=UserPath(exists=True))
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=UserPath(),
     default=Path("predictions"),
-    help="Folder for the pictures; with a number after its name where it has files already.",
+    help="Folder for the pictures; with a number after its name where there is one.",
 )
 @click.option("--score", type=click.FloatRange(0, 1), default=0.25, help="Draw boxes with a score above this.")
-@click.option("--save-json", type=click.Path(path_type=Path), default=None, help="Write a line of JSON for each image.")
+@click.option("--save-json", type=UserPath(), default=None, help="Write a line of JSON for each image.")
 @click.option("--save-crops", is_flag=True, help="Save each box as a picture: crops/CLASS/IMAGE-1.png.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of lines.")
-@click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
+@click.option("--dir", "root", type=UserPath(), default=Path("runs"), help="Folder of the studies.")
 def predict(
     network: str,
     images: tuple[Path, ...],
@@ -44,11 +46,10 @@ def predict(
 
     NETWORK is an export's folder, one of its files (exports/NAME-7/model-int8.onnx), STUDY:TRIAL, STUDY (the knee of
     its front), or a checkpoint.pt of a trial. Nothing is overwritten: each call draws in a folder of its own. An image or
-    video that cannot be read is named and left out; the exit status is then 1.
+    video that cannot be read is named and left out; the exit status is then 1. Ctrl-C keeps what was found so far.
     """
     from spaces import YoloRetError
-    from trials.whole_file import whole_file
-    from yoloret_nas.predictions import CROPS_FOLDER, new_folder, predict_all
+    from yoloret_nas.predictions import new_folder, predict_all
     from yoloret_nas.sources import open_detector
 
     files = _files(images)
@@ -68,24 +69,35 @@ def predict(
     with open_detector(network, root=root, notice=note) as detector:
         folder = new_folder(out)
         made = predict_all(detector, files, folder, score=score, saves_crops=save_crops, report_broken=report_broken)
-        for source, predictions in groupby(made, key=lambda one: one.source):
-            group = _gather(source, predictions)
-            found += group
-            if not as_json:
-                click.echo(_line(source, group, detector.class_names))
+        try:
+            with closing(made):
+                for source, predictions in groupby(made, key=lambda one: one.source):
+                    _take(source, predictions, found, class_names=None if as_json else detector.class_names)
+        except BaseException:  # an interrupt too: what took minutes is not lost
+            if found:
+                _conclude(found, folder, save_json=save_json, as_json=as_json)
+            raise
+    _conclude(found, folder, save_json=save_json, as_json=as_json)
+    if num_broken:
+        raise click.exceptions.Exit(1)
+
+
+def _conclude(found: "list[Prediction]", folder: Path, *, save_json: Path | None, as_json: bool) -> None:
+    """Write the lines of JSON, and print what was written, or one document."""
+    from trials.whole_file import whole_file
+    from yoloret_nas.predictions import CROPS_FOLDER
+
     lines = [{"image": one.name, "detections": one.rows} for one in found]
     if save_json is not None:
         with whole_file(save_json) as partial:
             partial.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
-    written = [str(save_json)] if save_json is not None else []
-    written += [str(folder / CROPS_FOLDER)] if save_crops and any(one.rows for one in found) else []
-    if written and not as_json:
-        click.echo(f"wrote {', '.join(written)}")
     if as_json:
         pictures = [{**line, "picture": str(one.drawn)} for line, one in zip(lines, found, strict=True)]
         click.echo(json.dumps(pictures, indent=1))
-    if num_broken:
-        raise click.exceptions.Exit(1)
+        return
+    written = [path for path in (save_json, folder / CROPS_FOLDER) if path is not None and path.exists()]
+    if written:
+        click.echo(f"wrote {', '.join(map(str, written))}")
 
 
 def _check_json(path: Path, *, inputs: tuple[Path, ...], out: Path) -> None:
@@ -96,20 +108,33 @@ def _check_json(path: Path, *, inputs: tuple[Path, ...], out: Path) -> None:
         raise OptionError(f"--save-json {path} is one of the inputs and would be replaced", hint="give another file")
 
 
-def _gather(source: Path, predictions: "Iterable[Prediction]") -> "list[Prediction]":
-    """Return an image's or video's predictions; of a video, which may take an hour, show how many frames are done."""
+def _take(
+    source: Path, predictions: "Iterable[Prediction]", found: "list[Prediction]", *, class_names: list[str] | None
+) -> None:
+    """Add an image's or video's predictions to those found; of a video, which takes long, show how many frames are done.
+
+    Args:
+        source: The image or video.
+        predictions: Its own.
+        found: What is added to.
+        class_names: For the line that is printed at the end, or at an interrupt; None for no line.
+    """
     from trials.onnx import run
     from yoloret_nas.options.data import showing_images
     from yoloret_nas.terminal.console import progress_console
 
-    if not run.is_stream(str(source)):
-        return list(predictions)
-    group: list[Prediction] = []
-    with showing_images(progress_console(), f"{source}: detecting in", noun="frame(s)") as report:
-        for one in predictions:
-            report(len(group), one.num_frames)
-            group.append(one)
-    return group
+    is_video, begin = run.is_stream(str(source)), len(found)
+    showing = showing_images(progress_console(), f"{source}: detecting in", noun="frame(s)")
+    try:
+        with ExitStack() as stack:
+            report = stack.enter_context(showing) if is_video else None
+            for one in predictions:
+                if report is not None:
+                    report(len(found) - begin, one.num_frames)
+                found.append(one)
+    finally:
+        if class_names is not None and len(found) > begin:
+            click.echo(_line(source, found[begin:], class_names))
 
 
 def _line(source: Path, group: "list[Prediction]", class_names: list[str]) -> str:

@@ -1,19 +1,26 @@
 """`yoloret-nas report`: what a study says for itself."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from spaces.counted import counted
 from yoloret_nas.options.complete import complete_study
+from yoloret_nas.options.paths import UserPath
+from yoloret_nas.options.values import check_file
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from search.reports.effects import Effect
 
 
 @click.command()
 @click.argument("study", shell_complete=complete_study)
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=None, help="The page.  [default: in the study's folder]"
-)
-@click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
+@click.option("--out", type=UserPath(), default=None, help="The page.  [default: in the study's folder]")
+@click.option("--dir", "root", type=UserPath(), default=Path("runs"), help="Folder of the studies.")
 def report(study: str, out: Path | None, root: Path) -> None:
     """Explain STUDY: its front, what was stopped and why, which choices matter, and whether more budget may pay.
 
@@ -22,7 +29,6 @@ def report(study: str, out: Path | None, root: Path) -> None:
     import sys
 
     from rich.console import Console
-    from rich.table import Table
 
     from search.reports import WORK_NOTE, estimate_words, make_report, write_report_page
     from search.study.errors import StudyError
@@ -32,6 +38,8 @@ def report(study: str, out: Path | None, root: Path) -> None:
     from yoloret_nas.terminal.trial_lines import front_table
 
     opened = read_study(root, study)
+    page = out or root / study / "report.html"
+    check_file("--out", page)
     found = make_report(opened)
     summary = found.summary
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
@@ -44,14 +52,7 @@ def report(study: str, out: Path | None, root: Path) -> None:
     for sentence in found.priors:
         console.print(sentence, markup=False, soft_wrap=True)
     if found.effects:
-        table = Table(title="which choices matter, against the mean of the trials", title_justify="left", box=None)
-        for name in ("axis", "value", "trials", "AP", "5–95 %", "latency"):
-            table.add_column(name, justify="left" if name in ("axis", "value") else "right", no_wrap=True)
-        for effect in found.effects:
-            span = f"{effect.ap_range[0]:+.3f} to {effect.ap_range[1]:+.3f}"
-            cells = (effect.axis, effect.value, str(effect.trials), f"{effect.ap:+.3f}", span, f"×{effect.latency:.2f}")
-            table.add_row(*cells, style="" if effect.is_clear else "dim")
-        console.print(table)
+        console.print(_effects_table(found.effects))
     if found.forecast.candidates:
         console.print(f"{found.forecast.title} (predicted):")
         for one in found.forecast.candidates:
@@ -66,11 +67,26 @@ def report(study: str, out: Path | None, root: Path) -> None:
     if found.refit is not None:
         show_refit(found.refit, console, root=root)
     console.print(found.verdict, style="bold")
-    page = out or root / study / "report.html"
     write_report_page(found, page)
-    console.print(f"wrote {page}", markup=False)
+    console.print(f"wrote {page}", markup=False, soft_wrap=True)
     try:
         if log_report(root, study, opened.id, page):
             console.print("wrote the page to MLflow, too")
     except StudyError as error:
         console.print(f"note: the page is not in MLflow: {error.message}", markup=False, soft_wrap=True)
+
+
+def _effects_table(effects: "Sequence[Effect]") -> "Table":
+    """Return what each choice is worth; in a narrow terminal its words take several lines, and its figures are whole."""
+    from rich.table import Table
+
+    table = Table(title="which choices matter, against the mean of the trials", title_justify="left", box=None)
+    for name in ("axis", "value"):
+        table.add_column(name, overflow="fold")
+    for name in ("trials", "AP", "5–95 %", "latency"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for effect in effects:
+        span = f"{effect.ap_range[0]:+.3f} to {effect.ap_range[1]:+.3f}"
+        cells = (effect.axis, effect.value, str(effect.trials), f"{effect.ap:+.3f}", span, f"×{effect.latency:.2f}")
+        table.add_row(*cells, style="" if effect.is_clear else "dim")
+    return table

@@ -10,6 +10,7 @@ from spaces.counted import counted
 from yoloret_nas.options.choices import DEFAULT_EPOCHS, KEPT, RECIPES, SAMPLERS
 from yoloret_nas.options.complete import complete_path, complete_prior, complete_study
 from yoloret_nas.options.data import DATA_HELP
+from yoloret_nas.options.paths import UserPath
 from yoloret_nas.options.quantities import Milliseconds
 from yoloret_nas.options.search import ClusterOptions, SearchOptions
 from yoloret_nas.options.training import weights_dir_option, weights_from
@@ -101,7 +102,7 @@ if TYPE_CHECKING:
 @click.option("--skip-broken", is_flag=True, help="Leave broken images and annotations out instead of stopping.")
 @click.option("--accept-changed-data", is_flag=True, help="Resume though images or annotations changed.")
 @click.option("--keep", type=click.Choice(KEPT), help="Whose weights stay.  [default: as begun; front]")
-@click.option("--dir", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
+@click.option("--dir", type=UserPath(), default=Path("runs"), help="Folder of the studies.")
 def search(
     no_prune: bool,
     cluster: str | None,
@@ -203,8 +204,7 @@ def _conclude(console: "Console", plan: "SearchPlan", result: "RunResult") -> No
     ]
     if result.ending == "interrupted" and (done < result.budget or plan.refit_epochs):
         lines.append(
-            f"{done} of {counted(result.budget, 'trial(s) is|are')} finished; the same command resumes (--study "
-            f"{settings.name})"
+            f"{done} of {counted(result.budget, 'trial(s) is|are')} finished; the same command resumes {settings.name}"
         )
     if result.ending == "exhausted":
         lines.append(_why_exhausted(settings, summary))

@@ -83,7 +83,7 @@ def _check(space: "Space", judge_spec: str, console: "Console") -> None:
             f"{judge_spec} runs networks in ONNX Runtime, which takes them all", param_hint="--check"
         )
     console.print(f"{space.name}: asking {judge}", markup=False, soft_wrap=True)
-    if judge.installed is None:
+    if judge.installed is None and not judge_spec.startswith("ssh://"):  # of a board only its version counts
         console.print('to ask NVIDIA\'s own parser too: pip install "yoloret-nas[rtx]"', markup=False, soft_wrap=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("networks")

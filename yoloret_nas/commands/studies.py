@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from yoloret_nas.options.paths import UserPath
 from yoloret_nas.options.values import OptionError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
-@click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
+@click.option("--dir", "root", type=UserPath(), default=Path("runs"), help="Folder of the studies.")
 def studies(as_json: bool, root: Path) -> None:
     """List the studies and trainings in a folder: whether they run, their trials, front, best network, device and data."""
     from search.study.experiment import read_experiment

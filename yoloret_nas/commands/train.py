@@ -8,7 +8,7 @@ from yoloret_nas.options.training import TrainingOptions, training_options
 
 @click.command()
 @click.argument("source", metavar="NETWORK", shell_complete=complete_network)
-@training_options
+@training_options()
 @click.option("--name", default=None, help="Name; the same name resumes.  [default: from network and data]")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Seed of initial weights, order and augmentation.")
 def train(source: str, name: str | None, seed: int, options: TrainingOptions) -> None:

@@ -24,7 +24,7 @@ from yoloret_nas.options.training import TrainingOptions, training_options
     default=None,
     help="Name; the same name resumes.  [default: transfer-curve-BACKBONE-DATA]",
 )
-@training_options
+@training_options(input_size="320", weights="ImageNet's, which must be available; random is refused")
 def transfer_curve(backbone: str, blocks: str, seeds: int, name: str | None, options: TrainingOptions) -> None:
     """Train the paper's transfer-learning curve (its Fig. 2): nothing is cut off, the last blocks start at random."""
     words = [word.strip() for word in blocks.split(",") if word.strip()]

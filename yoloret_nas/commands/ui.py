@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from spaces import YoloRetError
+from yoloret_nas.options.paths import UserPath
 from yoloret_nas.options.values import OptionError
 
 _LOOK_S = 0.2
@@ -28,7 +29,7 @@ _ANY_ADDRESS = ("0.0.0.0", "::", "")
 
 
 @click.command()
-@click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies.")
+@click.option("--dir", "root", type=UserPath(), default=Path("runs"), help="Folder of the studies.")
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, help="Port on this machine.")
 @click.option(
     "--host",
@@ -86,8 +87,6 @@ def _serve(
         YoloRetError: it does not come up in time, or ends with an error.
     """
     server = subprocess.Popen(command, env=environment, start_new_session=True)
-    for one in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(one, lambda number, _: sys.exit(128 + number))
     until = time.monotonic() + patience_s
     try:
         while server.poll() is None and not is_up():

@@ -1,6 +1,7 @@
 """An export's folder: a detector that runs without this project, and the origin of its figures."""
 
 import errno
+import glob
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from trials.latency import DeviceIdentity
 from trials.onnx import run
 from trials.onnx.decoded import BOXES, INPUT, SCORES, export_decoded
 from trials.onnx.export import export_onnx, read_opset
+from trials.onnx.openvino_model import import_openvino
+from trials.scratch import is_left_behind, scratch_prefix
 from trials.training import CHECKPOINT_FILE, load_trained, read_checkpoint
 from trials.trial_result import ARCHITECTURE_FILE, ONNX_FILE, write_json
 
@@ -43,6 +46,20 @@ def check_free(folder: Path, *, replace: bool) -> None:
         raise BundleError(f"{folder} exists already", hint="choose another --out, or --force to replace an export")
 
 
+def clear_up(folder: Path) -> None:
+    """Delete what killed exports to a folder left half done; put back the export that one of them had moved aside."""
+    folder = folder.resolve()
+    for state in ("former", "partial"):
+        for path in folder.parent.glob(f".{glob.escape(folder.name)}-*-{state}"):
+            mark = path.name.removeprefix(f".{folder.name}-").removesuffix(f"-{state}")
+            if not is_left_behind(mark):
+                continue
+            if state == "former" and not folder.exists():
+                path.rename(folder)
+            else:
+                shutil.rmtree(path, ignore_errors=True)
+
+
 @contextmanager
 def new_bundle(folder: Path, *, replace: bool) -> Iterator[Path]:
     """Yield a folder to fill, which becomes the export at the block's end; an error in the block leaves none.
@@ -54,9 +71,10 @@ def new_bundle(folder: Path, *, replace: bool) -> Iterator[Path]:
     Raises:
         BundleError: the folder exists, or cannot be made.
     """
+    clear_up(folder)
     check_free(folder, replace=replace)
     folder = folder.resolve()  # of a link, the folder behind it is replaced
-    mark = uuid.uuid4().hex[:8]
+    mark = f"{scratch_prefix()}{uuid.uuid4().hex[:8]}"  # tells the next export whether this process is alive
     partial, former = (folder.with_name(f".{folder.name}-{mark}-{state}") for state in ("partial", "former"))
     try:
         partial.mkdir(parents=True)
@@ -121,6 +139,7 @@ def open_bundle(folder: Path, file: str = ONNX_FILE) -> run.Detector:
 
     Raises:
         BundleError: the folder is not an export, or has no such file.
+        ExportError: it is a file of OpenVINO, which is not installed.
     """
     path = folder / DETECTOR_FILE
     if not path.is_file() or not (folder / ONNX_FILE).is_file():
@@ -131,6 +150,8 @@ def open_bundle(folder: Path, file: str = ONNX_FILE) -> run.Detector:
         raise BundleError(f"{path} does not describe {ONNX_FILE}", hint="export it again")
     if file == RAW_FILE and not (isinstance(raw, dict) and "mean" in raw):
         raise BundleError(f"{path} does not describe {RAW_FILE}", hint="export it again")
+    if file.endswith(".xml"):
+        import_openvino()  # says what to install, which the runner does not
     with naming_file(folder / file):
         return run.Detector(str(folder), "openvino" if file.endswith(".xml") else "onnxruntime", file)
 

@@ -30,6 +30,7 @@ from yoloret_nas.export.bundle import (
     BundleError,
     add_sources,
     check_free,
+    clear_up,
     new_bundle,
     write_detector,
 )
@@ -39,7 +40,8 @@ from yoloret_nas.export.model_card import EXAMPLES_FOLDER, FRONT_FILE, Card, wri
 from yoloret_nas.export.precisions import NUM_CALIBRATION, PRECISIONS, Precision, write_precision
 from yoloret_nas.export.proof import Proof, Tolerance, prove, prove_suppression
 from yoloret_nas.export.target import Target, build_and_measure, find_target
-from yoloret_nas.options.data import showing_check
+from yoloret_nas.options.data import fetch_data, showing_check
+from yoloret_nas.options.values import why_not_writable
 from yoloret_nas.terminal.console import progress_console
 
 _NUM_EXAMPLES = 4
@@ -153,13 +155,16 @@ def check_export(opened: ReadStudy, record: TrialRecord, folder: Path, options: 
     """Refuse what can be refused before a trial's architecture is trained in full; arguments as for `export_trial`.
 
     Raises:
-        BundleError: the folder exists, or the device lacks what the options ask for.
+        BundleError: the folder exists or cannot be made, or the device lacks what the options ask for.
         DeviceError: the device that the options name cannot be reached.
         ExportError: OpenVINO is not installed.
     """
     latency, measured_path = record.result.latency, opened.trial_folder(record.number) / ONNX_FILE
     assert latency is not None  # of a complete trial
+    clear_up(folder)
     check_free(folder, replace=options.replace)
+    if reason := why_not_writable(folder.resolve().parent):
+        raise BundleError(f"an export cannot be written to {folder}: {reason}", hint="choose another folder with --out")
     opset = read_opset(measured_path) if measured_path.is_file() else DEFAULT_OPSET  # its weights may not be kept
     find_target(options, device=opened.device, identity=latency.device, opset=opset)
     if "openvino" in options.formats:
@@ -199,8 +204,10 @@ def _open_images(opened: ReadStudy, options: ExportOptions, decoding: Decoding) 
         way_out = "name them where they are now, or others, with --data, or leave int8 out of --precision"
         way_out += " and add --no-check" if options.is_checked else ""
     skips = opened.skip_broken or options.skip_broken
+    data = options.data or opened.dataset
     try:
-        dataset = open_dataset(options.data or opened.dataset, on_broken="skip" if skips else "stop")
+        fetch_data(data, progress_console())
+        dataset = open_dataset(data, on_broken="skip" if skips else "stop")
         if skips:  # the trial was scored without them
             with showing_check(progress_console()) as report:
                 dataset = check_images(dataset, splits=("train", "val"), skip_broken=True, report=report).dataset

@@ -14,6 +14,7 @@ from yoloret_nas.options.values import OptionError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import TaskID
 
 ReportImages = Callable[[int, int | None], None]
 """Receives how many images are done, and of how many, None where that is not known."""
@@ -32,7 +33,7 @@ def check_data(data: str) -> str:
     Raises:
         OptionError: the path does not exist.
     """
-    if is_generated(data) or data in KNOWN_DATASETS:
+    if is_word(data):
         return data
     path = Path(data).expanduser()
     if not path.exists():
@@ -40,35 +41,64 @@ def check_data(data: str) -> str:
             f"data {data!r} does not exist",
             hint="use a folder, an annotation file, voc, coco, or 'shapes' for a generated dataset",
         )
-    return str(path)
+    return as_typed(path)
+
+
+def is_word(data: str) -> bool:
+    """Return whether the data is no path, but generated or fetched."""
+    return is_generated(data) or data in KNOWN_DATASETS
+
+
+def as_typed(data: str | Path) -> str:
+    """Return data as `--data` takes them: a `Path` is a path, also where its name is a word for other data.
+
+    >>> as_typed("voc"), as_typed(Path("voc")), as_typed(Path("shapes/")), as_typed(Path("cells"))
+    ('voc', './voc', './shapes', 'cells')
+    """
+    return f"./{data}" if isinstance(data, Path) and is_word(str(data)) else str(data)
 
 
 def data_name(data: str) -> str:
     """Return a short name: the folder's, or the generated dataset's description."""
-    word = Path(data).resolve().name if Path(data).exists() else data
-    return re.sub(r"[^A-Za-z0-9]+", "-", word).strip("-")
+    return name_of(Path(data).resolve().name if Path(data).exists() else data) or "data"
+
+
+def name_of(text: str) -> str:
+    """Return the letters and digits of a text, of any script, with dashes between them; empty where it has none.
+
+    >>> name_of("ssh://me@nano"), name_of("blood_cells (v2)"), name_of("血液")
+    ('ssh-me-nano', 'blood-cells-v2', '血液')
+    """
+    return re.sub(r"[\W_]+", "-", text).strip("-")
 
 
 def fetch_data(data: str, console: "Console") -> None:
-    """Fetch a dataset given by its known name, with a progress bar; do nothing for a path.
+    """Fetch a dataset given by its known name; do nothing for a path.
+
+    A terminal shows a progress bar, anything else a line on the error stream for each archive.
 
     Raises:
         DatasetError: it cannot be fetched.
     """
     if data not in KNOWN_DATASETS:
         return
+    from rich.filesize import decimal
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     from trials.data.known_datasets import fetch_known
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
-        tasks: dict[str, int] = {}
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        tasks: dict[str, TaskID] = {}
 
         def report(archive: str, done: int, whole: int | None) -> None:
             if archive not in tasks:
                 tasks[archive] = progress.add_task(archive)
-            progress.update(tasks[archive], completed=done, total=whole)  # type: ignore[arg-type]
+                if not (console.is_terminal or console.quiet):
+                    click.echo(f"fetching {archive}{f' ({decimal(whole)})' if whole else ''}", err=True)
+            progress.update(tasks[archive], completed=done, total=whole)
 
         fetch_known(data, report)
 

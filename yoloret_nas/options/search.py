@@ -1,5 +1,6 @@
 """What a search is asked for; the settings themselves are `search.study.settings`."""
 
+import os.path
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yoloret_nas.options.choices import KEPT, RECIPES, SAMPLERS, SPACES
-from yoloret_nas.options.data import check_data, data_name
+from yoloret_nas.options.data import check_data, data_name, name_of
 from yoloret_nas.options.values import OptionError, check_at_least, check_choice, check_folder
 
 if TYPE_CHECKING:
@@ -119,6 +120,9 @@ class SearchOptions:
         if others and NO_PRIOR in self.prior:
             raise OptionError(f"prior is {NO_PRIOR} and {others}", hint=f"leave out {NO_PRIOR}, or the rest")
         check_choice("sampler", self.sampler, SAMPLERS)
+        if self.space is not None:
+            object.__setattr__(self, "space", os.path.expanduser(self.space))
+        object.__setattr__(self, "prior", [os.path.expanduser(one) for one in self.prior])
         if self.space and self.space not in SPACES and not Path(self.space).is_file():
             raise OptionError(f"space {self.space!r} is none of {', '.join(SPACES)}, and no file")
         check_folder("weights_dir", self.weights_dir)
@@ -127,5 +131,4 @@ class SearchOptions:
 
 def study_name(space: str, data: str, device: str) -> str:
     """Return the default name of a study."""
-    words = [re.sub(r"[^A-Za-z0-9]+", "-", word).strip("-") for word in (space, device)]
-    return "-".join((words[0], data_name(data), words[1]))
+    return "-".join((name_of(space) or "space", data_name(data), name_of(device)))

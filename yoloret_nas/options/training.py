@@ -13,6 +13,7 @@ import click
 from yoloret_nas.options.choices import DEFAULT_EPOCHS, RECIPES
 from yoloret_nas.options.complete import complete_path
 from yoloret_nas.options.data import DATA_HELP, check_data
+from yoloret_nas.options.paths import UserPath
 from yoloret_nas.options.values import check_at_least, check_choice, check_folder
 
 if TYPE_CHECKING:
@@ -72,11 +73,11 @@ def weights_from(folder: Path | None) -> Iterator[None]:
 
 weights_dir_option = click.option(
     "--weights-dir",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=UserPath(exists=True, file_okay=False),
     help="Folder of ImageNet weights, searched before any download.",
 )
 
-_OPTIONS = (
+_BEFORE = (
     click.option("--data", default="shapes", shell_complete=complete_path, help=DATA_HELP),
     click.option(
         "--device", default="cpu", help="Where latency is measured: cpu, cpu:threads=N, cuda, cuda:N, ssh://host."
@@ -86,13 +87,9 @@ _OPTIONS = (
     click.option(
         "--batch-size", type=click.IntRange(1), default=None, help="Images per step.  [default: the recipe's]"
     ),
-    click.option("--input-size", type=click.IntRange(32), default=None, help="Pixels.  [default: the network's own]"),
-    click.option(
-        "--weights",
-        type=click.Choice(_WEIGHTS),
-        default="auto",
-        help="Initial weights: auto takes ImageNet's where the network asks for them and they are available.",
-    ),
+)
+
+_AFTER = (
     weights_dir_option,
     click.option(
         "--precision",
@@ -102,21 +99,37 @@ _OPTIONS = (
     ),
     click.option("--skip-broken", is_flag=True, help="Leave broken images and annotations out instead of stopping."),
     click.option("--accept-changed-data", is_flag=True, help="Resume though images or annotations changed."),
-    click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the studies."),
+    click.option("--dir", "root", type=UserPath(), default=Path("runs"), help="Folder of the studies."),
 )
 
 
-def training_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the shared options to a command, which takes them as one argument ``options``."""
+def training_options(
+    *,
+    input_size: str = "the network's own",
+    weights: str = "auto takes ImageNet's where the network asks for them and they are available",
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that adds the shared options to a command, which takes them as one argument ``options``.
 
-    @wraps(command)
-    def collected(**values: Any) -> None:
-        shared = {field.name: values.pop(field.name) for field in fields(TrainingOptions)}
-        options = TrainingOptions(**shared)
-        with weights_from(options.weights_dir):
-            command(options=options, **values)
+    Args:
+        input_size: Its default, in words.
+        weights: What its initial weights are, in words.
+    """
+    own = (
+        click.option("--input-size", type=click.IntRange(32), default=None, help=f"Pixels.  [default: {input_size}]"),
+        click.option("--weights", type=click.Choice(_WEIGHTS), default="auto", help=f"Initial weights: {weights}."),
+    )
 
-    decorated: Callable[..., None] = collected
-    for option in reversed(_OPTIONS):
-        decorated = option(decorated)
-    return decorated
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def collected(**values: Any) -> None:
+            shared = {field.name: values.pop(field.name) for field in fields(TrainingOptions)}
+            options = TrainingOptions(**shared)
+            with weights_from(options.weights_dir):
+                command(options=options, **values)
+
+        decorated: Callable[..., None] = collected
+        for option in reversed((*_BEFORE, *own, *_AFTER)):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate

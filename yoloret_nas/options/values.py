@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from spaces import YoloRetError
 
@@ -64,7 +65,7 @@ def check_file(name: str, value: Path | None) -> None:
     """Refuse a path where no file can be written at the end; None stands for no file.
 
     Raises:
-        OptionError: its folder is missing, or it is no file.
+        OptionError: its folder is missing or takes no files, or it is no file.
     """
     if value is None:
         return
@@ -72,6 +73,22 @@ def check_file(name: str, value: Path | None) -> None:
         raise OptionError(f"{name} {value} is not a file", hint="give another file")
     if not value.parent.is_dir():
         raise OptionError(f"{name} {value}: there is no folder {value.parent}", hint="create it, or give another file")
+    if reason := why_not_writable(value.parent):
+        raise OptionError(f"{name} {value} cannot be written: {reason}", hint="give another file")
+
+
+def why_not_writable(folder: Path) -> str:
+    """Return why nothing can be written to a folder, or to the nearest above where it is missing; empty if something can.
+
+    Permissions alone do not tell, so a file is made there and removed.
+    """
+    whole = folder.resolve()
+    place = next(one for one in (whole, *whole.parents) if one.exists())
+    try:
+        with NamedTemporaryFile(dir=place, prefix=".writable-"):  # of a name of its own: two commands may look together
+            return ""
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 def to_milliseconds(latency: float | str) -> float:

@@ -65,9 +65,9 @@ class LiveView:
         front = {record.number for record in summary.front}
         if summary.records:
             self._print(Text(f"{self._resuming}: {counted(len(summary.records), f'{self._unit} is|are')} finished"))
-        self._print(Text(header_line(), style="bold"))
+        self._print(header_line(self._console.width))
         for record in summary.records:
-            self._print(trial_line(record, on_front=record.number in front))
+            self._print(trial_line(record, on_front=record.number in front, width=self._console.width))
 
     def started(self, number: int, architecture: Architecture) -> None:
         """Show a running trial."""
@@ -86,7 +86,8 @@ class LiveView:
         """Print its line."""
         self._running.pop(record.number, None)
         self._summary = summary
-        self._print(trial_line(record, on_front=record.number in {one.number for one in summary.front}))
+        on_front = record.number in {one.number for one in summary.front}
+        self._print(trial_line(record, on_front=on_front, width=self._console.width))
 
     def put_back(self, number: int) -> None:
         """Stop showing it."""
@@ -104,7 +105,8 @@ class LiveView:
 
     def _print(self, text: Text) -> None:
         if self._console.is_terminal:
-            self._console.print(text, soft_wrap=False, crop=True)
+            # Of a text alone the console forgets whether it wraps.
+            self._console.print(text, no_wrap=text.no_wrap, overflow=text.overflow, crop=True)
         else:
             self._console.print(text.plain, markup=False, highlight=False, soft_wrap=True)
 

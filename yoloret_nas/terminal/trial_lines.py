@@ -16,23 +16,48 @@ _MIN_ARCHITECTURE = 60
 """Characters left for the architecture, below which a table has only the most wanted columns."""
 _GAP = 2
 """Characters between two columns of a table."""
-_LINE_COLUMNS = {"trial": 5, "AP": 6, "AP50": 6, "median": 9, "p99": 9, "MACs": 7, "params": 7}
+_LINE_COLUMNS = {
+    "trial": 5,
+    "state": 10,
+    "AP": 6,
+    "AP50": 6,
+    "median": 9,
+    "p99": 9,
+    "MACs": 7,
+    "params": 7,
+    "time": 7,
+}
+_LINE_MOST_WANTED = ("trial", "state", "AP", "median", "time")
+_LAST_COLUMN = ("architecture (★ on the front when it finished), or reason", "architecture (★ front), or reason")
 
 
-def header_line() -> str:
-    """Return the header of `trial_line`."""
-    columns = _line({name: name for name in _LINE_COLUMNS}, state="state", time="time")
-    return f"{columns}  architecture (★ on the front when it finished), or reason"
+def header_line(width: int) -> Text:
+    """Return the header of `trial_line`; `width` as there."""
+    columns = _fitting(_LINE_COLUMNS, most_wanted=_LINE_MOST_WANTED, width=width)
+    long, short = _LAST_COLUMN
+    last = long if len(long) <= _left_by(columns, width=width) else short
+    line = f"{_line({name: name for name in columns}, columns)}  {last}"
+    return Text(line, style="bold", no_wrap=True, overflow="ellipsis")
 
 
-def trial_line(record: TrialRecord, *, on_front: bool) -> Text:
-    """Return a finished trial as one line: number, state, AP, AP50, latencies, MACs, parameters, seconds, reason."""
+def trial_line(record: TrialRecord, *, on_front: bool, width: int) -> Text:
+    """Return a finished trial as one line: number, state, AP, AP50, latencies, MACs, parameters, seconds, architecture.
+
+    In place of the architecture, a trial that is not complete has the whole reason, in several lines where it is long.
+
+    Args:
+        record: The trial.
+        on_front: Whether no other one beats it.
+        width: Of the terminal in characters; a narrow one gets fewer columns.
+    """
     result, latency = record.result, record.result.latency
-    time = f"{sum(result.seconds.values()):.1f} s"
-    line = Text(_line(_figures(record), state=result.state, time=time), no_wrap=True, overflow="ellipsis")
+    columns = _fitting(_LINE_COLUMNS, most_wanted=_LINE_MOST_WANTED, width=width)
+    cells = _figures(record) | {"state": result.state, "time": f"{sum(result.seconds.values()):.1f} s"}
+    is_complete = result.state == "complete"
+    line = Text(_line(cells, columns), no_wrap=is_complete, overflow="ellipsis" if is_complete else "fold")
     line.stylize(_COLOURS[result.state], 7, 17)
     tail = f"{'★ ' if on_front else ''}{record.label + ' ' if record.label else ''}{record.architecture.short}"
-    if result.state != "complete":
+    if not is_complete:
         tail = result.reason
     elif latency and latency.notes:
         tail += f" ({'; '.join(latency.notes)})"
@@ -79,22 +104,27 @@ def add_columns(table: Table, columns: Mapping[str, int], *, most_wanted: Sequen
     Returns:
         The figures that the table shows.
     """
-
-    def left_by(names: Sequence[str]) -> int:
-        return width - sum(columns[name] + _GAP for name in names)
-
-    names = list(columns)
-    if left_by(names) < _MIN_ARCHITECTURE:
-        names = [name for name in columns if name in most_wanted]
-    for name in names:
-        table.add_column(name, justify="right", no_wrap=True, min_width=columns[name])
-    table.add_column("architecture", no_wrap=True, overflow="ellipsis", max_width=max(1, left_by(names)))
-    return names
+    shown = _fitting(columns, most_wanted=most_wanted, width=width)
+    for name, size in shown.items():
+        table.add_column(name, justify="right", no_wrap=True, min_width=size)
+    table.add_column("architecture", no_wrap=True, overflow="ellipsis", max_width=max(1, _left_by(shown, width=width)))
+    return list(shown)
 
 
-def _line(cells: Mapping[str, str], *, state: str, time: str) -> str:
-    trial, *others = (f"{cells[name]:>{size}}" for name, size in _LINE_COLUMNS.items())
-    return "  ".join([trial, f"{state:<10}", *others, f"{time:>7}"])
+def _fitting(columns: Mapping[str, int], *, most_wanted: Sequence[str], width: int) -> Mapping[str, int]:
+    """Return the columns that leave room for an architecture, else the most wanted of them."""
+    if _left_by(columns, width=width) >= _MIN_ARCHITECTURE:
+        return columns
+    return {name: size for name, size in columns.items() if name in most_wanted}
+
+
+def _left_by(columns: Mapping[str, int], *, width: int) -> int:
+    """Return the characters that columns leave of a width."""
+    return width - sum(size + _GAP for size in columns.values())
+
+
+def _line(cells: Mapping[str, str], columns: Mapping[str, int]) -> str:
+    return "  ".join(f"{cells[name]:{'<' if name == 'state' else '>'}{size}}" for name, size in columns.items())
 
 
 def _figures(record: TrialRecord) -> dict[str, str]:

@@ -10,7 +10,15 @@ from search.reports.report import make_report
 from search.reports.report_page import write_report_page
 from search.strategy.accuracy.estimates import with_estimates
 from search.study.read_study import EXPERIMENT_FILE, ReadStudy
-from search.study.refit import compare_refit, find_finalists, read_refit, refit_name, to_variants
+from search.study.refit import (
+    compare_refit,
+    find_finalists,
+    full_name,
+    read_refit,
+    refit_name,
+    retrained_trial,
+    to_variants,
+)
 from search.study.selection import select_trial
 from tests.search.records import STAIRCASE, record, summary
 from trials.trial_result import write_json, write_result
@@ -139,3 +147,12 @@ def test_a_report_says_where_the_work_went(tmp_path: Path) -> None:
         "full trainings": 22.0,
         "the rest": 0.5,
     }
+
+
+def test_an_own_training_of_a_trial_s_architecture_is_no_retraining_of_the_trial() -> None:
+    """It may be of other data, another size or another recipe."""
+    assert retrained_trial(refit_name("blood-cells", 90), "trial 7") == ("blood-cells", 7)
+    assert retrained_trial(full_name("blood-cells", 7, epochs=90), "blood-cells:7") == ("blood-cells", 7)
+    for name in ("train-blood-cells-7-cards", "blood-cells-trial-8-full-90", "cells-trial-7-full-90", "mine"):
+        assert retrained_trial(name, "blood-cells:7") is None
+    assert retrained_trial("mine", "yoloret-m0.75") is None
