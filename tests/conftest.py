@@ -11,6 +11,7 @@ import pytest
 
 from tests.file_server import FileServer, serve_files
 from tests.trials.latency.board.loopback import LoopbackBoard, loopback_board, missing
+from trials.latency.measurement_lock import FOLDER_VARIABLE
 
 PutUpBoard = Callable[..., LoopbackBoard]
 
@@ -23,6 +24,14 @@ def users_data_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep what tests decode out of the user's folder, which remembers it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("YOLORET_NAS_DATA", str(tmp_path_factory.mktemp("data-home")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def measurement_lock_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep tests and their processes from waiting for what else is measured on this machine, and from holding it up."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(FOLDER_VARIABLE, str(tmp_path_factory.mktemp("locks")))
         yield
 
 

@@ -20,9 +20,11 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 PACKAGES = ("yoloret_nas", "search", "trials", "spaces")
-FOLDERS = ("PATH", "FOLDER", "bccd", "my-dataset", "test", "weights")
+FOLDERS = ("PATH", "FOLDER", "bccd/JPEGImages", "cards/test", "my-dataset", "weights")
 FILES = ("image.jpg", "my.onnx", "my.yaml", "video.mp4")
 FOREIGN_OPTIONS = {"--restore"}  # of jetson_clocks
+NAMED_IN_SOURCE = ("only", "strategies", "ways", "settings", "baselines", "shelf")
+"""Options of benchmarks whose values are names that the benchmark's own file spells out."""
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 _INDENTED = re.compile(r"^    (\S.*)$", re.M)
@@ -116,7 +118,8 @@ def wrong_benchmarks(text: str, page: Path) -> Iterator[str]:
             continue
         if unknown:
             yield f"{line}: unknown {unknown}"
-        choices = [value for name in ("only", "strategies") for value in getattr(values, name, None) or ()]
+        choices = [value for name in NAMED_IN_SOURCE for value in getattr(values, name, None) or ()]
+        choices += parts.split(",") if (parts := getattr(values, "parts", None)) else []
         yield from (f"{line}: no {value!r} in {path.name}" for value in choices if f'"{value}"' not in source)
 
 
@@ -228,7 +231,7 @@ CHECKS: list[Callable[[str, Path], Iterator[str]]] = [
 def _folder_of_a_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The working directory holds what the pages' placeholders stand for."""
     for name in FOLDERS:
-        (tmp_path / name).mkdir()
+        (tmp_path / name).mkdir(parents=True)
     for name in FILES:
         (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path)
@@ -246,12 +249,27 @@ BROKEN = {
     "unknown choice": (wrong_commands, "```\nyoloret-nas search --sampler best\n```\n"),
     "missing argument": (wrong_commands, "```\nyoloret-nas predict exports/NAME-7\n```\n"),
     "unknown command": (wrong_commands, "`yoloret-nas find --data PATH`"),
+    "no such folder": (wrong_commands, "```\nyoloret-nas predict exports/NAME-7 test/\n```\n"),
     "target": (wrong_targets, "```\nmake nothing  # of use\n```\n"),
     "variable": (wrong_targets, "`make search NOTHING=3`"),
     "no such benchmark": (wrong_benchmarks, "    python -m benchmarks.nothing\n"),
     "benchmark as a script": (wrong_benchmarks, "    python benchmarks/quick_recipe.py\n"),
     "benchmark's option": (wrong_benchmarks, "    python -m benchmarks.search_wall_clock --nothing 1\n"),
     "benchmark's choice": (wrong_benchmarks, '`python -m benchmarks.quick_recipe --only "nothing"`'),
+    "benchmark's way": (
+        wrong_benchmarks,
+        '`python -m benchmarks.transfer_recipe --data bccd --ways "at 0.2 of the rate"`',
+    ),
+    "benchmark's setting": (
+        wrong_benchmarks,
+        '`python -m benchmarks.against_the_shelf --data bccd --settings "batches of 9"`',
+    ),
+    "benchmark's shelf": (
+        wrong_benchmarks,
+        "`python -m benchmarks.against_the_shelf --data bccd --shelf yolov8n yolov7`",
+    ),
+    "benchmark's baseline": (wrong_benchmarks, "`python -m benchmarks.search_wall_clock --baselines random dearest`"),
+    "benchmark's part": (wrong_benchmarks, "`python -m benchmarks.gpu_check --parts machine,nothing`"),
     "syntax": (wrong_python, "```python\nfor\n```\n"),
     "import": (wrong_python, "```python\nfrom trials.data.formats.coco import nothing\n```\n"),
     "path": (wrong_paths, "see `trials/data/nothing.py`"),

@@ -103,14 +103,20 @@ def test_a_checkpoint_that_states_a_length_of_gigabytes_is_damaged(tmp_path: Pat
     assert done.stdout == "MemoryError\n", done.stderr
 
 
-def hostile_tar(path: Path, kind: str, outside: Path) -> None:
+def hostile_tar(path: Path, kind: str, *, folder: Path) -> None:
+    """Write an archive for the folder it is unpacked into; what it aims at lies in `outside_of`."""
+    outside = outside_of(path.parent)
+    away = os.path.relpath(outside, folder)
     with tarfile.open(path, "w") as tar:
-        entry = tarfile.TarInfo({"up": "../outside/x", "absolute": str(outside / "x")}.get(kind, "link"))
-        if kind in ("symlink", "hardlink"):
-            entry.type = tarfile.SYMTYPE if kind == "symlink" else tarfile.LNKTYPE
-            entry.linkname = "../outside"
+        entry = tarfile.TarInfo({"up": f"{away}/x", "absolute": str(outside / "x")}.get(kind, "link"))
+        if kind == "symlink":
+            entry.type, entry.linkname = tarfile.SYMTYPE, away
             tar.addfile(entry)
             entry = tarfile.TarInfo("link/x")
+        if kind == "hardlink":
+            entry.type, entry.linkname = tarfile.LNKTYPE, f"{away}/victim"
+            tar.addfile(entry)
+            entry = tarfile.TarInfo("link")  # written into the file that the link names
         if kind == "device":
             entry.type, entry.devmajor, entry.devminor = tarfile.CHRTYPE, 1, 3
         content = b"" if kind == "device" else b"hostile"
@@ -121,27 +127,37 @@ def hostile_tar(path: Path, kind: str, outside: Path) -> None:
 KINDS = ("up", "absolute", "symlink", "hardlink", "device")
 
 
-def assert_nothing_hostile(folder: Path, outside: Path) -> None:
-    assert list(outside.iterdir()) == []
-    for path in folder.rglob("*"):
+def outside_of(root: Path) -> Path:
+    """Give a folder beside that of the data, with a file that nobody may change."""
+    outside = root / "outside"
+    if not outside.is_dir():
+        outside.mkdir()
+        (outside / "victim").write_text("kept")
+    return outside
+
+
+def assert_nothing_hostile(root: Path) -> None:
+    """Look for what an archive wrote outside of the folders ``data``, and for anything but plain files and folders."""
+    assert [path.name for path in outside_of(root).iterdir()] == ["victim"]
+    assert (outside_of(root) / "victim").read_text() == "kept"
+    for path in root.rglob("*"):
         assert not path.is_symlink()
-        assert stat.S_ISREG(path.stat().st_mode) or path.is_dir()
+        assert path.is_dir() or (stat.S_ISREG(path.stat().st_mode) and path.stat().st_nlink == 1)
+        assert path.name not in ("x", "link") or "data" in path.relative_to(root).parts
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_tar_of_a_dataset_cannot_write_outside(tmp_path: Path, kind: str) -> None:
-    outside, folder = tmp_path / "outside", tmp_path / "data"
-    outside.mkdir()
+    folder = tmp_path / "data"
     folder.mkdir()
-    hostile_tar(tmp_path / "a.tar", kind, outside)
+    hostile_tar(tmp_path / "a.tar", kind, folder=folder)
     with contextlib.suppress(DatasetError):  # an absolute name is made a relative one
         _unpack(tmp_path / "a.tar", folder)
-    assert_nothing_hostile(folder, outside)
+    assert_nothing_hostile(tmp_path)
 
 
 def test_a_zip_of_a_dataset_cannot_write_outside(tmp_path: Path) -> None:
-    outside, folder = tmp_path / "outside", tmp_path / "data"
-    outside.mkdir()
+    outside, folder = outside_of(tmp_path), tmp_path / "data"
     folder.mkdir()
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         for name in ("../outside/x", str(outside / "x"), "a/../../outside/x"):
@@ -151,7 +167,7 @@ def test_a_zip_of_a_dataset_cannot_write_outside(tmp_path: Path) -> None:
         archive.writestr(link, "../outside")
         archive.writestr("link2/x", "plain")
     _unpack(tmp_path / "a.zip", folder)
-    assert_nothing_hostile(folder, outside)
+    assert_nothing_hostile(tmp_path)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -159,12 +175,10 @@ def test_a_tar_for_a_node_cannot_write_outside(tmp_path: Path, kind: str, monkey
     ray = pytest.importorskip("ray")
     monkeypatch.setattr(ray, "get", lambda chunk: chunk)
     monkeypatch.setenv("YOLORET_NAS_DATA", str(tmp_path / "home"))
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    hostile_tar(tmp_path / "a.tar", kind, outside)
+    hostile_tar(tmp_path / "a.tar", kind, folder=tmp_path / "home/cluster/receiving-abc-x/whole/data")
     with contextlib.suppress(tarfile.TarError, KeyError):
         NodeData().receive("abc", ".", [(tmp_path / "a.tar").read_bytes()])
-    assert_nothing_hostile(tmp_path / "home", outside)
+    assert_nothing_hostile(tmp_path)
 
 
 @pytest.mark.parametrize(

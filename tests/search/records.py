@@ -41,3 +41,6 @@ STAIRCASE = (
     record(6, 0.5, 60.0),
 )
 """Three of a front (0, 2, 6), one behind it, and one of each other end."""
+
+BENT = summary(record(0, 0.1, 10.0), record(1, 0.5, 20.0), record(2, 0.55, 50.0), record(3, 0.6, 90.0))
+"""A front whose fastest member (0), knee (1) and best member (3) are three."""

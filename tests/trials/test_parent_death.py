@@ -17,12 +17,18 @@ HOME = str(Path(__file__).parents[2])
 FORKS = """
 import os, time
 from trials.parent_death import end_with_parent, outlive_parent
+parent = os.getpid()
 for does_end in (True, False):
     if os.fork() == 0:
         end_with_parent()
         if not does_end:
             outlive_parent()
         print("ending" if does_end else "staying", os.getpid(), flush=True)
+        while os.getppid() == parent:
+            time.sleep(0.02)
+        if does_end:
+            time.sleep(600)
+        print("outlived it", flush=True)
         time.sleep(600)
 time.sleep(600)
 """
@@ -71,7 +77,7 @@ def test_a_process_ends_with_its_parent() -> None:
         while ending.exists() and ending.joinpath("stat").read_text().split()[2] != "Z":
             assert time.monotonic() < until
             time.sleep(0.02)
-        assert staying.exists()
+        assert parent.stdout.readline() == "outlived it\n"  # nothing, were it dead and only not yet removed
         subprocess.run(["kill", "-9", staying.name], check=True)
 
 

@@ -12,8 +12,15 @@ import pytest
 import torch
 
 from search.driver.executor import Event, Finished, Progressed
+from search.strategy.optuna_samplers import SpaceSampler
+from search.study.settings import StudySettings
+from search.study.study import Study
+from tests.search.driver.scripted import IDENTITY, SPACE
+from tests.search.records import BENT
+from trials.data import open_dataset
 from trials.latency import cache, steadiness
 from trials.progress import Progress
+from trials.training import TrainSettings
 from trials.trial import run_trial
 from trials.trial_result import TrialRequest
 from yoloret_nas.cli import main
@@ -165,3 +172,29 @@ def copied_study(real_study: RealStudy, tmp_path: Path) -> RealStudy:
     """A copy of the real study, to be changed."""
     shutil.copytree(real_study.root, tmp_path / "copied")
     return RealStudy(root=tmp_path / "copied", space=real_study.space, output=real_study.output)
+
+
+@pytest.fixture
+def bent_study(tmp_path: Path, empty_stores: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a study `bent` of the figures of `BENT`, whose weights are not kept."""
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    root = tmp_path / "recorded"
+    shutil.copytree(empty_stores, root)
+    settings = StudySettings(
+        name="bent",
+        space=SPACE,
+        dataset=SHAPES,
+        device="cpu",
+        train=TrainSettings(epochs=1),
+        sampler="random",
+        root=root,
+    )
+    study = Study(settings, SpaceSampler(SPACE, name="random", seed=0))
+    study.check_identity(open_dataset(SHAPES), IDENTITY, notice=pytest.fail)
+    study.reference_latency_ms = BENT.reference.latency_ms
+    for one in BENT.records:
+        asked = study.ask()
+        assert asked is not None
+        study.tell(asked[0], one.result)
+    return root

@@ -187,6 +187,26 @@ def test_a_study_names_its_best_networks(study: yr.Study) -> None:
     assert best.architecture.short in repr(best)
 
 
+def test_the_knee_the_best_and_the_best_within_a_latency_are_told_apart(bent_study: Path) -> None:
+    study = yr.open_study("bent", dir=bent_study)
+    assert study.front.index.tolist() == [0, 1, 2, 3]
+    assert (study.knee().number, study.best().number) == (1, 3)
+    assert [study.best(max_latency=limit).number for limit in (10, "49ms", 50.0, "9 s")] == [0, 1, 2, 3]
+    choices: list[tuple[dict[str, Any], int]] = [
+        ({}, 1),
+        ({"best": True}, 3),
+        ({"max_latency": "10ms"}, 0),
+        ({"max_latency": 50}, 2),
+        ({"best": True, "max_latency": 50}, 2),
+        ({"trial": 2}, 2),
+    ]
+    for choice, number in choices:
+        with pytest.raises(yr.YoloRetError, match=f"the weights of trial {number} of bent are not kept"):
+            study.export(**choice, check=False, measure=False)
+    with pytest.raises(yr.YoloRetError, match="bent:1 has no trained weights"):
+        yr.load("bent", dir=bent_study)
+
+
 def test_a_home_folder_is_meant_wherever_a_path_is_given(
     study: yr.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -243,6 +243,21 @@ def test_the_knee_has_a_word(call: Call, base: tuple[object, ...], real_study: R
         assert "names one trial" in call(*base, "--knee", *other, *QUICK, "--out", "gone").said
 
 
+def test_the_command_takes_the_knee_the_best_or_the_best_within_a_latency(call: Call, bent_study: Path) -> None:
+    for words, number in (
+        ((), 1),
+        (("--knee",), 1),
+        (("--best",), 3),
+        (("--max-latency", "10ms"), 0),
+        (("--max-latency", "50ms"), 2),
+        (("--best", "--max-latency", "50ms"), 2),
+    ):
+        called = call("export", "--study", "bent", "--dir", bent_study, *words, *QUICK)
+        assert called.code == 2, called.said
+        assert f"the weights of trial {number} of bent are not kept" in called.said, words
+    assert "bent:1 has no trained weights" in call("eval", "bent", "--dir", bent_study, "--data", SHAPES).said
+
+
 def test_a_class_s_name_does_not_break_the_list_of_classes(call: Call, copied_study: RealStudy) -> None:
     folder = copied_study.root / "real" / "trials" / "0000"
     strange = "x\ny"
@@ -495,7 +510,9 @@ def test_eval_refuses_the_file_that_leaves_boxes_out(call: Call, exported: Path)
     assert f"score {exported / 'model.onnx'}" in called.said
 
 
+@pytest.mark.openvino
 def test_files_of_openvino_are_timed_in_openvino_on_the_cpu_alone(call: Call, exported: Path) -> None:
+    pytest.importorskip("openvino", reason="needs the extra [openvino]")
     file = exported / "model.xml"
     write_openvino(exported / "model.onnx", file)
     (row,) = json.loads(call("latency", file, "--json").out)

@@ -176,7 +176,12 @@ def test_steps_are_drawn_as_bars_and_lengths_over_latency(
     assert drawn == [name]
 
 
-def test_backbones_of_which_some_have_no_weights_are_not_compared(call: Call) -> None:
+def test_backbones_of_which_some_have_no_weights_are_not_compared(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The library has read its environment by now.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty cache"))
     Path("weights").mkdir()
     torch.save(timm.create_model("mobilenetv3_small_050").state_dict(), "weights/mobilenetv3_small_050.pth")
     backbones = ("--backbone", "mobilenetv3_small_050", "--wide", "mobilenetv3_small_100", "--weights-dir", "weights")
@@ -185,6 +190,7 @@ def test_backbones_of_which_some_have_no_weights_are_not_compared(call: Call) ->
     assert (
         "mobilenetv3_small_100 would start from random weights and mobilenetv3_small_050 from ImageNet" in refused.said
     )
+    assert "not in the cache, and the hub is unreachable: HF_HUB_OFFLINE is set" in refused.said
     assert not Path("runs").exists()
 
 

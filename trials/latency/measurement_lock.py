@@ -21,6 +21,8 @@ from trials.latency.device import DeviceAwayError
 
 MACHINE_FOLDER = Path("/tmp")
 """Writable for all users, and not affected by `TMPDIR`, which may differ between them."""
+FOLDER_VARIABLE = "YOLORET_NAS_LOCKS"
+"""Environment variable that names another folder: one that containers of a machine share, or one of a run of tests alone."""
 
 PATIENCE_S = 1200.0
 """Longest wait for other processes. Trainings pause between two steps, but not while they are scored or data are opened, and
@@ -32,7 +34,7 @@ class MeasurementLock:
     """One process's hold of the machine's measurement lock; `shared` comes first.
 
     Args:
-        folder: Where the lock files are; tests pass one of their own.
+        folder: Where the lock files are; None for `machine_folder`.
         finish: Called before the lock is released: it waits for work that this process has queued on a GPU.
         patience_s: Longest wait for other processes.
 
@@ -41,13 +43,14 @@ class MeasurementLock:
 
     def __init__(
         self,
-        folder: Path = MACHINE_FOLDER,
+        folder: Path | None = None,
         *,
         finish: Callable[[], None] = lambda: None,
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._finish = finish
         self._patience_s = patience_s
+        folder = folder or machine_folder()
         self._paths = (folder / "yoloret-nas-measurement.lock", folder / "yoloret-nas-measurement-request.lock")
         self._lock = self._request = -1
 
@@ -115,6 +118,11 @@ class MeasurementLock:
             f"cannot {wanted} on this machine: another process {held}, and has not paused for {self._patience_s:.0f} s",
             hint=f"find it with `fuser -v {' '.join(map(str, self._paths))}`; resume it if it is suspended, or end it",
         )
+
+
+def machine_folder() -> Path:
+    """Return where the lock files of this machine are."""
+    return Path(os.environ.get(FOLDER_VARIABLE, MACHINE_FOLDER))
 
 
 def _open_for_all(path: Path) -> int:

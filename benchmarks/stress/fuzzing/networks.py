@@ -81,17 +81,18 @@ def exports(folder: Path) -> Attempt:
 
 def checkpoints(folder: Path) -> Attempt:
     """A trial's ``checkpoint.pt`` and ``last.ckpt``: truncated, of other types, and pickles that would run code."""
+    from spaces.weights.tensor_file import read_tensors
     from trials.training import load_trained, read_checkpoint
-    from trials.training.last_checkpoint import find_last
+    from trials.training.checkpoint import write_checkpoint
+    from trials.training.last_checkpoint import LastCheckpoint, find_last
     from trials.training.settings import LAST_FILE
 
-    network, decoding = _make()
-    weights = {name: value.clone() for name, value in network.state_dict().items()}
-    values: dict[str, Any] = {"format": 1, "state_dict": weights, **vars(decoding)}
-    whole = _save(values)
-    small = _save({**values, "state_dict": {"a": torch.zeros(2)}})
-    last = _save({"callbacks": {"LastCheckpoint": {"format": 1}}, "state_dict": {"a": torch.zeros(2)}})
     path = folder / "checkpoint.pt"
+    write_checkpoint(path, *_make())
+    whole, values = path.read_bytes(), read_tensors(path)
+    small = _save({**values, "state_dict": {"a": torch.zeros(2)}})
+    saved = {"LastCheckpoint": LastCheckpoint(folder, data="").state_dict()}
+    last = _save({"callbacks": saved, "state_dict": {"a": torch.zeros(2)}})
 
     def attempt(rng: Random) -> None:
         kind = rng.randrange(8)
@@ -101,6 +102,8 @@ def checkpoints(folder: Path) -> Attempt:
             data = mutate_bytes(whole, rng)
         elif kind in (2, 3):
             data = _save(_break_values(values, rng))
+        elif kind == 7:
+            data = whole  # what comes behind the checks is tried too
         else:
             data = mutate_bytes(last if kind == 4 else small, rng)
         try:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from benchmarks.stress.fuzzing.mutations import mutate_json, mutate_text, mutate_tree, mutate_yaml
 from benchmarks.stress.fuzzing.target import Attempt, check_printable
+from spaces import Architecture
 
 _SPACE = """\
 name: mine
@@ -143,7 +144,8 @@ def spaces(folder: Path) -> Attempt:
     path = folder / "space.yaml"
 
     def attempt(rng: Random) -> None:
-        path.write_text(mutate_yaml(_SPACE, rng), errors="surrogatepass")
+        text = _SPACE if rng.random() < 0.05 else mutate_yaml(_SPACE, rng)  # of the broken ones, one in fifty is legal
+        path.write_text(text, errors="surrogatepass")
         space = read_space(path)
         assert space.size > 0
         check_printable(to_yaml(space))
@@ -279,21 +281,16 @@ def tables(folder: Path) -> Attempt:
     """An architecture's file, in JSON or YAML, as the command line reads it."""
     from yoloret_nas.sources import find_source
 
-    values = {
-        "backbone": "mobilenetv2_050",
-        "truncation": 14,
-        "outputs": "8+16+32",
-        "scale_set": "none",
-        "neck": "none",
-    }
-    values |= {"rfcr_width": "0", "head": "plain", "head_width": "32", "input_size": "64"}
+    values = Architecture(backbone="mobilenetv2_050", truncation=14, head="plain", head_width=32).to_dict()
     path = folder / "net.yaml"
 
     def attempt(rng: Random) -> None:
         if rng.random() < 0.5:
             path.write_bytes(mutate_json(mutate_tree(values, rng), rng))
         else:
-            path.write_text(mutate_yaml("".join(f"{k}: {v}\n" for k, v in values.items()), rng), errors="surrogatepass")
+            path.write_text(
+                mutate_yaml("".join(f"{k}: {json.dumps(v)}\n" for k, v in values.items()), rng), errors="surrogatepass"
+            )
         check_printable(find_source(str(path), root=folder).architecture.short)
 
     return attempt

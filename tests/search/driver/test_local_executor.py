@@ -459,26 +459,33 @@ def test_a_program_on_its_top_level_runs_once_and_its_trials_have_its_environmen
     assert [(tmp_path / str(number)).read_text() for number in range(3)] == ["first", "second", "none"]
 
 
-def test_starts_in_two_threads_leave_the_program_as_it_was() -> None:
-    program, entered, leave = sys.modules["__main__"], threading.Event(), threading.Event()
+def test_starts_in_two_threads_leave_the_program_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = sys.modules["__main__"]
+    monkeypatch.setitem(sys.modules, "__main__", program)  # whatever this test finds, the others have it
+    entered, leave, has_left, entered_too = (threading.Event() for _ in range(4))
 
     def start_slowly() -> None:
         with local_executor._without_program():
             entered.set()
             leave.wait(PATIENCE_S)
+        has_left.set()
 
     def start_too() -> None:
         with local_executor._without_program():
-            pass
+            entered_too.set()
+            has_left.wait(PATIENCE_S)
 
     first, second = threading.Thread(target=start_slowly), threading.Thread(target=start_too)
     first.start()
     assert entered.wait(PATIENCE_S)
     second.start()
-    second.join(0.2)
+    was_in_both = entered_too.wait(0.2)
     leave.set()
     for thread in (first, second):
         thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+    assert not was_in_both
+    assert entered_too.is_set()
     assert sys.modules["__main__"] is program
 
 

@@ -36,6 +36,7 @@ def test_suggestions_and_estimates_use_one_thread_and_leave_the_others_as_they_w
         raise RuntimeError("no model")
 
     with threadpool_limits(limits=2, user_api="blas"):
+        before = threads()  # {2}, unless a BLAS takes no more threads than there are cores
         suggest(
             CANDIDATES,
             OBSERVATIONS,
@@ -43,10 +44,10 @@ def test_suggestions_and_estimates_use_one_thread_and_leave_the_others_as_they_w
             measure=measure,
             reference=Reference(ap=0.0, latency_ms=20.0),
         )
-        assert threads() == {2}
+        assert threads() == before
         monkeypatch.setattr(estimates, "AccuracyModel", fail)
         with pytest.raises(RuntimeError, match="no model"):
             estimates.fit_to_observations(CANDIDATES, OBSERVATIONS, latency_ms=np.full(12, 1.0))
-        assert threads() == {2}
+        assert threads() == before
     assert len(seen) > 1
     assert all(one == {1} for one in seen)

@@ -211,8 +211,12 @@ def test_a_pruned_training_teaches_but_is_not_on_the_front() -> None:
     table = Table()
     observations = table.search(10)
     lucky = Observation(candidate=_free(observations), ap=0.99, latency_ms=1.0, ap_std=0.05)
-    with_pruned = table.suggest([*observations, lucky])
-    assert read_why(with_pruned)[3] > 0
+    pruned, dull, complete = (
+        read_why(table.suggest([*observations, one]))
+        for one in (lucky, replace(lucky, ap=0.2), replace(lucky, ap_std=0.0))
+    )
+    assert pruned != dull
+    assert pruned[3] > 10 * complete[3]  # which is on the front, and leaves hardly anything to gain
 
 
 def test_every_candidate_is_named_once_and_then_none() -> None:

@@ -6,9 +6,7 @@ from search.front.estimate import Estimate
 from search.reports import estimate_words
 from search.study.errors import StudyError
 from search.study.selection import select_trial
-from tests.search.records import STAIRCASE, record, summary
-
-BENT = summary(record(0, 0.1, 10.0), record(1, 0.5, 20.0), record(2, 0.55, 50.0), record(3, 0.6, 90.0))
+from tests.search.records import BENT, STAIRCASE, record, summary
 
 
 def test_the_knee_is_meant_where_nothing_is_said() -> None:

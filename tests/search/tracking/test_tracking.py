@@ -4,6 +4,7 @@ import re
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,8 +106,10 @@ def test_what_a_lost_store_misses_is_written_when_it_is_back(settings: MakeSetti
             tracked.started(trial.number, trial.architecture)
             tracked.scored(trial.number, PROGRESS)
             tracked.finished(trial, seconds=1.0)
+        until = time.monotonic() + 60.0
         while store.calls.count("get_experiment_by_name") < 4:  # it was tried again, in vain
-            pass
+            assert time.monotonic() < until, "it is not tried again"
+            time.sleep(0.01)
         tracked.update(summary(*trials))
         store.is_down = False
         tracked.close(summary(*trials), status="FINISHED", files=[])

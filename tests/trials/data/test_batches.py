@@ -1,4 +1,5 @@
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -7,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from trials.data import Sample
 from trials.data.augmentation import AugmentSettings, modern_augmentation
@@ -37,9 +38,30 @@ def _without_boxes(sample: Sample) -> Sample:
     return replace(sample, boxes=sample.boxes[:0], labels=sample.labels[:0], ignored=sample.ignored[:0])
 
 
-def _batches(dataset: TrainingBatches, *, num_workers: int = 0, epochs: int = 1) -> list[Batch]:
+class ThereAndBack(Sampler[int]):
+    """Gives the samples in the other order each time, so that each of two workers comes to have needed all of them."""
+
+    def __init__(self, count: int) -> None:
+        self._order = range(count)
+
+    def __iter__(self) -> Iterator[int]:
+        order, self._order = self._order, self._order[::-1]
+        return iter(order)
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+
+def _batches(
+    dataset: TrainingBatches, *, num_workers: int = 0, epochs: int = 1, sampler: Sampler[int] | None = None
+) -> list[Batch]:
     loader = DataLoader(
-        dataset, batch_size=3, collate_fn=collate, num_workers=num_workers, persistent_workers=num_workers > 0
+        dataset,
+        batch_size=3,
+        sampler=sampler,
+        collate_fn=collate,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
     )
     result = []
     for epoch in range(epochs):
@@ -127,7 +149,8 @@ def test_a_training_image_is_decoded_once_for_all_workers(tmp_path: Path, num_wo
         return np.full((60, 200, 3), 100 + ord(name), np.uint8)  # brighter than the border
 
     samples = [replace(_counting_sample([]), name=name, load=partial(load, name)) for name in "abcdef"]
-    batches = _batches(TrainingBatches(samples, 64, augmentation=AugmentSettings()), num_workers=num_workers, epochs=4)
+    dataset = TrainingBatches(samples, 64, augmentation=AugmentSettings())
+    batches = _batches(dataset, num_workers=num_workers, epochs=4, sampler=ThereAndBack(len(samples)))
     assert sorted(path.name[0] for path in tmp_path.iterdir()) == list("abcdef")
     assert all(path.read_text() == "x" for path in tmp_path.iterdir())
     assert len({path.name[1:] for path in tmp_path.iterdir()}) == max(1, num_workers)

@@ -3,21 +3,21 @@
 import fcntl
 from pathlib import Path
 
-from trials.latency.measurement_lock import MACHINE_FOLDER
+from trials.latency.measurement_lock import machine_folder
 
 
-def is_measuring(folder: Path = MACHINE_FOLDER) -> bool:
+def is_measuring(folder: Path | None = None) -> bool:
     """Return whether trainings have to wait."""
     return not _is_free(folder, fcntl.LOCK_SH)
 
 
-def may_measure(folder: Path = MACHINE_FOLDER) -> bool:
+def may_measure(folder: Path | None = None) -> bool:
     """Return whether another process could measure on this machine at once."""
     return _is_free(folder, fcntl.LOCK_EX)
 
 
-def _is_free(folder: Path, kind: int) -> bool:
-    for path in folder.glob("yoloret-nas-measurement*.lock"):
+def _is_free(folder: Path | None, kind: int) -> bool:
+    for path in (folder or machine_folder()).glob("yoloret-nas-measurement*.lock"):
         with path.open("rb") as file:
             try:
                 fcntl.flock(file, kind | fcntl.LOCK_NB)

@@ -10,7 +10,7 @@ from trials.latency.comparison import compare_latencies
 from trials.latency.device import DeviceIdentity, Latency
 from trials.latency.doctor import examine_device
 from trials.latency.measure import measure_quietly
-from trials.latency.measurement_lock import MACHINE_FOLDER, MeasurementLock
+from trials.latency.measurement_lock import MeasurementLock, machine_folder
 from trials.latency.reference_network import write_reference
 from trials.onnx.half_precision import write_half
 
@@ -55,7 +55,7 @@ def test_trainings_wait_for_every_device_that_is_not_known_to_be_elsewhere(
 
 
 def test_commands_that_measure_keep_the_machine_quiet_too(tmp_path: Path) -> None:
-    device = Device("cpu", MACHINE_FOLDER)
+    device = Device("cpu", machine_folder())
     write_reference(tmp_path / "a.onnx")
     rows = list(compare_latencies([device], [("a", tmp_path / "a.onnx", 3)]))
     assert [(row.reason, row.precision) for row in rows] == [("", device.identity().precision)]

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import threading
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from tests.trials.latency.locked import is_measuring
 from trials.latency import DeviceAwayError
-from trials.latency.measurement_lock import MeasurementLock
+from trials.latency.measurement_lock import FOLDER_VARIABLE, MeasurementLock
 
 PATIENCE_S = 20.0
 
@@ -46,7 +47,8 @@ def join(*threads: threading.Thread) -> None:
 
 
 def test_trainings_never_block_each_other(tmp_path: Path) -> None:
-    with MeasurementLock(tmp_path).shared() as one, MeasurementLock(tmp_path).shared() as other:
+    one_lock, other_lock = (MeasurementLock(tmp_path, patience_s=0.0) for _ in range(2))
+    with one_lock.shared() as one, other_lock.shared() as other:
         for _ in range(3):
             one.yield_to_measurement()
             other.yield_to_measurement()
@@ -87,8 +89,8 @@ def test_a_measurement_waits_until_trainings_yield_and_they_wait_until_it_is_don
 
 
 def test_measurements_run_one_after_the_other(tmp_path: Path) -> None:
-    log = Log()
     inside: list[int] = []
+    seen: list[tuple[int, ...]] = []
 
     def measure(number: int) -> Callable[[], None]:
         def work() -> None:
@@ -96,15 +98,15 @@ def test_measurements_run_one_after_the_other(tmp_path: Path) -> None:
                 for _ in range(5):
                     with lock.exclusive():
                         inside.append(number)
-                        assert inside == [number]
+                        time.sleep(0.005)  # in which others could begin
+                        seen.append(tuple(inside))
                         inside.remove(number)
                     lock.yield_to_measurement()
-            log.add(f"{number} is done")
 
         return work
 
     join(*(start(measure(number)) for number in range(3)))
-    assert sorted(log.lines) == ["0 is done", "1 is done", "2 is done"]
+    assert sorted(seen) == [(number,) for number in range(3) for _ in range(5)]
 
 
 def test_a_new_trial_waits_while_another_measures(tmp_path: Path) -> None:
@@ -146,7 +148,7 @@ def test_a_trial_that_waits_for_its_driver_releases_the_lock(tmp_path: Path) -> 
 def test_a_failed_measurement_releases_the_lock(tmp_path: Path) -> None:
     with MeasurementLock(tmp_path).shared() as lock, pytest.raises(ZeroDivisionError), lock.exclusive():
         raise ZeroDivisionError
-    with MeasurementLock(tmp_path).shared() as other, other.exclusive():
+    with MeasurementLock(tmp_path, patience_s=0.0).shared() as other, other.exclusive():
         pass
 
 
@@ -165,7 +167,7 @@ def test_a_killed_process_blocks_nobody(tmp_path: Path, is_exclusive: bool) -> N
     assert ready.wait(PATIENCE_S * 3)
     holder.kill()
     holder.join()
-    with MeasurementLock(tmp_path).shared() as lock, lock.exclusive():
+    with MeasurementLock(tmp_path, patience_s=PATIENCE_S).shared() as lock, lock.exclusive():
         pass
 
 
@@ -197,10 +199,18 @@ def test_a_measurement_that_never_ends_does_not_hold_up_a_training_for_ever(tmp_
             pass
 
 
-def test_the_lock_is_the_machine_s_and_any_user_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+def test_the_lock_is_the_machine_s_unless_the_environment_names_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "user's own"))
+    monkeypatch.delenv(FOLDER_VARIABLE)
+    assert {path.parent for path in MeasurementLock()._paths} == {Path("/tmp")}
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     with MeasurementLock().shared() as lock, lock.exclusive():
-        assert is_measuring(Path("/tmp"))
+        assert is_measuring(tmp_path)
+
+
+def test_any_user_may_take_the_lock(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
         with MeasurementLock(tmp_path).shared():

@@ -24,20 +24,25 @@ def test_the_network_is_quantised_and_its_surroundings_are_not(tmp_path: Path) -
     convs = [node for node in model.graph.node if node.op_type == "Conv"]
     assert len(convs) > 20
     assert all(produced_by[name].op_type == "DequantizeLinear" for conv in convs for name in conv.input[:2])
-    for node in model.graph.node:
-        if "/network/" not in node.name and node.op_type in ("Concat", "Mul", "Sub", "Add"):
-            assert not {produced_by[name].op_type for name in node.input if name in produced_by} & {"QuantizeLinear"}
+    joining = [node for node in model.graph.node if node.op_type == "Concat" and "/network/" not in node.name]
+    assert joining  # of boxes and scores: INT8 would round them to some pixels
+    for node in joining:
+        assert "DequantizeLinear" not in {produced_by[name].op_type for name in node.input if name in produced_by}
     assert {entry.domain for entry in model.opset_import} == {node.domain for node in model.graph.node} == {""}
     assert Counter(entry.key for entry in model.metadata_props)["classes"] == 1
 
-    scores = {}
-    for name in ("model.onnx", "int8.onnx"):
-        session = onnxruntime.InferenceSession(str(tmp_path / name), providers=["CPUExecutionProvider"])
-        images = [letterbox(one.load(), 64)[0].transpose(2, 0, 1)[None].astype(np.float32) for one in SAMPLES]
-        scores[name] = np.concatenate([session.run(["scores"], {"images": one})[0] for one in images])
-    difference = np.abs(scores["model.onnx"] - scores["int8.onnx"])
-    assert 0 < difference.max() < 0.2
-    assert np.corrcoef(scores["model.onnx"].ravel(), scores["int8.onnx"].ravel())[0, 1] > 0.99
+    images = [letterbox(one.load(), 64)[0].transpose(2, 0, 1)[None].astype(np.float32) for one in SAMPLES]
+    (boxes, scores), (int8_boxes, int8_scores) = (_run(tmp_path / name, images) for name in ("model.onnx", "int8.onnx"))
+    assert 0 < np.abs(scores - int8_scores).max() < 0.2
+    assert np.corrcoef(scores.ravel(), int8_scores.ravel())[0, 1] > 0.99
+    assert 0 < np.abs(boxes - int8_boxes).max() < 0.5  # 0.22 pixels
+
+
+def _run(path: Path, images: list[np.ndarray]) -> list[np.ndarray]:
+    """Return a file's boxes and scores of some images."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    found = [session.run(["boxes", "scores"], {"images": one}) for one in images]
+    return [np.concatenate(values) for values in zip(*found, strict=True)]
 
 
 def test_what_cannot_be_quantised_is_refused(tmp_path: Path) -> None:

@@ -109,17 +109,22 @@ def test_the_plugin_is_told_to_keep_the_boxes_of_the_operator(tmp_path: Path, op
         assert ours_kept == theirs
 
 
-def test_a_box_that_overlaps_by_the_threshold_itself_is_kept_by_both() -> None:
+@pytest.mark.parametrize(("iou_threshold", "num_kept"), [(0.5, 3), (float(np.nextafter(np.float32(0.5), 0)), 1)])
+def test_a_box_that_overlaps_by_the_threshold_itself_is_kept_by_both(
+    tmp_path: Path, iou_threshold: float, num_kept: int
+) -> None:
+    write_folder(tmp_path)
+    suppression = Suppression(iou_threshold=iou_threshold)
+    add_efficient_nms(tmp_path / "model.onnx", tmp_path / "plugin.onnx", suppression)
+    attributes = split_plugin(onnx.load(str(tmp_path / "plugin.onnx")))
     boxes = np.array([[[0, 0, 2, 1], [0, 0, 1, 1], [0, 0, 4, 1]]], np.float32)  # halves of each other
-    scores = np.array([[[2.0], [1.0], [-1.0]]], np.float32)
-    others = {"background_class": -1, "score_activation": 1, "box_coding": 0, "plugin_version": b"1"}
-    limits = {"score_threshold": 0.25, "max_output_boxes": 3}
-    threshold = float(np.nextafter(np.float32(0.5), np.float32(2)))
-    number, _, kept, _ = efficient_nms(boxes, scores, iou_threshold=threshold, **limits, **others)
-    assert int(number[0, 0]) == 3
-    np.testing.assert_allclose(kept[0], 1 / (1 + np.exp([-2.0, -1.0, 1.0])), rtol=1e-6)
-    number, *_ = efficient_nms(boxes, scores, iou_threshold=0.5, **limits, **others)
-    assert int(number[0, 0]) == 1
+    logits = np.array([[[2.0], [1.0], [-1.0]]], np.float32)
+    scores = 1 / (1 + np.exp(-logits))
+    number, found, kept, _ = efficient_nms(boxes, logits, **attributes)
+    expected = run.select(boxes[0], scores[0], suppression.score_threshold, iou_threshold, MAX_DETECTIONS, scores.size)
+    assert int(number[0, 0]) == len(expected[1]) == num_kept
+    np.testing.assert_array_equal(found[0, :num_kept], expected[0])
+    np.testing.assert_allclose(kept[0, :num_kept], expected[1], rtol=1e-6)
 
 
 def test_logits_of_any_score_are_finite_in_half_precision(tmp_path: Path) -> None:

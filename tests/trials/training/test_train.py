@@ -334,10 +334,11 @@ def test_a_training_is_not_resumed_on_other_data(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stop_at", [0, 2])
 def test_a_training_that_was_over_resumes_to_its_result(train: Train, tmp_path: Path, stop_at: int) -> None:
     settings = replace(QUICK, is_resumable=True)
-    network = tiny_network(2)
     whole = train(settings, report=Recorder(stop_at=stop_at))
     assert (tmp_path / "last.ckpt").is_file()
-    resumed = train(settings, network=network, report=Recorder(stop_at=stop_at), resume=True)
+    network, seen = tiny_network(2, seed=5), Recorder(stop_at=stop_at)
+    resumed = train(settings, network=network, report=seen, resume=True)
+    assert {one.epoch for one in seen.seen} == {stop_at or settings.epochs}
     assert (resumed.state, resumed.history) == (whole.state, whole.history)
     again = score_network(network, DATASET.splits["val"], decoding=read_checkpoint(tmp_path / CHECKPOINT_FILE).decoding)
     assert again.ap == pytest.approx(whole.ap, abs=1e-6)

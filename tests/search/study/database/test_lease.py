@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 
 import optuna
@@ -107,12 +109,17 @@ def test_a_driver_gives_signs_of_life_until_it_ends_or_is_passed_over(
     on_host: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "BEAT_S", 0.01)
-    first = on_host("one")
+    first, others = on_host("one"), set(threading.enumerate())
     first.take(pytest.fail)
+    (beating,) = (one for one in set(threading.enumerate()) - others if one.name == "lease")
+    until = time.monotonic() + 60.0
     while (held := first._held()) is None or held["beat"] < 2:
-        pass
-    note(first, host="two", beat=0)
-    first._over.wait(0.1)
+        assert time.monotonic() < until, "it gives no sign of life"
+        time.sleep(0.01)
+    while beating.is_alive():  # a sign of life that it was just giving overwrites the note
+        assert time.monotonic() < until, "it does not heed that another one has taken over"
+        note(first, host="two", beat=0)
+        beating.join(0.1)
     held = first._held()
     assert held is not None
     assert (held["host"], held["beat"]) == ("two", 0)

@@ -8,7 +8,8 @@ It really loads the ONNX file and runs it when it builds, so that bigger network
     calls.jsonl  one line a call: its words, its seconds, its fault
 
 Faults: killed, oom, hang, disk_full, garbage, truncated, operator, other_version, drift, noise, throttle,
-stubborn (a hang that ignores the polite signal), cut (of the connection), low_memory, no_times, sleep:SECONDS;
+stubborn (a hang that ignores the polite signal), cut (of the connection), low_memory, no_times, sleep:SECONDS,
+ms:MILLISECONDS (no fault: what a build measures, where its timing cache does not know the network yet);
 with ! at its end a fault stays on the list.
 """
 
@@ -95,6 +96,8 @@ def build(options: dict[str, str], fault: str) -> int:
         error(f"[TRT] ModelImporter.cpp: opset {opset} is not supported")
         error("Failed to parse onnx file")
         return 1
+    if fault.startswith("ms:"):
+        milliseconds = float(fault.partition(":")[2])
     cache = Path(options.get("timingCacheFile", ""))
     known = json.loads(cache.read_text()) if options.get("timingCacheFile") and cache.exists() else {}
     key = f"{Path(options['onnx']).stat().st_size}"
