@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any, Literal
 
-from search.cluster.connection import ClusterError, Resources, whole_cluster
+from search.cluster.connection import ClusterError, Resources, last_line, whole_cluster
 from search.cluster.devices import ClusterDevices
 from search.cluster.node_data import pack
 from search.cluster.slot import Files, Place, Slot
@@ -266,7 +266,7 @@ class RayExecutor:
                 assert slot.request is not None
                 self._start_in(slot, slot.request)
         except ray.exceptions.RayTaskError as error:
-            raise ClusterError(f"node {slot.host}: {_last_line(error)}") from error
+            raise ClusterError(f"node {slot.host}: {last_line(error)}") from error
         except ray.exceptions.RayError as error:  # the slot is gone, or its node before its answer was read
             return self._on_loss(slot, error)
         return []
@@ -319,7 +319,7 @@ class RayExecutor:
         self._drop(slot)
         if slot.stage == "placing" and "ModuleNotFoundError" in str(error):
             raise ClusterError(
-                f"a node of the cluster cannot import yoloret-nas: {_last_line(error)}",
+                f"a node of the cluster cannot import yoloret-nas: {last_line(error)}",
                 hint="install the same version on every node",
             ) from error
         if slot.stage == "placing":
@@ -337,11 +337,11 @@ class RayExecutor:
         has_others = any(slot.stage != "placing" for slot in self._slots)
         if self._stillborn >= _MOST_STILLBORN and not has_others:
             raise ClusterError(
-                f"{self._stillborn} slots in a row ended while they started, the last one: {_last_line(error)}",
+                f"{self._stillborn} slots in a row ended while they started, the last one: {last_line(error)}",
                 hint="remove the cause on the nodes, then run the same command again: it resumes",
             ) from error
         if self._stillborn == 1:
-            self._notice(f"a slot ended while it started, another one is tried: {_last_line(error)}")
+            self._notice(f"a slot ended while it started, another one is tried: {last_line(error)}")
 
     def _drop(self, slot: _Slot) -> None:
         self._slots.remove(slot)
@@ -399,9 +399,5 @@ def _with_latency(done: _Measuring) -> TrialRequest:
         try:
             measured[spec] = ray.get(reference)
         except ray.exceptions.RayError as error:
-            measured[spec] = ClusterError(f"the host of {spec} failed: {_last_line(error)}")
+            measured[spec] = ClusterError(f"the host of {spec} failed: {last_line(error)}")
     return replace(done.request, measured=measured)
-
-
-def _last_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from search.driver.executor import Died, Event, Executor, Lost, Progressed
+from search.driver.interruption import StopRequest
 from search.driver.repeated_failure import RepeatedFailure, RepeatedFailureError
 from search.driver.view import View
 from search.driver.watchdog import MIN_SILENCE_S, longest_silence_s
@@ -28,9 +29,6 @@ _MAX_TIMES_AWAY = 4
 _MOST_LOSSES = 3
 """Times that an architecture's trial may be ended from outside in one run before it counts as failed: a network that takes
 its machine down with it must not do so for ever."""
-
-StopRequest = Literal["no", "finish", "now"]
-"""Whether the user wants to end, after the running trials or at once."""
 
 Ending = Literal["done", "exhausted", "interrupted"]
 """The budget is spent; no architecture is left; the user ended the run, perhaps during its last trial."""
@@ -346,7 +344,7 @@ class Driver:
         num_finished = len(self._work.summary.records)
         return DeviceAwayError(
             f"{reason}; {num_finished} of {counted(self._work.budget, 'trial(s) is|are')} finished, none was lost",
-            hint="bring the device back, then run the same command again: it resumes",
+            hint="bring the device back as it was, then run the same command again: it resumes",
         )
 
     def _on_outside_fault(self, number: int, result: TrialResult) -> None:

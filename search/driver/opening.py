@@ -11,8 +11,9 @@ from typing import TypeVar
 
 from search.credentials import without_credentials
 from search.driver.devices import Devices
-from search.driver.driver import Driver, RunResult, StopRequest
+from search.driver.driver import Driver, RunResult
 from search.driver.executor import Executor
+from search.driver.interruption import StopRequest
 from search.driver.lock import creation_lock, driver_lock
 from search.driver.view import View
 from search.driver.work import Work

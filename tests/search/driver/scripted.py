@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -238,13 +239,13 @@ class RecordingView:
 
 
 class Measures(LocalDevices):
-    """Devices whose measurements a function stands for."""
+    """Devices whose measurements a function stands for; their latencies are of `IDENTITY`."""
 
     def __init__(self, measure_ms: Callable[..., float]) -> None:
         self._measure_ms = measure_ms
 
-    def measure_ms(self, architecture: Architecture, settings: StudySettings, *, num_classes: int) -> float:
-        return self._measure_ms(architecture, settings, num_classes=num_classes)
+    def measure(self, architecture: Architecture, settings: StudySettings, *, num_classes: int, **_: Any) -> Latency:
+        return latency(self._measure_ms(architecture, settings, num_classes=num_classes))
 
 
 @dataclass

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from search.driver.driver import RunResult, StopRequest
+from search.driver.driver import RunResult
 from search.driver.executor import Event, Finished, Progressed
 from search.driver.experiment import run_experiment
+from search.driver.interruption import StopRequest
 from search.driver.repeated_failure import RepeatedFailureError
 from search.front.pareto import Reference
 from search.front.record import TrialRecord

@@ -20,8 +20,9 @@ from optuna.trial import TrialState
 from PIL import Image
 
 from search.driver.devices import LocalDevices
-from search.driver.driver import OutsideFaultError, RunResult, StopRequest
+from search.driver.driver import OutsideFaultError, RunResult
 from search.driver.executor import Event, Finished, Progressed
+from search.driver.interruption import StopRequest
 from search.driver.lock import driver_lock
 from search.driver.preparation.reference_latency import slowest_latency_ms
 from search.driver.repeated_failure import RepeatedFailureError
@@ -1076,7 +1077,7 @@ def test_a_driver_measures_alone_on_the_machine(
     was_alone = []
     monkeypatch.setattr(costly, "measure", lambda path: was_alone.append(is_measuring()) or latency(1.0))
     root.mkdir(exist_ok=True)
-    LocalDevices().measure_ms(next(iter(FEW)), settings(space=FEW), num_classes=3)
+    LocalDevices().measure(next(iter(FEW)), settings(space=FEW), num_classes=3)
     assert was_alone == [True]
 
 
