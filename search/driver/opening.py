@@ -14,10 +14,10 @@ from search.driver.devices import Devices
 from search.driver.driver import Driver, RunResult
 from search.driver.executor import Executor
 from search.driver.interruption import StopRequest
-from search.driver.lock import creation_lock, driver_lock
 from search.driver.view import View
 from search.driver.work import Work
 from search.study.database.storage import named_storage_errors, open_storage
+from search.study.lock import creation_lock, driver_lock
 from search.study.settings import RunSettings
 from search.tracking.git_state import describe_git
 from search.tracking.packages import describe_versions

@@ -59,7 +59,7 @@ class StudyRuns:
 
     def __init__(self, settings: RunSettings) -> None:
         self._settings = settings
-        self._client = open_client(settings.root)
+        self._client = open_client(settings.root, own=settings.name)
         self._named = self._find_named()
         self.experiment_id = self.parent_run_id = ""
         self._children: dict[int, Run] = {}

@@ -30,10 +30,10 @@ from mlflow.server.security_utils import is_allowed_host_header, should_block_co
 from PIL import Image
 
 from search.driver.driver import RunResult
-from search.driver.lock import driver_lock
 from search.front.pareto import Reference
 from search.front.summary import Summary
 from search.study.database.storage import open_storage
+from search.study.lock import driver_lock
 from search.study.read_study import read_study, study_names
 from search.study.settings import Keep, SamplerName
 from search.tracking.location import store_path

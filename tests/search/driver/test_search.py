@@ -23,7 +23,6 @@ from search.driver.devices import LocalDevices
 from search.driver.driver import OutsideFaultError, RunResult
 from search.driver.executor import Event, Finished, Progressed
 from search.driver.interruption import StopRequest
-from search.driver.lock import driver_lock
 from search.driver.preparation.reference_latency import slowest_latency_ms
 from search.driver.repeated_failure import RepeatedFailureError
 from search.driver.search import SearchWork, run_search
@@ -32,6 +31,7 @@ from search.front.summary import Summary
 from search.strategy.optuna_samplers import SpaceSampler
 from search.study.database.storage import open_storage
 from search.study.errors import StudyError
+from search.study.lock import driver_lock
 from search.study.read_study import EXPERIMENT_FILE, read_study, study_names
 from search.study.settings import StudySettings
 from search.study.study import Study
