@@ -51,6 +51,8 @@ class _Slot:
     reference: Any
     """What it will answer next; None if it is idle."""
     host: str = ""
+    node: str = ""
+    """Ray's id of it."""
     has_copy: bool = False
     """Whether it was sent a copy of the dataset."""
     request: TrialRequest | None = None
@@ -92,6 +94,8 @@ class RayExecutor:
         """Fingerprint to a dataset's place in its folder, and references to the chunks of its archive."""
         self._nodes: dict[str, str] = {}
         """Ray's id of each node that takes trials to its name."""
+        self._barred: set[str] = set()
+        """Nodes that take no further trial: a fault of theirs ended one."""
         self._away: float | None = None
         """When the device's host was first missed, of `time.monotonic`."""
         self._grown = self._lived = float("-inf")
@@ -104,9 +108,9 @@ class RayExecutor:
 
     @property
     def capacity(self) -> int:
-        """Slots that have a node, and one more, which is measured meanwhile."""
+        """Slots on nodes that take trials, and one more trial, which is measured meanwhile."""
         self._grow()
-        placed = sum(slot.stage != "placing" for slot in self._slots)
+        placed = sum(map(self._is_usable, self._slots))
         return placed + 1 if placed else 0
 
     def start(self, request: TrialRequest) -> None:
@@ -232,7 +236,7 @@ class RayExecutor:
 
     def _fill_slots(self) -> None:
         for slot in self._slots:
-            if slot.stage == "idle" and self._waiting:
+            if slot.stage == "idle" and self._is_usable(slot) and self._waiting:
                 self._start_in(slot, self._waiting.popleft())
 
     def _start_in(self, slot: _Slot, request: TrialRequest) -> None:
@@ -274,7 +278,9 @@ class RayExecutor:
     def _hear_trial(self, slot: _Slot, events: list[Event]) -> list[Event]:
         last = events[-1] if events else None
         if last is not None and not isinstance(last, Progressed):
-            if isinstance(last, Finished):
+            if isinstance(last, Finished) and last.result.is_outside_fault:
+                events = [*events[:-1], self._bar(slot, last)]
+            elif isinstance(last, Finished):
                 self._fetch(slot)
             slot.request, slot.stage, slot.reference = None, "idle", None
         elif isinstance(last, Progressed) and last.progress.ap is not None:
@@ -282,6 +288,17 @@ class RayExecutor:
         else:
             slot.reference = slot.actor.events.remote(_POLL_S)
         return events
+
+    def _bar(self, slot: _Slot, event: Finished) -> Event:
+        """Give no further trial to a node whose own fault ended one, such as a full disk, if another node takes trials."""
+        reason = f"node {slot.host}: {event.result.reason}"
+        if not any(self._is_usable(other) and other.node != slot.node for other in self._slots):
+            return replace(event, result=replace(event.result, reason=reason))
+        self._barred.add(slot.node)
+        return Lost(number=event.number, reason=f"{reason}; it takes no further trial in this run")
+
+    def _is_usable(self, slot: _Slot) -> bool:
+        return slot.stage != "placing" and slot.node not in self._barred
 
     def _take_in(self, slot: _Slot, place: Place) -> None:
         """Use a slot that has found a node."""
@@ -291,7 +308,7 @@ class RayExecutor:
                 hint="install the same version on every node",
             )
         self._stillborn = 0
-        slot.host, slot.stage, slot.reference = place.host, "idle", None
+        slot.host, slot.node, slot.stage, slot.reference = place.host, place.node, "idle", None
         if place.node not in self._nodes:
             self._nodes[place.node] = place.host
             self._notice(f"node {place.host} takes trials")

@@ -20,7 +20,7 @@ def make_executor(notes: list[str], slots: list[_Slot]) -> RayExecutor:
     executor = object.__new__(RayExecutor)  # without the cluster that its constructor asks for slots
     executor._notice, executor._slots, executor._grown = notes.append, slots, 0.0
     executor._waiting, executor._measuring = deque(), {}
-    executor._stillborn, executor._fault = 0, None
+    executor._stillborn, executor._fault, executor._barred = 0, None, set()
     return executor
 
 
@@ -95,3 +95,26 @@ def test_the_copy_of_a_parent_goes_with_its_trial(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"weights")
     assert slot.fetch(3) == {"result.json": b"{}"}
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["parent-4"]
+
+
+def test_a_node_with_a_full_disk_is_used_no_more_and_the_last_one_ends_the_run() -> None:
+    request: Any = SimpleNamespace(number=3)
+    slots = [
+        _Slot(actor=None, stage="running", reference=None, host=host, node=f"id of {host}", request=request)
+        for host in ("full", "full", "other")
+    ]
+    executor = make_executor([], slots)
+    executor._is_closed = True  # so that it asks no cluster for slots
+    full = Finished(
+        number=3, result=TrialResult(state="failed", reason="No space left on device: /x", is_outside_fault=True)
+    )
+    reason = "node full: No space left on device: /x; it takes no further trial in this run"
+    assert executor._hear_trial(slots[0], [full]) == [Lost(number=3, reason=reason)]
+    assert executor.capacity == 2  # the slot on the other node, and one more
+    executor._waiting.append(request)
+    executor._fill_slots()
+    assert (slots[0].stage, len(executor._waiting)) == ("idle", 1)
+    (event,) = executor._hear_trial(slots[2], [full])
+    assert isinstance(event, Finished)
+    assert event.result.is_outside_fault
+    assert event.result.reason == "node other: No space left on device: /x"
