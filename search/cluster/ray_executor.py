@@ -19,7 +19,8 @@ from search.cluster.slot import Files, Place, Slot
 from search.driver.executor import Event, Finished, Lost, Progressed
 from spaces import YoloRetError
 from trials.progress import Progress
-from trials.trial_result import Measured, TrialRequest
+from trials.training.settings import LAST_FILE
+from trials.trial_result import RESULT_FILE, Measured, TrialRequest
 from trials.whole_file import whole_file
 
 _POLL_S = 2.0
@@ -241,8 +242,10 @@ class RayExecutor:
 
     def _start_in(self, slot: _Slot, request: TrialRequest) -> None:
         parent = request.parent.read_bytes() if request.parent is not None else None
+        last = request.work_dir / LAST_FILE
+        begun = last.read_bytes() if request.train.is_resumable and last.is_file() else None
         slot.request, slot.stage, slot.opened_at_s = request, "starting", time.monotonic()
-        slot.reference = slot.actor.start.remote(request, parent)
+        slot.reference = slot.actor.start.remote(request, parent, begun)
 
     def _hear_or_note(self, slot: _Slot) -> list[Event]:
         """Take a slot's answer; a fault is raised by the next call of `events`."""
@@ -280,7 +283,7 @@ class RayExecutor:
         if last is not None and not isinstance(last, Progressed):
             if isinstance(last, Finished) and last.result.is_outside_fault:
                 events = [*events[:-1], self._bar(slot, last)]
-            elif isinstance(last, Finished):
+            elif isinstance(last, Finished) or _is_resumable(slot):
                 self._fetch(slot)
             slot.request, slot.stage, slot.reference = None, "idle", None
         elif isinstance(last, Progressed) and last.progress.ap is not None:
@@ -369,11 +372,13 @@ class RayExecutor:
         return [slot for slot in self._slots if slot.request is not None and slot.request.number == number]
 
     def _fetch(self, slot: _Slot) -> None:
-        """Bring a finished trial's files into its folder, its result last."""
+        """Bring the files of a trial that has ended into its folder, its result last."""
         import ray
 
         assert slot.request is not None
         files: Files = ray.get(slot.actor.fetch.remote(slot.request.number))
+        if RESULT_FILE in files:  # what it goes on from then is among them, or it does not
+            (slot.request.work_dir / LAST_FILE).unlink(missing_ok=True)
         for name, content in files.items():
             path = slot.request.work_dir / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -385,7 +390,7 @@ class RayExecutor:
 
         try:
             ended: list[Finished] = ray.get(reference)
-            if ended:
+            if ended or _is_resumable(slot):
                 self._fetch(slot)
             ray.get(slot.actor.clean.remote(), timeout=_CLOSING_S)
         except ray.exceptions.RayError:
@@ -406,6 +411,11 @@ class RayExecutor:
         ]
         numbers = (*self._measuring, *(request.number for request in (*self._waiting, *opening)))
         return [Progressed(number=number, progress=Progress(phase="measure")) for number in numbers]
+
+
+def _is_resumable(slot: _Slot) -> bool:
+    """Return whether the training of a slot may go on elsewhere from its last whole epoch."""
+    return slot.request is not None and slot.request.train.is_resumable
 
 
 def _with_latency(done: _Measuring) -> TrialRequest:

@@ -13,6 +13,7 @@ from search.cluster.connection import ClusterError
 from search.cluster.ray_executor import RayExecutor, Stage, _Slot
 from search.cluster.slot import Slot
 from search.driver.executor import Finished, Lost, Progressed
+from trials.training import TrainSettings
 from trials.trial_result import TrialResult
 
 
@@ -98,7 +99,7 @@ def test_the_copy_of_a_parent_goes_with_its_trial(tmp_path: Path) -> None:
 
 
 def test_a_node_with_a_full_disk_is_used_no_more_and_the_last_one_ends_the_run() -> None:
-    request: Any = SimpleNamespace(number=3)
+    request: Any = SimpleNamespace(number=3, train=TrainSettings())
     slots = [
         _Slot(actor=None, stage="running", reference=None, host=host, node=f"id of {host}", request=request)
         for host in ("full", "full", "other")
@@ -118,3 +119,24 @@ def test_a_node_with_a_full_disk_is_used_no_more_and_the_last_one_ends_the_run()
     assert isinstance(event, Finished)
     assert event.result.is_outside_fault
     assert event.result.reason == "node other: No space left on device: /x"
+
+
+def test_an_interrupted_training_goes_on_after_its_last_whole_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def giving(answer: object) -> SimpleNamespace:
+        return SimpleNamespace(remote=lambda *arguments: answer)
+
+    monkeypatch.setattr("ray.get", lambda reference, timeout=None: reference)
+    actor: Any = SimpleNamespace(fetch=giving({"last.ckpt": b"three epochs"}), clean=giving(None))
+    actor.start = SimpleNamespace(remote=lambda *arguments: arguments)
+    request: Any = SimpleNamespace(number=3, parent=None, work_dir=tmp_path, train=TrainSettings(is_resumable=True))
+    first, again = (_Slot(actor=actor, stage="running", reference=None, request=request) for _ in range(2))
+    executor = make_executor([], [])
+    assert executor._close(first, []) == []
+    executor._start_in(again, request)
+    assert again.reference == (request, None, b"three epochs")
+    actor.fetch = giving({"result.json": b"{}"})
+    ended = Finished(number=3, result=TrialResult(state="complete", ap=0.5))
+    assert executor._hear_trial(again, [ended]) == [ended]
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
