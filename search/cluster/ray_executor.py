@@ -281,10 +281,10 @@ class RayExecutor:
     def _hear_trial(self, slot: _Slot, events: list[Event]) -> list[Event]:
         last = events[-1] if events else None
         if last is not None and not isinstance(last, Progressed):
+            if isinstance(last, Finished) or _is_resumable(slot):
+                self._fetch(slot)
             if isinstance(last, Finished) and last.result.is_outside_fault:
                 events = [*events[:-1], self._bar(slot, last)]
-            elif isinstance(last, Finished) or _is_resumable(slot):
-                self._fetch(slot)
             slot.request, slot.stage, slot.reference = None, "idle", None
         elif isinstance(last, Progressed) and last.progress.ap is not None:
             slot.reference = None  # it waits for the driver's answer

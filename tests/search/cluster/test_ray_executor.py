@@ -106,6 +106,7 @@ def test_a_node_with_a_full_disk_is_used_no_more_and_the_last_one_ends_the_run()
     ]
     executor = make_executor([], slots)
     executor._is_closed = True  # so that it asks no cluster for slots
+    executor._fetch = lambda slot: None  # type: ignore[method-assign]
     full = Finished(
         number=3, result=TrialResult(state="failed", reason="No space left on device: /x", is_outside_fault=True)
     )
