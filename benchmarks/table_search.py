@@ -181,6 +181,9 @@ class _TableExecutor:
     def answer(self, number: int, *, go_on: bool) -> None:
         raise AssertionError("a trial of a table reports no progress")
 
+    def withdraw(self) -> Sequence[int]:
+        return ()
+
     def kill(self, number: int) -> None:
         raise AssertionError("a trial of a table ends at once")
 

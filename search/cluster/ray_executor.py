@@ -157,6 +157,13 @@ class RayExecutor:
             slot.actor.answer.remote(number, go_on)
             slot.reference = slot.actor.events.remote(_POLL_S)
 
+    def withdraw(self) -> Sequence[int]:
+        """Forget the trials that are only measured, or wait for a slot."""
+        numbers = [*self._measuring, *(request.number for request in self._waiting)]
+        self._measuring.clear()
+        self._waiting.clear()
+        return numbers
+
     def kill(self, number: int) -> None:
         """Forget a trial, and end its slot if it has one; another slot takes its place."""
         import ray

@@ -134,7 +134,10 @@ class Driver:
             self._is_ending = requested != "no"
             if requested == "now" or (self._is_ending and self._is_preparing()):  # which resumes where it stopped
                 self._put_all_back()
-            elif requested == "no":
+            elif requested == "finish":
+                for number in self._executor.withdraw():  # they would be trained yet, or wait for a machine for ever
+                    self._put_back(number)
+            else:
                 self._fill()
             if not self._running and not self._waits_for_machines():
                 return self._end()

@@ -10,7 +10,7 @@ import pytest
 import ray
 
 from search.cluster.connection import ClusterError
-from search.cluster.ray_executor import RayExecutor, Stage, _Slot
+from search.cluster.ray_executor import RayExecutor, Stage, _Measuring, _Slot
 from search.cluster.slot import Slot
 from search.driver.executor import Finished, Lost, Progressed
 from trials.training import TrainSettings
@@ -141,3 +141,13 @@ def test_an_interrupted_training_goes_on_after_its_last_whole_epoch(
     ended = Finished(number=3, result=TrialResult(state="complete", ap=0.5))
     assert executor._hear_trial(again, [ended]) == [ended]
     assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_what_has_no_slot_yet_can_be_withdrawn() -> None:
+    requests: list[Any] = [SimpleNamespace(number=number) for number in range(3)]
+    executor = make_executor([], [_Slot(actor=None, stage="running", reference=None, request=requests[0])])
+    executor._waiting.append(requests[1])
+    executor._measuring[2] = _Measuring(request=requests[2], references={})
+    assert sorted(executor.withdraw()) == [1, 2]
+    assert executor.withdraw() == []
+    assert [slot.request for slot in executor._slots] == requests[:1]

@@ -401,6 +401,28 @@ def test_finish_ends_after_the_running_trials(settings: MakeSettings, device: St
     assert tracking.status == ["KILLED"]
 
 
+def test_finish_trains_nothing_that_waits_for_a_machine(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    class Waiting(ScriptedExecutor):
+        """On a cluster, the second of two trials is only measured."""
+
+        def withdraw(self) -> Sequence[int]:
+            numbers = [number for number in self._running if number == 1]
+            for number in numbers:
+                self.kill(number)
+            return numbers
+
+    executor, view = Waiting(capacity=2, scripts={1: hang}), RecordingView()
+    outcome = run_search(settings(), executor=executor, view=view, stop_requested=once_started(executor, 2, "finish"))
+    assert outcome.ending == "interrupted"
+    assert [record.number for record in outcome.summary.records] == [0]
+    assert view.given_up == tracking.interrupted == [1]
+    again = ScriptedExecutor()
+    run_search(settings(), executor=again, view=RecordingView())
+    assert again.started[0].architecture == executor.started[1].architecture
+
+
 def test_an_end_during_the_last_trial_counts_and_the_study_is_whole(
     settings: MakeSettings, device: StandInDevice, tracking: Runs
 ) -> None:
