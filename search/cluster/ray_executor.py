@@ -6,7 +6,7 @@ is started for that.
 """
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -37,6 +37,8 @@ _CLOSING_S = 15.0
 _MOST_STILLBORN = 5
 """Slots in a row that end while they start, and so end a run that has no other slot: what ends one, a full disk for
 example, ends the next."""
+_MOST_UNOPENED = 3
+"""Slots that end while they open the data for one trial before it counts as lost: they may run out of memory each time."""
 
 Notice = Callable[[str], None]
 
@@ -102,6 +104,8 @@ class RayExecutor:
         self._grown = self._lived = float("-inf")
         self._stillborn = 0
         """Slots in a row that ended while they started."""
+        self._unopened: Counter[int] = Counter()
+        """Trial to slots that ended while they opened the data for it."""
         self._fault: ClusterError | None = None
         """Found beside events that come first: the driver must hear of trials that have ended."""
         self._is_closed = False
@@ -354,9 +358,20 @@ class RayExecutor:
         if slot.request is None:
             return []
         if slot.stage != "running":
-            self._waiting.appendleft(slot.request)
-            return []
+            return self._on_unopened(slot, slot.request, error)
         return [Lost(number=slot.request.number, reason=f"its node {slot.host}, or its worker there, is gone")]
+
+    def _on_unopened(self, slot: _Slot, request: TrialRequest, error: Exception) -> list[Event]:
+        """Let a trial wait for another slot that opens its data; count it as lost where that goes on."""
+        self._unopened[request.number] += 1
+        count, how = self._unopened[request.number], f"node {slot.host}: {last_line(error)}"
+        if count >= _MOST_UNOPENED:
+            reason = f"{count} slots ended while they opened its data, the last one on {how}"
+            return [Lost(number=request.number, reason=reason)]
+        if count == 1:
+            self._notice(f"a slot ended while it opened the data, trial {request.number} waits for another one: {how}")
+        self._waiting.appendleft(request)
+        return []
 
     def _note_stillborn(self, error: Exception) -> None:
         """Say why a slot ended while it started; refuse where that goes on and no other slot has a node."""

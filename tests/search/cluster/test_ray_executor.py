@@ -1,7 +1,7 @@
 """What an executor of a cluster makes of faults, without a cluster."""
 
 import time
-from collections import deque
+from collections import Counter, deque
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +21,7 @@ def make_executor(notes: list[str], slots: list[_Slot]) -> RayExecutor:
     executor = object.__new__(RayExecutor)  # without the cluster that its constructor asks for slots
     executor._notice, executor._slots, executor._grown = notes.append, slots, 0.0
     executor._waiting, executor._measuring = deque(), {}
-    executor._stillborn, executor._fault, executor._barred = 0, None, set()
+    executor._stillborn, executor._fault, executor._barred, executor._unopened = 0, None, set(), Counter()
     return executor
 
 
@@ -151,3 +151,20 @@ def test_what_has_no_slot_yet_can_be_withdrawn() -> None:
     assert sorted(executor.withdraw()) == [1, 2]
     assert executor.withdraw() == []
     assert [slot.request for slot in executor._slots] == requests[:1]
+
+
+def test_slots_that_end_while_they_open_the_data_are_told_once_and_lose_the_trial_in_the_end() -> None:
+    notes: list[str] = []
+    executor = make_executor(notes, [])
+    request: Any = SimpleNamespace(number=3)
+    events: list[Any] = []
+    stages: tuple[Stage, ...] = ("starting", "receiving", "starting")
+    for stage in stages:
+        slot = _Slot(actor=None, stage=stage, reference=None, host="small", request=request)
+        executor._slots.append(slot)
+        executor._waiting.clear()
+        events += executor._on_loss(slot, ray.exceptions.RayActorError(error_msg="The actor died.\nout of memory"))
+        assert list(executor._waiting) == ([] if events else [request])
+    reason = "3 slots ended while they opened its data, the last one on node small: out of memory"
+    assert events == [Lost(number=3, reason=reason)]
+    assert notes == ["a slot ended while it opened the data, trial 3 waits for another one: node small: out of memory"]
