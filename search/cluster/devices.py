@@ -100,6 +100,12 @@ class ClusterDevices:
             self._meters[device] = self._place(device)
         return self._meters[device]
 
+    def end_meter(self, device: str) -> None:
+        """End the actor of a device with all that it was asked; `meter` makes another one."""
+        import ray
+
+        ray.kill(self._meters.pop(device))
+
     def missing_host(self) -> str | None:
         """Return the resource of the host that measures if no node has it now."""
         import ray

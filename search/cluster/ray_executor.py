@@ -30,7 +30,7 @@ _PLACING_S = 20.0
 _LONGEST_OPENING_S = 12 * 3600.0
 """Opening the data, or a copy of them, may take so long; a slot that is silent for longer hangs."""
 _SIGN_OF_LIFE_S = 60.0
-"""Trials that wait for the device or for a slot are not silent, for the driver."""
+"""Trials that wait for the device or for a slot are not silent, for the driver; one that the device measures is."""
 _AWAY_S = 900.0
 """How long the device's host may be gone: a machine starts again meanwhile."""
 _CLOSING_S = 15.0
@@ -69,6 +69,8 @@ class _Measuring:
     request: TrialRequest
     references: dict[str, Any]
     """Device to the measurement under way."""
+    is_told: bool = False
+    """Whether the driver knows that it is at its measurement."""
 
 
 class RayExecutor:
@@ -120,11 +122,7 @@ class RayExecutor:
 
     def start(self, request: TrialRequest) -> None:
         """Have a trial measured; it gets a slot afterwards."""
-        cache = str(request.latency_cache.absolute())
-        references = {
-            spec: self._devices.meter(spec).measure.remote(request.architecture, cache, num_classes=request.num_classes)
-            for spec in (request.device, *request.also_measure)
-        }
+        references = {device: self._measure(request, device) for device in (request.device, *request.also_measure)}
         self._measuring[request.number] = _Measuring(request=request, references=references)
 
     def events(self, *, timeout_s: float) -> Sequence[Event]:
@@ -169,10 +167,17 @@ class RayExecutor:
         return numbers
 
     def kill(self, number: int) -> None:
-        """Forget a trial, and end its slot if it has one; another slot takes its place."""
+        """Forget a trial, and end the slot or the actor of a device that it keeps; another one takes its place."""
         import ray
 
+        unanswered = self._unanswered()
+        hung = [device for device, head in self._heads(unanswered).items() if head == number]
         self._measuring.pop(number, None)
+        for device in hung:
+            self._devices.end_meter(device)
+            for one in self._measuring.values():
+                if one.references.get(device) in unanswered:
+                    one.references[device] = self._measure(one.request, device)
         self._waiting = deque(one for one in self._waiting if one.number != number)
         for slot in self._slots_of(number):
             ray.kill(slot.actor)
@@ -419,8 +424,34 @@ class RayExecutor:
             return []  # the driver puts back what it does not hear of
         return ended
 
+    def _measure(self, request: TrialRequest, device: str) -> Any:
+        cache = str(request.latency_cache.absolute())
+        meter = self._devices.meter(device)
+        return meter.measure.remote(request.architecture, cache, num_classes=request.num_classes)
+
+    def _unanswered(self) -> set[Any]:
+        """Return the references of measurements that have not ended."""
+        import ray
+
+        references = [reference for one in self._measuring.values() for reference in one.references.values()]
+        if not references:
+            return set()
+        return set(ray.wait(references, num_returns=len(references), timeout=0, fetch_local=False)[1])
+
+    def _heads(self, unanswered: set[Any]) -> dict[str, int]:
+        """Return the trial that each device measures now: it takes them in the order in which they were started."""
+        heads: dict[str, int] = {}
+        for number, one in self._measuring.items():
+            for device, reference in one.references.items():
+                if reference in unanswered:
+                    heads.setdefault(device, number)
+        return heads
+
     def _signs_of_life(self) -> list[Event]:
-        """Return a message for each trial that is measured, waits for a slot, or whose slot opens the data, now and then."""
+        """Return a message for each trial that waits for a device or a slot, or whose slot opens the data, now and then.
+
+        One that is measured is silent, as it is on one machine: the driver ends it if that takes too long.
+        """
         if time.monotonic() - self._lived < _SIGN_OF_LIFE_S:
             return []
         self._lived = time.monotonic()
@@ -431,7 +462,11 @@ class RayExecutor:
             and slot.stage in ("starting", "receiving")
             and time.monotonic() - slot.opened_at_s < _LONGEST_OPENING_S
         ]
-        numbers = (*self._measuring, *(request.number for request in (*self._waiting, *opening)))
+        heads = self._heads(self._unanswered()).values()
+        queued = [number for number, one in self._measuring.items() if number not in heads or not one.is_told]
+        for number in queued:
+            self._measuring[number].is_told = True
+        numbers = (*queued, *(request.number for request in (*self._waiting, *opening)))
         return [Progressed(number=number, progress=Progress(phase="measure")) for number in numbers]
 
 

@@ -168,3 +168,42 @@ def test_slots_that_end_while_they_open_the_data_are_told_once_and_lose_the_tria
     reason = "3 slots ended while they opened its data, the last one on node small: out of memory"
     assert events == [Lost(number=3, reason=reason)]
     assert notes == ["a slot ended while it opened the data, trial 3 waits for another one: node small: out of memory"]
+
+
+class Meters:
+    """Devices whose measurements never end."""
+
+    num_made, is_there = 0, False
+
+    def meter(self, device: str) -> Any:
+        self.num_made += not self.is_there
+        self.is_there = True
+        maker = self.num_made
+        return SimpleNamespace(measure=SimpleNamespace(remote=lambda network, *_, **__: f"{network} by meter {maker}"))
+
+    def end_meter(self, device: str) -> None:
+        self.is_there = False
+
+
+def test_a_measurement_that_hangs_is_silent_and_ends_with_its_meter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.wait", lambda references, **_: ([], references))
+    executor: Any = make_executor([], [])
+    executor._devices = Meters()
+
+    def heard() -> list[int]:
+        executor._lived = float("-inf")
+        return [event.number for event in executor._signs_of_life()]
+
+    for number in range(3):
+        more = {"device": "nano", "also_measure": (), "latency_cache": Path("latency.db"), "num_classes": 3}
+        executor.start(SimpleNamespace(number=number, architecture=f"network {number}", **more))
+    assert heard() == [0, 1, 2]
+    assert heard() == [1, 2]  # the first one is measured
+    executor.kill(0)
+    assert [one.references["nano"] for one in executor._measuring.values()] == [
+        "network 1 by meter 2",
+        "network 2 by meter 2",
+    ]
+    assert heard() == [2]
+    executor.kill(2)  # it only waited
+    assert executor._measuring[1].references["nano"] == "network 1 by meter 2"
