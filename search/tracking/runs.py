@@ -41,6 +41,8 @@ STUDY_TAG = "yoloret.study_id"
 SHARED_LOSS = "shared_weights_loss"
 """Metric of a one-shot study's run, by epoch of its shared weights."""
 _PARENT_KIND = "study"
+_LONGEST_TAG = 8000
+"""Characters that MLflow's tables have for a tag; a database that keeps to it, as PostgreSQL does, refuses more."""
 _FRONT_EVERY = 5
 """Trials between two updates of the front's tags."""
 _STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "infeasible": "FINISHED", "failed": "FAILED"}
@@ -177,7 +179,8 @@ class StudyRuns:
 
     def mark_front(self, summary: Summary) -> None:
         """Write the estimates of AP, mark the front's members, and add their weights to their runs."""
-        for number, estimate in summary.estimates.items():
+        for number in summary.estimates.keys() & self._children.keys():  # without runs that were deleted by hand
+            estimate = summary.estimates[number]
             figures, now_ms = {"ap_estimate": estimate.ap, "ap_std": estimate.std}, _now_ms()
             # MLflow shows the value of the highest step; by time alone, a clock set back would hide the newest.
             metrics = [Metric(name, value, now_ms, len(summary.records)) for name, value in figures.items()]
@@ -249,7 +252,7 @@ class StudyRuns:
             self._client.update_run(run.info.run_id, status="RUNNING")
         else:
             note = "\n".join(f"- **{name}**: {value}" for name, value in description.items())
-            tags = {KIND_TAG: _PARENT_KIND, STUDY_TAG: study_id, MLFLOW_RUN_NOTE: note}
+            tags = {KIND_TAG: _PARENT_KIND, STUDY_TAG: study_id, MLFLOW_RUN_NOTE: note[:_LONGEST_TAG]}
             run = self._client.create_run(self.experiment_id, run_name=f"study {self._settings.name}", tags=tags)
         params = [Param(name, value[:6000]) for name, value in description.items() if name not in run.data.params]
         self._client.log_batch(run.info.run_id, params=params)

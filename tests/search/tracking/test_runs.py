@@ -297,6 +297,30 @@ def test_estimates_are_written_when_the_run_ends(settings: MakeSettings) -> None
     assert "ap_estimate" not in metrics[2]
 
 
+def test_the_note_of_a_study_with_many_classes_fits_into_a_database(settings: MakeSettings) -> None:
+    opened = StudyRuns(settings())
+    opened.begin("one", {"space": "some", "classes": ", ".join(f"class {number}" for number in range(1000))})
+    note = runs(settings())[0].data.tags["mlflow.note.content"]
+    assert note.startswith("- **space**: some\n- **classes**: class 0, class 1")
+    assert len(note) == 8000  # PostgreSQL refuses more
+
+
+def test_a_run_deleted_by_hand_leaves_the_others_their_marks(settings: MakeSettings) -> None:
+    chosen = settings()
+    chosen.folder.mkdir()
+    tracking = open_runs(chosen)
+    trials = record(0, 0.2, 30.0), record(1, 0.3, 50.0)
+    for trial in trials:
+        tracking.finished(trial, seconds=1.0)
+    client(chosen).delete_run(runs(chosen)[1][0].info.run_id)
+    estimates = {0: Estimate(ap=0.19, std=0.01), 1: Estimate(ap=0.26, std=0.02)}
+    end(open_runs(chosen), replace(summary(*trials), estimates=estimates), status="FINISHED")
+    parent, children = runs(chosen)
+    assert parent.info.status == "FINISHED"
+    assert children[1].data.metrics["ap_estimate"] == 0.26
+    assert children[1].data.tags[RANK_TAG] == "002"
+
+
 def test_the_newest_estimate_is_shown_though_the_clock_was_set_back(
     settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
