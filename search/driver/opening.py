@@ -70,7 +70,7 @@ def open_and_drive(
 
     Raises:
         StudyError: another process drives the run, or MLflow's store cannot be used.
-        StorageError: Optuna's database cannot be written.
+        StorageError: Optuna's database cannot be written, or MLflow's file cannot be used.
         DatasetError: the data cannot be read, an image of it is broken, or a split has no objects.
         LatencyCacheError: the file of measured latencies cannot be used.
         DeviceError: a device does not exist, or cannot be reached.

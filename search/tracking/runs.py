@@ -325,7 +325,7 @@ def log_report(root: Path, study: str, study_id: str, path: Path) -> bool:
         False where the study has no run.
 
     Raises:
-        StudyError: the store cannot be used.
+        StudyError, StorageError: the store cannot be used.
     """
     with naming_the_store(root):
         client = open_client(root)

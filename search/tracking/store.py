@@ -43,7 +43,7 @@ def create_store(root: Path) -> None:
     One process at a time may call this (`search.study.lock.creation_lock`).
 
     Raises:
-        StudyError: it cannot be created.
+        StudyError, StorageError: it cannot be created.
     """
     with naming_the_store(root):
         if users_uri() is None and not store_path(root).exists():
@@ -101,7 +101,7 @@ def naming_the_store(root: Path) -> Iterator[None]:
     """Turn an error of MLflow in the block into one that names the store.
 
     Raises:
-        StudyError: the store cannot be used.
+        StudyError, StorageError: the store cannot be used.
     """
     try:
         yield
@@ -118,7 +118,7 @@ def experiment_pages(root: Path) -> dict[str, dict[str, str]]:
     experiment has a shared view of ours.
 
     Raises:
-        StudyError: the store cannot be used.
+        StudyError, StorageError: the store cannot be used.
     """
     with naming_the_store(root):
         experiments = open_client(root).search_experiments(order_by=["last_update_time DESC"])

@@ -54,7 +54,7 @@ class Tracking:
         is_hurried: Whether the user asked to end at once.
 
     Raises:
-        StudyError: the store cannot be used now, at the start.
+        StudyError, StorageError: the store cannot be used now, at the start.
     """
 
     def __init__(

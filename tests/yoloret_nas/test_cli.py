@@ -504,6 +504,14 @@ def test_no_command_shows_the_credentials_of_a_tracking_uri(
     assert not [called for called in (search, report, ui) if "s3cret" in called.out + called.err]
 
 
+def test_a_report_is_written_though_mlflow_s_file_cannot_be_used(call: Call, copied_study: RealStudy) -> None:
+    (copied_study.root / "mlflow.db").write_bytes(b"no database" * 100)
+    report = call("report", "real", "--dir", copied_study.root)
+    assert report.code == 0, report.said
+    assert "note: the page is not in MLflow: MLflow store" in report.out
+    assert (copied_study.root / "real" / "report.html").is_file()
+
+
 def test_a_fault_of_ours_says_so_and_debug_shows_where(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("spaces.named_spaces.open_space", lambda name: 1 / 0)
     monkeypatch.setattr("spaces.open_space", lambda name: 1 / 0, raising=False)
