@@ -27,8 +27,8 @@ _MAX_TIMES_AWAY = 4
 """Trials in a row of each worker that end because the device is away (5 minutes each over ssh) before the run ends."""
 
 _MOST_LOSSES = 3
-"""Times that an architecture's trial may be ended from outside in one run before it counts as failed: a network that takes
-its machine down with it must not do so for ever."""
+"""Times that the training of an architecture with one seed may be ended from outside in one run before it counts as failed:
+a network that takes its machine down with it must not do so for ever."""
 
 Ending = Literal["done", "exhausted", "interrupted"]
 """The budget is spent; no architecture is left; the user ended the run, perhaps during its last trial."""
@@ -89,7 +89,7 @@ class Driver:
         self._is_ending = self._is_exhausted = self._waits_for_an_end = False
         self._stop_requested: Callable[[], StopRequest] = lambda: "no"
         self._times_away = 0
-        self._losses: dict[str, int] = defaultdict(int)
+        self._losses: dict[tuple[bool, str, int], int] = defaultdict(int)
         self._failure = RepeatedFailure()
         self._seconds: dict[str, float] = defaultdict(float)
         self._seconds["measure"] = work.seconds_measuring * executor.capacity  # measured with all workers waiting
@@ -322,11 +322,9 @@ class Driver:
     def _on_lost(self, number: int, reason: str) -> None:
         """Put a trial back that was ended from outside; fail it where that repeats."""
         request = self._running[number].request
-        key, what = (
-            ("one-shot", "the training of the shared weights")
-            if request.one_shot is not None
-            else (request.architecture.key, f"trial {number}")
-        )
+        is_shared = request.one_shot is not None
+        what = "the training of the shared weights" if is_shared else f"trial {number}"
+        key = (is_shared, request.architecture.key, request.train.seed)
         if not self._is_ending:
             self._losses[key] += 1
         if self._losses[key] >= _MOST_LOSSES:
