@@ -103,7 +103,9 @@ class Driver:
             RepeatedFailureError: the trials fail with one cause; likewise.
             YoloRetError: of the executor or the work; likewise.
         """
-        self._tracking.catch_up(self._work.summary.records)
+        self._tracking.catch_up(self._work.summary)
+        if self._work.shared_losses:
+            self._tracking.prepared(self._work.shared_losses)
         self._view.opened(self._work.summary, budget=self._work.budget)
         self._stop_requested = stop_requested
         try:

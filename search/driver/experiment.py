@@ -83,6 +83,7 @@ class ExperimentWork:
     """
 
     description: Mapping[str, str] = {}
+    shared_losses: Sequence[tuple[int, float]] = ()
     seconds_measuring = 0.0
 
     def __init__(

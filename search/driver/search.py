@@ -201,6 +201,11 @@ class SearchWork:
             lines["prior"] = ", ".join(settings.prior)
         return lines
 
+    @property
+    def shared_losses(self) -> Sequence[tuple[int, float]]:
+        """The curve of the shared weights, once they are trained."""
+        return self._study.shared.losses if self._study.shared is not None else ()
+
     def preparation(self) -> TrialRequest | None:
         """Return the training of the shared weights, where the study needs it and it has not ended."""
         return self._preparation.preparation(self._request) if self._preparation else None

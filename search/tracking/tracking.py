@@ -95,9 +95,9 @@ class Tracking:
         self._begin = _Write("the study's run", lambda runs: runs.begin(study_id, description))
         self._put(self._begin)
 
-    def catch_up(self, records: Sequence[TrialRecord]) -> None:
+    def catch_up(self, summary: Summary) -> None:
         """Write what is missing of finished trials: `StudyRuns.catch_up`."""
-        self._put(_Write("earlier trials", lambda runs: runs.catch_up(records)))
+        self._put(_Write("earlier trials", lambda runs: runs.catch_up(summary)))
 
     def started(self, number: int, architecture: Architecture, *, why: str = "") -> None:
         """Open a trial's run: `StudyRuns.started`."""

@@ -291,8 +291,8 @@ class RecordingTracking:
     def begin(self, study_id: str, description: Mapping[str, str]) -> None:
         pass
 
-    def catch_up(self, records: Sequence[TrialRecord]) -> None:
-        self._runs.caught_up.append([record.number for record in records])
+    def catch_up(self, summary: Summary) -> None:
+        self._runs.caught_up.append([record.number for record in summary.records])
 
     def started(self, number: int, architecture: Architecture, *, why: str = "") -> None:
         self._runs.started.append(number)
