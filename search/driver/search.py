@@ -258,7 +258,10 @@ class SearchWork:
             return ""
         latency_ms = next(one.latency_ms for one in progress if one.latency_ms is not None)
         curve = [(one.epoch, one.ap) for one in progress if one.ap is not None]
-        return cannot_reach_front(curve, latency_ms, num_epochs=request.train.epochs, finished=self.summary.records)
+        epochs, finished = request.train.epochs, self.summary.records
+        if reason := cannot_reach_front(curve, latency_ms, num_epochs=epochs, finished=finished):
+            self._study.note_prune(request.number, reason)
+        return reason
 
     def write_reports(self, summary: Summary, title: str) -> Sequence[Path]:
         """Write the front's picture, tables and page."""

@@ -587,6 +587,29 @@ def test_a_result_written_before_the_driver_was_killed_is_taken(
     assert outcome.summary.records[1].result.state == "complete"
 
 
+def test_a_trial_that_was_stopped_before_its_driver_was_killed_keeps_the_reason(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    def stop_unheard(request: TrialRequest) -> Generator[Event, bool | None, None]:
+        play = play_trial(request)
+        event = next(play)
+        while not isinstance(event, Finished):
+            event = play.send((yield event))
+        request.work_dir.mkdir(parents=True)
+        result = dataclasses.replace(event.result, reason="stopped")  # a trial does not know why
+        write_result(request.work_dir, result, study_id=request.study_id, architecture=request.architecture)
+        yield from kill_driver(request)
+
+    train = dataclasses.replace(settings().train, epochs=4)
+    whole = search(settings(name="whole", budget=16, train=train)).summary
+    pruned = next(record for record in whole.records if record.result.state == "pruned")
+    broken = settings(budget=16, train=train)
+    with pytest.raises(DriverKilledError):
+        search(broken, scripts={pruned.number: stop_unheard})
+    recovered = search(broken).summary.records[pruned.number].result
+    assert (recovered.state, recovered.reason) == ("pruned", pruned.result.reason)
+
+
 def _played(request: Any) -> list[TrialResult]:
     play, answer, results = play_trial(request), None, []
     while True:
