@@ -20,8 +20,8 @@ from trials.trial_result import Measured
 
 _PLACING_S = 600.0
 """Longest wait for a host that has the resource which the user named."""
-_GLANCE_S = 5.0
-"""How often it is looked whether the host is still there."""
+_GLANCE_S = 1.0
+"""How often the driver looks whether the host is still there, and whether the user wants to end."""
 _SHARE = 0.001
 """Of a resource such as ``node:10.0.0.7`` or ``nano``; what matters is where the actor is."""
 
@@ -144,7 +144,7 @@ class ClusterDevices:
     def _await(self, reference: Any, *, stop_requested: Callable[[], StopRequest] = lambda: "no") -> Any:
         """Return what a device's host answers; the errors of our own keep their class.
 
-        Its actor waits for the host and repeats what it was asked, so Ray itself gives up never.
+        Its actor waits for the host and repeats what it was asked: Ray itself never gives up.
 
         Raises:
             DeviceAwayError: the host is gone.
