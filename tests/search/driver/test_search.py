@@ -413,7 +413,7 @@ def test_finish_trains_nothing_that_waits_for_a_machine(
                 self.kill(number)
             return numbers
 
-    executor, view = Waiting(capacity=2, scripts={1: hang}), RecordingView()
+    executor, view = Waiting(capacity=2), RecordingView()
     outcome = run_search(settings(), executor=executor, view=view, stop_requested=once_started(executor, 2, "finish"))
     assert outcome.ending == "interrupted"
     assert [record.number for record in outcome.summary.records] == [0]
