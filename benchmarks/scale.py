@@ -23,20 +23,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
 from benchmarks.table_search import TABLE_IDENTITY, no_view
 from search.driver.devices import LocalDevices
-from search.driver.driver import StopRequest
 from search.driver.executor import Event, Finished
+from search.driver.interruption import StopRequest
 from search.driver.search import run_search
 from search.front.pareto import Reference, front_indices, hypervolume
-from search.study.settings import StudySettings
+from search.study.settings import RunSettings, StudySettings
 from spaces import Architecture
 from spaces.named_spaces import open_space
 from spaces.networks import count_cost
-from trials.latency import Latency
+from trials.latency import DeviceIdentity, Latency
 from trials.training import TrainSettings
 from trials.trial_result import TrialRequest, TrialResult
 
@@ -133,6 +134,10 @@ class SimulatedExecutor:
         """Refuse: no trial is scored before its end."""
         raise AssertionError("a trial of this world reports no progress")
 
+    def withdraw(self) -> Sequence[int]:
+        """Return none: each trial has begun."""
+        return ()
+
     def kill(self, number: int) -> None:
         """Refuse: no trial hangs."""
         raise AssertionError("a trial of this world does not hang")
@@ -158,9 +163,14 @@ def run(world: World, *, workers: int, trials: int, seed: int) -> dict[str, floa
     executor = SimulatedExecutor(world=world, capacity=workers, random=np.random.default_rng([seed, 7]))
 
     class WorldDevices(LocalDevices):
-        def measure_ms(self, architecture: Architecture, settings: StudySettings, *, num_classes: int) -> float:
+        def reach(self, settings: RunSettings) -> DeviceIdentity:
+            return TABLE_IDENTITY
+
+        def measure(
+            self, architecture: Architecture, settings: StudySettings, *, num_classes: int, **_: Any
+        ) -> Latency:
             executor.clock_s += 2.0
-            return world.latency_ms(architecture)
+            return Latency(samples_ms=(world.latency_ms(architecture),), device=TABLE_IDENTITY)
 
     def stop_requested() -> StopRequest:
         return "no"

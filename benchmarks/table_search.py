@@ -10,18 +10,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
 from search.driver.devices import LocalDevices
-from search.driver.driver import StopRequest
 from search.driver.executor import Event, Finished
+from search.driver.interruption import StopRequest
 from search.driver.search import run_search
 from search.driver.view import View
 from search.front.pareto import FloatArray, IntArray
 from search.front.record import TrialRecord
 from search.front.summary import Summary
-from search.study.settings import StudySettings
+from search.study.settings import RunSettings, StudySettings
 from spaces import Architecture
 from spaces.space import BackboneChoice, Space
 from trials.latency import DeviceIdentity, Latency
@@ -130,9 +131,14 @@ def _search(
     measured: set[str] = set()
 
     class TableDevices(LocalDevices):
-        def measure_ms(self, architecture: Architecture, settings: StudySettings, *, num_classes: int) -> float:
+        def reach(self, settings: RunSettings) -> DeviceIdentity:
+            return TABLE_IDENTITY
+
+        def measure(
+            self, architecture: Architecture, settings: StudySettings, *, num_classes: int, **_: Any
+        ) -> Latency:
             measured.add(architecture.key)
-            return float(table.latency_ms[rows[architecture.key]])
+            return Latency(samples_ms=(float(table.latency_ms[rows[architecture.key]]),), device=TABLE_IDENTITY)
 
     def stop_requested() -> StopRequest:
         return "finish" if len(executor.trained) >= num_trainings else "no"
@@ -174,6 +180,9 @@ class _TableExecutor:
 
     def answer(self, number: int, *, go_on: bool) -> None:
         raise AssertionError("a trial of a table reports no progress")
+
+    def withdraw(self) -> Sequence[int]:
+        return ()
 
     def kill(self, number: int) -> None:
         raise AssertionError("a trial of a table ends at once")

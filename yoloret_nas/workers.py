@@ -123,7 +123,7 @@ class ClusterWorkers:
 
     def at_most(self, count: int) -> "ClusterWorkers":
         """Return these for so many trials."""
-        return replace(self, at_once=min(count, self.at_once or max(1, self.fit_now)))
+        return replace(self, at_once=count if self.at_once is None else min(count, self.at_once))
 
     def open(self, notice: Notice) -> tuple[Executor, Devices]:
         """Return an executor of slots."""

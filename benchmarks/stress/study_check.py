@@ -21,11 +21,11 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from optuna.trial import TrialState
 
-from search.driver.lock import is_driven
 from search.front.record import TrialRecord
 from search.strategy.accuracy.estimates import with_estimates
 from search.study.database.storage import open_storage
 from search.study.kept_weights import WEIGHTS
+from search.study.lock import is_driven
 from search.study.read_study import ReadStudy, read_study
 from search.tracking.runs import FRONT_TAG, RANK_TAG, REASON_TAG, STATE_TAG, TRIAL_TAG
 from search.tracking.store import open_client

@@ -110,3 +110,8 @@ def whole_cluster() -> Resources:
 
     found = ray.cluster_resources()
     return Resources(cpus=found.get("CPU", 0.0), gpus=found.get("GPU", 0.0))
+
+
+def last_line(error: Exception) -> str:
+    """Return what an error of Ray says in the end: before that stand the process, the node and a traceback."""
+    return str(error).strip().splitlines()[-1]

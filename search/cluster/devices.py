@@ -1,23 +1,27 @@
 """The latency devices of a cluster: each is a Ray actor on the host that reaches it, and measures one network at a time."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.cluster.connection import ClusterError
+from search.cluster.connection import ClusterError, last_line
 from search.driver.devices import FIRST_PATIENCE_S, SpaceVerdict, measure_here
+from search.driver.interruption import StopRequest
+from search.study.errors import ProposalStoppedError
 from search.study.settings import RunSettings, StudySettings
 from spaces import Architecture, YoloRetError
 from spaces.space import Space
-from trials.latency import DeviceIdentity
+from trials.latency import DeviceAwayError, DeviceIdentity, Latency
 from trials.latency.compatibility import judge_of, judge_space
 from trials.latency.open_device import open_device
 from trials.trial_result import Measured
 
 _PLACING_S = 600.0
 """Longest wait for a host that has the resource which the user named."""
+_GLANCE_S = 1.0
+"""How often the driver looks whether the host is still there, and whether the user wants to end."""
 _SHARE = 0.001
 """Of a resource such as ``node:10.0.0.7`` or ``nano``; what matters is where the actor is."""
 
@@ -96,6 +100,12 @@ class ClusterDevices:
             self._meters[device] = self._place(device)
         return self._meters[device]
 
+    def end_meter(self, device: str) -> None:
+        """End the actor of a device with all that it was asked; `meter` makes another one."""
+        import ray
+
+        ray.kill(self._meters.pop(device))
+
     def missing_host(self) -> str | None:
         """Return the resource of the host that measures if no node has it now."""
         import ray
@@ -106,22 +116,55 @@ class ClusterDevices:
     def reach(self, settings: RunSettings) -> DeviceIdentity:
         """Ask the device's host; refuse further devices that do not exist there."""
         for spec in settings.also_measure:
-            _get(self.meter(spec).check.remote())
-        return _get(self.meter(settings.device).identity.remote())  # type: ignore[no-any-return]
+            self._await(self.meter(spec).check.remote())
+        return self._await(self.meter(settings.device).identity.remote())  # type: ignore[no-any-return]
 
     def judge(self, settings: StudySettings, *, num_classes: int) -> SpaceVerdict | None:
         """Ask the TensorRT of the device, and that of its host."""
         meter = self.meter(settings.device)
-        return _get(meter.judge.remote(settings.space, num_classes=num_classes))  # type: ignore[no-any-return]
+        return self._await(meter.judge.remote(settings.space, num_classes=num_classes))  # type: ignore[no-any-return]
 
-    def measure_ms(self, architecture: Architecture, settings: StudySettings, *, num_classes: int) -> float:
-        """Measure on the study's device, after what waits there already."""
+    def measure(
+        self,
+        architecture: Architecture,
+        settings: StudySettings,
+        *,
+        num_classes: int,
+        stop_requested: Callable[[], StopRequest] = lambda: "no",
+    ) -> Latency:
+        """Measure on the study's device, after what waits there already; who wants to end does not wait for it."""
         cache = str(settings.latency_cache.absolute())
         meter = self.meter(settings.device)
-        measured = _get(meter.measure.remote(architecture, cache, num_classes=num_classes))
+        reference = meter.measure.remote(architecture, cache, num_classes=num_classes)
+        measured = self._await(reference, stop_requested=stop_requested)
         if isinstance(measured, YoloRetError):
             raise measured
-        return measured.latency.median_ms  # type: ignore[no-any-return]
+        return measured.latency  # type: ignore[no-any-return]
+
+    def _await(self, reference: Any, *, stop_requested: Callable[[], StopRequest] = lambda: "no") -> Any:
+        """Return what a device's host answers; the errors of our own keep their class.
+
+        Its actor waits for the host and repeats what it was asked: Ray itself never gives up.
+
+        Raises:
+            DeviceAwayError: the host is gone.
+            ProposalStoppedError: the user ended the run meanwhile.
+            ClusterError: the host failed in another way.
+        """
+        import ray
+
+        while not ray.wait([reference], timeout=_GLANCE_S)[0]:
+            if stop_requested() != "no":
+                raise ProposalStoppedError
+            if (resource := self.missing_host()) is not None:
+                raise DeviceAwayError(f"the host of the device is gone: no node has the resource {resource!r}")
+        try:
+            return ray.get(reference)
+        except ray.exceptions.RayError as error:
+            cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else None
+            if isinstance(cause, YoloRetError):
+                raise cause from error
+            raise ClusterError(f"the host of the device failed: {last_line(error)}") from error
 
     def _place(self, device: str) -> Any:
         import ray
@@ -169,19 +212,6 @@ def _own_node() -> str:
 
 def _named_resources(resources: Mapping[str, float]) -> list[str]:
     return sorted(name for name in resources if name not in ("CPU", "GPU", "memory", "object_store_memory"))
-
-
-def _get(reference: Any) -> Any:
-    """Return a remote call's result; the errors of our own keep their class."""
-    import ray
-
-    try:
-        return ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
-        cause = error.cause
-        if isinstance(cause, YoloRetError):
-            raise cause from error
-        raise
 
 
 def _cache_here(cache: str) -> Path:

@@ -6,20 +6,21 @@ is started for that.
 """
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any, Literal
 
-from search.cluster.connection import ClusterError, Resources, whole_cluster
+from search.cluster.connection import ClusterError, Resources, last_line, whole_cluster
 from search.cluster.devices import ClusterDevices
 from search.cluster.node_data import pack
 from search.cluster.slot import Files, Place, Slot
 from search.driver.executor import Event, Finished, Lost, Progressed
 from spaces import YoloRetError
 from trials.progress import Progress
-from trials.trial_result import Measured, TrialRequest
+from trials.training.settings import LAST_FILE
+from trials.trial_result import RESULT_FILE, Measured, TrialRequest
 from trials.whole_file import whole_file
 
 _POLL_S = 2.0
@@ -29,13 +30,15 @@ _PLACING_S = 20.0
 _LONGEST_OPENING_S = 12 * 3600.0
 """Opening the data, or a copy of them, may take so long; a slot that is silent for longer hangs."""
 _SIGN_OF_LIFE_S = 60.0
-"""Trials that wait for the device or for a slot are not silent, for the driver."""
+"""Trials that wait for the device or for a slot are not silent, for the driver; one that the device measures is."""
 _AWAY_S = 900.0
 """How long the device's host may be gone: a machine starts again meanwhile."""
 _CLOSING_S = 15.0
 _MOST_STILLBORN = 5
 """Slots in a row that end while they start, and so end a run that has no other slot: what ends one, a full disk for
 example, ends the next."""
+_MOST_UNOPENED = 3
+"""Slots that end while they open the data for one trial before it counts as lost: they may run out of memory each time."""
 
 Notice = Callable[[str], None]
 
@@ -51,6 +54,8 @@ class _Slot:
     reference: Any
     """What it will answer next; None if it is idle."""
     host: str = ""
+    node: str = ""
+    """Ray's id of it."""
     has_copy: bool = False
     """Whether it was sent a copy of the dataset."""
     request: TrialRequest | None = None
@@ -64,6 +69,8 @@ class _Measuring:
     request: TrialRequest
     references: dict[str, Any]
     """Device to the measurement under way."""
+    is_told: bool = False
+    """Whether the driver knows that it is at its measurement."""
 
 
 class RayExecutor:
@@ -92,11 +99,15 @@ class RayExecutor:
         """Fingerprint to a dataset's place in its folder, and references to the chunks of its archive."""
         self._nodes: dict[str, str] = {}
         """Ray's id of each node that takes trials to its name."""
+        self._barred: set[str] = set()
+        """Nodes that take no further trial: a fault of theirs ended one."""
         self._away: float | None = None
         """When the device's host was first missed, of `time.monotonic`."""
         self._grown = self._lived = float("-inf")
         self._stillborn = 0
         """Slots in a row that ended while they started."""
+        self._unopened: Counter[int] = Counter()
+        """Trial to slots that ended while they opened the data for it."""
         self._fault: ClusterError | None = None
         """Found beside events that come first: the driver must hear of trials that have ended."""
         self._is_closed = False
@@ -104,18 +115,14 @@ class RayExecutor:
 
     @property
     def capacity(self) -> int:
-        """Slots that have a node, and one more, which is measured meanwhile."""
+        """Slots on nodes that take trials, and one more trial, which is measured meanwhile."""
         self._grow()
-        placed = sum(slot.stage != "placing" for slot in self._slots)
+        placed = sum(map(self._is_usable, self._slots))
         return placed + 1 if placed else 0
 
     def start(self, request: TrialRequest) -> None:
         """Have a trial measured; it gets a slot afterwards."""
-        cache = str(request.latency_cache.absolute())
-        references = {
-            spec: self._devices.meter(spec).measure.remote(request.architecture, cache, num_classes=request.num_classes)
-            for spec in (request.device, *request.also_measure)
-        }
+        references = {device: self._measure(request, device) for device in (request.device, *request.also_measure)}
         self._measuring[request.number] = _Measuring(request=request, references=references)
 
     def events(self, *, timeout_s: float) -> Sequence[Event]:
@@ -152,11 +159,25 @@ class RayExecutor:
             slot.actor.answer.remote(number, go_on)
             slot.reference = slot.actor.events.remote(_POLL_S)
 
+    def withdraw(self) -> Sequence[int]:
+        """Forget the trials that are only measured, or wait for a slot."""
+        numbers = [*self._measuring, *(request.number for request in self._waiting)]
+        self._measuring.clear()
+        self._waiting.clear()
+        return numbers
+
     def kill(self, number: int) -> None:
-        """Forget a trial, and end its slot if it has one; another slot takes its place."""
+        """Forget a trial, and end the slot or the actor of a device that it keeps; another one takes its place."""
         import ray
 
+        unanswered = self._unanswered()
+        hung = [device for device, head in self._heads(unanswered).items() if head == number]
         self._measuring.pop(number, None)
+        for device in hung:
+            self._devices.end_meter(device)
+            for one in self._measuring.values():
+                if one.references.get(device) in unanswered:
+                    one.references[device] = self._measure(one.request, device)
         self._waiting = deque(one for one in self._waiting if one.number != number)
         for slot in self._slots_of(number):
             ray.kill(slot.actor)
@@ -232,13 +253,15 @@ class RayExecutor:
 
     def _fill_slots(self) -> None:
         for slot in self._slots:
-            if slot.stage == "idle" and self._waiting:
+            if slot.stage == "idle" and self._is_usable(slot) and self._waiting:
                 self._start_in(slot, self._waiting.popleft())
 
     def _start_in(self, slot: _Slot, request: TrialRequest) -> None:
         parent = request.parent.read_bytes() if request.parent is not None else None
+        last = request.work_dir / LAST_FILE
+        begun = last.read_bytes() if request.train.is_resumable and last.is_file() else None
         slot.request, slot.stage, slot.opened_at_s = request, "starting", time.monotonic()
-        slot.reference = slot.actor.start.remote(request, parent)
+        slot.reference = slot.actor.start.remote(request, parent, begun)
 
     def _hear_or_note(self, slot: _Slot) -> list[Event]:
         """Take a slot's answer; a fault is raised by the next call of `events`."""
@@ -266,7 +289,7 @@ class RayExecutor:
                 assert slot.request is not None
                 self._start_in(slot, slot.request)
         except ray.exceptions.RayTaskError as error:
-            raise ClusterError(f"node {slot.host}: {_last_line(error)}") from error
+            raise ClusterError(f"node {slot.host}: {last_line(error)}") from error
         except ray.exceptions.RayError as error:  # the slot is gone, or its node before its answer was read
             return self._on_loss(slot, error)
         return []
@@ -274,14 +297,27 @@ class RayExecutor:
     def _hear_trial(self, slot: _Slot, events: list[Event]) -> list[Event]:
         last = events[-1] if events else None
         if last is not None and not isinstance(last, Progressed):
-            if isinstance(last, Finished):
+            if isinstance(last, Finished) or _is_resumable(slot):
                 self._fetch(slot)
+            if isinstance(last, Finished) and last.result.is_outside_fault:
+                events = [*events[:-1], self._bar(slot, last)]
             slot.request, slot.stage, slot.reference = None, "idle", None
         elif isinstance(last, Progressed) and last.progress.ap is not None:
             slot.reference = None  # it waits for the driver's answer
         else:
             slot.reference = slot.actor.events.remote(_POLL_S)
         return events
+
+    def _bar(self, slot: _Slot, event: Finished) -> Event:
+        """Give no further trial to a node whose own fault ended one, such as a full disk, if another node takes trials."""
+        reason = f"node {slot.host}: {event.result.reason}"
+        if not any(self._is_usable(other) and other.node != slot.node for other in self._slots):
+            return replace(event, result=replace(event.result, reason=reason))
+        self._barred.add(slot.node)
+        return Lost(number=event.number, reason=f"{reason}; it takes no further trial in this run")
+
+    def _is_usable(self, slot: _Slot) -> bool:
+        return slot.stage != "placing" and slot.node not in self._barred
 
     def _take_in(self, slot: _Slot, place: Place) -> None:
         """Use a slot that has found a node."""
@@ -291,7 +327,7 @@ class RayExecutor:
                 hint="install the same version on every node",
             )
         self._stillborn = 0
-        slot.host, slot.stage, slot.reference = place.host, "idle", None
+        slot.host, slot.node, slot.stage, slot.reference = place.host, place.node, "idle", None
         if place.node not in self._nodes:
             self._nodes[place.node] = place.host
             self._notice(f"node {place.host} takes trials")
@@ -319,7 +355,7 @@ class RayExecutor:
         self._drop(slot)
         if slot.stage == "placing" and "ModuleNotFoundError" in str(error):
             raise ClusterError(
-                f"a node of the cluster cannot import yoloret-nas: {_last_line(error)}",
+                f"a node of the cluster cannot import yoloret-nas: {last_line(error)}",
                 hint="install the same version on every node",
             ) from error
         if slot.stage == "placing":
@@ -327,9 +363,20 @@ class RayExecutor:
         if slot.request is None:
             return []
         if slot.stage != "running":
-            self._waiting.appendleft(slot.request)
-            return []
+            return self._on_unopened(slot, slot.request, error)
         return [Lost(number=slot.request.number, reason=f"its node {slot.host}, or its worker there, is gone")]
+
+    def _on_unopened(self, slot: _Slot, request: TrialRequest, error: Exception) -> list[Event]:
+        """Let a trial wait for another slot that opens its data; count it as lost where that goes on."""
+        self._unopened[request.number] += 1
+        count, how = self._unopened[request.number], f"node {slot.host}: {last_line(error)}"
+        if count >= _MOST_UNOPENED:
+            reason = f"{count} slots ended while they opened its data, the last one on {how}"
+            return [Lost(number=request.number, reason=reason)]
+        if count == 1:
+            self._notice(f"a slot ended while it opened the data, trial {request.number} waits for another one: {how}")
+        self._waiting.appendleft(request)
+        return []
 
     def _note_stillborn(self, error: Exception) -> None:
         """Say why a slot ended while it started; refuse where that goes on and no other slot has a node."""
@@ -337,11 +384,11 @@ class RayExecutor:
         has_others = any(slot.stage != "placing" for slot in self._slots)
         if self._stillborn >= _MOST_STILLBORN and not has_others:
             raise ClusterError(
-                f"{self._stillborn} slots in a row ended while they started, the last one: {_last_line(error)}",
+                f"{self._stillborn} slots in a row ended while they started, the last one: {last_line(error)}",
                 hint="remove the cause on the nodes, then run the same command again: it resumes",
             ) from error
         if self._stillborn == 1:
-            self._notice(f"a slot ended while it started, another one is tried: {_last_line(error)}")
+            self._notice(f"a slot ended while it started, another one is tried: {last_line(error)}")
 
     def _drop(self, slot: _Slot) -> None:
         self._slots.remove(slot)
@@ -352,11 +399,13 @@ class RayExecutor:
         return [slot for slot in self._slots if slot.request is not None and slot.request.number == number]
 
     def _fetch(self, slot: _Slot) -> None:
-        """Bring a finished trial's files into its folder, its result last."""
+        """Bring the files of a trial that has ended into its folder, its result last."""
         import ray
 
         assert slot.request is not None
         files: Files = ray.get(slot.actor.fetch.remote(slot.request.number))
+        if RESULT_FILE in files:  # what it goes on from then is among them, or it does not
+            (slot.request.work_dir / LAST_FILE).unlink(missing_ok=True)
         for name, content in files.items():
             path = slot.request.work_dir / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -368,15 +417,41 @@ class RayExecutor:
 
         try:
             ended: list[Finished] = ray.get(reference)
-            if ended:
+            if ended or _is_resumable(slot):
                 self._fetch(slot)
             ray.get(slot.actor.clean.remote(), timeout=_CLOSING_S)
         except ray.exceptions.RayError:
             return []  # the driver puts back what it does not hear of
         return ended
 
+    def _measure(self, request: TrialRequest, device: str) -> Any:
+        cache = str(request.latency_cache.absolute())
+        meter = self._devices.meter(device)
+        return meter.measure.remote(request.architecture, cache, num_classes=request.num_classes)
+
+    def _unanswered(self) -> set[Any]:
+        """Return the references of measurements that have not ended."""
+        import ray
+
+        references = [reference for one in self._measuring.values() for reference in one.references.values()]
+        if not references:
+            return set()
+        return set(ray.wait(references, num_returns=len(references), timeout=0, fetch_local=False)[1])
+
+    def _heads(self, unanswered: set[Any]) -> dict[str, int]:
+        """Return the trial that each device measures now: it takes them in the order in which they were started."""
+        heads: dict[str, int] = {}
+        for number, one in self._measuring.items():
+            for device, reference in one.references.items():
+                if reference in unanswered:
+                    heads.setdefault(device, number)
+        return heads
+
     def _signs_of_life(self) -> list[Event]:
-        """Return a message for each trial that is measured, waits for a slot, or whose slot opens the data, now and then."""
+        """Return a message for each trial that waits for a device or a slot, or whose slot opens the data, now and then.
+
+        One that is measured is silent, as it is on one machine: the driver ends it if that takes too long.
+        """
         if time.monotonic() - self._lived < _SIGN_OF_LIFE_S:
             return []
         self._lived = time.monotonic()
@@ -387,8 +462,17 @@ class RayExecutor:
             and slot.stage in ("starting", "receiving")
             and time.monotonic() - slot.opened_at_s < _LONGEST_OPENING_S
         ]
-        numbers = (*self._measuring, *(request.number for request in (*self._waiting, *opening)))
+        heads = self._heads(self._unanswered()).values()
+        queued = [number for number, one in self._measuring.items() if number not in heads or not one.is_told]
+        for number in queued:
+            self._measuring[number].is_told = True
+        numbers = (*queued, *(request.number for request in (*self._waiting, *opening)))
         return [Progressed(number=number, progress=Progress(phase="measure")) for number in numbers]
+
+
+def _is_resumable(slot: _Slot) -> bool:
+    """Return whether the training of a slot may go on elsewhere from its last whole epoch."""
+    return slot.request is not None and slot.request.train.is_resumable
 
 
 def _with_latency(done: _Measuring) -> TrialRequest:
@@ -399,9 +483,5 @@ def _with_latency(done: _Measuring) -> TrialRequest:
         try:
             measured[spec] = ray.get(reference)
         except ray.exceptions.RayError as error:
-            measured[spec] = ClusterError(f"the host of {spec} failed: {_last_line(error)}")
+            measured[spec] = ClusterError(f"the host of {spec} failed: {last_line(error)}")
     return replace(done.request, measured=measured)
-
-
-def _last_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1]

@@ -14,6 +14,7 @@ from search.cluster.node_data import NodeData
 from search.driver.executor import Event, Finished, Progressed
 from search.driver.local_executor import LocalExecutor
 from trials.scratch import delete_scratch, scratch_folder
+from trials.training.settings import LAST_FILE
 from trials.trial_result import RESULT_FILE, TrialRequest
 
 Files = dict[str, bytes]
@@ -51,12 +52,13 @@ class Slot:
         """Take a dataset that this node lacks; see `NodeData.receive`."""
         self._data.receive(fingerprint, place_in_root, chunks)
 
-    def start(self, request: TrialRequest, parent: bytes | None) -> bool:
+    def start(self, request: TrialRequest, parent: bytes | None, begun: bytes | None) -> bool:
         """Start a trial.
 
         Args:
             request: Paths in it are the driver's.
             parent: Content of the checkpoint whose weights it inherits.
+            begun: Content of the checkpoint from which its training goes on; one that this slot has is newer.
 
         Returns:
             False if this node lacks the dataset; nothing was started.
@@ -68,6 +70,8 @@ class Slot:
         folder.mkdir(
             exist_ok=True
         )  # the training of shared weights has the same number again after a loss, and goes on
+        if begun is not None and not (folder / LAST_FILE).exists():
+            (folder / LAST_FILE).write_bytes(begun)
         parent_file = None
         if parent is not None:
             parent_file = self._parent_of(request.number)
@@ -94,9 +98,10 @@ class Slot:
         self._executor.answer(number, go_on=go_on)
 
     def fetch(self, number: int) -> Files:
-        """Return a finished trial's files, its result last, and delete them here."""
+        """Return the files of a trial that has ended, its result last, and delete them here."""
         folder = self._folder_of(number)
-        paths = [path for path in folder.rglob("*") if path.is_file()]
+        # A trial that was killed may have left a half-written one.
+        paths = [path for path in folder.rglob("*") if path.is_file() and ".partial" not in path.suffixes]
         paths.sort(key=lambda path: path.name == RESULT_FILE)
         files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
         for path in (*paths, self._parent_of(number)):

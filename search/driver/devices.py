@@ -1,13 +1,15 @@
 """The latency devices of a run, as the driver uses them: on this machine here, on a cluster in `search.cluster`."""
 
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from search.driver.interruption import StopRequest, ended_by_user
 from search.study.settings import RunSettings, StudySettings
 from spaces import Architecture
-from trials.latency import DeviceIdentity
+from trials.latency import DeviceIdentity, Latency
 from trials.latency.cache import LatencyCache
 from trials.latency.compatibility import Report, judge_of, judge_space
 from trials.latency.measure import measure_architecture
@@ -39,11 +41,25 @@ class Devices(Protocol):
     def judge(self, settings: StudySettings, *, num_classes: int) -> SpaceVerdict | None:
         """Ask the device's TensorRT about the study's space; None for a device without TensorRT."""
 
-    def measure_ms(self, architecture: Architecture, settings: StudySettings, *, num_classes: int) -> float:
-        """Return an architecture's median latency in ms on the study's device, measured or from the cache.
+    def measure(
+        self,
+        architecture: Architecture,
+        settings: StudySettings,
+        *,
+        num_classes: int,
+        stop_requested: Callable[[], StopRequest] = lambda: "no",
+    ) -> Latency:
+        """Return an architecture's latency on the study's device as it is now, measured or from the cache.
+
+        Args:
+            architecture: A legal architecture.
+            settings: Name the device and the cache.
+            num_classes: Classes of the detector.
+            stop_requested: Whether the user wants to end.
 
         Raises:
             UnsupportedNetworkError: the device's TensorRT cannot take it.
+            ProposalStoppedError: the user ended the run meanwhile.
         """
 
 
@@ -65,10 +81,17 @@ class LocalDevices:
             return None
         return SpaceVerdict(judge=str(judge), report=judge_space(settings.space, judge, num_classes=num_classes))
 
-    def measure_ms(self, architecture: Architecture, settings: StudySettings, *, num_classes: int) -> float:
-        """Measure while this machine's trainings wait."""
-        measured = measure_here(architecture, settings.device, settings.latency_cache, num_classes=num_classes)
-        return measured.latency.median_ms
+    def measure(
+        self,
+        architecture: Architecture,
+        settings: StudySettings,
+        *,
+        num_classes: int,
+        stop_requested: Callable[[], StopRequest] = lambda: "no",
+    ) -> Latency:
+        """Measure while this machine's trainings wait; who wants to end now ends it."""
+        with ended_by_user(stop_requested):
+            return measure_here(architecture, settings.device, settings.latency_cache, num_classes=num_classes).latency
 
 
 def measure_here(architecture: Architecture, device: str, cache: Path, *, num_classes: int) -> Measured:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from search.driver.executor import Died, Event, Executor, Lost, Progressed
+from search.driver.interruption import StopRequest
 from search.driver.repeated_failure import RepeatedFailure, RepeatedFailureError
 from search.driver.view import View
 from search.driver.watchdog import MIN_SILENCE_S, longest_silence_s
@@ -26,11 +27,8 @@ _MAX_TIMES_AWAY = 4
 """Trials in a row of each worker that end because the device is away (5 minutes each over ssh) before the run ends."""
 
 _MOST_LOSSES = 3
-"""Times that an architecture's trial may be ended from outside in one run before it counts as failed: a network that takes
-its machine down with it must not do so for ever."""
-
-StopRequest = Literal["no", "finish", "now"]
-"""Whether the user wants to end, after the running trials or at once."""
+"""Times that the training of an architecture with one seed may be ended from outside in one run before it counts as failed:
+a network that takes its machine down with it must not do so for ever."""
 
 Ending = Literal["done", "exhausted", "interrupted"]
 """The budget is spent; no architecture is left; the user ended the run, perhaps during its last trial."""
@@ -91,7 +89,7 @@ class Driver:
         self._is_ending = self._is_exhausted = self._waits_for_an_end = False
         self._stop_requested: Callable[[], StopRequest] = lambda: "no"
         self._times_away = 0
-        self._losses: dict[str, int] = defaultdict(int)
+        self._losses: dict[tuple[bool, str, int], int] = defaultdict(int)
         self._failure = RepeatedFailure()
         self._seconds: dict[str, float] = defaultdict(float)
         self._seconds["measure"] = work.seconds_measuring * executor.capacity  # measured with all workers waiting
@@ -105,7 +103,9 @@ class Driver:
             RepeatedFailureError: the trials fail with one cause; likewise.
             YoloRetError: of the executor or the work; likewise.
         """
-        self._tracking.catch_up(self._work.summary.records)
+        self._tracking.catch_up(self._work.summary)
+        if self._work.shared_losses:
+            self._tracking.prepared(self._work.shared_losses)
         self._view.opened(self._work.summary, budget=self._work.budget)
         self._stop_requested = stop_requested
         try:
@@ -136,7 +136,10 @@ class Driver:
             self._is_ending = requested != "no"
             if requested == "now" or (self._is_ending and self._is_preparing()):  # which resumes where it stopped
                 self._put_all_back()
-            elif requested == "no":
+            elif requested == "finish":
+                for number in self._executor.withdraw():  # they would be trained yet, or wait for a machine for ever
+                    self._put_back(number)
+            else:
                 self._fill()
             if not self._running and not self._waits_for_machines():
                 return self._end()
@@ -321,11 +324,9 @@ class Driver:
     def _on_lost(self, number: int, reason: str) -> None:
         """Put a trial back that was ended from outside; fail it where that repeats."""
         request = self._running[number].request
-        key, what = (
-            ("one-shot", "the training of the shared weights")
-            if request.one_shot is not None
-            else (request.architecture.key, f"trial {number}")
-        )
+        is_shared = request.one_shot is not None
+        what = "the training of the shared weights" if is_shared else f"trial {number}"
+        key = (is_shared, request.architecture.key, request.train.seed)
         if not self._is_ending:
             self._losses[key] += 1
         if self._losses[key] >= _MOST_LOSSES:
@@ -346,7 +347,7 @@ class Driver:
         num_finished = len(self._work.summary.records)
         return DeviceAwayError(
             f"{reason}; {num_finished} of {counted(self._work.budget, 'trial(s) is|are')} finished, none was lost",
-            hint="bring the device back, then run the same command again: it resumes",
+            hint="bring the device back as it was, then run the same command again: it resumes",
         )
 
     def _on_outside_fault(self, number: int, result: TrialResult) -> None:

@@ -59,6 +59,9 @@ class Executor(Protocol):
     def answer(self, number: int, *, go_on: bool) -> None:
         """Answer a score: continue, or stop as pruned."""
 
+    def withdraw(self) -> Sequence[int]:
+        """Forget the trials that were started and wait for a machine; return their numbers."""
+
     def kill(self, number: int) -> None:
         """Kill a running trial; nothing more is heard of it."""
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from search.driver.devices import Devices, LocalDevices
-from search.driver.driver import RunResult, StopRequest
+from search.driver.driver import RunResult
 from search.driver.executor import Executor
+from search.driver.interruption import StopRequest
 from search.driver.opening import Opened, open_and_drive
 from search.driver.view import View
 from search.driver.work import Proposal, in_one_format, to_request
@@ -82,6 +83,7 @@ class ExperimentWork:
     """
 
     description: Mapping[str, str] = {}
+    shared_losses: Sequence[tuple[int, float]] = ()
     seconds_measuring = 0.0
 
     def __init__(

@@ -11,12 +11,13 @@ from typing import TypeVar
 
 from search.credentials import without_credentials
 from search.driver.devices import Devices
-from search.driver.driver import Driver, RunResult, StopRequest
+from search.driver.driver import Driver, RunResult
 from search.driver.executor import Executor
-from search.driver.lock import creation_lock, driver_lock
+from search.driver.interruption import StopRequest
 from search.driver.view import View
 from search.driver.work import Work
 from search.study.database.storage import named_storage_errors, open_storage
+from search.study.lock import creation_lock, driver_lock
 from search.study.settings import RunSettings
 from search.tracking.git_state import describe_git
 from search.tracking.packages import describe_versions
@@ -69,7 +70,7 @@ def open_and_drive(
 
     Raises:
         StudyError: another process drives the run, or MLflow's store cannot be used.
-        StorageError: Optuna's database cannot be written.
+        StorageError: Optuna's database cannot be written, or MLflow's file cannot be used.
         DatasetError: the data cannot be read, an image of it is broken, or a split has no objects.
         LatencyCacheError: the file of measured latencies cannot be used.
         DeviceError: a device does not exist, or cannot be reached.

@@ -8,8 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from search.driver.devices import Devices, LocalDevices
-from search.driver.driver import RunResult, StopRequest
+from search.driver.driver import RunResult
 from search.driver.executor import Executor
+from search.driver.interruption import StopRequest
 from search.driver.opening import Opened, open_and_drive
 from search.driver.preparation.available_weights import with_available_weights
 from search.driver.preparation.one_shot_preparation import OneShotPreparation
@@ -75,7 +76,7 @@ def run_search(
             settings,
             notice=view.noticed,
             devices=devices,
-            is_stopping=lambda: stop_requested() != "no",
+            stop_requested=stop_requested,
             workers=lambda: max(1, executor.capacity),
         )
 
@@ -98,7 +99,7 @@ class SearchWork:
         opened: Its data and its device.
         notice: Called with notes for the user.
         devices: See :func:`run_search`.
-        is_stopping: Asked before each measurement for a proposal: whether the user has ended the run.
+        stop_requested: Asked before and during each measurement for a proposal: whether the user wants to end.
         workers: Returns how many trials run at once.
 
     Raises:
@@ -112,7 +113,7 @@ class SearchWork:
         *,
         notice: Callable[[str], None],
         devices: Devices,
-        is_stopping: Callable[[], bool] = lambda: False,
+        stop_requested: Callable[[], StopRequest] = lambda: "no",
         workers: Callable[[], int] = lambda: 1,
     ) -> None:
         self.settings = settings
@@ -127,10 +128,11 @@ class SearchWork:
         sampler = make_sampler(
             settings,
             num_classes=self._num_classes,
+            identity=opened.identity,
             devices=devices,
             on_look_up=self._count,
             notice=notice,
-            is_stopping=is_stopping,
+            stop_requested=stop_requested,
             workers=workers,
         )
         self._study = Study(settings, sampler)
@@ -199,6 +201,11 @@ class SearchWork:
             lines["prior"] = ", ".join(settings.prior)
         return lines
 
+    @property
+    def shared_losses(self) -> Sequence[tuple[int, float]]:
+        """The curve of the shared weights, once they are trained."""
+        return self._study.shared.losses if self._study.shared is not None else ()
+
     def preparation(self) -> TrialRequest | None:
         """Return the training of the shared weights, where the study needs it and it has not ended."""
         return self._preparation.preparation(self._request) if self._preparation else None
@@ -251,7 +258,10 @@ class SearchWork:
             return ""
         latency_ms = next(one.latency_ms for one in progress if one.latency_ms is not None)
         curve = [(one.epoch, one.ap) for one in progress if one.ap is not None]
-        return cannot_reach_front(curve, latency_ms, num_epochs=request.train.epochs, finished=self.summary.records)
+        epochs, finished = request.train.epochs, self.summary.records
+        if reason := cannot_reach_front(curve, latency_ms, num_epochs=epochs, finished=finished):
+            self._study.note_prune(request.number, reason)
+        return reason
 
     def write_reports(self, summary: Summary, title: str) -> Sequence[Path]:
         """Write the front's picture, tables and page."""

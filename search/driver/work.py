@@ -49,6 +49,10 @@ class Work(Protocol):
     def summary(self) -> Summary:
         """The finished trials, by number, and the reference point."""
 
+    @property
+    def shared_losses(self) -> Sequence[tuple[int, float]]:
+        """Epoch, from 1, and mean loss of the training before the first trial; empty without one, or before its end."""
+
     def preparation(self) -> TrialRequest | None:
         """Return the training that has to end before the first trial; None where there is none, or it has ended."""
 

@@ -27,8 +27,11 @@ class SpaceExhaustedError(StudyError):
     """Every architecture of the space was tried."""
 
 
-class ProposalStoppedError(Exception):
-    """The user ended the run while a proposal was being made; nothing is wrong with the study."""
+class ProposalStoppedError(BaseException):
+    """The user ended the run while a proposal was being made; nothing is wrong with the study.
+
+    Like KeyboardInterrupt it may be raised anywhere, and is no error that could be taken for the device's.
+    """
 
 
 @contextmanager

@@ -49,15 +49,18 @@ class SharedRecord:
     """What networks scored that were taken out untrained."""
     seconds: float
     """Of the training and these scores."""
+    losses: tuple[tuple[int, float], ...] = ()
+    """Epoch, from 1, and its mean loss."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON types."""
-        return {"prior": self.prior.to_dict(), "seconds": self.seconds}
+        return {"prior": self.prior.to_dict(), "seconds": self.seconds, "losses": self.losses}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "SharedRecord":
         """Return what `to_dict` wrote."""
-        return cls(prior=Prior.from_dict(values["prior"]), seconds=values["seconds"])
+        losses = tuple((epoch, loss) for epoch, loss in values.get("losses", ()))
+        return cls(prior=Prior.from_dict(values["prior"]), seconds=values["seconds"], losses=losses)
 
 
 def claim_folder(folder: Path, study_id: str) -> None:

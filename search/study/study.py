@@ -30,7 +30,7 @@ from search.study.data_record import check_data
 from search.study.database.lease import Lease
 from search.study.database.parameters import distributions, from_parameters, to_parameters
 from search.study.database.storage import STORAGE_VARIABLE, open_storage, optuna_path, shown_storage, users_storage
-from search.study.database.trial_attributes import INTERRUPTED, WHY
+from search.study.database.trial_attributes import INTERRUPTED, PRUNE_REASON, WHY
 from search.study.device_record import check_device, describe_device
 from search.study.errors import ProposalStoppedError, SpaceExhaustedError, StudyError
 from search.study.one_shot import SHARED_FOLDER, SharedRecord, is_half_trained
@@ -200,10 +200,18 @@ class Study:
         found = []
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if result := self._read_result(trial):
+                if result.state == "pruned":  # the trial itself does not know why
+                    result = replace(result, reason=trial.user_attrs.get(PRUNE_REASON, result.reason))
                 found.append(self.tell(trial.number, result))
             else:
                 self.interrupt(trial.number)
         return found
+
+    def note_prune(self, number: int, reason: str) -> None:
+        """Keep why a running trial is told to stop: its driver may be killed before it hears of the end."""
+        self._lease.check()
+        trial = self._study.get_trials(deepcopy=False)[number]
+        optuna.trial.Trial(self._study, trial._trial_id).set_user_attr(PRUNE_REASON, reason)
 
     def release_failed(self) -> tuple[int, int]:
         """Free the architectures of the trials that have failed so far; the trials stay in the record.

@@ -35,7 +35,7 @@ def check_run(root: Path, *, study: str, study_id: str, trial: int) -> None:
     """Refuse to register an export whose trial has no run, before the export is made.
 
     Raises:
-        StudyError: MLflow has no run of this trial, or its store cannot be used.
+        StudyError, StorageError: MLflow has no run of this trial, or its store cannot be used.
     """
     with naming_the_store(root):
         _find_run(open_client(root), study, study_id, trial)
@@ -59,7 +59,7 @@ def register_export(
         The version's number.
 
     Raises:
-        StudyError: MLflow has no run of this trial, its store cannot be used, or the name cannot name a model.
+        StudyError, StorageError: MLflow has no run of this trial, its store cannot be used, or the name cannot name a model.
     """
     check_model_name(name)
     import numpy as np

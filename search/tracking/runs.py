@@ -10,6 +10,7 @@ import os
 import re
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,7 +22,7 @@ from search.front.record import TrialRecord
 from search.front.summary import Summary
 from search.study.errors import StudyError
 from search.study.kept_weights import WEIGHTS
-from search.study.settings import RunSettings
+from search.study.settings import RunSettings, StudySettings
 from search.tracking.location import artifact_root, users_uri
 from search.tracking.shared_view import VIEW_TAG, view_state
 from search.tracking.store import naming_the_store, open_client
@@ -41,6 +42,8 @@ STUDY_TAG = "yoloret.study_id"
 SHARED_LOSS = "shared_weights_loss"
 """Metric of a one-shot study's run, by epoch of its shared weights."""
 _PARENT_KIND = "study"
+_LONGEST_TAG = 8000
+"""Characters that MLflow's tables have for a tag; a database that keeps to it, as PostgreSQL does, refuses more."""
 _FRONT_EVERY = 5
 """Trials between two updates of the front's tags."""
 _STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "infeasible": "FINISHED", "failed": "FAILED"}
@@ -59,7 +62,7 @@ class StudyRuns:
 
     def __init__(self, settings: RunSettings) -> None:
         self._settings = settings
-        self._client = open_client(settings.root)
+        self._client = open_client(settings.root, own=settings.name)
         self._named = self._find_named()
         self.experiment_id = self.parent_run_id = ""
         self._children: dict[int, Run] = {}
@@ -89,18 +92,22 @@ class StudyRuns:
             if run.data.tags.get(FRONT_TAG) == "yes"
         }
 
-    def catch_up(self, records: Sequence[TrialRecord]) -> None:
-        """Write what is missing of finished trials, and delete the runs of interrupted trials."""
-        for record in records:
+    def catch_up(self, summary: Summary) -> None:
+        """Write what is missing of finished trials and of the study's curves, and delete the runs of interrupted trials."""
+        for record in summary.records:
             run = self._children.get(record.number)
             if run is None or _is_running(run) or run.data.tags.get(STATE_TAG) != record.result.state:
                 # anew where it ended otherwise: a training tried again
                 self.started(record.number, record.architecture)
                 self.finished(record, seconds=None)
-        known = {record.number for record in records}
+        known = {record.number for record in summary.records}
         for number, run in list(self._children.items()):
             if number not in known and _is_running(run):
                 self.interrupted(number)
+        written = {metric.step for metric in self._client.get_metric_history(self.parent_run_id, "front_size")}
+        for count in range(1, len(summary.records) + 1):
+            if count not in written:
+                self._log_totals(replace(summary, records=summary.records[:count]))
 
     def started(self, number: int, architecture: Architecture, *, why: str = "") -> None:
         """Open a trial's run, with its axes as parameters, and the sampler's reason to try it as a tag."""
@@ -167,17 +174,23 @@ class StudyRuns:
 
     def update(self, summary: Summary) -> None:
         """Write the hypervolume after the newest trial onto the study's run; every few trials, tag the front's members."""
+        self._log_totals(summary)
+        if len(summary.records) % _FRONT_EVERY == 0:
+            self._tag_front(summary)
+
+    def _log_totals(self, summary: Summary) -> None:
         # The zeros, too: a training that failed is repeated, and then counts no more.
         states = {f"trials_{state}": float(summary.states[state]) for state in get_args(State)}
-        values = {"hypervolume": summary.hypervolume, "front_size": float(len(summary.front)), **states}
+        values = {"front_size": float(len(summary.front)), **states}
+        if isinstance(self._settings, StudySettings):  # trainings seek no front, and have no fixed reference point
+            values["hypervolume"] = summary.hypervolume
         now_ms, step = _now_ms(), len(summary.records)
         self._client.log_batch(self.parent_run_id, metrics=[Metric(k, v, now_ms, step) for k, v in values.items()])
-        if step % _FRONT_EVERY == 0:
-            self._tag_front(summary)
 
     def mark_front(self, summary: Summary) -> None:
         """Write the estimates of AP, mark the front's members, and add their weights to their runs."""
-        for number, estimate in summary.estimates.items():
+        for number in summary.estimates.keys() & self._children.keys():  # without runs that were deleted by hand
+            estimate = summary.estimates[number]
             figures, now_ms = {"ap_estimate": estimate.ap, "ap_std": estimate.std}, _now_ms()
             # MLflow shows the value of the highest step; by time alone, a clock set back would hide the newest.
             metrics = [Metric(name, value, now_ms, len(summary.records)) for name, value in figures.items()]
@@ -249,7 +262,7 @@ class StudyRuns:
             self._client.update_run(run.info.run_id, status="RUNNING")
         else:
             note = "\n".join(f"- **{name}**: {value}" for name, value in description.items())
-            tags = {KIND_TAG: _PARENT_KIND, STUDY_TAG: study_id, MLFLOW_RUN_NOTE: note}
+            tags = {KIND_TAG: _PARENT_KIND, STUDY_TAG: study_id, MLFLOW_RUN_NOTE: note[:_LONGEST_TAG]}
             run = self._client.create_run(self.experiment_id, run_name=f"study {self._settings.name}", tags=tags)
         params = [Param(name, value[:6000]) for name, value in description.items() if name not in run.data.params]
         self._client.log_batch(run.info.run_id, params=params)
@@ -322,7 +335,7 @@ def log_report(root: Path, study: str, study_id: str, path: Path) -> bool:
         False where the study has no run.
 
     Raises:
-        StudyError: the store cannot be used.
+        StudyError, StorageError: the store cannot be used.
     """
     with naming_the_store(root):
         client = open_client(root)

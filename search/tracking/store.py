@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from search.credentials import without_credentials
 from search.study.database.sqlite_url import sqlite_url
 from search.study.errors import StorageError, StudyError
+from search.study.lock import is_driven
 from search.tracking.location import artifact_root, shown_uri, store_path, users_uri
 from search.tracking.shared_view import CHARTS, SHARE_KEY, VIEW_TAG
 from spaces import YoloRetError
@@ -39,10 +40,10 @@ def create_store(root: Path) -> None:
     """Create MLflow's SQLite file where it is missing; the user's may be one too.
 
     MLflow cannot open a file again that it made only half of its tables in, so ours gets its place once they are all there.
-    One process at a time may call this (`search.driver.lock.creation_lock`).
+    One process at a time may call this (`search.study.lock.creation_lock`).
 
     Raises:
-        StudyError: it cannot be created.
+        StudyError, StorageError: it cannot be created.
     """
     with naming_the_store(root):
         if users_uri() is None and not store_path(root).exists():
@@ -57,12 +58,17 @@ def create_store(root: Path) -> None:
             open_client(root).search_experiments(max_results=1)
 
 
-def open_client(root: Path) -> MlflowClient:
-    """Return a client of the store; a SQLite store that was moved or copied gets its artifacts' new paths first."""
+def open_client(root: Path, *, own: str = "") -> MlflowClient:
+    """Return a client of the store; a SQLite store that was moved or copied gets its artifacts' new paths first.
+
+    Args:
+        root: The folder of studies.
+        own: The study that this process drives.
+    """
     for name, value in _HTTP.items():
         os.environ.setdefault(name, value)
     if users_uri() is None and store_path(root).is_file():
-        _bring_artifacts_along(root)
+        _bring_artifacts_along(root, own)
     return MlflowClient(tracking_uri=tracking_uri(root))
 
 
@@ -95,7 +101,7 @@ def naming_the_store(root: Path) -> Iterator[None]:
     """Turn an error of MLflow in the block into one that names the store.
 
     Raises:
-        StudyError: the store cannot be used.
+        StudyError, StorageError: the store cannot be used.
     """
     try:
         yield
@@ -112,7 +118,7 @@ def experiment_pages(root: Path) -> dict[str, dict[str, str]]:
     experiment has a shared view of ours.
 
     Raises:
-        StudyError: the store cannot be used.
+        StudyError, StorageError: the store cannot be used.
     """
     with naming_the_store(root):
         experiments = open_client(root).search_experiments(order_by=["last_update_time DESC"])
@@ -134,11 +140,12 @@ _PLACES = (
 """Where MLflow's database keeps absolute paths of artifacts."""
 
 
-def _bring_artifacts_along(root: Path) -> None:
+def _bring_artifacts_along(root: Path, own: str) -> None:
     """Point the studies of a store that was copied or moved to the artifacts beside it.
 
     MLflow records absolute paths and has no call to change them: without this, a copied folder of studies would write
-    its artifacts into the original. Experiments that the user made in the same store keep their places.
+    its artifacts into the original. Experiments that the user made in the same store keep their places, and so do those that
+    another process drives: it knows the folder by its own path, in a container for example.
     """
     here = artifact_root(root)
     with closing(sqlite3.connect(store_path(root), timeout=60)) as connection, connection:
@@ -146,10 +153,9 @@ def _bring_artifacts_along(root: Path) -> None:
             return  # another process is creating it
         for (old,) in connection.execute("SELECT artifact_location FROM experiments").fetchall():
             folder, _, name = str(old).rpartition("/")
-            is_ours = (
-                folder.startswith("file:") and folder.endswith(f"/{here.name}") and (root / unquote(name)).is_dir()
-            )
-            if not is_ours or folder == here.as_uri():
+            study = unquote(name)
+            is_ours = folder.startswith("file:") and folder.endswith(f"/{here.name}") and (root / study).is_dir()
+            if not is_ours or folder == here.as_uri() or (study != own and is_driven(root / study)):
                 continue
             for table, column in _PLACES:
                 connection.execute(

@@ -54,7 +54,7 @@ class Tracking:
         is_hurried: Whether the user asked to end at once.
 
     Raises:
-        StudyError: the store cannot be used now, at the start.
+        StudyError, StorageError: the store cannot be used now, at the start.
     """
 
     def __init__(
@@ -95,9 +95,9 @@ class Tracking:
         self._begin = _Write("the study's run", lambda runs: runs.begin(study_id, description))
         self._put(self._begin)
 
-    def catch_up(self, records: Sequence[TrialRecord]) -> None:
+    def catch_up(self, summary: Summary) -> None:
         """Write what is missing of finished trials: `StudyRuns.catch_up`."""
-        self._put(_Write("earlier trials", lambda runs: runs.catch_up(records)))
+        self._put(_Write("earlier trials", lambda runs: runs.catch_up(summary)))
 
     def started(self, number: int, architecture: Architecture, *, why: str = "") -> None:
         """Open a trial's run: `StudyRuns.started`."""

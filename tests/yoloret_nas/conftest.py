@@ -119,6 +119,9 @@ class InlineExecutor:
     def answer(self, number: int, *, go_on: bool) -> None:
         pass
 
+    def withdraw(self) -> Sequence[int]:
+        return ()
+
     def kill(self, number: int) -> None:
         raise NotImplementedError("a trial in the test's own process cannot be killed")
 

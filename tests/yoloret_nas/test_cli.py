@@ -30,10 +30,10 @@ from mlflow.server.security_utils import is_allowed_host_header, should_block_co
 from PIL import Image
 
 from search.driver.driver import RunResult
-from search.driver.lock import driver_lock
 from search.front.pareto import Reference
 from search.front.summary import Summary
 from search.study.database.storage import open_storage
+from search.study.lock import driver_lock
 from search.study.read_study import read_study, study_names
 from search.study.settings import Keep, SamplerName
 from search.tracking.location import store_path
@@ -509,6 +509,14 @@ def test_no_command_shows_the_credentials_of_a_tracking_uri(
     assert f"note: the page is not in MLflow: MLflow store http://***@{server}" in report.out
     assert ui.out == f"the studies are on a server already: http://***@{server}?token=***\n"
     assert not [called for called in (search, report, ui) if "s3cret" in called.out + called.err]
+
+
+def test_a_report_is_written_though_mlflow_s_file_cannot_be_used(call: Call, copied_study: RealStudy) -> None:
+    (copied_study.root / "mlflow.db").write_bytes(b"no database" * 100)
+    report = call("report", "real", "--dir", copied_study.root)
+    assert report.code == 0, report.said
+    assert "note: the page is not in MLflow: MLflow store" in report.out
+    assert (copied_study.root / "real" / "report.html").is_file()
 
 
 def test_a_fault_of_ours_says_so_and_debug_shows_where(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,10 +4,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from search.cluster import Resources
 from trials.training.gpus import Gpus
 from yoloret_nas import machine
 from yoloret_nas.options.search import ClusterOptions
-from yoloret_nas.workers import choose_workers
+from yoloret_nas.workers import ClusterWorkers, choose_workers
 
 
 @pytest.mark.parametrize(
@@ -94,6 +95,13 @@ def test_the_usable_ones_beside_it_still_train(monkeypatch: pytest.MonkeyPatch) 
         "PyTorch cannot use a GPU that the driver lists: no kernels for the first; trials train on 1 other GPU"
     ]
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "3,5"
+
+
+@pytest.mark.parametrize(("at_once", "expected"), [(None, 9), (4, 4), (16, 9)])
+def test_trainings_use_nodes_that_join_a_cluster_later(at_once: int | None, expected: int) -> None:
+    each = Resources(cpus=1, gpus=0)
+    workers = ClusterWorkers(each=each, fit_now=2, at_once=at_once, device_host=None)
+    assert workers.at_most(9).at_once == expected  # though two fit now
 
 
 def _script(monkeypatch: pytest.MonkeyPatch, gpus: list[tuple[int, int]]) -> None:

@@ -31,7 +31,7 @@ def report(study: str, out: Path | None, root: Path) -> None:
     from rich.console import Console
 
     from search.reports import WORK_NOTE, estimate_words, make_report, write_report_page
-    from search.study.errors import StudyError
+    from search.study.errors import StorageError, StudyError
     from search.study.read_study import read_study
     from search.tracking.runs import log_report
     from yoloret_nas.terminal.refit_table import show_refit
@@ -72,7 +72,7 @@ def report(study: str, out: Path | None, root: Path) -> None:
     try:
         if log_report(root, study, opened.id, page):
             console.print("wrote the page to MLflow, too")
-    except StudyError as error:
+    except (StorageError, StudyError) as error:
         console.print(f"note: the page is not in MLflow: {error.message}", markup=False, soft_wrap=True)
 
 

@@ -42,8 +42,8 @@ def studies(as_json: bool, root: Path) -> None:
 
 
 def _row(opened: "ReadStudy") -> dict[str, Any]:
-    from search.driver.lock import is_driven
     from search.strategy.accuracy.estimates import with_estimates
+    from search.study.lock import is_driven
 
     summary, limit_ms = with_estimates(opened.summary), opened.max_latency_ms
     front = summary.front

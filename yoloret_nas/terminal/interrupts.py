@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from search.driver.driver import StopRequest
+from search.driver.interruption import StopRequest
 
 
 @contextmanager

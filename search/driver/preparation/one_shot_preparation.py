@@ -103,7 +103,8 @@ class OneShotPreparation:
                 "networks taken out of the shared weights score too much alike: the sampler learns nothing from them"
             )
         seconds = sum(result.seconds.values())
-        self._study.shared = SharedRecord(prior=prior, seconds=seconds)
+        losses = tuple((epoch, loss) for epoch, loss, *_ in result.history)
+        self._study.shared = SharedRecord(prior=prior, seconds=seconds, losses=losses)
         best = max(ap for _, ap in scores)
         self._notice(
             f"shared weights trained for {counted(result.epochs, 'epoch(s)')} in {seconds:.0f} s; of "

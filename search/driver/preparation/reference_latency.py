@@ -33,9 +33,9 @@ def slowest_latency_ms(settings: StudySettings, *, num_classes: int, devices: De
     *costlier, cheapest = settings.space.largest(num_classes=num_classes)
     for architecture in costlier:
         try:
-            return devices.measure_ms(architecture, settings, num_classes=num_classes) * _MARGIN
+            return devices.measure(architecture, settings, num_classes=num_classes).median_ms * _MARGIN
         except (DeviceAwayError, UnstableError):
             raise
         except (DeviceError, UnsupportedNetworkError):
             continue
-    return devices.measure_ms(cheapest, settings, num_classes=num_classes) * _MARGIN
+    return devices.measure(cheapest, settings, num_classes=num_classes).median_ms * _MARGIN

@@ -6,21 +6,24 @@ from collections.abc import Callable
 from optuna.samplers import BaseSampler
 
 from search.driver.devices import Devices
+from search.driver.interruption import StopRequest
 from search.strategy import EhviSampler, SpaceSampler, StrategySettings
 from search.strategy.latency.lookup_budget import SHARE
 from search.study.errors import ProposalStoppedError
 from search.study.settings import StudySettings
 from spaces import Architecture
+from trials.latency import DeviceAwayError, DeviceIdentity
 
 
 def make_sampler(
     settings: StudySettings,
     *,
     num_classes: int,
+    identity: DeviceIdentity,
     devices: Devices,
     on_look_up: Callable[[float], None],
     notice: Callable[[str], None],
-    is_stopping: Callable[[], bool] = lambda: False,
+    stop_requested: Callable[[], StopRequest] = lambda: "no",
     workers: Callable[[], int] = lambda: 1,
 ) -> BaseSampler:
     """Return the study's sampler.
@@ -28,11 +31,12 @@ def make_sampler(
     Args:
         settings: The study.
         num_classes: Classes of its detectors, for samplers that measure.
+        identity: The study's device, on which alone latencies count.
         devices: Measure latencies for a proposal.
         on_look_up: Called with the seconds of each measurement made for a proposal.
         notice: Called with a note for the user about each such measurement that failed.
-        is_stopping: Asked before each such measurement, of which a proposal may need dozens: whether the user has ended the
-            run. Then the sampler raises `ProposalStoppedError`.
+        stop_requested: Asked before and during each such measurement, of which a proposal may need dozens: whether the user
+            wants to end. Then the sampler raises `ProposalStoppedError`.
         workers: Returns how many trials run at once.
     """
     if settings.sampler != "ehvi":
@@ -43,16 +47,19 @@ def make_sampler(
 
     def look_up_ms(architecture: Architecture) -> float:
         nonlocal is_told
-        if is_stopping():
+        if stop_requested() != "no":
             raise ProposalStoppedError
         if not is_told:
             notice(f"measuring latencies of candidates, for at most {SHARE:.0%} of the time of trainings")
             is_told = True
         began = time.monotonic()
         try:
-            return devices.measure_ms(architecture, settings, num_classes=num_classes)
+            latency = devices.measure(architecture, settings, num_classes=num_classes, stop_requested=stop_requested)
         finally:
             on_look_up(time.monotonic() - began)
+        if lines := latency.device.differences(identity):  # it has restarted, for example: its clocks are free again
+            raise DeviceAwayError(f"device {settings.device} has changed since the search began: {'; '.join(lines)}")
+        return latency.median_ms
 
     return EhviSampler(
         settings.space,

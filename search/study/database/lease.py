@@ -1,6 +1,6 @@
 """The lease of a study: which driver has it, noted in its database, so that drivers on other hosts are told.
 
-A lock of the file system (`search.driver.lock`) is dropped with its holder, but not every network file system has it between
+A lock of the file system (`search.study.lock`) is dropped with its holder, but not every network file system has it between
 hosts. So the driver also notes itself in the study, and counts up every few seconds while it lives. No clock is compared:
 hosts' clocks differ, and jump.
 """

@@ -11,6 +11,8 @@ INTERRUPTED = "interrupted"
 """User attribute of a trial that ended with its driver; its architecture is free again."""
 WHY = "why"
 """User attribute of a trial: why its architecture was proposed, in one sentence."""
+PRUNE_REASON = "prune_reason"
+"""User attribute of a trial that was told to stop: the figures of the decision."""
 LOOKUP = "lookup:"
 """Prefix of the study's attributes that hold latencies in ms measured for proposals, by network (`Encoder.network`);
 infinity where the device cannot run it."""

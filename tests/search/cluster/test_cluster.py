@@ -15,14 +15,18 @@ import pytest
 from optuna.trial import TrialState
 
 from search.driver.executor import Progressed
+from search.driver.experiment import run_experiment
 from search.driver.search import run_search
 from search.study.database.storage import open_storage
+from search.study.experiment import ExperimentSettings, Variant
 from search.study.read_study import read_study
 from search.study.settings import StudySettings
+from spaces import Architecture, YoloRetError
 from tests.search.conftest import MakeSettings
 from tests.search.driver.scripted import FEW, RecordingView
 from trials.progress import Progress
 from trials.training import TrainSettings
+from trials.training.settings import LAST_FILE
 from trials.trial_result import TrialRequest
 
 ray = pytest.importorskip("ray", reason="the extra [cluster] is not installed")
@@ -99,6 +103,21 @@ def _search(
     devices = ClusterDevices.on(device_host)
     executor = RayExecutor(devices=devices, each=ONE, workers=workers, notice=view.noticed)
     return executor, run_search(settings, executor=executor, devices=devices, view=view, **more)
+
+
+def _request(number: int, architecture: Architecture, folder: Path) -> TrialRequest:
+    return TrialRequest(
+        study_id="a study",
+        number=number,
+        architecture=architecture,
+        dataset="shapes",
+        skip_broken=False,
+        device="cpu",
+        max_latency_ms=None,
+        train=TrainSettings(),
+        work_dir=folder,
+        latency_cache=folder / "latency.db",
+    )
 
 
 @pytest.fixture
@@ -179,21 +198,37 @@ def test_trials_in_the_queue_of_the_device_are_not_silent(
     devices = ClusterDevices("bench", {"cpu": Meter})
     monkeypatch.setattr(ray_executor, "_SIGN_OF_LIFE_S", 0.0)
     executor = RayExecutor(devices=devices, each=ONE)
-    executor.start(
-        TrialRequest(
-            study_id="a study",
-            number=7,
-            architecture=next(iter(FEW)),
-            dataset="shapes",
-            skip_broken=False,
-            device="cpu",
-            max_latency_ms=None,
-            train=TrainSettings(),
-            work_dir=tmp_path,
-            latency_cache=tmp_path / "latency.db",
-        )
-    )
+    executor.start(_request(7, next(iter(FEW)), tmp_path))
     assert executor.events(timeout_s=0.0) == [Progressed(number=7, progress=Progress(phase="measure"))]
+    assert executor.close() == []
+
+
+def test_another_actor_measures_what_waited_behind_one_that_hangs(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, *_ = FEW
+
+    class Meter:
+        def __init__(self, device: str) -> None: ...
+
+        def is_there(self) -> bool:
+            return True
+
+        def measure(self, architecture: Architecture, cache: str, *, num_classes: int) -> YoloRetError:
+            if architecture == first:
+                time.sleep(3600)
+            return YoloRetError("it was measured")
+
+    monkeypatch.setattr(devices, "Meter", Meter)
+    executor = RayExecutor(devices=ClusterDevices.on("bench"), each=ONE)
+    executor.start(_request(7, first, tmp_path))
+    executor.start(_request(8, second, tmp_path))
+    assert [event.number for event in executor.events(timeout_s=1.0)] == [7, 8]
+    monkeypatch.setattr(executor, "_fill_slots", lambda: None)
+    executor.kill(7)
+    _await(lambda: bool(executor._waiting), executor)
+    (request,) = executor._waiting
+    assert (request.number, str(request.measured["cpu"])) == (8, "it was measured")
     assert executor.close() == []
 
 
@@ -205,6 +240,34 @@ def test_an_interrupted_search_ends_at_once_and_is_resumed(cluster: Any, chosen:
     assert executor.close() == []
     _, again = _search(chosen, RecordingView())
     assert [record.result.state for record in again.summary.records] == ["complete"] * 4
+
+
+def test_an_interrupted_full_training_goes_on_after_its_last_whole_epoch(cluster: Any, root: Path) -> None:
+    train = TrainSettings(epochs=1000)
+    settings = ExperimentSettings(
+        name="full", dataset="shapes:train=8,val=4,size=64", device="cpu", train=train, root=root
+    )
+
+    def train_to(epoch: int) -> list[int]:
+        view, found = RecordingView(), ClusterDevices.on("bench")
+
+        def epochs() -> list[int]:
+            return [progress.epoch for _, progress in view.progress if progress.phase == "train"]
+
+        run_experiment(
+            settings,
+            [Variant(label="one", architecture=next(iter(FEW)))],
+            executor=RayExecutor(devices=found, each=ONE, workers=1),
+            devices=found,
+            view=view,
+            stop_requested=lambda: "now" if max(epochs(), default=0) >= epoch else "no",
+        )
+        return epochs()
+
+    root.mkdir(exist_ok=True)
+    first = train_to(3)
+    assert (settings.trial_folder(0) / LAST_FILE).is_file()
+    assert train_to(1)[0] >= first[-1] >= 3
 
 
 def test_one_more_slot_waits_than_fit_so_that_the_autoscaler_is_told(cluster: Any) -> None:

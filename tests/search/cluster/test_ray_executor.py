@@ -1,7 +1,7 @@
 """What an executor of a cluster makes of faults, without a cluster."""
 
 import time
-from collections import deque
+from collections import Counter, deque
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,9 +10,10 @@ import pytest
 import ray
 
 from search.cluster.connection import ClusterError
-from search.cluster.ray_executor import RayExecutor, Stage, _Slot
+from search.cluster.ray_executor import RayExecutor, Stage, _Measuring, _Slot
 from search.cluster.slot import Slot
 from search.driver.executor import Finished, Lost, Progressed
+from trials.training import TrainSettings
 from trials.trial_result import TrialResult
 
 
@@ -20,7 +21,7 @@ def make_executor(notes: list[str], slots: list[_Slot]) -> RayExecutor:
     executor = object.__new__(RayExecutor)  # without the cluster that its constructor asks for slots
     executor._notice, executor._slots, executor._grown = notes.append, slots, 0.0
     executor._waiting, executor._measuring = deque(), {}
-    executor._stillborn, executor._fault = 0, None
+    executor._stillborn, executor._fault, executor._barred, executor._unopened = 0, None, set(), Counter()
     return executor
 
 
@@ -95,3 +96,114 @@ def test_the_copy_of_a_parent_goes_with_its_trial(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"weights")
     assert slot.fetch(3) == {"result.json": b"{}"}
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["parent-4"]
+
+
+def test_a_node_with_a_full_disk_is_used_no_more_and_the_last_one_ends_the_run() -> None:
+    request: Any = SimpleNamespace(number=3, train=TrainSettings())
+    slots = [
+        _Slot(actor=None, stage="running", reference=None, host=host, node=f"id of {host}", request=request)
+        for host in ("full", "full", "other")
+    ]
+    executor = make_executor([], slots)
+    executor._is_closed = True  # so that it asks no cluster for slots
+    executor._fetch = lambda slot: None  # type: ignore[method-assign]
+    full = Finished(
+        number=3, result=TrialResult(state="failed", reason="No space left on device: /x", is_outside_fault=True)
+    )
+    reason = "node full: No space left on device: /x; it takes no further trial in this run"
+    assert executor._hear_trial(slots[0], [full]) == [Lost(number=3, reason=reason)]
+    assert executor.capacity == 2  # the slot on the other node, and one more
+    executor._waiting.append(request)
+    executor._fill_slots()
+    assert (slots[0].stage, len(executor._waiting)) == ("idle", 1)
+    (event,) = executor._hear_trial(slots[2], [full])
+    assert isinstance(event, Finished)
+    assert event.result.is_outside_fault
+    assert event.result.reason == "node other: No space left on device: /x"
+
+
+def test_an_interrupted_training_goes_on_after_its_last_whole_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def giving(answer: object) -> SimpleNamespace:
+        return SimpleNamespace(remote=lambda *arguments: answer)
+
+    monkeypatch.setattr("ray.get", lambda reference, timeout=None: reference)
+    actor: Any = SimpleNamespace(fetch=giving({"last.ckpt": b"three epochs"}), clean=giving(None))
+    actor.start = SimpleNamespace(remote=lambda *arguments: arguments)
+    request: Any = SimpleNamespace(number=3, parent=None, work_dir=tmp_path, train=TrainSettings(is_resumable=True))
+    first, again = (_Slot(actor=actor, stage="running", reference=None, request=request) for _ in range(2))
+    executor = make_executor([], [])
+    assert executor._close(first, []) == []
+    executor._start_in(again, request)
+    assert again.reference == (request, None, b"three epochs")
+    actor.fetch = giving({"result.json": b"{}"})
+    ended = Finished(number=3, result=TrialResult(state="complete", ap=0.5))
+    assert executor._hear_trial(again, [ended]) == [ended]
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_what_has_no_slot_yet_can_be_withdrawn() -> None:
+    requests: list[Any] = [SimpleNamespace(number=number) for number in range(3)]
+    executor = make_executor([], [_Slot(actor=None, stage="running", reference=None, request=requests[0])])
+    executor._waiting.append(requests[1])
+    executor._measuring[2] = _Measuring(request=requests[2], references={})
+    assert sorted(executor.withdraw()) == [1, 2]
+    assert executor.withdraw() == []
+    assert [slot.request for slot in executor._slots] == requests[:1]
+
+
+def test_slots_that_end_while_they_open_the_data_are_told_once_and_lose_the_trial_in_the_end() -> None:
+    notes: list[str] = []
+    executor = make_executor(notes, [])
+    request: Any = SimpleNamespace(number=3)
+    events: list[Any] = []
+    stages: tuple[Stage, ...] = ("starting", "receiving", "starting")
+    for stage in stages:
+        slot = _Slot(actor=None, stage=stage, reference=None, host="small", request=request)
+        executor._slots.append(slot)
+        executor._waiting.clear()
+        events += executor._on_loss(slot, ray.exceptions.RayActorError(error_msg="The actor died.\nout of memory"))
+        assert list(executor._waiting) == ([] if events else [request])
+    reason = "3 slots ended while they opened its data, the last one on node small: out of memory"
+    assert events == [Lost(number=3, reason=reason)]
+    assert notes == ["a slot ended while it opened the data, trial 3 waits for another one: node small: out of memory"]
+
+
+class Meters:
+    """Devices whose measurements never end."""
+
+    num_made, is_there = 0, False
+
+    def meter(self, device: str) -> Any:
+        self.num_made += not self.is_there
+        self.is_there = True
+        maker = self.num_made
+        return SimpleNamespace(measure=SimpleNamespace(remote=lambda network, *_, **__: f"{network} by meter {maker}"))
+
+    def end_meter(self, device: str) -> None:
+        self.is_there = False
+
+
+def test_a_measurement_that_hangs_is_silent_and_ends_with_its_meter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.wait", lambda references, **_: ([], references))
+    executor: Any = make_executor([], [])
+    executor._devices = Meters()
+
+    def heard() -> list[int]:
+        executor._lived = float("-inf")
+        return [event.number for event in executor._signs_of_life()]
+
+    for number in range(3):
+        more = {"device": "nano", "also_measure": (), "latency_cache": Path("latency.db"), "num_classes": 3}
+        executor.start(SimpleNamespace(number=number, architecture=f"network {number}", **more))
+    assert heard() == [0, 1, 2]
+    assert heard() == [1, 2]  # the first one is measured
+    executor.kill(0)
+    assert [one.references["nano"] for one in executor._measuring.values()] == [
+        "network 1 by meter 2",
+        "network 2 by meter 2",
+    ]
+    assert heard() == [2]
+    executor.kill(2)  # it only waited
+    assert executor._measuring[1].references["nano"] == "network 1 by meter 2"

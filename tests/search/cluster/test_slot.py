@@ -31,9 +31,12 @@ def test_a_training_of_shared_weights_that_was_lost_starts_again_in_its_folder(
         work_dir=Path("of the driver"),
         latency_cache=Path("of the driver"),
     )
-    assert slot.start(request, None)
+    assert slot.start(request, None, b"of the driver's copy")
+    assert (tmp_path / "-1" / "last.ckpt").read_bytes() == b"of the driver's copy"
     (tmp_path / "-1" / "last.ckpt").write_bytes(b"of the first epochs")
+    (tmp_path / "-1" / "last.partial.ckpt").write_bytes(b"of the fir")
     executor.kill(-1)
-    assert slot.start(request, None)
-    assert (tmp_path / "-1" / "last.ckpt").is_file()
+    assert slot.start(request, None, b"of the driver's copy")
+    assert (tmp_path / "-1" / "last.ckpt").read_bytes() == b"of the first epochs"
     assert [(one.dataset, one.work_dir) for one in executor.started] == [("the node's own copy", tmp_path / "-1")] * 2
+    assert slot.fetch(-1) == {"last.ckpt": b"of the first epochs"}

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -191,6 +192,9 @@ class ScriptedExecutor:
         self.answers.append((number, go_on))
         self._waiting[number] = go_on
 
+    def withdraw(self) -> Sequence[int]:
+        return ()
+
     def kill(self, number: int) -> None:
         del self._running[number]
         self.killed.append(number)
@@ -238,13 +242,13 @@ class RecordingView:
 
 
 class Measures(LocalDevices):
-    """Devices whose measurements a function stands for."""
+    """Devices whose measurements a function stands for; their latencies are of `IDENTITY`."""
 
     def __init__(self, measure_ms: Callable[..., float]) -> None:
         self._measure_ms = measure_ms
 
-    def measure_ms(self, architecture: Architecture, settings: StudySettings, *, num_classes: int) -> float:
-        return self._measure_ms(architecture, settings, num_classes=num_classes)
+    def measure(self, architecture: Architecture, settings: StudySettings, *, num_classes: int, **_: Any) -> Latency:
+        return latency(self._measure_ms(architecture, settings, num_classes=num_classes))
 
 
 @dataclass
@@ -287,8 +291,8 @@ class RecordingTracking:
     def begin(self, study_id: str, description: Mapping[str, str]) -> None:
         pass
 
-    def catch_up(self, records: Sequence[TrialRecord]) -> None:
-        self._runs.caught_up.append([record.number for record in records])
+    def catch_up(self, summary: Summary) -> None:
+        self._runs.caught_up.append([record.number for record in summary.records])
 
     def started(self, number: int, architecture: Architecture, *, why: str = "") -> None:
         self._runs.started.append(number)

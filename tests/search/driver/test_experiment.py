@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from search.driver.driver import RunResult, StopRequest
+from search.driver.driver import RunResult
 from search.driver.executor import Event, Finished, Progressed
 from search.driver.experiment import run_experiment
+from search.driver.interruption import StopRequest
 from search.driver.repeated_failure import RepeatedFailureError
 from search.front.pareto import Reference
 from search.front.record import TrialRecord
@@ -32,6 +33,7 @@ from tests.search.driver.scripted import (
     StandInDevice,
     fail_with,
     find_device_away,
+    lose_with,
     play_trial,
     write_yolo,
 )
@@ -164,6 +166,17 @@ def test_failed_variants_come_after_the_others_and_do_not_end_the_experiment(run
     results, executor = run(scripts=dict.fromkeys(range(3), fail_and_write))
     assert [request.number for request in executor.started] == [3, 0, 1, 2]
     assert [record.result.state for record in results] == ["failed"] * 3 + ["complete"]
+
+
+def test_losses_of_one_seed_do_not_fail_another(run: Run) -> None:
+    left = {0: 2, 1: 2}
+
+    def lose_twice(request: TrialRequest) -> Generator[Event, bool | None, None]:
+        left[request.number] -= 1
+        yield from (lose_with("its node is gone") if left[request.number] >= 0 else play_and_write)(request)
+
+    records, _ = run(VARIANTS[:2], scripts={0: lose_twice, 1: lose_twice})
+    assert [record.result.state for record in records] == ["complete", "complete"]
 
 
 def test_a_failed_training_goes_on_from_its_last_checkpoint(run: Run, root: Path) -> None:

@@ -20,9 +20,9 @@ from optuna.trial import TrialState
 from PIL import Image
 
 from search.driver.devices import LocalDevices
-from search.driver.driver import OutsideFaultError, RunResult, StopRequest
+from search.driver.driver import OutsideFaultError, RunResult
 from search.driver.executor import Event, Finished, Progressed
-from search.driver.lock import driver_lock
+from search.driver.interruption import StopRequest
 from search.driver.preparation.reference_latency import slowest_latency_ms
 from search.driver.repeated_failure import RepeatedFailureError
 from search.driver.search import SearchWork, run_search
@@ -31,6 +31,7 @@ from search.front.summary import Summary
 from search.strategy.optuna_samplers import SpaceSampler
 from search.study.database.storage import open_storage
 from search.study.errors import StudyError
+from search.study.lock import driver_lock
 from search.study.read_study import EXPERIMENT_FILE, read_study, study_names
 from search.study.settings import StudySettings
 from search.study.study import Study
@@ -400,6 +401,28 @@ def test_finish_ends_after_the_running_trials(settings: MakeSettings, device: St
     assert tracking.status == ["KILLED"]
 
 
+def test_finish_trains_nothing_that_waits_for_a_machine(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    class Waiting(ScriptedExecutor):
+        """On a cluster, the second of two trials is only measured."""
+
+        def withdraw(self) -> Sequence[int]:
+            numbers = [number for number in self._running if number == 1]
+            for number in numbers:
+                self.kill(number)
+            return numbers
+
+    executor, view = Waiting(capacity=2), RecordingView()
+    outcome = run_search(settings(), executor=executor, view=view, stop_requested=once_started(executor, 2, "finish"))
+    assert outcome.ending == "interrupted"
+    assert [record.number for record in outcome.summary.records] == [0]
+    assert view.given_up == tracking.interrupted == [1]
+    again = ScriptedExecutor()
+    run_search(settings(), executor=again, view=RecordingView())
+    assert again.started[0].architecture == executor.started[1].architecture
+
+
 def test_an_end_during_the_last_trial_counts_and_the_study_is_whole(
     settings: MakeSettings, device: StandInDevice, tracking: Runs
 ) -> None:
@@ -562,6 +585,29 @@ def test_a_result_written_before_the_driver_was_killed_is_taken(
     assert [request.number for request in again.started] == [2, 3]
     assert outcome.summary.records[1].architecture == first.started[1].architecture
     assert outcome.summary.records[1].result.state == "complete"
+
+
+def test_a_trial_that_was_stopped_before_its_driver_was_killed_keeps_the_reason(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    def stop_unheard(request: TrialRequest) -> Generator[Event, bool | None, None]:
+        play = play_trial(request)
+        event = next(play)
+        while not isinstance(event, Finished):
+            event = play.send((yield event))
+        request.work_dir.mkdir(parents=True)
+        result = dataclasses.replace(event.result, reason="stopped")  # a trial does not know why
+        write_result(request.work_dir, result, study_id=request.study_id, architecture=request.architecture)
+        yield from kill_driver(request)
+
+    train = dataclasses.replace(settings().train, epochs=4)
+    whole = search(settings(name="whole", budget=16, train=train)).summary
+    pruned = next(record for record in whole.records if record.result.state == "pruned")
+    broken = settings(budget=16, train=train)
+    with pytest.raises(DriverKilledError):
+        search(broken, scripts={pruned.number: stop_unheard})
+    recovered = search(broken).summary.records[pruned.number].result
+    assert (recovered.state, recovered.reason) == ("pruned", pruned.result.reason)
 
 
 def _played(request: Any) -> list[TrialResult]:
@@ -1076,7 +1122,7 @@ def test_a_driver_measures_alone_on_the_machine(
     was_alone = []
     monkeypatch.setattr(costly, "measure", lambda path: was_alone.append(is_measuring()) or latency(1.0))
     root.mkdir(exist_ok=True)
-    LocalDevices().measure_ms(next(iter(FEW)), settings(space=FEW), num_classes=3)
+    LocalDevices().measure(next(iter(FEW)), settings(space=FEW), num_classes=3)
     assert was_alone == [True]
 
 

@@ -15,7 +15,8 @@ from search.front.record import TrialRecord
 from search.front.summary import Summary
 from search.reports.files import write_reports
 from search.study.errors import StudyError
-from search.study.settings import StudySettings
+from search.study.experiment import ExperimentSettings
+from search.study.settings import RunSettings
 from search.tracking.runs import (
     FRONT_TAG,
     KIND_TAG,
@@ -33,14 +34,14 @@ from tests.search.conftest import DATASET, MakeSettings
 from tests.search.driver.scripted import DriverKilledError, RecordingView, ScriptedExecutor, StandInDevice, kill_driver
 from tests.search.records import record, summary
 from trials.progress import Progress
-from trials.training import CHECKPOINT_FILE
+from trials.training import CHECKPOINT_FILE, TrainSettings
 from trials.trial_result import ARCHITECTURE_FILE, DETECTIONS_FILE, ONNX_FILE, RESULT_FILE
 
 PARENT = "mlflow.parentRunId"
 HISTORY = ((1, 2.0, None, None), (2, 1.0, 0.3, 0.5), (3, 0.9, None, None), (4, 0.8, 0.4, 0.6))
 
 
-def open_runs(settings: StudySettings, *, study_id: str = "one") -> StudyRuns:
+def open_runs(settings: RunSettings, *, study_id: str = "one") -> StudyRuns:
     opened = StudyRuns(settings)
     opened.begin(study_id, {"space": "some", "dataset": "shapes", "fingerprint": "f00d"})
     return opened
@@ -51,11 +52,11 @@ def end(opened: StudyRuns, whole: Summary, *, status: str, files: Sequence[Path]
     opened.end(whole, status=status, files=files)
 
 
-def client(settings: StudySettings) -> MlflowClient:
+def client(settings: RunSettings) -> MlflowClient:
     return MlflowClient(tracking_uri=tracking_uri(settings.root))
 
 
-def runs(settings: StudySettings, experiment: str = "study", *, study_id: str = "one") -> tuple[Run, dict[int, Run]]:
+def runs(settings: RunSettings, experiment: str = "study", *, study_id: str = "one") -> tuple[Run, dict[int, Run]]:
     """Give the study's run and those of its trials, the newest of each number."""
     found = client(settings).get_experiment_by_name(experiment)
     assert found is not None
@@ -67,15 +68,15 @@ def runs(settings: StudySettings, experiment: str = "study", *, study_id: str = 
     return parent, {int(run.data.tags[TRIAL_TAG]): run for run in children}
 
 
-def curve(settings: StudySettings, run: Run, name: str) -> list[tuple[int, float]]:
+def curve(settings: RunSettings, run: Run, name: str) -> list[tuple[int, float]]:
     return [(point.step, point.value) for point in client(settings).get_metric_history(run.info.run_id, name)]
 
 
-def artifacts(settings: StudySettings, run: Run) -> set[str]:
+def artifacts(settings: RunSettings, run: Run) -> set[str]:
     return {entry.path for entry in client(settings).list_artifacts(run.info.run_id)}
 
 
-def leave_files(settings: StudySettings, number: int) -> None:
+def leave_files(settings: RunSettings, number: int) -> None:
     folder = settings.trial_folder(number)
     folder.mkdir(parents=True)
     for name in (ARCHITECTURE_FILE, RESULT_FILE, ONNX_FILE, CHECKPOINT_FILE, DETECTIONS_FILE):
@@ -297,6 +298,30 @@ def test_estimates_are_written_when_the_run_ends(settings: MakeSettings) -> None
     assert "ap_estimate" not in metrics[2]
 
 
+def test_the_note_of_a_study_with_many_classes_fits_into_a_database(settings: MakeSettings) -> None:
+    opened = StudyRuns(settings())
+    opened.begin("one", {"space": "some", "classes": ", ".join(f"class {number}" for number in range(1000))})
+    note = runs(settings())[0].data.tags["mlflow.note.content"]
+    assert note.startswith("- **space**: some\n- **classes**: class 0, class 1")
+    assert len(note) == 8000  # PostgreSQL refuses more
+
+
+def test_a_run_deleted_by_hand_leaves_the_others_their_marks(settings: MakeSettings) -> None:
+    chosen = settings()
+    chosen.folder.mkdir()
+    tracking = open_runs(chosen)
+    trials = record(0, 0.2, 30.0), record(1, 0.3, 50.0)
+    for trial in trials:
+        tracking.finished(trial, seconds=1.0)
+    client(chosen).delete_run(runs(chosen)[1][0].info.run_id)
+    estimates = {0: Estimate(ap=0.19, std=0.01), 1: Estimate(ap=0.26, std=0.02)}
+    end(open_runs(chosen), replace(summary(*trials), estimates=estimates), status="FINISHED")
+    parent, children = runs(chosen)
+    assert parent.info.status == "FINISHED"
+    assert children[1].data.metrics["ap_estimate"] == 0.26
+    assert children[1].data.tags[RANK_TAG] == "002"
+
+
 def test_the_newest_estimate_is_shown_though_the_clock_was_set_back(
     settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,7 +347,7 @@ def test_what_a_killed_driver_did_not_write_is_written_on_resume(settings: MakeS
     killed.scored(1, Progress(phase="train", epoch=2, loss=1.0, ap=0.3))
     killed.started(3, trials[3].architecture)  # it was interrupted: the study knows no result of it
 
-    open_runs(chosen).catch_up(trials[:3])  # number 2 is not here at all
+    open_runs(chosen).catch_up(summary(*trials[:3]))  # number 2 is not here at all
     parent, children = runs(chosen)
     assert parent.info.status == "RUNNING"
     assert {number: run.info.status for number, run in children.items()} == dict.fromkeys(range(3), "FINISHED")
@@ -334,8 +359,30 @@ def test_what_a_killed_driver_did_not_write_is_written_on_resume(settings: MakeS
     assert children[0].data.metrics["seconds"] == 5.0
 
     before = {number: run.info.end_time for number, run in children.items()}
-    open_runs(chosen).catch_up(trials[:3])  # all is there: nothing is written again
+    open_runs(chosen).catch_up(summary(*trials[:3]))  # all is there: nothing is written again
     assert {number: run.info.end_time for number, run in runs(chosen)[1].items()} == before
+
+
+def test_the_curves_of_the_study_that_a_killed_driver_did_not_write_are_written_on_resume(
+    settings: MakeSettings,
+) -> None:
+    chosen, trials = settings(), [record(number, 0.2 + 0.1 * number, 30.0) for number in range(3)]
+    killed, whole = open_runs(chosen), summary(*trials)
+    killed.update(summary(*trials[:2]))
+    for _ in range(2):
+        open_runs(chosen).catch_up(whole)
+    parent, _ = runs(chosen)
+    assert sorted(curve(chosen, parent, "hypervolume")) == list(enumerate(whole.hypervolume_by_trial, 1))
+    assert sorted(curve(chosen, parent, "trials_complete")) == [(1, 1.0), (2, 2.0), (3, 3.0)]
+
+
+def test_trainings_without_a_reference_point_of_their_own_have_no_hypervolume(settings: MakeSettings) -> None:
+    root = settings().root
+    chosen = ExperimentSettings(name="study", dataset=DATASET, device="cpu", train=TrainSettings(), root=root)
+    open_runs(chosen).update(summary(record(0, 0.4, 20.0)))
+    metrics = runs(chosen)[0].data.metrics
+    assert metrics["front_size"] == 1.0
+    assert "hypervolume" not in metrics
 
 
 def test_a_training_tried_again_while_the_store_was_away_is_written_on_resume(settings: MakeSettings) -> None:
@@ -343,7 +390,7 @@ def test_a_training_tried_again_while_the_store_was_away_is_written_on_resume(se
     open_runs(chosen).finished(record(0, None, None, state="failed", reason="the loss is nan"), seconds=5.0)
     for _ in range(2):
         again = open_runs(chosen)
-        again.catch_up([record(0, 0.4, 20.0)])
+        again.catch_up(summary(record(0, 0.4, 20.0)))
     (experiment,) = client(chosen).search_experiments(filter_string="name = 'study'")
     found = client(chosen).search_runs([experiment.experiment_id], f"tags.`{TRIAL_TAG}` = '0'")
     (complete,) = found
@@ -407,7 +454,7 @@ def test_studies_that_share_an_experiment_leave_each_other_alone(
     running = open_runs(one)
     running.started(0, trial.architecture)
     second = open_runs(other, study_id="two")
-    second.catch_up([trial])
+    second.catch_up(summary(trial))
     end(second, summary(trial), status="FINISHED")
     parent, children = runs(one, "shared")
     assert parent.info.status == "RUNNING"
@@ -449,10 +496,10 @@ def test_an_experiment_that_was_restored_has_one_run_a_trial(settings: MakeSetti
     tracking.started(0, trial.architecture)
     tracking.interrupted(0)
     tracking.finished(record(1, None, None, state="failed", reason="the loss is nan"), seconds=5.0)
-    open_runs(chosen).catch_up([trial])
+    open_runs(chosen).catch_up(summary(trial))
     client(chosen).delete_experiment(tracking.experiment_id)
     client(chosen).restore_experiment(tracking.experiment_id)
-    open_runs(chosen).catch_up([trial])
+    open_runs(chosen).catch_up(summary(trial))
     (run,) = runs(chosen)[1].values()
     assert run.data.tags[STATE_TAG] == "complete"
 

@@ -20,6 +20,7 @@ from search.credentials import without_credentials
 from search.driver.search import run_search
 from search.study.database.storage import open_storage
 from search.study.errors import StorageError, StudyError
+from search.study.lock import driver_lock
 from search.study.settings import StudySettings
 from search.tracking import runs, tracking
 from search.tracking.location import shown_uri, store_path
@@ -45,8 +46,8 @@ class Store:
     """While it is clear, calls hang."""
     calls: list[str] = field(default_factory=list)
 
-    def open(self, root: Path) -> "Store":
-        self._client = open_client(root)
+    def open(self, root: Path, *, own: str = "") -> "Store":
+        self._client = open_client(root, own=own)
         return self
 
     def __getattr__(self, name: str) -> Any:
@@ -286,6 +287,25 @@ def test_a_moved_folder_of_studies_keeps_its_registered_models(settings: MakeSet
     assert there.startswith((moved.root / "mlartifacts").as_uri())
     assert found.get_model_version("detector", "1").source == f"{there}/detector-1"
     assert found.get_model_version_download_uri("detector", "1") == f"{there}/detector-1"
+
+
+def test_a_search_that_knows_the_folder_by_another_path_keeps_its_artifacts(
+    settings: MakeSettings, tmp_path: Path
+) -> None:
+    """In a container, for example, while a command outside it reads."""
+    chosen, outside = settings(), tmp_path / "outside"
+    chosen.folder.mkdir()
+    opened = runs.StudyRuns(chosen)
+    opened.begin("one", {})
+    uri = open_client(chosen.root).get_run(opened.parent_run_id).info.artifact_uri
+    chosen.root.rename(outside)  # as if it were mounted there
+    with driver_lock(outside / "study"):
+        experiment_pages(outside)
+        assert open_client(outside).get_run(opened.parent_run_id).info.artifact_uri == uri
+        again = runs.StudyRuns(settings(root=outside))  # the driver itself
+        again.begin("one", {})
+        there = open_client(outside).get_run(opened.parent_run_id).info.artifact_uri
+    assert there.startswith((outside / "mlartifacts").as_uri())
 
 
 @pytest.mark.parametrize("location", ["s3://bucket/mlartifacts/study", "file:///data/mlartifacts/7"])

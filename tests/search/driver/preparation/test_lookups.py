@@ -1,16 +1,25 @@
 """How many latencies a search measures for its proposals, beside those of the trials."""
 
+import os
+import signal
 from collections.abc import Callable, Generator
+from dataclasses import replace
 
+import optuna
 import pytest
 
-from search.driver.driver import RunResult, StopRequest
+from search.driver.driver import RunResult
 from search.driver.executor import Event, Finished
+from search.driver.interruption import StopRequest
 from search.driver.search import run_search
+from search.strategy.ehvi_sampler import FAILED_LOOKUPS
+from search.study.database.storage import open_storage
+from search.study.database.trial_attributes import LOOKUP
 from search.study.settings import StudySettings
 from spaces import Architecture
 from tests.search.conftest import MakeSettings
 from tests.search.driver.scripted import (
+    IDENTITY,
     Measures,
     RecordingView,
     Runs,
@@ -20,6 +29,7 @@ from tests.search.driver.scripted import (
     fake_latency_ms,
     latency,
 )
+from trials.latency import DeviceAwayError, DeviceError, Latency
 from trials.trial_result import TrialRequest, TrialResult
 
 
@@ -114,3 +124,51 @@ def test_a_run_that_is_ended_while_a_proposal_measures_ends_before_the_next_meas
     assert (len(seen), executor.started, result.ending) == (2, [], "interrupted")
     result, _ = search(lambda: "no")
     assert (result.ending, len(result.summary.records)) == ("done", 3)
+
+
+def test_a_device_that_restarted_with_other_clocks_gives_no_latency(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen, seen = settings(sampler="ehvi", budget=3, max_latency_ms=30.0), list[str]()  # six look-ups come first
+    free = replace(IDENTITY, settings={**IDENTITY.settings, "clocks": "free"})
+
+    def measure(architecture: Architecture, *args: object, **options: object) -> tuple[Latency, bool]:
+        seen.append(architecture.key)
+        known = latency(fake_latency_ms(architecture))
+        return (replace(known, device=free) if len(seen) == 3 else known), False
+
+    monkeypatch.setattr("search.driver.devices.measure_architecture", measure)
+    message = "device cpu has changed since the search began: clocks: — → free; 0 of 3 trials are finished"
+    with pytest.raises(DeviceAwayError, match=message):
+        run_search(chosen, executor=ScriptedExecutor(), view=RecordingView())
+    stored = optuna.load_study(study_name=chosen.name, storage=open_storage(chosen.root)).user_attrs
+    assert sum(name.startswith(LOOKUP) for name in stored) == 2
+    assert not any(name.startswith(FAILED_LOOKUPS) for name in stored)
+    assert run_search(chosen, executor=ScriptedExecutor(), view=RecordingView()).ending == "done"
+    assert seen.count(seen[2]) == 2  # it is measured again
+
+
+def test_a_second_interrupt_ends_a_measurement_for_a_proposal(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[int] = []
+    requests: tuple[StopRequest, ...] = ("no", "finish", "now")
+
+    def measure(architecture: Architecture, *args: object, **options: object) -> tuple[Latency, bool]:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert len(heard) == 1  # it is not ended yet
+            os.kill(os.getpid(), signal.SIGINT)
+            raise AssertionError("it goes on for hours")
+        except Exception as error:  # as of a runtime whose errors have nothing in common
+            raise DeviceError(str(error)) from error
+
+    monkeypatch.setattr("search.driver.devices.measure_architecture", measure)
+    chosen, view = settings(sampler="ehvi", budget=3, max_latency_ms=30.0), RecordingView()
+    before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    try:
+        result = run_search(chosen, executor=ScriptedExecutor(), view=view, stop_requested=lambda: requests[len(heard)])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (result.ending, len(heard)) == ("interrupted", 2)
+    assert not [notice for notice in view.notices if "no latency" in notice]

@@ -123,6 +123,17 @@ def test_a_resumed_search_trains_no_shared_weights_again(
     assert executor.started[0].is_shared
 
 
+def test_the_curve_of_the_shared_weights_is_the_study_s_and_can_be_written_again(
+    one_shot: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    search(one_shot(budget=2))
+    whole = tracking.prepared[1:]  # all that was heard of while they were trained is one epoch
+    tracking.prepared.clear()
+    search(one_shot(budget=3))
+    assert [epoch for epoch, _ in whole] == list(range(1, 33))
+    assert tracking.prepared == whole
+
+
 def test_a_search_that_was_killed_while_shared_weights_were_trained_trains_them_on(
     one_shot: MakeSettings, device: StandInDevice, tracking: Runs
 ) -> None:

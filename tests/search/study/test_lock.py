@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from search.driver.lock import driver_lock, is_driven
+from search.study.lock import driver_lock, is_driven
 
 
 def test_a_study_is_driven_while_its_lock_is_held(tmp_path: Path) -> None:
@@ -21,6 +21,6 @@ def test_a_glance_at_the_lock_keeps_no_driver_from_starting(tmp_path: Path, monk
     (tmp_path / "driver.lock").touch()
     with (tmp_path / "driver.lock").open() as glance:
         fcntl.flock(glance, fcntl.LOCK_SH)
-        monkeypatch.setattr("search.driver.lock.time.sleep", lambda seconds: glance.close())
+        monkeypatch.setattr("search.study.lock.time.sleep", lambda seconds: glance.close())
         with driver_lock(tmp_path):
             assert is_driven(tmp_path)
