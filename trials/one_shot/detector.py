@@ -35,7 +35,7 @@ class OneShotDetector(LightningModule):
         losses: Of the networks' maps.
         make_optimiser: Returns the optimiser of the weights and a schedule in steps.
         clip_norm: Of the gradient, 0 for none.
-        mixes_formats: Whether convolutions train as `MixedConv2d`.
+        mixes_convolutions: Whether convolutions train as `MixedConv2d`.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class OneShotDetector(LightningModule):
         losses: Losses,
         make_optimiser: Callable[[nn.Module], tuple[Optimizer, LRScheduler]],
         clip_norm: float,
-        mixes_formats: bool = False,
+        mixes_convolutions: bool = False,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False  # one backward pass for each network
         self.weights = weights
-        self._mixes_formats = mixes_formats
+        self._mixes_convolutions = mixes_convolutions
         self._draw, self._losses, self._make_optimiser, self._clip_norm = draw, losses, make_optimiser, clip_norm
 
     def setup(self, stage: str) -> None:
@@ -75,7 +75,7 @@ class OneShotDetector(LightningModule):
                 at_size[size] = shrink(batch, size)
             shrunk = at_size[size]
             network = self.weights.network(architecture)
-            if self._mixes_formats:
+            if self._mixes_convolutions:
                 mix_convolutions(network)
             objects, ignored = split_targets(shrunk)
             maps = network(as_network_input(shrunk.images))

@@ -101,7 +101,7 @@ def train_shared(
         losses=losses,
         make_optimiser=OptimiserFactory(settings=settings, steps_per_epoch=steps, pretrained=pretrained),
         clip_norm=settings.clip_norm,
-        mixes_formats=precision == "bf16" and not is_gpu,
+        mixes_convolutions=not is_gpu,
     )
     reports, pauses = EpochReports(report), Pauses(between_steps)
     callbacks: list[Callback] = [WeightAverage(settings.ema_decay)] if settings.ema_decay else []

@@ -1,4 +1,4 @@
-"""Convolutions for training in bfloat16 on a CPU: in float32 what is small, and depthwise ones past two gaps of oneDNN.
+"""Convolutions for training on a CPU: in bfloat16 or float32, whichever is faster, and past three gaps of oneDNN.
 
 * Few multiply-adds: in bfloat16 a convolution costs 0.15 ms whatever it computes, three times as long as a small one in
   float32 (1×1, 16 to 64 channels, 8 images of 4×4: 0.23 and 0.08 ms with its gradients). With 3 million multiply-adds both
@@ -9,6 +9,8 @@
   instead of 0.273 s of CPU time; batches of 4, one thread, AVX512-BF16, both kinds of step in turn).
 * Kernels larger than 3×3: no fast kernel for the gradient of the weight. That of a 5×5 kernel takes 50 times as long as that
   of a 3×3 one (19 and 0.35 ms; 8 images, 240 channels, 16×16). So it is put together from gradients of 3×3 kernels.
+* 1×1 with a stride and fewer than 16 input channels, in either format: the gradient of the weight writes past its memory,
+  which ends the process (PyTorch 2.15, images stored channels last). So what the stride leaves out is left out before.
 """
 
 from itertools import product
@@ -22,14 +24,20 @@ _FEW_MACS = 3e6
 """Of a batch: below, float32 is faster."""
 _PART = 3
 """Side of the kernels that are fast."""
+_BLOCK = 16
+"""Channels that oneDNN's kernels take at once."""
 
 
 class MixedConv2d(nn.Conv2d):
-    """A convolution with a format and gradients of its own under autocast to bfloat16; names and weights are unchanged."""
+    """A convolution with gradients of its own, and under autocast to bfloat16 a format; names and weights are unchanged."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Compute the convolution."""
-        if not torch.is_autocast_enabled(input.device.type) or not torch.is_grad_enabled():
+        if not torch.is_grad_enabled():
+            return super().forward(input)
+        if _is_fatal(self):
+            return F.conv2d(input[..., :: self.stride[0], :: self.stride[1]], self.weight, self.bias)
+        if not torch.is_autocast_enabled(input.device.type):
             return super().forward(input)
         assert not isinstance(self.padding, str)  # see `mix_convolutions`
         if self._num_macs(input) < _FEW_MACS:
@@ -65,6 +73,11 @@ def mix_convolutions(network: nn.Module) -> None:
     for module in network.modules():
         if type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str):
             module.__class__ = MixedConv2d
+
+
+def _is_fatal(conv: nn.Conv2d) -> bool:
+    is_pointwise = conv.kernel_size == (1, 1) and conv.padding == (0, 0) and conv.groups == 1
+    return is_pointwise and max(conv.stride) > 1 and conv.in_channels < _BLOCK
 
 
 def _is_slow_depthwise(conv: nn.Conv2d) -> bool:

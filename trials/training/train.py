@@ -132,7 +132,7 @@ def train_network(
     is_gpu = uses_gpu(settings)
     precision = choose_precision(settings, is_gpu=is_gpu)
     network.to(memory_format=torch.channels_last).train()
-    if precision == "bf16" and not is_gpu:
+    if not is_gpu:
         mix_convolutions(network)
     num_workers = choose_num_workers(settings, is_gpu=is_gpu)
     data = DetectionData(dataset, input_size, settings=settings, num_workers=num_workers)

@@ -64,6 +64,29 @@ def test_few_multiply_adds_are_computed_in_float32(conv: nn.Conv2d) -> None:
     assert torch.equal(conv.weight.grad, plain.weight.grad)
 
 
+@pytest.mark.parametrize("channels", [6, 15])
+@pytest.mark.parametrize("is_bf16", [False, True])
+def test_a_gradient_that_would_end_the_process_is_that_of_what_the_stride_leaves(channels: int, is_bf16: bool) -> None:
+    conv = nn.Conv2d(channels, 48, 1, stride=2)
+    images = torch.randn(8, channels, 79, 80)
+    expected = conv(images)  # not channels last: without the fault
+    expected.sum().backward()
+    assert conv.weight.grad is not None
+    wanted, conv.weight.grad = conv.weight.grad, None
+    mix_convolutions(conv)
+    seen: list[tuple[int, ...]] = []
+    with pytest.MonkeyPatch.context() as patch, torch.autocast("cpu", torch.bfloat16, enabled=is_bf16):
+        real = nn.functional.conv2d
+        patch.setattr(
+            nn.functional, "conv2d", lambda given, *rest: [seen.append(given.shape[2:]), real(given, *rest)][1]
+        )
+        found = conv(images.contiguous(memory_format=torch.channels_last))
+    assert seen == [(40, 40)]  # before the gradient, which would end the tests
+    torch.testing.assert_close(found.float(), expected, rtol=0.02, atol=0.02)
+    found.sum().backward()
+    torch.testing.assert_close(conv.weight.grad, wanted, rtol=0.02, atol=1.0)
+
+
 def test_many_multiply_adds_are_computed_in_bfloat16() -> None:
     conv = nn.Conv2d(16, 16, 3, padding=1)
     mix_convolutions(conv)
