@@ -144,7 +144,12 @@ def test_a_search_uses_all_nodes_and_brings_every_file_back(cluster: Any, chosen
 
 def test_whatever_leaves_costs_a_retry_and_what_joins_is_used(cluster: Any, chosen: StudySettings) -> None:
     def swap_node() -> None:
+        gone = cluster.node.node_id
         cluster.remove_node(cluster.node, allow_graceful=False)
+        deadline = time.monotonic() + 60
+        while any(node["NodeID"] == gone and node["Alive"] for node in ray.nodes()):  # Ray finds out later, as it pleases
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
         cluster.node = cluster.add_node(num_cpus=1)
 
     view = ActingView(swap_node, lambda: _kill_actors("Slot"), lambda: _kill_actors("Meter"))
