@@ -13,7 +13,8 @@ search: $(VENV)/.installed ## set up, then search with no other flag
 FIRST_TESTS := tests/search tests/spaces tests/test_docs.py tests/trials/latency
 
 test: $(VENV)/.installed-dev ## set up, then run the tests
-	$(MAKE) --no-print-directory --jobs 2 test-first test-second
+	locks=$$(mktemp -d) && YOLORET_NAS_LOCKS=$$locks $(MAKE) --no-print-directory --jobs 2 test-first test-second; \
+	status=$$?; rm -rf $$locks; exit $$status
 
 test-first: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q $(FIRST_TESTS)

@@ -1,6 +1,7 @@
 """Fixtures that tests of several packages share."""
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,10 +30,20 @@ def users_data_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def measurement_lock_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep tests and their processes from waiting for what else is measured on this machine, and from holding it up."""
+    """Keep tests and their processes from waiting for what else is measured on this machine, and from holding it up.
+
+    The two processes of `make test` share a folder: one does not train while the other measures.
+    """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(FOLDER_VARIABLE, str(tmp_path_factory.mktemp("locks")))
+        if FOLDER_VARIABLE not in os.environ:
+            patch.setenv(FOLDER_VARIABLE, str(tmp_path_factory.mktemp("locks")))
         yield
+
+
+@pytest.fixture
+def own_locks(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep a test that asks who holds the measurement lock apart from the other process of `make test`."""
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path_factory.mktemp("own-locks")))
 
 
 @pytest.fixture

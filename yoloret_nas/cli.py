@@ -11,6 +11,7 @@ import signal
 import sys
 import traceback
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
@@ -19,6 +20,7 @@ from yoloret_nas.library_settings import quiet_libraries, take_all_letters
 from yoloret_nas.packages import why_shadowed
 from yoloret_nas.project_file import PROJECT_FILE, ProjectFileError, defaults_of, reached_by, read_project_file
 from yoloret_nas.terminal.colour import coloured
+from yoloret_nas.terminal.hang_up import drop_terminal
 
 COMMANDS = {
     "search": "Search for object detectors that are accurate and fast on your device.",
@@ -154,9 +156,15 @@ def _end_on_signals() -> None:
 
     Those that are ignored, as under nohup, stay so; a command that waits for its trials hears them itself.
     """
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            drop_terminal()
+        sys.exit(128 + number)
+
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, lambda number, _: sys.exit(128 + number))
+            signal.signal(number, end)
 
 
 def _explain(error: Exception, *, debug: bool) -> int:

@@ -47,17 +47,21 @@ class Prediction:
     """Frames of the video as it states them, None where it does not; 1 of an image."""
 
 
-def new_folder(wanted: Path) -> Path:
+def new_folder(wanted: Path, *, is_named: bool = False) -> Path:
     """Create a folder; where there is one, another with a number after its name, so that nothing is overwritten.
 
-    Of two calls at once each gets its own. An empty folder that is a mount point is taken, since what lies beside it is lost
-    with a container.
+    Of two calls at once each gets its own.
+
+    Args:
+        wanted: The folder.
+        is_named: Whether the user named it: then an empty one is taken. So is one that is a mount point, since what lies
+            beside it is lost with a container.
 
     Raises:
         OptionError: it cannot be made.
     """
     wanted = wanted.resolve() if wanted.name in ("", "..") else wanted  # "." has no name to put a number after
-    if wanted.is_mount() and not any(wanted.iterdir()):
+    if wanted.is_dir() and (is_named or wanted.is_mount()) and not any(wanted.iterdir()):
         return wanted
     folder, number = wanted, 2
     while True:

@@ -3,7 +3,9 @@
 import importlib.util
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,6 +67,7 @@ def connected(address: str) -> Iterator[None]:
     variables = {name: os.environ[name] for name in _FOR_NODES if name in os.environ}
     # Its dashboard is a server that nobody asked for; a cluster that exists has or lacks one.
     more = {"include_dashboard": False} if address == "local" else {}
+    heard = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             address,
@@ -81,6 +84,9 @@ def connected(address: str) -> Iterator[None]:
             hint=f"{_HINT}; where something listens at the address, RAY_AUTH_MODE and ~/.ray/auth_token must be those of "
             "the cluster, and the versions of Python and Ray too",
         ) from error
+    finally:
+        if heard is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, heard)  # Ray's own ends the process with a status of its own
     try:
         yield
     finally:

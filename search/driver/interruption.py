@@ -12,7 +12,7 @@ from search.study.errors import ProposalStoppedError
 StopRequest = Literal["no", "finish", "now"]
 """Whether the user wants to end, after the running trials or at once."""
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
@@ -34,9 +34,11 @@ def ended_by_user(stop_requested: Callable[[], StopRequest]) -> Iterator[None]:
         number: handler for number in _SIGNALS if callable(handler := signal.getsignal(number))
     }
 
+    is_over = False
+
     def hear(number: int, frame: FrameType | None) -> None:
         before[number](number, frame)
-        if stop_requested() == "now":
+        if stop_requested() == "now" and not is_over:
             raise ProposalStoppedError
 
     try:
@@ -46,5 +48,6 @@ def ended_by_user(stop_requested: Callable[[], StopRequest]) -> Iterator[None]:
             raise ProposalStoppedError
         yield
     finally:
+        is_over = True  # a signal between two of these lines
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -271,6 +271,7 @@ def test_a_device_that_became_another_one_fails_the_trial(make_request: MakeRequ
     assert result.latency is None  # it holds for another device than the study's
 
 
+@pytest.mark.usefixtures("own_locks")
 def test_a_trial_measures_alone_on_the_machine(make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not only among the trials of its folder."""
 
@@ -284,6 +285,7 @@ def test_a_trial_measures_alone_on_the_machine(make_request: MakeRequest, monkey
     assert (result.state, result.reason) == ("infeasible", "10.00 ms is over the limit of 1 ms")
 
 
+@pytest.mark.usefixtures("own_locks")
 def test_an_answer_is_awaited_without_the_measurement_lock(make_request: MakeRequest, device: StandInDevice) -> None:
     def answer(progress: Progress) -> bool:
         if progress.ap is not None:  # the driver measures a candidate before it answers

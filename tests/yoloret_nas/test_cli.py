@@ -1519,6 +1519,19 @@ def test_a_picture_that_nobody_asked_for_goes_where_it_can(call: Call, monkeypat
     assert not Path("dataset.png").exists()
 
 
+def test_a_report_is_printed_though_its_page_has_no_place(
+    call: Call, real_study: RealStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(found: object, page: Path) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(page))
+
+    monkeypatch.setattr("search.reports.write_report_page", refuse)
+    called = call("report", "real", "--dir", real_study.root)
+    assert called.code == 0, called.said
+    assert "front of real" in called.out
+    assert "real/report.html cannot be written: Read-only file system" in called.out.replace("\n", "")
+
+
 def test_what_could_not_be_written_is_refused_before_the_work(
     call: Call, real_study: RealStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,7 @@ def prove(
     return prove_engines(folder, "ssh://board", samples, suppression), device
 
 
+@pytest.mark.usefixtures("own_locks")
 @pytest.mark.parametrize(("kind", "waits"), [("cuda", True), ("ssh", False)])
 def test_trainings_wait_while_this_machine_s_gpu_runs_an_engine(
     folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str, waits: bool

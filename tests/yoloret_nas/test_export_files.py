@@ -464,8 +464,10 @@ def test_no_crop_takes_the_place_of_another(tmp_path: Path) -> None:
 def test_a_folder_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
     assert new_folder(tmp_path / "drawn") == tmp_path / "drawn"
     assert new_folder(tmp_path / "drawn") == tmp_path / "drawn-2"  # though it is empty: another call may just begin
+    assert new_folder(tmp_path / "drawn", is_named=True) == tmp_path / "drawn"
+    (tmp_path / "drawn" / "a.png").touch()
     (tmp_path / "drawn-3").write_text("a file")
-    assert new_folder(tmp_path / "drawn") == tmp_path / "drawn-4"
+    assert new_folder(tmp_path / "drawn", is_named=True) == tmp_path / "drawn-4"
 
 
 def test_calls_at_once_draw_in_folders_of_their_own(tmp_path: Path) -> None:

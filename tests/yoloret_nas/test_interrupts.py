@@ -1,7 +1,10 @@
 """Ctrl-C, as the terminal sends it."""
 
 import os
+import pty
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -33,6 +36,33 @@ def test_sigterm_does_not_wait() -> None:
     with interrupts(lambda message: None, lambda: True) as requested:
         os.kill(os.getpid(), signal.SIGTERM)
         assert requested() == "now"
+
+
+def test_a_terminal_that_closes_does_not_wait_and_is_not_written_to() -> None:
+    told: list[str] = []
+    with interrupts(told.append, lambda: True) as requested:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert requested() == "now"
+    program = "from yoloret_nas.terminal.hang_up import drop_terminal; drop_terminal(); print('lost', flush=True)"
+    ours, theirs = pty.openpty()
+    ended = subprocess.run(
+        [sys.executable, "-c", program], stdout=theirs, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(theirs)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    with pytest.raises(OSError, match="Input/output error"):  # nothing was written, and nobody writes any more
+        os.read(ours, 100)
+    os.close(ours)
+
+
+def test_under_nohup_a_closed_terminal_ends_nothing() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interrupts(pytest.fail, lambda: True) as requested:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert requested() == "no"
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_before_trials_can_run_the_second_interrupt_is_raised() -> None:

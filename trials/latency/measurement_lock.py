@@ -121,8 +121,10 @@ class MeasurementLock:
 
 
 def machine_folder() -> Path:
-    """Return where the lock files of this machine are."""
-    return Path(os.environ.get(FOLDER_VARIABLE, MACHINE_FOLDER))
+    """Return where the lock files of this machine are; make a folder that the variable names."""
+    folder = Path(os.environ.get(FOLDER_VARIABLE) or MACHINE_FOLDER).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _open_for_all(path: Path) -> int:

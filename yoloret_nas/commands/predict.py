@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from spaces.counted import counted
 from yoloret_nas.options.complete import complete_network
@@ -67,7 +68,8 @@ def predict(
         click.echo(f"note: {message}", err=True)
 
     with open_detector(network, root=root, notice=note) as detector:
-        folder = new_folder(out)
+        is_named = click.get_current_context().get_parameter_source("out") is ParameterSource.COMMANDLINE
+        folder = new_folder(out, is_named=is_named)
         made = predict_all(detector, files, folder, score=score, saves_crops=save_crops, report_broken=report_broken)
         try:
             with closing(made):

@@ -12,9 +12,12 @@ from yoloret_nas.options.paths import UserPath
 from yoloret_nas.options.values import check_file
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from search.reports.effects import Effect
+    from search.reports.report import StudyReport
+    from search.study.read_study import ReadStudy
 
 
 @click.command()
@@ -30,16 +33,15 @@ def report(study: str, out: Path | None, root: Path) -> None:
 
     from rich.console import Console
 
-    from search.reports import WORK_NOTE, estimate_words, make_report, write_report_page
-    from search.study.errors import StorageError, StudyError
+    from search.reports import WORK_NOTE, estimate_words, make_report
     from search.study.read_study import read_study
-    from search.tracking.runs import log_report
     from yoloret_nas.terminal.refit_table import show_refit
     from yoloret_nas.terminal.trial_lines import front_table
 
     opened = read_study(root, study)
     page = out or root / study / "report.html"
-    check_file("--out", page)
+    if out is not None:
+        check_file("--out", out)
     found = make_report(opened)
     summary = found.summary
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
@@ -67,10 +69,25 @@ def report(study: str, out: Path | None, root: Path) -> None:
     if found.refit is not None:
         show_refit(found.refit, console, root=root)
     console.print(found.verdict, style="bold")
-    write_report_page(found, page)
+    _write(found, opened, page, console, is_named=out is not None)
+
+
+def _write(found: "StudyReport", study: "ReadStudy", page: Path, console: "Console", *, is_named: bool) -> None:
+    """Write the page, and into MLflow; a page that nobody named may be left out."""
+    from search.reports import write_report_page
+    from search.study.errors import StorageError, StudyError
+    from search.tracking.runs import log_report
+
+    try:
+        write_report_page(found, page)
+    except OSError as error:
+        if is_named:
+            raise
+        console.print(f"note: {page} cannot be written: {error.strerror}", markup=False, soft_wrap=True)
+        return
     console.print(f"wrote {page}", markup=False, soft_wrap=True)
     try:
-        if log_report(root, study, opened.id, page):
+        if log_report(study.root, study.name, study.id, page):
             console.print("wrote the page to MLflow, too")
     except (StorageError, StudyError) as error:
         console.print(f"note: the page is not in MLflow: {error.message}", markup=False, soft_wrap=True)

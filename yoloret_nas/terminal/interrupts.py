@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from search.driver.interruption import StopRequest
+from yoloret_nas.terminal.hang_up import drop_terminal
 
 
 @contextmanager
@@ -37,7 +38,11 @@ def interrupts(
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         nonlocal count
-        count += 1 if number == signal.SIGINT else 2  # the sender of SIGTERM does not wait
+        if number == signal.SIGHUP:
+            drop_terminal()
+        count += (
+            1 if number == signal.SIGINT else 2
+        )  # the sender of SIGTERM does not wait, nobody is at a closed terminal
         if count > 1 and not is_open():
             raise KeyboardInterrupt
         if count > 1:
@@ -47,7 +52,10 @@ def interrupts(
         else:
             tell("ending once the study is open; Ctrl-C again ends now")
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as under nohup
+        heard.append(signal.SIGHUP)
+    before = {number: signal.signal(number, on_signal) for number in heard}
     try:
         yield lambda: "no" if count == 0 else "finish" if count == 1 else "now"
     finally:

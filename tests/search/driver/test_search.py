@@ -1116,6 +1116,7 @@ def test_without_a_limit_the_reference_is_the_costliest_network_s_latency(
     assert len(costly.measured) == 1  # found in the cache
 
 
+@pytest.mark.usefixtures("own_locks")
 def test_a_driver_measures_alone_on_the_machine(
     settings: MakeSettings, costly: StandInDevice, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,6 +54,7 @@ def test_trainings_wait_for_every_device_that_is_not_known_to_be_elsewhere(
     assert device.others_may_measure == [not wait]  # a board may be waited for, and build, for hours
 
 
+@pytest.mark.usefixtures("own_locks")
 def test_commands_that_measure_keep_the_machine_quiet_too(tmp_path: Path) -> None:
     device = Device("cpu", machine_folder())
     write_reference(tmp_path / "a.onnx")

@@ -208,6 +208,11 @@ def test_the_lock_is_the_machine_s_unless_the_environment_names_another(
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     with MeasurementLock().shared() as lock, lock.exclusive():
         assert is_measuring(tmp_path)
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "not yet there"))
+    with MeasurementLock().shared() as lock, lock.exclusive():
+        assert is_measuring(tmp_path / "not yet there")
+    monkeypatch.setenv(FOLDER_VARIABLE, "")  # as unset: not the folder one works in
+    assert {path.parent for path in MeasurementLock()._paths} == {Path("/tmp")}
 
 
 def test_any_user_may_take_the_lock(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 Legend: B batch, M boxes of the batch, M' most boxes of an image, P predictions of an image.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -61,8 +62,10 @@ def inside_ignored(predicted: Tensor, ignored: Targets) -> Tensor:
     Returns:
         (B, P) bool.
     """
-    regions = _by_image(ignored, len(predicted))[:, None]  # (B, 1, M', 4)
-    return _lie_inside(predicted[:, :, None], regions).any(dim=-1)
+    found = predicted.new_zeros(predicted.shape[:2], dtype=torch.bool)
+    for image, regions in _each_image(ignored):
+        found[image] = _lie_inside(predicted[image], regions.boxes[:, None]).any(dim=0)
+    return found
 
 
 def inside_ignored_by_class(predicted: Tensor, ignored: Targets, *, num_classes: int) -> Tensor:
@@ -76,10 +79,17 @@ def inside_ignored_by_class(predicted: Tensor, ignored: Targets, *, num_classes:
     Returns:
         (B, P, K) bool.
     """
-    inside = _lie_inside(predicted[ignored.images], ignored.boxes[:, None])  # (M, P)
     counts = predicted.new_zeros(len(predicted), num_classes, predicted.shape[1])
-    counts.index_put_((ignored.images, ignored.labels), inside.to(counts.dtype), accumulate=True)
+    for image, regions in _each_image(ignored):
+        inside = _lie_inside(predicted[image], regions.boxes[:, None])  # (regions, P)
+        counts[image].index_add_(0, regions.labels, inside.to(counts.dtype))
     return counts.transpose(1, 2) > 0
+
+
+def _each_image(targets: Targets) -> Iterator[tuple[int, Targets]]:
+    """Yield the boxes of each image that has some: hundreds in each of a batch would take gigabytes at once."""
+    for image in torch.unique(targets.images).tolist():
+        yield image, targets.take(targets.images == image)
 
 
 def _lie_inside(boxes: Tensor, regions: Tensor) -> Tensor:
