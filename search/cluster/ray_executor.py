@@ -282,6 +282,8 @@ class RayExecutor:
             if slot.stage == "placing":
                 self._take_in(slot, answer)
             elif slot.stage == "starting" and answer:
+                assert slot.request is not None
+                del self._unopened[slot.request.number]
                 slot.stage, slot.reference = "running", slot.actor.events.remote(_POLL_S)
             elif slot.stage == "starting":
                 self._send_data(slot)
@@ -371,6 +373,7 @@ class RayExecutor:
         self._unopened[request.number] += 1
         count, how = self._unopened[request.number], f"node {slot.host}: {last_line(error)}"
         if count >= _MOST_UNOPENED:
+            del self._unopened[request.number]
             reason = f"{count} slots ended while they opened its data, the last one on {how}"
             return [Lost(number=request.number, reason=reason)]
         if count == 1:

@@ -170,6 +170,28 @@ def test_slots_that_end_while_they_open_the_data_are_told_once_and_lose_the_tria
     assert notes == ["a slot ended while it opened the data, trial 3 waits for another one: node small: out of memory"]
 
 
+def test_slots_that_end_while_they_open_the_data_count_anew_after_a_loss_and_once_the_trial_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The training of shared weights keeps its number."""
+    monkeypatch.setattr("ray.get", lambda reference: reference)
+    executor = make_executor([], [])
+    request: Any = SimpleNamespace(number=3)
+    actor = SimpleNamespace(events=SimpleNamespace(remote=lambda wait_s: "its events"))
+
+    def end_slot() -> list[Any]:
+        slot = _Slot(actor=actor, stage="starting", reference=None, host="small", request=request)
+        executor._slots.append(slot)
+        return executor._on_loss(slot, ray.exceptions.RayActorError(error_msg="out of memory"))
+
+    assert [len(end_slot()) for _ in range(6)] == [0, 0, 1, 0, 0, 1]
+    assert [end_slot(), end_slot()] == [[], []]
+    opened = _Slot(actor=actor, stage="starting", reference=True, request=request)
+    assert executor._hear(opened) == []
+    assert opened.stage == "running"
+    assert [len(end_slot()) for _ in range(3)] == [0, 0, 1]
+
+
 class Meters:
     """Devices whose measurements never end."""
 
