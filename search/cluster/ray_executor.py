@@ -407,13 +407,14 @@ class RayExecutor:
 
         assert slot.request is not None
         files: Files = ray.get(slot.actor.fetch.remote(slot.request.number))
-        if RESULT_FILE in files:  # what it goes on from then is among them, or it does not
-            (slot.request.work_dir / LAST_FILE).unlink(missing_ok=True)
         for name, content in files.items():
             path = slot.request.work_dir / name
             path.parent.mkdir(parents=True, exist_ok=True)
             with whole_file(path) as partial:
                 partial.write_bytes(content)
+        # Not before all is on the disk: where that is full, the training goes on from what is here.
+        if RESULT_FILE in files and LAST_FILE not in files:
+            (slot.request.work_dir / LAST_FILE).unlink(missing_ok=True)
 
     def _close(self, slot: _Slot, reference: Any) -> list[Finished]:
         import ray

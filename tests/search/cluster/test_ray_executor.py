@@ -1,5 +1,6 @@
 """What an executor of a cluster makes of faults, without a cluster."""
 
+import errno
 import time
 from collections import Counter, deque
 from pathlib import Path
@@ -141,6 +142,31 @@ def test_an_interrupted_training_goes_on_after_its_last_whole_epoch(
     ended = Finished(number=3, result=TrialResult(state="complete", ap=0.5))
     assert executor._hear_trial(again, [ended]) == [ended]
     assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_the_driver_s_checkpoint_stays_until_the_result_is_on_its_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find_no_room(path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    files = {"checkpoint.pt": b"weights", "result.json": b"{}"}
+    monkeypatch.setattr("ray.get", lambda reference: reference)
+    actor: Any = SimpleNamespace(fetch=SimpleNamespace(remote=lambda number: files))
+    request: Any = SimpleNamespace(number=3, work_dir=tmp_path)
+    slot = _Slot(actor=actor, stage="running", reference=None, request=request)
+    (tmp_path / "last.ckpt").write_bytes(b"three epochs")
+    executor = make_executor([], [slot])
+    with monkeypatch.context() as full:
+        full.setattr("search.cluster.ray_executor.whole_file", find_no_room)
+        with pytest.raises(OSError, match="No space left"):
+            executor._fetch(slot)
+    assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
+    executor._fetch(slot)
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint.pt", "result.json"}
+    files["last.ckpt"] = b"four epochs"  # the training has failed since
+    executor._fetch(slot)
+    assert (tmp_path / "last.ckpt").read_bytes() == b"four epochs"
 
 
 def test_what_has_no_slot_yet_can_be_withdrawn() -> None:
