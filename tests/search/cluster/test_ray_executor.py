@@ -11,6 +11,7 @@ import pytest
 import ray
 
 from search.cluster.connection import ClusterError
+from search.cluster.devices import ClusterDevices
 from search.cluster.ray_executor import RayExecutor, Stage, _Measuring, _Slot
 from search.cluster.slot import Slot
 from search.driver.executor import Finished, Lost, Progressed
@@ -255,3 +256,27 @@ def test_a_measurement_that_hangs_is_silent_and_ends_with_its_meter(monkeypatch:
     assert heard() == [2]
     executor.kill(2)  # it only waited
     assert executor._measuring[1].references["nano"] == "network 1 by meter 2"
+
+
+def test_the_end_of_a_hung_meter_does_not_wait_for_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver hears of no trial meanwhile; where the device's host is gone, the next one waits for it."""
+
+    def wait_for_ever(reference: Any, timeout: float | None = None) -> None:
+        raise AssertionError("it waits")
+
+    next_meter = SimpleNamespace(measure=SimpleNamespace(remote=lambda network, *_, **__: f"{network} again"))
+    monkeypatch.setattr("ray.wait", lambda references, **_: ([], references))
+    monkeypatch.setattr("ray.get", wait_for_ever)
+    killed: list[Any] = []
+    monkeypatch.setattr("ray.kill", killed.append)
+    monkeypatch.setattr("ray.cluster_resources", dict[str, float])  # the host is gone
+    made = SimpleNamespace(remote=lambda device: next_meter)
+    monkeypatch.setattr("ray.remote", lambda kind: SimpleNamespace(options=lambda **_: made))
+    executor: Any = make_executor([], [])
+    executor._devices = ClusterDevices("bench", {"nano": "a meter that hangs"})
+    for number in range(2):
+        request = SimpleNamespace(architecture=f"network {number}", latency_cache=Path("latency.db"), num_classes=3)
+        executor._measuring[number] = _Measuring(request=request, references={"nano": f"network {number}"})
+    executor.kill(0)
+    assert killed == ["a meter that hangs"]
+    assert {number: one.references for number, one in executor._measuring.items()} == {1: {"nano": "network 1 again"}}
