@@ -3,6 +3,7 @@
 import errno
 import time
 from collections import Counter, deque
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import ray
 
-from search.cluster.connection import ClusterError
+from search.cluster.connection import ClusterError, Resources
 from search.cluster.devices import ClusterDevices
 from search.cluster.ray_executor import RayExecutor, Stage, _Measuring, _Slot
 from search.cluster.slot import Slot
@@ -23,7 +24,7 @@ def make_executor(notes: list[str], slots: list[_Slot]) -> RayExecutor:
     executor = object.__new__(RayExecutor)  # without the cluster that its constructor asks for slots
     executor._notice, executor._slots, executor._grown = notes.append, slots, 0.0
     executor._waiting, executor._measuring = deque(), {}
-    executor._stillborn, executor._fault, executor._barred, executor._unopened = 0, None, set(), Counter()
+    executor._stillborn, executor._fault, executor._barred, executor._unopened = 0, None, {}, Counter()
     return executor
 
 
@@ -47,6 +48,12 @@ def test_slots_that_end_while_they_start_are_told_once_and_refused_in_the_end() 
         healthy._slots.append(slot)
         assert healthy._on_loss(slot, error) == []
         assert healthy._grown == 0.0  # nor is another slot asked for at once
+    barred = make_executor([], [_Slot(actor=None, stage="idle", reference=None, node="id of full")])
+    barred._barred["id of full"] = "node full: No space left on device: /x"
+    barred._stillborn = 4
+    barred._slots.append(_Slot(actor=None, stage="placing", reference=None))
+    with pytest.raises(ClusterError, match="5 slots in a row ended while they started"):
+        barred._on_loss(barred._slots[-1], error)
     assert len(notes) == 1
     assert "a slot ended while it started, another one is tried" in notes[0]
 
@@ -122,6 +129,82 @@ def test_a_node_with_a_full_disk_is_used_no_more_and_the_last_one_ends_the_run()
     assert isinstance(event, Finished)
     assert event.result.is_outside_fault
     assert event.result.reason == "node other: No space left on device: /x"
+
+
+def make_growing(
+    monkeypatch: pytest.MonkeyPatch, notes: list[str], hosts: Sequence[str], *, workers: int | None
+) -> tuple[RayExecutor, set[str]]:
+    """Make an executor with an idle slot on each of these hosts; it may ask for others. Return the living nodes, too."""
+    slots = [_Slot(actor=None, stage="idle", reference=None, host=host, node=f"id of {host}") for host in hosts]
+    alive = {slot.node for slot in slots}
+    executor: Any = make_executor(notes, slots)
+    executor._nodes = {slot.node: slot.host for slot in slots}
+    executor._barred["id of full"] = "node full: No space left on device: /x"
+    executor._workers, executor._each = workers, Resources(cpus=1, gpus=0)
+    executor._is_closed, executor._away, executor._only_barred = False, None, None
+    executor._devices = SimpleNamespace(missing_host=lambda: None)
+    actor = SimpleNamespace(place=SimpleNamespace(remote=lambda: "its place"))
+    made = SimpleNamespace(remote=lambda: actor)
+    monkeypatch.setattr("ray.remote", lambda kind: SimpleNamespace(options=lambda **_: made))
+    monkeypatch.setattr("ray.nodes", lambda: [{"NodeID": node, "Alive": True} for node in alive])
+    return executor, alive
+
+
+def look(executor: RayExecutor) -> int:
+    """Return the capacity, after a look at the nodes."""
+    executor._grown = float("-inf")
+    return executor.capacity
+
+
+def test_so_many_workers_train_on_nodes_without_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor, alive = make_growing(monkeypatch, [], ["full", "full", "other"], workers=3)
+    for _ in range(2):
+        assert look(executor) == 2  # the slot on the other node, and one more
+        assert [slot.stage for slot in executor._slots] == ["idle"] * 3 + ["placing"] * 2
+    alive.remove("id of full")
+    look(executor)
+    assert [slot.stage for slot in executor._slots] == ["idle", "placing", "placing"]
+
+
+def test_as_many_slots_as_fit_include_those_on_a_living_node_with_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor, alive = make_growing(monkeypatch, [], ["full", "full", "other"], workers=None)
+    monkeypatch.setattr(
+        "search.cluster.ray_executor.whole_cluster",
+        lambda: Resources(cpus=1 + 2 * len(alive - {"id of other"}), gpus=0),
+    )
+    look(executor)
+    assert [slot.stage for slot in executor._slots] == ["idle"] * 3 + ["placing"]
+    alive.remove("id of full")
+    alive.add("id of new")
+    look(executor)
+    assert [slot.stage for slot in executor._slots] == ["idle"] + ["placing"] * 3
+
+
+def test_a_run_left_with_nodes_that_have_a_fault_waits_a_while_and_ends_with_the_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    notes: list[str] = []
+    executor, alive = make_growing(monkeypatch, notes, ["full", "full", "other"], workers=3)
+    request: Any = SimpleNamespace(number=3)
+    executor._slots[1].request = request
+    look(executor)
+    alive.remove("id of other")
+    assert look(executor) == 0
+    assert notes == ["node other is gone, 0 take trials"]  # a trial still runs on the node with the fault
+    executor._slots[1].request = None
+    assert [look(executor), look(executor)] == [0, 0]
+    waits = "only nodes with a fault are left, the search waits for another one: node full: No space left on device: /x"
+    assert notes[1:] == [waits]
+    executor._nodes["id of new"] = "new"
+    alive.add("id of new")
+    look(executor)
+    assert executor._only_barred is None
+    alive.remove("id of new")
+    look(executor)
+    assert notes[2:] == ["node new is gone, 0 take trials", waits]
+    monkeypatch.setattr("search.cluster.ray_executor._AWAY_S", -1.0)
+    with pytest.raises(ClusterError, match="node full: No space left on device: /x; no other node has come for "):
+        look(executor)
 
 
 def test_an_interrupted_training_goes_on_after_its_last_whole_epoch(
