@@ -147,7 +147,9 @@ def test_whatever_leaves_costs_a_retry_and_what_joins_is_used(cluster: Any, chos
         gone = cluster.node.node_id
         cluster.remove_node(cluster.node, allow_graceful=False)
         deadline = time.monotonic() + 60
-        while any(node["NodeID"] == gone and node["Alive"] for node in ray.nodes()):  # Ray finds out later, as it pleases
+        while any(
+            node["NodeID"] == gone and node["Alive"] for node in ray.nodes()
+        ):  # Ray finds out later, as it pleases
             assert time.monotonic() < deadline
             time.sleep(0.1)
         cluster.node = cluster.add_node(num_cpus=1)
