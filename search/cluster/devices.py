@@ -101,10 +101,14 @@ class ClusterDevices:
         return self._meters[device]
 
     def end_meter(self, device: str) -> None:
-        """End the actor of a device with all that it was asked; `meter` makes another one."""
+        """End the actor of a device with all that it was asked; another one measures as soon as the host has it.
+
+        That is not waited for here, where the driver ends a trial.
+        """
         import ray
 
-        ray.kill(self._meters.pop(device))
+        ray.kill(self._meters[device])
+        self._meters[device] = self._make(device, self.host or _own_node())
 
     def missing_host(self) -> str | None:
         """Return the resource of the host that measures if no node has it now."""
@@ -171,9 +175,7 @@ class ClusterDevices:
 
         resource = self.host or _own_node()
         check_host(resource)
-        # It comes back wherever the resource is, and repeats what it was asked; a measurement may be repeated.
-        options = {"num_cpus": 0, "resources": {resource: _SHARE}, "max_restarts": -1, "max_task_retries": -1}
-        meter = ray.remote(Meter).options(**options).remote(device)
+        meter = self._make(device, resource)
         try:
             ray.get(meter.is_there.remote(), timeout=_PLACING_S)
         except ray.exceptions.RayError as error:  # a time-out, too
@@ -182,6 +184,13 @@ class ClusterDevices:
                 hint="it may be busy, or gone; run the same command again: it resumes",
             ) from error
         return meter
+
+    def _make(self, device: str, resource: str) -> Any:
+        import ray
+
+        # It comes back wherever the resource is, and repeats what it was asked; a measurement may be repeated.
+        options = {"num_cpus": 0, "resources": {resource: _SHARE}, "max_restarts": -1, "max_task_retries": -1}
+        return ray.remote(Meter).options(**options).remote(device)
 
 
 def check_host(resource: str) -> None:

@@ -32,7 +32,7 @@ _LONGEST_OPENING_S = 12 * 3600.0
 _SIGN_OF_LIFE_S = 60.0
 """Trials that wait for the device or for a slot are not silent, for the driver; one that the device measures is."""
 _AWAY_S = 900.0
-"""How long the device's host may be gone: a machine starts again meanwhile."""
+"""How long the device's host may be gone, or all nodes without a fault: a machine starts again meanwhile."""
 _CLOSING_S = 15.0
 _MOST_STILLBORN = 5
 """Slots in a row that end while they start, and so end a run that has no other slot: what ends one, a full disk for
@@ -99,8 +99,10 @@ class RayExecutor:
         """Fingerprint to a dataset's place in its folder, and references to the chunks of its archive."""
         self._nodes: dict[str, str] = {}
         """Ray's id of each node that takes trials to its name."""
-        self._barred: set[str] = set()
-        """Nodes that take no further trial: a fault of theirs ended one."""
+        self._barred: dict[str, str] = {}
+        """Ray's id of each node that takes no further trial to its fault, which ended one."""
+        self._only_barred: float | None = None
+        """Since when no other node is left, of `time.monotonic`."""
         self._away: float | None = None
         """When the device's host was first missed, of `time.monotonic`."""
         self._grown = self._lived = float("-inf")
@@ -203,8 +205,10 @@ class RayExecutor:
             return
         self._grown = time.monotonic()
         self._look_around()
+        # The slots on barred nodes stay: they hold the room there, so that no other one comes to be in it.
+        num_barred = sum(slot.node in self._barred for slot in self._slots)
         # One more than fit: as long as it waits, Ray's autoscaler looks for another node.
-        wanted = self._workers or self._each.fit_into(whole_cluster()) + 1
+        wanted = self._workers + num_barred if self._workers else self._each.fit_into(whole_cluster()) + 1
         options = {"num_cpus": self._each.cpus, "num_gpus": self._each.gpus, "scheduling_strategy": "SPREAD"}
         while len(self._slots) < wanted:
             actor = ray.remote(Slot).options(**options).remote()
@@ -214,13 +218,17 @@ class RayExecutor:
         """Say which nodes are gone.
 
         Raises:
-            ClusterError: the device's host is gone for too long.
+            ClusterError: the device's host is gone for too long, or all nodes but those with a fault are.
         """
         import ray
 
         alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
         for node in [node for node in self._nodes if node not in alive]:
-            self._notice(f"node {self._nodes.pop(node)} is gone, {len(self._nodes)} take trials")
+            host = self._nodes.pop(node)
+            # Of an idle slot on a barred node nothing is asked, so its end would never be heard.
+            self._slots = [slot for slot in self._slots if slot.node != node or slot.stage != "idle"]
+            self._notice(f"node {host} is gone, {sum(one not in self._barred for one in self._nodes)} take trials")
+        self._check_barred()
         resource = self._devices.missing_host()
         if resource is None:
             if self._away is not None:
@@ -234,6 +242,26 @@ class RayExecutor:
             raise ClusterError(
                 f"the host of the device is gone for {_AWAY_S / 60:.0f} minutes: no node has the resource {resource!r}",
                 hint="bring it back, then run the same command again: it resumes",
+            )
+
+    def _check_barred(self) -> None:
+        """Where only nodes with a fault are left, wait a while for another one: the autoscaler may start it.
+
+        Raises:
+            ClusterError: none has come.
+        """
+        is_used = any(node not in self._barred for node in self._nodes) or any(slot.request for slot in self._slots)
+        if is_used or not self._nodes:
+            self._only_barred = None
+            return
+        fault = next(self._barred[node] for node in self._nodes)
+        if self._only_barred is None:
+            self._only_barred = time.monotonic()
+            self._notice(f"only nodes with a fault are left, the search waits for another one: {fault}")
+        if time.monotonic() - self._only_barred > _AWAY_S:
+            raise ClusterError(
+                f"{fault}; no other node has come for {_AWAY_S / 60:.0f} minutes",
+                hint="remove the cause, then run the same command again: it resumes",
             )
 
     def _await_slots(self) -> None:
@@ -282,6 +310,8 @@ class RayExecutor:
             if slot.stage == "placing":
                 self._take_in(slot, answer)
             elif slot.stage == "starting" and answer:
+                assert slot.request is not None
+                del self._unopened[slot.request.number]
                 slot.stage, slot.reference = "running", slot.actor.events.remote(_POLL_S)
             elif slot.stage == "starting":
                 self._send_data(slot)
@@ -313,7 +343,7 @@ class RayExecutor:
         reason = f"node {slot.host}: {event.result.reason}"
         if not any(self._is_usable(other) and other.node != slot.node for other in self._slots):
             return replace(event, result=replace(event.result, reason=reason))
-        self._barred.add(slot.node)
+        self._barred[slot.node] = reason
         return Lost(number=event.number, reason=f"{reason}; it takes no further trial in this run")
 
     def _is_usable(self, slot: _Slot) -> bool:
@@ -371,6 +401,7 @@ class RayExecutor:
         self._unopened[request.number] += 1
         count, how = self._unopened[request.number], f"node {slot.host}: {last_line(error)}"
         if count >= _MOST_UNOPENED:
+            del self._unopened[request.number]
             reason = f"{count} slots ended while they opened its data, the last one on {how}"
             return [Lost(number=request.number, reason=reason)]
         if count == 1:
@@ -379,9 +410,9 @@ class RayExecutor:
         return []
 
     def _note_stillborn(self, error: Exception) -> None:
-        """Say why a slot ended while it started; refuse where that goes on and no other slot has a node."""
+        """Say why a slot ended while it started; refuse where that goes on and no other slot runs or takes trials."""
         self._stillborn += 1
-        has_others = any(slot.stage != "placing" for slot in self._slots)
+        has_others = any(slot.request is not None or self._is_usable(slot) for slot in self._slots)
         if self._stillborn >= _MOST_STILLBORN and not has_others:
             raise ClusterError(
                 f"{self._stillborn} slots in a row ended while they started, the last one: {last_line(error)}",
@@ -404,13 +435,14 @@ class RayExecutor:
 
         assert slot.request is not None
         files: Files = ray.get(slot.actor.fetch.remote(slot.request.number))
-        if RESULT_FILE in files:  # what it goes on from then is among them, or it does not
-            (slot.request.work_dir / LAST_FILE).unlink(missing_ok=True)
         for name, content in files.items():
             path = slot.request.work_dir / name
             path.parent.mkdir(parents=True, exist_ok=True)
             with whole_file(path) as partial:
                 partial.write_bytes(content)
+        # Not before all is on the disk: where that is full, the training goes on from what is here.
+        if RESULT_FILE in files and LAST_FILE not in files:
+            (slot.request.work_dir / LAST_FILE).unlink(missing_ok=True)
 
     def _close(self, slot: _Slot, reference: Any) -> list[Finished]:
         import ray

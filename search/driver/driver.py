@@ -315,11 +315,13 @@ class Driver:
             devices = (running.request.device, *running.request.also_measure)
             limit_s = longest_silence_s(self._work.summary.records, running.phase, devices=devices)
             if running.silent_s > limit_s:
-                self._executor.kill(number)
                 reason = (
                     f"it was ended as hung: in phase {running.phase} it reported nothing for {limit_s / 60:.0f} min"
                 )
-                self._on_end(number, TrialResult(state="failed", reason=reason))
+                try:
+                    self._executor.kill(number)
+                finally:  # put back, it would hang again first of all
+                    self._on_end(number, TrialResult(state="failed", reason=reason))
 
     def _on_lost(self, number: int, reason: str) -> None:
         """Put a trial back that was ended from outside; fail it where that repeats."""

@@ -1,7 +1,9 @@
 """What an executor of a cluster makes of faults, without a cluster."""
 
+import errno
 import time
 from collections import Counter, deque
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +11,8 @@ from typing import Any
 import pytest
 import ray
 
-from search.cluster.connection import ClusterError
+from search.cluster.connection import ClusterError, Resources
+from search.cluster.devices import ClusterDevices
 from search.cluster.ray_executor import RayExecutor, Stage, _Measuring, _Slot
 from search.cluster.slot import Slot
 from search.driver.executor import Finished, Lost, Progressed
@@ -21,7 +24,7 @@ def make_executor(notes: list[str], slots: list[_Slot]) -> RayExecutor:
     executor = object.__new__(RayExecutor)  # without the cluster that its constructor asks for slots
     executor._notice, executor._slots, executor._grown = notes.append, slots, 0.0
     executor._waiting, executor._measuring = deque(), {}
-    executor._stillborn, executor._fault, executor._barred, executor._unopened = 0, None, set(), Counter()
+    executor._stillborn, executor._fault, executor._barred, executor._unopened = 0, None, {}, Counter()
     return executor
 
 
@@ -45,6 +48,12 @@ def test_slots_that_end_while_they_start_are_told_once_and_refused_in_the_end() 
         healthy._slots.append(slot)
         assert healthy._on_loss(slot, error) == []
         assert healthy._grown == 0.0  # nor is another slot asked for at once
+    barred = make_executor([], [_Slot(actor=None, stage="idle", reference=None, node="id of full")])
+    barred._barred["id of full"] = "node full: No space left on device: /x"
+    barred._stillborn = 4
+    barred._slots.append(_Slot(actor=None, stage="placing", reference=None))
+    with pytest.raises(ClusterError, match="5 slots in a row ended while they started"):
+        barred._on_loss(barred._slots[-1], error)
     assert len(notes) == 1
     assert "a slot ended while it started, another one is tried" in notes[0]
 
@@ -122,6 +131,82 @@ def test_a_node_with_a_full_disk_is_used_no_more_and_the_last_one_ends_the_run()
     assert event.result.reason == "node other: No space left on device: /x"
 
 
+def make_growing(
+    monkeypatch: pytest.MonkeyPatch, notes: list[str], hosts: Sequence[str], *, workers: int | None
+) -> tuple[RayExecutor, set[str]]:
+    """Make an executor with an idle slot on each of these hosts; it may ask for others. Return the living nodes, too."""
+    slots = [_Slot(actor=None, stage="idle", reference=None, host=host, node=f"id of {host}") for host in hosts]
+    alive = {slot.node for slot in slots}
+    executor: Any = make_executor(notes, slots)
+    executor._nodes = {slot.node: slot.host for slot in slots}
+    executor._barred["id of full"] = "node full: No space left on device: /x"
+    executor._workers, executor._each = workers, Resources(cpus=1, gpus=0)
+    executor._is_closed, executor._away, executor._only_barred = False, None, None
+    executor._devices = SimpleNamespace(missing_host=lambda: None)
+    actor = SimpleNamespace(place=SimpleNamespace(remote=lambda: "its place"))
+    made = SimpleNamespace(remote=lambda: actor)
+    monkeypatch.setattr("ray.remote", lambda kind: SimpleNamespace(options=lambda **_: made))
+    monkeypatch.setattr("ray.nodes", lambda: [{"NodeID": node, "Alive": True} for node in alive])
+    return executor, alive
+
+
+def look(executor: RayExecutor) -> int:
+    """Return the capacity, after a look at the nodes."""
+    executor._grown = float("-inf")
+    return executor.capacity
+
+
+def test_so_many_workers_train_on_nodes_without_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor, alive = make_growing(monkeypatch, [], ["full", "full", "other"], workers=3)
+    for _ in range(2):
+        assert look(executor) == 2  # the slot on the other node, and one more
+        assert [slot.stage for slot in executor._slots] == ["idle"] * 3 + ["placing"] * 2
+    alive.remove("id of full")
+    look(executor)
+    assert [slot.stage for slot in executor._slots] == ["idle", "placing", "placing"]
+
+
+def test_as_many_slots_as_fit_include_those_on_a_living_node_with_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor, alive = make_growing(monkeypatch, [], ["full", "full", "other"], workers=None)
+    monkeypatch.setattr(
+        "search.cluster.ray_executor.whole_cluster",
+        lambda: Resources(cpus=1 + 2 * len(alive - {"id of other"}), gpus=0),
+    )
+    look(executor)
+    assert [slot.stage for slot in executor._slots] == ["idle"] * 3 + ["placing"]
+    alive.remove("id of full")
+    alive.add("id of new")
+    look(executor)
+    assert [slot.stage for slot in executor._slots] == ["idle"] + ["placing"] * 3
+
+
+def test_a_run_left_with_nodes_that_have_a_fault_waits_a_while_and_ends_with_the_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    notes: list[str] = []
+    executor, alive = make_growing(monkeypatch, notes, ["full", "full", "other"], workers=3)
+    request: Any = SimpleNamespace(number=3)
+    executor._slots[1].request = request
+    look(executor)
+    alive.remove("id of other")
+    assert look(executor) == 0
+    assert notes == ["node other is gone, 0 take trials"]  # a trial still runs on the node with the fault
+    executor._slots[1].request = None
+    assert [look(executor), look(executor)] == [0, 0]
+    waits = "only nodes with a fault are left, the search waits for another one: node full: No space left on device: /x"
+    assert notes[1:] == [waits]
+    executor._nodes["id of new"] = "new"
+    alive.add("id of new")
+    look(executor)
+    assert executor._only_barred is None
+    alive.remove("id of new")
+    look(executor)
+    assert notes[2:] == ["node new is gone, 0 take trials", waits]
+    monkeypatch.setattr("search.cluster.ray_executor._AWAY_S", -1.0)
+    with pytest.raises(ClusterError, match="node full: No space left on device: /x; no other node has come for "):
+        look(executor)
+
+
 def test_an_interrupted_training_goes_on_after_its_last_whole_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,6 +226,31 @@ def test_an_interrupted_training_goes_on_after_its_last_whole_epoch(
     ended = Finished(number=3, result=TrialResult(state="complete", ap=0.5))
     assert executor._hear_trial(again, [ended]) == [ended]
     assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_the_driver_s_checkpoint_stays_until_the_result_is_on_its_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find_no_room(path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    files = {"checkpoint.pt": b"weights", "result.json": b"{}"}
+    monkeypatch.setattr("ray.get", lambda reference: reference)
+    actor: Any = SimpleNamespace(fetch=SimpleNamespace(remote=lambda number: files))
+    request: Any = SimpleNamespace(number=3, work_dir=tmp_path)
+    slot = _Slot(actor=actor, stage="running", reference=None, request=request)
+    (tmp_path / "last.ckpt").write_bytes(b"three epochs")
+    executor = make_executor([], [slot])
+    with monkeypatch.context() as full:
+        full.setattr("search.cluster.ray_executor.whole_file", find_no_room)
+        with pytest.raises(OSError, match="No space left"):
+            executor._fetch(slot)
+    assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
+    executor._fetch(slot)
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint.pt", "result.json"}
+    files["last.ckpt"] = b"four epochs"  # the training has failed since
+    executor._fetch(slot)
+    assert (tmp_path / "last.ckpt").read_bytes() == b"four epochs"
 
 
 def test_what_has_no_slot_yet_can_be_withdrawn() -> None:
@@ -168,6 +278,28 @@ def test_slots_that_end_while_they_open_the_data_are_told_once_and_lose_the_tria
     reason = "3 slots ended while they opened its data, the last one on node small: out of memory"
     assert events == [Lost(number=3, reason=reason)]
     assert notes == ["a slot ended while it opened the data, trial 3 waits for another one: node small: out of memory"]
+
+
+def test_slots_that_end_while_they_open_the_data_count_anew_after_a_loss_and_once_the_trial_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The training of shared weights keeps its number."""
+    monkeypatch.setattr("ray.get", lambda reference: reference)
+    executor = make_executor([], [])
+    request: Any = SimpleNamespace(number=3)
+    actor = SimpleNamespace(events=SimpleNamespace(remote=lambda wait_s: "its events"))
+
+    def end_slot() -> list[Any]:
+        slot = _Slot(actor=actor, stage="starting", reference=None, host="small", request=request)
+        executor._slots.append(slot)
+        return executor._on_loss(slot, ray.exceptions.RayActorError(error_msg="out of memory"))
+
+    assert [len(end_slot()) for _ in range(6)] == [0, 0, 1, 0, 0, 1]
+    assert [end_slot(), end_slot()] == [[], []]
+    opened = _Slot(actor=actor, stage="starting", reference=True, request=request)
+    assert executor._hear(opened) == []
+    assert opened.stage == "running"
+    assert [len(end_slot()) for _ in range(3)] == [0, 0, 1]
 
 
 class Meters:
@@ -207,3 +339,27 @@ def test_a_measurement_that_hangs_is_silent_and_ends_with_its_meter(monkeypatch:
     assert heard() == [2]
     executor.kill(2)  # it only waited
     assert executor._measuring[1].references["nano"] == "network 1 by meter 2"
+
+
+def test_the_end_of_a_hung_meter_does_not_wait_for_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver hears of no trial meanwhile; where the device's host is gone, the next one waits for it."""
+
+    def wait_for_ever(reference: Any, timeout: float | None = None) -> None:
+        raise AssertionError("it waits")
+
+    next_meter = SimpleNamespace(measure=SimpleNamespace(remote=lambda network, *_, **__: f"{network} again"))
+    monkeypatch.setattr("ray.wait", lambda references, **_: ([], references))
+    monkeypatch.setattr("ray.get", wait_for_ever)
+    killed: list[Any] = []
+    monkeypatch.setattr("ray.kill", killed.append)
+    monkeypatch.setattr("ray.cluster_resources", dict[str, float])  # the host is gone
+    made = SimpleNamespace(remote=lambda device: next_meter)
+    monkeypatch.setattr("ray.remote", lambda kind: SimpleNamespace(options=lambda **_: made))
+    executor: Any = make_executor([], [])
+    executor._devices = ClusterDevices("bench", {"nano": "a meter that hangs"})
+    for number in range(2):
+        request = SimpleNamespace(architecture=f"network {number}", latency_cache=Path("latency.db"), num_classes=3)
+        executor._measuring[number] = _Measuring(request=request, references={"nano": f"network {number}"})
+    executor.kill(0)
+    assert killed == ["a meter that hangs"]
+    assert {number: one.references for number, one in executor._measuring.items()} == {1: {"nano": "network 1 again"}}

@@ -984,6 +984,24 @@ def test_a_silent_trial_is_ended_as_hung(
     assert "ended as hung: in phase build it reported nothing" in summary.records[1].result.reason
 
 
+def test_a_hung_trial_is_recorded_as_failed_also_where_it_cannot_be_killed(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Put back, it would be the first one of the resumed search, and hang again."""
+
+    class Deaf(ScriptedExecutor):
+        def kill(self, number: int) -> None:
+            raise YoloRetError("the cluster does not answer")
+
+    monkeypatch.setattr("search.driver.driver.MIN_SILENCE_S", 0.0)
+    monkeypatch.setattr("search.driver.driver.longest_silence_s", lambda finished, phase, **_: 0.05)
+    chosen = settings(budget=3)
+    with pytest.raises(YoloRetError, match="the cluster does not answer"):
+        run_search(chosen, executor=Deaf(scripts={1: hang}, capacity=2), view=RecordingView())
+    (record,) = (one for one in read_study(chosen.root, chosen.name).summary.records if one.number == 1)
+    assert "ended as hung" in record.result.reason
+
+
 # --- a fault of the data or of the machine ------------------------------------------------------------------------
 
 
