@@ -107,7 +107,9 @@ def test_the_copy_of_a_parent_goes_with_its_trial(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["parent-4"]
 
 
-def test_a_node_with_a_full_disk_is_used_no_more_and_the_last_one_ends_the_run() -> None:
+def test_a_node_with_a_full_disk_is_used_no_more_and_the_last_one_ends_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     request: Any = SimpleNamespace(number=3, train=TrainSettings())
     slots = [
         _Slot(actor=None, stage="running", reference=None, host=host, node=f"id of {host}", request=request)
@@ -115,7 +117,7 @@ def test_a_node_with_a_full_disk_is_used_no_more_and_the_last_one_ends_the_run()
     ]
     executor = make_executor([], slots)
     executor._is_closed = True  # so that it asks no cluster for slots
-    executor._fetch = lambda slot: None  # type: ignore[method-assign]
+    monkeypatch.setattr(executor, "_fetch", lambda slot: None)
     full = Finished(
         number=3, result=TrialResult(state="failed", reason="No space left on device: /x", is_outside_fault=True)
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ def test_samples_are_looked_at_once_for_all_classes() -> None:
     class Counting(list[Sample]):
         num_read = 0
 
-        def __getitem__(self, place):  # type: ignore[no-untyped-def, override]
+        def __getitem__(self, place: Any) -> Any:
             self.num_read += 1
             return super().__getitem__(place)
 
