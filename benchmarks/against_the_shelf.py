@@ -1,20 +1,23 @@
 """Front against front: our detectors and Ultralytics' smallest, from random weights, on the same images, at equal time.
 
-    python -m venv other && other/bin/pip install ultralytics     # AGPL: an environment of its own
+    python -m venv other && other/bin/pip install ultralytics onnx     # AGPL: an environment of its own
     python -m benchmarks.against_the_shelf --python other/bin/python --data DATA… --minutes 120
 
-Each call does what is missing for up to `--minutes` and keeps it in `--results`; the last lines are the table, the picture
-is written beside the results. First, while nothing else runs, the latencies of all networks by our `cpu` device: the file
-that ends at the raw maps, and the file that ends at boxes and scores. Then the trainings, one on each core, each on one
-thread and bound to its core.
+Each call does what is missing for up to `--minutes` and keeps it in `--results`, where a new file measures everything anew;
+the last lines are the table, the picture is written beside the results. First, while nothing else runs, the latencies of all
+networks by our `cpu` device: the file that ends at the raw maps, and the file that ends at boxes and scores. Then the
+trainings, one on each core, each on one thread and bound to its core.
 
 The shelf: YOLOv8n, YOLO11n and YOLO26n at three sizes, each in its best of three settings: as it comes (batches of 16
-accumulated to 64 images), batches of 16, batches of 8, the latter two not accumulated. Ours: `OURS`, and with `--found
-FOLDER STUDY` what a search on one of the datasets found: for each of the shelf's the network of its front with the best AP
-there that is no slower, which is what the search's user would export. Each starts from random weights and is trained for no
-more CPU time than any of the shelf's networks that are as slow or slower; with `--time-of "yolov8n 320 px"` those that are
-no slower than this one are given its time, for the comparison with it alone. Time is that of the process on its core,
-without validation. All are scored by our scorer (COCO's AP) on their own detections of the validation images.
+accumulated to 64 images), batches of 16, batches of 8, the latter two with a step after each batch. Ours: `OURS`, and with
+`--found FOLDER STUDY` what a search on one of the datasets found: for each of the shelf's the network of its front with the
+best estimate of AP that is no slower, which is what `export --max-latency` takes; its row stands whatever its AP turns out
+to be. Each starts from random weights and is trained for no more CPU time than any of the shelf's networks that are as slow
+or slower; with `--time-of "yolov8n 320 px"` those that are no slower than this one are given its time, for the comparison
+with it alone. Time is that of the process on its core, without validation. Ours train in the number format that the recipe
+takes here, bfloat16 where the CPU has AVX512-BF16; the shelf's trainer has float32 alone on a CPU. Both keep decoded images
+in memory. All are scored by our scorer (COCO's AP) on their own detections in the validation images, which our search and
+our recipe were chosen on, and in the test images, which nothing was chosen on.
 """
 
 import argparse
@@ -29,6 +32,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from queue import Queue
 from tempfile import TemporaryDirectory
@@ -39,6 +43,7 @@ import torch
 from PIL import Image
 
 from benchmarks.training import train_alone
+from search.strategy.accuracy.estimates import with_estimates
 from search.study.read_study import read_study
 from spaces import Architecture
 from spaces.networks import build_network, count_cost
@@ -50,7 +55,8 @@ from trials.latency.cpu import CpuDevice
 from trials.latency.device import Latency, UnstableError
 from trials.onnx.decoded import export_decoded
 from trials.onnx.export import export_for_timing
-from trials.scoring import score_detections
+from trials.scoring import Scores, score_detections, score_network
+from trials.training import CHECKPOINT_FILE, read_checkpoint
 from trials.training.recipes import modern_recipe
 
 SHELF = ("yolov8n", "yolo11n", "yolo26n")
@@ -66,6 +72,9 @@ EQUAL_TIME = "equal time"
 _AS_LONG_AS = "as long as "
 _TIME_OF = "the time of "
 _EPOCHS = 30
+_SLACK = 1.02
+"""Of a limit of time; a last epoch is not cut in two."""
+_SAME_DAY = timedelta(hours=12)
 _DECOUPLED = PRESETS["yoloret-m0.75"].replace(head="decoupled", head_width=96, prediction_bias=True)
 OURS: Mapping[str, Architecture] = {
     f"M0.75, decoupled {size} px": _DECOUPLED.replace(input_size=size) for size in (160, 192, 224, 256, 320)
@@ -90,7 +99,7 @@ class Timed:
     architecture: Mapping[str, Any] | None = None
     """Of a network that a search found."""
     found_ap: float | None = None
-    """Its AP in that search."""
+    """That search's estimate of its AP."""
     found_on: str = ""
     """The data of that search."""
 
@@ -110,6 +119,12 @@ class Trained:
     cpu_s: float
     """Of its steps."""
     epochs: int
+    test_ap: float | None = None
+    """In the test images; None where there are none, or it was not kept."""
+    test_ap50: float | None = None
+    """Likewise."""
+    at: str = ""
+    """When it ended, ISO 8601; empty where it was not kept."""
 
 
 def main() -> None:
@@ -137,6 +152,8 @@ def main() -> None:
     if given.ours:
         train_ours(json.loads(given.ours))
         return
+    if not given.python and (given.found or given.time_of or given.own_sizes):
+        parser.error("--found, --time-of and --own-sizes say what is timed and trained, for which --python is needed")
     kept = Results(given.results)
     known = {*kept.timed, *(f"{one} {size} px" for one in given.shelf for size in given.sizes)}
     if given.time_of and given.time_of not in known:
@@ -211,18 +228,17 @@ class Results:
         """Return the shelf's networks that have a latency, fastest first."""
         return sorted((one for one in self.timed if one not in self.ours), key=lambda one: self.timed[one].boxes_ms)
 
-    def wanted(self, data: str) -> list[str]:
-        """Return ours that are trained: what searches on these data found where it is the best within a latency, `OURS`."""
-        chosen: list[str] = []
+    def choices(self, data: str, latency_ms: float) -> list[str]:
+        """Return what a user would take within a latency of each search on these data: the best by the search's estimate."""
         searches: dict[str, list[Timed]] = {}
         for timed in self.timed.values():
-            if timed.found_ap is not None and timed.found_on == data:
-                searches.setdefault(timed.network.split(":")[0], []).append(timed)
-        for members in searches.values():
-            for one in self.shelf():
-                within = [member for member in members if member.boxes_ms <= self.timed[one].boxes_ms]
-                if within:
-                    chosen.append(max(within, key=lambda member: member.found_ap or 0.0).network)
+            if timed.found_ap is not None and timed.found_on == data and timed.boxes_ms <= latency_ms:
+                searches.setdefault(study_of(timed.network), []).append(timed)
+        return [max(found, key=lambda one: one.found_ap or 0.0).network for found in searches.values()]
+
+    def wanted(self, data: str) -> list[str]:
+        """Return ours that are trained: the `choices` within the latency of each of the shelf's, and `OURS`."""
+        chosen = [name for one in self.shelf() for name in self.choices(data, self.timed[one].boxes_ms)]
         return list(dict.fromkeys((*chosen, *(name for name in self.ours if name in OURS))))
 
     def best(self, data: str, network: str) -> list[Trained]:
@@ -240,8 +256,8 @@ class Results:
     def limits(self, data: str, network: str, seed: int, *, only: str | None = None) -> dict[str, float] | None:
         """Return the CPU seconds of the shelf's networks that are as slow as one of ours or slower, by name.
 
-        Each counts in its best setting of this seed, which was trained on the same day. None where one has none yet, or none
-        is as slow. `only` names one that alone counts.
+        Each counts in its best setting of this seed. None where one has none yet, or none is as slow. `only` names one that
+        alone counts.
         """
         slower = [
             one
@@ -262,6 +278,11 @@ def data_name(data: str) -> str:
     return Path(data).name
 
 
+def study_of(network: str) -> str:
+    """Return the study that found a network, ``STUDY:NUMBER SIZE px``."""
+    return network.rpartition(":")[0]
+
+
 # --- latency -------------------------------------------------------------------------------------------------------------
 
 
@@ -276,7 +297,13 @@ def time_networks(given: argparse.Namespace, kept: Results) -> None:
                 command = ["export", one, str(folder), "--size", size, "--classes", "3"]
                 run([given.python, str(Path(__file__).with_name("shelf_run.py")), *command])
                 kept.add("timed", asdict(_time(device, folder, network)))
-        for network, architecture, found in [*((*one, None) for one in OURS.items()), *_found(given)]:
+        found_now = list(_found(given))
+        old = {name for name in kept.ours if name not in OURS and given.found and study_of(name) == given.found[1]}
+        if gone := old - {network for network, _, _ in found_now}:
+            raise ValueError(
+                f"{', '.join(sorted(gone))} in {given.results} is of another search: name the study otherwise"
+            )
+        for network, architecture, found in [*((*one, None) for one in OURS.items()), *found_now]:
             if kept.ours.get(network, architecture) != architecture:
                 raise ValueError(f"{network} is another network in {given.results}: name the study otherwise")
             if network not in kept.timed:
@@ -289,15 +316,14 @@ def time_networks(given: argparse.Namespace, kept: Results) -> None:
 
 
 def _found(given: argparse.Namespace) -> Iterator[tuple[str, Architecture, tuple[float, str]]]:
-    """Yield the front of a study: names, architectures, their AP there and its data."""
+    """Yield the front of a study: names, architectures, the estimates of their AP and its data."""
     if given.found:
         folder, name = given.found
         study = read_study(Path(folder), name)
-        for record in study.summary.front:
-            if record.point is not None:
-                size = record.architecture.input_size
-                found = (record.point[0], data_name(study.dataset))
-                yield f"{name}:{record.number} {size} px", record.architecture.replace(transfer=0), found
+        summary = with_estimates(study.summary)
+        for record in summary.front:
+            size, found = record.architecture.input_size, (summary.expected_ap(record), data_name(study.dataset))
+            yield f"{name}:{record.number} {size} px", record.architecture.replace(transfer=0), found
 
 
 def _time(device: CpuDevice, folder: Path, network: str) -> Timed:
@@ -420,31 +446,52 @@ def train_shelf(given: argparse.Namespace, job: Job, core: int) -> Trained:
         script = str(Path(__file__).with_name("shelf_run.py"))
         run([given.python, script, "train", name, str(data), str(out), *words], core=core)
         told = json.loads(out.read_text())
-    samples = dataset.splits["val"]
-    found = [as_detections(told["found"][f"{number:05d}.png"]) for number in range(len(samples))]
-    scores = score_detections(found, samples, class_names=dataset.class_names)
+    scores = {
+        split: score_detections(
+            [as_detections(one) for one in told["found"][split]],
+            dataset.splits[split],
+            class_names=dataset.class_names,
+        )
+        for split in ("val", "test")
+        if split in dataset.splits
+    }
     return Trained(
         data=data_name(job.data),
         network=job.network,
         setting=job.setting,
         seed=job.seed,
-        ap=scores.ap,
-        ap50=scores.ap50,
         cpu_s=sum(told["epoch_s"]),
         epochs=len(told["epoch_s"]),
+        **as_row(scores),
     )
 
 
+def as_row(scores: Mapping[str, Scores]) -> dict[str, Any]:
+    """Return the fields of `Trained` that say how well a network detects, from its scores by split, and when this was."""
+    test = scores.get("test")
+    return {
+        "ap": scores["val"].ap,
+        "ap50": scores["val"].ap50,
+        "test_ap": test and test.ap,
+        "test_ap50": test and test.ap50,
+        "at": datetime.now().isoformat(timespec="seconds"),
+    }
+
+
 def train_for(given: argparse.Namespace, kept: Results, job: Job, core: int) -> Trained:
-    """Train one of ours for as long as `_time_of_ours` says."""
+    """Train one of ours for as long as `_time_of_ours` says; one that took longer is trained again, for fewer epochs."""
     data, time_of_ours = data_name(job.data), _time_of_ours(given, kept, job)
     assert time_of_ours is not None
     setting, seconds = time_of_ours
     if (data, job.network) not in kept.epoch_s:
         kept.epoch_s[data, job.network] = _run_ours(kept, job, core, epochs=2)["cpu_s"] / 2
-    epochs = max(3, int(seconds / kept.epoch_s[data, job.network]))
-    told = _run_ours(kept, job, core, epochs=epochs)
-    return Trained(data=data, network=job.network, setting=setting, seed=job.seed, epochs=epochs, **told)
+    while True:
+        epochs = max(3, int(seconds / kept.epoch_s[data, job.network]))
+        told = _run_ours(kept, job, core, epochs=epochs)
+        kept.epoch_s[data, job.network] = told["cpu_s"] / epochs
+        if epochs == 3 or told["cpu_s"] <= _SLACK * seconds:
+            return Trained(data=data, network=job.network, setting=setting, seed=job.seed, epochs=epochs, **told)
+        print(f"{data} {job.network}, seed {job.seed}: {told['cpu_s']:.0f} s of {seconds:.0f} s, again", flush=True)
 
 
 def _run_ours(kept: Results, job: Job, core: int, *, epochs: int) -> dict[str, Any]:
@@ -467,19 +514,16 @@ def train_ours(wish: Mapping[str, Any]) -> None:
         begins.append(time.process_time())
 
     settings = replace(modern_recipe(), epochs=wish["epochs"], score_every=wish["epochs"], seed=wish["seed"])
-    result = train_alone(
-        Architecture.from_dict(wish["architecture"]),
-        open_dataset(wish["data"], on_broken="skip"),
-        settings,
-        between_steps=begin,
-        num_threads=1,
-    )
-    figures = {
-        "ap": result.ap,
-        "ap50": result.ap50,
-        "cpu_s": (begins[-1] - begins[0]) * len(begins) / (len(begins) - 1),  # scoring comes after the last step
-    }
-    (Path(wish["folder"]) / "ours.json").write_text(json.dumps(figures))
+    architecture, folder = Architecture.from_dict(wish["architecture"]), Path(wish["folder"])
+    dataset = open_dataset(wish["data"], on_broken="skip")
+    result = train_alone(architecture, dataset, settings, work_dir=folder, between_steps=begin, num_threads=1)
+    scores = {"val": Scores(ap=result.ap, ap50=result.ap50, per_class_ap=result.per_class_ap)}
+    if test := dataset.splits.get("test"):
+        network = build_network(architecture, num_classes=len(dataset.class_names))
+        network.load_state_dict(read_checkpoint(folder / CHECKPOINT_FILE).weights)
+        scores["test"] = score_network(network, test, decoding=result.decoding)
+    cpu_s = (begins[-1] - begins[0]) * len(begins) / (len(begins) - 1)  # scoring comes after the last step
+    (folder / "ours.json").write_text(json.dumps({"cpu_s": cpu_s, **as_row(scores)}))
 
 
 def run(command: Sequence[str], *, core: int | None = None) -> None:
@@ -502,10 +546,10 @@ def as_detections(one: Mapping[str, Any]) -> Detections:
 
 def write_yolo(dataset: Dataset, folder: Path) -> Path:
     """Write a dataset in YOLO format, with lossless images named by their index."""
-    for split in ("train", "val"):
+    for split, samples in dataset.splits.items():
         for kind in ("images", "labels"):
             (folder / kind / split).mkdir(parents=True, exist_ok=True)
-        for number, sample in enumerate(dataset.splits[split]):
+        for number, sample in enumerate(samples):
             Image.fromarray(sample.load()).save(folder / "images" / split / f"{number:05d}.png")
             height, width = sample.size_hw
             boxes = sample.boxes[~sample.ignored] / np.array([width, height, width, height], dtype=np.float32)
@@ -524,48 +568,62 @@ def write_yolo(dataset: Dataset, folder: Path) -> Path:
 
 
 def table(kept: Results, data: str) -> Iterator[str]:
-    """Yield a dataset's table: each of the shelf's beside the best of ours at or under its latency and time."""
-    yield f"\n{data}: AP with its standard error over seeds; ours is the best of several means, so a little too high"
+    """Yield a dataset's table: each of the shelf's beside ours at or under its latency and time.
+
+    Of `OURS` that is the best, of what a search found its choice.
+    """
+    yield f"\n{data}: AP with its standard error over seeds; of {', '.join(OURS)} the best mean, so a little too high"
     without = [name for name, timed in kept.timed.items() if timed.reference_ms is None]
     if 0 < len(without) < len(kept.timed):
         yield (
             f"Latencies of {', '.join(without)} were kept without the reference network's time: where the machine was "
             "faster or slower that day, they are not comparable with the others"
         )
-    yield "| the shelf's | setting | seeds | AP50 | AP | ms to boxes | ours | AP50 | AP | ms to boxes | difference |"
-    yield "|---|---|---|---|---|---|---|---|---|---|---|"
+    own_columns, columns = "AP50 | AP | test AP | ms to boxes", "the shelf's | setting | seeds"
+    yield f"| {columns} | {own_columns} | ours | {own_columns} | +AP | +test AP |"
+    yield "|---" * 14 + "|"
+    apart: list[str] = []
     for network in kept.shelf():
         theirs = kept.best(data, network)
         if not theirs:
             continue
         latency = kept.timed[network].boxes_ms
         left = f"| {network} | {theirs[0].setting} | {len(theirs)} | {_cells(theirs)} | {latency:.1f} |"
-        within = [name for name in kept.ours if name in kept.timed and kept.timed[name].boxes_ms <= latency]
-        yield f"{left} {_best_of_ours(kept, data, within, theirs, EQUAL_TIME) or 'none | | | | |'}"
-        if named := _best_of_ours(kept, data, within, theirs, f"{_TIME_OF}{network}"):
-            yield f"{left} {named}"
+        within = [name for name in OURS if name in kept.timed and kept.timed[name].boxes_ms <= latency]
+        chosen = kept.choices(data, latency)
+        asked = [(within, EQUAL_TIME), (within, f"{_TIME_OF}{network}"), *(([one], EQUAL_TIME) for one in chosen)]
+        found = [
+            (pair, setting) for names, setting in asked if (pair := _best_of_ours(kept, data, names, theirs, setting))
+        ]
+        for (own, others), setting in found:
+            name = own[0].network
+            label = name if setting == EQUAL_TIME else f"{name}, as long as it"
+            gains = " | ".join(_gain(own, others, field) for field in ("ap", "test_ap"))
+            yield f"{left} {label} | {_cells(own)} | {kept.timed[name].boxes_ms:.1f} | {gains} |"
+            apart += [f"{network} and {name}"] if _are_of_other_days(own, others) else []
+        if not found:
+            yield f"{left} none{' |' * 7}"
+    if apart:
+        yield f"Trained on different days, on a machine that may have been faster or slower: {'; '.join(apart)}"
 
 
 def _best_of_ours(
     kept: Results, data: str, names: Sequence[str], theirs: Sequence[Trained], setting: str
-) -> str | None:
-    """Return the cells of the best of ours in a setting, of those with the most seeds; None where none took no longer."""
+) -> tuple[list[Trained], list[Trained]] | None:
+    """Return the trainings of the best of ours in a setting, of those with the most seeds, and the shelf's of these seeds.
+
+    None where none took no longer.
+    """
     found = [
         shared
         for name in names
         if (shared := _shared(kept.find(data, name).get(setting, []), theirs)) and _took_no_longer(*shared)
     ]
-    if not found:
-        return None
-    own, other = max(found, key=lambda pair: (len(pair[0]), statistics.mean(one.ap for one in pair[0])))
-    gain = statistics.mean(one.ap for one in own) - statistics.mean(one.ap for one in other)
-    name = own[0].network
-    label = name if setting == EQUAL_TIME else f"{name}, as long as it"
-    return f"{label} | {_cells(own)} | {kept.timed[name].boxes_ms:.1f} | {gain:+.3f} |"
+    return max(found, key=lambda pair: (len(pair[0]), statistics.mean(one.ap for one in pair[0])), default=None)
 
 
 def _shared(ours: Sequence[Trained], theirs: Sequence[Trained]) -> tuple[list[Trained], list[Trained]] | None:
-    """Return the trainings of the seeds that both have, None without one: those of a seed are of one day of one machine."""
+    """Return the trainings of the seeds that both have, None without one."""
     seeds = {one.seed for one in ours} & {one.seed for one in theirs}
     own, others = ([one for one in ones if one.seed in seeds] for ones in (ours, theirs))
     return (own, others) if seeds else None
@@ -573,14 +631,32 @@ def _shared(ours: Sequence[Trained], theirs: Sequence[Trained]) -> tuple[list[Tr
 
 def _took_no_longer(ours: Sequence[Trained], theirs: Sequence[Trained]) -> bool:
     own, limit = (statistics.mean(one.cpu_s for one in ones) for ones in (ours, theirs))
-    return own <= limit * 1.02  # a last epoch is not cut in two
+    return own <= limit * _SLACK
+
+
+def _are_of_other_days(ours: Sequence[Trained], theirs: Sequence[Trained]) -> bool:
+    """Return whether trainings of one seed are more than half a day apart, as far as it was kept when they were."""
+    return any(
+        abs(datetime.fromisoformat(own.at) - datetime.fromisoformat(other.at)) > _SAME_DAY
+        for own in ours
+        for other in theirs
+        if own.seed == other.seed and own.at and other.at
+    )
+
+
+def _gain(ours: Sequence[Trained], theirs: Sequence[Trained], field: str) -> str:
+    own, other = ([getattr(one, field) for one in ones] for ones in (ours, theirs))
+    return "" if None in (*own, *other) else f"{statistics.mean(own) - statistics.mean(other):+.3f}"
 
 
 def _cells(ones: Sequence[Trained]) -> str:
-    return " | ".join(_with_error([getattr(one, name) for one in ones]) for name in ("ap50", "ap"))
+    return " | ".join(_with_error([getattr(one, name) for one in ones]) for name in ("ap50", "ap", "test_ap"))
 
 
-def _with_error(values: Sequence[float]) -> str:
+def _with_error(values: Sequence[float | None]) -> str:
+    values = [value for value in values if value is not None]
+    if not values:
+        return ""
     if len(values) == 1:
         return f"{values[0]:.3f}"
     return f"{statistics.mean(values):.3f} ± {statistics.stdev(values) / math.sqrt(len(values)):.3f}"

@@ -84,7 +84,11 @@ def train_kinds(given: argparse.Namespace, root: Path) -> Iterator[tuple[str, tu
         yield "random weights", (ap[1:], seconds * len(scratch) / len(everyone), 0.0)
         yield "random weights, another seed", run([replace(job, seed=1) for job in scratch], "seed")
         yield "random weights, half the epochs", run([half(job) for job in scratch], "half")
-        heirs = [replace(job, parent=best_parent(job.index, architectures, root / "scratch")) for job in scratch]
+        num_classes = len(open_dataset(given.data).class_names)
+        heirs = [
+            replace(job, parent=best_parent(job.index, architectures, root / "scratch", num_classes=num_classes))
+            for job in scratch
+        ]
         yield "inherited", run(heirs, "heir")
         yield "inherited, half the epochs", run([half(job) for job in heirs], "halfheir")
 
@@ -104,9 +108,9 @@ def draw(backbone: str, count: int) -> list[Architecture]:
     return list(found.values())
 
 
-def best_parent(index: int, architectures: list[Architecture], root: Path) -> Path:
+def best_parent(index: int, architectures: list[Architecture], root: Path, *, num_classes: int) -> Path:
     """Return the checkpoint of the earlier architecture from which most values are inherited."""
-    network = build_network(architectures[index], num_classes=4)
+    network = build_network(architectures[index], num_classes=num_classes)
     paths = [root / str(other) / CHECKPOINT_FILE for other in range(index)]
     return max(paths, key=lambda path: inherit_weights(network, read_checkpoint(path).weights))
 

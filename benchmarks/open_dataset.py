@@ -39,6 +39,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="keep the datasets here, and use those that are here")
     given = parser.parse_args()
+    if given.repeats < 1:
+        parser.error("--repeats is at least 1")
     with tempfile.TemporaryDirectory() as scratch:
         folder = given.folder or Path(scratch)
         for format in given.formats:

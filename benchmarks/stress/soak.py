@@ -35,6 +35,8 @@ head_width: {widths}
 input_size: [64]
 """
 _EVERY_S = 2.0
+_FEWEST = 50
+"""Trials of which a fifth takes several looks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +67,8 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=500)
     parser.add_argument("--keep", choices=("front", "all"), default="front")
     given = parser.parse_args()
+    if given.trials < _FEWEST:
+        parser.error(f"--trials is at least {_FEWEST}, of which the first and the last fifth are compared")
     with TemporaryDirectory(prefix="soak-") as folder:
         looks = _search(Path(folder), given.trials, keep=given.keep)
     print("| trials | driver MB | open files | threads | temporary files | study MB | stores MB | driver's CPU s |")

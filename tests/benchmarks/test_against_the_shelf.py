@@ -4,10 +4,11 @@ import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from benchmarks.against_the_shelf import OURS, Results, Timed, Trained, our_jobs, table
+from benchmarks.against_the_shelf import OURS, Job, Results, Timed, Trained, main, our_jobs, table, train_for
 from spaces import Architecture
 
 OWN = next(iter(OURS))
@@ -22,20 +23,22 @@ def kept(tmp_path: Path) -> Results:
     return kept
 
 
-def train(
-    kept: Results, network: str, seed: int, ap: float, *, cpu_s: float = 100.0, setting: str = "batches of 8"
-) -> None:
-    row = Trained(data="d", network=network, setting=setting, seed=seed, ap=ap, ap50=ap, cpu_s=cpu_s, epochs=30)
+def train(kept: Results, network: str, seed: int, ap: float, **others: Any) -> None:
+    defaults: dict[str, Any] = {"setting": "batches of 8", "ap50": ap, "cpu_s": 100.0, "epochs": 30}
+    row = Trained(**defaults | {"data": "d", "network": network, "seed": seed, "ap": ap} | others)
     kept.add("trained", asdict(row))
 
 
-def row_of(kept: Results, network: str) -> list[str]:
+def row_of(kept: Results, network: str) -> dict[str, str]:
     return rows_of(kept, network)[0]
 
 
-def rows_of(kept: Results, network: str) -> list[list[str]]:
-    lines = [line for line in table(kept, "d") if line.startswith(f"| {network} ")]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+def rows_of(kept: Results, network: str) -> list[dict[str, str]]:
+    lines = [[cell.strip() for cell in line[1:-1].split("|")] for line in table(kept, "d") if line.startswith("|")]
+    titles = lines[0]
+    own = titles.index("ours")
+    names = [*titles[: own + 1], *(title if title.startswith("+") else f"our {title}" for title in titles[own + 1 :])]
+    return [dict(zip(names, cells, strict=True)) for cells in lines if cells[0] == network]
 
 
 def test_ours_may_take_as_long_as_any_slower_network_of_the_same_seed(kept: Results) -> None:
@@ -52,15 +55,15 @@ def test_a_seed_that_only_one_side_has_is_no_part_of_a_difference(kept: Results)
     train(kept, "yolov8n 160 px", 0, 0.7)
     train(kept, "yolov8n 160 px", 1, 0.5)
     train(kept, OWN, 0, 0.7, setting=EQUAL)
-    assert row_of(kept, "yolov8n 160 px")[-1] == "+0.000"
+    assert row_of(kept, "yolov8n 160 px")["+AP"] == "+0.000"
     train(kept, OWN, 1, 0.6, setting=EQUAL)
-    assert row_of(kept, "yolov8n 160 px")[-1] == "+0.050"
+    assert row_of(kept, "yolov8n 160 px")["+AP"] == "+0.050"
 
 
 def test_a_training_that_took_longer_is_not_compared(kept: Results) -> None:
     train(kept, "yolov8n 160 px", 0, 0.5)
     train(kept, OWN, 0, 0.9, cpu_s=103.0, setting=EQUAL)
-    assert row_of(kept, "yolov8n 160 px")[6] == "none"
+    assert row_of(kept, "yolov8n 160 px")["ours"] == "none"
 
 
 def test_a_training_in_the_time_of_a_slow_network_is_compared_with_that_one_alone(kept: Results) -> None:
@@ -71,14 +74,13 @@ def test_a_training_in_the_time_of_a_slow_network_is_compared_with_that_one_alon
         train(kept, "yolo11n 320 px", seed, 0.6, cpu_s=500.0)
         train(kept, OWN, seed, 0.7, setting=EQUAL)
     train(kept, OWN, 1, 0.9, cpu_s=390.0, setting="the time of yolov8n 320 px")  # of fewer seeds, and shown still
-    assert [row[6:] for row in rows_of(kept, "yolov8n 160 px")] == [
-        [OWN, "0.700 ± 0.000", "0.700 ± 0.000", "2.0", "+0.200"]
-    ]
-    assert [(row[6], row[-1]) for row in rows_of(kept, "yolov8n 320 px")] == [
+    (row,) = rows_of(kept, "yolov8n 160 px")
+    assert (row["ours"], row["our AP"], row["our ms to boxes"], row["+AP"]) == (OWN, "0.700 ± 0.000", "2.0", "+0.200")
+    assert [(row["ours"], row["+AP"]) for row in rows_of(kept, "yolov8n 320 px")] == [
         (OWN, "+0.100"),
         (f"{OWN}, as long as it", "+0.300"),
     ]
-    assert [row[6] for row in rows_of(kept, "yolo11n 320 px")] == [OWN]
+    assert [row["ours"] for row in rows_of(kept, "yolo11n 320 px")] == [OWN]
     assert [row.ap for row in kept.best("d", OWN)] == [0.7, 0.7]  # what the picture shows
 
 
@@ -119,6 +121,70 @@ def test_of_what_a_search_found_the_best_within_each_latency_is_trained_on_its_d
     assert again.ours["study:1 64 px"] == found["study:1 64 px"]
     assert again.shelf() == ["yolov8n 160 px", "yolov8n 320 px"]
     assert json.loads((tmp_path / "results.jsonl").read_text().splitlines()[-1])["found_on"] == "d"
+
+
+def test_what_a_search_would_give_stands_beside_the_shelf_whatever_it_turned_out_to_be(kept: Results) -> None:
+    for number, (boxes_ms, ap) in enumerate(((1.0, 0.3), (2.5, 0.4))):
+        one = OURS[OWN].replace(input_size=32 * (number + 2)).to_dict()
+        found = {"architecture": one, "found_ap": ap, "found_on": "d"}
+        kept.add("timed", asdict(Timed(network=f"a:b:{number} 64 px", raw_ms=1.0, boxes_ms=boxes_ms, **found)))
+    train(kept, "yolov8n 160 px", 0, 0.5)
+    train(kept, OWN, 0, 0.6, setting=EQUAL)
+    train(kept, "a:b:0 64 px", 0, 0.9, setting=EQUAL)  # luckier than the choice
+    train(kept, "a:b:1 64 px", 0, 0.4, setting=EQUAL)
+    assert [(row["ours"], row["+AP"]) for row in rows_of(kept, "yolov8n 160 px")] == [
+        (OWN, "+0.100"),
+        ("a:b:1 64 px", "-0.100"),
+    ]
+
+
+def test_the_test_images_are_compared_where_both_sides_have_them(kept: Results) -> None:
+    train(kept, "yolov8n 160 px", 0, 0.5, test_ap=0.4)
+    train(kept, OWN, 0, 0.6, setting=EQUAL, test_ap=0.45)
+    row = row_of(kept, "yolov8n 160 px")
+    assert (row["test AP"], row["our test AP"], row["+test AP"]) == ("0.400", "0.450", "+0.050")
+    train(kept, "yolov8n 160 px", 1, 0.5)  # of an earlier version, which did not keep it
+    train(kept, OWN, 1, 0.6, setting=EQUAL, test_ap=0.45)
+    assert row_of(kept, "yolov8n 160 px")["+test AP"] == ""
+
+
+def test_trainings_of_different_days_are_named(kept: Results) -> None:
+    def named() -> list[str]:
+        return [line for line in table(kept, "d") if line.startswith("Trained on different days")]
+
+    train(kept, "yolov8n 160 px", 0, 0.5, at="2026-11-27T23:00:00")
+    train(kept, OWN, 0, 0.6, setting=EQUAL, at="2026-11-28T01:00:00")
+    assert not named()
+    train(kept, "yolov8n 160 px", 1, 0.5, at="2026-11-27T23:00:00")
+    train(kept, OWN, 1, 0.6, setting=EQUAL, at="2026-11-28T12:00:00")
+    assert [line.rpartition(": ")[2] for line in named()] == [f"yolov8n 160 px and {OWN}"]
+
+
+def test_a_training_of_ours_that_took_longer_than_allowed_is_repeated_with_fewer_epochs(
+    kept: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for network in ("yolov8n 160 px", "yolov8n 320 px"):
+        train(kept, network, 0, 0.5, cpu_s=100.0)
+    asked = list[int]()
+    epoch_s = iter((10.0, 12.0, 11.0))  # of the first two epochs, then of a slower machine
+
+    def run(kept: Results, job: Job, core: int, *, epochs: int) -> dict[str, float]:
+        asked.append(epochs)
+        return {"ap": 0.5, "ap50": 0.5, "cpu_s": epochs * next(epoch_s)}
+
+    monkeypatch.setattr("benchmarks.against_the_shelf._run_ours", run)
+    job = Job(data="d", network=OWN, setting="equal time", seed=0)
+    done = train_for(argparse.Namespace(time_of=None), kept, job, core=0)
+    assert (asked, done.epochs, done.cpu_s) == ([2, 10, 8], 8, 88.0)
+
+
+def test_what_is_trained_needs_the_environment_that_trains(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["against_the_shelf", "--data", "d", "--found", "runs", "bccd"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "--python is needed" in capsys.readouterr().err
 
 
 def test_latencies_of_two_days_are_compared_on_one_scale(kept: Results, tmp_path: Path) -> None:
