@@ -182,7 +182,7 @@ class Space:
             if axis in wanted and axis in ORDERED_AXES:
                 free[axis] = min(values, key=lambda value: abs(int(value) - wanted[axis]))
             else:
-                free[axis] = wanted[axis] if wanted.get(axis) in values else values[0]
+                free[axis] = next((value for value in values if value == wanted.get(axis)), values[0])
         return skeleton.replace(**free)
 
     def neighbours(self, architecture: Architecture) -> Iterator[Architecture]:
