@@ -104,4 +104,6 @@ def test_values_of_other_types_are_refused_by_name(values: Any, message: str) ->
 
 def test_no_message_steers_a_terminal_or_breaks_utf_8() -> None:
     assert printable("a\x1b[2J\ud800é\n\tb") == "a\\x1b[2J\\ud800é\n\tb"
-    assert str(YoloRetError("x\x1by")) == "x\\x1by"
+    error = YoloRetError("x\x1by", hint="z\x1b")
+    assert (str(error), error.hint) == ("x\\x1by", "z\\x1b")
+    assert error.__notes__ == ["hint: z\\x1b"]
