@@ -97,7 +97,7 @@ def construct_yaml(node: yaml.Node | None, *, as_text: bool = False) -> Any:
 
 def why_misread(node: yaml.Node) -> str:
     """Return why YAML may read a number as another one than is meant, as 010 as 8 and 1:30 as 90; empty for other nodes."""
-    if node.tag not in _NUMBERS or _PLAIN_NUMBER.fullmatch(node.value):
+    if not isinstance(node, yaml.ScalarNode) or node.tag not in _NUMBERS or _PLAIN_NUMBER.fullmatch(node.value):
         return ""
     return (
         f"{_short(node.value)} is no plain number, and YAML may read another one; write it in digits without leading zeros, "

@@ -221,9 +221,10 @@ def test_named_spaces_are_what_they_are_called(name: str) -> None:
     assert space.size > 1000
 
 
-def test_an_unknown_space_names_the_known() -> None:
-    with pytest.raises(SpaceError, match="'huge' is neither") as error:
-        open_space("huge")
+@pytest.mark.parametrize("name", ["huge", "huge" * 1000, "\0"])
+def test_an_unknown_space_names_the_known(name: str) -> None:
+    with pytest.raises(SpaceError, match="is neither a known name nor a file") as error:
+        open_space(name)
     assert "paper, nano, lite, tiny" in error.value.hint
 
 
