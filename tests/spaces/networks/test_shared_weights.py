@@ -9,7 +9,7 @@ import torch
 from spaces import Architecture
 from spaces.named_spaces import nano, tiny
 from spaces.networks.shared_weights import SharedWeights, share
-from spaces.space import BackboneChoice, Space
+from spaces.space import RFCR_AXES, BackboneChoice, Space
 from trials.one_shot.sandwich import largest_of_each_kind
 
 
@@ -158,15 +158,19 @@ def test_what_sees_other_things_is_not_shared(weights: SharedWeights) -> None:
     assert len(shared) > 20
 
 
+def without_rfcr(**axes: tuple[str, ...]) -> Space:
+    """Return `EVERYTHING` without a scale set, and with some other axes."""
+    kept = {name: values for name, values in EVERYTHING.axes.items() if name not in RFCR_AXES}
+    return replace(EVERYTHING, axes={**kept, "scale_set": ("none",), "shortcut": ("none",), **axes})
+
+
 @pytest.mark.parametrize("neck", ["none", "bifpn"])
 @pytest.mark.parametrize("outputs", [("16+32", "8+16+32"), ("8+16+32", "16+32")])
 def test_networks_of_other_outputs_share_what_is_alike_in_whatever_order_they_come(
     neck: str, outputs: tuple[str, ...]
 ) -> None:
     """At a stride that is not the finest one, heads are twice as wide."""
-    axes = {**EVERYTHING.axes, "outputs": outputs, "neck": (neck,), "scale_set": ("none",), "shortcut": ("none",)}
-    axes["head"] = ("fpn_pan",)
-    space = replace(EVERYTHING, axes=axes)
+    space = without_rfcr(outputs=outputs, neck=(neck,), head=("fpn_pan",))
     shared = share(largest_of_each_kind(space), num_classes=3)
     for architecture in every_kind(space):
         images = torch.randn(2, 3, 64, 64)
@@ -182,8 +186,7 @@ def test_networks_of_other_outputs_share_what_is_alike_in_whatever_order_they_co
 
 
 def test_a_step_of_two_and_one_of_four_have_kernels_of_their_own() -> None:
-    axes = {**EVERYTHING.axes, "outputs": ("8+16+32", "8+32"), "neck": ("none",), "scale_set": ("none",)}
-    space = replace(EVERYTHING, axes={**axes, "shortcut": ("none",), "head": ("decoupled",)})
+    space = without_rfcr(outputs=("8+16+32", "8+32"), neck=("none",), head=("decoupled",))
     shared = share(largest_of_each_kind(space), num_classes=3)
     kept = sorted(name.partition(":")[0] for name in shared.values if name.startswith("head_reduce_s32_0_weight"))
     assert kept == ["head_reduce_s32_0_weight/decoupled2", "head_reduce_s32_0_weight/decoupled4"]
