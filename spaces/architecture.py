@@ -29,7 +29,15 @@ HeadName = Literal["fpn_pan", "decoupled", "fpn", "plain"]
 ``plain`` has no paths between scales; ``decoupled`` has no anchors, and boxes and classes from branches of their own."""
 
 _LARGEST = 4096
-"""Channels, kernel and side of the image: far above any useful value, and low enough that a network can be built."""
+"""Channels and side of the image: far above any useful value, and low enough that a network can be built."""
+_LARGEST_KERNEL = 63
+"""Of the fusion: feature maps of usual images have no more cells a side."""
+_KINDS: dict[Any, tuple[str, str]] = {
+    str: ("text", "for example mobilenetv2_075"),
+    int: ("a whole number", "write it without quotes and decimal point"),
+    bool: ("true or false", "write it without quotes"),
+}
+"""Types of plain fields: each one's name in a message, with a hint."""
 
 ParameterValue = int | str | bool
 """The type of a flat search parameter."""
@@ -70,6 +78,7 @@ class Architecture:
     """Height and width of the network's input image, in pixels; a multiple of the coarsest stride."""
 
     def __post_init__(self) -> None:
+        self._check_types()
         check_strides("outputs", self.outputs)
         _check_choice("neck", self.neck, get_args(NeckName))
         _check_choice("shortcut", self.shortcut, get_args(Shortcut))
@@ -153,6 +162,18 @@ class Architecture:
         """Return a copy with some fields changed; the copy is checked too."""
         return dataclasses.replace(self, **changes)
 
+    def _check_types(self) -> None:
+        """Refuse what equals a legal value, as 320.0 and True do, but has another JSON form and so another key."""
+        for name, kind in _PLAIN_FIELDS.items():
+            if type(value := getattr(self, name)) is not kind:
+                called, hint = _KINDS[kind]
+                raise ArchitectureError(f"{name} must be {called}, not {value!r}", hint=hint)
+        if not isinstance(self.scale_set, ScaleSet | None):
+            raise ArchitectureError(
+                f"scale_set must be a ScaleSet or None, not {self.scale_set!r}",
+                hint=f'for example ScaleSet.parse("{PAPER_SCALE_SET}")',
+            )
+
     def _check_numbers(self) -> None:
         positive = {"truncation": self.truncation, "head_width": self.head_width, "input_size": self.input_size}
         for name, value in positive.items():
@@ -186,9 +207,10 @@ class Architecture:
                 f"neck {self.neck!r} takes no scale set, but there is {self.scale_set}",
                 hint="set scale_set to none, or neck to rfcr",
             )
-        if min(sizes) <= 0 or max(sizes) > _LARGEST or self.rfcr_kernel % 2 == 0:
+        if min(sizes) <= 0 or max(sizes) > _LARGEST or self.rfcr_kernel > _LARGEST_KERNEL or self.rfcr_kernel % 2 == 0:
             raise ArchitectureError(
-                f"rfcr_width, rfcr_channels and rfcr_kernel are {sizes}; they must be from 1 to {_LARGEST}, the kernel odd"
+                f"rfcr_width, rfcr_channels and rfcr_kernel are {sizes}; they must be from 1 to {_LARGEST}, the kernel odd "
+                f"and at most {_LARGEST_KERNEL}"
             )
         if set(self.scale_set.hand_back) - set(self.outputs):
             raise ArchitectureError(
@@ -202,6 +224,9 @@ class Architecture:
             )
 
 
+_PLAIN_FIELDS = {field.name: field.type for field in dataclasses.fields(Architecture) if field.type in _KINDS}
+
+
 def nearest_size(size: int, *, stride: int) -> int:
     """Return the multiple of a stride that is nearest to a size, in pixels, at least one stride."""
     return max(1, round(size / stride)) * stride
@@ -213,17 +238,18 @@ def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
 
 
 def _from_flat(name: str, value: Any) -> Any:
-    if name in ("backbone", "neck", "shortcut", "head", "outputs", "scale_set"):
-        if not isinstance(value, str):
-            raise ArchitectureError(f"{name} must be text, not {value!r}")
-        if name == "outputs":
-            return parse_strides(value)
-        if name == "scale_set":
-            return None if value == "none" else ScaleSet.parse(value)
+    """Return a field's value from its flat form, in which strides are text; the architecture checks the other types."""
+    if name not in _TEXTS_OF_STRIDES:
         return value
-    expected = bool if name == "prediction_bias" else int
-    if type(value) is not expected:
-        raise ArchitectureError(
-            f"{name} must be {'true or false' if expected is bool else 'a whole number'}, not {value!r}"
-        )
-    return value
+    if not isinstance(value, str):
+        raise ArchitectureError(f"{name} must be text, not {value!r}", hint=_TEXTS_OF_STRIDES[name])
+    if name == "outputs":
+        return parse_strides(value)
+    return None if value == "none" else ScaleSet.parse(value)
+
+
+_TEXTS_OF_STRIDES = {
+    "outputs": 'join the strides by +, with quotes around a single one: 8+16+32 or "32"',
+    "scale_set": f"for example {PAPER_SCALE_SET}; none leaves RFCR out",
+}
+"""Fields that are text in the flat form alone, with the form that a hint shows."""

@@ -7,8 +7,10 @@ levels deep, with numbers of thousands of digits, with aliases that unfold to gi
 import dataclasses
 import functools
 import json
+import re
 import types
 import typing
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
@@ -22,36 +24,48 @@ _MOST_LETTERS = 10_000_000
 """Of a YAML file with its aliases unfolded."""
 _YAML_FAULTS = (yaml.YAMLError, ValueError, OverflowError, TypeError, LookupError, AttributeError, RecursionError)
 """What PyYAML raises: its own errors for the syntax, Python's for values such as 2001-99-99."""
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_PLAIN_NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*|[0-9]*\.[^:_]*)")
+"""A number that YAML 1.1 reads as people do; in other forms, 010 is 8, and 1:30 is 90."""
 
 T = TypeVar("T")
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str | bytes, *, unique_keys: bool = False) -> Any:
     """Return a JSON document's value.
 
+    Args:
+        text: The document.
+        unique_keys: Whether a key that an object has twice is refused; otherwise its last value counts.
+
     Raises:
-        ValueError: it is not JSON, not UTF-8, or nested too deeply.
+        ValueError: it is not JSON, not UTF-8, nested too deeply, or holds a key twice where that is refused.
     """
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_build_object if unique_keys else None)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 
 
 def parse_yaml(text: str) -> Any:
-    """Return a YAML document's value, without running code from it; aliases are followed, within limits.
+    """Return the value of a YAML document that a user wrote for us, without running code from it.
+
+    Aliases are followed, within limits. What YAML would read silently as something else is refused.
 
     Raises:
-        ValueError: it is not YAML, nested too deeply, or too large with its aliases unfolded.
+        ValueError: it is not YAML, nested too deeply, or too large with its aliases unfolded; a key is given twice; or
+            `why_misread` tells something of a number.
     """
-    return construct_yaml(compose_yaml(text))
+    root = compose_yaml(text)
+    _check_clear(root)
+    return construct_yaml(root)
 
 
 def compose_yaml(text: str) -> yaml.Node | None:
     """Return a YAML document as nodes that know their lines; None for an empty one.
 
     Raises:
-        ValueError: as `parse_yaml`.
+        ValueError: it is not YAML, nested too deeply, or too large with its aliases unfolded.
     """
     try:
         if len(text) > _MOST_WRITTEN:
@@ -79,6 +93,16 @@ def construct_yaml(node: yaml.Node | None, *, as_text: bool = False) -> Any:
         return (yaml.BaseLoader if as_text else yaml.SafeLoader)("").construct_document(node)
     except _YAML_FAULTS as error:
         raise ValueError(" ".join(str(error).split())) from error
+
+
+def why_misread(node: yaml.Node) -> str:
+    """Return why YAML may read a number as another one than is meant, as 010 as 8 and 1:30 as 90; empty for other nodes."""
+    if not isinstance(node, yaml.ScalarNode) or node.tag not in _NUMBERS or _PLAIN_NUMBER.fullmatch(node.value):
+        return ""
+    return (
+        f"{_short(node.value)} is no plain number, and YAML may read another one; write it in digits without leading zeros, "
+        "colons and underscores, or put it in quotes if it is text"
+    )
 
 
 def build_value(kind: type[T], values: Any) -> T:
@@ -144,6 +168,14 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        ((key, _),) = Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f"the key {_short(key)} is given twice")
+    return values
+
+
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader with a limit on levels."""
 
@@ -178,3 +210,33 @@ def _check_size(root: yaml.Node | None) -> None:
 
     if root is not None and measure(root) > _MOST_LETTERS:
         raise ValueError(f"its aliases unfold to more than {_MOST_LETTERS} letters")
+
+
+def _check_clear(root: yaml.Node | None) -> None:
+    """Raise for a key that a mapping has twice, of which the last value would count, and for numbers that are misread."""
+    waiting = [] if root is None else [root]
+    seen: set[int] = set()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:  # an alias
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            _check_keys(node)
+            waiting += [part for pair in reversed(node.value) for part in reversed(pair)]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += reversed(node.value)
+        elif reason := why_misread(node):
+            raise ValueError(f"line {_line(node)}: {reason}")
+
+
+def _check_keys(mapping: yaml.MappingNode) -> None:
+    first: dict[tuple[str, str], yaml.Node] = {}
+    for key, _ in mapping.value:
+        if isinstance(key, yaml.ScalarNode) and first.setdefault((key.tag, key.value), key) is not key:
+            before = _line(first[key.tag, key.value])
+            raise ValueError(f"line {_line(key)}: {_short(key.value)} is given twice, first in line {before}")
+
+
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1

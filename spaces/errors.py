@@ -2,24 +2,37 @@
 
 Each class below the root is defined where it is raised::
 
-    YoloRetError                 message and hint; the command line prints both
-    ├── ArchitectureError        spaces.scale_set               a description that names no network
-    ├── SpaceError               spaces.space                   a space, or its file, that is invalid or empty
-    ├── WeightsError             spaces.weights.imagenet        pretrained weights that are missing or unreadable
-    ├── DatasetError             trials.data.dataset            a dataset or one of its items is broken or missing
-    ├── DeviceError              trials.latency.device          a device cannot be reached or used
-    │   ├── DeviceAwayError      trials.latency.device          a device stayed unreachable after all retries
-    │   ├── DiskFullError        trials.latency.board.session   a board has no disk space for a measurement
-    │   ├── UnknownDeviceError   trials.latency.device          a text that names no device
-    │   └── UnstableError        trials.latency.device          a device whose latency does not settle
-    ├── OutputError              trials.detections.decoding     a network whose outputs are NaN or infinite
-    ├── TrainingError            trials.training.errors         NaN loss, out of memory
-    ├── UnsupportedNetworkError  trials.onnx.requirements       an ONNX file that a version of TensorRT cannot run
-    ├── DamagedFileError         trials.trial_result            a file that a trial or an experiment wrote is damaged
-    ├── ExportError              trials.onnx.export             ONNX cannot be written or disagrees with PyTorch
-    ├── RepeatedFailureError     search.driver.repeated_failure trials keep failing with one cause
-    ├── StorageError             search.study.errors            a study's database cannot be read or written
-    └── StudyError               search.study.errors            a study cannot be opened or resumed
+    YoloRetError                     message and hint; the command line prints both
+    ├── ArchitectureError            spaces.scale_set                a description that names no network
+    ├── SpaceError                   spaces.space                    a space, or its file, that is invalid or empty
+    ├── WeightsError                 spaces.weights.imagenet         pretrained weights that are missing or unreadable
+    ├── DatasetError                 trials.data.dataset             a dataset or one of its items is broken or missing
+    ├── DeviceError                  trials.latency.device           a device cannot be reached or used
+    │   ├── DeviceAwayError          trials.latency.device           a device stayed unreachable after all retries
+    │   ├── DiskFullError            trials.latency.board.session    a board has no disk space for a measurement
+    │   ├── UnknownDeviceError       trials.latency.device           a text that names no device
+    │   └── UnstableError            trials.latency.device           a device whose latency does not settle
+    ├── LatencyCacheError            trials.latency.cache            the file of measured latencies cannot be used
+    ├── OutputError                  trials.detections.decoding      a network whose outputs are NaN or infinite
+    ├── TrainingError                trials.training.errors          a training cannot start or continue
+    │   ├── DivergedError            trials.training.errors          a loss is NaN or infinite
+    │   ├── OutOfMemoryError         trials.training.errors          no memory is left, of the computer or the GPU
+    │   └── UnusableCheckpointError  trials.training.errors          no training can be resumed from a checkpoint
+    ├── UnsupportedNetworkError      trials.onnx.requirements        an ONNX file that a version of TensorRT cannot run
+    ├── DamagedFileError             trials.trial_result             a file that a trial or an experiment wrote is damaged
+    ├── ExportError                  trials.onnx.export              ONNX cannot be written or disagrees with PyTorch
+    ├── RepeatedFailureError         search.driver.repeated_failure  trials keep failing with one cause
+    ├── OutsideFaultError            search.driver.driver            a fault of the data or the machine stops every trial
+    ├── ClusterError                 search.cluster.connection       a cluster cannot be reached or run trials
+    ├── OneShotError                 search.study.errors             the shared weights of a study cannot be trained
+    ├── StorageError                 search.study.errors             a study's database cannot be read or written
+    ├── StudyError                   search.study.errors             a study cannot be opened, resumed or read
+    │   ├── SpaceExhaustedError      search.study.errors             every architecture of the space was tried
+    │   └── TakenOverError           search.study.errors             another process drives the study now
+    ├── OptionError                  yoloret_nas.options.values      an option has a value that it does not take
+    ├── SourceError                  yoloret_nas.sources             a text that names no network, or none with weights
+    ├── BundleError                  yoloret_nas.export.bundle       a folder that is no export, or cannot become one
+    └── VideoError                   yoloret_nas.predictions         a video cannot be read
 
 A class that is also a `ValueError` reports wrong input: the command line exits with 2 for it, with 1 for the others.
 """
@@ -39,7 +52,7 @@ class YoloRetError(Exception):
     """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        message = printable(message)
+        message, hint = printable(message), printable(hint)
         super().__init__(message)
         self.message = message
         self.hint = hint

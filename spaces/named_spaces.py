@@ -1,5 +1,6 @@
 """The named spaces: `paper`, `nano`, `lite` and `tiny`."""
 
+import os.path
 from collections.abc import Callable
 from pathlib import Path
 
@@ -140,9 +141,8 @@ def open_space(name_or_path: str) -> Space:
     """
     if name_or_path in SPACES:
         return SPACES[name_or_path]()
-    path = Path(name_or_path)
-    if path.is_file():
-        return read_space(path)
+    if os.path.isfile(name_or_path):  # False too for a name that is too long for a file, or in a closed folder
+        return read_space(Path(name_or_path))
     raise SpaceError(
         f"space {name_or_path!r} is neither a known name nor a file",
         hint=f"choose one of {', '.join(SPACES)}, or write your own: yoloret-nas space tiny --yaml > my.yaml",

@@ -9,8 +9,8 @@ from spaces.presets import PRESETS
 from spaces.scale_set import ArchitectureError
 from spaces.space import RFCR_AXES
 
-_DROPPED = {"efficientnet_b3": 3}
-"""Blocks the paper cuts off; two for other backbones (MobileNetV2's last bottleneck and its last convolution)."""
+_DROPPED = 2
+"""Blocks cut off a backbone that is not the paper's, as many as of MobileNetV2: its last bottleneck and convolution."""
 _COARSEST = 32
 """Stride that the paper's head needs."""
 _NO_RFCR = {"neck": "none", "scale_set": None, "shortcut": "none", **dict.fromkeys(RFCR_AXES, 0)}
@@ -18,12 +18,12 @@ _OWN_LENGTH = {one.backbone: one.truncation for one in PRESETS.values()}
 
 
 def truncated_length(backbone: str) -> int:
-    """Return the number of blocks that the paper keeps of a backbone.
+    """Return the number of blocks that the paper keeps of a backbone, or would.
 
     Raises:
         ArchitectureError: the backbone is unknown.
     """
-    return _OWN_LENGTH.get(backbone, len(block_shapes(backbone)) - _DROPPED.get(backbone, 2))
+    return _OWN_LENGTH.get(backbone, len(block_shapes(backbone)) - _DROPPED)
 
 
 def ablation(backbone: str, *, input_size: int) -> dict[str, Architecture]:
@@ -36,7 +36,7 @@ def ablation(backbone: str, *, input_size: int) -> dict[str, Architecture]:
         input_size: Pixels.
 
     Raises:
-        ArchitectureError: the backbone is unknown, or lacks a stride when truncated.
+        ArchitectureError: the backbone is unknown, or the input size is no multiple of 32.
     """
     whole, cut = len(block_shapes(backbone)), truncated_length(backbone)
     base = Architecture(backbone=backbone, truncation=whole, transfer=whole, input_size=input_size)
@@ -53,7 +53,7 @@ def necks(backbone: str, *, input_size: int) -> dict[str, Architecture]:
     """Return one truncated backbone with each neck before the same detection layers: none, FPN, PAN, BiFPN, RFCR.
 
     Raises:
-        ArchitectureError: the backbone is unknown, or lacks a stride when truncated.
+        ArchitectureError: the backbone is unknown, or the input size is no multiple of 32.
     """
     cut = truncated_length(backbone)
     base = Architecture(backbone=backbone, truncation=cut, transfer=cut, input_size=input_size)
@@ -75,14 +75,15 @@ def truncation_against_width(narrow: str, wide: str, *, input_size: int) -> dict
 
     Args:
         narrow: A name in `BACKBONES`.
-        wide: Another one, slower when whole.
+        wide: Another one, with more multiply-adds when whole.
         input_size: Pixels.
 
     Returns:
         "backbone[:k of n]" to the architecture that keeps k of n blocks, all of which start from ImageNet weights.
 
     Raises:
-        ArchitectureError: a backbone is unknown, or lacks a stride when truncated; or the wide one is not the slower.
+        ArchitectureError: a backbone is unknown, or the input size is no multiple of 32; or the wide one, whole, takes no
+            more multiply-adds than the narrow one.
     """
     wholes = [
         Architecture(backbone=one, truncation=len(block_shapes(one)), input_size=input_size) for one in (narrow, wide)
@@ -117,7 +118,8 @@ def transfer_curve(backbone: str, *, input_size: int, boundaries: tuple[int, ...
         "k of n" to the architecture whose first k of n blocks start from ImageNet weights.
 
     Raises:
-        ArchitectureError: the backbone is unknown, or a boundary is above its number of blocks.
+        ArchitectureError: the backbone is unknown, a boundary is not from 0 to its number of blocks, or the input size is no
+            multiple of 32.
     """
     whole = len(block_shapes(backbone))
     chosen = boundaries or tuple(dict.fromkeys(round(whole * step / 6) for step in range(7)))

@@ -24,8 +24,8 @@ PRESETS: dict[str, Architecture] = {
 def presets_in(space: Space) -> dict[str, Architecture]:
     """Return the presets that are in a space, by name.
 
-    A preset counts as inside with the space's choice of `prediction_bias`, which adds some dozen values and no time.
-    It also counts with transfer 0, if the space has no other.
+    A preset counts as inside with the space's choice of `prediction_bias`, which adds 225 values with 20 classes, and no
+    time. It also counts with transfer 0, if the space lacks the preset's own.
     """
     found = {}
     for name, architecture in PRESETS.items():

@@ -11,7 +11,7 @@ from spaces.errors import YoloRetError
 STRIDES = (4, 8, 16, 32)
 """Every stride at which the backbones have features, in pixels, fine to coarse."""
 
-_FORM = re.compile(r"(?P<collect>[\d+]+)@(?P<fuse>\d{1,4})>(?P<hand_back>[\d+]+)")
+_FORM = re.compile(r"(?P<collect>[0-9+]+)@(?P<fuse>[1-9][0-9]{0,3})>(?P<hand_back>[0-9+]+)")
 
 
 class ArchitectureError(YoloRetError, ValueError):
@@ -38,6 +38,10 @@ class ScaleSet:
     def __post_init__(self) -> None:
         check_strides("scale set: collect", self.collect)
         check_strides("scale set: hand back", self.hand_back)
+        if type(self.fuse) is not int:
+            raise ArchitectureError(
+                f"scale set: the fusion's stride must be a whole number, not {self.fuse!r}", hint="for example 16"
+            )
         if not self.collect[0] <= self.fuse <= self.collect[-1] or self.fuse not in STRIDES:
             raise ArchitectureError(
                 f"scale set {self}: the fusion's stride {self.fuse} is outside the collected {self.collect}",
@@ -67,13 +71,13 @@ class ScaleSet:
 
 
 def parse_strides(text: str) -> tuple[int, ...]:
-    """Read strides written ``8+16+32``.
+    """Read strides written ``8+16+32``, the form of `join_strides`, in which strides have one text only.
 
     Raises:
         ArchitectureError: the text has another form.
     """
-    if re.fullmatch(r"\d{1,4}(\+\d{1,4})*", text) is None:
-        raise ArchitectureError(f"strides {text!r} are not numbers joined by +", hint="for example 8+16+32")
+    if re.fullmatch(r"[1-9][0-9]{0,3}(\+[1-9][0-9]{0,3})*", text) is None:
+        raise ArchitectureError(f"strides {text!r} are not plain numbers joined by +", hint="for example 8+16+32")
     return tuple(int(part) for part in text.split("+"))
 
 
@@ -83,7 +87,11 @@ def join_strides(strides: tuple[int, ...]) -> str:
 
 
 def check_strides(what: str, strides: tuple[int, ...]) -> None:
-    """Raise an ArchitectureError if strides are unknown, repeated, out of order or empty."""
+    """Raise an ArchitectureError if strides are no tuple of numbers, or unknown, repeated, out of order or none."""
+    if not isinstance(strides, tuple) or any(type(stride) is not int for stride in strides):
+        raise ArchitectureError(
+            f"{what} must be a tuple of whole numbers, not {strides!r}", hint=f"for example {STRIDES[1:]}"
+        )
     allowed = ", ".join(map(str, STRIDES))
     if wrong := [stride for stride in strides if stride not in STRIDES]:
         raise ArchitectureError(f"{what}: {wrong[0]} is no stride", hint=f"the strides are {allowed}")

@@ -111,7 +111,7 @@ class Space:
         if axis == "backbone":
             return tuple(self.backbones)
         if axis in ("truncation", "transfer"):
-            return tuple(sorted({getattr(skeleton, axis) for skeleton in self.skeletons}))
+            return self._numbers_of_blocks[axis]
         if axis == "neck" and axis not in self.axes:
             return tuple(dict.fromkeys(neck for neck, _ in self._neck_pairs))
         return self.axes.get(axis, (_DEFAULTS[axis],))
@@ -182,7 +182,7 @@ class Space:
             if axis in wanted and axis in ORDERED_AXES:
                 free[axis] = min(values, key=lambda value: abs(int(value) - wanted[axis]))
             else:
-                free[axis] = wanted[axis] if wanted.get(axis) in values else values[0]
+                free[axis] = next((value for value in values if value == wanted.get(axis)), values[0])
         return skeleton.replace(**free)
 
     def neighbours(self, architecture: Architecture) -> Iterator[Architecture]:
@@ -294,6 +294,20 @@ class Space:
                     f"{reasons.most_common(1)[0][0] if reasons else 'it has no truncation'}",
                     hint="leave it out, or add what it goes with",
                 )
+        several = [axis for axis in RFCR_AXES if len(self.values(axis)) > 1]
+        if several and not any(skeleton.scale_set for skeleton in legal):
+            raise SpaceError(
+                f"space {self.name!r}: {several[0]} has several values, but no architecture has a scale set and so RFCR",
+                hint="leave it out, or add a scale set",
+            )
+
+    @cached_property
+    def _numbers_of_blocks(self) -> dict[str, tuple[int, ...]]:
+        """The values of truncation and transfer, which the legal skeletons decide."""
+        return {
+            axis: tuple(sorted({getattr(skeleton, axis) for skeleton in self.skeletons}))
+            for axis in ("truncation", "transfer")
+        }
 
     @cached_property
     def _legal_and_excluded(self) -> tuple[tuple[Architecture, ...], list[tuple[dict[str, ParameterValue], str]]]:

@@ -7,12 +7,14 @@ from typing import Any
 import yaml
 
 from spaces.architecture import Architecture
-from spaces.documents import compose_yaml, construct_yaml
+from spaces.documents import compose_yaml, construct_yaml, why_misread
+from spaces.errors import printable
 from spaces.networks import block_shapes
 from spaces.scale_set import STRIDES, ArchitectureError
 from spaces.space import AXES, RFCR_AXES, BackboneChoice, Space, SpaceError
 
 _OWN_KEYS = ("name", "description", "backbones")
+_NULL = "tag:yaml.org,2002:null"
 _HEAD = """\
 # A search space for: yoloret-nas search --space THIS_FILE     (to show it: yoloret-nas space THIS_FILE)
 # truncation: blocks kept; transfer: blocks that start from ImageNet weights (0: none).
@@ -27,6 +29,10 @@ class _Place:
 
     path: Path
     line: int
+
+    @classmethod
+    def of(cls, node: yaml.Node, path: Path) -> "_Place":
+        return cls(path=path, line=node.start_mark.line + 1)
 
     def error(self, message: str, *, hint: str = "") -> SpaceError:
         return SpaceError(f"{self.path}:{self.line}: {message}", hint=hint)
@@ -99,27 +105,24 @@ def _choice(name: str, node: yaml.Node, place: _Place) -> BackboneChoice:
         )
     numbers = {}
     for key, (inner, where) in parts.items():
-        low = 1 if key == "truncation" else 0
-        numbers[key] = _values(inner, where)
-        for value in numbers[key]:
+        low, allowed = (1, f"from 1 to {num_blocks}") if key == "truncation" else (0, "of at least 0")
+        values = _values(inner, where)
+        for value, its_place in values:
             if type(value) is not int or value < low or (key == "truncation" and value > num_blocks):
-                raise where.error(f"{key} {value!r} of {name} is not a whole number from {low} to {num_blocks}")
-        if len(set(numbers[key])) != len(numbers[key]):
-            raise where.error(f"{key} of {name} lists a value twice: {list(numbers[key])}")
+                raise its_place.error(f"{key} {value!r} of {name} is not a whole number {allowed}")
+        numbers[key] = _distinct(f"{key} of {name}", values)
     return BackboneChoice(**numbers)
 
 
 def _axis(name: str, node: yaml.Node, place: _Place) -> tuple[Any, ...]:
     values = _values(node, place)
-    for value in values:
+    for value, its_place in values:
         try:
             # Each value is checked alone, with others that accept it; `Space` checks the combinations.
             Architecture.from_dict({"backbone": "", "truncation": 1, **_companions(name, value), name: value})
         except ArchitectureError as error:
-            raise place.error(error.message, hint=error.hint) from error
-    if len(set(values)) != len(values):
-        raise place.error(f"{name} lists a value twice: {list(values)}")
-    return values
+            raise its_place.error(error.message, hint=error.hint) from error
+    return _distinct(name, values)
 
 
 def _companions(name: str, value: Any) -> dict[str, Any]:
@@ -132,32 +135,57 @@ def _companions(name: str, value: Any) -> dict[str, Any]:
     return {}
 
 
-def _values(node: yaml.Node, place: _Place) -> tuple[Any, ...]:
+def _values(node: yaml.Node, place: _Place) -> list[tuple[Any, _Place]]:
+    """Return the values of an axis, of which the file has a list or a single one, each with its place."""
+    items = [(node, place)]
+    if isinstance(node, yaml.SequenceNode):
+        items = [(item, _Place.of(item, place.path)) for item in node.value]
+    if not items:
+        raise place.error("an axis needs at least one value")
+    return [(_value(item, its_place), its_place) for item, its_place in items]
+
+
+def _value(node: yaml.Node, place: _Place) -> Any:
+    if reason := why_misread(node):
+        raise place.error(reason)
     try:
-        loaded = construct_yaml(node)
+        value = construct_yaml(node)
     except ValueError as error:
         raise place.error(str(error)) from error
-    values = tuple(loaded) if isinstance(loaded, list) else (loaded,)
-    if not values:
-        raise place.error("an axis needs at least one value")
-    if any(isinstance(value, dict | list) for value in values):
-        raise place.error(f"an axis is a list of plain values, not {loaded!r}")
-    return values
+    if not isinstance(node, yaml.ScalarNode):
+        raise place.error(f"an axis is a list of plain values, not of {value!r}")
+    return value
+
+
+def _distinct(name: str, values: list[tuple[Any, _Place]]) -> tuple[Any, ...]:
+    """Return values without their places."""
+    seen = set()
+    for value, place in values:
+        if value in seen:
+            raise place.error(f"{name} lists a value twice: {[one for one, _ in values]}")
+        seen.add(value)
+    return tuple(value for value, _ in values)
 
 
 def _text(entries: dict[str, tuple[yaml.Node, _Place]], key: str, default: str) -> str:
     if key not in entries:
-        return default
+        return printable(default)  # from the file's name
     node, place = entries[key]
-    if not isinstance(node, yaml.ScalarNode) or not node.value:
-        raise place.error(f"{key} must be text")
+    if not isinstance(node, yaml.ScalarNode) or (node.tag == _NULL and node.value):
+        raise place.error(f"{key} must be text", hint="put it in quotes, or leave the line out")
+    if not node.value:
+        raise place.error(f"{key} is empty", hint="write a text, or leave the line out")
+    if printable(node.value) != node.value:
+        raise place.error(
+            f"{key} has characters that no terminal shows: {printable(node.value)}", hint="leave them out"
+        )
     return str(node.value)
 
 
 def _mapping(node: yaml.MappingNode, path: Path) -> dict[str, tuple[yaml.Node, _Place]]:
     entries: dict[str, tuple[yaml.Node, _Place]] = {}
     for key, value in node.value:
-        place = _Place(path=path, line=key.start_mark.line + 1)
+        place = _Place.of(key, path)
         if not isinstance(key, yaml.ScalarNode):
             raise place.error("a name is plain text")
         if key.value in entries:

@@ -203,7 +203,7 @@ def read_json(path: Path, *, hint: str) -> dict[str, Any]:
         DamagedFileError: it is no JSON, or no mapping.
     """
     try:
-        values = parse_json(path.read_bytes())
+        values = parse_json(path.read_bytes(), unique_keys=True)
     except ValueError as error:
         raise DamagedFileError(f"{path} is damaged: {error}", hint=hint) from error
     if not isinstance(values, dict):

@@ -5,6 +5,7 @@ Every line is a flag of `search`. Those that say what the project is about reach
 
 import difflib
 import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def read_project_file(path: Path) -> dict[str, Any]:
     """Return the file's lines, by flag without dashes; empty without a file.
 
     Raises:
-        ProjectFileError: the file is no mapping of flags of `search`.
+        ProjectFileError: the file is no mapping of flags of `search`, or holds a flag twice.
     """
     if not path.is_file():
         return {}
@@ -57,16 +58,19 @@ def read_project_file(path: Path) -> dict[str, Any]:
     try:
         values = parse_yaml(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ProjectFileError(f"{path} is not YAML: {error}") from error
+        raise ProjectFileError(f"{path} cannot be read as YAML: {error}") from error
     if values is None:
         return {}
     if not isinstance(values, dict):
         raise ProjectFileError(f"{path} must hold lines of the form  flag: value")
+    names = [_plain(str(name)) for name in values]
+    if len(set(names)) < len(names):
+        raise ProjectFileError(f"{path}: {Counter(names).most_common(1)[0][0]} is given twice")
     given = {
-        _plain(str(name)): value for name, value in values.items() if value is not None
+        name: value for name, value in zip(names, values.values(), strict=True) if value is not None
     }  # `data:` alone says nothing
     known = parameters_of(search)
-    if unknown := sorted({_plain(str(name)) for name in values} - set(known)):
+    if unknown := sorted(set(names) - set(known)):
         near = difflib.get_close_matches(unknown[0], known, n=1)
         mean = f" Did you mean {near[0]!r}?" if near else ""
         raise ProjectFileError(f"{path}: {unknown[0]!r} is no flag of search.{mean} There are {', '.join(known)}")

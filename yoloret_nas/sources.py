@@ -217,7 +217,7 @@ def _read(path: Path) -> Architecture:
     try:
         values = parse_yaml(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise SourceError(f"{path} is neither YAML nor JSON: {error}") from error
+        raise SourceError(f"{path} cannot be read as YAML or JSON: {error}") from error
     if not isinstance(values, dict):
         raise SourceError(f"{path} holds no architecture", hint="write one with: yoloret-nas export")
     return Architecture.from_dict(values)

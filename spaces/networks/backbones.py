@@ -35,7 +35,8 @@ BACKBONES: dict[str, str] = {
     "efficientnet_b0": "EfficientNet-B0",
     "efficientnet_b3": "EfficientNet-B3, the paper's for AGX Xavier",
 }
-"""Name in timm to a description. Any timm model with ``conv_stem``, ``bn1`` and ``blocks`` can be added as a line."""
+"""Name in timm to a description. A timm model fits if its features are ``conv_stem``, ``bn1`` and ``blocks`` in a row, with
+``conv_head`` and ``bn2`` behind where it has them. GhostNet does not fit: it has an activation between."""
 
 _TENSORFLOW_NORM_EPS, _NORM_EPS = 1e-3, 1e-5
 _FROM_TENSORFLOW = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")

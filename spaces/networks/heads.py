@@ -23,7 +23,7 @@ from spaces.networks.rfcr import NORM_EPS, NORM_MOMENTUM, resample
 NUM_ANCHORS = 3
 """A: anchors per cell of `Head`, at each output stride."""
 _SE_REDUCTION = 4
-"""Channels of a detection layer per channel of its squeeze-excite bottleneck."""
+"""Channels of a detection layer per channel of its squeeze-excite bottleneck, which has at least one."""
 
 
 class DetectionLayer(nn.Module):
@@ -39,9 +39,9 @@ class DetectionLayer(nn.Module):
         )
         self.gate = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
-            nn.Conv2d(width, width // _SE_REDUCTION, 1),
+            nn.Conv2d(width, _gate_width(width), 1),
             nn.SiLU(inplace=True),
-            nn.Conv2d(width // _SE_REDUCTION, width, 1),
+            nn.Conv2d(_gate_width(width), width, 1),
             nn.Sigmoid(),
         )
         self.project = _conv_norm(width, out_channels)
@@ -223,11 +223,16 @@ def _out_channels(num_classes: int) -> int:
     return NUM_ANCHORS * (5 + num_classes)
 
 
+def _gate_width(width: int) -> int:
+    """Return the channels of the squeeze-excite bottleneck of a detection layer."""
+    return max(1, width // _SE_REDUCTION)
+
+
 def _layer_convs(stride: int, in_channels: int, width: int, out_channels: int) -> Iterator[ConvCost]:
     yield ConvCost(stride, in_channels, width)
     yield ConvCost(stride, width, width, 3, is_depthwise=True)
-    yield ConvCost(0, width, width // _SE_REDUCTION, has_norm=False, has_bias=True)
-    yield ConvCost(0, width // _SE_REDUCTION, width, has_norm=False, has_bias=True)
+    yield ConvCost(0, width, _gate_width(width), has_norm=False, has_bias=True)
+    yield ConvCost(0, _gate_width(width), width, has_norm=False, has_bias=True)
     yield ConvCost(stride, width, out_channels)
 
 

@@ -38,7 +38,7 @@ def renamer(blocks_of_stage: Sequence[int]) -> Callable[[str], str]:
     """Return a function from a published name to timm's; it raises `ArchitectureError` for other names."""
 
     def timm_name(name: str) -> str:
-        if match := re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(.+)", name):
+        if match := re.fullmatch(r"_blocks\.([0-9]{1,2})\.(\w+)\.(.+)", name):
             number = int(match[1])
             layer = (_LAYERS if number else _FIRST_LAYERS).get(match[2])
             if layer is not None:

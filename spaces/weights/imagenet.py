@@ -35,8 +35,9 @@ from spaces.errors import YoloRetError
 from spaces.networks import YoloReT
 from spaces.networks.backbones import build_classifier, check_backbone, split_blocks, take_norms_of_pytorch
 from spaces.normalisation import IMAGENET_MEAN, IMAGENET_STD
+from spaces.scale_set import ArchitectureError
 from spaces.weights.published import ORIGIN, PUBLISHED, Published
-from spaces.weights.tensor_file import read_tensors
+from spaces.weights.tensor_file import first_line, read_tensors
 
 WEIGHTS_DIR = "YOLORET_NAS_WEIGHTS_DIR"
 """The environment variable that names the folder of weights; trial processes inherit it."""
@@ -113,7 +114,7 @@ def _fetch_from_timm(backbone: str) -> nn.Module:
         ValueError,
         SafetensorError,
     ) as error:  # the hub is unreachable, or its cache damaged
-        raise _unavailable(backbone, _first_line(error)) from error
+        raise _unavailable(backbone, first_line(error)) from error
 
 
 def load_pretrained(network: YoloReT, architecture: Architecture) -> list[nn.Module]:
@@ -166,7 +167,7 @@ def describe_origin(backbone: str) -> str:
     if published is not None and (not published.package or published.installed()):
         return f"{published.file} of {published.repository} ({published.licence})"
     from_timm = timm.get_pretrained_cfg(backbone)
-    if from_timm is None:
+    if from_timm is None or not from_timm.hf_hub_id:
         return "a file of the user's"
     return f"{from_timm.hf_hub_id} of timm ({from_timm.license or 'licence not stated'})"
 
@@ -188,16 +189,11 @@ def _unavailable(backbone: str, reason: str) -> WeightsError:
     )
 
 
-def _first_line(error: BaseException) -> str:
-    """Return the first line of an error's text; its kind where it has none, as an `EOFError` of torch's."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
-
-
 def _find_file(backbone: str) -> Path | None:
     if not (folder := os.environ.get(WEIGHTS_DIR)):
         return None
     names = [backbone + suffix for suffix in _SUFFIXES] + ([PUBLISHED[backbone].file] if backbone in PUBLISHED else [])
-    return next((path for name in names if (path := Path(folder) / name).is_file()), None)
+    return next((path for name in names if os.path.isfile(path := Path(folder) / name)), None)
 
 
 def _installed(published: Published) -> Path | None:
@@ -217,7 +213,7 @@ def _installed(published: Published) -> Path | None:
 def _download(backbone: str, published: Published) -> Path:
     """Return the cached file of a backbone of `PUBLISHED`; download it first if it is missing."""
     path = Path(torch.hub.get_dir()) / "checkpoints" / published.file
-    if path.is_file():
+    if os.path.isfile(path):
         return path
     url = f"{os.environ.get('YOLORET_NAS_WEIGHTS_URL', ORIGIN).rstrip('/')}/{published.file}"
     if reason := _why_unreachable(url):  # checked first: it answers sooner than a download fails
@@ -242,10 +238,20 @@ def _read_file(path: Path, backbone: str) -> dict[str, Tensor]:
             f"{path} ({path.stat().st_size} bytes) cannot be read as weights: {error}",
             hint="put a whole file there, or remove it to have it fetched",
         ) from error
-    if not isinstance(values, dict) or not all(isinstance(value, Tensor) for value in values.values()):
+    if not isinstance(values, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in values.items()
+    ):
         raise WeightsError(f"{path} is not a state_dict of tensors", hint="save the state_dict of the timm model")
     published = PUBLISHED.get(backbone)
-    return published.convert(values) if published and path.name == published.file else values
+    if published is None or path.name != published.file:
+        return dict(values)  # without the attribute of a state_dict, which in a file may be of any type
+    try:
+        return published.convert(values)
+    except ArchitectureError as error:
+        raise WeightsError(
+            f"{path} does not hold the weights of {backbone}: {error.message}",
+            hint=f"put the file of {published.repository} there, or remove it to have it fetched",
+        ) from error
 
 
 def _fill(backbone: str, values: dict[str, Tensor], *, source: str) -> nn.Module:

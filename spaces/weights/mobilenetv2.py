@@ -5,10 +5,10 @@ import re
 from spaces.scale_set import ArchitectureError
 from spaces.weights.stages import place_in_stages
 
-_LAYERS = ("conv_pw", "bn1", "conv_dw", "bn2", "conv_pwl", "bn3")
-"""timm's names for the layers of an inverted residual, in forward order."""
-_FIRST_LAYERS = ("conv_dw", "bn1", "conv_pw", "bn2")
-"""The same for the first block, which has no expansion."""
+_LAYERS = {0: "conv_pw", 1: "bn1", 3: "conv_dw", 4: "bn2", 6: "conv_pwl", 7: "bn3"}
+"""Layers of an inverted residual; those in between are activations, without values."""
+_FIRST_LAYERS = {0: "conv_dw", 1: "bn1", 3: "conv_pw", 4: "bn2"}
+"""Layers of the first block, which has no expansion."""
 _BLOCKS_OF_STAGE = (1, 2, 3, 4, 3, 3, 1)
 
 
@@ -20,12 +20,11 @@ def timm_name(name: str) -> str:
     """
     if match := re.fullmatch(r"features\.0\.([01])\.(.+)", name):
         return f"{('conv_stem', 'bn1')[int(match[1])]}.{match[2]}"
-    if match := re.fullmatch(r"features\.(\d+)\.conv\.(\d+)\.(.+)", name):
-        number, layer = int(match[1]) - 1, int(match[2])
-        # Activations have an index but no values: two of every three layers in a block have values.
-        place = layer - (layer + 1) // 3
-        names = _LAYERS if number else _FIRST_LAYERS
-        return f"blocks.{place_in_stages(number, _BLOCKS_OF_STAGE)}.{names[place]}.{match[3]}"
+    if match := re.fullmatch(r"features\.([1-9][0-9]?)\.conv\.([0-7])\.(.+)", name):
+        number = int(match[1]) - 1
+        layer = (_LAYERS if number else _FIRST_LAYERS).get(int(match[2]))
+        if layer is not None:
+            return f"blocks.{place_in_stages(number, _BLOCKS_OF_STAGE)}.{layer}.{match[3]}"
     if match := re.fullmatch(r"conv\.([01])\.(.+)", name):
         return f"{('conv_head', 'bn2')[int(match[1])]}.{match[2]}"
     if name.startswith("classifier."):

@@ -1,5 +1,6 @@
 """Files of ImageNet weights that are not timm's: where each comes from, and how its parameters are renamed."""
 
+import os.path
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -44,7 +45,7 @@ class Published:
         """Return the file in its installed package, whose code is not run; None if there is none."""
         found = find_spec(self.package) if self.package else None
         folders = [Path(folder) / "models" for folder in (found and found.submodule_search_locations) or ()]
-        return next((path for folder in folders if (path := folder / self.file).is_file()), None)
+        return next((path for folder in folders if os.path.isfile(path := folder / self.file)), None)
 
 
 ORIGIN = "https://raw.githubusercontent.com/d-li14/mobilenetv2.pytorch/master/pretrained"

@@ -40,9 +40,9 @@ def read_tensors(path: Path) -> Any:
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except _DAMAGED as error:
-        raise ValueError(_first_line(error)) from error
+        raise ValueError(first_line(error)) from error
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """Return the first line of an error's text; its kind where it has none, as an `EOFError` of torch's."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,6 +1,9 @@
 """Architectures and scale sets as values."""
 
+import dataclasses
 import json
+import math
+import re
 from typing import get_args
 
 import pytest
@@ -11,6 +14,7 @@ from spaces.architecture import HeadName, NeckName, Shortcut
 from spaces.named_spaces import open_space
 from spaces.networks import HEADS, NECKS, SHORTCUTS
 from spaces.presets import PRESETS, presets_in
+from spaces.scale_set import PAPER_SCALE_SET
 from spaces.space import Space
 from tests.spaces.strategies import architectures
 
@@ -43,6 +47,9 @@ def test_scale_sets_round_trip(text: str) -> None:
         ("16+8@16>8", "rising list"),
         ("8+12@8>8", "12 is no stride"),
         ("8+8@8>8", "rising list"),
+        ("08+16@16>8", "not plain numbers"),  # read as 8, it would not be the text that a space compares
+        ("8+16@016>8", "form COLLECT@FUSE>HAND_BACK"),
+        ("8+16@16>٨", "form COLLECT@FUSE>HAND_BACK"),
     ],
 )
 def test_wrong_scale_sets_are_refused(text: str, message: str) -> None:
@@ -60,6 +67,7 @@ def test_wrong_scale_sets_are_refused(text: str, message: str) -> None:
         ({"shortcut": "median"}, "'median' is unknown"),
         ({"head": "nasfpn"}, "'nasfpn' is unknown"),
         ({"rfcr_kernel": 4}, "the kernel odd"),
+        ({"rfcr_kernel": 65}, "the kernel odd and at most 63"),
         ({"rfcr_width": 0}, "from 1 to 4096"),
         ({"rfcr_channels": 10**400}, "from 1 to 4096"),
         ({"head_width": 10**9}, "head_width is 1000000000; it must be above 0, at most 4096"),
@@ -80,6 +88,50 @@ def test_contradictions_are_refused_with_the_value(change: dict[str, object], me
     with pytest.raises(ArchitectureError) as error:
         PRESETS["yoloret-m0.75"].replace(**change)
     assert message in error.value.message + error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"backbone": 3}, "backbone must be text, not 3"),
+        ({"truncation": "14"}, "truncation must be a whole number, not '14'"),
+        ({"input_size": math.nan}, "input_size must be a whole number, not nan"),
+        ({"input_size": 320.0}, "input_size must be a whole number, not 320.0"),  # would be equal, with another key
+        ({"transfer": True}, "transfer must be a whole number, not True"),
+        ({"prediction_bias": 1}, "prediction_bias must be true or false, not 1"),
+        ({"scale_set": "8+16@8>8"}, "scale_set must be a ScaleSet or None, not '8+16@8>8'"),
+        ({"outputs": "8+16+32"}, "outputs must be a tuple of whole numbers, not '8+16+32'"),
+        ({"outputs": [8, 16, 32]}, r"outputs must be a tuple of whole numbers, not \[8, 16, 32\]"),
+        ({"outputs": (8, 16, 32.0)}, "outputs must be a tuple of whole numbers"),
+        ({"neck": ["rfcr"]}, r"neck \['rfcr'\] is unknown"),
+    ],
+)
+def test_other_types_are_refused_with_a_hint(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ArchitectureError, match=message) as caught:
+        PRESETS["yoloret-m0.75"].replace(**change)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("part", ["collect", "fuse", "hand_back"])
+@pytest.mark.parametrize("value", ["16", 16.0, [16], None])
+def test_other_types_in_a_scale_set_are_refused_with_a_hint(part: str, value: object) -> None:
+    with pytest.raises(ArchitectureError, match=f"must be .*, not {re.escape(repr(value))}") as caught:
+        dataclasses.replace(PAPER_SCALE_SET, **{part: value})
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("values", "hint"),
+    [
+        ({"outputs": 32}, 'with quotes around a single one: 8+16+32 or "32"'),
+        ({"outputs": [8, 16, 32]}, "join the strides by +"),
+        ({"scale_set": None}, "for example 8+16+32@16>8+16+32; none leaves RFCR out"),
+    ],
+)
+def test_a_hint_shows_the_text_of_strides(values: dict[str, object], hint: str) -> None:
+    with pytest.raises(ArchitectureError, match="must be text, not") as caught:
+        Architecture.from_dict({"backbone": "mobilenetv2_050", "truncation": 16, **values})
+    assert hint in caught.value.hint
 
 
 @pytest.mark.parametrize(

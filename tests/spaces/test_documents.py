@@ -44,6 +44,41 @@ def test_yaml_that_cannot_be_read_says_why_at_once(text: str, message: str) -> N
         parse_yaml(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("size: 32\nwidth: 3\nsize: 64", "line 3: 'size' is given twice, first in line 1"),
+        ("a: {b: 1, 'b': 2}", "line 1: 'b' is given twice"),
+        ('{"a": 1,\n"a": 2}', "line 2: 'a' is given twice"),
+        ("a: 1\nb: 032", "line 2: '032' is no plain number, and YAML may read another one"),
+        ("- 0640", "line 1: '0640' is no plain number"),
+        ("- 5:20", "line 1: '5:20' is no plain number"),
+        ("- 1:30.5", "line 1: '1:30.5' is no plain number"),
+        ("- 0x20", "line 1: '0x20' is no plain number"),
+        ("- 1_000", "line 1: '1_000' is no plain number"),
+        ("- 0x" + "f" * 4000, r"line 1: '0xf.*\.\.\. is no plain number"),  # Python writes no such number
+    ],
+)
+def test_what_yaml_reads_as_something_else_is_refused_with_its_line(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_yaml(text)
+
+
+def test_plain_numbers_and_equal_keys_of_several_mappings_are_read() -> None:
+    text = "- {a: 0, b: -12, c: 1.05, d: 1.5e+3, e: .5, f: '032', g: 2026-01-02x}\n- {a: 1, 1: 2, '1': 3}"
+    first, second = parse_yaml(text)
+    assert list(first.values()) == [0, -12, 1.05, 1500.0, 0.5, "032", "2026-01-02x"]
+    assert second == {"a": 1, 1: 2, "1": 3}
+
+
+def test_of_a_key_that_json_holds_twice_the_last_value_counts_unless_it_is_refused() -> None:
+    text = '{"b": 0, "a": {"x": 1, "x": 2}}'
+    assert parse_json(text) == {"b": 0, "a": {"x": 2}}
+    with pytest.raises(ValueError, match="the key 'x' is given twice"):
+        parse_json(text, unique_keys=True)
+    assert parse_json('[{"a": 1}, {"a": 2}]', unique_keys=True) == [{"a": 1}, {"a": 2}]
+
+
 def test_aliases_are_followed() -> None:
     assert parse_yaml("a: &a [1, 2]\nb: *a\nc: {<<: {d: 3}}") == {"a": [1, 2], "b": [1, 2], "c": {"d": 3}}
     assert parse_yaml("") is None
@@ -104,4 +139,6 @@ def test_values_of_other_types_are_refused_by_name(values: Any, message: str) ->
 
 def test_no_message_steers_a_terminal_or_breaks_utf_8() -> None:
     assert printable("a\x1b[2J\ud800é\n\tb") == "a\\x1b[2J\\ud800é\n\tb"
-    assert str(YoloRetError("x\x1by")) == "x\\x1by"
+    error = YoloRetError("x\x1by", hint="z\x1b")
+    assert (str(error), error.hint) == ("x\\x1by", "z\\x1b")
+    assert error.__notes__ == ["hint: z\\x1b"]

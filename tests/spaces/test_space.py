@@ -221,9 +221,10 @@ def test_named_spaces_are_what_they_are_called(name: str) -> None:
     assert space.size > 1000
 
 
-def test_an_unknown_space_names_the_known() -> None:
-    with pytest.raises(SpaceError, match="'huge' is neither") as error:
-        open_space("huge")
+@pytest.mark.parametrize("name", ["huge", "huge" * 1000, "\0"])
+def test_an_unknown_space_names_the_known(name: str) -> None:
+    with pytest.raises(SpaceError, match="is neither a known name nor a file") as error:
+        open_space(name)
     assert "paper, nano, lite, tiny" in error.value.hint
 
 
@@ -293,11 +294,33 @@ def test_sizes_are_multiples_of_the_coarsest_stride_in_use() -> None:
             {"axes": {"scale_set": ("none",), "outputs": ("8+16+32",), "shortcut": ("none", "conv")}},
             "no legal architecture has shortcut conv: a shortcut needs a scale set to join",
         ),
+        (
+            {"axes": {"scale_set": ("none",), "rfcr_width": (48,), "rfcr_kernel": (3, 5)}},
+            "rfcr_kernel has several values, but no architecture has a scale set and so RFCR",
+        ),
     ],
 )
 def test_a_choice_that_no_network_has_is_refused(change: dict[str, Any], told: str) -> None:
     with pytest.raises(SpaceError, match=told):
         dataclasses.replace(SMALL, **change)
+
+
+def test_the_nearest_is_found_without_a_walk_through_the_space_for_each_skeleton(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    space = open_space("nano")
+    space.nearest({"truncation": 14, "transfer": 0})
+    walks = 0
+    skeletons = Space.skeletons
+
+    def counted(self: Space) -> tuple[Architecture, ...]:
+        nonlocal walks
+        walks += 1
+        return skeletons.__get__(self)
+
+    monkeypatch.setattr(Space, "skeletons", property(counted))
+    space.nearest({"truncation": 14, "transfer": 0})
+    assert walks == 1
 
 
 def test_a_space_of_the_user_s_is_not_taken_for_the_one_whose_name_it_kept() -> None:

@@ -61,14 +61,44 @@ def test_what_is_printed_reads_back(tmp_path: Path, name: str) -> None:
         ("input_size: 96", "shortcut: conv", r"mine.yaml:8: 'shortcut' appears twice"),
         ("backbones:\n", "backbones: x\nother:\n", r"mine.yaml:3: unknown axis 'other'"),
         ("[14, 16]", "[3]", r"holds no legal architecture"),
+        ("96", "[96,\n  98]", r"mine.yaml:9: input_size 98 is not a multiple"),
+        ("[14, 16]", "\n    - 14\n    - 19", r"mine.yaml:6: truncation 19 of mobilenetv2_050"),
+        ("96", "[96, 64,\n  96]", r"mine.yaml:9: input_size lists a value twice"),
+        ("[0, 8]", "[-1]", r"mine.yaml:5: transfer -1 of mobilenetv2_050 is not a whole number of at least 0"),
+        ("[14, 16]", "[14, 016]", r"mine.yaml:4: '016' is no plain number"),
+        ("96", "0140", r"mine.yaml:8: '0140' is no plain number"),  # YAML reads 96
+        ("96", "[64, 1:36]", r"mine.yaml:8: '1:36' is no plain number"),  # likewise
+        ("96", "0x" + "f" * 4000, r"mine.yaml:8: '0xf.* is no plain number"),
+        ("96", "!!int [96]", r"mine.yaml:8: "),
+        ("8+16+32@16>8+16+32", "08+16@16>8+16+32", r"mine.yaml:6: strides '08\+16' are not plain numbers"),
+        ("input_size: 96", "outputs: [8, 16, 32]", r"mine.yaml:8: outputs must be text, not 8"),
         ("name: mine", "name: [a", r"is not YAML"),
         ("name: mine", "name: [a]", r"mine.yaml:1: name must be text"),
+        ("name: mine", "name: null", r"mine.yaml:1: name must be text"),
+        ("name: mine", "name: ~", r"mine.yaml:1: name must be text"),
+        ("name: mine", 'name: ""', r"mine.yaml:1: name is empty"),
+        ("name: mine", "description:", r"mine.yaml:1: description is empty"),
+        ("name: mine", r'name: "a\e[2J"', r"mine.yaml:1: name has characters that no terminal shows: a\\x1b\[2J"),
+        ("name: mine", r'description: "\ud800"', r"mine.yaml:1: description has characters that no terminal shows"),
     ],
 )
 def test_mistakes_are_named_with_their_line(tmp_path: Path, before: str, after: str, message: str) -> None:
     assert before in GOOD
     with pytest.raises(SpaceError, match=message):
         open_space(str(_write(tmp_path, GOOD.replace(before, after))))
+
+
+def test_a_space_without_a_name_has_that_of_its_file_which_steers_no_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "a\x1b[2J.yaml"
+    path.write_text(GOOD.replace("name: mine\n", ""), encoding="utf-8")
+    space = open_space(str(path))
+    assert (space.name, space.description) == ("a\\x1b[2J", "From a\\x1b[2J.yaml.")
+
+
+def test_strides_that_yaml_reads_as_a_number_have_a_hint(tmp_path: Path) -> None:
+    with pytest.raises(SpaceError, match="outputs must be text, not 32") as caught:
+        open_space(str(_write(tmp_path, GOOD + "outputs: 32\n")))
+    assert '"32"' in caught.value.hint
 
 
 @pytest.mark.parametrize(

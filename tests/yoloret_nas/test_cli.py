@@ -1326,7 +1326,7 @@ def test_the_project_s_lines_hold_where_a_command_is_called(call: Call, real_stu
     [
         ("budgte:", "yoloret-nas.yaml: 'budgte' is no flag of search"),
         ("budgte: 3", "'budgte' is no flag of search. Did you mean 'budget'\\? There are budget, data, .* dir"),
-        ("[budget", "yoloret-nas.yaml is not YAML"),
+        ("[budget", "yoloret-nas.yaml cannot be read as YAML"),
         ("just text", "yoloret-nas.yaml must hold lines of the form flag: value"),
         ("- budget: 3", "yoloret-nas.yaml must hold lines of the form flag: value"),
         ("budget: many", "'many' is not a valid integer"),
@@ -1443,9 +1443,12 @@ def test_what_is_asked_about_a_space_must_have_tensorrt(call: Call) -> None:
         ("budget: {a: 1}", "budget is \"{'a': 1}\", no text"),
         ("data: 2001-12-14", "data is '2001-12-14', no text"),
         ("also_measure: [[cpu]]", "also_measure is \"['cpu']\", no text"),
-        ("data: 2001-99-99", "is not YAML: month must be in 1..12"),
-        ("data: " + "[" * 20000, "is not YAML: it is nested more than 100 levels deep"),
-        ("x: &x [*x]", "is not YAML: an alias stands for what it is part of"),
+        ("data: 2001-99-99", "cannot be read as YAML: month must be in 1..12"),
+        ("data: " + "[" * 20000, "cannot be read as YAML: it is nested more than 100 levels deep"),
+        ("budget: 3\nepochs: 2\nbudget: 5", "line 3: 'budget' is given twice, first in line 1"),
+        ("max-latency: 3ms\nmax_latency: 5ms", "max_latency is given twice"),
+        ("data: d\nbudget: 050", "line 2: '050' is no plain number"),
+        ("x: &x [*x]", "cannot be read as YAML: an alias stands for what it is part of"),
         ("data: 3", "dataset '3' does not exist"),  # a number is not the file that is open under it
     ],
 )
@@ -1468,6 +1471,10 @@ def test_files_that_are_no_networks_are_refused_by_every_command(call: Call, rea
     )
     Path("a.yaml").write_text("head_width: 1\n3: 4\n", encoding="utf-8")
     assert_refused(call("latency", "a.yaml"), 2, "unknown architecture field '3'")
+    Path("a.yaml").write_text("backbone: mobilenetv2_050\ntruncation: 016\n", encoding="utf-8")
+    assert_refused(
+        call("latency", "a.yaml"), 2, "a.yaml cannot be read as YAML or JSON: line 2: '016' is no plain number"
+    )
     Path("e/model.onnx").write_bytes(b"garbage")
     Image.new("RGB", (64, 64)).save("a.png")
     assert_refused(call("predict", "e", "a.png"), 2, "cannot be run")
@@ -1478,6 +1485,8 @@ def test_files_that_are_no_networks_are_refused_by_every_command(call: Call, rea
     assert_refused(call("compare", "e"), 1, "cannot be read as a checkpoint")
     Path("e/detector.json").write_text("[" * 100_000, encoding="utf-8")
     assert_refused(call("predict", "e", "a.png"), 2, "detector.json is not JSON: it is nested too deeply")
+    Path("e/detector.json").write_text('{"input_size": 64, "input_size": 96}', encoding="utf-8")
+    assert_refused(call("predict", "e", "a.png"), 2, "detector.json is not JSON: the key 'input_size' is given twice")
 
 
 # --- what is written, and where -----------------------------------------------------------------------------------

@@ -183,7 +183,7 @@ def naming_file(path: Path | str) -> Iterator[None]:
 
 def _read_settings(path: Path) -> dict[str, Any]:
     try:
-        settings = parse_json(path.read_bytes())
+        settings = parse_json(path.read_bytes(), unique_keys=True)
     except ValueError as error:
         raise BundleError(f"{path} is not JSON: {error}", hint="export it again") from error
     return settings if isinstance(settings, dict) else {}

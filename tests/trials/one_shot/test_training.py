@@ -69,7 +69,8 @@ def train(
 def test_the_networks_of_a_space_learn_together(tmp_path: Path) -> None:
     few = DATASET.splits["train"][:8]
     dataset = replace(DATASET, splits={"train": few, "val": few})
-    space = replace(SPACE, axes={**SPACE.axes, "scale_set": ("none",), "shortcut": ("none",), "input_size": (64,)})
+    axes = {**SPACE.axes, "scale_set": ("none",), "shortcut": ("none",), "rfcr_width": (8,), "input_size": (64,)}
+    space = replace(SPACE, axes=axes)
     settings = replace(SETTINGS, epochs=40, batch_size=8, learning_rate=2e-2, augmentation=AugmentSettings())
     trained = train(tmp_path, settings, space=space, dataset=dataset)
     assert trained.history[-1][1] < 0.5 * trained.history[0][1]
