@@ -451,6 +451,20 @@ def test_buffers_of_every_type_that_a_file_of_users_may_end_in(rtx: TensorRT) ->
         device_module.make_buffer((1,), SimpleNamespace(name="FP4"), torch.device("cpu"))
 
 
+def test_the_gpu_draws_no_numbers_for_a_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a recording that failed, its generator may refuse to."""
+    drawn: list[dict[str, object]] = []
+    draw = torch.randn
+
+    def noted(shape: tuple[int, ...], **options: object) -> torch.Tensor:
+        drawn.append(options)
+        return draw(shape)
+
+    monkeypatch.setattr(torch, "randn", noted)
+    buffer = device_module.make_buffer((2, 3), SimpleNamespace(name="HALF"), torch.device("meta"))
+    assert (buffer.device.type, buffer.dtype, drawn) == ("meta", torch.float16, [{}])
+
+
 def test_an_output_whose_shape_depends_on_the_data_is_refused() -> None:
     class Loaded:
         num_io_tensors = 1

@@ -280,7 +280,8 @@ def make_buffer(shape: tuple[int, ...], kind: Any, device: torch.device) -> Tens
     """
     if kind.name not in _TYPES:
         raise DeviceError(f"a network with an input or output of TensorRT's type {kind.name} cannot be timed")
-    return torch.randn(shape, device=device).to(_TYPES[kind.name])
+    # The GPU's own generator refuses after a recording that failed, on versions of PyTorch that leave it in that state.
+    return torch.randn(shape).to(device, _TYPES[kind.name])
 
 
 def _visible(gpus: Sequence[Gpu]) -> dict[int, Gpu]:
