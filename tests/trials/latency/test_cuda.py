@@ -1,5 +1,6 @@
 """The device on a local GPU: its build half under the real TensorRT for RTX, the rest under a stand-in for a GPU."""
 
+import gc
 import hashlib
 import json
 import sys
@@ -156,10 +157,11 @@ def test_a_graph_is_recorded_on_the_network_s_own_stream(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
     monkeypatch.setattr(torch.cuda, "graph", record)
+    monkeypatch.setattr(gc, "collect", lambda: recorded_on.append("garbage is gone"))
     handles: list[int] = []
     stream = SimpleNamespace(cuda_stream=77)
     assert _capture(handles.append, stream) is not None
-    assert (recorded_on, handles) == ([stream], [77])
+    assert (recorded_on, handles) == (["garbage is gone", stream], [77])
 
 
 @pytest.mark.parametrize("is_recordable", [True, False])
