@@ -147,7 +147,8 @@ def _find_on_gpu(device: CudaDevice) -> Iterator[Finding]:
         yield Finding(
             "note",
             "the GPU's clock is free, as far as its driver tells: it falls with heat",
-            "`sudo nvidia-smi -lgc MHZ` locks it (`-rgc` undoes it); a lock does not show here",
+            "`sudo nvidia-smi -pm 1`, then `sudo nvidia-smi -lgc MHZ` lock it (`-rgc` undoes it): without the first, the "
+            "lock ends as soon as no program uses the GPU; a lock does not show here",
         )
     used_mib = gpu.used_memory_mib()
     if gpu.memory_mib is not None and used_mib is not None and gpu.memory_mib - used_mib < _LITTLE_MEMORY_MIB:

@@ -343,6 +343,10 @@ def test_the_doctor_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         "other programs compute on this GPU: process 1",
         "the GPU's clock is free, as far as its driver tells: it falls with heat",
     ]
+    (advice,) = [finding.advice for finding in report.findings if "clock is free" in finding.text]
+    assert advice.startswith(
+        "`sudo nvidia-smi -pm 1`, then `sudo nvidia-smi -lgc MHZ`"
+    )  # else it ends with its program
 
 
 # --- the real TensorRT for RTX, which builds without a GPU ---------------------------------------------------------------

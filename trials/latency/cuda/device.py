@@ -247,7 +247,7 @@ class CudaDevice:
             raise UnstableError(
                 f"device {self.name} gave no steady figure for {onnx_path.name} in {rounds.count} rounds: "
                 f"{'; '.join(faults)}",
-                hint="stop other work on the GPU, cool it, or lock its clock (sudo nvidia-smi -lgc …)",
+                hint="stop other work on the GPU, cool it, or lock its clock (sudo nvidia-smi -pm 1, then -lgc …)",
             )
 
 
