@@ -333,6 +333,20 @@ def test_a_failed_build_says_what_tensorrt_logged(monkeypatch: pytest.MonkeyPatc
         CudaDevice().measure(reference)
 
 
+def test_the_doctor_times_one_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Builds differ by the builder's choices, which say nothing about the GPU."""
+    builds: list[bytes] = []
+    build = device_module.build_engine
+
+    def counted(tensorrt: TensorRT, content: bytes) -> bytes:
+        builds.append(content)
+        return build(tensorrt, content)
+
+    monkeypatch.setattr(device_module, "build_engine", counted)
+    report = examine_device(_device(monkeypatch, ScriptedGpus()))
+    assert (len(report.reference_ms), len(builds)) == (3, 1)
+
+
 def test_the_doctor_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     report = examine_device(_device(monkeypatch, ScriptedGpus(pids=(1,), reasons=0x4)))
     assert report.is_steady
