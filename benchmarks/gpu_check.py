@@ -196,7 +196,9 @@ def machine(scale: Scale) -> Iterator[Row]:
     if scale.is_gpu:
         from trials.latency.cuda.gpu import read_gpus
 
-        for gpu in read_gpus():
+        gpus, unread = read_gpus()
+        yield from ((f"GPU {index}", why) for index, why in unread.items())
+        for gpu in gpus:
             state, limits = gpu.read_state(), f"{gpu.power_limit}, clock {gpu.clock}"
             yield f"GPU {gpu.index}", f"{gpu.name}, memory {gpu.memory}, driver {gpu.driver}, {limits}"
             figures = ((state.clock_mhz, "MHz"), (state.temperature_c, "°C"), (state.power_w, "W"))

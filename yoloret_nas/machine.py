@@ -6,6 +6,8 @@ from collections.abc import Sequence
 _MOST_OF_A_GPU = 4
 _MEMORY_OF_AN_IMAGE = 4 * 2**30 // 16
 """Bytes; networks of `nano` and the presets with batches of 16 at 416 px take 3.2 GiB."""
+_MEMORY_OF_A_CONTEXT = 2**29
+"""Bytes that CUDA takes of a GPU for each process that has measured on it, as long as the process lives; an estimate."""
 
 
 def visible_gpus() -> tuple[str, ...]:
@@ -35,7 +37,7 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def trials_at_once(gpus: Sequence[str], *, batch_size: int) -> int:
+def trials_at_once(gpus: Sequence[str], *, batch_size: int, is_gpu_timed: bool) -> int:
     """Return how many trials to train at once: one a core on a CPU; on GPUs as many as fit the smallest of them.
 
     One training of a small network leaves a large GPU idle most of the time. A GPU takes one training for each 32
@@ -46,6 +48,7 @@ def trials_at_once(gpus: Sequence[str], *, batch_size: int) -> int:
     Args:
         gpus: As `visible_gpus` returns them.
         batch_size: Images of a step.
+        is_gpu_timed: Whether trials also measure latency on one of them: then it holds a part of each trial of the others.
     """
     cores = usable_cores()
     if not gpus:
@@ -56,6 +59,8 @@ def trials_at_once(gpus: Sequence[str], *, batch_size: int) -> int:
 
     usable = find_gpus().usable
     memory = _MEMORY_OF_AN_IMAGE * max(16, batch_size)
+    if is_gpu_timed:
+        memory += _MEMORY_OF_A_CONTEXT * (len(gpus) - 1)
     # Its size, not what is free: to ask for that would take some of it, for as long as the search lasts.
     sizes = [torch.cuda.get_device_properties(index) for index in usable]
     room = min(min(one.multi_processor_count // 32, one.total_memory // memory) for one in sizes)

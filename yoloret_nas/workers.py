@@ -1,7 +1,7 @@
 """Where the trials of a search or an experiment run: on this machine's cores and GPUs, or on a cluster's."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
@@ -133,17 +133,21 @@ class ClusterWorkers:
         return RayExecutor(devices=devices, each=self.each, workers=self.at_once, notice=notice), devices
 
 
-def choose_workers(cluster: "ClusterOptions", *, at_once: int | None, batch_size: int) -> Workers:
+def choose_workers(
+    cluster: "ClusterOptions", *, at_once: int | None, batch_size: int, devices: Sequence[str]
+) -> Workers:
     """Return where trials run.
 
     Args:
         cluster: The options; without an address this machine is meant.
         at_once: Trials at once; None for as many as there is room for.
         batch_size: Images of a step.
+        devices: Those whose latency trials measure.
     """
     if cluster.address is None:
         gpus = visible_gpus()
-        at_once = at_once or trials_at_once(gpus, batch_size=batch_size)
+        is_gpu_timed = any(device.startswith("cuda") for device in devices)
+        at_once = at_once or trials_at_once(gpus, batch_size=batch_size, is_gpu_timed=is_gpu_timed)
         return LocalWorkers(at_once=at_once, gpus=gpus, gpu_fault=why_no_gpu())
     from search.cluster import Resources, check_host, whole_cluster
 

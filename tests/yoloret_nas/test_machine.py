@@ -37,15 +37,33 @@ def test_how_many_trials_train_at_once(
     """The GPU's properties are a stand-in."""
     _script(monkeypatch, [(multiprocessors, gib)] * gpus)
     monkeypatch.setattr(machine, "usable_cores", lambda: cores)
-    assert machine.trials_at_once(tuple(map(str, range(gpus))), batch_size=batch_size) == expected
+    names = tuple(map(str, range(gpus)))
+    assert machine.trials_at_once(names, batch_size=batch_size, is_gpu_timed=False) == expected
+
+
+@pytest.mark.parametrize(
+    ("gib", "gpus", "expected"),
+    [(8, 1, 2), (8, 2, 2), (16, 2, 6), (16, 8, 16), (140, 8, 32)],
+)
+def test_a_gpu_that_is_timed_keeps_room_for_the_trials_of_the_others(
+    gib: int, gpus: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of 32 trials at once would keep half a GiB on one of eight GPUs, which train four each without that."""
+    _script(monkeypatch, [(132, gib)] * gpus)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(machine, "usable_cores", lambda: 64)
+    names = tuple(map(str, range(gpus)))
+    assert machine.trials_at_once(names, batch_size=16, is_gpu_timed=True) == expected
+    workers = choose_workers(ClusterOptions(), at_once=None, batch_size=16, devices=("cpu", "cuda:1"))
+    assert workers.at_once == expected
 
 
 def test_the_smallest_gpu_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "usable_cores", lambda: 64)
     _script(monkeypatch, [(132, 80), (40, 80)])
-    assert machine.trials_at_once(("0", "1"), batch_size=16) == 2
+    assert machine.trials_at_once(("0", "1"), batch_size=16, is_gpu_timed=False) == 2
     _script(monkeypatch, [(132, 80), (132, 5)])
-    assert machine.trials_at_once(("0", "1"), batch_size=16) == 2
+    assert machine.trials_at_once(("0", "1"), batch_size=16, is_gpu_timed=False) == 2
 
 
 @pytest.mark.parametrize(
@@ -72,7 +90,7 @@ def test_a_gpu_that_cannot_be_used_is_told_and_hidden_from_the_trials(monkeypatc
     """Lightning would ask the driver, which lists it, and fail in every trial."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setattr("trials.training.gpus.find_gpus", lambda: Gpus((), "the driver is too old"))
-    workers, said = choose_workers(ClusterOptions(), at_once=1, batch_size=8), list[str]()
+    workers, said = choose_workers(ClusterOptions(), at_once=1, batch_size=8, devices=("cpu",)), list[str]()
     assert not workers.has_gpus
     executor, _ = workers.open(said.append)
     executor.close()
@@ -87,7 +105,7 @@ def test_the_usable_ones_beside_it_still_train(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(
         torch.cuda, "get_device_properties", lambda index: SimpleNamespace(multi_processor_count=32, total_memory=2**34)
     )
-    workers, said = choose_workers(ClusterOptions(), at_once=None, batch_size=8), list[str]()
+    workers, said = choose_workers(ClusterOptions(), at_once=None, batch_size=8, devices=("cpu",)), list[str]()
     assert workers.where == "1 GPU"
     executor, _ = workers.open(said.append)
     executor.close()

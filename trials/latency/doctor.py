@@ -16,7 +16,7 @@ from trials.latency.board.probe import BoardState
 from trials.latency.board.ssh_device import judge
 from trials.latency.cuda import CudaDevice
 from trials.latency.cuda.gpu import HEAT
-from trials.latency.device import Device, DeviceIdentity, UnstableError
+from trials.latency.device import Device, DeviceIdentity, EngineBuilder, UnstableError
 from trials.latency.measure import alone
 from trials.latency.measurement_lock import MeasurementLock
 from trials.latency.reference_network import write_reference
@@ -147,7 +147,8 @@ def _find_on_gpu(device: CudaDevice) -> Iterator[Finding]:
         yield Finding(
             "note",
             "the GPU's clock is free, as far as its driver tells: it falls with heat",
-            "`sudo nvidia-smi -lgc MHZ` locks it (`-rgc` undoes it); a lock does not show here",
+            "`sudo nvidia-smi -pm 1`, then `sudo nvidia-smi -lgc MHZ` lock it (`-rgc` undoes it): without the first, the "
+            "lock ends as soon as no program uses the GPU; a lock does not show here",
         )
     used_mib = gpu.used_memory_mib()
     if gpu.memory_mib is not None and used_mib is not None and gpu.memory_mib - used_mib < _LITTLE_MEMORY_MIB:
@@ -158,6 +159,8 @@ def _time_reference(device: Device) -> tuple[list[float], list[Finding]]:
     with temporary_folder() as folder, MeasurementLock().shared() as lock, alone(device, lock):
         path = Path(folder) / "reference.onnx"
         write_reference(path, opset=device.opset)
+        if isinstance(device, EngineBuilder):  # one engine for all runs: others differ by the builder's choices
+            device.build_engine(path, Path(folder) / "reference.engine")
         try:
             return [device.measure(path).median_ms for _ in range(_RUNS)], []
         except UnstableError as error:

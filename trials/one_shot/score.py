@@ -13,7 +13,7 @@ from trials.data import Dataset, Sample
 from trials.data.batches import Item, scoring_loader
 from trials.data.images.letterbox import as_network_input
 from trials.one_shot.losses import Losses
-from trials.scoring import DetectionScorer, Scores
+from trials.scoring import DetectionScorer, Scores, without_tf32
 from trials.training.settings import TrainSettings
 from trials.training.train import uses_gpu
 
@@ -50,7 +50,7 @@ class SharedScorer:
         self._measure_statistics(network, size)
         decoding = self._losses.decoding(network, input_size=size)
         scorer = DetectionScorer(self._dataset.splits["val"], decoding, strides=network.output_strides)
-        with torch.inference_mode():
+        with without_tf32(), torch.inference_mode():
             for batch in self._loader("val", size):
                 scorer.update(network(as_network_input(batch.images.to(self._device))), batch.sample_index)
         return scorer.compute()

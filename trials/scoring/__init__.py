@@ -6,5 +6,6 @@
 from trials.scoring.average_precision import Scores, score_detections
 from trials.scoring.class_labels import label_as_network
 from trials.scoring.detection_scorer import DetectionScorer, score_network
+from trials.scoring.without_tf32 import without_tf32
 
-__all__ = ["DetectionScorer", "Scores", "label_as_network", "score_detections", "score_network"]
+__all__ = ["DetectionScorer", "Scores", "label_as_network", "score_detections", "score_network", "without_tf32"]

@@ -15,6 +15,7 @@ from trials.detections import Decoding, Detections, DetectionSettings, select_de
 from trials.detections.decoding import anchors_tensor, decode_maps
 from trials.detections.nms import unletterbox_detections
 from trials.scoring.average_precision import Scores, score_detections
+from trials.scoring.without_tf32 import without_tf32
 
 
 class DetectionScorer:
@@ -71,7 +72,7 @@ class DetectionScorer:
 
 
 def score_network(network: nn.Module, samples: Sequence[Sample], *, decoding: Decoding, batch_size: int = 16) -> Scores:
-    """Score a network on a split, in float32 (on a GPU, convolutions may take TF32) and on the device it is on.
+    """Score a network on a split, in float32 and on the device it is on.
 
     Args:
         network: With `output_strides`; left in evaluation mode.
@@ -93,7 +94,7 @@ def _run(network: nn.Module, samples: Sequence[Sample], *, decoding: Decoding, b
     strides: tuple[int, ...] = network.output_strides  # type: ignore[assignment]
     scorer = DetectionScorer(samples, decoding, strides=strides)
     network.eval()
-    with torch.inference_mode():
+    with without_tf32(), torch.inference_mode():
         for batch in scoring_loader(samples, decoding.input_size, batch_size=batch_size, cache_mib=0):
             scorer.update(network(as_network_input(batch.images.to(device))), batch.sample_index)
     return scorer

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from trials.data.batches import Batch
 from trials.data.images.letterbox import as_network_input
-from trials.scoring import DetectionScorer, Scores
+from trials.scoring import DetectionScorer, Scores, without_tf32
 from trials.training.kept_memory import keep_freed_memory
 from trials.training.losses.choose import AnyLoss
 from trials.training.losses.targets import Targets
@@ -88,7 +88,7 @@ class DetectionModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Detect objects in a batch, in float32 even if training uses bfloat16, so that scores are comparable."""
-        with torch.autocast(self.device.type, enabled=False):
+        with torch.autocast(self.device.type, enabled=False), without_tf32():
             self._scorer.update(self.network(as_network_input(batch.images)), batch.sample_index)
 
     def on_validation_epoch_end(self) -> None:

@@ -4,6 +4,8 @@ A training step of a small network launches some two thousand kernels, each of w
 launches them is the limit, not the GPU. A graph launches them all at once. Measurements: docs/gpu.md.
 """
 
+import gc
+
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
@@ -48,6 +50,7 @@ def record_passes(network: nn.Module, images: Tensor, *, is_bf16: bool) -> None:
         images: (B, 3, S, S) float32, as every later batch.
         is_bf16: Whether the passes run in bfloat16 autocast.
     """
+    gc.collect()  # an earlier training's graphs, freed by chance during the recording, would make it fail
     before = [(buffer, buffer.clone()) for buffer in network.buffers()]
     # The cache of autocast weights would outlive the recording.
     with torch.autocast(images.device.type, torch.bfloat16, enabled=is_bf16, cache_enabled=False):

@@ -70,7 +70,7 @@ class TrainSettings:
     score_every: int = 1
     """Epochs between scorings on the validation split, at least 1; the last epoch is always scored."""
     precision: Precision = "auto"
-    """Number format of training steps; scoring always uses float32, for which a GPU's convolutions may take TF32."""
+    """Number format of training steps; scoring always uses float32, without TF32."""
     accelerator: str = "auto"
     """Lightning's flag: auto, cpu, gpu, ..."""
     num_workers: int = -1

@@ -170,9 +170,10 @@ def run_variants(
         KeyboardInterrupt: it was interrupted, once or twice, as a search may be.
     """
     if workers is None:  # else whoever chose them has looked
-        check_devices((settings.device, *settings.also_measure))
+        measured = (settings.device, *settings.also_measure)
+        check_devices(measured)
         check_writable(settings.root)
-        workers = choose_workers(ClusterOptions(), at_once=None, batch_size=settings.train.batch_size)
+        workers = choose_workers(ClusterOptions(), at_once=None, batch_size=settings.train.batch_size, devices=measured)
     workers = workers.at_most(len(variants) + (repeats.count if repeats else 0))
     train = replace(settings.train, num_threads=workers.threads_of_each)
     settings = replace(settings, train=train)

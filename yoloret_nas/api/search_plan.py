@@ -59,7 +59,12 @@ def plan_search(options: SearchOptions) -> SearchPlan:
     """
     data, device = options.data, options.device
     train = choose_training(options.recipe, data=data, epochs=options.epochs, batch_size=options.batch_size)
-    workers = choose_workers(options.cluster, at_once=options.workers, batch_size=train.batch_size)
+    workers = choose_workers(
+        options.cluster,
+        at_once=options.workers,
+        batch_size=train.batch_size,
+        devices=(device, *options.also_measure),
+    )
     space = _choose_space(options, has_gpus=workers.has_gpus)
     if options.one_shot:
         check_one_backbone(space)

@@ -4,7 +4,7 @@ It shows what the device does with answers of these libraries; it proves nothing
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from types import ModuleType, SimpleNamespace
@@ -31,10 +31,14 @@ class ScriptedGpus:
     """Of the moment; the model's default is 220 W."""
     default_clock_mhz: int = 1980
     """What applications get unless a user sets another clock."""
-    lost: Sequence[int] = ()
-    """Numbers of GPUs that the driver has lost."""
+    refused: Mapping[int, str] = field(default_factory=dict)
+    """Numbers of GPUs to the kind of NVML's error that the driver answers for each."""
     lacks: set[str] = field(default_factory=set)
     """Questions that this model does not answer."""
+    errors: Mapping[str, str] = field(default_factory=dict)
+    """Questions to the kind of NVML's error that answers them."""
+    dropped: set[str] = field(default_factory=set)
+    """Questions that the package does not have."""
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "pynvml", self._nvml())
@@ -49,12 +53,28 @@ class ScriptedGpus:
         class NVMLError(Exception):
             pass
 
-        kinds = ("NotSupported", "FunctionNotFound", "NoPermission", "GpuIsLost")
+        kinds = (
+            "NotSupported",
+            "FunctionNotFound",
+            "NoPermission",
+            "Deprecated",
+            "ArgumentVersionMismatch",
+            "GpuIsLost",
+            "OperatingSystem",
+            "ResetRequired",
+            "Unknown",
+        )
         errors = {f"NVMLError_{kind}": type(f"NVMLError_{kind}", (NVMLError,), {}) for kind in kinds}
 
+        def failing(kind: str) -> Callable[..., float]:
+            def fail(*given: object) -> float:
+                raise errors[f"NVMLError_{kind}"](kind)
+
+            return fail
+
         def find(index: int) -> int:
-            if index in self.lost:
-                raise errors["NVMLError_GpuIsLost"]
+            if index in self.refused:
+                failing(self.refused[index])()
             return index
 
         answers: dict[str, Any] = {
@@ -72,6 +92,7 @@ class ScriptedGpus:
             "nvmlDeviceGetDefaultApplicationsClock": lambda index, kind: self.default_clock_mhz,
             "nvmlDeviceGetClockInfo": lambda index, kind: 1900,
             "nvmlDeviceGetTemperature": lambda index, kind: 55,
+            "nvmlDeviceGetTemperatureV": lambda index, kind: 55,
             "nvmlDeviceGetPowerUsage": lambda index: 150_000,
             "nvmlDeviceGetCurrentClocksEventReasons": lambda index: self.reasons,
             "nvmlDeviceGetCurrentClocksThrottleReasons": lambda index: self.reasons,
@@ -79,10 +100,9 @@ class ScriptedGpus:
             "nvmlDeviceGetComputeRunningProcesses": lambda index: [SimpleNamespace(pid=pid) for pid in self.pids],
         }
 
-        def refuse(*given: object) -> float:
-            raise errors["NVMLError_NotSupported"]
-
-        answers |= dict.fromkeys(self.lacks, refuse)
+        answers |= {question: failing("NotSupported") for question in self.lacks}
+        answers |= {question: failing(kind) for question, kind in self.errors.items()}
+        answers = {question: answer for question, answer in answers.items() if question not in self.dropped}
         constants = {"NVML_CLOCK_SM": 1, "NVML_CLOCK_MEM": 2, "NVML_TEMPERATURE_GPU": 0}
         return SimpleNamespace(**answers, **constants, **errors, NVMLError=NVMLError)
 

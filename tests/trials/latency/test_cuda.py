@@ -1,5 +1,6 @@
 """The device on a local GPU: its build half under the real TensorRT for RTX, the rest under a stand-in for a GPU."""
 
+import gc
 import hashlib
 import json
 import sys
@@ -133,8 +134,87 @@ def test_memory_that_is_the_machine_s_own(monkeypatch: pytest.MonkeyPatch) -> No
     assert not [finding for finding in report.findings if "memory" in finding.text]
 
 
-def test_a_lost_gpu_does_not_take_the_others_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _device(monkeypatch, ScriptedGpus(count=2, visible=(1,), lost=(0,))).gpu.index == 1
+@pytest.mark.parametrize("kind", ["GpuIsLost", "NoPermission", "OperatingSystem", "ResetRequired"])
+def test_a_gpu_that_cannot_be_asked_does_not_take_the_others_with_it(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    assert _device(monkeypatch, ScriptedGpus(count=2, visible=(1,), refused={0: kind})).gpu.index == 1
+    with pytest.raises(UnknownDeviceError, match=rf"device cuda:0: .* driver does not answer for GPU 0: {kind}$"):
+        open_device("cuda:0")
+
+
+def test_the_lowest_gpu_is_not_passed_over_because_it_cannot_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one would be measured in its place, maybe beside others that measured on the first."""
+    gpus = ScriptedGpus(count=3, visible=(0, 1), refused={0: "Unknown", 2: "NoPermission"})
+    gpus.install(monkeypatch)
+    monkeypatch.setitem(sys.modules, "tensorrt", scripted_tensorrt())
+    device = open_device("cuda:1")
+    assert isinstance(device, CudaDevice)
+    assert device.gpu.index == 1
+    with pytest.raises(UnknownDeviceError, match=r"does not answer for GPU 0: Unknown; .* for GPU 2: NoPermission$"):
+        open_device("cuda")
+
+
+def test_a_gpu_that_is_lost_during_a_measurement_is_named(monkeypatch: pytest.MonkeyPatch, reference: Path) -> None:
+    gpus = ScriptedGpus()
+    device = _device(monkeypatch, gpus)
+    gpus.refused = {0: "GpuIsLost"}
+    with pytest.raises(DeviceError, match=r"driver does not answer for GPU 0: GpuIsLost$") as caught:
+        device.measure(reference)
+    assert "nvidia-smi" in caught.value.hint
+
+
+@pytest.mark.parametrize("kind", ["Deprecated", "NotSupported", "FunctionNotFound"])
+def test_a_driver_without_clocks_of_applications(monkeypatch: pytest.MonkeyPatch, reference: Path, kind: str) -> None:
+    """Drivers from R595 on call them deprecated, and do not answer."""
+    asked = ("nvmlDeviceGetApplicationsClock", "nvmlDeviceGetDefaultApplicationsClock", "nvmlDeviceGetTemperature")
+    latency = _device(monkeypatch, ScriptedGpus(errors=dict.fromkeys(asked, kind))).measure(reference)
+    assert latency.device.settings["clock"] == "free"
+    assert latency.before["temperature_c"] == 55
+
+
+def test_a_package_that_has_dropped_what_is_deprecated(monkeypatch: pytest.MonkeyPatch, reference: Path) -> None:
+    dropped = {
+        "nvmlDeviceGetApplicationsClock",
+        "nvmlDeviceGetDefaultApplicationsClock",
+        "nvmlDeviceGetTemperature",
+        "nvmlDeviceGetCurrentClocksThrottleReasons",
+    }
+    latency = _device(monkeypatch, ScriptedGpus(dropped=dropped)).measure(reference)
+    assert (latency.device.settings["clock"], latency.before["temperature_c"]) == ("free", 55)
+
+
+@pytest.mark.parametrize("kind", ["FunctionNotFound", "ArgumentVersionMismatch"])
+def test_an_older_driver_tells_its_temperature_by_the_earlier_name(
+    monkeypatch: pytest.MonkeyPatch, reference: Path, kind: str
+) -> None:
+    gpus = ScriptedGpus(errors={"nvmlDeviceGetTemperatureV": kind})
+    assert _device(monkeypatch, gpus).measure(reference).before["temperature_c"] == 55
+
+
+def test_what_decides_is_not_guessed_and_what_is_shown_may_be_missing(
+    monkeypatch: pytest.MonkeyPatch, reference: Path
+) -> None:
+    shown = {"nvmlDeviceGetPowerUsage": "Unknown", "nvmlDeviceGetComputeRunningProcesses": "Unknown"}
+    device = _device(monkeypatch, ScriptedGpus(errors=shown))
+    assert "power_w" not in device.measure(reference).before
+    assert device.gpu.processes() == ()
+    for question in ("nvmlDeviceGetEnforcedPowerLimit", "nvmlDeviceGetApplicationsClock"):
+        with pytest.raises(UnknownDeviceError, match=r"does not answer for GPU 0: Unknown$"):
+            _device(monkeypatch, ScriptedGpus(errors={question: "Unknown"}))
+    heat = ScriptedGpus(errors={"nvmlDeviceGetCurrentClocksEventReasons": "Unknown"})
+    with pytest.raises(DeviceError, match=r"does not answer for GPU 0: Unknown$"):
+        _device(monkeypatch, heat).measure(reference)
+
+
+def test_the_stand_in_has_the_names_of_the_real_package() -> None:
+    real = pytest.importorskip("pynvml", reason="needs the extra [rtx] or [tensorrt]")
+    assert [name for name in vars(ScriptedGpus()._nvml()) if not hasattr(real, name)] == []
+
+
+def test_the_model_s_power_limit_does_not_stand_for_the_user_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = _device(monkeypatch, ScriptedGpus(lacks={"nvmlDeviceGetEnforcedPowerLimit"}))
+    assert device.identity().settings["power limit"] == "unknown"
 
 
 def test_a_part_of_a_gpu_is_named_as_the_cause(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,10 +236,11 @@ def test_a_graph_is_recorded_on_the_network_s_own_stream(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
     monkeypatch.setattr(torch.cuda, "graph", record)
+    monkeypatch.setattr(gc, "collect", lambda: recorded_on.append("garbage is gone"))
     handles: list[int] = []
     stream = SimpleNamespace(cuda_stream=77)
     assert _capture(handles.append, stream) is not None
-    assert (recorded_on, handles) == ([stream], [77])
+    assert (recorded_on, handles) == (["garbage is gone", stream], [77])
 
 
 @pytest.mark.parametrize("is_recordable", [True, False])
@@ -331,6 +412,20 @@ def test_a_failed_build_says_what_tensorrt_logged(monkeypatch: pytest.MonkeyPatc
         CudaDevice().measure(reference)
 
 
+def test_the_doctor_times_one_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Builds differ by the builder's choices, which say nothing about the GPU."""
+    builds: list[bytes] = []
+    build = device_module.build_engine
+
+    def counted(tensorrt: TensorRT, content: bytes) -> bytes:
+        builds.append(content)
+        return build(tensorrt, content)
+
+    monkeypatch.setattr(device_module, "build_engine", counted)
+    report = examine_device(_device(monkeypatch, ScriptedGpus()))
+    assert (len(report.reference_ms), len(builds)) == (3, 1)
+
+
 def test_the_doctor_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     report = examine_device(_device(monkeypatch, ScriptedGpus(pids=(1,), reasons=0x4)))
     assert report.is_steady
@@ -341,6 +436,10 @@ def test_the_doctor_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         "other programs compute on this GPU: process 1",
         "the GPU's clock is free, as far as its driver tells: it falls with heat",
     ]
+    (advice,) = [finding.advice for finding in report.findings if "clock is free" in finding.text]
+    assert advice.startswith(
+        "`sudo nvidia-smi -pm 1`, then `sudo nvidia-smi -lgc MHZ`"
+    )  # else it ends with its program
 
 
 # --- the real TensorRT for RTX, which builds without a GPU ---------------------------------------------------------------
@@ -449,6 +548,20 @@ def test_buffers_of_every_type_that_a_file_of_users_may_end_in(rtx: TensorRT) ->
         assert (tuple(buffer.shape), str(buffer.dtype)) == ((2, 3), f"torch.{wanted}")
     with pytest.raises(DeviceError, match="TensorRT's type FP4 cannot be timed"):
         device_module.make_buffer((1,), SimpleNamespace(name="FP4"), torch.device("cpu"))
+
+
+def test_the_gpu_draws_no_numbers_for_a_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a recording that failed, its generator may refuse to."""
+    drawn: list[dict[str, object]] = []
+    draw = torch.randn
+
+    def noted(shape: tuple[int, ...], **options: object) -> torch.Tensor:
+        drawn.append(options)
+        return draw(shape)
+
+    monkeypatch.setattr(torch, "randn", noted)
+    buffer = device_module.make_buffer((2, 3), SimpleNamespace(name="HALF"), torch.device("meta"))
+    assert (buffer.device.type, buffer.dtype, drawn) == ("meta", torch.float16, [{}])
 
 
 def test_an_output_whose_shape_depends_on_the_data_is_refused() -> None:

@@ -28,6 +28,7 @@ from trials.one_shot.train import SharedTraining, train_shared
 from trials.one_shot.training import SCORES_FILE, SHARED_FILE, draw_distinct, read_scores
 from trials.one_shot.weights_file import read_shared, write_shared
 from trials.progress import Progress, ignore_progress
+from trials.scoring import DetectionScorer
 from trials.training import CHECKPOINT_FILE, TrainingError, TrainSettings, read_checkpoint
 from trials.training.settings import LAST_FILE
 from trials.trial import run_trial
@@ -147,6 +148,20 @@ def test_no_batch_of_one_image_gives_statistics(tmp_path: Path, num_train: int) 
     network = scorer.take_out(_largest().replace(input_size=32))
     assert all(bool(value.isfinite().all()) for value in network.state_dict().values())
     assert 0 <= scorer.score(_largest().replace(input_size=32)).ap <= 1
+
+
+def test_a_network_that_is_taken_out_is_scored_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    update = DetectionScorer.update
+
+    def noted(self: DetectionScorer, *given: Any) -> None:
+        seen.append(torch.backends.cudnn.conv.fp32_precision)  # type: ignore[attr-defined]
+        update(self, *given)
+
+    monkeypatch.setattr(DetectionScorer, "update", noted)
+    weights = share(largest_of_each_kind(SPACE), num_classes=2)
+    SharedScorer(weights, DATASET, Losses(DATASET, SETTINGS), SETTINGS).score(_largest().replace(input_size=32))
+    assert seen == ["ieee"]
 
 
 def test_imagenet_weights_are_where_shared_weights_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

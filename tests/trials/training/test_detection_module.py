@@ -57,6 +57,24 @@ def test_the_state_of_a_detector_is_the_network_s() -> None:
     assert set(detector.state_dict()) == {f"network.{name}" for name in network.state_dict()}
 
 
+def test_scoring_keeps_float32_and_training_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An export compares the score with that of the network on a CPU, which has no TF32."""
+    seen: list[str] = []
+    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+
+    class Noting(TinyNetwork):
+        def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            seen.append(convolutions.fp32_precision)
+            return super().forward(images)
+
+    monkeypatch.setattr(convolutions, "fp32_precision", "tf32")
+    detector = make_detector(Noting(NUM_CLASSES), TrainSettings())
+    monkeypatch.setattr(detector._scorer, "update", lambda maps, index: None)
+    detector.training_step(random_batch(), 0)
+    detector.validation_step(random_batch(), 0)
+    assert seen == ["tf32", "ieee"]
+
+
 def test_ignored_boxes_are_set_apart() -> None:
     objects, ignored = split_targets(random_batch())
     assert objects.labels.tolist() == [0, 3]

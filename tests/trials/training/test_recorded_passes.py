@@ -1,5 +1,7 @@
 """Recorded passes under a stand-in for CUDA graphs, which runs the passes as the real recording does; and on a GPU."""
 
+import gc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,6 +90,28 @@ def test_recording_leaves_the_norms_statistics_alone(recordings: list[bool]) -> 
     before = {name: value.clone() for name, value in network.state_dict().items()}
     record_passes(network, torch.randn(2, 3, 8, 8), is_bf16=False)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_nothing_is_left_to_be_freed_during_a_recording(
+    monkeypatch: pytest.MonkeyPatch, recordings: list[bool]
+) -> None:
+    """An earlier training's graphs hold each other; freed by chance at that moment, they would make it fail."""
+    left, record = nn.ReLU(), torch.cuda.make_graphed_callables
+    left.itself = [left]
+    held = weakref.ref(left)
+
+    def noted(network: Any, samples: tuple[Tensor, ...], **options: Any) -> None:
+        assert held() is None
+        record(network, samples, **options)
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", noted)
+    gc.disable()
+    try:
+        del left
+        record_passes(_network(), torch.randn(2, 3, 8, 8), is_bf16=False)
+    finally:
+        gc.enable()
+    assert recordings == [False]
 
 
 @pytest.mark.gpu

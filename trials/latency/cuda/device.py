@@ -98,12 +98,20 @@ class CudaDevice:
     @cached_property
     def gpu(self) -> Gpu:
         """The GPU as the driver describes it."""
-        if not _torch_uuids():
+        seen = _torch_uuids()
+        if not seen:
             raise UnknownDeviceError(
                 f"device {self.name}: PyTorch sees no NVIDIA GPU on this machine",
                 hint="check that nvidia-smi works and that PyTorch is a CUDA build, or use cpu or ssh://nano",
             )
-        visible = _visible(read_gpus())
+        gpus, unread = read_gpus()
+        visible = {gpu.index: gpu for gpu in gpus if gpu.uuid.removeprefix("GPU-") in seen}
+        is_one_hidden = self.index is None and len(visible) < len(seen)  # it may be the lowest
+        if reasons := [why for index, why in unread.items() if is_one_hidden or index == self.index]:
+            raise UnknownDeviceError(
+                f"device {self.name}: {'; '.join(reasons)}",
+                hint="nvidia-smi shows the state of each GPU; cuda:N names one, or use cpu or ssh://nano",
+            )
         if not visible:
             raise UnknownDeviceError(
                 f"device {self.name}: what PyTorch sees is a part of a GPU (MIG), whose latency depends on the other parts",
@@ -247,7 +255,7 @@ class CudaDevice:
             raise UnstableError(
                 f"device {self.name} gave no steady figure for {onnx_path.name} in {rounds.count} rounds: "
                 f"{'; '.join(faults)}",
-                hint="stop other work on the GPU, cool it, or lock its clock (sudo nvidia-smi -lgc …)",
+                hint="stop other work on the GPU, cool it, or lock its clock (sudo nvidia-smi -pm 1, then -lgc …)",
             )
 
 
@@ -280,13 +288,8 @@ def make_buffer(shape: tuple[int, ...], kind: Any, device: torch.device) -> Tens
     """
     if kind.name not in _TYPES:
         raise DeviceError(f"a network with an input or output of TensorRT's type {kind.name} cannot be timed")
-    return torch.randn(shape, device=device).to(_TYPES[kind.name])
-
-
-def _visible(gpus: Sequence[Gpu]) -> dict[int, Gpu]:
-    """Return the GPUs that CUDA_VISIBLE_DEVICES leaves to this process, by nvidia-smi's number."""
-    seen = _torch_uuids()
-    return {gpu.index: gpu for gpu in gpus if gpu.uuid.removeprefix("GPU-") in seen}
+    # The GPU's own generator refuses after a recording that failed, on versions of PyTorch that leave it in that state.
+    return torch.randn(shape).to(device, _TYPES[kind.name])
 
 
 def _torch_index(gpu: Gpu) -> int:

@@ -3,11 +3,12 @@
 The driver is asked through NVML (`nvidia-ml-py`), which creates no CUDA context.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from trials.latency.device import UnknownDeviceError
+from trials.latency.device import DeviceError, UnknownDeviceError
 
 _REASONS = {
     0x04: "power limit",
@@ -37,7 +38,7 @@ class GpuState:
     power_w: float | None
     """Drawn by the board."""
     throttling: tuple[str, ...]
-    """Why the driver lowers the clocks; empty where it does not."""
+    """Why the driver lowers the clocks; empty where it does not, or does not tell."""
 
     def to_dict(self) -> dict[str, float]:
         """Return the known figures by name with unit."""
@@ -69,8 +70,8 @@ class Gpu:
     max_clock_mhz: float | None
     """The highest clock of the model."""
     clock_limit_mhz: float | None
-    """The highest clock that its user allows by ``nvidia-smi -ac``, None if that is the model's default; the driver does not
-    tell a lock by ``-lgc``."""
+    """The highest clock that its user allows by ``nvidia-smi -ac``, None if that is the model's default, or not told; no
+    driver tells a lock by ``-lgc``."""
     memory_mib: float | None
     """Its memory; None where it is the machine's."""
 
@@ -84,7 +85,7 @@ class Gpu:
 
     @property
     def clock(self) -> str:
-        """Whether its clock is free, for the identity."""
+        """Whether its clock is free, as far as the driver tells, for the identity."""
         limit, highest = self.clock_limit_mhz, self.max_clock_mhz
         return f"at most {limit:.0f} MHz" if limit is not None and highest is not None and limit < highest else "free"
 
@@ -94,75 +95,102 @@ class Gpu:
         return "unknown" if self.power_limit_w is None else f"{self.power_limit_w:.0f} W"
 
     def read_state(self) -> GpuState:
-        """Ask the driver for the state now."""
-        nvml, handle = _open(self.index)
-        reasons = _ask(nvml.nvmlDeviceGetCurrentClocksEventReasons, handle)
-        if reasons is None:  # a driver before R535 has it by its earlier name
-            reasons = _ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle)
-        power_mw = _ask(nvml.nvmlDeviceGetPowerUsage, handle)
-        return GpuState(
-            clock_mhz=_ask(nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_SM),
-            memory_clock_mhz=_ask(nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_MEM),
-            temperature_c=_ask(nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU),
-            power_w=None if power_mw is None else power_mw / 1000,
-            throttling=tuple(name for bit, name in _REASONS.items() if int(reasons or 0) & bit),
-        )
+        """Ask the driver for the state now.
+
+        Raises:
+            DeviceError: it does not answer.
+        """
+        with _asking(self.index) as (nvml, handle):
+            reasons = _ask(  # the earlier name is that of drivers before R535
+                "nvmlDeviceGetCurrentClocksEventReasons", handle, earlier="nvmlDeviceGetCurrentClocksThrottleReasons"
+            )
+            power_mw = _ask_in_passing("nvmlDeviceGetPowerUsage", handle)
+            return GpuState(
+                clock_mhz=_ask_in_passing("nvmlDeviceGetClockInfo", handle, nvml.NVML_CLOCK_SM),
+                memory_clock_mhz=_ask_in_passing("nvmlDeviceGetClockInfo", handle, nvml.NVML_CLOCK_MEM),
+                temperature_c=_ask_in_passing(
+                    "nvmlDeviceGetTemperatureV",
+                    handle,
+                    nvml.NVML_TEMPERATURE_GPU,
+                    earlier="nvmlDeviceGetTemperature",
+                ),
+                power_w=None if power_mw is None else power_mw / 1000,
+                throttling=tuple(name for bit, name in _REASONS.items() if int(reasons or 0) & bit),
+            )
 
     def used_memory_mib(self) -> float | None:
-        """Return how much of its memory is in use, by any program; None where it is the machine's."""
-        nvml, handle = _open(self.index)
-        memory = _ask(nvml.nvmlDeviceGetMemoryInfo, handle)
+        """Return how much of its memory is in use, by any program; None where it is the machine's.
+
+        Raises:
+            DeviceError: the driver does not answer.
+        """
+        with _asking(self.index) as (_, handle):
+            memory = _ask("nvmlDeviceGetMemoryInfo", handle)  # none: it is the machine's
         return None if memory is None else memory.used / 2**20
 
     def processes(self) -> tuple[int, ...]:
-        """Return the process ids of the programs that compute on it."""
-        nvml, handle = _open(self.index)
-        return tuple(process.pid for process in _ask(nvml.nvmlDeviceGetComputeRunningProcesses, handle) or ())
+        """Return the process ids of the programs that compute on it.
+
+        Raises:
+            DeviceError: the driver does not answer.
+        """
+        with _asking(self.index) as (_, handle):
+            found = _ask_in_passing("nvmlDeviceGetComputeRunningProcesses", handle)
+        return tuple(process.pid for process in found or ())
 
 
-def read_gpus() -> tuple[Gpu, ...]:
-    """Return this machine's GPUs in nvidia-smi's order, without those that the driver has lost.
+def read_gpus() -> tuple[tuple[Gpu, ...], dict[int, str]]:
+    """Return this machine's GPUs in nvidia-smi's order, and why the driver does not describe further ones, by number.
+
+    A GPU may be lost, need a reset, or be closed to this user; the others do their work all the same.
 
     Raises:
         UnknownDeviceError: `nvidia-ml-py` or the driver is missing.
     """
     nvml = _start_nvml()
-    gpus = []
+    gpus, unread = [], {}
     for index in range(nvml.nvmlDeviceGetCount()):
         try:
             gpus.append(_read(index))
-        except nvml.NVMLError_GpuIsLost:
-            continue  # nothing runs on it before the next start; the others do their work
-    return tuple(gpus)
+        except DeviceError as error:
+            unread[index] = error.message
+    return tuple(gpus), unread
 
 
 def _read(index: int) -> Gpu:
-    nvml, handle = _open(index)
-    limits_mw = [
-        limit
-        for question in (nvml.nvmlDeviceGetEnforcedPowerLimit, nvml.nvmlDeviceGetPowerManagementDefaultLimit)
-        if (limit := _ask(question, handle)) is not None
-    ]
-    clock_mhz = _ask(nvml.nvmlDeviceGetApplicationsClock, handle, nvml.NVML_CLOCK_SM)
-    is_default = clock_mhz == _ask(nvml.nvmlDeviceGetDefaultApplicationsClock, handle, nvml.NVML_CLOCK_SM)
-    memory = _ask(nvml.nvmlDeviceGetMemoryInfo, handle)
-    major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
-    return Gpu(
-        index=index,
-        uuid=nvml.nvmlDeviceGetUUID(handle),
-        name=nvml.nvmlDeviceGetName(handle),
-        capability=(major, minor),
-        driver=nvml.nvmlSystemGetDriverVersion(),
-        power_limit_w=min(limits_mw) / 1000 if limits_mw else None,
-        max_clock_mhz=_ask(nvml.nvmlDeviceGetMaxClockInfo, handle, nvml.NVML_CLOCK_SM),
-        clock_limit_mhz=None if is_default else clock_mhz,
-        memory_mib=None if memory is None else memory.total / 2**20,
-    )
+    with _asking(index) as (nvml, handle):
+        limit_mw = _ask("nvmlDeviceGetEnforcedPowerLimit", handle)
+        default_mw = _ask("nvmlDeviceGetPowerManagementDefaultLimit", handle)
+        # Drivers from R595 on call these clocks deprecated and tell nothing: a limit then shows as little as one by -lgc.
+        clock_mhz = _ask("nvmlDeviceGetApplicationsClock", handle, nvml.NVML_CLOCK_SM)
+        is_default = clock_mhz == _ask("nvmlDeviceGetDefaultApplicationsClock", handle, nvml.NVML_CLOCK_SM)
+        memory = _ask("nvmlDeviceGetMemoryInfo", handle)  # none: it is the machine's
+        major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
+        return Gpu(
+            index=index,
+            uuid=nvml.nvmlDeviceGetUUID(handle),
+            name=nvml.nvmlDeviceGetName(handle),
+            capability=(major, minor),
+            driver=nvml.nvmlSystemGetDriverVersion(),
+            power_limit_w=None if limit_mw is None else min(limit_mw, default_mw or limit_mw) / 1000,
+            max_clock_mhz=_ask("nvmlDeviceGetMaxClockInfo", handle, nvml.NVML_CLOCK_SM),
+            clock_limit_mhz=None if is_default else clock_mhz,
+            memory_mib=None if memory is None else memory.total / 2**20,
+        )
 
 
-def _open(index: int) -> tuple[Any, Any]:
+@contextmanager
+def _asking(index: int) -> Iterator[tuple[Any, Any]]:
+    """Yield NVML and its handle of a GPU; turn its errors within the block into the device's."""
     nvml = _start_nvml()
-    return nvml, nvml.nvmlDeviceGetHandleByIndex(index)
+    try:
+        yield nvml, nvml.nvmlDeviceGetHandleByIndex(index)
+    except nvml.NVMLError as error:
+        raise DeviceError(
+            f"the NVIDIA driver does not answer for GPU {index}: {error}",
+            hint="nvidia-smi shows its state; a GPU that is lost or must be reset works after the machine's next start, and "
+            "one that is closed to this user is opened by its administrator",
+        ) from error
 
 
 def _start_nvml() -> Any:
@@ -182,11 +210,36 @@ def _start_nvml() -> Any:
     return pynvml
 
 
-def _ask(question: Callable[..., Any], *given: Any) -> Any:
-    """Return the driver's answer; None where this model or this driver has none, or not for this user."""
-    import pynvml
+def _ask(question: str, *given: Any, earlier: str = "") -> Any:
+    """Return the driver's answer; None where there is none to have: by this model, this driver, or for this user.
 
+    Any other failure raises NVML's error: identity and verdict would be others after an answer that is missing by chance.
+
+    Args:
+        question: A function of NVML; the package drops those that it calls deprecated, some day.
+        given: Its arguments.
+        earlier: Its earlier name, by which older drivers have it.
+    """
+    nvml = _start_nvml()
+    for name in (question, earlier):
+        if not hasattr(nvml, name):
+            continue
+        try:
+            return getattr(nvml, name)(*given)
+        except (
+            nvml.NVMLError_NotSupported,
+            nvml.NVMLError_FunctionNotFound,
+            nvml.NVMLError_NoPermission,
+            nvml.NVMLError_Deprecated,
+            nvml.NVMLError_ArgumentVersionMismatch,  # of a driver that is older than the structure it gets
+        ):
+            continue
+    return None
+
+
+def _ask_in_passing(question: str, *given: Any, earlier: str = "") -> Any:
+    """Return the driver's answer to what is only shown and noted; None where there is none, whatever the reason."""
     try:
-        return question(*given)
-    except (pynvml.NVMLError_NotSupported, pynvml.NVMLError_FunctionNotFound, pynvml.NVMLError_NoPermission):
+        return _ask(question, *given, earlier=earlier)
+    except _start_nvml().NVMLError:
         return None

@@ -3,6 +3,7 @@
 A small network's kernels take less time than their launches; a graph launches them all at once, as trtexec does.
 """
 
+import gc
 import itertools
 import time
 from collections.abc import Callable
@@ -72,6 +73,7 @@ class Passes:
 def _capture(enqueue: Callable[[int], None], stream: Any) -> Any:
     """Record one pass as a CUDA graph; None if the network does what a graph cannot record."""
     graph: Any = torch.cuda.CUDAGraph()
+    gc.collect()  # what is freed by chance during the recording can make it fail, and PyTorch no longer collects before
     try:
         # PyTorch's own stream for recording is made once a process, on whichever GPU came first.
         with torch.cuda.graph(graph, stream=stream):

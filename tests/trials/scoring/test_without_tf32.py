@@ -1,0 +1,28 @@
+"""Float32 as it is, not as TF32."""
+
+import pytest
+import torch
+
+from trials.scoring import without_tf32
+
+
+@pytest.mark.parametrize("before", ["tf32", "ieee"])
+def test_float32_is_kept_within_the_block_alone(monkeypatch: pytest.MonkeyPatch, before: str) -> None:
+    """A program that has said ``ieee`` cannot ask PyTorch's earlier switch any more."""
+    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+    monkeypatch.setattr(convolutions, "fp32_precision", before)
+
+    def fail() -> None:
+        assert convolutions.fp32_precision == "ieee"
+        raise KeyError("a fault in the block")
+
+    with pytest.raises(KeyError, match="a fault in the block"), without_tf32():
+        fail()
+    assert convolutions.fp32_precision == before
+
+
+def test_the_earlier_switch_stays_of_use() -> None:
+    before = torch.backends.cudnn.allow_tf32
+    with without_tf32():
+        pass
+    assert torch.backends.cudnn.allow_tf32 is before
