@@ -23,6 +23,7 @@ playing cards; on these, compare this one only.
 
 import argparse
 import json
+import math
 import re
 import shlex
 import shutil
@@ -148,9 +149,9 @@ def compare(given: argparse.Namespace, root: Path) -> None:
                     flush=True,
                 )
     for (who, name, measure), shares in ratios.items():
-        whole = _listed([reached for reached, _ in shares])
+        whole = listed([reached for reached, _ in shares])
         print(f"{who} against {name}, {measure}: reached in {whole} of the time that {name} took for it")
-        print(f"  {_NEARLY:.0%} of it in {_listed([nearly for _, nearly in shares])} of {name}'s whole time")
+        print(f"  {_NEARLY:.0%} of it in {listed([nearly for _, nearly in shares])} of {name}'s whole time")
 
 
 def on_one_scale(runs: Mapping[str, Run]) -> dict[str, Run]:
@@ -185,8 +186,10 @@ def _scale_ms(latency: Latency | None) -> float | None:
     return latency.reference_ms / latency.slowdown if is_divided else None
 
 
-def _listed(shares: Sequence[float]) -> str:
-    return f"{statistics.median(shares):.0%} (median of {', '.join(f'{share:.0%}' for share in shares)})"
+def listed(shares: Sequence[float]) -> str:
+    """Return the median of shares, and each."""
+    median, *each = ("never" if math.isinf(share) else f"{share:.0%}" for share in (statistics.median(shares), *shares))
+    return f"{median} (median of {', '.join(each)})"
 
 
 def run(given: argparse.Namespace, folder: Path, seed: int, words: Sequence[str]) -> Run:

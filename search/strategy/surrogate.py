@@ -122,8 +122,11 @@ class Surrogate:
         noise_std: FloatArray,
         theta: FloatArray,
         settings: SurrogateSettings,
+        log_evidence: float = 0.0,
         centre_and_scale: tuple[float, float] | None = None,
     ) -> None:
+        self.log_evidence = log_evidence
+        """Log of the targets' likelihood times the hyperparameters' priors, up to a constant for as many targets."""
         self._inputs = inputs
         self._theta = theta
         self._settings = settings
@@ -189,8 +192,9 @@ def fit_surrogate(
     noise_std = np.zeros(len(targets)) if noise_std is None else np.asarray(noise_std, dtype=np.float64)
     fitted = evenly(len(targets), settings.max_fit_points)
     objective = _Posterior(inputs.take(fitted), targets[fitted], noise_std[fitted], settings)
-    theta = _maximise(objective, settings, seed)
-    return Surrogate(inputs, targets, noise_std=noise_std, theta=theta, settings=settings)
+    theta, loss = _maximise(objective, settings, seed)
+    log_evidence = -loss - len(fitted) * float(np.log(_centre_and_scale(targets[fitted])[1]))
+    return Surrogate(inputs, targets, noise_std=noise_std, theta=theta, settings=settings, log_evidence=log_evidence)
 
 
 def evenly(length: int, most: int) -> IntArray:
@@ -203,7 +207,7 @@ def _centre_and_scale(targets: FloatArray) -> tuple[float, float]:
     return float(targets.mean()), spread if spread > 1e-9 else 1.0
 
 
-def _maximise(objective: "_Posterior", settings: SurrogateSettings, seed: int) -> FloatArray:
+def _maximise(objective: "_Posterior", settings: SurrogateSettings, seed: int) -> tuple[FloatArray, float]:
     random = np.random.default_rng(seed)
     bounds = list(
         zip(objective.prior_mean - 4 * objective.prior_std, objective.prior_mean + 4 * objective.prior_std, strict=True)
@@ -221,7 +225,7 @@ def _maximise(objective: "_Posterior", settings: SurrogateSettings, seed: int) -
         )
         if result.fun < best_loss:
             best_theta, best_loss = result.x, float(result.fun)
-    return np.asarray(best_theta, dtype=np.float64)
+    return np.asarray(best_theta, dtype=np.float64), best_loss
 
 
 def _covariance(left: Inputs, right: Inputs, theta: FloatArray, settings: SurrogateSettings) -> FloatArray:

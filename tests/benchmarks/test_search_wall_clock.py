@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.search_wall_clock import Run, on_one_scale, run
+from benchmarks.search_wall_clock import Run, listed, on_one_scale, run
 from search.front.pareto import Reference
 from search.front.record import TrialRecord
 from search.front.summary import Summary
@@ -57,3 +57,8 @@ def test_a_kept_search_that_was_asked_for_otherwise_is_refused(tmp_path: Path) -
     given = argparse.Namespace(data="shapes", budget=50, epochs=None, extra=[])
     with pytest.raises(SystemExit, match=r"--budget 9, asked for is .* --budget 50: give the same options"):
         run(given, tmp_path, 0, ())
+
+
+def test_a_figure_that_was_never_reached_is_called_so() -> None:
+    assert listed([0.25, 0.5, float("inf")]) == "50% (median of 25%, 50%, never)"
+    assert listed([float("inf")]) == "never (median of never)"

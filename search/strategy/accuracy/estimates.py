@@ -15,6 +15,7 @@ from search.front.record import TrialRecord
 from search.front.summary import Summary
 from search.strategy.accuracy.model import AccuracyModel, Observation
 from search.strategy.accuracy.observations import observe
+from search.strategy.accuracy.scale import SCALES, ApScale
 from search.strategy.candidates import Candidates, Encoder
 from search.strategy.latency.lookups import LatencyLookups
 from search.strategy.one_thread import on_one_thread
@@ -74,7 +75,12 @@ def fit_accuracy(
 
 @on_one_thread
 def fit_to_observations(
-    candidates: Candidates, observations: Sequence[Observation], *, latency_ms: FloatArray, seed: int = 0
+    candidates: Candidates,
+    observations: Sequence[Observation],
+    *,
+    latency_ms: FloatArray,
+    scales: Sequence[ApScale] = SCALES,
+    seed: int = 0,
 ) -> tuple[LatencyLookups, AccuracyModel]:
     """Fit the model of accuracy to encoded candidates; seeds are expected to deviate by `NOISE` until scores say otherwise.
 
@@ -82,13 +88,14 @@ def fit_to_observations(
         candidates: N candidates.
         observations: The trained ones, at least one.
         latency_ms: (N,) measured latencies, NaN where not measured.
+        scales: Of AP, of which the scores choose.
         seed: Of the fits' starting points.
     """
     lookups = LatencyLookups(candidates, latency_ms, measure=lambda wanted: [], max_lookups=0, seed=seed)
     lookups.predict()
     spread = float(np.std([observation.ap for observation in observations]))
     settings = SurrogateSettings(noise_median=(NOISE / max(spread, NOISE)) ** 2, noise_spread=_NOISE_SPREAD)
-    return lookups, AccuracyModel(lookups, observations, pending=(), settings=settings, seed=seed)
+    return lookups, AccuracyModel(lookups, observations, pending=(), scales=scales, settings=settings, seed=seed)
 
 
 def _estimate_by_model(records: Sequence[TrialRecord]) -> dict[int, Estimate]:

@@ -1,6 +1,7 @@
 """The model of accuracy: a Gaussian process on the AP of trained candidates, read at every candidate.
 
-Its inputs are the encoding, the proxies and log latency (`LatencyLookups.inputs`). N counts candidates, M finished ones.
+It works on a scale of AP that the scores decide (`search.strategy.accuracy.scale`). Its inputs are the encoding, the proxies
+and log latency (`LatencyLookups.inputs`). N counts candidates, M finished ones.
 """
 
 from collections.abc import Sequence
@@ -9,8 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from search.front.pareto import FloatArray, IntArray, Reference, staircase
+from search.strategy.accuracy.scale import SCALES, ApScale
 from search.strategy.latency.lookups import LatencyLookups
-from search.strategy.surrogate import SurrogateSettings, evenly, fit_surrogate
+from search.strategy.surrogate import Inputs, Surrogate, SurrogateSettings, evenly, fit_surrogate
+
+_FEWEST_TO_CHOOSE = 8
+"""Observations that can tell one scale from another."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +41,7 @@ class AccuracyModel:
         observations: At least one.
         pending: Candidates in training; they count as trained, with their expected AP.
         max_learnt: How many observations it learns from at most; None for all.
+        scales: Of AP, of which the scores choose; the first where there are few.
         settings: Of the Gaussian process.
         seed: Of the fit's starting points.
     """
@@ -47,6 +53,7 @@ class AccuracyModel:
         *,
         pending: Sequence[int],
         max_learnt: int | None = None,
+        scales: Sequence[ApScale] = SCALES,
         settings: SurrogateSettings,
         seed: int,
     ) -> None:
@@ -58,20 +65,20 @@ class AccuracyModel:
         inputs, waiting = lookups.inputs(), np.array(pending, dtype=np.int64)
         self._finished = np.concatenate((trained[ap_std == 0], waiting))
         some = evenly(len(trained), max_learnt or len(trained))
-        self._model = fit_surrogate(
-            inputs.take(trained[some]), ap[some], noise_std=ap_std[some], settings=settings, seed=seed
+        self._scale, self._model = _fit(
+            scales, inputs.take(trained[some]), ap[some], ap_std=ap_std[some], settings=settings, seed=seed
         )
         if len(some) < len(trained):
             # By expected AP: of noisy scores, the lucky ones would be chosen.
-            kept = _most_telling(self._model.predict(inputs.take(trained))[0], lookups.latency_ms[trained], len(some))
+            kept = _most_telling(self._predict(inputs.take(trained))[0], lookups.latency_ms[trained], len(some))
             trained, ap, ap_std = trained[kept], ap[kept], ap_std[kept]
-            self._model = self._model.given(inputs.take(trained), ap, noise_std=ap_std)
+        scaled, scaled_std = self._scale.of(ap), ap_std * self._scale.slope(ap)
         if pending:
+            scaled = np.concatenate((scaled, self._model.predict(inputs.take(waiting))[0]))
+            scaled_std = np.concatenate((scaled_std, np.zeros(len(waiting))))
             trained = np.concatenate((trained, waiting))
-            ap = np.concatenate((ap, self._model.predict(inputs.take(waiting))[0]))
-            ap_std = np.concatenate((ap_std, np.zeros(len(waiting))))
-            self._model = self._model.given(inputs.take(trained), ap, noise_std=ap_std)
-        self.mean, self.std = self._model.predict(inputs)
+        self._model = self._model.given(inputs.take(trained), scaled, noise_std=scaled_std)
+        self.mean, self.std = self._predict(inputs)
         """(N,) each: expected AP of the candidates, and its standard deviation."""
 
     @property
@@ -86,15 +93,44 @@ class AccuracyModel:
 
     @property
     def noise_std(self) -> float:
-        """The learnt noise of one training's AP."""
-        return self._model.noise_std
+        """The learnt noise of one training's AP, where that is the mean of the finished ones."""
+        return float(self._model.noise_std / self._scale.slope(np.asarray(self.finished_ap.mean())))
+
+    def log_density(self, candidates: IntArray, ap: FloatArray) -> FloatArray:
+        """Return the log density, in units of AP, of scores of candidates, (M,) each."""
+        mean, std = self._model.predict(self._lookups.inputs().take(candidates))
+        std = np.hypot(std, self._model.noise_std)
+        off = (self._scale.of(ap) - mean) / std
+        return np.asarray(-0.5 * (off**2 + np.log(2 * np.pi)) - np.log(std) + np.log(self._scale.slope(ap)))
 
     def update(self) -> None:
         """Predict AP again where a look-up has changed the latency, which is one of the model's inputs."""
         changed = np.flatnonzero(self._lookups.latency_ms != self._latency_ms)
         if len(changed):
-            self.mean[changed], self.std[changed] = self._model.predict(self._lookups.inputs().take(changed))
+            self.mean[changed], self.std[changed] = self._predict(self._lookups.inputs().take(changed))
             self._latency_ms = self._lookups.latency_ms.copy()
+
+    def _predict(self, inputs: Inputs) -> tuple[FloatArray, FloatArray]:
+        return self._scale.back(*self._model.predict(inputs))
+
+
+def _fit(
+    scales: Sequence[ApScale],
+    inputs: Inputs,
+    ap: FloatArray,
+    *,
+    ap_std: FloatArray,
+    settings: SurrogateSettings,
+    seed: int,
+) -> tuple[ApScale, Surrogate]:
+    """Return the scale on which the scores are most likely, and the process on it; arrays are of N observations."""
+    found = list[tuple[float, ApScale, Surrogate]]()
+    for scale in scales if len(ap) >= _FEWEST_TO_CHOOSE else scales[:1]:
+        slope = scale.slope(ap)
+        model = fit_surrogate(inputs, scale.of(ap), noise_std=ap_std * slope, settings=settings, seed=seed)
+        found.append((model.log_evidence + float(np.log(slope).sum()), scale, model))
+    _, scale, model = max(found, key=lambda one: one[0])
+    return scale, model
 
 
 def _most_telling(ap: FloatArray, latency_ms: FloatArray, count: int) -> IntArray:

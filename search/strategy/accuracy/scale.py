@@ -1,0 +1,56 @@
+"""The scale on which accuracy is modelled: AP, or a power or the logarithm of it, whichever the scores are most likely on.
+
+A better head multiplies AP where AP is low, and the luck of a seed grows with AP: there a model of AP itself learns little
+about large networks from small ones, and takes what is known of small ones for uncertain. Near the best AP that the data
+allow, differences shrink. So the scale is a Box-Cox transform whose power the scores decide, as in HEBO.
+
+Source:
+    Box and Cox, "An Analysis of Transformations", 1964; Cowen-Rivers et al., "HEBO: Pushing the Limits of Sample-Efficient
+    Hyperparameter Optimisation", 2022, section 4.2.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.polynomial.hermite_e import hermegauss
+
+from search.front.pareto import FloatArray
+
+_SHIFT = 0.05
+"""Added to AP, so that the logarithm of 0 is finite and networks that learnt nothing are not infinitely far apart."""
+_NODES, _WEIGHTS = hermegauss(9)
+_WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApScale:
+    """A Box-Cox transform of AP."""
+
+    power: float
+    """0 for the logarithm, 1 for AP itself."""
+
+    def of(self, ap: FloatArray) -> FloatArray:
+        """Return AP in [0, 1] on this scale."""
+        raised = np.log(ap + _SHIFT) if self.power == 0 else (ap + _SHIFT) ** self.power / self.power
+        return np.asarray(raised)
+
+    def slope(self, ap: FloatArray) -> FloatArray:
+        """Return by how much the scale rises for each unit of AP there."""
+        return np.asarray((ap + _SHIFT) ** (self.power - 1))
+
+    def back(self, mean: FloatArray, std: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return mean and standard deviation of AP where it is normally distributed on this scale, cut to [0, 1]."""
+        ap = self._inverse(mean[:, None] + std[:, None] * _NODES)
+        expected = ap @ _WEIGHTS
+        return expected, np.sqrt(np.maximum(((ap - expected[:, None]) ** 2) @ _WEIGHTS, 1e-12))
+
+    def _inverse(self, values: FloatArray) -> FloatArray:
+        if self.power == 0:
+            raised = np.exp(np.minimum(values, np.log(1 + _SHIFT)))
+        else:
+            raised = np.maximum(self.power * values, 0.0) ** (1 / self.power)
+        return np.asarray(np.clip(raised - _SHIFT, 0.0, 1.0))
+
+
+SCALES = tuple(ApScale(power=power) for power in (0.0, 0.5, 1.0, 2.0))
+"""Those that are compared, the one for few observations first."""

@@ -1,0 +1,88 @@
+"""The scale of AP that the model of accuracy works on: its transform, and which one scores choose."""
+
+import numpy as np
+import pytest
+
+from search.front.pareto import FloatArray
+from search.strategy.accuracy.model import AccuracyModel, Observation
+from search.strategy.accuracy.scale import SCALES, ApScale
+from search.strategy.candidates import Candidates
+from search.strategy.latency.lookups import LatencyLookups
+from search.strategy.surrogate import SurrogateSettings
+
+ITSELF = (ApScale(power=1.0),)
+
+
+@pytest.mark.parametrize("scale", SCALES, ids=lambda scale: f"power {scale.power}")
+def test_a_certain_ap_comes_back_and_an_uncertain_one_as_drawn_at_random(scale: ApScale) -> None:
+    ap = np.array([0.0, 0.01, 0.2, 0.6, 1.0])
+    assert scale.back(scale.of(ap), np.zeros(5))[0] == pytest.approx(ap, abs=1e-9)
+    step = 1e-6
+    assert scale.slope(ap) == pytest.approx((scale.of(ap + step) - scale.of(ap)) / step, rel=1e-3)
+    centre, std = scale.of(np.array([0.3])), 0.05 * scale.slope(np.array([0.3]))
+    drawn = centre + std * np.random.default_rng(0).standard_normal(200_000)
+    aps = scale.back(drawn, np.zeros(len(drawn)))[0]
+    mean, spread = scale.back(centre, std)
+    assert mean == pytest.approx([aps.mean()], abs=1e-3)
+    assert spread == pytest.approx([aps.std()], abs=1e-3)
+
+
+@pytest.mark.parametrize("scale", SCALES, ids=lambda scale: f"power {scale.power}")
+def test_what_nothing_is_known_of_stays_between_0_and_1(scale: ApScale) -> None:
+    mean, std = scale.back(np.array([-50.0, 0.0, 50.0]), np.full(3, 20.0))
+    assert (np.isfinite(mean) & (mean >= 0) & (mean <= 1)).all()
+    assert (np.isfinite(std) & (std <= 1)).all()
+
+
+def _model(ap: FloatArray, *, scales: tuple[ApScale, ...] = SCALES, num_seen: int = 24) -> AccuracyModel:
+    """Learn from the first of 60 candidates of six sizes and two heads; latency is the size."""
+    order = np.random.default_rng(1).permutation(len(ap))[:num_seen]
+    lookups = LatencyLookups(_CANDIDATES, _LATENCY_MS, measure=lambda wanted: [], max_lookups=0, seed=0)
+    lookups.predict()
+    seen = [Observation(candidate=int(one), ap=float(ap[one]), latency_ms=float(_LATENCY_MS[one])) for one in order]
+    return AccuracyModel(lookups, seen, pending=(), scales=scales, settings=SurrogateSettings(), seed=0)
+
+
+_RNG = np.random.default_rng(0)
+_SIZE, _HEAD = _RNG.integers(0, 6, 60), _RNG.integers(0, 2, 60)
+_CANDIDATES = Candidates(ordered=np.column_stack((_SIZE / 5, _RNG.random(60))), categories=_HEAD[:, None])
+_LATENCY_MS = 2.0**_SIZE * (1 + 0.1 * _RNG.random(60))
+_LUCK = _RNG.standard_normal(60)
+
+
+def test_where_choices_multiply_ap_a_cheap_network_tells_what_a_head_is_worth_on_a_large_one() -> None:
+    ap = 0.08 * 1.35**_SIZE * 1.4**_HEAD * np.exp(0.04 * _LUCK)
+    chosen, itself = _model(ap), _model(ap, scales=ITSELF)
+    assert chosen._scale.power == 0
+    everyone = np.arange(60)
+    assert chosen.log_density(everyone, ap).mean() > itself.log_density(everyone, ap).mean() + 0.3
+    small = _SIZE == 0
+    assert chosen.std[small].mean() < 0.5 * itself.std[small].mean()  # where AP is low, so is what luck does
+
+
+def test_where_ap_approaches_its_limit_the_scale_stretches_the_top() -> None:
+    ap = 0.6 - 0.3 * (0.5**_SIZE) * (1 - 0.3 * _HEAD) + 0.002 * _LUCK
+    chosen = _model(ap)
+    assert chosen._scale.power == 2
+    everyone = np.arange(60)
+    assert chosen.log_density(everyone, ap).mean() > _model(ap, scales=SCALES[:1]).log_density(everyone, ap).mean()
+
+
+def test_few_scores_choose_nothing() -> None:
+    ap = 0.6 - 0.3 * (0.5**_SIZE) + 0.002 * _LUCK
+    assert _model(ap, num_seen=7)._scale == SCALES[0]
+
+
+def test_networks_that_learnt_nothing_are_no_fault() -> None:
+    for ap in (np.zeros(60), np.where(_SIZE < 3, 0.0, 0.4)):
+        model = _model(ap)
+        assert np.isfinite(model.mean).all()
+        assert np.isfinite(model.std).all()
+        assert model.noise_std >= 0
+
+
+def test_the_noise_is_that_of_ap() -> None:
+    luck = 0.03
+    ap = 0.3 * 1.2**_SIZE * np.exp(luck * _LUCK)
+    model = _model(ap, num_seen=60)
+    assert model.noise_std == pytest.approx(luck * ap.mean(), rel=0.5)
