@@ -125,10 +125,11 @@ def _fit(
 ) -> tuple[ApScale, Surrogate]:
     """Return the scale on which the scores are most likely, and the process on it; arrays are of N observations."""
     found = list[tuple[float, ApScale, Surrogate]]()
+    fitted = evenly(len(ap), settings.max_fit_points)  # the evidence is theirs
     for scale in scales if len(ap) >= _FEWEST_TO_CHOOSE else scales[:1]:
         slope = scale.slope(ap)
         model = fit_surrogate(inputs, scale.of(ap), noise_std=ap_std * slope, settings=settings, seed=seed)
-        found.append((model.log_evidence + float(np.log(slope).sum()), scale, model))
+        found.append((model.log_evidence + float(np.log(slope[fitted]).sum()), scale, model))
     _, scale, model = max(found, key=lambda one: one[0])
     return scale, model
 

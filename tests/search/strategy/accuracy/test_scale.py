@@ -34,13 +34,16 @@ def test_what_nothing_is_known_of_stays_between_0_and_1(scale: ApScale) -> None:
     assert (np.isfinite(std) & (std <= 1)).all()
 
 
-def _model(ap: FloatArray, *, scales: tuple[ApScale, ...] = SCALES, num_seen: int = 24) -> AccuracyModel:
+def _model(
+    ap: FloatArray, *, scales: tuple[ApScale, ...] = SCALES, num_seen: int = 24, max_fit_points: int = 120
+) -> AccuracyModel:
     """Learn from the first of 60 candidates of six sizes and two heads; latency is the size."""
     order = np.random.default_rng(1).permutation(len(ap))[:num_seen]
     lookups = LatencyLookups(_CANDIDATES, _LATENCY_MS, measure=lambda wanted: [], max_lookups=0, seed=0)
     lookups.predict()
     seen = [Observation(candidate=int(one), ap=float(ap[one]), latency_ms=float(_LATENCY_MS[one])) for one in order]
-    return AccuracyModel(lookups, seen, pending=(), scales=scales, settings=SurrogateSettings(), seed=0)
+    settings = SurrogateSettings(max_fit_points=max_fit_points)
+    return AccuracyModel(lookups, seen, pending=(), scales=scales, settings=settings, seed=0)
 
 
 _RNG = np.random.default_rng(0)
@@ -66,6 +69,12 @@ def test_where_ap_approaches_its_limit_the_scale_stretches_the_top() -> None:
     assert chosen._scale.power == 2
     everyone = np.arange(60)
     assert chosen.log_density(everyone, ap).mean() > _model(ap, scales=SCALES[:1]).log_density(everyone, ap).mean()
+
+
+def test_of_many_scores_those_choose_that_the_hyperparameters_are_fitted_to() -> None:
+    additive = 0.1 + 0.07 * _SIZE + 0.03 * _HEAD + 0.01 * _LUCK
+    powers = {_model(additive, num_seen=60, max_fit_points=most)._scale.power for most in (24, 60)}
+    assert powers <= {0.5, 1.0, 2.0}  # with the slopes of all 60 against the likelihood of 24 it would be the logarithm
 
 
 def test_few_scores_choose_nothing() -> None:
