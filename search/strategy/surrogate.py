@@ -126,8 +126,8 @@ class Surrogate:
         centre_and_scale: tuple[float, float] | None = None,
     ) -> None:
         self.log_evidence = log_evidence
-        """Log of the likelihood of the targets that the hyperparameters were fitted to, times the hyperparameters' priors, up
-        to a constant for as many targets."""
+        """Log of the likelihood of the targets that the hyperparameters were fitted to, times the priors of these, up to a
+        constant for as many targets."""
         self._inputs = inputs
         self._theta = theta
         self._settings = settings

@@ -79,11 +79,11 @@ class AccuracyModel:
             trained = np.concatenate((trained, waiting))
         self._model = self._model.given(inputs.take(trained), scaled, noise_std=scaled_std)
         self.mean, self.std = self._predict(inputs)
-        """(N,) each: expected AP of the candidates, and its standard deviation."""
+        """(N,) each: expected AP of the candidates (the median), and its standard deviation."""
 
     @property
     def finished_ap(self) -> FloatArray:
-        """(M,) AP of the finished candidates: the model's mean, since a lucky score would hide everything near it."""
+        """(M,) AP of the finished candidates: what the model expects, since a lucky score would hide everything near it."""
         return np.asarray(self.mean[self._finished])
 
     @property

@@ -39,10 +39,14 @@ class ApScale:
         return np.asarray((ap + _SHIFT) ** (self.power - 1))
 
     def back(self, mean: FloatArray, std: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return mean and standard deviation of AP where it is normally distributed on this scale, cut to [0, 1]."""
+        """Return median and standard deviation of AP where it is normally distributed on this scale, cut to [0, 1].
+
+        The median, since the mean depends on the doubt: on the logarithm it falls as a candidate's training begins, which
+        takes doubt away and tells nothing.
+        """
         ap = self._inverse(mean[:, None] + std[:, None] * _NODES)
-        expected = ap @ _WEIGHTS
-        return expected, np.sqrt(np.maximum(((ap - expected[:, None]) ** 2) @ _WEIGHTS, 1e-12))
+        off = ap - (ap @ _WEIGHTS)[:, None]
+        return self._inverse(mean), np.sqrt(np.maximum(off**2 @ _WEIGHTS, 1e-12))
 
     def _inverse(self, values: FloatArray) -> FloatArray:
         if self.power == 0:
@@ -52,5 +56,5 @@ class ApScale:
         return np.asarray(np.clip(raised - _SHIFT, 0.0, 1.0))
 
 
-SCALES = tuple(ApScale(power=power) for power in (0.0, 0.5, 1.0, 2.0))
-"""Those that are compared, the one for few observations first."""
+SCALES = tuple(ApScale(power=power) for power in (0.5, 0.0, 1.0, 2.0))
+"""Those that are compared; first the one for few observations, which is far from none of the others."""
