@@ -139,7 +139,7 @@ def test_a_gpu_that_cannot_be_asked_does_not_take_the_others_with_it(
     monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     assert _device(monkeypatch, ScriptedGpus(count=2, visible=(1,), refused={0: kind})).gpu.index == 1
-    with pytest.raises(UnknownDeviceError, match=rf"device cuda:0: .* driver does not answer for GPU 0: {kind}$"):
+    with pytest.raises(UnknownDeviceError, match=rf"device cuda:0: .* driver does not answer for GPU 0: {kind}\n"):
         open_device("cuda:0")
 
 
@@ -151,7 +151,7 @@ def test_the_lowest_gpu_is_not_passed_over_because_it_cannot_be_asked(monkeypatc
     device = open_device("cuda:1")
     assert isinstance(device, CudaDevice)
     assert device.gpu.index == 1
-    with pytest.raises(UnknownDeviceError, match=r"does not answer for GPU 0: Unknown; .* for GPU 2: NoPermission$"):
+    with pytest.raises(UnknownDeviceError, match=r"does not answer for GPU 0: Unknown; .* for GPU 2: NoPermission\n"):
         open_device("cuda")
 
 
@@ -159,7 +159,7 @@ def test_a_gpu_that_is_lost_during_a_measurement_is_named(monkeypatch: pytest.Mo
     gpus = ScriptedGpus()
     device = _device(monkeypatch, gpus)
     gpus.refused = {0: "GpuIsLost"}
-    with pytest.raises(DeviceError, match=r"driver does not answer for GPU 0: GpuIsLost$") as caught:
+    with pytest.raises(DeviceError, match=r"driver does not answer for GPU 0: GpuIsLost\n") as caught:
         device.measure(reference)
     assert "nvidia-smi" in caught.value.hint
 
@@ -200,10 +200,10 @@ def test_what_decides_is_not_guessed_and_what_is_shown_may_be_missing(
     assert "power_w" not in device.measure(reference).before
     assert device.gpu.processes() == ()
     for question in ("nvmlDeviceGetEnforcedPowerLimit", "nvmlDeviceGetApplicationsClock"):
-        with pytest.raises(UnknownDeviceError, match=r"does not answer for GPU 0: Unknown$"):
+        with pytest.raises(UnknownDeviceError, match=r"does not answer for GPU 0: Unknown\n"):
             _device(monkeypatch, ScriptedGpus(errors={question: "Unknown"}))
     heat = ScriptedGpus(errors={"nvmlDeviceGetCurrentClocksEventReasons": "Unknown"})
-    with pytest.raises(DeviceError, match=r"does not answer for GPU 0: Unknown$"):
+    with pytest.raises(DeviceError, match=r"does not answer for GPU 0: Unknown\n"):
         _device(monkeypatch, heat).measure(reference)
 
 

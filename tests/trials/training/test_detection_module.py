@@ -67,7 +67,6 @@ def test_scoring_keeps_float32_and_training_does_not(monkeypatch: pytest.MonkeyP
             seen.append(convolutions.fp32_precision)
             return super().forward(images)
 
-    monkeypatch.setattr(convolutions, "fp32_precision", "tf32")
     detector = make_detector(Noting(NUM_CLASSES), TrainSettings())
     monkeypatch.setattr(detector._scorer, "update", lambda maps, index: None)
     detector.training_step(random_batch(), 0)
