@@ -99,8 +99,8 @@ def test_contradictions_are_refused_with_the_value(change: dict[str, object], me
         ({"input_size": 320.0}, "input_size must be a whole number, not 320.0"),  # would be equal, with another key
         ({"transfer": True}, "transfer must be a whole number, not True"),
         ({"prediction_bias": 1}, "prediction_bias must be true or false, not 1"),
-        ({"scale_set": "8+16@8>8"}, "scale_set must be a ScaleSet or None, not '8+16@8>8'"),
-        ({"outputs": "8+16+32"}, "outputs must be a tuple of whole numbers, not '8+16+32'"),
+        ({"scale_set": "8+16@8>8"}, r"scale_set must be a ScaleSet or None, not '8\+16@8>8'"),
+        ({"outputs": "8+16+32"}, r"outputs must be a tuple of whole numbers, not '8\+16\+32'"),
         ({"outputs": [8, 16, 32]}, r"outputs must be a tuple of whole numbers, not \[8, 16, 32\]"),
         ({"outputs": (8, 16, 32.0)}, "outputs must be a tuple of whole numbers"),
         ({"neck": ["rfcr"]}, r"neck \['rfcr'\] is unknown"),
