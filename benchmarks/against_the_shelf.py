@@ -659,8 +659,8 @@ def _cells(ones: Sequence[Trained]) -> str:
     return " | ".join(_with_error([getattr(one, name) for one in ones]) for name in ("ap50", "ap", "test_ap"))
 
 
-def _with_error(values: Sequence[float | None]) -> str:
-    values = [value for value in values if value is not None]
+def _with_error(kept: Sequence[float | None]) -> str:
+    values = [value for value in kept if value is not None]
     if not values:
         return ""
     if len(values) == 1:

@@ -26,7 +26,7 @@ def test_the_full_ranking_shares_no_seed_with_a_short_one_and_each_line_is_print
         return 0.1 * job.index, 1.0, 0.0
 
     monkeypatch.setattr(inheritance, "train", train)
-    monkeypatch.setattr(inheritance, "best_parent", lambda *_: Path())
+    monkeypatch.setattr(inheritance, "best_parent", lambda *_, **__: Path())
     monkeypatch.setattr(inheritance, "one_process_a_core", lambda: ThreadPoolExecutor(1))
     monkeypatch.setattr(sys, "argv", ["inheritance", "--count", "4"])
     with pytest.raises(KeyboardInterrupt):

@@ -27,7 +27,7 @@ from spaces import Architecture
 from spaces.counted import counted
 from spaces.networks import count_cost
 
-_SCALES = (ApScale(power=1.0),)
+_SCALES: tuple[ApScale, ...] = (ApScale(power=1.0),)
 """On another scale an earlier study predicted the order of later ones less well (`benchmarks/accuracy_scale.py`)."""
 _NUM_RESAMPLES = 400
 _MOST_TRIALS = 300

