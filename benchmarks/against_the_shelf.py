@@ -9,15 +9,19 @@ networks by our `cpu` device: the file that ends at the raw maps, and the file t
 trainings, one on each core, each on one thread and bound to its core.
 
 The shelf: YOLOv8n, YOLO11n and YOLO26n at three sizes, each in its best of three settings: as it comes (batches of 16
-accumulated to 64 images), batches of 16, batches of 8, the latter two with a step after each batch. Ours: `OURS`, and with
-`--found FOLDER STUDY` what a search on one of the datasets found: for each of the shelf's the network of its front with the
-best estimate of AP that is no slower, which is what `export --max-latency` takes; its row stands whatever its AP turns out
-to be. Each starts from random weights and is trained for no more CPU time than any of the shelf's networks that are as slow
-or slower; with `--time-of "yolov8n 320 px"` those that are no slower than this one are given its time, for the comparison
-with it alone. Time is that of the process on its core, without validation. Ours train in the number format that the recipe
-takes here, bfloat16 where the CPU has AVX512-BF16; the shelf's trainer has float32 alone on a CPU. Both keep decoded images
-in memory. All are scored by our scorer (COCO's AP) on their own detections in the validation images, which our search and
-our recipe were chosen on, and in the test images, which nothing was chosen on.
+accumulated to 64 images), batches of 16, batches of 8, the latter two with a step after each batch. Ours:
+`own_networks`, and with `--found FOLDER STUDY` what a search on one of the datasets found: for each of the shelf's the
+network of its front with the best estimate of AP that is no slower, which is what `export --max-latency` takes; its row
+stands whatever its AP turns out to be. Each starts from random weights and is trained for no more CPU time than any of
+the shelf's networks that are as slow or slower; with `--time-of "yolov8n 320 px"` those that are no slower than this
+one are given its time, for the comparison with it alone. Time is that of the process on its core, without validation.
+Ours train in the number format that the recipe takes here, bfloat16 where the CPU has AVX512-BF16; the shelf's trainer
+has float32 alone on a CPU. Both keep decoded images in memory. All are scored by our scorer (COCO's AP) on their own
+detections in the validation images, which our search and our recipe were chosen on, and in the test images, which
+nothing was chosen on.
+
+With `--aspect 4:3` all have inputs of that shape, whose longer sides are the sizes: the shelf's, which train on squares, are
+exported for it and detect in it.
 """
 
 import argparse
@@ -46,6 +50,7 @@ from benchmarks.training import train_alone
 from search.strategy.accuracy.estimates import with_estimates
 from search.study.read_study import read_study
 from spaces import Architecture
+from spaces.aspect import SQUARE, in_words, shape_of_input
 from spaces.networks import build_network, count_cost
 from spaces.presets import PRESETS
 from trials.data import Dataset, open_dataset
@@ -76,10 +81,23 @@ _SLACK = 1.02
 """Of a limit of time; a last epoch is not cut in two."""
 _SAME_DAY = timedelta(hours=12)
 _DECOUPLED = PRESETS["yoloret-m0.75"].replace(head="decoupled", head_width=96, prediction_bias=True)
-OURS: Mapping[str, Architecture] = {
-    f"M0.75, decoupled {size} px": _DECOUPLED.replace(input_size=size) for size in (160, 192, 224, 256, 320)
-}
-"""Name to architecture."""
+_STRIDE = 32
+"""Coarsest of all networks here."""
+
+
+def named_hw(network: str) -> tuple[int, int]:
+    """Return height and width of the input of a network by its name, which ends with them, as ``yolov8n 320×256 px``."""
+    width, _, height = network.split()[-2].partition("×")
+    return int(height or width), int(width)
+
+
+def own_networks(aspect: str) -> dict[str, Architecture]:
+    """Return ours that no search found, name to architecture, with inputs of an aspect."""
+    networks = [_DECOUPLED.replace(input_size=size, aspect=aspect) for size in (160, 192, 224, 256, 320)]
+    return {f"M0.75, decoupled {in_words(one.input_hw)} px": one for one in networks}
+
+
+OURS = own_networks(SQUARE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,15 +156,11 @@ def main() -> None:
     parser.add_argument("--settings", nargs="+", default=list(SETTINGS), choices=SETTINGS)
     parser.add_argument("--shelf", nargs="+", default=list(SHELF), choices=SHELF)
     parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES))
+    parser.add_argument("--aspect", default=SQUARE, help="width to height of all inputs, such as 4:3")
     parser.add_argument("--found", nargs=2, metavar=("FOLDER", "STUDY"), help="networks that a search found")
     parser.add_argument("--results", type=Path, default=Path(__file__).with_name("against_the_shelf.jsonl"))
     parser.add_argument("--own-sizes", nargs="+", type=int, help="those of ours that are trained in this call")
-    parser.add_argument(
-        "--time-of",
-        metavar="NETWORK",
-        choices=[f"{one} {size} px" for one in SHELF for size in SIZES],
-        help="one of the shelf's, whose time ours are given",
-    )
+    parser.add_argument("--time-of", metavar="NETWORK", help="one of the shelf's, whose time ours are given")
     parser.add_argument("--ours", help=argparse.SUPPRESS)  # how this script trains ours in a process of its own
     given = parser.parse_args()
     if given.ours:
@@ -154,10 +168,10 @@ def main() -> None:
         return
     if not given.python and (given.found or given.time_of or given.own_sizes):
         parser.error("--found, --time-of and --own-sizes say what is timed and trained, for which --python is needed")
-    kept = Results(given.results)
-    known = {*kept.timed, *(f"{one} {size} px" for one in given.shelf for size in given.sizes)}
+    kept = Results(given.results, aspect=given.aspect)
+    known = {*kept.shelf(), *shelf_names(given)}
     if given.time_of and given.time_of not in known:
-        parser.error(f"--time-of {given.time_of}: it has no latency yet; name it in --shelf and --sizes")
+        parser.error(f"--time-of {given.time_of}: it is none of the shelf's; there are {', '.join(sorted(known))}")
     if not given.python and not kept.trained:
         parser.error(f"{given.results} holds no trainings: say --python, of an environment that has ultralytics")
     if given.python:
@@ -169,18 +183,27 @@ def main() -> None:
     draw(kept, [data_name(data) for data in given.data], given.results.with_suffix(".png"))
 
 
+def shelf_names(given: argparse.Namespace) -> list[str]:
+    """Return the shelf's networks that are asked for, each with its size."""
+    hws = [shape_of_input(size, given.aspect, stride=_STRIDE) for size in given.sizes]
+    return [f"{one} {in_words(input_hw)} px" for one in given.shelf for input_hw in hws]
+
+
 class Results:
     """The kept rows, a line of JSON each.
 
     Args:
         path: Made at the first row.
+        aspect: Of the inputs of `presets`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, aspect: str = SQUARE) -> None:
         self._path = path
+        self.presets = own_networks(aspect)
+        """Ours that no search found."""
         self.timed: dict[str, Timed] = {}
         """By network; those that have the reference network's time, on the scale of the first of them."""
-        self.ours = dict(OURS)
+        self.ours = dict(self.presets)
         """Name to architecture, of those that searches found, too."""
         self.trained: list[Trained] = []
         self.epochs_s: dict[tuple[str, str], tuple[float, float]] = {}
@@ -227,7 +250,8 @@ class Results:
 
     def shelf(self) -> list[str]:
         """Return the shelf's networks that have a latency, fastest first."""
-        return sorted((one for one in self.timed if one not in self.ours), key=lambda one: self.timed[one].boxes_ms)
+        theirs = (one for one in self.timed if one.split()[0] in SHELF)
+        return sorted(theirs, key=lambda one: self.timed[one].boxes_ms)
 
     def choices(self, data: str, latency_ms: float) -> list[str]:
         """Return what a user would take within a latency of each search on these data: the best by the search's estimate."""
@@ -238,9 +262,9 @@ class Results:
         return [max(found, key=lambda one: one.found_ap or 0.0).network for found in searches.values()]
 
     def wanted(self, data: str) -> list[str]:
-        """Return ours that are trained: the `choices` within the latency of each of the shelf's, and `OURS`."""
+        """Return ours that are trained: the `choices` within the latency of each of the shelf's, and `presets`."""
         chosen = [name for one in self.shelf() for name in self.choices(data, self.timed[one].boxes_ms)]
-        return list(dict.fromkeys((*chosen, *(name for name in self.ours if name in OURS))))
+        return list(dict.fromkeys((*chosen, *self.presets)))
 
     def best(self, data: str, network: str) -> list[Trained]:
         """Return the trainings of a network's best setting, of those with the most seeds; empty if there is none.
@@ -292,19 +316,20 @@ def time_networks(given: argparse.Namespace, kept: Results) -> None:
     device = CpuDevice()
     with closing(device), TemporaryDirectory() as name:
         folder = Path(name)
-        for network in [f"{one} {size} px" for one in given.shelf for size in given.sizes]:
+        for network in shelf_names(given):
             if network not in kept.timed:
-                one, size, _ = network.split()
-                command = ["export", one, str(folder), "--size", size, "--classes", "3"]
+                command = ["export", network.split()[0], str(folder), "--classes", "3", *hw_options(network)]
                 run([given.python, str(Path(__file__).with_name("shelf_run.py")), *command])
                 kept.add("timed", asdict(_time(device, folder, network)))
         found_now = list(_found(given))
-        old = {name for name in kept.ours if name not in OURS and given.found and study_of(name) == given.found[1]}
+        old = {
+            name for name in kept.ours if name not in kept.presets and given.found and study_of(name) == given.found[1]
+        }
         if gone := old - {network for network, _, _ in found_now}:
             raise ValueError(
                 f"{', '.join(sorted(gone))} in {given.results} is of another search: name the study otherwise"
             )
-        for network, architecture, found in [*((*one, None) for one in OURS.items()), *found_now]:
+        for network, architecture, found in [*((*one, None) for one in kept.presets.items()), *found_now]:
             if kept.ours.get(network, architecture) != architecture:
                 raise ValueError(f"{network} is another network in {given.results}: name the study otherwise")
             if network not in kept.timed:
@@ -323,7 +348,10 @@ def _found(given: argparse.Namespace) -> Iterator[tuple[str, Architecture, tuple
         study = read_study(Path(folder), name)
         summary = with_estimates(study.summary)
         for record in summary.front:
-            size, found = record.architecture.input_size, (summary.expected_ap(record), data_name(study.dataset))
+            size, found = (
+                in_words(record.architecture.input_hw),
+                (summary.expected_ap(record), data_name(study.dataset)),
+            )
             yield f"{name}:{record.number} {size} px", record.architecture.replace(transfer=0), found
 
 
@@ -355,7 +383,7 @@ def _export_boxes(architecture: Architecture, path: Path) -> None:
         anchors=anchors,
         coding="bounded" if network.has_anchors else "distances",
         class_names=("a", "b", "c"),
-        input_size=architecture.input_size,
+        input_hw=architecture.input_hw,
     )
     export_decoded(network, decoding, path, opset=13)
 
@@ -407,7 +435,7 @@ def _shelf_jobs(given: argparse.Namespace, kept: Results) -> Iterator[Job]:
     for seed in range(given.first_seed, given.first_seed + given.seeds):
         for setting in given.settings:
             for data in given.data:
-                for network in [f"{one} {size} px" for one in given.shelf for size in given.sizes]:
+                for network in shelf_names(given):
                     found = kept.find(data_name(data), network).get(setting, [])
                     if seed not in [one.seed for one in found]:
                         yield Job(data=data, network=network, setting=setting, seed=seed)
@@ -439,11 +467,12 @@ def _time_of_ours(given: argparse.Namespace, kept: Results, job: Job) -> tuple[s
 
 def train_shelf(given: argparse.Namespace, job: Job, core: int) -> Trained:
     """Train one of the shelf's in its own environment."""
-    dataset, (name, size, _) = open_dataset(job.data, on_broken="skip"), job.network.split()
+    dataset, name = open_dataset(job.data, on_broken="skip"), job.network.split()[0]
     with TemporaryDirectory() as folder:
         data, out = write_yolo(dataset, Path(folder) / "data"), Path(folder) / "out.json"
-        options = {"epochs": _EPOCHS, "size": size, "seed": job.seed, **SETTINGS[job.setting]}
+        options = {"epochs": _EPOCHS, "seed": job.seed, **SETTINGS[job.setting]}
         words = [word for option, value in options.items() for word in (f"--{option}", str(value))]
+        words += hw_options(job.network)
         script = str(Path(__file__).with_name("shelf_run.py"))
         run([given.python, script, "train", name, str(data), str(out), *words], core=core)
         told = json.loads(out.read_text())
@@ -465,6 +494,12 @@ def train_shelf(given: argparse.Namespace, job: Job, core: int) -> Trained:
         epochs=len(told["epoch_s"]),
         **as_row(scores),
     )
+
+
+def hw_options(network: str) -> list[str]:
+    """Return the options of `shelf_run.py` that say the input of a network."""
+    height, width = named_hw(network)
+    return ["--height", str(height), "--width", str(width)]
 
 
 def as_row(scores: Mapping[str, Scores]) -> dict[str, Any]:
@@ -576,9 +611,10 @@ def write_yolo(dataset: Dataset, folder: Path) -> Path:
 def table(kept: Results, data: str) -> Iterator[str]:
     """Yield a dataset's table: each of the shelf's beside ours at or under its latency and time.
 
-    Of `OURS` that is the best, of what a search found its choice.
+    Of ours that no search found that is the best, of what a search found its choice.
     """
-    yield f"\n{data}: AP with its standard error over seeds; of {', '.join(OURS)} the best mean, so a little too high"
+    presets = ", ".join(kept.presets)
+    yield f"\n{data}: AP with its standard error over seeds; of {presets} the best mean, so a little too high"
     without = [name for name, timed in kept.timed.items() if timed.reference_ms is None]
     if 0 < len(without) < len(kept.timed):
         yield (
@@ -595,7 +631,7 @@ def table(kept: Results, data: str) -> Iterator[str]:
             continue
         latency = kept.timed[network].boxes_ms
         left = f"| {network} | {theirs[0].setting} | {len(theirs)} | {_cells(theirs)} | {latency:.1f} |"
-        within = [name for name in OURS if name in kept.timed and kept.timed[name].boxes_ms <= latency]
+        within = [name for name in kept.presets if name in kept.timed and kept.timed[name].boxes_ms <= latency]
         chosen = kept.choices(data, latency)
         asked = [(within, EQUAL_TIME), (within, f"{_TIME_OF}{network}"), *(([one], EQUAL_TIME) for one in chosen)]
         found = [
@@ -676,8 +712,8 @@ def draw(kept: Results, names: Sequence[str], path: Path) -> None:
     for axes, data in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for label, colour, networks in (
             ("Ultralytics", "tab:red", kept.shelf()),
-            ("yoloret-m0.75, decoupled", "tab:blue", list(OURS)),
-            ("found by a search", "tab:green", [one for one in kept.ours if one not in OURS]),
+            ("yoloret-m0.75, decoupled", "tab:blue", list(kept.presets)),
+            ("found by a search", "tab:green", [one for one in kept.ours if one not in kept.presets]),
         ):
             points = {one: [row.ap for row in kept.best(data, one)] for one in networks if kept.best(data, one)}
             if not points:

@@ -617,10 +617,10 @@ def _make_detector(
     dataset = _shapes(scale, images=16)
     network = build_network(architecture.replace(input_size=scale.size), num_classes=4)
     network.to(memory_format=layout)
-    anchors = choose_anchors(network, dataset.splits["train"], input_size=scale.size)
+    anchors = choose_anchors(network, dataset.splits["train"], input_hw=(scale.size, scale.size))
     names, recipe = dataset.class_names, modern_recipe()
     coding = choose_coding(network, recipe.loss)
-    decoding = Decoding(anchors=anchors, coding=coding, class_names=names, input_size=scale.size)
+    decoding = Decoding(anchors=anchors, coding=coding, class_names=names, input_hw=(scale.size, scale.size))
     detector = DetectionModule(
         network,
         choose_loss(decoding, network.output_strides, anchored=recipe.loss, aligned=recipe.aligned_loss),
@@ -674,7 +674,7 @@ def _shapes(scale: Scale, *, images: int) -> Dataset:
 
 def _data(dataset: Dataset, scale: Scale, *, batch_size: int, workers: int) -> DetectionData:
     settings = replace(modern_recipe(), batch_size=batch_size)
-    return DetectionData(dataset, scale.size, settings=settings, num_workers=workers)
+    return DetectionData(dataset, (scale.size, scale.size), settings=settings, num_workers=workers)
 
 
 # --- memory, latency, children -------------------------------------------------------------------------------------------
@@ -720,7 +720,7 @@ def _five(scale: Scale) -> dict[str, Architecture]:
 def _half(architecture: Architecture) -> tuple[nn.Module, Tensor]:
     torch.manual_seed(0)
     network = build_network(architecture, num_classes=4).eval().half().cuda().to(memory_format=torch.channels_last)
-    images = torch.randn(1, 3, architecture.input_size, architecture.input_size, device="cuda").half()
+    images = torch.randn(1, 3, *architecture.input_hw, device="cuda").half()
     return network, images.to(memory_format=torch.channels_last)
 
 

@@ -69,6 +69,7 @@ def main() -> None:
         "--searches", nargs="+", choices=_SEARCHES, default=list(_SEARCHES), help="which; random is the baseline"
     )
     parser.add_argument("--dir", type=Path)
+    parser.add_argument("--extra", nargs="*", default=[], help="further arguments of every search")
     given = parser.parse_args()
     if "random" not in given.searches:
         parser.error("--searches needs random: what the others found and took is given in its figures")
@@ -102,7 +103,7 @@ def run(given: argparse.Namespace, root: Path, name: str, seed: int) -> Found:
     study, budget = f"{name}-{seed}", given.one_shot_budget if name == "one-shot" else given.budget
     command = [sys.executable, "-m", "yoloret_nas", "search", "--study", study, "--dir", str(root)]
     command += ["--space", str(given.space), "--data", given.data, "--budget", str(budget), "--seed", str(seed)]
-    command += ["--epochs", str(given.epochs), *_SEARCHES[name]]
+    command += ["--epochs", str(given.epochs), *_SEARCHES[name], *given.extra]
     root.mkdir(parents=True, exist_ok=True)
     clock = root / f"{study}-search.json"
     if study in study_names(root) and not clock.is_file():

@@ -1,11 +1,12 @@
 """What `against_the_shelf.py` runs in an environment that has Ultralytics: one training, or the two ONNX files of a network.
 
-    python benchmarks/shelf_run.py train yolov8n DATA.yaml OUT.json --epochs 30 --size 320 --batch 8 --nbs 8 \
+    python benchmarks/shelf_run.py train yolov8n DATA.yaml OUT.json --epochs 30 --height 256 --width 320 --batch 8 --nbs 8 \
         --warmup-epochs 1 --seed 0
-    python benchmarks/shelf_run.py export yolov8n FOLDER --size 320 --classes 3
+    python benchmarks/shelf_run.py export yolov8n FOLDER --height 256 --width 320 --classes 3
 
-A training is from random weights, on one thread, its images cached decoded. OUT.json gets the CPU seconds of each epoch's
-training and the detections in the validation and the test images, at the square size that is exported. FOLDER gets raw.onnx,
+A training is from random weights, on one thread, its images cached decoded, on squares of the longer side, since that is how
+Ultralytics trains. OUT.json gets the CPU seconds of each epoch's training and the detections in the validation and the test
+images, in an input of the height and width that are exported. FOLDER gets raw.onnx,
 which ends at the maps, and boxes.onnx, which ends at boxes and scores.
 """
 
@@ -26,10 +27,11 @@ def main() -> None:
         one.add_argument("network")
     training.add_argument("data", type=Path)
     training.add_argument("out", type=Path)
-    for name in ("epochs", "size", "batch", "nbs", "warmup-epochs", "seed"):
+    for name in ("epochs", "height", "width", "batch", "nbs", "warmup-epochs", "seed"):
         training.add_argument(f"--{name}", type=int, required=True)
     exporting.add_argument("folder", type=Path)
-    exporting.add_argument("--size", type=int, required=True)
+    for name in ("height", "width"):
+        exporting.add_argument(f"--{name}", type=int, required=True)
     exporting.add_argument("--classes", type=int, required=True)
     given = parser.parse_args()
     train(given) if given.verb == "train" else export(given)
@@ -51,7 +53,7 @@ def train(given: argparse.Namespace) -> None:
         model.train(
             data=str(given.data),
             epochs=given.epochs,
-            imgsz=given.size,
+            imgsz=max(given.height, given.width),
             batch=given.batch,
             nbs=given.nbs,
             warmup_epochs=given.warmup_epochs,
@@ -66,17 +68,17 @@ def train(given: argparse.Namespace) -> None:
             project=folder,
         )
     splits = [folder for name in ("val", "test") if (folder := given.data.parent / "images" / name).is_dir()]
-    found = {folder.name: detect(model, folder, given.size) for folder in splits}
+    found = {folder.name: detect(model, folder, (given.height, given.width)) for folder in splits}
     given.out.write_text(json.dumps({"epoch_s": epoch_s, "found": found}))
 
 
-def detect(model: Any, folder: Path, size: int) -> list[dict[str, Any]]:
+def detect(model: Any, folder: Path, input_hw: tuple[int, int]) -> list[dict[str, Any]]:
     """Return the detections in each image of a folder, in the order of their names."""
     found = list[dict[str, Any]]()
-    for path in sorted(
-        folder.iterdir()
-    ):  # one by one, and not cut to the image's own shape, which is not what is timed
-        (result,) = model.predict(str(path), imgsz=size, rect=False, conf=0.001, iou=0.7, max_det=300, verbose=False)
+    options = {"imgsz": list(input_hw), "conf": 0.001, "iou": 0.7, "max_det": 300, "verbose": False}
+    for path in sorted(folder.iterdir()):
+        # One by one, and not cut to the image's own shape, which is not what is timed.
+        (result,) = model.predict(str(path), rect=False, **options)
         boxes = result.boxes
         found.append({"boxes": boxes.xyxy.tolist(), "scores": boxes.conf.tolist(), "labels": boxes.cls.int().tolist()})
     return found
@@ -89,7 +91,7 @@ def export(given: argparse.Namespace) -> None:
 
     model = DetectionModel(f"{given.network}.yaml", nc=given.classes, verbose=False).eval().fuse(verbose=False)
     head = model.model[-1]
-    images = torch.zeros(1, 3, given.size, given.size)
+    images = torch.zeros(1, 3, given.height, given.width)
     given.folder.mkdir(parents=True, exist_ok=True)
     head.export, head.format = True, "onnx"
     for name, is_raw in (("boxes", False), ("raw", True)):

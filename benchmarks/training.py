@@ -60,13 +60,13 @@ def train_alone(
         settings = replace(settings, num_threads=num_threads)
     torch.manual_seed(settings.seed)
     network = build_network(architecture, num_classes=len(dataset.class_names))
-    size = architecture.input_size
+    input_hw = architecture.input_hw
     with nullcontext(work_dir) if work_dir else TemporaryDirectory() as folder:
         return train_network(
             network,
             dataset=dataset,
-            anchors=anchors or choose_anchors(network, dataset.splits["train"], input_size=size),
-            input_size=size,
+            anchors=anchors or choose_anchors(network, dataset.splits["train"], input_hw=input_hw),
+            input_hw=input_hw,
             settings=settings,
             report=report,
             work_dir=Path(folder),

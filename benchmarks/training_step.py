@@ -115,16 +115,16 @@ def _make_detector(given: argparse.Namespace) -> tuple[DetectionModule, Detectio
     dataset = open_dataset(f"shapes:train={4 * given.batch},val=4,size={given.size}")
     network = build_network(_architecture(given), num_classes=4)
     network.to(memory_format=torch.channels_last)
-    anchors = choose_anchors(network, dataset.splits["train"], input_size=given.size)
+    anchors = choose_anchors(network, dataset.splits["train"], input_hw=(given.size, given.size))
     settings = replace(modern_recipe(), batch_size=given.batch)
     loss = DetectionLoss(anchors, network.output_strides, modern_loss())
     factory = OptimiserFactory(settings=settings, steps_per_epoch=4)
     names = dataset.class_names
-    decoding = Decoding(anchors=anchors, coding="bounded", class_names=names, input_size=given.size)
+    decoding = Decoding(anchors=anchors, coding="bounded", class_names=names, input_hw=(given.size, given.size))
     scorer = DetectionScorer(dataset.splits["val"], decoding, strides=network.output_strides)
     detector = DetectionModule(network, loss, scorer=scorer, make_optimiser=factory)
     detector.train()
-    return detector, DetectionData(dataset, given.size, settings=settings, num_workers=0)
+    return detector, DetectionData(dataset, (given.size, given.size), settings=settings, num_workers=0)
 
 
 def _architecture(given: argparse.Namespace) -> Architecture:

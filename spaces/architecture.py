@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, get_args
 
+from spaces.aspect import SQUARE, in_words, parse_aspect, shape_of_input
 from spaces.scale_set import PAPER_SCALE_SET, ArchitectureError, ScaleSet, check_strides, join_strides, parse_strides
 
 NeckName = Literal["bifpn", "rfcr", "none"]
@@ -75,7 +76,9 @@ class Architecture:
     prediction_bias: bool = True
     """Whether the last convolution has a bias (the authors' code has none)."""
     input_size: int = 320
-    """Height and width of the network's input image, in pixels; a multiple of the coarsest stride."""
+    """Longer side of the network's input image, in pixels; a multiple of the coarsest stride."""
+    aspect: str = SQUARE
+    """Width to height of the images that the input is made for, as ``16:9``."""
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -90,6 +93,12 @@ class Architecture:
                 f"input_size {self.input_size} is not a multiple of the coarsest stride {self.coarsest_stride}",
                 hint=f"the nearest is {nearest_size(self.input_size, stride=self.coarsest_stride)}",
             )
+        parse_aspect(self.aspect)
+
+    @property
+    def input_hw(self) -> tuple[int, int]:
+        """Height and width of the network's input image, in pixels, both multiples of the coarsest stride."""
+        return shape_of_input(self.input_size, self.aspect, stride=self.coarsest_stride)
 
     @property
     def shortcut_stride(self) -> int | None:
@@ -123,12 +132,16 @@ class Architecture:
             sizes = f"{self.rfcr_width}/{self.rfcr_channels}/k{self.rfcr_kernel}"
             neck = f"{self.scale_set} {sizes} {self.shortcut}"
         transfer = f"^{self.transfer}" if self.transfer else ""
-        return f"{self.backbone}[:{self.truncation}]{transfer} {self.input_size}px {neck} {self.head}×{self.head_width}"
+        size = in_words(self.input_hw)
+        return f"{self.backbone}[:{self.truncation}]{transfer} {size}px {neck} {self.head}×{self.head_width}"
 
     @cached_property
     def key(self) -> str:
         """A stable name: the first twelve hexadecimal digits of the SHA-256 of the sorted JSON form."""
-        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        values = self.to_dict()
+        if self.aspect == SQUARE:  # a network from before there were others keeps its name
+            del values["aspect"]
+        text = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def to_dict(self) -> dict[str, ParameterValue]:

@@ -128,7 +128,7 @@ def is_named(space: Space) -> bool:
     """Return whether this is a space of this file, not one of the user's that kept the name; weights may be unavailable."""
     if space.name not in SPACES:
         return False
-    named = SPACES[space.name]()
+    named = SPACES[space.name]().with_aspects(space.values("aspect"))
     without = [name for name, choice in space.backbones.items() if choice.transfer == (0,)]
     return space in (named, named.without_transfer(without))
 

@@ -25,13 +25,14 @@ def presets_in(space: Space) -> dict[str, Architecture]:
     """Return the presets that are in a space, by name.
 
     A preset counts as inside with the space's choice of `prediction_bias`, which adds 225 values with 20 classes, and no
-    time. It also counts with transfer 0, if the space lacks the preset's own.
+    time, and with its shape of the input image. It also counts with transfer 0, if the space lacks the preset's own.
     """
     found = {}
     for name, architecture in PRESETS.items():
         biases = (architecture.prediction_bias, not architecture.prediction_bias)
         for transfer, bias in itertools.product((architecture.transfer, 0), biases):
-            twin = architecture.replace(transfer=transfer, prediction_bias=bias)
+            aspect = architecture.aspect if architecture.aspect in space.values("aspect") else space.values("aspect")[0]
+            twin = architecture.replace(transfer=transfer, prediction_bias=bias, aspect=aspect)
             if name not in found and twin in space:
                 found[name] = twin
     return found

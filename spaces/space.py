@@ -22,7 +22,7 @@ from spaces.networks import check_legal, count_cost, why_illegal
 from spaces.scale_set import ArchitectureError
 
 RFCR_AXES = ("rfcr_width", "rfcr_channels", "rfcr_kernel")
-FREE_AXES = (*RFCR_AXES, "head", "head_width", "prediction_bias", "input_size")
+FREE_AXES = (*RFCR_AXES, "head", "head_width", "prediction_bias", "input_size", "aspect")
 SKELETON_AXES = ("backbone", "truncation", "transfer", "outputs", "neck", "scale_set", "shortcut")
 AXES = (*SKELETON_AXES, *FREE_AXES)
 """Every axis; each has the name of the architecture's field that it sets."""
@@ -232,6 +232,12 @@ class Space:
         }
         return dataclasses.replace(self, backbones=backbones)
 
+    def with_aspects(self, aspects: tuple[ParameterValue, ...]) -> "Space":
+        """Return the same space with other shapes of the input image."""
+        if aspects == self.values("aspect"):
+            return self
+        return dataclasses.replace(self, axes={**self.axes, "aspect": aspects})
+
     def to_dict(self) -> dict[str, Any]:
         """Return the form of the space's file, of YAML types only."""
         backbones = {
@@ -353,9 +359,10 @@ class Space:
         return list(itertools.accumulate(self._multiplicities))
 
     def _enlarged(self, skeleton: Architecture, *, num_classes: int) -> Architecture:
-        """Return a skeleton with its largest sizes and its costliest head, which depends on the number of classes."""
+        """Return a skeleton with its largest sizes and the costliest aspect and head, which depends on the classes."""
         sizes = {axis: max(self.values(axis)) for axis in self.active_free_axes(skeleton) if axis in ORDERED_AXES}
-        candidates = [skeleton.replace(**sizes, head=head) for head in self.values("head")]
+        choices = itertools.product(self.values("head"), self.values("aspect"))
+        candidates = [skeleton.replace(**sizes, head=head, aspect=aspect) for head, aspect in choices]
         return max(candidates, key=lambda one: count_cost(one, num_classes=num_classes).macs)
 
     def _distance(self, skeleton: Architecture, wanted: Mapping[str, Any]) -> float:

@@ -201,7 +201,7 @@ class _Trial:
         request, architecture = self._request, self._request.architecture
         with self._clock("build"):
             network = build_network(architecture, num_classes=num_classes)
-        macs = count_macs(network, input_size=architecture.input_size)
+        macs = count_macs(network, input_hw=architecture.input_hw)
         self._result = replace(self._result, macs=macs, params=count_params(network))
         onnx_path = request.work_dir / ONNX_FILE
         self._report(Progress(phase="measure"))
@@ -256,15 +256,15 @@ class _Trial:
 
     def _train(self, dataset: Dataset) -> TrainResult:
         """Train and score the network, write its weights into the ONNX file that was measured, and draw what it finds."""
-        request, input_size, began = self._request, self._request.architecture.input_size, time.perf_counter()
+        request, input_hw, began = self._request, self._request.architecture.input_hw, time.perf_counter()
         torch.manual_seed(request.train.seed)
         network = build_network(request.architecture, num_classes=len(dataset.class_names))
         pretrained = load_pretrained(network, request.architecture)
         trained = train_network(
             network,
             dataset=dataset,
-            anchors=choose_anchors(network, dataset.splits["train"], input_size=input_size),
-            input_size=input_size,
+            anchors=choose_anchors(network, dataset.splits["train"], input_hw=input_hw),
+            input_hw=input_hw,
             settings=request.train,
             report=self._report,
             work_dir=request.work_dir,

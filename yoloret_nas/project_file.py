@@ -25,6 +25,7 @@ TEMPLATE = """\
 # dir: runs                    # folder of the studies
 # max_latency: 33ms            # slower networks are not trained
 # space: tiny                  # paper, nano, lite, tiny, or your own file (yoloret-nas space tiny --yaml > my.yaml)
+# aspect: "16:9"               # width to height of the networks' input (default: that of the images)
 # epochs: 30                   # of each trial (default: the recipe's)
 # refit: 90                    # epochs of retraining the front at the end, 0 for none (default: 3 times a trial's)
 # budget: 50                   # finished trials in all

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from search.driver.devices import Devices, LocalDevices
@@ -13,6 +12,7 @@ from search.driver.executor import Executor
 from search.driver.interruption import StopRequest
 from search.driver.opening import Opened, open_and_drive
 from search.driver.preparation.available_weights import with_available_weights
+from search.driver.preparation.input_aspect import with_input_aspect
 from search.driver.preparation.one_shot_preparation import OneShotPreparation
 from search.driver.preparation.preflight import refuse_space
 from search.driver.preparation.priors import check_priors, learn_priors
@@ -71,19 +71,22 @@ def run_search(
         devices = devices or LocalDevices()
         is_new = settings.name not in study_names(settings.root)
         check_priors(settings)  # refused before the data are read
-        make_work = partial(
-            SearchWork,
-            settings,
-            notice=view.noticed,
-            devices=devices,
-            stop_requested=stop_requested,
-            workers=lambda: max(1, executor.capacity),
-        )
+
+        def make_work(opened: Opened) -> SearchWork:
+            return SearchWork(
+                with_input_aspect(settings, opened.dataset, view.noticed),
+                opened,
+                notice=view.noticed,
+                devices=devices,
+                stop_requested=stop_requested,
+                workers=lambda: max(1, executor.capacity),
+            )
 
         def refuse(opened: Opened) -> None:
             if is_new:
                 num_classes = len(opened.dataset.class_names)
-                refuse_space(settings, devices=devices, num_classes=num_classes, notice=view.noticed)
+                fitting = with_input_aspect(settings, opened.dataset, lambda note: None)
+                refuse_space(fitting, devices=devices, num_classes=num_classes, notice=view.noticed)
 
         result, _ = open_and_drive(
             settings, make_work, executor, devices=devices, view=view, stop_requested=stop_requested, refuse=refuse
@@ -191,6 +194,7 @@ class SearchWork:
         settings = self.settings
         lines = {
             "space": f"{settings.space.name}: {settings.space.description}",
+            "aspect": ", ".join(map(str, settings.space.values("aspect"))),
             "max_latency_ms": str(settings.max_latency_ms),
             "sampler": f"{settings.sampler}, seed {settings.seed}",
             "reference_latency_ms": f"{self.summary.reference.latency_ms:.3f}",

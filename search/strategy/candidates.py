@@ -96,17 +96,18 @@ class Encoder:
         return self._networks[architecture.key]
 
     def encode(self, architectures: Sequence[Architecture]) -> Candidates:
-        """Return ordered axes (RFCR sizes are 0 without RFCR), categories, and log MACs and log params as proxies."""
+        """Return ordered axes (RFCR sizes 0 without RFCR), categories that differ, log MACs and log params as proxies."""
         rows = [self._row(architecture) for architecture in architectures]
         categories = []
         for column in zip(*(names for _, names, _ in rows), strict=True):
             places = {name: place for place, name in enumerate(sorted(set(column)))}
-            categories.append([places[name] for name in column])
+            if len(places) > 1:  # a choice that all share says nothing, and would cost the models a parameter
+                categories.append([places[name] for name in column])
         numbers: dict[str, int] = {}
         networks = [numbers.setdefault(self.network(architecture), len(numbers)) for architecture in architectures]
         return Candidates(
             ordered=np.array([ordered for ordered, _, _ in rows]),
-            categories=np.array(categories, dtype=np.int64).T,
+            categories=np.array(categories, dtype=np.int64).reshape(len(categories), len(rows)).T,
             proxies=np.array([costs for _, _, costs in rows]),
             is_rising=np.array([axis == "input_size" for axis in _ORDERED]),
             networks=np.array(networks, dtype=np.int64),

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from search.front.record import trial_folder
 from search.study.errors import StudyError
 from search.study.prior import BUILT_IN
+from spaces.aspect import SQUARE
 from spaces.space import Space
 from trials.data.augmentation import AugmentSettings
 from trials.latency.cache import LATENCY_FILE
@@ -27,6 +28,7 @@ MACHINE_SETTINGS = ("num_threads", "num_workers", "cache_mib")
 
 _OPTIONS = {
     "dataset": "--data",
+    "space.aspect": "--aspect",
     "max_latency_ms": "--max-latency",
     "train.epochs": "--epochs",
     "train.batch_size": "--batch-size",
@@ -97,8 +99,8 @@ class RunSettings(ABC):
         Raises:
             StudyError: with the first three differences.
         """
-        now = json.loads(json.dumps(self.fixed()))
-        lines = differences({**before, "skip_broken": now["skip_broken"]}, now)
+        now = _with_aspect(json.loads(json.dumps(self.fixed())))
+        lines = differences(_with_aspect({**before, "skip_broken": now["skip_broken"]}), now)
         if lines:
             shown = "; ".join(lines[:3]) + (f"; and {len(lines) - 3} more" if len(lines) > 3 else "")
             raise StudyError(f"study {self.name!r} exists with other settings: {shown}", hint=hint)
@@ -110,6 +112,9 @@ class StudySettings(RunSettings):
 
     space: Space
     """Where architectures come from."""
+    aspect: str | None = None
+    """Width to height of the networks' input, as ``16:9``, whatever the space says; None for what the space says, or else
+    what the study was begun with, for a new one that of the images."""
     budget: int = 50
     """Finished trials in all, earlier runs counted."""
     max_latency_ms: float | None = None
@@ -148,6 +153,8 @@ class StudySettings(RunSettings):
         for one in map(self._named_once, self.prior):
             named.setdefault(self._folder_of(one), one)
         object.__setattr__(self, "prior", tuple(named.values()))
+        if self.aspect is not None:
+            object.__setattr__(self, "space", self.space.with_aspects((self.aspect,)))
         if self.name in self.prior:
             raise StudyError(
                 f"study {self.name!r} cannot be its own prior", hint="name an earlier one, or another --study"
@@ -221,6 +228,11 @@ def to_train_settings(recorded: Mapping[str, Any]) -> TrainSettings:
 
 def _restore(kind: type[Any], recorded: Mapping[str, Any]) -> Any:
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in recorded.items()})
+
+
+def _with_aspect(fixed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fixed settings with the aspect of the space's inputs, which a space of squares does not list."""
+    return {**fixed, "space": {"aspect": [SQUARE], **fixed["space"]}} if "space" in fixed else dict(fixed)
 
 
 def differences(before: dict[str, Any], after: dict[str, Any], *, prefix: str = "") -> list[str]:

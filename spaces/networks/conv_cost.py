@@ -28,9 +28,9 @@ class ConvCost:
     num_summands: int = 0
     """Maps that are summed to make its input, with one trained weight each; 0 if there is no such sum."""
 
-    def at(self, input_size: int) -> Cost:
-        """Return the cost for a square image of `input_size` pixels a side."""
-        cells = (input_size // self.stride) ** 2 if self.stride else 1
+    def at(self, input_hw: tuple[int, int]) -> Cost:
+        """Return the cost for an image of this height and width, in pixels."""
+        cells = (input_hw[0] // self.stride) * (input_hw[1] // self.stride) if self.stride else 1
         weights = (1 if self.is_depthwise else self.in_channels) * self.out_channels * self.kernel**2
         others = (2 * self.has_norm + self.has_bias) * self.out_channels + self.num_summands
         return Cost(macs=cells * weights, params=weights + others)

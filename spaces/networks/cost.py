@@ -35,7 +35,7 @@ def count_cost(architecture: Architecture, *, num_classes: int) -> Cost:
         *neck.convs(architecture, channels),
         *HEADS[architecture.head].convs(architecture, head_channels, num_classes),
     ]
-    costs = [part.at(architecture.input_size) for part in parts]
+    costs = [part.at(architecture.input_hw) for part in parts]
     return Cost(macs=sum(cost.macs for cost in costs), params=sum(cost.params for cost in costs))
 
 
@@ -49,8 +49,10 @@ class _Part:
     """At `_LARGE` pixels."""
     params: int
 
-    def at(self, input_size: int) -> Cost:
-        growth = (self.large_macs - self.small_macs) * (input_size**2 - _SMALL**2) // (_LARGE**2 - _SMALL**2)
+    def at(self, input_hw: tuple[int, int]) -> Cost:
+        growth = (
+            (self.large_macs - self.small_macs) * (input_hw[0] * input_hw[1] - _SMALL**2) // (_LARGE**2 - _SMALL**2)
+        )
         return Cost(macs=self.small_macs + growth, params=self.params)
 
 

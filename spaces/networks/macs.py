@@ -12,16 +12,16 @@ import torch
 from torch import Tensor, nn
 
 
-def count_macs(network: nn.Module, *, input_size: int) -> int:
-    """Count the multiply-adds of one forward pass on one square image.
+def count_macs(network: nn.Module, *, input_hw: tuple[int, int]) -> int:
+    """Count the multiply-adds of one forward pass on one image.
 
     Args:
-        network: Takes (1, 3, input_size, input_size); its weights stay as they are, its mode is restored.
-        input_size: Pixels.
+        network: Takes (1, 3, height, width); its weights stay as they are, its mode is restored.
+        input_hw: Height and width, pixels.
     """
     device = next(network.parameters()).device
     with counting_macs(network) as counted:
-        network(torch.zeros(1, 3, input_size, input_size, device=device))
+        network(torch.zeros(1, 3, *input_hw, device=device))
     return sum(counted)
 
 

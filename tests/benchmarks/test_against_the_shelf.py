@@ -8,8 +8,22 @@ from typing import Any
 
 import pytest
 
-from benchmarks.against_the_shelf import OURS, Job, Results, Timed, Trained, main, our_jobs, table, train_for
+from benchmarks.against_the_shelf import (
+    OURS,
+    Job,
+    Results,
+    Timed,
+    Trained,
+    hw_options,
+    main,
+    named_hw,
+    our_jobs,
+    shelf_names,
+    table,
+    train_for,
+)
 from spaces import Architecture
+from spaces.aspect import in_words
 
 OWN = next(iter(OURS))
 EQUAL = "as long as yolov8n 160 px"
@@ -186,6 +200,19 @@ def test_what_is_trained_needs_the_environment_that_trains(
     with pytest.raises(SystemExit):
         main()
     assert "--python is needed" in capsys.readouterr().err
+
+
+def test_names_say_the_shape_of_the_input(tmp_path: Path) -> None:
+    assert [named_hw(name) for name in ("yolov8n 320 px", "s:7 320×256 px")] == [(320, 320), (256, 320)]
+    asked = argparse.Namespace(shelf=["yolov8n"], sizes=[160, 320], aspect="4:3")
+    assert shelf_names(asked) == ["yolov8n 160×128 px", "yolov8n 320×256 px"]
+    assert hw_options("yolov8n 320×256 px") == ["--height", "256", "--width", "320"]
+    kept = Results(tmp_path / "results.jsonl", aspect="4:3")
+    assert {in_words(one.input_hw) in name for name, one in kept.presets.items()} == {True}
+    assert not set(kept.presets) & set(OURS)
+    for network in ("M0.75, decoupled 160×128 px", "yolov8n 160×128 px"):
+        kept.add("timed", asdict(Timed(network=network, raw_ms=1.0, boxes_ms=2.0)))
+    assert kept.shelf() == ["yolov8n 160×128 px"]
 
 
 def test_latencies_of_two_days_are_compared_on_one_scale(kept: Results, tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ _SPACES: dict[str, Space] = {name: make() for name, make in SPACES.items()}
 
 @st.composite
 def spaces_and_architectures(draw: st.DrawFn) -> tuple[Space, Architecture]:
-    """A named space and one of its architectures."""
-    space = _SPACES[draw(st.sampled_from(sorted(_SPACES)))]
+    """A named space and one of its architectures, with inputs of any shape."""
+    named = _SPACES[draw(st.sampled_from(sorted(_SPACES)))]
+    space = named.with_aspects((draw(st.sampled_from(("1:1", "4:3", "16:9", "3:5"))),))
     return space, space.sample(random.Random(draw(st.integers(0, 2**32))))
 
 

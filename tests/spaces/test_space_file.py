@@ -33,6 +33,13 @@ def test_a_file_may_list_necks(tmp_path: Path) -> None:
     assert open_space(str(_write(tmp_path, to_yaml(space)))) == space
 
 
+def test_an_aspect_is_text_in_quotes_and_without(tmp_path: Path) -> None:
+    space = open_space(str(_write(tmp_path, GOOD + 'aspect: [16:9, "4:3"]\n')))  # YAML 1.1 reads 16:9 as 969
+    assert space.values("aspect") == ("16:9", "4:3")
+    assert open_space(str(_write(tmp_path, to_yaml(space)))) == space
+    assert open_space(str(_write(tmp_path, GOOD + "aspect: 4:3\n"))).values("aspect") == ("4:3",)
+
+
 @pytest.mark.parametrize("name", ["paper", "nano", "lite", "tiny"])
 def test_what_is_printed_reads_back(tmp_path: Path, name: str) -> None:
     assert open_space(str(_write(tmp_path, to_yaml(open_space(name))))) == open_space(name)
@@ -57,6 +64,9 @@ def test_what_is_printed_reads_back(tmp_path: Path, name: str) -> None:
         ("input_size: 96", "neck: [rfcr, panet]", r"mine.yaml:8: neck 'panet' is unknown"),
         ("input_size: 96", "neck: rfcr", r"space 'mine': scale_set none fits no neck"),
         ("input_size: 96", "head: [plain, bifpn]", r"mine.yaml:8: head 'bifpn' is unknown"),
+        ("input_size: 96", "aspect: [4:3, 16x9]", r"mine.yaml:8: aspect '16x9' is no width:height"),
+        ("input_size: 96", "aspect: 8:6", r"mine.yaml:8: aspect 8:6 can be shortened"),
+        ("input_size: 96", "aspect: [4:3, 4:3]", r"mine.yaml:8: aspect lists a value twice"),
         ("input_size", "imagesize", r"mine.yaml:8: unknown axis 'imagesize'"),
         ("input_size: 96", "shortcut: conv", r"mine.yaml:8: 'shortcut' appears twice"),
         ("backbones:\n", "backbones: x\nother:\n", r"mine.yaml:3: unknown axis 'other'"),

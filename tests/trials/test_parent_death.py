@@ -93,6 +93,6 @@ def test_a_server_whose_driver_is_dead_imports_nothing() -> None:
 
 def test_processes_that_load_images_end_with_their_trial() -> None:
     dataset = open_dataset("shapes:train=2,val=2,size=32")
-    data = DetectionData(dataset, 32, settings=TrainSettings(batch_size=1), num_workers=1)
+    data = DetectionData(dataset, (32, 32), settings=TrainSettings(batch_size=1), num_workers=1)
     assert data.train_dataloader().worker_init_fn is end_with_parent
     assert data.val_dataloader().worker_init_fn is end_with_parent

@@ -52,7 +52,7 @@ ARCHITECTURE = Architecture(backbone="mobilenetv3_small_050", truncation=11, hea
 TRAIN = TrainSettings(epochs=1, batch_size=8, accelerator="cpu", num_threads=1, cache_mib=16)
 IDENTITY = DeviceIdentity(kind="cpu", board="stand-in", backend="none", precision="fp32")
 
-DECODING = Decoding(anchors=((((1.0, 1.0),),)), coding="yolov4", class_names=("cat",), input_size=64)
+DECODING = Decoding(anchors=((((1.0, 1.0),),)), coding="yolov4", class_names=("cat",), input_hw=(64, 64))
 
 MakeRequest = Callable[..., TrialRequest]
 
@@ -167,7 +167,7 @@ def test_a_trial_is_measured_on_the_cpu_trained_scored_and_written_down(make_req
     assert (result.state, result.reason) == ("complete", "")
     assert result == written(request)
     network = build_network(ARCHITECTURE, num_classes=3)
-    assert result.macs == count_macs(network, input_size=64)
+    assert result.macs == count_macs(network, input_hw=(64, 64))
     assert result.params == count_params(network)
     assert result.latency is not None
     assert result.latency.device.kind == "cpu"
@@ -191,7 +191,7 @@ def test_a_trial_is_measured_on_the_cpu_trained_scored_and_written_down(make_req
     # The very file whose latency was measured holds the weights that were scored.
     checkpoint = read_checkpoint(request.work_dir / CHECKPOINT_FILE)
     network.load_state_dict(dict(checkpoint.weights))
-    check_agreement(network, request.work_dir / ONNX_FILE, input_size=64)
+    check_agreement(network, request.work_dir / ONNX_FILE, input_hw=(64, 64))
 
 
 def test_a_repeat_takes_the_latency_from_the_cache_and_comes_to_the_same(

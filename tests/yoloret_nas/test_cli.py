@@ -631,7 +631,7 @@ def test_an_export_holds_all_it_takes_and_agrees_with_pytorch(exported: Path, re
     stored = json.loads((exported / "architecture.json").read_text(encoding="utf-8"))
     network = build_network(Architecture.from_dict(stored), num_classes=len(detector["class_names"])).eval()
     network.load_state_dict(dict(read_checkpoint(exported / "checkpoint.pt").weights))
-    image = torch.rand(1, 3, detector["input_size"], detector["input_size"])
+    image = torch.rand(1, 3, *detector["input_hw"])
     session = onnxruntime.InferenceSession(str(exported / "raw.onnx"), providers=["CPUExecutionProvider"])
     theirs = session.run(detector["raw.onnx"]["outputs"], {"images": image.numpy()})
     with torch.no_grad():
@@ -1157,7 +1157,7 @@ def test_init_writes_a_file_that_changes_nothing_and_explains_valid_flags(call: 
     assert_refused(call("init"), 2, "error: yoloret-nas.yaml exists already")
     every = tmp_path / "every.yaml"
     every.write_text(re.sub(r"(?m)^# (?=\w+: )", "", TEMPLATE), encoding="utf-8")
-    flags = {"data", "device", "dir", "max_latency", "skip_broken", "space", "epochs", "refit", "budget"}
+    flags = {"data", "device", "dir", "max_latency", "skip_broken", "space", "aspect", "epochs", "refit", "budget"}
     assert set(read_project_file(every)) == flags
 
 
@@ -1485,8 +1485,8 @@ def test_files_that_are_no_networks_are_refused_by_every_command(call: Call, rea
     assert_refused(call("compare", "e"), 1, "cannot be read as a checkpoint")
     Path("e/detector.json").write_text("[" * 100_000, encoding="utf-8")
     assert_refused(call("predict", "e", "a.png"), 2, "detector.json is not JSON: it is nested too deeply")
-    Path("e/detector.json").write_text('{"input_size": 64, "input_size": 96}', encoding="utf-8")
-    assert_refused(call("predict", "e", "a.png"), 2, "detector.json is not JSON: the key 'input_size' is given twice")
+    Path("e/detector.json").write_text('{"input_hw": [64, 64], "input_hw": [96, 96]}', encoding="utf-8")
+    assert_refused(call("predict", "e", "a.png"), 2, "detector.json is not JSON: the key 'input_hw' is given twice")
 
 
 # --- what is written, and where -----------------------------------------------------------------------------------

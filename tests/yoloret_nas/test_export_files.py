@@ -572,8 +572,8 @@ def test_what_was_measured_before_an_interrupt_is_shown(
 
 def test_int8_is_calibrated_with_images_from_all_over_the_split(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[Any] = []
-    monkeypatch.setattr(precisions, "quantise", lambda source, target, samples, input_size: taken.extend(samples))
-    words: Any = {"decoding": SimpleNamespace(input_size=64), "calibration": range(1000)}
+    monkeypatch.setattr(precisions, "quantise", lambda source, target, samples, input_hw: taken.extend(samples))
+    words: Any = {"decoding": SimpleNamespace(input_hw=(64, 64)), "calibration": range(1000)}
     precisions.write_precision("int8", Path(), network=cast(Any, None), opset=13, **words)
     assert (len(taken), taken[0], taken[-1]) == (128, 0, 999)
 

@@ -35,7 +35,7 @@ def test_the_card_says_that_weights_were_shared() -> None:
 def make_card(trial: TrialRecord, *class_names: str) -> Card:
     assert trial.result.latency is not None
     target = Target(device="cpu", identity=trial.result.latency.device, opset=17, has_engines=False)
-    decoding = Decoding(anchors=(), coding="bounded", class_names=class_names, input_size=64)
+    decoding = Decoding(anchors=(), coding="bounded", class_names=class_names, input_hw=(64, 64))
     return Card(
         study="s",
         dataset="cells",

@@ -469,8 +469,8 @@ def test_weights_that_nothing_starts_from_are_not_used_in_silence(
 
 def test_help_names_each_command_s_own_defaults(call: Call) -> None:
     said = {name: call(name, "--help").said for name in ("train", "ablation", "transfer-curve")}
-    assert "Pixels. [default: the network's own]" in said["train"]
-    assert all("Pixels. [default: 320]" in said[name] for name in ("ablation", "transfer-curve"))
+    assert "Longer side, pixels. [default: the network's own]" in said["train"]
+    assert all("Longer side, pixels. [default: 320]" in said[name] for name in ("ablation", "transfer-curve"))
     assert "auto takes ImageNet's for all kept blocks" in said["ablation"]
     assert "ImageNet's, which must be available; random is refused" in said["transfer-curve"]
 

@@ -1,8 +1,8 @@
 """Random augmentation of training images and their boxes.
 
-Legend: N boxes, H W size of the given image, S side of the square network input.
+Legend: N boxes, H W height and width of the network's input.
 
-Geometry is one affine warp from the image to the square, colour one 3×4 matrix and one lookup table: an image takes a few
+Geometry is one affine warp from the image to the input, colour one 3×4 matrix and one lookup table: an image takes a few
 milliseconds on one core.
 """
 
@@ -23,7 +23,7 @@ _MOSAIC_CENTRE = (0.3, 0.7)  # where the four images meet, as a share of the sid
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentSettings:
-    """How strongly training images are augmented; the defaults only fit the image into the square."""
+    """How strongly training images are augmented; the defaults only fit the image into the network's input."""
 
     scale: tuple[float, float] = (1.0, 1.0)
     """Smallest and largest scale relative to the letterboxed image, log-uniform, 0.05 to 4."""
@@ -32,7 +32,7 @@ class AugmentSettings:
     placement: float = 0.0
     """Share of the margin (or of the overlap) over which the image is placed; 0 is centred, 1 anywhere."""
     translate: float = 0.0
-    """Additional shift in each direction, as a share of the square's side, 0 to 0.9."""
+    """Additional shift in each direction, as a share of the input's side, 0 to 0.9."""
     flip_horizontal: float = 0.0
     """Probability of a horizontal flip, 0 to 1."""
     flip_vertical: float = 0.0
@@ -56,7 +56,7 @@ class AugmentSettings:
     min_visible: float = 0.15
     """An object is dropped if less than this share of its area stays inside, 0 to 1."""
     min_side_px: float = 2.0
-    """An object is dropped if a side in the square is shorter than this, pixels."""
+    """An object is dropped if a side in the input is shorter than this, pixels."""
 
     def __post_init__(self) -> None:
         low, high = self.scale
@@ -122,7 +122,7 @@ class Labelled(NamedTuple):
     """An image with its boxes."""
 
     image: npt.NDArray[np.uint8]
-    """(H, W, 3) RGB."""
+    """RGB, of any height and width."""
     boxes: npt.NDArray[np.float32]
     """(N, 4) xyxy, pixels of ``image``."""
     labels: npt.NDArray[np.int64]
@@ -131,50 +131,55 @@ class Labelled(NamedTuple):
     """(N,)."""
 
 
-def augment(given: Labelled, size: int, *, settings: AugmentSettings, rng: np.random.Generator) -> Labelled:
-    """Return an augmented copy of an image in a square of side S, with its boxes.
+def augment(
+    given: Labelled, input_hw: tuple[int, int], *, settings: AugmentSettings, rng: np.random.Generator
+) -> Labelled:
+    """Return an augmented copy of an image in the network's input, with its boxes.
 
-    Boxes are clipped to the square; objects left with less than ``min_visible`` of their area, or with a side under
+    Boxes are clipped to it; objects left with less than ``min_visible`` of their area, or with a side under
     ``min_side_px``, are dropped. What is ignored stays while any of it is inside: it would else count as background.
 
     Args:
         given: Any size.
-        size: S, pixels.
+        input_hw: H, W, pixels.
         settings: How strongly; ``mosaic`` is left to the caller, see `augment_mosaic`.
         rng: Source of all randomness: the same state gives the same result.
 
     Returns:
-        (S, S, 3) image; margins are `PAD_RGB` before colours change.
+        (H, W, 3) image; margins are `PAD_RGB` before colours change.
     """
-    matrix = _draw_affine(given.image.shape[:2], size, settings=settings, rng=rng)
-    canvas = _warp(given.image, matrix, width=size, height=size)
-    placed = _place_boxes(given, matrix, window=(0, 0, size, size), settings=settings)
+    height, width = input_hw
+    matrix = _draw_affine(given.image.shape[:2], input_hw, settings=settings, rng=rng)
+    canvas = _warp(given.image, matrix, width=width, height=height)
+    placed = _place_boxes(given, matrix, window=(0, 0, width, height), settings=settings)
     placed = _limit_boxes(placed._replace(image=canvas), settings.max_boxes, rng)
     return placed._replace(image=_change_colours(canvas, settings, rng))
 
 
 def augment_mosaic(
-    given: Sequence[Labelled], size: int, *, settings: AugmentSettings, rng: np.random.Generator
+    given: Sequence[Labelled], input_hw: tuple[int, int], *, settings: AugmentSettings, rng: np.random.Generator
 ) -> Labelled:
     """Return a mosaic of four images, each augmented like `augment`; they meet at a random point.
 
     Args:
         given: Four images: top left, top right, bottom left, bottom right.
-        size: S, pixels.
+        input_hw: H, W, pixels.
         settings: As for `augment`; placement and translation are not used.
         rng: Source of all randomness.
 
     Returns:
-        (S, S, 3) image.
+        (H, W, 3) image.
     """
-    canvas = np.empty((size, size, 3), np.uint8)
-    centre_x, centre_y = (round(size * float(share)) for share in rng.uniform(*_MOSAIC_CENTRE, 2))
+    height, width = input_hw
+    canvas = np.empty((height, width, 3), np.uint8)
+    share_x, share_y = rng.uniform(*_MOSAIC_CENTRE, 2)
+    centre_x, centre_y = round(width * float(share_x)), round(height * float(share_y))
     parts = []
     for number, one in enumerate(given):
         is_right, is_low = number % 2 == 1, number >= 2
-        left, right = (centre_x, size) if is_right else (0, centre_x)
-        top, bottom = (centre_y, size) if is_low else (0, centre_y)
-        matrix = _draw_affine(one.image.shape[:2], size, settings=settings, rng=rng)
+        left, right = (centre_x, width) if is_right else (0, centre_x)
+        top, bottom = (centre_y, height) if is_low else (0, centre_y)
+        matrix = _draw_affine(one.image.shape[:2], input_hw, settings=settings, rng=rng)
         # move the image so that its corner facing the meeting point lies on it
         ends = matrix @ np.array([[0, one.image.shape[1]], [0, one.image.shape[0]], [1, 1]], dtype=np.float64)
         matrix[0, 2] += centre_x - (ends[0].min() if is_right else ends[0].max())
@@ -188,21 +193,22 @@ def augment_mosaic(
 
 
 def _draw_affine(
-    size_hw: tuple[int, ...], size: int, *, settings: AugmentSettings, rng: np.random.Generator
+    size_hw: tuple[int, ...], input_hw: tuple[int, int], *, settings: AugmentSettings, rng: np.random.Generator
 ) -> npt.NDArray[np.float64]:
-    """Return the (2, 3) matrix from continuous pixels of the image to those of the square."""
+    """Return the (2, 3) matrix from continuous pixels of the image to those of the network's input."""
     height, width = size_hw[:2]
-    scale = fit_letterbox((height, width), size).scale * float(np.exp(rng.uniform(*np.log(settings.scale))))
+    sides = np.array(input_hw[::-1])
+    scale = fit_letterbox((height, width), input_hw).scale * float(np.exp(rng.uniform(*np.log(settings.scale))))
     stretch = np.log1p(settings.aspect) * float(rng.uniform(-1, 1))
     scales = scale * np.exp([stretch / 2, -stretch / 2])
-    room = size - scales * (width, height)
+    room = sides - scales * (width, height)
     offset = room * (0.5 + settings.placement * rng.uniform(-0.5, 0.5, 2))
-    offset += size * settings.translate * rng.uniform(-1, 1, 2)
+    offset += sides * settings.translate * rng.uniform(-1, 1, 2)
     matrix = np.array([[scales[0], 0.0, offset[0]], [0.0, scales[1], offset[1]]])
     for axis, chance in enumerate((settings.flip_horizontal, settings.flip_vertical)):
         if rng.uniform() < chance:
             matrix[axis] = -matrix[axis]
-            matrix[axis, 2] += size
+            matrix[axis, 2] += sides[axis]
     return matrix
 
 
@@ -219,7 +225,7 @@ def _warp(
 def _place_boxes(
     given: Labelled, matrix: npt.NDArray[np.float64], *, window: tuple[int, int, int, int], settings: AugmentSettings
 ) -> Labelled:
-    """Move the boxes, clip them to a window (xyxy) of the square and drop objects left too small."""
+    """Move the boxes, clip them to a window (xyxy) of the input and drop objects left too small."""
     scales, offset = matrix[[0, 1], [0, 1]], matrix[:, 2]
     corners = given.boxes.reshape(-1, 2, 2).astype(np.float64) * scales + offset  # (N, 2, 2)
     whole = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)  # (N, 4): a flip swaps the corners

@@ -1,6 +1,6 @@
 """Datasets and batches of images for training and scoring.
 
-Legend: B batch, S side of the square images, M boxes of a whole batch, N boxes of one image.
+Legend: B batch, H W height and width of the network's input, M boxes of a whole batch, N boxes of one image.
 
 Both datasets work with any number of ``DataLoader`` workers; use none on a CPU that also trains. Decoded images are cached
 in memory up to a limit, once for all workers of a loader.
@@ -32,9 +32,9 @@ class Item(NamedTuple):
     """One image with its boxes."""
 
     image: Tensor
-    """(3, S, S) uint8 RGB."""
+    """(3, H, W) uint8 RGB."""
     boxes: Tensor
-    """(N, 4) float32 xyxy, pixels of the square."""
+    """(N, 4) float32 xyxy, pixels of the input."""
     labels: Tensor
     """(N,) int64."""
     ignored: Tensor
@@ -47,9 +47,9 @@ class Batch(NamedTuple):
     """A batch of images with their boxes."""
 
     images: Tensor
-    """(B, 3, S, S) uint8 RGB, letterboxed; see `trials.data.images.letterbox.normalise`."""
+    """(B, 3, H, W) uint8 RGB, letterboxed; see `trials.data.images.letterbox.normalise`."""
     boxes: Tensor
-    """(M, 4) float32 xyxy, pixels of the S×S image."""
+    """(M, 4) float32 xyxy, pixels of the H×W image."""
     labels: Tensor
     """(M,) int64."""
     image_index: Tensor
@@ -80,28 +80,28 @@ class TrainingBatches(Dataset[Item]):
 
     Args:
         samples: The training split.
-        size: S, pixels.
+        input_hw: H, W, pixels.
         augmentation: How strongly images are augmented.
         seed: Non-negative.
         cache_mib: Memory for decoded images, over all workers together; 0 for no cache. Cached images are at most 1.5
-            times as large as the square.
+            times as large as their place in the input.
     """
 
     def __init__(
         self,
         samples: Sequence[Sample],
-        size: int,
+        input_hw: tuple[int, int],
         *,
         augmentation: AugmentSettings,
         seed: int = 0,
         cache_mib: int = DEFAULT_CACHE_MIB,
     ) -> None:
         self._samples = samples
-        self._size = size
+        self._input_hw = input_hw
         self._augmentation = augmentation
         self._seed = seed
-        self._longest_side = round(size * min(_MAX_KEPT_SCALE, max(1.0, augmentation.scale[1])))
-        shapes = [(*_shrunk_hw(sample.size_hw, self._longest_side), 3) for sample in samples]
+        self._most_scale = min(_MAX_KEPT_SCALE, max(1.0, augmentation.scale[1]))
+        shapes = [(*self._kept_hw(sample.size_hw), 3) for sample in samples]
         self._cache = ImageCache(shapes, cache_mib)
         # in shared memory, so that persistent workers see the new epoch
         self._epoch = torch.zeros((), dtype=torch.int64)
@@ -120,15 +120,27 @@ class TrainingBatches(Dataset[Item]):
         if rng.uniform() < settings.mosaic:
             chosen = rng.permutation(np.append(rng.integers(len(self._samples), size=3), index))
             parts = [self._load(int(one)) for one in chosen]
-            return _to_item(augment_mosaic(parts, self._size, settings=settings, rng=rng), index)
-        return _to_item(augment(self._load(index), self._size, settings=settings, rng=rng), index)
+            return _to_item(augment_mosaic(parts, self._input_hw, settings=settings, rng=rng), index)
+        return _to_item(augment(self._load(index), self._input_hw, settings=settings, rng=rng), index)
 
     def _load(self, index: int) -> Labelled:
         sample = self._samples[index]
-        image = self._cache.get(index, lambda: _shrink(sample.load(), self._longest_side))
+        image = self._cache.get(index, lambda: self._shrink(sample.load()))
         ratio_y, ratio_x = (kept / whole for kept, whole in zip(image.shape[:2], sample.size_hw, strict=True))
         boxes = sample.boxes * np.array([ratio_x, ratio_y, ratio_x, ratio_y], np.float32)
         return Labelled(image, boxes, sample.labels, sample.ignored)
+
+    def _shrink(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        size_hw = image.shape[0], image.shape[1]
+        height, width = self._kept_hw(size_hw)
+        if (height, width) == size_hw:
+            return image
+        return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+    def _kept_hw(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+        """Return height and width in the cache of an image of a size."""
+        scale = min(1.0, fit_letterbox(size_hw, self._input_hw).scale * self._most_scale)
+        return max(1, round(size_hw[0] * scale)), max(1, round(size_hw[1] * scale))
 
 
 class ScoringBatches(Dataset[Item]):
@@ -136,39 +148,41 @@ class ScoringBatches(Dataset[Item]):
 
     Args:
         samples: The split to score.
-        size: S, pixels.
+        input_hw: H, W, pixels.
         cache_mib: Memory for letterboxed images, over all workers together; 0 for no cache.
     """
 
-    def __init__(self, samples: Sequence[Sample], size: int, *, cache_mib: int = DEFAULT_CACHE_MIB) -> None:
+    def __init__(
+        self, samples: Sequence[Sample], input_hw: tuple[int, int], *, cache_mib: int = DEFAULT_CACHE_MIB
+    ) -> None:
         self._samples = samples
-        self._size = size
-        self._cache = ImageCache([(size, size, 3)] * len(samples), cache_mib)
+        self._input_hw = input_hw
+        self._cache = ImageCache([(*input_hw, 3)] * len(samples), cache_mib)
 
     def __len__(self) -> int:
         return len(self._samples)
 
     def __getitem__(self, index: int) -> Item:
         sample = self._samples[index]
-        image = self._cache.get(index, lambda: letterbox(sample.load(), self._size)[0])
-        boxes = letterbox_boxes(sample.boxes, fit_letterbox(sample.size_hw, self._size))
+        image = self._cache.get(index, lambda: letterbox(sample.load(), self._input_hw)[0])
+        boxes = letterbox_boxes(sample.boxes, fit_letterbox(sample.size_hw, self._input_hw))
         return _to_item(Labelled(image, boxes, sample.labels, sample.ignored), index)
 
 
 def scoring_loader(
-    samples: Sequence[Sample], size: int, *, batch_size: int, cache_mib: int, num_workers: int = 0
+    samples: Sequence[Sample], input_hw: tuple[int, int], *, batch_size: int, cache_mib: int, num_workers: int = 0
 ) -> DataLoader[Item]:
     """Return the batches of a split for scoring, in the order of its samples.
 
     Args:
         samples: The split.
-        size: S, pixels.
+        input_hw: H, W, pixels.
         batch_size: Images of a batch.
         cache_mib: As for `ScoringBatches`.
         num_workers: Processes that prepare images, 0 for none.
     """
     return DataLoader(
-        ScoringBatches(samples, size, cache_mib=cache_mib),
+        ScoringBatches(samples, input_hw, cache_mib=cache_mib),
         batch_size=batch_size,
         collate_fn=collate,
         num_workers=num_workers,
@@ -176,18 +190,6 @@ def scoring_loader(
         multiprocessing_context=START_METHOD if num_workers else None,
         worker_init_fn=end_with_parent,
     )
-
-
-def _shrink(image: npt.NDArray[np.uint8], longest_side: int) -> npt.NDArray[np.uint8]:
-    height, width = _shrunk_hw((image.shape[0], image.shape[1]), longest_side)
-    if (height, width) == image.shape[:2]:
-        return image
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-
-
-def _shrunk_hw(size_hw: tuple[int, int], longest_side: int) -> tuple[int, int]:
-    scale = min(1.0, longest_side / max(size_hw))
-    return max(1, round(size_hw[0] * scale)), max(1, round(size_hw[1] * scale))
 
 
 def _to_item(labelled: Labelled, sample_index: int) -> Item:

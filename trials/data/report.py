@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from spaces.counted import counted
+from trials.data.common_aspect import common_aspect, filled_shares
 from trials.data.copies import Copy, describe_copies, find_copies
 from trials.data.dataset import Dataset, DatasetError, Sample
 from trials.data.images.drawing import contact_sheet, draw_boxes
@@ -32,8 +33,8 @@ SIZES_BY_SPACE = {"tiny": (64, 96, 128, 160), "nano": (160, 192, 224, 256, 288, 
 """Input sizes that a search tries by default, without and with a GPU or board; named spaces are not imported, for speed."""
 MOST_DETECTIONS = 100
 """Most objects of an image that can be found: `DetectionSettings.max_detections`, by which networks are scored."""
-MOST_ASPECT = 2.0
-"""Longer by shorter side of an image that fills just half of a square input."""
+LEAST_FILLED = 0.5
+"""Share of a network's input below which an image leaves too much of it to the margins."""
 
 _WORTH_A_NOTE = 0.05  # share of objects, or of images, above which something should be done about them
 _SHOWN_CLASSES = 8
@@ -72,8 +73,8 @@ class SplitReport:
     """The image of fewest pixels."""
     largest_image_hw: tuple[int, int]
     """The image of most pixels."""
-    num_elongated: int
-    """Images of an aspect above `MOST_ASPECT`: the margins take more than half of a network's input."""
+    num_half_empty: int
+    """Images that fill less than `LEAST_FILLED` of an input of the dataset's aspect."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +89,8 @@ class DatasetReport:
     """Identifies the dataset."""
     class_names: tuple[str, ...]
     """The classes in the order of their labels."""
+    aspect: str
+    """Width to height of the input that suits the training images (`trials.data.common_aspect`)."""
     splits: dict[str, SplitReport]
     """By split."""
     left_out: tuple[str, ...]
@@ -115,13 +118,16 @@ def describe_dataset(dataset: Dataset, looks: Mapping[str, Look] = MappingProxyT
         dataset: Any.
         looks: Of `check_images`, to find copies by; images without one are not compared.
     """
-    splits = {split: _describe_split(samples, dataset.class_names) for split, samples in dataset.splits.items()}
+    aspect = common_aspect(dataset.splits["train"])
+    splits = {
+        split: _describe_split(samples, dataset.class_names, aspect=aspect) for split, samples in dataset.splits.items()
+    }
     copies = find_copies(dataset, looks)
     rare = {name: count for name, count in splits["train"].num_by_class.items() if count <= RARE_OBJECTS}
     unscored = tuple(name for name, count in splits["val"].num_by_class.items() if not count)
     tiny = _tiny_objects(dataset)
     notes = [*dataset.notes, *describe_copies(dataset, looks, copies), *_note_classes(rare, unscored)]
-    notes += [*_note_tiny_objects(tiny), *_note_elongated(splits)]
+    notes += [*_note_tiny_objects(tiny), *_note_half_empty(splits, aspect)]
     for split, samples in dataset.splits.items():
         slivers = [s.name for s in samples if ((s.boxes[:, 2:] - s.boxes[:, :2]) < _SLIVER_PX).any()]
         if slivers:
@@ -145,6 +151,7 @@ def describe_dataset(dataset: Dataset, looks: Mapping[str, Look] = MappingProxyT
         format=dataset.format,
         fingerprint=dataset.fingerprint,
         class_names=dataset.class_names,
+        aspect=aspect,
         splits=splits,
         left_out=dataset.left_out,
         rare_classes=rare,
@@ -185,7 +192,7 @@ def draw_samples(dataset: Dataset, path: Path, count: int) -> Path:
     return path
 
 
-def _describe_split(samples: Sequence[Sample], class_names: Sequence[str]) -> SplitReport:
+def _describe_split(samples: Sequence[Sample], class_names: Sequence[str], *, aspect: str) -> SplitReport:
     ignored = np.concatenate([sample.ignored for sample in samples])
     boxes = np.concatenate([sample.boxes for sample in samples])[~ignored]
     labels = np.concatenate([sample.labels for sample in samples])[~ignored]
@@ -208,7 +215,7 @@ def _describe_split(samples: Sequence[Sample], class_names: Sequence[str]) -> Sp
         median_share=round(float(np.median(np.sqrt(areas / image_areas))), 4) if len(sides) else None,
         smallest_image_hw=by_pixels[0],
         largest_image_hw=by_pixels[-1],
-        num_elongated=sum(max(size) > MOST_ASPECT * min(size) for size in by_pixels),
+        num_half_empty=int((filled_shares(samples, aspect) < LEAST_FILLED).sum()),
     )
 
 
@@ -251,15 +258,14 @@ def _note_tiny_objects(tiny: Mapping[int, float]) -> list[str]:
     return [f"{note}; at {larger} px of space nano still {tiny[larger]:.0%}: cut the images into tiles"]
 
 
-def _note_elongated(splits: Mapping[str, SplitReport]) -> list[str]:
+def _note_half_empty(splits: Mapping[str, SplitReport], aspect: str) -> list[str]:
     num_images = sum(split.num_images for split in splits.values())
-    num_elongated = sum(split.num_elongated for split in splits.values())
-    if num_elongated < _WORTH_A_NOTE * num_images:
+    num_half_empty = sum(split.num_half_empty for split in splits.values())
+    if num_half_empty < _WORTH_A_NOTE * num_images:
         return []
     return [
-        f"{counted(num_elongated, 'image(s)')}, {num_elongated / num_images:.0%}, with one side over twice as long "
-        "as the other: "
-        "margins take over half of the network's input; cut them into tiles"
+        f"{counted(num_half_empty, 'image(s) leaves|leave')} over half of a network's input of {aspect} to the margins, "
+        f"{num_half_empty / num_images:.0%}: cut them into tiles"
     ]
 
 

@@ -36,7 +36,12 @@ _MUTATION = 0.1  # standard deviation, of a side
 
 
 def fit_anchors(
-    samples: Sequence[Sample], *, input_size: int, output_strides: Sequence[int], num_anchors: int = 3, seed: int = 0
+    samples: Sequence[Sample],
+    *,
+    input_hw: tuple[int, int],
+    output_strides: Sequence[int],
+    num_anchors: int = 3,
+    seed: int = 0,
 ) -> Anchors:
     """Fit anchors to a training split; the smallest belong to the finest stride.
 
@@ -45,7 +50,7 @@ def fit_anchors(
 
     Args:
         samples: The training split; ignored boxes and those under 2 px in the letterboxed image are not used.
-        input_size: Side of the network's input, pixels.
+        input_hw: Height and width of the network's input, pixels.
         output_strides: L strides, fine to coarse.
         num_anchors: A.
         seed: Of the starts and mutations.
@@ -55,7 +60,7 @@ def fit_anchors(
     """
     count = num_anchors * len(output_strides)
     rng = np.random.default_rng(seed)
-    sizes = _box_sizes(samples, input_size)
+    sizes = _box_sizes(samples, input_hw)
     if len(sizes) > _MAX_BOXES:
         sizes = sizes[rng.choice(len(sizes), _MAX_BOXES, replace=False)]
     starts = [start for _ in range(_NUM_STARTS) if (start := _spread_start(sizes, count, rng)) is not None]
@@ -63,7 +68,7 @@ def fit_anchors(
         clustered = [_cluster(sizes, start) for start in starts]
         fitted = _refine(sizes, max(clustered, key=lambda start: _mean_best_iou(sizes, start)), rng)
     else:
-        fitted = _stock_anchors(sizes, count, input_size=input_size)
+        fitted = _stock_anchors(sizes, count, input_hw=input_hw)
     ordered = fitted[np.argsort(fitted.prod(axis=1), kind="stable")]
     pairs = [(round(float(width), 2), round(float(height), 2)) for width, height in ordered]
     return tuple(tuple(pairs[i : i + num_anchors]) for i in range(0, count, num_anchors))
@@ -74,25 +79,25 @@ def cell_anchors(output_strides: Sequence[int]) -> Anchors:
     return tuple(((float(stride), float(stride)),) for stride in output_strides)
 
 
-def choose_anchors(network: nn.Module, samples: Sequence[Sample], *, input_size: int) -> Anchors:
+def choose_anchors(network: nn.Module, samples: Sequence[Sample], *, input_hw: tuple[int, int]) -> Anchors:
     """Return the anchors that a network's predictions refer to.
 
     Args:
         network: With `output_strides`, and `has_anchors` unless it has some.
         samples: The training split, to which anchors are fitted.
-        input_size: Side of the network's input, pixels.
+        input_hw: Height and width of the network's input, pixels.
     """
     strides: tuple[int, ...] = network.output_strides  # type: ignore[assignment]
     if not getattr(network, "has_anchors", True):
         return cell_anchors(strides)
-    return fit_anchors(samples, input_size=input_size, output_strides=strides)
+    return fit_anchors(samples, input_hw=input_hw, output_strides=strides)
 
 
-def _box_sizes(samples: Sequence[Sample], input_size: int) -> _Sizes:
+def _box_sizes(samples: Sequence[Sample], input_hw: tuple[int, int]) -> _Sizes:
     sizes = [np.zeros((0, 2))]
     for sample in samples:
         boxes = sample.boxes[~sample.ignored].astype(np.float64)
-        sizes.append((boxes[:, 2:] - boxes[:, :2]) * fit_letterbox(sample.size_hw, input_size).scale)
+        sizes.append((boxes[:, 2:] - boxes[:, :2]) * fit_letterbox(sample.size_hw, input_hw).scale)
     joined = np.concatenate(sizes)
     usable: _Sizes = joined[(joined >= _SMALLEST_SIDE_PX).all(axis=1)]
     return usable
@@ -147,9 +152,9 @@ def _refine(sizes: _Sizes, anchors: _Sizes, rng: np.random.Generator) -> _Sizes:
     return best
 
 
-def _stock_anchors(sizes: _Sizes, count: int, *, input_size: int) -> _Sizes:
+def _stock_anchors(sizes: _Sizes, count: int, *, input_hw: tuple[int, int]) -> _Sizes:
     places = np.linspace(0, len(_STOCK_416) - 1, count)
     logs = [np.interp(places, range(len(_STOCK_416)), np.log(_STOCK_416[:, side])) for side in (0, 1)]
     stock = np.exp(np.stack(logs, axis=1))
-    scale = np.exp(np.log(sizes).mean() - np.log(stock).mean()) if len(sizes) else input_size / _STOCK_SIZE
-    return (stock * scale).clip(min=_SMALLEST_SIDE_PX, max=input_size)
+    scale = np.exp(np.log(sizes).mean() - np.log(stock).mean()) if len(sizes) else max(input_hw) / _STOCK_SIZE
+    return (stock * scale).clip(min=_SMALLEST_SIDE_PX, max=input_hw[::-1])

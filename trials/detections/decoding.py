@@ -40,13 +40,13 @@ class Decoding:
     """How a network's raw maps are decoded; it is saved with the weights."""
 
     anchors: Anchors
-    """For each output stride, pixels at `input_size`; with ``distances`` the cells."""
+    """For each output stride, pixels at `input_hw`; with ``distances`` the cells."""
     coding: BoxCoding
     """The box coding the network was trained with."""
     class_names: tuple[str, ...]
     """Class names, by label."""
-    input_size: int
-    """Side of the square image, pixels."""
+    input_hw: tuple[int, int]
+    """Height and width of the network's input, pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """The training step of shared weights: several networks learn from one batch.
 
-Legend: B batch, S side of the square images.
+Legend: B batch, H W height and width of the images.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from spaces import Architecture
 from spaces.networks.shared_weights import SharedWeights
 from trials.data.batches import Batch
-from trials.data.images.letterbox import as_network_input
+from trials.data.images.letterbox import PAD_RGB, as_network_input
 from trials.one_shot.losses import Losses
 from trials.training.detection_module import split_targets
 from trials.training.kept_memory import keep_freed_memory
@@ -67,19 +67,20 @@ class OneShotDetector(LightningModule):
         """Sum the gradients of the step's networks, take the step, and return their mean loss."""
         optimiser, schedule = self.optimizers(), self.lr_schedulers()
         optimiser.zero_grad()  # type: ignore[union-attr]
-        at_size: dict[int, Batch] = {}
+        at_size: dict[tuple[int, int], Batch] = {}
         losses = []
         for architecture in self._draw(self.global_step):
-            size = architecture.input_size
-            if size not in at_size:
-                at_size[size] = shrink(batch, size)
-            shrunk = at_size[size]
+            input_hw = architecture.input_hw
+            if input_hw not in at_size:
+                at_size[input_hw] = shrink(batch, input_hw)
+            shrunk = at_size[input_hw]
             network = self.weights.network(architecture)
             if self._mixes_convolutions:
                 mix_convolutions(network)
             objects, ignored = split_targets(shrunk)
             maps = network(as_network_input(shrunk.images))
-            loss: Tensor = self._losses.loss(network, input_size=size, device=self.device)(maps, objects, ignored).total
+            criterion = self._losses.loss(network, input_hw=input_hw, device=self.device)
+            loss: Tensor = criterion(maps, objects, ignored).total
             self.manual_backward(loss)
             losses.append(loss.detach())
         if self._clip_norm:
@@ -89,19 +90,30 @@ class OneShotDetector(LightningModule):
         return {"loss": torch.stack(losses).mean()}
 
 
-def shrink(batch: Batch, size: int) -> Batch:
-    """Return a batch of square images at a smaller size, without the objects that become too small.
+def shrink(batch: Batch, input_hw: tuple[int, int]) -> Batch:
+    """Return a batch at a smaller input size, without the objects that become too small.
+
+    The images keep their aspect. Where the shorter side of the input is longer or shorter than that of the shrunk images,
+    since it is a multiple of a stride, they get margins or lose their edges, half on each side, as letterboxing has it.
 
     Args:
-        batch: Images (B, 3, S, S) uint8, boxes in their pixels.
-        size: S of the returned batch, at most that of the given one.
+        batch: Images (B, 3, H, W) uint8, boxes in their pixels.
+        input_hw: H, W of the returned batch, of which the longer side is at most that of the given one.
     """
-    whole = batch.images.shape[-1]
-    if size == whole:
+    whole_hw = batch.images.shape[-2:]
+    if input_hw == tuple(whole_hw):
         return batch
-    images = F.interpolate(batch.images.float(), size=(size, size), mode="bilinear", antialias=True)
-    boxes = batch.boxes * (size / whole)
-    kept = ((boxes[:, 2:] - boxes[:, :2]) >= _SMALLEST_SIDE_PX).all(dim=1) | batch.ignored
+    scale = max(input_hw) / max(whole_hw)
+    height, width = (max(1, round(side * scale)) for side in whole_hw)
+    images = F.interpolate(batch.images.float(), size=(height, width), mode="bilinear", antialias=True)
+    left, top = (input_hw[1] - width) // 2, (input_hw[0] - height) // 2  # below 0 where edges are lost
+    pad = torch.tensor(PAD_RGB, device=images.device).view(3, 1, 1)
+    margins = (left, input_hw[1] - width - left, top, input_hw[0] - height - top)
+    images = F.pad(images - pad, margins) + pad
+    boxes = batch.boxes * scale + batch.boxes.new_tensor([left, top, left, top])
+    boxes = boxes.clamp(boxes.new_zeros(4), boxes.new_tensor([*input_hw[::-1], *input_hw[::-1]]))
+    sides = boxes[:, 2:] - boxes[:, :2]
+    kept = (sides >= _SMALLEST_SIDE_PX).all(dim=1) | (batch.ignored & (sides > 0).all(dim=1))
     return batch._replace(
         images=images.round().clamp(0, 255).to(torch.uint8),
         boxes=boxes[kept],

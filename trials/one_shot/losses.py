@@ -8,7 +8,7 @@ from trials.detections import Decoding, choose_anchors
 from trials.training.losses.choose import AnyLoss, choose_coding, choose_loss
 from trials.training.settings import TrainSettings
 
-_Kind = tuple[bool, tuple[int, ...], int]
+_Kind = tuple[bool, tuple[int, ...], tuple[int, int]]
 
 
 class Losses:
@@ -24,27 +24,27 @@ class Losses:
         self._decodings: dict[_Kind, Decoding] = {}
         self._losses: dict[_Kind, AnyLoss] = {}
 
-    def decoding(self, network: nn.Module, *, input_size: int) -> Decoding:
+    def decoding(self, network: nn.Module, *, input_hw: tuple[int, int]) -> Decoding:
         """Return how a network's maps are decoded."""
-        kind = _kind(network, input_size)
+        kind = _kind(network, input_hw)
         if kind not in self._decodings:
             self._decodings[kind] = Decoding(
-                anchors=choose_anchors(network, self._dataset.splits["train"], input_size=input_size),
+                anchors=choose_anchors(network, self._dataset.splits["train"], input_hw=input_hw),
                 coding=choose_coding(network, self._settings.loss),
                 class_names=self._dataset.class_names,
-                input_size=input_size,
+                input_hw=input_hw,
             )
         return self._decodings[kind]
 
-    def loss(self, network: nn.Module, *, input_size: int, device: torch.device) -> AnyLoss:
+    def loss(self, network: nn.Module, *, input_hw: tuple[int, int], device: torch.device) -> AnyLoss:
         """Return the loss of a network's maps on a device."""
-        kind = _kind(network, input_size)
+        kind = _kind(network, input_hw)
         if kind not in self._losses:
-            decoding = self.decoding(network, input_size=input_size)
+            decoding = self.decoding(network, input_hw=input_hw)
             settings = self._settings
             self._losses[kind] = choose_loss(decoding, kind[1], anchored=settings.loss, aligned=settings.aligned_loss)
         return self._losses[kind].to(device)
 
 
-def _kind(network: nn.Module, input_size: int) -> _Kind:
-    return bool(network.has_anchors), tuple(network.output_strides), input_size  # type: ignore[arg-type]
+def _kind(network: nn.Module, input_hw: tuple[int, int]) -> _Kind:
+    return bool(network.has_anchors), tuple(network.output_strides), input_hw  # type: ignore[arg-type]

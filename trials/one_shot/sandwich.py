@@ -32,7 +32,7 @@ def check_shareable(space: Space) -> None:
     """Refuse a space whose networks cannot share weights.
 
     Raises:
-        SpaceError: it has several backbones, or networks that differ only in how many blocks start from ImageNet.
+        SpaceError: it has several backbones or aspects, or networks that differ only in how many blocks start from ImageNet.
     """
     check_one_backbone(space)
     (choice,) = space.backbones.values()
@@ -40,6 +40,11 @@ def check_shareable(space: Space) -> None:
         raise SpaceError(
             f"space {space.name!r} has transfer {', '.join(map(str, choice.transfer))}, and shared weights start in one way",
             hint="leave one value of transfer in the space's file",
+        )
+    if len(aspects := space.values("aspect")) > 1:
+        raise SpaceError(
+            f"space {space.name!r} has aspect {', '.join(map(str, aspects))}, and shared weights learn from images of one",
+            hint="leave one value of aspect in the space's file",
         )
 
 

@@ -35,27 +35,27 @@ class SharedScorer:
     def __init__(self, weights: SharedWeights, dataset: Dataset, losses: Losses, settings: TrainSettings) -> None:
         self._weights, self._dataset, self._losses = weights, dataset, losses
         self._cache_mib = settings.cache_mib
-        self._loaders: dict[tuple[str, int], DataLoader[Item]] = {}
+        self._loaders: dict[tuple[str, tuple[int, int]], DataLoader[Item]] = {}
         self._device = torch.device("cuda" if uses_gpu(settings) else "cpu")
 
     def take_out(self, architecture: Architecture) -> YoloReT:
         """Return a network with copies of its shared values and the statistics of its own features, on the CPU."""
         network = self._weights.extract(architecture)
-        self._measure_statistics(network, architecture.input_size)
+        self._measure_statistics(network, architecture.input_hw)
         return network.cpu()
 
     def score(self, architecture: Architecture) -> Scores:
         """Score a network as it is taken out."""
-        network, size = self._weights.extract(architecture), architecture.input_size
-        self._measure_statistics(network, size)
-        decoding = self._losses.decoding(network, input_size=size)
+        network, input_hw = self._weights.extract(architecture), architecture.input_hw
+        self._measure_statistics(network, input_hw)
+        decoding = self._losses.decoding(network, input_hw=input_hw)
         scorer = DetectionScorer(self._dataset.splits["val"], decoding, strides=network.output_strides)
         with without_tf32(), torch.inference_mode():
-            for batch in self._loader("val", size):
+            for batch in self._loader("val", input_hw):
                 scorer.update(network(as_network_input(batch.images.to(self._device))), batch.sample_index)
         return scorer.compute()
 
-    def _measure_statistics(self, network: YoloReT, size: int) -> None:
+    def _measure_statistics(self, network: YoloReT, input_hw: tuple[int, int]) -> None:
         """Give batch norms the mean statistics of training batches, which no other network of the space shares."""
         network.to(self._device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -64,23 +64,23 @@ class SharedScorer:
             norm.reset_running_stats()
             norm.momentum = None  # the mean over all batches
         with torch.no_grad():
-            for batch in self._loader("train", size):
+            for batch in self._loader("train", input_hw):
                 network(as_network_input(batch.images.to(self._device)))
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
         network.eval()
 
-    def _loader(self, split: str, size: int) -> "DataLoader[Item]":
-        if (split, size) not in self._loaders:
+    def _loader(self, split: str, input_hw: tuple[int, int]) -> "DataLoader[Item]":
+        if (split, input_hw) not in self._loaders:
             # The memory is for one size: a space has many.
-            self._loaders = {key: loader for key, loader in self._loaders.items() if key[1] == size}
+            self._loaders = {key: loader for key, loader in self._loaders.items() if key[1] == input_hw}
             samples: Sequence[Sample] = self._dataset.splits[split]
             if split == "train":
                 samples = _for_statistics(samples)
-            self._loaders[split, size] = scoring_loader(
-                samples, size, batch_size=_BATCH_SIZE, cache_mib=self._cache_mib
+            self._loaders[split, input_hw] = scoring_loader(
+                samples, input_hw, batch_size=_BATCH_SIZE, cache_mib=self._cache_mib
             )
-        return self._loaders[split, size]
+        return self._loaders[split, input_hw]
 
 
 def _for_statistics(samples: Sequence[Sample]) -> Sequence[Sample]:

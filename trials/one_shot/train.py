@@ -91,8 +91,9 @@ def train_shared(
     weights, pretrained = _initialise(space, dataset)
     is_gpu = uses_gpu(settings)
     precision, num_workers = choose_precision(settings, is_gpu=is_gpu), choose_num_workers(settings, is_gpu=is_gpu)
-    size = max(int(value) for value in space.values("input_size"))
-    data = DetectionData(dataset, size, settings=settings, num_workers=num_workers)
+    sizes = [int(value) for value in space.values("input_size")]
+    input_hw = max(skeleton.replace(input_size=max(sizes)).input_hw for skeleton in space.skeletons)
+    data = DetectionData(dataset, input_hw, settings=settings, num_workers=num_workers)
     steps = count_steps(len(dataset.splits["train"]), settings)
     weights.to(memory_format=torch.channels_last).train()
     detector = OneShotDetector(
@@ -142,7 +143,7 @@ def _initialise(space: Space, dataset: Dataset) -> tuple[SharedWeights, Sequence
             network,
             num_classes=len(dataset.class_names),
             objects_per_image=mean_objects(dataset),
-            input_size=architecture.input_size,
+            input_hw=architecture.input_hw,
         )
 
     kinds = largest_of_each_kind(space)

@@ -54,7 +54,7 @@ def train_and_score(
     began_scoring = time.perf_counter()
     scorer = SharedScorer(trained.weights, dataset, losses, request.train)
     drawn = draw_distinct(task.space, task.num_scored, seed=request.train.seed)
-    chosen = sorted(drawn, key=lambda one: one.input_size)  # whose images are decoded once
+    chosen = sorted(drawn, key=lambda one: one.input_hw)  # whose images are decoded once
     scored, reported_at = [], 0.0
     for number, architecture in enumerate(chosen):
         lock.yield_to_measurement()

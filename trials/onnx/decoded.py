@@ -3,8 +3,8 @@
 The file whose latency was measured ends at the raw maps. This one also normalises the image and decodes the boxes, in the
 graph, so that whoever runs it needs neither anchors nor strides. Non-maximum suppression is left to the caller.
 
-Legend: S side of the square image, P predictions of an image, A anchors a cell, K classes, V values of a prediction, H W
-grid of one stride.
+Legend: H W height and width of the network's input, P predictions of an image, A anchors a cell, K classes, V values of a
+prediction.
 """
 
 import copy
@@ -25,8 +25,8 @@ from trials.detections.decoding import PredictionGrid, anchors_tensor, build_gri
 from trials.onnx.export import ExportError, read_opset
 from trials.whole_file import whole_file
 
-INPUT = "images: 1×3×S×S float32, RGB from 0 to 255, letterboxed"
-BOXES = "boxes: 1×P×4 float32, x1 y1 x2 y2 in pixels of the square"
+INPUT = "images: 1×3×H×W float32, RGB from 0 to 255, letterboxed"
+BOXES = "boxes: 1×P×4 float32, x1 y1 x2 y2 in pixels of the input"
 SCORES = "scores: 1×P×K float32 from 0 to 1, for each class"
 
 
@@ -51,7 +51,8 @@ class Decoded(nn.Module):
         self.network = copy.deepcopy(network).half() if is_half else network
         self._is_half = is_half
         self._coding = decoding.coding
-        sizes_hw = tuple((decoding.input_size // stride,) * 2 for stride in network.output_strides)
+        height, width = decoding.input_hw
+        sizes_hw = tuple((height // stride, width // stride) for stride in network.output_strides)
         anchors = anchors_tensor(decoding.anchors)
         grid = build_grid(anchors, network.output_strides, sizes_hw=sizes_hw)
         self._sizes_hw, self._num_anchors = sizes_hw, anchors.shape[1]
@@ -66,10 +67,10 @@ class Decoded(nn.Module):
         """Detect, without non-maximum suppression.
 
         Args:
-            images: (1, 3, S, S) float32, RGB from 0 to 255.
+            images: (1, 3, H, W) float32, RGB from 0 to 255.
 
         Returns:
-            (1, P, 4) xyxy in pixels of the square, and (1, P, K) scores.
+            (1, P, 4) xyxy in pixels of the input, and (1, P, K) scores.
         """
         normalised = images * self.scale + self.offset
         maps = self.network(normalised.half() if self._is_half else normalised)
@@ -109,7 +110,7 @@ def export_decoded(network: YoloReT, decoding: Decoding, path: Path, *, opset: i
             warnings.filterwarnings("ignore", category=TracerWarning)
             torch.onnx.export(
                 decoded,
-                (torch.zeros(1, 3, decoding.input_size, decoding.input_size),),
+                (torch.zeros(1, 3, *decoding.input_hw),),
                 str(partial),
                 dynamo=False,
                 opset_version=opset,

@@ -22,18 +22,18 @@ class ExportError(YoloRetError):
     """ONNX cannot be written, or its outputs differ from the network's."""
 
 
-def export_onnx(network: YoloReT, path: Path, *, input_size: int, opset: int = DEFAULT_OPSET) -> None:
+def export_onnx(network: YoloReT, path: Path, *, input_hw: tuple[int, int], opset: int = DEFAULT_OPSET) -> None:
     """Write a network in evaluation mode, with its weights under their own names.
 
     Batch norms are not folded (ONNX Runtime and TensorRT do so on loading), so that `fill_weights` can put trained weights
     into the graph whose latency was measured.
 
-    The input is ``images`` (1, 3, input_size, input_size) float32; the outputs ``s8``, ``s16``, … are named by stride.
+    The input is ``images`` (1, 3, height, width) float32; the outputs ``s8``, ``s16``, … are named by stride.
 
     Args:
         network: The network; its mode is restored.
         path: The file to write.
-        input_size: Pixels.
+        input_hw: Height and width, pixels.
         opset: The exact operator set of the file.
 
     Raises:
@@ -41,7 +41,7 @@ def export_onnx(network: YoloReT, path: Path, *, input_size: int, opset: int = D
     """
     was_training = network.training
     device = next(network.parameters()).device
-    example = torch.zeros(1, 3, input_size, input_size, device=device)
+    example = torch.zeros(1, 3, *input_hw, device=device)
     try:
         with warnings.catch_warnings():
             # dynamo=True cannot write below opset 16, and a Jetson Nano reads 13: the exporter's deprecation is known.
@@ -81,7 +81,7 @@ def export_for_timing(architecture: Architecture, path: Path, *, num_classes: in
             for tensor in network.state_dict().values():
                 if tensor.is_floating_point():
                     tensor.add_(torch.rand_like(tensor) * 0.01)
-    export_onnx(network, path, input_size=architecture.input_size, opset=opset)
+    export_onnx(network, path, input_hw=architecture.input_hw, opset=opset)
 
 
 def fill_weights(path: Path, network: nn.Module) -> None:
@@ -118,13 +118,13 @@ def read_opset(path: Path) -> int:
     return next(int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
 
 
-def check_agreement(network: nn.Module, path: Path, *, input_size: int, tolerance: float = 1e-3) -> float:
+def check_agreement(network: nn.Module, path: Path, *, input_hw: tuple[int, int], tolerance: float = 1e-3) -> float:
     """Compare PyTorch and ONNX Runtime on one random image.
 
     Args:
         network: The network the file was written from, on the CPU.
         path: The ONNX file.
-        input_size: Pixels.
+        input_hw: Height and width, pixels.
         tolerance: Largest allowed difference, as a share of the largest output where that is above 1.
 
     Returns:
@@ -135,7 +135,7 @@ def check_agreement(network: nn.Module, path: Path, *, input_size: int, toleranc
     """
     import onnxruntime
 
-    image = torch.rand(1, 3, input_size, input_size, generator=torch.Generator().manual_seed(0)) * 4 - 2
+    image = torch.rand(1, 3, *input_hw, generator=torch.Generator().manual_seed(0)) * 4 - 2
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     theirs = session.run(None, {"images": image.numpy()})
     with torch.no_grad():

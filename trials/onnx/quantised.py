@@ -24,14 +24,14 @@ MIN_OPSET = 13
 """Scales of single channels came with it."""
 
 
-def quantise(source: Path, target: Path, samples: Sequence[Sample], *, input_size: int) -> None:
+def quantise(source: Path, target: Path, samples: Sequence[Sample], *, input_hw: tuple[int, int]) -> None:
     """Write an INT8 file.
 
     Args:
         source: A file of `export_decoded` in float32, of opset 13 or later.
         target: The file to write.
         samples: Images to calibrate with, of the training split.
-        input_size: Of the detector, pixels.
+        input_hw: Height and width of the detector's input, pixels.
 
     Raises:
         ValueError: the opset is too old, or there is no image.
@@ -50,7 +50,7 @@ def quantise(source: Path, target: Path, samples: Sequence[Sample], *, input_siz
         """Gives the quantiser one image after the other."""
 
         def __init__(self) -> None:
-            self._images = _read(samples, input_size)
+            self._images = _read(samples, input_hw)
 
         def get_next(self) -> dict[str, npt.NDArray[np.float32]] | None:
             image = next(self._images, None)
@@ -91,7 +91,7 @@ def _is_network(node: onnx.NodeProto) -> bool:
     return "/network/" in node.name
 
 
-def _read(samples: Sequence[Sample], input_size: int) -> Iterator[npt.NDArray[np.float32]]:
+def _read(samples: Sequence[Sample], input_hw: tuple[int, int]) -> Iterator[npt.NDArray[np.float32]]:
     for sample in samples:
-        square, _ = letterbox(sample.load(), input_size)
-        yield np.ascontiguousarray(square.transpose(2, 0, 1)[None], dtype=np.float32)
+        boxed, _ = letterbox(sample.load(), input_hw)
+        yield np.ascontiguousarray(boxed.transpose(2, 0, 1)[None], dtype=np.float32)

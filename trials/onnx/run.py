@@ -45,7 +45,7 @@ class Detector:
         with open(os.path.join(folder, "detector.json"), encoding="utf-8") as opened:
             self.settings = read_settings(opened)
         self.class_names = self.settings["class_names"]
-        self.size = self.settings["input_size"]
+        self.input_hw = tuple(self.settings["input_hw"])
         if backend == "openvino":
             file = os.path.splitext(file)[0] + ".xml"
         there = sorted(name for name in os.listdir(folder) if name.endswith((".onnx", ".xml")))
@@ -81,8 +81,8 @@ class Detector:
             (N, 4) float32 xyxy in pixels of the image, (N,) float32 scores from 0 to 1, (N,) int64 classes.
         """
         clock = [time.perf_counter()]
-        square, place = letterbox(image, self.size, self.settings["letterbox_rgb"])
-        images = np.ascontiguousarray(square.transpose(2, 0, 1)[None], dtype=np.float32)
+        boxed, place = letterbox(image, self.input_hw, self.settings["letterbox_rgb"])
+        images = np.ascontiguousarray(boxed.transpose(2, 0, 1)[None], dtype=np.float32)
         clock.append(time.perf_counter())
         outputs = self.network(images)
         clock.append(time.perf_counter())
@@ -122,11 +122,13 @@ def read_settings(opened):
         raise ValueError("detector.json is nested too deeply") from error
     if not isinstance(settings, dict):
         raise ValueError("detector.json holds no object")
-    names, size, colour = (settings.get(name) for name in ("class_names", "input_size", "letterbox_rgb"))
+    # former exports name the side of a square
+    settings.setdefault("input_hw", [settings.get("input_size")] * 2)
+    names, sides, colour = (settings.get(name) for name in ("class_names", "input_hw", "letterbox_rgb"))
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise ValueError("class_names in detector.json is no list of names")
-    if type(size) is not int or not 0 < size <= 8192:
-        raise ValueError("input_size in detector.json is no number from 1 to 8192")
+    if not isinstance(sides, list) or len(sides) != 2 or not all(type(s) is int and 0 < s <= 8192 for s in sides):
+        raise ValueError("input_hw in detector.json is no list of height and width, each from 1 to 8192")
     if not isinstance(colour, list) or len(colour) != 3 or not all(type(c) is int and 0 <= c <= 255 for c in colour):
         raise ValueError("letterbox_rgb in detector.json is no list of three numbers from 0 to 255")
     return settings
@@ -152,7 +154,7 @@ def check_outputs(outputs, num_classes):
 
 
 class OnnxRuntime:
-    """A file in ONNX Runtime: images (1, 3, S, S) to its outputs, for most boxes (1, P, 4) and scores (1, P, K)."""
+    """A file in ONNX Runtime: images (1, 3, H, W) to its outputs, for most boxes (1, P, 4) and scores (1, P, K)."""
 
     def __init__(self, path, settings):
         import onnxruntime
@@ -487,23 +489,28 @@ def cuda_libraries():
     return names
 
 
-def letterbox(image, size, colour):
-    """Fit an image into a square, keeping its aspect ratio, centred between margins of a colour.
+def letterbox(image, input_hw, colour):
+    """Fit an image into the network's input, keeping its aspect ratio, centred between margins of a colour.
+
+    Args:
+        image: uint8 RGB, of any height and width.
+        input_hw: H, W of the input, pixels.
+        colour: Of the margins, RGB.
 
     Returns:
-        The (S, S, 3) uint8 square, and (scale, pad_x, pad_y): ``x' = x * scale + pad_x``.
+        The (H, W, 3) uint8 input, and (scale, pad_x, pad_y): ``x' = x * scale + pad_x``.
     """
     height, width = image.shape[:2]
-    scale = min(size / height, size / width)
+    scale = min(input_hw[0] / height, input_hw[1] / width)
     wide, high = max(1, round(width * scale)), max(1, round(height * scale))
-    place = (scale, (size - wide) // 2, (size - high) // 2)
-    if (height, width) == (size, size):
+    place = (scale, (input_hw[1] - wide) // 2, (input_hw[0] - high) // 2)
+    if (height, width) == tuple(input_hw):
         return image, place
-    scaled = resize(image, scale, wide, high)[:size, :size]
-    square = np.empty((size, size, 3), np.uint8)
-    square[:] = colour
-    square[place[2] : place[2] + scaled.shape[0], place[1] : place[1] + scaled.shape[1]] = scaled
-    return square, place
+    scaled = resize(image, scale, wide, high)[: input_hw[0], : input_hw[1]]
+    boxed = np.empty((input_hw[0], input_hw[1], 3), np.uint8)
+    boxed[:] = colour
+    boxed[place[2] : place[2] + scaled.shape[0], place[1] : place[1] + scaled.shape[1]] = scaled
+    return boxed, place
 
 
 def resize(image, scale, wide, high):
@@ -519,7 +526,7 @@ def resize(image, scale, wide, high):
 
 
 def unletterbox(boxes, place, shape):
-    """Map boxes from the square back to the image, and clip them to it."""
+    """Map boxes from the input back to the image, and clip them to it."""
     scale, pad_x, pad_y = place
     moved = (boxes - np.array([pad_x, pad_y, pad_x, pad_y], np.float32)) / np.float32(scale)
     moved[:, 0::2] = moved[:, 0::2].clip(0, shape[1])

@@ -31,11 +31,11 @@ BEYOND_EFFICIENT_NMS = TensorRTVersion(11, 0)
 """The first of which it is not known whether it still has the plugin; it is in the sources up to release/10.x."""
 
 _OUTPUTS = (
-    f"1×{MAX_DETECTIONS}×4 boxes x1 y1 x2 y2 in pixels of the square, 1×{MAX_DETECTIONS} float32 scores, best first, "
+    f"1×{MAX_DETECTIONS}×4 boxes x1 y1 x2 y2 in pixels of the input, 1×{MAX_DETECTIONS} float32 scores, best first, "
     f"1×{MAX_DETECTIONS} int64 labels; beyond the last detection a score is 0 and a label -1"
 )
 _EFFICIENT_OUTPUTS = (
-    f"1×{MAX_DETECTIONS}×4 boxes x1 y1 x2 y2 in pixels of the square, 1×{MAX_DETECTIONS} float32 scores, best first, "
+    f"1×{MAX_DETECTIONS}×4 boxes x1 y1 x2 y2 in pixels of the input, 1×{MAX_DETECTIONS} float32 scores, best first, "
     f"1×{MAX_DETECTIONS} int32 labels, 1×1 int32 number of detections; beyond it boxes, scores and labels mean nothing"
 )
 _SCORE_BOUNDS = (2**-14, 1 - 2**-11)

@@ -62,7 +62,7 @@ class DetectionScorer:
         for index, one in zip(sample_index.tolist(), select_detections(predictions, self._settings), strict=True):
             size_hw = self._samples[index].size_hw
             on_cpu = Detections(boxes=one.boxes.cpu(), scores=one.scores.cpu(), labels=one.labels.cpu())
-            place = fit_letterbox(size_hw, self._decoding.input_size)
+            place = fit_letterbox(size_hw, self._decoding.input_hw)
             self._found[index] = unletterbox_detections(on_cpu, place, size_hw=size_hw)
 
     def compute(self) -> Scores:
@@ -95,6 +95,6 @@ def _run(network: nn.Module, samples: Sequence[Sample], *, decoding: Decoding, b
     scorer = DetectionScorer(samples, decoding, strides=strides)
     network.eval()
     with without_tf32(), torch.inference_mode():
-        for batch in scoring_loader(samples, decoding.input_size, batch_size=batch_size, cache_mib=0):
+        for batch in scoring_loader(samples, decoding.input_hw, batch_size=batch_size, cache_mib=0):
             scorer.update(network(as_network_input(batch.images.to(device))), batch.sample_index)
     return scorer

@@ -70,7 +70,7 @@ def choose_samples(samples: Sequence[Sample], *, num_classes: int) -> list[Sampl
 
 
 def _draw_tile(sample: Sample, found: Detections, *, class_names: Sequence[str]) -> Image.Image:
-    square, place = letterbox(sample.load(), _TILE_PX)
+    square, place = letterbox(sample.load(), (_TILE_PX, _TILE_PX))
     tile = Image.fromarray(square)
     draw = partial(draw_boxes, tile, num_classes=len(class_names), font_px=_FONT_PX)
     labels = np.where(sample.ignored, -1, sample.labels).tolist()

@@ -21,15 +21,17 @@ class DetectionData(LightningDataModule):
 
     Args:
         dataset: Its splits `train` and `val` are used.
-        input_size: Side of the square images, pixels.
+        input_hw: Height and width of the network's input, pixels.
         settings: Batch size, augmentation, seed, workers and memory.
         num_workers: Processes that prepare images, 0 for none.
     """
 
-    def __init__(self, dataset: Dataset, input_size: int, *, settings: TrainSettings, num_workers: int) -> None:
+    def __init__(
+        self, dataset: Dataset, input_hw: tuple[int, int], *, settings: TrainSettings, num_workers: int
+    ) -> None:
         super().__init__()
         self._dataset = dataset
-        self._input_size = input_size
+        self._input_hw = input_hw
         self._settings = settings
         self._num_workers = num_workers
 
@@ -38,7 +40,7 @@ class DetectionData(LightningDataModule):
         settings = self._settings
         batches = TrainingBatches(
             self._dataset.splits["train"],
-            self._input_size,
+            self._input_hw,
             augmentation=settings.augmentation,
             seed=settings.seed,
             cache_mib=settings.cache_mib,
@@ -63,7 +65,7 @@ class DetectionData(LightningDataModule):
         """Return the validation batches."""
         return scoring_loader(
             self._dataset.splits["val"],
-            self._input_size,
+            self._input_hw,
             batch_size=self._settings.batch_size,
             cache_mib=self._settings.cache_mib,
             num_workers=self._num_workers,

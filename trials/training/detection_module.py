@@ -1,6 +1,6 @@
 """The training step and the validation step around a network.
 
-Legend: B batch, S side of the square images, A anchors a cell, K classes.
+Legend: B batch, A anchors a cell, K classes.
 """
 
 import math
@@ -110,7 +110,12 @@ def set_frozen(modules: Iterable[nn.Module], *, is_frozen: bool) -> None:
 
 
 def initialise_prediction_bias(
-    network: nn.Module, *, num_classes: int, objects_per_image: float, input_size: int, num_anchors: int = 3
+    network: nn.Module,
+    *,
+    num_classes: int,
+    objects_per_image: float,
+    input_hw: tuple[int, int],
+    num_anchors: int = 3,
 ) -> None:
     """Initialise the biases so that objectness and class scores start at their average.
 
@@ -120,7 +125,7 @@ def initialise_prediction_bias(
         network: Its `prediction_convs` are the last convolutions, its `output_strides` their strides in pixels.
         num_classes: K.
         objects_per_image: Mean over the training split, above 0.
-        input_size: Side of the image, pixels.
+        input_hw: Height and width of the network's input, pixels.
         num_anchors: A; not used without anchors.
 
     Source: Lin et al., Focal Loss, section 3.3; the values are YOLOv5's, and YOLOv8's without anchors.
@@ -130,7 +135,7 @@ def initialise_prediction_bias(
     for conv, stride in zip(convs, strides, strict=False):
         if conv.bias is None:
             continue
-        num_cells = (input_size / stride) ** 2
+        num_cells = input_hw[0] * input_hw[1] / stride**2
         objectness = min(0.5, max(1e-4, objects_per_image / num_cells))
         with torch.no_grad():
             if not getattr(network, "has_anchors", True):

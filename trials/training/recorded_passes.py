@@ -23,13 +23,13 @@ class RecordedPasses(Callback):
     Args:
         network: The trained network.
         batch_size: Images of every batch.
-        input_size: Side of the square images, pixels.
+        input_hw: Height and width of the images, pixels.
         is_bf16: Whether its passes run in bfloat16 autocast.
     """
 
-    def __init__(self, network: nn.Module, *, batch_size: int, input_size: int, is_bf16: bool) -> None:
+    def __init__(self, network: nn.Module, *, batch_size: int, input_hw: tuple[int, int], is_bf16: bool) -> None:
         self._network = network
-        self._shape = batch_size, 3, input_size, input_size
+        self._shape = batch_size, 3, *input_hw
         self._is_bf16 = is_bf16
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -47,7 +47,7 @@ def record_passes(network: nn.Module, images: Tensor, *, is_bf16: bool) -> None:
 
     Args:
         network: On a GPU, in training mode.
-        images: (B, 3, S, S) float32, as every later batch.
+        images: (B, 3, H, W) float32, as every later batch.
         is_bf16: Whether the passes run in bfloat16 autocast.
     """
     gc.collect()  # an earlier training's graphs, freed by chance during the recording, would make it fail

@@ -77,7 +77,7 @@ def train_network(
     *,
     dataset: Dataset,
     anchors: Anchors,
-    input_size: int,
+    input_hw: tuple[int, int],
     settings: TrainSettings,
     report: Report,
     work_dir: Path,
@@ -94,8 +94,8 @@ def train_network(
         network: With `output_strides`, and `prediction_convs` where it has them; afterwards it holds the final weights, in
             evaluation mode.
         dataset: Splits `train` and `val` are used.
-        anchors: Of `choose_anchors` at `input_size`.
-        input_size: Side of the square image, pixels.
+        anchors: Of `choose_anchors` at `input_hw`.
+        input_hw: Height and width of the network's input, pixels.
         settings: How to train.
         report: Called with the progress; False at a score stops the training.
         work_dir: An existing folder for the final weights (`checkpoint.pt`, averaged if the settings say so; see
@@ -119,13 +119,13 @@ def train_network(
         anchors=anchors,
         coding=choose_coding(network, settings.loss),
         class_names=dataset.class_names,
-        input_size=input_size,
+        input_hw=input_hw,
     )
     initialise_prediction_bias(
         network,
         num_classes=len(dataset.class_names),
         objects_per_image=mean_objects(dataset),
-        input_size=input_size,
+        input_hw=input_hw,
         num_anchors=len(anchors[0]),
     )
     inherited = 0.0 if parent is None else inherit_weights(network, parent)
@@ -135,15 +135,13 @@ def train_network(
     if not is_gpu:
         mix_convolutions(network)
     num_workers = choose_num_workers(settings, is_gpu=is_gpu)
-    data = DetectionData(dataset, input_size, settings=settings, num_workers=num_workers)
+    data = DetectionData(dataset, input_hw, settings=settings, num_workers=num_workers)
     reports, pauses = EpochReports(report), Pauses(between_steps)
     callbacks: list[Callback] = [WeightAverage(settings.ema_decay)] if settings.ema_decay else []
     callbacks += [pauses, reports]
     if is_gpu and not settings.frozen_epochs:  # modules that thaw change the backward pass
         batch_size = min(settings.batch_size, len(dataset.splits["train"]))
-        callbacks.append(
-            RecordedPasses(network, batch_size=batch_size, input_size=input_size, is_bf16=precision == "bf16")
-        )
+        callbacks.append(RecordedPasses(network, batch_size=batch_size, input_hw=input_hw, is_bf16=precision == "bf16"))
     if settings.is_resumable:
         callbacks.append(LastCheckpoint(work_dir, data=dataset.fingerprint))
     detector = _make_detector(network, dataset, decoding=decoding, settings=settings, pretrained=pretrained)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from spaces.aspect import in_words
 from trials.data.images.image_file import ImageFile
 from trials.onnx import run
 from yoloret_nas.export.bundle import naming_file
@@ -33,9 +34,10 @@ class Detector:
         return tuple(self._detector.class_names)
 
     @property
-    def input_size(self) -> int:
-        """Side of the square that each image is fitted into, in pixels."""
-        return int(self._detector.size)
+    def input_hw(self) -> tuple[int, int]:
+        """Height and width that each image is fitted into, in pixels."""
+        height, width = self._detector.input_hw
+        return height, width
 
     def predict(self, images: Image | Sequence[Image], *, score: float = 0.25, nms_iou: float = 0.5) -> pd.DataFrame:
         """Find objects in images of any size.
@@ -69,7 +71,7 @@ class Detector:
 
     def __repr__(self) -> str:
         """Say what it is in one line."""
-        return f"<detector of {', '.join(self.class_names)} at {self.input_size} px>"
+        return f"<detector of {', '.join(self.class_names)} at {in_words(self.input_hw)} px>"
 
     def _detect(self, image: Image, score: float, nms_iou: float) -> tuple[Any, ...]:
         return tuple(part.tolist() for part in self._find(_read(image), score, nms_iou))

@@ -31,7 +31,7 @@ from yoloret_nas.workers import Workers, choose_workers
 def prepare(
     architecture: Architecture, options: TrainingOptions, *, console: Console, keeps_transfer: bool = False
 ) -> Architecture:
-    """Apply `--input-size` and `--weights` to an architecture; note where its ImageNet weights are not available.
+    """Apply `--input-size`, `--aspect` and `--weights` to an architecture; note where ImageNet weights are not available.
 
     Args:
         architecture: The network.
@@ -43,8 +43,7 @@ def prepare(
         WeightsError: they were requested and are not available.
         ArchitectureError: the network cannot have this input size.
     """
-    if options.input_size:
-        architecture = architecture.replace(input_size=options.input_size)
+    architecture = with_input(architecture, options)
     if options.weights == "random":
         return architecture.replace(transfer=0)
     if options.weights == "imagenet" and architecture.transfer == 0 and not keeps_transfer:
@@ -57,6 +56,17 @@ def prepare(
         console.print(f"note: starting from random weights: {reason}", markup=False, soft_wrap=True)
         return architecture.replace(transfer=0)
     return architecture
+
+
+def with_input(architecture: Architecture, options: TrainingOptions) -> Architecture:
+    """Apply `--input-size` and `--aspect`.
+
+    Raises:
+        ArchitectureError: the network cannot have this input size.
+    """
+    return architecture.replace(
+        input_size=options.input_size or architecture.input_size, aspect=options.aspect or architecture.aspect
+    )
 
 
 def check_alike(architectures: Mapping[str, Architecture]) -> None:

@@ -23,6 +23,7 @@ def search(
     also_measure: str | Sequence[str] = (),
     max_latency: float | str | None = None,
     space: str | Path | None = None,
+    aspect: str | None = None,
     study: str | None = None,
     epochs: int | None = None,
     recipe: RecipeName | None = None,
@@ -60,6 +61,8 @@ def search(
         max_latency: Slower networks are not trained: a number of milliseconds, or text such as ``"33ms"``.
         space: ``paper``, ``nano``, ``lite``, ``tiny``, or a YAML file; None for that of the named study if it has begun,
             else ``nano`` with a GPU or a board and ``tiny`` without.
+        aspect: Width to height of the networks' input, as ``16:9``; None for what the space says, or else what the study has
+            begun with, for a new one that of the images.
         study: Its name; None for one made of space, data and device.
         epochs: Of each trial; None for the recipe's.
         recipe: How trials train; None for ``quick`` on generated images, else ``modern``.
@@ -104,6 +107,7 @@ def search(
         also_measure=(also_measure,) if isinstance(also_measure, str) else also_measure,
         max_latency=None if max_latency is None else to_milliseconds(max_latency),
         space=None if space is None else str(space),
+        aspect=aspect,
         study=study,
         epochs=epochs,
         recipe=recipe,

@@ -85,6 +85,7 @@ def plan_search(options: SearchOptions) -> SearchPlan:
     settings = StudySettings(
         name=name,
         space=space,
+        aspect=options.aspect,
         dataset=data,
         device=device,
         train=replace(train, num_threads=workers.threads_of_each, seed=options.seed),

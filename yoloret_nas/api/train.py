@@ -8,7 +8,7 @@ from rich.console import Console
 
 from search.study.experiment import Variant, find_begun
 from trials.training import Precision, RecipeName, TrainingError
-from yoloret_nas.api.experiment import prepare, run_variants, to_settings
+from yoloret_nas.api.experiment import prepare, run_variants, to_settings, with_input
 from yoloret_nas.api.trial import Trial
 from yoloret_nas.options.data import as_typed, data_name
 from yoloret_nas.options.training import TrainingOptions, weights_from
@@ -26,6 +26,7 @@ def train(
     epochs: int | None = None,
     batch_size: int | None = None,
     input_size: int | None = None,
+    aspect: str | None = None,
     weights: Literal["auto", "imagenet", "random"] = "auto",
     weights_dir: str | Path | None = None,
     precision: Precision = "auto",
@@ -48,7 +49,8 @@ def train(
         recipe: How to train; None for ``quick`` on generated images, else ``modern``.
         epochs: None for the recipe's.
         batch_size: Images of a step; None for the recipe's.
-        input_size: Pixels; None for the network's own.
+        input_size: Longer side of its input, pixels; None for the network's own.
+        aspect: Width to height of its input, as ``16:9``; None for the network's own.
         weights: Initial weights: ``auto`` takes ImageNet's where the network asks for them and they are available.
         weights_dir: Folder of ImageNet weights, searched before any download.
         precision: Number format of training.
@@ -74,6 +76,7 @@ def train(
         epochs=epochs,
         batch_size=batch_size,
         input_size=input_size,
+        aspect=aspect,
         weights=weights,
         weights_dir=None if weights_dir is None else Path(weights_dir).expanduser(),
         precision=precision,
@@ -97,7 +100,7 @@ def train_network(
     found = find_source(network, root=options.root)
     label = re.sub(r"[^\w.]+", "-", found.label)
     settings = to_settings(name or f"train-{label}-{data_name(options.data)}", options)
-    asked = found.architecture.replace(input_size=options.input_size or found.architecture.input_size)
+    asked = with_input(found.architecture, options)
     variant = find_begun(settings, Variant(label=found.label, architecture=asked, seed=seed))
     if variant is None or options.weights != "auto":
         architecture = prepare(found.architecture, options, console=console)

@@ -116,6 +116,7 @@ def _describe(
     skip_broken: bool,
     classes: int,
 ) -> dict[str, Any]:
+    from spaces.aspect import in_words
     from spaces.networks import build_network, count_macs, count_params
     from trials.training import CHECKPOINT_FILE
 
@@ -134,12 +135,12 @@ def _describe(
         ap, ap50 = _recorded_accuracy(source)
     return {
         "network": source.label,
-        "size": source.architecture.input_size,
+        "size": in_words(source.architecture.input_hw),
         "classes": num_classes,
         "AP": ap,
         "AP50": ap50,
         **({"images": num_images} if data is not None else {}),
-        "MACs M": count_macs(network, input_size=source.architecture.input_size) / 1e6,
+        "MACs M": count_macs(network, input_hw=source.architecture.input_hw) / 1e6,
         "params M": count_params(network) / 1e6,
     }
 

@@ -135,6 +135,7 @@ def _print_report(report: DatasetReport, console: Console) -> None:
     for name, values in _overview_rows(report).items():
         overview.add_row(name, *values)
     console.print(overview)
+    console.print(f"Width to height of a network's input that suits them: {report.aspect}", markup=False)
     classes = Table("label", "class", *columns, title="Objects by class", title_justify="left")
     for label, name in enumerate(report.class_names):
         classes.add_row(str(label), escape(name), *(str(s.num_by_class[name]) for s in report.splits.values()))

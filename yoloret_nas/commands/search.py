@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     help="paper, nano, lite, tiny, or a YAML file.  [default: as begun; nano with a GPU or a board, else tiny]",
 )
 @click.option(
+    "--aspect", help="Width to height of the networks' input, as 16:9.  [default: the space's; as begun; the images']"
+)
+@click.option(
     "--study",
     default=None,
     shell_complete=complete_study,

@@ -125,4 +125,4 @@ def _mega_macs(architecture: "object") -> float:
 
     assert isinstance(architecture, Architecture)
     with torch.device("meta"):
-        return count_macs(build_network(architecture, num_classes=20), input_size=architecture.input_size) / 1e6
+        return count_macs(build_network(architecture, num_classes=20), input_hw=architecture.input_hw) / 1e6

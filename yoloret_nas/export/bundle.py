@@ -114,7 +114,7 @@ def write_detector(
     export_decoded(network, decoding, folder / ONNX_FILE, opset=opset)
     detector = {
         "class_names": decoding.class_names,
-        "input_size": decoding.input_size,
+        "input_hw": decoding.input_hw,
         "letterbox_rgb": PAD_RGB,
         "model.onnx": {"input": INPUT, "boxes": BOXES, "scores": SCORES, "opset": opset},
         "raw.onnx": {
@@ -209,7 +209,7 @@ def add_sources(folder: Path, architecture: Architecture, trial_folder: Path, *,
     if read_opset(trial_folder / ONNX_FILE) == opset:
         shutil.copyfile(trial_folder / ONNX_FILE, folder / RAW_FILE)
     else:
-        export_onnx(network, folder / RAW_FILE, input_size=architecture.input_size, opset=opset)
+        export_onnx(network, folder / RAW_FILE, input_hw=architecture.input_hw, opset=opset)
     shutil.copyfile(run.__file__, folder / RUN_FILE)
     shutil.copyfile(trial_folder / CHECKPOINT_FILE, folder / CHECKPOINT_FILE)
     write_json(folder / ARCHITECTURE_FILE, architecture.to_dict())

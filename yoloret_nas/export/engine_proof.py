@@ -112,15 +112,15 @@ def _compare(
             shutil.copyfile(folder / needed, there / needed)
         engine = run.engine_path(str(there / file))  # the one that run.py takes on any board
         shutil.copyfile((folder / file).with_suffix(".engine"), engine)
-        squares = []
-        for number, sample in enumerate(samples):  # squares, so that no library's scaling takes part
-            square, _ = run.letterbox(sample.load(), reference.size, reference.settings["letterbox_rgb"])
-            run.write_image(str(there / f"{number}.png"), square)
-            squares.append(square)
+        inputs = []
+        for number, sample in enumerate(samples):  # of the input's own size, so that no library's scaling takes part
+            boxed, _ = run.letterbox(sample.load(), reference.input_hw, reference.settings["letterbox_rgb"])
+            run.write_image(str(there / f"{number}.png"), boxed)
+            inputs.append(boxed)
         if not has_plugin:  # whose thresholds are fixed; a weak detector finds nothing at the usual one
-            best = max(float(max(reference.detect(square, 0.0, iou)[1], default=0.0)) for square in squares)
+            best = max(float(max(reference.detect(one, 0.0, iou)[1], default=0.0)) for one in inputs)
             score = min(score, best / 2)
-        expected = [run.rows_of(reference.detect(square, score, iou), reference.class_names) for square in squares]
+        expected = [run.rows_of(reference.detect(one, score, iou), reference.class_names) for one in inputs]
         options = ["--backend", "tensorrt", "--file", file, "--score", str(score), "--iou", str(iou), "--out", ""]
         with alone_on(device):  # nothing is measured beside it
             said = device.run_export(there, options)

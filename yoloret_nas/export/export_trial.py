@@ -87,7 +87,7 @@ def export_trial(
         target = find_target(options, device=opened.device, identity=latency.device, opset=read_opset(measured_path))
         network, decoding = write_detector(partial, record.architecture, checkpoint_path, opset=target.opset)
         add_sources(partial, record.architecture, trial_folder, network=network, opset=target.opset)
-        check_agreement(network, partial / RAW_FILE, input_size=decoding.input_size)
+        check_agreement(network, partial / RAW_FILE, input_hw=decoding.input_hw)
         needs_images = options.is_checked or "int8" in options.precisions
         dataset = _open_images(opened, options, decoding) if needs_images else None
         splits: Mapping[str, Sequence[Sample]] = dataset.splits if dataset else {}

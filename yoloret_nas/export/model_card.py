@@ -163,12 +163,13 @@ def _percentiles(latency: Latency) -> dict[str, float]:
 
 
 def _readme(folder: Path, card: Card, latency: Latency) -> str:
+    height, width = card.decoding.input_hw
     parts = [
         f"# {card.title}",
         f"A detector of {', '.join(map(_as_text, card.decoding.class_names))}, found and exported by yoloret-nas.",
         _figures(card, latency),
         _pictures(folder, card),
-        _USE.format(size=card.decoding.input_size, opset=card.target.opset, colour=PAD_RGB, engine=_engine_words(card)),
+        _USE.format(height=height, width=width, opset=card.target.opset, colour=PAD_RGB, engine=_engine_words(card)),
         _files(folder),
         f"## Origin\nTrained on `{card.dataset}` for {counted(card.record.result.epochs, 'epoch(s)')}, as trial "
         f"{card.record.number} of `{card.study}`. {describe_start(card.record)}",
@@ -317,11 +318,11 @@ detector = Detector(".")
 boxes, scores, labels = detector.detect(read_image("image.jpg"))
 print([(detector.class_names[label], score, box) for box, score, label in zip(boxes, scores, labels)])
 ```
-With an ONNX Runtime session of your own; the boxes are in pixels of the square:
+With an ONNX Runtime session of your own; the boxes are in pixels of its input:
 ```python
 import numpy, onnxruntime, run
-square, place = run.letterbox(run.read_image("image.jpg"), {size}, {colour})
-images = square.transpose(2, 0, 1)[None].astype(numpy.float32)
+boxed, place = run.letterbox(run.read_image("image.jpg"), ({height}, {width}), {colour})
+images = boxed.transpose(2, 0, 1)[None].astype(numpy.float32)
 boxes, scores = onnxruntime.InferenceSession("model.onnx").run(["boxes", "scores"], {{"images": images}})
 ```
 On a Jetson, with its TensorRT ({engine}):
@@ -332,9 +333,9 @@ With OpenCV's DNN module:
 ```python
 import cv2, run
 network = cv2.dnn.readNetFromONNX("model.onnx")
-square, place = run.letterbox(run.read_image("image.jpg"), {size}, {colour})
-network.setInput(cv2.dnn.blobFromImage(square))
+boxed, place = run.letterbox(run.read_image("image.jpg"), ({height}, {width}), {colour})
+network.setInput(cv2.dnn.blobFromImage(boxed))
 boxes, scores = network.forward(["boxes", "scores"])
 ```
-`model.onnx` takes 1×3×{size}×{size} RGB values from 0 to 255 (opset {opset}). Non-maximum suppression is not part of it:
+`model.onnx` takes 1×3×{height}×{width} RGB values from 0 to 255 (opset {opset}). Non-maximum suppression is not part of it:
 `run.select(boxes[0], scores[0], 0.25, 0.5, 100, 1000)` does it, and `run.unletterbox` maps boxes back to the image."""

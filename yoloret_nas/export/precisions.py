@@ -81,4 +81,4 @@ def write_precision(
     if precision == "fp16":
         export_decoded(network, decoding, path, opset=opset, is_half=True)
     else:
-        quantise(folder / ONNX_FILE, path, spread(calibration, NUM_CALIBRATION), input_size=decoding.input_size)
+        quantise(folder / ONNX_FILE, path, spread(calibration, NUM_CALIBRATION), input_hw=decoding.input_hw)

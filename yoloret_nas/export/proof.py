@@ -183,8 +183,8 @@ def _compare(
     decoded = Decoded(network, decoding).eval()
     box_px, score = 0.0, 0.0
     for sample in samples:
-        square, _ = letterbox(sample.load(), decoding.input_size)
-        images = np.ascontiguousarray(square.transpose(2, 0, 1)[None], dtype=np.float32)
+        boxed, _ = letterbox(sample.load(), decoding.input_hw)
+        images = np.ascontiguousarray(boxed.transpose(2, 0, 1)[None], dtype=np.float32)
         with torch.no_grad():
             boxes, scores = (values.numpy() for values in decoded(torch.from_numpy(images)))
         their_boxes, their_scores = detector.network(images)

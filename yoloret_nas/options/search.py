@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spaces.aspect import parse_aspect
 from yoloret_nas.options.choices import KEPT, RECIPES, SAMPLERS, SPACES
 from yoloret_nas.options.data import check_data, data_name, name_of
 from yoloret_nas.options.values import OptionError, check_at_least, check_choice, check_folder
@@ -69,6 +70,7 @@ class SearchOptions:
 
     Raises:
         OptionError: one has a value that it does not take.
+        ArchitectureError: the aspect is none.
     """
 
     budget: int
@@ -78,6 +80,7 @@ class SearchOptions:
     max_latency: float | None
     """In milliseconds."""
     space: str | None
+    aspect: str | None = None
     study: str | None
     epochs: int | None
     recipe: "RecipeName | None"
@@ -107,6 +110,8 @@ class SearchOptions:
             batch_size=self.batch_size,
             workers=self.workers,
         )
+        if self.aspect is not None:
+            parse_aspect(self.aspect)
         check_at_least(0, seed=self.seed, refit=self.refit, repeats=self.repeats)
         check_choice("recipe", self.recipe, RECIPES)
         check_choice("keep", self.keep, KEPT)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from spaces.aspect import parse_aspect
 from yoloret_nas.options.choices import DEFAULT_EPOCHS, RECIPES
 from yoloret_nas.options.complete import complete_path
 from yoloret_nas.options.data import DATA_HELP, check_data
@@ -31,6 +32,7 @@ class TrainingOptions:
 
     Raises:
         OptionError: one has a value that it does not take.
+        ArchitectureError: the aspect is none.
     """
 
     data: str
@@ -39,6 +41,7 @@ class TrainingOptions:
     epochs: int | None
     batch_size: int | None
     input_size: int | None
+    aspect: str | None = None
     weights: Literal["auto", "imagenet", "random"]
     weights_dir: Path | None
     precision: "Precision"
@@ -49,6 +52,8 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         check_at_least(1, epochs=self.epochs, batch_size=self.batch_size)
         check_at_least(32, input_size=self.input_size)
+        if self.aspect is not None:
+            parse_aspect(self.aspect)
         check_choice("recipe", self.recipe, RECIPES)
         check_choice("weights", self.weights, _WEIGHTS)
         check_choice("precision", self.precision, _PRECISIONS)
@@ -115,7 +120,10 @@ def training_options(
         weights: What its initial weights are, in words.
     """
     own = (
-        click.option("--input-size", type=click.IntRange(32), default=None, help=f"Pixels.  [default: {input_size}]"),
+        click.option(
+            "--input-size", type=click.IntRange(32), default=None, help=f"Longer side, pixels.  [default: {input_size}]"
+        ),
+        click.option("--aspect", help="Width to height of the input, as 16:9.  [default: the network's own]"),
         click.option("--weights", type=click.Choice(_WEIGHTS), default="auto", help=f"Initial weights: {weights}."),
     )
 

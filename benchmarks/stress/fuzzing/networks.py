@@ -54,7 +54,7 @@ def exports(folder: Path) -> Attempt:
     export_decoded(network, decoding, model, opset=13)
     whole = model.read_bytes()
     small = _small_onnx()
-    described = {"class_names": _CLASSES, "input_size": 32, "letterbox_rgb": PAD_RGB}
+    described: dict[str, Any] = {"class_names": _CLASSES, "input_hw": [32, 32], "letterbox_rgb": PAD_RGB}
     described |= {"model.onnx": {"input": "images", "boxes": "boxes", "scores": "scores", "opset": 13}}
 
     def attempt(rng: Random) -> None:
@@ -201,7 +201,7 @@ def _break_values(values: dict[str, Any], rng: Random) -> dict[str, Any]:
 
 def _make() -> tuple[Any, Decoding]:
     torch.manual_seed(0)
-    decoding = Decoding(anchors=_ANCHORS, coding="bounded", class_names=_CLASSES, input_size=32)
+    decoding = Decoding(anchors=_ANCHORS, coding="bounded", class_names=_CLASSES, input_hw=(32, 32))
     return build_network(_ARCHITECTURE, num_classes=len(_CLASSES)).eval(), decoding
 
 

@@ -6,6 +6,7 @@ prior mean of the new study's model, with a coefficient that the new trainings c
 that says nothing is shrunk to nothing, and one that contradicts the trainings loses its weight, or gets a negative one.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -100,6 +101,8 @@ class Belief:
         self._prior = prior
         self._encoder = encoder
         self._seed = seed
+        aspects = Counter(one.architecture.aspect for one in prior.trials)
+        self._aspects, self._usual_aspect = frozenset(aspects), max(aspects, key=aspects.__getitem__)
 
     def of(self, architectures: Sequence[Architecture]) -> FloatArray:
         """Return what it expects of N architectures, (N,): mean 0, standard deviation the share of variance it explains.
@@ -107,7 +110,8 @@ class Belief:
         A posterior mean would have the square root of that share. The smaller figure is the more cautious one.
         """
         known = {one.architecture.key: one.architecture for one in self._prior.trials}
-        known |= {one.key: one for one in architectures}
+        asked = [self._at_known_aspect(one) for one in architectures]
+        known |= {one.key: one for one in asked}
         place = {key: index for index, key in enumerate(known)}
         latency_ms = np.full(len(place), np.nan)
         observations = []
@@ -117,10 +121,15 @@ class Belief:
             observations.append(Observation(candidate=index, ap=one.ap, ap_std=one.ap_std, latency_ms=one.latency_ms))
         candidates = self._encoder.encode(list(known.values()))
         _, model = fit_to_observations(candidates, observations, latency_ms=latency_ms, scales=_SCALES, seed=self._seed)
-        wanted = [place[one.key] for one in architectures]
+        wanted = [place[one.key] for one in asked]
         ap, doubt = model.mean[wanted], float((model.std[wanted] ** 2).mean()) + model.noise_std**2
         explained = float(ap.var()) / (float(ap.var()) + doubt)
         return np.asarray((ap - ap.mean()) / max(float(ap.std()), 1e-9) * explained)
+
+    def _at_known_aspect(self, architecture: Architecture) -> Architecture:
+        """Return an architecture with an aspect of the earlier study's, whose images had other shapes."""
+        known = architecture.aspect in self._aspects
+        return architecture if known else architecture.replace(aspect=self._usual_aspect)
 
 
 def weighed(beliefs: FloatArray) -> FloatArray:

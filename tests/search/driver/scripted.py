@@ -330,13 +330,13 @@ class Runs:
     status: list[str] = field(default_factory=list)
 
 
-def write_yolo(folder: Path, *, num_train: int) -> Path:
+def write_yolo(folder: Path, *, num_train: int, size: tuple[int, int] = (32, 32)) -> Path:
     """Write a YOLO folder of small grey images with one object each."""
     for split, count in (("train", num_train), ("val", 1)):
         for kind in ("images", "labels"):
             (folder / kind / split).mkdir(parents=True, exist_ok=True)
         for number in range(count):
-            Image.new("RGB", (32, 32), "grey").save(folder / "images" / split / f"{number}.png")
+            Image.new("RGB", size, "grey").save(folder / "images" / split / f"{number}.png")
             (folder / "labels" / split / f"{number}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
     (folder / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [thing]\n")
     return folder

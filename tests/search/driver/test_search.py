@@ -686,6 +686,57 @@ def test_a_study_does_not_go_on_with_other_training(
         search(settings(train=other))
 
 
+def aspects(result: RunResult) -> set[str]:
+    return {record.architecture.aspect for record in result.summary.records}
+
+
+def test_networks_get_inputs_of_the_images_shape_and_keep_it(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, tmp_path: Path
+) -> None:
+    data = str(write_yolo(tmp_path / "data", num_train=3, size=(64, 36)))
+    view = RecordingView()
+    first = run_search(settings(dataset=data, budget=2), executor=ScriptedExecutor(), view=view)
+    assert aspects(first) == {"16:9"}
+    said = [note for note in view.notices if "16:9" in note]
+    assert said == ["networks get inputs of 16:9, the shape of the images (--aspect 1:1 for square ones)"]
+    # As it began, whatever the images are now.
+    data = str(write_yolo(tmp_path / "data", num_train=3, size=(36, 64)))
+    again = settings(dataset=data, budget=3, accept_changed_data=True)
+    assert aspects(search(again)) == {"16:9"}
+    with pytest.raises(StudyError, match=r"space\.aspect was 16:9, is 9:16 \(--aspect\)"):
+        search(dataclasses.replace(again, aspect="9:16"))
+
+
+def test_a_study_from_before_there_were_other_shapes_goes_on_with_squares(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = str(write_yolo(tmp_path / "data", num_train=3, size=(64, 36)))
+    with monkeypatch.context() as patch:
+        patch.setattr("search.driver.search.with_input_aspect", lambda given, dataset, notice: given)
+        search(settings(dataset=data, budget=1))
+    assert aspects(search(settings(dataset=data, budget=3))) == {"1:1"}
+
+
+def test_what_the_user_or_the_space_says_of_the_shape_comes_before_the_images(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, tmp_path: Path
+) -> None:
+    data = str(write_yolo(tmp_path / "data", num_train=3, size=(64, 36)))
+    asked = settings(name="asked", dataset=data, budget=1, aspect="1:1")
+    assert aspects(search(asked)) == {"1:1"}
+    own = SPACE.with_aspects(("4:3",))
+    assert aspects(search(settings(name="own", dataset=data, budget=1, space=own))) == {"4:3"}
+    both = settings(name="both", dataset=data, budget=1, space=own, aspect="3:2")
+    assert both.space.size == own.size
+    assert aspects(search(both)) == {"3:2"}
+    with pytest.raises(StudyError, match=r"space\.aspect was 3:2, is 4:3 \(--aspect\)"):
+        search(dataclasses.replace(both, space=own, aspect=None))
+    with pytest.raises(StudyError, match=r"space\.aspect was 1:1, is 3:2 \(--aspect\)"):
+        search(dataclasses.replace(asked, aspect="3:2"))
+    listed = SPACE.with_aspects(("1:1", "3:2")).with_aspects(("1:1",))  # as a file may list what is a square anyway
+    assert "aspect" in listed.axes
+    assert aspects(search(dataclasses.replace(asked, space=listed, aspect=None, budget=2))) == {"1:1"}
+
+
 def test_how_much_of_the_machine_a_training_takes_may_change(
     settings: MakeSettings, device: StandInDevice, tracking: Runs
 ) -> None:

@@ -58,6 +58,13 @@ def test_every_neck_and_head_is_counted(
     check(architecture, num_classes=3)
 
 
+@pytest.mark.parametrize("aspect", ["4:3", "9:16"])
+@pytest.mark.parametrize("backbone", ["mobilenetv3_small_050", "efficientnet_b3"])  # with squeeze-excite
+def test_an_input_that_is_no_square_is_counted(backbone: str, aspect: str) -> None:
+    truncation = {"mobilenetv3_small_050": 11, "efficientnet_b3": 20}[backbone]
+    check(Architecture(backbone=backbone, truncation=truncation, input_size=160, aspect=aspect), num_classes=3)
+
+
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("width", [1, 3])
 def test_the_narrowest_heads_run(head: HeadName, width: int) -> None:
@@ -72,4 +79,4 @@ def check(architecture: Architecture, *, num_classes: int) -> None:
         network = build_network(architecture, num_classes=num_classes)
     cost = count_cost(architecture, num_classes=num_classes)
     assert cost.params == count_params(network)
-    assert cost.macs == count_macs(network, input_size=architecture.input_size)
+    assert cost.macs == count_macs(network, input_hw=architecture.input_hw)

@@ -38,7 +38,7 @@ def test_presets_count_as_the_authors_code_does(name: str, values: int, backbone
         network = build_network(PRESETS[name], num_classes=20)
     assert _num_values(network) == values
     assert _num_values(network.backbone) == backbone_values
-    assert count_macs(network, input_size=PRESETS[name].input_size) / 1e9 == pytest.approx(gmacs, abs=6e-4)
+    assert count_macs(network, input_hw=PRESETS[name].input_hw) / 1e9 == pytest.approx(gmacs, abs=6e-4)
 
 
 def test_rfcr_computes_what_the_authors_code_does() -> None:
@@ -213,14 +213,14 @@ def test_macs_agree_with_an_independent_counter() -> None:
             images = torch.zeros(1, 3, architecture.input_size, architecture.input_size)
         with FlopCounterMode(display=False) as counter:
             network(images)
-        ours = count_macs(network, input_size=architecture.input_size)
+        ours = count_macs(network, input_hw=architecture.input_hw)
         assert ours == pytest.approx(counter.get_total_flops() / 2, rel=0.01)
 
 
 def test_macs_and_params_of_one_convolution() -> None:
     convolution = torch.nn.Conv2d(4, 8, 3, padding=1, groups=2)
     stack = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1, stride=2, bias=False), convolution)
-    assert count_macs(stack, input_size=10) == 5 * 5 * 4 * 3 + 5 * 5 * 8 * 2 * 9
+    assert count_macs(stack, input_hw=(10, 10)) == 5 * 5 * 4 * 3 + 5 * 5 * 8 * 2 * 9
     assert count_params(stack) == 12 + 8 * 2 * 9 + 8
 
 
@@ -257,7 +257,7 @@ def _fingerprint(architecture: Architecture) -> tuple[object, ...]:
     images = torch.randn(2, 3, architecture.input_size, architecture.input_size)
     outputs = network(images)
     sums = tuple(round(float(output.detach().double().abs().sum()), 6) for output in outputs)
-    return count_params(network), count_macs(network, input_size=architecture.input_size), sums
+    return count_params(network), count_macs(network, input_hw=architecture.input_hw), sums
 
 
 def _load(network: YoloReT, weights: dict[str, torch.Tensor]) -> None:

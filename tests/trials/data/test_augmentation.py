@@ -29,19 +29,23 @@ def _scene(*, height: int = 90, width: int = 120) -> Labelled:
     return Labelled(image, boxes, np.array([0, 1]), np.array([False, True]))
 
 
-def test_defaults_are_the_letterbox() -> None:
+@pytest.mark.parametrize("input_hw", [(120, 120), (90, 160), (100, 120)])  # in which the image keeps its size
+def test_defaults_are_the_letterbox(input_hw: tuple[int, int]) -> None:
     scene = _scene()
-    result = augment(scene, 120, settings=AugmentSettings(), rng=np.random.default_rng(0))
-    expected, place = letterbox(scene.image, 120)
+    result = augment(scene, input_hw, settings=AugmentSettings(), rng=np.random.default_rng(0))
+    expected, place = letterbox(scene.image, input_hw)
     np.testing.assert_array_equal(result.image, expected)
     np.testing.assert_allclose(result.boxes, letterbox_boxes(scene.boxes, place), atol=1e-4)
     assert result.labels.tolist() == [0, 1]
     assert result.ignored.tolist() == [False, True]
 
 
+@pytest.mark.parametrize("input_hw", [(160, 160), (128, 160), (160, 96)])
 @pytest.mark.parametrize("seed", range(25))
-def test_boxes_follow_the_pixels(seed: int) -> None:
-    result = augment(_scene(), 160, settings=GEOMETRY, rng=np.random.default_rng(seed))
+def test_boxes_follow_the_pixels(seed: int, input_hw: tuple[int, int]) -> None:
+    result = augment(_scene(), input_hw, settings=GEOMETRY, rng=np.random.default_rng(seed))
+    assert result.image.shape == (*input_hw, 3)
+    assert (result.boxes[:, 2:] <= input_hw[::-1]).all()
     for box in result.boxes:
         left, top, right, bottom = box.round().astype(int)
         inside = result.image[top:bottom, left:right, 0]
@@ -51,12 +55,13 @@ def test_boxes_follow_the_pixels(seed: int) -> None:
         assert (result.image.min(axis=2) > 127).sum() == pytest.approx(covered, rel=0.06)
 
 
+@pytest.mark.parametrize("input_hw", [(160, 160), (128, 160), (160, 96)])
 @pytest.mark.parametrize("seed", range(15))
-def test_mosaic_boxes_follow_the_pixels(seed: int) -> None:
+def test_mosaic_boxes_follow_the_pixels(seed: int, input_hw: tuple[int, int]) -> None:
     settings = replace(GEOMETRY, mosaic=1.0)
     scene = _scene()._replace(ignored=np.zeros(2, np.bool_))
-    result = augment_mosaic([scene] * 4, 160, settings=settings, rng=np.random.default_rng(seed))
-    assert result.image.shape == (160, 160, 3)
+    result = augment_mosaic([scene] * 4, input_hw, settings=settings, rng=np.random.default_rng(seed))
+    assert result.image.shape == (*input_hw, 3)
     assert len(result.boxes) == len(result.labels) == len(result.ignored)
     for left, top, right, bottom in result.boxes.round().astype(int):
         assert (result.image[top:bottom, left:right, 0] > 127).mean() > 0.85
@@ -65,7 +70,7 @@ def test_mosaic_boxes_follow_the_pixels(seed: int) -> None:
 @pytest.mark.parametrize("settings", [modern_augmentation(), paper_augmentation(), GEOMETRY])
 def test_same_generator_same_result(settings: AugmentSettings) -> None:
     first, second, other = (
-        augment(_scene(), 96, settings=settings, rng=np.random.default_rng(seed)) for seed in (3, 3, 4)
+        augment(_scene(), (96, 96), settings=settings, rng=np.random.default_rng(seed)) for seed in (3, 3, 4)
     )
     np.testing.assert_array_equal(first.image, second.image)
     np.testing.assert_array_equal(first.boxes, second.boxes)
@@ -75,7 +80,7 @@ def test_same_generator_same_result(settings: AugmentSettings) -> None:
 def test_flips_twice_are_none() -> None:
     scene, settings = _scene(width=90), AugmentSettings(flip_horizontal=1.0, flip_vertical=1.0)
     scene = scene._replace(boxes=scene.boxes[:1], labels=scene.labels[:1], ignored=scene.ignored[:1])
-    once = augment(scene, 90, settings=settings, rng=np.random.default_rng(0))
+    once = augment(scene, (90, 90), settings=settings, rng=np.random.default_rng(0))
     np.testing.assert_array_equal(once.image, scene.image[::-1, ::-1])
     np.testing.assert_allclose(once.boxes, [[40, 30, 80, 70]])
 
@@ -84,11 +89,11 @@ def test_objects_left_too_small_are_dropped() -> None:
     settings = AugmentSettings(scale=(2.0, 2.0), placement=1.0, min_visible=0.5)
     for seed in range(20):
         scene = _scene(width=90)._replace(ignored=np.zeros(2, np.bool_))
-        result = augment(scene, 90, settings=settings, rng=np.random.default_rng(seed))
+        result = augment(scene, (90, 90), settings=settings, rng=np.random.default_rng(seed))
         areas = (result.boxes[:, 2:] - result.boxes[:, :2]).prod(axis=1)
         whole = np.array([1600, 1800])[result.labels] * 4
         assert (areas >= 0.5 * whole - 1).all()
-    tiny = augment(scene, 4, settings=AugmentSettings(min_side_px=2.0), rng=np.random.default_rng(0))
+    tiny = augment(scene, (4, 4), settings=AugmentSettings(min_side_px=2.0), rng=np.random.default_rng(0))
     assert len(tiny.boxes) == 0
 
 
@@ -99,27 +104,27 @@ def test_ignored_boxes_stay_while_any_of_them_is_inside(seed: int) -> None:
     scene = scene._replace(boxes=np.array([[0, 0, 90, 90], [70, 40, 71, 85]], np.float32))
     settings = AugmentSettings(scale=(4.0, 4.0), placement=1.0, min_visible=0.6)
     rngs = [np.random.default_rng(seed) for _ in range(2)]
-    assert len(augment(scene._replace(ignored=np.zeros(2, bool)), 90, settings=settings, rng=rngs[0]).boxes) == 0
-    result = augment(scene._replace(ignored=np.ones(2, bool)), 90, settings=settings, rng=rngs[1])
+    assert len(augment(scene._replace(ignored=np.zeros(2, bool)), (90, 90), settings=settings, rng=rngs[0]).boxes) == 0
+    result = augment(scene._replace(ignored=np.ones(2, bool)), (90, 90), settings=settings, rng=rngs[1])
     assert result.boxes[0].tolist() == [0, 0, 90, 90]
     assert (result.boxes[:, 2:] > result.boxes[:, :2]).all()
 
 
 def test_a_thin_ignored_box_stays() -> None:
     given = _scene()._replace(boxes=np.array([[10, 20, 11, 60], [70, 40, 71, 85]], np.float32))
-    result = augment(given, 120, settings=AugmentSettings(), rng=np.random.default_rng(0))
+    result = augment(given, (120, 120), settings=AugmentSettings(), rng=np.random.default_rng(0))
     assert result.labels.tolist() == [1]  # the object is dropped
 
 
 def test_objects_beyond_the_limit_are_ignored() -> None:
     settings = AugmentSettings(max_boxes=1)
     scene = _scene()._replace(ignored=np.zeros(2, np.bool_))
-    results = [augment(scene, 90, settings=settings, rng=np.random.default_rng(seed)) for seed in range(20)]
+    results = [augment(scene, (90, 90), settings=settings, rng=np.random.default_rng(seed)) for seed in range(20)]
     assert {tuple(result.ignored.tolist()) for result in results} == {(False, True), (True, False)}
     assert {tuple(result.labels.tolist()) for result in results} == {(0, 1)}
     ignored = _scene()._replace(ignored=np.array([True, False]))
     for seed in range(20):  # it stays, beside the one object: left out it would be trained as background
-        result = augment(ignored, 90, settings=settings, rng=np.random.default_rng(seed))
+        result = augment(ignored, (90, 90), settings=settings, rng=np.random.default_rng(seed))
         assert result.labels.tolist() == [0, 1]
         assert result.ignored.tolist() == [True, False]
 
@@ -127,22 +132,24 @@ def test_objects_beyond_the_limit_are_ignored() -> None:
 def test_image_without_boxes() -> None:
     empty = Labelled(_scene().image, np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.bool_))
     for settings in (modern_augmentation(), paper_augmentation()):
-        assert augment(empty, 64, settings=settings, rng=np.random.default_rng(0)).boxes.shape == (0, 4)
-    joined = augment_mosaic([empty] * 4, 64, settings=modern_augmentation(), rng=np.random.default_rng(0))
+        assert augment(empty, (64, 64), settings=settings, rng=np.random.default_rng(0)).boxes.shape == (0, 4)
+    joined = augment_mosaic([empty] * 4, (64, 64), settings=modern_augmentation(), rng=np.random.default_rng(0))
     assert joined.boxes.shape == (0, 4)
 
 
 def test_grey_stays_grey_under_hue_and_saturation() -> None:
     grey = Labelled(np.full((32, 32, 3), 90, np.uint8), *_scene()[1:])
     settings = AugmentSettings(hue=90, saturation=0.8)
-    result = augment(grey, 32, settings=settings, rng=np.random.default_rng(1))
+    result = augment(grey, (32, 32), settings=settings, rng=np.random.default_rng(1))
     assert np.abs(result.image.astype(int) - 90).max() <= 1
 
 
 def test_hue_turns_colours() -> None:
     red = np.zeros((32, 32, 3), np.uint8)
     red[..., 0] = 200
-    turned = augment(Labelled(red, *_scene()[1:]), 32, settings=AugmentSettings(hue=120), rng=np.random.default_rng(5))
+    turned = augment(
+        Labelled(red, *_scene()[1:]), (32, 32), settings=AugmentSettings(hue=120), rng=np.random.default_rng(5)
+    )
     assert turned.image[0, 0, 1:].max() > 60
 
 
@@ -170,7 +177,7 @@ def test_an_image_is_warped_and_coloured_at_most_once(
     for name, counted in passes.items():
         monkeypatch.setattr(cv2, name, counted)
     for seed in range(15):
-        augment(_scene(), 320, settings=settings, rng=np.random.default_rng(seed))
+        augment(_scene(), (320, 320), settings=settings, rng=np.random.default_rng(seed))
     assert passes["warpAffine"].call_count == 15
     assert all(counted.call_count <= 15 for counted in passes.values())
 
@@ -178,6 +185,6 @@ def test_an_image_is_warped_and_coloured_at_most_once(
 def test_a_shrunk_image_gives_the_same_boxes() -> None:
     scene = _scene()
     half = Labelled(cv2.resize(scene.image, (60, 45)), scene.boxes / 2, scene.labels, scene.ignored)
-    whole, shrunk = (augment(s, 96, settings=GEOMETRY, rng=np.random.default_rng(7)) for s in (scene, half))
+    whole, shrunk = (augment(s, (96, 96), settings=GEOMETRY, rng=np.random.default_rng(7)) for s in (scene, half))
     np.testing.assert_allclose(whole.boxes, shrunk.boxes, atol=1e-3)
-    assert fit_letterbox((90, 120), 96).scale * 2 == fit_letterbox((45, 60), 96).scale
+    assert fit_letterbox((90, 120), (96, 96)).scale * 2 == fit_letterbox((45, 60), (96, 96)).scale

@@ -70,10 +70,12 @@ def _batches(
     return result
 
 
-def test_batch_has_the_stated_shapes() -> None:
-    batch = _batches(TrainingBatches(SAMPLES, 96, augmentation=modern_augmentation()))[0]
+@pytest.mark.parametrize("mosaic", [0.0, 1.0])
+def test_batch_has_the_stated_shapes(mosaic: float) -> None:
+    settings = replace(modern_augmentation(), mosaic=mosaic)
+    batch = _batches(TrainingBatches(SAMPLES, (64, 96), augmentation=settings))[0]
     count = len(batch.labels)
-    assert (batch.images.shape, batch.images.dtype) == ((3, 3, 96, 96), torch.uint8)
+    assert (batch.images.shape, batch.images.dtype) == ((3, 3, 64, 96), torch.uint8)
     assert (batch.boxes.shape, batch.boxes.dtype) == ((count, 4), torch.float32)
     assert (batch.labels.dtype, batch.image_index.dtype, batch.ignored.dtype) == (torch.int64, torch.int64, torch.bool)
     assert batch.image_index.tolist() == sorted(batch.image_index.tolist())
@@ -81,14 +83,14 @@ def test_batch_has_the_stated_shapes() -> None:
 
 
 def test_batch_without_boxes() -> None:
-    batch = collate([TrainingBatches([_without_boxes(SAMPLES[0])], 64, augmentation=AugmentSettings())[0]] * 2)
+    batch = collate([TrainingBatches([_without_boxes(SAMPLES[0])], (64, 64), augmentation=AugmentSettings())[0]] * 2)
     assert batch.boxes.shape == (0, 4)
     assert batch.image_index.shape == (0,)
 
 
 def test_items_change_with_epoch_and_seed_alone() -> None:
     first, again, other_seed = (
-        TrainingBatches(SAMPLES, 64, augmentation=modern_augmentation(), seed=seed) for seed in (1, 1, 2)
+        TrainingBatches(SAMPLES, (64, 64), augmentation=modern_augmentation(), seed=seed) for seed in (1, 1, 2)
     )
     torch.testing.assert_close(first[3], again[3])
     assert not torch.equal(first[3].image, other_seed[3].image)
@@ -103,7 +105,7 @@ def test_items_change_with_epoch_and_seed_alone() -> None:
 def test_workers_that_outlive_an_epoch_give_the_same(mosaic: float) -> None:
     settings = replace(modern_augmentation(), mosaic=mosaic)
     alone, shared = (
-        _batches(TrainingBatches(SAMPLES, 64, augmentation=settings), num_workers=n, epochs=2) for n in (0, 2)
+        _batches(TrainingBatches(SAMPLES, (64, 64), augmentation=settings), num_workers=n, epochs=2) for n in (0, 2)
     )
     for one, other in zip(alone, shared, strict=True):
         torch.testing.assert_close(tuple(one), tuple(other))
@@ -111,28 +113,28 @@ def test_workers_that_outlive_an_epoch_give_the_same(mosaic: float) -> None:
 
 def test_scoring_is_exact_in_original_pixels() -> None:
     sample = _counting_sample([])
-    item = ScoringBatches([sample], 96)[0]
-    place = fit_letterbox(sample.size_hw, 96)
+    item = ScoringBatches([sample], (32, 96))[0]
+    place = fit_letterbox(sample.size_hw, (32, 96))
     np.testing.assert_allclose(item.boxes.numpy(), letterbox_boxes(sample.boxes, place))
     np.testing.assert_allclose(unletterbox_boxes(item.boxes, place).numpy(), sample.boxes, atol=1e-4)
     assert item.ignored.tolist() == [True]
-    assert item.image.shape == (3, 96, 96)
+    assert item.image.shape == (3, 32, 96)
 
 
 def test_large_images_are_kept_shrunk_and_boxes_agree() -> None:
     calls: list[int] = []
-    dataset = TrainingBatches([_counting_sample(calls)], 32, augmentation=AugmentSettings())
+    dataset = TrainingBatches([_counting_sample(calls)], (32, 32), augmentation=AugmentSettings())
     item = dataset[0]
     assert dataset._load(0).image.shape == (10, 32, 3)
-    expected = letterbox_boxes(_counting_sample([]).boxes, fit_letterbox((60, 200), 32))
+    expected = letterbox_boxes(_counting_sample([]).boxes, fit_letterbox((60, 200), (32, 32)))
     np.testing.assert_allclose(item.boxes.numpy(), expected, atol=0.5)
 
 
 @pytest.mark.parametrize(("cache_mib", "num_loads"), [(1, 1), (0, 3)])
 def test_images_are_decoded_once_within_the_bound(cache_mib: int, num_loads: int) -> None:
     for make in (
-        lambda sample: TrainingBatches([sample], 64, augmentation=modern_augmentation(), cache_mib=cache_mib),
-        lambda sample: ScoringBatches([sample], 64, cache_mib=cache_mib),
+        lambda sample: TrainingBatches([sample], (64, 64), augmentation=modern_augmentation(), cache_mib=cache_mib),
+        lambda sample: ScoringBatches([sample], (64, 64), cache_mib=cache_mib),
     ):
         calls: list[int] = []
         dataset = make(_counting_sample(calls))
@@ -149,7 +151,7 @@ def test_a_training_image_is_decoded_once_for_all_workers(tmp_path: Path, num_wo
         return np.full((60, 200, 3), 100 + ord(name), np.uint8)  # brighter than the border
 
     samples = [replace(_counting_sample([]), name=name, load=partial(load, name)) for name in "abcdef"]
-    dataset = TrainingBatches(samples, 64, augmentation=AugmentSettings())
+    dataset = TrainingBatches(samples, (64, 64), augmentation=AugmentSettings())
     batches = _batches(dataset, num_workers=num_workers, epochs=4, sampler=ThereAndBack(len(samples)))
     assert sorted(path.name[0] for path in tmp_path.iterdir()) == list("abcdef")
     assert all(path.read_text() == "x" for path in tmp_path.iterdir())
@@ -162,19 +164,19 @@ def test_a_training_image_is_decoded_once_for_all_workers(tmp_path: Path, num_wo
 def test_a_file_that_has_changed_its_size_is_read_and_not_kept() -> None:
     calls: list[int] = []
     sample = replace(_counting_sample(calls), size_hw=(60, 100))
-    dataset = TrainingBatches([sample], 64, augmentation=AugmentSettings())
+    dataset = TrainingBatches([sample], (64, 64), augmentation=AugmentSettings())
     assert all((dataset[0].image == 7).any() for _ in range(2))
     assert len(calls) == 2
 
 
 def test_cache_bound_is_checked() -> None:
     with pytest.raises(ValueError, match="cache_mib is -1"):
-        ScoringBatches(SAMPLES, 64, cache_mib=-1)
+        ScoringBatches(SAMPLES, (64, 64), cache_mib=-1)
 
 
 def test_full_cache_stays_within_its_bound() -> None:
     samples = [_counting_sample([], height=600, width=600) for _ in range(4)]
-    dataset = ScoringBatches(samples, 416, cache_mib=1)  # two images of 0.5 MiB fit
+    dataset = ScoringBatches(samples, (416, 416), cache_mib=1)  # two images of 0.5 MiB fit
     for index in range(4):
         dataset[index]
     assert dataset._cache.num_kept == 2

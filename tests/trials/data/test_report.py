@@ -166,16 +166,27 @@ def test_sizes_are_those_of_the_spaces_a_search_takes_by_default() -> None:
     assert {name: SPACES[name]().axes["input_size"] for name in SIZES_BY_SPACE} == SIZES_BY_SPACE
 
 
-@pytest.mark.parametrize(("width", "num_others", "is_noted"), [(97, 0, True), (96, 0, False), (97, 40, False)])
-def test_elongated_images(tmp_path: Path, write_image, write_coco, width: int, num_others: int, is_noted: bool) -> None:
-    names = ["long.jpg", *(f"{n}.jpg" for n in range(1 + num_others))]
-    path = write_coco("train.json", names, [(0, 3, [1, 1, 40, 40])])
-    for name in names:
-        write_image(path.parent / name, width=64 if name != "long.jpg" else width)
-    path.write_text(path.read_text().replace('long.jpg", "width": 64', f'long.jpg", "width": {width}'))
-    report = describe_dataset(open_dataset(str(path)))
-    assert sum(split.num_elongated for split in report.splits.values()) == (width == 97)
-    assert any("one side over twice as long" in note for note in report.notes) == is_noted
+@pytest.mark.parametrize(
+    ("widths", "aspect", "num_half_empty", "is_noted"),
+    [
+        ([64] * 40 + [129], "4:3", 1, False),
+        ([64] * 40 + [128], "4:3", 0, False),
+        ([64] * 20 + [129] * 2 + [20] * 2, "1:1", 4, True),
+    ],
+)
+def test_images_that_leave_half_of_the_input_to_margins(
+    tmp_path: Path, write_image, write_coco, widths: list[int], aspect: str, num_half_empty: int, is_noted: bool
+) -> None:
+    names = [f"{number:02d}.jpg" for number in range(len(widths))]
+    paths = [write_coco(f"{split}.json", names, [(0, 3, [1, 1, 10, 40])]) for split in ("train", "val")]
+    for name, width in zip(names, widths, strict=True):
+        write_image(paths[0].parent / name, width=width)
+        for path in paths:
+            path.write_text(path.read_text().replace(f'{name}", "width": 64', f'{name}", "width": {width}'))
+    report = describe_dataset(open_dataset(str(tmp_path)))
+    assert report.aspect == aspect
+    assert report.splits["train"].num_half_empty == num_half_empty
+    assert any(f"half of a network's input of {aspect} to the margins" in note for note in report.notes) == is_noted
 
 
 def test_command_converts(small: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def clustered(num_boxes: int, seed: int = 0) -> list[tuple[float, float]]:
 
 
 def fit(sizes: list[tuple[float, float]], *, seed: int = 0) -> Anchors:
-    return fit_anchors(_samples(sizes), input_size=400, output_strides=(8, 16, 32), seed=seed)
+    return fit_anchors(_samples(sizes), input_hw=(400, 400), output_strides=(8, 16, 32), seed=seed)
 
 
 @pytest.mark.parametrize("num_boxes", [300, 4001, 9000])
@@ -59,7 +59,7 @@ def test_a_centre_without_boxes_stays_where_it_is_and_one_with_a_single_box_move
 def test_where_a_box_lies_does_not_matter() -> None:
     sample = _samples(clustered(300))[0]
     moved = replace(sample, boxes=sample.boxes + np.float32(50))
-    fits = [fit_anchors([one], input_size=400, output_strides=(8, 16, 32)) for one in (sample, moved)]
+    fits = [fit_anchors([one], input_hw=(400, 400), output_strides=(8, 16, 32)) for one in (sample, moved)]
     np.testing.assert_allclose(fits[0], fits[1], rtol=0.01)
 
 

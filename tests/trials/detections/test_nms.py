@@ -88,7 +88,7 @@ def test_equal_boxes_of_two_classes_both_stay_and_of_one_class_do_not() -> None:
 
 def test_detections_come_back_to_original_pixels_and_are_clipped() -> None:
     size_hw = (100, 300)
-    place = fit_letterbox(size_hw, 96)
+    place = fit_letterbox(size_hw, (96, 96))
     boxes = torch.tensor([[10.0, 20.0, 200.0, 90.0], [0.0, 0.0, 300.0, 100.0]])
     moved = torch.from_numpy(letterbox_boxes(boxes.numpy().astype(np.float32), place))
     moved[1] += torch.tensor([-9.0, -9.0, 9.0, 9.0])

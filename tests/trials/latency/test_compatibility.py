@@ -130,7 +130,7 @@ def test_the_int8_file_is_built_too(coding: str, tmp_path: Path) -> None:
     judge = _judge("8.2")
     export_decoded(make_network(coding), make_decoding(coding), tmp_path / "model.onnx", opset=13)
     samples = make_shapes(ShapesSettings(num_train=4, num_val=1, size=64)).splits["train"]
-    quantise(tmp_path / "model.onnx", tmp_path / "int8.onnx", samples, input_size=64)
+    quantise(tmp_path / "model.onnx", tmp_path / "int8.onnx", samples, input_hw=(64, 64))
     assert judge.installed is not None
     build_engine(judge.installed, (tmp_path / "int8.onnx").read_bytes(), capability=(8, 6))
 

@@ -37,6 +37,8 @@ def test_the_largest_of_each_kind_are_of_the_space_and_of_all_kinds() -> None:
 
 
 def test_spaces_whose_networks_cannot_share_are_refused() -> None:
+    with pytest.raises(SpaceError, match="has aspect 1:1, 4:3, and shared weights learn from images of one"):
+        check_shareable(SPACE.with_aspects(("1:1", "4:3")))
     with pytest.raises(SpaceError, match="space 'tiny' has 5 backbones, and weights are shared within one only"):
         check_shareable(tiny())
     two = replace(SPACE, backbones={"mobilenetv2_050": BackboneChoice(truncation=(14,), transfer=(0, 8))})

@@ -19,6 +19,7 @@ from tests.trials.test_trial import StandInDevice
 from trials.data import Dataset
 from trials.data.augmentation import AugmentSettings
 from trials.data.batches import Batch
+from trials.data.images.letterbox import PAD_RGB
 from trials.data.shapes import ShapesSettings, make_shapes
 from trials.one_shot.detector import shrink
 from trials.one_shot.losses import Losses
@@ -107,9 +108,9 @@ def test_a_job_of_slurm_trains_shared_weights_as_any_process_does(tmp_path: Path
 
 
 def test_a_step_shrinks_its_images_once_for_each_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes: list[int] = []
+    sizes: list[tuple[int, int]] = []
     monkeypatch.setattr(
-        "trials.one_shot.detector.shrink", lambda batch, size: sizes.append(size) or shrink(batch, size)
+        "trials.one_shot.detector.shrink", lambda batch, input_hw: sizes.append(input_hw) or shrink(batch, input_hw)
     )
     train(tmp_path, replace(SETTINGS, epochs=1))
     assert 0 < len(sizes) <= 4 * 2  # steps, input sizes
@@ -194,7 +195,7 @@ def test_a_loss_is_where_its_network_is() -> None:
     for head in ("fpn", "decoupled"):
         network = build_network(_largest().replace(head=head), num_classes=2)
         for device in ("cpu", "meta"):
-            loss = losses.loss(network, input_size=64, device=torch.device(device))
+            loss = losses.loss(network, input_hw=(64, 64), device=torch.device(device))
             assert [buffer.device.type for buffer in loss.buffers()] == [device]
 
 
@@ -208,13 +209,43 @@ def test_a_smaller_image_has_smaller_boxes_and_not_the_tiny_objects() -> None:
         ignored=torch.tensor([False, False, True]),
         sample_index=torch.tensor([3]),
     )
-    assert shrink(batch, 64) is batch
-    small = shrink(batch, 32)
+    assert shrink(batch, (64, 64)) is batch
+    small = shrink(batch, (32, 32))
     assert small.images.shape == (1, 3, 32, 32)
     assert (small.images.float() - 9).abs().max() == 0
     assert small.boxes.tolist() == [[0.0, 0.0, 16.0, 8.0], [4.0, 4.0, 5.5, 20.0]]
     assert (small.labels.tolist(), small.ignored.tolist()) == ([1, 2], [False, True])
     assert small.sample_index.tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    ("input_hw", "box"),
+    [
+        ((32, 48), [16.0, 4.0, 32.0, 28.0]),  # the same shape
+        ((48, 48), [16.0, 12.0, 32.0, 36.0]),  # margins of 8 px above and below
+        ((24, 48), [16.0, 0.0, 32.0, 24.0]),  # 4 px lost above and below
+    ],
+)
+def test_a_smaller_input_of_another_shape_has_margins_or_loses_edges(
+    input_hw: tuple[int, int], box: list[float]
+) -> None:
+    images = torch.full((1, 3, 64, 96), 9, dtype=torch.uint8)
+    images[:, :, 8:56, 32:64] = 200
+    batch = Batch(
+        images=images,
+        boxes=torch.tensor([[32.0, 8.0, 64.0, 56.0]]),
+        labels=torch.tensor([1]),
+        image_index=torch.tensor([0]),
+        ignored=torch.tensor([False]),
+        sample_index=torch.tensor([3]),
+    )
+    small = shrink(batch, input_hw)
+    assert small.images.shape == (1, 3, *input_hw)
+    assert small.boxes.tolist() == [box]
+    left, top, right, bottom = map(int, box)
+    assert (small.images[0, 0, top + 2 : bottom - 2, left + 2 : right - 2] == 200).all()
+    if input_hw[0] > 32:
+        assert tuple(small.images[0, :, 0, 0].tolist()) == PAD_RGB
 
 
 # --- as a trial's process does it -------------------------------------------------------------------------------------
@@ -264,7 +295,7 @@ def test_weights_and_scores_are_written_and_the_checkpoint_of_the_training_is_no
         read_shared(request.work_dir / SHARED_FILE), dataset, Losses(dataset, request.train), request.train
     )
     assert [scorer.score(one).ap for one, _ in scores] == pytest.approx([ap for _, ap in scores])
-    assert {size for _, size in scorer._loaders} == {sizes[-1]}
+    assert {size for _, size in scorer._loaders} == {(sizes[-1], sizes[-1])}
 
 
 def test_a_trial_begins_with_its_slice_of_the_shared_weights(make_request: MakeRequest, tmp_path: Path) -> None:

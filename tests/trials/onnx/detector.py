@@ -16,14 +16,14 @@ ARCHITECTURE = Architecture(backbone="mobilenetv3_small_050", truncation=11, hea
 CLASSES = ("circle", "square")
 
 
-def make_decoding(coding: str = "bounded") -> Decoding:
+def make_decoding(coding: str = "bounded", *, input_hw: tuple[int, int] = (64, 64)) -> Decoding:
     """Return anchors of some pixels at three strides; cells for distances."""
     anchors = tuple(((6.0 * k, 8.0 * k), (10.0 * k, 10.0 * k), (14.0 * k, 12.0 * k)) for k in (1, 2, 3))
     return Decoding(
         anchors=cell_anchors((8, 16, 32)) if coding == "distances" else anchors,
         coding=coding,  # type: ignore[arg-type]
         class_names=CLASSES,
-        input_size=64,
+        input_hw=input_hw,
     )
 
 
@@ -39,7 +39,7 @@ def make_network(coding: str = "bounded") -> YoloReT:
     return network
 
 
-def write_folder(folder: Path, *, opset: int = 13) -> None:
+def write_folder(folder: Path, *, opset: int = 13, input_hw: tuple[int, int] = (64, 64)) -> None:
     """Write what the runner needs."""
-    export_decoded(make_network(), make_decoding(), folder / "model.onnx", opset=opset)
-    write_json(folder / "detector.json", {"class_names": CLASSES, "input_size": 64, "letterbox_rgb": PAD_RGB})
+    export_decoded(make_network(), make_decoding(input_hw=input_hw), folder / "model.onnx", opset=opset)
+    write_json(folder / "detector.json", {"class_names": CLASSES, "input_hw": input_hw, "letterbox_rgb": PAD_RGB})

@@ -39,7 +39,7 @@ def test_the_file_says_what_goes_in_and_out(tmp_path: Path) -> None:
     write_folder(tmp_path)
     about = {entry.key: entry.value for entry in onnx.load(str(tmp_path / "model.onnx")).metadata_props}
     assert json.loads(about["classes"]) == list(CLASSES)
-    assert about["input"].startswith("images: 1×3×S×S float32, RGB from 0 to 255")
+    assert about["input"].startswith("images: 1×3×H×W float32, RGB from 0 to 255")
     assert set(about) == {"input", "boxes", "scores", "classes"}
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
 

@@ -52,10 +52,10 @@ def test_a_filled_file_agrees_with_pytorch(architecture: Architecture, tmp_path:
     assert read_opset(path) == DEFAULT_OPSET == 13
     onnx.checker.check_model(str(path), full_check=True)
     with pytest.raises(ExportError, match=r"model.onnx differs from PyTorch by"):
-        check_agreement(network, path, input_size=64)
+        check_agreement(network, path, input_hw=(64, 64))
     fill_weights(path, network)
     assert read_opset(path) == 13
-    check_agreement(network, path, input_size=64)
+    check_agreement(network, path, input_hw=(64, 64))
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["model.onnx"]
 
 
@@ -81,7 +81,7 @@ def test_the_operator_set_is_the_one_asked_for(tmp_path: Path, opset: int) -> No
     network = network_of(SMALL)
     fill_weights(tmp_path / "model.onnx", network)
     assert read_opset(tmp_path / "model.onnx") == opset
-    check_agreement(network, tmp_path / "model.onnx", input_size=64)
+    check_agreement(network, tmp_path / "model.onnx", input_hw=(64, 64))
 
 
 def test_an_exporter_that_writes_another_set_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,10 +106,10 @@ def test_equal_architectures_make_equal_files_whatever_the_random_state(tmp_path
 def test_exporting_leaves_the_network_as_it_was(tmp_path: Path) -> None:
     network = build_network(SMALL, num_classes=2).train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    export_onnx(network, tmp_path / "model.onnx", input_size=64)
+    export_onnx(network, tmp_path / "model.onnx", input_hw=(64, 64))
     assert network.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
-    check_agreement(network, tmp_path / "model.onnx", input_size=64)
+    check_agreement(network, tmp_path / "model.onnx", input_hw=(64, 64))
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_not_a_number_never_agrees(tmp_path: Path) -> None:
         next(network.parameters()).fill_(np.nan)
     fill_weights(tmp_path / "model.onnx", network)
     with pytest.raises(ExportError, match="differs from PyTorch by nan"):
-        check_agreement(network, tmp_path / "model.onnx", input_size=64)
+        check_agreement(network, tmp_path / "model.onnx", input_hw=(64, 64))
 
 
 @pytest.mark.slow
@@ -150,4 +150,4 @@ def test_the_presets_agree_at_their_own_size(name: str, tmp_path: Path) -> None:
     path, network = tmp_path / "model.onnx", network_of(PRESETS[name])
     export_for_timing(PRESETS[name], path, num_classes=3)
     fill_weights(path, network)
-    check_agreement(network, path, input_size=PRESETS[name].input_size)
+    check_agreement(network, path, input_hw=PRESETS[name].input_hw)

@@ -22,7 +22,7 @@ def test_it_computes_the_same_and_is_timed(tmp_path: Path) -> None:
     pytest.importorskip("openvino", reason="needs the extra [openvino]")
     write_folder(tmp_path)
     samples = make_shapes(ShapesSettings(num_train=4, num_val=1, size=64)).splits["train"]
-    quantise(tmp_path / "model.onnx", tmp_path / "model-int8.onnx", samples, input_size=64)
+    quantise(tmp_path / "model.onnx", tmp_path / "model-int8.onnx", samples, input_hw=(64, 64))
     images = np.random.default_rng(0).integers(0, 256, (1, 3, 64, 64)).astype(np.float32)
     for name, px, score in (("model", 1e-3, 1e-5), ("model-int8", 2.0, 0.05)):
         write_openvino(tmp_path / f"{name}.onnx", tmp_path / f"{name}.xml")

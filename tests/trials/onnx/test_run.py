@@ -51,13 +51,23 @@ def write_photos(folder: Path) -> None:
         cv2.imwrite(str(folder / name), image_of(*size))
 
 
+@pytest.fixture(scope="module", params=[(64, 64), (32, 96), (96, 64)])
+def folder_of_any_shape(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("export")
+    write_folder(found, input_hw=request.param)
+    return found
+
+
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (48, 200), (333, 100), (8, 8), (1, 900)])
-def test_it_finds_what_the_network_finds_in_pixels_of_the_image(folder: Path, height: int, width: int) -> None:
+def test_it_finds_what_the_network_finds_in_pixels_of_the_image(
+    folder_of_any_shape: Path, height: int, width: int
+) -> None:
     image, decoding = image_of(height, width), make_decoding()
-    boxes, scores, labels = run.Detector(str(folder)).detect(image, SETTINGS.score_threshold, SETTINGS.nms_iou)
-    square, place = letterbox(image, 64)
+    detector = run.Detector(str(folder_of_any_shape))
+    boxes, scores, labels = detector.detect(image, SETTINGS.score_threshold, SETTINGS.nms_iou)
+    boxed, place = letterbox(image, detector.input_hw)
     with torch.no_grad():
-        maps = make_network()(normalise(torch.from_numpy(square).permute(2, 0, 1)[None]))
+        maps = make_network()(normalise(torch.from_numpy(boxed).permute(2, 0, 1)[None]))
     anchors = anchors_tensor(decoding.anchors)
     predictions = decode_maps(maps, anchors, strides=(8, 16, 32), coding=decoding.coding, num_classes=2)
     expected = unletterbox_detections(select_detections(predictions, SETTINGS)[0], place, size_hw=(height, width))
@@ -76,12 +86,13 @@ def test_it_finds_what_the_network_finds_in_pixels_of_the_image(folder: Path, he
     assert (boxes.max(axis=0) <= [width, height, width, height]).all()
 
 
+@pytest.mark.parametrize("input_hw", [(160, 160), (96, 160), (160, 96)])
 @pytest.mark.parametrize("shape", [(64, 64), (48, 200), (333, 100), (1, 900), (1280, 961)])
-def test_its_letterbox_is_the_one_of_training(shape: tuple[int, int]) -> None:
+def test_its_letterbox_is_the_one_of_training(shape: tuple[int, int], input_hw: tuple[int, int]) -> None:
     image = image_of(*shape)
-    square, place = run.letterbox(image, 160, (124, 116, 104))
-    expected, expected_place = letterbox(image, 160)
-    np.testing.assert_array_equal(square, expected)
+    boxed, place = run.letterbox(image, input_hw, (124, 116, 104))
+    expected, expected_place = letterbox(image, input_hw)
+    np.testing.assert_array_equal(boxed, expected)
     assert place == tuple(expected_place)
 
 
@@ -100,9 +111,9 @@ def test_the_best_boxes_of_each_class_are_kept_up_to_the_bounds() -> None:
 
 @pytest.mark.parametrize("coding", ["bounded", "exponential", "distances"])
 def test_raw_maps_are_decoded_to_the_same_boxes(tmp_path: Path, coding: str) -> None:
-    network, decoding = make_network(coding), make_decoding(coding)
+    network, decoding = make_network(coding), make_decoding(coding, input_hw=(64, 96))
     export_decoded(network, decoding, tmp_path / "model.onnx", opset=13)
-    export_onnx(network, tmp_path / "raw.onnx", input_size=64)
+    export_onnx(network, tmp_path / "raw.onnx", input_hw=(64, 96))
     raw = {
         "strides": [8, 16, 32],
         "anchors": decoding.anchors,
@@ -110,9 +121,9 @@ def test_raw_maps_are_decoded_to_the_same_boxes(tmp_path: Path, coding: str) -> 
         "mean": IMAGENET_MEAN,
         "std": IMAGENET_STD,
     }
-    settings = {"class_names": CLASSES, "input_size": 64, "letterbox_rgb": PAD_RGB, "raw.onnx": raw}
+    settings = {"class_names": CLASSES, "input_hw": [64, 96], "letterbox_rgb": PAD_RGB, "raw.onnx": raw}
     write_json(tmp_path / "detector.json", settings)
-    images = np.random.default_rng(0).integers(0, 256, (1, 3, 64, 64)).astype(np.float32)
+    images = np.random.default_rng(0).integers(0, 256, (1, 3, 64, 96)).astype(np.float32)
     ours, expected = (run.Detector(str(tmp_path), file=name).network(images) for name in ("raw.onnx", "model.onnx"))
     for one, other in zip(ours, expected, strict=True):
         assert one.dtype == np.float32
@@ -602,15 +613,28 @@ def test_a_refusal_of_tensorrt_is_passed_on(folder: Path, tmp_path: Path, monkey
     assert not list(tmp_path.glob("*.engine*"))
 
 
+def test_an_export_from_before_there_were_other_shapes_than_squares_runs(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes((folder / "model.onnx").read_bytes())
+    settings = json.loads((folder / "detector.json").read_text())
+    del settings["input_hw"]
+    (tmp_path / "detector.json").write_text(json.dumps({**settings, "input_size": 64}))
+    image = image_of(48, 200)
+    boxes = [run.Detector(str(one)).detect(image)[0] for one in (folder, tmp_path)]
+    assert len(boxes[0]) > 0
+    np.testing.assert_array_equal(*boxes)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"class_names": "ab"}, "class_names"),
         ({"class_names": [1]}, "class_names"),
         ({"class_names": []}, "class_names"),
-        ({"input_size": 10**6}, "input_size"),
-        ({"input_size": "64"}, "input_size"),
-        ({"input_size": 0}, "input_size"),
+        ({"input_hw": [64, 10**6]}, "input_hw"),
+        ({"input_hw": ["64", 64]}, "input_hw"),
+        ({"input_hw": [0, 64]}, "input_hw"),
+        ({"input_hw": [64]}, "input_hw"),
+        ({"input_hw": 64}, "input_hw"),
         ({"letterbox_rgb": [1, 2]}, "letterbox_rgb"),
         ({"letterbox_rgb": [1, 2, 999]}, "letterbox_rgb"),
     ],

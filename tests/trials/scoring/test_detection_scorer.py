@@ -16,9 +16,9 @@ from trials.detections.decoding import anchors_tensor, build_grid
 from trials.scoring import DetectionScorer, Scores, score_network
 from trials.scoring.detection_scorer import detect
 
-SIZE = 64
-DECODING = Decoding(anchors=ANCHORS, coding="bounded", class_names=("cat", "dog", "emu"), input_size=SIZE)
-SIZES_HW = tuple((SIZE // stride, SIZE // stride) for stride in STRIDES)
+INPUT_HW = (64, 96)
+DECODING = Decoding(anchors=ANCHORS, coding="bounded", class_names=("cat", "dog", "emu"), input_hw=INPUT_HW)
+SIZES_HW = tuple((INPUT_HW[0] // stride, INPUT_HW[1] // stride) for stride in STRIDES)
 GRID = build_grid(anchors_tensor(ANCHORS), STRIDES, sizes_hw=SIZES_HW)
 
 
@@ -46,7 +46,7 @@ SAMPLES = [
 def maps_of(sample: Sample) -> list[Tensor]:
     """Return the raw maps, (1, A·(5 + K), H, W) for each stride, from which the sample's objects are decoded."""
     logits = torch.full((len(GRID.cells), 5 + 3), -12.0)
-    boxes = letterbox_boxes(torch.from_numpy(sample.boxes), fit_letterbox(sample.size_hw, SIZE))
+    boxes = letterbox_boxes(torch.from_numpy(sample.boxes), fit_letterbox(sample.size_hw, INPUT_HW))
     for box, label in zip(boxes, sample.labels.tolist(), strict=True):
         centre = (box[:2] + box[2:]) / 2
         is_near = (torch.abs(centre - (GRID.cells + 0.5) * GRID.strides) < 0.5 * GRID.strides).all(dim=1)
@@ -78,7 +78,7 @@ class Knowing(nn.Module):
         assert images.dtype == torch.float32
         assert torch.backends.cudnn.conv.fp32_precision == "ieee"  # type: ignore[attr-defined]
         self.batches.append(len(images))
-        grey = images[:, 0, SIZE // 2, SIZE // 2] * 0.229 + 0.485  # of 1, as before normalisation
+        grey = images[:, 0, INPUT_HW[0] // 2, INPUT_HW[1] // 2] * 0.229 + 0.485  # of 1, as before normalisation
         numbers = (grey * 255 / 40).round().long().tolist()
         return [torch.cat([self.answers[number][index] for number in numbers]) * self.weight for index in (0, 1)]
 
@@ -128,7 +128,7 @@ def test_a_scorer_scores_what_was_added_since_it_was_reset() -> None:
 
 
 def test_the_coding_and_the_input_size_are_the_network_s_own() -> None:
-    other = Decoding(anchors=ANCHORS, coding="exponential", class_names=DECODING.class_names, input_size=SIZE)
+    other = Decoding(anchors=ANCHORS, coding="exponential", class_names=DECODING.class_names, input_hw=INPUT_HW)
     scorer = DetectionScorer(SAMPLES, other, strides=STRIDES)
     for index, sample in enumerate(SAMPLES):
         scorer.update(maps_of(sample), torch.tensor([index]))

@@ -42,7 +42,7 @@ def draw(monkeypatch: pytest.MonkeyPatch, path: Path, samples: Sequence[Sample],
     )
     monkeypatch.setattr(detections_picture, "detect", lambda network, chosen, *, decoding: [found] * len(chosen))
     dataset = Dataset(name="any", format="voc", class_names=NAMES, splits={"val": tuple(samples)}, fingerprint="f00d")
-    decoding = Decoding(anchors=(((1.0, 1.0),),), coding="bounded", class_names=NAMES, input_size=64)
+    decoding = Decoding(anchors=(((1.0, 1.0),),), coding="bounded", class_names=NAMES, input_hw=(64, 64))
     draw_detections(path, nn.Identity(), dataset, decoding=decoding)
     return np.asarray(Image.open(path))[GAP : GAP + TILE, GAP : GAP + TILE]
 

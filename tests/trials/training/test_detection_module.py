@@ -18,7 +18,7 @@ from trials.training.optimiser import OptimiserFactory, learning_rate_at, plan_s
 from trials.training.recipes import modern_recipe, paper_recipe
 
 NUM_CLASSES = 4
-DECODING = Decoding(anchors=ANCHORS, coding="bounded", class_names=tuple("abcd"), input_size=64)
+DECODING = Decoding(anchors=ANCHORS, coding="bounded", class_names=tuple("abcd"), input_hw=(64, 64))
 
 
 def random_batch(*, num_images: int = 2, size: int = 64) -> Batch:
@@ -114,7 +114,7 @@ def bias_of(network: TinyNetwork, scale: int) -> torch.Tensor:
 
 def test_the_prior_sets_objectness_and_classes_and_leaves_boxes() -> None:
     network, untouched = tiny_network(NUM_CLASSES), tiny_network(NUM_CLASSES)
-    initialise_prediction_bias(network, num_classes=NUM_CLASSES, objects_per_image=4, input_size=64)
+    initialise_prediction_bias(network, num_classes=NUM_CLASSES, objects_per_image=4, input_hw=(64, 64))
     for scale, stride in enumerate(STRIDES):
         share = 4 / (64 / stride) ** 2
         bias = bias_of(network, scale)
@@ -126,7 +126,7 @@ def test_the_prior_sets_objectness_and_classes_and_leaves_boxes() -> None:
 def test_the_prior_of_a_head_without_anchors_is_the_share_of_cells_with_an_object_of_a_class() -> None:
     architecture = Architecture(backbone="mobilenetv3_small_050", truncation=11, head="decoupled", input_size=64)
     network = build_network(architecture, num_classes=NUM_CLASSES)
-    initialise_prediction_bias(network, num_classes=NUM_CLASSES, objects_per_image=0.8, input_size=64)
+    initialise_prediction_bias(network, num_classes=NUM_CLASSES, objects_per_image=0.8, input_hw=(64, 64))
     for conv, stride in zip(network.prediction_convs, (8, 16, 32), strict=True):
         assert conv.bias is not None
         share = min(0.5, 0.8 / (64 / stride) ** 2) / NUM_CLASSES
@@ -135,7 +135,7 @@ def test_the_prior_of_a_head_without_anchors_is_the_share_of_cells_with_an_objec
 
 def test_a_prior_without_a_bias_to_hold_it_changes_nothing() -> None:
     network, untouched = tiny_network(NUM_CLASSES, has_bias=False), tiny_network(NUM_CLASSES, has_bias=False)
-    initialise_prediction_bias(network, num_classes=NUM_CLASSES, objects_per_image=4, input_size=64)
+    initialise_prediction_bias(network, num_classes=NUM_CLASSES, objects_per_image=4, input_hw=(64, 64))
     for name, value in network.state_dict().items():
         assert torch.equal(value, untouched.state_dict()[name])
 

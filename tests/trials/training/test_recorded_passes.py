@@ -72,7 +72,7 @@ def test_the_passes_are_recorded_once_before_a_loader_pins_memory_and_given_back
         trainer = Trainer(
             accelerator="cpu",
             max_epochs=2,
-            callbacks=[RecordedPasses(network, batch_size=2, input_size=8, is_bf16=is_bf16)],
+            callbacks=[RecordedPasses(network, batch_size=2, input_hw=(8, 8), is_bf16=is_bf16)],
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,

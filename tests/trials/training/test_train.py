@@ -61,7 +61,7 @@ def train(tmp_path: Path) -> Train:
             network or tiny_network(2),
             dataset=dataset,
             anchors=ANCHORS,
-            input_size=64,
+            input_hw=(64, 64),
             settings=settings,
             report=report,
             work_dir=tmp_path,
@@ -104,12 +104,13 @@ DECOUPLED = Architecture(
 
 def train_decoupled(folder: Path, settings: TrainSettings, **changes: Any) -> TrainResult:
     torch.manual_seed(0)
-    network = build_network(DECOUPLED.replace(**changes.pop("architecture", {})), num_classes=2)
+    architecture = DECOUPLED.replace(**changes.pop("architecture", {}))
+    network = build_network(architecture, num_classes=2)
     return train_network(
         network,
         dataset=DATASET,
-        anchors=choose_anchors(network, DATASET.splits["train"], input_size=64),
-        input_size=64,
+        anchors=choose_anchors(network, DATASET.splits["train"], input_hw=architecture.input_hw),
+        input_hw=architecture.input_hw,
         settings=settings,
         report=ignore_progress,
         work_dir=folder,
@@ -117,16 +118,22 @@ def train_decoupled(folder: Path, settings: TrainSettings, **changes: Any) -> Tr
     )
 
 
-def test_a_head_without_anchors_learns_by_its_own_loss_and_is_scored_as_it_is_decoded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("architecture", [{}, {"head": "fpn", "aspect": "3:2", "input_size": 96}, {"aspect": "1:2"}])
+def test_a_network_learns_by_the_loss_of_its_head_and_is_scored_as_it_is_decoded(
+    tmp_path: Path, architecture: dict[str, Any]
+) -> None:
+    network = DECOUPLED.replace(**architecture)
     settings = replace(QUICK, epochs=8, learning_rate=1e-2, score_every=8, ema_decay=0.0)
-    result = train_decoupled(tmp_path, settings)
+    result = train_decoupled(tmp_path, settings, architecture=architecture)
     losses = [loss for _, loss, *_ in result.history]
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]
     checkpoint = read_checkpoint(tmp_path / CHECKPOINT_FILE)
-    assert checkpoint.decoding.coding == "distances"
-    assert checkpoint.decoding.anchors == (((8.0, 8.0),), ((16.0, 16.0),), ((32.0, 32.0),))
-    network = load_trained(DECOUPLED, checkpoint)
-    assert score_network(network, DATASET.splits["val"], decoding=checkpoint.decoding).ap == pytest.approx(result.ap)
+    assert checkpoint.decoding.input_hw == network.input_hw
+    if network.head == "decoupled":
+        assert checkpoint.decoding.coding == "distances"
+        assert checkpoint.decoding.anchors == (((8.0, 8.0),), ((16.0, 16.0),), ((32.0, 32.0),))
+    trained = load_trained(network, checkpoint)
+    assert score_network(trained, DATASET.splits["val"], decoding=checkpoint.decoding).ap == pytest.approx(result.ap)
 
 
 def test_the_settings_of_its_loss_reach_it(tmp_path: Path) -> None:
@@ -210,7 +217,7 @@ def test_networks_of_all_sizes_train_in_one_format_which_the_result_tells_and_ar
         Watching(2),
         dataset=DATASET,
         anchors=ANCHORS,
-        input_size=input_size,
+        input_hw=(input_size, input_size),
         settings=replace(QUICK, epochs=1),
         report=ignore_progress,
         work_dir=tmp_path,
@@ -272,12 +279,21 @@ def test_the_checkpoint_gives_the_score_again(train: Train, tmp_path: Path) -> N
     checkpoint = read_checkpoint(tmp_path / CHECKPOINT_FILE)
     assert checkpoint.decoding.anchors == ANCHORS
     assert checkpoint.decoding.class_names == DATASET.class_names
-    assert (checkpoint.decoding.coding, checkpoint.decoding.input_size) == ("bounded", 64)
+    assert (checkpoint.decoding.coding, checkpoint.decoding.input_hw) == ("bounded", (64, 64))
     fresh = tiny_network(2, seed=9)
     fresh.load_state_dict(dict(checkpoint.weights))
     for one in (fresh, network):
         scores = score_network(one, DATASET.splits["val"], decoding=checkpoint.decoding)
         assert scores.ap == pytest.approx(result.ap, abs=1e-6)
+
+
+def test_a_checkpoint_from_before_there_were_other_shapes_than_squares_is_read(train: Train, tmp_path: Path) -> None:
+    train(replace(QUICK, epochs=1))
+    path = tmp_path / CHECKPOINT_FILE
+    values = torch.load(path, weights_only=True)
+    del values["input_hw"]
+    torch.save({**values, "input_size": 64}, path)
+    assert read_checkpoint(path).decoding.input_hw == (64, 64)
 
 
 def test_another_file_is_no_checkpoint(tmp_path: Path) -> None:
@@ -458,7 +474,7 @@ def test_fewer_images_than_a_batch_make_one_step(train: Train) -> None:
 
 def test_the_order_of_images_follows_from_seed_and_epoch() -> None:
     def orders(seed: int) -> list[list[int]]:
-        data = DetectionData(DATASET, 64, settings=replace(QUICK, seed=seed), num_workers=0)
+        data = DetectionData(DATASET, (64, 64), settings=replace(QUICK, seed=seed), num_workers=0)
         loader = data.train_dataloader()
         found = []
         for epoch in (0, 1):

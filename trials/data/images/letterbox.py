@@ -1,6 +1,6 @@
-"""Letterboxing: fits an image into the network's square input, and maps boxes there and back.
+"""Letterboxing: fits an image into the network's input, and maps boxes there and back.
 
-Legend: B batch, N boxes, H W original size, S side of the square.
+Legend: B batch, N boxes, H W height and width of the network's input.
 """
 
 from typing import NamedTuple, TypeVar
@@ -20,41 +20,41 @@ Boxes = TypeVar("Boxes", Tensor, npt.NDArray[np.float32])
 
 
 class Letterbox(NamedTuple):
-    """Position of an image in its square: ``x' = x * scale + pad_x``, ``y' = y * scale + pad_y``."""
+    """Position of an image in the network's input: ``x' = x * scale + pad_x``, ``y' = y * scale + pad_y``."""
 
     scale: float
-    """Pixels of the square per original pixel, the same in both directions."""
+    """Pixels of the input per original pixel, the same in both directions."""
     pad_x: int
-    """Margin on the left, pixels of the square."""
+    """Margin on the left, pixels of the input."""
     pad_y: int
-    """Margin at the top, pixels of the square."""
+    """Margin at the top, pixels of the input."""
 
 
-def fit_letterbox(size_hw: tuple[int, int], size: int) -> Letterbox:
-    """Return the position of an image centred in a square.
+def fit_letterbox(size_hw: tuple[int, int], input_hw: tuple[int, int]) -> Letterbox:
+    """Return the position of an image centred in the network's input.
 
     Args:
         size_hw: Height and width of the image, pixels.
-        size: Side of the square, pixels.
+        input_hw: H, W, pixels.
     """
     height, width = size_hw
-    scale = min(size / height, size / width)
-    return Letterbox(scale, (size - _scaled(width, scale)) // 2, (size - _scaled(height, scale)) // 2)
+    scale = min(input_hw[0] / height, input_hw[1] / width)
+    return Letterbox(scale, (input_hw[1] - _scaled(width, scale)) // 2, (input_hw[0] - _scaled(height, scale)) // 2)
 
 
-def letterbox(image: npt.NDArray[np.uint8], size: int) -> tuple[npt.NDArray[np.uint8], Letterbox]:
-    """Scale an image to fit a square, keeping its aspect ratio, and centre it between margins of `PAD_RGB`.
+def letterbox(image: npt.NDArray[np.uint8], input_hw: tuple[int, int]) -> tuple[npt.NDArray[np.uint8], Letterbox]:
+    """Scale an image to fit the network's input, keeping its aspect ratio, and centre it between margins of `PAD_RGB`.
 
     Args:
-        image: (H, W, 3) uint8 RGB.
-        size: S, pixels.
+        image: uint8 RGB, of any height and width.
+        input_hw: H, W, pixels.
 
     Returns:
-        The (S, S, 3) uint8 image, and the position of the original in it.
+        The (H, W, 3) uint8 image, and the position of the original in it.
     """
     height, width = image.shape[:2]
-    place = fit_letterbox((height, width), size)
-    if (height, width) == (size, size):
+    place = fit_letterbox((height, width), input_hw)
+    if (height, width) == input_hw:
         return image, place
     # for a given size OpenCV uses two slightly different scales; a given scale keeps boxes exact
     is_sliver = min(height, width) * place.scale < 1
@@ -65,15 +65,15 @@ def letterbox(image: npt.NDArray[np.uint8], size: int) -> tuple[npt.NDArray[np.u
         fy=place.scale,
         interpolation=cv2.INTER_AREA if place.scale < 1 else cv2.INTER_LINEAR,
     )
-    square = np.empty((size, size, 3), np.uint8)
-    square[:] = PAD_RGB
-    rows, columns = min(scaled.shape[0], size), min(scaled.shape[1], size)
-    square[place.pad_y : place.pad_y + rows, place.pad_x : place.pad_x + columns] = scaled[:rows, :columns]
-    return square, place
+    boxed = np.empty((*input_hw, 3), np.uint8)
+    boxed[:] = PAD_RGB
+    rows, columns = min(scaled.shape[0], input_hw[0]), min(scaled.shape[1], input_hw[1])
+    boxed[place.pad_y : place.pad_y + rows, place.pad_x : place.pad_x + columns] = scaled[:rows, :columns]
+    return boxed, place
 
 
 def letterbox_boxes(boxes: Boxes, place: Letterbox) -> Boxes:
-    """Map boxes, (N, 4) xyxy, from original pixels to those of the square."""
+    """Map boxes, (N, 4) xyxy, from original pixels to those of the input."""
     moved = boxes * place.scale
     moved[..., 0::2] += place.pad_x
     moved[..., 1::2] += place.pad_y
@@ -81,11 +81,11 @@ def letterbox_boxes(boxes: Boxes, place: Letterbox) -> Boxes:
 
 
 def unletterbox_boxes(boxes: Boxes, place: Letterbox, *, size_hw: tuple[int, int] | None = None) -> Boxes:
-    """Map boxes from the square back to original pixels.
+    """Map boxes from the network's input back to original pixels.
 
     Args:
-        boxes: (N, 4) xyxy, pixels of the square.
-        place: Position of the original in the square.
+        boxes: (N, 4) xyxy, pixels of the input.
+        place: Position of the original in the input.
         size_hw: Height and width of the original, pixels: boxes are clipped to it. None for no clipping.
 
     Returns:
@@ -104,10 +104,10 @@ def normalise(images: Tensor) -> Tensor:
     """Normalise images by ImageNet's mean and standard deviation.
 
     Args:
-        images: (B, 3, S, S) uint8 RGB.
+        images: (B, 3, H, W) uint8 RGB.
 
     Returns:
-        (B, 3, S, S) float32 on the same device, in the same memory format.
+        (B, 3, H, W) float32 on the same device, in the same memory format.
     """
     scale = torch.tensor([1 / (255 * deviation) for deviation in IMAGENET_STD], device=images.device).view(3, 1, 1)
     offset = torch.tensor(
@@ -117,7 +117,7 @@ def normalise(images: Tensor) -> Tensor:
 
 
 def as_network_input(images: Tensor) -> Tensor:
-    """Normalise (B, 3, S, S) uint8 images to float32 in channels-last (1.2 to 1.8 times as fast on a CPU)."""
+    """Normalise (B, 3, H, W) uint8 images to float32 in channels-last (1.2 to 1.8 times as fast on a CPU)."""
     return normalise(images.contiguous(memory_format=torch.channels_last))
 
 

@@ -121,6 +121,13 @@ def test_a_pruned_trial_of_an_earlier_study_counts_by_its_expected_end_with_its_
     assert np.corrcoef(told, truth)[0, 1] > np.corrcoef(sure.of(candidates), truth)[0, 1]
 
 
+def test_an_earlier_study_of_images_of_another_shape_says_the_same() -> None:
+    candidates = draw(50, seed=5)
+    belief = Belief(learn_prior(study(true_ap)), Encoder(num_classes=3), seed=0)
+    wide = [one.replace(aspect="16:9") for one in candidates]
+    np.testing.assert_allclose(belief.of(wide), belief.of(candidates))
+
+
 def test_of_several_studies_each_counts_by_what_it_explains() -> None:
     pattern = np.array([-1.0, 1.0, -1.0, 1.0])
     much, little = 0.9 * pattern, 0.1 * pattern[[0, 1, 3, 2]]

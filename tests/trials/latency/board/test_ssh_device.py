@@ -169,7 +169,7 @@ def test_the_program_of_an_export_runs_on_the_board(board: LoopbackBoard, device
 def test_a_quantised_file_is_built_in_int8(board: LoopbackBoard, device: SshDevice, tmp_path: Path) -> None:
     write_folder(tmp_path)
     samples = make_shapes(ShapesSettings(num_train=2, num_val=1, size=64)).splits["train"]
-    quantise(tmp_path / "model.onnx", tmp_path / "int8.onnx", samples, input_size=64)
+    quantise(tmp_path / "model.onnx", tmp_path / "int8.onnx", samples, input_hw=(64, 64))
     board.set(guess=False)
     for name in ("model.onnx", "int8.onnx"):
         device.build_engine(tmp_path / name, tmp_path / "an.engine")

@@ -1,0 +1,49 @@
+"""The shape of a network's input image: width to height, as in 16:9."""
+
+import math
+import re
+
+from spaces.scale_set import ArchitectureError
+
+SQUARE = "1:1"
+_WORDS = re.compile(r"([1-9][0-9]?):([1-9][0-9]?)")
+
+
+def parse_aspect(text: str) -> tuple[int, int]:
+    """Return width and height of an aspect such as ``4:3``, which has no common divisor, so that each has one name.
+
+    Raises:
+        ArchitectureError: it is written otherwise.
+    """
+    found = _WORDS.fullmatch(text)
+    if found is None:
+        raise ArchitectureError(
+            f"aspect {text!r} is no width:height", hint="for example 4:3, 16:9 or 9:16, each number from 1 to 99"
+        )
+    width, height = int(found[1]), int(found[2])
+    common = math.gcd(width, height)
+    if common > 1:
+        raise ArchitectureError(
+            f"aspect {text} can be shortened", hint=f"write it as {width // common}:{height // common}"
+        )
+    return width, height
+
+
+def shape_of_input(longer: int, aspect: str, *, stride: int) -> tuple[int, int]:
+    """Return height and width of an input image, in pixels.
+
+    Args:
+        longer: The longer side, a multiple of the stride.
+        aspect: Of the images. The shorter side is the first multiple of the stride that holds them.
+        stride: The coarsest of the network, in pixels.
+    """
+    width, height = parse_aspect(aspect)
+    least = longer * min(width, height) / max(width, height)
+    shorter = math.ceil(least / stride) * stride
+    return (shorter, longer) if width >= height else (longer, shorter)
+
+
+def in_words(input_hw: tuple[int, int]) -> str:
+    """Return an input's height and width in pixels as people say them: ``320`` for a square, or ``320×256``, width first."""
+    height, width = input_hw
+    return str(width) if height == width else f"{width}×{height}"

@@ -1,0 +1,46 @@
+"""The input that suits a dataset's images."""
+
+import numpy as np
+import pytest
+
+from trials.data import Sample
+from trials.data.common_aspect import common_aspect, filled_shares
+
+
+def of(*sizes: tuple[int, int]) -> list[Sample]:
+    """Samples of these widths and heights."""
+    return [
+        Sample(
+            name="one",
+            size_hw=(height, width),
+            boxes=np.zeros((0, 4), np.float32),
+            labels=np.zeros(0, np.int64),
+            ignored=np.zeros(0, np.bool_),
+            load=lambda: np.zeros((1, 1, 3), np.uint8),  # not called
+        )
+        for width, height in sizes
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "aspect"),
+    [
+        ([(640, 480)], "4:3"),
+        ([(1920, 1080)] * 3 + [(1280, 720)], "16:9"),
+        ([(1920, 1200)], "8:5"),
+        ([(1600, 1024)], "8:5"),  # nearly
+        ([(1080, 1920)], "9:16"),
+        ([(333, 333)], "1:1"),
+        ([(110, 100)], "1:1"),
+        ([(640, 480), (480, 640)], "1:1"),  # upright ones would be shown at three quarters of the size
+        ([(640, 480)] * 96 + [(480, 640)] * 4, "4:3"),
+        ([(640, 480)] * 94 + [(480, 640)] * 6, "1:1"),
+        ([(4000, 100)], "4:1"),
+    ],
+)
+def test_almost_all_images_fill_it(sizes: list[tuple[int, int]], aspect: str) -> None:
+    assert common_aspect(of(*sizes)) == aspect
+
+
+def test_an_image_fills_what_its_letterbox_leaves_of_the_input() -> None:
+    assert filled_shares(of((640, 480), (480, 640), (100, 100)), "4:3").tolist() == pytest.approx([1, 9 / 16, 3 / 4])

@@ -1,0 +1,44 @@
+"""The shape that suits the images of a dataset as a network's input."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from spaces.aspect import SQUARE, parse_aspect
+from trials.data.dataset import Sample
+
+_WIDE = ("5:4", "4:3", "3:2", "8:5", "16:9", "2:1", "3:1", "4:1")
+"""The usual shapes of sensors and videos, and two of line cameras and panoramas."""
+COMMON_ASPECTS = (SQUARE, *_WIDE, *(":".join(reversed(one.split(":"))) for one in _WIDE))
+_RARE = 0.05
+"""Share of the images that may fit badly."""
+
+
+def common_aspect(samples: Sequence[Sample]) -> str:
+    """Return the aspect of `COMMON_ASPECTS` whose input all but a few of the images fill best.
+
+    An image fills a smaller share of an input the more their aspects differ. The share counted is the one that 95 % of the
+    images reach: where some are upright and some are not, that of a square is the largest.
+
+    Args:
+        samples: Of at least one image.
+    """
+    ratios = _ratios(samples)
+    # A square where several are equal.
+    return max(COMMON_ASPECTS, key=lambda aspect: float(np.quantile(_filled(ratios, aspect), _RARE)))
+
+
+def filled_shares(samples: Sequence[Sample], aspect: str) -> npt.NDArray[np.float64]:
+    """Return which share of an input of an aspect each of N images fills, (N,), above 0 and at most 1."""
+    return _filled(_ratios(samples), aspect)
+
+
+def _ratios(samples: Sequence[Sample]) -> npt.NDArray[np.float64]:
+    return np.array([sample.size_hw[1] / sample.size_hw[0] for sample in samples])
+
+
+def _filled(ratios: npt.NDArray[np.float64], aspect: str) -> npt.NDArray[np.float64]:
+    width, height = parse_aspect(aspect)
+    relative = ratios * height / width
+    return np.minimum(relative, 1 / relative)
