@@ -21,7 +21,7 @@ class PriorTrial:
 
     architecture: Architecture
     ap: float
-    """Its AP, expected to the end of its training where it was pruned, 0 to 1."""
+    """Its AP, 0 to 1; where it was pruned, that expected of its end, which may lie outside."""
     ap_std: float
     """Uncertainty of `ap` beyond the noise of training; 0 for a complete trial."""
     latency_ms: float

@@ -93,7 +93,7 @@ def fit_to_observations(
     """
     lookups = LatencyLookups(candidates, latency_ms, measure=lambda wanted: [], max_lookups=0, seed=seed)
     lookups.predict()
-    spread = float(np.std([observation.ap for observation in observations]))
+    spread = float(np.std(np.clip([observation.ap for observation in observations], 0.0, 1.0)))
     settings = SurrogateSettings(noise_median=(NOISE / max(spread, NOISE)) ** 2, noise_spread=_NOISE_SPREAD)
     return lookups, AccuracyModel(lookups, observations, pending=(), scales=scales, settings=settings, seed=seed)
 

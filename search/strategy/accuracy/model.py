@@ -16,6 +16,8 @@ from search.strategy.surrogate import Inputs, Surrogate, SurrogateSettings, even
 
 _FEWEST_TO_CHOOSE = 8
 """Observations that can tell one scale from another."""
+_ALIKE = 1e-6
+"""AP; scores within it count as equal. On every scale they are equally likely, and the scale's slope would decide."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +27,7 @@ class Observation:
     candidate: int
     """Index of the candidate."""
     ap: float
-    """Its AP in [0, 1]."""
+    """Its AP. An extrapolated one may lie outside [0, 1] and counts as the nearer end."""
     latency_ms: float
     """Its measured latency."""
     ap_std: float = 0.0
@@ -41,7 +43,7 @@ class AccuracyModel:
         observations: At least one.
         pending: Candidates in training; they count as trained, with their expected AP.
         max_learnt: How many observations it learns from at most; None for all.
-        scales: Of AP, of which the scores choose; the first where there are few.
+        scales: Of AP, of which the scores choose; the first where they are few or all equal.
         settings: Of the Gaussian process.
         seed: Of the fit's starting points.
     """
@@ -60,7 +62,7 @@ class AccuracyModel:
         self._lookups = lookups
         self._latency_ms = lookups.latency_ms.copy()
         trained = np.array([observation.candidate for observation in observations], dtype=np.int64)
-        ap = np.array([observation.ap for observation in observations])
+        ap = np.clip([observation.ap for observation in observations], 0.0, 1.0)
         ap_std = np.array([observation.ap_std for observation in observations])
         inputs, waiting = lookups.inputs(), np.array(pending, dtype=np.int64)
         self._finished = np.concatenate((trained[ap_std == 0], waiting))
@@ -68,16 +70,17 @@ class AccuracyModel:
         self._scale, self._model = _fit(
             scales, inputs.take(trained[some]), ap[some], ap_std=ap_std[some], settings=settings, seed=seed
         )
+        scaled, scaled_std = self._scale.of(ap), ap_std * self._scale.slope(ap)
         if len(some) < len(trained):
             # By expected AP: of noisy scores, the lucky ones would be chosen.
             kept = _most_telling(self._predict(inputs.take(trained))[0], lookups.latency_ms[trained], len(some))
-            trained, ap, ap_std = trained[kept], ap[kept], ap_std[kept]
-        scaled, scaled_std = self._scale.of(ap), ap_std * self._scale.slope(ap)
+            trained, scaled, scaled_std = trained[kept], scaled[kept], scaled_std[kept]
+            self._model = self._model.given(inputs.take(trained), scaled, noise_std=scaled_std)
         if pending:
             scaled = np.concatenate((scaled, self._model.predict(inputs.take(waiting))[0]))
             scaled_std = np.concatenate((scaled_std, np.zeros(len(waiting))))
             trained = np.concatenate((trained, waiting))
-        self._model = self._model.given(inputs.take(trained), scaled, noise_std=scaled_std)
+            self._model = self._model.given(inputs.take(trained), scaled, noise_std=scaled_std)
         self.mean, self.std = self._predict(inputs)
         """(N,) each: expected AP of the candidates (the median), and its standard deviation."""
 
@@ -126,7 +129,8 @@ def _fit(
     """Return the scale on which the scores are most likely, and the process on it; arrays are of N observations."""
     found = list[tuple[float, ApScale, Surrogate]]()
     fitted = evenly(len(ap), settings.max_fit_points)  # the evidence is theirs
-    for scale in scales if len(ap) >= _FEWEST_TO_CHOOSE else scales[:1]:
+    can_choose = len(ap) >= _FEWEST_TO_CHOOSE and np.ptp(ap[fitted]) > _ALIKE
+    for scale in scales if can_choose else scales[:1]:
         slope = scale.slope(ap)
         model = fit_surrogate(inputs, scale.of(ap), noise_std=ap_std * slope, settings=settings, seed=seed)
         found.append((model.log_evidence + float(np.log(slope[fitted]).sum()), scale, model))

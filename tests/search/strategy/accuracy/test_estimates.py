@@ -11,6 +11,7 @@ from search.front.record import TrialRecord
 from search.front.summary import Summary
 from search.reports.forecast import forecast
 from search.strategy.accuracy.estimates import MIN_TRIALS, with_estimates
+from search.strategy.accuracy.observations import observe
 from spaces import Architecture
 from spaces.named_spaces import open_space
 from tests.search.driver.scripted import SPACE, latency
@@ -78,6 +79,22 @@ def test_a_pruned_trial_has_no_estimate_and_informs_those_of_others() -> None:
     judged = with_estimates(replace(whole, records=(stopped, *histories[1:])))
     assert set(judged.estimates) == set(range(1, 20))
     assert judged.estimates != without.estimates
+
+
+def test_a_pruned_trial_that_is_expected_to_end_below_0_is_no_fault() -> None:
+    """The expected end is a line through the others' curves, which knows no bounds."""
+    records = [
+        replace(one, result=replace(one.result, history=((1, 1.0, 0.2 + 0.5 * (one.result.ap or 0.0), None),)))
+        for one in study(20, 1).records
+    ]
+    stopped = replace(records[0].result, state="pruned", ap=0.05, history=((1, 1.0, 0.05, None),))
+    records[0] = replace(records[0], result=stopped)
+    (end,) = [one.ap for one in observe(records, {one.number: one.number for one in records}) if one.ap_std > 0]
+    assert end == pytest.approx(-0.3, abs=0.01)
+    judged = with_estimates(Summary(records=tuple(records), reference=Reference(ap=0.0, latency_ms=50.0)))
+    assert set(judged.estimates) == set(range(1, 20))
+    for number, estimate in judged.estimates.items():
+        assert estimate.ap == pytest.approx(true_ap(records[number].architecture), abs=0.1)
 
 
 @pytest.mark.parametrize("count", [0, 1, MIN_TRIALS - 1])

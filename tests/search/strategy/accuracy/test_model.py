@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from search.front.pareto import Reference
+from search.front.pareto import FloatArray, Reference
 from search.strategy.accuracy.model import AccuracyModel, Observation
+from search.strategy.accuracy.scale import SCALES
 from search.strategy.candidates import Candidates
 from search.strategy.latency.lookups import LatencyLookups
 from search.strategy.settings import StrategySettings
@@ -98,31 +99,62 @@ def test_a_latency_measured_since_changes_the_expectation_there() -> None:
     assert model.mean.tolist() == once.tolist()
 
 
-def test_of_many_trainings_those_next_to_the_front_are_learnt_from_and_some_of_all_others() -> None:
+COUNT = 400
+MANY_PLACES = np.linspace(0, 1, COUNT)
+
+
+def make_many(*, left_out: Sequence[int] = ()) -> tuple[LatencyLookups, list[Observation], FloatArray]:
+    """Return 400 candidates, their trainings, and how far each is below the front; a tenth is on it."""
     random = np.random.default_rng(0)
-    count = 400
-    places = np.linspace(0, 1, count)
-    latency_ms, best = 5 * 16**places, 0.2 + 0.3 * places
-    loss = np.where(random.random(count) < 0.1, 0.0, 0.1 + 0.1 * random.random(count))  # a tenth is on the front
-    candidates = Candidates(ordered=np.column_stack((places, loss)), categories=np.zeros((count, 0), dtype=np.int64))
-    lookups = LatencyLookups(candidates, latency_ms, measure=lambda _: [], max_lookups=count, seed=0)
+    latency_ms, best = 5 * 16**MANY_PLACES, 0.2 + 0.3 * MANY_PLACES
+    loss = np.where(random.random(COUNT) < 0.1, 0.0, 0.1 + 0.1 * random.random(COUNT))
+    ordered = np.column_stack((MANY_PLACES, loss))
+    candidates = Candidates(ordered=ordered, categories=np.zeros((COUNT, 0), dtype=np.int64))
+    lookups = LatencyLookups(candidates, latency_ms, measure=lambda _: [], max_lookups=COUNT, seed=0)
     lookups.predict()
-    ap = best - loss + 0.02 * random.standard_normal(count)
+    ap = best - loss + 0.02 * random.standard_normal(COUNT)
     observations = [
-        Observation(candidate=index, ap=float(ap[index]), latency_ms=float(latency_ms[index])) for index in range(count)
+        Observation(candidate=index, ap=float(ap[index]), latency_ms=float(latency_ms[index]))
+        for index in range(COUNT)
+        if index not in left_out
     ]
+    return lookups, observations, loss
+
+
+def test_of_many_trainings_those_next_to_the_front_are_learnt_from_and_some_of_all_others() -> None:
+    lookups, observations, loss = make_many()
     whole, model = (
         AccuracyModel(lookups, observations, pending=[], max_learnt=most, settings=SurrogateSettings(), seed=0)
         for most in (None, 100)
     )
-    assert len(model.finished_ap) == len(whole.finished_ap) == count
+    assert len(model.finished_ap) == len(whole.finished_ap) == COUNT
     front = loss == 0
-    learnt = np.isin(places, model._model._inputs.ordered[:, 0])
+    learnt = np.isin(MANY_PLACES, model._model._inputs.ordered[:, 0])
     assert learnt.sum() == 100
     assert learnt[front].mean() > 0.9
-    assert np.histogram(places[learnt & ~front], bins=5)[0].min() > 5  # and all over the others
-    assert abs((model.mean - (best - loss))[front].mean()) < 0.005  # no lucky ones were chosen
+    assert np.histogram(MANY_PLACES[learnt & ~front], bins=5)[0].min() > 5  # and all over the others
+    truth = 0.2 + 0.3 * MANY_PLACES - loss
+    assert abs((model.mean - truth)[front].mean()) < 0.005  # no lucky ones were chosen
     np.testing.assert_allclose(model.mean, whole.mean, atol=0.02)
+
+
+def test_a_running_trial_is_expected_to_reach_what_the_trainings_that_are_learnt_from_say() -> None:
+    running = list(range(7, COUNT, 40))
+    lookups, observations, _ = make_many(left_out=running)
+    before, after = (
+        AccuracyModel(
+            lookups,
+            observations,
+            pending=pending,
+            max_learnt=60,
+            scales=SCALES[:1],
+            settings=SurrogateSettings(),
+            seed=0,
+        )
+        for pending in ([], running)
+    )
+    np.testing.assert_allclose(after.mean, before.mean, atol=1e-6)
+    assert (after.std[running] < before.std[running]).all()
 
 
 @pytest.mark.parametrize("most", [None, 11])

@@ -1,5 +1,7 @@
 """The scale of AP that the model of accuracy works on: its transform, and which one scores choose."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -35,15 +37,24 @@ def test_what_nothing_is_known_of_stays_between_0_and_1(scale: ApScale) -> None:
 
 
 def _model(
-    ap: FloatArray, *, scales: tuple[ApScale, ...] = SCALES, num_seen: int = 24, max_fit_points: int = 120
+    ap: FloatArray,
+    *,
+    scales: tuple[ApScale, ...] = SCALES,
+    num_seen: int = 24,
+    more: Sequence[Observation] = (),
+    pending: Sequence[int] = (),
+    max_fit_points: int = 120,
 ) -> AccuracyModel:
     """Learn from the first of 60 candidates of six sizes and two heads; latency is the size."""
-    order = np.random.default_rng(1).permutation(len(ap))[:num_seen]
     lookups = LatencyLookups(_CANDIDATES, _LATENCY_MS, measure=lambda wanted: [], max_lookups=0, seed=0)
     lookups.predict()
-    seen = [Observation(candidate=int(one), ap=float(ap[one]), latency_ms=float(_LATENCY_MS[one])) for one in order]
+    seen = [_observe(one, float(ap[one])) for one in _ORDER[:num_seen]]
     settings = SurrogateSettings(max_fit_points=max_fit_points)
-    return AccuracyModel(lookups, seen, pending=(), scales=scales, settings=settings, seed=0)
+    return AccuracyModel(lookups, [*seen, *more], pending=pending, scales=scales, settings=settings, seed=0)
+
+
+def _observe(candidate: int, ap: float, *, ap_std: float = 0.0) -> Observation:
+    return Observation(candidate=candidate, ap=ap, latency_ms=float(_LATENCY_MS[candidate]), ap_std=ap_std)
 
 
 _RNG = np.random.default_rng(0)
@@ -51,6 +62,8 @@ _SIZE, _HEAD = _RNG.integers(0, 6, 60), _RNG.integers(0, 2, 60)
 _CANDIDATES = Candidates(ordered=np.column_stack((_SIZE / 5, _RNG.random(60))), categories=_HEAD[:, None])
 _LATENCY_MS = 2.0**_SIZE * (1 + 0.1 * _RNG.random(60))
 _LUCK = _RNG.standard_normal(60)
+_ORDER: list[int] = np.random.default_rng(1).permutation(60).tolist()
+"""In which the candidates are trained."""
 
 
 def test_where_choices_multiply_ap_a_cheap_network_tells_what_a_head_is_worth_on_a_large_one() -> None:
@@ -82,12 +95,51 @@ def test_few_scores_choose_nothing() -> None:
     assert _model(ap, num_seen=7)._scale == SCALES[0]
 
 
+def test_equal_scores_choose_nothing() -> None:
+    for ap in (np.zeros(60), np.full(60, 0.3), 0.3 + 1e-9 * _LUCK):
+        assert _model(ap)._scale == SCALES[0]
+
+
 def test_networks_that_learnt_nothing_are_no_fault() -> None:
     for ap in (np.zeros(60), np.where(_SIZE < 3, 0.0, 0.4)):
         model = _model(ap)
-        assert np.isfinite(model.mean).all()
+        assert model.mean == pytest.approx(ap, abs=0.1)
         assert np.isfinite(model.std).all()
-        assert model.noise_std >= 0
+        assert 0 < model.noise_std < 0.05
+
+
+@pytest.mark.parametrize(("outside", "end"), [(-0.01, 0.0), (-0.1, 0.0), (1.2, 1.0)])
+def test_an_ap_that_is_extrapolated_beyond_an_end_counts_as_that_end(outside: float, end: float) -> None:
+    ap = 0.05 + 0.05 * _SIZE + 0.02 * _HEAD
+    last = _ORDER[8]
+    beyond, there = (_model(ap, num_seen=8, more=[_observe(last, value, ap_std=0.03)]) for value in (outside, end))
+    assert np.isfinite(beyond.mean).all()
+    assert (beyond.mean.tolist(), beyond.std.tolist()) == (there.mean.tolist(), there.std.tolist())
+
+
+@pytest.mark.parametrize("scale", SCALES, ids=lambda scale: f"power {scale.power}")
+def test_a_doubt_is_one_of_ap_on_every_scale(scale: ApScale) -> None:
+    """An extrapolated end that is 0.05 too high moves the expectation by the same share of that on every scale."""
+    ap = 0.1 + 0.03 * _SIZE + 0.02 * _HEAD
+
+    def share(scales: tuple[ApScale, ...]) -> float:
+        last = _ORDER[4]
+        without, sure, doubted = (
+            _model(ap, scales=scales, num_seen=4, more=more).mean[last]
+            for more in ([], *([_observe(last, ap[last] + 0.05, ap_std=std)] for std in (0.0, 0.04)))
+        )
+        return float((doubted - without) / (sure - without))
+
+    assert share((scale,)) == pytest.approx(share(ITSELF), rel=0.1)
+
+
+@pytest.mark.parametrize("scale", SCALES, ids=lambda scale: f"power {scale.power}")
+def test_a_running_trial_leaves_the_expectation_on_every_scale(scale: ApScale) -> None:
+    ap = 0.1 + 0.05 * _SIZE + 0.02 * _HEAD + 0.01 * _LUCK
+    running = _ORDER[20:24]
+    before, after = (_model(ap, scales=(scale,), num_seen=20, pending=pending) for pending in ([], running))
+    assert after.mean == pytest.approx(before.mean, abs=1e-6)
+    assert (after.std[running] < before.std[running]).all()
 
 
 def test_the_noise_is_that_of_ap() -> None:
