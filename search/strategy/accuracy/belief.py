@@ -122,7 +122,9 @@ class Belief:
         candidates = self._encoder.encode(list(known.values()))
         _, model = fit_to_observations(candidates, observations, latency_ms=latency_ms, scales=_SCALES, seed=self._seed)
         wanted = [place[one.key] for one in asked]
-        ap, doubt = model.mean[wanted], float((model.std[wanted] ** 2).mean()) + model.noise_std**2
+        # Not cut to [0, 1]: where hardly anything was learnt, many expectations are at or below 0, and their order counts.
+        ap, std = model.scaled_mean[wanted], model.scaled_std[wanted]
+        doubt = float((std**2).mean()) + model.scaled_noise_std**2
         explained = float(ap.var()) / (float(ap.var()) + doubt)
         return np.asarray((ap - ap.mean()) / max(float(ap.std()), 1e-9) * explained)
 

@@ -67,13 +67,15 @@ class AccuracyModel:
         inputs, waiting = lookups.inputs(), np.array(pending, dtype=np.int64)
         self._finished = np.concatenate((trained[ap_std == 0], waiting))
         some = evenly(len(trained), max_learnt or len(trained))
-        self._scale, self._model = _fit(
+        self.scale, self._model = _fit(
             scales, inputs.take(trained[some]), ap[some], ap_std=ap_std[some], settings=settings, seed=seed
         )
-        scaled, scaled_std = self._scale.of(ap), ap_std * self._scale.slope(ap)
+        """That of AP, chosen by the scores."""
+        scaled, scaled_std = self.scale.of(ap), ap_std * self.scale.slope(ap)
         if len(some) < len(trained):
             # By expected AP: of noisy scores, the lucky ones would be chosen.
-            kept = _most_telling(self._predict(inputs.take(trained))[0], lookups.latency_ms[trained], len(some))
+            expected, _ = self.scale.back(*self._model.predict(inputs.take(trained)))
+            kept = _most_telling(expected, lookups.latency_ms[trained], len(some))
             trained, scaled, scaled_std = trained[kept], scaled[kept], scaled_std[kept]
             self._model = self._model.given(inputs.take(trained), scaled, noise_std=scaled_std)
         if pending:
@@ -81,8 +83,10 @@ class AccuracyModel:
             scaled_std = np.concatenate((scaled_std, np.zeros(len(waiting))))
             trained = np.concatenate((trained, waiting))
             self._model = self._model.given(inputs.take(trained), scaled, noise_std=scaled_std)
-        self.mean, self.std = self._predict(inputs)
-        """(N,) each: expected AP of the candidates (the median), and its standard deviation."""
+        self.scaled_mean, self.scaled_std = self._model.predict(inputs)
+        """(N,) each: of the normal distribution that the candidates' AP has on `scale`. It knows nothing of 0 and 1."""
+        self.mean, self.std = self.scale.back(self.scaled_mean, self.scaled_std)
+        """(N,) each: expected AP of the candidates (the median), and its standard deviation; 0 to 1."""
 
     @property
     def finished_ap(self) -> FloatArray:
@@ -95,26 +99,25 @@ class AccuracyModel:
         return np.asarray(self._lookups.latency_ms[self._finished])
 
     @property
-    def noise_std(self) -> float:
-        """The learnt noise of one training's AP, where that is the mean of the finished ones."""
-        return float(self._model.noise_std / self._scale.slope(np.asarray(self.finished_ap.mean())))
+    def scaled_noise_std(self) -> float:
+        """The learnt noise of one training, on `scale`."""
+        return self._model.noise_std
 
     def log_density(self, candidates: IntArray, ap: FloatArray) -> FloatArray:
         """Return the log density, in units of AP, of scores of candidates, (M,) each."""
         mean, std = self._model.predict(self._lookups.inputs().take(candidates))
         std = np.hypot(std, self._model.noise_std)
-        off = (self._scale.of(ap) - mean) / std
-        return np.asarray(-0.5 * (off**2 + np.log(2 * np.pi)) - np.log(std) + np.log(self._scale.slope(ap)))
+        off = (self.scale.of(ap) - mean) / std
+        return np.asarray(-0.5 * (off**2 + np.log(2 * np.pi)) - np.log(std) + np.log(self.scale.slope(ap)))
 
     def update(self) -> None:
         """Predict AP again where a look-up has changed the latency, which is one of the model's inputs."""
         changed = np.flatnonzero(self._lookups.latency_ms != self._latency_ms)
         if len(changed):
-            self.mean[changed], self.std[changed] = self._predict(self._lookups.inputs().take(changed))
+            mean, std = self._model.predict(self._lookups.inputs().take(changed))
+            self.scaled_mean[changed], self.scaled_std[changed] = mean, std
+            self.mean[changed], self.std[changed] = self.scale.back(mean, std)
             self._latency_ms = self._lookups.latency_ms.copy()
-
-    def _predict(self, inputs: Inputs) -> tuple[FloatArray, FloatArray]:
-        return self._scale.back(*self._model.predict(inputs))
 
 
 def _fit(

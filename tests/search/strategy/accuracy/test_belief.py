@@ -9,12 +9,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.stats import kendalltau
 
 from search.front.pareto import FloatArray, Reference
 from search.front.record import TrialRecord
 from search.front.summary import Summary
 from search.strategy.accuracy.belief import Belief, agreement, learn_prior, weighed
 from search.strategy.accuracy.model import Observation
+from search.strategy.accuracy.scale import ApScale
 from search.strategy.candidates import Candidates, Encoder
 from search.strategy.latency.lookups import LatencyLookups
 from search.strategy.settings import StrategySettings
@@ -159,10 +161,25 @@ def test_a_belief_depends_on_the_candidates_alone_and_not_on_what_was_asked_befo
 def test_a_belief_is_the_model_s_mean_shrunk_by_its_doubt_and_the_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     prior = replace(learn_prior(study(true_ap)), trials=learn_prior(study(true_ap)).trials[:2])
     candidates = [one.architecture for one in prior.trials]
-    model = SimpleNamespace(mean=np.array([0.2, 0.4]), std=np.array([0.05, 0.05]), noise_std=0.1)
-    monkeypatch.setattr("search.strategy.accuracy.belief.fit_to_observations", lambda *args, **options: (None, model))
+    model = SimpleNamespace(scaled_mean=np.array([0.2, 0.4]), scaled_std=np.array([0.05, 0.05]), scaled_noise_std=0.1)
+
+    def fit(*args: object, scales: Sequence[ApScale], **options: object) -> tuple[None, SimpleNamespace]:
+        assert scales == (ApScale(power=1.0),)  # AP itself
+        return None, model
+
+    monkeypatch.setattr("search.strategy.accuracy.belief.fit_to_observations", fit)
     explained = 0.01 / (0.01 + 0.0025 + 0.01)
     assert Belief(prior, Encoder(num_classes=3), seed=0).of(candidates) == pytest.approx([-explained, explained])
+
+
+def test_of_networks_that_learnt_hardly_anything_a_belief_still_has_an_order() -> None:
+    """So it is of networks that are taken out of shared weights: most of them score 0."""
+    earlier = study(lambda one: max(0.0, true_ap(one) - 0.35), noise=0.0)
+    assert np.median([one.result.ap or 0.0 for one in earlier.summary.records]) == 0
+    candidates = draw(200, seed=5)
+    told = Belief(learn_prior(earlier), Encoder(num_classes=3), seed=0).of(candidates)
+    assert len(set(told.tolist())) == len(candidates)
+    assert kendalltau(told, values(true_ap, candidates)).statistic > 0.6
 
 
 def test_a_study_that_explains_takes_the_place_of_half_of_what_is_assumed_to_rise() -> None:

@@ -69,7 +69,7 @@ _ORDER: list[int] = np.random.default_rng(1).permutation(60).tolist()
 def test_where_choices_multiply_ap_a_cheap_network_tells_what_a_head_is_worth_on_a_large_one() -> None:
     ap = 0.08 * 1.35**_SIZE * 1.4**_HEAD * np.exp(0.04 * _LUCK)
     chosen, itself = _model(ap), _model(ap, scales=ITSELF)
-    assert chosen._scale.power == 0
+    assert chosen.scale.power == 0
     everyone = np.arange(60)
     assert chosen.log_density(everyone, ap).mean() > itself.log_density(everyone, ap).mean() + 0.3
     small = _SIZE == 0
@@ -79,25 +79,25 @@ def test_where_choices_multiply_ap_a_cheap_network_tells_what_a_head_is_worth_on
 def test_where_ap_approaches_its_limit_the_scale_stretches_the_top() -> None:
     ap = 0.6 - 0.3 * (0.5**_SIZE) * (1 - 0.3 * _HEAD) + 0.002 * _LUCK
     chosen = _model(ap)
-    assert chosen._scale.power == 2
+    assert chosen.scale.power == 2
     everyone = np.arange(60)
     assert chosen.log_density(everyone, ap).mean() > _model(ap, scales=SCALES[:1]).log_density(everyone, ap).mean()
 
 
 def test_of_many_scores_those_choose_that_the_hyperparameters_are_fitted_to() -> None:
     additive = 0.1 + 0.07 * _SIZE + 0.03 * _HEAD + 0.01 * _LUCK
-    powers = {_model(additive, num_seen=60, max_fit_points=most)._scale.power for most in (24, 60)}
+    powers = {_model(additive, num_seen=60, max_fit_points=most).scale.power for most in (24, 60)}
     assert powers <= {0.5, 1.0, 2.0}  # with the slopes of all 60 against the likelihood of 24 it would be the logarithm
 
 
 def test_few_scores_choose_nothing() -> None:
     ap = 0.6 - 0.3 * (0.5**_SIZE) + 0.002 * _LUCK
-    assert _model(ap, num_seen=7)._scale == SCALES[0]
+    assert _model(ap, num_seen=7).scale == SCALES[0]
 
 
 def test_equal_scores_choose_nothing() -> None:
     for ap in (np.zeros(60), np.full(60, 0.3), 0.3 + 1e-9 * _LUCK):
-        assert _model(ap)._scale == SCALES[0]
+        assert _model(ap).scale == SCALES[0]
 
 
 def test_networks_that_learnt_nothing_are_no_fault() -> None:
@@ -105,7 +105,7 @@ def test_networks_that_learnt_nothing_are_no_fault() -> None:
         model = _model(ap)
         assert model.mean == pytest.approx(ap, abs=0.1)
         assert np.isfinite(model.std).all()
-        assert 0 < model.noise_std < 0.05
+        assert 0 < model.scaled_noise_std < 0.1
 
 
 @pytest.mark.parametrize(("outside", "end"), [(-0.01, 0.0), (-0.1, 0.0), (1.2, 1.0)])
@@ -142,8 +142,10 @@ def test_a_running_trial_leaves_the_expectation_on_every_scale(scale: ApScale) -
     assert (after.std[running] < before.std[running]).all()
 
 
-def test_the_noise_is_that_of_ap() -> None:
+def test_the_noise_is_that_of_the_scale() -> None:
     luck = 0.03
     ap = 0.3 * 1.2**_SIZE * np.exp(luck * _LUCK)
-    model = _model(ap, num_seen=60)
-    assert model.noise_std == pytest.approx(luck * ap.mean(), rel=0.5)
+    for scales in (SCALES, ITSELF):
+        model = _model(ap, scales=scales, num_seen=60)
+        slope = model.scale.slope(ap.mean(keepdims=True))
+        assert model.scaled_noise_std == pytest.approx(luck * ap.mean() * slope[0], rel=0.5)
