@@ -28,7 +28,7 @@ import optuna
 
 from benchmarks.table_search import Table, search_table
 from search.front.pareto import FloatArray, IntArray, Reference, hypervolume, staircase
-from search.strategy.hypervolume_improvement import expected_hypervolume_improvement
+from search.strategy.hypervolume_improvement import expected_hypervolume_improvement, expected_improvement
 from search.strategy.surrogate import Inputs, SurrogateSettings, fit_surrogate
 
 AXES = ("version", "depth", "width", "resolution")
@@ -167,7 +167,8 @@ def run_plain(problem: Problem, seed: int, num_trainings: int) -> Run:
             model = fit_surrogate(inputs.take(taken), np.array(seen), settings=_PLAIN, seed=seed)
             mean, std = model.predict(inputs.take(feasible))
             front = staircase(np.array(seen), problem.latency_ms[taken], reference=problem.reference)
-            gain = expected_hypervolume_improvement(mean, std, problem.latency_ms[feasible], front=front)
+            gains = expected_improvement(mean[:, None], std[:, None], front[0])
+            gain = expected_hypervolume_improvement(gains, problem.latency_ms[feasible], front=front)
             chosen = int(feasible[np.argmax(np.where(np.isin(feasible, taken), -1.0, gain))])
         run.trained.append(chosen)
         seen.append(float(problem.ap[chosen] + problem.noise * random.standard_normal()))

@@ -10,7 +10,6 @@ from search.front.pareto import hypervolume, staircase
 from search.front.summary import Summary
 from search.strategy.accuracy.estimates import MIN_TRIALS, fit_accuracy
 from search.strategy.candidates import draw_neighbours, draw_pool
-from search.strategy.hypervolume_improvement import expected_hypervolume_improvement
 from spaces import Architecture
 from spaces.space import Space
 
@@ -81,7 +80,7 @@ def forecast(
     if whole == 0:
         return Forecast(candidates=())
     front = staircase(*finished, reference=summary.reference)
-    gain = expected_hypervolume_improvement(model.mean, model.std, lookups.latency_ms, front=front)
+    gain = model.expected_hypervolume_improvement(lookups.latency_ms, front=front)
     gain *= lookups.probability_within(max_latency_ms)
     tried = {record.architecture.key for record in summary.records}
     gain[[one.key in tried for one in architectures]] = -np.inf

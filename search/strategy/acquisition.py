@@ -10,7 +10,6 @@ import numpy as np
 from search.front.pareto import FloatArray, Reference, staircase
 from search.strategy.accuracy.model import AccuracyModel
 from search.strategy.candidates import BoolArray
-from search.strategy.hypervolume_improvement import expected_hypervolume_improvement, log_probability_of_joining
 from search.strategy.latency.lookups import LatencyLookups
 from search.strategy.settings import StrategySettings
 
@@ -50,9 +49,7 @@ class Acquisition:
         if (scores > -np.inf).any():
             return scores
         # Every gain has underflowed to 0.
-        joining = log_probability_of_joining(
-            self._model.mean, self._model.std, np.log(self._lookups.latency_ms), front=self._front
-        )
+        joining = self._model.log_probability_of_joining(np.log(self._lookups.latency_ms), front=self._front)
         return np.where(possible, joining + log_within, -np.inf)
 
     def why(self, candidate: int) -> str:
@@ -66,8 +63,7 @@ class Acquisition:
         )
 
     def _gain(self, latency_ms: FloatArray) -> FloatArray:
-        log_ms = np.log(latency_ms)
-        return expected_hypervolume_improvement(self._model.mean, self._model.std, log_ms, front=self._front)
+        return self._model.expected_hypervolume_improvement(np.log(latency_ms), front=self._front)
 
     def _log_cost(self) -> FloatArray:
         latency_ms = self._lookups.latency_ms

@@ -25,34 +25,36 @@ def expected_improvement(mean: FloatArray, std: FloatArray, level: FloatArray) -
     return np.where(std > 0, np.maximum(safe_std * (z * ndtr(z) + density), 0.0), np.maximum(gap, 0.0))
 
 
-def expected_hypervolume_improvement(
-    mean: FloatArray, std: FloatArray, latency: FloatArray, *, front: Staircase
-) -> FloatArray:
+def expected_hypervolume_improvement(gains: FloatArray, latency: FloatArray, *, front: Staircase) -> FloatArray:
     """Return the exact expected hypervolume improvement of each candidate.
 
     Args:
-        mean: (N,) expected AP of the candidates.
-        std: (N,) its standard deviation, at least 0.
+        gains: (N, M + 1) expected improvement of each candidate's AP on each level of the front.
         latency: (N,) latencies of the candidates, in ms or, if the front's edges are, in log ms.
         front: `staircase` of the trials so far: levels (M + 1,) and edges (M + 2,); M may be 0.
 
     Returns:
         (N,) in AP times the unit of latency; 0 at and beyond the reference's latency.
     """
-    levels, edges = front
+    _, edges = front
     starts = np.maximum(edges[:-1], latency[:, None])  # (N, M + 1)
     widths = np.maximum(edges[1:] - starts, 0.0)  # (N, M + 1)
-    gains = expected_improvement(mean[:, None], std[:, None], levels)  # (N, M + 1)
     return np.asarray((widths * gains).sum(axis=1))
 
 
 def log_probability_of_joining(
     mean: FloatArray, std: FloatArray, latency: FloatArray, *, front: Staircase
 ) -> FloatArray:
-    """Return the logarithm of the probability that each candidate joins the front; arguments as above.
+    """Return the logarithm of the probability that each candidate joins the front.
 
     It ranks candidates where every expected improvement has underflowed to 0. Beyond the reference's latency the last step
     of the front counts.
+
+    Args:
+        mean: (N,) expected AP of the candidates, or what is normally distributed in its place, as the front's levels.
+        std: (N,) its standard deviation, at least 0.
+        latency: As above.
+        front: As above.
 
     Returns:
         (N,), at most 0.

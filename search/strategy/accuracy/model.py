@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search.front.pareto import FloatArray, IntArray, Reference, staircase
+from search.front.pareto import FloatArray, IntArray, Reference, Staircase, staircase
 from search.strategy.accuracy.scale import SCALES, ApScale
+from search.strategy.hypervolume_improvement import expected_hypervolume_improvement, log_probability_of_joining
 from search.strategy.latency.lookups import LatencyLookups
 from search.strategy.surrogate import Inputs, Surrogate, SurrogateSettings, evenly, fit_surrogate
 
@@ -102,6 +103,22 @@ class AccuracyModel:
     def scaled_noise_std(self) -> float:
         """The learnt noise of one training, on `scale`."""
         return self._model.noise_std
+
+    def expected_hypervolume_improvement(self, latency: FloatArray, *, front: Staircase) -> FloatArray:
+        """Return what each candidate is expected to add to a front, (N,), in AP times the unit of latency.
+
+        Args:
+            latency: (N,) latencies of the candidates, in ms or, if the front's edges are, in log ms.
+            front: `staircase` of the trials so far.
+        """
+        gains = self.scale.expected_improvement(self.scaled_mean, self.scaled_std, front[0])
+        return expected_hypervolume_improvement(gains, latency, front=front)
+
+    def log_probability_of_joining(self, latency: FloatArray, *, front: Staircase) -> FloatArray:
+        """Return the logarithm of the probability that each candidate joins a front, (N,); arguments as above."""
+        levels, edges = front
+        scaled = self.scale.of(levels), edges
+        return log_probability_of_joining(self.scaled_mean, self.scaled_std, latency, front=scaled)
 
     def log_density(self, candidates: IntArray, ap: FloatArray) -> FloatArray:
         """Return the log density, in units of AP, of scores of candidates, (M,) each."""

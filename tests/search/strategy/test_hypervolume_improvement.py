@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.special import ndtri
 from scipy.stats import norm
 
-from search.front.pareto import Reference, hypervolume, staircase
+from search.front.pareto import FloatArray, Reference, Staircase, hypervolume, staircase
 from search.strategy.hypervolume_improvement import (
     expected_hypervolume_improvement,
     expected_improvement,
@@ -17,33 +17,37 @@ FRONT_AP, FRONT_MS = np.array([0.2, 0.45, 0.4, 0.6]), np.array([10.0, 30.0, 35.0
 FRONT = staircase(FRONT_AP, FRONT_MS, reference=CORNER)
 
 
+def of_normal(mean: list[float], std: list[float], ms: list[float], *, front: Staircase = FRONT) -> FloatArray:
+    """Return the expected hypervolume improvement of candidates whose AP is normally distributed."""
+    gains = expected_improvement(np.array(mean)[:, None], np.array(std)[:, None], front[0])
+    return expected_hypervolume_improvement(gains, np.array(ms), front=front)
+
+
 def test_expected_improvement_at_the_level_is_std_over_root_two_pi() -> None:
     assert expected_improvement(np.array(0.3), np.array(0.2), np.array(0.3)) == pytest.approx(0.2 / np.sqrt(2 * np.pi))
 
 
 def test_a_certain_value_improves_by_its_rectangle() -> None:
-    gain = expected_hypervolume_improvement(np.array([0.5, 0.3]), np.zeros(2), np.array([50.0, 40.0]), front=FRONT)
+    gain = of_normal([0.5, 0.3], [0.0, 0.0], [50.0, 40.0])
     assert gain == pytest.approx([0.05 * 20, 0.0])
 
 
 def test_without_a_front_it_is_expected_improvement_times_the_width() -> None:
     nothing = np.zeros(0)
-    gain = expected_hypervolume_improvement(
-        np.array([0.1]), np.array([0.05]), np.array([60.0]), front=staircase(nothing, nothing, reference=CORNER)
-    )
+    gain = of_normal([0.1], [0.05], [60.0], front=staircase(nothing, nothing, reference=CORNER))
     assert gain == pytest.approx(40 * 0.05 / np.sqrt(2 * np.pi))
 
 
 @pytest.mark.parametrize("latency_ms", [100.0, 150.0, np.inf])
 def test_nothing_is_gained_beyond_the_reference(latency_ms: float) -> None:
-    gain = expected_hypervolume_improvement(np.array([0.9]), np.array([0.1]), np.array([latency_ms]), front=FRONT)
+    gain = of_normal([0.9], [0.1], [latency_ms])
     assert gain.tolist() == [0.0]
 
 
 @settings(max_examples=25)
 @given(st.floats(0.0, 0.8), st.floats(0.01, 0.3), st.floats(1.0, 99.0))
 def test_it_agrees_with_monte_carlo(mean: float, std: float, latency_ms: float) -> None:
-    exact = expected_hypervolume_improvement(np.array([mean]), np.array([std]), np.array([latency_ms]), front=FRONT)[0]
+    exact = of_normal([mean], [std], [latency_ms])[0]
     quantiles = (np.arange(400) + 0.5) / 400  # stratified: one draw from each 400th of the distribution
     draws = mean + std * ndtri(quantiles)
     before = hypervolume(FRONT_AP, FRONT_MS, reference=CORNER)
@@ -54,8 +58,8 @@ def test_it_agrees_with_monte_carlo(mean: float, std: float, latency_ms: float) 
 
 
 def test_candidates_are_told_apart_where_every_gain_underflows() -> None:
+    assert of_normal([0.3, 0.5], [1e-3, 1e-3], [80.0, 80.0]).tolist() == [0.0, 0.0]
     mean, std, ms = np.array([0.3, 0.5]), np.array([1e-3, 1e-3]), np.array([80.0, 80.0])
-    assert expected_hypervolume_improvement(mean, std, ms, front=FRONT).tolist() == [0.0, 0.0]
     low, high = log_probability_of_joining(mean, std, ms, front=FRONT)
     assert low < high < 0
 

@@ -1,17 +1,22 @@
 """Estimates of AP, against trials whose true AP is known."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import ndtri
 
-from search.front.pareto import Reference
+from search.front.pareto import Reference, hypervolume
 from search.front.record import TrialRecord
 from search.front.summary import Summary
 from search.reports.forecast import forecast
-from search.strategy.accuracy.estimates import MIN_TRIALS, with_estimates
+from search.strategy.accuracy.estimates import MIN_TRIALS, fit_accuracy, with_estimates
+from search.strategy.accuracy.model import AccuracyModel
 from search.strategy.accuracy.observations import observe
+from search.strategy.latency.lookups import LatencyLookups
 from spaces import Architecture
 from spaces.named_spaces import open_space
 from tests.search.driver.scripted import SPACE, latency
@@ -126,3 +131,33 @@ def test_a_forecast_does_not_take_lucky_scores_for_the_front() -> None:
     found = forecast(Summary(records=tuple(records), reference=Reference(ap=0.0, latency_ms=30.0)), SPACE)
     assert found.candidates[0].architecture.input_size == 128
     assert found.candidates[0].gain > 0.03  # without noise 0.039; next to the lucky scores 0.012
+
+
+def test_the_gain_of_a_forecast_is_expected_over_what_the_model_holds_possible(monkeypatch: pytest.MonkeyPatch) -> None:
+    normal, fitted = np.random.default_rng(0), []
+
+    def fit(
+        records: Sequence[TrialRecord], architectures: Sequence[Architecture], **options: Any
+    ) -> tuple[LatencyLookups, AccuracyModel]:
+        fitted.append((architectures, *fit_accuracy(records, architectures, **options)))
+        return fitted[0][1:]
+
+    monkeypatch.setattr("search.reports.forecast.fit_accuracy", fit)
+    records = []
+    for number, one in enumerate([one for one in SPACE if one.input_size != 128][::5]):
+        luck = float(np.exp(normal.normal(0, 0.1)))
+        ap = 0.02 * 4 ** (one.input_size / 64) * 1.3 ** (one.head != "plain") * luck
+        result = TrialResult(state="complete", ap=ap, latency=latency((one.input_size / 32) ** 2))
+        records.append(TrialRecord(number=number, architecture=one, result=result))
+    reference = Reference(ap=0.0, latency_ms=30.0)
+    best = forecast(Summary(records=tuple(records), reference=reference), SPACE).candidates[0]
+    ((architectures, lookups, model),) = fitted
+    assert model.scale.power == 0
+    place = architectures.index(best.architecture)
+    draws = ndtri((np.arange(2000) + 0.5) / 2000)  # stratified: one from each 2000th of the distribution
+    possible = model.scale.back(model.scaled_mean[place] + model.scaled_std[place] * draws, np.zeros(2000))[0]
+    front_ap, front_ms = model.finished_ap, model.finished_latency_ms
+    before = hypervolume(front_ap, front_ms, reference=reference)
+    all_ms = np.append(front_ms, lookups.latency_ms[place])
+    after = np.mean([hypervolume(np.append(front_ap, ap), all_ms, reference=reference) for ap in possible])
+    assert best.gain == pytest.approx((after - before) / before, rel=0.01)

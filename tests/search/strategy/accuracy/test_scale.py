@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from scipy.special import ndtri
 
 from search.front.pareto import FloatArray
 from search.strategy.accuracy.model import AccuracyModel, Observation
 from search.strategy.accuracy.scale import SCALES, ApScale
 from search.strategy.candidates import Candidates
+from search.strategy.hypervolume_improvement import expected_improvement
 from search.strategy.latency.lookups import LatencyLookups
 from search.strategy.surrogate import SurrogateSettings
 
@@ -34,6 +36,39 @@ def test_what_nothing_is_known_of_stays_between_0_and_1(scale: ApScale) -> None:
     middle, std = scale.back(np.array([-50.0, 0.0, 50.0]), np.full(3, 20.0))
     assert (np.isfinite(middle) & (middle >= 0) & (middle <= 1)).all()
     assert (np.isfinite(std) & (std <= 1)).all()
+
+
+LEVELS = np.array([0.0, 0.03, 0.1, 0.31, 0.6, 0.9, 1.0])
+
+
+@pytest.mark.parametrize("scale", SCALES, ids=lambda scale: f"power {scale.power}")
+@pytest.mark.parametrize("centre", [0.02, 0.1, 0.3, 0.6])
+@pytest.mark.parametrize("std", [0.005, 0.03, 0.15])
+def test_an_expected_improvement_is_that_of_ap_drawn_at_random(scale: ApScale, centre: float, std: float) -> None:
+    mean = scale.of(np.array([centre]))
+    spread = std * scale.slope(np.array([centre]))
+    quantiles = (np.arange(20_000) + 0.5) / 20_000  # stratified: one draw from each 20000th of the distribution
+    drawn = mean + spread * ndtri(quantiles)
+    # On AP itself a normal distribution goes beyond 0 and 1.
+    ap = drawn - scale.of(np.zeros(1)) if scale.power == 1 else scale.back(drawn, np.zeros(20_000))[0]
+    expected = np.maximum(ap[:, None] - LEVELS, 0).mean(axis=0)
+    assert scale.expected_improvement(mean, spread, LEVELS) == pytest.approx(expected[None], rel=0.02, abs=5e-5)
+
+
+def test_on_ap_itself_an_expected_improvement_is_the_closed_form() -> None:
+    (itself,) = ITSELF
+    mean, std = np.array([0.2, 0.6, -0.1]), np.array([0.1, 0.02, 0.3])
+    found = itself.expected_improvement(itself.of(mean), std, LEVELS)
+    assert found == pytest.approx(expected_improvement(mean[:, None], std[:, None], LEVELS), rel=1e-9, abs=1e-15)
+
+
+@pytest.mark.parametrize("scale", SCALES, ids=lambda scale: f"power {scale.power}")
+def test_improvements_far_beyond_what_is_expected_still_have_an_order(scale: ApScale) -> None:
+    mean, slope = scale.of(np.array([0.2, 0.21])), scale.slope(np.array([0.2, 0.21]))
+    low, high = scale.expected_improvement(mean, 0.02 * slope, np.array([0.5]))[:, 0]
+    assert 0 < low < high < 1e-6
+    certain = scale.expected_improvement(mean, np.zeros(2), np.array([0.15, 0.205, 0.5]))
+    assert certain == pytest.approx(np.array([[0.05, 0.0, 0.0], [0.06, 0.005, 0.0]]), abs=1e-4)
 
 
 def _model(
