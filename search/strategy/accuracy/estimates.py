@@ -1,7 +1,7 @@
 """Estimates of the AP of a study's trials, from the model of accuracy: what each score says about the others.
 
 On the networks of YOLOBench with added noise, the estimates of a front's members are less biased than their scores, and
-their 5–95 % ranges hold the true AP in 89 to 100 % of cases: `python -m benchmarks.calibration`, docs/measurements.md.
+their 5–95 % ranges hold the true AP in 91 to 100 % of cases: `python -m benchmarks.calibration`, docs/measurements.md.
 """
 
 from collections.abc import Mapping, Sequence
