@@ -29,7 +29,8 @@ _NOISE_SPREAD = 0.5
 that has to learn it from fifty trials, no two of which are alike, takes half of the luck for accuracy."""
 WIDENING = 1.3
 """Factor on the model's standard deviations. They leave out that its hyperparameters are uncertain and that AP is not quite
-what the model can describe: measured on YOLOBench's networks, they are too small by this factor."""
+what the model can describe. On YOLOBench's networks ranges that are widened so hold the true AP in at least 91 % of cases; widened
+by 1.2, in 88 % after 50 trials."""
 
 
 def with_estimates(summary: Summary) -> Summary:
@@ -94,6 +95,7 @@ def fit_to_observations(
     lookups = LatencyLookups(candidates, latency_ms, measure=lambda wanted: [], max_lookups=0, seed=seed)
     lookups.predict()
     spread = float(np.std(np.clip([observation.ap for observation in observations], 0.0, 1.0)))
+    # Of the scores' variance the noise is about the same share on every scale.
     settings = SurrogateSettings(noise_median=(NOISE / max(spread, NOISE)) ** 2, noise_spread=_NOISE_SPREAD)
     return lookups, AccuracyModel(lookups, observations, pending=(), scales=scales, settings=settings, seed=seed)
 
