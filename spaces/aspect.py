@@ -7,6 +7,9 @@ from spaces.scale_set import ArchitectureError
 
 SQUARE = "1:1"
 _WORDS = re.compile(r"([1-9][0-9]?):([1-9][0-9]?)")
+_SIZE = re.compile(r"([1-9][0-9]{0,3})\s*[:x×/]\s*([1-9][0-9]{0,3})")
+"""How a shape may be meant that is written otherwise: 16x9, 1920:1080."""
+_FORM = "for example 4:3, 16:9 or 9:16, each number from 1 to 99"
 
 
 def parse_aspect(text: str) -> tuple[int, int]:
@@ -15,18 +18,20 @@ def parse_aspect(text: str) -> tuple[int, int]:
     Raises:
         ArchitectureError: it is written otherwise.
     """
-    found = _WORDS.fullmatch(text)
+    found = _WORDS.fullmatch(text) if isinstance(text, str) else None
     if found is None:
-        raise ArchitectureError(
-            f"aspect {text!r} is no width:height", hint="for example 4:3, 16:9 or 9:16, each number from 1 to 99"
-        )
+        written = _SIZE.fullmatch(str(text).strip())
+        meant = f"write it as {_shortened(int(written[1]), int(written[2]))}" if written else _FORM
+        raise ArchitectureError(f"aspect {text!r} is no width:height", hint=meant)
     width, height = int(found[1]), int(found[2])
-    common = math.gcd(width, height)
-    if common > 1:
-        raise ArchitectureError(
-            f"aspect {text} can be shortened", hint=f"write it as {width // common}:{height // common}"
-        )
+    if text != _shortened(width, height):
+        raise ArchitectureError(f"aspect {text} can be shortened", hint=f"write it as {_shortened(width, height)}")
     return width, height
+
+
+def _shortened(width: int, height: int) -> str:
+    common = math.gcd(width, height)
+    return f"{width // common}:{height // common}"
 
 
 def shape_of_input(longer: int, aspect: str, *, stride: int) -> tuple[int, int]:

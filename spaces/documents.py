@@ -24,9 +24,10 @@ _MOST_LETTERS = 10_000_000
 """Of a YAML file with its aliases unfolded."""
 _YAML_FAULTS = (yaml.YAMLError, ValueError, OverflowError, TypeError, LookupError, AttributeError, RecursionError)
 """What PyYAML raises: its own errors for the syntax, Python's for values such as 2001-99-99."""
+_TEXT = "tag:yaml.org,2002:str"
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _PLAIN_NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*|[0-9]*\.[^:_]*)")
-"""A number that YAML 1.1 reads as people do; in other forms, 010 is 8, and 1:30 is 90."""
+"""A number that YAML 1.1 reads as people do; in other forms, 010 is 8."""
 
 T = TypeVar("T")
 
@@ -96,12 +97,12 @@ def construct_yaml(node: yaml.Node | None, *, as_text: bool = False) -> Any:
 
 
 def why_misread(node: yaml.Node) -> str:
-    """Return why YAML may read a number as another one than is meant, as 010 as 8 and 1:30 as 90; empty for other nodes."""
+    """Return why YAML may read a number as another one than is meant, as 010 as 8; empty for other nodes."""
     if not isinstance(node, yaml.ScalarNode) or node.tag not in _NUMBERS or _PLAIN_NUMBER.fullmatch(node.value):
         return ""
     return (
-        f"{_short(node.value)} is no plain number, and YAML may read another one; write it in digits without leading zeros, "
-        "colons and underscores, or put it in quotes if it is text"
+        f"{_short(node.value)} is no plain number, and YAML may read another one; write it in digits without leading zeros "
+        "and underscores, or put it in quotes if it is text"
     )
 
 
@@ -177,7 +178,7 @@ def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with a limit on levels."""
+    """PyYAML's safe loader with a limit on levels, and without numbers in base 60."""
 
     _level = 0
 
@@ -188,6 +189,8 @@ class _Loader(yaml.SafeLoader):
         self._level += 1
         node = super().compose_node(parent, index)
         self._level -= 1
+        if isinstance(node, yaml.ScalarNode) and node.tag in _NUMBERS and ":" in node.value and node.style is None:
+            node.tag = _TEXT  # as in YAML 1.2: 16:9 is no 969
         return node
 
 

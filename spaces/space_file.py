@@ -116,7 +116,7 @@ def _choice(name: str, node: yaml.Node, place: _Place) -> BackboneChoice:
 
 
 def _axis(name: str, node: yaml.Node, place: _Place) -> tuple[Any, ...]:
-    values = _values(node, place, as_text=name == "aspect")  # YAML reads 16:9 as a number
+    values = _values(node, place)
     for value, its_place in values:
         try:
             # Each value is checked alone, with others that accept it; `Space` checks the combinations.
@@ -136,21 +136,21 @@ def _companions(name: str, value: Any) -> dict[str, Any]:
     return {}
 
 
-def _values(node: yaml.Node, place: _Place, *, as_text: bool = False) -> list[tuple[Any, _Place]]:
+def _values(node: yaml.Node, place: _Place) -> list[tuple[Any, _Place]]:
     """Return the values of an axis, of which the file has a list or a single one, each with its place."""
     items = [(node, place)]
     if isinstance(node, yaml.SequenceNode):
         items = [(item, _Place.of(item, place.path)) for item in node.value]
     if not items:
         raise place.error("an axis needs at least one value")
-    return [(_value(item, its_place, as_text=as_text), its_place) for item, its_place in items]
+    return [(_value(item, its_place), its_place) for item, its_place in items]
 
 
-def _value(node: yaml.Node, place: _Place, *, as_text: bool) -> Any:
-    if not as_text and (reason := why_misread(node)):
+def _value(node: yaml.Node, place: _Place) -> Any:
+    if reason := why_misread(node):
         raise place.error(reason)
     try:
-        value = construct_yaml(node, as_text=as_text)
+        value = construct_yaml(node)
     except ValueError as error:
         raise place.error(str(error)) from error
     if not isinstance(node, yaml.ScalarNode):

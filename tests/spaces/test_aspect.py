@@ -1,5 +1,7 @@
 """The shape of a network's input."""
 
+from typing import Any
+
 import pytest
 
 from spaces import Architecture, ArchitectureError
@@ -29,13 +31,15 @@ def test_the_shorter_side_is_the_first_multiple_of_the_stride_that_holds_the_ima
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("16x9", "for example 4:3"),
+        ("16x9", "write it as 16:9"),
+        (" 16/9", "write it as 16:9"),
+        ("1920×1080", "write it as 16:9"),
         ("1.78", "for example 4:3"),
         ("0:1", "for example 4:3"),
         ("4:03", "for example 4:3"),
-        ("640:480", "for example 4:3"),
+        ("640:480", "write it as 4:3"),
         ("٤:٣", "for example 4:3"),
-        ("4:3\n", "for example 4:3"),
+        ("4:3\n", "write it as 4:3"),
         ("8:6", "write it as 4:3"),
         ("2:2", "write it as 1:1"),
     ],
@@ -46,6 +50,12 @@ def test_another_form_is_refused_with_the_right_one(text: str, hint: str) -> Non
     assert hint in refused.value.hint
     with pytest.raises(ArchitectureError):
         PRESETS["yoloret-m0.75"].replace(aspect=text)
+
+
+@pytest.mark.parametrize("value", [1.78, (16, 9), 969, None])
+def test_what_is_no_text_is_refused_too(value: Any) -> None:
+    with pytest.raises(ArchitectureError, match="is no width:height"):
+        parse_aspect(value)
 
 
 def test_an_architecture_has_its_input_and_a_key_of_its_own() -> None:

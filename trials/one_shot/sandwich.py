@@ -44,7 +44,7 @@ def check_shareable(space: Space) -> None:
     if len(aspects := space.values("aspect")) > 1:
         raise SpaceError(
             f"space {space.name!r} has aspect {', '.join(map(str, aspects))}, and shared weights learn from images of one",
-            hint="leave one value of aspect in the space's file",
+            hint="leave one value of aspect in the space's file, or name one with --aspect",
         )
 
 

@@ -57,7 +57,8 @@ def space(name: str, as_yaml: bool, sample: int, seed: int, judge: str | None) -
         transfers = "" if choice.transfer == (0,) else f"; ImageNet weights up to block {_boundaries(choice.transfer)}"
         table.add_row("backbone", f"{backbone} ({BACKBONES[backbone]}) cut at block {blocks}{transfers}")
     for axis in AXES[3:]:
-        table.add_row(axis, ", ".join(map(str, opened.values(axis))))
+        is_open = axis == "aspect" and axis not in opened.axes
+        table.add_row(axis, "that of the images" if is_open else ", ".join(map(str, opened.values(axis))))
     console.print(table)
     if opened.exclusions:
         console.print("\nexcluded combinations of backbone, truncation, outputs, scale set and shortcut:")

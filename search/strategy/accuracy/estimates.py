@@ -29,8 +29,8 @@ _NOISE_SPREAD = 0.5
 that has to learn it from fifty trials, no two of which are alike, takes half of the luck for accuracy."""
 WIDENING = 1.3
 """Factor on the model's standard deviations. They leave out that its hyperparameters are uncertain and that AP is not quite
-what the model can describe. On YOLOBench's networks ranges that are widened so hold the true AP in at least 91 % of cases; widened
-by 1.2, in 88 % after 50 trials."""
+what the model can describe. On YOLOBench's networks ranges that are widened so hold the true AP in at least 91 % of cases;
+widened by 1.2, in 88 % after 50 trials."""
 
 
 def with_estimates(summary: Summary) -> Summary:

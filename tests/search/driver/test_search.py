@@ -717,12 +717,28 @@ def test_a_study_from_before_there_were_other_shapes_goes_on_with_squares(
     assert aspects(search(settings(dataset=data, budget=3))) == {"1:1"}
 
 
+def test_images_of_several_shapes_get_squares_and_a_note(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, tmp_path: Path
+) -> None:
+    data = write_yolo(tmp_path / "data", num_train=2, size=(64, 36))
+    Image.new("RGB", (36, 64), "grey").save(data / "images" / "train" / "1.png")
+    view = RecordingView()
+    assert aspects(run_search(settings(dataset=str(data), budget=1), executor=ScriptedExecutor(), view=view)) == {"1:1"}
+    said = "networks get square inputs; images of several shapes fill 56% of them (--aspect W:H for others)"
+    assert said in view.notices
+    view = RecordingView()
+    run_search(settings(name="generated", budget=1), executor=ScriptedExecutor(), view=view)
+    assert not [note for note in view.notices if "inputs" in note]
+
+
 def test_what_the_user_or_the_space_says_of_the_shape_comes_before_the_images(
     settings: MakeSettings, device: StandInDevice, tracking: Runs, tmp_path: Path
 ) -> None:
     data = str(write_yolo(tmp_path / "data", num_train=3, size=(64, 36)))
     asked = settings(name="asked", dataset=data, budget=1, aspect="1:1")
-    assert aspects(search(asked)) == {"1:1"}
+    view = RecordingView()
+    assert aspects(run_search(asked, executor=ScriptedExecutor(), view=view)) == {"1:1"}
+    assert "of inputs of 1:1 the images fill 56%, of 16:9 they would fill 100%" in view.notices
     own = SPACE.with_aspects(("4:3",))
     assert aspects(search(settings(name="own", dataset=data, budget=1, space=own))) == {"4:3"}
     both = settings(name="both", dataset=data, budget=1, space=own, aspect="3:2")
