@@ -1,10 +1,11 @@
 """What an input of the images' shape gives beside a square one of the same longer side: latency, time of training, AP.
 
-    python -m benchmarks.input_shape --data DATA [--seeds 3] [--epochs 20]
+    python -m benchmarks.input_shape --data DATA [--seeds 3] [--epochs 20] [--other-epochs 24]
 
 Each core runs one training with one thread, a square and the other shape in turn; latency on this CPU is measured
-afterwards, likewise in turn. Ratios are of the other shape to the square, each the median over the turns or seeds; the
-difference of AP is the mean over seeds, with its standard error.
+afterwards, likewise in turn. Ratios are of the other shape to the square, each the median over the turns or seeds;
+differences of AP to the square are means over seeds, with their standard error: of networks trained with the other shape,
+and of the square's weights in a network of the other shape, as if it were trained on squares and exported for the images.
 """
 
 import argparse
@@ -18,12 +19,14 @@ from tempfile import TemporaryDirectory
 from benchmarks.training import one_process_a_core, train_alone
 from spaces import Architecture
 from spaces.aspect import SQUARE
-from spaces.networks import count_cost
+from spaces.networks import build_network, count_cost
 from spaces.scale_set import ScaleSet
 from trials.data import open_dataset
 from trials.data.common_aspect import common_aspect
 from trials.latency.cpu import CpuDevice
 from trials.onnx.export import export_for_timing
+from trials.scoring import score_network
+from trials.training import CHECKPOINT_FILE, read_checkpoint
 from trials.training.recipes import modern_recipe
 
 _TURNS = 5
@@ -54,6 +57,8 @@ class Trained:
     ap: float
     seconds: float
     """Of its steps."""
+    other_ap: float
+    """Of the same weights in a network of the other shape."""
 
 
 def main() -> None:
@@ -63,33 +68,45 @@ def main() -> None:
     parser.add_argument("--aspect", help="the other shape (default: that of the images)")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--other-epochs", type=int, help="epochs with the other shape (default: as many)")
     given = parser.parse_args()
     dataset = open_dataset(given.data)
     aspect = given.aspect or common_aspect(dataset.splits["train"])
     if aspect == SQUARE:
         raise SystemExit(f"the images of {given.data} suit a square: name another shape with --aspect")
     shapes = (SQUARE, aspect)
+    epochs = {SQUARE: given.epochs, aspect: given.other_epochs or given.epochs}
     keys = [(name, seed, shape) for seed in range(given.seeds) for name in NETWORKS for shape in shapes]
     with one_process_a_core() as pool:
-        jobs = {key: pool.submit(train, *key, data=given.data, epochs=given.epochs) for key in keys}
+        jobs = {key: pool.submit(train, *key, other=aspect, data=given.data, epochs=epochs[key[-1]]) for key in keys}
         trained = {}
         for key, job in jobs.items():
             trained[key] = job.result()
             print(f"{key}: AP {trained[key].ap:.4f}, {trained[key].seconds:.0f} s", file=sys.stderr, flush=True)
     print(
-        f"| network | {aspect} instead of {SQUARE}, px | multiply-adds | latency | training | AP | difference in AP |"
+        f"| network | {aspect} instead of {SQUARE}, px | multiply-adds | latency | training | AP | difference in AP "
+        "| the square's weights |"
     )
-    print("|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|")
     for name, square in NETWORKS.items():
         pairs = [tuple(trained[name, seed, shape] for shape in shapes) for seed in range(given.seeds)]
         print(row(name, square, square.replace(aspect=aspect), pairs, num_classes=len(dataset.class_names)), flush=True)
 
 
-def train(name: str, seed: int, aspect: str, *, data: str, epochs: int) -> Trained:
-    """Train one network on one core."""
+def train(name: str, seed: int, aspect: str, *, other: str, data: str, epochs: int) -> Trained:
+    """Train one network on one core, and score it with inputs of an aspect and of the other one."""
     settings = replace(modern_recipe(), epochs=epochs, score_every=epochs, seed=seed, precision="fp32")
-    result = train_alone(NETWORKS[name].replace(aspect=aspect), open_dataset(data), settings, num_threads=1)
-    return Trained(ap=result.ap, seconds=result.seconds_train)
+    dataset = open_dataset(data)
+    with TemporaryDirectory() as folder:
+        work_dir = Path(folder)
+        result = train_alone(NETWORKS[name].replace(aspect=aspect), dataset, settings, work_dir=work_dir, num_threads=1)
+        checkpoint = read_checkpoint(work_dir / CHECKPOINT_FILE)
+    architecture = NETWORKS[name].replace(aspect=other)
+    network = build_network(architecture, num_classes=len(dataset.class_names))
+    network.load_state_dict(checkpoint.weights)
+    decoding = replace(checkpoint.decoding, input_hw=architecture.input_hw)
+    scores = score_network(network, dataset.splits["val"], decoding=decoding)
+    return Trained(ap=result.ap, seconds=result.seconds_train, other_ap=scores.ap)
 
 
 def row(
@@ -104,13 +121,18 @@ def row(
     square_macs, other_macs = (count_cost(one, num_classes=num_classes).macs for one in (square, other))
     latency = statistics.median(theirs / ours for ours, theirs in _time_in_turn(square, other, num_classes=num_classes))
     training = statistics.median(theirs.seconds / ours.seconds for ours, theirs in pairs)
-    differences = [theirs.ap - ours.ap for ours, theirs in pairs]
     aps = [statistics.mean(one.ap for one in column) for column in zip(*pairs, strict=True)]
-    error = statistics.stdev(differences) / len(differences) ** 0.5 if len(differences) > 1 else float("nan")
+    trained_so = _difference([theirs.ap - ours.ap for ours, theirs in pairs])
+    same_weights = _difference([ours.other_ap - ours.ap for ours, _ in pairs])
     return (
         f"| {name} | {other.input_hw[1]}×{other.input_hw[0]} | {other_macs / square_macs:.2f} | {latency:.2f} "
-        f"| {training:.2f} | {aps[0]:.3f}, {aps[1]:.3f} | {statistics.mean(differences):+.3f} ± {error:.3f} |"
+        f"| {training:.2f} | {aps[0]:.3f}, {aps[1]:.3f} | {trained_so} | {same_weights} |"
     )
+
+
+def _difference(differences: Sequence[float]) -> str:
+    error = statistics.stdev(differences) / len(differences) ** 0.5 if len(differences) > 1 else float("nan")
+    return f"{statistics.mean(differences):+.3f} ± {error:.3f}"
 
 
 def _time_in_turn(square: Architecture, other: Architecture, *, num_classes: int) -> list[tuple[float, float]]:

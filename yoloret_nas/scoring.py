@@ -1,11 +1,14 @@
 """Scores a named network on a dataset."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import click
 
+from spaces import Architecture
+from spaces.aspect import in_words
 from spaces.counted import counted
-from trials.data import DatasetError, open_dataset
+from trials.data import DatasetError, Sample, open_dataset
+from trials.data.common_aspect import RARE, common_aspect, count_half_empty
 from trials.data.image_check import check_images
 from trials.scoring import Scores, label_as_network, score_detections, score_network
 from trials.training import load_trained, read_checkpoint
@@ -68,6 +71,7 @@ def score_source(
         raise DatasetError(
             f"{dataset.name}: its {split} split has {counted(num_images, 'image(s)')} and no object to find"
         )
+    _note_margins(dataset.splits[split], source.architecture, notice)
     if detector is not None:
         samples = label_as_network(dataset, split, detector.class_names, name=source.label)
         with showing_images(progress_console(), f"trying {source.label} on") as report:
@@ -78,3 +82,15 @@ def score_source(
     usable = find_gpus().usable
     network = load_trained(source.architecture, checkpoint).to(f"cuda:{usable[0]}" if usable else "cpu")
     return score_network(network, samples, decoding=checkpoint.decoding, batch_size=batch_size), num_images
+
+
+def _note_margins(samples: Sequence[Sample], architecture: Architecture, notice: Callable[[str], None]) -> None:
+    num_half_empty = count_half_empty(samples, architecture.aspect)
+    if num_half_empty > RARE * len(samples):
+        suited = common_aspect(samples)
+        is_suited = suited == architecture.aspect
+        way_out = "cut them into tiles" if is_suited else f"yoloret-nas train … --aspect {suited} suits them"
+        notice(
+            f"{counted(num_half_empty, 'image(s) leaves|leave')} over half of the network's input, "
+            f"{in_words(architecture.input_hw)} px, to the margins: {way_out}"
+        )

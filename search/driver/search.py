@@ -159,6 +159,7 @@ class SearchWork:
         self._study.recover()
         num_failed, num_again = self._study.release_failed()
         self.budget = settings.budget + num_failed
+        self._study.note_budget(self.budget)
         if num_failed:
             again = (
                 f"; {counted(num_again, 'network(s) is|are')} tried again after the next success" if num_again else ""
@@ -229,6 +230,7 @@ class SearchWork:
         if asked is None and self._study.queue_failed():
             asked = self._study.ask()
         if asked is None:
+            self._study.note_budget(None)
             return None
         number, architecture, why = asked
         request = replace(

@@ -105,6 +105,7 @@ def _read(root: Path, name: str, book: dict[str, Any]) -> ReadStudy:
         skip_broken=bool(settings["skip_broken"]),
         fingerprint=recorded_fingerprint(root / name),
         id=str(book["id"]),
+        budget=len(book["variants"]),
     )
 
 

@@ -14,7 +14,7 @@ from search.study.database.trial_attributes import LOOKUP
 from search.study.errors import StudyError, naming_damage
 from search.study.prior import Prior
 from search.study.settings import to_train_settings
-from search.study.study import read_priors, read_shared_record, to_record
+from search.study.study import read_budget, read_priors, read_shared_record, to_record
 from spaces.presets import presets_in
 from spaces.space import Space
 from trials.training import TrainSettings
@@ -54,8 +54,15 @@ class ReadStudy:
     """Latencies measured for proposals, by network (`Encoder.network`); infinity where the device cannot run it."""
     seconds_shared: float = 0.0
     """Of the training of its shared weights, 0 without one."""
+    budget: int | None = None
+    """See `search.study.study.read_budget`."""
     space: Space | None = None
     """Where its architectures came from; None for an experiment, which lists its own."""
+
+    @property
+    def is_short(self) -> bool:
+        """Whether trials of its last run are missing: it runs, or was interrupted."""
+        return self.budget is not None and len(self.summary.records) < self.budget
 
     def trial_folder(self, number: int) -> Path:
         """Return the folder of a trial's files."""
@@ -107,6 +114,7 @@ def _read(root: Path, name: str, study: optuna.Study) -> ReadStudy:
             name.removeprefix(LOOKUP): float(value) for name, value in attributes.items() if name.startswith(LOOKUP)
         },
         seconds_shared=0.0 if (shared := read_shared_record(study)) is None else shared.seconds,
+        budget=read_budget(study),
         space=space,
     )
 

@@ -47,6 +47,8 @@ ONE_SHOT = "one_shot"
 """User attribute of a study: its `SharedRecord` as a dictionary, once its shared weights are trained."""
 PRIORS = "priors"
 """User attribute of a study: its copies of earlier studies, each a `Prior` as a dictionary."""
+_BUDGET = "budget"
+"""User attribute of a study: see `read_budget`."""
 _KEPT_SAMPLES = 101
 """Latency samples kept in the database: the percentiles 0 to 100. All of them are in the trial's folder."""
 _CONSTRAINT = "latency_ms_over_limit"
@@ -157,6 +159,10 @@ class Study:
     @reference_latency_ms.setter
     def reference_latency_ms(self, value: float) -> None:
         self._study.set_user_attr("reference_latency_ms", value)
+
+    def note_budget(self, value: int | None) -> None:
+        """Record how many finished trials its run is to come to; None once no architecture is left for them."""
+        self._study.set_user_attr(_BUDGET, value)
 
     @property
     def priors(self) -> tuple[Prior, ...]:
@@ -415,6 +421,12 @@ def read_priors(study: optuna.Study) -> tuple[Prior, ...]:
     earlier = tuple(Prior.from_dict(values) for values in study.user_attrs.get(PRIORS, ()))
     shared = read_shared_record(study)
     return earlier if shared is None else (*earlier, shared.prior)
+
+
+def read_budget(study: optuna.Study) -> int | None:
+    """Return how many finished trials the last run was to come to; None where no architecture was left, or none is noted."""
+    noted = study.user_attrs.get(_BUDGET)
+    return None if noted is None else int(noted)
 
 
 def read_shared_record(study: optuna.Study) -> SharedRecord | None:

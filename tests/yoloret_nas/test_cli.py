@@ -1136,6 +1136,19 @@ def test_studies_are_listed_with_what_they_found(call: Call, real_study: RealStu
     assert row["states"] == dict(summary.states)
 
 
+def test_an_interrupted_search_is_told(call: Call, copied_study: RealStudy) -> None:
+    words = ("--dir", copied_study.root)
+    assert "interrupted" not in call("studies", *words).out + call("report", "real", *words).out
+    study = optuna.load_study(study_name="real", storage=open_storage(copied_study.root))
+    num_finished = len(read_study(copied_study.root, "real").summary.records)
+    study.set_user_attr("budget", 40)
+    told = f"interrupted at {num_finished} of 40"
+    assert told in call("studies", *words).out
+    assert f"{told} trials: run the same search again to resume" in call("report", "real", *words).out
+    with driver_lock(copied_study.root / "real"):
+        assert "interrupted" not in call("studies", *words).out + call("report", "real", *words).out
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_ends_with_an_example_that_parses(call: Call, name: str) -> None:
     last = call(name, "--help").said.rpartition("Example: ")[2]

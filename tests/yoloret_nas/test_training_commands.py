@@ -312,6 +312,22 @@ def test_what_is_scored_of_the_data_is_told(
     assert called.err.count(note) == 1
 
 
+def test_images_that_fit_the_network_s_input_badly_are_told(
+    call: Call, real_study: RealStudy, field: Callable[..., Path]
+) -> None:
+    data = field(val=[TRIANGLE] * 4)
+    words = ("eval", "real:0", "--dir", real_study.root, "--data", data)
+    note = "over half of the network's input, 64 px, to the margins"
+    assert note not in call(*words).said
+    for shapes, told in (
+        ([(192, 64), (64, 64)], f"note: 2 images leave {note}: yoloret-nas train … --aspect 16:9 suits them"),
+        ([(192, 64), (64, 192)], f"note: 4 images leave {note}: cut them into tiles"),
+    ):
+        for number in range(4):
+            Image.new("RGB", shapes[number % 2], (number, 0, 0)).save(data / f"val/{number}.png")
+        assert told in call(*words).err
+
+
 def test_broken_images_of_a_scored_test_split_stop_or_are_told(
     call: Call, real_study: RealStudy, field: Callable[..., Path]
 ) -> None:

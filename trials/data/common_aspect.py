@@ -11,8 +11,9 @@ from trials.data.dataset import Sample
 _WIDE = ("5:4", "4:3", "3:2", "8:5", "16:9", "2:1", "3:1", "4:1")
 """The usual shapes of sensors and videos, and two of line cameras and panoramas."""
 COMMON_ASPECTS = (SQUARE, *_WIDE, *(":".join(reversed(one.split(":"))) for one in _WIDE))
-_RARE = 0.05
+RARE = 0.05
 """Share of the images that may fit badly."""
+_HALF = 0.5
 
 
 def common_aspect(samples: Sequence[Sample]) -> str:
@@ -26,12 +27,17 @@ def common_aspect(samples: Sequence[Sample]) -> str:
     """
     ratios = _ratios(samples)
     # A square where several are equal.
-    return max(COMMON_ASPECTS, key=lambda aspect: float(np.quantile(_filled(ratios, aspect), _RARE)))
+    return max(COMMON_ASPECTS, key=lambda aspect: float(np.quantile(_filled(ratios, aspect), RARE)))
 
 
 def filled_shares(samples: Sequence[Sample], aspect: str) -> npt.NDArray[np.float64]:
     """Return which share of an input of an aspect each of N images fills, (N,), above 0 and at most 1."""
     return _filled(_ratios(samples), aspect)
+
+
+def count_half_empty(samples: Sequence[Sample], aspect: str) -> int:
+    """Return how many images leave over half of an input of an aspect to the margins."""
+    return int((filled_shares(samples, aspect) < _HALF).sum())
 
 
 def _ratios(samples: Sequence[Sample]) -> npt.NDArray[np.float64]:

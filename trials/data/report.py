@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from spaces.counted import counted
-from trials.data.common_aspect import common_aspect, filled_shares
+from trials.data.common_aspect import common_aspect, count_half_empty
 from trials.data.copies import Copy, describe_copies, find_copies
 from trials.data.dataset import Dataset, DatasetError, Sample
 from trials.data.images.drawing import contact_sheet, draw_boxes
@@ -33,8 +33,6 @@ SIZES_BY_SPACE = {"tiny": (64, 96, 128, 160), "nano": (160, 192, 224, 256, 288, 
 """Input sizes that a search tries by default, without and with a GPU or board; named spaces are not imported, for speed."""
 MOST_DETECTIONS = 100
 """Most objects of an image that can be found: `DetectionSettings.max_detections`, by which networks are scored."""
-LEAST_FILLED = 0.5
-"""Share of a network's input below which an image leaves too much of it to the margins."""
 
 _WORTH_A_NOTE = 0.05  # share of objects, or of images, above which something should be done about them
 _SHOWN_CLASSES = 8
@@ -74,7 +72,7 @@ class SplitReport:
     largest_image_hw: tuple[int, int]
     """The image of most pixels."""
     num_half_empty: int
-    """Images that fill less than `LEAST_FILLED` of an input of the dataset's aspect."""
+    """Images that leave over half of an input of the dataset's aspect to the margins."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +213,7 @@ def _describe_split(samples: Sequence[Sample], class_names: Sequence[str], *, as
         median_share=round(float(np.median(np.sqrt(areas / image_areas))), 4) if len(sides) else None,
         smallest_image_hw=by_pixels[0],
         largest_image_hw=by_pixels[-1],
-        num_half_empty=int((filled_shares(samples, aspect) < LEAST_FILLED).sum()),
+        num_half_empty=count_half_empty(samples, aspect),
     )
 
 

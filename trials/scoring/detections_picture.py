@@ -23,7 +23,7 @@ _MOST_TEXTS = 8
 
 _NUM_IMAGES = 8
 _COLUMNS = 4
-_TILE_PX = 240
+_TILE_PX = 240  # longer side
 _GAP_PX = 4
 _FONT_PX = 11
 _LEGEND = f"thin: annotated · thick: found with a score of {_SCORE} or more · grey: the best below it"
@@ -43,7 +43,9 @@ def draw_detections(path: Path, network: nn.Module, dataset: Dataset, *, decodin
     """
     samples = choose_samples(dataset.splits["val"], num_classes=len(dataset.class_names))
     found = detect(network, samples, decoding=decoding)
-    tiles = [_draw_tile(*both, class_names=dataset.class_names) for both in zip(samples, found, strict=True)]
+    tile_hw = _tile_shape(decoding.input_hw)
+    names = dataset.class_names
+    tiles = [_draw_tile(*both, tile_hw=tile_hw, class_names=names) for both in zip(samples, found, strict=True)]
     sheet = contact_sheet(tiles, columns=_COLUMNS, gap_px=_GAP_PX)
     shown = sorted({label for sample in samples for label in sample.labels.tolist()})
     legend = _draw_legend(sheet.width, shown, class_names=dataset.class_names)
@@ -69,9 +71,17 @@ def choose_samples(samples: Sequence[Sample], *, num_classes: int) -> list[Sampl
     return [samples[place] for place in itertools.islice(chosen, _NUM_IMAGES)]
 
 
-def _draw_tile(sample: Sample, found: Detections, *, class_names: Sequence[str]) -> Image.Image:
-    square, place = letterbox(sample.load(), (_TILE_PX, _TILE_PX))
-    tile = Image.fromarray(square)
+def _tile_shape(input_hw: tuple[int, int]) -> tuple[int, int]:
+    """Return height and width of an image in the picture, which has the shape of the network's input."""
+    height, width = (max(1, round(_TILE_PX * side / max(input_hw))) for side in input_hw)
+    return height, width
+
+
+def _draw_tile(
+    sample: Sample, found: Detections, *, tile_hw: tuple[int, int], class_names: Sequence[str]
+) -> Image.Image:
+    boxed, place = letterbox(sample.load(), tile_hw)
+    tile = Image.fromarray(boxed)
     draw = partial(draw_boxes, tile, num_classes=len(class_names), font_px=_FONT_PX)
     labels = np.where(sample.ignored, -1, sample.labels).tolist()
     draw(letterbox_boxes(sample.boxes, place).tolist(), labels, texts=[""] * len(labels), line_px=1)

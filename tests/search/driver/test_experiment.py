@@ -404,13 +404,21 @@ def test_a_network_whose_repeats_fail_is_not_repeated_for_ever(run: Run) -> None
     assert {one.result.state for one in records} == {"complete"}
 
 
+def is_short(root: Path) -> bool:
+    read = read_experiment(root, "few")
+    assert read is not None
+    return read.is_short
+
+
 def test_an_interrupted_experiment_goes_on(run: Run, root: Path, tracking: Runs) -> None:
     requests: Iterator[StopRequest] = iter(["no"] * 6)
     results, _ = run(stop_requested=lambda: next(requests, "now"))
     assert len(results) < len(VARIANTS)
     assert tracking.status[-1] == "KILLED"
+    assert is_short(root)
     results, _ = run()
     assert len(results) == len(VARIANTS)
+    assert not is_short(root)
     assert tracking.status[-1] == "FINISHED"
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trials.data import Sample
-from trials.data.common_aspect import common_aspect, filled_shares
+from trials.data.common_aspect import common_aspect, count_half_empty, filled_shares
 
 
 def of(*sizes: tuple[int, int]) -> list[Sample]:
@@ -44,3 +44,7 @@ def test_almost_all_images_fill_it(sizes: list[tuple[int, int]], aspect: str) ->
 
 def test_an_image_fills_what_its_letterbox_leaves_of_the_input() -> None:
     assert filled_shares(of((640, 480), (480, 640), (100, 100)), "4:3").tolist() == pytest.approx([1, 9 / 16, 3 / 4])
+
+
+def test_an_image_that_fills_half_of_the_input_is_not_half_empty() -> None:
+    assert count_half_empty(of((200, 100), (201, 100), (100, 201), (100, 100)), "1:1") == 2

@@ -1,6 +1,7 @@
 """The picture of detections: which images it shows, and what is drawn on them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,13 @@ def make_sample(name: str, *labels: int) -> Sample:
     )
 
 
-def draw(monkeypatch: pytest.MonkeyPatch, path: Path, samples: Sequence[Sample], scores: Sequence[float]) -> np.ndarray:
+def draw(
+    monkeypatch: pytest.MonkeyPatch,
+    path: Path,
+    samples: Sequence[Sample],
+    scores: Sequence[float],
+    input_hw: tuple[int, int] = (64, 64),
+) -> np.ndarray:
     """Draw cats in the upper left of each image, without the losses of a JPEG; give the first image's tile."""
     found = Detections(
         boxes=torch.tensor([[40.0 + 4 * n, 40.0, 100.0, 100.0] for n in range(len(scores))]).reshape(-1, 4),
@@ -42,7 +49,7 @@ def draw(monkeypatch: pytest.MonkeyPatch, path: Path, samples: Sequence[Sample],
     )
     monkeypatch.setattr(detections_picture, "detect", lambda network, chosen, *, decoding: [found] * len(chosen))
     dataset = Dataset(name="any", format="voc", class_names=NAMES, splits={"val": tuple(samples)}, fingerprint="f00d")
-    decoding = Decoding(anchors=(((1.0, 1.0),),), coding="bounded", class_names=NAMES, input_hw=(64, 64))
+    decoding = Decoding(anchors=(((1.0, 1.0),),), coding="bounded", class_names=NAMES, input_hw=input_hw)
     draw_detections(path, nn.Identity(), dataset, decoding=decoding)
     return np.asarray(Image.open(path))[GAP : GAP + TILE, GAP : GAP + TILE]
 
@@ -123,3 +130,12 @@ def test_nine_images_fill_two_rows_of_four(monkeypatch: pytest.MonkeyPatch, tmp_
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.width == 4 * (TILE + GAP) + GAP
         assert 2 * (TILE + GAP) < sheet.height < 2 * (TILE + GAP) + 40
+
+
+def test_tiles_have_the_shape_of_the_input(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    wide = replace(make_sample("wide", 0), size_hw=(120, 240), load=lambda: np.zeros((120, 240, 3), np.uint8))
+    tile = draw(monkeypatch, tmp_path / "sheet.png", [wide] * 5, [0.9], input_hw=(64, 128))
+    assert is_drawn(tile, 70, 99, CAT)  # no margin above the image
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width == 4 * (TILE + GAP) + GAP
+        assert 2 * (TILE // 2 + GAP) < sheet.height < 2 * (TILE // 2 + GAP) + 40

@@ -108,7 +108,7 @@ class AlignedLoss(nn.Module):
         goal = torch.zeros_like(class_logits)
         goal[(*chosen, wanted.labels)] = quality
         is_counted = ~inside_ignored_by_class(boxes.detach(), ignored, num_classes=self.num_classes)  # (B, P, K)
-        is_counted[chosen] = True
+        is_counted[(*chosen, wanted.labels)] = True
         classes = F.binary_cross_entropy_with_logits(class_logits, goal, reduction="none") * is_counted
         distances = _distance_loss(box_logits[chosen], wanted.boxes, take_rows(grid, positives.predictions))
         overlap = complete_box_iou_loss(boxes[chosen], wanted.boxes)

@@ -156,6 +156,18 @@ def test_an_ignored_box_is_background_for_other_classes() -> None:
         assert (one.grad[2, 4 * NUM_BINS + 1] == 0).all()
 
 
+def test_a_positive_inside_an_ignored_box_is_counted_for_its_own_class_alone() -> None:
+    maps, objects = random_maps(0), random_targets(0)
+    everywhere = torch.tensor([[-500.0, -500.0, 500.0, 500.0]] * 3)
+    dogs = Targets(everywhere, torch.tensor([2] * 3), torch.arange(3))
+    cats = objects.take(objects.labels == 1)
+    assert len(cats.labels)
+    loss_of()(maps, cats, dogs).classes.backward()  # type: ignore[no-untyped-call]
+    for one in maps:
+        assert one.grad is not None
+        assert (one.grad[:, 4 * NUM_BINS + 2] == 0).all()
+
+
 def test_a_few_steps_fit_an_object() -> None:
     """The loss leads the maps themselves to the object, its class and its quality."""
     maps = [torch.zeros(1, 4 * NUM_BINS + NUM_CLASSES, *size, requires_grad=True) for size in SIZES_HW]
