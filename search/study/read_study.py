@@ -140,6 +140,8 @@ class Begun:
     """Where its architectures come from."""
     prior: tuple[str, ...]
     """The earlier studies that it learns from, as `StudySettings.prior` has them."""
+    score_every: int
+    """Epochs between the scorings of its trials."""
 
 
 def begun_with(root: Path, name: str) -> Begun | None:
@@ -150,7 +152,11 @@ def begun_with(root: Path, name: str) -> Begun | None:
         settings = optuna.load_study(study_name=name, storage=open_storage(root)).user_attrs.get("settings")
         if settings is None:
             return None
-        return Begun(space=Space.from_dict(settings["space"]), prior=tuple(settings["prior"]))
+        return Begun(
+            space=Space.from_dict(settings["space"]),
+            prior=tuple(settings["prior"]),
+            score_every=int(settings["train"]["score_every"]),
+        )
 
 
 def experiment_names(root: Path) -> list[str]:

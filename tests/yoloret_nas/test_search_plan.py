@@ -1,5 +1,6 @@
 """What a search's options leave open, and how it is chosen: the prior and the space."""
 
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,34 @@ def test_a_search_that_began_goes_on_with_what_it_began_with(
     assert with_another_sampler.settings.prior == ()
     with pytest.raises(StudyError, match=r"exists with other settings: sampler was ehvi, is random\n"):
         begin(with_another_sampler)
+
+
+@pytest.mark.parametrize(
+    ("options", "score_every"),
+    [
+        ({"epochs": 19}, 1),
+        ({"epochs": 20}, 2),
+        ({"epochs": None}, 2),
+        ({"epochs": 20, "one_shot": True}, 1),
+        ({"epochs": 4, "recipe": "quick"}, 2),
+    ],
+)
+def test_every_second_epoch_of_long_trials_is_scored(tmp_path: Path, options: dict[str, Any], score_every: int) -> None:
+    (tmp_path / "one.yaml").write_text(ONE_BACKBONE)
+    settings = {"space": str(tmp_path / "one.yaml"), "recipe": "modern", **options}
+    assert plan(tmp_path / "runs", **settings).settings.train.score_every == score_every
+
+
+def test_a_study_from_when_every_epoch_was_scored_goes_on_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    options: dict[str, Any] = {"space": str(tmp_path / "one.yaml"), "study": "old", "recipe": "modern", "epochs": 20}
+    (tmp_path / "one.yaml").write_text(ONE_BACKBONE)
+    planned = plan(tmp_path / "runs", **options)
+    settings = planned.settings
+    begin(replace(planned, settings=replace(settings, train=replace(settings.train, score_every=1))))
+    again = plan(tmp_path / "runs", **options, budget=2)
+    assert again.settings.train.score_every == 1
+    begin(again)
 
 
 def test_a_word_of_the_prior_names_no_study(tmp_path: Path) -> None:
