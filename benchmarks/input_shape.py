@@ -9,6 +9,7 @@ and of the square's weights in a network of the other shape, as if it were train
 """
 
 import argparse
+import math
 import statistics
 import sys
 from collections.abc import Sequence
@@ -57,8 +58,8 @@ class Trained:
     ap: float
     seconds: float
     """Of its steps."""
-    other_ap: float
-    """Of the same weights in a network of the other shape."""
+    other_ap: float = math.nan
+    """Of a square's weights in a network of the other shape; NaN for the other shape."""
 
 
 def main() -> None:
@@ -78,7 +79,18 @@ def main() -> None:
     epochs = {SQUARE: given.epochs, aspect: given.other_epochs or given.epochs}
     keys = [(name, seed, shape) for seed in range(given.seeds) for name in NETWORKS for shape in shapes]
     with one_process_a_core() as pool:
-        jobs = {key: pool.submit(train, *key, other=aspect, data=given.data, epochs=epochs[key[-1]]) for key in keys}
+        jobs = {
+            (name, seed, shape): pool.submit(
+                train,
+                name,
+                seed,
+                shape,
+                other=aspect if shape == SQUARE else None,
+                data=given.data,
+                epochs=epochs[shape],
+            )
+            for name, seed, shape in keys
+        }
         trained = {}
         for key, job in jobs.items():
             trained[key] = job.result()
@@ -93,20 +105,23 @@ def main() -> None:
         print(row(name, square, square.replace(aspect=aspect), pairs, num_classes=len(dataset.class_names)), flush=True)
 
 
-def train(name: str, seed: int, aspect: str, *, other: str, data: str, epochs: int) -> Trained:
-    """Train one network on one core, and score it with inputs of an aspect and of the other one."""
+def train(name: str, seed: int, aspect: str, *, other: str | None, data: str, epochs: int) -> Trained:
+    """Train one network on one core; score its weights with inputs of another aspect, too, if there is one."""
     settings = replace(modern_recipe(), epochs=epochs, score_every=epochs, seed=seed, precision="fp32")
     dataset = open_dataset(data)
     with TemporaryDirectory() as folder:
         work_dir = Path(folder)
         result = train_alone(NETWORKS[name].replace(aspect=aspect), dataset, settings, work_dir=work_dir, num_threads=1)
         checkpoint = read_checkpoint(work_dir / CHECKPOINT_FILE)
+    trained = Trained(ap=result.ap, seconds=result.seconds_train)
+    if other is None:
+        return trained
     architecture = NETWORKS[name].replace(aspect=other)
     network = build_network(architecture, num_classes=len(dataset.class_names))
     network.load_state_dict(checkpoint.weights)
     decoding = replace(checkpoint.decoding, input_hw=architecture.input_hw)
     scores = score_network(network, dataset.splits["val"], decoding=decoding)
-    return Trained(ap=result.ap, seconds=result.seconds_train, other_ap=scores.ap)
+    return replace(trained, other_ap=scores.ap)
 
 
 def row(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import click
 
 from spaces import Architecture
-from spaces.aspect import in_words
+from spaces.aspect import in_words, parse_aspect
 from spaces.counted import counted
 from trials.data import DatasetError, Sample, open_dataset
 from trials.data.common_aspect import RARE, common_aspect, count_half_empty
@@ -85,11 +85,12 @@ def score_source(
 
 
 def _note_margins(samples: Sequence[Sample], architecture: Architecture, notice: Callable[[str], None]) -> None:
-    num_half_empty = count_half_empty(samples, architecture.aspect)
+    height, width = architecture.input_hw
+    num_half_empty = count_half_empty(samples, (width, height))
     if num_half_empty > RARE * len(samples):
         suited = common_aspect(samples)
-        is_suited = suited == architecture.aspect
-        way_out = "cut them into tiles" if is_suited else f"yoloret-nas train … --aspect {suited} suits them"
+        is_better = count_half_empty(samples, parse_aspect(suited)) < num_half_empty
+        way_out = f"yoloret-nas train … --aspect {suited} suits them better" if is_better else "cut them into tiles"
         notice(
             f"{counted(num_half_empty, 'image(s) leaves|leave')} over half of the network's input, "
             f"{in_words(architecture.input_hw)} px, to the margins: {way_out}"

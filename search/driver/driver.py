@@ -121,6 +121,8 @@ class Driver:
             raise
         is_whole = ending != "interrupted" or len(self._work.summary.records) >= self._work.budget
         summary = self._close(status="FINISHED" if is_whole else "KILLED")
+        if is_whole:
+            self._work.end()
         return RunResult(
             summary=summary,
             budget=self._work.budget,

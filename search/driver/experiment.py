@@ -18,7 +18,7 @@ from search.front.record import TrialRecord
 from search.front.summary import Summary
 from search.strategy.repeats import Repeats, choose_repeat
 from search.study.data_record import check_data
-from search.study.experiment import ExperimentSettings, Variant, note_device, open_experiment, to_summary
+from search.study.experiment import ExperimentSettings, Variant, note_budget, note_device, open_experiment, to_summary
 from trials.progress import Progress
 from trials.training.settings import LAST_FILE
 from trials.trial_result import (
@@ -149,6 +149,7 @@ class ExperimentWork:
             for name in (RESULT_FILE, TRACEBACK_FILE, TRACEBACK_ELSEWHERE_FILE):
                 (settings.trial_folder(number) / name).unlink(missing_ok=True)
         self._end_where_decided()
+        note_budget(settings, self.budget)
 
     @property
     def budget(self) -> int:
@@ -241,6 +242,10 @@ class ExperimentWork:
     def write_reports(self, summary: Summary, title: str) -> Sequence[Path]:
         """Write the experiment's own tables and pictures, under titles of their own."""
         return self._write_reports(self.requested_records())
+
+    def end(self) -> None:
+        """Have the experiment's file record that this run came to its end."""
+        note_budget(self.settings, None)
 
     def close(self) -> None:
         """Do nothing: its folder's lock is all that an experiment holds."""

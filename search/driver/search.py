@@ -230,7 +230,6 @@ class SearchWork:
         if asked is None and self._study.queue_failed():
             asked = self._study.ask()
         if asked is None:
-            self._study.note_budget(None)
             return None
         number, architecture, why = asked
         request = replace(
@@ -272,6 +271,10 @@ class SearchWork:
     def write_reports(self, summary: Summary, title: str) -> Sequence[Path]:
         """Write the front's picture, tables and page."""
         return write_reports(summary, self.settings.folder, title=title)
+
+    def end(self) -> None:
+        """Have the study record that this run came to its end."""
+        self._study.note_budget(None)
 
     def close(self) -> None:
         """Let another process drive the study."""

@@ -92,6 +92,9 @@ class Work(Protocol):
             title: The run, its data, its device.
         """
 
+    def end(self) -> None:
+        """Record that the run came to its end, rather than to an interruption or an error."""
+
     def close(self) -> None:
         """Let another process drive it."""
 

@@ -44,6 +44,8 @@ class StudyReport:
     trainings with their scoring, the rest, and shared weights with the scores of networks that were taken out."""
     priors: tuple[str, ...] = ()
     """A sentence on each earlier study that the search learnt from: how far its order was right."""
+    interruption: str = ""
+    """A sentence where the study's last run did not come to its end."""
     refit: Refit | None = None
     """Full trainings of the front, None before there are any."""
 
@@ -94,6 +96,7 @@ def make_report(study: ReadStudy) -> StudyReport:
         seconds_by_kind=_sort_seconds(summary, refit)
         | ({"shared weights": study.seconds_shared} if study.seconds_shared else {}),
         priors=tuple(_judge(prior, summary) for prior in study.priors),
+        interruption=f"{study.interruption} trials; the same command resumes it" if study.interruption else "",
         refit=refit,
     )
 

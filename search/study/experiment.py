@@ -16,6 +16,7 @@ from search.front.summary import Summary
 from search.study.data_record import recorded_fingerprint
 from search.study.device_record import check_device, describe_device
 from search.study.errors import StorageError, StudyError, naming_damage
+from search.study.lock import is_driven
 from search.study.read_study import EXPERIMENT_FILE, ReadStudy
 from search.study.settings import RunSettings, differences, fixed_training
 from spaces import Architecture
@@ -85,11 +86,12 @@ def read_experiment(root: Path, name: str) -> ReadStudy | None:
     path = root / name / EXPERIMENT_FILE
     if not path.is_file():
         return None
+    is_running = is_driven(root / name)  # before its files are read: it may end meanwhile
     with naming_damage(path, "an experiment"):
-        return _read(root, name, read_json(path, hint=_DAMAGED))
+        return _read(root, name, read_json(path, hint=_DAMAGED), is_running=is_running)
 
 
-def _read(root: Path, name: str, book: dict[str, Any]) -> ReadStudy:
+def _read(root: Path, name: str, book: dict[str, Any], *, is_running: bool) -> ReadStudy:
     records = []
     for number, values in enumerate(book["variants"]):
         variant, folder = Variant.from_dict(values), trial_folder(root / name, number)
@@ -105,7 +107,8 @@ def _read(root: Path, name: str, book: dict[str, Any]) -> ReadStudy:
         skip_broken=bool(settings["skip_broken"]),
         fingerprint=recorded_fingerprint(root / name),
         id=str(book["id"]),
-        budget=len(book["variants"]),
+        budget=book.get("budget"),
+        is_running=is_running,
     )
 
 
@@ -221,6 +224,18 @@ def open_experiment(settings: ExperimentSettings, variants: Sequence[Variant]) -
     known += [variant for variant in dict.fromkeys(variants) if variant not in known]
     _write(path, {**book, "variants": [variant.to_dict() for variant in known]})
     return book["id"], known
+
+
+def note_budget(settings: ExperimentSettings, value: int | None) -> None:
+    """Record how many finished trainings an experiment's run is to come to; None once it has come to its end.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    path = settings.folder / EXPERIMENT_FILE
+    with naming_damage(path, "an experiment"):
+        book = read_json(path, hint=_DAMAGED)
+    _write(path, {**book, "budget": value})
 
 
 def _write(path: Path, book: Mapping[str, Any]) -> None:

@@ -9,9 +9,11 @@ import optuna
 from search.front.pareto import Reference
 from search.front.record import trial_folder
 from search.front.summary import Summary
+from search.study.database.lease import other_host
 from search.study.database.storage import has_storage, named_storage_errors, open_storage, shown_storage, users_storage
 from search.study.database.trial_attributes import LOOKUP
 from search.study.errors import StudyError, naming_damage
+from search.study.lock import is_driven
 from search.study.prior import Prior
 from search.study.settings import to_train_settings
 from search.study.study import read_budget, read_priors, read_shared_record, to_record
@@ -55,14 +57,21 @@ class ReadStudy:
     seconds_shared: float = 0.0
     """Of the training of its shared weights, 0 without one."""
     budget: int | None = None
-    """See `search.study.study.read_budget`."""
+    """How many finished trials its run was to come to; None where the last one came to its end, or it is not noted."""
+    is_running: bool = False
+    """Whether a process of this host, or of one that shares locks with it, drives it."""
+    other_host: str = ""
+    """The host that it was last driven on, where that is another one and its driver did not let go of it."""
     space: Space | None = None
     """Where its architectures came from; None for an experiment, which lists its own."""
 
     @property
-    def is_short(self) -> bool:
-        """Whether trials of its last run are missing: it runs, or was interrupted."""
-        return self.budget is not None and len(self.summary.records) < self.budget
+    def interruption(self) -> str:
+        """How far its last run came, where it was interrupted; empty where it came to its end, or still runs."""
+        if self.budget is None or self.is_running:
+            return ""
+        how = f"running on {self.other_host}, or killed there," if self.other_host else "interrupted"
+        return f"{how} at {len(self.summary.records)} of {self.budget}"
 
     def trial_folder(self, number: int) -> Path:
         """Return the folder of a trial's files."""
@@ -80,11 +89,13 @@ def read_study(root: Path, name: str) -> ReadStudy:
         raise StudyError(f"{name!r} holds trainings, not a search", hint=_searches(known))
     if name not in known:
         raise StudyError(f"no study {name!r} in {root}", hint=_what_there_is(known, experiment_names(root)))
+    is_running = is_driven(root / name)  # before what it holds is read: it may end meanwhile
     with named_storage_errors(root), naming_damage(shown_storage(root), f"the study {name!r}"):
-        return _read(root, name, optuna.load_study(study_name=name, storage=open_storage(root)))
+        study = optuna.load_study(study_name=name, storage=open_storage(root))
+        return _read(root, name, study, is_running=is_running)
 
 
-def _read(root: Path, name: str, study: optuna.Study) -> ReadStudy:
+def _read(root: Path, name: str, study: optuna.Study, *, is_running: bool) -> ReadStudy:
     attributes = study.user_attrs
     if "reference_latency_ms" not in attributes:
         raise StudyError(f"study {name!r} was created but never started", hint="run its search again")
@@ -115,6 +126,8 @@ def _read(root: Path, name: str, study: optuna.Study) -> ReadStudy:
         },
         seconds_shared=0.0 if (shared := read_shared_record(study)) is None else shared.seconds,
         budget=read_budget(study),
+        is_running=is_running,
+        other_host=other_host(study),
         space=space,
     )
 

@@ -161,7 +161,7 @@ class Study:
         self._study.set_user_attr("reference_latency_ms", value)
 
     def note_budget(self, value: int | None) -> None:
-        """Record how many finished trials its run is to come to; None once no architecture is left for them."""
+        """Record how many finished trials its run is to come to; None once the run has come to its end."""
         self._study.set_user_attr(_BUDGET, value)
 
     @property
@@ -424,7 +424,7 @@ def read_priors(study: optuna.Study) -> tuple[Prior, ...]:
 
 
 def read_budget(study: optuna.Study) -> int | None:
-    """Return how many finished trials the last run was to come to; None where no architecture was left, or none is noted."""
+    """Return how many finished trials the last run was to come to; None where it came to its end, or it is not noted."""
     noted = study.user_attrs.get(_BUDGET)
     return None if noted is None else int(noted)
 

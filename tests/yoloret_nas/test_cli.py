@@ -1138,15 +1138,26 @@ def test_studies_are_listed_with_what_they_found(call: Call, real_study: RealStu
 
 def test_an_interrupted_search_is_told(call: Call, copied_study: RealStudy) -> None:
     words = ("--dir", copied_study.root)
-    assert "interrupted" not in call("studies", *words).out + call("report", "real", *words).out
+
+    def said() -> tuple[str, str, str]:
+        listed, reported = call("studies", *words), call("report", "real", *words)
+        assert listed.code == reported.code == 0, listed.said + reported.said
+        page = (copied_study.root / "real/report.html").read_text()
+        return listed.out, reported.out, page
+
+    assert "interrupted" not in "".join(said())
     study = optuna.load_study(study_name="real", storage=open_storage(copied_study.root))
     num_finished = len(read_study(copied_study.root, "real").summary.records)
     study.set_user_attr("budget", 40)
+    listed, reported, page = said()
     told = f"interrupted at {num_finished} of 40"
-    assert told in call("studies", *words).out
-    assert f"{told} trials: run the same search again to resume" in call("report", "real", *words).out
+    assert told in listed
+    assert f"{told} trials; the same command resumes it" in reported
+    assert f"{told} trials; the same command resumes it." in page
     with driver_lock(copied_study.root / "real"):
-        assert "interrupted" not in call("studies", *words).out + call("report", "real", *words).out
+        assert "interrupted" not in "".join(said())
+    study.set_user_attr("driver", {"host": "gpu7", "boot": "1", "process": "7-1", "beat": 3})
+    assert f"running on gpu7, or killed there, at {num_finished} of 40" in said()[1]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -320,7 +320,7 @@ def test_images_that_fit_the_network_s_input_badly_are_told(
     note = "over half of the network's input, 64 px, to the margins"
     assert note not in call(*words).said
     for shapes, told in (
-        ([(192, 64), (64, 64)], f"note: 2 images leave {note}: yoloret-nas train … --aspect 16:9 suits them"),
+        ([(192, 64), (64, 64)], f"note: 2 images leave {note}: yoloret-nas train … --aspect 16:9 suits them better"),
         ([(192, 64), (64, 192)], f"note: 4 images leave {note}: cut them into tiles"),
     ):
         for number in range(4):

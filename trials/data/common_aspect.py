@@ -35,9 +35,9 @@ def filled_shares(samples: Sequence[Sample], aspect: str) -> npt.NDArray[np.floa
     return _filled(_ratios(samples), aspect)
 
 
-def count_half_empty(samples: Sequence[Sample], aspect: str) -> int:
-    """Return how many images leave over half of an input of an aspect to the margins."""
-    return int((filled_shares(samples, aspect) < _HALF).sum())
+def count_half_empty(samples: Sequence[Sample], width_height: tuple[int, int]) -> int:
+    """Return how many images leave over half of an input of a width and height, in any unit, to the margins."""
+    return int((_filled_of(_ratios(samples), width_height) < _HALF).sum())
 
 
 def _ratios(samples: Sequence[Sample]) -> npt.NDArray[np.float64]:
@@ -45,6 +45,10 @@ def _ratios(samples: Sequence[Sample]) -> npt.NDArray[np.float64]:
 
 
 def _filled(ratios: npt.NDArray[np.float64], aspect: str) -> npt.NDArray[np.float64]:
-    width, height = parse_aspect(aspect)
+    return _filled_of(ratios, parse_aspect(aspect))
+
+
+def _filled_of(ratios: npt.NDArray[np.float64], width_height: tuple[int, int]) -> npt.NDArray[np.float64]:
+    width, height = width_height
     relative = ratios * height / width
     return np.minimum(relative, 1 / relative)

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from spaces.aspect import parse_aspect
 from spaces.counted import counted
-from trials.data.common_aspect import common_aspect, count_half_empty
+from trials.data.common_aspect import RARE, common_aspect, count_half_empty
 from trials.data.copies import Copy, describe_copies, find_copies
 from trials.data.dataset import Dataset, DatasetError, Sample
 from trials.data.images.drawing import contact_sheet, draw_boxes
@@ -34,7 +35,7 @@ SIZES_BY_SPACE = {"tiny": (64, 96, 128, 160), "nano": (160, 192, 224, 256, 288, 
 MOST_DETECTIONS = 100
 """Most objects of an image that can be found: `DetectionSettings.max_detections`, by which networks are scored."""
 
-_WORTH_A_NOTE = 0.05  # share of objects, or of images, above which something should be done about them
+_WORTH_A_NOTE = 0.05  # share of objects above which something should be done about them
 _SHOWN_CLASSES = 8
 _SLIVER_PX = 2  # a narrower box is most likely an annotation error
 _TILE = 320  # longer side of one image on the contact sheet, pixels
@@ -213,7 +214,7 @@ def _describe_split(samples: Sequence[Sample], class_names: Sequence[str], *, as
         median_share=round(float(np.median(np.sqrt(areas / image_areas))), 4) if len(sides) else None,
         smallest_image_hw=by_pixels[0],
         largest_image_hw=by_pixels[-1],
-        num_half_empty=count_half_empty(samples, aspect),
+        num_half_empty=count_half_empty(samples, parse_aspect(aspect)),
     )
 
 
@@ -259,7 +260,7 @@ def _note_tiny_objects(tiny: Mapping[int, float]) -> list[str]:
 def _note_half_empty(splits: Mapping[str, SplitReport], aspect: str) -> list[str]:
     num_images = sum(split.num_images for split in splits.values())
     num_half_empty = sum(split.num_half_empty for split in splits.values())
-    if num_half_empty < _WORTH_A_NOTE * num_images:
+    if num_half_empty <= RARE * num_images:
         return []
     return [
         f"{counted(num_half_empty, 'image(s) leaves|leave')} over half of a network's input of {aspect} to the margins, "

@@ -97,10 +97,20 @@ def _draw_tile(
 
 
 def _draw_legend(width: int, labels: Sequence[int], *, class_names: Sequence[str]) -> Image.Image:
-    legend = Image.new("RGB", (width, _FONT_PX + 2 * _GAP_PX), "white")
-    canvas, font, left = ImageDraw.Draw(legend), ImageFont.load_default(_FONT_PX), float(_GAP_PX)
-    colours = [colour_of(label, len(class_names)) for label in labels]
-    for text, colour in zip((_LEGEND, *(class_names[label] for label in labels)), ((0, 0, 0), *colours), strict=True):
-        canvas.text((left, 0), text, fill=colour, font=font)
-        left += canvas.textlength(text, font=font) + 3 * _GAP_PX
+    """Return what the lines mean and the classes in their colours, in as many rows as the width needs."""
+    font, row_px = ImageFont.load_default(_FONT_PX), _FONT_PX + _GAP_PX
+    black = (0, 0, 0)
+    texts = [(f"{word} ", black) for word in _LEGEND.split()]
+    texts += [(f"  {class_names[label]}", colour_of(label, len(class_names))) for label in labels]
+    places, left, top = list[tuple[float, int]](), float(_GAP_PX), 0
+    for text, _ in texts:
+        text_px = font.getlength(text)
+        if left > _GAP_PX and left + text_px > width:
+            left, top = float(_GAP_PX), top + row_px
+        places.append((left, top))
+        left += text_px
+    legend = Image.new("RGB", (width, top + row_px + _GAP_PX), "white")
+    canvas = ImageDraw.Draw(legend)
+    for place, (text, colour) in zip(places, texts, strict=True):
+        canvas.text(place, text, fill=colour, font=font)
     return legend

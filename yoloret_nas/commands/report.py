@@ -34,7 +34,6 @@ def report(study: str, out: Path | None, root: Path) -> None:
     from rich.console import Console
 
     from search.reports import WORK_NOTE, estimate_words, make_report
-    from search.study.lock import is_driven
     from search.study.read_study import read_study
     from yoloret_nas.terminal.refit_table import show_refit
     from yoloret_nas.terminal.trial_lines import front_table
@@ -49,10 +48,8 @@ def report(study: str, out: Path | None, root: Path) -> None:
     states = ", ".join(f"{count} {state}" for state, count in summary.states.items())
     title = f"front of {study}: {len(summary.front)} of {counted(len(summary.records), 'trial(s)')} ({states})"
     console.print(front_table(summary, knee=summary.knee, title=title, width=console.width))
-    if opened.is_short and not is_driven(root / study):
-        console.print(
-            f"interrupted at {len(summary.records)} of {opened.budget} trials: run the same search again to resume"
-        )
+    if found.interruption:
+        console.print(found.interruption, markup=False, soft_wrap=True)
     console.print(estimate_words(summary), markup=False, soft_wrap=True)
     minutes = found.by_minute[-1][0] if found.by_minute else 0.0
     console.print(f"hypervolume {summary.hypervolume:.4f} after {minutes:.1f} minutes of work, all workers together")

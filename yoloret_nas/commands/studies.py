@@ -43,7 +43,6 @@ def studies(as_json: bool, root: Path) -> None:
 
 def _row(opened: "ReadStudy") -> dict[str, Any]:
     from search.strategy.accuracy.estimates import with_estimates
-    from search.study.lock import is_driven
 
     summary, limit_ms = with_estimates(opened.summary), opened.max_latency_ms
     front = summary.front
@@ -52,8 +51,8 @@ def _row(opened: "ReadStudy") -> dict[str, Any]:
     return {
         "name": opened.name,
         "kind": "trainings" if opened.space is None else "search",
-        "is_running": is_driven(opened.root / opened.name),
-        "budget": opened.budget,
+        "is_running": opened.is_running,
+        "interruption": opened.interruption,
         "states": dict(summary.states),
         "front": len(front),
         "best": _figures(best) if best else None,
@@ -62,11 +61,6 @@ def _row(opened: "ReadStudy") -> dict[str, Any]:
         "device": opened.device,
         "data": opened.dataset,
     }
-
-
-def _interruption(row: dict[str, Any]) -> str:
-    num_finished, budget = sum(row["states"].values()), row["budget"]
-    return f"interrupted at {num_finished} of {budget}" if budget is not None and num_finished < budget else ""
 
 
 def _figures(record: "TrialRecord") -> dict[str, Any]:
@@ -88,7 +82,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
         limit = f"{row['max_latency_ms']:g} ms" if row["max_latency_ms"] else ""
         best, knee = (_words(row[name]) for name in ("best", "knee"))
         front = str(row["front"]) if row["kind"] == "search" else ""
-        now = "running" if row["is_running"] else _interruption(row)
+        now = "running" if row["is_running"] else row["interruption"]
         cells = (row["name"], row["kind"], now, states, front, best, knee, limit, row["device"], row["data"])
         table.add_row(*map(escape, cells))
     console.print(table)

@@ -132,5 +132,11 @@ class Lease:
         )
 
 
+def other_host(study: optuna.Study) -> str:
+    """Return the host of the driver that a study notes, where that is not this one; empty without a driver."""
+    held = study.user_attrs.get(_ATTRIBUTE)
+    return str(held["host"]) if held and held["host"] != platform.node() else ""
+
+
 def _in_words(held: dict[str, Any]) -> str:
     return f"process {held['process'].partition('-')[0]} on {held['host']}"

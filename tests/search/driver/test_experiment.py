@@ -368,6 +368,7 @@ def test_repeats_that_were_interrupted_go_on(run: Run, root: Path) -> None:
     write_json(root / "few" / EXPERIMENT_FILE, {**book, "variants": [*book["variants"], begun.to_dict()]})
     _, executor = run(FINALISTS, repeats=0)
     assert executor.started == []
+    assert not interruption(root)  # nobody asks for the repeat any more
     records, executor = run(FINALISTS, repeats=1, scripts={3: reach(0.3, 20.0)})
     assert labels_and_seeds(executor) == [(96, 8)]
     assert len(records) == 4
@@ -404,10 +405,10 @@ def test_a_network_whose_repeats_fail_is_not_repeated_for_ever(run: Run) -> None
     assert {one.result.state for one in records} == {"complete"}
 
 
-def is_short(root: Path) -> bool:
+def interruption(root: Path) -> str:
     read = read_experiment(root, "few")
     assert read is not None
-    return read.is_short
+    return read.interruption
 
 
 def test_an_interrupted_experiment_goes_on(run: Run, root: Path, tracking: Runs) -> None:
@@ -415,10 +416,10 @@ def test_an_interrupted_experiment_goes_on(run: Run, root: Path, tracking: Runs)
     results, _ = run(stop_requested=lambda: next(requests, "now"))
     assert len(results) < len(VARIANTS)
     assert tracking.status[-1] == "KILLED"
-    assert is_short(root)
+    assert interruption(root) == f"interrupted at {len(results)} of {len(VARIANTS)}"
     results, _ = run()
     assert len(results) == len(VARIANTS)
-    assert not is_short(root)
+    assert not interruption(root)
     assert tracking.status[-1] == "FINISHED"
 
 

@@ -90,8 +90,8 @@ def story(summary: Summary) -> Story:
     return [(key, result.state, result.reason, result.ap) for key, result in results]
 
 
-def is_short(settings: StudySettings) -> bool:
-    return read_study(settings.root, settings.name).is_short
+def interruption(settings: StudySettings) -> str:
+    return read_study(settings.root, settings.name).interruption
 
 
 def once_started(executor: ScriptedExecutor, count: int, requested: StopRequest) -> Interrupted:
@@ -112,7 +112,7 @@ def test_the_budget_counts_finished_trials_in_all_runs_together(
     assert [request.number for request in executor.started] == [3, 4]
     assert view.opened_with == [(3, 5)]
     assert outcome.ending == "done"
-    assert not is_short(settings())
+    assert not interruption(settings())
 
 
 @pytest.mark.parametrize("budget", [2, 3])
@@ -404,7 +404,7 @@ def test_finish_ends_after_the_running_trials(settings: MakeSettings, device: St
     assert len(executor.started) == len(outcome.summary.records) == 4
     assert {record.result.state for record in outcome.summary.records} == {"complete"}
     assert tracking.status == ["KILLED"]
-    assert is_short(settings())
+    assert interruption(settings()) == "interrupted at 4 of 9"
 
 
 def test_finish_trains_nothing_that_waits_for_a_machine(
@@ -819,7 +819,7 @@ def test_an_exhausted_space_ends_the_search_with_everything_written(
         assert result.ending == "exhausted"
         assert len({record.architecture.key for record in result.summary.records}) == len(result.summary.records) == 4
         assert read_study(chosen.root, "study").summary == result.summary
-        assert not is_short(chosen)
+        assert not interruption(chosen)
         assert (chosen.folder / "front.csv").is_file()
         assert tracking.status[-1] == "FINISHED"
     assert sorted(tracking.started) == sorted(tracking.finished) == [0, 1, 2, 3]

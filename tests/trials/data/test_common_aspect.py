@@ -47,4 +47,4 @@ def test_an_image_fills_what_its_letterbox_leaves_of_the_input() -> None:
 
 
 def test_an_image_that_fills_half_of_the_input_is_not_half_empty() -> None:
-    assert count_half_empty(of((200, 100), (201, 100), (100, 201), (100, 100)), "1:1") == 2
+    assert count_half_empty(of((200, 100), (201, 100), (100, 201), (100, 100)), (9, 9)) == 2

@@ -132,6 +132,15 @@ def test_nine_images_fill_two_rows_of_four(monkeypatch: pytest.MonkeyPatch, tmp_
         assert 2 * (TILE + GAP) < sheet.height < 2 * (TILE + GAP) + 40
 
 
+def test_a_narrow_picture_has_its_whole_legend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    draw(monkeypatch, tmp_path / "sheet.png", [make_sample("a", 0, 1, 2)], [], input_hw=(128, 32))
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width == 4 * (TILE // 4 + GAP) + GAP
+        legend = np.asarray(sheet)[TILE + 2 * GAP :]
+    for label in range(3):
+        assert (np.abs(legend.astype(int) - colour_of(label, 3)).sum(axis=2) < 60).any()
+
+
 def test_tiles_have_the_shape_of_the_input(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     wide = replace(make_sample("wide", 0), size_hw=(120, 240), load=lambda: np.zeros((120, 240, 3), np.uint8))
     tile = draw(monkeypatch, tmp_path / "sheet.png", [wide] * 5, [0.9], input_hw=(64, 128))
