@@ -18,10 +18,10 @@ from search.study.device_record import check_device, describe_device
 from search.study.errors import StorageError, StudyError, naming_damage
 from search.study.lock import is_driven
 from search.study.read_study import EXPERIMENT_FILE, ReadStudy
-from search.study.settings import RunSettings, differences, fixed_training
+from search.study.settings import RunSettings, differences, fixed_training, to_train_settings
 from spaces import Architecture
 from trials.latency import DeviceIdentity
-from trials.training import CHECKPOINT_FILE
+from trials.training import CHECKPOINT_FILE, TrainSettings
 from trials.training.settings import LAST_FILE
 from trials.trial_result import TrialResult, read_json, read_result, write_json
 
@@ -195,6 +195,19 @@ def _known(settings: ExperimentSettings) -> list[Variant]:
 
 def _without_start(variant: Variant) -> Variant:
     return replace(variant, architecture=variant.architecture.replace(transfer=0))
+
+
+def begun_training(root: Path, name: str) -> TrainSettings | None:
+    """Return how the trainings of an experiment are trained; None where no experiment has this name.
+
+    Raises:
+        StudyError: its file is damaged.
+    """
+    path = root / name / EXPERIMENT_FILE
+    if not path.is_file():
+        return None
+    with naming_damage(path, "an experiment"):
+        return to_train_settings(read_json(path, hint=_DAMAGED)["settings"]["train"])
 
 
 def open_experiment(settings: ExperimentSettings, variants: Sequence[Variant]) -> tuple[str, list[Variant]]:

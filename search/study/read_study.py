@@ -153,8 +153,8 @@ class Begun:
     """Where its architectures come from."""
     prior: tuple[str, ...]
     """The earlier studies that it learns from, as `StudySettings.prior` has them."""
-    score_every: int
-    """Epochs between the scorings of its trials."""
+    train: TrainSettings
+    """How its trials train."""
 
 
 def begun_with(root: Path, name: str) -> Begun | None:
@@ -168,7 +168,7 @@ def begun_with(root: Path, name: str) -> Begun | None:
         return Begun(
             space=Space.from_dict(settings["space"]),
             prior=tuple(settings["prior"]),
-            score_every=int(settings["train"]["score_every"]),
+            train=to_train_settings(settings["train"]),
         )
 
 

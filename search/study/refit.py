@@ -85,7 +85,7 @@ def refit_name(study: str, epochs: int) -> str:
 
 
 def full_training(train: TrainSettings, *, epochs: int) -> TrainSettings:
-    """Return the settings of a trial's training for so many epochs: as many of them frozen, scored about ten times."""
+    """Return the settings of a trial's training for so many epochs: as many of them frozen, ten scores or fewer."""
     return replace(
         train,
         epochs=epochs,

@@ -99,8 +99,8 @@ class RunSettings(ABC):
         Raises:
             StudyError: with the first three differences.
         """
-        now = _with_aspect(json.loads(json.dumps(self.fixed())))
-        lines = differences(_with_aspect({**before, "skip_broken": now["skip_broken"]}), now)
+        now = _completed(json.loads(json.dumps(self.fixed())))
+        lines = differences(_completed({**before, "skip_broken": now["skip_broken"]}), now)
         if lines:
             shown = "; ".join(lines[:3]) + (f"; and {len(lines) - 3} more" if len(lines) > 3 else "")
             raise StudyError(f"study {self.name!r} exists with other settings: {shown}", hint=hint)
@@ -230,9 +230,10 @@ def _restore(kind: type[Any], recorded: Mapping[str, Any]) -> Any:
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in recorded.items()})
 
 
-def _with_aspect(fixed: Mapping[str, Any]) -> dict[str, Any]:
-    """Return fixed settings with the aspect of the space's inputs, which a space of squares does not list."""
-    return {**fixed, "space": {"aspect": [SQUARE], **fixed["space"]}} if "space" in fixed else dict(fixed)
+def _completed(fixed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fixed settings with what they do not list: the aspect of a space of squares, and settings newer than they."""
+    found = {**fixed, "train": {"calm_share": 0.0, **fixed["train"]}}
+    return {**found, "space": {"aspect": [SQUARE], **fixed["space"]}} if "space" in fixed else found
 
 
 def differences(before: dict[str, Any], after: dict[str, Any], *, prefix: str = "") -> list[str]:

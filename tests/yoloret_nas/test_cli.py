@@ -1145,7 +1145,7 @@ def test_an_interrupted_search_is_told(call: Call, copied_study: RealStudy) -> N
         page = (copied_study.root / "real/report.html").read_text()
         return listed.out, reported.out, page
 
-    assert "interrupted" not in "".join(said())
+    assert "interrupted at" not in "".join(said())
     study = optuna.load_study(study_name="real", storage=open_storage(copied_study.root))
     num_finished = len(read_study(copied_study.root, "real").summary.records)
     study.set_user_attr("budget", 40)
@@ -1155,7 +1155,7 @@ def test_an_interrupted_search_is_told(call: Call, copied_study: RealStudy) -> N
     assert f"{told} trials; the same command resumes it" in reported
     assert f"{told} trials; the same command resumes it." in page
     with driver_lock(copied_study.root / "real"):
-        assert "interrupted" not in "".join(said())
+        assert "interrupted at" not in "".join(said())
     study.set_user_attr("driver", {"host": "gpu7", "boot": "1", "process": "7-1", "beat": 3})
     assert f"running on gpu7, or killed there, at {num_finished} of 40" in said()[1]
 

@@ -5,10 +5,12 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from rich.console import Console
 
 from search.driver.search import run_search
+from search.study.database.storage import open_storage
 from search.study.errors import StudyError
 from tests.search.driver.scripted import RecordingView, ScriptedExecutor
 from yoloret_nas.api.search_plan import SearchPlan, _announce, plan_search
@@ -121,15 +123,21 @@ def test_every_second_epoch_of_long_trials_is_scored(tmp_path: Path, options: di
     assert plan(tmp_path / "runs", **settings).settings.train.score_every == score_every
 
 
-def test_a_study_from_when_every_epoch_was_scored_goes_on_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_study_goes_on_with_the_recipe_it_began_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     options: dict[str, Any] = {"space": str(tmp_path / "one.yaml"), "study": "old", "recipe": "modern", "epochs": 20}
     (tmp_path / "one.yaml").write_text(ONE_BACKBONE)
     planned = plan(tmp_path / "runs", **options)
     settings = planned.settings
-    begin(replace(planned, settings=replace(settings, train=replace(settings.train, score_every=1))))
+    assert settings.train.calm_share > 0
+    old = replace(settings.train, score_every=1, calm_share=0.0)
+    begin(replace(planned, settings=replace(settings, train=old)))
+    study = optuna.load_study(study_name="old", storage=open_storage(tmp_path / "runs"))
+    recorded = study.user_attrs["settings"]
+    del recorded["train"]["calm_share"]  # as a version wrote it that had none
+    study.set_user_attr("settings", recorded)
     again = plan(tmp_path / "runs", **options, budget=2)
-    assert again.settings.train.score_every == 1
+    assert again.settings.train == old
     begin(again)
 
 

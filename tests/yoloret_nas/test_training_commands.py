@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,16 @@ import torch
 from PIL import Image
 
 from search.reports.experiment import Row
+from search.study.errors import StudyError
 from search.study.experiment import ExperimentSettings, Variant, open_experiment, read_experiment
 from search.study.kept_weights import WEIGHTS
-from search.study.read_study import read_study
+from search.study.read_study import EXPERIMENT_FILE, read_study
 from spaces.paper_experiments import necks
 from tests.search.driver.scripted import ScriptedExecutor, fail_with
 from tests.yoloret_nas.conftest import SHAPES, Call, InlineExecutor, RealStudy
 from trials.training import TrainSettings
+from yoloret_nas.api.experiment import to_settings
+from yoloret_nas.options.training import TrainingOptions
 from yoloret_nas.terminal.experiment_table import print_rows
 
 TINY = {"backbone": "mobilenetv3_small_050", "truncation": 9, "head": "plain", "head_width": 32, "input_size": 64}
@@ -494,3 +498,33 @@ def test_help_names_each_command_s_own_defaults(call: Call) -> None:
 def test_the_project_s_line_about_broken_items_is_no_option_of_data_that_is_missing(call: Call) -> None:
     Path("yoloret-nas.yaml").write_text("skip_broken: true\n")
     assert "'nothing' names no network" in call("compare", "nothing").said
+
+
+def test_trainings_that_an_earlier_version_began_go_on_with_its_recipe(tmp_path: Path) -> None:
+    options = TrainingOptions(
+        data=SHAPES,
+        device="cpu",
+        recipe="modern",
+        epochs=20,
+        batch_size=None,
+        input_size=None,
+        weights="random",
+        weights_dir=None,
+        precision="fp32",
+        skip_broken=False,
+        root=tmp_path,
+    )
+    settings = to_settings("old", options)
+    assert settings.train.calm_share > 0
+    old = replace(settings, train=replace(settings.train, calm_share=0.0))
+    (tmp_path / "old").mkdir()
+    id, _ = open_experiment(old, [])
+    path = tmp_path / "old" / EXPERIMENT_FILE
+    book = json.loads(path.read_text())
+    del book["settings"]["train"]["calm_share"]  # it had none
+    path.write_text(json.dumps(book))
+    again = to_settings("old", options)
+    assert again == old
+    assert open_experiment(again, [])[0] == id
+    with pytest.raises(StudyError, match=r"calm_share was 0\.0, is 0\.\d"):
+        open_experiment(settings, [])

@@ -7,7 +7,7 @@ milliseconds on one core.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import cv2
@@ -18,6 +18,8 @@ from trials.data.images.letterbox import PAD_RGB, fit_letterbox
 
 _GREY = np.array([0.299, 0.587, 0.114])  # luma weights of ITU-R BT.601, as in JPEG
 _MIDDLE_LEVEL = 127.5
+_CALM_SCALE = 1 / 3
+"""Share of the logarithm of a scale that `calm` leaves."""
 _MOSAIC_CENTRE = (0.3, 0.7)  # where the four images meet, as a share of the side
 
 
@@ -94,6 +96,26 @@ def modern_augmentation() -> AugmentSettings:
         saturation=0.4,
         brightness=0.25,
         contrast=0.25,
+    )
+
+
+def calm(settings: AugmentSettings) -> AugmentSettings:
+    """Return a milder augmentation of the same kind: whole images of nearly their own size, colours changed half as much.
+
+    Its images are like those a network is scored on, for the last epochs of a training. Flips and placement stay.
+    """
+    low, high = settings.scale
+    return replace(
+        settings,
+        scale=(low**_CALM_SCALE, high**_CALM_SCALE),
+        aspect=settings.aspect * _CALM_SCALE,
+        translate=0.0,
+        hue=settings.hue / 2,
+        saturation=settings.saturation / 2,
+        brightness=settings.brightness / 2,
+        contrast=settings.contrast / 2,
+        gamma=settings.gamma / 2,
+        mosaic=0.0,
     )
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from trials.data.augmentation import AugmentSettings, Labelled, augment, augment_mosaic
+from trials.data.augmentation import AugmentSettings, Labelled, augment, augment_mosaic, calm
 from trials.data.dataset import Sample
 from trials.data.images.image_cache import START_METHOD, ImageCache
 from trials.data.images.letterbox import fit_letterbox, letterbox, letterbox_boxes
@@ -82,6 +82,7 @@ class TrainingBatches(Dataset[Item]):
         samples: The training split.
         input_hw: H, W, pixels.
         augmentation: How strongly images are augmented.
+        calm_from: Epoch, from 0, from which they are augmented less (`trials.data.augmentation.calm`); None for never.
         seed: Non-negative.
         cache_mib: Memory for decoded images, over all workers together; 0 for no cache. Cached images are at most 1.5
             times as large as their place in the input.
@@ -93,12 +94,14 @@ class TrainingBatches(Dataset[Item]):
         input_hw: tuple[int, int],
         *,
         augmentation: AugmentSettings,
+        calm_from: int | None = None,
         seed: int = 0,
         cache_mib: int = DEFAULT_CACHE_MIB,
     ) -> None:
         self._samples = samples
         self._input_hw = input_hw
         self._augmentation = augmentation
+        self._calm, self._calm_from = calm(augmentation), calm_from
         self._seed = seed
         self._most_scale = min(_MAX_KEPT_SCALE, max(1.0, augmentation.scale[1]))
         shapes = [(*self._kept_hw(sample.size_hw), 3) for sample in samples]
@@ -115,8 +118,10 @@ class TrainingBatches(Dataset[Item]):
         return len(self._samples)
 
     def __getitem__(self, index: int) -> Item:
-        settings = self._augmentation
-        rng = np.random.default_rng((self._seed, int(self._epoch), index))
+        epoch = int(self._epoch)
+        is_calm = self._calm_from is not None and epoch >= self._calm_from
+        settings = self._calm if is_calm else self._augmentation
+        rng = np.random.default_rng((self._seed, epoch, index))
         if rng.uniform() < settings.mosaic:
             chosen = rng.permutation(np.append(rng.integers(len(self._samples), size=3), index))
             parts = [self._load(int(one)) for one in chosen]

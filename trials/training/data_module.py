@@ -42,6 +42,7 @@ class DetectionData(LightningDataModule):
             self._dataset.splits["train"],
             self._input_hw,
             augmentation=settings.augmentation,
+            calm_from=settings.epochs - settings.calm_epochs if settings.calm_epochs else None,
             seed=settings.seed,
             cache_mib=settings.cache_mib,
         )

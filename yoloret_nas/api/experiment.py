@@ -11,7 +11,7 @@ from search.driver.experiment import WriteReports, run_experiment
 from search.front.record import TrialRecord
 from search.reports.experiment import to_rows, write_rows
 from search.strategy.repeats import Repeats
-from search.study.experiment import ExperimentSettings, Variant, refuse_relabelled
+from search.study.experiment import ExperimentSettings, Variant, begun_training, refuse_relabelled
 from spaces import Architecture
 from spaces.counted import counted
 from spaces.weights import WeightsError, why_unavailable
@@ -89,9 +89,11 @@ def to_settings(name: str, options: TrainingOptions) -> ExperimentSettings:
     """Return the experiment that the shared options describe.
 
     Raises:
-        StudyError: the name cannot name a folder.
+        StudyError: the name cannot name a folder, or its experiment's file is damaged.
     """
     train = choose_training(options.recipe, data=options.data, epochs=options.epochs, batch_size=options.batch_size)
+    if recorded := begun_training(options.root, name):  # perhaps by a version whose recipe was another one
+        train = replace(train, calm_share=recorded.calm_share)
     return ExperimentSettings(
         name=name,
         dataset=options.data,

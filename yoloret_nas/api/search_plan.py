@@ -97,6 +97,7 @@ def plan_search(options: SearchOptions) -> SearchPlan:
             num_threads=workers.threads_of_each,
             seed=options.seed,
             score_every=_choose_score_every(options, train, recorded=recorded),
+            calm_share=train.calm_share if recorded is None else recorded.train.calm_share,
         ),
         also_measure=tuple(options.also_measure),
         budget=options.budget,
@@ -135,7 +136,7 @@ def _choose_space(options: SearchOptions, *, has_gpus: bool) -> Space:
 def _choose_score_every(options: SearchOptions, train: TrainSettings, *, recorded: Begun | None) -> int:
     """Return the epochs between the scorings of a trial; a study that has begun keeps its own."""
     if recorded is not None:
-        return recorded.score_every
+        return recorded.train.score_every
     trial = trial_training(train) if options.one_shot else train
     return max(train.score_every, 2 if trial.epochs >= _LONG else 1)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
 @click.option("--dir", "root", type=UserPath(), default=Path("runs"), help="Folder of the studies.")
 def studies(as_json: bool, root: Path) -> None:
-    """List the studies and trainings in a folder: whether they run, their trials, front, best network, device and data."""
+    """List the studies and trainings in a folder: their state, trials, front, best network, device and data."""
     from search.study.experiment import read_experiment
     from search.study.read_study import experiment_names, read_study, study_names
     from spaces import YoloRetError

@@ -382,7 +382,7 @@ def test_a_full_disk_when_a_repeat_is_chosen_ends_the_run_with_what_is_finished(
     def write_once(path: Path, values: dict[str, Any]) -> None:
         nonlocal writes
         writes += 1
-        if writes > 2:  # the variants, and the device
+        if writes > 3:  # the variants, the device and the budget
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write_json(path, values)
 

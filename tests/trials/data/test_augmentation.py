@@ -10,6 +10,7 @@ from trials.data.augmentation import (
     Labelled,
     augment,
     augment_mosaic,
+    calm,
     modern_augmentation,
     paper_augmentation,
 )
@@ -75,6 +76,17 @@ def test_same_generator_same_result(settings: AugmentSettings) -> None:
     np.testing.assert_array_equal(first.image, second.image)
     np.testing.assert_array_equal(first.boxes, second.boxes)
     assert not np.array_equal(first.image, other.image)
+
+
+def test_a_calm_augmentation_is_milder_and_of_the_same_kind() -> None:
+    settings = replace(modern_augmentation(), mosaic=0.5, aspect=0.3, hue=20.0, gamma=0.5)
+    calmed = calm(settings)
+    assert calmed.scale == pytest.approx((0.843, 1.145), abs=1e-3)
+    for name in ("aspect", "translate", "hue", "saturation", "brightness", "contrast", "gamma", "mosaic"):
+        assert getattr(calmed, name) <= getattr(settings, name) / 2
+    kept = ("placement", "flip_horizontal", "flip_vertical", "jpeg_quality", "max_boxes", "min_visible", "min_side_px")
+    assert all(getattr(calmed, name) == getattr(settings, name) for name in kept)
+    assert calm(AugmentSettings()) == AugmentSettings()
 
 
 def test_flips_twice_are_none() -> None:

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from trials.data import Sample
-from trials.data.augmentation import AugmentSettings, modern_augmentation
+from trials.data.augmentation import AugmentSettings, calm, modern_augmentation
 from trials.data.batches import Batch, ScoringBatches, TrainingBatches, collate
 from trials.data.images.letterbox import fit_letterbox, letterbox_boxes, unletterbox_boxes
 from trials.data.shapes import ShapesSettings, make_shapes
@@ -180,3 +180,16 @@ def test_full_cache_stays_within_its_bound() -> None:
     for index in range(4):
         dataset[index]
     assert dataset._cache.num_kept == 2
+
+
+def test_calm_epochs_are_augmented_less() -> None:
+    plain, calmed = (
+        TrainingBatches(SAMPLES, (64, 64), augmentation=settings, seed=1)
+        for settings in (modern_augmentation(), calm(modern_augmentation()))
+    )
+    both = TrainingBatches(SAMPLES, (64, 64), augmentation=modern_augmentation(), calm_from=2, seed=1)
+    for epoch, like in ((0, plain), (1, plain), (2, calmed), (3, calmed)):
+        for batches in (plain, calmed, both):
+            batches.set_epoch(epoch)
+        assert not torch.equal(plain[0].image, calmed[0].image)
+        assert torch.equal(both[0].image, like[0].image)

@@ -18,7 +18,8 @@ from spaces import Architecture
 from spaces.networks import build_network
 from tests.trials.training.tiny_network import ANCHORS, TinyNetwork, tiny_network
 from trials.data import Dataset, DatasetError
-from trials.data.augmentation import AugmentSettings
+from trials.data.augmentation import AugmentSettings, modern_augmentation
+from trials.data.batches import TrainingBatches
 from trials.data.shapes import ShapesSettings, make_shapes
 from trials.detections import choose_anchors
 from trials.detections.decoding import OutputError
@@ -524,3 +525,18 @@ def test_a_job_of_slurm_trains_as_any_process_does(train: Train) -> None:
 
 def _break() -> Any:
     raise DatasetError("a.jpg: the image cannot be read", hint="replace the file")
+
+
+def test_the_calm_share_is_the_last_of_the_epochs() -> None:
+    for share, calm_from in ((0.0, None), (0.3, 7), (1.0, 0)):
+        settings = replace(QUICK, epochs=10, calm_share=share, augmentation=modern_augmentation())
+        data = DetectionData(DATASET, (64, 64), settings=settings, num_workers=0)
+        batches = data.train_dataloader().dataset
+        assert isinstance(batches, TrainingBatches)
+        plain = TrainingBatches(
+            DATASET.splits["train"], (64, 64), augmentation=modern_augmentation(), calm_from=calm_from
+        )
+        for epoch in (0, 6, 7, 9):
+            for one in (batches, plain):
+                one.set_epoch(epoch)
+            assert torch.equal(batches[0].image, plain[0].image)

@@ -137,7 +137,7 @@ def test_what_a_study_began_with_is_found_without_driving_it(
     assert begun_with(root, "told") is None
     told = settings(name="told", sampler="ehvi", prior=(BUILT_IN,), budget=1)
     search(told)
-    assert begun_with(root, "told") == Begun(space=told.space, prior=told.prior, score_every=told.train.score_every)
+    assert begun_with(root, "told") == Begun(space=told.space, prior=told.prior, train=told.train)
 
 
 def test_the_order_of_priors_is_no_other_setting(settings: MakeSettings, device: StandInDevice, tracking: Runs) -> None:
