@@ -75,8 +75,14 @@ class StudyReport:
         return f"more budget is {'likely' if self.forecast.is_worth_it else 'unlikely'} to pay: {past}, {ahead}"
 
 
-def make_report(study: ReadStudy) -> StudyReport:
-    """Compute a study's report; takes seconds."""
+def make_report(study: ReadStudy, *, is_running: bool = False) -> StudyReport:
+    """Compute a study's report; takes seconds.
+
+    Args:
+        study: As it was read.
+        is_running: Whether its search ran then, so that trials that are missing were not interrupted.
+    """
+    interruption = "" if is_running else study.interruption
     summary, refit = with_estimates(study.summary), read_refit(study)
     if refit is not None:
         refit = replace(refit, summary=with_estimates(refit.summary))
@@ -96,7 +102,7 @@ def make_report(study: ReadStudy) -> StudyReport:
         seconds_by_kind=_sort_seconds(summary, refit)
         | ({"shared weights": study.seconds_shared} if study.seconds_shared else {}),
         priors=tuple(_judge(prior, summary) for prior in study.priors),
-        interruption=f"{study.interruption} trials; the same command resumes it" if study.interruption else "",
+        interruption=f"{interruption} trials; run the same search again to resume it" if interruption else "",
         refit=refit,
     )
 

@@ -16,7 +16,6 @@ from search.front.summary import Summary
 from search.study.data_record import recorded_fingerprint
 from search.study.device_record import check_device, describe_device
 from search.study.errors import StorageError, StudyError, naming_damage
-from search.study.lock import is_driven
 from search.study.read_study import EXPERIMENT_FILE, ReadStudy
 from search.study.settings import RunSettings, differences, fixed_training, to_train_settings
 from spaces import Architecture
@@ -86,12 +85,11 @@ def read_experiment(root: Path, name: str) -> ReadStudy | None:
     path = root / name / EXPERIMENT_FILE
     if not path.is_file():
         return None
-    is_running = is_driven(root / name)  # before its files are read: it may end meanwhile
     with naming_damage(path, "an experiment"):
-        return _read(root, name, read_json(path, hint=_DAMAGED), is_running=is_running)
+        return _read(root, name, read_json(path, hint=_DAMAGED))
 
 
-def _read(root: Path, name: str, book: dict[str, Any], *, is_running: bool) -> ReadStudy:
+def _read(root: Path, name: str, book: dict[str, Any]) -> ReadStudy:
     records = []
     for number, values in enumerate(book["variants"]):
         variant, folder = Variant.from_dict(values), trial_folder(root / name, number)
@@ -108,7 +106,6 @@ def _read(root: Path, name: str, book: dict[str, Any], *, is_running: bool) -> R
         fingerprint=recorded_fingerprint(root / name),
         id=str(book["id"]),
         budget=book.get("budget"),
-        is_running=is_running,
     )
 
 

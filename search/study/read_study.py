@@ -13,7 +13,6 @@ from search.study.database.lease import other_host
 from search.study.database.storage import has_storage, named_storage_errors, open_storage, shown_storage, users_storage
 from search.study.database.trial_attributes import LOOKUP
 from search.study.errors import StudyError, naming_damage
-from search.study.lock import is_driven
 from search.study.prior import Prior
 from search.study.settings import to_train_settings
 from search.study.study import read_budget, read_priors, read_shared_record, to_record
@@ -58,8 +57,6 @@ class ReadStudy:
     """Of the training of its shared weights, 0 without one."""
     budget: int | None = None
     """How many finished trials its run was to come to; None where the last one came to its end, or it is not noted."""
-    is_running: bool = False
-    """Whether a process of this host, or of one that shares locks with it, drives it."""
     other_host: str = ""
     """The host that it was last driven on, where that is another one and its driver did not let go of it."""
     space: Space | None = None
@@ -67,8 +64,8 @@ class ReadStudy:
 
     @property
     def interruption(self) -> str:
-        """How far its last run came, where it was interrupted; empty where it came to its end, or still runs."""
-        if self.budget is None or self.is_running:
+        """How far its last run came, where that is not its end; of one that still runs, too."""
+        if self.budget is None or len(self.summary.records) >= self.budget:
             return ""
         how = f"running on {self.other_host}, or killed there," if self.other_host else "interrupted"
         return f"{how} at {len(self.summary.records)} of {self.budget}"
@@ -89,13 +86,11 @@ def read_study(root: Path, name: str) -> ReadStudy:
         raise StudyError(f"{name!r} holds trainings, not a search", hint=_searches(known))
     if name not in known:
         raise StudyError(f"no study {name!r} in {root}", hint=_what_there_is(known, experiment_names(root)))
-    is_running = is_driven(root / name)  # before what it holds is read: it may end meanwhile
     with named_storage_errors(root), naming_damage(shown_storage(root), f"the study {name!r}"):
-        study = optuna.load_study(study_name=name, storage=open_storage(root))
-        return _read(root, name, study, is_running=is_running)
+        return _read(root, name, optuna.load_study(study_name=name, storage=open_storage(root)))
 
 
-def _read(root: Path, name: str, study: optuna.Study, *, is_running: bool) -> ReadStudy:
+def _read(root: Path, name: str, study: optuna.Study) -> ReadStudy:
     attributes = study.user_attrs
     if "reference_latency_ms" not in attributes:
         raise StudyError(f"study {name!r} was created but never started", hint="run its search again")
@@ -126,7 +121,6 @@ def _read(root: Path, name: str, study: optuna.Study, *, is_running: bool) -> Re
         },
         seconds_shared=0.0 if (shared := read_shared_record(study)) is None else shared.seconds,
         budget=read_budget(study),
-        is_running=is_running,
         other_host=other_host(study),
         space=space,
     )

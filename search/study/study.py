@@ -162,6 +162,7 @@ class Study:
 
     def note_budget(self, value: int | None) -> None:
         """Record how many finished trials its run is to come to; None once the run has come to its end."""
+        self._lease.check()
         self._study.set_user_attr(_BUDGET, value)
 
     @property

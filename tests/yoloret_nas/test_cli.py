@@ -1152,10 +1152,13 @@ def test_an_interrupted_search_is_told(call: Call, copied_study: RealStudy) -> N
     listed, reported, page = said()
     told = f"interrupted at {num_finished} of 40"
     assert told in listed
-    assert f"{told} trials; the same command resumes it" in reported
-    assert f"{told} trials; the same command resumes it." in page
+    assert f"{told} trials; run the same search again to resume it" in reported
+    assert f"<p>I{told[1:]} trials; run the same search again to resume it.</p>" in page
     with driver_lock(copied_study.root / "real"):
         assert "interrupted at" not in "".join(said())
+    study.set_user_attr("budget", num_finished)  # as a version left it that only noted the beginning
+    assert "interrupted at" not in "".join(said())
+    study.set_user_attr("budget", 40)
     study.set_user_attr("driver", {"host": "gpu7", "boot": "1", "process": "7-1", "beat": 3})
     assert f"running on gpu7, or killed there, at {num_finished} of 40" in said()[1]
 

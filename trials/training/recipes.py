@@ -9,8 +9,8 @@ from trials.training.losses.anchored_loss import modern_loss, paper_loss
 from trials.training.settings import TrainSettings
 
 _CALM_SHARE = 0.5
-"""On blood cells it gave AP +0.026 ± 0.004 in 20 epochs (two networks, three and two seeds). Calming all epochs gave no
-more, and a long training needs images that differ."""
+"""On blood cells it gave AP +0.026 ± 0.004 in 20 epochs (two networks, three and two seeds). Calming all epochs gave
+about the same there, and more on playing cards; what is best in long trainings is not known yet."""
 
 RecipeName = Literal["modern", "quick", "paper"]
 

@@ -34,15 +34,17 @@ def report(study: str, out: Path | None, root: Path) -> None:
     from rich.console import Console
 
     from search.reports import WORK_NOTE, estimate_words, make_report
+    from search.study.lock import is_driven
     from search.study.read_study import read_study
     from yoloret_nas.terminal.refit_table import show_refit
     from yoloret_nas.terminal.trial_lines import front_table
 
+    is_running = is_driven(root / study)  # before it is read: it may end meanwhile
     opened = read_study(root, study)
     page = out or root / study / "report.html"
     if out is not None:
         check_file("--out", out)
-    found = make_report(opened)
+    found = make_report(opened, is_running=is_running)
     summary = found.summary
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     states = ", ".join(f"{count} {state}" for state, count in summary.states.items())

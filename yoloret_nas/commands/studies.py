@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 def studies(as_json: bool, root: Path) -> None:
     """List the studies and trainings in a folder: their state, trials, front, best network, device and data."""
     from search.study.experiment import read_experiment
+    from search.study.lock import is_driven
     from search.study.read_study import experiment_names, read_study, study_names
     from spaces import YoloRetError
 
@@ -30,7 +31,8 @@ def studies(as_json: bool, root: Path) -> None:
     rows, unread = [], []
     for name in names:
         try:
-            rows.append(_row(read_experiment(root, name) or read_study(root, name)))
+            is_running = is_driven(root / name)  # before it is read: it may end meanwhile
+            rows.append(_row(read_experiment(root, name) or read_study(root, name), is_running=is_running))
         except YoloRetError as error:  # begun and never started, damaged, or of a space that is refused by now
             unread.append(error.message)
     if as_json:
@@ -41,7 +43,7 @@ def studies(as_json: bool, root: Path) -> None:
         click.echo(f"note: {message}", err=True)
 
 
-def _row(opened: "ReadStudy") -> dict[str, Any]:
+def _row(opened: "ReadStudy", *, is_running: bool) -> dict[str, Any]:
     from search.strategy.accuracy.estimates import with_estimates
 
     summary, limit_ms = with_estimates(opened.summary), opened.max_latency_ms
@@ -51,8 +53,8 @@ def _row(opened: "ReadStudy") -> dict[str, Any]:
     return {
         "name": opened.name,
         "kind": "trainings" if opened.space is None else "search",
-        "is_running": opened.is_running,
-        "interruption": opened.interruption,
+        "is_running": is_running,
+        "interruption": "" if is_running else opened.interruption,
         "states": dict(summary.states),
         "front": len(front),
         "best": _figures(best) if best else None,
