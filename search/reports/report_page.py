@@ -24,8 +24,8 @@ def write_report_page(report: StudyReport, path: Path) -> None:
     figures = {"front": front_figure(summary)}
     verdict = report.verdict[0].upper() + report.verdict[1:]
     sections = [f'<p class="verdict">{html.escape(verdict)}.</p>', front_section(summary)]
-    notes = (report.interruption, *report.priors)
-    sections += [f"<p>{html.escape(sentence[0].upper() + sentence[1:])}.</p>" for sentence in notes if sentence]
+    interruption = report.interruption[:1].upper() + report.interruption[1:]
+    sections += [f"<p>{html.escape(sentence)}.</p>" for sentence in (interruption, *report.priors) if sentence]
     if refit is not None and refit.retrained:
         figures["refit"] = plot_refit(refit)
         sections.append(_refit(refit, root=report.folder.parent))
