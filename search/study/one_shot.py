@@ -33,7 +33,7 @@ _TRIAL_RATE = 0.2
 def shared_training(train: TrainSettings) -> TrainSettings:
     """Return how shared weights are trained, where `train` says how a network is trained from random weights."""
     return replace(
-        train, epochs=round(_SHARED_EPOCHS * train.epochs), frozen_epochs=0, calm_share=0.0, is_resumable=True
+        train, epochs=round(_SHARED_EPOCHS * train.epochs), frozen_epochs=0, calm_epochs=0, is_resumable=True
     )
 
 
@@ -41,7 +41,7 @@ def trial_training(train: TrainSettings) -> TrainSettings:
     """Return how a trial is trained that begins with its slice of the shared weights."""
     epochs = max(1, round(_TRIAL_EPOCHS * train.epochs))
     return replace(
-        train, epochs=epochs, frozen_epochs=0, calm_share=0.0, learning_rate=_TRIAL_RATE * train.learning_rate
+        train, epochs=epochs, frozen_epochs=0, calm_epochs=0, learning_rate=_TRIAL_RATE * train.learning_rate
     )
 
 

@@ -221,8 +221,9 @@ def to_train_settings(recorded: Mapping[str, Any]) -> TrainSettings:
         recorded: Read from JSON.
     """
     nested = {"loss": LossSettings, "aligned_loss": AlignedLossSettings, "augmentation": AugmentSettings}
+    values = _with_calm_epochs(recorded)
     return TrainSettings(
-        **{name: _restore(nested[name], value) if name in nested else value for name, value in recorded.items()}
+        **{name: _restore(nested[name], value) if name in nested else value for name, value in values.items()}
     )
 
 
@@ -230,9 +231,16 @@ def _restore(kind: type[Any], recorded: Mapping[str, Any]) -> Any:
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in recorded.items()})
 
 
+def _with_calm_epochs(train: Mapping[str, Any]) -> dict[str, Any]:
+    """Return recorded training settings with `calm_epochs`, which versions before had as a share of the epochs, or not."""
+    values = dict(train)
+    share = values.pop("calm_share", 0.0)
+    return {"calm_epochs": round(share * values["epochs"]), **values}
+
+
 def _completed(fixed: Mapping[str, Any]) -> dict[str, Any]:
     """Return fixed settings with what they do not list: the aspect of a space of squares, and settings newer than they."""
-    found = {**fixed, "train": {"calm_share": 0.0, **fixed["train"]}}
+    found = {**fixed, "train": _with_calm_epochs(fixed["train"])}
     return {**found, "space": {"aspect": [SQUARE], **fixed["space"]}} if "space" in fixed else found
 
 

@@ -129,15 +129,29 @@ def test_a_study_goes_on_with_the_recipe_it_began_with(tmp_path: Path, monkeypat
     (tmp_path / "one.yaml").write_text(ONE_BACKBONE)
     planned = plan(tmp_path / "runs", **options)
     settings = planned.settings
-    assert settings.train.calm_share > 0
-    old = replace(settings.train, score_every=1, calm_share=0.0)
+    assert settings.train.calm_epochs > 0
+    old = replace(settings.train, score_every=1, calm_epochs=0, weight_decay=0.01)
     begin(replace(planned, settings=replace(settings, train=old)))
     study = optuna.load_study(study_name="old", storage=open_storage(tmp_path / "runs"))
     recorded = study.user_attrs["settings"]
-    del recorded["train"]["calm_share"]  # as a version wrote it that had none
+    del recorded["train"]["calm_epochs"]  # as a version wrote it that had none
     study.set_user_attr("settings", recorded)
     again = plan(tmp_path / "runs", **options, budget=2)
     assert again.settings.train == old
+    begin(again)
+
+
+def test_calm_epochs_were_a_share_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    options: dict[str, Any] = {"space": str(tmp_path / "one.yaml"), "study": "old", "recipe": "modern", "epochs": 20}
+    (tmp_path / "one.yaml").write_text(ONE_BACKBONE)
+    begin(plan(tmp_path / "runs", **options))
+    study = optuna.load_study(study_name="old", storage=open_storage(tmp_path / "runs"))
+    recorded = study.user_attrs["settings"]
+    del recorded["train"]["calm_epochs"]
+    study.set_user_attr("settings", {**recorded, "train": {**recorded["train"], "calm_share": 0.5}})
+    again = plan(tmp_path / "runs", **options, budget=2)
+    assert again.settings.train.calm_epochs == 10
     begin(again)
 
 

@@ -515,16 +515,16 @@ def test_trainings_that_an_earlier_version_began_go_on_with_its_recipe(tmp_path:
         root=tmp_path,
     )
     settings = to_settings("old", options)
-    assert settings.train.calm_share > 0
-    old = replace(settings, train=replace(settings.train, calm_share=0.0))
+    assert settings.train.calm_epochs > 0
+    old = replace(settings, train=replace(settings.train, calm_epochs=0, weight_decay=0.01))
     (tmp_path / "old").mkdir()
     id, _ = open_experiment(old, [])
     path = tmp_path / "old" / EXPERIMENT_FILE
     book = json.loads(path.read_text())
-    del book["settings"]["train"]["calm_share"]  # it had none
+    del book["settings"]["train"]["calm_epochs"]  # it had none
     path.write_text(json.dumps(book))
     again = to_settings("old", options)
     assert again == old
     assert open_experiment(again, [])[0] == id
-    with pytest.raises(StudyError, match=r"calm_share was 0\.0, is 0\.\d"):
+    with pytest.raises(StudyError, match=r"calm_epochs was 0, is \d+"):
         open_experiment(settings, [])

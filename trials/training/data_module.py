@@ -42,7 +42,7 @@ class DetectionData(LightningDataModule):
             self._dataset.splits["train"],
             self._input_hw,
             augmentation=settings.augmentation,
-            calm_from=settings.epochs - settings.calm_epochs if settings.calm_epochs else None,
+            calm_from=max(0, settings.epochs - settings.calm_epochs),
             seed=settings.seed,
             cache_mib=settings.cache_mib,
         )

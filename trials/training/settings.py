@@ -29,7 +29,7 @@ LAST_FILE = "last.ckpt"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """How a network is trained; the defaults are `trials.training.recipes.modern_recipe`'s, but for `calm_share`."""
+    """How a network is trained; the defaults are `trials.training.recipes.modern_recipe`'s, but for `calm_epochs`."""
 
     recipe: str = "modern"
     """Name of the preset, for the record."""
@@ -67,8 +67,9 @@ class TrainSettings:
     """The loss and the assignment of heads without."""
     augmentation: AugmentSettings = field(default_factory=modern_augmentation)
     """The augmentation of training images."""
-    calm_share: float = 0.0
-    """Share of the epochs, at the end, whose images are augmented less (`trials.data.augmentation.calm`), 0 to 1."""
+    calm_epochs: int = 0
+    """Epochs at the end whose images are augmented less (`trials.data.augmentation.calm`), not negative; all of a training
+    that has no more."""
     score_every: int = 1
     """Epochs between scorings on the validation split, at least 1; the last epoch is always scored."""
     precision: Precision = "auto"
@@ -86,14 +87,9 @@ class TrainSettings:
     is_resumable: bool = False
     """Whether `last.ckpt` is written after each epoch, for resuming."""
 
-    @property
-    def calm_epochs(self) -> int:
-        """Epochs at the end whose images are augmented less."""
-        return round(self.calm_share * self.epochs)
-
     def __post_init__(self) -> None:
         at_least = {"epochs": 1, "batch_size": 1, "score_every": 1, "num_workers": -1, "seed": 0}
-        not_negative = ("warmup_epochs", "weight_decay", "clip_norm", "frozen_epochs", "num_threads")
+        not_negative = ("warmup_epochs", "weight_decay", "clip_norm", "frozen_epochs", "calm_epochs", "num_threads")
         for name, lowest in {**at_least, **dict.fromkeys((*not_negative, "cache_mib"), 0)}.items():
             if getattr(self, name) < lowest:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {lowest}")
@@ -107,9 +103,8 @@ class TrainSettings:
     def _check_relations(self) -> None:
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay is {self.ema_decay}; it must be from 0 to below 1")
-        for name in ("final_learning_rate", "calm_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be from 0 to 1")
+        if not 0 <= self.final_learning_rate <= 1:
+            raise ValueError(f"final_learning_rate is {self.final_learning_rate}; it must be from 0 to 1")
         if self.frozen_epochs >= self.epochs:
             raise ValueError(
                 f"frozen_epochs is {self.frozen_epochs} of {counted(self.epochs, 'epoch(s)')}; at least one must "

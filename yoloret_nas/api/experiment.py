@@ -19,7 +19,7 @@ from trials.scratch import scratch_folder, temporary_files_in
 from trials.training import TrainingError
 from yoloret_nas.api.beforehand import check_devices, check_writable
 from yoloret_nas.options.data import data_name, fetch_data
-from yoloret_nas.options.recipe import choose_training
+from yoloret_nas.options.recipe import as_begun, choose_training
 from yoloret_nas.options.search import ClusterOptions
 from yoloret_nas.options.training import TrainingOptions
 from yoloret_nas.terminal.experiment_table import print_rows
@@ -92,8 +92,7 @@ def to_settings(name: str, options: TrainingOptions) -> ExperimentSettings:
         StudyError: the name cannot name a folder, or its experiment's file is damaged.
     """
     train = choose_training(options.recipe, data=options.data, epochs=options.epochs, batch_size=options.batch_size)
-    if recorded := begun_training(options.root, name):  # perhaps by a version whose recipe was another one
-        train = replace(train, calm_share=recorded.calm_share)
+    train = as_begun(train, begun_training(options.root, name))
     return ExperimentSettings(
         name=name,
         dataset=options.data,

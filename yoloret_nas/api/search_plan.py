@@ -21,7 +21,7 @@ from trials.training import TrainSettings
 from yoloret_nas.api.beforehand import check_devices, check_writable
 from yoloret_nas.api.refit import refit
 from yoloret_nas.options.data import fetch_data, is_generated
-from yoloret_nas.options.recipe import choose_training
+from yoloret_nas.options.recipe import as_begun, choose_training
 from yoloret_nas.options.search import NO_PRIOR, SearchOptions, study_name
 from yoloret_nas.options.values import OptionError
 from yoloret_nas.terminal.interrupts import interrupts
@@ -93,11 +93,9 @@ def plan_search(options: SearchOptions) -> SearchPlan:
         dataset=data,
         device=device,
         train=replace(
-            train,
+            as_begun(_scored_less(train, one_shot=options.one_shot), None if recorded is None else recorded.train),
             num_threads=workers.threads_of_each,
             seed=options.seed,
-            score_every=_choose_score_every(options, train, recorded=recorded),
-            calm_share=train.calm_share if recorded is None else recorded.train.calm_share,
         ),
         also_measure=tuple(options.also_measure),
         budget=options.budget,
@@ -133,12 +131,10 @@ def _choose_space(options: SearchOptions, *, has_gpus: bool) -> Space:
     return open_space(options.space or ("nano" if has_gpus or options.device.startswith("ssh://") else "tiny"))
 
 
-def _choose_score_every(options: SearchOptions, train: TrainSettings, *, recorded: Begun | None) -> int:
-    """Return the epochs between the scorings of a trial; a study that has begun keeps its own."""
-    if recorded is not None:
-        return recorded.train.score_every
-    trial = trial_training(train) if options.one_shot else train
-    return max(train.score_every, 2 if trial.epochs >= _LONG else 1)
+def _scored_less(train: TrainSettings, *, one_shot: bool) -> TrainSettings:
+    """Return the training of a trial, of which every second epoch is scored where it is long."""
+    trial = trial_training(train) if one_shot else train
+    return replace(train, score_every=max(train.score_every, 2 if trial.epochs >= _LONG else 1))
 
 
 def _choose_prior(options: SearchOptions, *, recorded: Begun | None) -> tuple[str, ...]:

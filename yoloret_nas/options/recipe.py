@@ -27,3 +27,17 @@ def choose_training(
         frozen_epochs=chosen.frozen_epochs * length // chosen.epochs,
         batch_size=batch_size or chosen.batch_size,
     )
+
+
+def as_begun(asked: TrainSettings, begun: TrainSettings | None) -> TrainSettings:
+    """Return the requested training by its recipe as it was when the study or the trainings began.
+
+    A recipe may be another one in a later version; what began with it goes on with it.
+
+    Args:
+        asked: The training by the recipe of this version.
+        begun: As it is recorded; None for what has not begun. By another recipe, the request stays, to be refused.
+    """
+    if begun is None or begun.recipe != asked.recipe:
+        return asked
+    return replace(begun, epochs=asked.epochs, batch_size=asked.batch_size)

@@ -232,5 +232,5 @@ def test_bad_settings_are_refused(changes: dict[str, object], message: str) -> N
 
 
 def test_the_defaults_are_the_modern_recipe_but_for_what_former_versions_lacked() -> None:
-    assert TrainSettings() == replace(RECIPES["modern"](), calm_share=0.0)
+    assert TrainSettings() == replace(RECIPES["modern"](), calm_epochs=0)
     assert TrainSettings().loss == modern_loss()

@@ -527,9 +527,9 @@ def _break() -> Any:
     raise DatasetError("a.jpg: the image cannot be read", hint="replace the file")
 
 
-def test_the_calm_share_is_the_last_of_the_epochs() -> None:
-    for share, calm_from in ((0.0, None), (0.3, 7), (1.0, 0)):
-        settings = replace(QUICK, epochs=10, calm_share=share, augmentation=modern_augmentation())
+def test_the_calm_epochs_are_the_last() -> None:
+    for calm_epochs, calm_from in ((0, None), (3, 7), (10, 0), (30, 0)):
+        settings = replace(QUICK, epochs=10, calm_epochs=calm_epochs, augmentation=modern_augmentation())
         data = DetectionData(DATASET, (64, 64), settings=settings, num_workers=0)
         batches = data.train_dataloader().dataset
         assert isinstance(batches, TrainingBatches)
