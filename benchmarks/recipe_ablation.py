@@ -71,7 +71,8 @@ CHANGES: dict[str, Change] = {
     "batches of 16 instead of 8": lambda s: replace(s, batch_size=16),
     "batches of 4 instead of 8": lambda s: replace(s, batch_size=4),
     "SGD instead of AdamW": lambda s: replace(s, optimiser="sgd", weight_decay=5e-4),
-    "no calm epochs at the end": lambda s: replace(s, calm_epochs=0),
+    "no calm epochs": lambda s: replace(s, calm_epochs=0),
+    "calm in the second half alone": lambda s: replace(s, calm_epochs=s.epochs // 2),
     "no augmentation": lambda s: replace(s, augmentation=AugmentSettings()),
     "no change of scale": lambda s: replace(s, augmentation=replace(s.augmentation, scale=(1.0, 1.0))),
     "no change of colour": lambda s: replace(
