@@ -33,6 +33,7 @@ _OPTIONS = {
     "train.epochs": "--epochs",
     "train.batch_size": "--batch-size",
     "train.recipe": "--recipe",
+    "train.precision": "--precision",
     "one_shot": "--one-shot",
     "prior": "--prior",
 }
@@ -235,12 +236,12 @@ def _with_calm_epochs(train: Mapping[str, Any]) -> dict[str, Any]:
     """Return recorded training settings with `calm_epochs`, which versions before had as a share of the epochs, or not."""
     values = dict(train)
     share = values.pop("calm_share", 0.0)
-    return {"calm_epochs": round(share * values["epochs"]), **values}
+    return {**values, "calm_epochs": values.get("calm_epochs", round(share * values["epochs"]))}
 
 
 def _completed(fixed: Mapping[str, Any]) -> dict[str, Any]:
     """Return fixed settings with what they do not list: the aspect of a space of squares, and settings newer than they."""
-    found = {**fixed, "train": _with_calm_epochs(fixed["train"])}
+    found = {**fixed, "train": fixed_training(to_train_settings(fixed["train"]))}
     return {**found, "space": {"aspect": [SQUARE], **fixed["space"]}} if "space" in fixed else found
 
 

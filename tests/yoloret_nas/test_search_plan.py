@@ -139,6 +139,39 @@ def test_a_study_goes_on_with_the_recipe_it_began_with(tmp_path: Path, monkeypat
     again = plan(tmp_path / "runs", **options, budget=2)
     assert again.settings.train == old
     begin(again)
+    for other, told in (
+        ({"epochs": 21}, r"train\.epochs was 20, is 21 \(--epochs\)\n"),
+        ({"batch_size": 4}, r"train\.batch_size was 8, is 4 \(--batch-size\)\n"),
+        ({"seed": 1}, r"train\.seed was 0, is 1"),
+        ({"recipe": "quick"}, r"train\.recipe was modern, is quick \(--recipe\)"),
+    ):
+        with pytest.raises(StudyError, match=f"exists with other settings: .*{told}"):
+            begin(plan(tmp_path / "runs", **{**options, **other}))
+
+
+def test_epochs_that_were_not_asked_for_before_are_refused_though_blocks_are_frozen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "one.yaml").write_text(ONE_BACKBONE)
+    options: dict[str, Any] = {"space": str(tmp_path / "one.yaml"), "study": "frozen", "recipe": "paper"}
+    begin(plan(tmp_path / "runs", **options, epochs=None))
+    with pytest.raises(StudyError, match=r"train\.epochs was 250, is 50 \(--epochs\)"):
+        begin(plan(tmp_path / "runs", **options, epochs=50))
+
+
+def test_settings_that_are_newer_than_a_study_do_not_stop_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "one.yaml").write_text(ONE_BACKBONE)
+    options: dict[str, Any] = {"space": str(tmp_path / "one.yaml"), "study": "old"}
+    begin(plan(tmp_path / "runs", **options))
+    study = optuna.load_study(study_name="old", storage=open_storage(tmp_path / "runs"))
+    recorded = study.user_attrs["settings"]
+    for name, newest in (("augmentation", "max_boxes"), ("aligned_loss", "distance_weight")):
+        del recorded["train"][name][newest]
+    del recorded["train"]["transfer_rate"]
+    study.set_user_attr("settings", recorded)
+    begin(plan(tmp_path / "runs", **options, budget=2))
 
 
 def test_calm_epochs_were_a_share_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,8 +204,20 @@ def test_a_study_that_is_named_goes_on_in_its_own_space(tmp_path: Path, monkeypa
     again = plan(tmp_path / "runs", study="mine", budget=2)
     assert again.settings.space == planned.settings.space
     begin(again)
+    one_shot = plan(tmp_path / "runs", study="mine", one_shot=True)  # the machine's space has several backbones
+    assert one_shot.settings.space == planned.settings.space
     with pytest.raises(StudyError, match=r"study 'mine' exists with other settings: space\.name was one, is tiny"):
         begin(plan(tmp_path / "runs", study="mine", space="tiny"))
+
+
+def test_a_study_goes_on_though_the_built_in_space_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    planned = plan(tmp_path / "runs")
+    former = replace(planned.settings.space, description="as a version before had it")
+    begin(replace(planned, settings=replace(planned.settings, space=former)))
+    again = plan(tmp_path / "runs", budget=2)
+    assert again.settings.space == former
+    begin(again)
 
 
 def test_a_prior_is_named_none_alone(tmp_path: Path) -> None:

@@ -392,6 +392,10 @@ def test_a_search_ends_with_full_trainings_of_its_front(call: Call, inline: None
     for name in ("front.png", "front.csv", "front.html"):
         assert (copied_study.root / "real-refit-2" / name).is_file()
 
+    path = copied_study.root / "real-refit-2" / EXPERIMENT_FILE
+    book = json.loads(path.read_text(encoding="utf-8"))
+    book["settings"]["train"]["weight_decay"] = 0.01  # as a version had it whose recipe was another one
+    path.write_text(json.dumps(book), encoding="utf-8")
     again = call(*words)
     assert again.code == 0, again.said
     assert f"resuming: {len(refitted)} trainings are finished" in again.out

@@ -92,12 +92,11 @@ def to_settings(name: str, options: TrainingOptions) -> ExperimentSettings:
         StudyError: the name cannot name a folder, or its experiment's file is damaged.
     """
     train = choose_training(options.recipe, data=options.data, epochs=options.epochs, batch_size=options.batch_size)
-    train = as_begun(train, begun_training(options.root, name))
     return ExperimentSettings(
         name=name,
         dataset=options.data,
         device=options.device,
-        train=replace(train, precision=options.precision),
+        train=as_begun(replace(train, precision=options.precision), begun_training(options.root, name)),
         skip_broken=options.skip_broken,
         accept_changed_data=options.accept_changed_data,
         root=options.root,

@@ -12,12 +12,13 @@ from search.front.summary import Summary
 from search.reports import write_reports
 from search.strategy.accuracy.estimates import with_estimates
 from search.strategy.repeats import Repeats
-from search.study.experiment import ExperimentSettings, read_experiment
+from search.study.experiment import ExperimentSettings, begun_training, read_experiment
 from search.study.refit import Finalists, Refit, compare_refit, find_finalists, full_training, refit_name, to_variants
 from search.study.settings import StudySettings
 from spaces.counted import counted
 from trials.training import TrainingError
 from yoloret_nas.api.experiment import run_variants
+from yoloret_nas.options.recipe import as_begun
 from yoloret_nas.terminal.refit_table import show_refit
 from yoloret_nas.workers import Workers
 
@@ -48,11 +49,12 @@ def refit(
         KeyboardInterrupt: it was interrupted.
     """
     finalists = find_finalists(summary)
+    name = refit_name(settings.name, epochs)
     experiment = ExperimentSettings(
-        name=refit_name(settings.name, epochs),
+        name=name,
         dataset=settings.dataset,
         device=settings.device,
-        train=full_training(settings.train, epochs=epochs),
+        train=as_begun(full_training(settings.train, epochs=epochs), begun_training(settings.root, name)),
         also_measure=settings.also_measure,
         skip_broken=settings.skip_broken,
         accept_changed_data=settings.accept_changed_data,

@@ -14,7 +14,6 @@ from search.study.read_study import Begun, begun_with
 from search.study.settings import StudySettings
 from spaces.counted import counted
 from spaces.named_spaces import open_space
-from spaces.space import Space
 from trials.one_shot.sandwich import check_one_backbone
 from trials.scratch import scratch_folder, temporary_files_in
 from trials.training import TrainSettings
@@ -69,7 +68,16 @@ def plan_search(options: SearchOptions) -> SearchPlan:
         batch_size=train.batch_size,
         devices=(device, *options.also_measure),
     )
-    space = _choose_space(options, has_gpus=workers.has_gpus)
+    by_machine = "nano" if workers.has_gpus or options.device.startswith("ssh://") else "tiny"
+    space = open_space(options.space or by_machine)
+    name = options.study or study_name(space.name, data, device)
+    if name in (BUILT_IN, NO_PRIOR):
+        raise OptionError(
+            f"a study cannot be named {name!r}, which --prior takes for a word", hint="choose another --study"
+        )
+    recorded = begun_with(options.dir, name)
+    if recorded is not None and options.space is None:  # the default depends on the machine and on the version
+        space = recorded.space
     if options.one_shot:
         check_one_backbone(space)
     refit_epochs = options.refit
@@ -79,12 +87,6 @@ def plan_search(options: SearchOptions) -> SearchPlan:
         why = "--refit 0" if options.refit == 0 else "generated data are not retrained by default"
         raise OptionError(
             f"--repeats {options.repeats} is of retrainings, and there are none: {why}", hint="add --refit EPOCHS"
-        )
-    name = options.study or study_name(space.name, data, device)
-    recorded = begun_with(options.dir, name)
-    if name in (BUILT_IN, NO_PRIOR):
-        raise OptionError(
-            f"a study cannot be named {name!r}, which --prior takes for a word", hint="choose another --study"
         )
     settings = StudySettings(
         name=name,
@@ -122,13 +124,6 @@ def plan_search(options: SearchOptions) -> SearchPlan:
         is_new=recorded is None,
         weights_dir=options.weights_dir,
     )
-
-
-def _choose_space(options: SearchOptions, *, has_gpus: bool) -> Space:
-    """Return the space asked for, else that of the named study if it has begun, else the machine's."""
-    if options.space is None and options.study is not None and (recorded := begun_with(options.dir, options.study)):
-        return recorded.space
-    return open_space(options.space or ("nano" if has_gpus or options.device.startswith("ssh://") else "tiny"))
 
 
 def _scored_less(train: TrainSettings, *, one_shot: bool) -> TrainSettings:

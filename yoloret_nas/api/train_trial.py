@@ -4,12 +4,13 @@ from rich.console import Console
 
 from search.front.record import TrialRecord
 from search.study.errors import StudyError
-from search.study.experiment import ExperimentSettings, Variant, read_experiment
+from search.study.experiment import ExperimentSettings, Variant, begun_training, read_experiment
 from search.study.read_study import ReadStudy
 from search.study.refit import full_name, full_training
 from spaces.counted import counted
 from trials.training import TrainingError
 from yoloret_nas.api.experiment import run_variants
+from yoloret_nas.options.recipe import as_begun
 
 
 def train_trial(
@@ -35,11 +36,12 @@ def train_trial(
     """
     if opened.train is None:
         raise StudyError(f"{opened.name} holds full trainings already", hint="leave out --refit")
+    name = full_name(opened.name, record.number, epochs=epochs)
     settings = ExperimentSettings(
-        name=full_name(opened.name, record.number, epochs=epochs),
+        name=name,
         dataset=opened.dataset,
         device=opened.device,
-        train=full_training(opened.train, epochs=epochs),
+        train=as_begun(full_training(opened.train, epochs=epochs), begun_training(opened.root, name)),
         also_measure=opened.also_measure,
         skip_broken=opened.skip_broken,
         measures_anew=True,

@@ -2,8 +2,11 @@
 
 from dataclasses import replace
 
+from search.study.settings import MACHINE_SETTINGS
 from trials.training import RECIPES, RecipeName, TrainSettings
 from yoloret_nas.options.data import is_generated
+
+_REQUESTED = ("epochs", "batch_size", "seed", "precision")
 
 
 def choose_training(
@@ -32,7 +35,8 @@ def choose_training(
 def as_begun(asked: TrainSettings, begun: TrainSettings | None) -> TrainSettings:
     """Return the requested training by its recipe as it was when the study or the trainings began.
 
-    A recipe may be another one in a later version; what began with it goes on with it.
+    A recipe may be another one in a later version; what began with it goes on with it. What a user asks for, and what the
+    machine gives, is that of the request.
 
     Args:
         asked: The training by the recipe of this version.
@@ -40,4 +44,6 @@ def as_begun(asked: TrainSettings, begun: TrainSettings | None) -> TrainSettings
     """
     if begun is None or begun.recipe != asked.recipe:
         return asked
-    return replace(begun, epochs=asked.epochs, batch_size=asked.batch_size)
+    requested = {name: getattr(asked, name) for name in (*_REQUESTED, *MACHINE_SETTINGS)}
+    frozen_epochs = begun.frozen_epochs if begun.epochs == asked.epochs else asked.frozen_epochs
+    return replace(begun, **requested, frozen_epochs=frozen_epochs)

@@ -312,5 +312,6 @@ def test_trials_are_an_eighth_as_long_and_shared_weights_twice_as_long_as_a_trai
     assert (shared_training(FULL).epochs, trial_training(FULL).epochs) == (32, 2)
     assert trial_training(TrainSettings(epochs=1)).epochs == 1
     assert trial_training(FULL).learning_rate == pytest.approx(0.2 * FULL.learning_rate)
-    frozen = replace(FULL, frozen_epochs=5)
-    assert (shared_training(frozen).frozen_epochs, trial_training(frozen).frozen_epochs) == (0, 0)
+    longest = replace(FULL, frozen_epochs=5, calm_epochs=5)
+    for train in (shared_training(longest), trial_training(longest)):
+        assert (train.frozen_epochs, train.calm_epochs) == (0, 0)
