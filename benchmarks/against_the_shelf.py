@@ -159,15 +159,15 @@ def main() -> None:
     parser.add_argument("--aspect", default=SQUARE, help="width to height of all inputs, such as 4:3")
     parser.add_argument("--found", nargs=2, metavar=("FOLDER", "STUDY"), help="networks that a search found")
     parser.add_argument("--results", type=Path, default=Path(__file__).with_name("against_the_shelf.jsonl"))
-    parser.add_argument("--own-sizes", nargs="+", type=int, help="those of ours that are trained in this call")
+    parser.add_argument("--own", nargs="+", metavar="NETWORK", help="those of ours that are trained in this call")
     parser.add_argument("--time-of", metavar="NETWORK", help="one of the shelf's, whose time ours are given")
     parser.add_argument("--ours", help=argparse.SUPPRESS)  # how this script trains ours in a process of its own
     given = parser.parse_args()
     if given.ours:
         train_ours(json.loads(given.ours))
         return
-    if not given.python and (given.found or given.time_of or given.own_sizes):
-        parser.error("--found, --time-of and --own-sizes say what is timed and trained, for which --python is needed")
+    if not given.python and (given.found or given.time_of or given.own):
+        parser.error("--found, --time-of and --own say what is timed and trained, for which --python is needed")
     kept = Results(given.results, aspect=given.aspect)
     known = {*kept.shelf(), *shelf_names(given)}
     if given.time_of and given.time_of not in known:
@@ -177,6 +177,8 @@ def main() -> None:
     if given.python:
         ends = time.monotonic() + 60 * given.minutes
         time_networks(given, kept)
+        if unknown := set(given.own or ()) - kept.ours.keys():
+            parser.error(f"--own {', '.join(sorted(unknown))}: it is none of ours; there are {', '.join(kept.ours)}")
         train_all(given, kept, ends=ends)
     for data in given.data:
         print("\n".join(table(kept, data_name(data))))
@@ -447,7 +449,7 @@ def our_jobs(given: argparse.Namespace, kept: Results) -> Iterator[Job]:
     for seed in range(given.first_seed, given.first_seed + given.seeds):
         for data in given.data:
             for network in kept.wanted(data_name(data)):
-                if given.own_sizes and kept.ours[network].input_size not in given.own_sizes:
+                if given.own and network not in given.own:
                     continue
                 if given.time_of and kept.timed[network].boxes_ms > kept.timed[given.time_of].boxes_ms:
                     continue

@@ -102,12 +102,12 @@ def test_ours_are_given_the_time_of_one_network_once_a_seed(kept: Results) -> No
     train(kept, "yolov8n 320 px", 0, 0.6, cpu_s=400.0)
     assert kept.limits("d", OWN, 0) is None
     assert kept.limits("d", OWN, 0, only="yolov8n 320 px") == {"yolov8n 320 px": 400.0}
-    asked = argparse.Namespace(data=["d"], first_seed=0, seeds=2, time_of=None, own_sizes=[OURS[OWN].input_size])
+    asked = argparse.Namespace(data=["d"], first_seed=0, seeds=2, time_of=None, own=[OWN])
     train(kept, OWN, 0, 0.8, setting="the time of yolov8n 320 px")
     assert [(job.setting, job.seed) for job in our_jobs(asked, kept)] == [("equal time", 0), ("equal time", 1)]
     asked.time_of = "yolov8n 320 px"
     assert [(job.setting, job.seed) for job in our_jobs(asked, kept)] == [("the time of yolov8n 320 px", 1)]
-    asked.own_sizes = [OURS[OWN].input_size + 16]
+    asked.own = [f"another {OWN}"]
     assert not list(our_jobs(asked, kept))
 
 
