@@ -40,7 +40,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from queue import Queue
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -63,6 +63,9 @@ from trials.onnx.export import export_for_timing
 from trials.scoring import Scores, score_detections, score_network
 from trials.training import CHECKPOINT_FILE, read_checkpoint
 from trials.training.recipes import modern_recipe
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SHELF = ("yolov8n", "yolo11n", "yolo26n")
 SIZES = (160, 224, 320)
@@ -182,7 +185,8 @@ def main() -> None:
         train_all(given, kept, ends=ends)
     for data in given.data:
         print("\n".join(table(kept, data_name(data))))
-    draw(kept, [data_name(data) for data in given.data], given.results.with_suffix(".png"))
+    picture = draw(kept, [data_name(data) for data in given.data])
+    picture.savefig(given.results.with_suffix(".png"), dpi=120)
 
 
 def shelf_names(given: argparse.Namespace) -> list[str]:
@@ -635,7 +639,8 @@ def table(kept: Results, data: str) -> Iterator[str]:
         left = f"| {network} | {theirs[0].setting} | {len(theirs)} | {_cells(theirs)} | {latency:.1f} |"
         within = [name for name in kept.presets if name in kept.timed and kept.timed[name].boxes_ms <= latency]
         chosen = kept.choices(data, latency)
-        asked = [(within, EQUAL_TIME), (within, f"{_TIME_OF}{network}"), *(([one], EQUAL_TIME) for one in chosen)]
+        settings = (EQUAL_TIME, f"{_TIME_OF}{network}")
+        asked = [(names, setting) for names in (within, *([one] for one in chosen)) for setting in settings]
         found = [
             (pair, setting) for names, setting in asked if (pair := _best_of_ours(kept, data, names, theirs, setting))
         ]
@@ -706,12 +711,13 @@ def _with_error(kept: Sequence[float | None]) -> str:
     return f"{statistics.mean(values):.3f} ± {statistics.stdev(values) / math.sqrt(len(values)):.3f}"
 
 
-def draw(kept: Results, names: Sequence[str], path: Path) -> None:
-    """Draw AP over latency, a panel for each dataset."""
+def draw(kept: Results, names: Sequence[str]) -> "Figure":
+    """Return a picture of AP over latency, a panel for each dataset."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6 * len(names), 4), layout="constrained")
     for axes, data in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        drawn_ms: list[float] = []
         for label, colour, networks in (
             ("Ultralytics", "tab:red", kept.shelf()),
             ("yoloret-m0.75, decoupled", "tab:blue", list(kept.presets)),
@@ -724,24 +730,25 @@ def draw(kept: Results, names: Sequence[str], path: Path) -> None:
                 [kept.timed[one].boxes_ms for one in points],
                 [statistics.mean(aps) for aps in points.values()],
             )
+            drawn_ms += latencies
             ends = np.array([(min(aps), max(aps)) for aps in points.values()]).T
             axes.errorbar(latencies, means, yerr=np.abs(ends - np.array(means)), fmt="o", color=colour, label=label)
             for name, x, y in zip(points, latencies, means, strict=True):
                 short = " ".join(name.split()[-2:]) if name in kept.ours else name
                 place = {"xytext": (-3, 4), "ha": "right"} if short.startswith("yolo11n") else {"xytext": (3, -9)}
                 axes.annotate(short, (x, y), textcoords="offset points", fontsize=6, **place)
-        slowest_ms = max(timed.boxes_ms for timed in kept.timed.values())
         axes.set(
             xscale="log",
-            xlim=(1.6, 1.5 * slowest_ms),
+            xlim=(0.8 * min(drawn_ms), 1.8 * max(drawn_ms)) if drawn_ms else None,
             xlabel="ms to boxes, ONNX Runtime, one thread",
             ylabel="AP",
             title=data,
         )
         for axis in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
             axis("{x:g}")
-        axes.legend(loc="lower right")
-    figure.savefig(path, dpi=120)
+        if drawn_ms:
+            axes.legend(loc="lower right")
+    return figure
 
 
 if __name__ == "__main__":

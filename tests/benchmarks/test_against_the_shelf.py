@@ -14,6 +14,7 @@ from benchmarks.against_the_shelf import (
     Results,
     Timed,
     Trained,
+    draw,
     hw_options,
     main,
     named_hw,
@@ -150,6 +151,24 @@ def test_what_a_search_would_give_stands_beside_the_shelf_whatever_it_turned_out
         (OWN, "+0.100"),
         ("a:b:1 64 px", "-0.100"),
     ]
+    train(kept, "a:b:1 64 px", 0, 0.7, setting="the time of yolov8n 160 px")
+    assert [(row["ours"], row["+AP"]) for row in rows_of(kept, "yolov8n 160 px")] == [
+        (OWN, "+0.100"),
+        ("a:b:1 64 px", "-0.100"),
+        ("a:b:1 64 px, as long as it", "+0.200"),
+    ]
+
+
+def test_the_picture_shows_the_fastest_and_the_slowest_network(kept: Results) -> None:
+    for network, boxes_ms in (("fast:1 64 px", 0.3), ("yolov8n 640 px", 40.0)):
+        kept.add("timed", asdict(Timed(network=network, raw_ms=1.0, boxes_ms=boxes_ms)))
+    kept.ours["fast:1 64 px"] = OURS[OWN]
+    train(kept, "fast:1 64 px", 0, 0.5, setting=EQUAL)
+    train(kept, "yolov8n 640 px", 0, 0.5)
+    axes, without = draw(kept, ["d", "no trainings"]).axes
+    low, high = axes.get_xlim()
+    assert low < 0.3 < 40.0 < high
+    assert not without.lines
 
 
 def test_the_test_images_are_compared_where_both_sides_have_them(kept: Results) -> None:
