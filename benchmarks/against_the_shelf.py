@@ -180,8 +180,9 @@ def main() -> None:
     if given.python:
         ends = time.monotonic() + 60 * given.minutes
         time_networks(given, kept)
-        if unknown := set(given.own or ()) - kept.ours.keys():
-            parser.error(f"--own {', '.join(sorted(unknown))}: it is none of ours; there are {', '.join(kept.ours)}")
+        wanted = dict.fromkeys(name for data in given.data for name in kept.wanted(data_name(data)))
+        if unknown := set(given.own or ()) - wanted.keys():
+            parser.error(f"--own {', '.join(sorted(unknown))}: it is not trained; of ours are {', '.join(wanted)}")
         train_all(given, kept, ends=ends)
     for data in given.data:
         print("\n".join(table(kept, data_name(data))))

@@ -221,6 +221,27 @@ def test_what_is_trained_needs_the_environment_that_trains(
     assert "--python is needed" in capsys.readouterr().err
 
 
+def test_a_network_that_would_not_be_trained_is_refused(
+    kept: Results, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    slower = {
+        "architecture": OURS[OWN].to_dict(),
+        "found_ap": 0.9,
+        "found_on": "d",
+    }  # than all of the shelf's: no choice
+    kept.add("timed", asdict(Timed(network="study:1 64 px", raw_ms=1.0, boxes_ms=99.0, **slower)))
+    monkeypatch.setattr("benchmarks.against_the_shelf.time_networks", lambda given, kept: None)
+    monkeypatch.setattr("benchmarks.against_the_shelf.train_all", lambda given, kept, ends: None)
+    words = ["--data", "d", "--python", "python", "--results", str(tmp_path / "results.jsonl"), "--own"]
+    for name in ("study:1 64 px", "yolov8n 160 px"):
+        monkeypatch.setattr("sys.argv", ["against_the_shelf", *words, name])
+        with pytest.raises(SystemExit):
+            main()
+        assert f"--own {name}: it is not trained; of ours are {OWN}" in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", ["against_the_shelf", *words, OWN])
+    main()
+
+
 def test_names_say_the_shape_of_the_input(tmp_path: Path) -> None:
     assert [named_hw(name) for name in ("yolov8n 320 px", "s:7 320×256 px")] == [(320, 320), (256, 320)]
     asked = argparse.Namespace(shelf=["yolov8n"], sizes=[160, 320], aspect="4:3")
