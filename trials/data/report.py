@@ -264,7 +264,7 @@ def _note_half_empty(splits: Mapping[str, SplitReport], aspect: str) -> list[str
         return []
     return [
         f"{counted(num_half_empty, 'image(s) leaves|leave')} over half of a network's input of {aspect} to the margins, "
-        f"{num_half_empty / num_images:.0%}: cut them into tiles"
+        f"{num_half_empty / num_images:.0%}: cut them into tiles, or take inputs of another shape (--aspect)"
     ]
 
 

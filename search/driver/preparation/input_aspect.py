@@ -33,7 +33,9 @@ def with_input_aspect(settings: StudySettings, dataset: Dataset, notice: Callabl
     aspect = common_aspect(samples)
     filled = filled_shares(samples, aspect).mean()
     if aspect != SQUARE:
-        notice(f"networks get inputs of {aspect}, the shape of the images (--aspect {SQUARE} for square ones)")
+        notice(
+            f"networks get inputs of {aspect}; the images fill {filled:.0%} of them (--aspect {SQUARE} for square ones)"
+        )
     elif filled < _WELL_FILLED:
         notice(
             f"networks get square inputs; images of several shapes fill {filled:.0%} of them (--aspect W:H for others)"

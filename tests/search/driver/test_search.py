@@ -704,7 +704,7 @@ def test_networks_get_inputs_of_the_images_shape_and_keep_it(
     first = run_search(settings(dataset=data, budget=2), executor=ScriptedExecutor(), view=view)
     assert aspects(first) == {"16:9"}
     said = [note for note in view.notices if "16:9" in note]
-    assert said == ["networks get inputs of 16:9, the shape of the images (--aspect 1:1 for square ones)"]
+    assert said == ["networks get inputs of 16:9; the images fill 100% of them (--aspect 1:1 for square ones)"]
     # As it began, whatever the images are now.
     data = str(write_yolo(tmp_path / "data", num_train=3, size=(36, 64)))
     again = settings(dataset=data, budget=3, accept_changed_data=True)

@@ -34,11 +34,14 @@ def of(*sizes: tuple[int, int]) -> list[Sample]:
         ([(110, 100)], "1:1"),
         ([(640, 480), (480, 640)], "1:1"),  # upright ones would be shown at three quarters of the size
         ([(640, 480)] * 96 + [(480, 640)] * 4, "4:3"),
-        ([(640, 480)] * 94 + [(480, 640)] * 6, "1:1"),
+        ([(640, 480)] * 64 + [(480, 640)] * 36, "4:3"),
+        ([(640, 480)] * 60 + [(480, 640)] * 40, "5:4"),
+        ([(640, 480)] * 54 + [(480, 640)] * 46, "1:1"),
+        ([(378, 504)] * 86 + [(960, 540)] * 14, "3:4"),  # 5:4 fits the worst of them best, and none well
         ([(4000, 100)], "4:1"),
     ],
 )
-def test_almost_all_images_fill_it(sizes: list[tuple[int, int]], aspect: str) -> None:
+def test_images_fill_it_on_average(sizes: list[tuple[int, int]], aspect: str) -> None:
     assert common_aspect(of(*sizes)) == aspect
 
 

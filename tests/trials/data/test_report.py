@@ -171,7 +171,7 @@ def test_sizes_are_those_of_the_spaces_a_search_takes_by_default() -> None:
     [
         ([64] * 40 + [129], "4:3", 1, False),
         ([64] * 40 + [128], "4:3", 0, False),
-        ([64] * 20 + [129] * 2 + [20] * 2, "1:1", 4, True),
+        ([64] * 20 + [129] * 2 + [20] * 2, "4:3", 4, True),
     ],
 )
 def test_images_that_leave_half_of_the_input_to_margins(
