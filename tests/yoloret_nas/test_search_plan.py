@@ -16,6 +16,7 @@ from tests.search.driver.scripted import RecordingView, ScriptedExecutor
 from yoloret_nas.api.search_plan import SearchPlan, _announce, plan_search
 from yoloret_nas.options.search import SearchOptions, study_name
 from yoloret_nas.options.values import OptionError
+from yoloret_nas.workers import LocalWorkers
 
 
 def plan(folder: Path, **options: Any) -> SearchPlan:
@@ -138,6 +139,11 @@ def test_a_study_goes_on_with_the_recipe_it_began_with(tmp_path: Path, monkeypat
     study.set_user_attr("settings", recorded)
     again = plan(tmp_path / "runs", **options, budget=2)
     assert again.settings.train == old
+    assert (planned.is_recipe_kept, again.is_recipe_kept) == (False, True)
+    console = Console(file=StringIO(), width=200)
+    _announce(console, again)
+    assert isinstance(console.file, StringIO)
+    assert "recipe modern as it was when the study began" in console.file.getvalue()
     begin(again)
     for other, told in (
         ({"epochs": 21}, r"train\.epochs was 20, is 21 \(--epochs\)\n"),
@@ -218,6 +224,33 @@ def test_a_study_goes_on_though_the_built_in_space_has_changed(tmp_path: Path, m
     again = plan(tmp_path / "runs", budget=2)
     assert again.settings.space == former
     begin(again)
+
+
+@pytest.mark.parametrize(
+    ("options", "is_told"),
+    [({}, True), ({"space": "tiny"}, False), ({"study": "mine"}, False), ({"device": "cpu:threads=2"}, False)],
+)
+def test_a_search_that_began_where_there_was_a_gpu_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], is_told: bool
+) -> None:
+    """As after an update of the driver: the same command has another default space, and so begins another study."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalWorkers, "has_gpus", property(lambda _: True))
+        before = plan(tmp_path / "runs")
+        assert (before.settings.space.name, before.other_begun) == ("nano", None)
+        begin(before)
+        assert plan(tmp_path / "runs").other_begun is None
+    now = plan(tmp_path / "runs", **options)
+    assert now.is_new
+    console = Console(file=StringIO(), width=200)
+    _announce(console, now)
+    assert isinstance(console.file, StringIO)
+    name = before.settings.name
+    said = f"{name} has begun, too, in the default space of machines with a GPU: --study {name} goes on with it"
+    assert (said in console.file.getvalue()) == is_told
+    begin(now)
+    assert plan(tmp_path / "runs", **options).other_begun is None
 
 
 def test_a_prior_is_named_none_alone(tmp_path: Path) -> None:

@@ -47,6 +47,11 @@ class SearchPlan:
     """Of retrainings, with other seeds."""
     is_new: bool
     """Whether no search of that name began before."""
+    other_begun: str | None
+    """A study that began before in the default space of machines with a GPU, where this one has none, or of those without
+    one, where it has; None where there is none."""
+    is_recipe_kept: bool
+    """Whether trials train by the recipe as an earlier version had it, with which the study began."""
     weights_dir: Path | None
     """Folder of ImageNet weights that was named."""
 
@@ -68,7 +73,7 @@ def plan_search(options: SearchOptions) -> SearchPlan:
         batch_size=train.batch_size,
         devices=(device, *options.also_measure),
     )
-    by_machine = "nano" if workers.has_gpus or options.device.startswith("ssh://") else "tiny"
+    by_machine = "nano" if workers.has_gpus or device.startswith("ssh://") else "tiny"
     space = open_space(options.space or by_machine)
     name = options.study or study_name(space.name, data, device)
     if name in (BUILT_IN, NO_PRIOR):
@@ -88,17 +93,17 @@ def plan_search(options: SearchOptions) -> SearchPlan:
         raise OptionError(
             f"--repeats {options.repeats} is of retrainings, and there are none: {why}", hint="add --refit EPOCHS"
         )
+    asked = replace(
+        _scored_less(train, one_shot=options.one_shot), seed=options.seed, num_threads=workers.threads_of_each
+    )
+    chosen = as_begun(asked, None if recorded is None else recorded.train)
     settings = StudySettings(
         name=name,
         space=space,
         aspect=options.aspect,
         dataset=data,
         device=device,
-        train=replace(
-            as_begun(_scored_less(train, one_shot=options.one_shot), None if recorded is None else recorded.train),
-            num_threads=workers.threads_of_each,
-            seed=options.seed,
-        ),
+        train=chosen,
         also_measure=tuple(options.also_measure),
         budget=options.budget,
         max_latency_ms=options.max_latency,
@@ -122,6 +127,8 @@ def plan_search(options: SearchOptions) -> SearchPlan:
         refit_epochs=refit_epochs,
         num_repeats=options.repeats,
         is_new=recorded is None,
+        other_begun=None if recorded else _find_other(options, workers),
+        is_recipe_kept=chosen != asked,
         weights_dir=options.weights_dir,
     )
 
@@ -130,6 +137,14 @@ def _scored_less(train: TrainSettings, *, one_shot: bool) -> TrainSettings:
     """Return the training of a trial, of which every second epoch is scored where it is long."""
     trial = trial_training(train) if one_shot else train
     return replace(train, score_every=max(train.score_every, 2 if trial.epochs >= _LONG else 1))
+
+
+def _find_other(options: SearchOptions, workers: Workers) -> str | None:
+    """Return `SearchPlan.other_begun`."""
+    if options.space or options.study or options.device.startswith("ssh://"):  # no default, or that of all machines
+        return None
+    name = study_name("tiny" if workers.has_gpus else "nano", options.data, options.device)
+    return name if begun_with(options.dir, name) else None
 
 
 def _choose_prior(options: SearchOptions, *, recorded: Begun | None) -> tuple[str, ...]:
@@ -198,7 +213,8 @@ def _announce(console: Console, plan: SearchPlan) -> None:
         f"  latency {settings.device}"
         f"{' (ONNX Runtime on this machine)' if settings.device.startswith('cpu') else ''}"
         f"{f', at most {settings.max_latency_ms:g} ms' if settings.max_latency_ms else ''}",
-        f"  trials  {settings.budget}{beyond}, {epochs} on {plan.workers.where}, recipe {train.recipe}",
+        f"  trials  {settings.budget}{beyond}, {epochs} on {plan.workers.where}, recipe {train.recipe}"
+        f"{' as it was when the study began' if plan.is_recipe_kept else ''}",
     ]
     if plan.refit_epochs:
         repeats = f", and up to {counted(plan.num_repeats, 'repeat(s)')}" if plan.num_repeats else ""
@@ -220,4 +236,9 @@ def _announce(console: Console, plan: SearchPlan) -> None:
         lines.append(f"  note    --weights-dir is not used: networks of space {name} start from random weights")
     if not plan.workers.has_gpus and settings.space.name == "nano":
         lines.append("  note    without a GPU each trial of this space may train for hours; --space tiny suits a CPU")
+    if plan.other_begun:
+        lines.append(
+            f"  note    {plan.other_begun} has begun, too, in the default space of machines "
+            f"{'without' if plan.workers.has_gpus else 'with'} a GPU: --study {plan.other_begun} goes on with it"
+        )
     console.print("\n".join(lines), markup=False, soft_wrap=True)
