@@ -279,6 +279,7 @@ class _Trial:
             ap50=trained.ap50,
             per_class_ap=trained.per_class_ap,
             epochs=trained.epochs,
+            fingerprint=dataset.fingerprint,
             precision=trained.precision,
             trained_on=trained.trained_on,
             inherited=0.0 if request.is_shared else trained.inherited,

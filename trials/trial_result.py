@@ -120,6 +120,8 @@ class TrialResult:
     """Trainable parameters."""
     epochs: int = 0
     """Finished epochs."""
+    fingerprint: str = ""
+    """Of the data that it was trained and scored on; empty if not trained."""
     precision: NumberFormat | None = None
     """Number format of the training steps; None if not trained."""
     trained_on: str = ""

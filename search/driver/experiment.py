@@ -18,6 +18,7 @@ from search.front.record import TrialRecord
 from search.front.summary import Summary
 from search.strategy.repeats import Repeats, choose_repeat
 from search.study.data_record import check_data
+from search.study.errors import StudyError
 from search.study.experiment import ExperimentSettings, Variant, note_budget, note_device, open_experiment, to_summary
 from trials.progress import Progress
 from trials.training.settings import LAST_FILE
@@ -96,6 +97,11 @@ class ExperimentWork:
         write_reports: WriteReports,
         notice: Callable[[str], None],
     ) -> None:
+        if settings.study_data not in ("", opened.dataset.fingerprint):
+            raise StudyError(
+                f"the data of {settings.name!r} are not what its study was trained on ({settings.dataset})",
+                hint="put them back; or run the search again with --accept-changed-data, and then this",
+            )
         self.settings = settings
         self.id, self._variants = open_experiment(settings, variants)
         self._requested = [self._variants.index(variant) for variant in variants]

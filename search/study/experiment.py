@@ -58,6 +58,8 @@ class Variant:
 class ExperimentSettings(RunSettings):
     """What the variants of an experiment have in common; the training seed is the variant's."""
 
+    study_data: str = ""
+    """Fingerprint of the data of the study that these are full trainings of, which others are refused for; empty for any."""
     measures_anew: bool = False
     """Whether latencies are measured for this experiment alone, rather than taken from the root's cache."""
 

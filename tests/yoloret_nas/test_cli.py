@@ -9,12 +9,14 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
@@ -727,11 +729,38 @@ def test_boxes_that_are_no_numbers_are_no_agreement(
     assert_refused(call(*base, "--data", SHAPES), 1, r"model\.onnx gives boxes or scores that are NaN or infinite")
 
 
+def _note_other_data(root: Path, *, study: bool = False, trials: bool = False) -> None:
+    """Let a study, or its trials, be of other images than they were."""
+    if study:
+        opened = optuna.load_study(study_name="real", storage=open_storage(root))
+        opened.set_user_attr("dataset_fingerprint", "of other images")
+    if trials:
+        with closing(sqlite3.connect(root / "optuna.db")) as database, database:
+            json_set = "json_set(value_json, '$.fingerprint', 'of other images')"
+            database.execute(f"UPDATE trial_user_attributes SET value_json = {json_set} WHERE key = 'result'")
+
+
 def test_data_that_has_changed_is_no_proof(call: Call, copied_study: RealStudy) -> None:
-    study = optuna.load_study(study_name="real", storage=open_storage(copied_study.root))
-    study.set_user_attr("dataset_fingerprint", "of other images")
-    base = ("export", "--study", "real", "--dir", copied_study.root, "--no-measure", "--out", "gone")
-    assert_refused(call(*base), 2, "the data of real has changed since: .* --no-check")
+    base = ("export", "--study", "real", "--dir", copied_study.root, "--no-measure")
+    _note_other_data(copied_study.root, study=True)  # as after a change that was accepted and taken back
+    called = call(*base, "--out", "own")
+    assert called.code == 0, called.said
+    _note_other_data(copied_study.root, trials=True)
+    assert_refused(call(*base, "--out", "gone"), 2, "the data of real has changed since: .* --no-check")
+
+
+def test_a_trial_of_the_data_before_an_accepted_change_is_exported_with_its_ap_on_the_present_ones(
+    call: Call, copied_study: RealStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        proof, "_is_above", lambda difference, allowed: True if difference == 0 else difference > allowed
+    )
+    base = ("export", "--study", "real", "--dir", copied_study.root, "--no-measure", "--out", "former")
+    assert_refused(call(*base), 1, "the trial had")  # the AP that it has is refused here
+    _note_other_data(copied_study.root, trials=True)
+    called = call(*base)
+    assert called.code == 0, called.said
+    assert "on 8 images of val" in called.out
 
 
 def test_the_project_s_data_does_not_switch_the_proof_off(call: Call, real_study: RealStudy) -> None:

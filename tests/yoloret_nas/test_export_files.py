@@ -1,6 +1,7 @@
 """What `export` writes beside the file for the study's own device, and what `predict` and `eval` make of its files."""
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -13,14 +14,17 @@ from typing import Any, cast
 import cv2
 import numpy as np
 import onnx
+import optuna
 import pytest
 import torch
 from PIL import Image
 
+from search.study.database.storage import open_storage
 from search.study.experiment import read_experiment
 from search.study.kept_weights import WEIGHTS
 from search.study.read_study import read_study
 from search.study.settings import fixed_training
+from spaces.weights import WEIGHTS_DIR
 from tests.trials.latency.board.loopback import LoopbackBoard
 from tests.yoloret_nas.conftest import SHAPES, Call, InlineExecutor, RealStudy
 from trials.data import DatasetError, open_dataset
@@ -31,11 +35,13 @@ from trials.onnx.export import export_for_timing, read_opset
 from trials.onnx.openvino_model import write_openvino
 from trials.onnx.suppressed import Suppression, add_suppression
 from yoloret_nas.api.measure import measure
+from yoloret_nas.api.study import open_study
 from yoloret_nas.export import precisions, proof
 from yoloret_nas.export.bundle import BundleError
 from yoloret_nas.export.export_options import ExportOptions
 from yoloret_nas.export.export_trial import _open_images
 from yoloret_nas.export.target import choose_suppression
+from yoloret_nas.options.values import OptionError
 from yoloret_nas.predictions import new_folder, predict_all
 
 QUICK = ("--no-measure", "--no-check")
@@ -583,11 +589,11 @@ def test_other_images_may_have_their_classes_in_another_order() -> None:
     dataset = open_dataset(SHAPES)
     opened, options = cast(Any, SimpleNamespace(dataset=SHAPES, skip_broken=False)), ExportOptions(data=SHAPES)
     turned = ("one more", *reversed(dataset.class_names))
-    other = _open_images(opened, options, cast(Any, SimpleNamespace(class_names=turned)))
+    other = _open_images(opened, options, cast(Any, SimpleNamespace(class_names=turned)), known=())
     for mine, theirs in zip(other.splits["val"], dataset.splits["val"], strict=True):
         assert [turned[label] for label in mine.labels] == [dataset.class_names[label] for label in theirs.labels]
     with pytest.raises(DatasetError, match=r"(?s)the detector does not know 1 class of .*; or name them .*--data"):
-        _open_images(opened, options, cast(Any, SimpleNamespace(class_names=turned[:-1])))
+        _open_images(opened, options, cast(Any, SimpleNamespace(class_names=turned[:-1])), known=())
 
 
 def test_a_table_that_could_not_be_written_is_refused_before_anything_is_measured(call: Call, exported: Path) -> None:
@@ -602,6 +608,46 @@ def test_a_table_that_could_not_be_written_is_refused_before_anything_is_measure
 def test_an_unknown_command_is_told_the_nearest(call: Call) -> None:
     assert "No such command 'evaluate'. Did you mean 'eval'?" in call("evaluate").said
     assert call("zzz").said.endswith("No such command 'zzz'.")
+
+
+def test_a_trial_is_trained_in_full_on_the_data_of_its_study_alone(call: Call, copied_study: RealStudy) -> None:
+    """As a search is resumed on them alone: its labels may have been edited, or the path be another folder's from here."""
+    study = optuna.load_study(study_name="real", storage=open_storage(copied_study.root))
+    study.set_user_attr("dataset_fingerprint", "of other images")
+    called = call("export", "--study", "real", "--refit", "1", *QUICK, "--dir", copied_study.root)
+    assert called.code == 2
+    assert "are not what its study was trained on" in called.said
+    assert "run the search again with --accept-changed-data, and then this" in called.said
+    assert not list(copied_study.root.glob("real-trial-*/*.json"))
+
+
+def test_a_full_training_before_an_export_takes_imagenet_weights_from_a_folder(
+    call: Call, copied_study: RealStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[str | None] = []
+
+    def train_trial(opened: Any, record: Any, **options: Any) -> tuple[Any, Any]:
+        found.append(os.environ.get(WEIGHTS_DIR))
+        return opened, record
+
+    monkeypatch.delenv(WEIGHTS_DIR, raising=False)
+    monkeypatch.setattr("yoloret_nas.api.write_export.train_trial", train_trial)
+    base = ("export", "--study", "real", *QUICK, "--dir", copied_study.root)
+    called = call(*base, "--refit", "1", "--weights-dir", tmp_path)
+    assert called.code == 0, called.said
+    assert (found, os.environ.get(WEIGHTS_DIR)) == ([str(tmp_path)], None)
+    refused = call(*base, "--weights-dir", tmp_path)
+    assert (refused.code, "add --refit EPOCHS" in refused.said) == (2, True)
+    Path("yoloret-nas.yaml").write_text(f"weights_dir: {tmp_path}\n", encoding="utf-8")
+    found.clear()
+    for options in ((), ("--refit", "1")):
+        assert call(*base, *options, "--force").code == 0
+    assert found == [str(tmp_path)]
+    trial = open_study("real", dir=copied_study.root).best()
+    with pytest.raises(OptionError, match="add refit=EPOCHS"):
+        trial.export(weights_dir=tmp_path)
+    with pytest.raises(OptionError, match=r"weights_dir '.*gone' is no folder"):
+        trial.export(weights_dir=tmp_path / "gone", refit=1)
 
 
 def test_a_trial_is_trained_in_full_before_it_is_exported(

@@ -12,6 +12,7 @@ from search.front.summary import Summary
 from search.reports import write_reports
 from search.strategy.accuracy.estimates import with_estimates
 from search.strategy.repeats import Repeats
+from search.study.data_record import recorded_fingerprint
 from search.study.experiment import ExperimentSettings, begun_training, read_experiment
 from search.study.refit import Finalists, Refit, compare_refit, find_finalists, full_training, refit_name, to_variants
 from search.study.settings import StudySettings
@@ -58,6 +59,7 @@ def refit(
         also_measure=settings.also_measure,
         skip_broken=settings.skip_broken,
         accept_changed_data=settings.accept_changed_data,
+        study_data=recorded_fingerprint(settings.folder),
         measures_anew=True,
         root=settings.root,
     )

@@ -14,7 +14,7 @@ from yoloret_nas.options.recipe import as_begun
 
 
 def train_trial(
-    opened: ReadStudy, record: TrialRecord, *, epochs: int, console: Console
+    opened: ReadStudy, record: TrialRecord, *, epochs: int, skip_broken: bool = False, console: Console
 ) -> tuple[ReadStudy, TrialRecord]:
     """Train a trial's architecture in full as its study trains, with the next seed; print the progress.
 
@@ -24,13 +24,14 @@ def train_trial(
         opened: The study.
         record: A trial of it.
         epochs: Of the training.
+        skip_broken: Whether broken images and annotations are left out, as they are where the study leaves them out.
         console: Where to print.
 
     Returns:
         The training, read as a study, and its trial.
 
     Raises:
-        StudyError: these are full trainings already.
+        StudyError: these are full trainings already, or the data are not the study's.
         TrainingError: the training failed.
         KeyboardInterrupt: it was interrupted.
     """
@@ -43,7 +44,9 @@ def train_trial(
         device=opened.device,
         train=as_begun(full_training(opened.train, epochs=epochs), begun_training(opened.root, name)),
         also_measure=opened.also_measure,
-        skip_broken=opened.skip_broken,
+        skip_broken=opened.skip_broken or skip_broken,
+        study_data=opened.fingerprint,
+        accept_changed_data=True,  # since the study did: they are its own
         measures_anew=True,
         root=opened.root,
     )

@@ -17,7 +17,7 @@ from yoloret_nas.api.write_export import write_export
 from yoloret_nas.export.export_options import ExportOptions, Format
 from yoloret_nas.export.precisions import PRECISIONS, Precision
 from yoloret_nas.options.data import as_typed
-from yoloret_nas.options.values import OptionError, check_at_least, check_choice, to_words
+from yoloret_nas.options.values import OptionError, check_at_least, check_choice, check_folder, to_words
 from yoloret_nas.terminal.console import open_console
 
 
@@ -38,6 +38,8 @@ class ExportWords(TypedDict, total=False):
     """Images to try it on and to calibrate INT8 with, instead of the study's, where AP must be the trial's."""
     skip_broken: bool
     """Whether broken images and annotations are left out instead of stopping; False by default."""
+    weights_dir: str | Path
+    """Folder of ImageNet weights, searched before any download, for the full training."""
     check: bool
     """Whether it is tried on images; True by default (`--no-check` is False)."""
     measure: bool
@@ -158,9 +160,13 @@ def _to_options(words: ExportWords) -> ExportOptions:
     for name, given, allowed in (("format", formats, get_args(Format)), ("precision", precisions, tuple(PRECISIONS))):
         for one in given:
             check_choice(name, one, allowed)
-    thresholds, data = words.get("nms"), words.get("data")
+    thresholds, data, weights_dir = words.get("nms"), words.get("data"), words.get("weights_dir")
     if data is not None and not words.get("check", True) and "int8" not in precisions:
         raise OptionError("data names images to try it on, or to calibrate INT8 with; leave out check=False")
+    folder = None if weights_dir is None else Path(weights_dir).expanduser()
+    check_folder("weights_dir", folder)
+    if folder is not None and "refit" not in words:
+        raise OptionError("weights_dir is of a full training before the export; add refit=EPOCHS")
     return ExportOptions(
         formats=formats or ("onnx",),  # type: ignore[arg-type]  # both are of words that were checked
         precisions=precisions or ("fp32",),  # type: ignore[arg-type]
@@ -168,6 +174,7 @@ def _to_options(words: ExportWords) -> ExportOptions:
         device=words.get("device"),
         data=None if data is None else as_typed(data),
         skip_broken=words.get("skip_broken", False),
+        weights_dir=folder,
         is_checked=words.get("check", True),
         is_measured=words.get("measure", True),
         replace=words.get("force", False),

@@ -14,6 +14,7 @@ from yoloret_nas.api.train_trial import train_trial
 from yoloret_nas.export.export_options import ExportOptions
 from yoloret_nas.export.export_trial import check_export, export_trial
 from yoloret_nas.export.model_card import Card
+from yoloret_nas.options.training import weights_from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,8 @@ def write_export(
     folder = out or Path("exports") / name
     if refit is not None:
         check_export(opened, record, folder, options)  # before hours are
-        opened, record = train_trial(opened, record, epochs=refit, console=console)
+        with weights_from(options.weights_dir):
+            opened, record = train_trial(opened, record, epochs=refit, skip_broken=options.skip_broken, console=console)
     if register is not None:
         check_run(opened.root, study=opened.name, study_id=opened.id, trial=record.number)
     card = export_trial(opened, with_estimates(opened.summary), record, folder, options)

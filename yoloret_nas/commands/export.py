@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from spaces.counted import counted
 from yoloret_nas.options.complete import complete_path, complete_study
 from yoloret_nas.options.paths import UserPath
 from yoloret_nas.options.quantities import Milliseconds
+from yoloret_nas.options.training import weights_dir_option
 
 if TYPE_CHECKING:
     from trials.onnx.suppressed import Suppression
@@ -98,6 +100,7 @@ class _Thresholds(click.ParamType["Suppression"]):
     shell_complete=complete_path,
     help="Images to try it on, and to calibrate INT8 with.  [default: the study's, where AP must be the trial's]",
 )
+@weights_dir_option
 @click.option("--skip-broken", is_flag=True, help="Leave broken images and annotations out instead of stopping.")
 @click.option("--no-check", is_flag=True, help="Do not try it on images.")
 @click.option("--no-measure", is_flag=True, help="Do not measure the latency of its files.")
@@ -117,6 +120,7 @@ def export(
     precision: tuple[str, ...],
     nms: "Suppression | None",
     data: str | None,
+    weights_dir: Path | None,
     skip_broken: bool,
     no_check: bool,
     no_measure: bool,
@@ -137,6 +141,9 @@ def export(
         raise click.UsageError(f"{given[0]} names one trial; leave out {' and '.join(given[1:])}")
     if data is not None and no_check and "int8" not in precision:
         raise click.UsageError("--data names images to try it on, or to calibrate INT8 with; leave out --no-check")
+    is_typed = click.get_current_context().get_parameter_source("weights_dir") is ParameterSource.COMMANDLINE
+    if is_typed and refit is None:  # a project file may name it for other commands
+        raise click.UsageError("--weights-dir is of a full training before the export; add --refit EPOCHS")
     from search.strategy.accuracy.estimates import with_estimates
     from search.study.experiment import read_experiment
     from search.study.next_command import trial_commands
@@ -154,6 +161,7 @@ def export(
         device=device,
         data=data,
         skip_broken=skip_broken,
+        weights_dir=weights_dir,
         is_checked=not no_check,
         is_measured=not no_measure,
         replace=force,

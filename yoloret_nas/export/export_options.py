@@ -1,6 +1,7 @@
 """What an export holds and what it is tried on; the defaults are those of the command."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from trials.onnx.suppressed import Suppression
@@ -25,6 +26,8 @@ class ExportOptions:
     """Images to try it on and to calibrate INT8 with; None for the study's. On the study's AP must be the trial's."""
     skip_broken: bool = False
     """Whether broken images and annotations are left out, as they are where the study leaves them out."""
+    weights_dir: Path | None = None
+    """Folder of ImageNet weights, searched before any download, for a full training before the export."""
     is_checked: bool = True
     """Whether it is tried on images."""
     is_measured: bool = True

@@ -1,6 +1,6 @@
 """Exports a trial: the detector, tried on images and measured, with its figures and pictures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,7 +89,9 @@ def export_trial(
         add_sources(partial, record.architecture, trial_folder, network=network, opset=target.opset)
         check_agreement(network, partial / RAW_FILE, input_hw=decoding.input_hw)
         needs_images = options.is_checked or "int8" in options.precisions
-        dataset = _open_images(opened, options, decoding) if needs_images else None
+        scored_on = record.result.fingerprint or opened.fingerprint
+        known = {scored_on, opened.fingerprint}
+        dataset = _open_images(opened, options, decoding, known=known) if needs_images else None
         splits: Mapping[str, Sequence[Sample]] = dataset.splits if dataset else {}
         precisions: tuple[Precision, ...] = tuple(dict.fromkeys(("fp32", *options.precisions)))
         files = _write_files(
@@ -100,7 +102,7 @@ def export_trial(
             add(partial / ONNX_FILE, partial / target.suppressed_file, options.suppression)
         proofs: dict[str, Proof] = {}
         if options.is_checked:
-            is_of_study = dataset and (dataset.fingerprint == opened.fingerprint or not opened.fingerprint)
+            is_same_data = dataset and (dataset.fingerprint == scored_on or not scored_on)
             for name, tolerance in files.items():
                 proofs[name] = prove(
                     partial / name,
@@ -109,7 +111,7 @@ def export_trial(
                     splits["val"],
                     tolerance=tolerance,
                     split="val",
-                    expected_ap=record.result.ap if is_of_study else None,
+                    expected_ap=record.result.ap if is_same_data else None,
                 )
             if options.suppression is not None and target.suppressed_file == NMS_FILE:  # ONNX Runtime runs no plugin
                 prove_suppression(partial / NMS_FILE, options.suppression, splits["val"], split="val")
@@ -197,8 +199,8 @@ def _write_files(
     return files
 
 
-def _open_images(opened: ReadStudy, options: ExportOptions, decoding: Decoding) -> Dataset:
-    """Return the images to try the export on, and to calibrate INT8 with."""
+def _open_images(opened: ReadStudy, options: ExportOptions, decoding: Decoding, *, known: Collection[str]) -> Dataset:
+    """Return the images to try the export on, and to calibrate INT8 with; the study's have one of the known fingerprints."""
     way_out = "name them where they are now, or others, with --data, or none with --no-check"
     if "int8" in options.precisions:  # which takes images, whether it is tried or not
         way_out = "name them where they are now, or others, with --data, or leave int8 out of --precision"
@@ -214,7 +216,7 @@ def _open_images(opened: ReadStudy, options: ExportOptions, decoding: Decoding) 
     except DatasetError as error:
         hint = f"{error.hint}; or {way_out}" if error.hint else way_out
         raise DatasetError(error.message, hint=hint) from error
-    if options.data is None and opened.fingerprint and dataset.fingerprint != opened.fingerprint:
+    if options.data is None and opened.fingerprint and dataset.fingerprint not in known:
         raise DatasetError(f"the data of {opened.name} has changed since: {opened.dataset}", hint=way_out)
     if dataset.class_names == decoding.class_names:
         return dataset
