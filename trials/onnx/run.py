@@ -122,8 +122,6 @@ def read_settings(opened):
         raise ValueError("detector.json is nested too deeply") from error
     if not isinstance(settings, dict):
         raise ValueError("detector.json holds no object")
-    # former exports name the side of a square
-    settings.setdefault("input_hw", [settings.get("input_size")] * 2)
     names, sides, colour = (settings.get(name) for name in ("class_names", "input_hw", "letterbox_rgb"))
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise ValueError("class_names in detector.json is no list of names")

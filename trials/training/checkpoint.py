@@ -65,8 +65,6 @@ def read_checkpoint(path: Path) -> Checkpoint:
         values: dict[str, Any] = read_tensors(path)
         if not isinstance(values, dict) or values.get("format") != _FORMAT:
             raise TrainingError(f"{path} is not a checkpoint of this version", hint=hint)
-        if "input_size" in values:  # written when all inputs were square
-            values["input_hw"] = (values["input_size"], values["input_size"])
         decoding = build_value(Decoding, {name: values[name] for name in _DECODING if name in values})
         weights = values.get("state_dict")
         if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):

@@ -288,15 +288,6 @@ def test_the_checkpoint_gives_the_score_again(train: Train, tmp_path: Path) -> N
         assert scores.ap == pytest.approx(result.ap, abs=1e-6)
 
 
-def test_a_checkpoint_from_before_there_were_other_shapes_than_squares_is_read(train: Train, tmp_path: Path) -> None:
-    train(replace(QUICK, epochs=1))
-    path = tmp_path / CHECKPOINT_FILE
-    values = torch.load(path, weights_only=True)
-    del values["input_hw"]
-    torch.save({**values, "input_size": 64}, path)
-    assert read_checkpoint(path).decoding.input_hw == (64, 64)
-
-
 def test_another_file_is_no_checkpoint(tmp_path: Path) -> None:
     torch.save({"weights": torch.zeros(1)}, tmp_path / "other.pt")
     with pytest.raises(TrainingError, match=r"other\.pt is not a checkpoint of this version"):
