@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from trials.data import DatasetError, open_dataset
+from trials.data.data_home import data_home
 from trials.data.formats.file_tree import FileTree, walk_files
 from trials.data.image_check import leave_out
-from trials.data.known_datasets import data_home
 from trials.trial_result import TrialRequest
 
 CHUNK_BYTES = 64 * 2**20

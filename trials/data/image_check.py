@@ -17,10 +17,10 @@ from typing import NamedTuple, TypeVar
 import PIL
 
 from spaces.counted import counted
+from trials.data.data_home import data_home
 from trials.data.dataset import Dataset, DatasetError, Sample, fingerprint_dataset
 from trials.data.images.image_file import ImageFile
 from trials.data.images.look import THUMBNAIL_SIDE, Look, look_at
-from trials.data.known_datasets import data_home
 
 ReportCheck = Callable[[int, int], None]
 """Receives how many images are decoded, and how many are to be decoded."""

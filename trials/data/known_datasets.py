@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trials.data.data_home import data_home as data_home
+from trials.data.data_home import data_home
 from trials.data.dataset import Dataset, DatasetError, assemble_dataset, split_off_validation
 from trials.data.formats.broken_items import OnBroken
 from trials.data.formats.coco import read_coco
