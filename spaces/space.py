@@ -164,6 +164,16 @@ class Space:
         skeleton = rng.choices(self.skeletons, weights=self._multiplicities)[0]
         return skeleton.replace(**{axis: rng.choice(self.values(axis)) for axis in self.active_free_axes(skeleton)})
 
+    def sample_distinct(self, count: int, rng: random.Random) -> list[Architecture]:
+        """Return an even sample without repeats, or all architectures of a space that has no more than `count`."""
+        if self.size <= count:
+            return list(self)
+        found: dict[str, Architecture] = {}
+        while len(found) < count:
+            drawn = self.sample(rng)
+            found[drawn.key] = drawn
+        return list(found.values())
+
     def nearest(self, parameters: Mapping[str, Any]) -> Architecture:
         """Return the architecture closest to a point of the box that the axes span.
 

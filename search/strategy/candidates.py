@@ -29,14 +29,7 @@ _CATEGORIES = tuple(axis for axis in AXES if axis not in ORDERED_AXES and axis !
 
 def draw_pool(space: Space, seed: int) -> list[Architecture]:
     """Return an even sample of the space without repeats, or all architectures of a small space."""
-    if space.size <= POOL_SIZE:
-        return list(space)
-    rng = random.Random(f"{seed}/pool")
-    found: dict[str, Architecture] = {}
-    while len(found) < POOL_SIZE:
-        drawn = space.sample(rng)
-        found[drawn.key] = drawn
-    return list(found.values())
+    return space.sample_distinct(POOL_SIZE, random.Random(f"{seed}/pool"))
 
 
 def draw_neighbours(space: Space, architecture: Architecture, rng: random.Random) -> list[Architecture]:

@@ -78,6 +78,14 @@ def test_sampling_is_even() -> None:
     assert 12 < min(counts.values()) <= max(counts.values()) < 80  # 40 expected, deviation 6
 
 
+def test_a_sample_without_repeats_is_the_whole_of_a_small_space() -> None:
+    keys = [one.key for one in SMALL.sample_distinct(20, random.Random(0))]
+    assert len(set(keys)) == len(keys) == 20
+    assert keys != [one.key for one in SMALL.sample_distinct(20, random.Random(1))]
+    for count in (SMALL.size, 10_000):
+        assert SMALL.sample_distinct(count, random.Random(0)) == list(SMALL)
+
+
 def test_exclusions_say_why() -> None:
     assert SMALL.exclusions["a shortcut needs a scale set to join"] == 4
     assert SMALL.exclusions["mobilenetv3_small_050 cut at block 8 has no features at stride 32"] == 3

@@ -8,7 +8,6 @@ from pathlib import Path
 from torch import Tensor
 
 from spaces import Architecture
-from spaces.space import Space
 from trials.data import Dataset
 from trials.latency.measurement_lock import MeasurementLock
 from trials.one_shot.losses import Losses
@@ -53,7 +52,7 @@ def train_and_score(
     write_shared(request.work_dir / SHARED_FILE, trained.weights)
     began_scoring = time.perf_counter()
     scorer = SharedScorer(trained.weights, dataset, losses, request.train)
-    drawn = draw_distinct(task.space, task.num_scored, seed=request.train.seed)
+    drawn = task.space.sample_distinct(task.num_scored, random.Random(f"{request.train.seed}/scored"))
     chosen = sorted(drawn, key=lambda one: one.input_hw)  # whose images are decoded once
     scored, reported_at = [], 0.0
     for number, architecture in enumerate(chosen):
@@ -75,17 +74,6 @@ def train_and_score(
             "aside": trained.seconds_aside,
         },
     )
-
-
-def draw_distinct(space: Space, count: int, *, seed: int) -> list[Architecture]:
-    """Return an even sample of a space without repeats, or all networks of a small one."""
-    if space.size <= count:
-        return list(space)
-    rng, found = random.Random(f"{seed}/scored"), dict[str, Architecture]()
-    while len(found) < count:
-        drawn = space.sample(rng)
-        found[drawn.key] = drawn
-    return list(found.values())
 
 
 def read_scores(folder: Path) -> Sequence[tuple[Architecture, float]]:

@@ -1,5 +1,6 @@
 """Shared weights: trained, resumed, written, scored, and what a trial makes of them."""
 
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from trials.one_shot.losses import Losses
 from trials.one_shot.sandwich import largest_of_each_kind
 from trials.one_shot.score import SharedScorer
 from trials.one_shot.train import SharedTraining, train_shared
-from trials.one_shot.training import SCORES_FILE, SHARED_FILE, draw_distinct, read_scores
+from trials.one_shot.training import SCORES_FILE, SHARED_FILE, read_scores
 from trials.one_shot.weights_file import read_shared, write_shared
 from trials.progress import Progress, ignore_progress
 from trials.scoring import DetectionScorer
@@ -285,7 +286,7 @@ def test_weights_and_scores_are_written_and_the_checkpoint_of_the_training_is_no
     assert (result.state, result.reason, result.ap, result.latency) == ("complete", "", None, None)
     assert [epoch for epoch, *_ in result.history] == [1]
     scores = read_scores(request.work_dir)
-    assert {one for one, _ in scores} == set(draw_distinct(SPACE, 5, seed=0))
+    assert {one for one, _ in scores} == set(SPACE.sample_distinct(5, random.Random("0/scored")))
     sizes = [one.input_size for one, _ in scores]
     assert sizes == sorted(sizes)  # the images of one size at a time are kept in memory
     assert {one.phase for one in seen} == {"build", "train", "score"}
@@ -332,13 +333,6 @@ def test_damaged_scores_are_named(tmp_path: Path, content: str) -> None:
     (tmp_path / SCORES_FILE).write_text(content)
     with pytest.raises(DamagedFileError, match=r"scores\.json is damaged"):
         read_scores(tmp_path)
-
-
-def test_all_networks_of_a_small_space_are_scored_once() -> None:
-    assert sorted(one.key for one in draw_distinct(SPACE, 10_000, seed=0)) == sorted(one.key for one in SPACE)
-    drawn = draw_distinct(SPACE, 20, seed=0)
-    assert len({one.key for one in drawn}) == 20
-    assert drawn != draw_distinct(SPACE, 20, seed=1)
 
 
 def _largest() -> Architecture:

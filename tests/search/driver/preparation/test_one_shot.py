@@ -1,5 +1,6 @@
 """A one-shot search: what comes before its first trial, and what ends it."""
 
+import random
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +34,7 @@ from tests.search.driver.scripted import (
     lose_with,
     write_yolo,
 )
-from trials.one_shot.training import SCORES_FILE, SHARED_FILE, draw_distinct
+from trials.one_shot.training import SCORES_FILE, SHARED_FILE
 from trials.progress import Progress
 from trials.training import TrainSettings
 from trials.training.settings import LAST_FILE
@@ -48,7 +49,7 @@ def write_shared_files(request: TrialRequest) -> TrialResult:
     assert request.one_shot is not None
     request.work_dir.mkdir(parents=True, exist_ok=True)
     (request.work_dir / SHARED_FILE).write_bytes(b"weights")
-    drawn = draw_distinct(request.one_shot.space, 20, seed=0)
+    drawn = request.one_shot.space.sample_distinct(20, random.Random("0/scored"))
     scores = [[one.to_dict(), fake_ap(one)] for one in drawn]
     write_json(request.work_dir / SCORES_FILE, {"scores": scores})
     history = tuple((epoch, 9.0 / epoch, None, None) for epoch in range(1, request.train.epochs + 1))
@@ -237,7 +238,7 @@ def test_networks_that_all_score_alike_teach_the_sampler_nothing(
 ) -> None:
     def all_score_nothing(request: TrialRequest) -> Generator[Event, bool | None, None]:
         result = write_shared_files(request)
-        scores = [[one.to_dict(), 0.0] for one in draw_distinct(ONE_BACKBONE, 20, seed=0)]
+        scores = [[one.to_dict(), 0.0] for one in ONE_BACKBONE.sample_distinct(20, random.Random("0/scored"))]
         write_json(request.work_dir / SCORES_FILE, {"scores": scores})
         yield Finished(number=-1, result=result)
 
