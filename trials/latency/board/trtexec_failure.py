@@ -14,7 +14,6 @@ FailureKind = Literal[
     "other",
     "other_version",
     "out_of_memory",
-    "profiled",
     "refused",
     "timeout",
     "truncated",
@@ -52,12 +51,6 @@ def find_failure(
         shape: Shape of the network's only input; compared with the binding in the log (from 8.0 on).
         limit_s: Its time limit in seconds, for the message.
     """
-    if log.is_profiled and is_timed:
-        return Failure(
-            kind="profiled",
-            message="the profiler was attached: its figures are not latencies",
-            hint="time without --dumpProfile and --exportProfile",
-        )
     is_complete = log.has_passed and exit_status in (0, None) and (log.median_ms is not None or not is_timed)
     if not is_complete and exit_status == 124:  # whatever it complained of before: builds that succeed do, too
         return _timeout(limit_s, is_timed=is_timed)

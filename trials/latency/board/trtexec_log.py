@@ -35,15 +35,12 @@ class TrtexecLog:
     """Tactics skipped for lack of memory: the engine may be slower than it could be."""
     ignores_graph: bool
     """Whether the network could not be recorded as a CUDA graph, which was asked for."""
-    is_profiled: bool
-    """Whether the timed run had the profiler attached."""
     variation: float | None
     """The coefficient of variation that trtexec warned of, as a share."""
 
 
 def parse_log(text: str) -> TrtexecLog:
     """Read a log of any version from 7.1 to 11; any other text gives a log without figures."""
-    command = re.search(r"^&&&& \w+ TensorRT\.trtexec[^#\n]*#\s*(.*)$", text, re.MULTILINE)
     variation = _number(re.search(r"coefficient of varia\w+ = ([\d.]+)%", text))
     bindings = re.findall(
         r"(?:Created i|I)nput binding for (.+) with dimensions (\d{1,9}(?:x\d{1,9})*)"
@@ -62,7 +59,6 @@ def parse_log(text: str) -> TrtexecLog:
         build_s=_number(re.search(r"Engine built in ([\d.]+) sec", text)),
         num_skipped_tactics=len(re.findall(r"Skipping tactic", text)),
         ignores_graph="useCudaGraph flag has been ignored" in text,
-        is_profiled=_is_profiled(text, command[1] if command else ""),
         variation=None if variation is None else variation / 100,
     )
 
@@ -115,12 +111,6 @@ def _median(text: str) -> float | None:
         values = re.findall(r"\] median: (\S+) ms\s*$", blocks[-1], re.MULTILINE) if blocks else []
     median = read_float(values[-1]) if values else None
     return median if median is not None and 0 < median < math.inf else None
-
-
-def _is_profiled(text: str, command: str) -> bool:
-    if "profiler is enabled" in text:  # 8.4 to 10.x, which then print no summary
-        return True
-    return "--separateProfileRun" not in command and re.search(r"--(dump|export)Profile\b", command) is not None
 
 
 def _number(match: re.Match[str] | None) -> float | None:

@@ -65,15 +65,6 @@ def test_the_variation_is_a_share() -> None:
     assert parse_log("[W] * GPU compute time is unstable.").variation is None
 
 
-def test_a_run_is_profiled_if_it_says_so_or_was_told_to_be() -> None:
-    command = "&&&& RUNNING TensorRT.trtexec [TensorRT v8502] # trtexec --loadEngine=a.engine"
-    notice = "[I] The e2e network timing is not reported since it is inaccurate when the profiler is enabled.\n"
-    assert parse_log(notice).is_profiled
-    assert parse_log(f"{command} --exportProfile=p.json\n").is_profiled
-    assert not parse_log(f"{command}\n").is_profiled
-    assert not parse_log("").is_profiled
-
-
 def test_shapes_of_all_bindings_are_read() -> None:
     lines = [
         "Created input binding for images with dimensions 1x3x32x64",

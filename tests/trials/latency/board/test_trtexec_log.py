@@ -14,11 +14,9 @@ WHOLE_LOGS = Path(__file__).parents[4] / "../shared/trtexec-logs"
 # File: median, throughput, build seconds, input bindings, kind of failure (None: the figure may be used).
 REAL: dict[str, tuple[float | None, float | None, float | None, dict[str, tuple[int, ...]], str | None]] = {
     "01-8.0.1-jetson-nano.txt": (39.875, 24.7474, None, {"input": (1, 3, 640, 640)}, None),
-    "02-8.0.1-jetson-nano-exportProfile.txt": (39.9982, 24.5583, None, {}, "profiled"),
     "03-8.2.1-jetson-nano-build-and-run.txt": (90.0183, 11.0613, 184.708, {"input": (1, 3, 288, 800)}, None),
     "05-8.2.1-xavier-nx.txt": (0.564087, 27207.0, None, {}, "truncated"),
     "07-8.5.2-agx-xavier-truncated-lines.txt": (0.369873, 43073.6, None, {}, "truncated"),
-    "08-8.5.2-xavier-nx-dumpProfile-no-summary.txt": (None, None, None, {}, "profiled"),
     "10-10.3.0-jetson-jetpack6-noDataTransfers.txt": (3.14062, 318.007, None, {}, None),
     "11-7.1.3-jetson-int8-resnet50.txt": (55.2111, 18.0758, None, {}, None),
     "12-7.1.x-jetson-yolov4-throughput0.txt": (4.40088, None, None, {}, None),
@@ -38,7 +36,6 @@ REAL: dict[str, tuple[float | None, float | None, float | None, dict[str, tuple[
 }  # fmt: skip
 
 WORDS = {
-    "02": "the profiler was attached",
     "20": "does not know --buildOnly, --explicitBatch, --workspace",
     "21": "this TensorRT has no operator Round",
     "22": "found no implementation for the node ArgMax_260",
@@ -169,11 +166,6 @@ def test_a_build_needs_no_figure() -> None:
     assert _kind(text, is_timed=False) is None
     assert _kind(text) == "truncated"
     assert parse_log(text).build_s == 12.5
-
-
-def test_a_profiled_run_with_a_run_of_its_own_is_one_to_use() -> None:
-    assert _kind(PASSED.replace("a.engine", "a.engine --dumpProfile")) == "profiled"
-    assert _kind(PASSED.replace("a.engine", "a.engine --dumpProfile --separateProfileRun")) is None
 
 
 # ---- the times file ----
