@@ -171,13 +171,13 @@ class PaperHead:
             has_fpn=self.has_fpn,
             has_pan=self.has_pan,
             width=architecture.head_width,
-            out_channels=_out_channels(num_classes),
+            out_channels=prediction_channels(num_classes),
             prediction_bias=architecture.prediction_bias,
         )
 
     def convs(self, architecture: Architecture, channels: Mapping[int, int], num_classes: int) -> Iterator[ConvCost]:
         """List the convolutions of that module."""
-        out_channels = _out_channels(num_classes)
+        out_channels = prediction_channels(num_classes)
         strides = sorted(channels)
         widths = {stride: architecture.head_width * 2**step for step, stride in enumerate(strides)}
         pairs = list(itertools.pairwise(strides)) if self.has_fpn else []
@@ -218,8 +218,8 @@ class _Decoupled:
         )
 
 
-def _out_channels(num_classes: int) -> int:
-    """Return the channels of a prediction map, A·(5 + K)."""
+def prediction_channels(num_classes: int) -> int:
+    """Return the channels of a prediction map of a head with anchors, A·(5 + K)."""
     return NUM_ANCHORS * (5 + num_classes)
 
 

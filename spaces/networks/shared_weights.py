@@ -21,7 +21,7 @@ from torch.func import functional_call
 
 from spaces.architecture import Architecture
 from spaces.networks.backbones import Backbone, build_blocks
-from spaces.networks.heads import HEADS
+from spaces.networks.heads import HEADS, prediction_channels
 from spaces.networks.necks import NECKS
 from spaces.networks.network import YoloReT, build_network, feature_channels, find_taps
 
@@ -234,7 +234,7 @@ def _lay_out(
     width = architecture.head_width
     if head == "decoupled":
         if ".lateral." in name and value.ndim > 1:
-            return _Layout(head, out, _collected(value.shape[1], channels[stride], architecture, stride))
+            return _Layout(head, out, _collected(value.shape[1], channels[stride], architecture))
         if found := re.search(r"\.(top_down|bottom_up)\.s\d+\.([01])\.", name):
             both: tuple[Part, ...] = (("sent", width), ("own", width))
             return _Layout(head, both, into) if found[2] == "0" else _Layout(head, out, both if into else ())
@@ -242,10 +242,10 @@ def _lay_out(
     group = "fpn_pan" if head == "fpn_pan" else "fpn"  # without paths a head is the other's part
     if found := re.search(r"\.(top_down|bottom_up)\.s\d+\.expand\.0\.weight", name):
         if found[1] == "top_down":
-            own = _collected_size(channels[stride], architecture, stride)
-            parts = _collected(own, channels[stride], architecture, stride)
+            own = NECKS[architecture.neck].out_channels(architecture, channels)[stride]
+            parts = _collected(own, channels[stride], architecture)
         else:
-            own = 3 * (5 + num_classes)
+            own = prediction_channels(num_classes)
             parts = (("own", own),)
         sent = value.shape[1] - own
         return _Layout(group, out, ((("sent", sent), *parts) if sent else parts))
@@ -262,15 +262,7 @@ def _raw(into: tuple[Part, ...]) -> tuple[Part, ...]:
     return tuple((f"raw{size}", size) for _, size in into)
 
 
-def _collected_size(raw: int, architecture: Architecture, stride: int) -> int:
-    """Return the channels that reach the head at a stride."""
-    if architecture.neck == "bifpn":
-        return architecture.head_width
-    handed = architecture.scale_set is not None and stride in architecture.scale_set.hand_back
-    return raw + (architecture.rfcr_channels if handed else 0)
-
-
-def _collected(size: int, raw: int, architecture: Architecture, stride: int) -> tuple[Part, ...]:
+def _collected(size: int, raw: int, architecture: Architecture) -> tuple[Part, ...]:
     if architecture.neck == "bifpn":
         return (("bifpn", size),)
     own: Part = (f"raw{raw}", raw)
