@@ -10,7 +10,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from spaces.networks.rfcr import NORM_EPS, NORM_MOMENTUM, resample
+from spaces.networks.conv_norm import conv_norm, norm
+from spaces.networks.resample import resample
 
 _EPS = 1e-4
 
@@ -26,9 +27,7 @@ class BiFpn(nn.Module):
     def __init__(self, channels: Mapping[int, int], *, width: int) -> None:
         super().__init__()
         self.strides = tuple(sorted(channels))
-        self.lateral = nn.ModuleDict(
-            {f"s{s}": nn.Sequential(nn.Conv2d(channels[s], width, 1, bias=False), _norm(width)) for s in self.strides}
-        )
+        self.lateral = nn.ModuleDict({f"s{s}": conv_norm(channels[s], width) for s in self.strides})
         self.top_down = nn.ModuleDict({f"s{s}": _Fusion(2, width) for s in self.strides[:-1]})
         # Bottom-up, the coarsest scale has two inputs because it has no top-down node; the finest has no node at all.
         self.bottom_up = nn.ModuleDict(
@@ -61,7 +60,7 @@ class _Fusion(nn.Module):
             nn.SiLU(),
             nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False),
             nn.Conv2d(width, width, 1, bias=False),
-            _norm(width),
+            norm(width),
         )
 
     def forward(self, inputs: list[Tensor]) -> Tensor:
@@ -71,7 +70,3 @@ class _Fusion(nn.Module):
         for index, one in enumerate(inputs[1:], start=1):
             total = total + weights[index] * one
         return self.mix(total)  # type: ignore[no-any-return]
-
-
-def _norm(width: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(width, eps=NORM_EPS, momentum=NORM_MOMENTUM)

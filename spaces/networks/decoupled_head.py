@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from spaces.networks.conv_cost import ConvCost
-from spaces.networks.rfcr import NORM_EPS, NORM_MOMENTUM, resample
+from spaces.networks.conv_norm import conv_norm
+from spaces.networks.resample import resample
 
 NUM_BINS = 16
 """N: a side is at most N − 1 cells from its cell's centre."""
@@ -102,11 +103,7 @@ def decoupled_convs(
 
 
 def _conv(in_channels: int, out_channels: int, kernel: int = 1, *, groups: int = 1, step: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel, stride=step, padding=kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(out_channels, eps=NORM_EPS, momentum=NORM_MOMENTUM),
-        nn.SiLU(inplace=True),
-    )
+    return conv_norm(in_channels, out_channels, kernel, groups=groups, step=step, activation=nn.SiLU(inplace=True))
 
 
 def _separable(in_channels: int, out_channels: int) -> nn.Sequential:

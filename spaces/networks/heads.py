@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from spaces.architecture import Architecture, HeadName
 from spaces.networks.conv_cost import ConvCost
+from spaces.networks.conv_norm import conv_norm
 from spaces.networks.decoupled_head import DecoupledHead, decoupled_convs
-from spaces.networks.rfcr import NORM_EPS, NORM_MOMENTUM, resample
+from spaces.networks.resample import resample
 
 NUM_ANCHORS = 3
 """A: anchors per cell of `Head`, at each output stride."""
@@ -31,12 +32,8 @@ class DetectionLayer(nn.Module):
 
     def __init__(self, in_channels: int, width: int, *, out_channels: int) -> None:
         super().__init__()
-        self.expand = _conv_norm(in_channels, width, nn.ReLU6(inplace=True))
-        self.depthwise = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False),
-            nn.BatchNorm2d(width, eps=NORM_EPS, momentum=NORM_MOMENTUM),
-            nn.SiLU(inplace=True),
-        )
+        self.expand = conv_norm(in_channels, width, activation=nn.ReLU6(inplace=True))
+        self.depthwise = conv_norm(width, width, 3, groups=width, activation=nn.SiLU(inplace=True))
         self.gate = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
             nn.Conv2d(width, _gate_width(width), 1),
@@ -44,7 +41,7 @@ class DetectionLayer(nn.Module):
             nn.Conv2d(_gate_width(width), width, 1),
             nn.Sigmoid(),
         )
-        self.project = _conv_norm(width, out_channels)
+        self.project = conv_norm(width, out_channels)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the layer's prediction map."""
@@ -133,13 +130,8 @@ class Head(nn.Module):
         return layers[f"s{stride}"](own)  # type: ignore[no-any-return]
 
 
-def _conv_norm(in_channels: int, out_channels: int, *activation: nn.Module) -> nn.Sequential:
-    norm = nn.BatchNorm2d(out_channels, eps=NORM_EPS, momentum=NORM_MOMENTUM)
-    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, bias=False), norm, *activation)
-
-
 def _path(in_channels: int, out_channels: int) -> nn.Sequential:
-    return _conv_norm(in_channels, out_channels, nn.ReLU6(inplace=True))
+    return conv_norm(in_channels, out_channels, activation=nn.ReLU6(inplace=True))
 
 
 AnyHead = Head | DecoupledHead

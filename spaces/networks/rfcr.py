@@ -10,16 +10,12 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from spaces.architecture import Shortcut
+from spaces.networks.conv_norm import norm
+from spaces.networks.resample import resample
 from spaces.networks.shortcuts import SHORTCUTS
 from spaces.scale_set import ScaleSet
-
-NORM_EPS = 1e-3
-"""Epsilon of every batch norm of neck and head, as in the authors' code."""
-NORM_MOMENTUM = 0.03
-"""Weight of the newest batch in the running statistics; Keras's 0.01 is too slow for short trainings."""
 
 
 class Rfcr(nn.Module):
@@ -57,10 +53,10 @@ class Rfcr(nn.Module):
         self.fuse_weights = nn.Parameter(torch.ones(len(self.collected)))  # in the order of `collected`, coarse to fine
         self.mix = nn.Sequential(
             nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width, bias=False),
-            nn.BatchNorm2d(width, eps=NORM_EPS, momentum=NORM_MOMENTUM),
+            norm(width),
             nn.ReLU6(inplace=True),
             nn.Conv2d(width, out_channels, 1, bias=False),
-            nn.BatchNorm2d(out_channels, eps=NORM_EPS, momentum=NORM_MOMENTUM),
+            norm(out_channels),
             nn.ReLU6(inplace=True),
         )
 
@@ -94,21 +90,3 @@ class Rfcr(nn.Module):
         if stride == self.shortcut_stride:
             return SHORTCUTS[self.shortcut].build(in_channels, width, factor=self.scale_set.fuse // stride)
         return nn.Conv2d(in_channels, width, 1, bias=False)
-
-
-def resample(features: Tensor, *, from_stride: int, to_stride: int) -> Tensor:
-    """Resample features to another stride: nearest upsampling to a finer one, max pooling to a coarser one.
-
-    Args:
-        features: (B, C, H, W) at `from_stride`.
-        from_stride: Pixels of the image per cell of the input.
-        to_stride: Pixels of the image per cell of the output; one stride is a multiple of the other.
-
-    Returns:
-        (B, C, H * from_stride / to_stride, W * from_stride / to_stride).
-    """
-    if to_stride < from_stride:
-        return F.interpolate(features, scale_factor=float(from_stride // to_stride), mode="nearest")
-    if to_stride > from_stride:
-        return F.max_pool2d(features, to_stride // from_stride)
-    return features
