@@ -17,6 +17,7 @@ from spaces.counted import counted
 from trials.latency.device import Device, DeviceError, DeviceIdentity, Latency, UnknownDeviceError, UnstableError
 from trials.latency.reference_network import write_reference
 from trials.latency.steadiness import Turn, time_in_turn
+from trials.onnx.export import DEFAULT_OPSET
 from trials.onnx.openvino_model import import_openvino
 from trials.scratch import temporary_folder
 
@@ -59,7 +60,7 @@ class CpuDevice:
     @property
     def opset(self) -> int:
         """ONNX Runtime reads the operator set of a Jetson Nano."""
-        return 13
+        return DEFAULT_OPSET
 
     @cached_property
     def _identity(self) -> DeviceIdentity:

@@ -9,20 +9,18 @@ prediction.
 
 import copy
 import json
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
 import torch
 from torch import Tensor, nn
-from torch.jit._trace import TracerWarning
 
 from spaces.networks import YoloReT
 from spaces.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from trials.detections import Decoding
 from trials.detections.decoding import PredictionGrid, anchors_tensor, build_grid, decode_boxes, split_values
-from trials.onnx.export import ExportError, read_opset
+from trials.onnx.export import check_opset, trace
 from trials.whole_file import whole_file
 
 INPUT = "images: 1×3×H×W float32, RGB from 0 to 255, letterboxed"
@@ -104,24 +102,12 @@ def export_decoded(network: YoloReT, decoding: Decoding, path: Path, *, opset: i
     was_training = network.training
     decoded = Decoded(network, decoding, is_half=is_half).eval()
     try:
-        with warnings.catch_warnings(), whole_file(path) as partial:
-            # dynamo=True cannot write below opset 16, and a Jetson Nano reads 13: the exporter's deprecation is known.
-            warnings.filterwarnings("ignore", category=DeprecationWarning)
-            warnings.filterwarnings("ignore", category=TracerWarning)
-            torch.onnx.export(
-                decoded,
-                (torch.zeros(1, 3, *decoding.input_hw),),
-                str(partial),
-                dynamo=False,
-                opset_version=opset,
-                input_names=["images"],
-                output_names=["boxes", "scores"],
-            )
+        with whole_file(path) as partial:
+            trace(decoded, partial, input_hw=decoding.input_hw, opset=opset, output_names=["boxes", "scores"])
             model = onnx.load(str(partial))
             about = {"input": INPUT, "boxes": BOXES, "scores": SCORES, "classes": json.dumps(decoding.class_names)}
             onnx.helper.set_model_props(model, about)
             onnx.save(model, str(partial))
     finally:
         network.train(was_training)
-    if (written := read_opset(path)) != opset:
-        raise ExportError(f"opset {opset} was requested, the exporter wrote {written} to {path}")
+    check_opset(path, opset)

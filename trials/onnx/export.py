@@ -1,7 +1,9 @@
 """Exports a network as an ONNX file: static shapes, batch 1, one output per output stride, no NMS."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,6 +14,7 @@ from torch.jit._trace import TracerWarning
 
 from spaces import Architecture, YoloRetError
 from spaces.networks import YoloReT, build_network
+from trials.onnx.requirements import opset_of
 from trials.whole_file import whole_file
 
 DEFAULT_OPSET = 13
@@ -40,26 +43,57 @@ def export_onnx(network: YoloReT, path: Path, *, input_hw: tuple[int, int], opse
         ExportError: the exporter wrote another operator set.
     """
     was_training = network.training
-    device = next(network.parameters()).device
-    example = torch.zeros(1, 3, *input_hw, device=device)
     try:
-        with warnings.catch_warnings():
-            # dynamo=True cannot write below opset 16, and a Jetson Nano reads 13: the exporter's deprecation is known.
-            warnings.filterwarnings("ignore", category=DeprecationWarning)
-            warnings.filterwarnings("ignore", category=TracerWarning)
-            torch.onnx.export(
-                network.eval(),
-                (example,),
-                str(path),
-                dynamo=False,
-                training=torch.onnx.TrainingMode.PRESERVE,
-                do_constant_folding=False,
-                opset_version=opset,
-                input_names=["images"],
-                output_names=[f"s{stride}" for stride in network.output_strides],
-            )
+        trace(
+            network.eval(),
+            path,
+            input_hw=input_hw,
+            opset=opset,
+            output_names=[f"s{stride}" for stride in network.output_strides],
+            training=torch.onnx.TrainingMode.PRESERVE,
+            do_constant_folding=False,
+        )
     finally:
         network.train(was_training)
+    check_opset(path, opset)
+
+
+def trace(
+    module: nn.Module, path: Path, *, input_hw: tuple[int, int], opset: int, output_names: Sequence[str], **options: Any
+) -> None:
+    """Write a module whose input is ``images`` (1, 3, height, width) float32.
+
+    Args:
+        module: In evaluation mode.
+        path: The file to write.
+        input_hw: Height and width, pixels.
+        opset: The operator set; `check_opset` tells whether the exporter wrote it.
+        output_names: Of its outputs, in their order.
+        options: Further ones of ``torch.onnx.export``.
+    """
+    example = torch.zeros(1, 3, *input_hw, device=next(module.parameters()).device)
+    with warnings.catch_warnings():
+        # dynamo=True cannot write below opset 16, and a Jetson Nano reads 13: the exporter's deprecation is known.
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", category=TracerWarning)
+        torch.onnx.export(
+            module,
+            (example,),
+            str(path),
+            dynamo=False,
+            opset_version=opset,
+            input_names=["images"],
+            output_names=output_names,
+            **options,
+        )
+
+
+def check_opset(path: Path, opset: int) -> None:
+    """Check that a file is in the operator set that was requested.
+
+    Raises:
+        ExportError: the exporter wrote another one.
+    """
     if (written := read_opset(path)) != opset:
         raise ExportError(f"opset {opset} was requested, the exporter wrote {written} to {path}")
 
@@ -115,7 +149,7 @@ def fill_weights(path: Path, network: nn.Module) -> None:
 def read_opset(path: Path) -> int:
     """Read the version of the default operator set from an ONNX file."""
     model = onnx.load(str(path), load_external_data=False)
-    return next(int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    return opset_of(model)
 
 
 def check_agreement(network: nn.Module, path: Path, *, input_hw: tuple[int, int], tolerance: float = 1e-3) -> float:

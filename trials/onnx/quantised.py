@@ -14,6 +14,7 @@ import onnx
 
 from trials.data import Sample
 from trials.data.images.letterbox import letterbox
+from trials.onnx.requirements import opset_of
 from trials.scratch import temporary_folder
 from trials.whole_file import whole_file
 
@@ -42,8 +43,7 @@ def quantise(source: Path, target: Path, samples: Sequence[Sample], *, input_hw:
     if not samples:
         raise ValueError("quantisation needs at least one image")
     model = onnx.load(str(source))
-    opset = next(int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-    if opset < MIN_OPSET:
+    if (opset := opset_of(model)) < MIN_OPSET:
         raise ValueError(f"{source.name} has opset {opset}; INT8 needs {MIN_OPSET} or later")
 
     class Images(CalibrationDataReader):  # type: ignore[misc]

@@ -28,7 +28,7 @@ def check_onnx(path: Path, *, version: TensorRTVersion) -> tuple[int, ...]:
         UnsupportedNetworkError: this TensorRT would refuse the file, or measure another network.
     """
     model = load_onnx(path)
-    opset = next((int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    opset = opset_of(model)
     if opset > version.highest_opset:
         raise UnsupportedNetworkError(
             f"{path.name} is in opset {opset}, TensorRT {version} reads up to {version.highest_opset}",
@@ -94,6 +94,11 @@ def load_onnx(path: Path) -> onnx.ModelProto:
         return onnx.load(str(path), load_external_data=False)
     except Exception as error:  # protobuf's own error class differs between its implementations
         raise UnsupportedNetworkError(f"{path.name} is not an ONNX file: {error}") from error
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """Return the version of a model's default operator set; 0 if it names none."""
+    return next((int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
 
 
 def _input_shape(path: Path, model: onnx.ModelProto) -> tuple[int, ...]:
