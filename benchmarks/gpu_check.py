@@ -49,6 +49,7 @@ from trials.training.losses.choose import choose_coding, choose_loss
 from trials.training.optimiser import OptimiserFactory
 from trials.training.recipes import modern_recipe, quick_recipe
 from trials.training.recorded_passes import record_passes
+from trials.training.settings import Accelerator
 from trials.trial import run_trial
 from trials.trial_result import TrialRequest
 
@@ -59,8 +60,8 @@ ROOT = Path(__file__).resolve().parents[1]
 class Scale:
     """How large the check is."""
 
-    accelerator: str
-    """Lightning's flag."""
+    accelerator: Accelerator
+    """As in `TrainSettings`."""
     size: int
     """Side of the input, pixels."""
     images: int
@@ -103,7 +104,7 @@ class Scale:
 
 
 FULL = Scale(
-    accelerator="gpu",
+    accelerator="auto",
     size=416,
     images=2000,
     batches=(16, 64),
@@ -852,7 +853,7 @@ PRECISIONS: dict[str, Precision] = {"fp32": "fp32", "bf16": "bf16"}
 
 def _ap_child(scale: Scale, kind: str, folder: str) -> None:
     """Train with each seed and write the scores."""
-    accelerator, precision = kind.split("@")
+    processor, precision = kind.split("@")
     torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // 3))  # three run at once
     dataset = open_dataset("shapes" if scale.is_gpu else "shapes:train=8,val=4,size=64")
     scores = []
@@ -860,7 +861,7 @@ def _ap_child(scale: Scale, kind: str, folder: str) -> None:
         settings = replace(
             quick_recipe(),
             epochs=scale.epochs,
-            accelerator=accelerator,
+            accelerator="cpu" if processor == "cpu" else "auto",
             precision=PRECISIONS[precision],
             seed=seed,
             num_workers=0,

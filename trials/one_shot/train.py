@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 
@@ -28,11 +26,10 @@ from trials.training.lightning_guard import named_errors, quiet_lightning
 from trials.training.optimiser import OptimiserFactory
 from trials.training.settings import NumberFormat, TrainSettings
 from trials.training.train import (
-    TRAINER_PRECISION,
     Pauses,
-    choose_accelerator,
     choose_precision,
     describe_machine,
+    make_trainer,
     mean_objects,
     uses_gpu,
 )
@@ -108,19 +105,8 @@ def train_shared(
     callbacks: list[Callback] = [WeightAverage(settings.ema_decay)] if settings.ema_decay else []
     callbacks += [pauses, reports, LastCheckpoint(work_dir, data=dataset.fingerprint)]
     with quiet_lightning(), named_errors(settings.batch_size):
-        trainer = Trainer(
-            accelerator=choose_accelerator(settings, is_gpu=is_gpu),
-            devices=1,
-            precision=TRAINER_PRECISION[precision],
-            max_epochs=settings.epochs,
-            limit_val_batches=0,
-            callbacks=callbacks,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            plugins=[LightningEnvironment()],  # these two as in `train_network`
-            default_root_dir=work_dir,
+        trainer = make_trainer(
+            settings, callbacks, is_gpu=is_gpu, precision=precision, work_dir=work_dir, limit_val_batches=0
         )
         trainer.fit(
             detector, datamodule=data, ckpt_path=find_last(work_dir, data=dataset.fingerprint), weights_only=True

@@ -88,7 +88,7 @@ _EXPECTED_WARNINGS = (
     r".*AccumulateGrad node's stream does not match.*",  # recorded passes were recorded on another stream
     r".*`srun` command is available.*",  # a trial is one process, also on a machine of a SLURM cluster
     r".*passed in a `val_dataloader` but have no `validation_step`.*",  # shared weights are scored after their training
-    r".*GPU available but not used.*",  # the user's accelerator flag
+    r".*GPU available but not used.*",  # the settings ask for the CPU
 )
 
 

@@ -22,6 +22,9 @@ It does not depend on the network: the trials of a study compete, and with one r
 convolutions of few multiply-adds stay in float32, where they are faster (`trials.training.mixed_convolutions`).
 """
 
+Accelerator = Literal["auto", "cpu"]
+"""The GPU if there is one that PyTorch can use (`trials.training.gpus`), else the CPU; or the CPU in any case."""
+
 
 LAST_FILE = "last.ckpt"
 """In a trial's folder while its training can be resumed."""
@@ -74,8 +77,8 @@ class TrainSettings:
     """Epochs between scorings on the validation split, at least 1; the last epoch is always scored."""
     precision: Precision = "auto"
     """Number format of training steps; scoring always uses float32, without TF32."""
-    accelerator: str = "auto"
-    """Lightning's flag: auto, cpu, gpu, ..."""
+    accelerator: Accelerator = "auto"
+    """Where its steps run."""
     num_workers: int = -1
     """Processes that prepare images; -1 means none on a CPU, which trains at the same time, and up to 8 with a GPU."""
     num_threads: int = 0
@@ -98,6 +101,7 @@ class TrainSettings:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
         check_choice("optimiser", self.optimiser, get_args(OptimiserName))
         check_choice("precision", self.precision, get_args(Precision))
+        check_choice("accelerator", self.accelerator, get_args(Accelerator))
         self._check_relations()
 
     def _check_relations(self) -> None:

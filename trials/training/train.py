@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
@@ -34,7 +34,7 @@ from trials.training.recorded_passes import RecordedPasses
 from trials.training.settings import NumberFormat, TrainSettings
 from trials.training.weight_average import WeightAverage
 
-TRAINER_PRECISION: dict[NumberFormat, Literal["32-true", "bf16-mixed"]] = {"fp32": "32-true", "bf16": "bf16-mixed"}
+_TRAINER_PRECISION: dict[NumberFormat, Literal["32-true", "bf16-mixed"]] = {"fp32": "32-true", "bf16": "bf16-mixed"}
 """Lightning's words for the number formats."""
 
 
@@ -146,7 +146,15 @@ def train_network(
         callbacks.append(LastCheckpoint(work_dir, data=dataset.fingerprint))
     detector = _make_detector(network, dataset, decoding=decoding, settings=settings, pretrained=pretrained)
     with quiet_lightning(), named_errors(settings.batch_size):
-        trainer = _make_trainer(settings, callbacks, is_gpu=is_gpu, precision=precision, work_dir=work_dir)
+        trainer = make_trainer(
+            settings,
+            callbacks,
+            is_gpu=is_gpu,
+            precision=precision,
+            work_dir=work_dir,
+            check_val_every_n_epoch=settings.score_every,
+            gradient_clip_val=settings.clip_norm or None,
+        )
         checkpoint = find_last(work_dir, data=dataset.fingerprint) if resume else None
         trainer.fit(detector, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     network.eval()
@@ -183,16 +191,30 @@ def _make_detector(
     )
 
 
-def _make_trainer(
-    settings: TrainSettings, callbacks: list[Callback], *, is_gpu: bool, precision: NumberFormat, work_dir: Path
+def make_trainer(
+    settings: TrainSettings,
+    callbacks: list[Callback],
+    *,
+    is_gpu: bool,
+    precision: NumberFormat,
+    work_dir: Path,
+    **options: Any,
 ) -> Trainer:
+    """Return the trainer of a training.
+
+    Args:
+        settings: Its number of epochs is used.
+        callbacks: Of the training.
+        is_gpu: As `uses_gpu` says: Lightning's ``auto`` would ask the driver alone (`trials.training.gpus`).
+        precision: Number format of the steps.
+        work_dir: The training's folder.
+        options: Further ones of Lightning's, which trainings differ in.
+    """
     return Trainer(
-        accelerator=choose_accelerator(settings, is_gpu=is_gpu),
+        accelerator="cuda" if is_gpu else "cpu",
         devices=1,
-        precision=TRAINER_PRECISION[precision],
+        precision=_TRAINER_PRECISION[precision],
         max_epochs=settings.epochs,
-        check_val_every_n_epoch=settings.score_every,
-        gradient_clip_val=settings.clip_norm or None,
         callbacks=callbacks,
         logger=False,
         enable_checkpointing=False,
@@ -201,6 +223,7 @@ def _make_trainer(
         num_sanity_val_steps=0,
         plugins=[LightningEnvironment()],  # in a job of SLURM too, a training is one process that its study resumes
         default_root_dir=work_dir,  # in a job, Lightning resumes from a hpc_ckpt_N.ckpt that lies there
+        **options,
     )
 
 
@@ -286,7 +309,7 @@ def uses_gpu(settings: TrainSettings) -> bool:
     Raises:
         TrainingError: it sees GPUs, and PyTorch can use none of them: a GPU may be lost in the middle of a search.
     """
-    if settings.accelerator in ("cpu", "tpu"):
+    if settings.accelerator == "cpu":
         return False
     gpus = find_gpus()
     if gpus.fault and not gpus.usable:
@@ -294,13 +317,6 @@ def uses_gpu(settings: TrainSettings) -> bool:
             f"PyTorch cannot use the GPU: {gpus.fault}", hint="CUDA_VISIBLE_DEVICES= hides it, and trains on the CPU"
         )
     return bool(gpus.usable)
-
-
-def choose_accelerator(settings: TrainSettings, *, is_gpu: bool) -> str:
-    """Return Lightning's word for where steps run; by ``auto`` it would ask the driver alone: `trials.training.gpus`."""
-    if settings.accelerator != "auto":
-        return settings.accelerator
-    return "cuda" if is_gpu else "cpu"
 
 
 def choose_precision(settings: TrainSettings, *, is_gpu: bool) -> NumberFormat:

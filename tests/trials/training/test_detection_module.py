@@ -220,6 +220,7 @@ def test_the_paper_s_two_stages_have_a_cosine_each() -> None:
         ({"transfer_rate": -0.1}, "transfer_rate is -0.1; it must be above 0"),
         ({"optimiser": "lion"}, "optimiser 'lion' is unknown; choose one of adamw, adam, sgd"),
         ({"precision": "fp16"}, "precision 'fp16' is unknown; choose one of auto, fp32, bf16"),
+        ({"accelerator": "gpu"}, "accelerator 'gpu' is unknown; choose one of auto, cpu"),
         ({"ema_decay": 1.0}, "ema_decay is 1.0; it must be from 0 to below 1"),
         ({"epochs": 3, "frozen_epochs": 3}, "frozen_epochs is 3 of 3 epochs"),
         ({"final_learning_rate": 2.0}, "final_learning_rate is 2.0; it must be from 0 to 1"),

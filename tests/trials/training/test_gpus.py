@@ -6,7 +6,7 @@ import torch
 from trials.training.errors import TrainingError
 from trials.training.gpus import find_gpus
 from trials.training.settings import TrainSettings
-from trials.training.train import choose_accelerator, uses_gpu
+from trials.training.train import uses_gpu
 
 _BUILT = ["sm_75", "sm_80", "sm_86", "sm_90a", "compute_120"]
 
@@ -46,8 +46,6 @@ def test_a_gpu_without_kernels_is_not_usable(
         with pytest.raises(TrainingError, match="cannot use the GPU: it has no kernels for card 0"):
             uses_gpu(TrainSettings())
     assert not uses_gpu(TrainSettings(accelerator="cpu"))
-    assert choose_accelerator(TrainSettings(), is_gpu=is_usable) == ("cuda" if is_usable else "cpu")
-    assert choose_accelerator(TrainSettings(accelerator="mps"), is_gpu=False) == "mps"
 
 
 @pytest.mark.parametrize("built", [[], ["gfx90a", "gfx942"]])
