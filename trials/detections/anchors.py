@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
+from spaces.networks.heads import NUM_ANCHORS
 from trials.data import Sample
 from trials.data.images.letterbox import fit_letterbox
 
@@ -40,7 +41,7 @@ def fit_anchors(
     *,
     input_hw: tuple[int, int],
     output_strides: Sequence[int],
-    num_anchors: int = 3,
+    num_anchors: int = NUM_ANCHORS,
     seed: int = 0,
 ) -> Anchors:
     """Fit anchors to a training split; the smallest belong to the finest stride.
@@ -83,12 +84,12 @@ def choose_anchors(network: nn.Module, samples: Sequence[Sample], *, input_hw: t
     """Return the anchors that a network's predictions refer to.
 
     Args:
-        network: With `output_strides`, and `has_anchors` unless it has some.
+        network: With `output_strides` and `has_anchors`.
         samples: The training split, to which anchors are fitted.
         input_hw: Height and width of the network's input, pixels.
     """
     strides: tuple[int, ...] = network.output_strides  # type: ignore[assignment]
-    if not getattr(network, "has_anchors", True):
+    if not network.has_anchors:
         return cell_anchors(strides)
     return fit_anchors(samples, input_hw=input_hw, output_strides=strides)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from spaces.networks.heads import NUM_ANCHORS
 from trials.data.batches import Batch
 from trials.data.images.letterbox import as_network_input
 from trials.scoring import DetectionScorer, Scores, without_tf32
@@ -115,14 +116,15 @@ def initialise_prediction_bias(
     num_classes: int,
     objects_per_image: float,
     input_hw: tuple[int, int],
-    num_anchors: int = 3,
+    num_anchors: int = NUM_ANCHORS,
 ) -> None:
     """Initialise the biases so that objectness and class scores start at their average.
 
     Convolutions without a bias, such as the paper's, and networks without `prediction_convs` are not changed.
 
     Args:
-        network: Its `prediction_convs` are the last convolutions, its `output_strides` their strides in pixels.
+        network: Its `prediction_convs` are the last convolutions, its `output_strides` their strides in pixels; with
+            `has_anchors`.
         num_classes: K.
         objects_per_image: Mean over the training split, above 0.
         input_hw: Height and width of the network's input, pixels.
@@ -138,7 +140,7 @@ def initialise_prediction_bias(
         num_cells = input_hw[0] * input_hw[1] / stride**2
         objectness = min(0.5, max(1e-4, objects_per_image / num_cells))
         with torch.no_grad():
-            if not getattr(network, "has_anchors", True):
+            if not network.has_anchors:
                 conv.bias.fill_(_logit(objectness / num_classes))
                 continue
             bias = conv.bias.view(num_anchors, 5 + num_classes)

@@ -91,8 +91,8 @@ def train_network(
     On a CPU the same seed, settings and initial weights give the same result.
 
     Args:
-        network: With `output_strides`, and `prediction_convs` where it has them; afterwards it holds the final weights, in
-            evaluation mode.
+        network: With `output_strides` and `has_anchors`, and `prediction_convs` where it has them; afterwards it holds the
+            final weights, in evaluation mode.
         dataset: Splits `train` and `val` are used.
         anchors: Of `choose_anchors` at `input_hw`.
         input_hw: Height and width of the network's input, pixels.

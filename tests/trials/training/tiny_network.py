@@ -11,6 +11,7 @@ class TinyNetwork(nn.Module):
     """Two output strides, 8 and 16, three anchors."""
 
     output_strides = STRIDES
+    has_anchors = True
 
     def __init__(self, num_classes: int, *, width: int = 16, has_bias: bool = True) -> None:
         super().__init__()

@@ -15,10 +15,10 @@ def choose_coding(network: nn.Module, settings: LossSettings) -> BoxCoding:
     """Return how a network's predictions encode boxes.
 
     Args:
-        network: With `has_anchors` unless it has some.
+        network: With `has_anchors`.
         settings: Its assignment decides the coding of predictions with anchors.
     """
-    return ASSIGNMENTS[settings.assignment].coding if getattr(network, "has_anchors", True) else "distances"
+    return ASSIGNMENTS[settings.assignment].coding if network.has_anchors else "distances"
 
 
 def choose_loss(
