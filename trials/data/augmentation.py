@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 from trials.data.images.letterbox import PAD_RGB, fit_letterbox
 
+SMALLEST_SIDE_PX = 2.0
+"""Pixels; objects with a shorter side in the network's input are not trained on."""
 _GREY = np.array([0.299, 0.587, 0.114])  # luma weights of ITU-R BT.601, as in JPEG
 _MIDDLE_LEVEL = 127.5
 _CALM_SCALE = 1 / 3
@@ -57,7 +59,7 @@ class AugmentSettings:
     """Most objects trained on in an image, drawn at random, of which the others are ignored; 0 for no limit."""
     min_visible: float = 0.15
     """An object is dropped if less than this share of its area stays inside, 0 to 1."""
-    min_side_px: float = 2.0
+    min_side_px: float = SMALLEST_SIDE_PX
     """An object is dropped if a side in the input is shorter than this, pixels."""
 
     def __post_init__(self) -> None:

@@ -15,6 +15,7 @@ from torch import nn
 
 from spaces.networks.heads import NUM_ANCHORS
 from trials.data import Sample
+from trials.data.augmentation import SMALLEST_SIDE_PX
 from trials.data.images.letterbox import fit_letterbox
 
 Anchors = tuple[tuple[tuple[float, float], ...], ...]
@@ -27,7 +28,6 @@ _STOCK_416 = np.array(
 )
 """YOLOv3's anchors for COCO at 416 px, by area."""
 _STOCK_SIZE = 416
-_SMALLEST_SIDE_PX = 2.0  # training drops smaller boxes too
 _MAX_BOXES = 4000  # more move the anchors by less than a pixel
 _SAME_IOU = 0.99  # boxes that overlap by more count as one size: what differs is rounding
 _NUM_STARTS = 8
@@ -100,7 +100,7 @@ def _box_sizes(samples: Sequence[Sample], input_hw: tuple[int, int]) -> _Sizes:
         boxes = sample.boxes[~sample.ignored].astype(np.float64)
         sizes.append((boxes[:, 2:] - boxes[:, :2]) * fit_letterbox(sample.size_hw, input_hw).scale)
     joined = np.concatenate(sizes)
-    usable: _Sizes = joined[(joined >= _SMALLEST_SIDE_PX).all(axis=1)]
+    usable: _Sizes = joined[(joined >= SMALLEST_SIDE_PX).all(axis=1)]
     return usable
 
 
@@ -146,7 +146,7 @@ def _refine(sizes: _Sizes, anchors: _Sizes, rng: np.random.Generator) -> _Sizes:
     best, best_fit = anchors, _mean_best_iou(sizes, anchors)
     for _ in range(_NUM_MUTATIONS):
         changed = rng.uniform(size=anchors.shape) < 0.3
-        tried = (best * np.exp(_MUTATION * rng.standard_normal(anchors.shape) * changed)).clip(min=_SMALLEST_SIDE_PX)
+        tried = (best * np.exp(_MUTATION * rng.standard_normal(anchors.shape) * changed)).clip(min=SMALLEST_SIDE_PX)
         fit = _mean_best_iou(sizes, tried)
         if fit > best_fit:
             best, best_fit = tried, fit
@@ -158,4 +158,4 @@ def _stock_anchors(sizes: _Sizes, count: int, *, input_hw: tuple[int, int]) -> _
     logs = [np.interp(places, range(len(_STOCK_416)), np.log(_STOCK_416[:, side])) for side in (0, 1)]
     stock = np.exp(np.stack(logs, axis=1))
     scale = np.exp(np.log(sizes).mean() - np.log(stock).mean()) if len(sizes) else max(input_hw) / _STOCK_SIZE
-    return (stock * scale).clip(min=_SMALLEST_SIDE_PX, max=input_hw[::-1])
+    return (stock * scale).clip(min=SMALLEST_SIDE_PX, max=input_hw[::-1])

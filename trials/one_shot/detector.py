@@ -15,15 +15,13 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from spaces import Architecture
 from spaces.networks.shared_weights import SharedWeights
+from trials.data.augmentation import SMALLEST_SIDE_PX
 from trials.data.batches import Batch
 from trials.data.images.letterbox import PAD_RGB, as_network_input
 from trials.one_shot.losses import Losses
 from trials.training.detection_module import split_targets
 from trials.training.kept_memory import keep_freed_memory
 from trials.training.mixed_convolutions import mix_convolutions
-
-_SMALLEST_SIDE_PX = 2.0
-"""Objects that a smaller image makes smaller are left out."""
 
 
 class OneShotDetector(LightningModule):
@@ -113,7 +111,7 @@ def shrink(batch: Batch, input_hw: tuple[int, int]) -> Batch:
     boxes = batch.boxes * scale + batch.boxes.new_tensor([left, top, left, top])
     boxes = boxes.clamp(boxes.new_zeros(4), boxes.new_tensor([*input_hw[::-1], *input_hw[::-1]]))
     sides = boxes[:, 2:] - boxes[:, :2]
-    kept = (sides >= _SMALLEST_SIDE_PX).all(dim=1) | (batch.ignored & (sides > 0).all(dim=1))
+    kept = (sides >= SMALLEST_SIDE_PX).all(dim=1) | (batch.ignored & (sides > 0).all(dim=1))
     return batch._replace(
         images=images.round().clamp(0, 255).to(torch.uint8),
         boxes=boxes[kept],
