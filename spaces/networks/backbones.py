@@ -107,10 +107,10 @@ def build_classifier(name: str, *, pretrained: bool = False) -> nn.Module:
     return model
 
 
-def take_norms_of_pytorch(name: str, network: nn.Module) -> None:
-    """Make a network with values that were trained with PyTorch's epsilon of batch norms give the same as there.
+def adapt_norm_variances(name: str, network: nn.Module) -> None:
+    """Adjust the variances of batch norms with TensorFlow's epsilon to weights that were trained with PyTorch's.
 
-    In the norms of a backbone that has TensorFlow's, the difference goes into the variance, in place; others stay.
+    With such weights the backbone then gives the same outputs. Variances change in place; other backbones stay as they are.
 
     Args:
         name: The backbone's.

@@ -36,7 +36,7 @@ class _Layout:
     """Where a value of a network lies in the shared ones."""
 
     group: str
-    """Values of other groups are others."""
+    """Values are shared within a group, never between groups."""
     out: tuple[Part, ...]
     """Parts of its first dimension."""
     into: tuple[Part, ...]
@@ -63,7 +63,7 @@ class SharedWeights(nn.Module):
     def network(self, architecture: Architecture) -> "SharedNetwork":
         """Return a network on the shared weights, for training: its gradients are theirs.
 
-        It normalises by the statistics of each batch; what norms keep of them is of no network in particular.
+        It normalises by each batch; the running statistics of its norms mix all networks and are not used.
         """
         channels, device = feature_channels(architecture), next(self.parameters()).device
         with torch.device("meta"):
@@ -76,7 +76,10 @@ class SharedWeights(nn.Module):
         return SharedNetwork(network.train(), dict(self._slices(network, architecture)))
 
     def extract(self, architecture: Architecture) -> YoloReT:
-        """Return a network with copies of the shared values; its norms' statistics are of no network in particular."""
+        """Return a network with copies of the shared values.
+
+        The running statistics of its norms mix all networks; they must be measured before it is used.
+        """
         network = build_network(architecture, num_classes=self.num_classes)
         with torch.no_grad():
             network.backbone.stem.load_state_dict(self.stem.state_dict())
@@ -142,7 +145,7 @@ def _take_up(
     channels: Mapping[int, int],
     num_classes: int,
 ) -> None:
-    """Take up a network's values, where none are shared yet."""
+    """Add those of a network's values that are not shared yet."""
     for name, value in network.named_parameters():
         for key, piece in _cut(value.detach(), _lay_out(name, value, architecture, channels, num_classes)):
             full = f"{_key(name)}/{key}"

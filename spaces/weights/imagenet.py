@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from spaces.architecture import Architecture
 from spaces.errors import YoloRetError
 from spaces.networks import YoloReT
-from spaces.networks.backbones import build_classifier, check_backbone, split_blocks, take_norms_of_pytorch
+from spaces.networks.backbones import adapt_norm_variances, build_classifier, check_backbone, split_blocks
 from spaces.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from spaces.scale_set import ArchitectureError
 from spaces.weights.published import ORIGIN, PUBLISHED, Published
@@ -85,7 +85,7 @@ def _fetch(backbone: str) -> tuple[nn.Module, Normalised | None]:
         model = _fill(backbone, _read_file(path, backbone), source=str(path))
         if published is not None and path.name == published.file:
             return model, published
-    take_norms_of_pytorch(backbone, model)
+    adapt_norm_variances(backbone, model)
     normalised: Normalised | None = timm.get_pretrained_cfg(backbone)
     return model, normalised
 

@@ -41,7 +41,7 @@ def measure_quietly(
 
 
 def alone(device: Device, lock: MeasurementLock) -> AbstractContextManager[None]:
-    """Return what keeps this machine quiet while a block measures; for a device elsewhere, what lets others measure here.
+    """Return a context that holds this machine's lock exclusively; for a device elsewhere, one that releases it.
 
     Args:
         device: Where the block measures.
