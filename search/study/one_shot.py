@@ -53,7 +53,7 @@ class SharedRecord:
     """What networks scored that were taken out untrained."""
     seconds: float
     """Of the training and these scores."""
-    losses: tuple[tuple[int, float], ...] = ()
+    losses: tuple[tuple[int, float], ...]
     """Epoch, from 1, and its mean loss."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class SharedRecord:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "SharedRecord":
         """Return what `to_dict` wrote."""
-        losses = tuple((epoch, loss) for epoch, loss in values.get("losses", ()))
+        losses = tuple((epoch, loss) for epoch, loss in values["losses"])
         return cls(prior=Prior.from_dict(values["prior"]), seconds=values["seconds"], losses=losses)
 
 

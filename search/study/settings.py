@@ -222,21 +222,13 @@ def to_train_settings(recorded: Mapping[str, Any]) -> TrainSettings:
         recorded: Read from JSON.
     """
     nested = {"loss": LossSettings, "aligned_loss": AlignedLossSettings, "augmentation": AugmentSettings}
-    values = _with_calm_epochs(recorded)
     return TrainSettings(
-        **{name: _restore(nested[name], value) if name in nested else value for name, value in values.items()}
+        **{name: _restore(nested[name], value) if name in nested else value for name, value in recorded.items()}
     )
 
 
 def _restore(kind: type[Any], recorded: Mapping[str, Any]) -> Any:
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in recorded.items()})
-
-
-def _with_calm_epochs(train: Mapping[str, Any]) -> dict[str, Any]:
-    """Return recorded training settings with `calm_epochs`, which versions before had as a share of the epochs, or not."""
-    values = dict(train)
-    share = values.pop("calm_share", 0.0)
-    return {**values, "calm_epochs": values.get("calm_epochs", round(share * values["epochs"]))}
 
 
 def _completed(fixed: Mapping[str, Any]) -> dict[str, Any]:

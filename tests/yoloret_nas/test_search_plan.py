@@ -180,20 +180,6 @@ def test_settings_that_are_newer_than_a_study_do_not_stop_it(tmp_path: Path, mon
     begin(plan(tmp_path / "runs", **options, budget=2))
 
 
-def test_calm_epochs_were_a_share_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    options: dict[str, Any] = {"space": str(tmp_path / "one.yaml"), "study": "old", "recipe": "modern", "epochs": 20}
-    (tmp_path / "one.yaml").write_text(ONE_BACKBONE)
-    begin(plan(tmp_path / "runs", **options))
-    study = optuna.load_study(study_name="old", storage=open_storage(tmp_path / "runs"))
-    recorded = study.user_attrs["settings"]
-    del recorded["train"]["calm_epochs"]
-    study.set_user_attr("settings", {**recorded, "train": {**recorded["train"], "calm_share": 0.5}})
-    again = plan(tmp_path / "runs", **options, budget=2)
-    assert again.settings.train.calm_epochs == 10
-    begin(again)
-
-
 def test_a_word_of_the_prior_names_no_study(tmp_path: Path) -> None:
     for word in ("none", "built-in"):
         with pytest.raises(OptionError, match=f"a study cannot be named '{word}', which --prior takes for a word"):
