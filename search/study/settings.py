@@ -141,10 +141,6 @@ class StudySettings(RunSettings):
         super().__post_init__()
         if self.budget < 1:
             raise StudyError(f"a budget of {self.budget} trials finds nothing", hint="give at least 1")
-        if self.inherit and self.one_shot:
-            raise StudyError(
-                "trials start from shared weights or from each other's", hint="give --one-shot or --inherit"
-            )
         if self.prior and self.sampler != "ehvi":
             raise StudyError(
                 f"sampler {self.sampler!r} takes no prior",

@@ -297,8 +297,6 @@ def test_what_cannot_share_weights_begins_no_study(
 ) -> None:
     with pytest.raises(SpaceError, match="has 2 backbones, and weights are shared within one only"):
         search(one_shot(space=SPACE))
-    with pytest.raises(StudyError, match="from shared weights or from each other's"):
-        one_shot(inherit=True)
 
 
 def test_a_study_becomes_one_shot_neither_before_nor_after_it_began(
