@@ -905,7 +905,8 @@ def test_an_export_that_cannot_be_is_refused(call: Call, exported: Path, copied_
     assert (exported / "metrics.json").stat().st_mtime_ns == before
     assert call(*base, "--out", exported, "--force").code == 0
     assert_refused(call(*base, "--trial", "7"), 2, "trial 7 is not a complete trial of the study")
-    assert_refused(call(*base, "--trial", "1", "--best"), 2, "--trial names one trial")
+    for other in (("--best",), ("--max-latency", "5ms")):
+        assert_refused(call(*base, "--trial", "1", *other), 2, "--trial names one trial; leave out --best")
     assert_refused(call(*base, "--max-latency", "0.0001ms"), 2, "no trial runs within 0.0001 ms")
     Path("file").write_text("")
     assert_refused(

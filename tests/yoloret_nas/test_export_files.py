@@ -241,18 +241,9 @@ def test_a_file_with_suppression_has_the_thresholds_asked_for(
     assert not Path("gone").exists()
 
 
-def test_the_knee_has_a_word(call: Call, base: tuple[object, ...], real_study: RealStudy) -> None:
-    knee = read_study(real_study.root, "real").summary.knee
-    assert knee is not None
-    assert f"trial {knee.number}:" in call(*base, "--knee", *QUICK, "--out", "knee").out
-    for other in (("--best",), ("--max-latency", "5ms"), ("--trial", "0")):
-        assert "names one trial" in call(*base, "--knee", *other, *QUICK, "--out", "gone").said
-
-
 def test_the_command_takes_the_knee_the_best_or_the_best_within_a_latency(call: Call, bent_study: Path) -> None:
     for words, number in (
         ((), 1),
-        (("--knee",), 1),
         (("--best",), 3),
         (("--max-latency", "10ms"), 0),
         (("--max-latency", "50ms"), 2),

@@ -54,7 +54,6 @@ class _Thresholds(click.ParamType["Suppression"]):
 @click.command()
 @click.option("--study", required=True, shell_complete=complete_study, help="Which study or training.")
 @click.option("--trial", type=click.IntRange(0), default=None, help="This trial.  [default: the knee of the front]")
-@click.option("--knee", is_flag=True, help="The knee of the front, as without this flag.")
 @click.option("--best", is_flag=True, help="The most accurate of the front.")
 @click.option(
     "--max-latency",
@@ -110,7 +109,6 @@ class _Thresholds(click.ParamType["Suppression"]):
 def export(
     study: str,
     trial: int | None,
-    knee: bool,
     best: bool,
     max_latency: float | None,
     refit: int | None,
@@ -136,9 +134,8 @@ def export(
     Before anything is written, the file is tried on the study's validation images: it must compute what PyTorch computes,
     and have the trial's AP.
     """
-    named = {"--trial": trial is not None, "--knee": knee, "--best or --max-latency": best or max_latency is not None}
-    if len(given := [words for words, is_given in named.items() if is_given]) > 1:
-        raise click.UsageError(f"{given[0]} names one trial; leave out {' and '.join(given[1:])}")
+    if trial is not None and (best or max_latency is not None):
+        raise click.UsageError("--trial names one trial; leave out --best or --max-latency")
     if data is not None and no_check and "int8" not in precision:
         raise click.UsageError("--data names images to try it on, or to calibrate INT8 with; leave out --no-check")
     is_typed = click.get_current_context().get_parameter_source("weights_dir") is ParameterSource.COMMANDLINE
