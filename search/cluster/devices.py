@@ -2,19 +2,19 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from search.cluster.connection import ClusterError, last_line
-from search.driver.devices import FIRST_PATIENCE_S, SpaceVerdict, measure_here
+from search.driver.devices import FIRST_PATIENCE_S, SpaceVerdict, judge_here, measure_here
 from search.driver.interruption import StopRequest
 from search.study.errors import ProposalStoppedError
 from search.study.settings import RunSettings, StudySettings
 from spaces import Architecture, YoloRetError
 from spaces.space import Space
 from trials.latency import DeviceAwayError, DeviceIdentity, Latency
-from trials.latency.compatibility import judge_of, judge_space
 from trials.latency.open_device import open_device
 from trials.trial_result import Measured
 
@@ -42,22 +42,12 @@ class Meter:
 
     def identity(self) -> DeviceIdentity:
         """Return what its latencies are valid for."""
-        device = open_device(self._device, patience_s=FIRST_PATIENCE_S)
-        try:
+        with closing(open_device(self._device, patience_s=FIRST_PATIENCE_S)) as device:
             return device.identity()
-        finally:
-            device.close()
 
     def judge(self, space: Space, *, num_classes: int) -> SpaceVerdict | None:
         """Ask the device's TensorRT about a space; None for a device without TensorRT."""
-        device = open_device(self._device)
-        try:
-            judge = judge_of(device)
-        finally:
-            device.close()
-        if judge is None:
-            return None
-        return SpaceVerdict(judge=str(judge), report=judge_space(space, judge, num_classes=num_classes))
+        return judge_here(space, self._device, num_classes=num_classes)
 
     def measure(self, architecture: Architecture, cache: str, *, num_classes: int) -> Measured | YoloRetError:
         """Measure a network; an error of the device or the network is returned, since a trial's end tells them apart.

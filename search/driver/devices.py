@@ -9,6 +9,7 @@ from typing import Protocol
 from search.driver.interruption import StopRequest, ended_by_user
 from search.study.settings import RunSettings, StudySettings
 from spaces import Architecture
+from spaces.space import Space
 from trials.latency import DeviceIdentity, Latency
 from trials.latency.cache import LatencyCache
 from trials.latency.compatibility import Report, judge_of, judge_space
@@ -75,11 +76,7 @@ class LocalDevices:
 
     def judge(self, settings: StudySettings, *, num_classes: int) -> SpaceVerdict | None:
         """Ask our tables, and the parser of an installed TensorRT."""
-        with closing(open_device(settings.device)) as device:
-            judge = judge_of(device)
-        if judge is None:
-            return None
-        return SpaceVerdict(judge=str(judge), report=judge_space(settings.space, judge, num_classes=num_classes))
+        return judge_here(settings.space, settings.device, num_classes=num_classes)
 
     def measure(
         self,
@@ -92,6 +89,24 @@ class LocalDevices:
         """Measure while this machine's trainings wait; who wants to end now ends it."""
         with ended_by_user(stop_requested):
             return measure_here(architecture, settings.device, settings.latency_cache, num_classes=num_classes).latency
+
+
+def judge_here(space: Space, device: str, *, num_classes: int) -> SpaceVerdict | None:
+    """Ask a device's TensorRT about a space, from this machine; None for a device without TensorRT.
+
+    Args:
+        space: Where architectures come from.
+        device: As the user typed it.
+        num_classes: Classes of the detector.
+
+    Raises:
+        DeviceError: the device cannot be used.
+    """
+    with closing(open_device(device)) as opened:
+        judge = judge_of(opened)
+    if judge is None:
+        return None
+    return SpaceVerdict(judge=str(judge), report=judge_space(space, judge, num_classes=num_classes))
 
 
 def measure_here(architecture: Architecture, device: str, cache: Path, *, num_classes: int) -> Measured:
