@@ -318,14 +318,11 @@ def find_trial_run(client: MlflowClient, study: str, study_id: str, number: int)
         study_id: Its own id.
         number: The trial's.
     """
-    experiment = find_experiment(client, study, study_id)
-    if experiment is None:
+    parent = _find_parent_run(client, study, study_id)
+    if parent is None:
         return None
-    parents = client.search_runs([experiment.experiment_id], _parent_query(study_id), max_results=1)
-    if not parents:
-        return None
-    query = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parents[0].info.run_id}' and tags.`{TRIAL_TAG}` = '{number}'"
-    return next(iter(client.search_runs([experiment.experiment_id], query, max_results=1)), None)
+    query = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent.info.run_id}' and tags.`{TRIAL_TAG}` = '{number}'"
+    return next(iter(client.search_runs([parent.info.experiment_id], query, max_results=1)), None)
 
 
 def log_report(root: Path, study: str, study_id: str, path: Path) -> bool:
@@ -339,13 +336,20 @@ def log_report(root: Path, study: str, study_id: str, path: Path) -> bool:
     """
     with naming_the_store(root):
         client = open_client(root)
-        experiment = find_experiment(client, study, study_id)
-        if experiment is None:
+        parent = _find_parent_run(client, study, study_id)
+        if parent is None:
             return False
-        runs = client.search_runs([experiment.experiment_id], _parent_query(study_id), max_results=1)
-        if runs:
-            client.log_artifact(runs[0].info.run_id, str(path))
-        return bool(runs)
+        client.log_artifact(parent.info.run_id, str(path))
+        return True
+
+
+def _find_parent_run(client: MlflowClient, study: str, study_id: str) -> Run | None:
+    """Return the run of a study itself; None where MLflow has none."""
+    experiment = find_experiment(client, study, study_id)
+    if experiment is None:
+        return None
+    found = client.search_runs([experiment.experiment_id], _parent_query(study_id), max_results=1)
+    return found[0] if found else None
 
 
 def _dataset_input(source: str, fingerprint: str) -> DatasetInput | None:
