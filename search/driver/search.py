@@ -116,8 +116,8 @@ class SearchWork:
         *,
         notice: Callable[[str], None],
         devices: Devices,
-        stop_requested: Callable[[], StopRequest] = lambda: "no",
-        workers: Callable[[], int] = lambda: 1,
+        stop_requested: Callable[[], StopRequest],
+        workers: Callable[[], int],
     ) -> None:
         self.settings = settings
         self._notice = notice

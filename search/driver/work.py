@@ -119,9 +119,9 @@ def to_request(
     *,
     study_id: str,
     device_key: str,
-    broken_images: tuple[str, ...] = (),
-    fingerprint: str = "",
-    num_classes: int = 0,
+    broken_images: tuple[str, ...],
+    fingerprint: str,
+    num_classes: int,
     train: TrainSettings,
 ) -> TrialRequest:
     """Return the request of one trial, without a limit of latency and with weights of its own.

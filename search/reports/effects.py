@@ -21,6 +21,8 @@ _AXES = tuple(axis for axis in AXES if axis not in ("backbone", "truncation", "n
 _MIN_TRIALS = 8
 """Fewer do not suffice for a dozen axes."""
 _PERCENTILES = (5, 95)
+_SEED = 0
+"""Of the draws from the posteriors."""
 
 _Value = tuple[str, str]
 """An axis and one of its values."""
@@ -50,12 +52,11 @@ class Effect:
         return self.ap_range[0] > 0 or self.ap_range[1] < 0
 
 
-def estimate_effects(records: Sequence[TrialRecord], *, seed: int = 0) -> list[Effect]:
+def estimate_effects(records: Sequence[TrialRecord]) -> list[Effect]:
     """Estimate the effects of every axis with at least two values, the most important axis for accuracy first.
 
     Args:
         records: A study's trials.
-        seed: Of the draws from the posteriors.
 
     Returns:
         The effects of the values that complete trials have; none where fewer than eight trials are complete.
@@ -68,7 +69,7 @@ def estimate_effects(records: Sequence[TrialRecord], *, seed: int = 0) -> list[E
         for record in records
         if record.result.latency is not None
     ]
-    on_ap, on_log_ms = _sample(complete, seed=seed), _sample(measured, seed=seed)
+    on_ap, on_log_ms = _sample(complete), _sample(measured)
     effects = [
         Effect(
             axis=axis,
@@ -86,7 +87,7 @@ def estimate_effects(records: Sequence[TrialRecord], *, seed: int = 0) -> list[E
     return sorted(effects, key=lambda effect: -weight[effect.axis])
 
 
-def _sample(trials: Sequence[tuple[Mapping[str, str], float]], *, seed: int) -> dict[_Value, FloatArray]:
+def _sample(trials: Sequence[tuple[Mapping[str, str], float]]) -> dict[_Value, FloatArray]:
     """Return the posterior's draws of the effect of each value, (draws,), for axes with at least two values."""
     columns: list[_Value] = []
     axes: list[int] = []
@@ -99,7 +100,7 @@ def _sample(trials: Sequence[tuple[Mapping[str, str], float]], *, seed: int) -> 
         return {}
     design = np.array([[float(choice[axis] == value) for axis, value in columns] for choice, _ in trials])
     targets = np.array([target for _, target in trials])
-    draws = sample_main_effects(design, targets, np.array(axes), seed=seed)
+    draws = sample_main_effects(design, targets, np.array(axes), seed=_SEED)
     return dict(zip(columns, draws.T, strict=True))
 
 

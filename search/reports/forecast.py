@@ -15,6 +15,10 @@ from spaces.space import Space
 
 _WORTH_IT = 0.005
 """Expected relative growth of the hypervolume by one more training below which more budget hardly pays."""
+_NUM_CANDIDATES = 5
+"""The most that a forecast has."""
+_SEED = 0
+"""Of the pool and of the fits' starting points."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +60,6 @@ def forecast(
     *,
     max_latency_ms: float | None = None,
     looked_up_ms: Mapping[str, float] | None = None,
-    count: int = 5,
-    seed: int = 0,
 ) -> Forecast:
     """Predict accuracy and latency over a pool of the study's space, and return the best candidates.
 
@@ -68,13 +70,11 @@ def forecast(
         space: Where its architectures come from.
         max_latency_ms: The study's limit, which its reference lies beyond; None for none.
         looked_up_ms: Latencies that were measured for proposals (`ReadStudy.looked_up_ms`).
-        count: The most candidates to return.
-        seed: Of the pool and of the fits' starting points.
     """
     if sum(record.point is not None for record in summary.records) < MIN_TRIALS or summary.hypervolume == 0:
         return Forecast(candidates=())
-    architectures = _candidates(summary, space, seed)
-    lookups, model = fit_accuracy(summary.records, architectures, looked_up_ms=looked_up_ms or {}, seed=seed)
+    architectures = _candidates(summary, space)
+    lookups, model = fit_accuracy(summary.records, architectures, looked_up_ms=looked_up_ms or {}, seed=_SEED)
     finished = model.finished_ap, model.finished_latency_ms
     whole = hypervolume(*finished, reference=summary.reference)
     if whole == 0:
@@ -92,15 +92,15 @@ def forecast(
             latency_ms=float(lookups.latency_ms[index]),
             gain=float(gain[index] / whole),
         )
-        for index in np.argsort(-gain)[:count]
+        for index in np.argsort(-gain)[:_NUM_CANDIDATES]
         if gain[index] > 0
     ]
     return Forecast(candidates=tuple(best))
 
 
-def _candidates(summary: Summary, space: Space, seed: int) -> list[Architecture]:
+def _candidates(summary: Summary, space: Space) -> list[Architecture]:
     """Return the tried architectures, a pool of the space and neighbours of the front, without repeats."""
     tried = [record.architecture for record in summary.records]
     front = [member.architecture for member in summary.front]
-    around = [near for one in front for near in draw_neighbours(space, one, random.Random(f"{seed}/{one.key}"))]
-    return list({one.key: one for one in (*tried, *draw_pool(space, seed), *around)}.values())
+    around = [near for one in front for near in draw_neighbours(space, one, random.Random(f"{_SEED}/{one.key}"))]
+    return list({one.key: one for one in (*tried, *draw_pool(space, _SEED), *around)}.values())

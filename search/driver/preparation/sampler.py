@@ -23,8 +23,8 @@ def make_sampler(
     devices: Devices,
     on_look_up: Callable[[float], None],
     notice: Callable[[str], None],
-    stop_requested: Callable[[], StopRequest] = lambda: "no",
-    workers: Callable[[], int] = lambda: 1,
+    stop_requested: Callable[[], StopRequest],
+    workers: Callable[[], int],
 ) -> BaseSampler:
     """Return the study's sampler.
 
