@@ -68,7 +68,7 @@ class StudyReport:
             )
         if not self.forecast.candidates:
             return "the trials predict no network that would improve the front"
-        late = 1 - curve[-1 - len(curve) // 4] / curve[-1] if curve[-1] else 0.0
+        late = 1 - curve[-1 - len(curve) // 4] / curve[-1]
         best = self.forecast.candidates[0].gain
         past = f"the last quarter of the trials added {late:.1%} to the hypervolume"
         ahead = f"the most promising candidate is expected to add {best:.1%}"
