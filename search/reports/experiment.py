@@ -8,6 +8,7 @@ from statistics import mean, stdev
 import numpy as np
 
 from search.front.record import TrialRecord
+from search.reports.front_plot import CLEAR, ESTIMATE, FRONT
 from search.reports.picture import new_figure, save_figure
 from search.reports.table import write_csv
 
@@ -69,10 +70,10 @@ def draw_steps(rows: Sequence[Row], path: Path, *, title: str) -> None:
     figure, (upper, lower) = new_figure(2, height=7.4)
     places = range(len(rows))
     spreads = [row.spread_ap or 0.0 for row in rows]
-    upper.bar(places, [row.mean_ap for row in rows], yerr=spreads, color="#4c78a8", capsize=4 if any(spreads) else 0)
-    lower.bar(places, [row.latency_ms for row in rows], color="#d1495b")
+    upper.bar(places, [row.mean_ap for row in rows], yerr=spreads, color=CLEAR, capsize=4 if any(spreads) else 0)
+    lower.bar(places, [row.latency_ms for row in rows], color=FRONT)
     for place, row in zip(places, rows, strict=True):
-        upper.plot([place] * len(row.ap), row.ap, "o", color="#1f2d3d", markersize=3)
+        upper.plot([place] * len(row.ap), row.ap, "o", color=ESTIMATE, markersize=3)
         for axes, text in ((upper, f"{row.mean_ap:.3f}"), (lower, f"{row.latency_ms:.2f}")):
             style = {"xytext": (0, 4), "textcoords": "offset points", "ha": "center", "color": "white"}
             axes.annotate(text, (place, 0), **style)
@@ -90,10 +91,10 @@ def draw_curve(rows: Sequence[Row], path: Path, *, title: str, axis: str) -> Non
     places = list(range(len(rows)))
     means, spreads = [row.mean_ap for row in rows], [row.spread_ap or 0.0 for row in rows]
     low, high = np.subtract(means, spreads), np.add(means, spreads)
-    axes.fill_between(places, low, high, color="#4c78a8", alpha=0.25, label="± one standard deviation")
-    axes.plot(places, means, "o-", color="#4c78a8", label="mean of the seeds")
+    axes.fill_between(places, low, high, color=CLEAR, alpha=0.25, label="± one standard deviation")
+    axes.plot(places, means, "o-", color=CLEAR, label="mean of the seeds")
     for place, row in zip(places, rows, strict=True):
-        axes.plot([place] * len(row.ap), row.ap, ".", color="#1f2d3d", markersize=4)
+        axes.plot([place] * len(row.ap), row.ap, ".", color=ESTIMATE, markersize=4)
     axes.set_xticks(places, [row.label for row in rows])
     axes.set_xlabel(axis)
     axes.set_ylabel("AP@[.5:.95]")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.front.summary import Summary
-from search.reports.front_plot import scored_words
+from search.reports.front_plot import ESTIMATE, FRONT, OTHERS, STOPPED, scored_words
 from trials.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -27,26 +27,26 @@ def draw_front(summary: Summary, path: Path, *, title: str, marked: int | None =
     figure, (axes,) = new_figure(1, height=5)
     members = summary.front
     dominated = [one.point for one in summary.records if one.point and one not in members]
-    axes.scatter([ms for _, ms in dominated], [ap for ap, _ in dominated], s=22, color="#9aa5b1", label="complete")
+    axes.scatter([ms for _, ms in dominated], [ap for ap, _ in dominated], s=22, color=OTHERS, label="complete")
     front = [(one, (summary.compared_ap(one), one.point[1])) for one in members if one.point]
     if front:
         latencies, aps = [point[1] for _, point in front], [point[0] for _, point in front]
-        axes.step(latencies, aps, where="post", color="#d1495b", linewidth=1.5, zorder=2)
-        axes.scatter(latencies, aps, s=42, color="#d1495b", zorder=3, label=scored_words(summary))
+        axes.step(latencies, aps, where="post", color=FRONT, linewidth=1.5, zorder=2)
+        axes.scatter(latencies, aps, s=42, color=FRONT, zorder=3, label=scored_words(summary))
     if summary.estimates:
         estimates = [summary.estimates[record.number] for record in members]
         errors = [[e.ap - e.ap_range[0] for e in estimates], [e.ap_range[1] - e.ap for e in estimates]]
-        bars = {"fmt": "_", "color": "#1f2933", "markersize": 7, "elinewidth": 1, "zorder": 4}
+        bars = {"fmt": "_", "color": ESTIMATE, "markersize": 7, "elinewidth": 1, "zorder": 4}
         axes.errorbar(latencies, [e.ap for e in estimates], yerr=errors, label="front, estimated (5–95 %)", **bars)
     on_front = {one.number: point for one, point in front}
     ring = [on_front.get(one.number, one.point) for one in summary.records if one.number == marked and one.point]
     if ring:
-        style = {"s": 190, "facecolors": "none", "edgecolors": "#1f2933", "linewidths": 1.5, "zorder": 5}
+        style = {"s": 190, "facecolors": "none", "edgecolors": ESTIMATE, "linewidths": 1.5, "zorder": 5}
         axes.scatter([ring[0][1]], [ring[0][0]], label=f"trial {marked}", **style)
     pruned = [one.result for one in summary.records if one.result.state == "pruned"]
     stopped = [(result.latency.median_ms, result.ap or 0.0) for result in pruned if result.latency]
     if stopped:
-        style = {"s": 22, "marker": "x", "linewidths": 1, "color": "#c9b458"}
+        style = {"s": 22, "marker": "x", "linewidths": 1, "color": STOPPED}
         axes.scatter(*zip(*stopped, strict=True), label="pruned (AP when stopped)", **style)
     axes.set_xlabel("latency, median (ms)")
     axes.set_ylabel("AP@[.5:.95]")
