@@ -16,7 +16,7 @@ from search.front.summary import Summary
 from search.study.data_record import recorded_fingerprint
 from search.study.device_record import check_device, describe_device
 from search.study.errors import StorageError, StudyError, naming_damage
-from search.study.read_study import EXPERIMENT_FILE, ReadStudy
+from search.study.read_study import EXPERIMENT_FILE, ReadStudy, read_study
 from search.study.settings import RunSettings, differences, fixed_training, to_train_settings
 from spaces import Architecture
 from trials.latency import DeviceIdentity
@@ -89,6 +89,16 @@ def read_experiment(root: Path, name: str) -> ReadStudy | None:
         return None
     with naming_damage(path, "an experiment"):
         return _read(root, name, read_json(path, hint=_DAMAGED))
+
+
+def read_study_or_experiment(root: Path, name: str) -> ReadStudy:
+    """Read the study or the experiment that has a name.
+
+    Raises:
+        StudyError: there is neither, it never started, or its file is damaged.
+        DamagedFileError: it, or the file of a trial's result, is no JSON.
+    """
+    return read_experiment(root, name) or read_study(root, name)
 
 
 def _read(root: Path, name: str, book: dict[str, Any]) -> ReadStudy:

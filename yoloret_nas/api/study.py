@@ -14,8 +14,8 @@ from search.reports.front_plot import plot_front
 from search.reports.table import record_rows
 from search.strategy.accuracy.estimates import with_estimates
 from search.study.errors import StudyError
-from search.study.experiment import read_experiment
-from search.study.read_study import ReadStudy, read_study
+from search.study.experiment import read_experiment, read_study_or_experiment
+from search.study.read_study import ReadStudy
 from search.study.refit import read_refit
 from search.study.selection import select_trial
 from spaces.counted import counted
@@ -197,4 +197,4 @@ def open_study(name: str, *, dir: str | Path = "runs") -> Study:
         StudyError: there is none, or it has not started; names the existing ones.
     """
     root = Path(dir).expanduser()
-    return Study(read_experiment(root, name) or read_study(root, name))
+    return Study(read_study_or_experiment(root, name))

@@ -6,8 +6,7 @@ from typing import TypedDict, Unpack, get_args
 
 from search.front.record import TrialRecord, trial_folder
 from search.study.errors import StudyError
-from search.study.experiment import read_experiment
-from search.study.read_study import read_study
+from search.study.experiment import read_study_or_experiment
 from spaces import Architecture
 from trials.latency import Latency
 from trials.onnx.suppressed import Suppression
@@ -134,7 +133,7 @@ class Trial:
         """
         if self._record.point is None:
             raise StudyError(f"trial {self.number} of {self.study} is {self.state}: {self.reason}")
-        opened = read_experiment(self._root, self.study) or read_study(self._root, self.study)
+        opened = read_study_or_experiment(self._root, self.study)
         return write_export(
             opened,
             self._record,

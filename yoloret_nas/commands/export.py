@@ -142,9 +142,8 @@ def export(
     if is_typed and refit is None:  # a project file may name it for other commands
         raise click.UsageError("--weights-dir is of a full training before the export; add --refit EPOCHS")
     from search.strategy.accuracy.estimates import with_estimates
-    from search.study.experiment import read_experiment
+    from search.study.experiment import read_study_or_experiment
     from search.study.next_command import trial_commands
-    from search.study.read_study import read_study
     from search.study.refit import read_refit
     from search.study.selection import select_trial
     from yoloret_nas.api.write_export import write_export
@@ -163,7 +162,7 @@ def export(
         is_measured=not no_measure,
         replace=force,
     )
-    opened = read_experiment(root, study) or read_study(root, study)
+    opened = read_study_or_experiment(root, study)
     record = select_trial(with_estimates(opened.summary), number=trial, best=best, max_latency_ms=max_latency)
     found = read_refit(opened) if refit is None else None
     for again in found.retrained if found else ():

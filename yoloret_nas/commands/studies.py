@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 @click.option("--dir", "root", type=UserPath(), default=Path("runs"), help="Folder of the studies.")
 def studies(as_json: bool, root: Path) -> None:
     """List the studies and trainings in a folder: their state, trials, front, best network, device and data."""
-    from search.study.experiment import read_experiment
+    from search.study.experiment import read_study_or_experiment
     from search.study.lock import is_driven
-    from search.study.read_study import experiment_names, read_study, study_names
+    from search.study.read_study import experiment_names, study_names
     from spaces import YoloRetError
 
     names = study_names(root) + experiment_names(root)
@@ -32,7 +32,7 @@ def studies(as_json: bool, root: Path) -> None:
     for name in names:
         try:
             is_running = is_driven(root / name)  # before it is read: it may end meanwhile
-            rows.append(_row(read_experiment(root, name) or read_study(root, name), is_running=is_running))
+            rows.append(_row(read_study_or_experiment(root, name), is_running=is_running))
         except YoloRetError as error:  # begun and never started, damaged, or of a space that is refused by now
             unread.append(error.message)
     if as_json:
