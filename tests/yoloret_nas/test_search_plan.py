@@ -14,7 +14,7 @@ from search.study.database.storage import open_storage
 from search.study.errors import StudyError
 from tests.search.driver.scripted import RecordingView, ScriptedExecutor
 from yoloret_nas.api.search_plan import SearchPlan, _announce, plan_search
-from yoloret_nas.options.search import SearchOptions, study_name
+from yoloret_nas.options.search import ClusterOptions, SearchOptions, study_name
 from yoloret_nas.options.values import OptionError
 from yoloret_nas.workers import LocalWorkers
 
@@ -27,6 +27,7 @@ def plan(folder: Path, **options: Any) -> SearchPlan:
         "also_measure": (),
         "max_latency": 999.0,
         "space": None,
+        "aspect": None,
         "study": None,
         "epochs": 1,
         "recipe": None,
@@ -35,11 +36,15 @@ def plan(folder: Path, **options: Any) -> SearchPlan:
         "sampler": "ehvi",
         "seed": 0,
         "workers": 1,
+        "cluster": ClusterOptions(),
         "prune": True,
         "inherit": False,
+        "one_shot": False,
+        "prior": (),
         "refit": None,
         "repeats": 0,
         "skip_broken": False,
+        "accept_changed_data": False,
         "keep": None,
         "dir": folder,
     }

@@ -512,10 +512,12 @@ def test_trainings_that_an_earlier_version_began_go_on_with_its_recipe(tmp_path:
         epochs=20,
         batch_size=None,
         input_size=None,
+        aspect=None,
         weights="random",
         weights_dir=None,
         precision="fp32",
         skip_broken=False,
+        accept_changed_data=False,
         root=tmp_path,
     )
     settings = to_settings("old", options)

@@ -80,7 +80,7 @@ class SearchOptions:
     max_latency: float | None
     """In milliseconds."""
     space: str | None
-    aspect: str | None = None
+    aspect: str | None
     study: str | None
     epochs: int | None
     recipe: "RecipeName | None"
@@ -89,16 +89,16 @@ class SearchOptions:
     sampler: "SamplerName"
     seed: int
     workers: int | None
-    cluster: ClusterOptions = ClusterOptions()
+    cluster: ClusterOptions
     prune: bool
     inherit: bool
-    one_shot: bool = False
-    prior: Sequence[str] = ()
+    one_shot: bool
+    prior: Sequence[str]
     """Empty for what the study began with; for a new one, what comes with the tool."""
     refit: int | None
     repeats: int
     skip_broken: bool
-    accept_changed_data: bool = False
+    accept_changed_data: bool
     keep: "Keep | None"
     dir: Path
 

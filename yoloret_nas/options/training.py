@@ -41,12 +41,12 @@ class TrainingOptions:
     epochs: int | None
     batch_size: int | None
     input_size: int | None
-    aspect: str | None = None
+    aspect: str | None
     weights: Literal["auto", "imagenet", "random"]
     weights_dir: Path | None
     precision: "Precision"
     skip_broken: bool
-    accept_changed_data: bool = False
+    accept_changed_data: bool
     root: Path
 
     def __post_init__(self) -> None:
