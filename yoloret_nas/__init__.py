@@ -58,7 +58,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from yoloret_nas.library_settings import quiet_libraries
-    from yoloret_nas.packages import why_shadowed
+    from yoloret_nas.shadowed_packages import why_shadowed
 
     if reason := why_shadowed():
         raise ImportError(reason)

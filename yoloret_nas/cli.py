@@ -17,8 +17,8 @@ from typing import Any
 import click
 
 from yoloret_nas.library_settings import quiet_libraries, take_all_letters
-from yoloret_nas.packages import why_shadowed
 from yoloret_nas.project_file import PROJECT_FILE, ProjectFileError, defaults_of, reached_by, read_project_file
+from yoloret_nas.shadowed_packages import why_shadowed
 from yoloret_nas.terminal.colour import coloured
 from yoloret_nas.terminal.hang_up import drop_terminal
 

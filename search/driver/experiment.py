@@ -11,7 +11,7 @@ from search.driver.devices import Devices, LocalDevices
 from search.driver.driver import RunResult
 from search.driver.executor import Executor
 from search.driver.interruption import StopRequest
-from search.driver.opening import Opened, open_and_drive
+from search.driver.open_and_drive import Opened, open_and_drive
 from search.driver.view import View
 from search.driver.work import Proposal, in_one_format, to_request
 from search.front.record import TrialRecord

@@ -10,7 +10,7 @@ from search.driver.devices import Devices, LocalDevices
 from search.driver.driver import RunResult
 from search.driver.executor import Executor
 from search.driver.interruption import StopRequest
-from search.driver.opening import Opened, open_and_drive
+from search.driver.open_and_drive import Opened, open_and_drive
 from search.driver.preparation.available_weights import with_available_weights
 from search.driver.preparation.input_aspect import with_input_aspect
 from search.driver.preparation.one_shot_preparation import OneShotPreparation

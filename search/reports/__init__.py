@@ -5,11 +5,11 @@
 """
 
 from search.reports.estimate_words import estimate_words
-from search.reports.files import write_reports
 from search.reports.front_page import write_front_page
 from search.reports.front_plot import plot_front
 from search.reports.report import WORK_NOTE, StudyReport, make_report
 from search.reports.report_page import write_report_page
+from search.reports.write_front import write_reports
 
 __all__ = [
     "WORK_NOTE",

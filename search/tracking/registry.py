@@ -10,7 +10,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from search.study.errors import StudyError
-from search.tracking.packages import as_requirements
+from search.tracking.package_versions import as_requirements
 from search.tracking.runs import find_trial_run
 from search.tracking.store import naming_the_store, open_client, tracking_uri
 from trials.scratch import temporary_folder

@@ -66,6 +66,6 @@ def device(monkeypatch: pytest.MonkeyPatch) -> StandInDevice:
 def tracking(monkeypatch: pytest.MonkeyPatch) -> Runs:
     """What the searches of the test write to MLflow, replaced by a stand-in; with the picture, it costs the most."""
     runs = Runs()
-    monkeypatch.setattr("search.reports.files.draw_front", lambda summary, path, *, title: path.touch())
-    monkeypatch.setattr("search.driver.opening.Tracking", lambda settings, **_: RecordingTracking(runs))
+    monkeypatch.setattr("search.reports.write_front.draw_front", lambda summary, path, *, title: path.touch())
+    monkeypatch.setattr("search.driver.open_and_drive.Tracking", lambda settings, **_: RecordingTracking(runs))
     return runs

@@ -57,7 +57,7 @@ from trials.onnx.decoded import Decoded
 from trials.processes import identify
 from trials.scratch import scratch_prefix
 from trials.training import RECIPES, RecipeName, read_checkpoint
-from yoloret_nas.api.beforehand import check_writable
+from yoloret_nas.api.preconditions import check_writable
 from yoloret_nas.cli import COMMANDS, EXAMPLES, cli
 from yoloret_nas.commands.search import _where_time_went, _why_exhausted
 from yoloret_nas.commands.ui import _reached_as, _serve

@@ -17,7 +17,7 @@ from spaces.counted import counted
 from spaces.weights import WeightsError, why_unavailable
 from trials.scratch import scratch_folder, temporary_files_in
 from trials.training import TrainingError
-from yoloret_nas.api.beforehand import check_devices, check_writable
+from yoloret_nas.api.preconditions import check_devices, check_writable
 from yoloret_nas.options.data import data_name, fetch_data
 from yoloret_nas.options.recipe import as_begun, choose_training
 from yoloret_nas.options.search import ClusterOptions

@@ -17,7 +17,7 @@ from spaces.named_spaces import open_space
 from trials.one_shot.sandwich import check_one_backbone
 from trials.scratch import scratch_folder, temporary_files_in
 from trials.training import TrainSettings
-from yoloret_nas.api.beforehand import check_devices, check_writable
+from yoloret_nas.api.preconditions import check_devices, check_writable
 from yoloret_nas.api.refit import refit
 from yoloret_nas.options.data import fetch_data, is_generated
 from yoloret_nas.options.recipe import as_begun, choose_training

@@ -848,7 +848,7 @@ def test_a_second_driver_is_refused_with_the_first_one_s_process(
 def test_a_driver_on_another_host_is_told_though_the_folder_is_not_locked_between_hosts(
     settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.driver.opening.driver_lock", lambda folder: contextlib.nullcontext())
+    monkeypatch.setattr("search.driver.open_and_drive.driver_lock", lambda folder: contextlib.nullcontext())
     monkeypatch.setattr("search.study.database.lease.BEAT_S", 0.01)
     refused: list[str] = []
 
@@ -872,7 +872,7 @@ def test_a_driver_that_another_host_passed_over_changes_the_study_no_more(
     settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was suspended for too long, and wakes up."""
-    monkeypatch.setattr("search.driver.opening.driver_lock", lambda folder: contextlib.nullcontext())
+    monkeypatch.setattr("search.driver.open_and_drive.driver_lock", lambda folder: contextlib.nullcontext())
     monkeypatch.setattr("search.study.database.lease.PATIENCE_S", 0.0)
 
     def search_elsewhere(request: TrialRequest) -> Generator[Event, bool | None, None]:

@@ -13,7 +13,7 @@ from search.driver.search import run_search
 from search.front.estimate import Estimate
 from search.front.record import TrialRecord
 from search.front.summary import Summary
-from search.reports.files import write_reports
+from search.reports.write_front import write_reports
 from search.study.errors import StudyError
 from search.study.experiment import ExperimentSettings
 from search.study.settings import RunSettings

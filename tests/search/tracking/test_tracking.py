@@ -70,7 +70,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     found.is_free.set()
     monkeypatch.setattr(runs, "open_client", found.open)
     monkeypatch.setattr(tracking, "_RETRY_S", 0.01)
-    monkeypatch.setattr("search.reports.files.draw_front", lambda summary, path, *, title: path.touch())
+    monkeypatch.setattr("search.reports.write_front.draw_front", lambda summary, path, *, title: path.touch())
     yield found
     found.is_free.set()
 

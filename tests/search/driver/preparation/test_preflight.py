@@ -40,7 +40,9 @@ def test_a_refused_space_names_the_choice_and_leaves_no_study(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     judged()
-    monkeypatch.setattr("search.driver.opening.create_stores", lambda root: pytest.fail("nothing is recorded yet"))
+    monkeypatch.setattr(
+        "search.driver.open_and_drive.create_stores", lambda root: pytest.fail("nothing is recorded yet")
+    )
     with pytest.raises(SpaceError) as caught:
         _search(settings())
     assert caught.value.message.startswith(

@@ -1,6 +1,6 @@
 from importlib.metadata import version
 
-from search.tracking.packages import as_requirements, describe_versions
+from search.tracking.package_versions import as_requirements, describe_versions
 
 
 def test_what_is_not_installed_as_a_package_is_said_and_no_error() -> None:

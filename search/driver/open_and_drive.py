@@ -20,7 +20,7 @@ from search.study.database.storage import named_storage_errors, open_storage
 from search.study.lock import creation_lock, driver_lock
 from search.study.settings import RunSettings
 from search.tracking.git_state import describe_git
-from search.tracking.packages import describe_versions
+from search.tracking.package_versions import describe_versions
 from search.tracking.store import create_store
 from search.tracking.tracking import Tracking
 from spaces.counted import counted

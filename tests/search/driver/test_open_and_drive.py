@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import Engine, event
 
-from search.driver.opening import create_stores
+from search.driver.open_and_drive import create_stores
 from search.driver.search import run_search
 from search.study.database.storage import optuna_path
 from search.study.errors import StorageError

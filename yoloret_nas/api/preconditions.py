@@ -1,4 +1,4 @@
-"""What is refused before data are fetched and anything is trained."""
+"""Checks that run before data are fetched and anything is trained."""
 
 from collections.abc import Sequence
 from pathlib import Path
