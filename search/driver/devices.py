@@ -86,7 +86,7 @@ class LocalDevices:
         num_classes: int,
         stop_requested: Callable[[], StopRequest] = lambda: "no",
     ) -> Latency:
-        """Measure while this machine's trainings wait; who wants to end now ends it."""
+        """Measure while this machine's trainings wait; an interrupt that ends the run at once also ends the measurement."""
         with ended_by_user(stop_requested):
             return measure_here(architecture, settings.device, settings.latency_cache, num_classes=num_classes).latency
 

@@ -104,7 +104,7 @@ def fetch_data(data: str, console: "Console") -> None:
 
 
 def showing_check(console: "Console") -> AbstractContextManager[ReportImages]:
-    """Give what shows how many images are decoded, as `showing_images` does."""
+    """Show how many images are decoded while the block runs, as `showing_images` does."""
     return showing_images(console, "decoding", purpose="once, to find broken ones")
 
 
@@ -112,7 +112,7 @@ def showing_check(console: "Console") -> AbstractContextManager[ReportImages]:
 def showing_images(
     console: "Console", verb: str, *, purpose: str = "", noun: str = "image(s)"
 ) -> Iterator[ReportImages]:
-    """Give what shows how many images are done: a progress bar on a terminal, else one line on the error stream."""
+    """Show how many images are done while the block runs: a progress bar on a terminal, else a line on the error stream."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     plural = counted(2, noun).removeprefix("2 ")

@@ -81,4 +81,4 @@ class ApScale:
 
 
 SCALES = tuple(ApScale(power=power) for power in (0.5, 0.0, 1.0, 2.0))
-"""Those that are compared; first the one for few observations, which is far from none of the others."""
+"""The scales to choose from; the first, in the middle of the others, is used where observations are few."""
