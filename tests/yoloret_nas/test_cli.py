@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -240,6 +240,24 @@ def test_bad_input_is_one_clear_message(
     call: Call, played: ScriptedExecutor, arguments: str, code: int, message: str
 ) -> None:
     assert_refused(call(*arguments.split()), code, re.escape(message))
+    assert played.started == []
+
+
+@pytest.mark.parametrize(("command", "word"), [("search --data secret", "data"), ("data secret", "dataset")])
+def test_data_that_this_user_may_not_read_are_named(
+    call: Call, played: ScriptedExecutor, monkeypatch: pytest.MonkeyPatch, command: str, word: str
+) -> None:
+    def refusing(ask: Callable[[Path], bool]) -> Callable[[Path], bool]:
+        def refuse(path: Path) -> bool:
+            if path.name == "secret":
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return ask(path)
+
+        return refuse
+
+    for question in (Path.exists, Path.is_dir):
+        monkeypatch.setattr(Path, question.__name__, refusing(question))
+    assert_refused(call(*command.split()), 2, f"{word} 'secret' cannot be read: Permission denied")
     assert played.started == []
 
 

@@ -61,13 +61,22 @@ def open_dataset(spec: str, *, on_broken: OnBroken = "stop", scored: str | None 
             training images, so that its only annotation file is for training whatever split its name is of.
 
     Raises:
-        DatasetError: The path is missing or of an unknown format, a split is empty or the training split missing, or an
-            item is broken.
+        DatasetError: The path is missing, may not be read or is of an unknown format, a split is empty or the training split
+            missing, or an item is broken.
     """
     if is_shapes_spec(spec):
         return make_shapes(parse_shapes(spec))
     if spec in KNOWN:
         return open_known(spec, on_broken=on_broken, scored=scored)
+    try:
+        return _open_path(spec, on_broken=on_broken, scored=scored)
+    except OSError as error:  # of a folder or file that this user may not read, for example
+        what = f"{error.strerror}: {error.filename}" if error.filename else str(error)
+        hint = "check that this user may read all of it, and that its disk works"
+        raise DatasetError(f"dataset {spec!r} cannot be read: {what}", hint=hint) from error
+
+
+def _open_path(spec: str, *, on_broken: OnBroken, scored: str | None) -> Dataset:
     path = Path(spec).expanduser()
     if not path.exists():
         raise DatasetError(

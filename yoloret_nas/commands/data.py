@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -110,7 +111,8 @@ def _place_picture(out: Path | None, source: Path | None) -> Path:
     from yoloret_nas.options.values import OptionError, why_not_writable
 
     place = out or Path(_PICTURE)
-    folder = source if source is None or source.is_dir() else source.parent
+    # Not by pathlib, which raises where a folder above may not be entered: opening the dataset says so.
+    folder = source if source is None or os.path.isdir(source) else source.parent
     is_inside = folder is not None and place.resolve().is_relative_to(folder.resolve())
     if out is None:
         return data_home() / _PICTURE if is_inside or why_not_writable(place.parent) else place

@@ -31,12 +31,17 @@ def check_data(data: str) -> str:
     """Return the data as the user gave it, in normal form.
 
     Raises:
-        OptionError: the path does not exist.
+        OptionError: the path does not exist, or this user may not look there.
     """
     if is_word(data):
         return data
     path = Path(data).expanduser()
-    if not path.exists():
+    try:
+        is_there = path.exists()
+    except OSError as error:
+        hint = "check that this user may read all of it"
+        raise OptionError(f"data {data!r} cannot be read: {error.strerror}", hint=hint) from error
+    if not is_there:
         raise OptionError(
             f"data {data!r} does not exist",
             hint="use a folder, an annotation file, voc, coco, or 'shapes' for a generated dataset",

@@ -1,5 +1,6 @@
 """A node's dataset: the driver's path where the node has the same files, else a copy."""
 
+import errno
 import io
 import json
 import tarfile
@@ -75,7 +76,7 @@ def test_the_driver_s_path_is_used_where_the_data_are_the_same(coco: Callable[[s
 
 
 @pytest.mark.parametrize("named", ["", "labels.json"])
-@pytest.mark.parametrize("there", ["nothing", "other data"])
+@pytest.mark.parametrize("there", ["nothing", "other data", "forbidden"])
 def test_a_node_without_the_data_takes_one_copy(
     named: str, there: str, coco: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,6 +87,14 @@ def test_a_node_without_the_data_takes_one_copy(
     parts = list(chunks)
     assert len(parts) > 2
     elsewhere = folder.rename(folder.with_name("the driver's"))
+    exists = Path.exists
+
+    def look(path: Path) -> bool:
+        if there == "forbidden" and str(path) == request.dataset:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return exists(path)
+
+    monkeypatch.setattr(Path, "exists", look)
     if there == "other data":
         other = coco("data")
         (other / "labels.json").write_text((other / "labels.json").read_text().replace("cat", "dog"))

@@ -1,3 +1,4 @@
+import errno
 import os
 import re
 from pathlib import Path
@@ -12,6 +13,34 @@ def test_missing_path() -> None:
     with pytest.raises(DatasetError, match="dataset '/no/such/place' does not exist") as caught:
         open_dataset("/no/such/place")
     assert "shapes" in caught.value.hint
+
+
+@pytest.mark.parametrize("question", ["exists", "is_file"])
+def test_what_this_user_may_not_read_is_named(write_voc, monkeypatch: pytest.MonkeyPatch, question: str) -> None:
+    """Up to Python 3.13, pathlib raises where a folder above may not be searched."""
+    root = write_voc({"a": [("cat", 1, 1, 9, 9)], "b": []}, splits={"train": ["a"], "val": ["b"]})
+
+    def refuse(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, question, refuse)
+    with pytest.raises(DatasetError, match=rf"^dataset '{root}' cannot be read: Permission denied: {root}\n"):
+        open_dataset(str(root))
+
+
+def test_a_folder_below_that_this_user_may_not_enter_is_named(write_voc, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_voc({"a": [("cat", 1, 1, 9, 9)], "b": []}, splits={"train": ["a"], "val": ["b"]})
+    (root / "private").mkdir()
+    scandir, is_file = os.scandir, Path.is_file
+
+    def refuse(path: Path) -> None:
+        if "private" in (path.name, path.parent.name):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", lambda path: refuse(path) or scandir(path))
+    monkeypatch.setattr(Path, "is_file", lambda path: refuse(path) or is_file(path))
+    with pytest.raises(DatasetError, match=rf"^{root}/private: the folder cannot be read: Permission denied$"):
+        open_dataset(str(root))
 
 
 def test_empty_folder(tmp_path: Path) -> None:

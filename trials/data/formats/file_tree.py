@@ -287,7 +287,8 @@ def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
 
 def _is_of_programs(folder: Path) -> bool:
     """Return whether programs keep files there, pictures among them: this tool's searches (usually runs/), or Python's."""
-    return (folder / "latency.db").is_file() or (folder / "pyvenv.cfg").is_file()
+    # Not by pathlib, which raises where a folder may not be entered: who reads it says so.
+    return any(os.path.isfile(folder / name) for name in ("latency.db", "pyvenv.cfg"))
 
 
 def _identity(folder: Path) -> tuple[int, int]:
