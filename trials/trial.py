@@ -233,6 +233,9 @@ class _Trial:
                 notes.append(f"{spec}: {type(error).__name__}: {error} (see {TRACEBACK_ELSEWHERE_FILE} in its folder)")
             path.unlink(missing_ok=True)
         self._result = replace(self._result, also=measured, notes=tuple(notes))
+        if notes:  # of the measurement lock, too, which is then no longer held
+            with self._clock("aside"):
+                self._lock.regain()
 
     def _latency_on(self, spec: str, onnx_path: Path, *, num_classes: int) -> tuple[Latency, bool]:
         """Write the file that a device times; return its latency, and whether that was measured before."""

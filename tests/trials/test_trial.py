@@ -2,11 +2,14 @@
 
 import dataclasses
 import errno
+import fcntl
 import json
 import os
 import re
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +23,12 @@ from PIL import Image
 from spaces import Architecture
 from spaces.networks import build_network, count_macs, count_params
 from spaces.weights import WEIGHTS_DIR, load_pretrained
-from tests.trials.latency.locked import is_measuring
+from tests.trials.latency.locked import is_measuring, may_measure
 from trials.data import Dataset, DatasetError, open_dataset
 from trials.detections import Decoding
 from trials.latency import DeviceAwayError, DeviceError, DeviceIdentity, Latency
 from trials.latency.cache import LatencyCache, LatencyCacheError
-from trials.latency.measurement_lock import MeasurementLock
+from trials.latency.measurement_lock import MeasurementLock, machine_folder
 from trials.onnx import UnsupportedNetworkError
 from trials.onnx.export import ExportError, check_agreement
 from trials.progress import Progress, ignore_progress
@@ -269,6 +272,44 @@ def test_a_device_that_became_another_one_fails_the_trial(make_request: MakeRequ
         "device cpu has changed since the study began, it is now stand-in · none · fp32, power_mode 5W" in result.reason
     )
     assert result.latency is None  # it holds for another device than the study's
+
+
+@pytest.mark.usefixtures("own_locks")
+@pytest.mark.parametrize("lets_go", [True, False])
+def test_no_training_begins_without_the_measurement_lock_that_a_further_device_s_measurement_lost(
+    make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch, lets_go: bool
+) -> None:
+    """Another process measures for longer than this one waits for it, and ends afterwards, or not."""
+    asking = ExitStack()
+
+    class Elsewhere(StandInDevice):
+        def close(self) -> None:
+            if lets_go:
+                asking.close()
+
+    def open_device(spec: str, **options: object) -> StandInDevice:
+        if spec == "cpu":
+            return StandInDevice()
+        other = asking.enter_context((machine_folder() / "yoloret-nas-measurement-request.lock").open())
+        fcntl.flock(other, fcntl.LOCK_EX)
+        return Elsewhere(known=dataclasses.replace(IDENTITY, board="other"))
+
+    monkeypatch.setattr("trials.trial.open_device", open_device)
+    monkeypatch.setattr("trials.trial.MeasurementLock", partial(MeasurementLock, patience_s=0.1))
+    held: list[bool] = []
+
+    def hear(progress: Progress) -> bool:
+        if progress.phase == "train" and progress.ap is None:
+            held.append(not may_measure())
+        return True
+
+    with asking:
+        result = run_trial(make_request(also_measure=("cuda",)), hear)
+    (note,) = result.notes
+    assert note.startswith("cuda: cannot train on this machine: another process measures")
+    assert (result.state, result.is_device_away) == (("complete", False) if lets_go else ("failed", True))
+    assert all(held)
+    assert bool(held) == lets_go
 
 
 @pytest.mark.usefixtures("own_locks")

@@ -38,7 +38,8 @@ class MeasurementLock:
         finish: Called before the lock is released: it waits for work that this process has queued on a GPU.
         patience_s: Longest wait for other processes.
 
-    Every method raises `DeviceAwayError` where others hold the lock for longer than that.
+    Every method raises `DeviceAwayError` where others hold the lock for longer than that. This process may then hold
+    nothing: what goes on all the same calls `regain` first.
     """
 
     def __init__(
@@ -88,6 +89,11 @@ class MeasurementLock:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
             fcntl.flock(self._request, fcntl.LOCK_UN)
             self._acquire_shared()
+
+    def regain(self) -> None:
+        """Hold the lock shared again where another method has raised."""
+        with self.released():  # whether or not it is held: a measurement may wait for it
+            pass
 
     @contextmanager
     def released(self) -> Iterator[None]:

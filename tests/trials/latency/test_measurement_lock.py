@@ -1,5 +1,6 @@
 """Training on a machine yields to measurements, and a measurement runs alone."""
 
+import fcntl
 import multiprocessing
 import os
 import threading
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.trials.latency.locked import is_measuring
+from tests.trials.latency.locked import is_measuring, may_measure
 from trials.latency import DeviceAwayError
 from trials.latency.measurement_lock import FOLDER_VARIABLE, MeasurementLock
 
@@ -197,6 +198,19 @@ def test_a_measurement_that_never_ends_does_not_hold_up_a_training_for_ever(tmp_
             MeasurementLock(tmp_path, patience_s=0.1).shared(),
         ):
             pass
+
+
+def test_who_waited_in_vain_to_measure_regains_the_lock_before_it_trains(tmp_path: Path) -> None:
+    with MeasurementLock(tmp_path, patience_s=0.0).shared() as lock:
+        with (tmp_path / "yoloret-nas-measurement-request.lock").open() as other:
+            fcntl.flock(other, fcntl.LOCK_EX)
+            with pytest.raises(DeviceAwayError, match="another process trains or measures"), lock.exclusive():
+                pass
+        lock.regain()
+        assert not may_measure(tmp_path)
+        lock.regain()
+        assert not may_measure(tmp_path)
+    assert may_measure(tmp_path)
 
 
 def test_the_lock_is_the_machine_s_unless_the_environment_names_another(
