@@ -319,7 +319,7 @@ class RayExecutor:
                 assert slot.request is not None
                 self._start_in(slot, slot.request)
         except ray.exceptions.RayTaskError as error:
-            raise ClusterError(f"node {slot.host}: {last_line(error)}") from error
+            return self._on_refusal(slot, error)
         except ray.exceptions.RayError as error:  # the slot is gone, or its node before its answer was read
             return self._on_loss(slot, error)
         return []
@@ -341,10 +341,34 @@ class RayExecutor:
     def _bar(self, slot: _Slot, event: Finished) -> Event:
         """Give no further trial to a node whose own fault ended one, such as a full disk, if another node takes trials."""
         reason = f"node {slot.host}: {event.result.reason}"
-        if not any(self._is_usable(other) and other.node != slot.node for other in self._slots):
+        if not self._has_other_node(slot):
             return replace(event, result=replace(event.result, reason=reason))
         self._barred[slot.node] = reason
         return Lost(number=event.number, reason=f"{reason}; it takes no further trial in this run")
+
+    def _on_refusal(self, slot: _Slot, error: Any) -> list[Event]:
+        """Give no further trial to a node whose system refused its slot something, such as disk space, as `_bar` does.
+
+        A trial that had not begun waits for another slot.
+
+        Raises:
+            ClusterError: no other node takes trials, or the error is none of the operating system.
+        """
+        fault, request, is_begun = f"node {slot.host}: {last_line(error)}", slot.request, slot.stage == "running"
+        if request is None or not isinstance(error.cause, OSError) or not self._has_other_node(slot):
+            raise ClusterError(fault) from error
+        self._barred[slot.node] = fault
+        slot.request, slot.stage, slot.reference = None, "idle", None
+        reason = f"{fault}; it takes no further trial in this run"
+        if is_begun:
+            return [Lost(number=request.number, reason=reason)]
+        self._notice(f"{reason}, trial {request.number} waits for another one")
+        self._waiting.appendleft(request)
+        return []
+
+    def _has_other_node(self, slot: _Slot) -> bool:
+        """Return whether a node other than a slot's takes trials."""
+        return any(self._is_usable(other) and other.node != slot.node for other in self._slots)
 
     def _is_usable(self, slot: _Slot) -> bool:
         return slot.stage != "placing" and slot.node not in self._barred

@@ -133,6 +133,41 @@ def test_a_node_with_a_full_disk_is_used_no_more_and_the_last_one_ends_the_run(
     assert event.result.reason == "node other: No space left on device: /x"
 
 
+@pytest.mark.parametrize("stage", ["starting", "receiving", "running"])
+def test_a_node_without_room_for_what_a_slot_writes_is_used_no_more_and_the_last_one_ends_the_run(
+    monkeypatch: pytest.MonkeyPatch, stage: Stage
+) -> None:
+    def refuse(reference: object) -> None:
+        cause = (
+            ValueError("by chance") if reference == "a fault of the program" else OSError(errno.ENOSPC, "No space left")
+        )
+        raise ray.exceptions.RayTaskError("start", f"Traceback …\n{type(cause).__name__}: {cause}", cause)
+
+    monkeypatch.setattr("ray.get", refuse)
+    notes: list[str] = []
+    request: Any = SimpleNamespace(number=3)
+    slots = [
+        _Slot(actor=None, stage=stage, reference="its answer", host=host, node=f"id of {host}", request=request)
+        for host in ("full", "full", "other")
+    ]
+    executor = make_executor(notes, slots)
+    fault = "node full: OSError: [Errno 28] No space left"
+    reason = f"{fault}; it takes no further trial in this run"
+    if stage == "running":
+        assert executor._hear(slots[0]) == [Lost(number=3, reason=reason)]
+        assert (list(executor._waiting), notes) == ([], [])
+    else:
+        assert executor._hear(slots[0]) == []
+        assert (list(executor._waiting), notes) == ([request], [f"{reason}, trial 3 waits for another one"])
+    assert executor._barred == {"id of full": fault}
+    assert (slots[0].stage, slots[0].request, slots[0].reference) == ("idle", None, None)
+    slots[1].reference = "a fault of the program"
+    with pytest.raises(ClusterError, match=r"^node full: ValueError: by chance"):
+        executor._hear(slots[1])
+    with pytest.raises(ClusterError, match=r"^node other: OSError: .* No space left"):
+        executor._hear(slots[2])
+
+
 def make_growing(
     monkeypatch: pytest.MonkeyPatch, notes: list[str], hosts: Sequence[str], *, workers: int | None
 ) -> tuple[RayExecutor, set[str]]:
