@@ -105,8 +105,8 @@ def open_and_drive(
 
 def create_stores(root: Path) -> None:
     """Create the SQLite files of a folder of studies where they are missing, one process at a time."""
+    open_storage(root)
     with creation_lock(root):
-        open_storage(root)
         create_store(root)
 
 

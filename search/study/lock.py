@@ -4,7 +4,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -60,8 +60,11 @@ def _try_lock(file: TextIO, kind: int) -> bool:
 def creation_lock(root: Path) -> Iterator[None]:
     """Wait until no other process creates the stores of a folder of studies; then hold it for this one.
 
-    Two processes that create one SQLite file together fail: each adds the tables that the other has just added.
+    Two processes that create one SQLite file together fail: each adds the tables that the other has just added. A process
+    that may write nothing there creates nothing, and needs no lock to read.
     """
-    with (root / "creation.lock").open("a", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with ExitStack() as stack:
+        with suppress(OSError):
+            file = stack.enter_context((root / "creation.lock").open("a", encoding="utf-8"))
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield

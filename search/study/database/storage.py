@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -11,11 +12,12 @@ from typing import Any
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
 
 from search.credentials import without_credentials
 from search.study.database.sqlite_url import sqlite_url, typed_sqlite_url
 from search.study.errors import StorageError
+from search.study.lock import creation_lock
 
 STORAGE_VARIABLE = "YOLORET_NAS_STORAGE"
 """Environment variable with the URL of a server's database, such as ``postgresql+psycopg://user:password@host/name``."""
@@ -26,6 +28,11 @@ _FILE_HINT = (
 )
 _SERVER_HINT = "bring the server back or correct {variable}, then run the same command again: it resumes"
 _MISSING_HINT = "install the driver that the URL names: for postgresql+psycopg it is in 'yoloret-nas[cluster]'"
+
+_MOST_COLLISIONS = 2
+"""Of two processes that create the tables of a server together: Optuna's, then that with their version."""
+_COLLISION_PAUSE_S = 1.0
+"""In which the other one creates the rest."""
 
 
 def users_storage() -> str | None:
@@ -44,7 +51,7 @@ def has_storage(root: Path) -> bool:
 
 
 def open_storage(root: Path) -> RDBStorage:
-    """Open the database of a folder of studies; create its tables where they are missing.
+    """Open the database of a folder of studies; create its tables where they are missing, after other processes that do.
 
     Raises:
         StorageError: it cannot be opened: a file is damaged or a server is away, for example.
@@ -55,7 +62,8 @@ def open_storage(root: Path) -> RDBStorage:
             return server_storage(url)
         path = optuna_path(root)
         path.parent.mkdir(parents=True, exist_ok=True)
-        return RDBStorage(sqlite_url(path), engine_kwargs={"connect_args": {"timeout": 60}})
+        with creation_lock(root):
+            return RDBStorage(sqlite_url(path), engine_kwargs={"connect_args": {"timeout": 60}})
 
 
 def _check_url(url: str) -> None:
@@ -85,7 +93,23 @@ def shown_storage(root: Path) -> str:
 @cache
 def server_storage(url: str) -> RDBStorage:
     """Return this process's only storage of a server, whose connections are used again."""
+    for _ in range(_MOST_COLLISIONS):
+        try:
+            return _make_server_storage(url)
+        except DBAPIError as error:
+            if not _is_collision(error):
+                raise
+        time.sleep(_COLLISION_PAUSE_S)
+    return _make_server_storage(url)
+
+
+def _make_server_storage(url: str) -> RDBStorage:
     return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+
+
+def _is_collision(error: DBAPIError) -> bool:
+    """Return whether another process may have created what this one was about to create."""
+    return isinstance(error, ProgrammingError | IntegrityError) or "already exists" in str(error)
 
 
 @contextmanager

@@ -1,8 +1,12 @@
 """What a run opens before its first trial."""
 
+import errno
 import multiprocessing
+import os
 import sqlite3
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -15,7 +19,7 @@ from sqlalchemy import Engine, event
 
 from search.driver.open_and_drive import create_stores
 from search.driver.search import run_search
-from search.study.database.storage import optuna_path
+from search.study.database.storage import open_storage, optuna_path
 from search.study.errors import StorageError
 from search.study.read_study import study_names
 from tests.search.conftest import MakeSettings
@@ -43,6 +47,53 @@ def test_two_first_runs_of_a_folder_create_its_stores_together(tmp_path: Path, m
     assert [process.exitcode for process in both] == [0, 0]
     assert optuna_path(tmp_path).is_file()
     assert (tmp_path / "mlflow.db").is_file()
+
+
+def test_who_reads_a_folder_whose_database_is_being_created_waits_for_its_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("YOLORET_NAS_STORAGE", raising=False)
+    begun, may_end = threading.Event(), threading.Event()
+
+    def pause(connection: Any, cursor: Any, statement: str, *others: object) -> None:
+        if threading.current_thread().name.startswith("creator") and "CREATE TABLE trials" in statement:
+            begun.set()
+            may_end.wait(PATIENCE_S)
+
+    event.listen(Engine, "before_cursor_execute", pause)
+    try:
+        with (
+            ThreadPoolExecutor(1, thread_name_prefix="creator") as creator,
+            ThreadPoolExecutor(1, thread_name_prefix="reader") as reader,
+        ):
+            created = creator.submit(open_storage, tmp_path)
+            assert begun.wait(PATIENCE_S)
+            names = reader.submit(study_names, tmp_path)
+            wait([names], timeout=0.5)
+            may_end.set()
+            assert names.result(PATIENCE_S) == []
+            created.result(PATIENCE_S)
+    finally:
+        may_end.set()
+        event.remove(Engine, "before_cursor_execute", pause)
+
+
+@pytest.mark.parametrize("refused", [errno.EACCES, errno.EROFS])
+def test_a_folder_that_may_only_be_read_needs_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: int
+) -> None:
+    monkeypatch.delenv("YOLORET_NAS_STORAGE", raising=False)
+    open_storage(tmp_path)
+    (tmp_path / "creation.lock").unlink()
+    opened = Path.open
+
+    def refuse(path: Path, mode: str = "r", **options: Any) -> Any:
+        if mode != "r":
+            raise OSError(refused, os.strerror(refused), str(path))
+        return opened(path, mode, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert study_names(tmp_path) == []
 
 
 def test_a_store_of_which_half_was_created_is_created_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
