@@ -122,6 +122,15 @@ def _check_same(dataset: Dataset, request: TrialRequest) -> None:
         )
 
 
+def _check_device(spec: str, latency: Latency, *, key: str) -> None:
+    """Refuse a latency of another device than the one with a key of its identity; an empty key is any device's."""
+    if key and latency.device.key != key:
+        raise DeviceError(
+            f"device {spec} has changed since the study began, it is now {latency.device}",
+            hint="restore its settings, or start another study",
+        )
+
+
 def _finish_on_gpu() -> None:
     """Wait until the GPU has done what this process queued."""
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
@@ -206,11 +215,7 @@ class _Trial:
         onnx_path = request.work_dir / ONNX_FILE
         self._report(Progress(phase="measure"))
         latency, is_cached = self._latency_on(request.device, onnx_path, num_classes=num_classes)
-        if request.device_key and latency.device.key != request.device_key:
-            raise DeviceError(
-                f"device {request.device} has changed since the study began, it is now {latency.device}",
-                hint="restore its settings, or start another study",
-            )
+        _check_device(request.device, latency, key=request.device_key)
         self._result = replace(self._result, latency=latency, is_latency_cached=is_cached)
         self._report(Progress(phase="measure", latency_ms=latency.median_ms))
         return latency
@@ -224,7 +229,9 @@ class _Trial:
             path = request.work_dir / "elsewhere.onnx"
             self._report(Progress(phase="measure"))  # each may wait for hours in its board's queue
             try:
-                measured[spec], _ = self._latency_on(spec, path, num_classes=num_classes)
+                latency, _ = self._latency_on(spec, path, num_classes=num_classes)
+                _check_device(spec, latency, key=request.also_keys.get(spec, ""))
+                measured[spec] = latency
             except YoloRetError as error:
                 notes.append(f"{spec}: {error.message}")
             except Exception as error:  # of a runtime, a driver or a full disk; its traceback is kept

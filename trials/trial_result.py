@@ -79,6 +79,9 @@ class TrialRequest:
     """Key of the study's device identity; a device with another one fails the trial. Empty accepts any."""
     also_measure: tuple[str, ...] = ()
     """Further devices whose latency is recorded; neither an objective nor limited."""
+    also_keys: Mapping[str, str] = field(default_factory=dict)
+    """Further device to the key of the identity that the run's earlier latencies on it hold for; one with another key is not
+    recorded. A device that is missing here may have any."""
     measured: Mapping[str, Measured | YoloRetError] = field(default_factory=dict)
     """Device to what was measured on it before, or why nothing was; the trial measures on the others itself."""
     max_latency_ms: float | None
@@ -138,7 +141,7 @@ class TrialResult:
     also: Mapping[str, Latency] = field(default_factory=dict)
     """Latency on the further devices, by device as the user typed it."""
     notes: tuple[str, ...] = ()
-    """Problems that do not fail the trial: a further device that could not measure."""
+    """Problems that do not fail the trial: a further device that could not measure, or has become another one."""
     is_latency_cached: bool = False
     """Whether the latency came from the cache."""
     is_device_away: bool = False

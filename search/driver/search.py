@@ -19,7 +19,7 @@ from search.driver.preparation.priors import check_priors, learn_priors
 from search.driver.preparation.reference_latency import choose_reference_ms
 from search.driver.preparation.sampler import make_sampler
 from search.driver.view import View
-from search.driver.work import Proposal, in_one_format, to_request
+from search.driver.work import Proposal, further_keys, in_one_format, to_request
 from search.front.pareto import Reference
 from search.front.record import TrialRecord
 from search.front.summary import Summary
@@ -291,6 +291,7 @@ class SearchWork:
             architecture,
             study_id=self.id,
             device_key=self._device_key,
+            also_keys=further_keys(self.summary.records),
             broken_images=self._broken_images,
             fingerprint=self._fingerprint,
             num_classes=self._num_classes,

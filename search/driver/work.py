@@ -112,6 +112,16 @@ def in_one_format(train: TrainSettings, records: Sequence[TrialRecord]) -> Train
     return replace(train, precision=known) if known and train.precision == "auto" else train
 
 
+def further_keys(records: Sequence[TrialRecord]) -> dict[str, str]:
+    """Return each further device with the key of its identity in the first of a run's records, by number, that has it."""
+    keys: dict[str, str] = {}
+    for record in records:
+        for spec, latency in record.result.also.items():
+            if spec not in keys:
+                keys[spec] = latency.device.key
+    return keys
+
+
 def to_request(
     settings: RunSettings,
     number: int,
@@ -119,6 +129,7 @@ def to_request(
     *,
     study_id: str,
     device_key: str,
+    also_keys: Mapping[str, str],
     broken_images: tuple[str, ...],
     fingerprint: str,
     num_classes: int,
@@ -132,6 +143,7 @@ def to_request(
         architecture: What it tries.
         study_id: The run's own id, which the trial's result holds.
         device_key: Key of the identity of the run's device.
+        also_keys: As `further_keys` returns them.
         broken_images: Samples that it leaves out.
         fingerprint: Of the dataset without them.
         num_classes: Of the dataset.
@@ -149,6 +161,7 @@ def to_request(
         device=settings.device,
         device_key=device_key,
         also_measure=settings.also_measure,
+        also_keys=also_keys,
         max_latency_ms=None,
         train=train,
         work_dir=settings.trial_folder(number),

@@ -274,6 +274,28 @@ def test_a_device_that_became_another_one_fails_the_trial(make_request: MakeRequ
     assert result.latency is None  # it holds for another device than the study's
 
 
+@pytest.mark.parametrize("is_measured_before", [False, True])
+def test_a_further_device_that_became_another_one_is_a_note(
+    make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch, is_measured_before: bool
+) -> None:
+    """On a cluster its host has measured before the trial begins."""
+    first = dataclasses.replace(IDENTITY, board="other")
+    devices = {"cpu": StandInDevice(), "cuda": StandInDevice(known=first)}
+    monkeypatch.setattr("trials.trial.open_device", lambda spec, **options: devices[spec])
+    also = {"also_measure": ("cuda",), "also_keys": {"cuda": first.key}}
+    assert run_trial(make_request(**also), ignore_progress).also["cuda"].device == first
+    now = dataclasses.replace(first, settings={"clock": "at most 1410 MHz"})
+    devices["cuda"].known = now
+    if is_measured_before:
+        latency = Latency(samples_ms=(4.0,), device=now)
+        also["measured"] = {"cuda": Measured(latency=latency, opset=13, is_cached=False)}
+    result = run_trial(make_request(number=1, **also), ignore_progress)
+    assert (result.state, result.also) == ("complete", {})
+    assert result.notes == (
+        "cuda: device cuda has changed since the study began, it is now other · none · fp32, clock at most 1410 MHz",
+    )
+
+
 @pytest.mark.usefixtures("own_locks")
 @pytest.mark.parametrize("lets_go", [True, False])
 def test_no_training_begins_without_the_measurement_lock_that_a_further_device_s_measurement_lost(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,20 @@ def play_trial(request: TrialRequest) -> Generator[Event, bool | None, None]:
             seconds={"train": 1.0},
         ),
     )
+
+
+def measure_also(spec: str, identity: DeviceIdentity) -> Script:
+    """Give the script of a trial that goes well and has a latency of a further device."""
+
+    def play(request: TrialRequest) -> Generator[Event, bool | None, None]:
+        trial = play_trial(request)
+        event = next(trial)
+        while not isinstance(event, Finished):
+            event = trial.send((yield event))
+        also = {spec: Latency(samples_ms=(7.0,), device=identity)}
+        yield replace(event, result=replace(event.result, also=also))
+
+    return play
 
 
 def die_of(reason: str) -> Script:

@@ -26,6 +26,7 @@ from search.study.read_study import EXPERIMENT_FILE
 from spaces import Architecture
 from tests.search.conftest import DATASET
 from tests.search.driver.scripted import (
+    IDENTITY,
     RecordingView,
     Runs,
     Script,
@@ -34,11 +35,13 @@ from tests.search.driver.scripted import (
     fail_with,
     find_device_away,
     lose_with,
+    measure_also,
     play_trial,
     write_yolo,
 )
 from tests.search.records import record
 from trials.data import open_dataset
+from trials.latency import DeviceIdentity
 from trials.progress import Progress
 from trials.training import TrainSettings
 from trials.training.settings import LAST_FILE
@@ -53,17 +56,26 @@ VARIANTS = [
 Run = Callable[..., tuple[list[TrialRecord], ScriptedExecutor]]
 
 
-def play_and_write(request: TrialRequest) -> Generator[Event, bool | None, None]:
-    """Play a trial that leaves its result in its folder, as a real one does."""
-    play = play_trial(request)
-    event = next(play)
-    while True:
-        if isinstance(event, Finished):
-            request.work_dir.mkdir(parents=True, exist_ok=True)
-            write_result(request.work_dir, event.result, study_id=request.study_id, architecture=request.architecture)
-            yield event
-            return
-        event = play.send((yield event))
+def writing(script: Script) -> Script:
+    """Give the script of a trial that leaves its result in its folder, as a real one does."""
+
+    def play_and_write(request: TrialRequest) -> Generator[Event, bool | None, None]:
+        play = script(request)
+        event = next(play)
+        while True:
+            if isinstance(event, Finished):
+                request.work_dir.mkdir(parents=True, exist_ok=True)
+                write_result(
+                    request.work_dir, event.result, study_id=request.study_id, architecture=request.architecture
+                )
+                yield event
+                return
+            event = play.send((yield event))
+
+    return play_and_write
+
+
+play_and_write = writing(play_trial)
 
 
 @pytest.fixture
@@ -128,6 +140,17 @@ def test_a_device_that_changed_is_no_longer_the_experiment_s(
         StudyError, match="the device of trainings 'few' is not the one it began on: backend: none → another"
     ):
         run(VARIANTS)
+
+
+def test_a_further_device_stays_the_one_of_its_first_latency(run: Run) -> None:
+    first, other = (replace(IDENTITY, board=board) for board in ("first", "other"))
+
+    def also(identity: DeviceIdentity) -> Script:
+        return writing(measure_also("cuda", identity))
+
+    _, executor = run(VARIANTS[:2], scripts={0: also(first), 1: also(other)})
+    _, resumed = run(VARIANTS[:3])
+    assert [one.also_keys for one in (*executor.started, *resumed.started)] == [{}, *[{"cuda": first.key}] * 2]
 
 
 def test_all_trainings_use_the_number_format_of_the_first(run: Run) -> None:

@@ -60,6 +60,7 @@ from tests.search.driver.scripted import (
     kill_driver,
     latency,
     lose_with,
+    measure_also,
     play_trial,
     write_yolo,
 )
@@ -807,6 +808,21 @@ def test_a_study_does_not_go_on_on_another_device(
     device.known = dataclasses.replace(IDENTITY, board="another", settings={"threads": "2"})
     with pytest.raises(StudyError, match="board: stand-in → another; threads: 1 → 2"):
         search(settings(budget=2))
+
+
+def test_a_further_device_stays_the_one_of_its_first_latency(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    first, other = (dataclasses.replace(IDENTITY, board=board) for board in ("first", "other"))
+    chosen = settings(also_measure=("cuda", "ssh://nano"), budget=3)
+    executor = ScriptedExecutor(
+        scripts={number: measure_also("cuda", known) for number, known in ((1, first), (2, other))}
+    )
+    run_search(chosen, executor=executor, view=RecordingView())
+    assert [request.also_keys for request in executor.started] == [{}, {}, {"cuda": first.key}]
+    executor = ScriptedExecutor()
+    run_search(settings(also_measure=chosen.also_measure, budget=4), executor=executor, view=RecordingView())
+    assert [request.also_keys for request in executor.started] == [{"cuda": first.key}]
 
 
 @pytest.mark.parametrize("capacity", [1, 3])
