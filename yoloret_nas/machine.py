@@ -15,7 +15,7 @@ def visible_gpus() -> tuple[str, ...]:
 
     Where the variable is set, only the GPUs it names are used.
     """
-    from trials.training.gpus import find_gpus
+    from trials.gpus import find_gpus
 
     usable = find_gpus().usable
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -27,7 +27,7 @@ def visible_gpus() -> tuple[str, ...]:
 
 def why_no_gpu() -> str:
     """Return why PyTorch cannot use a GPU that the driver lists; empty where it can, or there is none."""
-    from trials.training.gpus import find_gpus
+    from trials.gpus import find_gpus
 
     return find_gpus().fault
 
@@ -55,7 +55,7 @@ def trials_at_once(gpus: Sequence[str], *, batch_size: int, is_gpu_timed: bool) 
         return cores
     import torch
 
-    from trials.training.gpus import find_gpus
+    from trials.gpus import find_gpus
 
     usable = find_gpus().usable
     memory = _MEMORY_OF_AN_IMAGE * max(16, batch_size)

@@ -10,9 +10,9 @@ from spaces.counted import counted
 from trials.data import DatasetError, Sample, open_dataset
 from trials.data.common_aspect import RARE, common_aspect, count_half_empty
 from trials.data.image_check import check_images
+from trials.gpus import find_gpus
 from trials.scoring import Scores, label_as_network, score_detections, score_network
 from trials.training import load_trained, read_checkpoint
-from trials.training.gpus import find_gpus
 from trials.trial_result import ONNX_FILE
 from yoloret_nas.export.bundle import EFFICIENT_NMS_FILE, NMS_FILE, open_bundle
 from yoloret_nas.export.proof import detect_all

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from search.cluster import Resources
-from trials.training.gpus import Gpus
+from trials.gpus import Gpus
 from yoloret_nas import machine
 from yoloret_nas.options.search import ClusterOptions
 from yoloret_nas.workers import ClusterWorkers, choose_workers
@@ -82,14 +82,14 @@ def test_only_gpus_that_pytorch_can_use_train(
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
-    monkeypatch.setattr("trials.training.gpus.find_gpus", lambda: Gpus(usable, ""))
+    monkeypatch.setattr("trials.gpus.find_gpus", lambda: Gpus(usable, ""))
     assert machine.visible_gpus() == expected
 
 
 def test_a_gpu_that_cannot_be_used_is_told_and_hidden_from_the_trials(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lightning would ask the driver, which lists it, and fail in every trial."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    monkeypatch.setattr("trials.training.gpus.find_gpus", lambda: Gpus((), "the driver is too old"))
+    monkeypatch.setattr("trials.gpus.find_gpus", lambda: Gpus((), "the driver is too old"))
     workers, said = choose_workers(ClusterOptions(), at_once=1, batch_size=8, devices=("cpu",)), list[str]()
     assert not workers.has_gpus
     executor, _ = workers.open(said.append)
@@ -101,7 +101,7 @@ def test_a_gpu_that_cannot_be_used_is_told_and_hidden_from_the_trials(monkeypatc
 def test_the_usable_ones_beside_it_still_train(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     _script(monkeypatch, [(132, 80)])
-    monkeypatch.setattr("trials.training.gpus.find_gpus", lambda: Gpus((1,), "no kernels for the first"))
+    monkeypatch.setattr("trials.gpus.find_gpus", lambda: Gpus((1,), "no kernels for the first"))
     monkeypatch.setattr(
         torch.cuda, "get_device_properties", lambda index: SimpleNamespace(multi_processor_count=32, total_memory=2**34)
     )
@@ -126,4 +126,4 @@ def _script(monkeypatch: pytest.MonkeyPatch, gpus: list[tuple[int, int]]) -> Non
     """Stand in for GPUs with so many multiprocessors and so much memory in GiB."""
     properties = [SimpleNamespace(multi_processor_count=count, total_memory=gib * 2**30) for count, gib in gpus]
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties[index])
-    monkeypatch.setattr("trials.training.gpus.find_gpus", lambda: Gpus(tuple(range(len(gpus))), ""))
+    monkeypatch.setattr("trials.gpus.find_gpus", lambda: Gpus(tuple(range(len(gpus))), ""))

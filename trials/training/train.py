@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from trials.data import Dataset
 from trials.data.trainable import why_untrainable
 from trials.detections import Anchors, Decoding
+from trials.gpus import find_gpus
 from trials.progress import Report
 from trials.scoring import DetectionScorer
 from trials.training.checkpoint import CHECKPOINT_FILE, write_checkpoint
@@ -23,7 +24,6 @@ from trials.training.data_module import DetectionData, choose_num_workers, count
 from trials.training.detection_module import DetectionModule, initialise_prediction_bias
 from trials.training.epoch_reports import EpochRecord, EpochReports, TrainRecord
 from trials.training.errors import TrainingError
-from trials.training.gpus import find_gpus
 from trials.training.inheritance import inherit_weights
 from trials.training.last_checkpoint import LastCheckpoint, find_last
 from trials.training.lightning_guard import named_errors, quiet_lightning

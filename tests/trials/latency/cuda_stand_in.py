@@ -22,6 +22,8 @@ class ScriptedGpus:
     visible: Sequence[int] = (0,)
     """nvidia-smi's numbers in PyTorch's order."""
     capability: tuple[int, int] = (8, 6)
+    without_kernels: Sequence[int] = ()
+    """nvidia-smi's numbers of those that PyTorch was not built for."""
     reasons: int = 0
     """Clocks event reasons."""
     clock_limit_mhz: int = 1980
@@ -48,6 +50,13 @@ class ScriptedGpus:
             torch.cuda, "get_device_properties", lambda index: SimpleNamespace(uuid=f"uuid-{self.visible[index]}")
         )
         monkeypatch.setattr(torch.cuda, "device", lambda gpu: nullcontext())
+        monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_80", "sm_90"])
+        monkeypatch.setattr(
+            torch.cuda,
+            "get_device_capability",
+            lambda index: (6, 1) if self.visible[index] in self.without_kernels else self.capability,
+        )
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "NVIDIA Stand-in")
 
     def _nvml(self) -> Any:
         class NVMLError(Exception):

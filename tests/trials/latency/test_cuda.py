@@ -155,6 +155,20 @@ def test_the_lowest_gpu_is_not_passed_over_because_it_cannot_be_asked(monkeypatc
         open_device("cuda")
 
 
+@pytest.mark.parametrize(("without_kernels", "index"), [((), 0), ((0,), 1), ((0, 1, 2), 0)])
+def test_the_lowest_gpu_is_one_that_trials_see_too(
+    monkeypatch: pytest.MonkeyPatch, without_kernels: tuple[int, ...], index: int
+) -> None:
+    """A search hides GPUs from its trials that PyTorch cannot train on; each names one by its number all the same."""
+    gpus = ScriptedGpus(count=3, visible=(2, 1, 0), without_kernels=without_kernels)
+    gpus.install(monkeypatch)
+    monkeypatch.setitem(sys.modules, "tensorrt", scripted_tensorrt())
+    device, named = open_device("cuda"), open_device("cuda:0")
+    assert isinstance(device, CudaDevice)
+    assert isinstance(named, CudaDevice)
+    assert (device.gpu.index, named.gpu.index) == (index, 0)
+
+
 def test_a_gpu_that_is_lost_during_a_measurement_is_named(monkeypatch: pytest.MonkeyPatch, reference: Path) -> None:
     gpus = ScriptedGpus()
     device = _device(monkeypatch, gpus)

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trials.gpus import find_gpus
 from trials.latency.cuda.engine import Engine, TensorRT, build_engine, find_tensorrt
 from trials.latency.cuda.gpu import HEAT, Gpu, GpuState, read_gpus
 from trials.latency.cuda.passes import Passes
@@ -64,7 +65,8 @@ class CudaDevice:
     """TensorRT on one GPU of this machine."""
 
     index: int | None = None
-    """Which GPU, as nvidia-smi counts; None for the lowest number that CUDA_VISIBLE_DEVICES leaves visible."""
+    """Which GPU, as nvidia-smi counts; None for the lowest number of those that CUDA_VISIBLE_DEVICES leaves visible and that
+    PyTorch can train on, or of all visible ones where it can train on none."""
     clock: Callable[[], float] = time.perf_counter
     """Returns seconds."""
 
@@ -99,6 +101,8 @@ class CudaDevice:
     def gpu(self) -> Gpu:
         """The GPU as the driver describes it."""
         seen = _torch_uuids()
+        if self.index is None:  # those that a search leaves visible to its trials, which take the same one
+            seen = [seen[index] for index in find_gpus().usable] or seen
         if not seen:
             raise UnknownDeviceError(
                 f"device {self.name}: PyTorch sees no NVIDIA GPU on this machine",

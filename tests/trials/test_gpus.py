@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from trials.gpus import find_gpus
 from trials.training.errors import TrainingError
-from trials.training.gpus import find_gpus
 from trials.training.settings import TrainSettings
 from trials.training.train import uses_gpu
 
