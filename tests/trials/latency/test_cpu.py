@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from trials.latency import DeviceError, UnknownDeviceError, UnstableError
+from trials.latency import DeviceError, DeviceIdentity, UnknownDeviceError, UnstableError
 from trials.latency.cpu import CpuDevice, load_in_onnxruntime
 from trials.latency.open_device import open_device
 from trials.latency.reference_network import write_reference
@@ -118,6 +118,12 @@ def test_the_same_machine_is_the_same_device_to_another_process() -> None:
     )
     assert other.stdout.strip() == CpuDevice().identity().key
     assert CpuDevice().opset == 13
+
+
+def test_an_identity_keeps_its_key() -> None:
+    """Latency caches and studies hold it: with another one each would be of a device that has changed."""
+    identity = DeviceIdentity(kind="cpu", board="x", backend="y 1.0", precision="fp32", settings={"threads": "1"})
+    assert identity.key == "303e812c859868d8"
 
 
 def test_threads_are_part_of_the_device_s_name_and_identity() -> None:
