@@ -481,9 +481,8 @@ class RayExecutor:
         return ended
 
     def _measure(self, request: TrialRequest, device: str) -> Any:
-        cache = str(request.latency_cache.absolute())
-        meter = self._devices.meter(device)
-        return meter.measure.remote(request.architecture, cache, num_classes=request.num_classes)
+        cache, num_classes = request.latency_cache, request.num_classes
+        return self._devices.ask(device, request.architecture, cache, num_classes=num_classes)
 
     def _unanswered(self) -> set[Any]:
         """Return the references of measurements that have not ended."""

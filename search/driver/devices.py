@@ -1,12 +1,13 @@
 """The latency devices of a run, as the driver uses them: on this machine here, on a cluster in `search.cluster`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from search.driver.interruption import StopRequest, ended_by_user
+from search.front.record import TrialRecord
 from search.study.settings import RunSettings, StudySettings
 from spaces import Architecture
 from spaces.space import Space
@@ -38,6 +39,15 @@ class Devices(Protocol):
 
     def reach(self, settings: RunSettings) -> DeviceIdentity:
         """Return the identity of the run's device; refuse further devices that do not exist."""
+
+    def share_scale(self, spec: str, latency: Latency, settings: RunSettings) -> None:
+        """Have further latencies of a device on the scale of an earlier one of the run, which a cache elsewhere may have.
+
+        Args:
+            spec: The device, as the user typed it.
+            latency: The earlier one.
+            settings: Name the cache.
+        """
 
     def judge(self, settings: StudySettings, *, num_classes: int) -> SpaceVerdict | None:
         """Ask the device's TensorRT about the study's space; None for a device without TensorRT."""
@@ -74,6 +84,10 @@ class LocalDevices:
         with closing(open_device(settings.device, patience_s=FIRST_PATIENCE_S)) as device:
             return device.identity()
 
+    def share_scale(self, spec: str, latency: Latency, settings: RunSettings) -> None:
+        """Give the scale to the cache, which may have been deleted, unless it has one."""
+        LatencyCache(settings.latency_cache).share_scale(latency, latency.device)
+
     def judge(self, settings: StudySettings, *, num_classes: int) -> SpaceVerdict | None:
         """Ask our tables, and the parser of an installed TensorRT."""
         return judge_here(settings.space, settings.device, num_classes=num_classes)
@@ -107,6 +121,24 @@ def judge_here(space: Space, device: str, *, num_classes: int) -> SpaceVerdict |
     if judge is None:
         return None
     return SpaceVerdict(judge=str(judge), report=judge_space(space, judge, num_classes=num_classes))
+
+
+def share_scales(records: Sequence[TrialRecord], settings: RunSettings, devices: Devices) -> None:
+    """Have further latencies of each device of a run on the scale of its first one.
+
+    Args:
+        records: What the run has so far, by number.
+        settings: The run's.
+        devices: Where its further latencies are measured.
+    """
+    first: dict[str, Latency] = {}
+    for record in records:
+        if record.result.latency is not None and not record.result.is_latency_cached:
+            first.setdefault(settings.device, record.result.latency)
+        for spec, latency in record.result.also.items():
+            first.setdefault(spec, latency)
+    for spec, latency in first.items():
+        devices.share_scale(spec, latency, settings)
 
 
 def measure_here(architecture: Architecture, device: str, cache: Path, *, num_classes: int) -> Measured:

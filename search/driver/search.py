@@ -33,7 +33,6 @@ from search.study.settings import StudySettings
 from search.study.study import Study
 from spaces import Architecture
 from spaces.counted import counted
-from trials.latency.cache import LatencyCache
 from trials.one_shot.sandwich import check_shareable
 from trials.progress import Progress
 from trials.training import CHECKPOINT_FILE, TrainSettings
@@ -174,10 +173,6 @@ class SearchWork:
             self._count(time.monotonic() - began)
         reference = Reference(ap=0.0, latency_ms=reference_ms)
         self.summary = Summary(records=tuple(self._study.records()), reference=reference)
-        for record in self.summary.records:  # where the file that has the scale of their latencies was deleted
-            if record.result.latency is not None and not record.result.is_latency_cached:
-                LatencyCache(settings.latency_cache).share_scale(record.result.latency, opened.identity)
-                break
         self._keep = self._study.choose_kept()
         # Of trials whose driver was killed before it did, or of all where the user chose anew.
         if num_deleted := self._delete_weights():

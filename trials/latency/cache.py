@@ -7,6 +7,7 @@ took meanwhile.
 
 import hashlib
 import json
+import math
 import shlex
 import sqlite3
 import time
@@ -26,6 +27,8 @@ LATENCY_FILE = "latency.db"
 _TRIES = 3
 _PAUSE_S = 10.0
 """Before the second measurement; twice as long before the third."""
+_SAME_SCALE = 1e-6
+"""Relative difference of two first reference times that are one, computed in two ways."""
 
 
 class LatencyCacheError(YoloRetError):
@@ -117,16 +120,21 @@ class LatencyCache:
             "good, start a study in another folder",
         )
 
-    def share_scale(self, latency: Latency, identity: DeviceIdentity) -> None:
+    def share_scale(self, latency: Latency, identity: DeviceIdentity) -> bool:
         """Take a device's scale from a latency in another folder, unless there is one or it is another device's.
 
         Args:
             latency: A measurement of that folder.
             identity: The device; its runtime may be another, since OpenVINO's reference runs in ONNX Runtime, too.
+
+        Returns:
+            False where there is one, and it is another.
         """
         is_alike = (latency.device.board, latency.device.settings) == (identity.board, identity.settings)
-        if is_alike and has_scale(identity) and latency.is_reference_in_turn and latency.reference_ms is not None:
-            self._add_reference(identity, latency.reference_ms / latency.slowdown)
+        scale_ms = reference_of_scale_ms(latency)
+        if not is_alike or not has_scale(identity) or scale_ms is None:
+            return True
+        return math.isclose(self._add_reference(identity, scale_ms)[0], scale_ms, rel_tol=_SAME_SCALE)
 
     def _slowdown(self, measured: Latency, *, is_scaled: bool) -> float:
         """Return the reference's time over its first one on this device, or over its best where nothing is divided by it.
@@ -173,6 +181,13 @@ def cache_key(onnx_path: Path, identity: DeviceIdentity) -> str:
     """Return the key of a measurement: the file's content and the device's identity."""
     content = hashlib.sha256(onnx_path.read_bytes()).hexdigest()
     return f"{content[:32]}-{identity.key}"
+
+
+def reference_of_scale_ms(latency: Latency) -> float | None:
+    """Return the reference's time at the speed that a latency is brought to; None where it was not timed in turn."""
+    if latency.reference_ms is None or not latency.is_reference_in_turn:
+        return None
+    return latency.reference_ms / latency.slowdown
 
 
 def has_scale(identity: DeviceIdentity) -> bool:

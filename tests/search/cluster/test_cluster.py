@@ -200,7 +200,7 @@ def test_trials_in_the_queue_of_the_device_are_not_silent(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Meter:
-        measure = ray.remote(lambda architecture, cache, num_classes: time.sleep(60))
+        measure = ray.remote(lambda architecture, cache, num_classes, scale: time.sleep(60))
 
     devices = ClusterDevices("bench", {"cpu": Meter})
     monkeypatch.setattr(ray_executor, "_SIGN_OF_LIFE_S", 0.0)
@@ -221,7 +221,7 @@ def test_another_actor_measures_what_waited_behind_one_that_hangs(
         def is_there(self) -> bool:
             return True
 
-        def measure(self, architecture: Architecture, cache: str, *, num_classes: int) -> YoloRetError:
+        def measure(self, architecture: Architecture, cache: str, **_: object) -> YoloRetError:
             if architecture == first:
                 time.sleep(3600)
             return YoloRetError("it was measured")

@@ -1,19 +1,24 @@
 """What the driver hears of a device on a cluster, without a cluster."""
 
+import dataclasses
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from search.study.errors import ProposalStoppedError
+from spaces import Architecture
 from tests.search.conftest import MakeSettings
-from tests.search.driver.scripted import FEW
-from trials.latency import DeviceAwayError
+from tests.search.driver.scripted import FEW, IDENTITY
+from trials.latency import DeviceAwayError, Latency
+from trials.latency.cache import LatencyCache
+from trials.trial_result import Measured
 
 ray = pytest.importorskip("ray", reason="the extra [cluster] is not installed")
 
 from search.cluster.connection import ClusterError  # noqa: E402
-from search.cluster.devices import ClusterDevices  # noqa: E402
+from search.cluster.devices import ClusterDevices, Meter  # noqa: E402
 
 METER = SimpleNamespace(measure=SimpleNamespace(remote=lambda *args, **options: "a reference"))
 
@@ -64,3 +69,46 @@ def test_what_a_host_did_not_expect_is_an_error_of_the_cluster(
     monkeypatch.setattr("ray.get", get)
     with pytest.raises(ClusterError, match=r"the host of the device failed: .*by zero"):
         measure(settings)
+
+
+FIRST = Latency(
+    samples_ms=(10.0,), device=IDENTITY, reference_ms=12.0, is_reference_in_turn=True, slowdown=1.2
+)  # its scale is a reference of 10 ms
+
+
+def test_a_host_brings_latencies_to_the_scale_of_the_run_s_first_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever that was measured, and whatever the host has measured before."""
+    raw = Latency(samples_ms=(13.0,), device=IDENTITY, reference_ms=13.0, is_reference_in_turn=True)
+    device = SimpleNamespace(
+        name="cpu", opset=13, identity=lambda: IDENTITY, measure=lambda path: raw, close=lambda: None
+    )
+    monkeypatch.setattr("search.driver.devices.open_device", lambda spec: device)
+    one, other, *_ = FEW
+
+    def median_ms(architecture: Architecture, scale: Latency | None) -> float:
+        found = Meter("cpu").measure(architecture, "runs/latency.db", num_classes=3, scale=scale)
+        assert isinstance(found, Measured)
+        return found.latency.median_ms
+
+    monkeypatch.setenv("HOME", str(tmp_path / "new"))
+    assert median_ms(one, FIRST) == pytest.approx(10.0)
+    assert median_ms(other, None) == pytest.approx(10.0)  # of a new run in the same folder
+    monkeypatch.setenv("HOME", str(tmp_path / "used"))
+    assert median_ms(one, None) == 13.0
+    assert median_ms(one, FIRST) == pytest.approx(10.0)
+    assert median_ms(other, FIRST) == pytest.approx(10.0)
+    assert median_ms(other, None) == 13.0
+
+
+def test_a_run_s_first_latency_goes_with_what_is_asked_of_the_host(settings: MakeSettings) -> None:
+    asked: list[Latency | None] = []
+    meter = SimpleNamespace(measure=SimpleNamespace(remote=lambda *args, **options: asked.append(options["scale"])))
+    devices, chosen = ClusterDevices("nano", {"cpu": meter}), settings()
+    devices.ask("cpu", FEW.skeletons[0], chosen.latency_cache, num_classes=3)
+    devices.share_scale("cpu", FIRST, chosen)
+    devices.ask("cpu", FEW.skeletons[0], chosen.latency_cache, num_classes=3)
+    assert asked == [None, FIRST]
+    faster = dataclasses.replace(FIRST, reference_ms=11.0)
+    assert [LatencyCache(chosen.latency_cache).share_scale(one, IDENTITY) for one in (FIRST, faster)] == [True, False]

@@ -344,11 +344,10 @@ class Meters:
 
     num_made, is_there = 0, False
 
-    def meter(self, device: str) -> Any:
+    def ask(self, device: str, network: str, cache: Path, *, num_classes: int) -> str:
         self.num_made += not self.is_there
         self.is_there = True
-        maker = self.num_made
-        return SimpleNamespace(measure=SimpleNamespace(remote=lambda network, *_, **__: f"{network} by meter {maker}"))
+        return f"{network} by meter {self.num_made}"
 
     def end_meter(self, device: str) -> None:
         self.is_there = False

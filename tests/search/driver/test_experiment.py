@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from search.driver.devices import LocalDevices
 from search.driver.driver import RunResult
 from search.driver.executor import Event, Finished, Progressed
 from search.driver.experiment import run_experiment
@@ -151,6 +152,17 @@ def test_a_further_device_stays_the_one_of_its_first_latency(run: Run) -> None:
     _, executor = run(VARIANTS[:2], scripts={0: also(first), 1: also(other)})
     _, resumed = run(VARIANTS[:3])
     assert [one.also_keys for one in (*executor.started, *resumed.started)] == [{}, *[{"cuda": first.key}] * 2]
+
+
+def test_resumed_trainings_go_on_with_the_scale_of_their_first_latency(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared: list[str] = []
+    monkeypatch.setattr(LocalDevices, "share_scale", lambda devices, spec, latency, settings: shared.append(spec))
+    run(VARIANTS[:1])
+    assert shared == []
+    run(VARIANTS[:2])
+    assert shared == ["cpu"]
 
 
 def test_all_trainings_use_the_number_format_of_the_first(run: Run) -> None:

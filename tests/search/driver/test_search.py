@@ -237,6 +237,24 @@ def test_without_the_file_that_has_it_the_scale_of_latencies_is_that_of_the_tria
         assert connection.execute("SELECT ms FROM reference").fetchall() == [(pytest.approx(0.5),)]
 
 
+def test_a_resumed_search_goes_on_with_the_scale_of_its_first_latency_on_each_device(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    shared: list[tuple[str, str]] = []
+
+    class Recording(LocalDevices):
+        def share_scale(self, spec: str, latency: Latency, settings: Any) -> None:
+            shared.append((spec, latency.device.board))
+
+    chosen = settings(also_measure=("cpu:threads=2",), budget=3)
+    also = measure_also("cpu:threads=2", dataclasses.replace(IDENTITY, board="other"))
+    run_search(chosen, executor=ScriptedExecutor(scripts={1: also}), devices=Recording(), view=RecordingView())
+    assert shared == []
+    more = dataclasses.replace(chosen, budget=4)
+    run_search(more, executor=ScriptedExecutor(), devices=Recording(), view=RecordingView())
+    assert shared == [("cpu", "stand-in"), ("cpu:threads=2", "other")]
+
+
 # --- what ends a trial --------------------------------------------------------------------------------------------
 
 
