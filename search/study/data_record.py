@@ -40,7 +40,7 @@ def check_data(
     if path.is_file():
         recorded = read_json(path, hint="delete it: what changed in the data is then no longer known")
     former = former or str(recorded.get("fingerprint", dataset.fingerprint))
-    if former == dataset.fingerprint and recorded:
+    if former == dataset.fingerprint == recorded.get("fingerprint"):
         return
     now = _digests(dataset)
     if former != dataset.fingerprint and has_results:

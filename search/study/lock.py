@@ -4,13 +4,16 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
 
 from search.study.errors import StudyError
 
 _DRIVER_LOCK = "driver.lock"
+_CREATION_LOCK = "creation.lock"
+CREATION_S = 60.0
+"""MLflow creates its tables in a few seconds."""
 _GLANCE_S = 0.1
 """`is_driven` holds a lock for much less."""
 
@@ -62,9 +65,23 @@ def creation_lock(root: Path) -> Iterator[None]:
 
     Two processes that create one SQLite file together fail: each adds the tables that the other has just added. A process
     that may write nothing there creates nothing, and needs no lock to read.
+
+    Raises:
+        StudyError: another process holds it for longer than any needs: it is stopped, for example.
     """
+    path = root / _CREATION_LOCK
     with ExitStack() as stack:
-        with suppress(OSError):
-            file = stack.enter_context((root / "creation.lock").open("a", encoding="utf-8"))
-            fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            file = stack.enter_context(path.open("a", encoding="utf-8"))
+        except OSError:  # of a folder that may only be read
+            yield
+            return
+        ends = time.monotonic() + CREATION_S
+        while not _try_lock(file, fcntl.LOCK_EX):
+            if time.monotonic() > ends:
+                raise StudyError(
+                    f"another process has been creating the stores of {root} for {CREATION_S:.0f} s",
+                    hint=f"let it go on, or end it: fuser {path} names it",
+                )
+            time.sleep(_GLANCE_S)
         yield

@@ -616,9 +616,11 @@ def test_a_full_training_before_an_export_takes_imagenet_weights_from_a_folder(
     call: Call, copied_study: RealStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found: list[str | None] = []
+    skips: list[bool] = []
 
-    def train_trial(opened: Any, record: Any, **options: Any) -> tuple[Any, Any]:
+    def train_trial(opened: Any, record: Any, *, skip_broken: bool, **options: Any) -> tuple[Any, Any]:
         found.append(os.environ.get(WEIGHTS_DIR))
+        skips.append(skip_broken)
         return opened, record
 
     monkeypatch.delenv(WEIGHTS_DIR, raising=False)
@@ -631,9 +633,14 @@ def test_a_full_training_before_an_export_takes_imagenet_weights_from_a_folder(
     assert (refused.code, "add --refit EPOCHS" in refused.said) == (2, True)
     Path("yoloret-nas.yaml").write_text(f"weights_dir: {tmp_path}\n", encoding="utf-8")
     found.clear()
-    for options in ((), ("--refit", "1")):
+    for options in ((), ("--refit", "1", "--skip-broken")):
         assert call(*base, *options, "--force").code == 0
-    assert found == [str(tmp_path)]
+    assert (found, skips) == ([str(tmp_path)], [False, True])
+    Path("yoloret-nas.yaml").write_text("weights_dir: unplugged\n", encoding="utf-8")
+    assert call(*base, "--force").code == 0
+    refused = call(*base, "--force", "--refit", "1")
+    assert (refused.code, "--weights-dir 'unplugged' is no folder" in refused.said) == (2, True)
+    assert len(found) == 1
     trial = open_study("real", dir=copied_study.root).best()
     with pytest.raises(OptionError, match="add refit=EPOCHS"):
         trial.export(weights_dir=tmp_path)
@@ -688,6 +695,12 @@ def test_a_trial_is_trained_in_full_before_it_is_exported(
     called = call(*words, "--force")  # what was trained is found again
     assert called.code == 0, called.said
     assert (folder / "checkpoint.pt").read_bytes() == weights
+    result = copied_study.root / "real-trial-1-full-2/trials/0000/result.json"
+    values = json.loads(result.read_text(encoding="utf-8"))
+    result.write_text(json.dumps({**values, "fingerprint": "of other images"}), encoding="utf-8")
+    called = call(*words, "--force")
+    assert called.code == 2
+    assert "'real-trial-1-full-2' was trained on the data of real before they changed" in called.said
     called = call("export", "--study", "real-trial-1-full-2", "--refit", "3", *QUICK, "--dir", copied_study.root)
     assert called.code == 2
     assert "real-trial-1-full-2 holds full trainings already" in called.said

@@ -10,9 +10,12 @@ import pytest
 from rich.console import Console
 
 from search.driver.search import run_search
+from search.study.data_record import DATA_FILE, recorded_fingerprint
 from search.study.database.storage import open_storage
 from search.study.errors import StudyError
 from tests.search.driver.scripted import RecordingView, ScriptedExecutor
+from trials.data import open_dataset
+from yoloret_nas.api.refit import refit
 from yoloret_nas.api.search_plan import SearchPlan, _announce, plan_search
 from yoloret_nas.options.search import ClusterOptions, SearchOptions, study_name
 from yoloret_nas.options.values import OptionError
@@ -242,6 +245,34 @@ def test_a_search_that_began_where_there_was_a_gpu_is_named(
     assert (said in console.file.getvalue()) == is_told
     begin(now)
     assert plan(tmp_path / "runs", **options).other_begun is None
+
+
+def test_another_study_that_cannot_be_read_stops_no_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalWorkers, "has_gpus", property(lambda _: True))
+        before = plan(tmp_path / "runs")
+        begin(before)
+    study = optuna.load_study(study_name=before.settings.name, storage=open_storage(tmp_path / "runs"))
+    study.set_user_attr("settings", {"space": "of another version"})
+    assert plan(tmp_path / "runs").other_begun == before.settings.name
+
+
+def test_a_front_is_trained_in_full_on_the_data_of_its_search_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    planned = plan(tmp_path / "runs")
+    result = run_search(planned.settings, executor=ScriptedExecutor(), view=RecordingView())
+    record = planned.settings.folder / DATA_FILE
+    assert recorded_fingerprint(planned.settings.folder)
+    record.write_text(record.read_text().replace(recorded_fingerprint(planned.settings.folder), "of other images"))
+    words: dict[str, Any] = {"epochs": 1, "num_repeats": 0, "console": Console(file=StringIO())}
+    with pytest.raises(StudyError, match="are not what its study was trained on"):
+        refit(planned.settings, result.summary, **words)
+    again = plan(tmp_path / "runs", budget=2)
+    begin(again)  # which knows the data by the study's own record, and corrects the file
+    assert recorded_fingerprint(planned.settings.folder) == open_dataset(planned.settings.dataset).fingerprint
 
 
 def test_a_prior_is_named_none_alone(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ convolutions of few multiply-adds stay in float32, where they are faster (`trial
 """
 
 Accelerator = Literal["auto", "cpu"]
-"""The GPU if there is one that PyTorch can use (`trials.training.gpus`), else the CPU; or the CPU in any case."""
+"""The GPU if there is one that PyTorch can use (`trials.gpus`), else the CPU; or the CPU in any case."""
 
 
 LAST_FILE = "last.ckpt"

@@ -205,7 +205,7 @@ def make_trainer(
     Args:
         settings: Its number of epochs is used.
         callbacks: Of the training.
-        is_gpu: As `uses_gpu` says: Lightning's ``auto`` would ask the driver alone (`trials.training.gpus`).
+        is_gpu: As `uses_gpu` says: Lightning's ``auto`` would ask the driver alone (`trials.gpus`).
         precision: Number format of the steps.
         work_dir: The training's folder.
         options: Further ones of Lightning's, which trainings differ in.

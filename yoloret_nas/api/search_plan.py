@@ -10,7 +10,7 @@ from search.driver.preparation.priors import check_priors
 from search.driver.search import run_search
 from search.study.one_shot import shared_training, trial_training
 from search.study.prior import BUILT_IN
-from search.study.read_study import Begun, begun_with
+from search.study.read_study import Begun, begun_with, study_names
 from search.study.settings import StudySettings
 from spaces.counted import counted
 from spaces.named_spaces import open_space
@@ -144,7 +144,7 @@ def _find_other(options: SearchOptions, workers: Workers) -> str | None:
     if options.space or options.study or options.device.startswith("ssh://"):  # no default, or that of all machines
         return None
     name = study_name("tiny" if workers.has_gpus else "nano", options.data, options.device)
-    return name if begun_with(options.dir, name) else None
+    return name if name in study_names(options.dir) else None
 
 
 def _choose_prior(options: SearchOptions, *, recorded: Begun | None) -> tuple[str, ...]:

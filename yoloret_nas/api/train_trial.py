@@ -31,13 +31,20 @@ def train_trial(
         The training, read as a study, and its trial.
 
     Raises:
-        StudyError: these are full trainings already, or the data are not the study's.
+        StudyError: these are full trainings already, the data are not the study's, or were others when it was trained.
         TrainingError: the training failed.
         KeyboardInterrupt: it was interrupted.
     """
     if opened.train is None:
         raise StudyError(f"{opened.name} holds full trainings already", hint="leave out --refit")
     name = full_name(opened.name, record.number, epochs=epochs)
+    before = read_experiment(opened.root, name)
+    for done in before.summary.records if before else ():
+        if done.result.fingerprint not in ("", opened.fingerprint):
+            raise StudyError(
+                f"{name!r} was trained on the data of {opened.name} before they changed",
+                hint=f"delete {opened.root / name} to train it anew; or export it as it is with --study {name}",
+            )
     settings = ExperimentSettings(
         name=name,
         dataset=opened.dataset,
@@ -46,7 +53,7 @@ def train_trial(
         also_measure=opened.also_measure,
         skip_broken=opened.skip_broken or skip_broken,
         study_data=opened.fingerprint,
-        accept_changed_data=True,  # since the study did: they are its own
+        accept_changed_data=True,  # an interrupted one starts over, since the study accepted them
         measures_anew=True,
         root=opened.root,
     )

@@ -11,7 +11,7 @@ from spaces.counted import counted
 from yoloret_nas.options.complete import complete_path, complete_study
 from yoloret_nas.options.paths import UserPath
 from yoloret_nas.options.quantities import Milliseconds
-from yoloret_nas.options.training import weights_dir_option
+from yoloret_nas.options.values import check_folder
 
 if TYPE_CHECKING:
     from trials.onnx.suppressed import Suppression
@@ -99,7 +99,11 @@ class _Thresholds(click.ParamType["Suppression"]):
     shell_complete=complete_path,
     help="Images to try it on, and to calibrate INT8 with.  [default: the study's, where AP must be the trial's]",
 )
-@weights_dir_option
+@click.option(
+    "--weights-dir",
+    type=UserPath(file_okay=False),
+    help="Folder of ImageNet weights, searched before any download, for --refit.",
+)
 @click.option("--skip-broken", is_flag=True, help="Leave broken images and annotations out instead of stopping.")
 @click.option("--no-check", is_flag=True, help="Do not try it on images.")
 @click.option("--no-measure", is_flag=True, help="Do not measure the latency of its files.")
@@ -139,8 +143,10 @@ def export(
     if data is not None and no_check and "int8" not in precision:
         raise click.UsageError("--data names images to try it on, or to calibrate INT8 with; leave out --no-check")
     is_typed = click.get_current_context().get_parameter_source("weights_dir") is ParameterSource.COMMANDLINE
-    if is_typed and refit is None:  # a project file may name it for other commands
+    if is_typed and refit is None:
         raise click.UsageError("--weights-dir is of a full training before the export; add --refit EPOCHS")
+    if refit is not None:  # a project file may name one for other commands
+        check_folder("--weights-dir", weights_dir)
     from search.strategy.accuracy.estimates import with_estimates
     from search.study.experiment import read_study_or_experiment
     from search.study.next_command import trial_commands
