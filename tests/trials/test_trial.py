@@ -7,7 +7,8 @@ import json
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -115,14 +116,6 @@ def device(monkeypatch: pytest.MonkeyPatch) -> StandInDevice:
     return found
 
 
-@pytest.fixture(autouse=True)
-def _same_threads() -> Iterator[None]:
-    """A trial sets its process's threads, which here is the process of all tests."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
 def test_a_trial_whose_folder_cannot_be_written_is_heard_of(make_request: MakeRequest, tmp_path: Path) -> None:
     (tmp_path / "trials").touch()
     result = run_trial(make_request(), ignore_progress)
@@ -146,9 +139,11 @@ def test_what_was_measured_before_is_not_measured_again(make_request: MakeReques
 
 
 def test_what_could_not_be_measured_before_fails_the_trial(make_request: MakeRequest, device: StandInDevice) -> None:
-    result = run_trial(make_request(measured={"cpu": DeviceAwayError("the board is away")}), ignore_progress)
+    request = make_request(measured={"cpu": DeviceAwayError("the board is away")})
+    result = run_trial(request, ignore_progress)
     assert (result.state, result.reason, result.is_device_away) == ("failed", "the board is away", True)
     assert device.num_measured == 0
+    assert written(request) is None  # it says nothing about the architecture, and is tried again
 
 
 def test_other_data_than_the_run_s_are_an_outside_fault(make_request: MakeRequest, device: StandInDevice) -> None:
@@ -326,10 +321,12 @@ def test_no_training_begins_without_the_measurement_lock_that_a_further_device_s
         return True
 
     with asking:
-        result = run_trial(make_request(also_measure=("cuda",)), hear)
+        request = make_request(also_measure=("cuda",))
+        result = run_trial(request, hear)
     (note,) = result.notes
     assert note.startswith("cuda: cannot train on this machine: another process measures")
     assert (result.state, result.is_device_away) == (("complete", False) if lets_go else ("failed", True))
+    assert written(request) == (result if lets_go else None)
     assert all(held)
     assert bool(held) == lets_go
 
@@ -346,6 +343,40 @@ def test_a_trial_measures_alone_on_the_machine(make_request: MakeRequest, monkey
     monkeypatch.setattr("trials.trial.open_device", lambda spec, **options: Watchful())
     result = run_trial(make_request(max_latency_ms=1.0), ignore_progress)
     assert (result.state, result.reason) == ("infeasible", "10.00 ms is over the limit of 1 ms")
+
+
+@pytest.mark.usefixtures("own_locks")
+def test_a_training_pauses_at_its_next_step_for_a_measurement_once_its_gpu_has_finished(
+    make_request: MakeRequest, device: StandInDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    monkeypatch.setattr("trials.trial._finish_on_gpu", lambda: order.append("finished on GPU"))
+    begun, asks = threading.Event(), threading.Event()
+
+    def measure() -> None:
+        with MeasurementLock().shared() as lock:
+            begun.wait(60.0)
+            asks.set()
+            with lock.exclusive():
+                order.append("measured")
+
+    def hear(progress: Progress) -> bool:
+        if progress.phase == "train" and progress.step == 1:
+            order.append("step 1")
+            begun.set()
+            asks.wait(60.0)
+            time.sleep(0.1)  # in which it asks: the trial's next step is to see it
+        elif progress.ap is not None:
+            order.append("scored")
+        return True
+
+    monkeypatch.setattr("trials.training.epoch_reports.REPORT_EVERY_S", 0.0)
+    measuring = threading.Thread(target=measure, daemon=True)
+    measuring.start()
+    result = run_trial(make_request(), hear)  # two steps, after which it is scored
+    measuring.join(60.0)
+    assert order[: order.index("scored")] == ["step 1", "finished on GPU", "measured"]
+    assert result.seconds["aside"] > 0
 
 
 @pytest.mark.usefixtures("own_locks")
@@ -493,6 +524,19 @@ def test_samples_that_do_not_decode_are_left_out(make_request: MakeRequest, devi
         patch.setattr("trials.trial.train_network", count)
         run_trial(make_request(broken_images=("shapes/train/0", "shapes/val/3")), ignore_progress)
     assert seen == [15, 7]
+
+
+@pytest.mark.parametrize("skip_broken", [True, False])
+def test_a_broken_annotation_is_left_out_where_it_may_be(
+    make_request: MakeRequest, device: StandInDevice, write_voc: Callable[..., Path], skip_broken: bool
+) -> None:
+    names = [f"{split}{index}" for split in ("train", "val") for index in range(3)]
+    splits = {split: [name for name in names if name.startswith(split)] for split in ("train", "val")}
+    folder = write_voc({name: [("cat", 5, 5, 40, 40)] for name in names}, splits=splits)
+    (folder / "Annotations" / "train1.xml").write_text("<annotation>")
+    result = run_trial(make_request(dataset=str(folder), skip_broken=skip_broken), ignore_progress)
+    assert (result.state, result.is_outside_fault) == (("complete", False) if skip_broken else ("failed", True))
+    assert ("train1.xml" in result.reason) != skip_broken
 
 
 def test_out_of_memory_is_a_failed_trial_with_its_reason(

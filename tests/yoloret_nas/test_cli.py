@@ -55,6 +55,7 @@ from trials.latency.compatibility import Judge, Report
 from trials.onnx import TensorRTVersion, run, tensorrt_version
 from trials.onnx.decoded import Decoded
 from trials.processes import identify
+from trials.scoring import Scores
 from trials.scratch import scratch_prefix
 from trials.training import RECIPES, RecipeName, read_checkpoint
 from yoloret_nas.api.preconditions import check_writable
@@ -706,7 +707,8 @@ def test_an_export_is_tried_on_the_study_s_images_or_on_others(
     ("changed", "message"),
     [
         ("select", r"model\.onnx has AP \d\.\d+ on 8 images of val, the trial had 0\.\d+"),
-        ("decode_boxes", r"model\.onnx and PyTorch differ by \S+ px and \S+ of score on images of val"),
+        ("boxes", r"model\.onnx and PyTorch differ by 0\.15 px and \S+ of score on images of val"),
+        ("scores", r"model\.onnx and PyTorch differ by \S+ px and 0\.0015 of score on images of val"),
     ],
 )
 def test_an_export_that_finds_something_else_is_not_written(
@@ -718,7 +720,8 @@ def test_an_export_that_finds_something_else_is_not_written(
         select = run.select
         monkeypatch.setattr(run, "select", lambda boxes, *rest: select(boxes + 500, *rest))
     else:
-        monkeypatch.setattr(proof, "Decoded", lambda *given: _Moved(Decoded(*given)))
+        by = {"pixels": 0.15} if changed == "boxes" else {"score": 0.0015}
+        monkeypatch.setattr(proof, "Decoded", lambda *given: _Moved(Decoded(*given), **by))
     base = ("export", "--study", "real", "--dir", real_study.root, "--no-measure", "--out", "gone")
     assert_refused(call(*base), 1, message)
     assert_refused(call(*base, "--data", SHAPES), 1, message)  # the same images, by another path for example
@@ -727,16 +730,61 @@ def test_an_export_that_finds_something_else_is_not_written(
 
 
 class _Moved(torch.nn.Module):
-    """A detector whose boxes lie further."""
+    """A detector whose boxes lie further, or whose scores are larger."""
 
-    def __init__(self, decoded: Decoded, *, pixels: float = 1.0) -> None:
+    def __init__(self, decoded: Decoded, *, pixels: float = 0.0, score: float = 0.0) -> None:
         super().__init__()
         self._decoded = decoded
-        self._pixels = pixels
+        self._pixels, self._score = pixels, score
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         boxes, scores = self._decoded(images)
-        return boxes + self._pixels, scores
+        return boxes + self._pixels, scores + self._score
+
+
+@pytest.mark.parametrize(
+    ("file", "apart", "is_refused"),
+    [
+        ("model.onnx", 0.0015, False),
+        ("model.onnx", -0.003, True),
+        ("model-fp16.onnx", 0.008, False),
+        ("model-fp16.onnx", 0.012, True),
+    ],
+)
+def test_how_far_an_export_s_ap_may_be_from_the_trial_s(
+    call: Call, real_study: RealStudy, monkeypatch: pytest.MonkeyPatch, file: str, apart: float, is_refused: bool
+) -> None:
+    detect_all, score_detections, tried = proof.detect_all, proof.score_detections, []
+
+    def detect(detector: run.Detector, *rest: Any) -> Any:
+        tried.append(Path(detector.path).name)
+        return detect_all(detector, *rest)
+
+    def score(*given: Any, **options: Any) -> Scores:
+        scores = score_detections(*given, **options)
+        return dataclasses.replace(scores, ap=scores.ap + (apart if tried[-1] == file else 0.0))
+
+    monkeypatch.setattr(proof, "detect_all", detect)
+    monkeypatch.setattr(proof, "score_detections", score)
+    base = (
+        "export",
+        "--study",
+        "real",
+        "--dir",
+        real_study.root,
+        "--no-measure",
+        "--precision",
+        "fp16",
+        "--out",
+        "tried",
+    )
+    if is_refused:
+        assert_refused(call(*base), 1, rf"{file} has AP .* \(allowed difference 0\.\d+\)")
+        assert not Path("tried").exists()
+    else:
+        called = call(*base)
+        assert called.code == 0, called.said
+    assert tried[-1] == file or not is_refused
 
 
 def test_boxes_that_are_no_numbers_are_no_agreement(

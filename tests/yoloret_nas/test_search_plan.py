@@ -132,6 +132,37 @@ def test_every_second_epoch_of_long_trials_is_scored(tmp_path: Path, options: di
     assert plan(tmp_path / "runs", **settings).settings.train.score_every == score_every
 
 
+def test_trials_that_inherit_keep_the_weights_of_all(tmp_path: Path) -> None:
+    kept = [plan(tmp_path / "runs", **options).settings.keep for options in ({}, {"inherit": True}, {"keep": "all"})]
+    assert kept == [None, "all", "all"]
+
+
+@pytest.mark.parametrize(
+    ("options", "refit_epochs"),
+    [
+        ({"data": "./own", "epochs": None, "recipe": "modern"}, 90),
+        ({"data": "./own", "epochs": 7}, 21),
+        ({"data": "./own", "epochs": 7, "refit": 0}, 0),
+        ({"epochs": 7}, 0),  # on generated images
+        ({"epochs": 7, "refit": 8}, 8),
+    ],
+)
+def test_a_front_on_own_data_is_trained_again_three_times_as_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], refit_epochs: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own").mkdir()
+    assert plan(tmp_path / "runs", **options).refit_epochs == refit_epochs
+
+
+@pytest.mark.parametrize(("workers", "threads"), [(1, 8), (3, 2), (8, 1), (20, 1)])
+def test_trainings_at_once_share_the_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int, threads: int
+) -> None:
+    monkeypatch.setattr("yoloret_nas.machine.usable_cores", lambda: 8)
+    assert plan(tmp_path / "runs", workers=workers).settings.train.num_threads == threads
+
+
 def test_a_study_goes_on_with_the_recipe_it_began_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     options: dict[str, Any] = {"space": str(tmp_path / "one.yaml"), "study": "old", "recipe": "modern", "epochs": 20}

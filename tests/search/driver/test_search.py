@@ -65,7 +65,7 @@ from tests.search.driver.scripted import (
     write_yolo,
 )
 from tests.trials.latency.locked import is_measuring
-from trials.data import DatasetError
+from trials.data import DatasetError, open_dataset
 from trials.latency import DeviceAwayError, DeviceError, Latency, UnknownDeviceError, UnstableError
 from trials.onnx import UnsupportedNetworkError
 from trials.progress import Progress
@@ -159,6 +159,9 @@ def test_a_trial_is_told_all_it_needs(settings: MakeSettings, device: StandInDev
     executor = ScriptedExecutor()
     run_search(chosen, executor=executor, view=RecordingView())
     (request,) = executor.started
+    dataset = open_dataset(chosen.dataset)
+    assert (request.fingerprint, request.num_classes) == (dataset.fingerprint, len(dataset.class_names))
+    assert request.device_key == device.identity().key
     assert (request.dataset, request.skip_broken, request.device) == (chosen.dataset, True, "cpu")
     assert (request.max_latency_ms, request.train) == (50.0, chosen.train)
     assert request.work_dir == chosen.folder / "trials" / "0000"
@@ -185,6 +188,19 @@ def test_presets_come_first_and_carry_their_name(
     # The bias of the last convolution is the space's own choice; all else is the paper's.
     assert records[0].architecture == PRESETS["yoloret-m0.75"].replace(prediction_bias=True)
     assert [record.label for record in records] == ["yoloret-m0.75", "", ""]
+
+
+def test_presets_are_never_stopped_early(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.driver.preparation.available_weights.why_unavailable", lambda backbone: "")
+    monkeypatch.setattr("search.driver.search.cannot_reach_front", lambda *curve, **others: "it is hopeless")
+    records = search(settings(space=with_presets(), budget=3)).summary.records
+    assert [(record.label, record.result.state) for record in records] == [
+        ("yoloret-m0.75", "complete"),
+        ("", "pruned"),
+        ("", "pruned"),
+    ]
 
 
 def test_weights_that_cannot_be_had_are_told_once_and_leave_no_transfer_axis(
@@ -1213,7 +1229,7 @@ def test_a_device_that_stays_away_ends_the_search_and_loses_nothing(
     with pytest.raises(DeviceAwayError, match="2 of 6 trials are finished") as caught:
         run_search(settings(budget=6), executor=executor, view=RecordingView())
     assert "same command again" in caught.value.hint
-    assert len(executor.started) >= 2 + 4 * capacity
+    assert len(executor.started) == 2 + 4 * capacity
     assert tracking.status[-1] == "KILLED"
     resumed = search(settings(budget=6)).summary
     assert len(resumed.records) == len({record.architecture.key for record in resumed.records}) == 6

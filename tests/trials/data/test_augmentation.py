@@ -89,6 +89,104 @@ def test_a_calm_augmentation_is_milder_and_of_the_same_kind() -> None:
     assert calm(AugmentSettings()) == AugmentSettings()
 
 
+def _coloured(**settings: float) -> list[np.ndarray]:
+    """What an augmentation makes of a plain orange image, over some seeds: (3,) RGB."""
+    orange = np.full((32, 32, 3), (200, 120, 60), np.uint8)
+    given = Labelled(orange, *_scene()[1:])
+    results = [
+        augment(given, (32, 32), settings=AugmentSettings(**settings), rng=np.random.default_rng(seed))
+        for seed in range(30)
+    ]
+    return [result.image[16, 16].astype(float) for result in results]
+
+
+def test_saturation_moves_colours_from_and_towards_grey() -> None:
+    grey = np.array([0.299, 0.587, 0.114]) @ (200, 120, 60)
+    shares = [(colour - grey) / (np.array((200, 120, 60)) - grey) for colour in _coloured(saturation=0.4)]
+    assert all(np.ptp(share) < 0.1 for share in shares)
+    assert 0.55 < min(share.mean() for share in shares) < 0.8
+    assert max(share.mean() for share in shares) > 1.1  # the brightest channel may be at its end
+
+
+def test_brightness_multiplies() -> None:
+    factors = [colour / (200, 120, 60) for colour in _coloured(brightness=0.25)]
+    assert all(np.ptp(factor) < 0.02 for factor in factors)
+    assert 0.74 < min(map(np.mean, factors)) < 0.85 < 1.15 < max(map(np.mean, factors)) < 1.26
+
+
+def test_contrast_moves_levels_from_and_towards_the_middle() -> None:
+    factors = [(colour - 127.5) / (np.array((200, 120, 60)) - 127.5) for colour in _coloured(contrast=0.4)]
+    assert all(np.ptp(factor) < 0.15 for factor in factors)  # 120 is near the middle, and rounded
+    assert 0.55 < min(map(np.mean, factors)) < 0.75 < 1.25 < max(map(np.mean, factors)) < 1.45
+
+
+def test_gamma_bends_levels_and_keeps_black_and_white() -> None:
+    bent = [np.log(colour / 255) / np.log(np.array((200, 120, 60)) / 255) for colour in _coloured(gamma=0.5)]
+    assert all(np.ptp(exponent) < 0.05 for exponent in bent)
+    assert 1 / 1.52 < min(map(np.mean, bent)) < 0.8 < 1.2 < max(map(np.mean, bent)) < 1.52
+    ends = augment(_scene(), (90, 120), settings=AugmentSettings(gamma=0.5), rng=np.random.default_rng(0))
+    np.testing.assert_array_equal(ends.image, _scene().image)
+
+
+def test_jpeg_compression_is_down_to_its_quality() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    given = Labelled(pixels, *_scene()[1:])
+
+    def errors(quality: int) -> list[float]:
+        settings = AugmentSettings(jpeg_quality=quality)
+        results = [augment(given, (64, 64), settings=settings, rng=np.random.default_rng(seed)) for seed in range(20)]
+        return [float(np.abs(result.image.astype(float) - pixels).mean()) for result in results]
+
+    assert max(errors(100)) == 0
+    assert 10 < max(errors(70)) < max(errors(20))
+
+
+def _offsets(input_hw: tuple[int, int], **settings: float) -> np.ndarray:
+    """Where the first box's left upper corner comes to lie, over some seeds: (30, 2)."""
+    results = [
+        augment(_scene(), input_hw, settings=AugmentSettings(**settings), rng=np.random.default_rng(seed))
+        for seed in range(30)
+    ]
+    return np.array([result.boxes[0, :2] for result in results])
+
+
+def test_placement_moves_an_image_over_its_margin_alone() -> None:
+    offsets = _offsets((90, 240), placement=1.0)  # of an image 120 wide
+    assert np.ptp(offsets[:, 1]) == 0
+    assert 10 <= offsets[:, 0].min() < 30
+    assert 110 < offsets[:, 0].max() <= 130
+    half = _offsets((90, 240), placement=0.5)
+    assert 40 <= half[:, 0].min() < half[:, 0].max() <= 100
+
+
+def test_translation_moves_an_image_by_a_share_of_the_input() -> None:
+    offsets = _offsets((90, 120), translate=0.1) - (10, 20)
+    assert (np.abs(offsets) <= (12, 9)).all()
+    assert (offsets.min(axis=0) < (-8, -6)).all()
+    assert (offsets.max(axis=0) > (8, 6)).all()
+
+
+def test_the_aspect_changes_by_its_share() -> None:
+    settings = AugmentSettings(aspect=0.3, scale=(0.5, 0.5))
+    results = [augment(_scene(), (90, 120), settings=settings, rng=np.random.default_rng(seed)) for seed in range(30)]
+    sides = np.array([result.boxes[0, 2:] - result.boxes[0, :2] for result in results])  # a square's
+    aspects = sides[:, 0] / sides[:, 1]
+    assert 1 / 1.31 < aspects.min() < 0.85 < 1.18 < aspects.max() < 1.31
+    np.testing.assert_allclose(sides.prod(axis=1), 400, rtol=0.01)
+
+
+def test_a_mosaic_has_the_objects_of_all_four_images() -> None:
+    whole = np.array([[0, 0, 120, 90]], np.float32)
+    given = [Labelled(_scene().image, whole, np.array([number]), np.array([False])) for number in range(4)]
+    settings = AugmentSettings(mosaic=1.0, min_visible=0.0)
+    result = augment_mosaic(given, (90, 120), settings=settings, rng=np.random.default_rng(0))
+    assert result.labels.tolist() == [0, 1, 2, 3]
+    left, top, right, bottom = result.boxes.T
+    assert (left == left[[0, 1, 0, 1]]).all()
+    assert (top == top[[0, 0, 2, 2]]).all()
+    assert (right[0], bottom[0]) == (left[3], top[3])  # where they meet
+
+
 def test_flips_twice_are_none() -> None:
     scene, settings = _scene(width=90), AugmentSettings(flip_horizontal=1.0, flip_vertical=1.0)
     scene = scene._replace(boxes=scene.boxes[:1], labels=scene.labels[:1], ignored=scene.ignored[:1])

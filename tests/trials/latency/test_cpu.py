@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
@@ -133,6 +134,25 @@ def test_threads_are_part_of_the_device_s_name_and_identity() -> None:
     assert two.name == "cpu:threads=2"
     assert two.identity().differences(CpuDevice().identity()) == ["threads: 1 → 2"]
     assert open_device("cpu:threads=1").name == open_device("cpu").name == "cpu"
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_network_is_timed_on_the_threads_that_its_identity_tells(
+    model: Path, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    opened: list[onnxruntime.SessionOptions] = []
+    session = onnxruntime.InferenceSession
+
+    def open_session(path: str, options: onnxruntime.SessionOptions, **rest: object) -> object:
+        opened.append(options)
+        return session(path, options, **rest)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", open_session)
+    device = CpuDevice(threads=threads, clock=Clock([1.0], reads_each=1))
+    device.measure(model)
+    assert device.identity().settings["threads"] == str(threads)
+    assert len(opened) == 2  # and the reference network, in turn
+    assert {(one.intra_op_num_threads, one.inter_op_num_threads) for one in opened} == {(threads, 1)}
 
 
 @pytest.mark.parametrize("threads", [0, 99_999])
