@@ -9,6 +9,7 @@ Source: cocodataset.org, "Data format", section "Object Detection".
 import json
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -29,8 +30,10 @@ _KEYPOINTS = "person_keypoints"  # holds boxes of people: read where there is no
 _PROBED_BYTES = 65536
 
 _Json: TypeAlias = dict[str, Any]
-_Entry: TypeAlias = tuple[Path, _Json, list[_Json]]
-"""An image's path, what its file holds about it, and its annotations."""
+_Annotated: TypeAlias = tuple[_Json, list[_Json], int]
+"""What a file holds about an image, its annotations, and how many it has beside them whose class is none."""
+_Entry: TypeAlias = tuple[Path, _Json, list[_Json], int]
+"""An image's path, and the same."""
 
 
 def is_coco(tree: FileTree) -> bool:
@@ -326,22 +329,22 @@ def _classes(
     return list(kept), labels, notes
 
 
-def _pair(
-    document: _Json, file: Path, *, labels: Mapping[str, int], broken: BrokenItems
-) -> Iterable[tuple[_Json, list[_Json]]]:
+def _pair(document: _Json, file: Path, *, labels: Mapping[str, int], broken: BrokenItems) -> Iterable[_Annotated]:
     """Return each image with its annotations, whose ``label`` is set."""
     by_image: dict[str, list[_Json]] = {_key(image.get("id")): [] for image in document["images"]}
+    num_broken: Counter[str] = Counter()
     for annotation in document["annotations"]:
         image, category = annotation["image_id"], annotation.get("category_id")
         if image not in by_image:
             broken.add(file, f"annotation {annotation.get('id')} names an unknown image {image}")
-        elif category is None:
-            broken.add(file, f"annotation {annotation.get('id')} has no class")
-        elif _key(category) not in labels:
-            broken.add(file, f"annotation {annotation.get('id')} has an unknown class {category}")
+        elif category is None or _key(category) not in labels:
+            fault = "no class" if category is None else f"an unknown class {category}"
+            broken.add(file, f"annotation {annotation.get('id')} has {fault}")
+            num_broken[image] += 1
         else:
             by_image[image].append(annotation | {"label": labels[_key(category)]})
-    return [(image, by_image[_key(image.get("id"))]) for image in document["images"]]
+    keys = ((image, _key(image.get("id"))) for image in document["images"])
+    return [(image, by_image[key], num_broken[key]) for image, key in keys]
 
 
 def _find_image(image: _Json, images: CocoImages, file: Path, broken: BrokenItems) -> Path | None:
@@ -356,7 +359,7 @@ def _find_image(image: _Json, images: CocoImages, file: Path, broken: BrokenItem
 
 
 def _to_sample(
-    path: Path, image: _Json, annotations: Sequence[_Json], *, file: Path, broken: BrokenItems
+    path: Path, image: _Json, annotations: Sequence[_Json], num_broken: int, *, file: Path, broken: BrokenItems
 ) -> Sample | None:
     checked = broken.check_image(path, stated_size_hw=_stated_size(image))
     if checked is None:
@@ -373,7 +376,7 @@ def _to_sample(
             labels.append(annotation["label"])
             crowd.append(is_crowd)
             places.append(f"{place} bbox [{', '.join(f'{float(value):g}' for value in annotation['bbox'])}]")
-    num_broken = len(annotations) - len(boxes)
+    num_broken += len(annotations) - len(boxes)
     return broken.make_sample(checked, boxes, labels, ignored=crowd, num_broken=num_broken, path=file, places=places)
 
 

@@ -92,6 +92,19 @@ def test_broken_annotation(tmp_path: Path, write_image, write_coco, annotation, 
     assert len(dataset.left_out) == 1
 
 
+@pytest.mark.parametrize("category", [4, None])
+def test_image_whose_boxes_have_no_known_class_is_left_out(tmp_path: Path, write_image, write_coco, category) -> None:
+    """It would be trained on, and scored, as an image without objects."""
+    write_coco(
+        "train.json", ["a.jpg", "b.jpg", "c.jpg"], [(0, 3, BOX), (1, category, BOX), (1, category, [1, 2, 3, 4])]
+    )
+    write_coco("val.json", ["a.jpg"], [(0, 3, BOX)])
+    _write_images(write_image, tmp_path / "coco", "a.jpg", "b.jpg", "c.jpg")
+    dataset = open_dataset(str(tmp_path / "coco"), on_broken="skip")
+    assert [sample.name for sample in dataset.splits["train"]] == ["a.jpg", "c.jpg"]
+    assert dataset.left_out[2:] == ("b.jpg: the image is left out, since all of its boxes are broken",)
+
+
 def test_missing_image_is_left_out(tmp_path: Path, write_image, write_coco) -> None:
     write_coco("train.json", ["gone.jpg", "a.jpg"], [(1, 3, BOX)])
     write_coco("val.json", ["a.jpg"], [])

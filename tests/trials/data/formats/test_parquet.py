@@ -194,6 +194,13 @@ def test_broken_rows_are_named_or_left_out(write_parquet: WriteParquet) -> None:
     assert any("0000003.jpg: the image cannot be read" in entry for entry in dataset.left_out)
 
 
+def test_image_without_any_label_of_the_hub_is_left_out(write_parquet: WriteParquet) -> None:
+    root = write_parquet(train=[_row(0), _row(1, XYWH, [-1, -1])], validation=[_row(2)])
+    dataset = open_dataset(str(root), on_broken="skip")
+    assert [Path(sample.name).stem for sample in dataset.splits["train"]] == ["0000000"]
+    assert any("0000001.jpg: the image is left out" in entry for entry in dataset.left_out)
+
+
 def test_objects_as_a_list_and_classes_as_text(write_parquet: WriteParquet) -> None:
     rows = [{"image": _row(n)["image"], "objects": [{"bbox": box, "label": "dog"} for box in XYWH[:n]]} for n in (1, 2)]
     root = write_parquet(None, train=rows, validation=rows)

@@ -15,6 +15,7 @@ from trials.data.formats.foreign.foreign_format import (
     ForeignImage,
     LabelledBox,
     NoBoxError,
+    NoClassError,
     OtherFileError,
     has_keys,
     read_json,
@@ -56,7 +57,7 @@ def _read_box(annotations: list[dict[str, Any]], size_hw: tuple[int, int]) -> La
     box = bound_boxes(_bound_annotation(annotation) for annotation in annotations)
     label, names = annotations[0].get("label_id"), annotations[0]["names"]
     if label is None:
-        raise NoBoxError(f"{annotations[0]['type']} without a class")
+        raise NoClassError(f"{annotations[0]['type']} without a class")
     if not isinstance(label, int) or not 0 <= label < len(names):
         raise ValueError(f"has an unknown class {label!r}")
     flags = [(_attributes(annotation).get(name), name) for annotation in annotations for name in _IGNORED]

@@ -80,6 +80,10 @@ class NoBoxError(Exception):
     """An object is of a kind that has no box, such as a point or a line; the message names the kind."""
 
 
+class NoClassError(NoBoxError):
+    """A box has no class. Its image is none without objects: where it has no other box, it is left out."""
+
+
 FAULTS = (
     ValueError,
     TypeError,

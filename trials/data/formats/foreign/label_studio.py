@@ -18,6 +18,7 @@ from trials.data.formats.foreign.foreign_format import (
     ForeignImage,
     LabelledBox,
     NoBoxError,
+    NoClassError,
     OtherFileError,
     has_keys,
     read_json,
@@ -134,7 +135,7 @@ def _read_box(result: dict[str, Any], size_hw: tuple[int, int]) -> LabelledBox:
     if "width" in value and "height" not in value:
         raise NoBoxError(kind)  # a key point's width is the dot's
     if not names:
-        raise NoBoxError(f"{kind} without a class")
+        raise NoClassError(f"{kind} without a class")
     height, width = size_hw
     box = _bound_value(value, scale=(width / 100, height / 100))
     return LabelledBox(

@@ -36,6 +36,7 @@ from trials.data.formats.foreign.foreign_format import (
     ForeignImage,
     LabelledBox,
     NoBoxError,
+    NoClassError,
     OtherFileError,
 )
 from trials.data.formats.foreign.kitti import KITTI
@@ -76,7 +77,7 @@ class _Annotated:
     """Of the file that messages on a box name."""
     boxes: list[LabelledBox] = field(default_factory=list)
     num_broken: int = 0
-    """Objects that could not be read."""
+    """Objects that could not be read or have no class, and entries whose number of objects is not the stated one."""
 
 
 def is_foreign(format: DatasetFormat, tree: FileTree) -> bool:
@@ -313,6 +314,7 @@ class _Reader:
                 return
             by_path[image] = _Annotated(checked, file if self._spec.is_file_per_image else image)
         annotated = by_path[image]
+        annotated.num_broken += bool(entry.fault)
         for number, item in enumerate(entry.objects or (), 1):
             try:
                 box = self._spec.read_box(item, annotated.image.size_hw)
@@ -321,6 +323,7 @@ class _Reader:
                 left, top, right, bottom = (float(value) for value in box.xyxy)  # JSON's may be whole, and of any size
             except NoBoxError as kind:
                 self._no_boxes[str(kind)] += 1
+                annotated.num_broken += isinstance(kind, NoClassError)
             except FAULTS as error:
                 of_image = "" if self._spec.is_file_per_image else f" of {entry.name}"
                 self.broken.add_box(file, f"object {number}{of_image}: {_reason(error)}")

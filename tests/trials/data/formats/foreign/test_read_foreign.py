@@ -800,6 +800,28 @@ def test_face_count_that_differs_from_the_lines(write_foreign: WriteForeign) -> 
         open_dataset(str(root))
 
 
+def test_faces_that_are_not_listed_leave_their_image_out(write_foreign: WriteForeign) -> None:
+    """It is none without faces; one that lists some keeps them."""
+    root = write_foreign("wider-face", second=())
+    path = root / "wider_face_split/wider_face_train_bbx_gt.txt"
+    path.write_text(path.read_text().replace("b.jpg\n0\n", "b.jpg\n5\n").replace("\n2\n", "\n3\n"))
+    dataset = open_dataset(str(root), on_broken="skip")
+    assert _all_boxes(dataset) == {"a.jpg": XYXY, "c.jpg": XYXY}
+    assert any("b.jpg: the image is left out" in entry for entry in dataset.left_out)
+
+
+def test_image_whose_boxes_have_no_class_is_left_out(write_foreign: WriteForeign) -> None:
+    root = write_foreign("datumaro")
+    path = root / "annotations/train.json"
+    document = json.loads(path.read_text())
+    for annotation in document["items"][1]["annotations"]:
+        annotation["label_id"] = None
+    path.write_text(json.dumps(document))
+    dataset = open_dataset(str(root))
+    assert _all_boxes(dataset) == {"a.jpg": XYXY, "c.jpg": XYXY}
+    assert "objects of kinds without a box are left out: 2 bbox without a class" in dataset.notes
+
+
 def test_createml_in_the_form_of_apple(tmp_path: Path, write_image) -> None:
     """As "Building an object detector data source" has it: other keys than the tools write."""
     box = {"label": "cat", "coordinates": {"x": 20, "y": 12.5, "width": 20, "height": 15}}
