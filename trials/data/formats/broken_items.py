@@ -43,6 +43,8 @@ class BrokenItems:
         self._unusable: list[str] = []
         self._num_clipped = 0
         self._cut: list[str] = []
+        self._as_stored: list[str] = []
+        self._num_untold = 0
         self.left_out: list[str] = []
 
     @contextmanager
@@ -89,6 +91,9 @@ class BrokenItems:
             return None
         if image.is_cut:
             self._cut.append(relative_name(path, self.root))
+        if image.is_as_stored:
+            self._as_stored.append(relative_name(path, self.root))
+        self._num_untold += image.is_untold
         return image
 
     def make_sample(
@@ -151,7 +156,7 @@ class BrokenItems:
         return clipped[usable].astype(np.float32), np.flatnonzero(usable)
 
     def notes(self) -> list[str]:
-        """Return sentences on unusable splits, clipped boxes and JPEGs without their last bytes, where there are any."""
+        """Return sentences on unusable splits, clipped boxes, truncated JPEGs and images read as stored; none for none."""
         notes = list(self._unusable)
         if self._num_clipped:
             notes.append(
@@ -161,6 +166,14 @@ class BrokenItems:
             notes.append(
                 f"{counted(len(self._cut), 'JPEG file(s) lacks|lack the last bytes and is|are')} read without, "
                 f"first {self._cut[0]}"
+            )
+        if self._as_stored:
+            # The tool that wrote these sizes ignores EXIF, so probably in the others too, whose size is the same both ways.
+            others = f"; {counted(self._num_untold, 'other(s), of which no stated size tells, is|are')} read upright"
+            notes.append(
+                f"{counted(len(self._as_stored), 'image(s) is|are')} read as stored, against the EXIF orientation, for the "
+                f"annotations state that size{others if self._num_untold else ''}; predict and run.py turn every image "
+                f"upright: turn these images and their boxes, first {self._as_stored[0]}"
             )
         return notes
 

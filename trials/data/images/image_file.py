@@ -134,6 +134,10 @@ class CheckedImage(NamedTuple):
     num_bytes: int
     is_cut: bool = False
     """Whether it is a JPEG without its last bytes, of which all but a few pixels are there."""
+    is_as_stored: bool = False
+    """Whether its EXIF orientation is not applied, since the annotation states the size of the stored pixels."""
+    is_untold: bool = False
+    """Whether it is applied although no stated size tells that boxes are of the upright image."""
 
 
 def check_image(path: Path, *, stated_size_hw: tuple[int, int] | None = None) -> CheckedImage:
@@ -165,9 +169,10 @@ def check_image(path: Path, *, stated_size_hw: tuple[int, int] | None = None) ->
     num_bytes = path.stat().st_size
     upright_hw = (stored_hw[1], stored_hw[0]) if orientation in _TURNED_SIDEWAYS else stored_hw
     if stated_size_hw is None or stated_size_hw == upright_hw:
-        return CheckedImage(ImageFile(path, orientation != 1), upright_hw, num_bytes, is_cut)
+        is_untold = orientation != 1 and (stated_size_hw is None or stored_hw == upright_hw)
+        return CheckedImage(ImageFile(path, orientation != 1), upright_hw, num_bytes, is_cut, is_untold=is_untold)
     if stated_size_hw == stored_hw:
-        return CheckedImage(ImageFile(path, False), stored_hw, num_bytes, is_cut)
+        return CheckedImage(ImageFile(path, False), stored_hw, num_bytes, is_cut, is_as_stored=True)
     stated, actual = (f"{width}×{height}" for height, width in (stated_size_hw, upright_hw))
     raise ValueError(f"the annotation says {stated} pixels, the image has {actual}")
 

@@ -187,6 +187,24 @@ def test_orientation_follows_the_stated_size(write_voc, stated: tuple[int, int],
     assert sample.load.is_upright == is_turned
 
 
+def test_images_that_are_annotated_as_stored_are_noted(write_voc) -> None:
+    """They are trained on lying on their side, and every program of an export turns them upright."""
+    root = write_voc(
+        {"a": [("cat", 2, 2, 9, 9)], "b": ONE_CAT, "c": ONE_CAT}, splits={"train": ["a", "b"], "val": ["c"]}
+    )
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down: its size is the same both ways
+    Image.new("RGB", (64, 48)).save(root / "JPEGImages/b.jpg", exif=exif)
+    assert open_dataset(str(root)).notes == ()
+    exif[0x0112] = 6
+    Image.new("RGB", (64, 48)).save(root / "JPEGImages/a.jpg", exif=exif)
+    assert open_dataset(str(root)).notes == (
+        "1 image is read as stored, against the EXIF orientation, for the annotations state that size; 1 other, of which no "
+        "stated size tells, is read upright; predict and run.py turn every image upright: turn these images and their "
+        "boxes, first JPEGImages/a.jpg",
+    )
+
+
 def test_blood_cells(bccd: Path) -> None:
     dataset = open_dataset(str(bccd))
     assert {split: len(samples) for split, samples in dataset.splits.items()} == {"train": 205, "val": 87, "test": 72}
