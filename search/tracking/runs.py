@@ -82,7 +82,10 @@ class StudyRuns:
         self.parent_run_id = self._open_parent(study_id, description)
         self._children = {}
         for run in self._find(f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self.parent_run_id}'"):
-            number = int(run.data.tags[TRIAL_TAG])
+            tag = run.data.tags.get(TRIAL_TAG, "")
+            if not re.fullmatch("[0-9]{1,9}", tag):  # the user's own, nested under the study's
+                continue
+            number = int(tag)
             if former := self._children.get(number):  # a deleted experiment that is restored brings deleted runs back
                 self._client.delete_run(former.info.run_id)
             self._children[number] = run

@@ -87,7 +87,7 @@ class Tracking:
         if missing:
             self._notice(
                 f"MLflow store {self.uri} lacks {_in_words(missing)}{f' ({reason})' if reason else ''}; "
-                "nothing is lost: once the store can be used, the same command writes it from the study"
+                "nothing is lost: once the store takes it, the same command writes it from the study"
             )
 
     def begin(self, study_id: str, description: Mapping[str, str]) -> None:
@@ -167,6 +167,7 @@ class Tracking:
                 if runs is None:
                     runs = StudyRuns(self._settings)
                     if self._begin is not None:
+                        # Not counted where it is refused: without it no write can be made, so to leave one out helps none.
                         self._begin.write(runs)
                 num_refusals += 1
                 write.write(runs)

@@ -338,6 +338,26 @@ def test_the_newest_estimate_is_shown_though_the_clock_was_set_back(
     assert runs(chosen)[1][0].data.metrics["ap_estimate"] == 0.22
 
 
+@pytest.mark.parametrize("tags", [{}, {TRIAL_TAG: "mine"}])
+def test_a_run_that_the_user_nests_under_the_study_s_is_left_alone(
+    settings: MakeSettings, tags: dict[str, str]
+) -> None:
+    chosen, trial = settings(), record(0, 0.4, 20.0)
+    begun = open_runs(chosen)
+    begun.finished(trial, seconds=5.0)
+    nested = client(chosen).create_run(begun.experiment_id, tags={PARENT: begun.parent_run_id, **tags})
+    client(chosen).log_metric(nested.info.run_id, "field_ap", 0.4)
+    resumed = open_runs(chosen)
+    resumed.catch_up(summary(trial))
+    end(resumed, summary(trial), status="FINISHED")
+    left = client(chosen).get_run(nested.info.run_id)
+    assert (left.info.lifecycle_stage, left.data.metrics, left.data.tags.get(FRONT_TAG)) == (
+        "active",
+        {"field_ap": 0.4},
+        None,
+    )
+
+
 def test_what_a_killed_driver_did_not_write_is_written_on_resume(settings: MakeSettings) -> None:
     chosen = settings()
     killed = open_runs(chosen)

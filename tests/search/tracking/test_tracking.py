@@ -175,7 +175,22 @@ def test_a_write_that_is_refused_does_not_hold_up_the_others(settings: MakeSetti
         for trial in trials:
             tracked.finished(trial, seconds=1.0)
     assert {number: run.info.status for number, run in children(chosen).items()} == {0: "RUNNING", 1: "FINISHED"}
-    assert f"MLflow store {tracked.uri} lacks trial 0; nothing is lost" in notices[-1]
+    assert f"MLflow store {tracked.uri} lacks trial 0; nothing is lost: once the store takes it, " in notices[-1]
+
+
+def test_a_store_that_takes_nothing_for_a_while_gets_everything_then(settings: MakeSettings, store: Store) -> None:
+    """Its disk is full: it opens, and refuses the study's run whenever it is begun again."""
+    chosen, notices, trial = settings(), list[str](), record(0, 0.4, 20.0)
+    with track(chosen, notices) as tracked:
+        store.is_refusing = ("set_experiment_tag",)
+        tracked.begin("one", {})
+        tracked.finished(trial, seconds=1.0)
+        until = time.monotonic() + 60.0
+        while store.calls.count("set_experiment_tag") < 8 and time.monotonic() < until:
+            time.sleep(0.01)
+        store.is_refusing = ()
+    assert {number: run.info.status for number, run in children(chosen).items()} == {0: "FINISHED"}
+    assert not [notice for notice in notices if "lacks" in notice]
 
 
 def test_a_run_created_although_its_answer_was_lost_is_not_created_twice(settings: MakeSettings, store: Store) -> None:
