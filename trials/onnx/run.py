@@ -36,7 +36,7 @@ class Detector:
     Args:
         folder: The export.
         backend: ``onnxruntime``, ``openvino``, ``tensorrt``, or None for TensorRT where an engine of the file lies in the
-            folder that this machine can run, OpenVINO for an ``.xml`` file, and ONNX Runtime otherwise.
+            folder that this machine can load, OpenVINO for an ``.xml`` file, and ONNX Runtime otherwise.
         file: Which of its files: ``model.onnx``, ``model-fp16.onnx``, ``model-int8.onnx``, ``model-nms.onnx``, ``raw.onnx``,
             for TensorRT ``model-efficientnms.onnx``, or for OpenVINO ``model.xml``.
     """
@@ -52,14 +52,12 @@ class Detector:
         if file not in there:
             raise ValueError(f"{folder} has no {file}; there are {', '.join(there)}")
         self.path = path = os.path.join(folder, file)
-        backend = backend or choose_backend(path, self.settings)
+        is_asked, backend = bool(backend), backend or choose_backend(path, self.settings)
         if file == PLUGIN_FILE and backend != "tensorrt":
             raise ValueError(f"{file} has a plugin that TensorRT alone runs: --backend tensorrt, or --file model.onnx")
         if file == NMS_FILE and backend == "tensorrt":
             raise ValueError(f"{file} is not run in TensorRT here: --backend onnxruntime, or --file model.onnx")
-        self.network = {"onnxruntime": OnnxRuntime, "openvino": OpenVino, "tensorrt": TensorRT}[backend](
-            path, self.settings
-        )
+        self.network = open_network(path, self.settings, backend, is_asked)
         if file == "raw.onnx":
             self.network = RawMaps(self.network, self.settings)
         self.seconds = {"before": 0.0, "network": 0.0, "after": 0.0}
@@ -112,6 +110,26 @@ class Detector:
         rates = f"{count / sum(seconds.values()):.1f} images/s, the network alone {count / seconds['network']:.1f}"
         words = "1 image, with what a first one takes" if self.count == 1 else f"{self.count} images"
         return f"{words}: {parts}; {rates}"
+
+
+def open_network(path, settings, backend, is_asked):
+    """Open a file in a backend; where TensorRT was not asked for and cannot load the kept engine here, in ONNX Runtime."""
+    backends = {"onnxruntime": OnnxRuntime, "openvino": OpenVino, "tensorrt": TensorRT}
+    try:
+        return backends[backend](path, settings)
+    except (ImportError, CannotLoadError) as error:
+        if is_asked or backend != "tensorrt" or os.path.basename(path) == PLUGIN_FILE:
+            raise
+        try:
+            network = OnnxRuntime(path, settings)
+        except ImportError:
+            raise error from None
+        print(f"note: in ONNX Runtime, since the engine beside {path} cannot be loaded: {error}", file=sys.stderr)
+        return network
+
+
+class CannotLoadError(RuntimeError):
+    """No engine, or not the kept one, can be loaded on this machine."""
 
 
 def read_settings(opened):
@@ -258,10 +276,16 @@ class TensorRT:
                     file=sys.stderr,
                 )
             plan = build_engine(trt, logger, source)
-        self._runtime = trt.Runtime(logger)
-        self._engine = self._runtime.deserialize_cuda_engine(plan)
+        self._engine = None
+        try:
+            self._runtime = trt.Runtime(logger)
+            self._engine = self._runtime.deserialize_cuda_engine(plan)
+        except (
+            TypeError
+        ):  # what the bindings make of a runtime that TensorRT does not return, without a GPU for example
+            pass
         if self._engine is None and is_kept:
-            raise RuntimeError(f"{path} is of another TensorRT or GPU; delete it to build it anew")
+            raise CannotLoadError(f"{path} is of another TensorRT or GPU; delete it to build it anew")
         if self._engine is None:
             raise RuntimeError("TensorRT cannot load the engine it built; its messages above say why")
         if not is_kept:
@@ -456,7 +480,7 @@ class Cuda:
                 return
             except OSError:
                 continue
-        raise RuntimeError("CUDA's libcudart.so is not found; add its folder to LD_LIBRARY_PATH")
+        raise CannotLoadError("CUDA's libcudart.so is not found; add its folder to LD_LIBRARY_PATH")
 
     def allocate(self, num_bytes):
         """Return the address of new memory on the GPU."""
@@ -829,7 +853,7 @@ def main(arguments=None):
     parser.add_argument(
         "--backend",
         choices=("onnxruntime", "openvino", "tensorrt"),
-        help="(tensorrt where an engine lies that fits this machine, else onnxruntime)",
+        help="(tensorrt where an engine lies that this machine can load, else onnxruntime)",
     )
     parser.add_argument(
         "--file",

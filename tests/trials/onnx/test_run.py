@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -478,13 +479,45 @@ def test_tensorrt_builds_an_engine_once_and_keeps_it(
     (engine,) = tmp_path.glob("*.engine")
     engine.write_bytes(b"of another board")
     with pytest.raises(RuntimeError, match="of another TensorRT or GPU; delete it"):
-        run.Detector(str(tmp_path))
+        run.Detector(str(tmp_path), "tensorrt")
     write_folder(tmp_path, opset=11)  # another file of the same name
     assert isinstance(run.Detector(str(tmp_path)).network, run.OnnxRuntime)
     says.clear()
     (tmp_path / "model-int8.onnx").write_bytes((tmp_path / "model.onnx").read_bytes())
     assert isinstance(run.Detector(str(tmp_path), "tensorrt", "model-int8.onnx").network, run.TensorRT)
     assert says[:3] == ["network 1", "flag fp16", "flag int8"]
+
+
+def _no_gpu(logger: object) -> object:
+    raise TypeError("pybind11::init(): factory function returned nullptr")
+
+
+@pytest.mark.parametrize("lacks", ["TensorRT", "CUDA", "GPU", "same GPU"])
+def test_an_engine_that_another_machine_built_is_left_aside(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], lacks: str
+) -> None:
+    """As in a folder that was copied back from a board, or lies where several machines see it."""
+    for name in ("model.onnx", "detector.json"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    Path(run.engine_path(str(tmp_path / "model.onnx"))).write_bytes(b"of a board")
+    tensorrt = tensorrt_stand_in(Memory(), is_new=True, says=[])
+    if lacks == "GPU":
+        tensorrt.Runtime = _no_gpu
+    monkeypatch.setitem(sys.modules, "tensorrt", None if lacks == "TensorRT" else tensorrt)
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+    if lacks == "CUDA":
+        monkeypatch.setattr(run, "cuda_libraries", lambda: [])
+    else:
+        monkeypatch.setattr(run, "Cuda", Memory)
+    assert isinstance(run.Detector(str(tmp_path)).network, run.OnnxRuntime)
+    (note,) = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"note: in ONNX Runtime, since the engine beside .*model\.onnx cannot be loaded: .+", note)
+    message = "tensorrt|libcudart.so is not found|of another TensorRT or GPU"
+    with pytest.raises((ImportError, RuntimeError), match=message):
+        run.Detector(str(tmp_path), "tensorrt")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as on a board: then the engine is what is wrong
+    with pytest.raises((ImportError, RuntimeError), match=message):
+        run.Detector(str(tmp_path))
 
 
 def test_where_tensorrt_does_not_convert_the_fp16_file_is_built(
