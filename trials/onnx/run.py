@@ -26,6 +26,8 @@ except ImportError:  # Pillow does for images
 IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 NMS_FILE = "model-nms.onnx"  # suppression by ONNX's operator, whose number of boxes TensorRT does not know beforehand
 PLUGIN_FILE = "model-efficientnms.onnx"  # suppression by TensorRT's plugin EfficientNMS_TRT
+CPU = ("CPUExecutionProvider",)  # exact on any machine: on a GPU, ONNX Runtime rounds to TF32 by default
+PROVIDERS = ("CUDAExecutionProvider", *CPU)
 BOARD_FILE = "/proc/device-tree/model"
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm")
 
@@ -39,9 +41,10 @@ class Detector:
             folder that this machine can load, OpenVINO for an ``.xml`` file, and ONNX Runtime otherwise.
         file: Which of its files: ``model.onnx``, ``model-fp16.onnx``, ``model-int8.onnx``, ``model-nms.onnx``, ``raw.onnx``,
             for TensorRT ``model-efficientnms.onnx``, or for OpenVINO ``model.xml``.
+        providers: Of ONNX Runtime: those of them that it has here, the best first.
     """
 
-    def __init__(self, folder, backend=None, file="model.onnx"):
+    def __init__(self, folder, backend=None, file="model.onnx", providers=PROVIDERS):
         with open(os.path.join(folder, "detector.json"), encoding="utf-8") as opened:
             self.settings = read_settings(opened)
         self.class_names = self.settings["class_names"]
@@ -57,7 +60,7 @@ class Detector:
             raise ValueError(f"{file} has a plugin that TensorRT alone runs: --backend tensorrt, or --file model.onnx")
         if file == NMS_FILE and backend == "tensorrt":
             raise ValueError(f"{file} is not run in TensorRT here: --backend onnxruntime, or --file model.onnx")
-        self.network = open_network(path, self.settings, backend, is_asked)
+        self.network = open_network(path, self.settings, backend, is_asked, providers)
         if file == "raw.onnx":
             self.network = RawMaps(self.network, self.settings)
         self.seconds = {"before": 0.0, "network": 0.0, "after": 0.0}
@@ -112,16 +115,19 @@ class Detector:
         return f"{words}: {parts}; {rates}"
 
 
-def open_network(path, settings, backend, is_asked):
+def open_network(path, settings, backend, is_asked, providers):
     """Open a file in a backend; where TensorRT was not asked for and cannot load the kept engine here, in ONNX Runtime."""
-    backends = {"onnxruntime": OnnxRuntime, "openvino": OpenVino, "tensorrt": TensorRT}
+    if backend == "onnxruntime":
+        return OnnxRuntime(path, providers)
+    if backend == "openvino":
+        return OpenVino(path)
     try:
-        return backends[backend](path, settings)
+        return TensorRT(path, settings)
     except (ImportError, CannotLoadError) as error:
-        if is_asked or backend != "tensorrt" or os.path.basename(path) == PLUGIN_FILE:
+        if is_asked or os.path.basename(path) == PLUGIN_FILE:
             raise
         try:
-            network = OnnxRuntime(path, settings)
+            network = OnnxRuntime(path, providers)
         except ImportError:
             raise error from None
         print(f"note: in ONNX Runtime, since the engine beside {path} cannot be loaded: {error}", file=sys.stderr)
@@ -172,16 +178,12 @@ def check_outputs(outputs, num_classes):
 class OnnxRuntime:
     """A file in ONNX Runtime: images (1, 3, H, W) to its outputs, for most boxes (1, P, 4) and scores (1, P, K)."""
 
-    def __init__(self, path, settings):
+    def __init__(self, path, providers):
         import onnxruntime
 
-        providers = [
-            name
-            for name in ("CUDAExecutionProvider", "CPUExecutionProvider")
-            if name in onnxruntime.get_available_providers()
-        ]
+        there = [name for name in providers if name in onnxruntime.get_available_providers()]
         try:
-            self._session = onnxruntime.InferenceSession(path, providers=providers)
+            self._session = onnxruntime.InferenceSession(path, providers=there)
         except Exception as error:  # its error classes have nothing in common but this
             raise ValueError(f"ONNX Runtime cannot run {path}: {error}") from error
         self._path = path
@@ -196,7 +198,7 @@ class OnnxRuntime:
 class OpenVino:
     """A file in OpenVINO on the CPU, in float32 where it is not INT8: by default it would take bfloat16 on some CPUs."""
 
-    def __init__(self, path, settings):
+    def __init__(self, path):
         import openvino
 
         hints = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}

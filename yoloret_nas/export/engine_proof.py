@@ -105,7 +105,7 @@ def _compare(
 ) -> EngineProof:
     score, iou = suppression.score_threshold, suppression.iou_threshold
     has_plugin = file == EFFICIENT_NMS_FILE
-    reference = run.Detector(str(folder), "onnxruntime", ONNX_FILE if has_plugin else file)
+    reference = run.Detector(str(folder), "onnxruntime", ONNX_FILE if has_plugin else file, providers=run.CPU)
     with temporary_folder() as name:
         there = Path(name)
         for needed in (RUN_FILE, DETECTOR_FILE, file):

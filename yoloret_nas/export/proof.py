@@ -74,7 +74,7 @@ def prove(
     split: str,
     expected_ap: float | None,
 ) -> Proof:
-    """Run an exported file on a split with the program that the export contains.
+    """Run an exported file on a split with the program that the export contains, on the CPU.
 
     Args:
         path: The file, in its export.
@@ -88,7 +88,8 @@ def prove(
     Raises:
         ExportError: boxes or scores differ from the network's, or AP from the trial's.
     """
-    detector = run.Detector(str(path.parent), "openvino" if path.suffix == ".xml" else "onnxruntime", path.name)
+    backend = "openvino" if path.suffix == ".xml" else "onnxruntime"
+    detector = run.Detector(str(path.parent), backend, path.name, providers=run.CPU)
     box_px, score = _compare(detector, network, decoding, spread(samples, _NUM_COMPARED))
     if not np.isfinite([box_px, score]).all():
         raise ExportError(f"{path.name} gives boxes or scores that are NaN or infinite on images of {split}")
@@ -144,7 +145,9 @@ def prove_suppression(path: Path, suppression: Suppression, samples: Sequence[Sa
     Raises:
         ExportError: on an image one of them finds a box that the other does not.
     """
-    ours, theirs = (run.Detector(str(path.parent), "onnxruntime", name) for name in (ONNX_FILE, path.name))
+    ours, theirs = (
+        run.Detector(str(path.parent), "onnxruntime", name, providers=run.CPU) for name in (ONNX_FILE, path.name)
+    )
     score, iou = suppression.score_threshold, suppression.iou_threshold
     with showing_images(progress_console(), f"trying {path.name} on") as report:
         for number, sample in enumerate(samples):
