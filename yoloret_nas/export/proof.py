@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,9 @@ _Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.
 """Boxes, scores and labels, as `run.Detector.detect` returns them."""
 _SAME_PX, _SAME_SCORE = 0.1, 1e-3
 """As far apart a box of two files may be, as between PyTorch and the FP32 file."""
+_ROUNDING = (0.0, *(sign * size for size in (1e-6, 1e-5, 1e-4) for sign in (1, -1)))
+"""Changes of a threshold that count as none. ONNX Runtime computes IoU in float32, `run.overlaps` in float64, and decide
+otherwise on about one pair in a million. By small changes few other pairs change sides."""
 _NUM_COMPARED = 8
 _SEEN = 0.01
 """Boxes of smaller scores are not compared: nobody sees them."""
@@ -136,6 +140,8 @@ def detect_all(detector: run.Detector, samples: Sequence[Sample], report: Report
 def prove_suppression(path: Path, suppression: Suppression, samples: Sequence[Sample], *, split: str) -> None:
     """Compare a file with non-maximum suppression with the suppression of the program that the export contains.
 
+    They may differ as far as the program itself does by thresholds that differ by rounding.
+
     Args:
         path: The file, in its export.
         suppression: Its thresholds.
@@ -153,12 +159,15 @@ def prove_suppression(path: Path, suppression: Suppression, samples: Sequence[Sa
         for number, sample in enumerate(samples):
             report(number, len(samples))
             image = sample.load()
-            expected = ours.detect(image, score, iou, MAX_DETECTIONS, max_candidates=sys.maxsize)
             found = theirs.detect(image, 0.0, iou, MAX_DETECTIONS)
-            if not _are_same(expected, found):
+            expected = (
+                ours.detect(image, score + more, iou + larger, MAX_DETECTIONS, max_candidates=sys.maxsize)
+                for larger, more in product(_ROUNDING, repeat=2)
+            )
+            if not any(_are_same(one, found) for one in expected):
                 raise ExportError(
                     f"{path.name} finds {counted(len(found[0]), 'box(es)')} on image {number} of {split}, {RUN_FILE} other "
-                    f"ones ({len(expected[0])}) by the same thresholds"
+                    "ones by the same thresholds"
                 )
 
 
