@@ -691,7 +691,16 @@ def test_an_export_is_tried_on_the_study_s_images_or_on_others(
     )
     others = call(*base, "others", "--data", "shapes:train=4,val=6,size=64")
     assert others.code == 0, others.said
-    assert "on 6 images of val" in others.out
+    assert "on 6 images of val of shapes:train=4,val=6,size=64, " in others.out
+    text = Path("others/README.md").read_text(encoding="utf-8")
+    assert (
+        "AP is of 6 images of val of `shapes:train=4,val=6,size=64`, by `run.py`. The trial's AP above is of other"
+        in text
+    )
+    assert json.loads(Path("others/metrics.json").read_text())["other_data"] == "shapes:train=4,val=6,size=64"
+    compared = call("compare", "others", "others/model.onnx", "--json")
+    assert [row["AP"] is None for row in json.loads(compared.out)] == [False, True]
+    assert "others/model.onnx has no AP here: its record is of other images, shapes:train=4,val=6" in compared.err
     assert "trying model.onnx on 6 images" in others.err
     nowhere = (*base, "gone", "--data", "nowhere")
     assert_refused(call(*nowhere), 2, "or others, with --data, or none with --no-check")
@@ -826,7 +835,7 @@ def test_a_trial_of_the_data_before_an_accepted_change_is_exported_with_its_ap_o
     _note_other_data(copied_study.root, trials=True)
     called = call(*base)
     assert called.code == 0, called.said
-    assert "on 8 images of val" in called.out
+    assert re.search(r"on 8 images of val of shapes:\S+, changed since the trial, ", called.out)
 
 
 def test_the_project_s_data_does_not_switch_the_proof_off(call: Call, real_study: RealStudy) -> None:

@@ -587,6 +587,24 @@ def test_other_images_may_have_their_classes_in_another_order() -> None:
         _open_images(opened, options, cast(Any, SimpleNamespace(class_names=turned[:-1])), known=())
 
 
+def test_other_images_without_an_object_to_find_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AP of them is NaN, which no JSON holds."""
+    dataset = open_dataset(SHAPES)
+    bare = tuple(replace(sample, ignored=np.ones(len(sample.labels), np.bool_)) for sample in dataset.splits["val"])
+    monkeypatch.setattr(
+        "yoloret_nas.export.export_trial.open_dataset",
+        lambda *given, **named: replace(dataset, splits={**dataset.splits, "val": bare}),
+    )
+    opened, decoding = (
+        SimpleNamespace(dataset=SHAPES, skip_broken=False),
+        SimpleNamespace(class_names=dataset.class_names),
+    )
+    with pytest.raises(DatasetError, match=r"its val split has \d+ images and no object to find"):
+        _open_images(cast(Any, opened), ExportOptions(data=SHAPES), cast(Any, decoding), known=())
+    calibration = ExportOptions(data=SHAPES, precisions=("int8",), is_checked=False)
+    assert _open_images(cast(Any, opened), calibration, cast(Any, decoding), known=()).splits["val"] == bare
+
+
 def test_a_table_that_could_not_be_written_is_refused_before_anything_is_measured(call: Call, exported: Path) -> None:
     called = call("compare", exported, "--out", "missing/t.csv")
     assert (called.code, called.out) == (2, "")

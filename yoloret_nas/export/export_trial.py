@@ -11,6 +11,8 @@ from search.front.summary import Summary
 from search.reports.picture import draw_front
 from search.study.read_study import ReadStudy
 from search.study.refit import retrained_trial
+from spaces.counted import counted
+from spaces.errors import printable
 from spaces.networks import YoloReT
 from trials.data import Dataset, DatasetError, Sample, open_dataset
 from trials.data.dataset import spread
@@ -92,6 +94,9 @@ def export_trial(
         scored_on = record.result.fingerprint or opened.fingerprint
         known = {scored_on, opened.fingerprint}
         dataset = _open_images(opened, options, decoding, known=known) if needs_images else None
+        other_data = None
+        if dataset and scored_on and dataset.fingerprint != scored_on:
+            other_data = printable(options.data or f"{opened.dataset}, changed since the trial")
         splits: Mapping[str, Sequence[Sample]] = dataset.splits if dataset else {}
         precisions: tuple[Precision, ...] = tuple(dict.fromkeys(("fp32", *options.precisions)))
         files = _write_files(
@@ -102,7 +107,6 @@ def export_trial(
             add(partial / ONNX_FILE, partial / target.suppressed_file, options.suppression)
         proofs: dict[str, Proof] = {}
         if options.is_checked:
-            is_same_data = dataset and (dataset.fingerprint == scored_on or not scored_on)
             for name, tolerance in files.items():
                 proofs[name] = prove(
                     partial / name,
@@ -111,7 +115,7 @@ def export_trial(
                     splits["val"],
                     tolerance=tolerance,
                     split="val",
-                    expected_ap=record.result.ap if is_same_data else None,
+                    expected_ap=record.result.ap if other_data is None else None,
                 )
             if options.suppression is not None and target.suppressed_file == NMS_FILE:  # ONNX Runtime runs no plugin
                 prove_suppression(partial / NMS_FILE, options.suppression, splits["val"], split="val")
@@ -143,6 +147,7 @@ def export_trial(
             files=tuple(files),
             suppression=options.suppression,
             proofs=proofs,
+            other_data=other_data,
             num_calibration=min(NUM_CALIBRATION, len(splits["train"])) if "int8" in precisions else 0,
             target=target,
             latencies=latencies,
@@ -213,6 +218,9 @@ def _open_images(opened: ReadStudy, options: ExportOptions, decoding: Decoding, 
         if skips:  # the trial was scored without them
             with showing_check(progress_console()) as report:
                 dataset = check_images(dataset, splits=("train", "val"), skip_broken=True, report=report).dataset
+        if options.is_checked and not any(sample.has_object for sample in dataset.splits["val"]):
+            num_images = counted(len(dataset.splits["val"]), "image(s)")
+            raise DatasetError(f"{dataset.name}: its val split has {num_images} and no object to find")
     except DatasetError as error:
         hint = f"{error.hint}; or {way_out}" if error.hint else way_out
         raise DatasetError(error.message, hint=hint) from error

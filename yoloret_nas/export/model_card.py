@@ -48,6 +48,8 @@ class Card:
     """Thresholds of its file with non-maximum suppression; None where there is none."""
     proofs: Mapping[str, Proof]
     """File to how it was tried on images; empty where none was."""
+    other_data: str | None = None
+    """The data that it was tried on and calibrated with, where it is not what the trial was scored on; None where it is."""
     num_calibration: int
     """Training images that the INT8 file was calibrated with; 0 where there is none."""
     latencies: Mapping[str, Latency | str]
@@ -79,6 +81,11 @@ class Card:
             "device": str(latency.device),
             "precision": ", ".join(self.files),
         }
+
+    @property
+    def of_other_data(self) -> str:
+        """Words behind a split that name the data where the trial was scored on another; empty where it was not."""
+        return f" of `{self.other_data}`" if self.other_data else ""
 
     @property
     def all_files(self) -> tuple[str, ...]:
@@ -133,6 +140,7 @@ def write_card(folder: Path, card: Card) -> None:
         },
         "latency_of_files_ms": anew,
         "int8_calibration_images": card.num_calibration,
+        "other_data": card.other_data,
         "proofs": {name: dataclasses.asdict(proof) for name, proof in card.proofs.items()},
         "engine_proofs": {
             name: proof if isinstance(proof, str) else dataclasses.asdict(proof)
@@ -206,11 +214,14 @@ def _files_table(card: Card) -> str:
         rows.append(f"| `{name}` | {found} | {apart} | {_words(card.latencies.get(name, 'not asked for'))} |")
     where = next(((one.num_images, one.split) for one in card.proofs.values()), None)
     calibrated = (
-        f" INT8 was calibrated with {counted(card.num_calibration, 'training image(s)')}."
+        f" INT8 was calibrated with {counted(card.num_calibration, 'training image(s)')}{card.of_other_data}."
         if card.num_calibration
         else ""
     )
-    images = f" AP is of {counted(where[0], 'image(s)')} of {where[1]}, by `run.py`." if where else ""
+    images = (
+        f" AP is of {counted(where[0], 'image(s)')} of {where[1]}{card.of_other_data}, by `run.py`." if where else ""
+    )
+    images += " The trial's AP above is of other images." if where and card.other_data else ""
     return "\n".join(
         [
             f"| file | found | boxes and scores differ from PyTorch by | latency on {card.target.identity} |",
