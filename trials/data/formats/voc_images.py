@@ -41,6 +41,7 @@ class VocImages:
         self._taken: dict[Path, Path] = {}
         self._is_stated_first = is_stated_first
         self._stems_elsewhere: set[str] = set()  # of annotations whose image has another name
+        self._expected_folders: dict[Path, Path] = {}  # of each folder of annotations, that of their images
 
     def find(self, annotation: Path, stated_name: str) -> Path:
         """Return the path of an annotation's image, or the one where it would be expected.
@@ -158,15 +159,21 @@ class VocImages:
         if folder := self._stated_folder(annotation, stated_name):
             return folder / name
         here = annotation.parent
-        folders = {path.parent for path in self._tree.images if path.parent.name.lower() not in MASK_FOLDERS}
+        if here not in self._expected_folders:
+            self._expected_folders[here] = self._expected_folder(here)
+        return self._expected_folders[here] / name
+
+    def _expected_folder(self, here: Path) -> Path:
+        """Return the folder where the images of a folder's annotations would be expected."""
+        folders = {folder for folder in self._image_folders if folder.name.lower() not in MASK_FOLDERS}
         if not folders or here in folders:
-            return here / name
+            return here
         # as JPEGImages/x is to Annotations/x, so is the nearest folder of images to this one
         num_shared, nearest = max(
             (len(Path(os.path.commonpath((here, other))).parts), other) for other in sorted(folders)
         )
         parts = (*here.parts[:num_shared], *nearest.parts[num_shared : num_shared + 1], *here.parts[num_shared + 1 :])
-        return Path(*parts, name)
+        return Path(*parts)
 
 
 def _stem(annotation: Path) -> str:
