@@ -194,11 +194,15 @@ def _name_pictures(sources: Sequence[Path], folder: Path) -> dict[Path, Path]:
     """Return the file that each source's picture goes to, named after it, each once."""
     stems = Counter(path.stem for path in set(sources))
     drawn: dict[Path, Path] = {}
+    taken: set[str] = set()
+    numbers: Counter[str] = Counter()  # the last one behind each name
     for path in dict.fromkeys(sources):
         name = path.stem if stems[path.stem] == 1 else path.name
         suffix = ".mp4" if run.is_stream(str(path)) else ".png"
-        taken, number, picture = set(drawn.values()), 2, folder / f"{name}{suffix}"
+        wanted = picture = f"{name}{suffix}"
         while picture in taken:  # images of one name, in several folders
-            picture, number = folder / f"{name}-{number}{suffix}", number + 1
-        drawn[path] = picture
+            numbers[wanted] += 1
+            picture = f"{name}-{numbers[wanted] + 1}{suffix}"
+        taken.add(picture)
+        drawn[path] = folder / picture
     return drawn

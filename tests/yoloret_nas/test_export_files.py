@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -42,7 +43,7 @@ from yoloret_nas.export.export_options import ExportOptions
 from yoloret_nas.export.export_trial import _open_images
 from yoloret_nas.export.target import choose_suppression
 from yoloret_nas.options.values import OptionError
-from yoloret_nas.predictions import new_folder, predict_all
+from yoloret_nas.predictions import _name_pictures, new_folder, predict_all
 
 QUICK = ("--no-measure", "--no-check")
 
@@ -309,6 +310,18 @@ def test_predict_draws_videos_and_saves_lines_and_crops(call: Call, exported: Pa
     with Image.open(f"predictions/crops/{row['class']}/photo-1.png") as crop:
         assert crop.width == pytest.approx(x2 - x1, abs=2)
         assert crop.height == pytest.approx(y2 - y1, abs=2)
+
+
+def test_many_images_are_named_at_once() -> None:
+    """None is compared with all before it, which takes minutes of twenty thousand; nor are those of one name."""
+    out, began = Path("out"), time.monotonic()
+    assert len(set(_name_pictures([Path(f"photos/{number}.jpg") for number in range(20_000)], out).values())) == 20_000
+    named = _name_pictures([Path(f"{number}/a.jpg") for number in range(20_000)], out)
+    assert time.monotonic() - began < 10
+    assert list(named.values())[:3] == [out / "a.jpg.png", out / "a.jpg-2.png", out / "a.jpg-3.png"]
+    assert len(set(named.values())) == 20_000
+    taken = _name_pictures([Path(name) for name in ("x/a-2.png", "x/a.png", "y/a.png", "a.png.png")], out)
+    assert [path.name for path in taken.values()] == ["a-2.png", "a.png.png", "a.png-2.png", "a.png-3.png"]
 
 
 def test_a_video_that_cannot_be_read_leaves_nothing(call: Call, exported: Path) -> None:

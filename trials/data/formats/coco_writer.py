@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -192,16 +193,18 @@ class _Names:
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
+        self._numbers: Counter[str] = Counter()  # the last one behind each name
 
     def give(self, name: str, *, suffix: str) -> str:
         stem = (
             _UNSAFE.sub("_", PurePosixPath(name).stem).lstrip(".").encode()[:_LONGEST_STEM].decode(errors="ignore")
             or "image"
         )
-        number, given = 1, f"{stem}{suffix}"
+        given = f"{stem}{suffix}"
+        wanted = given.lower()
         while given.lower() in self._taken:  # file systems of Windows and macOS do not tell cases apart
-            number += 1
-            given = f"{stem}-{number}{suffix}"
+            self._numbers[wanted] += 1
+            given = f"{stem}-{self._numbers[wanted] + 1}{suffix}"
         self._taken.add(given.lower())
         return given
 

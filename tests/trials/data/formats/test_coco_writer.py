@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from pycocotools.coco import COCO
 
 from tests.trials.data.formats.coco_round_trip import check_round_trip
 from trials.data import DatasetError, open_dataset
-from trials.data.formats.coco_writer import check_apart, check_free
+from trials.data.formats.coco_writer import _Names, check_apart, check_free
 from trials.data.formats.coco_writer import write_coco as convert  # write_coco is a fixture
 
 Write = Callable[[], str]
@@ -109,6 +110,14 @@ def test_names_are_distinct_on_every_file_system(coco: str, tmp_path: Path) -> N
     convert(open_dataset(coco), tmp_path / "out")
     names = sorted(os.listdir(tmp_path / "out/train"))
     assert names == ["A-2.jpg", "a b.jpg", "a.jpg", "none.jpg", "ü%20______.jpg"]
+
+
+def test_many_images_of_one_name_are_named_at_once() -> None:
+    names, began = _Names(), time.monotonic()
+    given = [names.give(f"{number}/A.jpg", suffix=".jpg") for number in range(20_000)]
+    assert time.monotonic() - began < 10
+    assert given[:3] == ["A.jpg", "A-2.jpg", "A-3.jpg"]
+    assert len(set(given)) == 20_000
 
 
 def test_hidden_and_undecodable_names(tmp_path: Path, write_coco, write_image) -> None:
