@@ -1,11 +1,14 @@
 """Files and folders that are written whole or not at all."""
 
+import hashlib
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_LONGEST_NAME = 255  # bytes
 
 
 @contextmanager
@@ -16,6 +19,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     was.
     """
     partial = path.with_name(f"{path.stem}.partial{path.suffix}")
+    if len(os.fsencode(partial.name)) > _LONGEST_NAME:
+        partial = path.with_name(f"{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.partial{path.suffix}")
     try:
         yield partial
         with partial.open("rb") as file:

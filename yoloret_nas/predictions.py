@@ -25,6 +25,8 @@ Picture = npt.NDArray[np.uint8]
 CROPS_FOLDER = "crops"
 _MAX_LETTERS = 60
 """Of a class in its folder's name: file systems take 255 bytes, and a letter is up to 4."""
+_LONGEST_STEM = 200
+"""Bytes of a picture's name, behind which come numbers, that of a frame and of a crop among them, and a suffix."""
 
 
 class VideoError(YoloRetError, ValueError):
@@ -197,7 +199,7 @@ def _name_pictures(sources: Sequence[Path], folder: Path) -> dict[Path, Path]:
     taken: set[str] = set()
     numbers: Counter[str] = Counter()  # the last one behind each name
     for path in dict.fromkeys(sources):
-        name = path.stem if stems[path.stem] == 1 else path.name
+        name = run.cut(path.stem if stems[path.stem] == 1 else path.name, _LONGEST_STEM)
         suffix = ".mp4" if run.is_stream(str(path)) else ".png"
         wanted = picture = f"{name}{suffix}"
         while picture in taken:  # images of one name, in several folders

@@ -26,6 +26,17 @@ def test_an_error_leaves_the_former_file_and_nothing_beside_it(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("letter", ["x", "字"])
+def test_a_name_as_long_as_file_systems_take_has_room_for_what_is_unfinished(tmp_path: Path, letter: str) -> None:
+    names = [f"{letter * (250 // len(letter.encode()))}{number}.png" for number in (0, 1)]
+    with whole_file(tmp_path / names[0]) as first, whole_file(tmp_path / names[1]) as second:
+        first.write_text("0")
+        second.write_text("1")
+        assert first.suffix == ".png"
+    assert [(tmp_path / name).read_text() for name in names] == ["0", "1"]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_folder_is_whole_or_missing(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder"
     with whole_folder(path) as partial:

@@ -324,6 +324,19 @@ def test_many_images_are_named_at_once() -> None:
     assert [path.name for path in taken.values()] == ["a-2.png", "a.png.png", "a.png-2.png", "a.png-3.png"]
 
 
+def test_an_image_with_a_long_name_is_drawn_too(call: Call, exported: Path) -> None:
+    """Its picture's name, with a number, and of what is not whole yet, would be longer than file systems take."""
+    name = "字" * 83
+    Path("photos").mkdir()
+    for suffix in (".jpg", ".png"):
+        Image.effect_noise((100, 70), 90).convert("RGB").save(f"photos/{name}{suffix}")
+    called = call("predict", exported, "photos", "--score", "0.01", "--save-crops")
+    assert called.code == 0, called.said
+    pictures = sorted(path.name for path in Path("predictions").glob("*.png"))
+    assert pictures == [f"{name[:66]}-2.png", f"{name[:66]}.png"]
+    assert list(Path("predictions/crops").glob(f"*/{name[:66]}-2-1.png"))
+
+
 def test_a_video_that_cannot_be_read_leaves_nothing(call: Call, exported: Path) -> None:
     Path("broken.mp4").write_text("no video")
     called = call("predict", exported, "broken.mp4")

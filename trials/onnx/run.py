@@ -763,8 +763,16 @@ class Film:
             self._writer.release()
 
 
+def cut(stem, most_bytes):
+    """Return the begin of a file's name: with what is put behind it, file systems take 255 bytes."""
+    while len(os.fsencode(stem)) > most_bytes:
+        stem = stem[:-1]
+    return stem
+
+
 def free_path(folder, stem, suffix):
-    """Return a path in a folder where nothing is yet."""
+    """Return a path in a folder where nothing is yet; a stem that is too long is cut."""
+    stem = cut(stem, 230)
     path, number = os.path.join(folder, stem + suffix), 2
     while os.path.exists(path):
         path, number = os.path.join(folder, f"{stem}-{number}{suffix}"), number + 1

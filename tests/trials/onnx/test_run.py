@@ -373,6 +373,16 @@ def test_pictures_take_no_other_file_s_place(folder: Path, tmp_path: Path) -> No
     assert {path.name for path in (tmp_path / "one").iterdir()} == {"a.png", "b.jpg", "a-2.png", "a-3.png"}
 
 
+@pytest.mark.parametrize("letter", ["x", "字", "\udcff"])
+def test_names_that_are_too_long_are_cut(tmp_path: Path, letter: str) -> None:
+    """They leave room for a number and a suffix; others stay as they are."""
+    assert run.cut(letter * 20, 60) == letter * 20
+    assert run.cut(letter * 20, 19) == letter * (19 // len(os.fsencode(letter)))
+    for _ in range(2):
+        Path(run.free_path(str(tmp_path), letter * (250 // len(os.fsencode(letter))), ".png")).touch()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_a_reader_of_its_lines_may_go(folder: Path, tmp_path: Path) -> None:
     write_photos(tmp_path / "photos")
     words = [sys.executable, str(folder / "run.py"), str(tmp_path / "photos"), "--out", ""]
