@@ -9,9 +9,10 @@ Each class below the root is defined where it is raised::
     ├── DatasetError                 trials.data.dataset             a dataset or one of its items is broken or missing
     ├── DeviceError                  trials.latency.device           a device cannot be reached or used
     │   ├── DeviceAwayError          trials.latency.device           a device stayed unreachable after all retries
-    │   ├── DiskFullError            trials.latency.board.session    a board has no disk space for a measurement
-    │   ├── UnknownDeviceError       trials.latency.device           a text that names no device
-    │   └── UnstableError            trials.latency.device           a device whose latency does not settle
+    │   ├── UnstableError            trials.latency.device           a device whose latency does not settle
+    │   └── UnusableDeviceError      trials.latency.device           a device that can be used for no network as it is
+    │       ├── DiskFullError        trials.latency.board.session    a board has no disk space for a measurement
+    │       └── UnknownDeviceError   trials.latency.device           a text that names no device
     ├── LatencyCacheError            trials.latency.cache            the file of measured latencies cannot be used
     ├── OutputError                  trials.detections.decoding      a network whose outputs are NaN or infinite
     ├── TrainingError                trials.training.errors          a training cannot start or continue

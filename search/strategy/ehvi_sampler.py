@@ -29,7 +29,8 @@ from search.study.errors import SpaceExhaustedError
 from search.study.study import read_priors, to_record
 from spaces import Architecture, YoloRetError
 from spaces.space import Space
-from trials.latency import DeviceAwayError
+from trials.latency import DeviceAwayError, UnusableDeviceError
+from trials.latency.cache import LatencyCacheError
 from trials.onnx import UnsupportedNetworkError
 from trials.onnx.export import ExportError
 from trials.trial_result import TrialResult
@@ -93,7 +94,8 @@ class EhviSampler(ArchitectureSampler):
 
         Raises:
             SpaceExhaustedError: no candidate is left.
-            DeviceAwayError: a latency is needed and the device cannot be reached.
+            DeviceAwayError: a latency is needed and the device cannot be reached, or used for any network.
+            LatencyCacheError: likewise, and the file of measured latencies cannot be used.
         """
         past = tried_trials(study)
         tried = {one.number: self._architecture(one) for one in past}
@@ -198,8 +200,10 @@ class EhviSampler(ArchitectureSampler):
         began = time.monotonic()
         try:
             latency_ms = self._measure_ms(architecture)
-        except DeviceAwayError:
+        except (DeviceAwayError, LatencyCacheError):
             raise  # nothing can be measured, and the wait for the device is no cost of a look-up
+        except UnusableDeviceError as error:  # whatever the network: running trials may end, then the user is told
+            raise DeviceAwayError(error.message, hint=error.hint) from error
         except YoloRetError as error:
             latency_ms = math.inf if self._is_final(study, architecture, error) else math.nan
         lookups_s = [*study.user_attrs.get(LOOKUP_SECONDS, ()), time.monotonic() - began]

@@ -41,6 +41,7 @@ from spaces.counted import counted
 from spaces.presets import presets_in
 from trials.data import Dataset
 from trials.latency import DeviceAwayError, DeviceIdentity, Latency
+from trials.latency.cache import LatencyCacheError
 from trials.trial_result import RESULT_FILE, TrialResult, read_result
 
 ONE_SHOT = "one_shot"
@@ -264,6 +265,7 @@ class Study:
         Raises:
             StudyError: another process has taken over the study.
             ProposalStoppedError: the user ended the run meanwhile.
+            DeviceAwayError, LatencyCacheError: a latency is needed and there is none to have, whatever the network.
         """
         self._lease.check()
         tried = self._tried_keys()
@@ -275,7 +277,7 @@ class Study:
             except SpaceExhaustedError:
                 self._end_unproposed()
                 return None
-            except (ProposalStoppedError, DeviceAwayError):
+            except (ProposalStoppedError, DeviceAwayError, LatencyCacheError):
                 self._end_unproposed()
                 raise
             architecture = from_parameters(self._settings.space, trial.params)

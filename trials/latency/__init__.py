@@ -11,6 +11,7 @@ from trials.latency.device import (
     Latency,
     UnknownDeviceError,
     UnstableError,
+    UnusableDeviceError,
 )
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "Latency",
     "UnknownDeviceError",
     "UnstableError",
+    "UnusableDeviceError",
 ]

@@ -26,7 +26,11 @@ class DeviceError(YoloRetError):
     """A device cannot be reached or used."""
 
 
-class UnknownDeviceError(DeviceError, ValueError):
+class UnusableDeviceError(DeviceError):
+    """A device cannot be used for any network until its user has done something; this says nothing about the network."""
+
+
+class UnknownDeviceError(UnusableDeviceError, ValueError):
     """A text names no device, or a feature that the device lacks."""
 
 

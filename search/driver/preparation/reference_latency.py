@@ -2,7 +2,7 @@
 
 from search.driver.devices import Devices
 from search.study.settings import StudySettings
-from trials.latency import DeviceAwayError, DeviceError, UnstableError
+from trials.latency import DeviceAwayError, DeviceError, UnstableError, UnusableDeviceError
 from trials.onnx import UnsupportedNetworkError
 
 _MARGIN = 1.1
@@ -27,14 +27,15 @@ def slowest_latency_ms(settings: StudySettings, *, num_classes: int, devices: De
     A network that the device cannot run, for lack of memory for example, is passed over for the next one.
 
     Raises:
-        DeviceAwayError, UnstableError: the device is away or gives no steady figure, which says nothing about the network.
+        DeviceAwayError, UnstableError, UnusableDeviceError: the device is away, gives no steady figure or cannot be used,
+            which says nothing about the network.
         DeviceError, UnsupportedNetworkError: it cannot run the costliest network of any backbone.
     """
     *costlier, cheapest = settings.space.largest(num_classes=num_classes)
     for architecture in costlier:
         try:
             return devices.measure(architecture, settings, num_classes=num_classes).median_ms * _MARGIN
-        except (DeviceAwayError, UnstableError):
+        except (DeviceAwayError, UnstableError, UnusableDeviceError):
             raise
         except (DeviceError, UnsupportedNetworkError):
             continue

@@ -66,7 +66,7 @@ from tests.search.driver.scripted import (
 )
 from tests.trials.latency.locked import is_measuring
 from trials.data import DatasetError, open_dataset
-from trials.latency import DeviceAwayError, DeviceError, Latency, UnknownDeviceError, UnstableError
+from trials.latency import DeviceAwayError, DeviceError, Latency, UnknownDeviceError, UnstableError, UnusableDeviceError
 from trials.onnx import UnsupportedNetworkError
 from trials.progress import Progress
 from trials.training import CHECKPOINT_FILE
@@ -1282,7 +1282,7 @@ def test_a_costliest_network_that_the_device_cannot_run_is_passed_over(
         slowest_latency_ms(settings(space=SPACE), num_classes=3, devices=LocalDevices())
 
 
-@pytest.mark.parametrize("trouble", [DeviceAwayError, UnstableError])
+@pytest.mark.parametrize("trouble", [DeviceAwayError, UnstableError, UnusableDeviceError])
 def test_a_trouble_that_says_nothing_about_the_costliest_network_passes_nothing_over(
     settings: MakeSettings, costly: StandInDevice, root: Path, trouble: type[DeviceError]
 ) -> None:

@@ -31,7 +31,8 @@ from spaces.space import BackboneChoice, Space
 from spaces.weights.imagenet import WeightsError
 from tests.search.driver.scripted import FEW, SPACE, fake_ap, fake_latency_ms, latency
 from tests.spaces.strategies import spaces_and_architectures
-from trials.latency import DeviceAwayError, DeviceError, UnstableError
+from trials.latency import DeviceAwayError, DeviceError, UnknownDeviceError, UnstableError, UnusableDeviceError
+from trials.latency.cache import LatencyCacheError
 from trials.onnx import UnsupportedNetworkError
 from trials.onnx.export import ExportError
 from trials.trial_result import State, TrialResult
@@ -319,13 +320,28 @@ class LookUps:
         return study
 
 
-def test_a_device_that_is_away_is_no_answer_about_a_latency(tmp_path: Path) -> None:
-    look_ups = LookUps(DeviceAwayError("out of reach"))
+@pytest.mark.parametrize(
+    ("trouble", "told"),
+    [
+        (DeviceAwayError, DeviceAwayError),
+        (UnusableDeviceError, DeviceAwayError),
+        (UnknownDeviceError, DeviceAwayError),
+        (LatencyCacheError, LatencyCacheError),
+    ],
+)
+def test_a_trouble_that_no_network_makes_is_no_answer_about_a_latency(
+    tmp_path: Path, trouble: type[YoloRetError], told: type[YoloRetError]
+) -> None:
+    look_ups = LookUps(*[trouble("out of reach")] * 4)  # more often than a candidate may fail
     study = look_ups.study(tmp_path)
-    with pytest.raises(DeviceAwayError, match="out of reach"):
-        study.ask(distributions(FEW))
+    for _ in range(4):
+        with pytest.raises(told, match="out of reach"):
+            study.ask(distributions(FEW))
     assert len(lookups(study)) == 2  # what is known is kept
+    assert not any(name.startswith(FAILED_LOOKUPS) for name in study.user_attrs)
     assert look_ups.notes == []
+    study.ask(distributions(FEW))
+    assert lookups(study)[LOOKUP + look_ups.failing.key] == fake_latency_ms(look_ups.failing)
 
 
 @pytest.mark.parametrize("error", [UnsupportedNetworkError("no operator X"), ExportError("opset 11 was requested")])

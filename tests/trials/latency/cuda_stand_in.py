@@ -45,6 +45,7 @@ class ScriptedGpus:
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "pynvml", self._nvml())
         monkeypatch.setattr(torch.cuda, "init", lambda: None)
+        monkeypatch.setattr(torch.cuda, "synchronize", lambda gpu: None)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: len(self.visible))
         monkeypatch.setattr(
             torch.cuda, "get_device_properties", lambda index: SimpleNamespace(uuid=f"uuid-{self.visible[index]}")

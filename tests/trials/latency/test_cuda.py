@@ -21,7 +21,7 @@ from spaces.presets import PRESETS
 from tests.trials.latency.cuda_stand_in import ScriptedGpus, scripted_tensorrt
 from tests.trials.onnx.detector import write_folder
 from tests.trials.onnx.tensorrt_stand_in import Memory, tensorrt_stand_in
-from trials.latency import DeviceError, UnknownDeviceError, UnstableError
+from trials.latency import DeviceError, UnknownDeviceError, UnstableError, UnusableDeviceError
 from trials.latency.cuda import CudaDevice
 from trials.latency.cuda import device as device_module
 from trials.latency.cuda.engine import Engine, TensorRT, build_engine, find_tensorrt, parse_network
@@ -173,7 +173,7 @@ def test_a_gpu_that_is_lost_during_a_measurement_is_named(monkeypatch: pytest.Mo
     gpus = ScriptedGpus()
     device = _device(monkeypatch, gpus)
     gpus.refused = {0: "GpuIsLost"}
-    with pytest.raises(DeviceError, match=r"driver does not answer for GPU 0: GpuIsLost\n") as caught:
+    with pytest.raises(UnusableDeviceError, match=r"driver does not answer for GPU 0: GpuIsLost\n") as caught:
         device.measure(reference)
     assert "nvidia-smi" in caught.value.hint
 
@@ -530,8 +530,26 @@ def test_an_error_of_cuda_is_told_from_a_fault_of_the_program(
     with pytest.raises(DeviceError, match="CUDA error: an illegal memory access") as caught:
         fail(RuntimeError("CUDA error: an illegal memory access was encountered")).measure(reference)
     assert "start the command again" in caught.value.hint
+    assert type(caught.value) is DeviceError  # it may be the network's own
     with pytest.raises(NotImplementedError):
         fail(NotImplementedError("a fault of ours")).measure(reference)
+
+
+def test_an_error_that_an_earlier_network_left_in_the_process_is_none_of_the_next_network(
+    monkeypatch: pytest.MonkeyPatch, reference: Path
+) -> None:
+    """After an illegal access CUDA gives the same error at every call, and TensorRT builds nothing."""
+    device = _device(monkeypatch, ScriptedGpus())
+
+    def repeat(gpu: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nmore")
+
+    monkeypatch.setitem(sys.modules, "tensorrt", scripted_tensorrt(complaint="CUDA error 700"))
+    monkeypatch.setattr(torch.cuda, "synchronize", repeat)
+    said = "device cuda cannot be used by this process: CUDA error: an illegal memory access was encountered$"
+    with pytest.raises(UnusableDeviceError, match=said) as caught:
+        device.measure(reference)
+    assert "start the command again" in caught.value.hint
 
 
 def test_a_file_with_weights_apart_is_built_whole(monkeypatch: pytest.MonkeyPatch, reference: Path) -> None:

@@ -10,7 +10,7 @@ from trials.latency.board.scripts import PROBE
 from trials.latency.board.ssh import SshHost
 from trials.latency.board.trtexec_command import Trtexec, read_help
 from trials.latency.board.trtexec_log import read_float
-from trials.latency.device import DeviceError, DeviceIdentity
+from trials.latency.device import DeviceIdentity, UnusableDeviceError
 
 _GPU_CLOCK = re.compile(r"gpu|gm20b|gp10b|gv11b|ga10b|gb10b", re.IGNORECASE)
 """Names of the GPU among the devices with a clock, on Nano, TX2, Xavier, Orin and Thor."""
@@ -84,13 +84,13 @@ def probe_board(host: SshHost) -> Board:
 
     Raises:
         DeviceAwayError: it cannot be reached.
-        DeviceError: it has no trtexec, or one without a readable help, or its account sees no GPU.
+        UnusableDeviceError: it has no trtexec, or one without a readable help, or its account sees no GPU.
     """
     nonce = secrets.token_hex(8)
     result = host.run(PROBE, nonce, host.address.trtexec, what="probing the board", limit_s=120)
     parts = split_parts(result.stdout, nonce)
     if not {"board", "help", "end"} <= parts.keys():
-        raise DeviceError(
+        raise UnusableDeviceError(
             f"probing {result.host} failed (exit status {result.exit_status}): "
             f"{(result.stderr or result.stdout).strip()[-300:] or 'it printed nothing'}",
             hint="its login shell must run plain commands and print nothing of its own in between",
@@ -99,7 +99,7 @@ def probe_board(host: SshHost) -> Board:
     state = read_state(parts["board"])
     path = facts.get("trtexec", "")
     if state.hidden:
-        raise DeviceError(
+        raise UnusableDeviceError(
             f"CUDA_VISIBLE_DEVICES is {state.hidden!r} on {result.host}, which names none of its GPUs",
             hint="set it to a number of nvidia-smi or to a UUID (GPU-…) in the shell of that account, or leave it out; a "
             "part of a GPU (MIG) has no latency of its own",
@@ -200,14 +200,14 @@ def _library(text: str) -> str:
     return match[0] if match else ""
 
 
-def _without_trtexec(result: RemoteResult, path: str, said: str) -> DeviceError:
+def _without_trtexec(result: RemoteResult, path: str, said: str) -> UnusableDeviceError:
     if not path:
-        return DeviceError(
+        return UnusableDeviceError(
             f"{result.host} has no trtexec",
             hint="JetPack installs it in /usr/src/tensorrt/bin (package libnvinfer-bin); for another place use "
             f"ssh://{result.host}?trtexec=/path/of/trtexec",
         )
-    return DeviceError(
+    return UnusableDeviceError(
         f"{path} on {result.host} prints no help: {said.strip()[-300:] or 'it printed nothing'}",
         hint=f"run `{path} --help` on the board",
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO
 
-from trials.latency.device import DeviceAwayError, DeviceError
+from trials.latency.device import DeviceAwayError, DeviceError, UnusableDeviceError
 
 BEAT_S = 10.0
 """Seconds between two heartbeats; the board gives up after missing four."""
@@ -152,12 +152,12 @@ class RemoteEndError(Exception):
 
 
 def explain_loss(host: str, said: str, *, seconds: float, what: str = "") -> DeviceError:
-    """Return the error for a failed transport: `DeviceAwayError` where a retry may help, else `DeviceError`."""
+    """Return the error for a failed transport: `DeviceAwayError` where a retry may help, else `UnusableDeviceError`."""
     words = " ".join(line.strip() for line in said.splitlines() if line.strip() and "ControlSocket" not in line)[-400:]
     while_ = f" during {what}" if what else ""
     for sign, way_out in _FINAL:
         if sign in said:
-            return DeviceError(f"ssh to {host} failed: {words}", hint=way_out)
+            return UnusableDeviceError(f"ssh to {host} failed: {words}", hint=way_out)
     return DeviceAwayError(
         f"{host} cannot be reached{while_}, after {seconds:.0f} s: {words or 'the connection closed'}",
         hint="check that it is switched on and that `ssh` reaches it, then run the same command again",

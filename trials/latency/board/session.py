@@ -21,7 +21,7 @@ from trials.latency.board.remote_process import RemoteEndError, RemoteResult
 from trials.latency.board.scripts import DROP, FETCH, KEEP, REMOVE, RUN, SESSION, SET_REFERENCE, UPLOAD
 from trials.latency.board.ssh import SshHost
 from trials.latency.board.trtexec_log import read_float
-from trials.latency.device import DeviceAwayError, DeviceError
+from trials.latency.device import DeviceAwayError, DeviceError, UnusableDeviceError
 from trials.whole_file import whole_file
 
 _GRACE_S = 120.0
@@ -32,7 +32,7 @@ _DISK_FULL = ("No space left", "Disk quota exceeded")
 """What the board's programs say of it."""
 
 
-class DiskFullError(DeviceError):
+class DiskFullError(UnusableDeviceError):
     """The board's disk is too full for a measurement."""
 
 
@@ -138,7 +138,7 @@ class BoardSession:
         Raises:
             DeviceAwayError: the connection broke, or the board has given the session up.
             DiskFullError: the disk is full.
-            DeviceError: it cannot be written there.
+            UnusableDeviceError: it cannot be written there.
         """
         result = self.host.run(KEEP, self.folder, self.work, engine, what="keeping an engine", limit_s=120)
         if result.exit_status != 0:
@@ -147,7 +147,9 @@ class BoardSession:
             if result.exit_status is None or not result.stderr.strip() or "No such file" in result.stderr:
                 raise DeviceAwayError(message)  # the session's folder is gone: the heartbeat was not heard
             folder = Path(self.work).parent
-            raise DeviceError(message, hint=f"check that {folder} there is on a disk that your account may write to")
+            raise UnusableDeviceError(
+                message, hint=f"check that {folder} there is on a disk that your account may write to"
+            )
         self.engines.append(engine)
 
     def fetch(self, engine: str, target: Path) -> None:
@@ -214,7 +216,7 @@ def open_session(host: SshHost, folder: str, *, queue_limit_s: float, cache_mib:
 
     Raises:
         DeviceAwayError: it cannot be reached, or others held it for all that time.
-        DeviceError: nothing can be written there.
+        UnusableDeviceError: nothing can be written there.
     """
     who = f"{getpass.getuser()}@{platform.node()}, process {os.getpid()}"
     nonce = secrets.token_hex(8)
@@ -233,7 +235,7 @@ def open_session(host: SshHost, folder: str, *, queue_limit_s: float, cache_mib:
                 hint="wait until they are done; their lock is released when their process ends",
             )
         if told == "error":
-            raise DeviceError(
+            raise UnusableDeviceError(
                 f"{host.address}: {rest}", hint="check that its disk has space and that your account may write there"
             )
         yield _read_session(host, folder, lines)

@@ -21,7 +21,7 @@ from typing import IO
 
 from trials.latency.board.address import SshAddress
 from trials.latency.board.remote_process import BEAT_S, RemoteProcess, RemoteResult, end_process, explain_loss
-from trials.latency.device import DeviceError
+from trials.latency.device import UnusableDeviceError
 from trials.scratch import scratch_prefix
 
 CONFIG_VARIABLE = "YOLORET_NAS_SSH_CONFIG"
@@ -82,7 +82,7 @@ class SshHost:
 
         Raises:
             DeviceAwayError: the connection cannot be opened, or broke.
-            DeviceError: ssh failed for a reason that a retry cannot mend.
+            UnusableDeviceError: ssh failed for a reason that a retry cannot mend.
         """
         with self.start(script, *words, what=what, data=data) as process:
             return process.wait(limit_s)
@@ -93,7 +93,7 @@ class SshHost:
 
         Raises:
             DeviceAwayError: the connection cannot be opened.
-            DeviceError: ssh failed for a reason that a retry cannot mend.
+            UnusableDeviceError: ssh failed for a reason that a retry cannot mend.
         """
         self._connect()
         command = " ".join(["exec", "sh", "-c", *map(shlex.quote, (script, "yoloret-nas", *words))])
@@ -166,7 +166,7 @@ class SshHost:
                     start_new_session=True,
                 )
             except FileNotFoundError as error:
-                raise DeviceError("this machine has no ssh", hint="install an OpenSSH client") from error
+                raise UnusableDeviceError("this machine has no ssh", hint="install an OpenSSH client") from error
             if _wait_for_word(self._master, b"connected", limit_s=2 * _CONNECT_S):
                 return
             self.close()

@@ -18,7 +18,7 @@ from trials.latency.board.session import BoardRun, BoardSession, DiskFullError, 
 from trials.latency.board.settings import SshSettings
 from trials.latency.board.ssh import SshHost
 from trials.latency.board.trtexec_command import workspace_mib
-from trials.latency.device import DeviceError, DeviceIdentity, Latency, UnstableError
+from trials.latency.device import DeviceError, DeviceIdentity, Latency, UnstableError, UnusableDeviceError
 from trials.latency.reference_network import write_reference
 from trials.latency.retry import retry_while_away
 from trials.latency.steadiness import Verdict, grade_repeats, has_moved, judge_run
@@ -308,7 +308,7 @@ class _Measurement:
     def _check_identity(self, timed: TimedRun) -> None:
         was, now = self.device.identity(), identity_of(self.device.board, timed.run.after)
         if was != now:
-            raise DeviceError(
+            raise UnusableDeviceError(
                 f"{self.device.name} changed while it was in use: {'; '.join(now.differences(was))}",
                 hint="set it back, or start a study with another name",
             )

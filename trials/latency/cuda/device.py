@@ -21,7 +21,15 @@ from trials.gpus import find_gpus
 from trials.latency.cuda.engine import Engine, TensorRT, build_engine, find_tensorrt
 from trials.latency.cuda.gpu import HEAT, Gpu, GpuState, read_gpus
 from trials.latency.cuda.passes import Passes
-from trials.latency.device import GRAPH_REFUSED, DeviceError, DeviceIdentity, Latency, UnknownDeviceError, UnstableError
+from trials.latency.device import (
+    GRAPH_REFUSED,
+    DeviceError,
+    DeviceIdentity,
+    Latency,
+    UnknownDeviceError,
+    UnstableError,
+    UnusableDeviceError,
+)
 from trials.latency.reference_network import write_reference
 from trials.latency.steadiness import Rounds, Turn, time_in_turn
 from trials.onnx import check_onnx, run
@@ -145,6 +153,7 @@ class CudaDevice:
 
         Raises:
             DeviceError: TensorRT cannot build or run it.
+            UnusableDeviceError: an earlier error has left this process without the GPU, or the driver does not answer.
             UnsupportedNetworkError: its TensorRT cannot take the file.
             UnstableError: the median was not known well enough after all rounds, or heat slowed the GPU.
         """
@@ -238,7 +247,17 @@ class CudaDevice:
 
     @contextmanager
     def _using(self, onnx_path: Path) -> Iterator[None]:
-        """Turn CUDA's errors into the device's: trainings that wait keep their memory, so that the network may not fit."""
+        """Turn CUDA's errors into the device's: trainings that wait keep their memory, so that the network may not fit.
+
+        An error that an earlier network left behind, which CUDA repeats in this process for ever, is none of this network's.
+        """
+        with self._naming_errors(UnusableDeviceError, "cannot be used by this process"):
+            torch.cuda.synchronize(self._torch_device)
+        with self._naming_errors(DeviceError, f"cannot run {onnx_path.name}"):
+            yield
+
+    @contextmanager
+    def _naming_errors(self, kind: type[DeviceError], what: str) -> Iterator[None]:
         try:
             yield
         except RuntimeError as error:
@@ -246,8 +265,8 @@ class CudaDevice:
             if not is_full and "CUDA" not in str(error):
                 raise
             hint = "check that the GPU has free memory (nvidia-smi); fewer --workers leave more"
-            raise DeviceError(
-                f"device {self.name} cannot run {onnx_path.name}: {str(error).strip().splitlines()[0]}",
+            raise kind(
+                f"device {self.name} {what}: {str(error).strip().splitlines()[0]}",
                 hint=hint if is_full else "start the command again: after such an error a process cannot use the GPU",
             ) from error
 

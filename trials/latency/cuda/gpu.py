@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from trials.latency.device import DeviceError, UnknownDeviceError
+from trials.latency.device import UnknownDeviceError, UnusableDeviceError
 
 _REASONS = {
     0x04: "power limit",
@@ -98,7 +98,7 @@ class Gpu:
         """Ask the driver for the state now.
 
         Raises:
-            DeviceError: it does not answer.
+            UnusableDeviceError: it does not answer.
         """
         with _asking(self.index) as (nvml, handle):
             reasons = _ask(  # the earlier name is that of drivers before R535
@@ -122,7 +122,7 @@ class Gpu:
         """Return how much of its memory is in use, by any program; None where it is the machine's.
 
         Raises:
-            DeviceError: the driver does not answer.
+            UnusableDeviceError: the driver does not answer.
         """
         with _asking(self.index) as (_, handle):
             memory = _ask("nvmlDeviceGetMemoryInfo", handle)  # none: it is the machine's
@@ -132,7 +132,7 @@ class Gpu:
         """Return the process ids of the programs that compute on it.
 
         Raises:
-            DeviceError: the driver does not answer.
+            UnusableDeviceError: the driver does not answer.
         """
         with _asking(self.index) as (_, handle):
             found = _ask_in_passing("nvmlDeviceGetComputeRunningProcesses", handle)
@@ -152,7 +152,7 @@ def read_gpus() -> tuple[tuple[Gpu, ...], dict[int, str]]:
     for index in range(nvml.nvmlDeviceGetCount()):
         try:
             gpus.append(_read(index))
-        except DeviceError as error:
+        except UnusableDeviceError as error:
             unread[index] = error.message
     return tuple(gpus), unread
 
@@ -186,7 +186,7 @@ def _asking(index: int) -> Iterator[tuple[Any, Any]]:
     try:
         yield nvml, nvml.nvmlDeviceGetHandleByIndex(index)
     except nvml.NVMLError as error:
-        raise DeviceError(
+        raise UnusableDeviceError(
             f"the NVIDIA driver does not answer for GPU {index}: {error}",
             hint="nvidia-smi shows its state; a GPU that is lost or must be reset works after the machine's next start, and "
             "one that is closed to this user is opened by its administrator",

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import optuna
 import pytest
+from optuna.trial import TrialState
 
 from search.driver.driver import RunResult
 from search.driver.executor import Event, Finished
@@ -16,7 +17,7 @@ from search.strategy.ehvi_sampler import FAILED_LOOKUPS
 from search.study.database.storage import open_storage
 from search.study.database.trial_attributes import LOOKUP
 from search.study.settings import StudySettings
-from spaces import Architecture
+from spaces import Architecture, YoloRetError
 from tests.search.conftest import MakeSettings
 from tests.search.driver.scripted import (
     IDENTITY,
@@ -29,7 +30,8 @@ from tests.search.driver.scripted import (
     fake_latency_ms,
     latency,
 )
-from trials.latency import DeviceAwayError, DeviceError, Latency
+from trials.latency import DeviceAwayError, DeviceError, Latency, UnusableDeviceError
+from trials.latency.cache import LatencyCacheError
 from trials.trial_result import TrialRequest, TrialResult
 
 
@@ -146,6 +148,35 @@ def test_a_device_that_restarted_with_other_clocks_gives_no_latency(
     assert not any(name.startswith(FAILED_LOOKUPS) for name in stored)
     assert run_search(chosen, executor=ScriptedExecutor(), view=RecordingView()).ending == "done"
     assert seen.count(seen[2]) == 2  # it is measured again
+
+
+@pytest.mark.parametrize(
+    ("trouble", "told"), [(UnusableDeviceError, DeviceAwayError), (LatencyCacheError, LatencyCacheError)]
+)
+def test_a_device_that_measures_nothing_any_more_costs_no_candidate(
+    settings: MakeSettings,
+    device: StandInDevice,
+    tracking: Runs,
+    trouble: type[YoloRetError],
+    told: type[YoloRetError],
+) -> None:
+    """A process whose GPU is lost, or a full disk: of each of many look-ups the next would fail, too."""
+    chosen, seen = settings(sampler="ehvi", budget=3, max_latency_ms=30.0), list[str]()  # six look-ups come first
+
+    def measure_ms(architecture: Architecture, *args: object, **options: object) -> float:
+        seen.append(architecture.key)
+        if len(seen) >= 3:
+            raise trouble("nothing can be measured")
+        return fake_latency_ms(architecture)
+
+    for _ in range(4):
+        with pytest.raises(told, match="nothing can be measured"):
+            run_search(chosen, executor=ScriptedExecutor(), view=RecordingView(), devices=Measures(measure_ms))
+    assert len(seen) == 6  # a run ends at its first
+    study = optuna.load_study(study_name=chosen.name, storage=open_storage(chosen.root))
+    assert not any(name.startswith(FAILED_LOOKUPS) for name in study.user_attrs)
+    assert not study.get_trials(states=(TrialState.RUNNING,))
+    assert run_search(chosen, executor=ScriptedExecutor(), view=RecordingView()).ending == "done"
 
 
 def test_a_second_interrupt_ends_a_measurement_for_a_proposal(

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import PutUpBoard
 from tests.trials.latency.board.loopback import LoopbackBoard
-from trials.latency import DeviceAwayError, DeviceError, UnknownDeviceError
+from trials.latency import DeviceAwayError, DeviceError, UnknownDeviceError, UnusableDeviceError
 from trials.latency.board import SshDevice, parse_address
 from trials.latency.board.address import SshAddress
 from trials.latency.board.remote_process import RemoteEndError, explain_loss
@@ -284,8 +284,8 @@ def test_two_boards_have_two_connections(put_up_board: PutUpBoard) -> None:
         ("client_loop: send disconnect: Broken pipe", DeviceAwayError),
         ("kex_exchange_identification: Connection closed by remote host", DeviceAwayError),
         ("", DeviceAwayError),
-        ("me@nano: Permission denied (publickey,password).", DeviceError),
-        ("@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @", DeviceError),
+        ("me@nano: Permission denied (publickey,password).", UnusableDeviceError),
+        ("@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @", UnusableDeviceError),
     ],
 )
 def test_what_ssh_says(said: str, kind: type) -> None:
