@@ -154,8 +154,8 @@ class SearchWork:
     def _open(self, opened: Opened, *, notice: Callable[[str], None], devices: Devices) -> None:
         """Take up the study where its last driver left it."""
         settings, num_classes = self.settings, self._num_classes
+        self._study.recover()  # first: its results are of the data that the study had
         self._study.check_identity(opened.dataset, opened.identity, notice=notice)
-        self._study.recover()
         num_failed, num_again = self._study.release_failed()
         self.budget = settings.budget + num_failed
         self._study.note_budget(self.budget)

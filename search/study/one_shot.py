@@ -5,6 +5,7 @@ on average; the latter leave every network of the space trained. What they cost:
 weights".
 """
 
+import shlex
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 from search.study.prior import Prior
 from trials.training import TrainSettings
 from trials.training.settings import LAST_FILE
-from trials.trial_result import RESULT_FILE
+from trials.trial_result import RESULT_FILE, read_json
 
 SHARED_FOLDER = "one-shot"
 """Of the shared weights, in the study's folder."""
@@ -78,9 +79,21 @@ def claim_folder(folder: Path, study_id: str) -> None:
         (folder / _OWNER_FILE).write_text(study_id, encoding="utf-8")
 
 
-def is_half_trained(folder: Path, study_id: str) -> bool:
-    """Return whether a study's shared weights are half trained; a training that failed may have failed of the data."""
-    return _is_owned(folder, study_id) and (folder / LAST_FILE).is_file() and not (folder / RESULT_FILE).is_file()
+def is_trained_in_part(folder: Path, study_id: str) -> bool:
+    """Return whether a study would go on with shared weights: half trained, or trained when its driver was killed.
+
+    A training that failed may have failed of the data.
+
+    Raises:
+        DamagedFileError: the file of their result is no JSON.
+    """
+    if not _is_owned(folder, study_id):
+        return False
+    path = folder / RESULT_FILE
+    if not path.is_file():
+        return (folder / LAST_FILE).is_file()
+    hint = f"delete it (rm {shlex.quote(str(path))}): the shared weights are then trained again"
+    return bool(read_json(path, hint=hint).get("state") == "complete")
 
 
 def _is_owned(folder: Path, study_id: str) -> bool:

@@ -33,7 +33,7 @@ from search.study.database.storage import STORAGE_VARIABLE, open_storage, optuna
 from search.study.database.trial_attributes import INTERRUPTED, PRUNE_REASON, WHY
 from search.study.device_record import check_device, describe_device
 from search.study.errors import ProposalStoppedError, SpaceExhaustedError, StudyError
-from search.study.one_shot import SHARED_FOLDER, SharedRecord, is_half_trained
+from search.study.one_shot import SHARED_FOLDER, SharedRecord, is_trained_in_part
 from search.study.prior import Prior
 from search.study.settings import Keep, StudySettings
 from spaces import Architecture
@@ -113,6 +113,8 @@ class Study:
     def check_identity(self, dataset: Dataset, device: DeviceIdentity, *, notice: Callable[[str], None]) -> None:
         """Refuse to resume with another device, or other data (`search.study.data_record`), than the study began with.
 
+        Called after `recover`: what a killed driver's trials wrote are results, too.
+
         Args:
             dataset: The present data.
             device: The present device.
@@ -129,7 +131,7 @@ class Study:
             way_out="begin another study with --study NAME",
         )
         has_results = any(record.result.state != "failed" for record in self.records()) or self.shared is not None
-        has_results |= is_half_trained(self._settings.folder / SHARED_FOLDER, self.id)
+        has_results |= is_trained_in_part(self._settings.folder / SHARED_FOLDER, self.id)
         former = attributes.get("dataset_fingerprint")
         check_data(self._settings, dataset, former=former, has_results=has_results, notice=notice)
         self._study.set_user_attr("dataset_fingerprint", dataset.fingerprint)

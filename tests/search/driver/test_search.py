@@ -803,6 +803,27 @@ def test_how_much_of_the_machine_a_training_takes_may_change(
     assert len(search(settings(budget=2, train=other)).summary.records) == 2
 
 
+def test_a_result_that_a_killed_driver_has_not_heard_of_is_one_of_the_former_data(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, tmp_path: Path
+) -> None:
+    def end_unheard(request: TrialRequest) -> Generator[Event, bool | None, None]:
+        request.work_dir.mkdir(parents=True)
+        found = TrialResult(state="complete", latency=latency(20.0), ap=0.4)
+        write_result(request.work_dir, found, study_id=request.study_id, architecture=request.architecture)
+        raise DriverKilledError
+        yield
+
+    chosen = settings(budget=1, dataset=str(write_yolo(tmp_path / "data", num_train=3)))
+    with pytest.raises(DriverKilledError):
+        search(chosen, scripts={0: end_unheard})
+    write_yolo(tmp_path / "data", num_train=4)
+    for _ in range(2):
+        with pytest.raises(StudyError, match="the data of 'study' changed since it began"):
+            search(chosen)
+    (kept,) = search(dataclasses.replace(chosen, accept_changed_data=True)).summary.records
+    assert kept.result.ap == 0.4
+
+
 def test_a_study_does_not_go_on_with_data_that_changed(
     settings: MakeSettings, device: StandInDevice, tracking: Runs, tmp_path: Path
 ) -> None:

@@ -209,12 +209,16 @@ def test_the_reason_of_an_earlier_failure_is_not_that_of_the_next(
     assert search(one_shot(), shared=see_nothing)[0].ending == "done"
 
 
-@pytest.mark.parametrize("state", ["trained", "half", "failed"])
+@pytest.mark.parametrize("state", ["trained", "untold", "half", "failed"])
 def test_shared_weights_of_other_data_are_refused_unless_their_training_failed(
     one_shot: MakeSettings, device: StandInDevice, tracking: Runs, root: Path, state: str
 ) -> None:
     def end(request: TrialRequest) -> Generator[Event, bool | None, None]:
         request.work_dir.mkdir(parents=True, exist_ok=True)
+        if state == "untold":
+            found = write_shared_files(request)
+            write_result(request.work_dir, found, study_id=request.study_id, architecture=request.architecture)
+            raise DriverKilledError
         (request.work_dir / LAST_FILE).write_bytes(b"half")
         if state == "half":
             raise DriverKilledError
