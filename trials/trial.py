@@ -28,7 +28,7 @@ from trials.latency import DeviceAwayError, DeviceError, Latency
 from trials.latency.cache import LatencyCache, LatencyCacheError
 from trials.latency.measure import measure_architecture
 from trials.latency.measurement_lock import MeasurementLock
-from trials.latency.open_device import open_device
+from trials.latency.open_device import open_device, without_limits
 from trials.one_shot.training import starting_weights, train_and_score
 from trials.onnx.export import export_for_timing, fill_weights
 from trials.progress import Progress, Report
@@ -226,12 +226,12 @@ class _Trial:
         measured: dict[str, Latency] = {}
         notes: list[str] = []
         for spec in request.also_measure:
-            path = request.work_dir / "elsewhere.onnx"
+            device, path = without_limits(spec), request.work_dir / "elsewhere.onnx"
             self._report(Progress(phase="measure"))  # each may wait for hours in its board's queue
             try:
                 latency, _ = self._latency_on(spec, path, num_classes=num_classes)
-                _check_device(spec, latency, key=request.also_keys.get(spec, ""))
-                measured[spec] = latency
+                _check_device(spec, latency, key=request.also_keys.get(device, ""))
+                measured[device] = latency
             except YoloRetError as error:
                 notes.append(f"{spec}: {error.message}")
             except Exception as error:  # of a runtime, a driver or a full disk; its traceback is kept

@@ -80,8 +80,8 @@ class TrialRequest:
     also_measure: tuple[str, ...] = ()
     """Further devices whose latency is recorded; neither an objective nor limited."""
     also_keys: Mapping[str, str] = field(default_factory=dict)
-    """Further device to the key of the identity that the run's earlier latencies on it hold for; one with another key is not
-    recorded. A device that is missing here may have any."""
+    """Further device, without its time limits, to the key of the identity that the run's latencies on it hold for: one with
+    another key is not recorded. A device that is missing here may have any."""
     measured: Mapping[str, Measured | YoloRetError] = field(default_factory=dict)
     """Device to what was measured on it before, or why nothing was; the trial measures on the others itself."""
     max_latency_ms: float | None
@@ -139,7 +139,7 @@ class TrialResult:
     """Time by phase: build (data, network), measure (ONNX export, waiting for the measurement lock, timing), train (from
     anchors to the written weights), score, and aside (waiting while another trial of this machine measures)."""
     also: Mapping[str, Latency] = field(default_factory=dict)
-    """Latency on the further devices, by device as the user typed it."""
+    """Latency on the further devices, by device as the user typed it, without its time limits."""
     notes: tuple[str, ...] = ()
     """Problems that do not fail the trial: a further device that could not measure, or has become another one."""
     is_latency_cached: bool = False

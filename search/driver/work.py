@@ -9,6 +9,7 @@ from search.front.record import TrialRecord
 from search.front.summary import Summary
 from search.study.settings import RunSettings
 from spaces import Architecture
+from trials.latency.open_device import without_limits
 from trials.progress import Progress
 from trials.training import TrainSettings
 from trials.trial_result import TrialRequest, TrialResult
@@ -113,12 +114,11 @@ def in_one_format(train: TrainSettings, records: Sequence[TrialRecord]) -> Train
 
 
 def further_keys(records: Sequence[TrialRecord]) -> dict[str, str]:
-    """Return each further device with the key of its identity in the first of a run's records, by number, that has it."""
+    """Return each further device, without its time limits, with the key of its identity in the first record that has it."""
     keys: dict[str, str] = {}
     for record in records:
         for spec, latency in record.result.also.items():
-            if spec not in keys:
-                keys[spec] = latency.device.key
+            keys.setdefault(without_limits(spec), latency.device.key)
     return keys
 
 

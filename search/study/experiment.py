@@ -242,7 +242,7 @@ def open_experiment(settings: ExperimentSettings, variants: Sequence[Variant]) -
         raise StudyError(f"{settings.folder} belongs to a search", hint="choose another --name")
     else:
         book, known = {"id": uuid.uuid4().hex, "settings": settings.fixed(), "variants": []}, []
-    book["settings"]["skip_broken"] = settings.skip_broken
+    book["settings"] = settings.renew(book["settings"])
     known += [variant for variant in dict.fromkeys(variants) if variant not in known]
     _write(path, {**book, "variants": [variant.to_dict() for variant in known]})
     return book["id"], known

@@ -16,6 +16,7 @@ from spaces.aspect import SQUARE
 from spaces.space import Space
 from trials.data.augmentation import AugmentSettings
 from trials.latency.cache import LATENCY_FILE
+from trials.latency.open_device import without_limits
 from trials.training import TrainSettings
 from trials.training.losses.aligned_loss import AlignedLossSettings
 from trials.training.losses.anchored_loss import LossSettings
@@ -38,6 +39,8 @@ _OPTIONS = {
     "prior": "--prior",
 }
 """Settings whose option has another name, to that option."""
+_MAY_DIFFER = ("skip_broken", "device", "also_measure")
+"""Recorded settings that are those of the last run: of a device the time limits may differ alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +92,10 @@ class RunSettings(ABC):
     @abstractmethod
     def fixed(self) -> dict[str, Any]:
         """Return what must stay the same when the run is resumed, of JSON types only."""
+
+    def renew(self, before: Mapping[str, Any]) -> dict[str, Any]:
+        """Return `fixed` of when the run began, which `check_unchanged` accepts, with what may differ as it is now."""
+        return {**before, **{name: value for name, value in self.fixed().items() if name in _MAY_DIFFER}}
 
     def check_unchanged(self, before: Mapping[str, Any], *, hint: str) -> None:
         """Refuse to resume with other settings than the run began with.
@@ -228,8 +235,17 @@ def _restore(kind: type[Any], recorded: Mapping[str, Any]) -> Any:
 
 
 def _completed(fixed: Mapping[str, Any]) -> dict[str, Any]:
-    """Return fixed settings with what they do not list: the aspect of a space of squares, and settings newer than they."""
-    found = {**fixed, "train": fixed_training(to_train_settings(fixed["train"]))}
+    """Return fixed settings to compare: devices without time limits, and what these settings do not list.
+
+    That is the aspect of a space of squares, and settings newer than they.
+    """
+    found = {
+        **fixed,
+        "train": fixed_training(to_train_settings(fixed["train"])),
+        "device": without_limits(fixed["device"]),
+    }
+    if "also_measure" in fixed:
+        found["also_measure"] = [without_limits(spec) for spec in fixed["also_measure"]]
     return {**found, "space": {"aspect": [SQUARE], **fixed["space"]}} if "space" in fixed else found
 
 

@@ -99,9 +99,9 @@ class Study:
         self._lease.take(notice)
         try:
             self._check_settings()  # again: another process may have driven it until now
-            recorded, now = self._study.user_attrs["settings"], self._settings.skip_broken
-            if recorded["skip_broken"] != now:
-                self._study.set_user_attr("settings", {**recorded, "skip_broken": now})
+            recorded = self._study.user_attrs["settings"]
+            if (renewed := self._settings.renew(recorded)) != recorded:
+                self._study.set_user_attr("settings", renewed)
         except BaseException:
             self._lease.release()
             raise

@@ -291,6 +291,21 @@ def test_a_further_device_that_became_another_one_is_a_note(
     )
 
 
+def test_a_further_device_is_recorded_without_its_time_limits(
+    make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may change within a study, and make it no other device."""
+    limited = "ssh://nano?build_limit_s=4800"
+    known = dataclasses.replace(IDENTITY, board="nano")
+    devices = {"cpu": StandInDevice(), limited: StandInDevice(known=known)}
+    monkeypatch.setattr("trials.trial.open_device", lambda spec, **options: devices[spec])
+    also = {"also_measure": (limited,), "also_keys": {"ssh://nano": known.key}}
+    result = run_trial(make_request(**also), ignore_progress)
+    assert {spec: latency.device for spec, latency in result.also.items()} == {"ssh://nano": known}
+    also["also_keys"] = {"ssh://nano": IDENTITY.key}
+    assert run_trial(make_request(number=1, **also), ignore_progress).also == {}
+
+
 @pytest.mark.usefixtures("own_locks")
 @pytest.mark.parametrize("lets_go", [True, False])
 def test_no_training_begins_without_the_measurement_lock_that_a_further_device_s_measurement_lost(

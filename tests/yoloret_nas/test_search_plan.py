@@ -116,6 +116,26 @@ def test_a_search_that_began_goes_on_with_what_it_began_with(
         begin(with_another_sampler)
 
 
+def test_a_board_s_time_limits_are_no_part_of_a_name_and_a_study_that_has_them_in_its_name_is_found(
+    tmp_path: Path,
+) -> None:
+    def name(limit: str) -> str:
+        return plan(tmp_path, device=f"ssh://nano{limit}").settings.name
+
+    def begin_as(name: str) -> None:
+        optuna.create_study(storage=open_storage(tmp_path), study_name=name)
+
+    plain = name("")
+    assert plain == study_name("nano", "shapes:train=16,val=8,size=64", "ssh://nano")
+    assert name("?build_limit_s=4800&patience_s=9") == plain
+    begin_as(f"{plain}-build-limit-s-3600")  # by an earlier version
+    assert name("?build_limit_s=3600") == name("?build_limit_s=4800") == name("") == f"{plain}-build-limit-s-3600"
+    begin_as(plain)
+    begin_as(f"{plain}-trtexec-opt-trtexec")
+    assert name("?build_limit_s=3600") == f"{plain}-build-limit-s-3600"
+    assert name("?build_limit_s=4800") == name("") == plain
+
+
 @pytest.mark.parametrize(
     ("options", "score_every"),
     [

@@ -4,6 +4,7 @@ import dataclasses
 import re
 
 from trials.latency.board import SshDevice, SshSettings, parse_address
+from trials.latency.board.address import TIMES
 from trials.latency.cpu import CpuDevice
 from trials.latency.cuda import CudaDevice
 from trials.latency.device import Device, UnknownDeviceError
@@ -37,6 +38,17 @@ def open_device(spec: str, *, patience_s: float | None = None) -> Device:
         f"device {spec!r} is unknown",
         hint="use cpu, cpu:threads=2 for two threads, cuda, cuda:1 for the second GPU, or ssh://nano for a board",
     )
+
+
+def without_limits(spec: str) -> str:
+    """Return a device's name without the time limits that it sets: they make it no other device.
+
+    >>> without_limits("ssh://nano?build_limit_s=4800&trtexec=/opt/trtexec"), without_limits("cpu")
+    ('ssh://nano?trtexec=/opt/trtexec', 'cpu')
+    """
+    address, _, query = spec.partition("?")
+    kept = "&".join(part for part in query.split("&") if part.partition("=")[0] not in TIMES)
+    return f"{address}?{kept}" if kept else address
 
 
 def longest_measurement_s(spec: str) -> float:

@@ -1,5 +1,6 @@
 """A search, from its options to its end: what the command and the function have in common."""
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from search.study.read_study import Begun, begun_with, study_names
 from search.study.settings import StudySettings
 from spaces.counted import counted
 from spaces.named_spaces import open_space
+from trials.latency.open_device import without_limits
 from trials.one_shot.sandwich import check_one_backbone
 from trials.scratch import scratch_folder, temporary_files_in
 from trials.training import TrainSettings
@@ -32,6 +34,8 @@ _REFIT_FACTOR = 3
 _LONG = 20
 """Epochs from which every second one of a trial is scored. A score of all epochs took 16 % of a search on blood cells; in a
 shorter trial one between two would delay early stopping by more than it saves."""
+_LIMIT_IN_NAME = re.compile(r"-(patience|(queue|build|run)-limit)-s-[0-9]+")
+"""What earlier versions made of a board's time limit in the default name of a study."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +79,7 @@ def plan_search(options: SearchOptions) -> SearchPlan:
     )
     by_machine = "nano" if workers.has_gpus or device.startswith("ssh://") else "tiny"
     space = open_space(options.space or by_machine)
-    name = options.study or study_name(space.name, data, device)
+    name = options.study or _default_name(options, space.name)
     if name in (BUILT_IN, NO_PRIOR):
         raise OptionError(
             f"a study cannot be named {name!r}, which --prior takes for a word", hint="choose another --study"
@@ -131,6 +135,17 @@ def plan_search(options: SearchOptions) -> SearchPlan:
         is_recipe_kept=chosen != asked,
         weights_dir=options.weights_dir,
     )
+
+
+def _default_name(options: SearchOptions, space: str) -> str:
+    """Return the default name of a study; that of one which has begun with the device's time limits in its name, if any.
+
+    Earlier versions named it so.
+    """
+    name = study_name(space, options.data, without_limits(options.device))
+    typed = study_name(space, options.data, options.device)
+    begun = [one for one in study_names(options.dir) if _LIMIT_IN_NAME.sub("", one) == name]
+    return next((one for one in (typed, name, *reversed(begun)) if one in begun), name)
 
 
 def _scored_less(train: TrainSettings, *, one_shot: bool) -> TrainSettings:

@@ -90,12 +90,13 @@ def run(root: Path, device: StandInDevice, tracking: Runs) -> Run:
         scripts: dict[int, Script] | None = None,
         capacity: int = 1,
         name: str = "few",
+        spec: str = "cpu",
         epochs: int = 2,
         dataset: str = DATASET,
         stop_requested: Callable[[], StopRequest] = lambda: "no",
     ) -> tuple[list[TrialRecord], ScriptedExecutor]:
         settings = ExperimentSettings(
-            name=name, dataset=dataset, device="cpu", train=TrainSettings(epochs=epochs), root=root
+            name=name, dataset=dataset, device=spec, train=TrainSettings(epochs=epochs), root=root
         )
         every: dict[int, Script] = dict.fromkeys(range(50), play_and_write) | (scripts or {})
         executor = ScriptedExecutor(scripts=every, capacity=capacity)
@@ -473,6 +474,16 @@ def test_other_settings_and_a_search_of_the_name_are_refused(run: Run, root: Pat
     (root / "studied" / "trials").mkdir(parents=True)
     with pytest.raises(StudyError, match="belongs to a search"):
         run(name="studied")
+
+
+def test_a_board_with_other_time_limits_is_the_same_device(run: Run, root: Path) -> None:
+    run(VARIANTS[:1], spec="ssh://nano")
+    assert len(run(VARIANTS[:2], spec="ssh://nano?build_limit_s=4800")[0]) == 2
+    opened = read_experiment(root, "few")
+    assert opened is not None
+    assert opened.device == "ssh://nano?build_limit_s=4800"  # an export builds within it
+    with pytest.raises(StudyError, match="'few' exists with other settings: device was ssh://nano, is ssh://orin"):
+        run(VARIANTS[:2], spec="ssh://orin")
 
 
 @pytest.mark.parametrize("is_finished", [True, False])

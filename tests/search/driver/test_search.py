@@ -26,7 +26,7 @@ from search.driver.interruption import StopRequest
 from search.driver.preparation.reference_latency import slowest_latency_ms
 from search.driver.repeated_failure import RepeatedFailureError
 from search.driver.search import SearchWork, run_search
-from search.driver.work import Proposal
+from search.driver.work import Proposal, further_keys
 from search.front.summary import Summary
 from search.strategy.optuna_samplers import SpaceSampler
 from search.study.database.storage import open_storage
@@ -64,6 +64,7 @@ from tests.search.driver.scripted import (
     play_trial,
     write_yolo,
 )
+from tests.search.records import record as make_record
 from tests.trials.latency.locked import is_measuring
 from trials.data import DatasetError, open_dataset
 from trials.latency import DeviceAwayError, DeviceError, Latency, UnknownDeviceError, UnstableError, UnusableDeviceError
@@ -865,6 +866,21 @@ def test_a_study_does_not_go_on_on_another_device(
         search(settings(budget=2))
 
 
+def test_a_board_with_other_time_limits_is_the_same_device(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs
+) -> None:
+    """As the hint of a build that took too long advises."""
+    search(settings(budget=1, device="ssh://nano", also_measure=("ssh://orin?run_limit_s=60",)))
+    longer = settings(budget=2, device="ssh://nano?build_limit_s=4800", also_measure=("ssh://orin",))
+    assert len(search(longer).summary.records) == 2
+    known = read_study(longer.root, longer.name)
+    assert (known.device, known.also_measure) == (longer.device, longer.also_measure)  # an export builds within them
+    with pytest.raises(StudyError, match="device was ssh://nano, is ssh://orin; also_measure was ssh://orin, is none"):
+        search(settings(budget=3, device="ssh://orin?build_limit_s=4800"))
+    with pytest.raises(StudyError, match=r"device was ssh://nano, is ssh://nano\?trtexec=/opt/trtexec"):
+        search(settings(budget=3, device="ssh://nano?trtexec=/opt/trtexec", also_measure=("ssh://orin",)))
+
+
 def test_a_further_device_stays_the_one_of_its_first_latency(
     settings: MakeSettings, device: StandInDevice, tracking: Runs
 ) -> None:
@@ -878,6 +894,8 @@ def test_a_further_device_stays_the_one_of_its_first_latency(
     executor = ScriptedExecutor()
     run_search(settings(also_measure=chosen.also_measure, budget=4), executor=executor, view=RecordingView())
     assert [request.also_keys for request in executor.started] == [{"cuda": first.key}]
+    by_earlier_versions = make_record(0, 0.5, 20.0, also={"ssh://nano?run_limit_s=60": latency(7.0)})
+    assert further_keys([by_earlier_versions]) == {"ssh://nano": IDENTITY.key}
 
 
 @pytest.mark.parametrize("capacity", [1, 3])
