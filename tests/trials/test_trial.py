@@ -339,7 +339,7 @@ def test_no_training_begins_without_the_measurement_lock_that_a_further_device_s
         request = make_request(also_measure=("cuda",))
         result = run_trial(request, hear)
     (note,) = result.notes
-    assert note.startswith("cuda: cannot train on this machine: another process measures")
+    assert note.startswith("cuda: this machine is not free: another process measures on it")
     assert (result.state, result.is_device_away) == (("complete", False) if lets_go else ("failed", True))
     assert written(request) == (result if lets_go else None)
     assert all(held)

@@ -888,7 +888,7 @@ def test_an_export_of_a_device_that_is_away_says_so(
     def away(*given: object, **named: object) -> None:
         raise DeviceAwayError("nano cannot be reached")
 
-    monkeypatch.setattr("yoloret_nas.export.target.measure_quietly", away)
+    monkeypatch.setattr("yoloret_nas.export.target.LatencyCache.measure", away)
     called = call("export", "--study", "real", "--dir", real_study.root, "--out", "here")
     assert called.code == 0, called.said
     assert "raw.onnx: not measured: nano cannot be reached" in called.out

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -31,6 +32,7 @@ from tests.yoloret_nas.conftest import SHAPES, Call, InlineExecutor, RealStudy
 from trials.data import DatasetError, open_dataset
 from trials.latency import DeviceIdentity, Latency
 from trials.latency.cpu import CpuDevice
+from trials.latency.measurement_lock import MeasurementLock
 from trials.onnx import run
 from trials.onnx.export import export_for_timing, read_opset
 from trials.onnx.openvino_model import write_openvino
@@ -41,11 +43,59 @@ from yoloret_nas.export import precisions, proof
 from yoloret_nas.export.bundle import BundleError
 from yoloret_nas.export.export_options import ExportOptions
 from yoloret_nas.export.export_trial import _open_images
-from yoloret_nas.export.target import choose_suppression
+from yoloret_nas.export.target import Target, build_and_measure, choose_suppression
 from yoloret_nas.options.values import OptionError
 from yoloret_nas.predictions import _name_pictures, new_folder, predict_all
 
 QUICK = ("--no-measure", "--no-check")
+
+
+class _Timer:
+    """A device that times every file at once."""
+
+    opset = 13
+
+    def __init__(self, kind: str) -> None:
+        self.name, self._identity = kind, DeviceIdentity(kind=kind, board="b", backend="r 1.0", precision="fp32")
+
+    def identity(self) -> DeviceIdentity:
+        return self._identity
+
+    def measure(self, onnx_path: Path) -> Latency:
+        return Latency(samples_ms=(1.0,), device=self._identity)
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.usefixtures("own_locks")
+@pytest.mark.parametrize("kind", ["cpu", "ssh"])
+def test_a_machine_that_another_process_keeps_is_no_reason_to_write_no_export(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    device = _Timer(kind)
+    monkeypatch.setattr("yoloret_nas.export.target.open_device", lambda spec, **_: device)
+    monkeypatch.setattr("trials.latency.measure.MeasurementLock", partial(MeasurementLock, patience_s=0.1))
+    files = ("raw.onnx", "model.onnx")
+    for name in files:
+        (tmp_path / name).write_bytes(name.encode())
+    with MeasurementLock().shared() as lock, lock.exclusive():
+        found = build_and_measure(
+            tmp_path,
+            Target(device=kind, identity=device.identity(), opset=13, has_engines=False),
+            files,
+            precisions=("fp32",),
+            network=cast(Any, None),
+            decoding=cast(Any, None),
+            searched=device.measure(tmp_path),
+            is_measured=True,
+        )
+    assert tuple(found) == files
+    for one in found.values():
+        if kind == "ssh":
+            assert isinstance(one, Latency)
+        else:
+            assert isinstance(one, str)
+            assert one.startswith("this machine is not free: another process measures on it")
 
 
 @pytest.fixture

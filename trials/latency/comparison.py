@@ -7,8 +7,7 @@ from pathlib import Path
 from spaces import Architecture, YoloRetError
 from trials.latency.cpu import in_openvino
 from trials.latency.device import Device, Latency
-from trials.latency.measure import alone
-from trials.latency.measurement_lock import MeasurementLock
+from trials.latency.measure import alone_on
 from trials.onnx.export import export_for_timing
 from trials.onnx.number_format import find_number_format
 from trials.scratch import temporary_folder
@@ -82,13 +81,9 @@ def measure_model(device: Device, model: Architecture | Path, *, num_classes: in
     """
     if isinstance(model, Path) and model.suffix == ".xml":
         device = in_openvino(device)
-    with temporary_folder() as folder, MeasurementLock().shared() as lock:
+    with temporary_folder() as folder:
         path = model if isinstance(model, Path) else Path(folder) / "model.onnx"
         if isinstance(model, Architecture):
-            with lock.released():  # a board that is away is tried for minutes
-                opset = device.opset
-            export_for_timing(model, path, num_classes=num_classes, opset=opset)
-        with lock.released():
-            device.identity()
-        with alone(device, lock):
+            export_for_timing(model, path, num_classes=num_classes, opset=device.opset)
+        with alone_on(device):
             return device.measure(path)

@@ -119,9 +119,11 @@ class MeasurementLock:
                 if time.monotonic() > until:
                     break
             time.sleep(_POLL_S)
-        held, wanted = ("measures", "train") if kind == fcntl.LOCK_SH else ("trains or measures", "measure")
+        what = "this machine is not free: another process measures on it"
+        if kind == fcntl.LOCK_EX:
+            what = "cannot measure on this machine: another process trains or measures"
         raise DeviceAwayError(
-            f"cannot {wanted} on this machine: another process {held}, and has not paused for {self._patience_s:.0f} s",
+            f"{what}, and has not paused for {self._patience_s:.0f} s",
             hint=f"find it with `fuser -v {' '.join(map(str, self._paths))}`; resume it if it is suspended, or end it",
         )
 

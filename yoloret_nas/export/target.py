@@ -1,5 +1,6 @@
 """The device that an export is meant for: what its files must be like, their latencies there, and its engines."""
 
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,7 @@ from trials.latency import DeviceIdentity, Latency
 from trials.latency.cache import LATENCY_FILE, LatencyCache
 from trials.latency.cpu import in_openvino
 from trials.latency.device import Device, EngineBuilder
-from trials.latency.measure import alone_on, measure_quietly
-from trials.latency.measurement_lock import MeasurementLock
+from trials.latency.measure import alone_on
 from trials.latency.open_device import open_device
 from trials.onnx import find_version
 from trials.onnx.decoded import export_decoded
@@ -167,14 +167,25 @@ def build_and_measure(
                     add_engine(folder, name, device.identity())
         if not is_measured:
             return {}
-        with MeasurementLock().shared() as lock:  # measured anew, also where the study's folder is read-only
-            cache = LatencyCache(Path(temporary) / LATENCY_FILE)
-            return {name: _measure(name, path, device, cache, lock, searched) for name, path in sources.items()}
+        # Measured anew, also where the study's folder is read-only.
+        return _measure_all(sources, device, LatencyCache(Path(temporary) / LATENCY_FILE), searched)
 
 
-def _measure(
-    name: str, path: Path, device: Device, cache: LatencyCache, lock: MeasurementLock, searched: Latency
-) -> Latency | str:
+def _measure_all(
+    sources: Mapping[str, Path], device: Device, cache: LatencyCache, searched: Latency
+) -> dict[str, Latency | str]:
+    """Measure files while a machine's trainings wait; who waits for these in vain waits once, not for each file."""
+    found: dict[str, Latency | str] = {}
+    try:
+        with alone_on(device):
+            for name, path in sources.items():
+                found[name] = _measure(name, path, device, cache, searched)
+    except YoloRetError as error:
+        return {**dict.fromkeys(sources, error.message), **found}
+    return found
+
+
+def _measure(name: str, path: Path, device: Device, cache: LatencyCache, searched: Latency) -> Latency | str:
     try:
         if reason := _why_not_measured(name, device):
             return reason
@@ -182,7 +193,7 @@ def _measure(
         if path.suffix == ".xml":
             device = in_openvino(device)
         cache.share_scale(searched, device.identity())
-        return measure_quietly(path, device, cache, lock=lock)[0]
+        return cache.measure(device, path)[0]
     except YoloRetError as error:
         return error.message
 

@@ -1,5 +1,6 @@
 """A measurement on this machine makes trainings wait; one elsewhere does not."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,18 @@ def test_trainings_wait_for_every_device_that_is_not_known_to_be_elsewhere(
     assert (first[1], again) == (False, (first[0], True))
     assert device.trainings_wait == [wait]
     assert device.others_may_measure == [not wait]  # a board may be waited for, and build, for hours
+
+
+@pytest.mark.usefixtures("own_locks")
+def test_who_measures_elsewhere_waits_for_nobody_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A measurement that its user has suspended keeps this machine's lock, of which a board needs nothing."""
+    monkeypatch.setattr("trials.latency.measure.MeasurementLock", partial(MeasurementLock, patience_s=0.1))
+    devices = [Device(kind, machine_folder()) for kind in ("ssh", "cpu")]
+    write_reference(tmp_path / "a.onnx")
+    with MeasurementLock().shared() as lock, lock.exclusive():
+        board, here = compare_latencies(devices, [("a", tmp_path / "a.onnx", 3)])
+    assert (board.reason, board.latency is not None) == ("", True)
+    assert here.reason.startswith("this machine is not free: another process measures on it")
 
 
 @pytest.mark.usefixtures("own_locks")

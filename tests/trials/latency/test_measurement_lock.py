@@ -191,7 +191,7 @@ def test_a_measurement_that_never_ends_does_not_hold_up_a_training_for_ever(tmp_
         MeasurementLock(tmp_path).shared() as lock,
         lock.exclusive(),
     ):
-        with pytest.raises(DeviceAwayError, match="cannot train on this machine: another process measures"):
+        with pytest.raises(DeviceAwayError, match="this machine is not free: another process measures on it"):
             training.yield_to_measurement()
         with (
             pytest.raises(DeviceAwayError, match="another process measures"),
