@@ -12,7 +12,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from multiprocessing.util import Finalize
 from pathlib import Path
@@ -90,5 +90,7 @@ def is_left_behind(name: str) -> bool:
 
 def _delete_left_behind(parent: Path) -> None:
     for entry in parent.iterdir():
-        if is_left_behind(entry.name) and entry.is_dir() and entry.stat().st_uid == os.getuid():
-            shutil.rmtree(entry, ignore_errors=True)  # another process may do the same
+        if is_left_behind(entry.name):
+            with suppress(FileNotFoundError):  # another process may do the same
+                if entry.is_dir() and entry.stat().st_uid == os.getuid():
+                    shutil.rmtree(entry, ignore_errors=True)

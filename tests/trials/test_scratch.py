@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from trials.processes import identify
-from trials.scratch import _place, scratch_prefix
+from trials.scratch import _delete_left_behind, _place, scratch_prefix
 
 _SCRIPT = """
 import os, signal, sys
@@ -52,6 +52,24 @@ def test_the_next_process_deletes_what_a_killed_one_left_and_nothing_else(tmp_pa
         other.mkdir()
     _run(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted(others)
+
+
+def test_two_processes_that_delete_what_was_left_do_not_disturb_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / f"{scratch_prefix().replace(str(identify(os.getpid())), f'{os.getpid()}-0')}left"
+    left.mkdir()
+    is_dir = Path.is_dir
+
+    def is_dir_and_then_gone(path: Path) -> bool:
+        found = is_dir(path)
+        if path == left:
+            path.rmdir()
+        return found
+
+    monkeypatch.setattr(Path, "is_dir", is_dir_and_then_gone)
+    _delete_left_behind(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_folder_is_where_temporary_files_go(monkeypatch: pytest.MonkeyPatch) -> None:
