@@ -39,7 +39,8 @@ class SshAddress:
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.user}@{host}" if self.user else host
+        port = f":{self.port}" if self.port else ""
+        return f"{self.user}@{host}{port}" if self.user else f"{host}{port}"
 
     @property
     def arguments(self) -> list[str]:

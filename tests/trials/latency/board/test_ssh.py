@@ -1,5 +1,6 @@
 """Addresses, quoting, errors and time limits of ssh, against OpenSSH's own server on loopback."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -39,6 +40,8 @@ from trials.latency.open_device import open_device
 def test_addresses(spec: str, address: SshAddress) -> None:
     assert parse_address(spec) == address
     assert open_device(spec).name == spec
+    # What messages and hints call it is what the user would type, port and all.
+    assert parse_address(f"ssh://{address}") == dataclasses.replace(address, trtexec="", times=())
 
 
 @pytest.mark.parametrize(
