@@ -9,6 +9,7 @@ from search.front.record import TrialRecord
 from search.front.summary import Summary
 from search.study.settings import RunSettings
 from spaces import Architecture
+from trials.data.opening import whole_spec
 from trials.latency.open_device import without_limits
 from trials.progress import Progress
 from trials.training import TrainSettings
@@ -153,7 +154,7 @@ def to_request(
         study_id=study_id,
         number=number,
         architecture=architecture,
-        dataset=settings.dataset,
+        dataset=whole_spec(settings.dataset),  # the nodes of a cluster work in folders of their own
         skip_broken=settings.skip_broken,
         broken_images=broken_images,
         fingerprint=fingerprint,

@@ -76,6 +76,15 @@ def open_dataset(spec: str, *, on_broken: OnBroken = "stop", scored: str | None 
         raise DatasetError(f"dataset {spec!r} cannot be read: {what}", hint=hint) from error
 
 
+def whole_spec(spec: str) -> str:
+    """Return what names a dataset in any working folder: its whole path, or the word that it is given by.
+
+    >>> whole_spec("shapes:train=4"), whole_spec("/data/cells")
+    ('shapes:train=4', '/data/cells')
+    """
+    return spec if is_shapes_spec(spec) or spec in KNOWN else str(Path(spec).expanduser().absolute())
+
+
 def _open_path(spec: str, *, on_broken: OnBroken, scored: str | None) -> Dataset:
     path = Path(spec).expanduser()
     if not path.exists():

@@ -825,6 +825,18 @@ def test_a_result_that_a_killed_driver_has_not_heard_of_is_one_of_the_former_dat
     assert kept.result.ap == 0.4
 
 
+def test_a_trial_is_told_the_whole_path_of_its_data(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node of a cluster works in another folder."""
+    data = write_yolo(tmp_path / "data", num_train=3)
+    monkeypatch.chdir(tmp_path)
+    executor = ScriptedExecutor()
+    run_search(settings(budget=1, dataset="data"), executor=executor, view=RecordingView())
+    assert executor.started[0].dataset == str(data)
+    assert read_study(settings().root, "study").dataset == "data"  # as it was typed, to be typed again
+
+
 def test_a_study_does_not_go_on_with_data_that_changed(
     settings: MakeSettings, device: StandInDevice, tracking: Runs, tmp_path: Path
 ) -> None:
