@@ -1,7 +1,7 @@
 """What a one-shot study makes of the training of one network: a training of shared weights, and short ones of the trials.
 
 Blood cells, mobilenetv2_050 of space `tiny`: 24 epochs of a network alone and 40 of the shared weights lead to the same AP
-on average; the latter leave every network of the space trained. What they cost: docs/measurements.md, "Search with shared
+on average; the latter leave every network of the space trained. What they cost: docs/choices.md, "Search with shared
 weights".
 """
 

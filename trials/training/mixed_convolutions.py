@@ -3,7 +3,7 @@
 * Few multiply-adds: in bfloat16 a convolution costs 0.15 ms whatever it computes, three times as long as a small one in
   float32 (1×1, 16 to 64 channels, 8 images of 4×4: 0.23 and 0.08 ms with its gradients). With 3 million multiply-adds both
   take as long; a large one takes half the time in bfloat16. So each is computed in the faster format: a step of a network of
-  64 px takes 0.65 to 0.87 of the time, of 96 px 0.75 to 0.96, of 160 px as long as before (docs/measurements.md).
+  64 px takes 0.65 to 0.87 of the time, of 96 px 0.75 to 0.96, of 160 px as long as before (docs/choices.md).
 * Stride 2: no fast kernel for the gradient of the input. In yoloret-m0.75 at 320 px these four convolutions take half of all
   convolutions' time, 16 times as long as in float32. Computing this gradient in float32 saves 27 % of a training step (0.198
   instead of 0.273 s of CPU time; batches of 4, one thread, AVX512-BF16, both kinds of step in turn).
