@@ -30,7 +30,7 @@ COMMANDS = {
     "train": "Train one architecture in full.",
     "eval": "Score a trained network on a dataset.",
     "compare": "Compare networks: accuracy, latency on devices, size.",
-    "ablation": "Repeat the paper's ablation, or compare RFCR with other necks.",
+    "ablation": "Repeat the paper's ablation, or compare necks, or truncation with width.",
     "transfer-curve": "Repeat the paper's transfer-learning curve.",
     "export": "Write a detector of a study as files that run.",
     "predict": "Draw an exported detector's boxes on images.",

@@ -1,4 +1,4 @@
-"""`yoloret-nas ablation`: what each of the paper's ideas is worth, and RFCR against other necks."""
+"""`yoloret-nas ablation`: what each of the paper's ideas is worth, RFCR against other necks, truncation against width."""
 
 from typing import Literal
 
