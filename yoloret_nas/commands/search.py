@@ -198,7 +198,7 @@ def _conclude(console: "Console", plan: "SearchPlan", result: "RunResult") -> No
         reasons = {record.result.reason for record in summary.records}
         console.print(f"no trial is complete: {'; '.join(sorted(reasons)[:3]) or 'none has finished'}", markup=False)
         if summary.states["failed"]:
-            console.print("remove the cause, then run the same command again: failed trials do not count in its budget")
+            console.print("remove the cause, then run the same command again: it tries the failed trials again")
     folder = settings.folder
     here = dir_option(settings.root)
     lines = [
