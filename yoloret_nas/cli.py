@@ -44,7 +44,7 @@ COMMANDS = {
 """Command, also the module's name under `yoloret_nas.commands`, to its line in the help."""
 
 EXAMPLES = {
-    "search": "search --data my-images --device ssh://nano --max-latency 33ms --budget 50",
+    "search": "search --data my-images --device ssh://nano --max-latency 25ms --budget 50",
     "ui": "ui --port 5001",
     "studies": "studies --json",
     "report": "report tiny-shapes-cpu",

@@ -10,7 +10,11 @@ from tests.trials.latency.board.loopback import LoopbackBoard
 from yoloret_nas.commands.device import device
 
 
-def test_the_doctor_speaks(board: LoopbackBoard) -> None:
+@pytest.mark.parametrize(("gpus", "ends"), [(("0",), 2), ((), 3)])
+def test_the_doctor_speaks(
+    board: LoopbackBoard, monkeypatch: pytest.MonkeyPatch, gpus: tuple[str, ...], ends: int
+) -> None:
+    monkeypatch.setattr("yoloret_nas.machine.visible_gpus", lambda: gpus)
     board.set(guess=True)
     result = CliRunner().invoke(device, [board.spec], catch_exceptions=False)
     assert result.exit_code == 0
@@ -19,7 +23,10 @@ def test_the_doctor_speaks(board: LoopbackBoard) -> None:
     assert "  power mode    MAXN" in lines
     assert "  networks      fp16, ONNX opset 13" in lines
     assert "ok: the GPU's clock is locked at 922 MHz" in lines
-    assert lines[-1] == "next: yoloret-nas search --data PATH --device ssh://board --budget 50 --max-latency 33ms"
+    space = "" if gpus else " --space lite"
+    command = f"yoloret-nas search --data PATH --device ssh://board --budget 50 --max-latency 25ms{space}"
+    assert lines[-ends] == f"next: {command}"
+    assert "33 ms is a whole frame" in lines[1 - ends]
 
 
 def test_the_facts_of_a_device_stand_in_one_column() -> None:

@@ -50,7 +50,19 @@ def _print(report: "DeviceReport") -> None:
         if finding.advice:
             click.echo(f"  {finding.advice}")
     if report.is_steady:
-        limit = (
-            " --max-latency 33ms" if report.identity.kind == "ssh" else ""
-        )  # 30 images a second; others are far faster
-        click.echo(f"next: yoloret-nas search --data PATH --device {shlex.quote(report.device)} --budget 50{limit}")
+        _print_next(report)
+
+
+def _print_next(report: "DeviceReport") -> None:
+    """Print the search to type next: for a board with a limit, and where this machine has no GPU, in a space for CPUs."""
+    from yoloret_nas.machine import visible_gpus
+
+    command = f"next: yoloret-nas search --data PATH --device {shlex.quote(report.device)} --budget 50"
+    if report.identity.kind != "ssh":  # others are far faster, and their default space is this machine's
+        click.echo(command)
+        return
+    has_gpu = bool(visible_gpus())
+    click.echo(f"{command} --max-latency 25ms{'' if has_gpu else ' --space lite'}")
+    click.echo("  25 ms is for the network alone: at 30 images a second, 33 ms is a whole frame")
+    if not has_gpu:
+        click.echo("  --space lite: networks that a CPU can train, since this machine has no GPU that PyTorch can use")
