@@ -33,7 +33,7 @@ COMMANDS = {
     "ablation": "Repeat the paper's ablation, or compare necks, or truncation with width.",
     "transfer-curve": "Repeat the paper's transfer-learning curve.",
     "export": "Write a detector of a study as files that run.",
-    "predict": "Draw an exported detector's boxes on images.",
+    "predict": "Draw a trained network's boxes on images and videos.",
     "device": "Check a device: what it is, how steady it is, how to improve it.",
     "latency": "Time networks on one or several devices.",
     "space": "Show a space: its axes, its size, what it excludes and why.",

@@ -21,14 +21,11 @@ from trials.scratch import temporary_folder
 from trials.training import CHECKPOINT_FILE, TrainingError, read_checkpoint
 from trials.trial_result import ARCHITECTURE_FILE
 from yoloret_nas.export.bundle import DETECTOR_FILE, RUN_FILE, count_classes, open_bundle, write_detector
+from yoloret_nas.options.networks import FORMS
 
 Network = str | Path | Architecture
 """How a network is named from Python: as on the command line, or by its architecture."""
 
-FORMS = (
-    "a preset (yoloret-m0.75), a YAML or JSON file of one architecture, STUDY:TRIAL, STUDY (the knee of its front), "
-    f"an export's folder or one of its ONNX files, or a {CHECKPOINT_FILE}"
-)
 _EXPORTED = (".onnx", ".xml")
 _ENGINE = ".engine"
 _OF_FILES = (*_EXPORTED, _ENGINE, ".pt", ".yaml", ".yml", ".json")

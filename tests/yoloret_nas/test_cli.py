@@ -57,7 +57,7 @@ from trials.onnx.decoded import Decoded
 from trials.processes import identify
 from trials.scoring import Scores
 from trials.scratch import scratch_prefix
-from trials.training import RECIPES, RecipeName, read_checkpoint
+from trials.training import CHECKPOINT_FILE, RECIPES, RecipeName, read_checkpoint
 from yoloret_nas.api.preconditions import check_writable
 from yoloret_nas.cli import COMMANDS, EXAMPLES, cli
 from yoloret_nas.commands.search import _where_time_went, _why_exhausted
@@ -67,6 +67,7 @@ from yoloret_nas.export.bundle import BundleError, new_bundle
 from yoloret_nas.export.precisions import PRECISIONS, check_int8
 from yoloret_nas.export.proof import Tolerance
 from yoloret_nas.options import choices
+from yoloret_nas.options.networks import FORMS, TRAINED_FORMS
 from yoloret_nas.options.search import study_name
 from yoloret_nas.project_file import TEMPLATE, defaults_of, parameters_of, read_project_file
 from yoloret_nas.terminal.colour import coloured
@@ -167,6 +168,7 @@ def test_names_offered_before_their_tables_are_imported_are_the_tables() -> None
     assert get_args(Keep) == choices.KEPT
     assert tuple(RECIPES) == get_args(RecipeName) == choices.RECIPES
     assert {name: recipe().epochs for name, recipe in RECIPES.items()} == choices.RECIPE_EPOCHS
+    assert CHECKPOINT_FILE in TRAINED_FORMS
     modules = {path.stem for path in (HOME / "yoloret_nas" / "commands").glob("*.py")} - {"__init__"}
     assert {command.replace("-", "_") for command in COMMANDS} == modules
     assert tuple(KNOWN) == choices.KNOWN_DATASETS
@@ -177,6 +179,12 @@ def test_help_names_every_command_and_where_to_start(call: Call) -> None:
     assert called.code == 0
     assert all(command in called.out for command in COMMANDS)
     assert "yoloret-nas search --budget 50" in called.out
+
+
+@pytest.mark.parametrize("name", ["train", "latency", "compare", "eval", "predict"])
+def test_help_says_in_the_same_words_what_names_a_network(call: Call, name: str) -> None:
+    forms = TRAINED_FORMS if name in ("eval", "predict") else FORMS
+    assert forms in call(name, "--help").said.replace("- ", "-")  # a line may end at a hyphen
 
 
 @pytest.mark.parametrize("name", ["search", "trials", "spaces"])

@@ -87,7 +87,8 @@ def load(network: str | Path, *, dir: str | Path = "runs") -> Detector:
     """Open a trained network as a detector.
 
     Args:
-        network: An export's folder, ``STUDY:TRIAL``, or ``STUDY`` for its knee.
+        network: ``STUDY:TRIAL``, ``STUDY`` for the knee of its front, an export's folder or one of its files, or a trial's
+            ``checkpoint.pt``.
         dir: Folder of the studies.
 
     Raises:

@@ -16,8 +16,9 @@ def measure(network: Network, *, device: str = "cpu", classes: int = 20, dir: st
     It is `yoloret-nas latency`, which takes several of both.
 
     Args:
-        network: A preset (``yoloret-m0.75``), a YAML or JSON file of one architecture, ``STUDY:TRIAL``, an export's folder,
-            a file of ONNX or OpenVINO, or an `Architecture`.
+        network: A preset (``yoloret-m0.75``), a YAML or JSON file of one architecture, ``STUDY:TRIAL``, ``STUDY`` for the
+            knee of its front, an export's folder or one of its files, a trial's ``checkpoint.pt``, any other file of
+            ONNX or OpenVINO, or an `Architecture`.
         device: ``cpu``, ``cpu:threads=N``, ``cuda``, ``cuda:N``, ``ssh://host``.
         classes: Classes of a network that was never trained; a trained one has its own.
         dir: Folder of the studies.

@@ -42,8 +42,9 @@ def train(
     It is `yoloret-nas train`: the arguments are the command's options.
 
     Args:
-        network: A preset (``yoloret-m0.75``), a YAML or JSON file of one architecture, ``STUDY:TRIAL``, an export's folder,
-            or an `Architecture`. Its weights are not used.
+        network: A preset (``yoloret-m0.75``), a YAML or JSON file of one architecture, ``STUDY:TRIAL``, ``STUDY`` for the
+            knee of its front, an export's folder or one of its files, a trial's ``checkpoint.pt``, or an `Architecture`.
+            Its weights are not used.
         data: A folder (VOC, COCO, YOLO, LabelMe, …), ``voc`` or ``coco`` (fetched), or generated ``shapes``.
         device: Where latency is measured: ``cpu``, ``cpu:threads=N``, ``cuda``, ``cuda:N``, ``ssh://host``.
         recipe: How to train; None for ``quick`` on generated images, else ``modern``.

@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from yoloret_nas.options.complete import complete_network, complete_path
+from yoloret_nas.options.networks import FORMS, explains
 from yoloret_nas.options.paths import UserPath
 from yoloret_nas.options.values import check_file
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from yoloret_nas.sources import Source
 
 
+@explains(f"Each of NETWORKS is {FORMS}.")
 @click.command()
 @click.argument("sources", metavar="NETWORKS...", nargs=-1, required=True, shell_complete=complete_network)
 @click.option("--device", "specs", multiple=True, default=("cpu",), help="Where to measure; repeatable.")
@@ -50,9 +52,6 @@ def compare(
     root: Path,
 ) -> None:
     """Compare NETWORKS.
-
-    They are presets, YAML or JSON files of architectures, STUDY:TRIAL, STUDY (the knee of its front), exports, or files of
-    exports.
 
     Accuracy is of trained networks only; latency is measured now, on each device.
     """

@@ -7,29 +7,22 @@ import click
 
 from spaces.counted import counted
 from yoloret_nas.options.complete import complete_network, complete_path
+from yoloret_nas.options.data import DATA_HELP
+from yoloret_nas.options.networks import TRAINED_FORMS, explains
 from yoloret_nas.options.paths import UserPath
 
 
+@explains(f"NETWORK is {TRAINED_FORMS}. An export's file is run as run.py runs it, all else as PyTorch does.")
 @click.command("eval")
 @click.argument("source", metavar="NETWORK", shell_complete=complete_network)
-@click.option(
-    "--data",
-    required=True,
-    shell_complete=complete_path,
-    help="Dataset: a folder (VOC, COCO, YOLO, LabelMe, …), or generated shapes.",
-)
-@click.option("--split", type=click.Choice(("train", "val", "test")), default="val", help="Which images.")
+@click.option("--data", required=True, shell_complete=complete_path, help=DATA_HELP)
+@click.option("--split", type=click.Choice(("train", "val", "test")), default="val", help="Split to score.")
 @click.option("--batch-size", type=click.IntRange(1), default=16, help="Images at once.")
 @click.option("--skip-broken", is_flag=True, help="Leave broken images and annotations out instead of stopping.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--dir", "root", type=UserPath(), default=Path("runs"), help="Folder of the studies.")
 def eval(source: str, data: str, split: str, batch_size: int, skip_broken: bool, as_json: bool, root: Path) -> None:
-    """Score NETWORK on a split of a dataset by COCO's AP.
-
-    NETWORK is STUDY:TRIAL, STUDY (the knee of its front), an export's folder, one of its files
-    (exports/NAME-7/model-int8.onnx), or a checkpoint.pt of a trial. A file is run as run.py runs it, the others as PyTorch
-    does.
-    """
+    """Score NETWORK on a split of a dataset by COCO's AP."""
     from yoloret_nas.scoring import score_source
     from yoloret_nas.sources import find_source
 

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from yoloret_nas.options.complete import complete_network
+from yoloret_nas.options.networks import FORMS, explains
 from yoloret_nas.options.paths import UserPath
 
 if TYPE_CHECKING:
     from trials.latency.comparison import Row
 
 
+@explains(f"A model is {FORMS}, or any other file of ONNX or OpenVINO.")
 @click.command("latency")
 @click.option("--device", "specs", multiple=True, default=("cpu",), help="Where to measure; repeatable.")
 @click.option("--classes", type=click.IntRange(1), default=20, help="Classes of networks that were never trained.")
@@ -24,8 +26,7 @@ if TYPE_CHECKING:
 def latency(specs: tuple[str, ...], classes: int, as_json: bool, root: Path, models: tuple[str, ...]) -> None:
     """Measure the latency of MODELS on devices.
 
-    A model is a preset's name (yoloret-m0.75), a YAML or JSON file of one architecture, STUDY:TRIAL, STUDY (the knee of
-    its front), an export's folder, or a file of ONNX or OpenVINO. What was trained has the classes that it was trained for.
+    What was trained has the classes that it was trained for.
     """
     from trials.latency.comparison import compare_latencies
     from trials.latency.open_device import open_device

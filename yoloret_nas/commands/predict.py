@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from spaces.counted import counted
 from yoloret_nas.options.complete import complete_network
+from yoloret_nas.options.networks import TRAINED_FORMS, explains
 from yoloret_nas.options.paths import UserPath
 from yoloret_nas.options.values import OptionError, check_file
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from yoloret_nas.predictions import Prediction
 
 
+@explains(f"NETWORK is {TRAINED_FORMS}.")
 @click.command()
 @click.argument("network", metavar="NETWORK", shell_complete=complete_network)
 @click.argument("images", metavar="IMAGES...", nargs=-1, required=True, type=UserPath(exists=True))
@@ -45,9 +47,8 @@ def predict(
 ) -> None:
     """Draw the boxes that NETWORK finds on images and videos, and on all of those in folders.
 
-    NETWORK is an export's folder, one of its files (exports/NAME-7/model-int8.onnx), STUDY:TRIAL, STUDY (the knee of
-    its front), or a checkpoint.pt of a trial. Nothing is overwritten: each call draws in a folder of its own. An image or
-    video that cannot be read is named and left out; the exit status is then 1. Ctrl-C keeps what was found so far.
+    Nothing is overwritten: each call draws in a folder of its own. An image or video that cannot be read is named and left
+    out; the exit status is then 1. Ctrl-C keeps what was found so far.
     """
     from spaces import YoloRetError
     from yoloret_nas.predictions import new_folder, predict_all

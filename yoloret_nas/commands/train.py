@@ -3,9 +3,11 @@
 import click
 
 from yoloret_nas.options.complete import complete_network
+from yoloret_nas.options.networks import FORMS, explains
 from yoloret_nas.options.training import TrainingOptions, training_options
 
 
+@explains(f"NETWORK is {FORMS}; its weights are not used.")
 @click.command()
 @click.argument("source", metavar="NETWORK", shell_complete=complete_network)
 @training_options()
@@ -14,8 +16,7 @@ from yoloret_nas.options.training import TrainingOptions, training_options
 def train(source: str, name: str | None, seed: int, options: TrainingOptions) -> None:
     """Train NETWORK in full: measured, scored, tracked in MLflow like a search's trial.
 
-    NETWORK is a preset (yoloret-m0.75), a YAML or JSON file of one architecture, STUDY:TRIAL, or an export's folder; its
-    weights are not used. Run the same command again to resume.
+    Run the same command again to resume.
     """
     from search.study.next_command import dir_option
     from yoloret_nas.api.train import train_network
