@@ -26,7 +26,7 @@ def _users_shell() -> str | None:
 def completion(ctx: click.Context, shell: str | None, install: bool) -> None:
     """Print what makes the Tab key complete commands, options and names of studies; or install it.
 
-    SHELL is bash, zsh or fish; by default the one that SHELL, the variable, names.
+    SHELL is bash, zsh or fish; by default the shell in $SHELL.
     """
     if shell is None:
         raise click.UsageError(f"SHELL names none of {', '.join(SHELLS)}; give one: yoloret-nas completion bash")

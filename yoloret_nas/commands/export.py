@@ -61,7 +61,10 @@ class _Thresholds(click.ParamType["Suppression"]):
     help="The most accurate within this latency, e.g. 33ms; a bare number is milliseconds.",
 )
 @click.option(
-    "--refit", type=click.IntRange(1), metavar="EPOCHS", help="Train it in full first; the same command resumes."
+    "--refit",
+    type=click.IntRange(1),
+    metavar="EPOCHS",
+    help="Train the chosen network for so many epochs before the export; the same command resumes.",
 )
 @click.option("--out", type=UserPath(), default=None, help="Folder.  [default: exports/STUDY-TRIAL]")
 @click.option(

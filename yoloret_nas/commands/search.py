@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     "--space",
     default=None,
     shell_complete=complete_path,
-    help="paper, nano, lite, tiny, or a YAML file.  [default: as begun; nano with a GPU or a board, else tiny]",
+    help="paper, nano, lite, tiny, or a YAML file.  [default: nano with a GPU or a board, else tiny]",
 )
 @click.option(
-    "--aspect", help="Width to height of the networks' input, as 16:9.  [default: the space's; as begun; the images']"
+    "--aspect", help="Width to height of the input, such as 16:9.  [default: the space's, else that of the images]"
 )
 @click.option(
     "--study",
@@ -87,8 +87,7 @@ if TYPE_CHECKING:
     multiple=True,
     shell_complete=complete_prior,
     metavar="STUDY",
-    help="Learn from this earlier study first, of any data and device: a name, its folder, built-in or none; repeatable.  "
-    "[default: as begun; built-in]",
+    help="Learn first from an earlier study: its name, its folder, built-in, or none; repeatable.  [default: built-in]",
 )
 @click.option(
     "--refit",
@@ -100,11 +99,13 @@ if TYPE_CHECKING:
     "--repeats",
     type=click.IntRange(0),
     default=0,
-    help="Retrainings with further seeds, spent on networks that cannot be told apart yet.",
+    help="Retrainings with other seeds, of networks whose ranking is not clear yet; needs --refit.",
 )
 @click.option("--skip-broken", is_flag=True, help="Leave broken images and annotations out instead of stopping.")
-@click.option("--accept-changed-data", is_flag=True, help="Resume though images or annotations changed.")
-@click.option("--keep", type=click.Choice(KEPT), help="Whose weights stay.  [default: as begun; front]")
+@click.option("--accept-changed-data", is_flag=True, help="Resume even if images or annotations changed.")
+@click.option(
+    "--keep", type=click.Choice(KEPT), help="Keep the weights of trials on the front, or of all.  [default: front]"
+)
 @click.option("--dir", type=UserPath(), default=Path("runs"), help="Folder of the studies.")
 def search(
     no_prune: bool,
@@ -117,7 +118,7 @@ def search(
     """Search for object detectors that are accurate and fast on your device.
 
     Without options it needs only this machine: generated images, latency in ONNX Runtime on this CPU, results in SQLite
-    files. Run the same command again to resume.
+    files. Run the same command again to resume: what it leaves open stays as the study began.
     """
     on_cluster = ClusterOptions(
         address=cluster, device_host=device_host, gpus_per_trial=gpus_per_trial, cpus_per_trial=cpus_per_trial

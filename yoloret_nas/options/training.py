@@ -100,10 +100,10 @@ _AFTER = (
         "--precision",
         type=click.Choice(_PRECISIONS),
         default="auto",
-        help="Number format of training.",
+        help="Number format of training; auto is bf16 where the hardware has it, else fp32.",
     ),
     click.option("--skip-broken", is_flag=True, help="Leave broken images and annotations out instead of stopping."),
-    click.option("--accept-changed-data", is_flag=True, help="Resume though images or annotations changed."),
+    click.option("--accept-changed-data", is_flag=True, help="Resume even if images or annotations changed."),
     click.option("--dir", "root", type=UserPath(), default=Path("runs"), help="Folder of the studies."),
 )
 
@@ -123,7 +123,7 @@ def training_options(
         click.option(
             "--input-size", type=click.IntRange(32), default=None, help=f"Longer side, pixels.  [default: {input_size}]"
         ),
-        click.option("--aspect", help="Width to height of the input, as 16:9.  [default: the network's own]"),
+        click.option("--aspect", help="Width to height of the input, such as 16:9.  [default: the network's own]"),
         click.option("--weights", type=click.Choice(_WEIGHTS), default="auto", help=f"Initial weights: {weights}."),
     )
 
