@@ -111,7 +111,7 @@ def _find_no_figure(is_first: bool) -> Iterator[Finding]:
         yield Finding(
             "note",
             "no first figure of the reference network was stored: it needs two runs without a fault that agree",
-            "mend what is not steady, then run this command again",
+            "fix what is not steady, then run this command again",
         )
 
 

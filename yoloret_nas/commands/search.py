@@ -80,7 +80,7 @@ if TYPE_CHECKING:
 @click.option(
     "--one-shot",
     is_flag=True,
-    help="Train shared weights first; trials start from them and train briefly (one backbone: docs/search.md).",
+    help="Train shared weights (a supernet) first; trials start from them and train briefly (one backbone: docs/search.md).",
 )
 @click.option(
     "--prior",
