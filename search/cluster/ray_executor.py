@@ -211,7 +211,7 @@ class RayExecutor:
         wanted = self._workers + num_barred if self._workers else self._each.fit_into(whole_cluster()) + 1
         options = {"num_cpus": self._each.cpus, "num_gpus": self._each.gpus, "scheduling_strategy": "SPREAD"}
         while len(self._slots) < wanted:
-            actor = ray.remote(Slot).options(**options).remote()
+            actor = ray.remote(Slot).options(**options).remote(has_gpu=self._each.gpus > 0)
             self._slots.append(_Slot(actor=actor, stage="placing", reference=actor.place.remote()))
 
     def _look_around(self) -> None:

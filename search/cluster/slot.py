@@ -34,10 +34,15 @@ class Place:
 
 
 class Slot:
-    """Runs trials one after the other; the class of a Ray actor."""
+    """Runs trials one after the other; the class of a Ray actor.
 
-    def __init__(self) -> None:
-        self._executor = LocalExecutor(workers=1)
+    Args:
+        has_gpu: Whether its trials train on the GPU that Ray gives it, rather than on the CPU.
+    """
+
+    def __init__(self, *, has_gpu: bool) -> None:
+        # To an actor that takes none, Ray leaves all GPUs of its node visible.
+        self._executor = LocalExecutor(workers=1, gpus=() if has_gpu else ("",))
         self._data = NodeData()
         self._folder = scratch_folder()
 

@@ -66,7 +66,8 @@ class LocalExecutor:
     Args:
         workers: Trials at once.
         gpus: The GPUs to train on, as CUDA_VISIBLE_DEVICES names them. Workers take them in turn: each worker's own is its
-            first, and the others stay visible for measuring latency. Empty leaves the variable unset.
+            first, and the others stay visible for measuring latency. Empty leaves the variable as it is; one empty name
+            hides all GPUs.
     """
 
     def __init__(self, *, workers: int = 1, gpus: Sequence[str] = ()) -> None:

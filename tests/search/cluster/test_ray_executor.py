@@ -181,7 +181,7 @@ def make_growing(
     executor._is_closed, executor._away, executor._only_barred = False, None, None
     executor._devices = SimpleNamespace(missing_host=lambda: None)
     actor = SimpleNamespace(place=SimpleNamespace(remote=lambda: "its place"))
-    made = SimpleNamespace(remote=lambda: actor)
+    made = SimpleNamespace(remote=lambda **_: actor)
     monkeypatch.setattr("ray.remote", lambda kind: SimpleNamespace(options=lambda **_: made))
     monkeypatch.setattr("ray.nodes", lambda: [{"NodeID": node, "Alive": True} for node in alive])
     return executor, alive
@@ -191,6 +191,24 @@ def look(executor: RayExecutor) -> int:
     """Return the capacity, after a look at the nodes."""
     executor._grown = float("-inf")
     return executor.capacity
+
+
+@pytest.mark.parametrize("gpus", [0.0, 0.25])
+def test_a_slot_is_told_whether_its_trials_have_a_gpu(monkeypatch: pytest.MonkeyPatch, gpus: float) -> None:
+    executor: Any
+    executor, _ = make_growing(monkeypatch, [], ["other"], workers=3)
+    executor._each = Resources(cpus=1, gpus=gpus)
+    told: list[bool] = []
+    actor = SimpleNamespace(place=SimpleNamespace(remote=lambda: "its place"))
+
+    def make(*, has_gpu: bool) -> SimpleNamespace:
+        told.append(has_gpu)
+        return actor
+
+    made = SimpleNamespace(remote=make)
+    monkeypatch.setattr("ray.remote", lambda kind: SimpleNamespace(options=lambda **_: made))
+    look(executor)
+    assert told == [gpus > 0] * 2
 
 
 def test_so_many_workers_train_on_nodes_without_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,10 +14,10 @@ def test_a_training_of_shared_weights_that_was_lost_starts_again_in_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: MakeSettings
 ) -> None:
     executor = ScriptedExecutor()
-    monkeypatch.setattr("search.cluster.slot.LocalExecutor", lambda workers: executor)
+    monkeypatch.setattr("search.cluster.slot.LocalExecutor", lambda **options: executor)
     monkeypatch.setattr("search.cluster.slot.scratch_folder", lambda: tmp_path)
     monkeypatch.setattr("search.cluster.slot.NodeData.find", lambda self, request: "the node's own copy")
-    slot = Slot()
+    slot = Slot(has_gpu=False)
     request = TrialRequest(
         study_id="a study",
         number=-1,
@@ -40,3 +40,14 @@ def test_a_training_of_shared_weights_that_was_lost_starts_again_in_its_folder(
     assert (tmp_path / "-1" / "last.ckpt").read_bytes() == b"of the first epochs"
     assert [(one.dataset, one.work_dir) for one in executor.started] == [("the node's own copy", tmp_path / "-1")] * 2
     assert slot.fetch(-1) == {"last.ckpt": b"of the first epochs"}
+
+
+@pytest.mark.parametrize(("has_gpu", "gpus"), [(True, ()), (False, ("",))])
+def test_a_slot_without_a_gpu_hides_those_of_its_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_gpu: bool, gpus: tuple[str, ...]
+) -> None:
+    made: list[dict[str, object]] = []
+    monkeypatch.setattr("search.cluster.slot.LocalExecutor", lambda **options: made.append(options))
+    monkeypatch.setattr("search.cluster.slot.scratch_folder", lambda: tmp_path)
+    Slot(has_gpu=has_gpu)
+    assert made == [{"workers": 1, "gpus": gpus}]

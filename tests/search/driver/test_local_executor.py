@@ -528,8 +528,11 @@ def test_no_worker_cannot_run_a_trial(workers: int) -> None:
         LocalExecutor(workers=workers)
 
 
+@pytest.mark.parametrize(
+    ("gpus", "visible"), [(("0", "1"), ["0,1", "1,0", "0,1"]), (("",), [""] * 3)], ids=["of two", "hidden"]
+)
 def test_each_worker_sees_its_own_gpu_first_and_the_others_too(
-    request_for: MakeRequest, monkeypatch: pytest.MonkeyPatch
+    request_for: MakeRequest, monkeypatch: pytest.MonkeyPatch, gpus: tuple[str, ...], visible: list[str]
 ) -> None:
     seen: list[str] = []
 
@@ -548,8 +551,8 @@ def test_each_worker_sees_its_own_gpu_first_and_the_others_too(
         def is_alive(self) -> bool:
             return False
 
-    with closing(LocalExecutor(workers=3, gpus=("0", "1"))) as executor:
+    with closing(LocalExecutor(workers=3, gpus=gpus)) as executor:
         monkeypatch.setattr(executor._context, "Process", Stub)
         for number in range(3):
             executor.start(request_for("shapes", number=number))
-    assert seen == ["0,1", "1,0", "0,1"]
+    assert seen == visible
