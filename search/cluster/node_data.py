@@ -30,13 +30,15 @@ class NodeData:
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], str] = {}
+        self._judged = 0
+        """When the copy was taken that `find` has seen last."""
 
     def find(self, request: TrialRequest) -> str | None:
         """Return what a trial opens to have the request's dataset; None where this node lacks it."""
         key = request.dataset, request.fingerprint
         if key not in self._found:
             copy = _copy_folder(request.fingerprint)
-            specs = [request.dataset]
+            specs, self._judged = [request.dataset], _taken_at(copy)
             if (copy / _PLACE_FILE).is_file():
                 specs.append(str(copy / _DATA / (copy / _PLACE_FILE).read_text(encoding="utf-8")))
             same = next((spec for spec in specs if _fingerprint(spec, request) == request.fingerprint), None)
@@ -46,7 +48,7 @@ class NodeData:
         return self._found[key]
 
     def receive(self, fingerprint: str, place_in_root: str, chunks: Sequence[Any]) -> None:
-        """Unpack a copy of a dataset, once for all slots of this node.
+        """Unpack a copy of a dataset, once for all slots of this node; one that `find` has refused is damaged, and replaced.
 
         Args:
             fingerprint: Of the dataset without broken images.
@@ -59,7 +61,7 @@ class NodeData:
         copy.parent.mkdir(parents=True, exist_ok=True)
         with copy.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if copy.is_dir():
+            if _taken_at(copy) != self._judged:  # by another slot of this node, meanwhile
                 return
             prefix = f"receiving-{fingerprint}-"
             for left in copy.parent.glob(f"{prefix}*"):  # by a process that was killed: this one holds the lock
@@ -74,6 +76,8 @@ class NodeData:
                     with tarfile.open(fileobj=archive) as tar:
                         tar.extractall(whole / _DATA, filter="data")
                 (whole / _PLACE_FILE).write_text(place_in_root, encoding="utf-8")
+                if copy.exists():
+                    copy.rename(Path(folder) / "damaged")
                 whole.rename(copy)
 
 
@@ -111,6 +115,12 @@ def _fingerprint(spec: str, request: TrialRequest) -> str:
         dataset = open_dataset(spec, on_broken="skip" if request.skip_broken else "stop")
         return leave_out(dataset, frozenset(request.broken_images)).fingerprint
     return ""
+
+
+def _taken_at(copy: Path) -> int:
+    """Return when a copy was unpacked, in nanoseconds; 0 where there is none."""
+    place = copy / _PLACE_FILE
+    return place.stat().st_mtime_ns if place.is_file() else 0
 
 
 def _copy_folder(fingerprint: str) -> Path:

@@ -18,6 +18,7 @@ from search.cluster.node_data import pack
 from search.cluster.slot import Files, Place, Slot
 from search.driver.executor import Event, Finished, Lost, Progressed
 from spaces import YoloRetError
+from trials.data import DatasetError
 from trials.progress import Progress
 from trials.training.settings import LAST_FILE
 from trials.trial_result import RESULT_FILE, Measured, TrialRequest
@@ -314,7 +315,7 @@ class RayExecutor:
                 del self._unopened[slot.request.number]
                 slot.stage, slot.reference = "running", slot.actor.events.remote(_POLL_S)
             elif slot.stage == "starting":
-                self._send_data(slot)
+                return self._send_data(slot)
             else:
                 assert slot.request is not None
                 self._start_in(slot, slot.request)
@@ -349,17 +350,26 @@ class RayExecutor:
     def _on_refusal(self, slot: _Slot, error: Any) -> list[Event]:
         """Give no further trial to a node whose system refused its slot something, such as disk space, as `_bar` does.
 
-        A trial that had not begun waits for another slot.
-
         Raises:
             ClusterError: no other node takes trials, or the error is none of the operating system.
         """
-        fault, request, is_begun = f"node {slot.host}: {last_line(error)}", slot.request, slot.stage == "running"
-        if request is None or not isinstance(error.cause, OSError) or not self._has_other_node(slot):
-            raise ClusterError(fault) from error
-        self._barred[slot.node] = fault
+        fault = ClusterError(f"node {slot.host}: {last_line(error)}")
+        if not isinstance(error.cause, OSError):
+            raise fault from error
+        return self._give_up(slot, fault)
+
+    def _give_up(self, slot: _Slot, fault: ClusterError) -> list[Event]:
+        """Give no further trial to a node that cannot have one; a trial that had not begun waits for another slot.
+
+        Raises:
+            ClusterError: no other node takes trials.
+        """
+        request, is_begun = slot.request, slot.stage == "running"
+        if request is None or not self._has_other_node(slot):
+            raise fault
+        self._barred[slot.node] = fault.message
         slot.request, slot.stage, slot.reference = None, "idle", None
-        reason = f"{fault}; it takes no further trial in this run"
+        reason = f"{fault.message}; it takes no further trial in this run"
         if is_begun:
             return [Lost(number=request.number, reason=reason)]
         self._notice(f"{reason}, trial {request.number} waits for another one")
@@ -386,23 +396,26 @@ class RayExecutor:
             self._nodes[place.node] = place.host
             self._notice(f"node {place.host} takes trials")
 
-    def _send_data(self, slot: _Slot) -> None:
+    def _send_data(self, slot: _Slot) -> list[Event]:
         """Send a copy of the dataset; of several slots on one node, the first takes it."""
         import ray
 
         request = slot.request
         assert request is not None
         if slot.has_copy:
-            raise ClusterError(
-                f"node {slot.host} cannot read dataset {request.dataset!r} as this machine does",
-                hint="put the data at the same path on every node, with all files that its lists name",
-            )
+            cannot = f"node {slot.host} cannot read dataset {request.dataset!r} as this machine does"
+            hint = "put the data at the same path on every node, with all files that its lists name"
+            return self._give_up(slot, ClusterError(cannot, hint=hint))
         if request.fingerprint not in self._packed:
+            try:
+                place, chunks = pack(request.dataset)
+            except DatasetError as error:
+                return self._give_up(slot, ClusterError(f"node {slot.host}: {error.message}", hint=error.hint))
             self._notice(f"nodes without {request.dataset} take a copy of it")
-            place, chunks = pack(request.dataset)
             self._packed[request.fingerprint] = place, [ray.put(chunk) for chunk in chunks]
         slot.stage, slot.has_copy = "receiving", True
         slot.reference = slot.actor.receive.remote(request.fingerprint, *self._packed[request.fingerprint])
+        return []
 
     def _on_loss(self, slot: _Slot, error: Exception) -> list[Event]:
         """Give a slot up whose process or node is gone; its trial waits for another if it had not begun."""

@@ -123,6 +123,27 @@ def test_a_copy_that_broke_off_is_none(coco: Callable[[str], Path], tmp_path: Pa
     assert [path.name for path in (tmp_path / "home" / "cluster").iterdir()] == [f"{request.fingerprint}.lock"]
 
 
+def test_a_damaged_copy_is_taken_anew_by_the_first_slot_that_meets_it(
+    coco: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = coco("data")
+    request = _request(folder, open_dataset(str(folder)).fingerprint)
+    place, chunks = pack(request.dataset)
+    parts = list(chunks)
+    folder.rename(tmp_path / "the driver's")
+    NodeData().receive(request.fingerprint, place, parts)
+    copies = tmp_path / "home" / "cluster"
+    (copies / request.fingerprint / "data" / "labels.json").unlink()
+    first, second = NodeData(), NodeData()
+    assert (first.find(request), second.find(request)) == (None, None)
+    first.receive(request.fingerprint, place, parts)
+    second.receive(request.fingerprint, place, [])  # it is there by then
+    found = first.find(request)
+    assert found is not None
+    assert second.find(request) == found
+    assert {path.name for path in copies.iterdir()} == {request.fingerprint, f"{request.fingerprint}.lock"}
+
+
 def test_an_archive_does_not_leave_its_folder(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:

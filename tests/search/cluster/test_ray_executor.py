@@ -168,6 +168,38 @@ def test_a_node_without_room_for_what_a_slot_writes_is_used_no_more_and_the_last
         executor._hear(slots[2])
 
 
+@pytest.mark.parametrize(
+    ("dataset", "has_copy", "cause"),
+    [
+        ("data", True, "node other-data cannot read dataset 'data' as this machine does"),
+        ("voc", False, "node other-data: dataset 'voc' is not the same on every node of the cluster, and no folder to"),
+    ],
+)
+def test_a_node_that_cannot_have_the_data_is_used_no_more_and_the_last_one_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dataset: str, has_copy: bool, cause: str
+) -> None:
+    monkeypatch.chdir(tmp_path)  # nothing there is named as the dataset
+    monkeypatch.setattr("ray.get", lambda reference: False)  # a slot's answer: it lacks the data
+    notes: list[str] = []
+    request: Any = SimpleNamespace(number=3, dataset=dataset, fingerprint="abc")
+    lacks, other = (
+        _Slot(actor=None, stage="starting", reference="its answer", host=host, node=f"id of {host}", has_copy=has_copy)
+        for host in ("other-data", "other")
+    )
+    executor: Any = make_executor(notes, [lacks, other])
+    executor._packed = {}
+    lacks.request = request
+    assert executor._hear(lacks) == []
+    assert list(executor._waiting) == [request]
+    assert (lacks.stage, lacks.request, list(executor._barred)) == ("idle", None, ["id of other-data"])
+    (note,) = notes
+    assert note.startswith(cause)
+    assert note.endswith("; it takes no further trial in this run, trial 3 waits for another one")
+    other.request = request
+    with pytest.raises(ClusterError, match=cause.replace("other-data", "other")):
+        executor._hear(other)
+
+
 def make_growing(
     monkeypatch: pytest.MonkeyPatch, notes: list[str], hosts: Sequence[str], *, workers: int | None
 ) -> tuple[RayExecutor, set[str]]:
