@@ -77,7 +77,7 @@ def connected(address: str) -> Iterator[None]:
             logging_level=logging.ERROR,
             **more,
         )
-    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:  # the last: of a token
         ray.shutdown()  # what a failed attempt leaves would break the next one of this process
         raise ClusterError(
             f"no Ray cluster at {address!r}: {str(error).strip().splitlines()[0]}",
@@ -110,6 +110,30 @@ def _check_answers(address: str) -> None:
         raise ClusterError(f"no Ray cluster answers at {host}:{port}: {error.strerror or error}", hint=_HINT) from error
 
 
+@contextmanager
+def named_losses(kind: type[YoloRetError] = ClusterError) -> Iterator[None]:
+    """Say that the connection to the cluster is lost, where Ray says so: its client gives up after half a minute.
+
+    Args:
+        kind: The error to raise.
+
+    Raises:
+        ClusterError: or that of the other kind: Ray cannot be asked any more.
+    """
+    import grpc
+    import ray
+
+    try:
+        yield
+    except (ConnectionError, grpc.RpcError, ray.exceptions.RayError) as error:
+        said = str(error.details() if isinstance(error, grpc.RpcError) else error).strip() or type(error).__name__
+        raise kind(
+            f"the connection to the cluster is lost: {said.splitlines()[0]}",
+            hint="once the cluster answers again, run the same command again: it resumes",
+        ) from error
+
+
+@named_losses()
 def whole_cluster() -> Resources:
     """Return the cores and GPUs of all nodes that are alive now."""
     import ray

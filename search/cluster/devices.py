@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from search.cluster.connection import ClusterError, last_line
+from search.cluster.connection import ClusterError, last_line, named_losses
 from search.driver.devices import FIRST_PATIENCE_S, SpaceVerdict, judge_here, measure_here
 from search.driver.interruption import StopRequest
 from search.study.errors import ProposalStoppedError
@@ -122,6 +122,7 @@ class ClusterDevices:
         resource = self.host or _own_node()
         return None if resource in ray.cluster_resources() else resource
 
+    @named_losses()
     def reach(self, settings: RunSettings) -> DeviceIdentity:
         """Ask the device's host; refuse further devices that do not exist there."""
         for spec in settings.also_measure:
@@ -136,6 +137,7 @@ class ClusterDevices:
         LatencyCache(settings.latency_cache).share_scale(latency, latency.device)
         self._scales[spec] = latency
 
+    @named_losses()
     def judge(self, settings: StudySettings, *, num_classes: int) -> SpaceVerdict | None:
         """Ask the TensorRT of the device, and that of its host."""
         meter = self.meter(settings.device)
@@ -150,8 +152,9 @@ class ClusterDevices:
         stop_requested: Callable[[], StopRequest] = lambda: "no",
     ) -> Latency:
         """Measure on the study's device, after what waits there already; who wants to end does not wait for it."""
-        reference = self.ask(settings.device, architecture, settings.latency_cache, num_classes=num_classes)
-        measured = self._await(reference, stop_requested=stop_requested)
+        with named_losses(DeviceAwayError):  # which says nothing of the network
+            reference = self.ask(settings.device, architecture, settings.latency_cache, num_classes=num_classes)
+            measured = self._await(reference, stop_requested=stop_requested)
         if isinstance(measured, YoloRetError):
             raise measured
         return measured.latency  # type: ignore[no-any-return]
@@ -204,6 +207,7 @@ class ClusterDevices:
         return ray.remote(Meter).options(**options).remote(device)
 
 
+@named_losses()
 def check_host(resource: str) -> None:
     """Refuse a host that the cluster lacks.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any, Literal
 
-from search.cluster.connection import ClusterError, Resources, last_line, whole_cluster
+from search.cluster.connection import ClusterError, Resources, last_line, named_losses, whole_cluster
 from search.cluster.devices import ClusterDevices
 from search.cluster.node_data import pack
 from search.cluster.slot import Files, Place, Slot
@@ -114,25 +114,29 @@ class RayExecutor:
         self._fault: ClusterError | None = None
         """Found beside events that come first: the driver must hear of trials that have ended."""
         self._is_closed = False
-        self._await_slots()
+        with named_losses():
+            self._await_slots()
 
     @property
+    @named_losses()
     def capacity(self) -> int:
         """Slots on nodes that take trials, and one more trial, which is measured meanwhile."""
         self._grow()
         placed = sum(map(self._is_usable, self._slots))
         return placed + 1 if placed else 0
 
+    @named_losses()
     def start(self, request: TrialRequest) -> None:
         """Have a trial measured; it gets a slot afterwards."""
         references = {device: self._measure(request, device) for device in (request.device, *request.also_measure)}
         self._measuring[request.number] = _Measuring(request=request, references=references)
 
+    @named_losses()
     def events(self, *, timeout_s: float) -> Sequence[Event]:
         """Wait for measurements and slots.
 
         Raises:
-            ClusterError: a node cannot run trials of this run.
+            ClusterError: a node cannot run trials of this run, or the connection is lost.
         """
         import ray
 
@@ -156,6 +160,7 @@ class RayExecutor:
         self._fill_slots()
         return events
 
+    @named_losses()
     def answer(self, number: int, *, go_on: bool) -> None:
         """Answer a score; a slot that was lost meanwhile shows in the next events."""
         for slot in self._slots_of(number):
@@ -169,6 +174,7 @@ class RayExecutor:
         self._waiting.clear()
         return numbers
 
+    @named_losses()
     def kill(self, number: int) -> None:
         """Forget a trial, and end the slot or the actor of a device that it keeps; another one takes its place."""
         import ray
@@ -187,10 +193,17 @@ class RayExecutor:
             self._drop(slot)
 
     def close(self) -> Sequence[Finished]:
-        """End all slots; return the trials that had ended."""
+        """End all slots; return the trials that had ended; none where the connection is lost, since the cluster ends all."""
+        slots, self._slots, self._is_closed = self._slots, [], True
+        try:
+            with named_losses():
+                return self._close_all(slots)
+        except ClusterError:
+            return []
+
+    def _close_all(self, slots: Sequence[_Slot]) -> list[Finished]:
         import ray
 
-        slots, self._slots, self._is_closed = self._slots, [], True
         closing = {slot.actor.close.remote(): slot for slot in slots if slot.stage != "placing"}
         ready, _ = ray.wait(list(closing), num_returns=len(closing), timeout=_CLOSING_S) if closing else ([], [])
         ended = [event for reference in ready for event in self._close(closing[reference], reference)]

@@ -45,6 +45,17 @@ def test_a_look_up_does_not_wait_for_a_host_that_is_gone(
         measure(settings, None, None, "nano")
 
 
+def test_a_look_up_without_a_connection_says_nothing_of_its_network(
+    settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(references: object, timeout: float) -> None:
+        raise ConnectionError("Client is shutting down.")
+
+    monkeypatch.setattr("ray.wait", lose)
+    with pytest.raises(DeviceAwayError, match="the connection to the cluster is lost: Client is shutting down"):
+        measure(settings)
+
+
 def test_who_wants_to_end_does_not_wait_for_a_look_up(settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ray.wait", lambda references, timeout: ([], references))
     asked = iter(("no", "no", "finish"))

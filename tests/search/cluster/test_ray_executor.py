@@ -3,7 +3,7 @@
 import errno
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -94,6 +94,31 @@ def test_a_fault_comes_after_the_trials_that_ended_beside_it(monkeypatch: pytest
     assert executor.events(timeout_s=0.0) == [ended]
     with pytest.raises(ClusterError, match="node b: it cannot"):
         executor.events(timeout_s=0.0)
+
+
+def test_a_lost_connection_ends_the_run_and_its_end_raises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lose(*_: object, **__: object) -> None:
+        raise ConnectionError("Client is shutting down.")
+
+    request: Any = SimpleNamespace(
+        number=3, device="cpu", also_measure=(), architecture=None, latency_cache=None, num_classes=1
+    )
+    actor = SimpleNamespace(**{name: SimpleNamespace(remote=lose) for name in ("answer", "close")})
+    running = _Slot(actor=actor, stage="running", reference="its answer", host="far", node="id of far", request=request)
+    executor: Any = make_executor([], [running])
+    executor._is_closed, executor._devices = False, SimpleNamespace(ask=lose)
+    monkeypatch.setattr("ray.nodes", lose)
+    ways: list[Callable[[], object]] = [
+        lambda: executor.events(timeout_s=0.0),
+        lambda: executor.capacity,
+        lambda: executor.answer(3, go_on=True),
+        lambda: executor.start(request),
+    ]
+    for way in ways:
+        with pytest.raises(ClusterError, match=r"^the connection to the cluster is lost: Client is shutting down"):
+            way()
+    assert executor.close() == []
+    assert executor.close() == []
 
 
 def test_the_copy_of_a_parent_goes_with_its_trial(tmp_path: Path) -> None:
