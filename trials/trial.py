@@ -258,7 +258,7 @@ class _Trial:
                 return measure_architecture(
                     request.architecture,
                     device,
-                    LatencyCache(request.latency_cache),
+                    LatencyCache(request.latency_cache, scale=request.scales.get(spec)),
                     lock=self._lock,
                     num_classes=num_classes,
                     onnx_path=onnx_path,

@@ -82,6 +82,9 @@ class TrialRequest:
     also_keys: Mapping[str, str] = field(default_factory=dict)
     """Further device, without its time limits, to the key of the identity that the run's latencies on it hold for: one with
     another key is not recorded. A device that is missing here may have any."""
+    scales: Mapping[str, Latency] = field(default_factory=dict)
+    """Device, without its time limits, to an earlier latency of the run on it, to whose scale the trial's is brought
+    (`trials.latency.cache`); the others have that of the cache's folder."""
     measured: Mapping[str, Measured | YoloRetError] = field(default_factory=dict)
     """Device to what was measured on it before, or why nothing was; the trial measures on the others itself."""
     max_latency_ms: float | None

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from search.study.settings import RunSettings, StudySettings
 from spaces import Architecture, YoloRetError
 from spaces.space import Space
 from trials.latency import DeviceAwayError, DeviceIdentity, Latency
-from trials.latency.cache import LatencyCache, reference_of_scale_ms
+from trials.latency.cache import LatencyCache
 from trials.latency.open_device import open_device
 from trials.trial_result import Measured
 
@@ -59,10 +59,11 @@ class Meter:
             architecture: The network.
             cache: The driver's cache; this host has one of its own for each.
             num_classes: Classes of the detector.
-            scale: An earlier latency of the run, whose scale this one is brought to; None for the cache's own.
+            scale: An earlier latency of the run, to whose scale this one is brought; None for the cache's own.
         """
         try:
-            return measure_here(architecture, self._device, _cache_here(cache, scale), num_classes=num_classes)
+            here = LatencyCache(_cache_here(cache), scale=scale)
+            return measure_here(architecture, self._device, here, num_classes=num_classes)
         except YoloRetError as error:
             return error
 
@@ -78,8 +79,6 @@ class ClusterDevices:
 
     host: str | None
     _meters: dict[str, Any]
-    _scales: dict[str, Latency] = field(default_factory=dict)
-    """Device to an earlier latency of the run, where it has one."""
 
     @classmethod
     def on(cls, host: str | None) -> "ClusterDevices":
@@ -96,13 +95,15 @@ class ClusterDevices:
             self._meters[device] = self._place(device)
         return self._meters[device]
 
-    def ask(self, device: str, architecture: Architecture, cache: Path, *, num_classes: int) -> Any:
+    def ask(
+        self, device: str, architecture: Architecture, cache: Path, *, num_classes: int, scale: Latency | None
+    ) -> Any:
         """Ask a device's actor to measure a network; return the reference of its answer.
 
         Raises:
             ClusterError: no node has the resource.
         """
-        options = {"num_classes": num_classes, "scale": self._scales.get(device)}
+        options = {"num_classes": num_classes, "scale": scale}
         return self.meter(device).measure.remote(architecture, str(cache.absolute()), **options)
 
     def end_meter(self, device: str) -> None:
@@ -129,14 +130,6 @@ class ClusterDevices:
             self._await(self.meter(spec).check.remote())
         return self._await(self.meter(settings.device).identity.remote())  # type: ignore[no-any-return]
 
-    def share_scale(self, spec: str, latency: Latency, settings: RunSettings) -> None:
-        """Have the device's host bring what it measures to the scale of a latency from another host or another cache.
-
-        The driver's cache gets the scale too: an export measures beside it.
-        """
-        LatencyCache(settings.latency_cache).share_scale(latency, latency.device)
-        self._scales[spec] = latency
-
     @named_losses()
     def judge(self, settings: StudySettings, *, num_classes: int) -> SpaceVerdict | None:
         """Ask the TensorRT of the device, and that of its host."""
@@ -149,11 +142,14 @@ class ClusterDevices:
         settings: StudySettings,
         *,
         num_classes: int,
+        scale: Latency | None = None,
         stop_requested: Callable[[], StopRequest] = lambda: "no",
     ) -> Latency:
         """Measure on the study's device, after what waits there already; who wants to end does not wait for it."""
         with named_losses(DeviceAwayError):  # which says nothing of the network
-            reference = self.ask(settings.device, architecture, settings.latency_cache, num_classes=num_classes)
+            reference = self.ask(
+                settings.device, architecture, settings.latency_cache, num_classes=num_classes, scale=scale
+            )
             measured = self._await(reference, stop_requested=stop_requested)
         if isinstance(measured, YoloRetError):
             raise measured
@@ -238,18 +234,7 @@ def _named_resources(resources: Mapping[str, float]) -> list[str]:
     return sorted(name for name in resources if name not in ("CPU", "GPU", "memory", "object_store_memory"))
 
 
-def _cache_here(cache: str, scale: Latency | None) -> Path:
-    """Return this host's file for a cache of the driver's: one folder for each of the driver's, with a scale of its own.
-
-    Args:
-        cache: The driver's.
-        scale: A latency that those in the file are to be compared with; where the file has another scale, one in a folder
-            beside it has this one. None for the file as it is.
-    """
+def _cache_here(cache: str) -> Path:
+    """Return this host's file for a cache of the driver's: one folder for each of the driver's, with a scale of its own."""
     name = hashlib.sha256(str(Path(cache).parent).encode()).hexdigest()[:16]
-    path = Path.home() / ".cache" / "yoloret-nas" / "cluster" / name / Path(cache).name
-    if scale is None or LatencyCache(path).share_scale(scale, scale.device):
-        return path
-    apart = path.parent / f"reference-{reference_of_scale_ms(scale):.6g}-ms" / path.name
-    LatencyCache(apart).share_scale(scale, scale.device)
-    return apart
+    return Path.home() / ".cache" / "yoloret-nas" / "cluster" / name / Path(cache).name

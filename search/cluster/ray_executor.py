@@ -507,8 +507,13 @@ class RayExecutor:
         return ended
 
     def _measure(self, request: TrialRequest, device: str) -> Any:
-        cache, num_classes = request.latency_cache, request.num_classes
-        return self._devices.ask(device, request.architecture, cache, num_classes=num_classes)
+        return self._devices.ask(
+            device,
+            request.architecture,
+            request.latency_cache,
+            num_classes=request.num_classes,
+            scale=request.scales.get(device),
+        )
 
     def _unanswered(self) -> set[Any]:
         """Return the references of measurements that have not ended."""

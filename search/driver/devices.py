@@ -1,13 +1,12 @@
 """The latency devices of a run, as the driver uses them: on this machine here, on a cluster in `search.cluster`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from search.driver.interruption import StopRequest, ended_by_user
-from search.front.record import TrialRecord
 from search.study.settings import RunSettings, StudySettings
 from spaces import Architecture
 from spaces.space import Space
@@ -40,15 +39,6 @@ class Devices(Protocol):
     def reach(self, settings: RunSettings) -> DeviceIdentity:
         """Return the identity of the run's device; refuse further devices that do not exist."""
 
-    def share_scale(self, spec: str, latency: Latency, settings: RunSettings) -> None:
-        """Have further latencies of a device on the scale of an earlier one of the run, which a cache elsewhere may have.
-
-        Args:
-            spec: The device, as the user typed it.
-            latency: The earlier one.
-            settings: Name the cache.
-        """
-
     def judge(self, settings: StudySettings, *, num_classes: int) -> SpaceVerdict | None:
         """Ask the device's TensorRT about the study's space; None for a device without TensorRT."""
 
@@ -58,6 +48,7 @@ class Devices(Protocol):
         settings: StudySettings,
         *,
         num_classes: int,
+        scale: Latency | None = None,
         stop_requested: Callable[[], StopRequest] = lambda: "no",
     ) -> Latency:
         """Return an architecture's latency on the study's device as it is now, measured or from the cache.
@@ -66,6 +57,7 @@ class Devices(Protocol):
             architecture: A legal architecture.
             settings: Name the device and the cache.
             num_classes: Classes of the detector.
+            scale: An earlier latency of the study, to whose scale this one is brought; None for the cache's own.
             stop_requested: Whether the user wants to end.
 
         Raises:
@@ -84,10 +76,6 @@ class LocalDevices:
         with closing(open_device(settings.device, patience_s=FIRST_PATIENCE_S)) as device:
             return device.identity()
 
-    def share_scale(self, spec: str, latency: Latency, settings: RunSettings) -> None:
-        """Give the scale to the cache, which may have been deleted, unless it has one."""
-        LatencyCache(settings.latency_cache).share_scale(latency, latency.device)
-
     def judge(self, settings: StudySettings, *, num_classes: int) -> SpaceVerdict | None:
         """Ask our tables, and the parser of an installed TensorRT."""
         return judge_here(settings.space, settings.device, num_classes=num_classes)
@@ -98,11 +86,13 @@ class LocalDevices:
         settings: StudySettings,
         *,
         num_classes: int,
+        scale: Latency | None = None,
         stop_requested: Callable[[], StopRequest] = lambda: "no",
     ) -> Latency:
         """Measure while this machine's trainings wait; an interrupt that ends the run at once also ends the measurement."""
+        cache = LatencyCache(settings.latency_cache, scale=scale)
         with ended_by_user(stop_requested):
-            return measure_here(architecture, settings.device, settings.latency_cache, num_classes=num_classes).latency
+            return measure_here(architecture, settings.device, cache, num_classes=num_classes).latency
 
 
 def judge_here(space: Space, device: str, *, num_classes: int) -> SpaceVerdict | None:
@@ -123,31 +113,13 @@ def judge_here(space: Space, device: str, *, num_classes: int) -> SpaceVerdict |
     return SpaceVerdict(judge=str(judge), report=judge_space(space, judge, num_classes=num_classes))
 
 
-def share_scales(records: Sequence[TrialRecord], settings: RunSettings, devices: Devices) -> None:
-    """Have further latencies of each device of a run on the scale of its first one.
-
-    Args:
-        records: What the run has so far, by number.
-        settings: The run's.
-        devices: Where its further latencies are measured.
-    """
-    first: dict[str, Latency] = {}
-    for record in records:
-        if record.result.latency is not None and not record.result.is_latency_cached:
-            first.setdefault(settings.device, record.result.latency)
-        for spec, latency in record.result.also.items():
-            first.setdefault(spec, latency)
-    for spec, latency in first.items():
-        devices.share_scale(spec, latency, settings)
-
-
-def measure_here(architecture: Architecture, device: str, cache: Path, *, num_classes: int) -> Measured:
+def measure_here(architecture: Architecture, device: str, cache: LatencyCache, *, num_classes: int) -> Measured:
     """Measure an architecture from this machine, or find it in the cache; this machine's trainings wait meanwhile.
 
     Args:
         architecture: A legal architecture.
         device: As the user typed it.
-        cache: The file of the latency cache.
+        cache: Earlier measurements.
         num_classes: Classes of the detector.
 
     Raises:
@@ -161,6 +133,6 @@ def measure_here(architecture: Architecture, device: str, cache: Path, *, num_cl
     ):
         path = Path(folder) / "candidate.onnx"
         latency, is_cached = measure_architecture(
-            architecture, opened, LatencyCache(cache), lock=lock, num_classes=num_classes, onnx_path=path
+            architecture, opened, cache, lock=lock, num_classes=num_classes, onnx_path=path
         )
         return Measured(latency=latency, opset=opened.opset, is_cached=is_cached)

@@ -14,7 +14,7 @@ from search.driver.interruption import StopRequest
 from search.driver.open_and_drive import Opened, open_and_drive
 from search.driver.view import View
 from search.driver.work import Proposal, further_keys, in_one_format, to_request
-from search.front.record import TrialRecord
+from search.front.record import TrialRecord, first_latencies
 from search.front.summary import Summary
 from search.strategy.repeats import Repeats, choose_repeat
 from search.study.data_record import check_data
@@ -198,6 +198,7 @@ class ExperimentWork:
             study_id=self.id,
             device_key=self._device_key,
             also_keys=further_keys(self.summary.records),
+            scales={**self.settings.scales, **first_latencies(self.summary.records, self.settings.device)},
             broken_images=self._broken_images,
             fingerprint=self._fingerprint,
             num_classes=self._num_classes,

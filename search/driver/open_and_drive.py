@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from search.credentials import without_credentials
-from search.driver.devices import Devices, share_scales
+from search.driver.devices import Devices
 from search.driver.driver import Driver, RunResult
 from search.driver.executor import Executor
 from search.driver.interruption import StopRequest
@@ -84,7 +84,6 @@ def open_and_drive(
         # Opened before the work, which may measure for minutes: a store that cannot be used is reported at once.
         with Tracking(settings, notice=view.noticed, is_hurried=lambda: stop_requested() == "now") as tracking:
             work = stack.enter_context(closing(make_work(opened)))
-            share_scales(work.summary.records, settings, devices)
             dataset, train = opened.dataset, settings.train
             description = {
                 "dataset": f"{settings.dataset}: {len(dataset.splits['train'])} train, {len(dataset.splits['val'])} val",

@@ -21,7 +21,7 @@ from search.driver.preparation.sampler import make_sampler
 from search.driver.view import View
 from search.driver.work import Proposal, further_keys, in_one_format, to_request
 from search.front.pareto import Reference
-from search.front.record import TrialRecord
+from search.front.record import TrialRecord, first_latencies
 from search.front.summary import Summary
 from search.reports import write_reports
 from search.strategy import best_parent, cannot_reach_front
@@ -132,6 +132,7 @@ class SearchWork:
             num_classes=self._num_classes,
             identity=opened.identity,
             devices=devices,
+            scale=lambda: first_latencies(self.summary.records, settings.device).get(settings.device),
             on_look_up=self._count,
             notice=notice,
             stop_requested=stop_requested,
@@ -287,6 +288,7 @@ class SearchWork:
             study_id=self.id,
             device_key=self._device_key,
             also_keys=further_keys(self.summary.records),
+            scales=first_latencies(self.summary.records, self.settings.device),
             broken_images=self._broken_images,
             fingerprint=self._fingerprint,
             num_classes=self._num_classes,

@@ -10,6 +10,7 @@ from search.front.summary import Summary
 from search.study.settings import RunSettings
 from spaces import Architecture
 from trials.data.opening import whole_spec
+from trials.latency import Latency
 from trials.latency.open_device import without_limits
 from trials.progress import Progress
 from trials.training import TrainSettings
@@ -131,6 +132,7 @@ def to_request(
     study_id: str,
     device_key: str,
     also_keys: Mapping[str, str],
+    scales: Mapping[str, Latency],
     broken_images: tuple[str, ...],
     fingerprint: str,
     num_classes: int,
@@ -145,6 +147,7 @@ def to_request(
         study_id: The run's own id, which the trial's result holds.
         device_key: Key of the identity of the run's device.
         also_keys: As `further_keys` returns them.
+        scales: Device to a latency to whose scale that of the trial is brought.
         broken_images: Samples that it leaves out.
         fingerprint: Of the dataset without them.
         num_classes: Of the dataset.
@@ -163,6 +166,7 @@ def to_request(
         device_key=device_key,
         also_measure=settings.also_measure,
         also_keys=also_keys,
+        scales=scales,
         max_latency_ms=None,
         train=train,
         work_dir=settings.trial_folder(number),

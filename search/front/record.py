@@ -1,9 +1,11 @@
 """A finished trial as its study keeps it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from spaces import Architecture
+from trials.latency import Latency
 from trials.trial_result import TrialResult
 
 
@@ -32,6 +34,22 @@ class TrialRecord:
     def curve(self) -> tuple[tuple[int, float], ...]:
         """Scored epochs, from 1, and their AP."""
         return tuple((epoch, ap) for epoch, _, ap, _ in self.result.history if ap is not None)
+
+
+def first_latencies(records: Sequence[TrialRecord], device: str) -> dict[str, Latency]:
+    """Return the first latency on each device of a run, whose scale its others have (`trials.latency.cache`).
+
+    Args:
+        records: What the run has so far, by number.
+        device: Its device as the user typed it; the further ones are named in the results.
+    """
+    first: dict[str, Latency] = {}
+    for record in records:
+        if record.result.latency is not None:
+            first.setdefault(device, record.result.latency)
+        for spec, latency in record.result.also.items():
+            first.setdefault(spec, latency)
+    return first
 
 
 def trial_folder(study_folder: Path, number: int) -> Path:

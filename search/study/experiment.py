@@ -6,7 +6,7 @@ experiment's folder holds its id, its settings and its variants; results are rea
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from search.study.errors import StorageError, StudyError, naming_damage
 from search.study.read_study import EXPERIMENT_FILE, ReadStudy, read_study
 from search.study.settings import RunSettings, differences, fixed_training, to_train_settings
 from spaces import Architecture
-from trials.latency import DeviceIdentity
+from trials.latency import DeviceIdentity, Latency
 from trials.training import CHECKPOINT_FILE, TrainSettings
 from trials.training.settings import LAST_FILE
 from trials.trial_result import TrialResult, read_json, read_result, write_json
@@ -60,6 +60,8 @@ class ExperimentSettings(RunSettings):
 
     study_data: str = ""
     """Fingerprint of the data of the study that these are full trainings of, which others are refused for; empty for any."""
+    scales: Mapping[str, Latency] = field(default_factory=dict)
+    """Device to a latency of that study, whose scale those of its full trainings have; empty for the cache's own."""
     measures_anew: bool = False
     """Whether latencies are measured for this experiment alone, rather than taken from the root's cache."""
 

@@ -607,6 +607,17 @@ def test_the_cache_is_where_the_request_says(make_request: MakeRequest, device: 
     assert LatencyCache(tmp_path / "latency.db").get(request.work_dir / ONNX_FILE, IDENTITY) is not None
 
 
+def test_a_latency_is_brought_to_the_scale_in_the_request(make_request: MakeRequest, device: StandInDevice) -> None:
+    device.known = dataclasses.replace(IDENTITY, settings={"threads": "1"})
+    timed = {"device": device.known, "is_reference_in_turn": True}
+    device.measure = lambda path: Latency(samples_ms=(13.0,), reference_ms=13.0, **timed)
+    first = Latency(samples_ms=(4.0,), reference_ms=12.0, slowdown=1.2, **timed)
+    result = run_trial(make_request(max_latency_ms=1.0, scales={"cpu": first}), ignore_progress)
+    assert result.latency is not None
+    assert result.latency.median_ms == pytest.approx(10.0)
+    assert result.reason == "10.00 ms is over the limit of 1 ms"
+
+
 # --- results ------------------------------------------------------------------------------------------------------
 
 

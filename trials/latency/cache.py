@@ -2,7 +2,8 @@
 
 A CPU that others use too is a tenth faster or slower from one minute to the next, and networks are so alike. The reference
 network's first time on a device is the folder's scale: later latencies are divided by how many times that time the reference
-took meanwhile.
+took meanwhile. A run keeps the scale of its first latency, wherever it goes on: each latency holds the reference's time
+beside it and what it was divided by, so that it can be brought to any scale.
 """
 
 import hashlib
@@ -28,7 +29,9 @@ _TRIES = 3
 _PAUSE_S = 10.0
 """Before the second measurement; twice as long before the third."""
 _SAME_SCALE = 1e-6
-"""Relative difference of two first reference times that are one, computed in two ways."""
+"""Relative difference of two divisors that are one, computed in two ways."""
+_DIVIDED = "divided by"
+"""Begins the note of a latency that was divided by much."""
 
 
 class LatencyCacheError(YoloRetError):
@@ -41,12 +44,14 @@ class LatencyCache:
     Each method raises `LatencyCacheError` where SQLite cannot use the file.
 
     Args:
-        path: The file, created with its folder where missing. The scale is that of `LATENCY_FILE` in this folder.
+        path: The file, created with its folder where missing. The folder's scale is in `LATENCY_FILE` there.
+        scale: A latency, perhaps of another folder, to whose scale those of the same processor are brought, whatever their
+            runtime: OpenVINO's reference runs in ONNX Runtime, too. None for the folder's scale.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, scale: Latency | None = None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._path, self._scale_path = path, path.with_name(LATENCY_FILE)
+        self._path, self._scale_path, self._scale = path, path.with_name(LATENCY_FILE), scale
         for each in (self._path, self._scale_path):
             with _connect(each) as connection:
                 connection.execute(
@@ -73,7 +78,12 @@ class LatencyCache:
             row = connection.execute(
                 "SELECT measurement FROM latency WHERE key = ?", (cache_key(onnx_path, identity),)
             ).fetchone()
-            return Latency.from_dict(parse_json(row[0])) if row else None
+            known = Latency.from_dict(parse_json(row[0])) if row else None
+        scale_ms = self._scale_ms(identity)
+        if known is None or scale_ms is None or reference_of_scale_ms(known) is None:
+            return known
+        assert known.reference_ms is not None
+        return _to_scale(known, known.reference_ms / scale_ms)
 
     def put(self, onnx_path: Path, latency: Latency) -> None:
         """Store a measurement, replacing an older one."""
@@ -86,8 +96,8 @@ class LatencyCache:
     ) -> tuple[Latency, bool]:
         """Return a file's latency from the cache, or measure and store it.
 
-        One thread's latency on a CPU is brought to the folder's scale. A measurement beside which the reference, timed in
-        turn, shows much other work is repeated after a pause, up to three times in all.
+        One thread's latency on a CPU is brought to the scale. A measurement beside which the reference, timed in turn, shows
+        much other work is repeated after a pause, up to three times in all.
 
         Args:
             device: Where to time it.
@@ -120,38 +130,34 @@ class LatencyCache:
             "good, start a study in another folder",
         )
 
-    def share_scale(self, latency: Latency, identity: DeviceIdentity) -> bool:
-        """Take a device's scale from a latency in another folder, unless there is one or it is another device's.
-
-        Args:
-            latency: A measurement of that folder.
-            identity: The device; its runtime may be another, since OpenVINO's reference runs in ONNX Runtime, too.
-
-        Returns:
-            False where there is one, and it is another.
-        """
-        is_alike = (latency.device.board, latency.device.settings) == (identity.board, identity.settings)
-        scale_ms = reference_of_scale_ms(latency)
-        if not is_alike or not has_scale(identity) or scale_ms is None:
-            return True
-        return math.isclose(self._add_reference(identity, scale_ms)[0], scale_ms, rel_tol=_SAME_SCALE)
+    def _scale_ms(self, identity: DeviceIdentity) -> float | None:
+        """Return the reference's time at the speed that latencies are brought to; None where there is none."""
+        if not has_scale(identity):
+            return None
+        given, scale_ms = self._scale, None
+        if given is not None and (given.device.board, given.device.settings) == (identity.board, identity.settings):
+            scale_ms = reference_of_scale_ms(given)
+        if scale_ms is not None:
+            return scale_ms
+        with _connect(self._scale_path) as connection:
+            return next(iter(_read_references(connection, identity)), None)
 
     def _slowdown(self, measured: Latency, *, is_scaled: bool) -> float:
-        """Return the reference's time over its first one on this device, or over its best where nothing is divided by it.
+        """Return the reference's time over that of the scale, or over its best where nothing is divided by it.
 
         A board times its reference only now and then, so that it says nothing about a single measurement: 1.
         """
         if measured.reference_ms is None or not measured.is_reference_in_turn:
             return 1.0
-        known_ms = self._add_reference(measured.device, measured.reference_ms)
-        return measured.reference_ms / (known_ms[0] if is_scaled else min(known_ms))
+        scale_ms = self._scale_ms(measured.device)
+        known_ms = self._add_reference(measured.device, scale_ms or measured.reference_ms)
+        return measured.reference_ms / (scale_ms or (known_ms[0] if is_scaled else min(known_ms)))
 
     def _add_reference(self, identity: DeviceIdentity, reference_ms: float) -> list[float]:
         """Return the kept times of a device's reference: the first and, where nothing is divided, each that was the best."""
         with _connect(self._scale_path) as connection:
             connection.execute("BEGIN IMMEDIATE")
-            rows = connection.execute("SELECT ms FROM reference WHERE device = ?", (identity.key,)).fetchall()
-            known_ms = [float(ms) for (ms,) in rows]
+            known_ms = _read_references(connection, identity)
             if not known_ms or (reference_ms < min(known_ms) and not has_scale(identity)):
                 connection.execute("INSERT INTO reference VALUES (?, ?)", (identity.key, reference_ms))
                 known_ms.append(reference_ms)
@@ -195,10 +201,18 @@ def has_scale(identity: DeviceIdentity) -> bool:
     return identity.kind == "cpu" and identity.settings.get("threads") == "1"
 
 
-def _to_scale(measured: Latency, slowdown: float) -> Latency:
-    """Return what the passes would have taken at the first measurement's speed; the reference's time stays as it was."""
-    notes = measured.notes
+def _read_references(connection: sqlite3.Connection, identity: DeviceIdentity) -> list[float]:
+    """Return the kept times of a device's reference in ms, the first one first."""
+    rows = connection.execute("SELECT ms FROM reference WHERE device = ?", (identity.key,)).fetchall()
+    return [float(ms) for (ms,) in rows]
+
+
+def _to_scale(latency: Latency, slowdown: float) -> Latency:
+    """Return a latency whose passes are divided by a number, instead of by its own; the reference's time stays as it was."""
+    if math.isclose(slowdown, latency.slowdown, rel_tol=_SAME_SCALE):
+        return latency
+    notes = tuple(note for note in latency.notes if not note.startswith(_DIVIDED))
     if not 1 / THRESHOLDS.max_slowdown <= slowdown <= THRESHOLDS.max_slowdown:
-        notes = (*notes, f"divided by {slowdown:.2f}, since the reference took so many times its first time")
-    samples_ms = tuple(sample / slowdown for sample in measured.samples_ms)
-    return replace(measured, samples_ms=samples_ms, slowdown=slowdown, notes=notes)
+        notes = (*notes, f"{_DIVIDED} {slowdown:.2f}, since the reference took so many times its first time")
+    samples_ms = tuple(sample * latency.slowdown / slowdown for sample in latency.samples_ms)
+    return replace(latency, samples_ms=samples_ms, slowdown=slowdown, notes=notes)

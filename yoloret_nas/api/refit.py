@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from search.front.estimate import NOISE
-from search.front.record import TrialRecord
+from search.front.record import TrialRecord, first_latencies
 from search.front.summary import Summary
 from search.reports import write_reports
 from search.strategy.accuracy.estimates import with_estimates
@@ -60,6 +60,7 @@ def refit(
         skip_broken=settings.skip_broken,
         accept_changed_data=settings.accept_changed_data,
         study_data=recorded_fingerprint(settings.folder),
+        scales=first_latencies(summary.records, settings.device),
         measures_anew=True,
         root=settings.root,
     )

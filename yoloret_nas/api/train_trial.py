@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from search.front.record import TrialRecord
+from search.front.record import TrialRecord, first_latencies
 from search.study.errors import StudyError
 from search.study.experiment import ExperimentSettings, Variant, begun_training, read_experiment
 from search.study.read_study import ReadStudy
@@ -53,6 +53,7 @@ def train_trial(
         also_measure=opened.also_measure,
         skip_broken=opened.skip_broken or skip_broken,
         study_data=opened.fingerprint,
+        scales=first_latencies(opened.summary.records, opened.device),
         accept_changed_data=True,  # an interrupted one starts over, since the study accepted them
         measures_anew=True,
         root=opened.root,

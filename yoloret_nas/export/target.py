@@ -168,31 +168,28 @@ def build_and_measure(
         if not is_measured:
             return {}
         # Measured anew, also where the study's folder is read-only.
-        return _measure_all(sources, device, LatencyCache(Path(temporary) / LATENCY_FILE), searched)
+        return _measure_all(sources, device, LatencyCache(Path(temporary) / LATENCY_FILE, scale=searched))
 
 
-def _measure_all(
-    sources: Mapping[str, Path], device: Device, cache: LatencyCache, searched: Latency
-) -> dict[str, Latency | str]:
-    """Measure files while a machine's trainings wait; who waits for these in vain waits once, not for each file."""
+def _measure_all(sources: Mapping[str, Path], device: Device, cache: LatencyCache) -> dict[str, Latency | str]:
+    """Measure files, each while a machine's trainings wait; a wait in vain for these is the last."""
     found: dict[str, Latency | str] = {}
-    try:
-        with alone_on(device):
-            for name, path in sources.items():
-                found[name] = _measure(name, path, device, cache, searched)
-    except YoloRetError as error:
-        return {**dict.fromkeys(sources, error.message), **found}
+    for name, path in sources.items():
+        try:
+            with alone_on(device):
+                found[name] = _measure(name, path, device, cache)
+        except YoloRetError as error:
+            return {**dict.fromkeys(sources, error.message), **found}
     return found
 
 
-def _measure(name: str, path: Path, device: Device, cache: LatencyCache, searched: Latency) -> Latency | str:
+def _measure(name: str, path: Path, device: Device, cache: LatencyCache) -> Latency | str:
     try:
         if reason := _why_not_measured(name, device):
             return reason
         click.echo(f"measuring {name} on {device.name}", err=True)
         if path.suffix == ".xml":
             device = in_openvino(device)
-        cache.share_scale(searched, device.identity())
         return cache.measure(device, path)[0]
     except YoloRetError as error:
         return error.message

@@ -12,7 +12,7 @@ from search.strategy.latency.lookup_budget import SHARE
 from search.study.errors import ProposalStoppedError
 from search.study.settings import StudySettings
 from spaces import Architecture
-from trials.latency import DeviceAwayError, DeviceIdentity
+from trials.latency import DeviceAwayError, DeviceIdentity, Latency
 
 
 def make_sampler(
@@ -21,6 +21,7 @@ def make_sampler(
     num_classes: int,
     identity: DeviceIdentity,
     devices: Devices,
+    scale: Callable[[], Latency | None],
     on_look_up: Callable[[float], None],
     notice: Callable[[str], None],
     stop_requested: Callable[[], StopRequest],
@@ -33,6 +34,7 @@ def make_sampler(
         num_classes: Classes of its detectors, for samplers that measure.
         identity: The study's device, on which alone latencies count.
         devices: Measure latencies for a proposal.
+        scale: Returns the study's first latency, whose scale those have; None before it.
         on_look_up: Called with the seconds of each measurement made for a proposal.
         notice: Called with a note for the user about each such measurement that failed.
         stop_requested: Asked before and during each such measurement, of which a proposal may need dozens: whether the user
@@ -54,7 +56,9 @@ def make_sampler(
             is_told = True
         began = time.monotonic()
         try:
-            latency = devices.measure(architecture, settings, num_classes=num_classes, stop_requested=stop_requested)
+            latency = devices.measure(
+                architecture, settings, num_classes=num_classes, scale=scale(), stop_requested=stop_requested
+            )
         finally:
             on_look_up(time.monotonic() - began)
         if lines := latency.device.differences(identity):  # it has restarted, for example: its clocks are free again

@@ -101,7 +101,7 @@ def test_a_lost_connection_ends_the_run_and_its_end_raises_nothing(monkeypatch: 
         raise ConnectionError("Client is shutting down.")
 
     request: Any = SimpleNamespace(
-        number=3, device="cpu", also_measure=(), architecture=None, latency_cache=None, num_classes=1
+        number=3, device="cpu", also_measure=(), architecture=None, latency_cache=None, num_classes=1, scales={}
     )
     actor = SimpleNamespace(**{name: SimpleNamespace(remote=lose) for name in ("answer", "close")})
     running = _Slot(actor=actor, stage="running", reference="its answer", host="far", node="id of far", request=request)
@@ -419,7 +419,7 @@ class Meters:
 
     num_made, is_there = 0, False
 
-    def ask(self, device: str, network: str, cache: Path, *, num_classes: int) -> str:
+    def ask(self, device: str, network: str, cache: Path, *, num_classes: int, scale: object) -> str:
         self.num_made += not self.is_there
         self.is_there = True
         return f"{network} by meter {self.num_made}"
@@ -438,7 +438,7 @@ def test_a_measurement_that_hangs_is_silent_and_ends_with_its_meter(monkeypatch:
         return [event.number for event in executor._signs_of_life()]
 
     for number in range(3):
-        more = {"device": "nano", "also_measure": (), "latency_cache": Path("latency.db"), "num_classes": 3}
+        more = {"device": "nano", "also_measure": (), "latency_cache": Path("x.db"), "num_classes": 3, "scales": {}}
         executor.start(SimpleNamespace(number=number, architecture=f"network {number}", **more))
     assert heard() == [0, 1, 2]
     assert heard() == [1, 2]  # the first one is measured
@@ -469,7 +469,8 @@ def test_the_end_of_a_hung_meter_does_not_wait_for_the_next_one(monkeypatch: pyt
     executor: Any = make_executor([], [])
     executor._devices = ClusterDevices("bench", {"nano": "a meter that hangs"})
     for number in range(2):
-        request = SimpleNamespace(architecture=f"network {number}", latency_cache=Path("latency.db"), num_classes=3)
+        more = {"latency_cache": Path("latency.db"), "num_classes": 3, "scales": {}}
+        request = SimpleNamespace(architecture=f"network {number}", **more)
         executor._measuring[number] = _Measuring(request=request, references={"nano": f"network {number}"})
     executor.kill(0)
     assert killed == ["a meter that hangs"]

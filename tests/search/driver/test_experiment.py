@@ -3,15 +3,15 @@
 import errno
 import json
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import stdev
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
-from search.driver.devices import LocalDevices
 from search.driver.driver import RunResult
 from search.driver.executor import Event, Finished, Progressed
 from search.driver.experiment import run_experiment
@@ -35,6 +35,7 @@ from tests.search.driver.scripted import (
     StandInDevice,
     fail_with,
     find_device_away,
+    latency,
     lose_with,
     measure_also,
     play_trial,
@@ -42,7 +43,7 @@ from tests.search.driver.scripted import (
 )
 from tests.search.records import record
 from trials.data import open_dataset
-from trials.latency import DeviceIdentity
+from trials.latency import DeviceIdentity, Latency
 from trials.progress import Progress
 from trials.training import TrainSettings
 from trials.training.settings import LAST_FILE
@@ -93,10 +94,11 @@ def run(root: Path, device: StandInDevice, tracking: Runs) -> Run:
         spec: str = "cpu",
         epochs: int = 2,
         dataset: str = DATASET,
+        scales: Mapping[str, Latency] = MappingProxyType({}),
         stop_requested: Callable[[], StopRequest] = lambda: "no",
     ) -> tuple[list[TrialRecord], ScriptedExecutor]:
         settings = ExperimentSettings(
-            name=name, dataset=dataset, device=spec, train=TrainSettings(epochs=epochs), root=root
+            name=name, dataset=dataset, device=spec, train=TrainSettings(epochs=epochs), scales=scales, root=root
         )
         every: dict[int, Script] = dict.fromkeys(range(50), play_and_write) | (scripts or {})
         executor = ScriptedExecutor(scripts=every, capacity=capacity)
@@ -155,15 +157,12 @@ def test_a_further_device_stays_the_one_of_its_first_latency(run: Run) -> None:
     assert [one.also_keys for one in (*executor.started, *resumed.started)] == [{}, *[{"cuda": first.key}] * 2]
 
 
-def test_resumed_trainings_go_on_with_the_scale_of_their_first_latency(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shared: list[str] = []
-    monkeypatch.setattr(LocalDevices, "share_scale", lambda devices, spec, latency, settings: shared.append(spec))
-    run(VARIANTS[:1])
-    assert shared == []
-    run(VARIANTS[:2])
-    assert shared == ["cpu"]
+def test_trainings_keep_the_scale_of_their_first_latency_else_that_of_their_study(run: Run) -> None:
+    of_study = {"cpu": latency(1.0), "cuda": latency(2.0)}
+    (first,), executor = run(VARIANTS[:1], scales=of_study)
+    _, resumed = run(VARIANTS[:2], scales=of_study)
+    assert [request.scales for request in executor.started] == [of_study]
+    assert [request.scales for request in resumed.started] == [{**of_study, "cpu": first.result.latency}]
 
 
 def test_all_trainings_use_the_number_format_of_the_first(run: Run) -> None:

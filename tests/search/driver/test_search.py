@@ -6,7 +6,6 @@ import dataclasses
 import itertools
 import os
 import platform
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
@@ -239,37 +238,37 @@ def test_a_study_that_began_with_weights_does_not_go_on_without_them(
     assert "--weights-dir" in no.value.hint
 
 
-def test_without_the_file_that_has_it_the_scale_of_latencies_is_that_of_the_trials(
-    settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    chosen = settings(budget=2)
-    first, second = search(chosen).summary.records
-    assert first.result.latency is not None
-    told = dataclasses.replace(first.result.latency, reference_ms=0.6, is_reference_in_turn=True, slowdown=1.2)
-    first = dataclasses.replace(first, result=dataclasses.replace(first.result, latency=told))
-    monkeypatch.setattr(Study, "records", lambda study: [first, second])
-    chosen.latency_cache.unlink(missing_ok=True)
-    search(dataclasses.replace(chosen, budget=3))
-    with contextlib.closing(sqlite3.connect(chosen.latency_cache)) as connection:
-        assert connection.execute("SELECT ms FROM reference").fetchall() == [(pytest.approx(0.5),)]
-
-
-def test_a_resumed_search_goes_on_with_the_scale_of_its_first_latency_on_each_device(
+def test_a_search_keeps_the_scale_of_its_first_latency_on_each_device(
     settings: MakeSettings, device: StandInDevice, tracking: Runs
 ) -> None:
-    shared: list[tuple[str, str]] = []
-
-    class Recording(LocalDevices):
-        def share_scale(self, spec: str, latency: Latency, settings: Any) -> None:
-            shared.append((spec, latency.device.board))
-
     chosen = settings(also_measure=("cpu:threads=2",), budget=3)
     also = measure_also("cpu:threads=2", dataclasses.replace(IDENTITY, board="other"))
-    run_search(chosen, executor=ScriptedExecutor(scripts={1: also}), devices=Recording(), view=RecordingView())
-    assert shared == []
-    more = dataclasses.replace(chosen, budget=4)
-    run_search(more, executor=ScriptedExecutor(), devices=Recording(), view=RecordingView())
-    assert shared == [("cpu", "stand-in"), ("cpu:threads=2", "other")]
+    executor, resumed = ScriptedExecutor(scripts={1: also}), ScriptedExecutor()
+    result = run_search(chosen, executor=executor, view=RecordingView())
+    run_search(dataclasses.replace(chosen, budget=4), executor=resumed, view=RecordingView())
+    first = result.summary.records[0].result.latency
+    both = {"cpu": first, "cpu:threads=2": result.summary.records[1].result.also["cpu:threads=2"]}
+    assert [request.scales for request in (*executor.started, *resumed.started)] == [{}, {"cpu": first}, both, both]
+
+
+def test_a_look_up_has_the_scale_of_the_study_in_a_folder_that_has_another(
+    settings: MakeSettings, device: StandInDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed = dataclasses.replace(latency(10.0), reference_ms=10.0, is_reference_in_turn=True)
+    slowed = dataclasses.replace(latency(13.0), reference_ms=13.0, is_reference_in_turn=True)
+    monkeypatch.setattr(device, "measure", lambda path: slowed)
+    model = tmp_path / "model.onnx"
+    model.write_bytes(b"a network")
+    monkeypatch.setattr(
+        "search.driver.devices.measure_architecture", lambda network, device, cache, **_: cache.measure(device, model)
+    )
+
+    def median_ms(scale: Latency | None) -> float:
+        return LocalDevices().measure(next(iter(FEW)), settings(space=FEW), num_classes=3, scale=scale).median_ms
+
+    assert median_ms(None) == 13.0
+    assert median_ms(timed) == pytest.approx(10.0)
+    assert median_ms(None) == 13.0
 
 
 # --- what ends a trial --------------------------------------------------------------------------------------------

@@ -226,11 +226,38 @@ def test_all_files_of_a_folder_have_one_scale(tmp_path: Path) -> None:
 def test_another_folder_s_scale_is_taken_for_the_same_processor(tmp_path: Path, change: dict, slowdown: float) -> None:
     _, searched = measure_all(LatencyCache(tmp_path / "latency.db"), SharedDevice(1.0, 0.8), tmp_path, count=2)
     identity = dataclasses.replace(IDENTITY, **change)
-    cache = LatencyCache(tmp_path / "export" / "latency.db")
-    cache.share_scale(searched, identity)
-    cache.share_scale(dataclasses.replace(searched, reference_ms=9.0), identity)  # too late
+    cache = LatencyCache(tmp_path / "export" / "latency.db", scale=searched)
     (latency,) = measure_all(cache, SharedDevice(1.2, identity=identity), tmp_path, count=1)
     assert latency.slowdown == pytest.approx(slowdown)
+
+
+def test_a_run_keeps_its_scale_in_a_folder_that_has_another(tmp_path: Path, model: Path) -> None:
+    """What lies there is brought to it, and what is measured for it to the folder's."""
+    folder = LatencyCache(tmp_path / "latency.db")
+    (first,) = measure_all(LatencyCache(tmp_path / "before" / "latency.db"), SharedDevice(1.0), tmp_path, count=1)
+    folder.measure(SharedDevice(1.3), model)
+    of_run = LatencyCache(tmp_path / "latency.db", scale=first)
+    known, was_known = of_run.measure(SharedDevice(), model)
+    assert was_known
+    assert known.samples_ms == pytest.approx(MEASURED.samples_ms)
+    assert known.notes == ("divided by 1.30, since the reference took so many times its first time",)
+    (latency,) = measure_all(of_run, SharedDevice(1.2), tmp_path, count=1)
+    assert latency.samples_ms == pytest.approx(MEASURED.samples_ms)
+    assert latency.slowdown == pytest.approx(1.2)
+    of_folder = folder.get(tmp_path / "network-1.onnx", IDENTITY)
+    assert of_folder is not None
+    assert of_folder.samples_ms == pytest.approx([1.3 * sample for sample in MEASURED.samples_ms])
+    assert of_folder.notes == ()
+    model.write_bytes(b"another network")
+    with pytest.raises(UnstableError, match=r"took 1\.60 times as long as at first"):  # 1.23 of the folder's
+        of_run.measure(SharedDevice(*[1.6] * 3), model, sleep=lambda _: None)
+
+
+def test_a_new_folder_takes_the_scale_of_the_run_that_measures_there_first(tmp_path: Path) -> None:
+    (first,) = measure_all(LatencyCache(tmp_path / "before" / "latency.db"), SharedDevice(1.0), tmp_path, count=1)
+    measure_all(LatencyCache(tmp_path / "latency.db", scale=first), SharedDevice(1.3), tmp_path, count=1)
+    (latency,) = measure_all(LatencyCache(tmp_path / "latency.db"), SharedDevice(1.2), tmp_path, count=1)
+    assert latency.slowdown == pytest.approx(1.2)
 
 
 def test_a_scale_is_shared_only_where_latencies_are_divided(tmp_path: Path, model: Path) -> None:
@@ -238,8 +265,7 @@ def test_a_scale_is_shared_only_where_latencies_are_divided(tmp_path: Path, mode
     (searched,) = measure_all(
         LatencyCache(tmp_path / "latency.db"), SharedDevice(1.0, identity=identity), tmp_path, count=1
     )
-    cache = LatencyCache(tmp_path / "export" / "latency.db")
-    cache.share_scale(searched, identity)
+    cache = LatencyCache(tmp_path / "export" / "latency.db", scale=searched)
     cache.measure(SharedDevice(1.3, identity=identity), model)  # a week later, on a slower GPU: it is not refused
 
 
@@ -252,8 +278,9 @@ def test_a_reference_that_was_not_timed_in_turn_says_nothing(tmp_path: Path, mod
     latencies = measure_all(cache, Board(1.0, 2.4), tmp_path, count=2)
     assert [latency.slowdown for latency in latencies] == [1.0, 1.0]
     assert latencies[1].median_ms == pytest.approx(2.4 * latencies[0].median_ms)
-    cache.share_scale(latencies[0], IDENTITY)
-    (latency,) = measure_all(cache, SharedDevice(1.6), tmp_path, count=1)
+    (latency,) = measure_all(
+        LatencyCache(tmp_path / "latency.db", scale=latencies[0]), SharedDevice(1.6), tmp_path, count=1
+    )
     assert latency.slowdown == 1.0  # it is the first
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable, Generator
 from dataclasses import replace
+from typing import Any
 
 import optuna
 import pytest
@@ -92,6 +93,22 @@ def test_long_trainings_allow_whole_rounds_from_the_first_on(
     seen, _ = _look_ups(settings(sampler="ehvi", budget=6), monkeypatch, train_s=3600.0)
     assert seen[0] == 1
     assert seen.count(1) >= 20
+
+
+def test_look_ups_have_the_scale_of_the_study_s_first_latency(
+    settings: MakeSettings, device: StandInDevice, tracking: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scales: list[Latency | None] = []
+    measure = Measures.measure
+
+    def record(devices: Measures, *args: Any, scale: Latency | None, **options: Any) -> Latency:
+        scales.append(scale)
+        return measure(devices, *args, **options)
+
+    monkeypatch.setattr(Measures, "measure", record)
+    seen, _ = _look_ups(settings(sampler="ehvi", budget=2, max_latency_ms=90.0), monkeypatch, train_s=3600.0)
+    assert set(seen) == {0, 1}
+    assert {number: scale is not None for number, scale in zip(seen, scales, strict=True)} == {0: False, 1: True}
 
 
 def test_a_limit_needs_a_scale_before_the_first_training(
