@@ -1,15 +1,21 @@
-"""The latency devices of a cluster: each is a Ray actor on the host that reaches it, and measures one network at a time."""
+"""The latency devices of a cluster, on the host that reaches them.
+
+Each has two Ray actors there: one measures the networks of trials, one after the other, and one answers the driver. As on
+one machine, the measurement lock or the board's queue has them measure in turn, and what hangs in one of them keeps the
+other waiting for no longer than these allow. Ray starts none again by itself: whoever asked one that has ended asks another.
+"""
 
 import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from search.cluster.connection import ClusterError, last_line, named_losses
 from search.driver.devices import FIRST_PATIENCE_S, SpaceVerdict, judge_here, measure_here
 from search.driver.interruption import StopRequest
+from search.driver.watchdog import longest_silence_s
 from search.study.errors import ProposalStoppedError
 from search.study.settings import RunSettings, StudySettings
 from spaces import Architecture, YoloRetError
@@ -23,6 +29,8 @@ _PLACING_S = 600.0
 """Longest wait for a host that has the resource which the user named."""
 _GLANCE_S = 1.0
 """How often the driver looks whether the host is still there, and whether the user wants to end."""
+_MOST_ENDED = 3
+"""Actors in a row that end while they answer the driver, before what it asked counts as the cause."""
 _SHARE = 0.001
 """Of a resource such as ``node:10.0.0.7`` or ``nano``; what matters is where the actor is."""
 
@@ -79,6 +87,9 @@ class ClusterDevices:
 
     host: str | None
     _meters: dict[str, Any]
+    """Device to the actor that answers the driver."""
+    _ahead: dict[str, Any] = field(default_factory=dict)
+    """Device to the actor that measures the networks of trials."""
 
     @classmethod
     def on(cls, host: str | None) -> "ClusterDevices":
@@ -86,7 +97,7 @@ class ClusterDevices:
         return cls(host, {})
 
     def meter(self, device: str) -> Any:
-        """Return the actor of a device.
+        """Return the actor of a device that answers the driver.
 
         Raises:
             ClusterError: no node has the resource.
@@ -98,23 +109,18 @@ class ClusterDevices:
     def ask(
         self, device: str, architecture: Architecture, cache: Path, *, num_classes: int, scale: Latency | None
     ) -> Any:
-        """Ask a device's actor to measure a network; return the reference of its answer.
-
-        Raises:
-            ClusterError: no node has the resource.
-        """
+        """Have a trial's network measured after those that wait; return the reference of the answer."""
+        if device not in self._ahead:
+            self._ahead[device] = self._make(device)
         options = {"num_classes": num_classes, "scale": scale}
-        return self.meter(device).measure.remote(architecture, str(cache.absolute()), **options)
+        return self._ahead[device].measure.remote(architecture, str(cache.absolute()), **options)
 
     def end_meter(self, device: str) -> None:
-        """End the actor of a device with all that it was asked; another one measures as soon as the host has it.
+        """End the actor that measures for trials with all that it was asked; another measures as soon as the host has it.
 
         That is not waited for here, where the driver ends a trial.
         """
-        import ray
-
-        ray.kill(self._meters[device])
-        self._meters[device] = self._make(device, self.host or _own_node())
+        self._ahead[device] = self._make_instead(self._ahead[device], device)
 
     def missing_host(self) -> str | None:
         """Return the resource of the host that measures if no node has it now."""
@@ -127,14 +133,15 @@ class ClusterDevices:
     def reach(self, settings: RunSettings) -> DeviceIdentity:
         """Ask the device's host; refuse further devices that do not exist there."""
         for spec in settings.also_measure:
-            self._await(self.meter(spec).check.remote())
-        return self._await(self.meter(settings.device).identity.remote())  # type: ignore[no-any-return]
+            self._answer(spec, lambda meter: meter.check.remote())
+        return self._answer(settings.device, lambda meter: meter.identity.remote())  # type: ignore[no-any-return]
 
     @named_losses()
     def judge(self, settings: StudySettings, *, num_classes: int) -> SpaceVerdict | None:
         """Ask the TensorRT of the device, and that of its host."""
-        meter = self.meter(settings.device)
-        return self._await(meter.judge.remote(settings.space, num_classes=num_classes))  # type: ignore[no-any-return]
+        return self._answer(  # type: ignore[no-any-return]
+            settings.device, lambda meter: meter.judge.remote(settings.space, num_classes=num_classes)
+        )
 
     def measure(
         self,
@@ -145,47 +152,88 @@ class ClusterDevices:
         scale: Latency | None = None,
         stop_requested: Callable[[], StopRequest] = lambda: "no",
     ) -> Latency:
-        """Measure on the study's device, after what waits there already; who wants to end does not wait for it."""
+        """Measure on the study's device, in turn with the trials; who wants to end does not wait for it."""
+        cache, options = str(settings.latency_cache.absolute()), {"num_classes": num_classes, "scale": scale}
+
+        def ask(meter: Any) -> Any:
+            return meter.measure.remote(architecture, cache, **options)
+
         with named_losses(DeviceAwayError):  # which says nothing of the network
-            reference = self.ask(
-                settings.device, architecture, settings.latency_cache, num_classes=num_classes, scale=scale
-            )
-            measured = self._await(reference, stop_requested=stop_requested)
+            measured = self._answer(settings.device, ask, stop_requested=stop_requested)
         if isinstance(measured, YoloRetError):
             raise measured
         return measured.latency  # type: ignore[no-any-return]
 
-    def _await(self, reference: Any, *, stop_requested: Callable[[], StopRequest] = lambda: "no") -> Any:
-        """Return what a device's host answers; the errors of our own keep their class.
+    def _answer(
+        self,
+        device: str,
+        question: Callable[[Any], Any],
+        *,
+        stop_requested: Callable[[], StopRequest] = lambda: "no",
+    ) -> Any:
+        """Return what a device's host answers the driver; the errors of our own keep their class.
 
-        Its actor waits for the host and repeats what it was asked: Ray itself never gives up.
+        Args:
+            device: The device as the user typed it.
+            question: Asks an actor; returns the reference of its answer. It is asked again where the actor has ended.
+            stop_requested: Whether the user wants to end.
 
         Raises:
             DeviceAwayError: the host is gone.
             ProposalStoppedError: the user ended the run meanwhile.
-            ClusterError: the host failed in another way.
+            ClusterError: the host hangs, or failed in another way.
         """
         import ray
 
+        num_ended = 0
+        while True:
+            reference = question(self.meter(device))
+            self._await(device, reference, stop_requested=stop_requested)
+            try:
+                return ray.get(reference)
+            except ray.exceptions.RayActorError as error:
+                self._meters[device] = self._make_instead(self._meters[device], device)
+                num_ended += 1
+                if num_ended == _MOST_ENDED:
+                    ended = f"{num_ended} of its processes in a row ended, the last one: {last_line(error)}"
+                    raise ClusterError(f"the host of device {device} failed: {ended}") from error
+            except ray.exceptions.RayError as error:
+                cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else None
+                if isinstance(cause, YoloRetError):
+                    raise cause from error
+                raise ClusterError(f"the host of device {device} failed: {last_line(error)}") from error
+
+    def _await(self, device: str, reference: Any, *, stop_requested: Callable[[], StopRequest]) -> None:
+        """Wait for an answer, for as long as a trial may be silent while it is measured.
+
+        Raises:
+            DeviceAwayError: the host is gone.
+            ProposalStoppedError: the user ended the run meanwhile.
+            ClusterError: the host hangs; what it did is ended.
+        """
+        import ray
+
+        waited_s, limit_s = 0.0, longest_silence_s((), "measure", devices=(device,))
         while not ray.wait([reference], timeout=_GLANCE_S)[0]:
             if stop_requested() != "no":
                 raise ProposalStoppedError
             if (resource := self.missing_host()) is not None:
                 raise DeviceAwayError(f"the host of the device is gone: no node has the resource {resource!r}")
-        try:
-            return ray.get(reference)
-        except ray.exceptions.RayError as error:
-            cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else None
-            if isinstance(cause, YoloRetError):
-                raise cause from error
-            raise ClusterError(f"the host of the device failed: {last_line(error)}") from error
+            waited_s += _GLANCE_S  # no clock: this process may have been stopped meanwhile
+            if waited_s >= limit_s:
+                self._meters[device] = self._make_instead(self._meters[device], device)
+                raise ClusterError(
+                    f"the host of device {device} hangs, and what it did was ended: it answered nothing for "
+                    f"{limit_s / 60:.0f} min",
+                    hint="look for the cause on the device's host; the same command resumes",
+                )
 
     def _place(self, device: str) -> Any:
         import ray
 
         resource = self.host or _own_node()
         check_host(resource)
-        meter = self._make(device, resource)
+        meter = self._make(device)
         try:
             ray.get(meter.is_there.remote(), timeout=_PLACING_S)
         except ray.exceptions.RayError as error:  # a time-out, too
@@ -195,11 +243,17 @@ class ClusterDevices:
             ) from error
         return meter
 
-    def _make(self, device: str, resource: str) -> Any:
+    def _make_instead(self, meter: Any, device: str) -> Any:
+        """End an actor, if it has not ended; return another one, which waits for the host where that is gone."""
         import ray
 
-        # It comes back wherever the resource is, and repeats what it was asked; a measurement may be repeated.
-        options = {"num_cpus": 0, "resources": {resource: _SHARE}, "max_restarts": -1, "max_task_retries": -1}
+        ray.kill(meter)
+        return self._make(device)
+
+    def _make(self, device: str) -> Any:
+        import ray
+
+        options = {"num_cpus": 0, "resources": {self.host or _own_node(): _SHARE}}
         return ray.remote(Meter).options(**options).remote(device)
 
 

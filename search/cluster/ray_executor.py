@@ -8,7 +8,7 @@ is started for that.
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from search.cluster.devices import ClusterDevices
 from search.cluster.node_data import pack
 from search.cluster.slot import Files, Place, Slot
 from search.driver.executor import Event, Finished, Lost, Progressed
+from search.driver.watchdog import MIN_SILENCE_S
 from spaces import YoloRetError
 from trials.data import DatasetError
 from trials.progress import Progress
@@ -70,6 +71,8 @@ class _Measuring:
     request: TrialRequest
     references: dict[str, Any]
     """Device to the measurement under way."""
+    measured: dict[str, Measured | YoloRetError] = field(default_factory=dict)
+    """Device to what it has answered."""
     is_told: bool = False
     """Whether the driver knows that it is at its measurement."""
 
@@ -155,8 +158,8 @@ class RayExecutor:
         for reference in ready:
             if reference in by_reference:
                 events += self._hear_or_note(by_reference[reference])
-        for number in [n for n, one in self._measuring.items() if set(one.references.values()) <= set(ready)]:
-            self._waiting.append(_with_latency(self._measuring.pop(number)))
+        for number in list(self._measuring):
+            events += self._hear_devices(number, ready)
         self._fill_slots()
         return events
 
@@ -179,14 +182,10 @@ class RayExecutor:
         """Forget a trial, and end the slot or the actor of a device that it keeps; another one takes its place."""
         import ray
 
-        unanswered = self._unanswered()
-        hung = [device for device, head in self._heads(unanswered).items() if head == number]
+        hung = [device for device, head in self._heads(self._unanswered()).items() if head == number]
         self._measuring.pop(number, None)
         for device in hung:
-            self._devices.end_meter(device)
-            for one in self._measuring.values():
-                if one.references.get(device) in unanswered:
-                    one.references[device] = self._measure(one.request, device)
+            self._measure_anew(device)
         self._waiting = deque(one for one in self._waiting if one.number != number)
         for slot in self._slots_of(number):
             ray.kill(slot.actor)
@@ -479,12 +478,48 @@ class RayExecutor:
     def _slots_of(self, number: int) -> list[_Slot]:
         return [slot for slot in self._slots if slot.request is not None and slot.request.number == number]
 
+    def _hear_devices(self, number: int, ready: Sequence[Any]) -> list[Event]:
+        """Take the answers of the devices that measure a trial; it waits for a slot once it has all.
+
+        Where the process that measured it has ended, its network may be the cause: it is lost, and those behind it are
+        asked for again. The others there were not begun.
+        """
+        import ray
+
+        one = self._measuring[number]
+        for device, reference in list(one.references.items()):
+            if reference not in ready:
+                continue
+            try:
+                one.measured[device] = _answer_of(reference, device)
+            except ray.exceptions.RayActorError as error:
+                del self._measuring[number]
+                self._measure_anew(device)
+                ended = f"the process that measured it on {device} ended: {last_line(error)}"
+                return [Lost(number=number, reason=ended)]
+            del one.references[device]
+        if not one.references:
+            del self._measuring[number]
+            self._waiting.append(replace(one.request, measured=one.measured))
+        return []
+
+    def _measure_anew(self, device: str) -> None:
+        """End the actor that measures on a device; ask another one for what it was asked for."""
+        self._devices.end_meter(device)
+        for one in self._measuring.values():
+            if device in one.references:
+                one.references[device] = self._measure(one.request, device)
+
     def _fetch(self, slot: _Slot) -> None:
         """Bring the files of a trial that has ended into its folder, its result last."""
         import ray
 
         assert slot.request is not None
-        files: Files = ray.get(slot.actor.fetch.remote(slot.request.number))
+        try:
+            files: Files = ray.get(slot.actor.fetch.remote(slot.request.number), timeout=MIN_SILENCE_S)
+        except ray.exceptions.GetTimeoutError:
+            ray.kill(slot.actor)  # it would keep the room on its node
+            raise
         for name, content in files.items():
             path = slot.request.work_dir / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -561,13 +596,17 @@ def _is_resumable(slot: _Slot) -> bool:
     return slot.request is not None and slot.request.train.is_resumable
 
 
-def _with_latency(done: _Measuring) -> TrialRequest:
+def _answer_of(reference: Any, device: str) -> Measured | YoloRetError:
+    """Return what a device has answered.
+
+    Raises:
+        RayActorError: the process that measured has ended.
+    """
     import ray
 
-    measured: dict[str, Measured | YoloRetError] = {}
-    for spec, reference in done.references.items():
-        try:
-            measured[spec] = ray.get(reference)
-        except ray.exceptions.RayError as error:
-            measured[spec] = ClusterError(f"the host of {spec} failed: {last_line(error)}")
-    return replace(done.request, measured=measured)
+    try:
+        return ray.get(reference)  # type: ignore[no-any-return]
+    except ray.exceptions.RayActorError:
+        raise
+    except ray.exceptions.RayError as error:
+        return ClusterError(f"the host of device {device} failed: {last_line(error)}")

@@ -14,7 +14,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from search.driver.executor import Progressed
+from search.driver.executor import Lost, Progressed
 from search.driver.experiment import run_experiment
 from search.driver.search import run_search
 from search.study.database.storage import open_storage
@@ -202,7 +202,7 @@ def test_trials_in_the_queue_of_the_device_are_not_silent(
     class Meter:
         measure = ray.remote(lambda architecture, cache, num_classes, scale: time.sleep(60))
 
-    devices = ClusterDevices("bench", {"cpu": Meter})
+    devices = ClusterDevices("bench", {}, {"cpu": Meter})
     monkeypatch.setattr(ray_executor, "_SIGN_OF_LIFE_S", 0.0)
     executor = RayExecutor(devices=devices, each=ONE)
     executor.start(_request(7, next(iter(FEW)), tmp_path))
@@ -236,6 +236,61 @@ def test_another_actor_measures_what_waited_behind_one_that_hangs(
     _await(lambda: bool(executor._waiting), executor)
     (request,) = executor._waiting
     assert (request.number, str(request.measured["cpu"])) == (8, "it was measured")
+    assert executor.close() == []
+
+
+def test_a_measurement_that_hangs_keeps_no_look_up_waiting(
+    cluster: Any, chosen: StudySettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, *_ = FEW
+
+    class Meter:
+        def __init__(self, device: str) -> None: ...
+
+        def is_there(self) -> bool:
+            return True
+
+        def measure(self, architecture: Architecture, cache: str, **_: object) -> YoloRetError:
+            if architecture == first:
+                time.sleep(3600)
+            return YoloRetError("it was measured")
+
+    monkeypatch.setattr(devices, "Meter", Meter)
+    found = ClusterDevices.on("bench")
+    executor = RayExecutor(devices=found, each=ONE)
+    executor.start(_request(7, first, tmp_path))
+    until = time.monotonic() + 120
+    with pytest.raises(YoloRetError, match="it was measured"):
+        found.measure(second, chosen, num_classes=3, stop_requested=lambda: "now" if time.monotonic() > until else "no")
+    assert executor.close() == []
+
+
+def test_a_network_that_ends_the_measuring_process_is_lost_and_the_next_one_measured(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, *_ = FEW
+
+    class Meter:
+        def __init__(self, device: str) -> None: ...
+
+        def measure(self, architecture: Architecture, cache: str, **_: object) -> YoloRetError:
+            if architecture == first:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return YoloRetError("it was measured")
+
+    monkeypatch.setattr(devices, "Meter", Meter)
+    executor = RayExecutor(devices=ClusterDevices.on("bench"), each=ONE)
+    monkeypatch.setattr(executor, "_fill_slots", lambda: None)
+    executor.start(_request(7, first, tmp_path))
+    executor.start(_request(8, second, tmp_path))
+    lost: list[Lost] = []
+    until = time.monotonic() + 120
+    while not executor._waiting:
+        assert time.monotonic() < until
+        lost += [event for event in executor.events(timeout_s=1.0) if isinstance(event, Lost)]
+    assert [event.number for event in lost] == [7]
+    assert lost[0].reason.startswith("the process that measured it on cpu ended: ")
+    assert [(request.number, str(request.measured["cpu"])) for request in executor._waiting] == [(8, "it was measured")]
     assert executor.close() == []
 
 

@@ -76,8 +76,65 @@ def test_what_a_host_did_not_expect_is_an_error_of_the_cluster(
 
     monkeypatch.setattr("ray.wait", lambda references, timeout: (references, []))
     monkeypatch.setattr("ray.get", get)
-    with pytest.raises(ClusterError, match=r"the host of the device failed: .*by zero"):
+    with pytest.raises(ClusterError, match=r"the host of device cpu failed: .*by zero"):
         measure(settings)
+
+
+class Renewed(Devices):
+    """Devices that note each actor that ends or is made."""
+
+    def _make_instead(self, meter: Any, device: str) -> Any:
+        self._meters["renewed"].append(device)
+        return meter
+
+
+def renewed(*looks: str | None) -> Renewed:
+    return Renewed("nano", {"cpu": METER, "looks": list(looks), "renewed": []})
+
+
+def test_a_look_up_that_hangs_is_ended_after_as_long_as_a_trial_s_measurement(
+    settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray.wait", lambda references, timeout: ([], references))
+    devices = renewed(*[None] * 14_400)
+    with pytest.raises(ClusterError, match=r"the host of device cpu hangs, .*: it answered nothing for 240 min"):
+        devices.measure(FEW.skeletons[0], settings(), num_classes=3)
+    assert devices._meters["renewed"] == ["cpu"]
+    assert devices._meters["looks"] == []
+
+
+@pytest.mark.parametrize("num_ended", [2, 3])
+def test_a_host_s_process_that_ends_is_asked_again_a_few_times(
+    settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, num_ended: int
+) -> None:
+    asked: list[object] = []
+
+    def get(reference: object) -> Measured:
+        asked.append(reference)
+        if len(asked) <= num_ended:
+            raise ray.exceptions.RayActorError(error_msg="The actor died.\nSIGSEGV")
+        return Measured(latency=FIRST, opset=13, is_cached=False)
+
+    monkeypatch.setattr("ray.wait", lambda references, timeout: (references, []))
+    monkeypatch.setattr("ray.get", get)
+    devices, network = renewed(), FEW.skeletons[0]
+    if num_ended == 2:
+        assert devices.measure(network, settings(), num_classes=3) == FIRST
+    else:
+        with pytest.raises(ClusterError, match="cpu failed: 3 of its processes in a row ended, the last one: SIGSEGV"):
+            devices.measure(network, settings(), num_classes=3)
+    assert (len(asked), devices._meters["renewed"]) == (3, ["cpu"] * num_ended)
+
+
+def test_a_host_that_takes_its_process_along_is_gone(settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def get(reference: object) -> None:
+        raise ray.exceptions.RayActorError(error_msg="The actor died because its node has died.")
+
+    answers = iter([(["a reference"], []), ([], ["a reference"])])
+    monkeypatch.setattr("ray.wait", lambda references, timeout: next(answers))
+    monkeypatch.setattr("ray.get", get)
+    with pytest.raises(DeviceAwayError, match="the host of the device is gone: no node has the resource 'nano'"):
+        renewed("nano").measure(FEW.skeletons[0], settings(), num_classes=3)
 
 
 FIRST = Latency(
@@ -123,7 +180,7 @@ def test_the_scale_of_a_run_goes_with_what_is_asked_of_the_host(
     monkeypatch.setattr("ray.wait", lambda references, timeout: (references, []))
     monkeypatch.setattr("ray.get", lambda reference: reference)
     meter = SimpleNamespace(measure=SimpleNamespace(remote=measure))
-    devices, chosen = ClusterDevices("nano", {"cpu": meter}), settings()
+    devices, chosen = ClusterDevices("nano", {"cpu": meter}, {"cpu": meter}), settings()
     devices.ask("cpu", FEW.skeletons[0], chosen.latency_cache, num_classes=3, scale=FIRST)
     devices.measure(FEW.skeletons[0], chosen, num_classes=3, scale=FIRST)
     devices.measure(FEW.skeletons[0], chosen, num_classes=3)

@@ -16,8 +16,10 @@ from search.cluster.devices import ClusterDevices
 from search.cluster.ray_executor import RayExecutor, Stage, _Measuring, _Slot
 from search.cluster.slot import Slot
 from search.driver.executor import Finished, Lost, Progressed
+from tests.search.driver.scripted import IDENTITY
+from trials.latency import Latency
 from trials.training import TrainSettings
-from trials.trial_result import TrialResult
+from trials.trial_result import Measured, TrialRequest, TrialResult
 
 
 def make_executor(notes: list[str], slots: list[_Slot]) -> RayExecutor:
@@ -347,7 +349,7 @@ def test_the_driver_s_checkpoint_stays_until_the_result_is_on_its_disk(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     files = {"checkpoint.pt": b"weights", "result.json": b"{}"}
-    monkeypatch.setattr("ray.get", lambda reference: reference)
+    monkeypatch.setattr("ray.get", lambda reference, timeout: reference)
     actor: Any = SimpleNamespace(fetch=SimpleNamespace(remote=lambda number: files))
     request: Any = SimpleNamespace(number=3, work_dir=tmp_path)
     slot = _Slot(actor=actor, stage="running", reference=None, request=request)
@@ -452,6 +454,62 @@ def test_a_measurement_that_hangs_is_silent_and_ends_with_its_meter(monkeypatch:
     assert executor._measuring[1].references["nano"] == "network 1 by meter 2"
 
 
+def test_the_first_network_of_a_process_that_ended_is_lost_and_those_behind_it_are_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measured = Measured(latency=Latency(samples_ms=(1.0,), device=IDENTITY), opset=13, is_cached=False)
+
+    def get(reference: str) -> Measured:
+        if reference in ("network 0 by meter 1", "network 1 by meter 2"):
+            return measured
+        raise ray.exceptions.RayActorError(error_msg="The actor died.\nSIGSEGV")
+
+    monkeypatch.setattr("ray.wait", lambda references, **_: (references, []))
+    monkeypatch.setattr("ray.get", get)
+    executor: Any = make_executor([], [])
+    executor._is_closed, executor._devices = True, Meters()
+    more = {"device": "nano", "also_measure": (), "latency_cache": Path("x.db"), "num_classes": 3, "scales": {}}
+    for number in (0, 2, 1):
+        request = TrialRequest(
+            study_id="a study",
+            number=number,
+            architecture=f"network {number}",  # which the stand-ins take for one
+            dataset="data",
+            skip_broken=False,
+            max_latency_ms=None,
+            train=TrainSettings(),
+            work_dir=Path("nowhere"),
+            **more,
+        )
+        executor.start(request)
+    monkeypatch.setattr(executor, "_signs_of_life", list[Lost])
+    reason = "the process that measured it on nano ended: SIGSEGV"
+    assert executor.events(timeout_s=0.0) == [Lost(number=2, reason=reason)]
+    assert [request.number for request in executor._waiting] == [0]
+    assert executor.events(timeout_s=0.0) == []
+    assert [(request.number, dict(request.measured)) for request in executor._waiting] == [
+        (0, {"nano": measured}),
+        (1, {"nano": measured}),
+    ]
+
+
+def test_a_slot_that_gives_no_file_hangs_and_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    def get(reference: object, timeout: float | None = None) -> object:
+        if timeout is not None:
+            raise ray.exceptions.GetTimeoutError
+        return [Finished(number=3, result=TrialResult(state="complete", ap=0.5))]
+
+    killed: list[object] = []
+    monkeypatch.setattr("ray.get", get)
+    monkeypatch.setattr("ray.kill", killed.append)
+    actor: Any = SimpleNamespace(fetch=SimpleNamespace(remote=lambda number: "its files"))
+    request: Any = SimpleNamespace(number=3)
+    slot = _Slot(actor=actor, stage="running", reference="its answer", host="far", node="id of far", request=request)
+    executor = make_executor([], [slot])
+    assert executor._hear(slot) == [Lost(number=3, reason="its node far, or its worker there, is gone")]
+    assert (killed, executor._slots) == ([actor], [])
+
+
 def test_the_end_of_a_hung_meter_does_not_wait_for_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """The driver hears of no trial meanwhile; where the device's host is gone, the next one waits for it."""
 
@@ -467,7 +525,7 @@ def test_the_end_of_a_hung_meter_does_not_wait_for_the_next_one(monkeypatch: pyt
     made = SimpleNamespace(remote=lambda device: next_meter)
     monkeypatch.setattr("ray.remote", lambda kind: SimpleNamespace(options=lambda **_: made))
     executor: Any = make_executor([], [])
-    executor._devices = ClusterDevices("bench", {"nano": "a meter that hangs"})
+    executor._devices = ClusterDevices("bench", {}, {"nano": "a meter that hangs"})
     for number in range(2):
         more = {"latency_cache": Path("latency.db"), "num_classes": 3, "scales": {}}
         request = SimpleNamespace(architecture=f"network {number}", **more)
