@@ -21,7 +21,7 @@ from search.study.settings import RunSettings, StudySettings
 from spaces import Architecture, YoloRetError
 from spaces.space import Space
 from trials.latency import DeviceAwayError, DeviceIdentity, Latency
-from trials.latency.cache import LatencyCache
+from trials.latency.cache import LatencyCache, LatencyCacheError
 from trials.latency.open_device import open_device
 from trials.trial_result import Measured
 
@@ -63,6 +63,8 @@ class Meter:
     ) -> Measured | YoloRetError:
         """Measure a network; an error of the device or the network is returned, since a trial's end tells them apart.
 
+        One of this host's own, such as a full disk, is raised.
+
         Args:
             architecture: The network.
             cache: The driver's cache; this host has one of its own for each.
@@ -72,6 +74,8 @@ class Meter:
         try:
             here = LatencyCache(_cache_here(cache), scale=scale)
             return measure_here(architecture, self._device, here, num_classes=num_classes)
+        except LatencyCacheError:
+            raise
         except YoloRetError as error:
             return error
 
@@ -126,8 +130,25 @@ class ClusterDevices:
         """Return the resource of the host that measures if no node has it now."""
         import ray
 
-        resource = self.host or _own_node()
-        return None if resource in ray.cluster_resources() else resource
+        return None if self._resource in ray.cluster_resources() else self._resource
+
+    def own_fault(self, device: str, error: Exception) -> ClusterError | None:
+        """Return what is wrong with the host itself, its disk or its latency cache, where that is why Ray raised an error.
+
+        It says nothing about the device, the network, or the node that would train it.
+        """
+        cause = getattr(error, "cause", None)
+        if not isinstance(cause, OSError | LatencyCacheError):
+            return None
+        cure = f" ({cause.hint})" if isinstance(cause, LatencyCacheError) else ""
+        return ClusterError(
+            f"the host of device {device} ({self._resource}) cannot measure: {cause}{cure}",
+            hint="remove the cause on that host, then run the same command again: it resumes",
+        )
+
+    @property
+    def _resource(self) -> str:
+        return self.host or _own_node()
 
     @named_losses()
     def reach(self, settings: RunSettings) -> DeviceIdentity:
@@ -179,7 +200,7 @@ class ClusterDevices:
             stop_requested: Whether the user wants to end.
 
         Raises:
-            DeviceAwayError: the host is gone.
+            DeviceAwayError: the host is gone, or has a fault of its own.
             ProposalStoppedError: the user ended the run meanwhile.
             ClusterError: the host hangs, or failed in another way.
         """
@@ -198,6 +219,8 @@ class ClusterDevices:
                     ended = f"{num_ended} of its processes in a row ended, the last one: {last_line(error)}"
                     raise ClusterError(f"the host of device {device} failed: {ended}") from error
             except ray.exceptions.RayError as error:
+                if (fault := self.own_fault(device, error)) is not None:
+                    raise DeviceAwayError(fault.message, hint=fault.hint) from error
                 cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else None
                 if isinstance(cause, YoloRetError):
                     raise cause from error
@@ -231,14 +254,13 @@ class ClusterDevices:
     def _place(self, device: str) -> Any:
         import ray
 
-        resource = self.host or _own_node()
-        check_host(resource)
+        check_host(self._resource)
         meter = self._make(device)
         try:
             ray.get(meter.is_there.remote(), timeout=_PLACING_S)
         except ray.exceptions.RayError as error:  # a time-out, too
             raise ClusterError(
-                f"the host of device {device} ({resource}) did not answer within {_PLACING_S:.0f} s",
+                f"the host of device {device} ({self._resource}) did not answer within {_PLACING_S:.0f} s",
                 hint="it may be busy, or gone; run the same command again: it resumes",
             ) from error
         return meter
@@ -253,7 +275,7 @@ class ClusterDevices:
     def _make(self, device: str) -> Any:
         import ray
 
-        options = {"num_cpus": 0, "resources": {self.host or _own_node(): _SHARE}}
+        options = {"num_cpus": 0, "resources": {self._resource: _SHARE}}
         return ray.remote(Meter).options(**options).remote(device)
 
 

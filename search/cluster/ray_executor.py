@@ -481,8 +481,9 @@ class RayExecutor:
     def _hear_devices(self, number: int, ready: Sequence[Any]) -> list[Event]:
         """Take the answers of the devices that measure a trial; it waits for a slot once it has all.
 
-        Where the process that measured it has ended, its network may be the cause: it is lost, and those behind it are
-        asked for again. The others there were not begun.
+        Where the process that measured it has ended, its network may be the cause: it is lost, and those behind it, which
+        were not begun, are asked for again. A fault of the device's own host ends the run; with a further device it is a
+        note of the trial.
         """
         import ray
 
@@ -491,12 +492,18 @@ class RayExecutor:
             if reference not in ready:
                 continue
             try:
-                one.measured[device] = _answer_of(reference, device)
+                one.measured[device] = ray.get(reference)
             except ray.exceptions.RayActorError as error:
                 del self._measuring[number]
                 self._measure_anew(device)
                 ended = f"the process that measured it on {device} ended: {last_line(error)}"
                 return [Lost(number=number, reason=ended)]
+            except ray.exceptions.RayError as error:
+                fault = self._devices.own_fault(device, error)
+                if fault is not None and device == one.request.device:
+                    self._fault = fault
+                    return []
+                one.measured[device] = fault or ClusterError(f"the host of device {device} failed: {last_line(error)}")
             del one.references[device]
         if not one.references:
             del self._measuring[number]
@@ -594,19 +601,3 @@ class RayExecutor:
 def _is_resumable(slot: _Slot) -> bool:
     """Return whether the training of a slot may go on elsewhere from its last whole epoch."""
     return slot.request is not None and slot.request.train.is_resumable
-
-
-def _answer_of(reference: Any, device: str) -> Measured | YoloRetError:
-    """Return what a device has answered.
-
-    Raises:
-        RayActorError: the process that measured has ended.
-    """
-    import ray
-
-    try:
-        return ray.get(reference)  # type: ignore[no-any-return]
-    except ray.exceptions.RayActorError:
-        raise
-    except ray.exceptions.RayError as error:
-        return ClusterError(f"the host of device {device} failed: {last_line(error)}")

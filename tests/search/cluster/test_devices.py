@@ -1,5 +1,6 @@
 """What the driver hears of a device on a cluster, without a cluster."""
 
+import errno
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,8 @@ from search.study.errors import ProposalStoppedError
 from spaces import Architecture
 from tests.search.conftest import MakeSettings
 from tests.search.driver.scripted import FEW, IDENTITY
-from trials.latency import DeviceAwayError, Latency
+from trials.latency import DeviceAwayError, DeviceError, Latency
+from trials.latency.cache import LatencyCacheError
 from trials.trial_result import Measured
 
 ray = pytest.importorskip("ray", reason="the extra [cluster] is not installed")
@@ -78,6 +80,44 @@ def test_what_a_host_did_not_expect_is_an_error_of_the_cluster(
     monkeypatch.setattr("ray.get", get)
     with pytest.raises(ClusterError, match=r"the host of device cpu failed: .*by zero"):
         measure(settings)
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device", "/home/me/.cache")
+DAMAGED = LatencyCacheError("latency.db cannot be used: it is damaged", hint="rm latency.db")
+
+
+@pytest.mark.parametrize(
+    ("cause", "words"),
+    [
+        (FULL, r"cannot measure: \[Errno 28\] No space left on device: '/home/me/.cache'$"),
+        (DAMAGED, r"cannot measure: latency.db cannot be used: it is damaged \(rm latency.db\)$"),
+    ],
+)
+def test_a_look_up_that_the_host_s_own_fault_prevents_says_nothing_of_its_network(
+    settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, cause: Exception, words: str
+) -> None:
+    def get(reference: object) -> None:
+        raise ray.exceptions.RayTaskError("measure", f"Traceback …\n{cause}", cause)
+
+    monkeypatch.setattr("ray.wait", lambda references, timeout: (references, []))
+    monkeypatch.setattr("ray.get", get)
+    with pytest.raises(DeviceAwayError, match=rf"^the host of device cpu \(nano\) {words}"):
+        measure(settings)
+
+
+def test_a_meter_whose_cache_is_damaged_does_not_take_that_for_an_error_of_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors: list[Exception] = [DAMAGED, DeviceError("it is on fire")]
+
+    def fail(*_: object, **__: object) -> None:
+        raise errors.pop(0)
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("search.cluster.devices.measure_here", fail)
+    with pytest.raises(LatencyCacheError, match="it is damaged"):
+        Meter("cpu").measure(FEW.skeletons[0], "runs/latency.db", num_classes=3)
+    assert str(Meter("cpu").measure(FEW.skeletons[0], "runs/latency.db", num_classes=3)) == "it is on fire"
 
 
 class Renewed(Devices):

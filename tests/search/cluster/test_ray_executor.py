@@ -4,6 +4,7 @@ import errno
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,10 +17,24 @@ from search.cluster.devices import ClusterDevices
 from search.cluster.ray_executor import RayExecutor, Stage, _Measuring, _Slot
 from search.cluster.slot import Slot
 from search.driver.executor import Finished, Lost, Progressed
-from tests.search.driver.scripted import IDENTITY
+from spaces import YoloRetError
+from tests.search.driver.scripted import FEW, IDENTITY
 from trials.latency import Latency
 from trials.training import TrainSettings
 from trials.trial_result import Measured, TrialRequest, TrialResult
+
+REQUEST = TrialRequest(
+    study_id="a study",
+    number=3,
+    architecture=FEW.skeletons[0],
+    dataset="data",
+    skip_broken=False,
+    device="cpu",
+    max_latency_ms=None,
+    train=TrainSettings(),
+    work_dir=Path("nowhere"),
+    latency_cache=Path("latency.db"),
+)
 
 
 def make_executor(notes: list[str], slots: list[_Slot]) -> RayExecutor:
@@ -468,20 +483,9 @@ def test_the_first_network_of_a_process_that_ended_is_lost_and_those_behind_it_a
     monkeypatch.setattr("ray.get", get)
     executor: Any = make_executor([], [])
     executor._is_closed, executor._devices = True, Meters()
-    more = {"device": "nano", "also_measure": (), "latency_cache": Path("x.db"), "num_classes": 3, "scales": {}}
     for number in (0, 2, 1):
-        request = TrialRequest(
-            study_id="a study",
-            number=number,
-            architecture=f"network {number}",  # which the stand-ins take for one
-            dataset="data",
-            skip_broken=False,
-            max_latency_ms=None,
-            train=TrainSettings(),
-            work_dir=Path("nowhere"),
-            **more,
-        )
-        executor.start(request)
+        architecture: Any = f"network {number}"  # which the stand-ins take for one
+        executor.start(replace(REQUEST, number=number, architecture=architecture, device="nano"))
     monkeypatch.setattr(executor, "_signs_of_life", list[Lost])
     reason = "the process that measured it on nano ended: SIGSEGV"
     assert executor.events(timeout_s=0.0) == [Lost(number=2, reason=reason)]
@@ -491,6 +495,53 @@ def test_the_first_network_of_a_process_that_ended_is_lost_and_those_behind_it_a
         (0, {"nano": measured}),
         (1, {"nano": measured}),
     ]
+
+
+def test_a_fault_of_the_device_s_own_host_ends_the_run_with_its_name_and_bars_no_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+
+    def get(reference: str) -> object:
+        if "of a further device" in reference:
+            return YoloRetError("it is away")
+        raise ray.exceptions.RayTaskError("measure", f"Traceback …\nOSError: {full}", full)
+
+    monkeypatch.setattr("ray.wait", lambda references, **_: (references, []))
+    monkeypatch.setattr("ray.get", get)
+    request: Any = SimpleNamespace(number=3, device="nano")
+    idle = _Slot(actor=None, stage="idle", reference=None, host="innocent", node="id of innocent")
+    executor: Any = make_executor([], [idle])
+    executor._is_closed, executor._devices = True, ClusterDevices("bench", {})
+    executor._measuring[3] = _Measuring(request=request, references={"cpu": "of a further device", "nano": "a network"})
+    monkeypatch.setattr(executor, "_signs_of_life", list[Lost])
+    assert executor.events(timeout_s=0.0) == []
+    assert (list(executor._waiting), executor._barred) == ([], {})
+    fault = r"^the host of device nano \(bench\) cannot measure: \[Errno 28\] No space left on device$"
+    with pytest.raises(ClusterError, match=fault) as ended:
+        executor.events(timeout_s=0.0)
+    assert ended.value.hint == "remove the cause on that host, then run the same command again: it resumes"
+
+
+def test_a_fault_of_the_host_is_a_note_for_a_further_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = Measured(latency=Latency(samples_ms=(1.0,), device=IDENTITY), opset=13, is_cached=False)
+
+    def get(reference: str) -> Measured:
+        if reference == "a network":
+            return measured
+        raise ray.exceptions.RayTaskError("measure", "Traceback …\nOSError: no", OSError("no room"))
+
+    monkeypatch.setattr("ray.get", get)
+    executor: Any = make_executor([], [])
+    executor._devices = ClusterDevices("bench", {})
+    request = replace(REQUEST, device="nano", also_measure=("cpu",))
+    references = {"nano": "a network", "cpu": "of a further device"}
+    executor._measuring[3] = _Measuring(request=request, references=references)
+    assert executor._hear_devices(3, list(references.values())) == []
+    (waiting,) = executor._waiting
+    assert waiting.measured["nano"] == measured
+    assert str(waiting.measured["cpu"]) == "the host of device cpu (bench) cannot measure: no room"
+    assert executor._fault is None
 
 
 def test_a_slot_that_gives_no_file_hangs_and_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
