@@ -24,7 +24,7 @@ from trials.data import Dataset, DatasetError, open_dataset
 from trials.data.image_check import leave_out
 from trials.detections import choose_anchors
 from trials.detections.decoding import OutputError
-from trials.latency import DeviceAwayError, DeviceError, Latency
+from trials.latency import DeviceAwayError, Latency, UnusableDeviceError
 from trials.latency.cache import LatencyCache, LatencyCacheError
 from trials.latency.measure import measure_architecture
 from trials.latency.measurement_lock import MeasurementLock
@@ -89,7 +89,7 @@ def _run_to_result(trial: "_Trial", request: TrialRequest) -> TrialResult:
     """Run a trial; turn any error into a failed result."""
     try:
         return trial.run()
-    except DeviceAwayError as error:
+    except (DeviceAwayError, UnusableDeviceError) as error:
         return replace(trial.end("failed", reason=_in_words(error)), is_device_away=True)
     except (DatasetError, LatencyCacheError) as error:
         return _outside_fault(trial, _in_words(error))
@@ -125,7 +125,7 @@ def _check_same(dataset: Dataset, request: TrialRequest) -> None:
 def _check_device(spec: str, latency: Latency, *, key: str) -> None:
     """Refuse a latency of another device than the one with a key of its identity; an empty key is any device's."""
     if key and latency.device.key != key:
-        raise DeviceError(
+        raise UnusableDeviceError(
             f"device {spec} has changed since the study began, it is now {latency.device}",
             hint="restore its settings, or start another study",
         )
@@ -258,7 +258,7 @@ class _Trial:
                 return measure_architecture(
                     request.architecture,
                     device,
-                    LatencyCache(request.latency_cache, scale=request.scales.get(spec)),
+                    LatencyCache(request.latency_cache, scale=request.scales.get(without_limits(spec))),
                     lock=self._lock,
                     num_classes=num_classes,
                     onnx_path=onnx_path,

@@ -4,7 +4,7 @@ import json
 import math
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from spaces import Architecture, YoloRetError
 from spaces.documents import build_value, parse_json
 from spaces.space import Space
 from trials.latency import Latency
+from trials.latency.open_device import without_limits
 from trials.training import NumberFormat, TrainSettings
 from trials.whole_file import whole_file
 
@@ -148,7 +149,7 @@ class TrialResult:
     is_latency_cached: bool = False
     """Whether the latency came from the cache."""
     is_device_away: bool = False
-    """Whether it failed only because the device was unreachable: the same trial may succeed later."""
+    """Whether it failed only because the device could not be reached or used: the same trial may succeed later."""
     is_outside_fault: bool = False
     """Whether a fault of the data or this machine ended it, such as a full disk: every other trial would fail alike."""
 
@@ -169,7 +170,10 @@ class TrialResult:
         Raises:
             ValueError: the values are not those of a result.
         """
-        return build_value(cls, values)
+        result = build_value(cls, values)
+        return replace(
+            result, also={without_limits(spec): one for spec, one in result.also.items()}
+        )  # they had limits once
 
 
 def write_result(work_dir: Path, result: TrialResult, *, study_id: str, architecture: Architecture) -> None:

@@ -20,6 +20,7 @@ from search.driver.executor import Event, Finished, Lost, Progressed
 from search.driver.watchdog import MIN_SILENCE_S
 from spaces import YoloRetError
 from trials.data import DatasetError
+from trials.latency.open_device import without_limits
 from trials.progress import Progress
 from trials.training.settings import LAST_FILE
 from trials.trial_result import RESULT_FILE, Measured, TrialRequest
@@ -554,7 +555,7 @@ class RayExecutor:
             request.architecture,
             request.latency_cache,
             num_classes=request.num_classes,
-            scale=request.scales.get(device),
+            scale=request.scales.get(without_limits(device)),
         )
 
     def _unanswered(self) -> set[Any]:

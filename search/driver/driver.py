@@ -18,7 +18,8 @@ from search.study.errors import ProposalStoppedError, StorageError, TakenOverErr
 from search.tracking.tracking import Tracking
 from spaces import YoloRetError
 from spaces.counted import counted
-from trials.latency import DeviceAwayError
+from trials.latency import DeviceAwayError, UnusableDeviceError
+from trials.latency.cache import LatencyCacheError
 from trials.progress import Phase, Progress
 from trials.trial_result import TrialRequest, TrialResult
 
@@ -197,9 +198,10 @@ class Driver:
                 proposal = self._work.ask()
             except ProposalStoppedError:
                 return
-            except DeviceAwayError as error:
+            except (DeviceAwayError, UnusableDeviceError, LatencyCacheError) as error:
                 if not self._running:
-                    raise self._device_away(error.message) from error
+                    cure = "" if isinstance(error, DeviceAwayError) else error.hint
+                    raise self._device_away(error.message, cure=cure) from error
                 self._view.noticed(f"no trial starts before a running one ends: {error.message}")
                 self._waits_for_an_end = True
                 return
@@ -347,11 +349,11 @@ class Driver:
             raise self._device_away(result.reason)
         self._view.noticed(f"trial {number} waits for its device and will be tried again: {result.reason}")
 
-    def _device_away(self, reason: str) -> DeviceAwayError:
+    def _device_away(self, reason: str, *, cure: str = "") -> DeviceAwayError:
         num_finished = len(self._work.summary.records)
         return DeviceAwayError(
             f"{reason}; {num_finished} of {counted(self._work.budget, 'trial(s) is|are')} finished, none was lost",
-            hint="bring the device back as it was, then run the same command again: it resumes",
+            hint=f"{cure or 'bring the device back as it was'}; then run the same command again: it resumes",
         )
 
     def _on_outside_fault(self, number: int, result: TrialResult) -> None:

@@ -33,6 +33,7 @@ from search.study.settings import StudySettings
 from search.study.study import Study
 from spaces import Architecture
 from spaces.counted import counted
+from trials.latency.open_device import without_limits
 from trials.one_shot.sandwich import check_shareable
 from trials.progress import Progress
 from trials.training import CHECKPOINT_FILE, TrainSettings
@@ -132,7 +133,7 @@ class SearchWork:
             num_classes=self._num_classes,
             identity=opened.identity,
             devices=devices,
-            scale=lambda: first_latencies(self.summary.records, settings.device).get(settings.device),
+            scale=lambda: first_latencies(self.summary.records, settings.device).get(without_limits(settings.device)),
             on_look_up=self._count,
             notice=notice,
             stop_requested=stop_requested,

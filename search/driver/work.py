@@ -11,7 +11,6 @@ from search.study.settings import RunSettings
 from spaces import Architecture
 from trials.data.opening import whole_spec
 from trials.latency import Latency
-from trials.latency.open_device import without_limits
 from trials.progress import Progress
 from trials.training import TrainSettings
 from trials.trial_result import TrialRequest, TrialResult
@@ -120,7 +119,7 @@ def further_keys(records: Sequence[TrialRecord]) -> dict[str, str]:
     keys: dict[str, str] = {}
     for record in records:
         for spec, latency in record.result.also.items():
-            keys.setdefault(without_limits(spec), latency.device.key)
+            keys.setdefault(spec, latency.device.key)
     return keys
 
 

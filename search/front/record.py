@@ -6,6 +6,7 @@ from pathlib import Path
 
 from spaces import Architecture
 from trials.latency import Latency
+from trials.latency.open_device import without_limits
 from trials.trial_result import TrialResult
 
 
@@ -42,11 +43,14 @@ def first_latencies(records: Sequence[TrialRecord], device: str) -> dict[str, La
     Args:
         records: What the run has so far, by number.
         device: Its device as the user typed it; the further ones are named in the results.
+
+    Returns:
+        Device without its time limits to the latency.
     """
     first: dict[str, Latency] = {}
     for record in records:
         if record.result.latency is not None:
-            first.setdefault(device, record.result.latency)
+            first.setdefault(without_limits(device), record.result.latency)
         for spec, latency in record.result.also.items():
             first.setdefault(spec, latency)
     return first

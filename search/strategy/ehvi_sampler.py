@@ -94,8 +94,8 @@ class EhviSampler(ArchitectureSampler):
 
         Raises:
             SpaceExhaustedError: no candidate is left.
-            DeviceAwayError: a latency is needed and the device cannot be reached, or used for any network.
-            LatencyCacheError: likewise, and the file of measured latencies cannot be used.
+            DeviceAwayError, UnusableDeviceError, LatencyCacheError: a latency is needed and there is none to have, whatever
+                the network.
         """
         past = tried_trials(study)
         tried = {one.number: self._architecture(one) for one in past}
@@ -200,10 +200,8 @@ class EhviSampler(ArchitectureSampler):
         began = time.monotonic()
         try:
             latency_ms = self._measure_ms(architecture)
-        except (DeviceAwayError, LatencyCacheError):
+        except (DeviceAwayError, UnusableDeviceError, LatencyCacheError):
             raise  # nothing can be measured, and the wait for the device is no cost of a look-up
-        except UnusableDeviceError as error:  # whatever the network: running trials may end, then the user is told
-            raise DeviceAwayError(error.message, hint=error.hint) from error
         except YoloRetError as error:
             latency_ms = math.inf if self._is_final(study, architecture, error) else math.nan
         lookups_s = [*study.user_attrs.get(LOOKUP_SECONDS, ()), time.monotonic() - began]

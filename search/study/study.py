@@ -40,7 +40,7 @@ from spaces import Architecture
 from spaces.counted import counted
 from spaces.presets import presets_in
 from trials.data import Dataset
-from trials.latency import DeviceAwayError, DeviceIdentity, Latency
+from trials.latency import DeviceAwayError, DeviceIdentity, Latency, UnusableDeviceError
 from trials.latency.cache import LatencyCacheError
 from trials.trial_result import RESULT_FILE, TrialResult, read_result
 
@@ -131,7 +131,7 @@ class Study:
             way_out="begin another study with --study NAME",
         )
         has_results = any(record.result.state != "failed" for record in self.records()) or self.shared is not None
-        has_results |= is_trained_in_part(self._settings.folder / SHARED_FOLDER, self.id)
+        has_results = has_results or is_trained_in_part(self._settings.folder / SHARED_FOLDER, self.id)
         former = attributes.get("dataset_fingerprint")
         check_data(self._settings, dataset, former=former, has_results=has_results, notice=notice)
         self._study.set_user_attr("dataset_fingerprint", dataset.fingerprint)
@@ -267,7 +267,8 @@ class Study:
         Raises:
             StudyError: another process has taken over the study.
             ProposalStoppedError: the user ended the run meanwhile.
-            DeviceAwayError, LatencyCacheError: a latency is needed and there is none to have, whatever the network.
+            DeviceAwayError, UnusableDeviceError, LatencyCacheError: a latency is needed and there is none to have, whatever
+                the network.
         """
         self._lease.check()
         tried = self._tried_keys()
@@ -279,7 +280,7 @@ class Study:
             except SpaceExhaustedError:
                 self._end_unproposed()
                 return None
-            except (ProposalStoppedError, DeviceAwayError, LatencyCacheError):
+            except (ProposalStoppedError, DeviceAwayError, UnusableDeviceError, LatencyCacheError):
                 self._end_unproposed()
                 raise
             architecture = from_parameters(self._settings.space, trial.params)

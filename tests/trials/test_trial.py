@@ -27,7 +27,14 @@ from spaces.weights import WEIGHTS_DIR, load_pretrained
 from tests.trials.latency.locked import is_measuring, may_measure
 from trials.data import Dataset, DatasetError, open_dataset
 from trials.detections import Decoding
-from trials.latency import DeviceAwayError, DeviceError, DeviceIdentity, Latency
+from trials.latency import (
+    DeviceAwayError,
+    DeviceError,
+    DeviceIdentity,
+    Latency,
+    UnknownDeviceError,
+    UnusableDeviceError,
+)
 from trials.latency.cache import LatencyCache, LatencyCacheError
 from trials.latency.measurement_lock import MeasurementLock, machine_folder
 from trials.onnx import UnsupportedNetworkError
@@ -138,10 +145,13 @@ def test_what_was_measured_before_is_not_measured_again(make_request: MakeReques
     assert device.num_measured == 0
 
 
-def test_what_could_not_be_measured_before_fails_the_trial(make_request: MakeRequest, device: StandInDevice) -> None:
-    request = make_request(measured={"cpu": DeviceAwayError("the board is away")})
+@pytest.mark.parametrize("kind", [DeviceAwayError, UnusableDeviceError, UnknownDeviceError])
+def test_a_device_that_no_network_can_be_measured_on_is_no_trial_s_end(
+    make_request: MakeRequest, device: StandInDevice, kind: type[DeviceError]
+) -> None:
+    request = make_request(measured={"cpu": kind("the board is away", hint="bring it back")})
     result = run_trial(request, ignore_progress)
-    assert (result.state, result.reason, result.is_device_away) == ("failed", "the board is away", True)
+    assert (result.state, result.reason, result.is_device_away) == ("failed", "the board is away (bring it back)", True)
     assert device.num_measured == 0
     assert written(request) is None  # it says nothing about the architecture, and is tried again
 
@@ -261,8 +271,9 @@ def test_further_devices_are_measured_beside_it_and_one_that_cannot_is_a_note(
 def test_a_device_that_became_another_one_fails_the_trial(make_request: MakeRequest, device: StandInDevice) -> None:
     assert run_trial(make_request(device_key=IDENTITY.key, max_latency_ms=1.0), ignore_progress).state == "infeasible"
     device.known = dataclasses.replace(IDENTITY, settings={"power_mode": "5W"})
-    result = run_trial(make_request(device_key=IDENTITY.key), ignore_progress)
-    assert result.state == "failed"
+    request = make_request(device_key=IDENTITY.key, number=1)
+    result = run_trial(request, ignore_progress)
+    assert (result.state, result.is_device_away) == ("failed", True)
     assert (
         "device cpu has changed since the study began, it is now stand-in · none · fp32, power_mode 5W" in result.reason
     )
@@ -460,21 +471,11 @@ def test_the_last_checkpoint_stays_until_a_training_is_complete(
     assert not (request.work_dir / LAST_FILE).exists()
 
 
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"device": "abacus"}, "device 'abacus' is unknown (use cpu"),
-        ({"architecture": ARCHITECTURE.replace(truncation=10_000)}, "is too large"),
-    ],
-    ids=["device", "architecture"],
-)
-def test_an_error_of_ours_is_a_failed_trial_with_its_words(
-    make_request: MakeRequest, change: dict[str, Any], reason: str
-) -> None:
-    request = make_request(**change)
+def test_an_error_of_ours_is_a_failed_trial_with_its_words(make_request: MakeRequest) -> None:
+    request = make_request(architecture=ARCHITECTURE.replace(truncation=10_000))
     result = run_trial(request, ignore_progress)
-    assert result.state == "failed"
-    assert reason in result.reason
+    assert (result.state, result.is_device_away) == ("failed", False)
+    assert "is too large" in result.reason
     assert result.latency is None
     assert not (request.work_dir / "traceback.txt").exists()
     assert written(request) == result
@@ -646,6 +647,13 @@ def test_results_round_trip_through_their_file(tmp_path: Path, result: TrialResu
     write_result(tmp_path, result, study_id="1", architecture=ARCHITECTURE)
     assert read_result(tmp_path, study_id="1", architecture=ARCHITECTURE) == result
     assert [path.name for path in tmp_path.iterdir()] == [RESULT_FILE]
+
+
+def test_a_further_device_s_time_limits_are_no_part_of_its_name_in_results_of_earlier_versions() -> None:
+    limited = TrialResult(
+        state="complete", also={"ssh://orin?run_limit_s=60&trtexec=/opt/t": Latency(samples_ms=(1.0,), device=IDENTITY)}
+    )
+    assert list(TrialResult.from_dict(limited.to_dict()).also) == ["ssh://orin?trtexec=/opt/t"]
 
 
 def test_a_result_of_another_study_or_architecture_is_not_read(tmp_path: Path) -> None:

@@ -702,13 +702,14 @@ def test_an_export_is_tried_on_the_study_s_images_or_on_others(
     assert "on 6 images of val of shapes:train=4,val=6,size=64, " in others.out
     text = Path("others/README.md").read_text(encoding="utf-8")
     assert (
-        "AP is of 6 images of val of `shapes:train=4,val=6,size=64`, by `run.py`. The trial's AP above is of other"
+        "AP is of 6 images of val of shapes:train=4,val=6,size=64, by `run.py`. The trial's AP above is of other"
         in text
     )
     assert json.loads(Path("others/metrics.json").read_text())["other_data"] == "shapes:train=4,val=6,size=64"
-    compared = call("compare", "others", "others/model.onnx", "--json")
-    assert [row["AP"] is None for row in json.loads(compared.out)] == [False, True]
+    compared = call("compare", "others", "others/model.onnx", "others/raw.onnx", "--json")
+    assert [row["AP"] is None for row in json.loads(compared.out)] == [False, True, True]
     assert "others/model.onnx has no AP here: its record is of other images, shapes:train=4,val=6" in compared.err
+    assert "raw.onnx has no AP" not in compared.err  # it has no record
     assert "trying model.onnx on 6 images" in others.err
     nowhere = (*base, "gone", "--data", "nowhere")
     assert_refused(call(*nowhere), 2, "or others, with --data, or none with --no-check")

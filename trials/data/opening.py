@@ -1,5 +1,6 @@
 """Opens a dataset in whichever format its files have; a new format is added here."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -82,7 +83,7 @@ def whole_spec(spec: str) -> str:
     >>> whole_spec("shapes:train=4"), whole_spec("/data/cells")
     ('shapes:train=4', '/data/cells')
     """
-    return spec if is_shapes_spec(spec) or spec in KNOWN else str(Path(spec).expanduser().absolute())
+    return spec if is_shapes_spec(spec) or spec in KNOWN else os.path.abspath(Path(spec).expanduser())
 
 
 def _open_path(spec: str, *, on_broken: OnBroken, scored: str | None) -> Dataset:

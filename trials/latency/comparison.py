@@ -8,6 +8,7 @@ from spaces import Architecture, YoloRetError
 from trials.latency.cpu import in_openvino
 from trials.latency.device import Device, Latency
 from trials.latency.measure import alone_on
+from trials.latency.measurement_lock import MeasurementLock
 from trials.onnx.export import export_for_timing
 from trials.onnx.number_format import find_number_format
 from trials.scratch import temporary_folder
@@ -84,6 +85,8 @@ def measure_model(device: Device, model: Architecture | Path, *, num_classes: in
     with temporary_folder() as folder:
         path = model if isinstance(model, Path) else Path(folder) / "model.onnx"
         if isinstance(model, Architecture):
-            export_for_timing(model, path, num_classes=num_classes, opset=device.opset)
+            opset = device.opset  # a board that is away is tried for minutes
+            with MeasurementLock().shared():  # on all cores, which would disturb another measurement
+                export_for_timing(model, path, num_classes=num_classes, opset=opset)
         with alone_on(device):
             return device.measure(path)

@@ -121,6 +121,8 @@ def open_network(path, settings, backend, is_asked, providers):
         return OnnxRuntime(path, providers)
     if backend == "openvino":
         return OpenVino(path)
+    if backend != "tensorrt":
+        raise ValueError(f"backend {backend!r} is none of onnxruntime, openvino, tensorrt")
     try:
         return TensorRT(path, settings)
     except (ImportError, CannotLoadError) as error:
@@ -278,16 +280,17 @@ class TensorRT:
                     file=sys.stderr,
                 )
             plan = build_engine(trt, logger, source)
-        self._engine = None
+        # Without a GPU, for example, TensorRT returns no runtime, of which the bindings make a TypeError.
         try:
             self._runtime = trt.Runtime(logger)
             self._engine = self._runtime.deserialize_cuda_engine(plan)
-        except (
-            TypeError
-        ):  # what the bindings make of a runtime that TensorRT does not return, without a GPU for example
-            pass
+        except TypeError:
+            self._engine = None
         if self._engine is None and is_kept:
-            raise CannotLoadError(f"{path} is of another TensorRT or GPU; delete it to build it anew")
+            raise CannotLoadError(
+                f"{path} is of another TensorRT or GPU, or no GPU answers. "
+                "To have this machine build its own, delete it and use --backend tensorrt"
+            )
         if self._engine is None:
             raise RuntimeError("TensorRT cannot load the engine it built; its messages above say why")
         if not is_kept:

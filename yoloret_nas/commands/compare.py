@@ -153,11 +153,12 @@ def _recorded_accuracy(source: "Source") -> tuple[float | None, float | None]:
     if not (source.folder / METRICS_FILE).is_file():  # a checkpoint alone has no record
         return None, None
     metrics = json.loads((source.folder / METRICS_FILE).read_text(encoding="utf-8"))
-    if source.file is not None and (other := metrics.get("other_data")):
-        click.echo(f"{source.label} has no AP here: its record is of other images, {other}; add --data", err=True)
-        return None, None
     if source.file is not None:  # none for the network alone, and where the export was not tried
-        metrics = metrics["proofs"].get(source.file.name, {})
+        proof = metrics["proofs"].get(source.file.name, {})
+        if proof and (other := metrics.get("other_data")):
+            click.echo(f"{source.label} has no AP here: its record is of other images, {other}; add --data", err=True)
+            return None, None
+        metrics = proof
     return metrics.get("ap"), metrics.get("ap50")
 
 

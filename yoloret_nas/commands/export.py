@@ -202,7 +202,7 @@ def _print(card: "Card", folder: Path, *, max_latency_ms: float | None) -> None:
             apart = f"{short_number(tried.box_difference_px)} px and {short_number(tried.score_difference)} of score"
             parts.append(
                 f"AP {tried.ap:.4f} on {counted(tried.num_images, 'image(s)')} of {tried.split}"
-                f"{card.of_other_data.replace('`', '')}, {apart} from PyTorch"
+                f"{card.of_other_data}, {apart} from PyTorch"
             )
         elif not latency or card.found_by(name) != "not tried":
             parts.append(card.found_by(name))

@@ -5,7 +5,7 @@ import glob
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,8 @@ def clear_up(folder: Path) -> None:
             if not is_left_behind(mark):
                 continue
             if state == "former" and not folder.exists():
-                path.rename(folder)
+                with suppress(FileNotFoundError):  # another export to it was first
+                    path.rename(folder)
             else:
                 shutil.rmtree(path, ignore_errors=True)
 

@@ -96,7 +96,7 @@ def export_trial(
         dataset = _open_images(opened, options, decoding, known=known) if needs_images else None
         other_data = None
         if dataset and scored_on and dataset.fingerprint != scored_on:
-            other_data = printable(options.data or f"{opened.dataset}, changed since the trial")
+            other_data = printable(options.data or f"{opened.dataset} as it is since the trial")
         splits: Mapping[str, Sequence[Sample]] = dataset.splits if dataset else {}
         precisions: tuple[Precision, ...] = tuple(dict.fromkeys(("fp32", *options.precisions)))
         files = _write_files(
@@ -239,7 +239,7 @@ def _open_images(opened: ReadStudy, options: ExportOptions, decoding: Decoding, 
 
 
 def _draw_examples(folder: Path, samples: Sequence[Sample]) -> None:
-    detector = run.Detector(str(folder), "onnxruntime")
+    detector = run.Detector(str(folder), "onnxruntime", providers=run.CPU)
     (folder / EXAMPLES_FOLDER).mkdir()
     for number, sample in enumerate(samples, start=1):
         image = sample.load()

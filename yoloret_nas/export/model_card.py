@@ -85,7 +85,7 @@ class Card:
     @property
     def of_other_data(self) -> str:
         """Words behind a split that name the data where the trial was scored on another; empty where it was not."""
-        return f" of `{self.other_data}`" if self.other_data else ""
+        return f" of {self.other_data}" if self.other_data else ""
 
     @property
     def all_files(self) -> tuple[str, ...]:

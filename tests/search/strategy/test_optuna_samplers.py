@@ -320,22 +320,14 @@ class LookUps:
         return study
 
 
-@pytest.mark.parametrize(
-    ("trouble", "told"),
-    [
-        (DeviceAwayError, DeviceAwayError),
-        (UnusableDeviceError, DeviceAwayError),
-        (UnknownDeviceError, DeviceAwayError),
-        (LatencyCacheError, LatencyCacheError),
-    ],
-)
+@pytest.mark.parametrize("trouble", [DeviceAwayError, UnusableDeviceError, UnknownDeviceError, LatencyCacheError])
 def test_a_trouble_that_no_network_makes_is_no_answer_about_a_latency(
-    tmp_path: Path, trouble: type[YoloRetError], told: type[YoloRetError]
+    tmp_path: Path, trouble: type[YoloRetError]
 ) -> None:
     look_ups = LookUps(*[trouble("out of reach")] * 4)  # more often than a candidate may fail
     study = look_ups.study(tmp_path)
     for _ in range(4):
-        with pytest.raises(told, match="out of reach"):
+        with pytest.raises(trouble, match="out of reach"):
             study.ask(distributions(FEW))
     assert len(lookups(study)) == 2  # what is known is kept
     assert not any(name.startswith(FAILED_LOOKUPS) for name in study.user_attrs)

@@ -176,6 +176,11 @@ def test_two_programs_that_keep_an_engine_at_once_write_a_file_each(
     run.keep_engine(str(tmp_path / "gone" / "model.engine"), b"x")  # says so, and goes on
 
 
+def test_a_backend_that_there_is_not_is_refused_before_anything_is_built(folder: Path) -> None:
+    with pytest.raises(ValueError, match="backend 'cuda' is none of onnxruntime, openvino, tensorrt"):
+        run.Detector(str(folder), "cuda")
+
+
 def test_it_is_written_for_python_3_6() -> None:
     source = Path(run.__file__).read_text(encoding="utf-8")
     tree = ast.parse(source, feature_version=(3, 6))

@@ -70,7 +70,8 @@ class RemoteProcess:
 
         Raises:
             DeviceAwayError: the connection broke.
-            DeviceError: ssh failed for a reason that a retry cannot mend, or the output is too long.
+            UnusableDeviceError: ssh failed for a reason that a retry cannot mend.
+            DeviceError: the output is too long.
         """
         until = self._started + limit_s
         self.beat_all()  # of many short commands none lasts until the next one

@@ -54,7 +54,7 @@ class SshDevice:
         """The operator set that this board's TensorRT reads.
 
         Raises:
-            DeviceError: the board cannot be probed.
+            UnusableDeviceError: the board cannot be probed.
         """
         return self.board.trtexec.version.opset
 
@@ -64,7 +64,7 @@ class SshDevice:
 
         Raises:
             DeviceAwayError: it cannot be reached.
-            DeviceError: it has no usable trtexec.
+            UnusableDeviceError: it has no usable trtexec.
         """
         return self._retry(lambda: probe_board(self._host))
 
@@ -72,7 +72,7 @@ class SshDevice:
         """Return board, L4T, TensorRT, precision, power mode and clock.
 
         Raises:
-            DeviceError: the board cannot be probed.
+            UnusableDeviceError: the board cannot be probed.
         """
         return identity_of(self.board, self.board.state)
 
@@ -81,7 +81,8 @@ class SshDevice:
 
         Raises:
             DeviceAwayError: the board could not be reached, or others held it, for all the time allowed.
-            DeviceError: the board cannot run the network, or its identity changed.
+            DeviceError: the board cannot run the network.
+            UnusableDeviceError: its identity changed, or its disk is full.
             UnsupportedNetworkError: its TensorRT cannot take the network.
             UnstableError: no run was steady.
         """
@@ -97,7 +98,7 @@ class SshDevice:
         """Whether its TensorRT makes FP16 of an FP32 file by itself.
 
         Raises:
-            DeviceError: the board cannot be probed.
+            UnusableDeviceError: the board cannot be probed.
         """
         return self.board.trtexec.takes_fp16
 
@@ -296,9 +297,7 @@ class _Measurement:
         """Time an engine; rebuild a kept one that no longer runs."""
         try:
             return engine, bench.time(engine, shape=shape)
-        except DiskFullError:
-            raise
-        except DeviceError as error:
+        except DeviceError as error:  # of the engine, where it is no error of another class
             if engine.build_s is not None or type(error) is not DeviceError:
                 raise
             bench.session.remove_engine(engine.file)

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import PutUpBoard
 from tests.trials.latency.board.loopback import LoopbackBoard
 from tests.trials.latency.board.versions import FLAGS
-from trials.latency import DeviceError
+from trials.latency import DeviceError, UnusableDeviceError
 from trials.latency.board import parse_address
 from trials.latency.board.probe import Board, BoardState, identity_of, probe_board, read_state, split_parts
 from trials.latency.board.scripts import PRELUDE
@@ -99,7 +99,7 @@ def test_the_identity_of_a_board(board: LoopbackBoard) -> None:
 
 def test_a_board_without_trtexec(board: LoopbackBoard) -> None:
     (board.root / "usr/src/tensorrt/bin/trtexec").unlink()
-    with pytest.raises(DeviceError, match="board has no trtexec") as caught:
+    with pytest.raises(UnusableDeviceError, match="board has no trtexec") as caught:
         probe(board.spec)
     assert "?trtexec=" in caught.value.hint
 

@@ -29,7 +29,7 @@ from tests.trials.latency.board.loopback import LoopbackBoard
 from tests.trials.latency.board.versions import FLAGS
 from tests.trials.onnx.detector import write_folder
 from trials.data.shapes import ShapesSettings, make_shapes
-from trials.latency import DeviceAwayError, DeviceError, Latency, UnstableError
+from trials.latency import DeviceAwayError, DeviceError, Latency, UnstableError, UnusableDeviceError
 from trials.latency.board import SshDevice, SshSettings
 from trials.latency.board.session import BoardSession
 from trials.latency.board.trtexec_command import Timing
@@ -253,7 +253,7 @@ def test_the_cache_keeps_a_measurement(board: LoopbackBoard, device: SshDevice, 
         ("killed!", DeviceError, "the kernel killed trtexec"),
         pytest.param("oom!", DeviceError, r"ran out of GPU memory \(3707 MiB requested\)", marks=pytest.mark.slow),
         pytest.param("garbage!", DeviceError, "the output is not trtexec", marks=pytest.mark.slow),
-        pytest.param("disk_full!", DeviceError, "the disk of board is full", marks=pytest.mark.slow),
+        pytest.param("disk_full!", UnusableDeviceError, "the disk of board is full", marks=pytest.mark.slow),
     ],
 )
 def test_builds_that_fail_for_good(
@@ -300,7 +300,7 @@ def test_an_engine_that_cannot_be_kept_for_another_reason_costs_no_other(
         device.measure(_network(network.with_name("other.onnx"), width=9))
     assert {path.name for path in board.cache.glob("*/*.engine")} == kept
     board._program("mv", only_engines.format("Disk quota exceeded"))
-    with pytest.raises(DeviceError, match="the disk of board is full"):
+    with pytest.raises(UnusableDeviceError, match="the disk of board is full"):
         device.measure(_network(network.with_name("other.onnx"), width=9))
 
 
@@ -566,7 +566,7 @@ def test_an_unlocked_clock_is_noted(board: LoopbackBoard, device: SshDevice, net
 def test_a_power_mode_that_changes_meanwhile(board: LoopbackBoard, device: SshDevice, network: Path) -> None:
     device.identity()
     board.power("5W")
-    with pytest.raises(DeviceError, match="changed while it was in use: power mode: MAXN → 5W"):
+    with pytest.raises(UnusableDeviceError, match="changed while it was in use: power mode: MAXN → 5W"):
         device.measure(network)
 
 
