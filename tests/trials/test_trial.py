@@ -380,8 +380,8 @@ def test_a_training_pauses_at_its_next_step_for_a_measurement_once_its_gpu_has_f
     begun, asks = threading.Event(), threading.Event()
 
     def measure() -> None:
+        begun.wait(60.0)
         with MeasurementLock().shared() as lock:
-            begun.wait(60.0)
             asks.set()
             with lock.exclusive():
                 order.append("measured")
@@ -401,7 +401,8 @@ def test_a_training_pauses_at_its_next_step_for_a_measurement_once_its_gpu_has_f
     measuring.start()
     result = run_trial(make_request(), hear)  # two steps, after which it is scored
     measuring.join(60.0)
-    assert order[: order.index("scored")] == ["step 1", "finished on GPU", "measured"]
+    at_pause, before_report = "finished on GPU", "finished on GPU"  # of a score it waits without the lock
+    assert order[order.index("step 1") : order.index("scored")] == ["step 1", at_pause, "measured", before_report]
     assert result.seconds["aside"] > 0
 
 
