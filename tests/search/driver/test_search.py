@@ -25,7 +25,7 @@ from search.driver.interruption import StopRequest
 from search.driver.preparation.reference_latency import slowest_latency_ms
 from search.driver.repeated_failure import RepeatedFailureError
 from search.driver.search import SearchWork, run_search
-from search.driver.work import Proposal, further_keys
+from search.driver.work import Proposal
 from search.front.summary import Summary
 from search.strategy.optuna_samplers import SpaceSampler
 from search.study.database.storage import open_storage
@@ -63,7 +63,6 @@ from tests.search.driver.scripted import (
     play_trial,
     write_yolo,
 )
-from tests.search.records import record as make_record
 from tests.trials.latency.locked import is_measuring
 from trials.data import DatasetError, open_dataset
 from trials.latency import DeviceAwayError, DeviceError, Latency, UnknownDeviceError, UnstableError, UnusableDeviceError
@@ -905,8 +904,6 @@ def test_a_further_device_stays_the_one_of_its_first_latency(
     executor = ScriptedExecutor()
     run_search(settings(also_measure=chosen.also_measure, budget=4), executor=executor, view=RecordingView())
     assert [request.also_keys for request in executor.started] == [{"cuda": first.key}]
-    by_earlier_versions = make_record(0, 0.5, 20.0, also={"ssh://nano?run_limit_s=60": latency(7.0)})
-    assert further_keys([by_earlier_versions]) == {"ssh://nano": IDENTITY.key}
 
 
 @pytest.mark.parametrize("capacity", [1, 3])
