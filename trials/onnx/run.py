@@ -450,7 +450,10 @@ def file_to_build(trt, onnx_path):
 
 def build_engine(trt, logger, onnx_path):
     """Return the bytes of an engine."""
-    builder = trt.Builder(logger)
+    try:
+        builder = trt.Builder(logger)
+    except TypeError:  # what the bindings make of a builder that TensorRT does not return
+        raise RuntimeError("TensorRT does not start: no GPU answers, or its driver is too old for it") from None
     explicit = getattr(trt.NetworkDefinitionCreationFlag, "EXPLICIT_BATCH", None)
     network = builder.create_network(0 if explicit is None else 1 << int(explicit))
     parser = trt.OnnxParser(network, logger)

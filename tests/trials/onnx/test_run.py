@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -174,6 +176,14 @@ def test_two_programs_that_keep_an_engine_at_once_write_a_file_each(
     assert [left.exists() for left in (killed, writing)] == [False, True]
     assert sorted(tmp_path.iterdir()) == [path, writing]
     run.keep_engine(str(tmp_path / "gone" / "model.engine"), b"x")  # says so, and goes on
+
+
+def test_a_tensorrt_that_does_not_start_is_told_in_words(tmp_path: Path) -> None:
+    """A stand-in: without a GPU the real one's bindings raise this."""
+    no_gpu = TypeError("pybind11::init(): factory function returned nullptr")
+    tensorrt = SimpleNamespace(Builder=Mock(side_effect=no_gpu))
+    with pytest.raises(RuntimeError, match="TensorRT does not start: no GPU answers"):
+        run.build_engine(tensorrt, None, str(tmp_path / "model.onnx"))
 
 
 def test_a_backend_that_there_is_not_is_refused_before_anything_is_built(folder: Path) -> None:
