@@ -844,7 +844,7 @@ def test_a_trial_of_the_data_before_an_accepted_change_is_exported_with_its_ap_o
     _note_other_data(copied_study.root, trials=True)
     called = call(*base)
     assert called.code == 0, called.said
-    assert re.search(r"on 8 images of val of shapes:\S+, changed since the trial, ", called.out)
+    assert re.search(r"on 8 images of val of shapes:\S+ as it is since the trial, ", called.out)
 
 
 def test_the_project_s_data_does_not_switch_the_proof_off(call: Call, real_study: RealStudy) -> None:

@@ -546,7 +546,7 @@ def test_an_error_that_an_earlier_network_left_in_the_process_is_none_of_the_nex
 
     monkeypatch.setitem(sys.modules, "tensorrt", scripted_tensorrt(complaint="CUDA error 700"))
     monkeypatch.setattr(torch.cuda, "synchronize", repeat)
-    said = "device cuda cannot be used by this process: CUDA error: an illegal memory access was encountered$"
+    said = "(?m)^device cuda cannot be used by this process: CUDA error: an illegal memory access was encountered$"
     with pytest.raises(UnusableDeviceError, match=said) as caught:
         device.measure(reference)
     assert "start the command again" in caught.value.hint
